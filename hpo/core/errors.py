@@ -1,0 +1,34 @@
+"""The errors of the harness: what a user can mend, told apart from what only a developer can."""
+
+from __future__ import annotations
+
+
+class HpoError(Exception):
+    """Something the user can mend: shown as one line, exit code 2."""
+
+
+class SpecError(HpoError):
+    """A spec, study file or override is wrong; the message starts with the dotted path."""
+
+
+class DataError(HpoError):
+    """Images, folders or archives cannot be used as asked."""
+
+
+class RunError(HpoError):
+    """A run directory is missing, locked, damaged or in the wrong state."""
+
+
+class TrialFailure(Exception):  # noqa: N818 - a fact about a trial, not a fault of the harness
+    """A trial ended without a result.
+
+    Args:
+        kind: one of `hpo.core.trial.FAILURE_KINDS`.
+        message: one line for the table of trials.
+        detail: the traceback or log tail, for the trial's log file.
+    """
+
+    def __init__(self, kind: str, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.detail = detail

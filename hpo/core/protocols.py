@@ -1,0 +1,101 @@
+"""The seams of the harness: what an algorithm, a trainer and an executor promise each other.
+
+Everything that crosses a process border is plain JSON-like data, so a trainer needs no import of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
+
+Spec = Mapping[str, Any]
+"""A train spec as nested mappings, as in the trainer's YAML files."""
+
+Report = Callable[[Mapping[str, Any]], bool]
+"""Called once per validated epoch; returns False when the trial should end here.
+
+Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), `metrics` (name -> float),
+`seconds` (training and validation of this epoch), `checkpoint` (path below the trial's folder or None),
+`replayed` (True when the line comes from a resumed checkpoint's history).
+"""
+
+
+class Algorithm(Protocol):
+    """Decides what to try. Single-threaded; deterministic for a seed and an order of calls.
+
+    Example: `ask()` -> trial 0 (the default configuration); `report(0, epoch 1)` -> CONTINUE; `ask()` -> trial 1
+    while 0 runs; `tell(0)`; `ask()` -> trial 2, drawn with the result of 0. After a restart the engine replays
+    `restore` / `report` / `tell` in recorded order and the next `ask()` proposes what it would have proposed.
+    """
+
+    def ask(self) -> Suggestion | None:
+        """Propose the next trial, or None while nothing can be proposed before a running trial ends."""
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded trial as started, in place of `ask`."""
+
+    def report(self, number: int, measurement: Measurement) -> Decision:
+        """Hear one epoch of a running trial and decide whether it goes on."""
+
+    def tell(self, trial: TrialRecord) -> None:
+        """Hear that a trial has ended (complete, pruned or failed)."""
+
+
+class Trainer(Protocol):
+    """A trainer found by the entry-point group `hpo.trainers`. Importing it must not import torch.
+
+    Methods marked [worker] run in a worker process, the others in the driver and must stay free of torch.
+    """
+
+    name: str
+    skill_dir: Path
+    monitoring_metric: str
+    direction: str
+    epochs_key: str
+    """Dotted name of the spec key that holds the number of epochs."""
+    seed_key: str
+    """Dotted name of the spec key that holds the random seed."""
+
+    def validate(self, spec: Spec) -> dict[str, Any]:
+        """Return the spec with defaults filled in; raise with one line (dotted path first) when it is wrong."""
+
+    def inactive(self, spec: Spec) -> dict[str, str]:
+        """Return parameter -> reason for those that do nothing under this spec."""
+
+    def limits(self, spec: Spec) -> dict[str, tuple[float | None, float | None]]:
+        """Return parameter -> (low, high), tighter than the schema where the spec demands it."""
+
+    def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
+        """Turn sources (train, reference, query) into spec keys."""
+
+    def split_data(
+        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+    ) -> dict[str, str]:
+        """Split one folder of classes into sources below `out` (links, no copies)."""
+
+    def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
+        """Make the embedded default data set below `folder` and return its sources."""
+
+    def inspect_data(self, spec: Spec) -> dict[str, Any]:
+        """Look at all data of the spec: `{"splits": {...}, "findings": [...]}`; raise when it cannot be trained on."""
+
+    def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Stage archives and decode images once, before trials share them."""
+
+    def probe(self, spec: Spec) -> dict[str, Any]:
+        """[worker] Measure seconds per epoch and peak memory by a few steps."""
+
+    def fit(self, spec: Spec, report: Report, resume_from: Path | None = None) -> dict[str, Any]:
+        """[worker] Train one trial and return its receipt: the values read back from the live objects."""
+
+    def evaluate(self, spec: Spec) -> dict[str, Any]:
+        """[worker] Evaluate `evaluate.checkpoint`: metrics and per-query hits."""
+
+    def export(self, spec: Spec) -> dict[str, Any]:
+        """[worker] Write a checked ONNX file and the gallery index."""
+
+    def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
+        """[worker] Label images by the exported model and gallery in `folder`."""

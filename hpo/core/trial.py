@@ -1,0 +1,109 @@
+"""The facts of one trial: suggestion, measurement, decision, record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+FAILURE_KINDS = (
+    "infrastructure",
+    "data",
+    "image",
+    "credential",
+    "spec",
+    "code",
+    "out_of_memory",
+    "diverged",
+)
+"""Why a trial can fail: the six published causes, and two that the sampler learns from."""
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; the words are Optuna's, FAIL is spelt `failed` for people."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more can happen to the trial."""
+        return self is not TrialState.RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """What to train: the parameters, how far, and from where."""
+
+    number: int
+    params: dict[str, Any]
+    """Searched parameters by dotted name, in spec units."""
+    latents: dict[str, Any]
+    """The same point as the sampler sees it (see `search_spaces.SearchSpace.encode`)."""
+    until_epoch: int
+    start_from: tuple[int, int] | None = None
+    """(trial, epoch) whose checkpoint to start from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One validated epoch of a trial."""
+
+    epoch: int
+    """Counted from 1, after the epoch has ended."""
+    value: float
+    """The monitored metric."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    checkpoint: str | None = None
+    """Path below the trial's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether a trial goes on, and why not."""
+
+    stop: bool
+    reason: str = ""
+
+
+CONTINUE = Decision(stop=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialRecord:
+    """Everything the ledger knows of a trial."""
+
+    number: int
+    state: TrialState
+    params: dict[str, Any]
+    latents: dict[str, Any]
+    until_epoch: int
+    start_from: tuple[int, int] | None = None
+    purpose: str = "search"
+    """`search`, or `confirm` for a re-run of a finalist with another seed."""
+    seed: int = 0
+    measurements: list[Measurement] = field(default_factory=list)
+    value: float | None = None
+    """Best value over the epochs, for complete and pruned trials."""
+    error: dict[str, str] | None = None
+    """`{"kind", "message"}` of a failed trial."""
+    receipt: dict[str, Any] | None = None
+    seconds: float = 0.0
+    """Time spent in the trial's epochs, downtime excluded."""
+    started: float = 0.0
+    ended: float | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The last validated epoch."""
+        return self.measurements[-1].epoch if self.measurements else 0
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the best value so far (set by the ledger's direction when finished)."""
+        return self._best_epoch
+
+    _best_epoch: int | None = None
