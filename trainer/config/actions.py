@@ -1,0 +1,142 @@
+"""The sections of the actions that follow training: evaluate, inference, export, gen_trt_engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.fields import (
+    choice,
+    flag,
+    integer,
+    mandatory_text,
+    optional_text,
+    section,
+    sequence,
+    text,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """Retrieval metrics of a finished model."""
+
+    num_gpus: int = integer(1, "GPUs to evaluate on.", minimum=1, is_popular=True)
+    gpu_ids: tuple[int, ...] = sequence(
+        (0,), int, "Indices of those GPUs, as many as `num_gpus`.", is_popular=True
+    )
+    num_nodes: int = integer(1, "Machines that evaluate together.", minimum=1, is_popular=True)
+    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to evaluate.")
+    trt_engine: str = text(
+        "", "TensorRT engine (or ONNX file) to evaluate in place of a checkpoint."
+    )
+    results_dir: str = text("", "Folder for the results, in place of <results_dir>/evaluate.")
+    batch_size: int = integer(
+        128, "Pictures in a batch; changes speed and memory only.", valid_min=1
+    )
+    topk: int = integer(
+        1, "Neighbours among which one of the right class counts as a hit.", valid_min=1
+    )
+    report_accuracy_per_class: bool = flag(
+        default=True,
+        description="Whether Precision@1 is averaged over classes and listed for each.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceConfig:
+    """Nearest gallery classes of new pictures."""
+
+    num_gpus: int = integer(1, "GPUs to run on.", minimum=1, is_popular=True)
+    gpu_ids: tuple[int, ...] = sequence(
+        (0,), int, "Indices of those GPUs, as many as `num_gpus`.", is_popular=True
+    )
+    num_nodes: int = integer(1, "Machines that run together.", minimum=1, is_popular=True)
+    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to run.")
+    trt_engine: str = text("", "TensorRT engine (or ONNX file) to run in place of a checkpoint.")
+    results_dir: str = text("", "Folder for the results, in place of <results_dir>/inference.")
+    batch_size: int = integer(
+        128, "Pictures in a batch; changes speed and memory only.", valid_min=1
+    )
+    input_path: str | None = mandatory_text("Picture or folder to label.")
+    inference_input_type: str = choice(
+        "classification_folder",
+        ("image", "image_folder", "classification_folder"),
+        "What `input_path` is: one picture, a folder of pictures, or a folder of class folders.",
+    )
+    topk: int = integer(1, "Neighbours to list for each picture.", valid_min=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """A checkpoint as a checked ONNX file."""
+
+    batch_size: int = integer(-1, "Batch size fixed in the file; -1 leaves it open.", valid_min=-1)
+    checkpoint: str | None = optional_text("Checkpoint to export.")
+    gpu_id: int = integer(0, "GPU to export on.", valid_min=0)
+    onnx_file: str | None = optional_text(
+        "File to write; model.onnx in the results folder if not given."
+    )
+    on_cpu: bool = flag(default=False, description="Whether to export on the CPU.")
+    opset_version: int = integer(14, "Version of the ONNX operator set.", valid_min=11)
+    verbose: bool = flag(
+        default=True, description="Whether the exported graph is described in the log."
+    )
+    results_dir: str | None = optional_text(
+        "Folder for the results, in place of <results_dir>/export."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationConfig:
+    """Pictures that decide the value ranges of INT8."""
+
+    cal_image_dir: tuple[str, ...] | None = sequence(
+        None, str, "Folders (or archives) of pictures to calibrate with."
+    )
+    cal_cache_file: str | None = mandatory_text(
+        "File that keeps the calibrated ranges for later builds."
+    )
+    cal_batch_size: int = integer(1, "Pictures in a calibration batch.", minimum=1, is_popular=True)
+    cal_batches: int = integer(
+        1,
+        "Calibration batches; cal_batch_size x cal_batches pictures are needed.",
+        minimum=1,
+        is_popular=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorrtConfig:
+    """How the engine is built."""
+
+    workspace_size: int = integer(1024, "Scratch memory of the builder in MB.", minimum=0)
+    min_batch_size: int = integer(1, "Least batch size of the engine.", minimum=1, is_popular=True)
+    opt_batch_size: int = integer(
+        1, "Batch size the engine is tuned for.", minimum=1, is_popular=True
+    )
+    max_batch_size: int = integer(
+        1, "Greatest batch size of the engine.", minimum=1, is_popular=True
+    )
+    layers_precision: tuple[str, ...] = sequence(
+        (), str, "Layers with a precision of their own, each spelt name:precision."
+    )
+    data_type: str = choice("FP32", ("FP32", "FP16", "INT8"), "Arithmetic of the engine.")
+    calibration: CalibrationConfig = section(
+        CalibrationConfig, "INT8 calibration.", is_popular=True
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenTrtEngineConfig:
+    """An ONNX file as a TensorRT engine."""
+
+    results_dir: str = text("", "Folder for the results, in place of <results_dir>/gen_trt_engine.")
+    gpu_id: int = integer(0, "GPU to build on and for.", minimum=0, is_popular=True)
+    onnx_file: str | None = mandatory_text("ONNX file to build from.")
+    trt_engine: str | None = mandatory_text("Engine file to write.")
+    timing_cache: str = text("", "File of tactic timings, read and extended to build faster.")
+    batch_size: int = integer(
+        -1, "Batch size of the engine; -1 leaves it open.", minimum=-1, is_popular=True
+    )
+    verbose: bool = flag(default=False, description="Whether the builder's own log is shown.")
+    tensorrt: TensorrtConfig = section(TensorrtConfig, "Build settings.", is_popular=True)

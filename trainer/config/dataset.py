@@ -1,0 +1,135 @@
+"""The `dataset` section: where the pictures are and how they are changed for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.fields import (
+    flag,
+    integer,
+    optional_text,
+    real,
+    section,
+    sequence,
+    sources,
+    text,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValDatasetConfig:
+    """The gallery and the queries that retrieval is measured on."""
+
+    reference: str | None = optional_text(
+        "Folder of class folders (or an archive of one) that neighbours are looked up in."
+    )
+    query: str | None = optional_text(
+        "Folder of class folders (or an archive of one) whose pictures are looked up."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianBlurConfig:
+    """Random blur of training pictures."""
+
+    enabled: bool = flag(
+        default=True, description="Whether training pictures are blurred at random."
+    )
+    kernel: tuple[int, int] = sequence(
+        (15, 15),
+        int,
+        "Height and width of the blur kernel in pixels: odd, and no larger than the picture.",
+        lengths=(2,),
+        kind="list_3",
+        depends_on=("model.input_height", "model.input_width"),
+    )
+    sigma: tuple[float, float] = sequence(
+        (0.3, 0.7),
+        float,
+        "Least and greatest standard deviation of the blur, in pixels.",
+        lengths=(2,),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColorAugmentationConfig:
+    """Random colour changes of training pictures."""
+
+    enabled: bool = flag(
+        default=True, description="Whether colours of training pictures are changed at random."
+    )
+    brightness: float = real(
+        0.5, "Brightness is scaled by a factor from 1 - x to 1 + x.", minimum=0.0, maximum=2.0
+    )
+    contrast: float = real(
+        0.3, "Contrast is scaled by a factor from 1 - x to 1 + x.", minimum=0.0, maximum=2.0
+    )
+    saturation: float = real(
+        0.1, "Saturation is scaled by a factor from 1 - x to 1 + x.", minimum=0.0, maximum=2.0
+    )
+    hue: float = real(
+        0.1, "Hue is turned by -x to x of the whole colour circle.", minimum=0.0, maximum=0.5
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetConfig:
+    """Sources, sampling and augmentation."""
+
+    train_dataset: str = text(
+        "", "Folder of class folders (or an archive of one, or an s3:// address) to train on."
+    )
+    val_dataset: ValDatasetConfig = sources(
+        ValDatasetConfig, "Where `reference` (the gallery) and `query` pictures are."
+    )
+    workers: int = integer(8, "Threads or processes that read pictures.", valid_min=0)
+    class_map: str | None = optional_text(
+        "YAML file that gives every class folder the name to report."
+    )
+    pixel_mean: tuple[float, ...] = sequence(
+        (0.485, 0.456, 0.406),
+        float,
+        "Mean per channel that is subtracted from pixels in 0..1.",
+        lengths=(1, 3),
+    )
+    pixel_std: tuple[float, ...] = sequence(
+        (0.226, 0.226, 0.226),
+        float,
+        "Standard deviation per channel that pixels are divided by.",
+        lengths=(1, 3),
+    )
+    prob: float = real(
+        0.5,
+        "Chance that a training picture is mirrored left to right; 0 switches it off.",
+        math_cond="> 0.0",
+        maximum=1.0,
+        valid_min=0.0,
+    )
+    re_prob: float = real(
+        0.5,
+        "Chance that a rectangle of a training picture is erased; 0 switches it off.",
+        math_cond="> 0.0",
+        maximum=1.0,
+        valid_min=0.0,
+    )
+    gaussian_blur: GaussianBlurConfig = section(GaussianBlurConfig, "Random blur in training.")
+    color_augmentation: ColorAugmentationConfig = section(
+        ColorAugmentationConfig, "Random colour changes in training."
+    )
+    random_rotation: bool = flag(
+        default=False,
+        description="Whether training pictures are turned by a random angle up to 180 degrees.",
+    )
+    num_instance: int = integer(
+        4, "Pictures of one class in a training batch; divides the batch size.", valid_min=1
+    )
+    ignore_unmatched: bool = flag(
+        default=False,
+        description="Whether queries whose class the gallery lacks are dropped and counted, not refused.",
+        is_extension=True,
+    )
+    cache: bool = flag(
+        default=True,
+        description="Whether decoded pictures are kept on disk and shared by later runs of the same data and size.",
+        is_extension=True,
+    )

@@ -1,0 +1,134 @@
+"""The `train.loss` section: losses beside the published triplet loss, with their libraries' defaults.
+
+Defaults are those of pytorch-metric-learning 2.9. The triplet loss keeps its published keys
+`train.optim.triplet_loss_margin` and `train.smooth_loss`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.fields import choice, integer, real, section
+
+LOSSES = (
+    "triplet",
+    "contrastive",
+    "multi_similarity",
+    "arcface",
+    "subcenter_arcface",
+    "proxy_anchor",
+    "normalized_softmax",
+    "ntxent",
+)
+
+MINED_LOSSES = ("triplet", "contrastive", "multi_similarity", "ntxent")
+"""Losses over pairs or triplets, which the miner selects; the others compare with learnt class vectors."""
+
+WEIGHTED_LOSSES = ("arcface", "subcenter_arcface", "proxy_anchor", "normalized_softmax")
+"""Losses that learn a vector per class, at the rate `train.loss.base_lr`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastiveConfig:
+    """Pairs of one class closer than one distance, others further than another."""
+
+    pos_margin: float = real(
+        0.0,
+        "Distance below which a pair of one class costs nothing.",
+        minimum=0.0,
+        maximum=2.0,
+    )
+    neg_margin: float = real(
+        1.0,
+        "Distance beyond which a pair of two classes costs nothing.",
+        minimum=0.0,
+        maximum=2.0,
+        math_cond="> 0.0",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiSimilarityConfig:
+    """Soft weighting of all pairs by their similarity."""
+
+    alpha: float = real(
+        2.0, "Weight of pairs of one class.", minimum=0.0, maximum=100.0, math_cond="> 0.0"
+    )
+    beta: float = real(
+        50.0, "Weight of pairs of two classes.", minimum=0.0, maximum=200.0, math_cond="> 0.0"
+    )
+    base: float = real(
+        0.5, "Similarity around which pairs are weighted.", minimum=-1.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArcFaceConfig:
+    """Classification by angle, with an angular margin."""
+
+    margin: float = real(28.6, "Margin between classes in degrees.", minimum=0.0, maximum=90.0)
+    scale: float = real(64.0, "Factor on cosines before the softmax.", minimum=1.0, maximum=256.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubCenterArcFaceConfig:
+    """Angular classification with several vectors per class."""
+
+    margin: float = real(28.6, "Margin between classes in degrees.", minimum=0.0, maximum=90.0)
+    scale: float = real(64.0, "Factor on cosines before the softmax.", minimum=1.0, maximum=256.0)
+    sub_centers: int = integer(3, "Vectors per class.", minimum=1, maximum=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyAnchorConfig:
+    """One learnt proxy per class as the anchor of all its pairs."""
+
+    margin: float = real(0.1, "Similarity margin around the proxies.", minimum=0.0, maximum=2.0)
+    alpha: float = real(
+        32.0, "Sharpness of the weighting.", minimum=0.0, maximum=128.0, math_cond="> 0.0"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalizedSoftmaxConfig:
+    """Classification by cosine, divided by a temperature."""
+
+    temperature: float = real(
+        0.05, "Divisor of cosines: lower is sharper.", minimum=0.0, maximum=1.0, math_cond="> 0.0"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NTXentConfig:
+    """Each pair of one class against all pairs of two classes, divided by a temperature."""
+
+    temperature: float = real(
+        0.07, "Divisor of cosines: lower is sharper.", minimum=0.0, maximum=1.0, math_cond="> 0.0"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Which loss, and the parameters of each."""
+
+    name: str = choice("triplet", LOSSES, "Loss that shapes the embedding.")
+    base_lr: float = real(
+        0.01,
+        "Learning rate of the loss's own class vectors, for losses that have some.",
+        minimum=0.0,
+        maximum=10.0,
+        math_cond="> 0.0",
+    )
+    contrastive: ContrastiveConfig = section(ContrastiveConfig, "Contrastive loss.")
+    multi_similarity: MultiSimilarityConfig = section(
+        MultiSimilarityConfig, "Multi-similarity loss."
+    )
+    arcface: ArcFaceConfig = section(ArcFaceConfig, "ArcFace loss.")
+    subcenter_arcface: SubCenterArcFaceConfig = section(
+        SubCenterArcFaceConfig, "ArcFace loss with sub-centres."
+    )
+    proxy_anchor: ProxyAnchorConfig = section(ProxyAnchorConfig, "Proxy anchor loss.")
+    normalized_softmax: NormalizedSoftmaxConfig = section(
+        NormalizedSoftmaxConfig, "Normalised softmax loss."
+    )
+    ntxent: NTXentConfig = section(NTXentConfig, "NT-Xent (InfoNCE) loss.")

@@ -1,0 +1,59 @@
+"""The `model` section: what is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.fields import choice, integer, optional_text
+
+BACKBONES = (
+    "resnet_50",
+    "resnet_101",
+    "fan_small",
+    "fan_base",
+    "fan_large",
+    "fan_tiny",
+    "nvdinov2_vit_large_legacy",
+)
+"""The published trunks; any timm model is spelt `timm/<name>`."""
+
+TIMM_PREFIX = "timm/"
+
+LINEAR_HEAD_BACKBONES = ("resnet_50", "resnet_101")
+"""Published trunks with a linear embedder; the others keep their own feature size (`feat_dim` is not used)."""
+
+
+def has_linear_head(backbone: str) -> bool:
+    """Whether `model.feat_dim` decides the embedding's size under this backbone."""
+    return backbone in LINEAR_HEAD_BACKBONES or backbone.startswith(TIMM_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Trunk, embedder and the size of the pictures they see."""
+
+    backbone: str = choice(
+        "resnet_50",
+        BACKBONES,
+        "Trunk that turns a picture into a feature: one of the named networks, or timm/<name> for any timm model.",
+        pattern=r"^timm/[A-Za-z0-9_.\-]+$",
+    )
+    pretrained_model_path: str | None = optional_text(
+        "Weights for trunk and embedder together, loaded strictly before training starts."
+    )
+    pretrained_trunk_path: str | None = optional_text("Weights for the trunk alone.")
+    pretrained_embedder_path: str | None = optional_text("Weights for the embedder alone.")
+    input_width: int = integer(
+        224, "Width in pixels that every picture is brought to.", valid_min=16, is_parent=True
+    )
+    input_height: int = integer(
+        224, "Height in pixels that every picture is brought to.", valid_min=16, is_parent=True
+    )
+    input_channels: int = integer(
+        3, "Colour channels fed to the trunk: 3, or 1 for greyscale.", valid_min=1, valid_max=3
+    )
+    feat_dim: int = integer(
+        256,
+        "Length of the embedding. Trunks with the residual head keep their own feature length instead.",
+        valid_min=1,
+    )

@@ -1,0 +1,115 @@
+"""The `train.optim` section: optimizer, learning-rate schedule and the triplet loss's margins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.fields import choice, integer, real, section, sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupConfig:
+    """Optimizer settings of one part of the model; its biases form a group of their own."""
+
+    bias_lr_factor: float = real(
+        1.0,
+        "Learning rate of biases as a multiple of `base_lr`.",
+        minimum=1.0,
+        maximum=10.0,
+        math_cond=">= 1",
+        automl_enabled=True,
+    )
+    base_lr: float = real(
+        3.5e-4,
+        "Learning rate after warm-up and before the first milestone.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="> 0.0",
+        automl_enabled=True,
+    )
+    momentum: float = real(
+        0.9,
+        "Momentum of SGD; the other optimizers do not use it.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="> 0.0",
+        valid_min=0.0,
+        automl_enabled=True,
+    )
+    weight_decay: float = real(
+        5e-4,
+        "Weight decay of everything but biases; 0 switches it off.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="> 0.0",
+        valid_min=0.0,
+        automl_enabled=True,
+    )
+    weight_decay_bias: float = real(
+        5e-4,
+        "Weight decay of biases; 0 switches it off.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="> 0.0",
+        valid_min=0.0,
+        automl_enabled=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """Optimizer, warm-up, milestones, triplet and miner margins."""
+
+    name: str = choice(
+        "Adam", ("Adam", "SGD", "Adamax", "AdamW"), "Optimizer of torch.optim that takes the steps."
+    )
+    steps: tuple[int, ...] = sequence(
+        (40, 70), int, "Epochs after which every learning rate is multiplied by `gamma`."
+    )
+    gamma: float = real(
+        0.1,
+        "Factor on the learning rates at each milestone in `steps`.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="> 0.0",
+        automl_enabled=True,
+    )
+    warmup_factor: float = real(
+        0.01,
+        "Share of the learning rate that training starts with.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="> 0.0",
+        automl_enabled=True,
+    )
+    warmup_iters: int = integer(
+        10,
+        "Length of the warm-up in optimizer steps.",
+        minimum=1,
+        maximum=10000,
+        math_cond="> 0",
+        automl_enabled=True,
+    )
+    warmup_method: str = choice(
+        "linear",
+        ("linear", "constant"),
+        "Course of the warm-up: a straight rise, or one low level until its end.",
+    )
+    triplet_loss_margin: float = real(
+        0.3,
+        "How much further away than the positive the negative of a triplet must be to cost nothing.",
+        minimum=0.0,
+        maximum=2.0,
+        math_cond="> 0.0",
+        automl_enabled=True,
+    )
+    embedder: GroupConfig = section(GroupConfig, "Optimizer settings of the embedder.")
+    trunk: GroupConfig = section(GroupConfig, "Optimizer settings of the trunk.")
+    miner_function_margin: float = real(
+        0.1,
+        "Width of the band around the hardest pairs that the miner keeps: larger keeps more pairs.",
+        minimum=0.0,
+        maximum=2.0,
+        math_cond="> 0.0",
+        automl_enabled=True,
+    )

@@ -1,0 +1,106 @@
+"""The `train` section: devices, length, intervals and the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.fields import choice, flag, integer, real, section, sequence, text
+from trainer.config.loss import LossConfig
+from trainer.config.optim import OptimConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudnnConfig:
+    """Switches of the convolution library on NVIDIA cards."""
+
+    benchmark: bool = flag(
+        default=False,
+        description="Whether convolution algorithms are timed first to take the fastest.",
+    )
+    deterministic: bool = flag(
+        default=True, description="Whether only algorithms are used that repeat exactly."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    num_gpus: int = integer(1, "GPUs to train on, per node.", minimum=1, is_popular=True)
+    gpu_ids: tuple[int, ...] = sequence(
+        (0,), int, "Indices of those GPUs, as many as `num_gpus`.", is_popular=True
+    )
+    num_nodes: int = integer(1, "Machines that train together.", minimum=1, is_popular=True)
+    seed: int = integer(
+        1234,
+        "Seed of weights, sampling and augmentation; below 0 every run differs.",
+        minimum=-1,
+        maximum=float("inf"),
+    )
+    cudnn: CudnnConfig = section(CudnnConfig, "Convolution library switches.")
+    num_epochs: int = integer(
+        10, "Epochs to train.", minimum=1, maximum=float("inf"), is_popular=True
+    )
+    checkpoint_interval: int = integer(
+        1, "Epochs (or steps) between two checkpoints.", minimum=1, is_popular=True
+    )
+    checkpoint_interval_unit: str = choice(
+        "epoch", ("epoch", "step"), "What `checkpoint_interval` counts."
+    )
+    validation_interval: int = integer(
+        1,
+        "Epochs between two validations; the last epoch is always validated.",
+        minimum=1,
+        is_popular=True,
+    )
+    resume_training_checkpoint_path: str = text("", "Checkpoint to go on training from.")
+    results_dir: str = text("", "Folder for this run's files, in place of <results_dir>/train.")
+    optim: OptimConfig = section(OptimConfig, "Optimizer, schedule and margins.")
+    clip_grad_norm: float = real(
+        0.0, "Greatest L2 norm of the gradient in a step; 0 does not clip.", math_cond=">= 0.0"
+    )
+    report_accuracy_per_class: bool = flag(
+        default=True,
+        description="Whether the monitored Precision@1 is the mean over classes, not over queries, and each class is listed.",
+    )
+    smooth_loss: bool = flag(
+        default=True,
+        description="Whether the triplet loss uses log(1 + exp(x)) in place of max(x, 0).",
+    )
+    batch_size: int = integer(
+        32,
+        "Pictures in a training batch per device; a multiple of dataset.num_instance.",
+        valid_min=1,
+    )
+    val_batch_size: int = integer(
+        128, "Pictures in a validation batch; changes speed and memory only.", valid_min=1
+    )
+    train_trunk: bool = flag(
+        default=True, description="Whether the trunk learns; otherwise it stays as loaded."
+    )
+    train_embedder: bool = flag(
+        default=True, description="Whether the embedder learns; otherwise it stays as loaded."
+    )
+    loss: LossConfig = section(LossConfig, "Choice of the loss.", is_extension=True)
+    precision: str = choice(
+        "auto",
+        ("auto", "fp32", "bf16"),
+        "Arithmetic of the forward pass: auto takes bf16 on a CUDA device that has it, else fp32.",
+        is_extension=True,
+    )
+    accumulate_grad_batches: int = integer(
+        1, "Batches whose gradients make one optimizer step.", minimum=1, is_extension=True
+    )
+    ema_decay: float = real(
+        0.0,
+        "Decay of a running mean of the weights that is validated and kept; 0 switches it off.",
+        minimum=0.0,
+        maximum=1.0,
+        math_cond="< 1.0",
+        is_extension=True,
+    )
+    compile: bool = flag(
+        default=False,
+        description="Whether the model is compiled with torch.compile.",
+        is_extension=True,
+    )
