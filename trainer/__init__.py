@@ -1,1 +1,4 @@
-"""Metric-learning recognition: train, evaluate, label, export. Stands alone; knows nothing of hyperparameter search."""
+"""Metric-learning recognition: train, evaluate, label, export.
+
+Stands alone: it knows nothing of hyperparameter search.
+"""

@@ -9,8 +9,8 @@ class TrainerError(Exception):
     """Something the user can mend: one line, exit code 2.
 
     Attributes:
-        kind: the cause in the words of a failed trial, readable without importing this class: `spec`, `data`,
-            `image`, `credential`, `out_of_memory`, `diverged`, `infrastructure` or `code`.
+        kind: the cause in the words of a failed trial, read without importing this class: `spec`,
+            `data`, `image`, `credential`, `out_of_memory`, `diverged`, `infrastructure` or `code`.
     """
 
     kind: ClassVar[str] = "code"

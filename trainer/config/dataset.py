@@ -125,11 +125,11 @@ class DatasetConfig:
     )
     ignore_unmatched: bool = flag(
         default=False,
-        description="Whether queries whose class the gallery lacks are dropped and counted, not refused.",
+        description="Whether queries of classes outside the gallery are dropped and counted.",
         is_extension=True,
     )
     cache: bool = flag(
         default=True,
-        description="Whether decoded pictures are kept on disk and shared by later runs of the same data and size.",
+        description="Whether decoded pictures are kept on disk and shared by later runs.",
         is_extension=True,
     )

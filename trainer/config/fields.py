@@ -1,9 +1,9 @@
 """How a spec key is declared: its type, bounds and meaning, beside its default in a dataclass.
 
-The schemas, the templates and the checks of `trainer.spec` are all read from these declarations. Two ranges are
-kept apart: `minimum`, `maximum` and `math_cond` say what a search may propose and appear in the published
-dialect; `valid_min` and `valid_max` say what a person may write where that is wider (0 switches a thing off) or
-where the dialect states no bound at all.
+The schemas, the templates and the checks of `trainer.spec` are all read from these declarations.
+Two ranges are kept apart: `minimum`, `maximum` and `math_cond` say what a search may propose and
+appear in the published dialect; `valid_min` and `valid_max` say what a person may write where that
+is wider (0 switches a thing off) or where the dialect states no bound at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Literal, TypedDict, Unpack
 Kind = Literal[
     "float", "int", "bool", "string", "categorical", "list", "list_3", "collection", "sources"
 ]
-"""Type names of the published dialect; `sources` is a collection with free children in the dialect."""
+"""Type names of the published dialect; `sources` is a collection
+whose children the dialect leaves open."""
 
 MANDATORY = "???"
 """The mark for a value that has no default and must be given."""

@@ -1,4 +1,4 @@
-"""The `train.loss` section: losses beside the published triplet loss, with their libraries' defaults.
+"""The `train.loss` section: the losses beside the published triplet loss.
 
 Defaults are those of pytorch-metric-learning 2.9. The triplet loss keeps its published keys
 `train.optim.triplet_loss_margin` and `train.smooth_loss`.
@@ -22,7 +22,7 @@ LOSSES = (
 )
 
 MINED_LOSSES = ("triplet", "contrastive", "multi_similarity", "ntxent")
-"""Losses over pairs or triplets, which the miner selects; the others compare with learnt class vectors."""
+"""Losses over pairs or triplets, which the miner selects; the others learn class vectors."""
 
 WEIGHTED_LOSSES = ("arcface", "subcenter_arcface", "proxy_anchor", "normalized_softmax")
 """Losses that learn a vector per class, at the rate `train.loss.base_lr`."""

@@ -20,7 +20,7 @@ BACKBONES = (
 TIMM_PREFIX = "timm/"
 
 LINEAR_HEAD_BACKBONES = ("resnet_50", "resnet_101")
-"""Published trunks with a linear embedder; the others keep their own feature size (`feat_dim` is not used)."""
+"""Published trunks with a linear embedder; the others keep their own feature size."""
 
 
 def has_linear_head(backbone: str) -> bool:
@@ -35,7 +35,7 @@ class ModelConfig:
     backbone: str = choice(
         "resnet_50",
         BACKBONES,
-        "Trunk that turns a picture into a feature: one of the named networks, or timm/<name> for any timm model.",
+        "Trunk that turns a picture into a feature: one of these, or timm/<name>.",
         pattern=r"^timm/[A-Za-z0-9_.\-]+$",
     )
     pretrained_model_path: str | None = optional_text(
@@ -54,6 +54,6 @@ class ModelConfig:
     )
     feat_dim: int = integer(
         256,
-        "Length of the embedding. Trunks with the residual head keep their own feature length instead.",
+        "Length of the embedding; trunks with the residual head keep their own feature length.",
         valid_min=1,
     )

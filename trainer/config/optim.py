@@ -97,7 +97,7 @@ class OptimConfig:
     )
     triplet_loss_margin: float = real(
         0.3,
-        "How much further away than the positive the negative of a triplet must be to cost nothing.",
+        "Distance by which a triplet's negative must be further than its positive to cost nothing.",
         minimum=0.0,
         maximum=2.0,
         math_cond="> 0.0",

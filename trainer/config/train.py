@@ -61,7 +61,7 @@ class TrainConfig:
     )
     report_accuracy_per_class: bool = flag(
         default=True,
-        description="Whether the monitored Precision@1 is the mean over classes, not over queries, and each class is listed.",
+        description="Whether the monitored Precision@1 is the mean over classes, not over queries.",
     )
     smooth_loss: bool = flag(
         default=True,
