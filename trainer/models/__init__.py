@@ -1,0 +1,1 @@
+"""Trunks, heads and their weight files: everything between a batch of images and its embeddings."""

@@ -1,0 +1,159 @@
+"""Trunks by name: images in, one un-normalised feature vector per image out.
+
+Nothing here is downloaded; weights are read from files (or a hub, when a path asks for it) by
+`trainer.models.recognizer`.
+"""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from trainer.config.model import TIMM_PREFIX
+from trainer.errors import SpecError
+from trainer.models.fan import FAN_SIZES, FanHybrid
+from trainer.models.vit import build_nvdinov2_vit_large
+
+Builder = Callable[[tuple[int, int], int], nn.Module]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkKind:
+    """How a named trunk is built, and which image sides it takes."""
+
+    build: Builder
+    multiple: int
+
+
+def _resnet(arch: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module:
+    model: nn.Module = timm.create_model(
+        arch, pretrained=False, num_classes=0, in_chans=in_channels
+    )
+    return model
+
+
+def _fan(size: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module:
+    return FanHybrid(FAN_SIZES[size], in_channels=in_channels)
+
+
+def _kinds() -> dict[str, TrunkKind]:
+    kinds = {
+        f"resnet_{depth}": TrunkKind(build=functools.partial(_resnet, f"resnet{depth}"), multiple=1)
+        for depth in (50, 101)
+    }
+    for size in FAN_SIZES:
+        build = functools.partial(_fan, size)
+        kinds[f"fan_{size}"] = TrunkKind(build=build, multiple=16)
+    kinds["nvdinov2_vit_large_legacy"] = TrunkKind(build=build_nvdinov2_vit_large, multiple=14)
+    return kinds
+
+
+TRUNKS: Mapping[str, TrunkKind] = MappingProxyType(_kinds())
+
+
+def create_trunk(name: str, *, image_size: tuple[int, int], in_channels: int = 3) -> nn.Module:
+    """Build a trunk with random weights.
+
+    Args:
+        name: One of `TRUNKS`, or `timm/<model>` for any model timm registers.
+        image_size: (height, width) in pixels.
+        in_channels: Channels of the image tensor.
+
+    Returns:
+        A module from N x in_channels x height x width to N x `num_features`, not normalised.
+
+    Raises:
+        SpecError: The name is unknown, or the model cannot take that size.
+    """
+    kind = TRUNKS.get(name)
+    if kind is not None:
+        check_image_size(name, image_size, kind.multiple)
+        return kind.build(image_size, in_channels)
+    if name.startswith(TIMM_PREFIX):
+        return create_timm_trunk(
+            name.removeprefix(TIMM_PREFIX), image_size=image_size, in_channels=in_channels
+        )
+    raise SpecError(_unknown(name))
+
+
+def check_image_size(name: str, image_size: tuple[int, int], multiple: int) -> None:
+    """Refuse sides that are no positive multiple of `multiple`, naming the nearest legal pair."""
+    if all(side > 0 and side % multiple == 0 for side in image_size):
+        return
+    nearest = [max(multiple, round(side / multiple) * multiple) for side in image_size]
+    height, width = image_size
+    raise SpecError(
+        f"model.input_height, model.input_width: {name} needs multiples of {multiple}, got "
+        f"{height} x {width}; the nearest legal size is {nearest[0]} x {nearest[1]}"
+    )
+
+
+def _unknown(name: str) -> str:
+    known = [*TRUNKS, TIMM_PREFIX + "<model>"]
+    close = difflib.get_close_matches(name, TRUNKS, n=1)
+    if not close and timm.is_model(name):
+        close = [TIMM_PREFIX + name]
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"model.backbone: must be one of {', '.join(known)}, got {name!r}{hint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TimmFacts:
+    takes_size: bool
+    num_features: int
+
+
+def create_timm_trunk(
+    model: str, *, image_size: tuple[int, int], in_channels: int, pretrained: bool = False
+) -> nn.Module:
+    """Build timm's `model` without classifier; `pretrained=True` fetches its weights from the hub.
+
+    Raises:
+        SpecError: timm has no such model, or it gives no feature vector at that size.
+    """
+    facts = _timm_facts(model, image_size, in_channels)
+    size: dict[str, Any] = {"img_size": image_size} if facts.takes_size else {}
+    trunk: nn.Module = timm.create_model(
+        model, pretrained=pretrained, num_classes=0, in_chans=in_channels, **size
+    )
+    # Models with a pre-classifier convolution return more channels than they call features.
+    setattr(trunk, "num_features", facts.num_features)  # noqa: B010  nn.Module types it as a tensor
+    return trunk
+
+
+@functools.lru_cache(maxsize=64)
+def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _TimmFacts:
+    """Build and run `model` without memory (meta device) to learn what it takes and returns."""
+    where = f"model.backbone: {TIMM_PREFIX}{model}"
+    if not timm.is_model(model):
+        close = difflib.get_close_matches(model, timm.list_models(), n=3)
+        hint = f"; nearest names: {', '.join(close)}" if close else ""
+        raise SpecError(f"{where} is no model of timm {timm.__version__}{hint}")
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+        probe = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_channels)
+        takes_size = any(
+            "img_size" in inspect.signature(cls).parameters for cls in type(probe).__mro__
+        )
+        patch = getattr(getattr(probe, "patch_embed", None), "patch_size", None)
+        if takes_size and isinstance(patch, tuple):
+            check_image_size(TIMM_PREFIX + model, image_size, max(patch))
+        try:
+            if takes_size:
+                probe = timm.create_model(
+                    model, num_classes=0, in_chans=in_channels, img_size=image_size
+                )
+            out = probe.eval()(torch.empty(2, in_channels, *image_size))
+        except Exception as e:
+            height, width = image_size
+            reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+            raise SpecError(f"{where} does not run at {height} x {width}: {reason}") from e
+    if not isinstance(out, torch.Tensor) or out.ndim != 2:
+        raise SpecError(f"{where} does not return one feature vector per image; choose another")
+    return _TimmFacts(takes_size=takes_size, num_features=int(out.shape[1]))
