@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
+from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord
 
 Spec = Mapping[str, Any]
 """A train spec as nested mappings, as in the trainer's YAML files."""
@@ -26,13 +26,13 @@ Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), 
 class Algorithm(Protocol):
     """Decides what to try. Single-threaded; deterministic for a seed and an order of calls.
 
-    Example: `ask()` -> trial 0 (the default configuration); `report(0, epoch 1)` -> CONTINUE; `ask()` -> trial 1
-    while 0 runs; `tell(0)`; `ask()` -> trial 2, drawn with the result of 0. After a restart the engine replays
-    `restore` / `report` / `tell` in recorded order and the next `ask()` proposes what it would have proposed.
+    Example: `ask(0)` -> the default configuration; `report(0, epoch 1)` -> CONTINUE; `ask(1)` while 0 runs;
+    `tell(0)`; `ask(2)` -> drawn with the result of 0. After a restart the engine replays `restore` / `report` /
+    `tell` in recorded order and the next `ask` proposes what it would have proposed.
     """
 
-    def ask(self) -> Suggestion | None:
-        """Propose the next trial, or None while nothing can be proposed before a running trial ends."""
+    def ask(self, number: int) -> Suggestion | None:
+        """Propose trial `number`, or None while nothing can be proposed before a running trial ends."""
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started, in place of `ask`."""
@@ -42,6 +42,39 @@ class Algorithm(Protocol):
 
     def tell(self, trial: TrialRecord) -> None:
         """Hear that a trial has ended (complete, pruned or failed)."""
+
+
+class TrialDriver(Protocol):
+    """What an executor asks and tells: the engine, seen from below. Called from one thread.
+
+    Example: `next_job()` -> job 0; `next_job()` -> None, so nothing more to start now; `on_epoch(0, ...)` -> True;
+    `on_epoch(0, ...)` -> False, so the trial is stopped; `on_end(0, Ended())`; `is_over()` -> True: go home.
+    """
+
+    def next_job(self) -> Job | None:
+        """Return a trial to start now, or None."""
+
+    def is_over(self) -> bool:
+        """Whether no further job will come, even when all running trials have ended."""
+
+    def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
+        """Hear what a trainer passed to `Report`; False when the trial should be stopped."""
+
+    def on_end(self, number: int, ended: Ended) -> None:
+        """Hear that a trial no longer runs, for whatever reason; called once per started job."""
+
+
+class Executor(Protocol):
+    """Runs trials and single trainer calls somewhere."""
+
+    def run(self, driver: TrialDriver) -> None:
+        """Start jobs as slots are free until the driver is over and nothing runs."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call one [worker] method of the trainer and return its result."""
+
+    def close(self) -> None:
+        """Give workers back; may be called twice."""
 
 
 class Trainer(Protocol):

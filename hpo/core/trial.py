@@ -72,6 +72,28 @@ class Decision:
 CONTINUE = Decision(stop=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One start of one trial, as handed to an executor."""
+
+    number: int
+    spec: dict[str, Any]
+    """The trainer's full spec, nested."""
+    folder: str
+    """The trial's folder, absolute."""
+    resume_from: str | None = None
+    """Checkpoint to go on from, absolute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a job ended, as an executor saw it: a receipt, a failure, or neither when it was stopped."""
+
+    receipt: dict[str, Any] | None = None
+    failure: dict[str, str] | None = None
+    """`{"kind", "message"}`, kind one of `FAILURE_KINDS`."""
+
+
 @dataclass(slots=True, kw_only=True)
 class TrialRecord:
     """Everything the ledger knows of a trial."""
@@ -94,16 +116,19 @@ class TrialRecord:
     seconds: float = 0.0
     """Time spent in the trial's epochs, downtime excluded."""
     started: float = 0.0
+    """Unix time of the first start."""
     ended: float | None = None
+    retries: int = 0
+    """How often the trial was started again after its worker was lost."""
 
     @property
     def epochs(self) -> int:
         """The last validated epoch."""
         return self.measurements[-1].epoch if self.measurements else 0
 
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch of the best value so far (set by the ledger's direction when finished)."""
-        return self._best_epoch
-
-    _best_epoch: int | None = None
+    def best_measurement(self, direction: str) -> Measurement | None:
+        """The epoch with the best value so far; the earliest of equals."""
+        if not self.measurements:
+            return None
+        sign = 1.0 if direction == "maximize" else -1.0
+        return max(self.measurements, key=lambda m: (sign * m.value, -m.epoch))

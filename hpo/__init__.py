@@ -1,0 +1,5 @@
+"""Hyperparameter optimization for metric-learning recognition."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

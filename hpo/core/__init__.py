@@ -1,0 +1,1 @@
+"""Types, contracts and the ledger; nothing here knows how trials run or are chosen."""

@@ -1,0 +1,149 @@
+"""Budgets: how long a search may go on, and what has been spent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+
+from hpo.core.errors import SpecError
+
+GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
+
+_UNITS: dict[str, tuple[str, float]] = {
+    "": ("trials", 1),
+    "trial": ("trials", 1),
+    "trials": ("trials", 1),
+    "s": ("seconds", 1),
+    "m": ("seconds", 60),
+    "min": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "d": ("seconds", 86400),
+    "gpus": ("gpu_seconds", 1),
+    "gpum": ("gpu_seconds", 60),
+    "gpuh": ("gpu_seconds", 3600),
+    "epoch": ("epochs", 1),
+    "epochs": ("epochs", 1),
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits of a search; the first that is reached ends it. None means no such limit.
+
+    Every started trial counts as one, whatever became of it; a retry of the same trial does not count again.
+    `seconds` runs from the first suggestion to the last epoch, without the time the search was down.
+    `gpu_seconds` is the sum over trials of their seconds times the GPUs each of them holds.
+    """
+
+    trials: int | None = None
+    seconds: float | None = None
+    gpu_seconds: float | None = None
+    epochs: int | None = None
+
+    def __str__(self) -> str:
+        """The budget in the words of the command line, e.g. `20 trials, 2h`."""
+        parts = []
+        if self.trials is not None:
+            parts.append(f"{self.trials} trials" if self.trials != 1 else "1 trial")
+        if self.seconds is not None:
+            parts.append(render_seconds(self.seconds))
+        if self.gpu_seconds is not None:
+            parts.append(f"{self.gpu_seconds / 3600:g} GPU hours")
+        if self.epochs is not None:
+            parts.append(f"{self.epochs} epochs")
+        return ", ".join(parts)
+
+    def to_text(self) -> str:
+        """The same in the grammar that `parse_budget` reads."""
+        parts = []
+        if self.trials is not None:
+            parts.append(f"{self.trials}trials")
+        if self.seconds is not None:
+            parts.append(f"{self.seconds:g}s")
+        if self.gpu_seconds is not None:
+            parts.append(f"{self.gpu_seconds:g}gpus")
+        if self.epochs is not None:
+            parts.append(f"{self.epochs}epochs")
+        return ",".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a search has used up so far, in the units of `Budget`."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    epochs: int = 0
+
+
+DEFAULT_BUDGET = Budget(trials=20)
+
+
+def parse_budget(text: str) -> Budget:
+    """Read a budget such as `20`, `90m` or `50trials,2h`.
+
+    Raises:
+        SpecError: when a part is not a positive number with a known unit, or a unit is given twice.
+    """
+    values: dict[str, float] = {}
+    for part in str(text).lower().split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None or match[2] not in _UNITS:
+            raise SpecError(f"budget: {part.strip()!r} is not understood; write {GRAMMAR}")
+        name, factor = _UNITS[match[2]]
+        amount = float(match[1]) * factor
+        if amount <= 0 or (name in {"trials", "epochs"} and amount != int(amount)):
+            raise SpecError(
+                f"budget: a positive {'whole ' if factor == 1 else ''}number must stand before "
+                f"{match[2] or 'trials'!r}, got {match[1]}; write {GRAMMAR}"
+            )
+        if name in values:
+            raise SpecError(f"budget: {text!r} limits {name} twice; keep one of them")
+        values[name] = amount
+    counts = {k: int(v) if k in {"trials", "epochs"} else v for k, v in values.items()}
+    return Budget(**counts)  # type: ignore[arg-type]
+
+
+def extend_budget(budget: Budget, text: str) -> Budget:
+    """Return the budget after `+20` (added to what was) or `20` (in place of it)."""
+    if not text.startswith("+"):
+        return parse_budget(text)
+    extra = parse_budget(text[1:])
+    sums = {}
+    for item in fields(Budget):
+        old, more = getattr(budget, item.name), getattr(extra, item.name)
+        if more is not None:
+            sums[item.name] = more if old is None else old + more
+    return replace(budget, **sums)
+
+
+def exhausted(budget: Budget, spent: Spent) -> str | None:
+    """Name the first limit that has been reached, or None while there is budget left."""
+    for item in fields(Budget):
+        limit = getattr(budget, item.name)
+        if limit is not None and getattr(spent, item.name) >= limit:
+            return item.name
+    return None
+
+
+def fraction_used(budget: Budget, spent: Spent) -> float:
+    """Share of the budget that is gone, by the limit that is nearest; between 0 and 1."""
+    shares = [
+        getattr(spent, item.name) / limit
+        for item in fields(Budget)
+        if (limit := getattr(budget, item.name)) is not None
+    ]
+    return min(1.0, max(shares, default=0.0))
+
+
+def render_seconds(seconds: float) -> str:
+    """Write a duration for people: `45s`, `12m`, `1h 30m`."""
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes}m" if minutes >= 10 else f"{int(seconds // 60)}m {int(seconds % 60):02d}s"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours}h {rest:02d}m" if rest else f"{hours}h"

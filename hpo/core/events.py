@@ -1,0 +1,110 @@
+"""Events: what happens in a search, told once to every listener."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+logger = logging.getLogger(__name__)
+
+NAMES = (
+    "started",
+    "preparing",
+    "review",
+    "trial_started",
+    "epoch",
+    "trial_finished",
+    "trial_suspended",
+    "confirmed",
+    "evaluated",
+    "exported",
+    "finished",
+    "interrupted",
+    "error",
+)
+"""Every event name; `started`, `finished` and `error` frame what `--json` prints."""
+
+Event = dict[str, Any]
+Emit = Callable[..., None]
+"""`emit(name, **data)`."""
+
+
+class Listener(Protocol):
+    """Hears every event of a run. It must return quickly; its own failure never reaches the search."""
+
+    def hear(self, event: Event) -> None:
+        """Take one event: `{"event": name, "time": unix seconds, ...}`."""
+
+    def close(self) -> None:
+        """No more events will come."""
+
+
+class EventBus:
+    """Hands events to listeners; one that fails is dropped with a warning, the search goes on."""
+
+    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
+        self._listeners = list(listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Let one more listener hear what follows."""
+        self._listeners.append(listener)
+
+    def emit(self, name: str, **data: Any) -> None:
+        """Tell all listeners that `name` has happened."""
+        if name not in NAMES:
+            raise ValueError(f"unknown event {name!r}")
+        event = {"event": name, "time": round(time.time(), 3), **data}
+        for listener in list(self._listeners):
+            try:
+                listener.hear(event)
+            except Exception:  # a listener's failure must not end a search
+                logger.warning("%s no longer listens", type(listener).__name__, exc_info=True)
+                self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """Close all listeners."""
+        for listener in self._listeners:
+            try:
+                listener.close()
+            except Exception:  # as above
+                logger.warning("%s did not close", type(listener).__name__, exc_info=True)
+        self._listeners.clear()
+
+
+class EventFile:
+    """Appends events to a file, one JSON object a line."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("a", encoding="utf-8", buffering=1)
+
+    def hear(self, event: Event) -> None:
+        """Write one line."""
+        self._stream.write(to_json(event) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+class EventPrinter:
+    """Writes events to a stream as they happen: the `--json` output."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def hear(self, event: Event) -> None:
+        """Write one line at once."""
+        self._stream.write(to_json(event) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """The stream belongs to the caller."""
+
+
+def to_json(event: Event) -> str:
+    """One event as a line of strict JSON."""
+    return json.dumps(event, allow_nan=False, default=str)

@@ -1,0 +1,320 @@
+"""The ledger: the one owner of trial state, an Optuna study written by the driver alone.
+
+On disk it is SQLite in write-ahead mode, so a killed driver leaves it readable and complete up to the last call that
+returned. Every call that changes a trial carries a sequence number; replaying the calls in that order rebuilds an
+algorithm exactly. The study can also be opened by optuna-dashboard.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hpo.core.errors import RunError
+from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+STUDY_NAME = "study"
+"""Constant, because Optuna's Hyperband hashes the name into its brackets."""
+
+
+class Change(NamedTuple):
+    """One recorded call, for replay: `what` is `start`, `epoch` or `end`."""
+
+    sequence: int
+    what: str
+    number: int
+    measurement: Measurement | None
+
+
+class Ledger:
+    """Trials of one study, in memory or in a SQLite file.
+
+    Example: `start(suggestion)` -> record 0, RUNNING; `record(0, epoch 1)`; `finish(0, COMPLETE, value)`. Opened again
+    after a crash in between, `trials()` shows trial 0 RUNNING with epoch 1.
+    """
+
+    def __init__(self, storage: BaseStorage, direction: str) -> None:
+        self._storage = storage
+        self.direction = direction
+        self._study_id = storage.get_study_id_from_name(STUDY_NAME)
+        self._ids: dict[int, int] = {}
+        self._records: dict[int, TrialRecord] = {}
+        self._changes: list[Change] = []
+        self.active_seconds = 0.0
+        self._load()
+
+    @classmethod
+    def create(cls, path: Path | None, direction: str) -> Ledger:
+        """Make an empty ledger at `path`, or in memory when it is None."""
+        from optuna.study import StudyDirection
+
+        storage = _open_storage(path)
+        kind = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        storage.create_new_study([kind], STUDY_NAME)
+        return cls(storage, direction)
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Open the ledger of an existing run.
+
+        Raises:
+            RunError: when there is no ledger or it is not readable.
+        """
+        if not path.is_file():
+            raise RunError(f"{path}: no ledger there, so this is not a run directory")
+        try:
+            storage = _open_storage(path)
+            study_id = storage.get_study_id_from_name(STUDY_NAME)
+            direction = storage.get_study_directions(study_id)[0]
+        except Exception as error:
+            raise RunError(f"{path}: the ledger cannot be read: {error}") from error
+        return cls(storage, direction.name.lower())
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._storage.remove_session()
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next trial will have."""
+        return len(self._records)
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials in order of their numbers; live records, not copies."""
+        return [self._records[n] for n in sorted(self._records)]
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial; KeyError when it does not exist."""
+        return self._records[number]
+
+    def changes(self) -> list[Change]:
+        """Every recorded call in order."""
+        return list(self._changes)
+
+    def start(
+        self,
+        suggestion: Suggestion,
+        *,
+        now: float,
+        clock: float,
+        seed: int = 0,
+        purpose: str = "search",
+        distributions: Mapping[str, BaseDistribution] | None = None,
+    ) -> TrialRecord:
+        """Write a new RUNNING trial in one transaction and return its record.
+
+        Args:
+            suggestion: what will be trained; its number must be `next_number`.
+            now: unix time.
+            clock: seconds the search has been active.
+            seed: the trial's random seed.
+            purpose: `search` or `confirm`.
+            distributions: Optuna's view of the latents, so that its tools can read the study.
+        """
+        record = TrialRecord(
+            number=suggestion.number,
+            state=TrialState.RUNNING,
+            params=dict(suggestion.params),
+            latents=dict(suggestion.latents),
+            until_epoch=suggestion.until_epoch,
+            start_from=suggestion.start_from,
+            purpose=purpose,
+            seed=seed,
+            started=now,
+        )
+        head = {
+            "sequence": len(self._changes),
+            "clock": clock,
+            "params": record.params,
+            "latents": record.latents,
+            "until_epoch": record.until_epoch,
+            "start_from": record.start_from,
+            "purpose": purpose,
+            "seed": seed,
+            "started": now,
+        }
+        template = _template(record, head, distributions)
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        if number != suggestion.number:
+            raise RunError(f"ledger: trial {suggestion.number} was written as {number}")
+        self._ids[number] = trial_id
+        self._records[number] = record
+        self._note("start", number, None, clock)
+        return record
+
+    def record(self, number: int, measurement: Measurement, *, clock: float) -> None:
+        """Write one epoch of a running trial; an epoch that is already there is an error of the caller."""
+        record = self._records[number]
+        if measurement.epoch <= record.epochs:
+            raise ValueError(f"trial {number}: epoch {measurement.epoch} is already recorded")
+        line = {
+            "sequence": len(self._changes),
+            "clock": clock,
+            "value": measurement.value,
+            "metrics": measurement.metrics,
+            "seconds": measurement.seconds,
+            "checkpoint": measurement.checkpoint,
+        }
+        trial_id = self._ids[number]
+        self._storage.set_trial_user_attr(trial_id, f"epoch:{measurement.epoch}", line)
+        self._storage.set_trial_intermediate_value(trial_id, measurement.epoch, measurement.value)
+        record.measurements.append(measurement)
+        record.seconds += measurement.seconds
+        self._note("epoch", number, measurement, clock)
+
+    def annotate(
+        self, number: int, *, receipt: Mapping[str, Any] | None = None, retries: int | None = None
+    ) -> None:
+        """Keep a running trial's receipt, or the count of its restarts."""
+        record = self._records[number]
+        if receipt is not None:
+            record.receipt = dict(receipt)
+            self._storage.set_trial_user_attr(self._ids[number], "receipt", record.receipt)
+        if retries is not None:
+            record.retries = retries
+            self._storage.set_trial_user_attr(self._ids[number], "retries", retries)
+
+    def finish(
+        self,
+        number: int,
+        state: TrialState,
+        *,
+        now: float,
+        clock: float,
+        error: Mapping[str, str] | None = None,
+    ) -> TrialRecord:
+        """Close a trial; its value is its best epoch, and a failed trial has none."""
+        record = self._records[number]
+        if record.state.is_finished:
+            raise ValueError(f"trial {number}: has already ended as {record.state}")
+        best = record.best_measurement(self.direction)
+        value = best.value if best and state is not TrialState.FAILED else None
+        tail = {
+            "sequence": len(self._changes),
+            "clock": clock,
+            "ended": now,
+            "error": dict(error) if error else None,
+        }
+        self._storage.set_trial_user_attr(self._ids[number], "end", tail)
+        values = None if value is None else [value]
+        self._storage.set_trial_state_values(self._ids[number], _optuna_state(state), values)
+        record.state, record.value, record.ended = state, value, now
+        record.error = dict(error) if error else None
+        self._note("end", number, None, clock)
+        return record
+
+    def _note(self, what: str, number: int, measurement: Measurement | None, clock: float) -> None:
+        self._changes.append(Change(len(self._changes), what, number, measurement))
+        self.active_seconds = max(self.active_seconds, clock)
+
+    def _load(self) -> None:
+        changes: list[Change] = []
+        for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            record, its_changes, clock = _read_trial(frozen, self.direction)
+            self._ids[record.number] = frozen._trial_id
+            self._records[record.number] = record
+            changes += its_changes
+            self.active_seconds = max(self.active_seconds, clock)
+        # A call that was cut off leaves a gap in the numbers, never a wrong order.
+        changes.sort()
+        self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
+
+
+def _open_storage(path: Path | None) -> BaseStorage:
+    import optuna
+    from optuna.storages import InMemoryStorage, RDBStorage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if path is None:
+        return InMemoryStorage()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    _relax_syncs(storage)
+    return storage
+
+
+def _relax_syncs(storage: Any) -> None:
+    """Sync once per checkpoint of the log instead of at every commit: safe against a killed process in WAL mode."""
+    from sqlalchemy import event
+
+    storage.engine.dispose()
+
+    @event.listens_for(storage.engine, "connect")  # type: ignore[untyped-decorator]
+    def set_pragma(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _optuna_state(state: TrialState) -> Any:
+    import optuna
+
+    names = {
+        TrialState.RUNNING: "RUNNING",
+        TrialState.COMPLETE: "COMPLETE",
+        TrialState.PRUNED: "PRUNED",
+        TrialState.FAILED: "FAIL",
+    }
+    return optuna.trial.TrialState[names[state]]
+
+
+def _template(
+    record: TrialRecord,
+    head: dict[str, Any],
+    distributions: Mapping[str, BaseDistribution] | None,
+) -> FrozenTrial:
+    import optuna
+
+    known = {k: d for k, d in (distributions or {}).items() if k in record.latents}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={k: record.latents[k] for k in known},
+        distributions=known,
+        user_attrs={"start": json.loads(json.dumps(head))},
+    )
+
+
+def _read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[Change], float]:
+    attrs = frozen.user_attrs
+    head, tail = attrs["start"], attrs.get("end")
+    states = {_optuna_state(state): state for state in TrialState}
+    record = TrialRecord(
+        number=frozen.number,
+        state=states[frozen.state],
+        params=head["params"],
+        latents=head["latents"],
+        until_epoch=head["until_epoch"],
+        start_from=tuple(head["start_from"]) if head["start_from"] else None,
+        purpose=head["purpose"],
+        seed=head["seed"],
+        started=head["started"],
+        receipt=attrs.get("receipt"),
+        retries=attrs.get("retries", 0),
+    )
+    changes = [Change(head["sequence"], "start", record.number, None)]
+    clock = head["clock"]
+    lines = {int(k[6:]): v for k, v in attrs.items() if k.startswith("epoch:")}
+    for epoch, line in sorted(lines.items()):
+        measurement = Measurement(
+            epoch=epoch, **{k: v for k, v in line.items() if k not in {"sequence", "clock"}}
+        )
+        record.measurements.append(measurement)
+        record.seconds += measurement.seconds
+        changes.append(Change(line["sequence"], "epoch", record.number, measurement))
+        clock = max(clock, line["clock"])
+    if record.state.is_finished and tail:
+        best = record.best_measurement(direction)
+        record.value = best.value if best and record.state is not TrialState.FAILED else None
+        record.ended, record.error = tail["ended"], tail["error"]
+        changes.append(Change(tail["sequence"], "end", record.number, None))
+        clock = max(clock, tail["clock"])
+    return record, changes, clock

@@ -1,0 +1,198 @@
+"""The run directory: one folder that holds everything of a search and can be moved.
+
+```
+<out>/<study>/<timestamp>/
+  study.yaml  ledger.db  state.json  events.ndjson
+  trials/0007/{spec.yaml, status.jsonl, log.txt, ckpt/}
+  best/  evaluations/
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError
+
+STUDY_FILE = "study.yaml"
+LEDGER_FILE = "ledger.db"
+
+
+class RunDir:
+    """Names inside a run directory; creating one does not touch the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def study_file(self) -> Path:
+        """The merged study definition."""
+        return self.path / STUDY_FILE
+
+    @property
+    def ledger_file(self) -> Path:
+        """The Optuna study."""
+        return self.path / LEDGER_FILE
+
+    @property
+    def state_file(self) -> Path:
+        """What readers look at; replaced atomically."""
+        return self.path / "state.json"
+
+    @property
+    def events_file(self) -> Path:
+        """Every event of the run, one JSON object a line."""
+        return self.path / "events.ndjson"
+
+    @property
+    def best_dir(self) -> Path:
+        """The hand-off: spec, checkpoint, ONNX, gallery, report."""
+        return self.path / "best"
+
+    @property
+    def evaluations_dir(self) -> Path:
+        """Baseline and final evaluations."""
+        return self.path / "evaluations"
+
+    @property
+    def stop_file(self) -> Path:
+        """Its presence asks the driver to finish and save."""
+        return self.path / ".stop"
+
+    @property
+    def study_name(self) -> str:
+        """The folder above the timestamp."""
+        return self.path.parent.name
+
+    def trial_dir(self, number: int) -> Path:
+        """The folder of one trial."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Replace `state.json` in one step."""
+        write_atomically(self.state_file, json.dumps(state, indent=1) + "\n")
+
+    def read_state(self) -> dict[str, Any]:
+        """The last written state; empty when there is none yet."""
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for one driver.
+
+        Raises:
+            RunError: when another driver holds it.
+        """
+        with (self.path / ".lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"{self.path}: another search is running in it; wait for it, or `hpo stop` it"
+                ) from error
+            yield
+
+    def is_running(self) -> bool:
+        """Whether some driver holds the run at this moment."""
+        try:
+            with (self.path / ".lock").open("r") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+
+def create_run(out: Path, study: str, fill: Callable[[Path], None]) -> RunDir:
+    """Make a run directory that appears in one step with what `fill(folder)` writes into it."""
+    parent = out.resolve() / study
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
+    except OSError as error:
+        raise RunError(
+            f"{out}: cannot hold run directories: {error.strerror}; choose another --out"
+        ) from error
+    try:
+        draft.chmod(0o755)
+        fill(draft)
+        return RunDir(_place(draft, parent))
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _place(draft: Path, parent: Path) -> Path:
+    """Rename the draft to a free timestamp; two searches in one second get two folders."""
+    stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1, 1000):
+        target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+        if target.exists():
+            continue
+        with contextlib.suppress(OSError):  # somebody else took the name in between
+            draft.rename(target)
+            return target
+    raise RunError(f"{parent}: no free name for a run below it")
+
+
+def list_runs(out: Path) -> list[RunDir]:
+    """All run directories below `out`, the newest last."""
+    if not out.is_dir():
+        return []
+    found = [
+        RunDir(file.parent)
+        for file in out.glob(f"*/*/{STUDY_FILE}")
+        if not file.parent.name.startswith(".") and not file.parent.parent.name.startswith(".")
+    ]
+    return sorted(found, key=lambda run: (run.path.name, run.path.stat().st_ctime))
+
+
+def find_run(name: str | None, out: Path) -> RunDir:
+    """Find a run by path, by study name or timestamp below `out`, or the newest when `name` is None.
+
+    Raises:
+        RunError: when nothing fits.
+    """
+    if name and (Path(name) / STUDY_FILE).is_file():
+        return RunDir(Path(name))
+    runs = list_runs(out)
+    if name:
+        runs = [r for r in runs if name in (r.study_name, r.path.name)]
+    if not runs:
+        what = f"no run {name!r}" if name else "no runs"
+        raise RunError(f"{what} below {out}/; `hpo ls` lists runs, `hpo search` makes one")
+    return runs[-1]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file by a temporary name and a rename, so that readers never see half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

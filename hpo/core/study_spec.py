@@ -1,0 +1,240 @@
+"""Study files: what to search, on which data, for how long. A typed, versioned schema with paths in its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
+from hpo.core.errors import SpecError
+from hpo.core.specs import nearest, nest, read_yaml
+
+if TYPE_CHECKING:
+    from search_spaces import Overlay
+
+SCHEMA_VERSION = 1
+DEFAULT_TRAINER = "ml_recog"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSources:
+    """Where the images are: nothing (the embedded default), the splits, or one folder to split."""
+
+    train: str = ""
+    """Folder of class folders, or an archive of one."""
+    reference: str = ""
+    """Gallery that queries are matched against."""
+    query: str = ""
+    """Validation queries; P@1 on them is what is searched for."""
+    test_reference: str = ""
+    test_query: str = ""
+    """Held-out queries, looked at once, after the search."""
+    folder: str = ""
+    """One folder of classes, split by the tool."""
+    class_disjoint: bool = False
+    """Whether the split keeps validation and test classes out of training."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing was named, so the embedded default is used."""
+        return not (self.train or self.reference or self.query or self.folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How trials are chosen, stopped and confirmed."""
+
+    algorithm: str = "auto"
+    pruner: str = "auto"
+    seed: int = 0
+    confirm: int = 0
+    """How many finalists are trained again with another seed."""
+    over: tuple[str, ...] = ()
+    """Searched parameters, in place of the schema's default list."""
+    ranges: Mapping[str, Any] = field(default_factory=dict)
+    """name -> [low, high] or {low, high, log}."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """name -> list of values."""
+    fix: Mapping[str, Any] = field(default_factory=dict)
+    """name -> value, taken out of the search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySpec:
+    """One study, merged from its file and the command line."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str = "study"
+    description: str = ""
+    trainer: str = DEFAULT_TRAINER
+    data: DataSources = field(default_factory=DataSources)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """Overrides of the trainer's spec, nested."""
+    weights: str = ""
+    """File with pretrained weights."""
+    budget: Budget = DEFAULT_BUDGET
+    search: SearchOptions = field(default_factory=SearchOptions)
+    concurrent: int | None = None
+    """Trials at a time; None lets the machine decide."""
+
+    @property
+    def trainer_name(self) -> str:
+        """The registered name of the trainer."""
+        return self.trainer
+
+    @property
+    def overlay(self) -> Overlay:
+        """The changes to the compiled search space."""
+        from search_spaces import Overlay
+
+        search = self.search
+        return Overlay(
+            hyperparameters=search.over or None,
+            ranges={name: _range(name, value) for name, value in search.ranges.items()},
+            options={name: tuple(values) for name, values in search.options.items()},
+            fixed=dict(search.fix),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data in the form of a study file."""
+        data = asdict(self)
+        data["budget"] = self.budget.to_text()
+        data["search"]["over"] = list(self.search.over)
+        return {key: value for key, value in data.items() if value not in ("", None)}
+
+
+def load_study(path: Path) -> StudySpec:
+    """Read and validate a study file; relative data paths are taken from the file's folder.
+
+    Raises:
+        SpecError: with the path of the wrong key.
+    """
+    data = read_yaml(path)
+    if not isinstance(data, Mapping):
+        raise SpecError(f"{path}: a study file must be a mapping of keys, got {_kind(data)}")
+    study = parse_study(data, where=str(path))
+    if "name" not in data:
+        study = replace(study, name=path.stem)
+    return replace(study, data=_anchor(study.data, path.parent))
+
+
+def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
+    """Turn plain data into a `StudySpec`; unknown keys and wrong types are errors."""
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SpecError(
+            f"{where}: schema_version must be {SCHEMA_VERSION}, got {version!r}; "
+            f"write `schema_version: {SCHEMA_VERSION}` at the top"
+        )
+    values = _checked(StudySpec, data, where)
+    values["data"] = DataSources(**_checked(DataSources, data.get("data"), f"{where}: data"))
+    values["search"] = SearchOptions(
+        **_checked(SearchOptions, data.get("search"), f"{where}: search")
+    )
+    values["spec"] = nest(values.get("spec") or {})
+    if "budget" in values:
+        values["budget"] = _parse_budget(values["budget"], where)
+    study = StudySpec(**values)
+    _check_values(study, where)
+    return study
+
+
+def _parse_budget(value: Any, where: str) -> Budget:
+    try:
+        return parse_budget(str(value))
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "bool": (bool,),
+    "Budget": (str, int),
+    "DataSources": (Mapping,),
+    "SearchOptions": (Mapping,),
+    "Mapping[str, Any]": (Mapping,),
+    "tuple[str, ...]": (list, tuple),
+}
+
+
+def _checked(kind: type, data: Any, where: str) -> dict[str, Any]:
+    """Check keys and types of one section against the fields of its dataclass."""
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise SpecError(f"{where}: must be a mapping of keys, got {_kind(data)}")
+    known = {item.name: str(item.type) for item in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in known:
+            raise SpecError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
+        legal = _TYPES[known[key]]
+        wrong_bool = isinstance(value, bool) and bool not in legal
+        if wrong_bool or not isinstance(value, legal):
+            words = {"Mapping[str, Any]": "a mapping", "tuple[str, ...]": "a list of names"}
+            raise SpecError(
+                f"{where}.{key}: must be {words.get(known[key], known[key])}, "
+                f"got {_kind(value)} {value!r}"
+            )
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return values
+
+
+def _check_values(study: StudySpec, where: str) -> None:
+    if study.concurrent is not None and study.concurrent < 1:
+        raise SpecError(f"{where}.concurrent: must be at least 1, got {study.concurrent}")
+    if study.search.confirm < 0:
+        raise SpecError(f"{where}.search.confirm: must be 0 or more, got {study.search.confirm}")
+    bad_name = not study.name or study.name.startswith(".") or "/" in study.name
+    if bad_name:
+        raise SpecError(
+            f"{where}.name: must be usable as a folder name (no '/', no leading '.'), "
+            f"got {study.name!r}"
+        )
+    check_sources(study.data, where)
+
+
+def check_sources(data: DataSources, where: str = "data") -> None:
+    """Refuse half-given data: all three splits, or one folder, or nothing."""
+    splits = {"train": data.train, "reference": data.reference, "query": data.query}
+    given = [name for name, value in splits.items() if value]
+    if data.folder and given:
+        raise SpecError(f"{where}: give either one folder to split or the splits, not both")
+    if given and len(given) < 3:
+        missing = " and ".join(name for name in splits if name not in given)
+        raise SpecError(
+            f"{where}: {missing} missing; train, reference and query belong together "
+            "(or give one folder of classes with --data)"
+        )
+    if data.class_disjoint and not data.folder:
+        raise SpecError(f"{where}.class_disjoint: only applies when one folder is split (--data)")
+
+
+def _anchor(data: DataSources, folder: Path) -> DataSources:
+    """Make relative paths of a study file relative to that file."""
+
+    def absolute(text: str) -> str:
+        if not text or "://" in text or Path(text).is_absolute():
+            return text
+        return str((folder / text).resolve())
+
+    names = ("train", "reference", "query", "test_reference", "test_query", "folder")
+    return replace(data, **{name: absolute(getattr(data, name)) for name in names})
+
+
+def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
+    if isinstance(value, Mapping) and {"low", "high"} <= set(value):
+        return value["low"], value["high"], value.get("log")
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return value[0], value[1], None
+    raise SpecError(
+        f"search.ranges.{name}: must be [low, high] or {{low, high, log}}, got {value!r}"
+    )
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__

@@ -1,0 +1,140 @@
+"""The two Tune hooks: a searcher that hands out jobs and a scheduler that passes on decisions.
+
+Measured rules they follow: epochs reach the scheduler before the searcher, and the searcher not at all when the
+decision is STOP; a result with `done=True` reaches neither; hooks are called by keyword; an exception in a hook would
+end the whole experiment, so each is guarded and the first fault is raised after `fit`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from hpo.core.protocols import TrialDriver
+from hpo.executors.ray import to_ended
+
+logger = logging.getLogger(__name__)
+
+
+class JobSearcher(Searcher):  # type: ignore[misc]
+    """Hands out the driver's jobs and tells it when they end.
+
+    Args:
+        driver: where jobs come from.
+        constants: what every trial's configuration holds beside its job.
+    """
+
+    def __init__(self, driver: TrialDriver, constants: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.driver = driver
+        self.constants = dict(constants)
+        self.numbers: dict[str, int] = {}
+        self.outcomes: dict[int, dict[str, Any]] = {}
+        self.fault: Exception | None = None
+
+    def set_search_properties(
+        self,
+        metric: str | None,  # noqa: ARG002 - Tune's signature
+        mode: str | None,  # noqa: ARG002
+        config: dict[str, Any],  # noqa: ARG002
+        **_spec: Any,
+    ) -> bool:
+        """Say that nothing is needed: the metric and its direction live in the study."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return a job's configuration, None to be asked again, or FINISHED."""
+        if self.fault is not None:
+            return Searcher.FINISHED
+        try:
+            job = self.driver.next_job()
+            if job is None:
+                return Searcher.FINISHED if self.driver.is_over() else None
+        except Exception as error:  # noqa: BLE001 - kept and raised after fit
+            return self.keep(error)
+        self.numbers[trial_id] = job.number
+        return {**self.constants, "job": asdict(job)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the driver how the trial ended; Tune calls this by keyword."""
+        del result  # the outcome came through the scheduler
+        number = self.numbers.pop(trial_id, None)
+        if number is None:
+            return
+        try:
+            self.driver.on_end(number, to_ended(self.outcomes.pop(number, None), crashed=error))
+        except Exception as fault:  # noqa: BLE001 - kept and raised after fit
+            self.keep(fault)
+
+    def keep(self, error: Exception) -> Any:
+        """Remember the first fault of a hook and end the experiment."""
+        if self.fault is None:
+            self.fault = error
+            logger.debug("a hook failed", exc_info=error)
+        return Searcher.FINISHED
+
+    def raise_fault(self) -> None:
+        """Raise what went wrong inside a hook."""
+        if self.fault is not None:
+            raise self.fault
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of this belongs into Tune's snapshots."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the ledger is the state."""
+
+
+class RelayScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes epochs to the driver and its decision to Tune."""
+
+    def __init__(self, searcher: JobSearcher) -> None:
+        super().__init__()
+        self.searcher = searcher
+
+    def on_trial_result(
+        self,
+        tune_controller: Any,  # noqa: ARG002 - Tune's signature
+        trial: Trial,  # noqa: ARG002
+        result: dict[str, Any],
+    ) -> str:
+        """Return CONTINUE or STOP for one reported epoch."""
+        searcher = self.searcher
+        number = result.get("number")
+        if number is None:
+            return str(TrialScheduler.CONTINUE)
+        if "outcome" in result:
+            searcher.outcomes[number] = result["outcome"]
+            return str(TrialScheduler.CONTINUE)
+        if searcher.fault is not None:
+            return str(TrialScheduler.STOP)
+        try:
+            goes_on = searcher.driver.on_epoch(number, result["payload"])
+        except Exception as error:  # noqa: BLE001 - kept and raised after fit
+            searcher.keep(error)
+            goes_on = False
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of this belongs into Tune's snapshots."""
+        return {}
+
+
+def make_relay(
+    driver: TrialDriver, constants: Mapping[str, Any]
+) -> tuple[JobSearcher, RelayScheduler]:
+    """Make the pair of hooks for one experiment."""
+    searcher = JobSearcher(driver, constants)
+    return searcher, RelayScheduler(searcher)

@@ -1,0 +1,90 @@
+"""What a worker does with a job: run the trainer, keep its output in the trial's log, name what went wrong.
+
+Shared by all executors; runs where torch may be imported, but imports none of it itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.core.trainers import find_trainer
+from hpo.core.trial import FAILURE_KINDS, Job
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(
+    trainer_name: str, job: Job, report: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Any]:
+    """Train one trial.
+
+    Args:
+        trainer_name: registered name of the trainer.
+        job: what to train.
+        report: passed on to the trainer; what it raises other than `Exception` ends the job at once.
+
+    Returns:
+        `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's log.
+    """
+    resume_from = Path(job.resume_from) if job.resume_from else None
+    with trial_log(Path(job.folder)):
+        try:
+            receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from)
+        except Exception as error:  # noqa: BLE001 - the border: a trial's failure must not end the worker
+            logger.error("trial %d failed:\n%s", job.number, traceback.format_exc())
+            return {"failure": describe_failure(error)}
+    return {"receipt": receipt}
+
+
+def describe_failure(error: BaseException) -> dict[str, str]:
+    """Give an exception one of the named causes and one line."""
+    kind = str(getattr(error, "kind", ""))
+    if kind not in FAILURE_KINDS:
+        kind = _guess_kind(error)
+    text = str(error).strip().splitlines()
+    message = text[0] if text else type(error).__name__
+    if kind == "code":
+        message = f"{type(error).__name__}: {message}"
+    return {"kind": kind, "message": message[:500]}
+
+
+def _guess_kind(error: BaseException) -> str:
+    names = {base.__name__ for base in type(error).__mro__}
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
+        return "out_of_memory"
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return "data"
+    if isinstance(error, OSError):
+        return "infrastructure"
+    return "code"
+
+
+@contextlib.contextmanager
+def trial_log(folder: Path) -> Iterator[None]:
+    """Send log records, prints and warnings of this process to `log.txt` of a trial."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("a", encoding="utf-8", buffering=1) as stream:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        level = root.level
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        try:
+            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+                yield
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
+            sys.stdout.flush()
+
+
+def call_method(trainer_name: str, method: str, args: tuple[Any, ...]) -> Any:
+    """Call one method of a trainer; a trainer's own error keeps its kind across the process border."""
+    return getattr(find_trainer(trainer_name), method)(*args)
