@@ -35,6 +35,7 @@ class Facts(TypedDict, total=False):
     valid_max: float
     option_weights: tuple[float, ...]
     pattern: str
+    pattern_hint: str
     automl_enabled: bool
     depends_on: tuple[str, ...]
     is_parent: bool
@@ -60,6 +61,8 @@ class KeyInfo:
     option_weights: tuple[float, ...] = ()
     pattern: str = ""
     """Regular expression of values accepted beside `options`."""
+    pattern_hint: str = ""
+    """The pattern in words."""
     item: type = float
     """Type of a list's members."""
     lengths: tuple[int, ...] = ()

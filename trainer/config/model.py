@@ -23,6 +23,20 @@ LINEAR_HEAD_BACKBONES = ("resnet_50", "resnet_101")
 """Published trunks with a linear embedder; the others keep their own feature size."""
 
 
+_INPUT_MULTIPLES = {
+    "fan_tiny": 16,
+    "fan_small": 16,
+    "fan_base": 16,
+    "fan_large": 16,
+    "nvdinov2_vit_large_legacy": 14,
+}
+
+
+def input_multiple(backbone: str) -> int:
+    """Return what width and height must be multiples of; timm's own models judge for themselves."""
+    return _INPUT_MULTIPLES.get(backbone, 1)
+
+
 def has_linear_head(backbone: str) -> bool:
     """Whether `model.feat_dim` decides the embedding's size under this backbone."""
     return backbone in LINEAR_HEAD_BACKBONES or backbone.startswith(TIMM_PREFIX)
@@ -37,6 +51,7 @@ class ModelConfig:
         BACKBONES,
         "Trunk that turns a picture into a feature: one of these, or timm/<name>.",
         pattern=r"^timm/[A-Za-z0-9_.\-]+$",
+        pattern_hint="timm/<name> for any timm model",
     )
     pretrained_model_path: str | None = optional_text(
         "Weights for trunk and embedder together, loaded strictly before training starts."

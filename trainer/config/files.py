@@ -1,0 +1,91 @@
+"""Spec files and `key=value` overrides as plain data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.config.root import Action
+from trainer.config.shorthand import shorthands
+from trainer.config.tree import keys
+from trainer.errors import SpecError
+
+_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+class _SpecLoader(yaml.SafeLoader):
+    """A safe YAML loader that reads `1e-4` as a number and refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                problem = f"the key {key!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep=deep)
+
+
+_SpecLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derived from SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        msg = f"{where}{line}: must be YAML, but {problem}"
+        raise SpecError(msg) from error
+
+
+def read_spec_file(path: Path) -> dict[str, Any]:
+    """Read a spec file as nested data, unchecked.
+
+    Raises:
+        SpecError: when there is no such file, it is not YAML, or it holds no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        msg = f"{path}: no such spec file"
+        raise SpecError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: the spec file cannot be read: {error}"
+        raise SpecError(msg) from error
+    data = _parse(text, str(path))
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        msg = f"{path}: must hold a mapping of keys to values, got {type(data).__name__}"
+        raise SpecError(msg)
+    return data
+
+
+def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
+    """Read `key=value` words into dotted keys; values are YAML, short names are expanded.
+
+    Raises:
+        SpecError: when a word has no `=` or key, or its value is not YAML.
+    """
+    short = {name: path for name, path in shorthands(action).items() if name not in keys()}
+    overrides: dict[str, Any] = {}
+    for word in words:
+        name, sign, text = word.partition("=")
+        if not sign or not name:
+            msg = f"{word}: overrides must be spelt key=value, such as train.num_epochs=5"
+            raise SpecError(msg)
+        overrides[short.get(name, name)] = _parse(text, name) if text else ""
+    return overrides
+
+
+def spec_text(nested: dict[str, Any]) -> str:
+    """Return nested data as YAML in the order it has."""
+    text: str = yaml.safe_dump(nested, sort_keys=False, width=100)
+    return text

@@ -1,0 +1,236 @@
+"""What must hold between keys, what an action cannot do without, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from trainer.config.fields import KeyInfo
+from trainer.config.loss import MINED_LOSSES, WEIGHTED_LOSSES
+from trainer.config.model import input_multiple
+from trainer.config.root import Action, Spec
+from trainer.config.tree import keys
+
+_QUERY_AND_GALLERY = ("dataset.val_dataset.reference", "dataset.val_dataset.query")
+
+MANDATORY: Mapping[Action, tuple[tuple[str, ...], ...]] = {
+    "train": (("dataset.train_dataset",), *((path,) for path in _QUERY_AND_GALLERY)),
+    "evaluate": (
+        ("evaluate.checkpoint", "evaluate.trt_engine"),
+        *((path,) for path in _QUERY_AND_GALLERY),
+    ),
+    "inference": (
+        ("inference.checkpoint", "inference.trt_engine"),
+        ("dataset.val_dataset.reference",),
+        ("inference.input_path",),
+    ),
+    "export": (("export.checkpoint",),),
+    "gen_trt_engine": (("gen_trt_engine.onnx_file",), ("gen_trt_engine.trt_engine",)),
+}
+"""Keys that must be given for an action; of several in one group, one is enough."""
+
+_INT8 = "gen_trt_engine.tensorrt.calibration."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A published key whose use is refused, and why."""
+
+    path: str
+    action: Action | None
+    """The action that refuses it; every action when None."""
+    unless: Callable[[Any], bool]
+    allowed: str
+    reason: str
+
+
+def _is_empty(value: Any) -> bool:
+    return value == ""
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, int) and value == 1
+
+
+def _is_off(value: Any) -> bool:
+    return value is False
+
+
+_ONE_DEVICE = "the neighbours are searched on one device; several would give the same result"
+
+REFUSED: tuple[Refusal, ...] = (
+    Refusal(
+        path="encryption_key",
+        action=None,
+        unless=_is_empty,
+        allowed="empty",
+        reason="checkpoints and exported files are never encrypted here",
+    ),
+    Refusal(
+        path="wandb.sync_tensorboard",
+        action="train",
+        unless=_is_off,
+        allowed="false",
+        reason="no TensorBoard files are written that could be sent",
+    ),
+    *(
+        Refusal(
+            path=f"{action}.{name}", action=action, unless=_is_one, allowed="1", reason=_ONE_DEVICE
+        )
+        for action in ("evaluate", "inference")
+        for name in ("num_gpus", "num_nodes")
+    ),
+)
+"""Published keys that are refused with a reason instead of being ignored."""
+
+
+def value_at(spec: Spec, path: str) -> Any:
+    """Return the value of a spec under a dotted path."""
+    value: Any = spec
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def missing(spec: Spec, action: Action) -> Iterator[str]:
+    """Yield a line for every value that the action needs and the spec lacks."""
+    groups = MANDATORY[action]
+    if action == "gen_trt_engine" and spec.gen_trt_engine.tensorrt.data_type == "INT8":
+        groups += ((_INT8 + "cal_image_dir",), (_INT8 + "cal_cache_file",))
+    for group in groups:
+        if not any(value_at(spec, path) for path in group):
+            info: KeyInfo = keys()[group[0]].info
+            other = "".join(f" or {path}" for path in group[1:])
+            yield f"{group[0]}{other}: must be given for {action}: {info.description}"
+
+
+def refused(spec: Spec, action: Action) -> Iterator[str]:
+    """Yield a line for every refused key that is in use."""
+    for refusal in REFUSED:
+        value = value_at(spec, refusal.path)
+        if refusal.action in {None, action} and not refusal.unless(value):
+            # The value itself stays out of the line: it may be a key.
+            yield f"{refusal.path}: must be {refusal.allowed}: {refusal.reason}"
+
+
+def _batch(spec: Spec) -> Iterator[str]:
+    size, instances = spec.train.batch_size, spec.dataset.num_instance
+    if size % instances:
+        yield (
+            f"train.batch_size: must be a multiple of dataset.num_instance ({instances}),"
+            f" got {size}; {(size // instances + 1) * instances} would do"
+        )
+
+
+def _learning(spec: Spec) -> Iterator[str]:
+    train = spec.train
+    if not (train.train_trunk or train.train_embedder or train.loss.name in WEIGHTED_LOSSES):
+        yield "train.train_trunk: must be true if train.train_embedder is false: nothing learns"
+
+
+def _milestones(spec: Spec) -> Iterator[str]:
+    steps = spec.train.optim.steps
+    if any(step < 1 for step in steps) or any(a >= b for a, b in pairwise(steps)):
+        yield f"train.optim.steps: must rise from 1 or more, got {list(steps)}"
+
+
+def _devices(section: str) -> Callable[[Spec], Iterator[str]]:
+    def check(spec: Spec) -> Iterator[str]:
+        ids, count = value_at(spec, f"{section}.gpu_ids"), value_at(spec, f"{section}.num_gpus")
+        if len(ids) != count:
+            yield (
+                f"{section}.gpu_ids: must hold as many indices as {section}.num_gpus ({count}),"
+                f" got {list(ids)}; for example {list(range(count))}"
+            )
+        elif len(set(ids)) != len(ids) or any(index < 0 for index in ids):
+            yield f"{section}.gpu_ids: must be distinct indices from 0 on, got {list(ids)}"
+
+    return check
+
+
+def _picture_size(spec: Spec) -> Iterator[str]:
+    model = spec.model
+    multiple = input_multiple(model.backbone)
+    for name in ("input_width", "input_height"):
+        size = getattr(model, name)
+        if size % multiple:
+            yield f"model.{name}: must be a multiple of {multiple} for {model.backbone}, got {size}"
+    if model.input_channels == 2:
+        yield "model.input_channels: must be 1 or 3, got 2"
+
+
+def _pixels(spec: Spec) -> Iterator[str]:
+    std = spec.dataset.pixel_std
+    if any(value <= 0 for value in std):
+        yield f"dataset.pixel_std: every member must be > 0, got {list(std)}"
+
+
+def _blur(spec: Spec) -> Iterator[str]:
+    blur, model = spec.dataset.gaussian_blur, spec.model
+    largest = min(model.input_width, model.input_height)
+    if any(size % 2 == 0 or not 1 <= size <= largest for size in blur.kernel):
+        yield (
+            "dataset.gaussian_blur.kernel: must be odd and no larger than the picture"
+            f" ({largest}), got {list(blur.kernel)}"
+        )
+    low, high = blur.sigma
+    if not 0 < low <= high:
+        yield f"dataset.gaussian_blur.sigma: must be 0 < least <= greatest, got {[low, high]}"
+
+
+def _export(spec: Spec) -> Iterator[str]:
+    if spec.export.batch_size == 0:
+        yield "export.batch_size: must be -1 (open) or 1 and more, got 0"
+
+
+def _engine(spec: Spec) -> Iterator[str]:
+    engine = spec.gen_trt_engine
+    if engine.batch_size == 0:
+        yield "gen_trt_engine.batch_size: must be -1 (open) or 1 and more, got 0"
+    build = engine.tensorrt
+    sizes = (build.min_batch_size, build.opt_batch_size, build.max_batch_size)
+    if list(sizes) != sorted(sizes):
+        yield (
+            "gen_trt_engine.tensorrt.opt_batch_size: must lie between min_batch_size and"
+            f" max_batch_size, got {sizes[1]} between {sizes[0]} and {sizes[2]}"
+        )
+    if engine.gpu_id < 0:
+        yield f"gen_trt_engine.gpu_id: must be >= 0, got {engine.gpu_id}"
+
+
+_RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
+    "train": (
+        _batch,
+        _learning,
+        _milestones,
+        _devices("train"),
+        _picture_size,
+        _pixels,
+        _blur,
+    ),
+    "evaluate": (_devices("evaluate"), _picture_size, _pixels),
+    "inference": (_devices("inference"), _picture_size, _pixels),
+    "export": (_picture_size, _pixels, _export),
+    "gen_trt_engine": (_pixels, _engine),
+}
+
+
+def broken(spec: Spec, action: Action) -> Iterator[str]:
+    """Yield a line for every relation between keys that does not hold for the action."""
+    for relation in _RELATIONS[action]:
+        yield from relation(spec)
+
+
+def warnings(spec: Spec, action: Action) -> Iterator[str]:
+    """Yield a line for what is legal and still unlikely to be meant."""
+    if action != "train":
+        return
+    classes = spec.train.batch_size // spec.dataset.num_instance
+    if classes < 2 and spec.train.loss.name in MINED_LOSSES:
+        yield (
+            f"train.batch_size {spec.train.batch_size} with dataset.num_instance"
+            f" {spec.dataset.num_instance} puts one class in every batch: no negatives, so the"
+            f" {spec.train.loss.name} loss teaches nothing; 32 would hold 8 classes of 4"
+        )

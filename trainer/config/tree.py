@@ -1,0 +1,61 @@
+"""Every key of the spec by its dotted path, read from the declarations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from trainer.config.fields import KeyInfo, info_of
+from trainer.config.root import Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of the spec: a leaf, or a section with children."""
+
+    path: str
+    info: KeyInfo
+    default: Any
+    """The declared default; None for a section."""
+    section: type | None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def parent(self) -> str:
+        """The path of the section that holds the key; empty at the top."""
+        return self.path.rpartition(".")[0]
+
+
+def declared(config: type, prefix: str = "") -> Iterator[Key]:
+    """Yield the keys directly below one config class, in declaration order."""
+    for item in dataclasses.fields(config):
+        path = f"{prefix}.{item.name}" if prefix else item.name
+        is_section = item.default_factory is not dataclasses.MISSING
+        section = item.default_factory if is_section else None
+        default = None if is_section else item.default
+        yield Key(path=path, info=info_of(item), default=default, section=section)  # type: ignore[arg-type]  # a class is its own factory
+
+
+def _walk(config: type, prefix: str) -> Iterator[Key]:
+    for key in declared(config, prefix):
+        yield key
+        if key.section is not None:
+            yield from _walk(key.section, key.path)
+
+
+@cache
+def keys() -> dict[str, Key]:
+    """Return every key by path; a section comes before its children."""
+    return {key.path: key for key in _walk(Spec, "")}
+
+
+def leaves() -> dict[str, Key]:
+    """Return the keys that hold a value."""
+    return {path: key for path, key in keys().items() if key.section is None}

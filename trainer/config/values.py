@@ -1,0 +1,148 @@
+"""Read one spec value as its declared type, or say what must hold.
+
+YAML 1.1 takes `1e-4` for a string, so numbers and truth values spelt as text are read; nothing else
+is bent to fit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trainer.config.bounds import Bounds, valid_bounds
+from trainer.config.fields import KeyInfo
+
+_TRUTHS = {"true": True, "false": False}
+
+
+class ValueProblem(Exception):  # noqa: N818 - caught and collected where the path is known
+    """What must hold of a value and what was got."""
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _refuse(wanted: str, value: Any) -> ValueProblem:
+    return ValueProblem(f"must be {wanted}, got {_shown(value)}")
+
+
+def _number(value: Any) -> float | None:
+    """Return the finite number that a value spells, or None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    return None
+
+
+def _wanted(noun: str, bounds: Bounds) -> str:
+    return f"{noun} {bounds}".rstrip()
+
+
+def _read_float(info: KeyInfo, value: Any) -> float:
+    bounds = valid_bounds(info)
+    number = _number(value)
+    if number is None:
+        raise _refuse(_wanted("a number", bounds), value)
+    if not bounds.holds(number):
+        raise _refuse(str(bounds), number)
+    return float(number)
+
+
+def _read_int(info: KeyInfo, value: Any) -> int:
+    bounds = valid_bounds(info)
+    number = _number(value)
+    if number is None or number != int(number):
+        raise _refuse(_wanted("a whole number", bounds), value)
+    if not bounds.holds(number):
+        raise _refuse(str(bounds), int(number))
+    return int(number)
+
+
+def _read_bool(_info: KeyInfo, value: Any) -> bool:
+    if isinstance(value, str):
+        value = _TRUTHS.get(value.lower(), value)
+    if not isinstance(value, bool):
+        raise _refuse("true or false", value)
+    return value
+
+
+def _read_string(_info: KeyInfo, value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise _refuse("a string", value)
+    return value
+
+
+def _read_categorical(info: KeyInfo, value: Any) -> str:
+    if isinstance(value, str):
+        if value in info.options or (info.pattern and re.fullmatch(info.pattern, value)):
+            return value
+        for option in info.options:
+            if option.lower() == value.lower():
+                msg = f"must be {option} in this spelling, got {value!r}"
+                raise ValueProblem(msg)
+    wanted = "one of " + ", ".join(info.options)
+    if info.pattern:
+        wanted += f" or {info.pattern_hint}"
+    raise _refuse(wanted, value)
+
+
+def _read_list(info: KeyInfo, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _refuse("a list", value)
+    if info.lengths and len(value) not in info.lengths:
+        lengths = " or ".join(str(length) for length in info.lengths)
+        raise _refuse(f"a list of {lengths} values", value)
+    member = KeyInfo(kind=_ITEM_KINDS[info.item], description="")
+    try:
+        return tuple(_READERS[member.kind](member, item) for item in value)
+    except ValueProblem as problem:
+        msg = f"every member {problem}"
+        raise ValueProblem(msg) from None
+
+
+_ITEM_KINDS: Mapping[type, Any] = {float: "float", int: "int", str: "string"}
+
+_READERS: Mapping[str, Callable[[KeyInfo, Any], Any]] = {
+    "float": _read_float,
+    "int": _read_int,
+    "bool": _read_bool,
+    "string": _read_string,
+    "categorical": _read_categorical,
+    "list": _read_list,
+    "list_3": _read_list,
+}
+
+
+def read_value(info: KeyInfo, value: Any) -> Any:
+    """Return the value in its declared type.
+
+    Args:
+        info: declaration of a leaf.
+        value: what the spec holds, as YAML or Python gave it.
+
+    Raises:
+        ValueProblem: when type, range, options or length do not hold.
+    """
+    return _READERS[info.kind](info, value)

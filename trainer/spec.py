@@ -1,0 +1,156 @@
+"""From a spec file, overrides or nested data to a checked `Spec`, and back.
+
+This is the border of the trainer: whatever is wrong with a spec is said here, all at once, in one
+line that starts with the dotted path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from trainer.config.fields import MANDATORY
+from trainer.config.files import read_overrides, read_spec_file
+from trainer.config.names import nearest
+from trainer.config.relations import broken, missing, refused
+from trainer.config.root import ACTIONS, COMMON_SECTIONS, Action, Spec
+from trainer.config.shape import flatten, overlay, unflatten
+from trainer.config.shorthand import SHORTHANDS
+from trainer.config.tree import Key, declared, keys, leaves
+from trainer.config.values import ValueProblem, read_value
+from trainer.errors import SpecError
+
+__all__ = [
+    "action_dir",
+    "as_action",
+    "flatten",
+    "load_spec",
+    "overlay",
+    "parse_spec",
+    "spec_to_dict",
+    "unflatten",
+]
+
+_UNSET_MARKS = (MANDATORY, "<required>")
+"""Marks in templates for a value that is still to be given."""
+
+_SHOWN_PROBLEMS = 5
+
+
+def as_action(name: str) -> Action:
+    """Return the name as an action, or raise naming the legal ones."""
+    if name not in get_args(Action):
+        msg = f"{name}: must be one of {', '.join(ACTIONS)}"
+        raise SpecError(msg)
+    return cast("Action", name)
+
+
+def load_spec(path: Path, overrides: Iterable[str], action: str) -> Spec:
+    """Read a spec file, lay `key=value` words over it and check the whole for an action.
+
+    Raises:
+        SpecError: when the file cannot be read or anything in it is wrong.
+    """
+    legal = as_action(action)
+    return parse_spec(overlay(read_spec_file(path), read_overrides(overrides, legal)), legal)
+
+
+def parse_spec(nested: Mapping[str, Any], action: str, *, is_complete: bool = True) -> Spec:
+    """Check nested or dotted data and return it as a `Spec`, defaults filled in.
+
+    Args:
+        nested: the spec as in a spec file; dotted keys may stand anywhere.
+        action: what the spec is for; decides what must be given and which relations must hold.
+        is_complete: False admits a spec whose sources and checkpoints are still to be given.
+
+    Raises:
+        SpecError: naming every wrong key in one line.
+    """
+    legal = as_action(action)
+    problems: list[str] = []
+    values = _read_values(flatten(nested), problems)
+    _raise_if(problems)
+    spec = cast("Spec", _build(Spec, "", values))
+    problems += refused(spec, legal)
+    problems += broken(spec, legal)
+    if is_complete:
+        problems += missing(spec, legal)
+    _raise_if(problems)
+    return spec
+
+
+def _raise_if(problems: list[str]) -> None:
+    if problems:
+        shown = problems[:_SHOWN_PROBLEMS]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more")
+        raise SpecError("; ".join(shown))
+
+
+def _read_values(flat: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for path, value in flat.items():
+        key = keys().get(path)
+        if key is None:
+            problems.append(_unknown(path))
+        elif key.section is not None:
+            if value is not None and value != {}:
+                problems.append(f"{path}: must be a section of keys, got {value!r}")
+        elif not _stands_for_absent(key, value):
+            try:
+                values[path] = read_value(key.info, value)
+            except ValueProblem as problem:
+                problems.append(f"{path}: {problem}")
+    return values
+
+
+def _stands_for_absent(key: Key, value: Any) -> bool:
+    if key.info.is_optional or key.info.is_mandatory:
+        return value is None or value == "" or value in _UNSET_MARKS
+    return key.default == "" and (value is None or value in _UNSET_MARKS)
+
+
+def _unknown(path: str) -> str:
+    guesses = nearest(path, leaves(), SHORTHANDS)
+    if not guesses:
+        return f"{path}: no such key; the template of the action lists them all"
+    return f"{path}: no such key; did you mean {' or '.join(guesses)}?"
+
+
+def _build(config: type, prefix: str, values: Mapping[str, Any]) -> Any:
+    arguments: dict[str, Any] = {}
+    for key in declared(config, prefix):
+        if key.section is not None:
+            arguments[key.name] = _build(key.section, key.path, values)
+        elif key.path in values:
+            arguments[key.name] = values[key.path]
+    return config(**arguments)
+
+
+def spec_to_dict(spec: Spec) -> dict[str, Any]:
+    """Return a spec as nested plain data that reads back as the same spec.
+
+    Absent values are left out, and so are sections of actions that hold nothing but defaults.
+    """
+    nested: dict[str, Any] = {}
+    for key in declared(Spec):
+        value = getattr(spec, key.name)
+        if key.name in COMMON_SECTIONS or value != getattr(Spec(), key.name):
+            nested[key.name] = _plain(key, value)
+    return nested
+
+
+def _plain(key: Key, value: Any) -> Any:
+    if key.section is not None:
+        children = (
+            (child, getattr(value, child.name)) for child in declared(key.section, key.path)
+        )
+        return {child.name: _plain(child, held) for child, held in children if held is not None}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def action_dir(spec: Spec, action: Action) -> Path:
+    """Return the folder for an action's files: its own, else one below the common folder."""
+    own = getattr(spec, action).results_dir
+    return Path(own) if own else Path(spec.results_dir or "results") / action
