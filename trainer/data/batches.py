@@ -1,0 +1,182 @@
+"""All that training and evaluation read: splits decoded once, batches augmented on the device.
+
+    data = build_data(spec, device)
+    for images_NCHW, labels_N in data.train_batches(epoch=0): ...
+    for images_NCHW in data.eval_batches("query", batch_size=256): ...
+
+Reference and query share one index of classes, the reference's; the training classes have their
+own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.augment import BatchAugment, normalize_batch, pixel_statistics
+from trainer.data.image_bank import ImageBank
+from trainer.data.prefetch import ahead
+from trainer.data.sampler import PKSampler
+from trainer.data.splits import LabelledImages, Split, load_splits
+from trainer.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainer.config.root import Spec
+    from trainer.data.cache import Progress
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of the training batches this process draws, among several that train together."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+class RecognitionData:
+    """The splits of one spec on one device; made by `build_data`.
+
+    Args:
+        spec: of the run.
+        device: where batches are wanted.
+        splits: those that were loaded.
+        share: this process's part of the training batches.
+
+    Attributes:
+        train: training images, None where none are needed.
+        reference: the gallery, None where the spec names none.
+        query: the images looked up in it, labels in the reference's index.
+    """
+
+    def __init__(
+        self, spec: Spec, device: torch.device, splits: dict[Split, LabelledImages], share: Share
+    ) -> None:
+        self.train = splits.get("train")
+        self.reference = splits.get("reference")
+        self.query = splits.get("query")
+        self._device = device
+        self._share = share
+        self._seed = spec.train.seed if spec.train.seed >= 0 else secrets.randbits(31)
+        self._banks = {name: ImageBank(split.images, device) for name, split in splits.items()}
+        self._mean_C11, self._std_C11 = pixel_statistics(
+            spec.dataset, spec.model.input_channels, device
+        )
+        self._augment = BatchAugment(spec, torch.Generator(), device)
+        self._sampler = self._make_sampler(spec) if self.train is not None else None
+
+    @property
+    def num_classes(self) -> int:
+        """Training classes."""
+        return len(self._trained().class_names)
+
+    @property
+    def num_batches(self) -> int:
+        """Training batches per epoch and process."""
+        return len(self._sampled())
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Augmented batches of one epoch.
+
+        Args: epoch: counted from 0; with the run's seed it decides every draw, so an epoch can be
+            repeated.
+
+        Yields:
+            float32 images (N, C, H, W), channels last, and int64 labels (N,), both on the device.
+        """
+        split, bank = self._trained(), self._banks["train"]
+        self._augment.generator.manual_seed(_epoch_seed(self._seed, epoch, self._share.rank))
+
+        def gathered() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+            for indices in self._sampled().batches(epoch):
+                yield (
+                    bank.take(indices),
+                    torch.from_numpy(split.sizes[indices]),
+                    torch.from_numpy(split.labels[indices]),
+                )
+
+        for images_NHWC, sizes_N2, labels_N in self._hidden(gathered(), bank):
+            images_NCHW = self._augment(images_NHWC, sizes_N2)
+            yield images_NCHW, labels_N.to(self._device, non_blocking=True)
+
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[Tensor]:
+        """All images of a split in order, normalised; the last batch may be smaller.
+
+        Raises:
+            SpecError: the spec names no such split.
+        """
+        bank = self._banks.get(split)
+        if bank is None:
+            raise SpecError(f"dataset.val_dataset.{split}: must be given for this action")
+        labelled: LabelledImages = getattr(self, split)
+        order = np.arange(len(labelled.labels), dtype=np.int64)
+        parts = (bank.take(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
+        for images_NHWC in self._hidden(parts, bank):
+            yield normalize_batch(images_NHWC, self._mean_C11, self._std_C11)
+
+    def _make_sampler(self, spec: Spec) -> PKSampler:
+        return PKSampler(
+            self._trained().labels,
+            spec.train.batch_size,
+            spec.dataset.num_instance,
+            self._seed,
+            rank=self._share.rank,
+            world_size=self._share.world_size,
+        )
+
+    def _hidden(self, parts: Iterator[_T], bank: ImageBank) -> Iterator[_T]:
+        """Gather ahead in a thread where a device computes meanwhile; on the CPU it would take the step's own core."""
+        is_hidden = self._device.type == "cuda" and not bank.is_resident
+        return ahead(parts) if is_hidden else parts
+
+    def _trained(self) -> LabelledImages:
+        if self.train is None:
+            raise SpecError("dataset.train_dataset: must be given for this action")
+        return self.train
+
+    def _sampled(self) -> PKSampler:
+        if self._sampler is None:
+            raise SpecError("dataset.train_dataset: must be given for this action")
+        return self._sampler
+
+
+def build_data(
+    spec: Spec,
+    device: torch.device | str,
+    *,
+    need_train: bool = True,
+    share: Share | None = None,
+    progress: Progress | None = None,
+) -> RecognitionData:
+    """Stage, scan, decode (or find decoded) and label every split that the spec names.
+
+    Args:
+        spec: `dataset`, `model`, `train.batch_size` and `train.seed` are used.
+        device: where batches are wanted.
+        need_train: False where only reference and query are used.
+        share: this process's part of the training batches, where several train together.
+        progress: called with (what, done, total) while images are decoded.
+
+    Returns:
+        The splits, ready to be iterated.
+
+    Raises:
+        SpecError: a source is not given, or sizes and batch cannot be.
+        DataError: folders, archives or classes cannot be used.
+        ImageError: files that cannot be decoded.
+        CredentialError: a store refuses.
+    """
+    splits = load_splits(spec, need_train=need_train, progress=progress)
+    return RecognitionData(spec, torch.device(device), splits, share or Share())
+
+
+def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,126 @@
+"""One image file to one uint8 array of the asked size; every oddity of real files is settled here.
+
+Rotation tags are applied, transparency is laid on white, 16-bit and float greys are brought to 8
+bits, animated files give their first frame. Resizing ignores the aspect ratio, as the network's
+input does (bilinear, antialiased).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.errors import ImageError, SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+DECODER_VERSION = 1
+"""Raised whenever the same file would give other pixels, so that caches built before are not used."""
+
+_HIGH_DEPTH_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_DRAFT_REDUNDANCY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSize:
+    """Height x width x channels of an image array; a type, so that height and width cannot be swapped."""
+
+    height: int
+    width: int
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1 or self.channels not in {1, 3}:
+            raise SpecError(
+                "model.input_height, input_width >= 1 and input_channels 1 or 3 must hold, got "
+                f"{self.height} x {self.width} x {self.channels}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedImage:
+    """Pixels at the asked size and the size that the file had."""
+
+    pixels_HWC: NDArray[np.uint8]
+    original_height: int
+    original_width: int
+
+
+def decode_image(path: Path, size: ImageSize) -> DecodedImage:
+    """Read and resize one file.
+
+    Args:
+        path: the file, opened exactly once.
+        size: what the network (or the cache) wants.
+
+    Returns:
+        uint8 pixels of shape (height, width, channels) and the upright size of the file.
+
+    Raises:
+        ImageError: the file cannot be read or decoded; the message names it.
+    """
+    from PIL import Image
+
+    try:
+        with path.open("rb") as file:
+            data = file.read()
+        with Image.open(io.BytesIO(data)) as image:
+            return _to_size(image, size)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: not a readable image ({_one_line(error)})") from error
+
+
+def _to_size(image: Image, size: ImageSize) -> DecodedImage:
+    from PIL import Image, ImageOps
+
+    width, height = image.size
+    longer = _DRAFT_REDUNDANCY * max(size.height, size.width)
+    image.draft(
+        "RGB" if size.channels == 3 else "L", (longer, longer)
+    )  # JPEG only: decode 1/2, 1/4 or 1/8
+    upright = ImageOps.exif_transpose(image)
+    if (upright.width > upright.height) != (image.width > image.height):
+        width, height = height, width
+    flat = _flatten(upright, "RGB" if size.channels == 3 else "L")
+    if flat.size != (size.width, size.height):
+        flat = flat.resize((size.width, size.height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(flat, dtype=np.uint8).reshape(size.height, size.width, size.channels)
+    return DecodedImage(pixels_HWC=pixels, original_height=height, original_width=width)
+
+
+def _flatten(image: Image, mode: str) -> Image:
+    """The picture in 8-bit `mode`, transparency on white, more than 8 bits scaled down."""
+    from PIL import Image
+
+    if image.mode in _HIGH_DEPTH_MODES:
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert(mode)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, rgba).convert(mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _eight_bits(grey_HW: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey of any depth in 0..255: floats up to 1 and integers up to 255 keep their meaning, others are 16-bit."""
+    values = np.nan_to_num(grey_HW.astype(np.float64))
+    top = float(values.max(initial=0.0))
+    if grey_HW.dtype.kind == "f" and top <= 1.0:
+        scale = 255.0
+    elif top <= 255.0 and grey_HW.dtype.itemsize > 2:
+        scale = 1.0
+    else:
+        scale = 255.0 / max(65535.0, top)
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return "unknown format" if "cannot identify" in text else text or type(error).__name__

@@ -1,0 +1,99 @@
+"""Sources behind an address (s3:// and whatever else fsspec knows): what state they are in, and fetching them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trainer.errors import CredentialError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_Result = TypeVar("_Result")
+
+_DENIED = (
+    "credential",
+    "forbidden",
+    "access denied",
+    "accessdenied",
+    "unauthorized",
+    "401",
+    "403",
+    "token",
+)
+
+
+def fingerprint(uri: str) -> str:
+    """What is at the address now, as text that changes when it does.
+
+    Args:
+        uri: an address with a scheme.
+
+    Returns:
+        Names, sizes and, where the store tells, tags or times.
+
+    Raises:
+        DataError: nothing is there, or the scheme is unknown.
+        CredentialError: refused, or the store's package is missing.
+    """
+    return _guarded(uri, lambda: _describe(*_open(uri)))
+
+
+def fetch(uri: str, target: Path) -> Path:
+    """Copy the file or the tree at the address to `target` and return where it lies.
+
+    Raises:
+        DataError: nothing is there.
+        CredentialError: refused, or the store's package is missing.
+    """
+    return _guarded(uri, lambda: _copy(*_open(uri), target))
+
+
+def _open(uri: str) -> tuple[Any, str]:
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    return filesystem, path
+
+
+def _describe(filesystem: Any, path: str) -> str:
+    info = filesystem.info(path)
+    entries = (
+        [info] if info["type"] == "file" else list(filesystem.find(path, detail=True).values())
+    )
+    if not entries:
+        raise FileNotFoundError(path)
+    return "\n".join(sorted(f"{e['name']} {e.get('size')} {_stamp(e)}" for e in entries))
+
+
+def _stamp(entry: dict[str, Any]) -> str:
+    keys = ("ETag", "etag", "md5", "mtime", "LastModified", "last_modified", "created")
+    return next((str(entry[key]) for key in keys if entry.get(key)), "")
+
+
+def _copy(filesystem: Any, path: str, target: Path) -> Path:
+    target.mkdir(parents=True)
+    name = path.rstrip("/").rsplit("/", 1)[-1]
+    destination = target / name
+    if filesystem.isfile(path):
+        filesystem.get_file(path, str(destination))
+    else:
+        filesystem.get(path.rstrip("/") + "/", str(destination) + "/", recursive=True)
+    return destination
+
+
+def _guarded(uri: str, work: Callable[[], _Result]) -> _Result:
+    """Say in one line what is wrong with an address: package, credentials, or the address itself."""
+    try:
+        return work()
+    except ImportError as error:
+        raise CredentialError(f"{uri}: {' '.join(str(error).split())}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{uri}: nothing there") from error
+    except Exception as error:  # every store has its own exception types
+        text = " ".join(str(error).split()) or type(error).__name__
+        is_denied = isinstance(error, PermissionError) or any(
+            word in f"{type(error).__name__} {text}".lower() for word in _DENIED
+        )
+        raise (CredentialError if is_denied else DataError)(f"{uri}: {text}") from error

@@ -1,0 +1,90 @@
+"""Bring a source of images (folder, archive, store address) to a local folder, once.
+
+A folder is used where it is. An archive is unpacked once into the cache, under a name made of its
+path, size and time; a `s3://` or other address is fetched through fsspec first. What was done
+stands in `staging.json` beside the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.data.archive import ARCHIVE_SUFFIXES, archive_suffix, extract
+from trainer.data.location import cache_settings, exclusive
+from trainer.data.remote import fetch, fingerprint
+from trainer.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECORD_NAME = "staging.json"
+
+_logger = logging.getLogger(__name__)
+
+
+def stage(uri: str, cache_dir: Path | None = None) -> Path:
+    """Give the local folder that holds the images of a source.
+
+    Args: uri: a folder, an archive (.tar.gz, .tgz, .tar, .zip), or either behind an address such as
+        s3://. cache_dir: where archives are unpacked; default: the user's cache folder.
+
+    Returns:
+        The folder itself, or `<cache>/staged/<key>/files`.
+
+    Raises: DataError: nothing there, not an archive that is known, or an archive that must not be
+        unpacked. CredentialError: the store refuses, or its package is missing.
+    """
+    if "://" in uri and not uri.startswith("file://"):
+        return _staged(uri, fingerprint(uri), cache_dir)
+    path = Path(uri.removeprefix("file://")).expanduser()
+    if path.is_dir():
+        return path
+    if not path.exists():
+        raise DataError(f"{path}: no such folder or archive")
+    if archive_suffix(path.name) is None:
+        raise DataError(f"{path}: neither a folder nor an archive ({' '.join(ARCHIVE_SUFFIXES)})")
+    stat = path.stat()
+    return _staged(str(path), f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}", cache_dir)
+
+
+def _staged(uri: str, state: str, cache_dir: Path | None) -> Path:
+    """Unpack under a lock, beside the target, and rename: whole or not at all, by one process."""
+    base = (cache_dir or cache_settings().folder) / "staged"
+    key = hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+    target = base / key
+    with exclusive(base / f"{key}.lock"):
+        if not (target / RECORD_NAME).is_file():
+            draft = base / f"{key}.tmp"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            try:
+                _fill(uri, draft)
+                draft.rename(target)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    return target / "files"
+
+
+def _fill(uri: str, draft: Path) -> None:
+    files = draft / "files"
+    source = Path(uri) if "://" not in uri else fetch(uri, draft / "fetched")
+    if source.is_dir():
+        source.rename(files)
+        num_files, num_bytes = _measure(files)
+    else:
+        files.mkdir()
+        num_files, num_bytes = extract(source, files)
+    shutil.rmtree(draft / "fetched", ignore_errors=True)
+    record = {"source": uri, "files": num_files, "bytes": num_bytes}
+    (draft / RECORD_NAME).write_text(json.dumps(record, indent=1))
+    _logger.info("%s staged: %d files, %.1f MB", uri, num_files, num_bytes / 1e6)
+
+
+def _measure(folder: Path) -> tuple[int, int]:
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes)
