@@ -121,9 +121,7 @@ class TensorrtConfig:
         (), str, "Layers with a precision of their own, each spelt name:precision."
     )
     data_type: str = choice("FP32", ("FP32", "FP16", "INT8"), "Arithmetic of the engine.")
-    calibration: CalibrationConfig = section(
-        CalibrationConfig, "INT8 calibration.", is_popular=True
-    )
+    calibration: CalibrationConfig = section(CalibrationConfig, "INT8 calibration.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,4 +137,4 @@ class GenTrtEngineConfig:
         -1, "Batch size of the engine; -1 leaves it open.", minimum=-1, is_popular=True
     )
     verbose: bool = flag(default=False, description="Whether the builder's own log is shown.")
-    tensorrt: TensorrtConfig = section(TensorrtConfig, "Build settings.", is_popular=True)
+    tensorrt: TensorrtConfig = section(TensorrtConfig, "Build settings.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,21 +42,14 @@ class Refusal:
     path: str
     action: Action | None
     """The action that refuses it; every action when None."""
-    unless: Callable[[Any], bool]
-    allowed: str
+    only: str | int | bool
+    """The one value that is not refused."""
     reason: str
 
-
-def _is_empty(value: Any) -> bool:
-    return value == ""
-
-
-def _is_one(value: Any) -> bool:
-    return isinstance(value, int) and value == 1
-
-
-def _is_off(value: Any) -> bool:
-    return value is False
+    @property
+    def shown(self) -> str:
+        """The legal value as a spec file spells it."""
+        return json.dumps(self.only)
 
 
 _ONE_DEVICE = "the neighbours are searched on one device; several would give the same result"
@@ -64,21 +58,17 @@ REFUSED: tuple[Refusal, ...] = (
     Refusal(
         path="encryption_key",
         action=None,
-        unless=_is_empty,
-        allowed="empty",
+        only="",
         reason="checkpoints and exported files are never encrypted here",
     ),
     Refusal(
         path="wandb.sync_tensorboard",
         action="train",
-        unless=_is_off,
-        allowed="false",
+        only=False,
         reason="no TensorBoard files are written that could be sent",
     ),
     *(
-        Refusal(
-            path=f"{action}.{name}", action=action, unless=_is_one, allowed="1", reason=_ONE_DEVICE
-        )
+        Refusal(path=f"{action}.{name}", action=action, only=1, reason=_ONE_DEVICE)
         for action in ("evaluate", "inference")
         for name in ("num_gpus", "num_nodes")
     ),
@@ -110,9 +100,9 @@ def refused(spec: Spec, action: Action) -> Iterator[str]:
     """Yield a line for every refused key that is in use."""
     for refusal in REFUSED:
         value = value_at(spec, refusal.path)
-        if refusal.action in {None, action} and not refusal.unless(value):
+        if refusal.action in {None, action} and value != refusal.only:
             # The value itself stays out of the line: it may be a key.
-            yield f"{refusal.path}: must be {refusal.allowed}: {refusal.reason}"
+            yield f"{refusal.path}: must be {refusal.shown}: {refusal.reason}"
 
 
 def _batch(spec: Spec) -> Iterator[str]:
