@@ -1,16 +1,22 @@
 """Trunk and head joined: images in, raw embeddings out."""
 
 import logging
+from pathlib import Path
 
+import timm
 from torch import Tensor, nn
 
-from trainer.config.model import has_linear_head
+from trainer.config.model import TIMM_PREFIX, ModelConfig, has_linear_head
 from trainer.config.root import Spec
-from trainer.errors import SpecError
+from trainer.errors import CheckpointError, SpecError
 from trainer.models.heads import LinearHead, ResidualHead
-from trainer.models.trunk import create_trunk
+from trainer.models.trunk import create_timm_trunk, create_trunk
+from trainer.models.weights import load_into, read_state_dict
 
 logger = logging.getLogger(__name__)
+
+HUB_SCHEME = "timm://"
+"""Prefix of a trunk path that names weights of timm's hub in place of a file."""
 
 Head = LinearHead | ResidualHead
 
@@ -39,20 +45,32 @@ class Recognizer(nn.Module):
         return emb_ND
 
 
-def build_recognizer(spec: Spec) -> Recognizer:
-    """Build the model of `spec.model` with the weight files it names.
+def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
+    """Build the model of `spec.model`, with the weights it names.
+
+    `model.pretrained_trunk_path` is loaded first, then `pretrained_embedder_path`, then
+    `pretrained_model_path`; a later file replaces what an earlier one gave. A trunk path
+    `timm://<model>` fetches that model's published weights from its hub.
 
     Args:
         spec: The whole spec; only its `model` section is read.
+        load_pretrained: False when a training checkpoint follows, which replaces all weights:
+            files are then neither read nor needed.
 
     Returns:
-        The model on the CPU, in training mode, drawn from torch's global generator.
+        The model on the CPU, in training mode; random values come from torch's global generator.
 
     Raises:
         SpecError: Unknown backbone, or an image size it cannot take.
         CheckpointError: A named weight file is missing, damaged, unsafe or does not fit.
     """
-    model = spec.model
+    recognizer = _random_recognizer(spec.model)
+    if load_pretrained:
+        _load_pretrained(recognizer, spec.model)
+    return recognizer
+
+
+def _random_recognizer(model: ModelConfig) -> Recognizer:
     trunk = create_trunk(
         model.backbone,
         image_size=(model.input_height, model.input_width),
@@ -66,8 +84,65 @@ def build_recognizer(spec: Spec) -> Recognizer:
     return Recognizer(trunk, ResidualHead(features))
 
 
+def _load_pretrained(recognizer: Recognizer, model: ModelConfig) -> None:
+    sources: tuple[tuple[str, str | None, nn.Module], ...] = (
+        ("pretrained_trunk_path", model.pretrained_trunk_path, recognizer.trunk),
+        ("pretrained_embedder_path", model.pretrained_embedder_path, recognizer.embedder),
+        ("pretrained_model_path", model.pretrained_model_path, recognizer),
+    )
+    for key, source, part in sources:
+        if source:
+            state = _read(key, source, model)
+            what = f"model.{key}: {source} for {model.backbone}"
+            report = load_into(part, state, what=what)
+            aside = f", {len(report.ignored)} left aside" if report.ignored else ""
+            logger.info("%s: %d weights loaded%s", what, len(report.loaded), aside)
+    if not (model.pretrained_trunk_path or model.pretrained_model_path):
+        logger.warning(
+            "model: %s starts from RANDOM weights, which needs far more images and epochs than a "
+            "pretrained trunk; set model.pretrained_trunk_path to a weight file%s",
+            model.backbone,
+            _hub_hint(model.backbone),
+        )
+
+
+def _hub_hint(backbone: str) -> str:
+    """How this trunk's published weights are fetched, where timm has any."""
+    arch = _timm_arch(backbone)
+    if not (arch and timm.is_model_pretrained(arch)):
+        return ""
+    return f", or to {HUB_SCHEME}{arch} where a hub can be reached"
+
+
+def _timm_arch(backbone: str) -> str:
+    if backbone.startswith("resnet_"):
+        return backbone.replace("_", "")
+    return backbone.removeprefix(TIMM_PREFIX) if backbone.startswith(TIMM_PREFIX) else ""
+
+
+def _read(key: str, source: str, model: ModelConfig) -> dict[str, Tensor]:
+    if not source.startswith(HUB_SCHEME):
+        return read_state_dict(Path(source))
+    if key != "pretrained_trunk_path":
+        raise SpecError(f"model.{key}: {HUB_SCHEME} names trunks only, got {source}")
+    try:
+        trunk = create_timm_trunk(
+            source.removeprefix(HUB_SCHEME),
+            image_size=(model.input_height, model.input_width),
+            in_channels=model.input_channels,
+            pretrained=True,
+        )
+    except (OSError, RuntimeError, ValueError) as e:
+        reason = str(e).strip().splitlines() or [type(e).__name__]
+        raise CheckpointError(
+            f"model.{key}: {source} could not be fetched ({reason[0]}); "
+            "download it elsewhere and give the file's path"
+        ) from e
+    return dict(trunk.state_dict())
+
+
 def has_pretrained_weights(spec: Spec) -> bool:
-    """Whether `spec.model` names any weight file."""
+    """Whether `spec.model` names any weights to start from."""
     model = spec.model
     return any(
         (model.pretrained_model_path, model.pretrained_trunk_path, model.pretrained_embedder_path)

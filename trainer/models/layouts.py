@@ -1,0 +1,189 @@
+"""How published weight files name things: which keys of a file belong to which keys of a model.
+
+All rules are driven by the keys of the two sides: one applies only where the model lacks the
+file's key and has the one the rule leads to, so a model's own names always win.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+Shapes = Mapping[str, Tensor]
+
+WRAPPERS = frozenset({"module", "_orig_mod", "model", "backbone", "trunk", "embedder", "0", "1"})
+"""First key components that wrap a model or a part of it; removed only from the start of a key.
+
+`0` and `1` are trunk and head of an older two-part sequence."""
+
+SEQUENCE_PARTS = {"0": "trunk", "1": "embedder"}
+CLASSIFIERS = re.compile(r"^(?:trunk\.)?(?:head|head_dist|fc|classifier)\.")
+_UNUSED = re.compile(r"(?:^|\.)mask_token$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A file's weights under the model's names, and what was left aside on the way."""
+
+    state: State
+    outside: tuple[str, ...]
+    """Keys of the file beside the part that was taken, such as a head in a trunk's file."""
+    dropped: tuple[str, ...]
+    """Keys a model without classifier or masked patches has no use for."""
+
+
+def arrange(state: Mapping[str, Tensor], target: Shapes) -> Layout:
+    """Bring the keys of `state` as near to those of `target` as the known layouts allow.
+
+    Nothing is judged here: what still does not fit is found by comparing `Layout.state` to the
+    target.
+    """
+    rename = _best_renaming(list(state), target)
+    inside, outside = {}, []
+    for key, value in state.items():
+        new = rename(key)
+        if new is None:
+            outside.append(key)
+        else:
+            inside[new] = value
+    fitted: State = {}
+    dropped = []
+    for key, value in inside.items():
+        if key in target:
+            fitted[key] = value
+        elif CLASSIFIERS.match(key) or _UNUSED.search(key):
+            dropped.append(key)
+        else:
+            fitted.update(_apply_rules(key, value, target))
+    return Layout(
+        state={key: _as_convolution(value, target.get(key)) for key, value in fitted.items()},
+        outside=tuple(outside),
+        dropped=tuple(dropped),
+    )
+
+
+Renaming = Callable[[str], str | None]
+
+
+def _best_renaming(keys: list[str], target: Shapes) -> Renaming:
+    """Choose the prefix, at the start of keys, whose removal hits most of the model's keys."""
+    candidates: list[Renaming] = [
+        _renaming(prefix, sequence) for prefix in _prefixes(keys) for sequence in (False, True)
+    ]
+    # `max` keeps the first of equals and the shortest prefix comes first.
+    return max(candidates, key=lambda rename: sum(rename(key) in target for key in keys))
+
+
+def _renaming(prefix: str, sequence: bool) -> Renaming:
+    def rename(key: str) -> str | None:
+        if not key.startswith(prefix):
+            return None
+        rest = key.removeprefix(prefix)
+        first, dot, tail = rest.partition(".")
+        return (
+            f"{SEQUENCE_PARTS[first]}.{tail}"
+            if sequence and first in SEQUENCE_PARTS and dot
+            else rest
+        )
+
+    return rename
+
+
+def _prefixes(keys: Iterable[str]) -> list[str]:
+    """All runs of wrappers that keys start with, the empty one included, shortest first."""
+    found = {""}
+    for key in keys:
+        prefix = ""
+        for part in key.split(".")[:-1]:
+            if part not in WRAPPERS:
+                break
+            prefix += part + "."
+            found.add(prefix)
+    return sorted(found, key=lambda prefix: (len(prefix), prefix))
+
+
+Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+
+RENAMED: tuple[Rule, ...] = (
+    # FAN repository, older files.
+    (re.compile(r"(^|\.)pos_embeder\."), lambda m: f"{m[1]}pos_embed."),
+    # DINOv2 repository: SwiGLU's layers, and blocks in chunks (blocks.chunk.index).
+    (re.compile(r"\.mlp\.w12\."), lambda _: ".mlp.fc1."),
+    (re.compile(r"\.mlp\.w3\."), lambda _: ".mlp.fc2."),
+    (re.compile(r"(^|\.)blocks\.\d+\.(\d+)\."), lambda m: f"{m[1]}blocks.{m[2]}."),
+)
+
+FUSED: tuple[tuple[str, ...], ...] = (("q", "k", "v"), ("q", "kv"))
+"""Layers that a fused `qkv` holds, in the order of its rows."""
+
+
+def _apply_rules(key: str, value: Tensor, target: Shapes) -> State:
+    new = key
+    for pattern, replacement in RENAMED:
+        new = pattern.sub(replacement, new)
+    if new in target:
+        return {new: value}
+    return _split_fused(new, value, target) or {key: value}
+
+
+def _split_fused(key: str, value: Tensor, target: Shapes) -> State:
+    stem, found, tail = key.rpartition(".qkv.")
+    if not found:
+        return {}
+    for parts in FUSED:
+        names = [f"{stem}.{part}.{tail}" for part in parts]
+        if not all(name in target for name in names):
+            continue
+        rows = [target[name].shape[0] for name in names]
+        if sum(rows) == value.shape[0]:
+            return dict(zip(names, torch.split(value, rows), strict=True))
+    return {}
+
+
+def _as_convolution(value: Tensor, target: Tensor | None) -> Tensor:
+    """Give a linear layer's weight the two last axes of a 1 x 1 convolution, where one is meant."""
+    if target is None or value.ndim != 2 or target.shape != (*value.shape, 1, 1):
+        return value
+    return value[:, :, None, None]
+
+
+def resample_positions(module: nn.Module, state: Shapes) -> tuple[State, tuple[str, ...]]:
+    """Bring learned position tables of another grid to the model's, by timm's bicubic resampling.
+
+    Returns:
+        The state, and for each table changed a line `key: 37x37 -> 16x16`. A file does not say
+        which grid it has, so its tables are taken to be square; what is not square is left alone.
+    """
+    values, lines = dict(state), []
+    for key, value in state.items():
+        parent, _, name = key.rpartition(".")
+        if name != "pos_embed" or value.ndim != 3:
+            continue
+        grid = _grid(module, parent)
+        wanted = getattr(module.get_submodule(parent), name, value) if grid else value
+        if grid is None or value.shape == wanted.shape or value.shape[2] != wanted.shape[2]:
+            continue
+        prefix = wanted.shape[1] - math.prod(grid)
+        side = math.isqrt(max(value.shape[1] - prefix, 0))
+        if prefix < 0 or side < 1 or side * side != value.shape[1] - prefix:
+            continue
+        values[key] = resample_abs_pos_embed(
+            value, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix
+        )
+        lines.append(f"{key}: {side}x{side} -> {grid[0]}x{grid[1]}")
+    return values, tuple(lines)
+
+
+def _grid(module: nn.Module, parent: str) -> tuple[int, int] | None:
+    """The patch grid of the model at `parent`, rows first; None where there is none."""
+    try:
+        owner = module.get_submodule(parent)
+    except AttributeError:
+        return None
+    grid = getattr(getattr(owner, "patch_embed", None), "grid_size", None)
+    return (grid[0], grid[1]) if isinstance(grid, tuple) else None
