@@ -1,0 +1,237 @@
+"""Numbers: real or whole, on three scales, on a grid or not, bounded by other parameters or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from search_spaces.dimensions import Dimension, Integer, Real
+from search_spaces.domains.base import Values
+from search_spaces.errors import PointError
+from search_spaces.relations import Relation
+from search_spaces.rule import INSET, Bounds, Scale
+
+
+class Room(NamedTuple):
+    """What the parents' values leave of a number's range."""
+
+    low: float
+    high: float
+    step: float
+    """Distance of legal values; 0 for any real number."""
+    excluded: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number in [low, high].
+
+    Without relations the latent is the number itself (the distance to the pivot on a reflected scale, the
+    multiple on a logarithmic grid). With relations it is the fraction of the room that the parents leave.
+    """
+
+    low: float
+    high: float
+    is_int: bool
+    scale: Scale = Scale.LINEAR
+    pivot: float = 0.0
+    step: float = 0.0
+    """Grid; 0 for none. Whole numbers always have one."""
+    offset: float = 0.0
+    """Where the grid is anchored: values are `offset + k * step`."""
+    excluded: tuple[float, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    anchor: float | None = None
+    """The default: returned bit for bit by its own latent on scales that would round it."""
+    early: tuple[float, float] | None = None
+    """The narrower range for the first trials of a short search."""
+
+    def dimensions(self, name: str) -> tuple[Dimension, ...]:
+        """Return the one latent dimension."""
+        return (self._dimension(name, self.low, self.high),)
+
+    def early_dimensions(self, name: str) -> tuple[Dimension, ...]:
+        """Return the dimension for the first trials of a short search."""
+        if self.early is None or self.relations:
+            return self.dimensions(name)
+        low, high = self.early
+        if self.step:
+            low, high = self._up(low, self.step), self._down(high, self.step)
+        return (self._dimension(name, low, high),)
+
+    def decode(self, latents: Sequence[Any], values: Values) -> Any:
+        """Turn the latent into the number."""
+        if self.relations:
+            return self._from_fraction(float(latents[0]), values)
+        if self.anchor is not None and latents[0] == self._latent(self.anchor):
+            return self._typed(self.anchor)
+        room = self.room(values)
+        latent = float(latents[0])
+        if self.scale is Scale.REFLECTED:
+            latent = self.pivot - latent
+        elif self.step and self._counts_steps:
+            latent = self.offset + latent * self.step
+        return self._legal(latent, room)
+
+    def encode(self, value: Any, values: Values) -> tuple[Any, ...]:
+        """Turn a number into its latent."""
+        value = self.clamp(value, values)
+        return (self._to_fraction(value, values),) if self.relations else (self._latent(value),)
+
+    def problem(self, value: Any, values: Values) -> str:
+        """Check type, range, grid and relations."""
+        if isinstance(value, bool) or not isinstance(value, int if self.is_int else int | float):
+            return f"must be {'a whole number' if self.is_int else 'a number'}, got {value!r}"
+        room = self.room(values)
+        if not math.isfinite(value) or not room.low <= value <= room.high:
+            return f"must lie in [{room.low:g}, {room.high:g}]{self._because()}, got {value!r}"
+        if room.step and not math.isclose(self._nearest(value, room.step), value):
+            return f"must be a multiple of {room.step:g}{self._because()}, got {value!r}"
+        return f"must not be {value!r}" if value in room.excluded else ""
+
+    def clamp(self, value: Any, values: Values) -> Any:
+        """Return the nearest legal number; None becomes the middle of the scale."""
+        room = self.room(values)
+        if value is None:
+            start, stop = self._edges(room)
+            value = self._inverse((start + stop) / 2)
+        return self._legal(float(value), room)
+
+    def describe(self) -> dict[str, Any]:
+        """Return type, ends and scale."""
+        found: dict[str, Any] = {
+            "type": "int" if self.is_int else "float",
+            "low": self._typed(self.low),
+            "high": self._typed(self.high),
+            "scale": str(self.scale),
+        }
+        if self.scale is Scale.REFLECTED:
+            found["pivot"] = self.pivot
+        if self.step not in (0, 1) or self.offset:
+            found["step"] = self._typed(self.step)
+        if self.offset:
+            found["offset"] = self._typed(self.offset)
+        if self.excluded:
+            found["excluded"] = list(self.excluded)
+        if self.relations:
+            found["relations"] = [str(relation) for relation in self.relations]
+        return found
+
+    def room(self, values: Values) -> Room:
+        """Return what the parents leave.
+
+        Raises:
+            PointError: when they leave nothing.
+        """
+        if not self.relations:
+            return Room(self.low, self.high, self.step, self.excluded)
+        bounds, step, excluded = (
+            Bounds(low=self.low, high=self.high),
+            self.step,
+            list(self.excluded),
+        )
+        for relation in self.relations:
+            bounds = relation.narrow(bounds, values)
+            step = relation.step(values) or step
+            if relation.op == "!=":
+                excluded += [values[parent] for parent in relation.parents]
+        low, high = self._closed(bounds, step)
+        if low > high:
+            raise PointError([f"no room in {bounds}{self._because()} with {self._parents(values)}"])
+        return Room(low, high, step, tuple(excluded))
+
+    def _parents(self, values: Values) -> str:
+        names = dict.fromkeys(name for relation in self.relations for name in relation.parents)
+        return ", ".join(f"{name}={values.get(name)!r}" for name in names)
+
+    def _because(self) -> str:
+        return f" ({'; '.join(map(str, self.relations))})" if self.relations else ""
+
+    def _closed(self, bounds: Bounds, step: float) -> tuple[float, float]:
+        """Return legal closed ends of bounds that may be open."""
+        low = self.low if bounds.low is None else bounds.low
+        high = self.high if bounds.high is None else bounds.high
+        if step:
+            start, stop = self._up(low, step), self._down(high, step)
+            start += step if bounds.low_open and start == low else 0
+            stop -= step if bounds.high_open and stop == high else 0
+            return start, stop
+        if low >= high:
+            return (low, high) if not (bounds.low_open or bounds.high_open) else (high, low)
+        start, stop = self._forward(low), self._forward(high)
+        inset = (stop - start) * INSET
+        return (
+            self._inverse(start + inset) if bounds.low_open else low,
+            self._inverse(stop - inset) if bounds.high_open else high,
+        )
+
+    @property
+    def _counts_steps(self) -> bool:
+        return self.scale is Scale.LOG or not self.is_int
+
+    def _dimension(self, name: str, low: float, high: float) -> Dimension:
+        if self.relations:
+            return Real(name, 0.0, 1.0)
+        is_log = self.scale is not Scale.LINEAR
+        if not self.step:
+            ends = sorted((self._latent(low), self._latent(high)))
+            return Real(name, ends[0], ends[1], is_log)
+        step = 1 if self._counts_steps else round(self.step)
+        return Integer(name, round(self._latent(low)), round(self._latent(high)), is_log, step)
+
+    def _latent(self, value: float) -> Any:
+        if self.scale is Scale.REFLECTED:
+            return self.pivot - value
+        if self.step:
+            return round((value - self.offset) / self.step) if self._counts_steps else round(value)
+        return float(value)
+
+    def _from_fraction(self, fraction: float, values: Values) -> Any:
+        room = self.room(values)
+        start, stop = self._edges(room)
+        return self._legal(self._inverse(start + fraction * (stop - start)), room)
+
+    def _to_fraction(self, value: float, values: Values) -> float:
+        room = self.room(values)
+        start, stop = self._edges(room)
+        if stop == start or room.low == room.high:
+            return 0.5
+        return min(max((self._forward(value) - start) / (stop - start), 0.0), 1.0)
+
+    def _edges(self, room: Room) -> tuple[float, float]:
+        """Return the ends of the room in the scale; a legal value of a grid owns half a step to both sides."""
+        half = room.step / 2
+        return self._forward(room.low - half), self._forward(room.high + half)
+
+    def _forward(self, value: float) -> float:
+        if self.scale is Scale.LOG:
+            return math.log(value)
+        return -math.log(self.pivot - value) if self.scale is Scale.REFLECTED else value
+
+    def _inverse(self, position: float) -> float:
+        if self.scale is Scale.LOG:
+            return math.exp(position)
+        return self.pivot - math.exp(-position) if self.scale is Scale.REFLECTED else position
+
+    def _legal(self, value: float, room: Room) -> Any:
+        if room.step:
+            value = self._nearest(value, room.step)
+        value = min(max(value, room.low), room.high)
+        if value in room.excluded:
+            nudge = room.step or (room.high - room.low) * INSET
+            value = value + nudge if value + nudge <= room.high else value - nudge
+        return self._typed(value)
+
+    def _nearest(self, value: float, step: float) -> float:
+        return self.offset + math.floor((value - self.offset) / step + 0.5) * step
+
+    def _up(self, value: float, step: float) -> float:
+        return self.offset + math.ceil((value - self.offset) / step - 1e-9) * step
+
+    def _down(self, value: float, step: float) -> float:
+        return self.offset + math.floor((value - self.offset) / step + 1e-9) * step
+
+    def _typed(self, value: float) -> Any:
+        return round(value) if self.is_int else float(value)

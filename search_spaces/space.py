@@ -1,0 +1,240 @@
+"""The compiled space: what can be drawn, checked, and mapped to and from what a sampler sees."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from search_spaces.dimensions import Dimension
+from search_spaces.domains.number import Number
+from search_spaces.errors import PointError, nearest
+from search_spaces.parameter import Parameter, Pinned
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """A space of train specs.
+
+    `parameters` are in an order in which every parent comes before its children: parameters that bound others,
+    then those that decide whether others are active, otherwise the schema's order.
+    """
+
+    parameters: tuple[Parameter, ...]
+    pinned: tuple[Pinned, ...] = ()
+    warnings: tuple[str, ...] = ()
+    early_trials: int = 0
+    """How many trials, from number 0, are drawn from narrower ranges (see `for_trial`)."""
+
+    @cached_property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Everything a sampler draws, in order; conditional ones carry their condition."""
+        return tuple(
+            dimension for parameter in self.parameters for dimension in parameter.dimensions
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of everything that shapes a draw: equal in every process, changed by any change."""
+        facts = [self.to_json()["parameters"], self.to_json()["pinned"], self.early_trials]
+        text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def default(self) -> dict[str, Any]:
+        """Return the first trial's values: the spec's own, moved inside the space; active ones only."""
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            context = {**parameter.constants, **values}
+            if parameter.condition is None or parameter.condition(values):
+                values[parameter.name] = parameter.domain.clamp(parameter.default, context)
+        return values
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        """Draw values evenly over the unit cube; one call of `rng.random()` per active dimension."""
+        latents: dict[str, Any] = {}
+        for dimension in self.active_dimensions(latents):
+            latents[dimension.name] = dimension.from_unit(rng.random())
+        return self.decode(latents)
+
+    def for_trial(self, number: int) -> SearchSpace:
+        """Return the space to draw a trial from: the narrower one for the first half of a short search.
+
+        Both have the same parameters and dimension names and the same meaning of every latent; only the ends of
+        some dimensions differ, so points of one are points of the other.
+        """
+        if number >= self.early_trials:
+            return self
+        return replace(self, parameters=tuple(map(_early, self.parameters)), early_trials=0)
+
+    def active_dimensions(self, latents: Mapping[str, Any]) -> Iterator[Dimension]:
+        """Yield the active dimensions in order.
+
+        The caller puts the latent of each dimension into `latents` before taking the next::
+
+            latents = {}
+            for dimension in space.active_dimensions(latents):
+                latents[dimension.name] = dimension.from_unit(rng.random())
+            values = space.decode(latents)
+
+        Raises:
+            PointError: when a latent is missing at the time it is needed.
+        """
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.condition is not None and not parameter.condition(values):
+                continue
+            yield from parameter.dimensions
+            values[parameter.name] = _decoded(parameter, latents, values)
+
+    def decode(self, latents: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn latents into spec values by dotted name; inactive parameters are left out.
+
+        Raises:
+            PointError: when the latent of an active dimension is missing.
+        """
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.condition is None or parameter.condition(values):
+                values[parameter.name] = _decoded(parameter, latents, values)
+        return values
+
+    def encode(
+        self, values: Mapping[str, Any], *, latents: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Turn spec values into latents: what a model of the search is fitted on.
+
+        Args:
+            values: by dotted name; a number outside its range is moved to the nearest end, names of inactive
+                parameters are passed over.
+            latents: what was drawn; a latent that already stands for the value is kept, so that repeated slots
+                of a weighted option stay apart.
+
+        Raises:
+            PointError: when an active parameter is missing or an option is unknown.
+        """
+        found: dict[str, Any] = {}
+        known: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.condition is not None and not parameter.condition(known):
+                continue
+            if parameter.name not in values:
+                raise PointError([f"{parameter.name}: has no value, but is active here"])
+            context = {**parameter.constants, **known}
+            value = values[parameter.name]
+            found.update(_encoded(parameter, value, context, latents or {}))
+            known[parameter.name] = value
+        return found
+
+    def validate(self, values: Mapping[str, Any]) -> None:
+        """Check values by dotted name; pinned names may be present with their value.
+
+        Raises:
+            PointError: naming every parameter that is unknown, missing, set though inactive, or illegal.
+        """
+        problems = [
+            f"{pin.name}: is pinned to {pin.value!r} ({pin.reason}), got {values[pin.name]!r}"
+            for pin in self.pinned
+            if pin.name in values and values[pin.name] != pin.value
+        ]
+        names = {parameter.name for parameter in self.parameters}
+        for name in sorted(set(values) - names - {pin.name for pin in self.pinned}):
+            problems.append(f"{name}: is not searched{nearest(name, sorted(names))}")
+        known: dict[str, Any] = {}
+        for parameter in self.parameters:
+            is_active = parameter.condition is None or parameter.condition(known)
+            problems += _problems(parameter, values, known, is_active=is_active)
+            if is_active and parameter.name in values:
+                known[parameter.name] = values[parameter.name]
+        if problems:
+            raise PointError(problems)
+
+    def active(self, values: Mapping[str, Any]) -> frozenset[str]:
+        """Return the names of parameters that do something beside these values."""
+        known: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.condition is None or parameter.condition(known):
+                known[parameter.name] = values.get(parameter.name, parameter.default)
+        return frozenset(known)
+
+    def to_unit(self, values: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return the point of the unit cube, one coordinate per dimension; 0.5 where inactive."""
+        latents = self.encode(values)
+        return tuple(
+            dimension.to_unit(latents[dimension.name]) if dimension.name in latents else 0.5
+            for dimension in self.dimensions
+        )
+
+    def from_unit(self, unit: Sequence[float]) -> dict[str, Any]:
+        """Return the values at a point of the unit cube, one coordinate per dimension."""
+        if len(unit) != len(self.dimensions):
+            raise PointError(
+                [
+                    f"a point needs {len(self.dimensions)} coordinates, one per dimension, got {len(unit)}"
+                ]
+            )
+        pairs = zip(self.dimensions, unit, strict=True)
+        return self.decode({dimension.name: dimension.from_unit(u) for dimension, u in pairs})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the space as `hpo space --json` shows it."""
+        return {
+            "parameters": [parameter.to_json() for parameter in self.parameters],
+            "pinned": [
+                {"name": pin.name, "value": pin.value, "reason": pin.reason} for pin in self.pinned
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def _decoded(parameter: Parameter, latents: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    drawn = []
+    for dimension in parameter.dimensions:
+        if dimension.name not in latents:
+            raise PointError(
+                [f"{dimension.name}: has no latent, but {parameter.name} is active here"]
+            )
+        drawn.append(latents[dimension.name])
+    return parameter.domain.decode(drawn, {**parameter.constants, **values})
+
+
+def _encoded(
+    parameter: Parameter, value: Any, context: Mapping[str, Any], drawn: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = [dimension.name for dimension in parameter.dimensions]
+    kept = [drawn[name] for name in names if name in drawn]
+    if len(kept) != len(names) or parameter.domain.decode(kept, context) != value:
+        kept = list(parameter.domain.encode(value, context))
+    return dict(zip(names, kept, strict=True))
+
+
+def _problems(
+    parameter: Parameter, values: Mapping[str, Any], known: Mapping[str, Any], *, is_active: bool
+) -> list[str]:
+    name = parameter.name
+    if not is_active:
+        return (
+            [f"{name}: is set though inactive here: {parameter.condition_text}"]
+            if name in values
+            else []
+        )
+    if name not in values:
+        return [f"{name}: has no value, but is active here"]
+    try:
+        problem = parameter.domain.problem(values[name], {**parameter.constants, **known})
+    except PointError as error:
+        problem = str(error)
+    return [f"{name}: {problem}"] if problem else []
+
+
+def _early(parameter: Parameter) -> Parameter:
+    if not isinstance(parameter.domain, Number):
+        return parameter
+    shapes = parameter.domain.early_dimensions(parameter.name)
+    return replace(
+        parameter,
+        dimensions=tuple(replace(shape, condition=parameter.condition) for shape in shapes),
+    )
