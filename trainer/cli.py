@@ -1,0 +1,282 @@
+"""`ml_recog <action> -e spec.yaml [key=value ...]`: the trainer at a terminal.
+
+Results go to stdout, progress to stderr; the last line on stderr says how it ended. Exit codes: 0 done, 2 something
+the user can mend (one line), 1 a bug (with its traceback), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DONE, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+_logger = logging.getLogger(__name__)
+
+_SUMMARIES: Mapping[str, str] = {
+    "train": "train a recogniser; writes checkpoints and status.jsonl",
+    "evaluate": "measure a checkpoint, ONNX file or engine on reference and query pictures",
+    "inference": "label pictures by their nearest neighbours in the reference pictures",
+    "export": "write a checkpoint as an ONNX file, checked against the model",
+    "gen_trt_engine": "build a TensorRT engine from an ONNX file, or calibrate it to INT8",
+}
+
+_EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        "ml_recog train -e spec.yaml results_dir=runs/a",
+        "ml_recog train -e spec.yaml model.backbone=timm/resnet18 input_width=64 input_height=64",
+        "ml_recog train -e spec.yaml resume_checkpoint=runs/a/train/ckpt/last.ckpt",
+    ),
+    "evaluate": ("ml_recog evaluate -e spec.yaml evaluate.checkpoint=runs/a/train/ckpt/best.ckpt",),
+    "inference": (
+        "ml_recog inference -e spec.yaml inference.checkpoint=best.ckpt inference.input_path=photo.jpg"
+        " inference.inference_input_type=image inference.topk=5",
+    ),
+    "export": (
+        "ml_recog export -e spec.yaml export.checkpoint=best.ckpt export.onnx_file=model.onnx",
+    ),
+    "gen_trt_engine": (
+        "ml_recog gen_trt_engine -e spec.yaml gen_trt_engine.onnx_file=model.onnx"
+        " gen_trt_engine.trt_engine=model.engine trt_data_type=FP16",
+    ),
+}
+
+_PACKAGES = frozenset(
+    {"torch", "torchvision", "pytorch_lightning", "pytorch_metric_learning", "timm", "PIL", "numpy"}
+    | {"onnx", "onnxruntime", "onnxscript", "yaml"}
+)
+"""What the trainer extra installs; without one of them the way out is known."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ml_recog",
+        description="Metric-learning recognition: train, evaluate, label, export.",
+        epilog=_epilog([_EXAMPLES["train"][0], _EXAMPLES["evaluate"][0], "ml_recog train --help"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    for name, summary in _SUMMARIES.items():
+        action = actions.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=_epilog(_EXAMPLES[name]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_options(action, name)
+    return parser
+
+
+def _add_options(action: argparse.ArgumentParser, name: str) -> None:
+    action.add_argument(
+        "-e",
+        "--experiment-spec",
+        "--experiment_spec_file",
+        dest="spec",
+        metavar="SPEC",
+        type=Path,
+        required=True,
+        help=f"spec file in YAML (a template: spec_template_{name}.yaml in the skill folder)",
+    )
+    action.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted spec keys, laid over the file; values are YAML",
+    )
+    if name in {"train", "evaluate", "inference"}:
+        action.add_argument(
+            "--ignore-unmatched",
+            action="store_true",
+            help="drop and count queries of classes that the reference pictures lack",
+        )
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return "examples:\n" + "\n".join(f"  {line}" for line in examples)
+
+
+def _configure_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LineFormatter())
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("trainer").setLevel(logging.INFO)
+
+
+class _LineFormatter(logging.Formatter):
+    """One calm line: the message alone, marked when it is a warning or worse."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        is_calm = record.levelno < logging.WARNING
+        return line if is_calm else f"{record.levelname.lower()}: {line}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one action and return the exit code."""
+    parser = _parser()
+    # Overrides may stand on both sides of an option, which argparse alone does not allow.
+    options, rest = parser.parse_known_args(arguments)
+    if options.version:
+        print(_version())
+        return DONE
+    if options.action is None:
+        parser.print_help()
+        return USER_ERROR
+    strange = [word for word in rest if word.startswith("-")]
+    if strange:
+        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    overrides = [*options.overrides, *rest]
+    if getattr(options, "ignore_unmatched", False):
+        overrides.append("dataset.ignore_unmatched=true")
+    _configure_logging()
+    return _guarded(options.action, options.spec, overrides)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"ml_recog {version('hpo-recognition')}"
+    except PackageNotFoundError:
+        return "ml_recog (not installed)"
+
+
+def _guarded(action: str, spec_path: Path, overrides: Sequence[str]) -> int:
+    """Run the action and turn whatever ends it into an exit code and a last line."""
+    from trainer.errors import TrainerError
+
+    began = time.monotonic()
+    try:
+        _run(action, spec_path, overrides)
+    except TrainerError as error:
+        code, ending = USER_ERROR, f"error: {error}"
+    except KeyboardInterrupt:
+        code, ending = INTERRUPTED, "interrupted"
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        code = USER_ERROR
+        ending = f"error: {error.name} is not installed; install hpo-recognition[trainer]"
+    except Exception as error:  # noqa: BLE001 - the one place where a bug gets its exit code
+        traceback.print_exc()
+        code, ending = BUG, f"failed by a bug: {type(error).__name__}: {error}"
+    else:
+        code, ending = DONE, f"done in {time.monotonic() - began:.1f} s"
+    sys.stdout.flush()
+    print(f"ml_recog {action}: {_one_line(ending)}", file=sys.stderr)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:
+    from trainer.config.relations import warnings
+    from trainer.spec import as_action, load_spec
+
+    legal = as_action(action)
+    spec = load_spec(spec_path, overrides, legal)
+    for line in warnings(spec, legal):
+        _logger.warning("%s", line)
+    for line in _RUNNERS[action](spec):
+        print(line)
+
+
+def _train(spec: Any) -> list[str]:
+    import dataclasses
+
+    from trainer.spec import action_dir
+    from trainer.training import fit
+
+    folder = action_dir(spec, "train")
+    _logger.info("writing to %s", folder)
+    receipt = fit(dataclasses.replace(spec, results_dir=str(folder)), _EpochLines(spec, folder))
+    best = receipt.get("best") or {}
+    written = receipt.get("checkpoints") or {}
+    lines = [f"{name} checkpoint: {folder / path}" for name, path in written.items()]
+    return [f"best val Precision at Rank 1: {best['value']:.4f} (epoch {best['epoch']})", *lines]
+
+
+class _EpochLines:
+    """Shows each validated epoch in one line."""
+
+    def __init__(self, spec: Any, folder: Path) -> None:
+        self._num_epochs = spec.train.num_epochs
+        self._folder = folder
+        self._best = -1.0
+
+    def __call__(self, epoch: Mapping[str, Any]) -> bool:
+        """Show the epoch; training always goes on."""
+        self._best = max(self._best, epoch["value"])
+        if not epoch.get("replayed"):
+            loss = epoch["metrics"].get("train_loss")
+            _logger.info(
+                "epoch %d/%d  val Precision at Rank 1: %.4f  best %.4f%s  %.1f s",
+                epoch["epoch"],
+                self._num_epochs,
+                epoch["value"],
+                self._best,
+                "" if loss is None else f"  loss {loss:.4f}",
+                epoch["seconds"],
+            )
+        return True
+
+
+def _shown(result: Mapping[str, Any]) -> list[str]:
+    """Return the single values of a result, one a line; lists and tables stand in its files."""
+    lines = []
+    for name, value in result.items():
+        if isinstance(value, Mapping):
+            lines += [f"{name}.{line}" for line in _shown(value)] if len(value) <= 40 else []
+        elif isinstance(value, float):
+            lines.append(f"{name}: {value:.4f}")
+        elif isinstance(value, str | int | Path):
+            lines.append(f"{name}: {value}")
+    return lines
+
+
+def _evaluate(spec: Any) -> list[str]:
+    from trainer.actions.evaluate import evaluate
+
+    return _shown(evaluate(spec))
+
+
+def _inference(spec: Any) -> list[str]:
+    from trainer.actions.inference import infer
+
+    return _shown(infer(spec))
+
+
+def _export(spec: Any) -> list[str]:
+    from trainer.actions.export import export
+
+    return _shown(export(spec))
+
+
+def _gen_trt_engine(spec: Any) -> list[str]:
+    from trainer.actions.engine import gen_trt_engine
+
+    return _shown(gen_trt_engine(spec))
+
+
+_RUNNERS: Mapping[str, Callable[[Any], list[str]]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "inference": _inference,
+    "export": _export,
+    "gen_trt_engine": _gen_trt_engine,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Which spec keys do nothing under a given spec, and why: a search need not vary them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.config.loss import LOSSES, MINED_LOSSES, WEIGHTED_LOSSES
+from trainer.config.model import has_linear_head
+from trainer.config.root import Spec
+from trainer.config.tree import leaves
+
+_GROUP_KEYS = ("base_lr", "bias_lr_factor", "momentum", "weight_decay", "weight_decay_bias")
+
+
+def inactive_keys(spec: Spec) -> dict[str, str]:
+    """Return the keys of a train spec that change nothing in what is built or trained, each with its reason.
+
+    Only what follows from the spec alone is listed, never what depends on data or device.
+    """
+    found: dict[str, str] = {}
+    for rule in (_frozen, _momentum, _schedule, _losses, _head, _augmentation):
+        for path, reason in rule(spec):
+            found.setdefault(path, reason)
+    return found
+
+
+def _frozen(spec: Spec) -> Iterator[tuple[str, str]]:
+    has_class_vectors = spec.train.loss.name in WEIGHTED_LOSSES
+    for part, learns in (
+        ("trunk", spec.train.train_trunk),
+        ("embedder", spec.train.train_embedder),
+    ):
+        for name in () if learns else _GROUP_KEYS:
+            # The class vectors of a loss share the embedder's momentum.
+            if (part, name) == ("embedder", "momentum") and has_class_vectors:
+                continue
+            yield (
+                f"train.optim.{part}.{name}",
+                f"the {part} does not learn (train.train_{part} is false)",
+            )
+
+
+def _momentum(spec: Spec) -> Iterator[tuple[str, str]]:
+    name = spec.train.optim.name
+    if name != "SGD":
+        for part in ("trunk", "embedder"):
+            yield f"train.optim.{part}.momentum", f"{name} has no such momentum; SGD has"
+
+
+def _schedule(spec: Spec) -> Iterator[tuple[str, str]]:
+    optim, epochs = spec.train.optim, spec.train.num_epochs
+    if not optim.steps:
+        yield "train.optim.gamma", "there is no milestone in train.optim.steps"
+    elif optim.steps[0] >= epochs:
+        reason = f"the first milestone ({optim.steps[0]}) is not before the last epoch ({epochs})"
+        yield "train.optim.gamma", reason
+        yield "train.optim.steps", reason
+    elif optim.gamma == 1.0:
+        yield "train.optim.steps", "train.optim.gamma is 1, so milestones change no rate"
+    if optim.warmup_factor == 1.0:
+        for name in ("warmup_iters", "warmup_method"):
+            yield f"train.optim.{name}", "train.optim.warmup_factor is 1, so there is no warm-up"
+    elif optim.warmup_iters == 1:
+        yield "train.optim.warmup_method", "a warm-up of one step has one level only"
+
+
+def _losses(spec: Spec) -> Iterator[tuple[str, str]]:
+    used = spec.train.loss.name
+    if used != "triplet":
+        for path in ("train.optim.triplet_loss_margin", "train.smooth_loss"):
+            yield path, f"only the triplet loss has it; train.loss.name is {used}"
+    if used not in MINED_LOSSES:
+        yield "train.optim.miner_function_margin", f"the {used} loss uses no miner"
+    if used not in WEIGHTED_LOSSES:
+        yield "train.loss.base_lr", f"the {used} loss has no weights of its own"
+    for other in LOSSES:
+        prefix = f"train.loss.{other}."
+        for path in leaves():
+            if other != used and path.startswith(prefix):
+                yield path, f"train.loss.name is {used}"
+
+
+def _head(spec: Spec) -> Iterator[tuple[str, str]]:
+    backbone = spec.model.backbone
+    if not has_linear_head(backbone):
+        yield "model.feat_dim", f"the embedder of {backbone} keeps the trunk's feature size"
+
+
+def _augmentation(spec: Spec) -> Iterator[tuple[str, str]]:
+    blur, color = spec.dataset.gaussian_blur, spec.dataset.color_augmentation
+    if not blur.enabled:
+        for name in ("kernel", "sigma"):
+            yield f"dataset.gaussian_blur.{name}", "dataset.gaussian_blur.enabled is false"
+    elif set(blur.kernel) == {1}:
+        yield "dataset.gaussian_blur.sigma", "a kernel of one pixel does not blur"
+    if not color.enabled:
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            path = f"dataset.color_augmentation.{name}"
+            yield path, "dataset.color_augmentation.enabled is false"
+    elif spec.model.input_channels == 1:
+        for name in ("saturation", "hue"):
+            yield f"dataset.color_augmentation.{name}", "greyscale pictures have no colour"

@@ -1,0 +1,201 @@
+"""The trainer as a harness sees it: one object that answers questions at once and trains on demand.
+
+Importing it costs no torch: whatever needs torch or pictures is imported when it is called. The harness knows the
+methods, not this class; this package knows nothing of the harness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.config.loss import MINED_LOSSES
+from trainer.config.root import Spec
+from trainer.errors import SpecError, TrainerError
+from trainer.inactive import inactive_keys
+from trainer.spec import parse_spec, spec_to_dict
+
+Report = Callable[[Mapping[str, Any]], bool]
+"""Hears one validated epoch; returns False when training should end."""
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is being done, how much of it is done, and of how much."""
+
+Limits = dict[str, tuple[float | None, float | None]]
+
+_SOURCE_KEYS: Mapping[str, str] = {
+    "train": "dataset.train_dataset",
+    "reference": "dataset.val_dataset.reference",
+    "query": "dataset.val_dataset.query",
+    "weights": "model.pretrained_trunk_path",
+}
+
+_HELD_OUT = frozenset({"test_reference", "test_query"})
+"""Sources that belong to no train spec: they are evaluated on, once, afterwards."""
+
+
+class RecognitionTrainer:
+    """Training, evaluation and export of `ml_recog` behind plain mappings.
+
+    Example: `spec = TRAINER.validate({"train": {"num_epochs": 3}} | data)`, then in a worker
+    `TRAINER.fit(spec, report)`, `TRAINER.evaluate(spec | {"evaluate": {"checkpoint": path}})`.
+    """
+
+    name = "ml_recog"
+    skill_dir = Path(__file__).parent / "skill"
+    monitoring_metric = "val_precision_at_1"
+    direction = "maximize"
+    epochs_key = "train.num_epochs"
+    seed_key = "train.seed"
+    multiple_of: Mapping[str, str] = {"train.batch_size": "dataset.num_instance"}
+    """Parameter -> the parameter of which it must be a multiple."""
+
+    def validate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the train spec, nested, with defaults filled in.
+
+        Sources may still be missing; `inspect_data` and `fit` demand them.
+
+        Args:
+            spec: nested or dotted keys; sections of other actions are checked and kept.
+
+        Raises:
+            SpecError: naming every wrong key in one line.
+        """
+        return spec_to_dict(parse_spec(spec, "train", is_complete=False))
+
+    def inactive(self, spec: Mapping[str, Any]) -> dict[str, str]:
+        """Return parameter -> reason for those that do nothing under this spec."""
+        return inactive_keys(parse_spec(spec, "train", is_complete=False))
+
+    def limits(self, spec: Mapping[str, Any]) -> Limits:
+        """Return parameter -> (low, high) where this spec and its pictures leave less room than the schema.
+
+        A warm-up takes at most half of the run's optimizer steps; a batch holds two classes at least, for losses that
+        compare them, and no more than there are. What depends on pictures is left out while they are not at hand.
+        """
+        checked = parse_spec(spec, "train", is_complete=False)
+        instances = checked.dataset.num_instance
+        least = 2 * instances if checked.train.loss.name in MINED_LOSSES else None
+        size = _training_size(checked)
+        if size is None:
+            return {} if least is None else {"train.batch_size": (least, None)}
+        num_images, num_classes = size
+        half = max(_num_steps(checked, num_images) // 2, 1)
+        most = num_classes * instances
+        return {
+            "train.batch_size": (least if least is None else min(least, most), most),
+            "train.optim.warmup_iters": (None, half),
+        }
+
+    def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
+        """Turn sources (train, reference, query, weights) into dotted spec keys; held-out ones are left out.
+
+        Raises:
+            SpecError: for a source of another name.
+        """
+        unknown = sorted(set(sources) - set(_SOURCE_KEYS) - _HELD_OUT)
+        if unknown:
+            legal = ", ".join((*_SOURCE_KEYS, *sorted(_HELD_OUT)))
+            msg = f"{unknown[0]}: no such source; the sources are {legal}"
+            raise SpecError(msg)
+        return {path: str(sources[name]) for name, path in _SOURCE_KEYS.items() if name in sources}
+
+    def split_data(
+        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+    ) -> dict[str, str]:
+        """Split one folder of classes into sources below `out`, by links."""
+        from trainer.data.split import split_folder
+
+        return split_folder(folder, out, seed=seed, class_disjoint=class_disjoint)
+
+    def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
+        """Draw the embedded data set below `folder` and return its sources."""
+        from trainer.data.demo import make_demo_data
+
+        return make_demo_data(folder, seed)
+
+    def inspect_data(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Look at all data of a train spec and return `{"splits", "findings"}`."""
+        from trainer.data.inspect import inspect_data
+
+        return inspect_data(parse_spec(spec, "train"))
+
+    def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
+        """Unpack archives and decode pictures once, before several runs share them."""
+        from trainer.data.prepare import prepare_data
+
+        prepare_data(parse_spec(spec, "train", is_complete=False), progress)
+
+    def probe(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Measure seconds per epoch and peak memory by a few steps."""
+        from trainer.training import probe
+
+        return probe(parse_spec(spec, "train"))
+
+    def fit(
+        self, spec: Mapping[str, Any], report: Report, resume_from: Path | None = None
+    ) -> dict[str, Any]:
+        """Train and return the receipt: the values read back from the live objects."""
+        from trainer.training import fit
+
+        return fit(parse_spec(spec, "train"), report, resume_from)
+
+    def evaluate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits."""
+        from trainer.actions.evaluate import evaluate
+
+        return evaluate(parse_spec(spec, "evaluate"))
+
+    def export(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a checked ONNX file of `export.checkpoint`, and the gallery index."""
+        from trainer.actions.export import export
+
+        return export(parse_spec(spec, "export"))
+
+    def infer(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Label the pictures of `inference.input_path`."""
+        from trainer.actions.inference import infer
+
+        return infer(parse_spec(spec, "inference"))
+
+    def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
+        """Label pictures by the exported model and gallery in `folder`."""
+        from trainer.actions.predict import predict
+
+        return predict(folder, images, topk)
+
+    def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Build an engine from `gen_trt_engine.onnx_file`."""
+        from trainer.actions.engine import gen_trt_engine
+
+        return gen_trt_engine(parse_spec(spec, "gen_trt_engine"))
+
+
+def _training_size(spec: Spec) -> tuple[int, int] | None:
+    """Return the number of training pictures and classes, or None while they cannot be counted.
+
+    Local archives are unpacked into the cache for it, as training would; remote ones are left alone.
+    """
+    uri = spec.dataset.train_dataset
+    if not uri or "://" in uri:
+        return None
+    from trainer.data.folder import scan_folder
+    from trainer.data.staging import stage
+
+    try:
+        folder = scan_folder(stage(uri))
+    except TrainerError:
+        return None  # `inspect_data` says what is wrong with the data
+    return len(folder.labels), len(folder.classes)
+
+
+def _num_steps(spec: Spec, num_images: int) -> int:
+    """Return the optimizer steps of a whole run."""
+    train = spec.train
+    batches = max(1, num_images // (train.batch_size * train.num_gpus * train.num_nodes))
+    return train.num_epochs * math.ceil(batches / train.accumulate_grad_batches)
+
+
+TRAINER = RecognitionTrainer()
