@@ -1,0 +1,156 @@
+"""Checkpoint files of a run: plain containers and tensors, written whole or not at all.
+
+A file is a dict that `torch.load(weights_only=True)` reads: `state_dict` holds the weights that
+were validated (the running mean when `train.ema_decay` is on), the rest is what resuming needs.
+`last.ckpt` is the newest, `best.ckpt` the epoch with the highest monitored value; nothing else is
+kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import CheckpointError, InfrastructureError
+
+FORMAT = "ml_recog.checkpoint"
+VERSION = 1
+
+LAST = "ckpt/last.ckpt"
+BEST = "ckpt/best.ckpt"
+
+logger = logging.getLogger(__name__)
+
+Payload = dict[str, Any]
+
+
+def snapshot(tree: Any) -> Any:
+    """Copy a tree of dicts, lists and tensors to the CPU, to be written while training goes on."""
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, dict):
+        return {key: snapshot(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(snapshot(value) for value in tree)
+    return tree
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, make it durable, and put it in place by one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def save(payload: Payload, paths: list[Path]) -> None:
+    """Write one checkpoint under one or more names, each complete at any instant.
+
+    Raises:
+        InfrastructureError: when the disk refuses it.
+    """
+    first, *others = paths
+    try:
+        write_atomically(first, lambda temporary: torch.save(payload, temporary))
+        for other in others:
+            write_atomically(other, lambda temporary: _link_or_copy(first, temporary))
+    except (OSError, RuntimeError) as e:
+        raise InfrastructureError(f"{first}: cannot write the checkpoint: {e}") from e
+
+
+def load(path: Path) -> Payload:
+    """Read a checkpoint of this trainer to resume from.
+
+    Raises:
+        CheckpointError: when it is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such checkpoint; give the path of a last.ckpt or best.ckpt"
+        )
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:
+        first_line = (str(e) or type(e).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint: {first_line}") from e
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: holds weights but no training state, so it cannot be resumed; "
+            "give it as model.pretrained_model_path to start from its weights"
+        )
+    if payload["version"] != VERSION:
+        raise CheckpointError(
+            f"{path}: version {VERSION} must hold, got {payload['version']}; "
+            "it was written by another release of the trainer"
+        )
+    return payload
+
+
+class CheckpointWriter:
+    """Writes checkpoints in a thread, one at a time and in order.
+
+    `submit` returns at once (after waiting for the write before it); `wait` returns when nothing is
+    pending. An error of a write is raised by the next call of either.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def submit(self, payload: Payload, paths: list[Path]) -> None:
+        """Begin to write an already copied payload (see `snapshot`) under these names."""
+        self.wait()
+        self._thread = threading.Thread(
+            target=self._run, args=(payload, paths), name="checkpoint-writer"
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the pending write is durable.
+
+        Raises:
+            InfrastructureError: when it failed.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _run(self, payload: Payload, paths: list[Path]) -> None:
+        try:
+            save(payload, paths)
+        except Exception as e:  # noqa: BLE001 - handed to the training thread by `wait`
+            self._error = e
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # file systems without hard links
+        shutil.copyfile(source, target)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # not every platform opens folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

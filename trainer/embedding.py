@@ -1,0 +1,50 @@
+"""Embeddings of a whole split, in large batches, under inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from trainer.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def embed(
+    model: nn.Module, batches: Iterable[torch.Tensor], *, use_bf16: bool = False
+) -> NDArray[Any]:
+    """Embed all images in order.
+
+    Args:
+        model: N x C x H x W to N x D; its mode is left as it was, statistics are not touched.
+        batches: normalised images on the model's device.
+        use_bf16: run the forward pass in bfloat16.
+
+    Returns:
+        Raw embeddings, float32, shape (N, D).
+
+    Raises:
+        DataError: when there is no image.
+    """
+    was_training = {name for name, module in model.named_modules() if module.training}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = [_forward(model, images, use_bf16=use_bf16) for images in batches]
+    finally:
+        for name, module in model.named_modules():
+            module.training = name in was_training
+    if not parts:
+        raise DataError("embed: at least one image is needed, got none")
+    return torch.cat(parts).cpu().numpy()
+
+
+def _forward(model: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> torch.Tensor:
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=use_bf16):
+        emb: torch.Tensor = model(images)
+    return emb.float()

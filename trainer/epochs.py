@@ -1,0 +1,222 @@
+"""Between two epochs: validation, checkpoint, status line and report, in this order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+
+from trainer import checkpoints, metrics
+from trainer.embedding import embed
+from trainer.errors import DivergedError, SpecError
+from trainer.module import RecognitionModule
+from trainer.retrieval import search
+from trainer.state import capture
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.batches import RecognitionData
+    from trainer.data.splits import LabelledImages
+
+Report = Callable[[Mapping[str, Any]], bool]
+"""Called once per validated epoch; False ends the run there."""
+
+STATUS = "status.jsonl"
+MONITORED = "val_precision_at_1"
+
+logger = logging.getLogger(__name__)
+
+
+def validate(
+    module: RecognitionModule, data: RecognitionData, spec: Spec, *, use_bf16: bool
+) -> dict[str, float]:
+    """Look every query up in the reference and return Precision@1 under its three names.
+
+    Neighbours are nearest by Euclidean distance between unit vectors, as the losses compare
+    embeddings.
+
+    Raises:
+        DivergedError: when an embedding is not finite.
+    """
+    size = spec.train.val_batch_size
+    model = module.evaluated
+    gallery = embed(model, data.eval_batches("reference", size), use_bf16=use_bf16)
+    query = embed(model, data.eval_batches("query", size), use_bf16=use_bf16)
+    nearest, _ = search(query, gallery, 1)
+    labels_Q = loaded(data.query).labels
+    hits_Q = loaded(data.reference).labels[nearest[:, 0]] == labels_Q
+    means = metrics.precision_at_1(hits_Q, labels_Q)
+    per_class = spec.train.report_accuracy_per_class
+    monitored = means[metrics.CLASS_MEAN if per_class else metrics.QUERY_MEAN]
+    return {MONITORED: monitored} | {f"{MONITORED}_{name}": v for name, v in means.items()}
+
+
+class EpochReporter(pl.Callback):
+    """Validates, records and reports the epochs of one run.
+
+    Args:
+        spec: the whole spec; `results_dir` is the run's own folder.
+        data: the images.
+        report: hears each validated epoch.
+        receipt: called for the values read back from the live objects; sent with the first report.
+        use_bf16: arithmetic of validation.
+        history: entries of a resumed run, oldest first.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        data: RecognitionData,
+        report: Report,
+        receipt: Callable[[], dict[str, Any]],
+        *,
+        use_bf16: bool,
+        history: list[dict[str, Any]],
+    ) -> None:
+        self.history = history
+        self._spec = spec
+        self._data = data
+        self._report = report
+        self._receipt: Callable[[], dict[str, Any]] | None = receipt
+        self._use_bf16 = use_bf16
+        self._folder = Path(spec.results_dir)
+        self._writer = checkpoints.CheckpointWriter()
+        self._since = time.perf_counter()
+        self._step_saved = 0
+
+    def replay(self) -> bool:
+        """Rewrite the status lines of a resumed run and report its epochs; False to stop."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
+        checkpoints.write_atomically(self._folder / STATUS, lambda path: _write_text(path, text))
+        validated = [entry for entry in self.history if entry["value"] is not None]
+        return all(self._report({**entry, "replayed": True}) for entry in validated)
+
+    def on_train_start(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002 - a hook
+        pl_module: pl.LightningModule,  # noqa: ARG002 - a hook
+    ) -> None:
+        """Start the clock of the first epoch."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002 - a hook
+        pl_module: pl.LightningModule,
+        *args: Any,  # noqa: ARG002 - a hook
+        **kwargs: Any,  # noqa: ARG002 - a hook
+    ) -> None:
+        """Write a checkpoint within an epoch where `checkpoint_interval` counts steps."""
+        train = self._spec.train
+        if train.checkpoint_interval_unit != "step" or not isinstance(pl_module, RecognitionModule):
+            return
+        step = pl_module.progress.step
+        if step % train.checkpoint_interval == 0 and step != self._step_saved:
+            self._step_saved = step
+            self._save(pl_module, [checkpoints.LAST])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Finish an epoch; a report that answers False, or raises, ends the run."""
+        if not isinstance(pl_module, RecognitionModule):
+            raise TypeError(f"EpochReporter serves a RecognitionModule, got {type(pl_module)}")
+        training = pl_module.end_epoch()
+        epoch = pl_module.progress.epoch
+        is_validated = self._is_due(epoch, self._spec.train.validation_interval)
+        values = {}
+        if is_validated:
+            values = validate(pl_module, self._data, self._spec, use_bf16=self._use_bf16)
+        entry = self._entry(epoch, values, training | pl_module.learning_rates())
+        self._record(pl_module, entry)
+        if not is_validated:
+            return
+        message: dict[str, Any] = {**entry, "replayed": False}
+        if self._receipt is not None:
+            message["receipt"], self._receipt = self._receipt(), None
+        if not self._report(message):
+            trainer.should_stop = True
+
+    def close(self) -> None:
+        """Wait until the last checkpoint is on disk."""
+        self._writer.wait()
+
+    def best(self) -> dict[str, Any] | None:
+        """Return the entry with the highest value, the earliest of equals."""
+        validated = [entry for entry in self.history if entry["value"] is not None]
+        return max(validated, key=lambda entry: float(entry["value"]), default=None)
+
+    def _entry(
+        self, epoch: int, values: dict[str, float], others: dict[str, float]
+    ) -> dict[str, Any]:
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        value = values.get(MONITORED)
+        entry: dict[str, Any] = {
+            "epoch": epoch,
+            "value": value,
+            "metrics": values | others,
+            "seconds": seconds,
+            "checkpoint": None,
+        }
+        broken = [name for name, number in entry["metrics"].items() if not math.isfinite(number)]
+        if broken:
+            raise DivergedError(f"epoch {epoch}: {', '.join(broken)} must be finite, but is not")
+        return entry
+
+    def _record(self, module: RecognitionModule, entry: dict[str, Any]) -> None:
+        """Write the checkpoints that are due, then the status line."""
+        previous = self.best()
+        is_best = entry["value"] is not None and (
+            previous is None or entry["value"] > previous["value"]
+        )
+        train = self._spec.train
+        is_due = train.checkpoint_interval_unit == "epoch" and self._is_due(
+            entry["epoch"], train.checkpoint_interval
+        )
+        names = [checkpoints.LAST] * (is_due or entry["epoch"] == train.num_epochs)
+        names += [checkpoints.BEST] * is_best
+        entry["checkpoint"] = names[-1] if names else None
+        self.history.append(entry)
+        if names:
+            self._save(module, names)
+        with (self._folder / STATUS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        logger.debug("epoch %d: %s", entry["epoch"], entry["metrics"])
+
+    def _save(self, module: RecognitionModule, names: list[str]) -> None:
+        """Copy the state and let the thread write it; wait only for files that nobody can find yet.
+
+        A file that is there already holds the epoch before until the thread is done: a kill in this
+        moment repeats one epoch.
+        """
+        payload = capture(module, self.history, self._spec, loaded(self._data.train).class_names)
+        paths = [self._folder / name for name in names]
+        self._writer.submit(payload, paths)
+        if not all(path.exists() for path in paths):
+            self._writer.wait()
+
+    def _is_due(self, epoch: int, interval: int) -> bool:
+        return epoch % interval == 0 or epoch == self._spec.train.num_epochs
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def loaded(split: LabelledImages | None) -> LabelledImages:
+    """Return a split that this action cannot do without.
+
+    Raises:
+        SpecError: when the spec names no such folder.
+    """
+    if split is None:
+        raise SpecError(
+            "dataset.train_dataset, dataset.val_dataset.reference and .query: must be given"
+        )
+    return split

@@ -1,0 +1,105 @@
+"""What keeps one run in a process from touching the next: seeds, switches, memory, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+
+import torch
+
+from trainer.errors import DeviceMemoryError
+
+_LIGHTNING_LOGGERS = (
+    "pytorch_lightning",
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning_fabric",
+)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside, and put the generators of CPU and device back after."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def cudnn_switches(*, benchmark: bool, deterministic: bool) -> Iterator[None]:
+    """Set cuDNN's switches inside."""
+    with torch.backends.cudnn.flags(
+        enabled=True,
+        benchmark=benchmark,
+        deterministic=deterministic,
+        allow_tf32=torch.backends.cudnn.allow_tf32,
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's hints about devices and loaders out of the log inside."""
+    loggers = [logging.getLogger(name) for name in _LIGHTNING_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def plain_interrupts() -> Iterator[None]:
+    """Let Ctrl-C leave as KeyboardInterrupt.
+
+    Lightning turns it into exit code 1 and leaves SIGINT ignored for the rest of the process.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    try:
+        yield
+    except SystemExit as e:
+        if isinstance(e.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def memory_errors_named(what: str) -> Iterator[None]:
+    """Turn running out of memory into a `DeviceMemoryError` that says what to change."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as e:
+        raise DeviceMemoryError(f"{what}: not enough memory: {_first_line(e)}") from e
+    except RuntimeError as e:
+        if "can't allocate memory" in str(e) or "CUDA out of memory" in str(e):
+            raise DeviceMemoryError(f"{what}: not enough memory: {_first_line(e)}") from e
+        raise
+
+
+@contextlib.contextmanager
+def released(device: torch.device) -> Iterator[None]:
+    """Give the memory of everything made inside back when leaving, however it is left."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        yield
+    finally:
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _first_line(e: BaseException) -> str:
+    return (str(e).strip() or type(e).__name__).splitlines()[0]

@@ -1,0 +1,236 @@
+"""The Lightning module of a run: training step, optimizer, schedule and running mean of weights.
+
+What happens between epochs (validation, checkpoints, reports) is `trainer.epochs`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from trainer.errors import DivergedError
+from trainer.losses import build_loss
+from trainer.optim import build_optimizer, build_schedule, schedule_optimizer
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.batches import RecognitionData
+    from trainer.models.recognizer import Recognizer
+
+_CHECK_EVERY_CUDA = 16
+"""Steps between two looks at the loss on a GPU, where each look waits for the device."""
+
+_EMA_RAMP = 10
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    batch: int = 0
+    """Batches done in the current epoch."""
+    step: int = 0
+    """Optimizer steps since the start of the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFacts:
+    """What the first training batch really was."""
+
+    shape: tuple[int, ...]
+    """N, C, H, W."""
+    num_classes: int
+    images_per_class: tuple[int, int]
+    """Least and greatest count of a class."""
+
+
+class RunningMean:
+    """Exponential moving average of weights; the decay is ramped up over the first steps."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards the weights after optimizer step number `step` (counted from 1)."""
+        decay = min(self.decay, step / (_EMA_RAMP + step))
+        source = model.state_dict(keep_vars=True)
+        for name, mean in self.model.state_dict(keep_vars=True).items():
+            if mean.is_floating_point():
+                mean.lerp_(source[name], 1.0 - decay)
+            else:
+                mean.copy_(source[name])
+
+
+class RecognitionModule(pl.LightningModule):
+    """A recognizer in training: automatic optimization of one optimizer with parameter groups.
+
+    Args:
+        spec: the whole spec.
+        model: the recognizer, already on its device.
+        num_classes: classes in training.
+        num_batches: batches per epoch.
+    """
+
+    def __init__(
+        self, spec: Spec, model: Recognizer, *, num_classes: int, num_batches: int
+    ) -> None:
+        super().__init__()
+        train = spec.train
+        self.model = model
+        self.frozen = _freeze(model, trunk=not train.train_trunk, embedder=not train.train_embedder)
+        device = next(model.parameters()).device
+        self.loss, self.miner = build_loss(spec, num_classes, model.embedding_size)
+        self.loss.to(device)
+        self.clip_norm = train.clip_grad_norm
+        self.accumulate = train.accumulate_grad_batches
+        steps_per_epoch = math.ceil(num_batches / self.accumulate)
+        self.optimizer = build_optimizer(spec, model.trunk, model.embedder, self.loss)
+        self.schedule = build_schedule(train.optim, steps_per_epoch)
+        self.scheduler = schedule_optimizer(self.optimizer, self.schedule)
+        self.running_mean = RunningMean(model, train.ema_decay) if train.ema_decay > 0 else None
+        self.progress = Progress()
+        self.batch_facts: BatchFacts | None = None
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.nonzero_steps = torch.zeros((), dtype=torch.int64, device=device)
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = model
+        if train.compile:
+            self._forward = torch.compile(model)
+        self.train()
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose weights are validated and exported."""
+        return self.model if self.running_mean is None else self.running_mean.model
+
+    def train(self, mode: bool = True) -> RecognitionModule:
+        """Set training mode; frozen parts stay in evaluation mode, so their statistics stay too."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        if self.running_mean is not None:
+            self.running_mean.model.eval()
+        return self
+
+    def configure_optimizers(self) -> Any:
+        """Hand Lightning the optimizer and the schedule, which steps with every optimizer step."""
+        return {
+            "optimizer": self.optimizer,
+            "lr_scheduler": {"scheduler": self.scheduler, "interval": "step"},
+        }
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:  # noqa: ARG002 - a hook
+        """Return the loss of one batch.
+
+        Raises:
+            DivergedError: when the loss is not finite.
+        """
+        images, labels = batch
+        if self.batch_facts is None:
+            self.batch_facts = _facts_of(images, labels)
+        emb_ND = self._forward(images).float()
+        pairs = None if self.miner is None else self.miner(emb_ND, labels)
+        loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
+        value = loss.detach()
+        self.loss_sum += value
+        self.nonzero_steps += value > 0
+        self._check_finite(value)
+        self.progress.batch += 1
+        return loss
+
+    def _check_finite(self, value: torch.Tensor) -> None:
+        """NaN and infinity stay in the sum, so that a GPU need not be waited for at every step."""
+        if value.is_cuda and self.progress.batch % _CHECK_EVERY_CUDA:
+            return
+        self.check_loss()
+
+    def check_loss(self) -> None:
+        """Raise when any loss of this epoch so far was not finite."""
+        if not math.isfinite(self.loss_sum.item()):
+            raise DivergedError(
+                f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: the loss must "
+                "be finite, but is not; lower the learning rates or set train.clip_grad_norm"
+            )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,  # noqa: ARG002 - a hook
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - a hook
+    ) -> None:
+        """Clip the norm over all groups by `train.clip_grad_norm`; 0 does not clip."""
+        if self.clip_norm > 0:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, count it, and move the running mean."""
+        super().optimizer_step(*args, **kwargs)
+        self.progress.step += 1
+        if self.running_mean is not None:
+            self.running_mean.update(self.model, self.progress.step)
+
+    def end_epoch(self) -> dict[str, float]:
+        """Count the epoch; return its mean loss and the share of batches with a loss above 0."""
+        self.check_loss()
+        batches = max(self.progress.batch, 1)
+        result = {
+            "train_loss": self.loss_sum.item() / batches,
+            "nonzero_loss_steps": self.nonzero_steps.item() / batches,
+        }
+        self.loss_sum.zero_()
+        self.nonzero_steps.zero_()
+        self.progress.epoch += 1
+        self.progress.batch = 0
+        return result
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return the rate of the next step by group."""
+        return {f"lr_{g['name']}": float(g["lr"]) for g in self.optimizer.param_groups}
+
+
+class EpochBatches:
+    """The training batches of the epoch that a module stands in, as Lightning's loader.
+
+    It has no length, so that the first epoch after a resume may start in the middle.
+    """
+
+    def __init__(self, data: RecognitionData, module: RecognitionModule) -> None:
+        self._data = data
+        self._module = module
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draw the epoch; batches that were already trained on are drawn and dropped."""
+        skipped = self._module.progress.batch
+        for number, batch in enumerate(self._data.train_batches(self._module.progress.epoch)):
+            if number >= skipped:
+                yield batch
+
+
+def _freeze(model: Recognizer, *, trunk: bool, embedder: bool) -> list[nn.Module]:
+    parts = [(trunk, model.trunk), (embedder, model.embedder)]
+    frozen = [part for is_frozen, part in parts if is_frozen]
+    for part in frozen:
+        part.requires_grad_(requires_grad=False)
+    return frozen
+
+
+def _facts_of(images: torch.Tensor, labels: torch.Tensor) -> BatchFacts:
+    counts = torch.unique(labels, return_counts=True)[1].tolist()
+    return BatchFacts(
+        shape=tuple(images.shape),
+        num_classes=len(counts),
+        images_per_class=(min(counts), max(counts)),
+    )

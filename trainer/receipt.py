@@ -1,0 +1,159 @@
+"""The receipt of a run: what the live objects compute with, under the names of the spec's keys.
+
+Nothing here is copied from the spec: a value that did not reach its object shows.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+
+from trainer.losses import read_loss
+from trainer.optim import MOMENTUM_OPTIMIZERS
+
+if TYPE_CHECKING:
+    from trainer.module import RecognitionModule
+
+
+def build_receipt(
+    module: RecognitionModule, trainer: pl.Trainer, *, seed: int, first_epoch: int
+) -> dict[str, Any]:
+    """Read the live objects of a run back.
+
+    Args:
+        module: the module in training.
+        trainer: Lightning's trainer of this run.
+        seed: what torch was seeded with.
+        first_epoch: epochs that a resumed run already had.
+
+    Returns:
+        `applied`: spec key -> value, for every key that can be read from an object (keys that do
+        nothing under this spec, such as Adam's momentum, are absent); beside it facts about
+        machine, model and optimizer.
+    """
+    parameters = sum(p.numel() for p in module.model.trunk.parameters())
+    return {
+        "applied": {
+            **_applied_rates(module.optimizer),
+            **_applied_schedule(module),
+            **read_loss(module.loss),
+            **_applied_miner(module),
+            **_applied_model(module),
+            **_applied_batch(module),
+            **_applied_trainer(module, trainer, seed=seed, first_epoch=first_epoch),
+        },
+        "trunk_class": type(module.model.trunk).__name__,
+        "trunk_parameters": parameters,
+        "loss_class": type(module.loss).__name__,
+        "miner_class": None if module.miner is None else type(module.miner).__name__,
+        "optimizer_class": type(module.optimizer).__name__,
+        "groups": [_group_facts(group) for group in module.optimizer.param_groups],
+        "steps_per_epoch": module.schedule.steps_per_epoch,
+        "device": device_name(next(module.model.parameters()).device),
+        "peak_memory_mib": peak_memory_mib(next(module.model.parameters()).device),
+        "torch_version": str(torch.__version__),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or the processor's."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return platform.processor() or platform.machine() or "cpu"
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the peak of GPU memory in this run, or of the process on a CPU, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    per_mib = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib
+
+
+def _group_facts(group: dict[str, Any]) -> dict[str, Any]:
+    kept = ("name", "initial_lr", "weight_decay", "momentum", "betas")
+    facts = {key: group[key] for key in kept if key in group}
+    if "betas" in facts:
+        facts["betas"] = list(facts["betas"])
+    return facts | {"parameters": sum(p.numel() for p in group["params"])}
+
+
+def _applied_rates(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    groups = {group["name"]: group for group in optimizer.param_groups}
+    applied: dict[str, Any] = {"train.optim.name": type(optimizer).__name__}
+    for part in ("trunk", "embedder"):
+        prefix = f"train.optim.{part}"
+        weights, biases = groups.get(part), groups.get(f"{part}_bias")
+        applied[f"train.train_{part}"] = weights is not None or biases is not None
+        if weights is not None:
+            applied[f"{prefix}.base_lr"] = weights["initial_lr"]
+            applied[f"{prefix}.weight_decay"] = weights["weight_decay"]
+            if applied["train.optim.name"] in MOMENTUM_OPTIMIZERS:
+                applied[f"{prefix}.momentum"] = weights["momentum"]
+        if biases is not None:
+            applied[f"{prefix}.weight_decay_bias"] = biases["weight_decay"]
+        if weights is not None and biases is not None:
+            ratio = biases["initial_lr"] / weights["initial_lr"]
+            applied[f"{prefix}.bias_lr_factor"] = float(f"{ratio:.12g}")
+    if "loss" in groups:
+        applied["train.loss.base_lr"] = groups["loss"]["initial_lr"]
+    return applied
+
+
+def _applied_schedule(module: RecognitionModule) -> dict[str, Any]:
+    schedule = module.schedule
+    return {
+        "train.optim.warmup_iters": schedule.warmup_iters,
+        "train.optim.warmup_factor": schedule.warmup_factor,
+        "train.optim.warmup_method": schedule.warmup_method,
+        "train.optim.gamma": schedule.gamma,
+        "train.optim.steps": list(schedule.milestones),
+    }
+
+
+def _applied_miner(module: RecognitionModule) -> dict[str, Any]:
+    if module.miner is None:
+        return {}
+    epsilon = getattr(module.miner, "epsilon")  # noqa: B009 - nn.Module types it as a tensor
+    return {"train.optim.miner_function_margin": float(epsilon)}
+
+
+def _applied_model(module: RecognitionModule) -> dict[str, Any]:
+    return {"model.feat_dim": module.model.embedding_size}
+
+
+def _applied_batch(module: RecognitionModule) -> dict[str, Any]:
+    facts = module.batch_facts
+    if facts is None:
+        return {}
+    num, channels, height, width = facts.shape
+    applied: dict[str, Any] = {
+        "train.batch_size": num,
+        "model.input_channels": channels,
+        "model.input_height": height,
+        "model.input_width": width,
+    }
+    least, greatest = facts.images_per_class
+    if least == greatest:
+        applied["dataset.num_instance"] = least
+    return applied
+
+
+def _applied_trainer(
+    module: RecognitionModule, trainer: pl.Trainer, *, seed: int, first_epoch: int
+) -> dict[str, Any]:
+    mean = module.running_mean
+    precisions = {"bf16-mixed": "bf16", "32-true": "fp32"}
+    return {
+        "train.num_epochs": first_epoch + (trainer.max_epochs or 0),
+        "train.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "train.clip_grad_norm": module.clip_norm,
+        "train.ema_decay": 0.0 if mean is None else mean.decay,
+        "train.precision": precisions[str(trainer.precision)],
+        "train.seed": seed,
+    }

@@ -1,0 +1,110 @@
+"""The state of a run as a checkpoint holds it: taken from the live objects, and put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer import checkpoints
+from trainer.errors import CheckpointError
+from trainer.module import Progress, RecognitionModule
+from trainer.spec import spec_to_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.config.root import Spec
+
+
+def capture(
+    module: RecognitionModule,
+    history: list[dict[str, Any]],
+    spec: Spec,
+    class_names: tuple[str, ...],
+) -> checkpoints.Payload:
+    """Copy everything that resuming and evaluation need to plain containers on the CPU."""
+    raw = module.model.state_dict()
+    has_mean = module.running_mean is not None
+    payload: checkpoints.Payload = checkpoints.snapshot(
+        {
+            "format": checkpoints.FORMAT,
+            "version": checkpoints.VERSION,
+            "state_dict": dict(module.evaluated.state_dict()),
+            "raw_state_dict": dict(raw) if has_mean else None,
+            "loss_state": dict(module.loss.state_dict()),
+            "optimizer_name": type(module.optimizer).__name__,
+            "optimizer": module.optimizer.state_dict(),
+            "progress": {
+                "epoch": module.progress.epoch,
+                "batch": module.progress.batch,
+                "step": module.progress.step,
+                "loss_sum": module.loss_sum,
+                "nonzero_steps": module.nonzero_steps,
+            },
+            "random": _random_state(),
+            "history": history,
+            "spec": spec_to_dict(spec),
+            "class_names": list(class_names),
+            "torch_version": str(torch.__version__),
+        }
+    )
+    return payload
+
+
+def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path) -> None:
+    """Put a captured state back; hyperparameters stay those of the module's own spec.
+
+    Raises:
+        CheckpointError: when model, loss or optimizer are of another kind than the captured ones.
+    """
+    name = type(module.optimizer).__name__
+    if payload["optimizer_name"] != name:
+        raise CheckpointError(
+            f"{path}: train.optim.name must be {payload['optimizer_name']} to resume from it, "
+            f"got {name}; give it as model.pretrained_model_path to start from its weights"
+        )
+    try:
+        module.model.load_state_dict(payload["raw_state_dict"] or payload["state_dict"])
+        module.loss.load_state_dict(payload["loss_state"])
+        if module.running_mean is not None:
+            module.running_mean.model.load_state_dict(payload["state_dict"])
+        _restore_optimizer(module.optimizer, payload["optimizer"])
+    except (RuntimeError, ValueError) as e:
+        first_lines = " ".join(str(e).split())[:400]
+        raise CheckpointError(f"{path}: does not fit the model of this spec: {first_lines}") from e
+    progress = payload["progress"]
+    module.progress = Progress(
+        epoch=progress["epoch"], batch=progress["batch"], step=progress["step"]
+    )
+    module.loss_sum.copy_(progress["loss_sum"])
+    module.nonzero_steps.copy_(progress["nonzero_steps"])
+    _restore_schedule(module)
+
+
+def restore_random(payload: checkpoints.Payload) -> None:
+    """Put torch's random state back, so that dropout goes on where it stood."""
+    torch.set_rng_state(payload["random"]["cpu"])
+    if torch.cuda.is_available() and payload["random"]["cuda"] is not None:
+        torch.cuda.set_rng_state(payload["random"]["cuda"])
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the moments, and keep the rates, decays and momenta that this run was asked for."""
+    asked = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, hyperparameters in zip(optimizer.param_groups, asked, strict=True):
+        group.update(hyperparameters)
+
+
+def _restore_schedule(module: RecognitionModule) -> None:
+    """Stand the schedule at the module's step."""
+    step = module.progress.step
+    module.scheduler.last_epoch = step
+    for group in module.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * module.schedule.factor(step)

@@ -1,0 +1,194 @@
+"""One training run: `fit` trains a spec and returns its receipt, `probe` measures a few steps.
+
+    receipt = fit(spec, report=lambda epoch: epoch["value"] < 0.99)
+
+A run is one Lightning fit; between epochs `trainer.epochs` validates, records and reports. Nothing
+of a run outlives it in the process but the decoded images, which `trainer.data` keeps for the next
+run on the same data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+
+from trainer import checkpoints
+from trainer.config.root import Spec
+from trainer.data.batches import build_data
+from trainer.devices import pick_device, wants_bf16
+from trainer.epochs import EpochReporter, Report
+from trainer.errors import SpecError
+from trainer.isolation import (
+    cudnn_switches,
+    memory_errors_named,
+    plain_interrupts,
+    quiet_lightning,
+    released,
+    seeded,
+)
+from trainer.models.recognizer import build_recognizer
+from trainer.module import EpochBatches, RecognitionModule
+from trainer.receipt import build_receipt
+from trainer.spec import parse_spec
+from trainer.state import restore, restore_random
+
+if TYPE_CHECKING:
+    from trainer.data.batches import RecognitionData
+
+
+def fit(
+    spec: Spec | Mapping[str, Any], report: Report, resume_from: Path | None = None
+) -> dict[str, Any]:
+    """Train one spec.
+
+    After each validated epoch (every `train.validation_interval` and the last) the checkpoint and a
+    line of `status.jsonl` are written below `results_dir`, then `report` is called with `epoch`
+    (from 1), `value` (the monitored Precision@1), `metrics`, `seconds` (since the report before),
+    `checkpoint` (below `results_dir`: `ckpt/best.ckpt` when this epoch is the best so far, else
+    `ckpt/last.ckpt`, None where none was due) and `replayed`; the first live report also has
+    `receipt`. The newest checkpoint may still be on its way to the disk while its epoch is
+    reported; it is there when `fit` returns or raises.
+
+    Args:
+        spec: a checked spec, or nested data to check. `results_dir` is this run's own folder.
+        report: returns False to end the run after this epoch; what it raises leaves `fit`
+            unchanged.
+        resume_from: a checkpoint of this trainer to go on from, in place of
+            `train.resume_training_checkpoint_path`. Its epochs are reported first, with `replayed`
+            true.
+
+    Returns:
+        The receipt (see `trainer.receipt`), with `epochs`, `best` (epoch and value), `checkpoints`
+        and `seconds`.
+
+    Raises:
+        SpecError: the spec is wrong.
+        DataError: the images cannot be trained on.
+        CheckpointError: a weights file or checkpoint is missing or does not fit.
+        DivergedError: loss, embeddings or metrics stopped being finite.
+        DeviceMemoryError: the device has too little memory.
+        InfrastructureError: a checkpoint cannot be written.
+    """
+    spec = _checked(spec)
+    started = time.perf_counter()
+    device = pick_device(spec.train.gpu_ids[0])
+    path = resume_from or _named_checkpoint(spec)
+    with _isolated(spec, device):
+        payload = None if path is None else checkpoints.load(path)
+        receipt = _Run(spec, device, report).go(payload, path)
+    return receipt | {"seconds": time.perf_counter() - started}
+
+
+class _Run:
+    """The live objects of one run."""
+
+    def __init__(self, spec: Spec, device: torch.device, report: Report) -> None:
+        self.spec = spec
+        self.use_bf16 = wants_bf16(spec.train.precision, device)
+        self.data = build_data(spec, device)
+        self.module = build_module(spec, self.data, device)
+        self.report = report
+
+    def go(self, payload: checkpoints.Payload | None, path: Path | None) -> dict[str, Any]:
+        """Replay, train, and return the receipt."""
+        if payload is not None and path is not None:
+            restore(self.module, payload, path)
+        first_epoch = self.module.progress.epoch
+
+        def receipt() -> dict[str, Any]:
+            return build_receipt(
+                self.module, trainer, seed=self.spec.train.seed, first_epoch=first_epoch
+            )
+
+        reporter = EpochReporter(
+            self.spec, self.data, self.report, receipt,
+            use_bf16=self.use_bf16, history=[] if payload is None else payload["history"],
+        )  # fmt: skip
+        trainer = self._trainer(self.spec.train.num_epochs - first_epoch, reporter)
+        try:
+            if reporter.replay() and first_epoch < self.spec.train.num_epochs:
+                if payload is not None:
+                    restore_random(payload)
+                trainer.fit(self.module, EpochBatches(self.data, self.module))
+        finally:
+            reporter.close()
+        return receipt() | self._outcome(reporter)
+
+    def _outcome(self, reporter: EpochReporter) -> dict[str, Any]:
+        best = reporter.best()
+        folder = Path(self.spec.results_dir)
+        written = [n for n in (checkpoints.LAST, checkpoints.BEST) if (folder / n).is_file()]
+        return {
+            "epochs": self.module.progress.epoch,
+            "best": None if best is None else {"epoch": best["epoch"], "value": best["value"]},
+            "checkpoints": {Path(name).stem: name for name in written},
+        }
+
+    def _trainer(self, max_epochs: int, reporter: EpochReporter) -> pl.Trainer:
+        """Return a trainer that does nothing but the loop."""
+        device = next(self.module.parameters()).device
+        return pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index] if device.type == "cuda" else 1,
+            precision="bf16-mixed" if self.use_bf16 else "32-true",
+            max_epochs=max(max_epochs, 0),
+            accumulate_grad_batches=self.spec.train.accumulate_grad_batches,
+            callbacks=[reporter],
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=self.spec.results_dir,
+        )
+
+
+def build_module(spec: Spec, data: RecognitionData, device: torch.device) -> RecognitionModule:
+    """Build model, loss and optimizer of a spec on the device."""
+    model = build_recognizer(spec).to(device).to(memory_format=torch.channels_last)
+    return RecognitionModule(
+        spec, model, num_classes=data.num_classes, num_batches=data.num_batches
+    )
+
+
+def _checked(spec: Spec | Mapping[str, Any]) -> Spec:
+    checked = spec if isinstance(spec, Spec) else parse_spec(spec, "train")
+    if not checked.results_dir:
+        raise SpecError("results_dir: must name the folder of this run, got nothing")
+    if checked.train.seed >= 0:
+        return checked
+    train = dataclasses.replace(checked.train, seed=secrets.randbelow(2**31))
+    return dataclasses.replace(checked, train=train)
+
+
+def _named_checkpoint(spec: Spec) -> Path | None:
+    path = spec.train.resume_training_checkpoint_path
+    return Path(path) if path else None
+
+
+@contextlib.contextmanager
+def _isolated(spec: Spec, device: torch.device) -> Iterator[None]:
+    train = spec.train
+    what = f"train.batch_size {train.batch_size} of {spec.model.backbone}"
+    with (
+        released(device),
+        memory_errors_named(what),
+        plain_interrupts(),
+        quiet_lightning(),
+        cudnn_switches(benchmark=train.cudnn.benchmark, deterministic=train.cudnn.deterministic),
+        seeded(train.seed, device),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        yield
