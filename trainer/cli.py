@@ -1,7 +1,7 @@
 """`ml_recog <action> -e spec.yaml [key=value ...]`: the trainer at a terminal.
 
-Results go to stdout, progress to stderr; the last line on stderr says how it ended. Exit codes: 0 done, 2 something
-the user can mend (one line), 1 a bug (with its traceback), 130 interrupted.
+Results go to stdout, progress to stderr; the last line on stderr says how it ended. Exit codes:
+0 done, 2 something the user can mend (one line), 1 a bug (with its traceback), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 DONE, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("trainer.cli")  # also when run as a module
 
 _SUMMARIES: Mapping[str, str] = {
     "train": "train a recogniser; writes checkpoints and status.jsonl",
@@ -35,8 +35,8 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "evaluate": ("ml_recog evaluate -e spec.yaml evaluate.checkpoint=runs/a/train/ckpt/best.ckpt",),
     "inference": (
-        "ml_recog inference -e spec.yaml inference.checkpoint=best.ckpt inference.input_path=photo.jpg"
-        " inference.inference_input_type=image inference.topk=5",
+        "ml_recog inference -e spec.yaml inference.checkpoint=best.ckpt"
+        " inference.input_path=photo.jpg inference.inference_input_type=image inference.topk=5",
     ),
     "export": (
         "ml_recog export -e spec.yaml export.checkpoint=best.ckpt export.onnx_file=model.onnx",
@@ -161,19 +161,21 @@ def _guarded(action: str, spec_path: Path, overrides: Sequence[str]) -> int:
         code, ending = USER_ERROR, f"error: {error}"
     except KeyboardInterrupt:
         code, ending = INTERRUPTED, "interrupted"
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _PACKAGES:
-            raise
-        code = USER_ERROR
-        ending = f"error: {error.name} is not installed; install hpo-recognition[trainer]"
     except Exception as error:  # noqa: BLE001 - the one place where a bug gets its exit code
-        traceback.print_exc()
-        code, ending = BUG, f"failed by a bug: {type(error).__name__}: {error}"
+        code, ending = _explained(error)
     else:
         code, ending = DONE, f"done in {time.monotonic() - began:.1f} s"
     sys.stdout.flush()
     print(f"ml_recog {action}: {_one_line(ending)}", file=sys.stderr)
     return code
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    if missing.partition(".")[0] in _PACKAGES:
+        return USER_ERROR, f"error: {missing} is not installed; install hpo-recognition[trainer]"
+    traceback.print_exception(error)
+    return BUG, f"failed by a bug: {type(error).__name__}: {error}"
 
 
 def _one_line(text: str) -> str:
@@ -200,19 +202,25 @@ def _train(spec: Any) -> list[str]:
 
     folder = action_dir(spec, "train")
     _logger.info("writing to %s", folder)
-    receipt = fit(dataclasses.replace(spec, results_dir=str(folder)), _EpochLines(spec, folder))
-    best = receipt.get("best") or {}
-    written = receipt.get("checkpoints") or {}
-    lines = [f"{name} checkpoint: {folder / path}" for name, path in written.items()]
-    return [f"best val Precision at Rank 1: {best['value']:.4f} (epoch {best['epoch']})", *lines]
+    try:
+        receipt = fit(dataclasses.replace(spec, results_dir=str(folder)), _EpochLines(spec))
+    except KeyboardInterrupt:
+        last = folder / "ckpt" / "last.ckpt"
+        if last.is_file():
+            _logger.info("to go on: add train.resume_training_checkpoint_path=%s", last)
+        raise
+    best = receipt["best"]
+    lines = [f"best val Precision at Rank 1: {best['value']:.4f} (epoch {best['epoch']})"]
+    return lines + [
+        f"{name} checkpoint: {folder / path}" for name, path in receipt["checkpoints"].items()
+    ]
 
 
 class _EpochLines:
     """Shows each validated epoch in one line."""
 
-    def __init__(self, spec: Any, folder: Path) -> None:
+    def __init__(self, spec: Any) -> None:
         self._num_epochs = spec.train.num_epochs
-        self._folder = folder
         self._best = -1.0
 
     def __call__(self, epoch: Mapping[str, Any]) -> bool:

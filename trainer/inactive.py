@@ -13,7 +13,7 @@ _GROUP_KEYS = ("base_lr", "bias_lr_factor", "momentum", "weight_decay", "weight_
 
 
 def inactive_keys(spec: Spec) -> dict[str, str]:
-    """Return the keys of a train spec that change nothing in what is built or trained, each with its reason.
+    """Return the keys of a train spec that change nothing in what is built or trained, and why.
 
     Only what follows from the spec alone is listed, never what depends on data or device.
     """

@@ -1,7 +1,7 @@
 """The trainer as a harness sees it: one object that answers questions at once and trains on demand.
 
-Importing it costs no torch: whatever needs torch or pictures is imported when it is called. The harness knows the
-methods, not this class; this package knows nothing of the harness.
+Importing it costs no torch: whatever needs torch or pictures is imported when it is called. The
+harness knows the methods, not this class; this package knows nothing of the harness.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ class RecognitionTrainer:
         return inactive_keys(parse_spec(spec, "train", is_complete=False))
 
     def limits(self, spec: Mapping[str, Any]) -> Limits:
-        """Return parameter -> (low, high) where this spec and its pictures leave less room than the schema.
+        """Return parameter -> (low, high) where the spec and its pictures leave less room.
 
-        A warm-up takes at most half of the run's optimizer steps; a batch holds two classes at least, for losses that
-        compare them, and no more than there are. What depends on pictures is left out while they are not at hand.
+        A warm-up takes at most half of the run's optimizer steps; a batch holds at least two
+        classes, for losses that compare them, and no more than there are. What depends on pictures
+        is left out while they are not at hand.
         """
         checked = parse_spec(spec, "train", is_complete=False)
         instances = checked.dataset.num_instance
@@ -90,7 +91,9 @@ class RecognitionTrainer:
         }
 
     def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
-        """Turn sources (train, reference, query, weights) into dotted spec keys; held-out ones are left out.
+        """Turn sources (train, reference, query, weights) into dotted spec keys.
+
+        Held-out sources are left out: no training may see them.
 
         Raises:
             SpecError: for a source of another name.
@@ -176,7 +179,8 @@ class RecognitionTrainer:
 def _training_size(spec: Spec) -> tuple[int, int] | None:
     """Return the number of training pictures and classes, or None while they cannot be counted.
 
-    Local archives are unpacked into the cache for it, as training would; remote ones are left alone.
+    Local archives are unpacked into the cache for it, as training would; remote ones are not
+    fetched.
     """
     uri = spec.dataset.train_dataset
     if not uri or "://" in uri:
