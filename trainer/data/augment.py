@@ -1,14 +1,15 @@
 """Training augmentation of whole batches on the device, with parameters drawn for each image.
 
-Equal in distribution to the torchvision operations of the same names, in this order: random resized
-crop (antialiased), horizontal flip, Gaussian blur, rotation, colour jitter, normalisation, erasing.
-Crop, flip and blur are one product of matrices (`trainer.data.resample`). Legend: N images, H x W
-pixels, C colours.
+Equal in distribution to the torchvision operations of the same names, in this order: random
+resized crop (antialiased), horizontal flip, Gaussian blur, rotation, colour jitter, normalisation,
+erasing. Crop, flip and blur are one product of matrices (`trainer.data.resample`).
+Legend: N images, H x W pixels, C colours, B images of a block.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,18 +17,32 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from trainer.data import augment_draws as draw
-from trainer.data.color import ColorDraws, jitter_colors
-from trainer.data.resample import apply_separable, blur_matrices, crop_matrices, flip_rows
-from trainer.errors import SpecError
+from trainer.data.color import ColorDraws, jitter_colors, luma, make_color_draws
+from trainer.data.normalize import pixel_statistics
+from trainer.data.resample import (
+    apply_separable,
+    blur_matrices,
+    blur_spread,
+    crop_matrices,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from trainer.config.dataset import DatasetConfig
     from trainer.config.root import Spec
-    from trainer.data.decode import ImageSize
 
-_LUMA_601 = (0.299, 0.587, 0.114)
+_BLOCK_FLOATS = 100_000
+"""On the CPU, images are changed in blocks of this many values: they stay in the core's own cache,
+and blocks are small enough that the allocator keeps them (large ones cost a page fault a page)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draws:
+    """All that was drawn for a batch, on the CPU."""
+
+    geometry: Tensor
+    """(7, N): top, height, left and width of the crop in stored pixels; flip, blur, degrees."""
+    color: ColorDraws
+    erase: Tensor
+    """(4, N): top, height, left and width, 0 where nothing is erased."""
 
 
 class BatchAugment:
@@ -36,168 +51,131 @@ class BatchAugment:
         augment = BatchAugment(spec, generator, device)
         batch_NCHW = augment(images_NHWC, sizes_N2)
 
-    The result depends on the generator's state and the images alone, not on the device.
+    What is drawn depends on the generator's state alone, not on the device.
 
     Args:
         spec: `dataset` says what is done, `model` the size of the result.
         generator: on the CPU; a seed makes one.
         device: where the images are changed.
+
+    Attributes:
+        generator: the one that all is drawn from.
     """
 
     def __init__(
         self, spec: Spec, generator: torch.Generator | int, device: torch.device | str = "cpu"
     ) -> None:
-        self._dataset: DatasetConfig = spec.dataset
+        self._dataset = spec.dataset
         self._height, self._width = spec.model.input_height, spec.model.input_width
         self._channels = spec.model.input_channels
         self._device = torch.device(device)
-        self.generator = (
-            torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
-        )
-        self._mean_C11, self._std_C11 = pixel_statistics(spec.dataset, self._channels, self._device)
+        is_seed = isinstance(generator, int)
+        self.generator = torch.Generator().manual_seed(generator) if is_seed else generator
+        mean_C11, std_C11 = pixel_statistics(spec.dataset, self._channels, self._device)
+        self._gain_C11, self._offset_C11 = 1.0 / std_C11, -mean_C11 / std_C11
+        self._luma_C = luma(self._channels).to(self._device)
+        tall, wide = spec.dataset.gaussian_blur.kernel
+        self._spread_rows = blur_spread(tall, self._height, self._device)
+        self._spread_columns = blur_spread(wide, self._width, self._device)
 
     def __call__(self, images_NHWC: Tensor, sizes_N2: Tensor | None = None) -> Tensor:
         """Augment one batch.
 
-        Args: images_NHWC: uint8, at any stored size, anywhere. sizes_N2: height and width of the
-            files they came from: crop ratios are meant in the file's pixels;
-                default: the stored size.
+        Args:
+            images_NHWC: uint8, at any stored size, anywhere.
+            sizes_N2: height and width of the files they came from, on the CPU: areas and ratios of
+                crops are meant in the file's pixels; default: the stored size.
 
         Returns:
             float32 of shape (N, C, input_height, input_width) in channels-last memory.
         """
-        num, stored_height, stored_width, _ = images_NHWC.shape
-        if sizes_N2 is None:
-            sizes_N2 = torch.tensor([[stored_height, stored_width]]).expand(num, 2)
-        rows, columns = self._matrices(sizes_N2, stored_height, stored_width)
-        images = images_NHWC.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        images = images.to(torch.float32, memory_format=torch.contiguous_format)
-        out = apply_separable(images, rows, columns).mul_(1.0 / 255.0)
-        if self._dataset.random_rotation:
-            out = rotate(out, draw.draw_uniform(num, 0.0, 180.0, self.generator).to(self._device))
-        if self._dataset.color_augmentation.enabled:
-            out = jitter_colors(out.flatten(2), self._draw_colors(num)).view_as(out)
-        return self._finish(out)
+        num, stored_height, stored_width, channels = images_NHWC.shape
+        stored_2 = torch.tensor([stored_height, stored_width])
+        draws = self._draw(stored_2, stored_2.expand(num, 2) if sizes_N2 is None else sizes_N2)
+        out_NHWC = torch.empty((num, self._height, self._width, channels), device=self._device)
+        on_device = images_NHWC.to(self._device, non_blocking=True)
+        for block_B in draws.color.by_hue_turn().split(self._block_size(num)):
+            chosen_B = block_B.to(self._device, non_blocking=True)
+            done_BCHW = self._augment_block(on_device[chosen_B], draws, block_B)
+            out_NHWC[chosen_B] = done_BCHW.permute(0, 2, 3, 1).contiguous()
+        return out_NHWC.permute(0, 3, 1, 2)
 
-    def _matrices(
-        self, sizes_N2: Tensor, stored_height: int, stored_width: int
-    ) -> tuple[Tensor, Tensor]:
-        """Crop, flip and blur along the height (N, H, stored) and along the width (N, W, stored)."""
-        num = len(sizes_N2)
-        boxes = draw.draw_crop_boxes(sizes_N2, self.generator)
-        scale_2N = torch.tensor([[stored_height], [stored_width]]) / sizes_N2.T
-        flip = torch.rand(num, generator=self.generator) < self._dataset.prob
-        sigma = draw.draw_uniform(num, *self._dataset.gaussian_blur.sigma, self.generator)
-        packed = torch.stack(
-            [
-                boxes.top * scale_2N[0],
-                boxes.height * scale_2N[0],
-                boxes.left * scale_2N[1],
-                boxes.width * scale_2N[1],
-            ]
-            + [flip.float(), sigma]
-        ).to(self._device, non_blocking=True)
-        top, height, left, width, flip, sigma = packed
-        rows = crop_matrices(top, height, stored_height, self._height)
-        columns = flip_rows(crop_matrices(left, width, stored_width, self._width), flip > 0.5)
+    def _block_size(self, num: int) -> int:
+        if self._device.type != "cpu":
+            return num
+        return max(1, _BLOCK_FLOATS // (self._channels * self._height * self._width))
+
+    def _augment_block(self, images_BHWC: Tensor, draws: _Draws, block_B: Tensor) -> Tensor:
+        geometry = draws.geometry[:, block_B].to(self._device, non_blocking=True)
+        rows, columns = self._matrices(geometry, images_BHWC.shape[1], images_BHWC.shape[2])
+        planes = images_BHWC.permute(0, 3, 1, 2)
+        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
+        out = apply_separable(planes, rows, columns)
+        if self._dataset.random_rotation:
+            out = rotate(out, geometry[6])
+        if self._dataset.color_augmentation.enabled:
+            colors = draws.color.take(block_B, self._device)
+            out = jitter_colors(out.flatten(2), colors, self._luma_C).view_as(out)
+        out = out.mul_(self._gain_C11).add_(self._offset_C11)
+        if self._dataset.re_prob > 0:
+            boxes = draws.erase[:, block_B].to(self._device, non_blocking=True)
+            out.mul_(keep_mask(boxes, self._height, self._width))
+        return out
+
+    def _matrices(self, geometry: Tensor, stored_height: int, stored_width: int) -> list[Tensor]:
+        """Crop, flip, blur and 0..255 to 0..1: (B, H, stored height), (B, W, stored width)."""
+        top, tall, left, wide, flip, sigma, _ = geometry
+        rows = crop_matrices(top, tall, stored_height, self._height)
+        columns = crop_matrices(left, wide, stored_width, self._width, flip).mul_(1.0 / 255.0)
         if self._dataset.gaussian_blur.enabled:
-            tall, wide = self._dataset.gaussian_blur.kernel
-            rows = torch.bmm(blur_matrices(sigma, tall, self._height), rows)
-            columns = torch.bmm(blur_matrices(sigma, wide, self._width), columns)
-        return rows, columns
+            rows = torch.bmm(blur_matrices(sigma, self._spread_rows), rows)
+            columns = torch.bmm(blur_matrices(sigma, self._spread_columns), columns)
+        return [rows, columns]
+
+    def _draw(self, stored_2: Tensor, sizes_N2: Tensor) -> _Draws:
+        num, generator, dataset = len(sizes_N2), self.generator, self._dataset
+        crop = draw.draw_crop_boxes(sizes_N2, generator)
+        per_pixel_2N = (stored_2 / sizes_N2).T
+        crop = crop * per_pixel_2N.repeat_interleave(2, dim=0)
+        flip = torch.rand(num, generator=generator) < dataset.prob
+        sigma = draw.draw_uniform(num, *dataset.gaussian_blur.sigma, generator)
+        degrees = draw.draw_uniform(num, 0.0, 180.0, generator)
+        return _Draws(
+            geometry=torch.cat([crop, torch.stack([flip.float(), sigma, degrees])]),
+            color=self._draw_colors(num),
+            erase=draw.draw_erase_boxes(num, self._height, self._width, dataset.re_prob, generator),
+        )
 
     def _draw_colors(self, num: int) -> ColorDraws:
         color, generator = self._dataset.color_augmentation, self.generator
-        return ColorDraws(
-            brightness=draw.draw_factors(num, color.brightness, generator),
-            contrast=draw.draw_factors(num, color.contrast, generator),
-            saturation=draw.draw_factors(num, color.saturation, generator),
-            hue=draw.draw_uniform(num, -color.hue, color.hue, generator) if color.hue > 0 else None,
-            orders=draw.draw_orders(num, 4, generator),
+        spreads = (color.brightness, color.contrast, color.saturation)
+        factors = [draw.draw_factors(num, spread, generator) for spread in spreads]
+        hue = draw.draw_uniform(num, -color.hue, color.hue, generator)
+        orders = draw.draw_orders(num, 4, generator)
+        return make_color_draws(
+            torch.stack(factors), hue if color.hue > 0 else None, orders, self._channels
         )
 
-    def _finish(self, images_NCHW: Tensor) -> Tensor:
-        """Normalise, erase (to the mean, which is 0 now) and lay out channels last."""
-        num = len(images_NCHW)
-        out = torch.empty_like(images_NCHW, memory_format=torch.channels_last)
-        torch.sub(images_NCHW, self._mean_C11, out=out)
-        out.div_(self._std_C11)
-        if self._dataset.re_prob > 0:
-            boxes = draw.draw_erase_boxes(
-                num, self._height, self._width, self._dataset.re_prob, self.generator
-            )
-            out.masked_fill_(erase_mask(boxes, self._height, self._width, self._device), 0.0)
-        return out
 
-
-def erase_mask(boxes: draw.Boxes, height: int, width: int, device: torch.device) -> Tensor:
-    """True inside each image's box; shape (N, 1, H, W)."""
-    packed = torch.stack([boxes.top, boxes.height, boxes.left, boxes.width]).to(
-        device, non_blocking=True
-    )
-    top, tall, left, wide = packed[:, :, None]
-    row, column = torch.arange(height, device=device), torch.arange(width, device=device)
-    in_rows_NH = (row >= top) & (row < top + tall)
-    in_columns_NW = (column >= left) & (column < left + wide)
-    return (in_rows_NH[:, :, None] & in_columns_NW[:, None, :])[:, None]
+def keep_mask(boxes_4N: Tensor, height: int, width: int) -> Tensor:
+    """0 inside each image's box (top, height, left, width), else 1; shape (N, 1, H, W)."""
+    top, tall, left, wide = boxes_4N[:, :, None]
+    row = torch.arange(height, device=boxes_4N.device)
+    column = torch.arange(width, device=boxes_4N.device)
+    in_rows_NH = ((row >= top) & (row < top + tall)).float()
+    in_columns_NW = ((column >= left) & (column < left + wide)).float()
+    return 1.0 - in_rows_NH[:, None, :, None] * in_columns_NW[:, None, None, :]
 
 
 def rotate(images_NCHW: Tensor, degrees_N: Tensor) -> Tensor:
-    """Turn each image counter-clockwise about its centre; the corners become black (bilinear)."""
+    """Turn each image counter-clockwise about its centre (bilinear); the corners become black."""
     _, _, height, width = images_NCHW.shape
     radians = degrees_N * (math.pi / 180.0)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     aspect = height / width
-    theta = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], dim=1).view(-1, 2, 3)
-    grid = affine_grid(theta, list(images_NCHW.shape), align_corners=False)
-    return grid_sample(
-        images_NCHW, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    rows = [cos, -sin * aspect, zero, sin / aspect, cos, zero]
+    grid = affine_grid(
+        torch.stack(rows, dim=1).view(-1, 2, 3), list(images_NCHW.shape), align_corners=False
     )
-
-
-def normalize_batch(images_NHWC: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
-    """What evaluation and inference feed the network: normalised, not augmented.
-
-    Args:
-        images_NHWC: uint8 at the network's size, on the device of the statistics or not.
-        mean_C11: mean of pixels in 0..1 per colour.
-        std_C11: standard deviation likewise.
-
-    Returns:
-        float32 of shape (N, C, H, W) in channels-last memory.
-    """
-    images = images_NHWC.to(mean_C11.device, non_blocking=True).permute(0, 3, 1, 2)
-    return images.to(torch.float32).sub_(mean_C11 * 255.0).div_(std_C11 * 255.0)
-
-
-def pixel_statistics(
-    dataset: DatasetConfig, channels: int, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """`dataset.pixel_mean` and `pixel_std` as tensors of shape (C, 1, 1).
-
-    One value serves all channels; three values are weighted as grey is mixed where the input has
-    one channel.
-
-    Raises:
-        SpecError: neither 1 nor 3 values, or a deviation that is not positive.
-    """
-    tensors = []
-    for name, values in (("pixel_mean", dataset.pixel_mean), ("pixel_std", dataset.pixel_std)):
-        if len(values) not in {1, 3}:
-            raise SpecError(f"dataset.{name}: 1 or 3 values must be given, got {len(values)}")
-        tensors.append(
-            torch.tensor(_for_channels(values, channels), device=device).view(channels, 1, 1)
-        )
-    if not bool((tensors[1] > 0).all()):
-        raise SpecError(
-            f"dataset.pixel_std: values above 0 must hold, got {list(dataset.pixel_std)}"
-        )
-    return tensors[0], tensors[1]
-
-
-def _for_channels(values: Sequence[float], channels: int) -> list[float]:
-    if len(values) == channels:
-        return list(values)
-    if len(values) == 1:
-        return list(values) * channels
-    return [sum(weight * value for weight, value in zip(_LUMA_601, values, strict=True))]
+    turned: Tensor = grid_sample(images_NCHW, grid, align_corners=False)
+    return turned

@@ -1,14 +1,13 @@
-"""What torchvision's random transforms draw, for a whole batch at once: boxes, flips, angles,
-factors, orders.
+"""What torchvision's random transforms draw, for a whole batch at once.
 
 Everything is drawn on the CPU from one generator, so the same seed gives the same pictures on every
-device and nothing waits for a GPU. Legend: N images, A attempts.
+device and nothing waits for a GPU. Boxes are rows (top, height, left, width) of whole pixels.
+Legend: N images, A attempts.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,53 +19,46 @@ ERASE_RATIO = (0.3, 3.3)
 _ATTEMPTS = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boxes:
-    """Rectangles in pixels, each field of shape (N,), float32."""
+def draw_crop_boxes(sizes_N2: Tensor, generator: torch.Generator) -> Tensor:
+    """Boxes as `torchvision.transforms.RandomResizedCrop` draws them.
 
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-
-
-def draw_crop_boxes(sizes_N2: Tensor, generator: torch.Generator) -> Boxes:
-    """Boxes as `torchvision.transforms.RandomResizedCrop` draws them, in pixels of the original
-    files.
+    An area of 8 to 100 %, an aspect ratio of 3/4 to 4/3, at any place; after ten misses the largest
+    centred box within the ratios.
 
     Args:
         sizes_N2: height and width of each image.
         generator: on the CPU.
 
-    Returns: One box per image: an area of 8 to 100 %, an aspect ratio of 3/4 to 4/3, at any place;
-        after ten misses the largest centred box within the ratios.
+    Returns:
+        Shape (4, N), float32.
     """
-    height_N1, width_N1 = sizes_N2.float().split(1, dim=1)
-    box_height, box_width = _draw_shapes(height_N1 * width_N1, CROP_AREA, CROP_RATIO, generator)
-    fits = (box_width > 0) & (box_width <= width_N1) & (box_height > 0) & (box_height <= height_N1)
-    found, (tall, wide) = _first(fits, box_height, box_width)
-    height, width = height_N1.squeeze(1), width_N1.squeeze(1)
-    fallback_tall, fallback_wide = _largest_within_ratio(height, width)
-    tall, wide = torch.where(found, tall, fallback_tall), torch.where(found, wide, fallback_wide)
+    height, width = sizes_N2.float().T
+    box_height, box_width = _draw_shapes(height * width, CROP_AREA, CROP_RATIO, generator)
+    fits_wide = (box_width > 0) & (box_width <= width[:, None])
+    fits_tall = (box_height > 0) & (box_height <= height[:, None])
+    found, tall, wide = _first(fits_wide & fits_tall, box_height, box_width)
+    most_tall, most_wide = _largest_within_ratio(height, width)
+    tall, wide = torch.where(found, tall, most_tall), torch.where(found, wide, most_wide)
     top, left = _draw_corner(height - tall, width - wide, generator)
     top = torch.where(found, top, ((height - tall) / 2).floor())
     left = torch.where(found, left, ((width - wide) / 2).floor())
-    return Boxes(top=top, left=left, height=tall, width=wide)
+    return torch.stack([top, tall, left, wide])
 
 
 def draw_erase_boxes(
     num_images: int, height: int, width: int, probability: float, generator: torch.Generator
-) -> Boxes:
-    """Boxes as `torchvision.transforms.RandomErasing` draws them; height and width 0 where nothing is erased."""
-    area_N1 = torch.full((num_images, 1), float(height * width))
-    box_height, box_width = _draw_shapes(area_N1, ERASE_AREA, ERASE_RATIO, generator)
-    found, (tall, wide) = _first((box_height < height) & (box_width < width), box_height, box_width)
+) -> Tensor:
+    """Boxes as `torchvision.transforms.RandomErasing` draws them; no extent, no erasing.
+
+    Returns:
+        Shape (4, N), float32.
+    """
+    area = torch.full((num_images,), float(height * width))
+    box_height, box_width = _draw_shapes(area, ERASE_AREA, ERASE_RATIO, generator)
+    found, tall, wide = _first((box_height < height) & (box_width < width), box_height, box_width)
     top, left = _draw_corner(height - tall, width - wide, generator)
     hit = found & (torch.rand(num_images, generator=generator) < probability)
-    zero = torch.zeros(())
-    return Boxes(
-        top=top, left=left, height=torch.where(hit, tall, zero), width=torch.where(hit, wide, zero)
-    )
+    return torch.stack([top, tall * hit, left, wide * hit])
 
 
 def draw_uniform(num_images: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -85,24 +77,24 @@ def draw_orders(num_images: int, num_steps: int, generator: torch.Generator) -> 
 
 
 def _draw_shapes(
-    area_N1: Tensor,
+    area_N: Tensor,
     scale: tuple[float, float],
     ratio: tuple[float, float],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    shape = (len(area_N1), _ATTEMPTS)
-    target = area_N1 * torch.empty(shape).uniform_(*scale, generator=generator)
-    log_ratio = torch.empty(shape).uniform_(
-        math.log(ratio[0]), math.log(ratio[1]), generator=generator
-    )
-    aspect = log_ratio.exp()
+    """Heights and widths of ten attempts, shape (N, A) each."""
+    shape = (len(area_N), _ATTEMPTS)
+    target = area_N[:, None] * torch.empty(shape).uniform_(*scale, generator=generator)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.empty(shape).uniform_(low, high, generator=generator).exp_()
     return (target / aspect).sqrt().round(), (target * aspect).sqrt().round()
 
 
-def _first(fits_NA: Tensor, *values_NA: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Whether any attempt fits, and the values of the first that does."""
+def _first(fits_NA: Tensor, tall_NA: Tensor, wide_NA: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether any attempt fits, and height and width of the first that does."""
     attempt_N1 = fits_NA.int().argmax(dim=1, keepdim=True)
-    return fits_NA.any(dim=1), [v.gather(1, attempt_N1).squeeze(1) for v in values_NA]
+    tall, wide = (values.gather(1, attempt_N1).squeeze(1) for values in (tall_NA, wide_NA))
+    return fits_NA.any(dim=1), tall, wide
 
 
 def _draw_corner(

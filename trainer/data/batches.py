@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.augment import BatchAugment, normalize_batch, pixel_statistics
+from trainer.data.augment import BatchAugment
 from trainer.data.image_bank import ImageBank
+from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.prefetch import ahead
 from trainer.data.sampler import PKSampler
 from trainer.data.splits import LabelledImages, Split, load_splits

@@ -1,10 +1,9 @@
-"""Colour jitter on batches: brightness, contrast, saturation and hue, each image with its own
-factors and order.
+"""Colour jitter on batches, each image with its own factors and its own order of the changes.
 
-Three of the four are affine in colour space, so one batched 3 x 3 product does whichever of them an
-image is at; hue is done once for all images. Images are sorted by when their hue turn comes: what
-lies before it is then a leading slice, what lies after it a trailing one. Values are floats in
-0..1. Legend: N images, C colours, P pixels, T turns.
+Brightness, contrast and saturation are affine in colour space, so one batched 3 x 3 product does
+whichever of them an image is at; hue is done once for all. Images come sorted by when their hue
+turn is: what lies before it is then a leading slice, what lies after it a trailing one.
+Values are floats in 0..1. Legend: N images, C colours, P pixels, T turns.
 """
 
 from __future__ import annotations
@@ -22,42 +21,95 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColorDraws:
-    """Factors of shape (N,) and orders of shape (N, 4), on the CPU."""
+    """What was drawn for each image, as affine maps; `hue_turn` stays on the CPU."""
 
-    brightness: Tensor
-    contrast: Tensor
-    saturation: Tensor
+    matrices: Tensor
+    """(T, N, C, C): what each turn does to the colour of a pixel."""
+    to_mean: Tensor
+    """(T, N): share of the image's mean grey that each turn adds."""
     hue: Tensor | None
-    """Turn as a share of the colour circle; None where hue stays."""
-    orders: Tensor
-    """At each turn, which of the four is done."""
+    """(N,) turn as a share of the colour circle; None where hue stays."""
+    hue_turn: Tensor
+    """(N,) the turn at which hue is changed."""
+
+    def by_hue_turn(self) -> Tensor:
+        """The order of images in which `jitter_colors` wants them."""
+        return self.hue_turn.argsort(descending=True)
+
+    def take(self, index_N: Tensor, device: torch.device) -> ColorDraws:
+        """The draws of some images, ready for the device."""
+        return ColorDraws(
+            matrices=self.matrices[:, index_N].to(device, non_blocking=True),
+            to_mean=self.to_mean[:, index_N].to(device, non_blocking=True),
+            hue=None if self.hue is None else self.hue[index_N].to(device, non_blocking=True),
+            hue_turn=self.hue_turn[index_N],
+        )
 
 
-def jitter_colors(images_NCP: Tensor, draws: ColorDraws) -> Tensor:
-    """Apply the four changes in each image's own order.
+def make_color_draws(
+    factors_3N: Tensor, hue_N: Tensor | None, orders_NT: Tensor, channels: int = 3
+) -> ColorDraws:
+    """The maps that the changes of `torchvision.transforms.ColorJitter` are.
 
-    Args: images_NCP: floats in 0..1, one plane per colour (3, or 1 for grey, which has no
-        saturation and no hue). draws: factors and orders.
+    Args:
+        factors_3N: of brightness, contrast and saturation; 1 changes nothing.
+        hue_N: share of the colour circle, or None.
+        orders_NT: which of the four changes is made at each turn.
+        channels: 3, or 1 for grey, which has no saturation and no hue.
+    """
+    change_TN = orders_NT.T.contiguous()
+    factors_4N = torch.cat([factors_3N, torch.ones_like(factors_3N[:1])])
+    if channels == 1:
+        factors_4N[SATURATION] = 1.0
+    scale_TN = factors_4N.gather(0, change_TN)
+    to_grey_TN = (1.0 - scale_TN) * (change_TN == SATURATION)
+    identity_CC, luma_C = torch.eye(channels), luma(channels)
+    return ColorDraws(
+        matrices=scale_TN[..., None, None] * identity_CC + to_grey_TN[..., None, None] * luma_C,
+        to_mean=(1.0 - scale_TN) * (change_TN == CONTRAST),
+        hue=hue_N if channels == 3 else None,
+        hue_turn=(change_TN == HUE).int().argmax(dim=0),
+    )
+
+
+def luma(channels: int) -> Tensor:
+    """Weights of the colours in grey, shape (C,)."""
+    return torch.tensor(LUMA if channels == 3 else (1.0,))
+
+
+def jitter_colors(images_NCP: Tensor, draws: ColorDraws, luma_C: Tensor) -> Tensor:
+    """Apply the four changes to images that are sorted by `ColorDraws.by_hue_turn`.
+
+    Args:
+        images_NCP: floats in 0..1, one plane per colour; overwritten.
+        draws: of these images, in their order, on their device.
+        luma_C: weights of the colours in grey, on the device.
 
     Returns:
-        New images of the same shape.
+        Images of the same shape.
     """
-    device = images_NCP.device
-    has_hue = draws.hue is not None and images_NCP.shape[1] == 3
-    hue_turn_N = (draws.orders == HUE).int().argmax(dim=1)
-    by_turn_N = hue_turn_N.argsort(descending=True)
-    num_at_least = [int((hue_turn_N >= turn).sum()) for turn in range(5)]
-    factors_3TN = _affine_factors(draws)[:, :, by_turn_N].to(device, non_blocking=True)
-    images = images_NCP[by_turn_N.to(device, non_blocking=True)]
+    images = images_NCP
+    num_at_least = [int((draws.hue_turn >= turn).sum()) for turn in range(5)]
     for turn in range(3):
-        before = slice(0, num_at_least[turn + 1])
-        _apply_affine(images[before], factors_3TN[:, turn, before])
-    if has_hue and draws.hue is not None:
-        images = shift_hue(images, draws.hue[by_turn_N].to(device, non_blocking=True))
+        _apply_turn(images, slice(0, num_at_least[turn + 1]), turn, draws, luma_C)
+    if draws.hue is not None:
+        images = shift_hue(images, draws.hue)
     for turn in range(1, 4):
-        after = slice(num_at_least[turn], None)
-        _apply_affine(images[after], factors_3TN[:, turn, after])
-    return images[by_turn_N.argsort().to(device, non_blocking=True)]
+        _apply_turn(images, slice(num_at_least[turn], len(images)), turn, draws, luma_C)
+    return images
+
+
+def _apply_turn(
+    images_NCP: Tensor, part: slice, turn: int, draws: ColorDraws, luma_C: Tensor
+) -> None:
+    """One affine change of some images, cut to 0..1, in place."""
+    if part.start >= part.stop:
+        return
+    images = images_NCP[part]
+    mean_grey_N = images.mean(dim=2) @ luma_C
+    bias_N11 = (draws.to_mean[turn, part] * mean_grey_N)[:, None, None]
+    changed = torch.baddbmm(bias_N11, draws.matrices[turn, part], images)
+    torch.clamp(changed, 0.0, 1.0, out=images)
 
 
 def shift_hue(images_N3P: Tensor, turns_N: Tensor) -> Tensor:
@@ -65,49 +117,22 @@ def shift_hue(images_N3P: Tensor, turns_N: Tensor) -> Tensor:
 
     Args:
         images_N3P: floats in 0..1.
-        turns_N: shares of the colour circle.
+        turns_N: shares of the colour circle, from -0.5 to 0.5.
 
     Returns:
         New images of the same shape.
     """
-    value_N1P, lowest_N1P = images_N3P.amax(1, keepdim=True), images_N3P.amin(1, keepdim=True)
-    chroma_N1P = value_N1P - lowest_N1P
-    red, green, blue = images_N3P.split(1, dim=1)
-    is_red, is_green = value_N1P == red, value_N1P == green
-    sextant_N1P = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
-    sextant_N1P.div_(chroma_N1P.clamp(min=1e-12))
-    sextant_N1P.add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0)))
-    sextant_N1P.add_(6.0 * turns_N[:, None, None])
-    offset_3 = torch.tensor([5.0, 3.0, 1.0], device=images_N3P.device)[:, None]
-    position_N3P = torch.remainder(sextant_N1P + offset_3, 6.0)
-    share_N3P = torch.minimum(position_N3P, 4.0 - position_N3P).clamp_(0.0, 1.0)
-    return torch.addcmul(value_N1P, chroma_N1P, share_N3P, value=-1.0)
-
-
-def _affine_factors(draws: ColorDraws) -> Tensor:
-    """Per turn and image: factor of the image, of its grey, of its mean grey; shape (3, T, N). Hue's turn is 1, 0, 0."""
-    change_TN = draws.orders.T
-    one = torch.ones_like(draws.brightness)
-    by_change_4N = torch.stack([draws.brightness, draws.contrast, draws.saturation, one])
-    scale_TN = by_change_4N.gather(0, change_TN)
-    rest_TN = 1.0 - scale_TN
-    return torch.stack(
-        [scale_TN, rest_TN * (change_TN == SATURATION), rest_TN * (change_TN == CONTRAST)]
+    red, green, blue = images_N3P.unbind(1)
+    value, lowest = images_N3P.amax(1), images_N3P.amin(1)
+    chroma = value - lowest
+    is_red, is_green = value == red, value == green
+    circle = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
+    circle.div_(chroma.clamp(min=1e-12)).add_(
+        torch.where(is_red, 6.0, torch.where(is_green, 8.0, 10.0))
     )
-
-
-def _apply_affine(images_NCP: Tensor, factors_3N: Tensor) -> None:
-    """new = scale * old + to_grey * grey(old) + to_mean * mean(grey(old)), cut to 0..1, in place."""
-    num, channels, _ = images_NCP.shape
-    if num == 0:
-        return
-    scale_N, to_grey_N, to_mean_N = factors_3N
-    device = images_NCP.device
-    luma_C = torch.tensor(LUMA if channels == 3 else (1.0,), device=device)
-    mean_grey_N = images_NCP.mean(dim=2) @ luma_C
-    matrix_NCC = (
-        scale_N[:, None, None] * torch.eye(channels, device=device)
-        + to_grey_N[:, None, None] * luma_C
-    )
-    bias_N11 = (to_mean_N * mean_grey_N)[:, None, None]
-    torch.clamp(torch.baddbmm(bias_N11, matrix_NCC, images_NCP), 0.0, 1.0, out=images_NCP)
+    sextant = circle.mul_(1.0 / 6.0).add_(turns_N[:, None]).frac_().mul_(6.0)
+    out = torch.empty_like(images_N3P)
+    torch.sub(sextant, 3.0, out=out[:, 0]).abs_().sub_(1.0)
+    torch.sub(sextant, 2.0, out=out[:, 1]).abs_().neg_().add_(2.0)
+    torch.sub(sextant, 4.0, out=out[:, 2]).abs_().neg_().add_(2.0)
+    return out.clamp_(0.0, 1.0).mul_(chroma[:, None]).add_(lowest[:, None])

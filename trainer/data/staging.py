@@ -20,7 +20,7 @@ from trainer.data.remote import fetch, fingerprint
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 RECORD_NAME = "staging.json"
 

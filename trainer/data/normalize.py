@@ -1,0 +1,65 @@
+"""Pixel statistics of the spec, and the plain normalisation that evaluation and inference use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trainer.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.config.dataset import DatasetConfig
+
+_GREY_601 = (0.299, 0.587, 0.114)
+"""How Pillow mixes grey."""
+
+
+def normalize_batch(images_NHWC: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
+    """What evaluation and inference feed the network: normalised, not augmented.
+
+    Args:
+        images_NHWC: uint8 at the network's size, anywhere.
+        mean_C11: mean of pixels in 0..1 per colour, on the device that is wanted.
+        std_C11: standard deviation likewise.
+
+    Returns:
+        float32 of shape (N, C, H, W) in channels-last memory.
+    """
+    images = images_NHWC.to(mean_C11.device, non_blocking=True).permute(0, 3, 1, 2)
+    return images.to(torch.float32).sub_(mean_C11 * 255.0).div_(std_C11 * 255.0)
+
+
+def pixel_statistics(
+    dataset: DatasetConfig, channels: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """`dataset.pixel_mean` and `pixel_std` as tensors of shape (C, 1, 1).
+
+    One value serves all channels; three values are mixed as grey is where the input has one.
+
+    Raises:
+        SpecError: neither 1 nor 3 values, or a deviation that is not positive.
+    """
+    named = {"pixel_mean": dataset.pixel_mean, "pixel_std": dataset.pixel_std}
+    for name, values in named.items():
+        if len(values) not in {1, 3}:
+            raise SpecError(f"dataset.{name}: 1 or 3 values must be given, got {len(values)}")
+    if min(dataset.pixel_std) <= 0:
+        got = list(dataset.pixel_std)
+        raise SpecError(f"dataset.pixel_std: every value must be above 0, got {got}")
+    mean, std = (
+        torch.tensor(_for_channels(values, channels), device=device).view(channels, 1, 1)
+        for values in named.values()
+    )
+    return mean, std
+
+
+def _for_channels(values: Sequence[float], channels: int) -> list[float]:
+    if len(values) == channels:
+        return list(values)
+    if len(values) == 1:
+        return list(values) * channels
+    return [sum(share * value for share, value in zip(_GREY_601, values, strict=True))]
