@@ -1,7 +1,8 @@
-"""The engine: turns an algorithm's proposals into jobs, epochs into decisions, and keeps the ledger.
+"""The engine: turns proposals into jobs, epochs into decisions, and keeps the ledger.
 
-It is passive and single-threaded: an executor asks for jobs and tells what happened (`hpo.core.protocols.TrialDriver`).
-Everything it knows it reads back from the ledger, so the same path serves a fresh start, a crash and "20 more trials".
+It is passive and single-threaded: an executor asks for jobs and tells what happened
+(`hpo.core.protocols.TrialDriver`). Everything it knows it reads back from the ledger, so the same
+path serves a fresh start, a crash and "20 more trials".
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CONFIRM_SHARE = 0.15
 
 
 class ReceiptError(Exception):
-    """A suggestion did not arrive at the trainer's live objects: a fault of the harness or the trainer."""
+    """A suggestion did not arrive at the trainer's live objects: a bug, not a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +47,8 @@ class Plan:
 
     base_spec: Mapping[str, Any]
     """Full spec of a trial without its searched parameters."""
-    epochs_key: str
     seed_key: str
     direction: str
-    num_epochs: int
     budget: Budget
     confirm: int = 0
     gpus_per_trial: float = 0.0
@@ -108,7 +107,7 @@ class Engine:
     # What executors call -----------------------------------------------------------------------
 
     def next_job(self) -> Job | None:
-        """Return an interrupted trial, else a new one while the budget lasts, else a confirmation."""
+        """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
         if self._pausing():
             return None
         if self._waiting and self._hard_limit_reached() is None:
@@ -301,7 +300,7 @@ class Engine:
         return True
 
     def _own_seconds(self, live: _Live, payload: Mapping[str, Any]) -> float:
-        """Seconds since the trial's last sign of life, or the trainer's own count if it is larger."""
+        """The trainer's own count of seconds, else the time since its last sign of life."""
         now = time.monotonic()
         since, live.last_report = now - live.last_report, now
         return float(payload.get("seconds") or since)

@@ -1,14 +1,16 @@
 """An algorithm made of an Optuna sampler and an Optuna pruner, over an in-memory study.
 
-The in-memory study is a view of the ledger: it holds nothing that replaying the ledger's changes does not bring back.
-A sampler is made anew for every proposal, seeded from (study seed, trial number), so that a restarted search proposes
-what an unbroken one would have (a sampler seeded once proposes its first points again after a restart).
+The in-memory study is a view of the ledger: it holds nothing that replaying the ledger's changes
+does not bring back. A sampler is made anew for every proposal, seeded from (study seed, trial
+number), so that a restarted search proposes what an unbroken one would have (a sampler seeded once
+proposes its first points again after a restart).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -53,7 +55,8 @@ class OptunaAlgorithm:
         direction: `maximize` or `minimize`.
         num_epochs: length of a full trial.
         seed: the study's seed.
-        include_default: whether the first trial is the default configuration, which is never pruned.
+        include_default: whether the first trial is the default configuration, which is never
+            pruned.
     """
 
     def __init__(
@@ -86,13 +89,13 @@ class OptunaAlgorithm:
 
     def ask(self, number: int) -> Suggestion | None:
         """Propose trial `number`: the default configuration first, then the sampler's choice."""
-        self._study.sampler = self._make_sampler(derive_seed(self._seed, number))
-        is_default = self._include_default and not self._trials
-        if is_default:
-            self._study.enqueue_trial(self._default_latents(), skip_if_exists=False)
-            self._protected.add(number)
+        seed = derive_seed(self._seed, number)
+        self._study.sampler = self._make_sampler(seed)
+        fixed = self._chosen_before(number, len(self._trials), seed)
+        if fixed is not None:
+            self._study.enqueue_trial(fixed, skip_if_exists=False)
         trial = self._study.ask()
-        latents = self._walk(lambda d: _suggest(trial, d))
+        latents = _draw(self._space, lambda d: _suggest(trial, d))
         self._trials[number] = trial
         return Suggestion(
             number=number,
@@ -124,9 +127,9 @@ class OptunaAlgorithm:
         )
         self._best[number] = best
         trial.report(best, measurement.epoch)
-        if measurement.epoch >= self._num_epochs or number in self._protected:
-            return CONTINUE
-        if not trial.should_prune():
+        # A protected trial is asked about too: its rungs are what the others are compared with.
+        goes_on = measurement.epoch >= self._num_epochs or not trial.should_prune()
+        if goes_on or number in self._protected:
             return CONTINUE
         return Decision(stop=True, reason=self._why(number, measurement.epoch, best))
 
@@ -150,19 +153,24 @@ class OptunaAlgorithm:
         ahead = sum(self._sign * value > self._sign * best for value in others)
         return f"best {best:.4f} by epoch {epoch}: place {ahead + 1} of {len(others)} at that epoch"
 
-    def _default_latents(self) -> dict[str, Any]:
-        return dict(self._space.encode(self._space.default()))
+    def _chosen_before(self, number: int, index: int, seed: int) -> dict[str, Any] | None:
+        """Points that no sampler chooses: the default, then the narrow start of a short search."""
+        if index == 0 and self._include_default:
+            self._protected.add(number)
+            return dict(self._space.encode(self._space.default()))
+        if index < self._space.early_trials:
+            narrow = self._space.for_trial(index)
+            rng = random.Random(seed)
+            return _draw(narrow, lambda d: d.from_unit(rng.random()))
+        return None
 
-    def _walk(self, draw: Callable[[Dimension], Any]) -> dict[str, Any]:
-        """Draw the active dimensions, parents before children."""
-        latents: dict[str, Any] = {}
-        for dimension in self._active(latents):
-            latents[dimension.name] = draw(dimension)
-        return latents
 
-    def _active(self, latents: Mapping[str, Any]) -> Iterator[Dimension]:
-        """Yield each dimension that is active under what has been drawn before it."""
-        yield from self._space.active_dimensions(latents)
+def _draw(space: SearchSpace, draw: Callable[[Dimension], Any]) -> dict[str, Any]:
+    """Draw the active dimensions, parents before children."""
+    latents: dict[str, Any] = {}
+    for dimension in space.active_dimensions(latents):
+        latents[dimension.name] = draw(dimension)
+    return latents
 
 
 def _suggest(trial: Trial, dimension: Dimension) -> Any:

@@ -24,7 +24,7 @@ def _random(seed: int, _dimensions: int) -> optuna.samplers.BaseSampler:
 def _tpe(seed: int, dimensions: int) -> optuna.samplers.BaseSampler:
     from optuna.samplers import TPESampler
 
-    # Ten random points are Optuna's default; a space of few knobs needs fewer before the model may speak.
+    # Ten random points are Optuna's default; a small space needs fewer before the model speaks.
     return TPESampler(seed=seed, n_startup_trials=min(10, max(4, dimensions)))
 
 
@@ -89,7 +89,7 @@ AUTO = "auto"
 
 
 def first_rung(epochs: int) -> int:
-    """Epochs that every trial gets before it can be pruned: a ninth of a full trial, at least two of four or more."""
+    """Epochs before a trial can be pruned: a ninth of a full one, at least two of four or more."""
     return max(epochs // 9, 2 if epochs >= 4 else 1)
 
 

@@ -31,9 +31,10 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 class Budget:
     """Limits of a search; the first that is reached ends it. None means no such limit.
 
-    Every started trial counts as one, whatever became of it; a retry of the same trial does not count again.
-    `seconds` runs from the first suggestion to the last epoch, without the time the search was down.
-    `gpu_seconds` is the sum over trials of their seconds times the GPUs each of them holds.
+    Every started trial counts as one, whatever became of it; a retry of the same trial does not
+    count again. `seconds` runs from the first suggestion to the last epoch, without the time the
+    search was down. `gpu_seconds` is the sum over trials of their seconds times the GPUs each of
+    them holds.
     """
 
     trials: int | None = None

@@ -34,7 +34,7 @@ Emit = Callable[..., None]
 
 
 class Listener(Protocol):
-    """Hears every event of a run. It must return quickly; its own failure never reaches the search."""
+    """Hears every event of a run, and returns quickly; its failure never reaches the search."""
 
     def hear(self, event: Event) -> None:
         """Take one event: `{"event": name, "time": unix seconds, ...}`."""

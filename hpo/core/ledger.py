@@ -1,8 +1,9 @@
 """The ledger: the one owner of trial state, an Optuna study written by the driver alone.
 
-On disk it is SQLite in write-ahead mode, so a killed driver leaves it readable and complete up to the last call that
-returned. Every call that changes a trial carries a sequence number; replaying the calls in that order rebuilds an
-algorithm exactly. The study can also be opened by optuna-dashboard.
+On disk it is SQLite in write-ahead mode, so a killed driver leaves it readable and complete up to
+the last call that returned. Every call that changes a trial carries a sequence number; replaying
+the calls in that order rebuilds an algorithm exactly. The study can also be opened by optuna-
+dashboard.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class Change(NamedTuple):
 class Ledger:
     """Trials of one study, in memory or in a SQLite file.
 
-    Example: `start(suggestion)` -> record 0, RUNNING; `record(0, epoch 1)`; `finish(0, COMPLETE, value)`. Opened again
-    after a crash in between, `trials()` shows trial 0 RUNNING with epoch 1.
+    Example: `start(suggestion)` -> record 0, RUNNING; `record(0, epoch 1)`; `finish(0, COMPLETE,
+        value)`. Opened again after a crash in between, `trials()` shows trial 0 RUNNING with epoch
+        1.
     """
 
     def __init__(self, storage: BaseStorage, direction: str) -> None:
@@ -152,7 +154,7 @@ class Ledger:
         return record
 
     def record(self, number: int, measurement: Measurement, *, clock: float) -> None:
-        """Write one epoch of a running trial; an epoch that is already there is an error of the caller."""
+        """Write one epoch of a running trial; one that is already there is the caller's fault."""
         record = self._records[number]
         if measurement.epoch <= record.epochs:
             raise ValueError(f"trial {number}: epoch {measurement.epoch} is already recorded")
@@ -245,7 +247,7 @@ def _open_storage(path: Path | None) -> BaseStorage:
 
 
 def _relax_syncs(storage: Any) -> None:
-    """Sync once per checkpoint of the log instead of at every commit: safe against a killed process in WAL mode."""
+    """Sync per checkpoint of the log, not per commit: in WAL mode safe against a killed process."""
     from sqlalchemy import event
 
     storage.engine.dispose()

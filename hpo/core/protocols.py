@@ -1,6 +1,7 @@
 """The seams of the harness: what an algorithm, a trainer and an executor promise each other.
 
-Everything that crosses a process border is plain JSON-like data, so a trainer needs no import of ours.
+Everything that crosses a process border is plain JSON-like data, so a trainer needs no import of
+ours.
 """
 
 from __future__ import annotations
@@ -17,22 +18,23 @@ Spec = Mapping[str, Any]
 Report = Callable[[Mapping[str, Any]], bool]
 """Called once per validated epoch; returns False when the trial should end here.
 
-Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), `metrics` (name -> float),
-`seconds` (training and validation of this epoch), `checkpoint` (path below the trial's folder or None),
-`replayed` (True when the line comes from a resumed checkpoint's history).
+Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), `metrics` (name ->
+float), `seconds` (training and validation of this epoch), `checkpoint` (path below the trial's
+folder or None), `replayed` (True when the line comes from a resumed checkpoint's history).
 """
 
 
 class Algorithm(Protocol):
     """Decides what to try. Single-threaded; deterministic for a seed and an order of calls.
 
-    Example: `ask(0)` -> the default configuration; `report(0, epoch 1)` -> CONTINUE; `ask(1)` while 0 runs;
-    `tell(0)`; `ask(2)` -> drawn with the result of 0. After a restart the engine replays `restore` / `report` /
-    `tell` in recorded order and the next `ask` proposes what it would have proposed.
+    Example: `ask(0)` -> the default configuration; `report(0, epoch 1)` -> CONTINUE; `ask(1)`
+        while 0 runs; `tell(0)`; `ask(2)` -> drawn with the result of 0. After a restart the engine
+        replays `restore` / `report` / `tell` in recorded order and the next `ask` proposes what it
+        would have proposed.
     """
 
     def ask(self, number: int) -> Suggestion | None:
-        """Propose trial `number`, or None while nothing can be proposed before a running trial ends."""
+        """Propose trial `number`, or None when a running trial must end first."""
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started, in place of `ask`."""
@@ -47,8 +49,9 @@ class Algorithm(Protocol):
 class TrialDriver(Protocol):
     """What an executor asks and tells: the engine, seen from below. Called from one thread.
 
-    Example: `next_job()` -> job 0; `next_job()` -> None, so nothing more to start now; `on_epoch(0, ...)` -> True;
-    `on_epoch(0, ...)` -> False, so the trial is stopped; `on_end(0, Ended())`; `is_over()` -> True: go home.
+    Example: `next_job()` -> job 0; `next_job()` -> None, so nothing more to start now;
+        `on_epoch(0, ...)` -> True; `on_epoch(0, ...)` -> False, so the trial is stopped;
+        `on_end(0, Ended())`; `is_over()` -> True: go home.
     """
 
     def next_job(self) -> Job | None:
@@ -80,7 +83,8 @@ class Executor(Protocol):
 class Trainer(Protocol):
     """A trainer found by the entry-point group `hpo.trainers`. Importing it must not import torch.
 
-    Methods marked [worker] run in a worker process, the others in the driver and must stay free of torch.
+    Methods marked [worker] run in a worker process, the others in the driver and must stay free of
+    torch.
     """
 
     name: str
@@ -93,7 +97,7 @@ class Trainer(Protocol):
     """Dotted name of the spec key that holds the random seed."""
 
     def validate(self, spec: Spec) -> dict[str, Any]:
-        """Return the spec with defaults filled in; raise with one line (dotted path first) when it is wrong."""
+        """Return the spec with defaults filled in; raise one line, dotted path first, when wrong."""
 
     def inactive(self, spec: Spec) -> dict[str, str]:
         """Return parameter -> reason for those that do nothing under this spec."""
@@ -113,7 +117,7 @@ class Trainer(Protocol):
         """Make the embedded default data set below `folder` and return its sources."""
 
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
-        """Look at all data of the spec: `{"splits": {...}, "findings": [...]}`; raise when it cannot be trained on."""
+        """Look at all data: `{"splits": {...}, "findings": [...]}`; raise when it cannot be used."""
 
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
@@ -122,7 +126,7 @@ class Trainer(Protocol):
         """[worker] Measure seconds per epoch and peak memory by a few steps."""
 
     def fit(self, spec: Spec, report: Report, resume_from: Path | None = None) -> dict[str, Any]:
-        """[worker] Train one trial and return its receipt: the values read back from the live objects."""
+        """[worker] Train one trial and return its receipt: values read back from live objects."""
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """[worker] Evaluate `evaluate.checkpoint`: metrics and per-query hits."""

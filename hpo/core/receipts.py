@@ -23,8 +23,8 @@ def find_mismatch(
         receipt: the trainer's, with `applied`: dotted name -> value read back from a live object.
 
     Returns:
-        One line about the first difference, or an empty string. A searched parameter that the receipt does not
-        mention at all is a difference too.
+        One line about the first difference, or an empty string. A searched parameter that the
+        receipt does not mention at all is a difference too.
     """
     applied = receipt.get("applied") or {}
     for name in params:

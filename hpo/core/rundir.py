@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import fcntl
 import json
 import os
@@ -144,7 +144,7 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None]) -> RunDir:
 
 def _place(draft: Path, parent: Path) -> Path:
     """Rename the draft to a free timestamp; two searches in one second get two folders."""
-    stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    stamp = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for attempt in range(1, 1000):
         target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
         if target.exists():
@@ -168,7 +168,7 @@ def list_runs(out: Path) -> list[RunDir]:
 
 
 def find_run(name: str | None, out: Path) -> RunDir:
-    """Find a run by path, by study name or timestamp below `out`, or the newest when `name` is None.
+    """Find a run by path, or by study name or timestamp below `out`; None means the newest.
 
     Raises:
         RunError: when nothing fits.

@@ -12,8 +12,8 @@ SEARCHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     """Sort trials from best to worst: trained longest first, then by best value, then by number.
 
-    A better value after fewer epochs does not win: it was never compared at the same budget. Failed trials and trials
-    without an epoch are left out.
+    A better value after fewer epochs does not win: it was never compared at the same budget.
+    Failed trials and trials without an epoch are left out.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     able = [t for t in trials if t.state in SEARCHED and t.measurements]
@@ -27,7 +27,7 @@ def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
 
 
 def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
-    """The `count` best trials of the largest budget, with the default configuration (trial 0) always among them."""
+    """The `count` best trials of the largest budget, and trial 0 (the default) if it got as far."""
     order = ranked([t for t in trials if t.purpose == "search"], direction)
     if not order:
         return []

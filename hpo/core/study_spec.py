@@ -1,4 +1,7 @@
-"""Study files: what to search, on which data, for how long. A typed, versioned schema with paths in its messages."""
+"""Study files: what to search, on which data, for how long.
+
+The schema is typed and versioned; messages start with the path of the wrong key.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ GROUP = "hpo.trainers"
 def find_trainer(name: str) -> Trainer:
     """Import the trainer registered under `name` in the entry-point group `hpo.trainers`.
 
-    A name of the form `module:ATTRIBUTE` is imported as it stands, for trainers that are not installed.
+    A name of the form `module:ATTRIBUTE` is imported as it stands, for trainers that are not
+    installed.
 
     Raises:
         SpecError: when there is no such trainer, listing the ones there are.

@@ -87,7 +87,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a job ended, as an executor saw it: a receipt, a failure, or neither when it was stopped."""
+    """How a job ended, as an executor saw it: a receipt, a failure, or neither when stopped."""
 
     receipt: dict[str, Any] | None = None
     failure: dict[str, str] | None = None

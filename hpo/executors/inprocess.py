@@ -1,4 +1,4 @@
-"""Trials one after the other in this process, without Ray: for small searches, debugging and tests."""
+"""Trials one after the other in this process, for small searches, debugging and tests."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Trials as Ray Tune trials in warm workers.
 
-Ray only places and relays: a thin searcher hands out the driver's jobs, a thin scheduler passes epochs on and returns
-the driver's decision. Neither holds state worth restoring; the ledger does.
+Ray only places and relays: a thin searcher hands out the driver's jobs, a thin scheduler passes
+epochs on and returns the driver's decision. Neither holds state worth restoring; the ledger does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -14,47 +15,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import HpoError
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended, Job
+from hpo.executors.division import Slots
 from hpo.executors.worker import call_method, describe_failure, run_job
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slots:
-    """How the machine is divided among trials that run at the same time."""
-
-    count: int
-    cpus: float
-    """CPU cores of each trial."""
-    gpus: float
-    """GPUs of each trial; a fraction shares a card."""
-    total_cpus: int
-    total_gpus: int
-
-
-def divide_machine(concurrent: int | None, *, cpus: int, gpus: int) -> Slots:
-    """Choose how many trials run at a time: one per GPU, or one per two cores, unless told.
-
-    Args:
-        concurrent: the user's choice, or None.
-        cpus: cores of the machine.
-        gpus: GPUs of the machine.
-    """
-    count = concurrent or (gpus if gpus else max(1, cpus // 2))
-    return Slots(
-        count=count,
-        cpus=max(1, cpus // count) if count <= cpus else cpus / count,
-        gpus=gpus / count if gpus else 0.0,
-        total_cpus=cpus,
-        total_gpus=gpus,
-    )
 
 
 class RayExecutor:
@@ -99,7 +69,8 @@ class RayExecutor:
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
-        tuner.fit()
+        with _quiet_stdout():  # Tune prints a banner whatever its verbosity
+            tuner.fit()
         searcher.raise_fault()
 
     def call(self, method: str, *args: Any) -> Any:
@@ -155,7 +126,7 @@ def _start_ray(slots: Slots, scratch: Path, threads: int) -> None:
     }
     os.environ.update(settings)
     if sys.dont_write_bytecode or os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        # Without a bytecode cache every worker compiles torch and its friends anew: 10 s of CPU each.
+        # Without a bytecode cache every worker compiles torch and its friends anew: 10 s each.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ.setdefault(
             "PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"hpo-pycache-{os.getuid()}")
@@ -178,7 +149,7 @@ def _start_ray(slots: Slots, scratch: Path, threads: int) -> None:
 
 
 def _set_threads(threads: int) -> None:
-    """Ray limits OpenMP to one thread per whole CPU it was told of; the slot's share is what is meant."""
+    """Give the process its slot's threads; Ray would set one per whole CPU it was told of."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -193,11 +164,11 @@ def _trainable(config: dict[str, Any]) -> None:
     job = Job(**config["job"])
 
     def report(payload: Mapping[str, Any]) -> bool:
-        tune.report({"number": job.number, "payload": dict(payload)})
+        tune.report({"number": job.number, "payload": json.dumps(dict(payload))})
         return True
 
     outcome = run_job(config["trainer_name"], job, report)
-    tune.report({"number": job.number, "outcome": outcome})
+    tune.report({"number": job.number, "outcome": json.dumps(outcome)})
 
 
 def _call_in_worker(

@@ -1,12 +1,14 @@
 """The two Tune hooks: a searcher that hands out jobs and a scheduler that passes on decisions.
 
-Measured rules they follow: epochs reach the scheduler before the searcher, and the searcher not at all when the
-decision is STOP; a result with `done=True` reaches neither; hooks are called by keyword; an exception in a hook would
-end the whole experiment, so each is guarded and the first fault is raised after `fit`.
+Measured rules they follow: epochs reach the scheduler before the searcher, and the searcher not at
+all when the decision is STOP; a result with `done=True` reaches neither; hooks are called by
+keyword; an exception in a hook would end the whole experiment, so each is guarded and the first
+fault is raised after `fit`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -116,12 +118,12 @@ class RelayScheduler(FIFOScheduler):  # type: ignore[misc]
         if number is None:
             return str(TrialScheduler.CONTINUE)
         if "outcome" in result:
-            searcher.outcomes[number] = result["outcome"]
+            searcher.outcomes[number] = json.loads(result["outcome"])
             return str(TrialScheduler.CONTINUE)
         if searcher.fault is not None:
             return str(TrialScheduler.STOP)
         try:
-            goes_on = searcher.driver.on_epoch(number, result["payload"])
+            goes_on = searcher.driver.on_epoch(number, json.loads(result["payload"]))
         except Exception as error:  # noqa: BLE001 - kept and raised after fit
             searcher.keep(error)
             goes_on = False

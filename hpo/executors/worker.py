@@ -1,4 +1,4 @@
-"""What a worker does with a job: run the trainer, keep its output in the trial's log, name what went wrong.
+"""What a worker does with a job: run the trainer, keep its log, name what went wrong.
 
 Shared by all executors; runs where torch may be imported, but imports none of it itself.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,17 +26,19 @@ def run_job(
     Args:
         trainer_name: registered name of the trainer.
         job: what to train.
-        report: passed on to the trainer; what it raises other than `Exception` ends the job at once.
+        report: passed on to the trainer; what it raises other than `Exception` ends the job at
+            once.
 
     Returns:
-        `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's log.
+        `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's
+        log.
     """
     resume_from = Path(job.resume_from) if job.resume_from else None
     with trial_log(Path(job.folder)):
         try:
             receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from)
-        except Exception as error:  # noqa: BLE001 - the border: a trial's failure must not end the worker
-            logger.error("trial %d failed:\n%s", job.number, traceback.format_exc())
+        except Exception as error:
+            logger.exception("trial %d failed", job.number)
             return {"failure": describe_failure(error)}
     return {"receipt": receipt}
 
@@ -86,5 +87,5 @@ def trial_log(folder: Path) -> Iterator[None]:
 
 
 def call_method(trainer_name: str, method: str, args: tuple[Any, ...]) -> Any:
-    """Call one method of a trainer; a trainer's own error keeps its kind across the process border."""
+    """Call one method of a trainer."""
     return getattr(find_trainer(trainer_name), method)(*args)

@@ -1,0 +1,51 @@
+"""`hpo best`: the best trial and its files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from hpo.cli.console import render_value
+from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
+
+HELP = "show the best trial and where its files are"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_run_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the winner; before the end of a search the best trial so far."""
+    from hpo.core.errors import RunError
+    from hpo.handoff import REPORT_FILE
+
+    chosen = chosen_run(args)
+    report_file = chosen.best_dir / REPORT_FILE
+    best = chosen.read_state().get("best")
+    if report_file.is_file():
+        best = _absolute(json.loads(report_file.read_text(encoding="utf-8")), str(chosen.best_dir))
+    if best is None:
+        raise RunError(f"{chosen}: no trial has a result yet; `hpo status {chosen}` shows them")
+    if args.json:
+        print_json(best)
+        return 0
+    print(f"trial {best['trial']}: P@1 {best['value']:.4f}")
+    for name, value in best["params"].items():
+        print(f"  {name} = {render_value(value)}")
+    for name in ("spec", "checkpoint", "onnx", "gallery"):
+        if best.get(name):
+            print(f"{name:<11} {best[name]}")
+    for command in best.get("next", []):
+        print(f"  {command}")
+    return 0
+
+
+def _absolute(report: dict, folder: str) -> dict:  # type: ignore[type-arg]
+    """Point a moved run's report at the files where they are now."""
+    names = {"spec": "spec.yaml", "checkpoint": "model.ckpt", "onnx": "model.onnx"}
+    moved = {name: f"{folder}/{file}" for name, file in names.items()}
+    if report.get("gallery"):
+        moved["gallery"] = f"{folder}/{str(report['gallery']).rsplit('/', 1)[-1]}"
+    return {**report, **moved}

@@ -1,0 +1,153 @@
+"""What `search` and `resume` have in common: listeners, Ctrl-C, output, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hpo.cli.console import Console
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from hpo.core.events import Listener
+    from hpo.core.ledger import Ledger
+    from hpo.core.planning import StudyPlan
+    from hpo.core.rundir import RunDir
+    from hpo.core.study_spec import StudySpec
+    from hpo.search import SearchResult, SearchSettings
+
+ASK_ABOVE_S = 600
+"""A search that is expected to take longer asks before it starts, where somebody can answer."""
+
+
+def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResult]) -> int:
+    """Run a search with the terminal attached and return the exit code."""
+    from hpo.core.errors import HpoError
+    from hpo.core.events import EventPrinter
+    from hpo.handoff import HandoffError
+    from hpo.search import SearchSettings
+
+    with machine_output(enabled=args.json) as stream, interrupts() as wish:
+        console = Console(sys.stderr)
+        printer = EventPrinter(stream) if stream is not None else None
+
+        def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+            del run, study, plan, ledger
+            return console
+
+        listeners = [listen, _mlflow_listener]
+        if printer is not None:
+            listeners.append(lambda *_: printer)
+        settings = SearchSettings(
+            executor="inprocess" if getattr(args, "in_process", False) else "ray",
+            listeners=tuple(listeners),
+            should_stop=lambda: wish.count > 0,
+            confirm_start=lambda review: _ask(review, args.yes, console),
+            progress=console.progress,
+        )
+        try:
+            result = start(settings)
+        except HandoffError as error:
+            _tell_error(printer, error)
+            print(f"hpo: {error}", file=sys.stderr)
+            return 1
+        except HpoError as error:
+            _tell_error(printer, error)
+            raise
+        except KeyboardInterrupt:
+            console.interrupted_hard()
+            return 130
+        if result.interrupted:
+            return 130
+    return 0
+
+
+def _tell_error(printer: Any, error: Exception) -> None:
+    if printer is not None:
+        import time
+
+        message = " ".join(str(error).split())
+        printer.hear({"event": "error", "time": time.time(), "message": message})
+
+
+def _mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+    from hpo.search import snapshot_of
+    from hpo.tracking import MlflowMirror, default_tracking_uri
+
+    return MlflowMirror(
+        run,
+        study_name=study.name,
+        study_uuid=plan.study_uuid,
+        direction=ledger.direction,
+        tracking_uri=default_tracking_uri(run.path.parent.parent),
+        summary={
+            "budget": str(study.budget),
+            "algorithm": plan.algorithm,
+            "pruner": plan.pruner,
+            "seed": study.search.seed,
+            "epochs_per_trial": plan.num_epochs,
+            "trainer": study.trainer,
+            **{f"data.{name}": path for name, path in plan.sources.items()},
+        },
+        snapshot=lambda: snapshot_of(ledger),
+    )
+
+
+def _ask(review: dict[str, Any], yes: bool, console: Console) -> bool:
+    """Ask before a long search, only where a person sits at the terminal."""
+    estimate = review.get("estimate_s") or 0
+    if yes or estimate < ASK_ABOVE_S or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    return console.ask("Start this search?")
+
+
+@contextlib.contextmanager
+def machine_output(*, enabled: bool) -> Iterator[TextIO | None]:
+    """Keep stdout for JSON alone: what anything else prints, in C too, goes to stderr."""
+    if not enabled:
+        yield None
+        return
+    sys.stdout.flush()
+    private = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(private, "w", encoding="utf-8", closefd=False) as stream:
+            yield stream
+    finally:
+        sys.stdout.flush()
+        os.dup2(private, 1)
+        os.close(private)
+
+
+class Wish:
+    """How often the user has asked to stop."""
+
+    count = 0
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[Wish]:
+    """Count Ctrl-C and SIGTERM: the first asks to finish the epochs, the second stops at once."""
+    wish = Wish()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        wish.count += 1
+        if wish.count > 1:
+            raise KeyboardInterrupt
+        print(
+            "\nhpo: finishing the running epochs, then saving. Ctrl-C again stops at once.",
+            file=sys.stderr,
+        )
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wish
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,116 @@
+"""Entry point of `hpo`: finds the verb, turns errors into one line and an exit code.
+
+Exit codes: 0 done, 2 something the user can mend (one line), 1 a bug (traceback), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+VERBS = (
+    "search", "resume", "ls", "status", "best", "logs", "stop", "export", "predict", "space", "ui",
+)  # fmt: skip
+"""In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
+
+EPILOG = """\
+examples:
+  hpo search --budget 12                     12 trials on the embedded product pictures
+  hpo search --budget 2h --train shots/train --reference shots/gallery --query shots/val
+  hpo search studies/defects.yaml --budget 50trials,6h --set train.num_epochs=30
+  hpo status                                 how the newest run stands
+  hpo resume                                 go on where it was stopped
+  hpo predict . photo.jpg                    label a picture with the best model
+
+exit codes: 0 done, 2 wrong input (one line), 1 a bug, 130 interrupted (resumable)
+"""
+
+
+def build_parser(verb: str | None) -> argparse.ArgumentParser:
+    """The parser; only the named verb's module is imported, so that `--help` is quick."""
+    parser = argparse.ArgumentParser(
+        prog="hpo",
+        description="Find the best hyperparameters of a metric-learning recognition trainer.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the versions and exit")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for name in VERBS:
+        module = importlib.import_module(f"hpo.cli.{name}")
+        sub = verbs.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP[0].upper() + module.HELP[1:] + ".",
+            epilog=getattr(module, "EPILOG", None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if verb in (name, None):
+            module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in words if word in VERBS), "")
+    parser = build_parser(verb)
+    args = parser.parse_args(words)
+    if args.version:
+        return _print_versions()
+    if args.verb is None:
+        parser.print_help()
+        return 0
+    _configure_logging(debug=args.debug)
+    from hpo.core.errors import HpoError
+    from hpo.core.planning import as_user_errors
+
+    try:
+        with as_user_errors():
+            return int(args.run(args))
+    except HpoError as error:
+        if args.debug:
+            raise
+        print(f"hpo {args.verb}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _print_versions() -> int:
+    from importlib.metadata import PackageNotFoundError, version
+
+    import hpo
+
+    print(f"hpo {hpo.__version__}")
+    for name in ("optuna", "ray", "mlflow", "torch", "pytorch-lightning", "timm"):
+        try:
+            print(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            print(f"{name} is not installed")
+    return 0
+
+
+def _configure_logging(*, debug: bool) -> None:
+    import logging
+
+    logging.basicConfig(  # noqa: TID251 - the one place where logging is set up
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="hpo: %(message)s" if not debug else "%(asctime)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""`hpo predict`: label pictures with a run's best model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
+
+HELP = "label pictures with the best model of a run"
+EPILOG = """\
+examples:
+  hpo predict . photo.jpg              by the newest run
+  hpo predict retail shelf/*.jpg --topk 3
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("run_name", metavar="RUN", help="run directory or name; . for the newest")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures to label")
+    parser.add_argument("--topk", metavar="K", type=int, default=5, help="labels per picture")
+    add_out_argument(parser)
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the nearest labels of each picture."""
+    from hpo.core.errors import DataError, SpecError
+    from hpo.exporting import predict_with_run
+
+    if args.topk < 1:
+        raise SpecError(f"--topk: must be at least 1, got {args.topk}")
+    if args.run_name == ".":
+        args.run_name = None
+    images = [Path(name) for name in args.images]
+    missing = next((image for image in images if not image.is_file()), None)
+    if missing is not None:
+        raise DataError(f"{missing}: no such picture")
+    rows = predict_with_run(chosen_run(args), images, args.topk)
+    if args.json:
+        print_json(rows)
+        return 0
+    for row in rows:
+        nearest = ", ".join(
+            f"{label} ({distance:.3f})"
+            for label, distance in zip(row["labels"], row["distances"], strict=True)
+        )
+        print(f"{row['image']}: {nearest}")
+    return 0

@@ -1,0 +1,48 @@
+"""`hpo resume`: go on with a search that was stopped, or extend a finished one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from hpo.cli.run_flags import add_run_argument, chosen_run
+
+if TYPE_CHECKING:
+    from hpo.search import SearchResult, SearchSettings
+
+HELP = "go on with a stopped search, or extend a finished one"
+EPILOG = """\
+examples:
+  hpo resume                      the newest run, to the end of its budget
+  hpo resume runs/retail/20260102-101500
+  hpo resume --budget +20         20 trials more than before
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_run_argument(parser)
+    parser.add_argument("--budget", metavar="B", help="new budget, or +B to add to the old one")
+    parser.add_argument("--yes", action="store_true", help="do not ask before a long search")
+    parser.add_argument(
+        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Resume, with the same events and last line as a search."""
+    from hpo.cli.driving import drive
+    from hpo.core.budget import extend_budget
+    from hpo.core.study_spec import load_study
+
+    chosen = chosen_run(args)
+    budget = None
+    if args.budget is not None:
+        budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
+
+    def start(settings: SearchSettings) -> SearchResult:
+        from hpo.search import resume_search
+
+        return resume_search(chosen, settings, budget=budget)
+
+    return drive(args, start)

@@ -1,0 +1,73 @@
+"""Flags that several verbs share: which run, where runs are, output form."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.core.rundir import RunDir
+
+DEFAULT_OUT = "runs"
+
+
+def add_run_argument(parser: argparse.ArgumentParser) -> None:
+    """RUN, --out and --json."""
+    parser.add_argument(
+        "run_name",
+        metavar="RUN",
+        nargs="?",
+        help="run directory, study name or timestamp (default: the newest run below --out)",
+    )
+    add_out_argument(parser)
+    add_json_argument(parser)
+
+
+def add_out_argument(parser: argparse.ArgumentParser) -> None:
+    """--out."""
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        default=DEFAULT_OUT,
+        help="folder that holds runs (default: %(default)s)",
+    )
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def chosen_run(args: argparse.Namespace) -> RunDir:
+    """The run that the arguments name."""
+    from hpo.core.rundir import find_run
+
+    return find_run(args.run_name, Path(args.out))
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document."""
+    json.dump(data, sys.stdout, indent=1, default=str)
+    print()
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print an aligned table; numbers to the right, words to the left."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows]:
+        cells = [
+            str(cell).rjust(width) if _is_number(cell) else str(cell).ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

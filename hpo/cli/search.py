@@ -1,0 +1,92 @@
+"""`hpo search`: run a search from images to a checked ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from hpo.cli.overlay_flags import add_overlay_arguments
+from hpo.cli.run_flags import add_json_argument, add_out_argument
+
+if TYPE_CHECKING:
+    from hpo.search import SearchResult, SearchSettings
+
+HELP = "search for the best hyperparameters and export the winner"
+EPILOG = """\
+examples:
+  hpo search --budget 12
+      the embedded product pictures, 12 trials
+  hpo search --budget 2h --train T --reference R --query Q --set model.backbone=timm/resnet18
+      your images (folders of class folders, or archives), two hours
+  hpo search --budget 30 --data photos --class-disjoint
+      one folder of classes, split so that validation classes are never trained on
+  hpo search studies/retail_resnet50.yaml --budget 3gpuh --weights resnet50.pth
+  hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
+
+budget: 20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas;
+the first that is used up ends the search. Default: 20 trials.
+Ctrl-C once finishes the running epochs and saves; twice stops at once. Both can be resumed.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("study", metavar="STUDY.yaml", nargs="?", help="study file")
+    parser.add_argument("--budget", metavar="B", help="how long to search (see below)")
+    data = parser.add_argument_group("images (default: generated product packs)")
+    data.add_argument("--train", metavar="DIR", help="training images: folder of class folders")
+    data.add_argument("--reference", metavar="DIR", help="gallery to match against")
+    data.add_argument("--query", metavar="DIR", help="validation queries")
+    data.add_argument("--test-reference", metavar="DIR", help="gallery of the final evaluation")
+    data.add_argument("--test-query", metavar="DIR", help="queries of the final evaluation")
+    data.add_argument("--data", metavar="DIR", help="one folder of classes, to be split")
+    data.add_argument(
+        "--class-disjoint", action="store_true", help="split --data by class, not by image"
+    )
+    spec = parser.add_argument_group("training")
+    spec.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override any key of the trainer's spec, e.g. train.num_epochs=30 (repeatable)",
+    )
+    spec.add_argument("--weights", metavar="FILE", help="pretrained weights to start from")
+    how = parser.add_argument_group("search")
+    how.add_argument("--algorithm", metavar="NAME", help="auto, random, tpe, bayesian")
+    how.add_argument(
+        "--pruner",
+        metavar="NAME",
+        help="auto, successive_halving, hyperband, median, patient, none",
+    )
+    how.add_argument("--seed", metavar="N", type=int, help="seed of the search (default: 0)")
+    how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
+    how.add_argument(
+        "--confirm", metavar="K", type=int, help="train the K best again with another seed"
+    )
+    add_overlay_arguments(parser)
+    run = parser.add_argument_group("run")
+    run.add_argument("--name", metavar="NAME", help="name of the study (default: the file's name)")
+    add_out_argument(parser)
+    run.add_argument("--yes", action="store_true", help="do not ask before a long search")
+    run.add_argument(
+        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
+    )
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, and print what came of it."""
+    from pathlib import Path
+
+    from hpo.cli.driving import drive
+    from hpo.cli.study_flags import study_from_args
+
+    study = study_from_args(args)
+
+    def start(settings: SearchSettings) -> SearchResult:
+        from hpo.search import start_search
+
+        return start_search(study, Path(args.out), settings)
+
+    return drive(args, start)

@@ -1,0 +1,101 @@
+"""What `hpo space` shows: a study's space, a skill's, or a bare schema's."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Trainer
+from hpo.core.skill import load_skill
+from hpo.core.specs import merged, nest, read_yaml
+from hpo.core.study_spec import DEFAULT_TRAINER, StudySpec, load_study
+from hpo.core.trainers import find_trainer
+
+if TYPE_CHECKING:
+    from search_spaces import Overlay, Schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceSource:
+    """Everything that a space is compiled from."""
+
+    schema: Schema
+    overlay: Overlay
+    spec: Mapping[str, Any] | None = None
+    trainer: Trainer | None = None
+
+    def knowledge(self) -> dict[str, Any]:
+        """Return what the trainer knows of this spec, as arguments of `compile_space`."""
+        if self.trainer is None or self.spec is None:
+            return {}
+        return {
+            "inactive": self.trainer.inactive,
+            "limits": self.trainer.limits(self.spec),
+            "multiple_of": getattr(self.trainer, "multiple_of", None),
+        }
+
+
+def find_source(args: argparse.Namespace) -> SpaceSource:
+    """Find schema, spec and trainer that the arguments of `hpo space` name.
+
+    Raises:
+        SpecError: when a file is missing or no trainer fits a study.
+    """
+    from search_spaces import load_schema
+
+    if args.schema:
+        return SpaceSource(schema=load_schema(args.schema), overlay=overlay_from_args(args))
+    if args.skill:
+        return _skill_source(Path(args.skill), overlay_from_args(args))
+    study = load_study(Path(args.study)) if args.study else StudySpec()
+    return _study_source(replace(study, search=_search(args, study)))
+
+
+def _search(args: argparse.Namespace, study: StudySpec) -> Any:
+    return replace(study.search, **overlay_changes(args, study.search))
+
+
+def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:
+    """A skill folder: its template is the spec; its trainer, if one is registered, knows the rest."""
+    from search_spaces import load_schema
+
+    skill = load_skill(folder)
+    schema = load_schema(skill.schema_file("train"))
+    file = skill.template_file("train")
+    template = read_yaml(file) if file.is_file() else {}
+    if not isinstance(template, Mapping):
+        raise SpecError(f"{file}: must be a mapping of keys, got {type(template).__name__}")
+    network = skill.network_arch or schema.network_arch
+    return SpaceSource(
+        schema=schema, overlay=overlay, spec=nest(template), trainer=_registered(network)
+    )
+
+
+def _registered(network: str) -> Trainer | None:
+    """The trainer of a network, or None when none is registered under its name."""
+    from importlib.metadata import entry_points
+
+    from hpo.core.trainers import GROUP
+
+    names = {point.name for point in entry_points(group=GROUP)}
+    return find_trainer(network) if network in names else None
+
+
+def _study_source(study: StudySpec) -> SpaceSource:
+    """A study: pictures are counted where it names them, and never made or split here."""
+    from search_spaces import load_schema
+
+    trainer = find_trainer(study.trainer or DEFAULT_TRAINER)
+    schema = load_schema(load_skill(trainer.skill_dir).schema_file("train"))
+    given = {
+        name: path
+        for name in ("train", "reference", "query")
+        if (path := getattr(study.data, name)) and Path(path).exists()
+    }
+    spec = trainer.validate(merged(study.spec, nest(trainer.data_overrides(given))))
+    return SpaceSource(schema=schema, overlay=study.overlay, spec=spec, trainer=trainer)

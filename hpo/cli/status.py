@@ -1,0 +1,77 @@
+"""`hpo status`: how a run stands, from its state file alone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
+
+if TYPE_CHECKING:
+    from hpo.core.rundir import RunDir
+
+HELP = "show how a run stands"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_run_argument(parser)
+
+
+def describe(run: RunDir) -> dict[str, Any]:
+    """A run's state as data; a run whose driver was killed shows as `stopped`."""
+    state = run.read_state()
+    status = state.get("status", "new")
+    if run.is_running():
+        status = "running"
+    elif status == "running":
+        status = "stopped"
+    trials = state.get("trials", [])
+    searched = [t["state"] for t in trials if t["purpose"] == "search"]
+    return {
+        "run_dir": str(run),
+        "study": run.study_name,
+        "status": status,
+        "budget": state.get("budget"),
+        "spent": state.get("spent"),
+        "counts": {s: searched.count(s) for s in ("complete", "pruned", "failed")},
+        "running": searched.count("running"),
+        "best": state.get("best"),
+        "updated": state.get("updated"),
+        "trials": trials,
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the run's state and its trials."""
+    row = describe(chosen_run(args))
+    if args.json:
+        print_json(row)
+        return 0
+    counts = ", ".join(f"{n} {s}" for s, n in row["counts"].items() if n)
+    print(f"run     {row['run_dir']}")
+    print(f"status  {row['status']}; {counts or 'no trial has ended'}; {row['running']} running")
+    print(f"budget  {row['budget']}")
+    print()
+    table = []
+    for trial in row["trials"]:
+        value = "" if trial["value"] is None else f"{trial['value']:.4f}"
+        mark = "*" if row["best"] and trial["trial"] == row["best"]["trial"] else ""
+        note = trial["error"]["message"] if trial["error"] else ""
+        if trial["purpose"] == "confirm":
+            note = "confirmation " + note
+        epochs = f"{trial['epoch']}/{trial['until_epoch']}"
+        table.append(
+            [
+                str(trial["trial"]),
+                trial["state"],
+                value + mark,
+                epochs,
+                f"{trial['seconds']:.0f}",
+                note,
+            ]
+        )
+    print_table(["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS", ""], table)
+    if row["status"] in ("stopped", "interrupted"):
+        print(f"\ngo on with: hpo resume {row['run_dir']}")
+    return 0

@@ -1,0 +1,29 @@
+"""`hpo stop`: ask a running search to finish its epochs and save."""
+
+from __future__ import annotations
+
+import argparse
+
+from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
+
+HELP = "ask a running search to finish its epochs and save"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_run_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Leave the wish in the run directory; the search sees it after its next epoch."""
+    from hpo.core.errors import RunError
+
+    chosen = chosen_run(args)
+    if not chosen.is_running():
+        raise RunError(f"{chosen}: is not running, so there is nothing to stop")
+    chosen.stop_file.touch()
+    if args.json:
+        print_json({"run_dir": str(chosen), "stopping": True})
+    else:
+        print(f"{chosen} will stop after the running epochs; go on later with: hpo resume {chosen}")
+    return 0

@@ -1,0 +1,97 @@
+"""From the arguments of `hpo search` to a study: the file first, flags on top."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.budget import parse_budget
+from hpo.core.errors import SpecError
+from hpo.core.specs import merged, nest, parse_assignments
+from hpo.core.study_spec import DataSources, SearchOptions, StudySpec, check_sources, load_study
+
+QUICKSTART = "quickstart.yaml"
+
+
+def study_from_args(args: argparse.Namespace) -> StudySpec:
+    """Merge study file and flags; flags win.
+
+    Without a file and without images the embedded default study is used; its spec suits its
+    pictures.
+
+    Raises:
+        SpecError: for anything that does not fit.
+    """
+    data = _data_from(args)
+    if args.study:
+        study = load_study(Path(args.study))
+    elif data.is_default:
+        study = load_study(find_study(QUICKSTART))
+    else:
+        study = StudySpec(name=_name_from(data))
+    changes: dict[str, Any] = {"spec": merged(study.spec, nest(parse_assignments(args.set)))}
+    if not data.is_default:
+        check_sources(data, "arguments")
+        changes["data"] = data
+    elif args.class_disjoint:
+        changes["data"] = replace(study.data, class_disjoint=True)
+        check_sources(changes["data"], "arguments")
+    if args.budget is not None:
+        changes["budget"] = parse_budget(args.budget)
+    for flag in ("weights", "name", "concurrent"):
+        if getattr(args, flag) is not None:
+            changes[flag] = getattr(args, flag)
+    study = replace(study, **changes, search=_search_from(args, study.search))
+    if study.concurrent is not None and study.concurrent < 1:
+        raise SpecError(f"--concurrent: must be at least 1, got {study.concurrent}")
+    return study
+
+
+def _data_from(args: argparse.Namespace) -> DataSources:
+    return DataSources(
+        train=args.train or "",
+        reference=args.reference or "",
+        query=args.query or "",
+        test_reference=args.test_reference or "",
+        test_query=args.test_query or "",
+        folder=args.data or "",
+        class_disjoint=bool(args.data) and args.class_disjoint,
+    )
+
+
+def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOptions:
+    from hpo.cli.overlay_flags import overlay_changes
+
+    changes = dict(overlay_changes(args, options))
+    for flag in ("algorithm", "pruner", "seed", "confirm"):
+        if getattr(args, flag) is not None:
+            changes[flag] = getattr(args, flag)
+    merged_options = replace(options, **changes)
+    if merged_options.confirm < 0:
+        raise SpecError(f"--confirm: must be 0 or more, got {merged_options.confirm}")
+    return merged_options
+
+
+def _name_from(data: DataSources) -> str:
+    """Name a study after its data folder."""
+    path = Path(data.folder or data.train)
+    generic = {"train", "known_classes", "data", "images", ""}
+    names = [part.split(".")[0] for part in (path.name, *[p.name for p in path.parents])]
+    return next((name for name in names if name.lower() not in generic), "study")
+
+
+def find_study(name: str) -> Path:
+    """A study file that comes with the package.
+
+    Raises:
+        SpecError: when the installation lacks it.
+    """
+    import hpo
+
+    package = Path(hpo.__file__).resolve().parent
+    for folder in (package / "studies", package.parent / "studies"):
+        if (folder / name).is_file():
+            return folder / name
+    raise SpecError(f"{name}: the embedded study is missing from this installation")

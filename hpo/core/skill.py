@@ -1,0 +1,51 @@
+"""A network's skill folder: metadata, schemas and spec templates, read and never written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import SpecError
+from hpo.core.specs import read_yaml
+
+INFO_FILE = Path("references") / "skill_info.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """One skill folder."""
+
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def network_arch(self) -> str:
+        """The network's name, by which a trainer is registered."""
+        return str(self.info.get("network_arch", ""))
+
+    def schema_file(self, action: str = "train") -> Path:
+        """The schema of an action."""
+        return self.path / "schemas" / f"{action}.schema.json"
+
+    def template_file(self, action: str = "train") -> Path:
+        """The spec template of an action."""
+        return self.path / "references" / f"spec_template_{action}.yaml"
+
+    def fields(self, action: str, function: str) -> list[str]:
+        """Spec fields of an action that an inference function fills, e.g. `parent_model`."""
+        params = (self.info.get("spec_params") or {}).get(action) or {}
+        return [name for name, what in params.items() if what == function]
+
+
+def load_skill(path: Path) -> Skill:
+    """Read a skill folder's metadata.
+
+    Raises:
+        SpecError: when `references/skill_info.yaml` is missing or is not a mapping.
+    """
+    file = path / INFO_FILE
+    info = read_yaml(file)
+    if not isinstance(info, dict):
+        raise SpecError(f"{file}: must be a mapping of keys, got {type(info).__name__}")
+    return Skill(path=path, info=info)

@@ -1,0 +1,93 @@
+"""Exporting any trial of a run, and predicting with a run's best model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.core.ledger import Ledger
+from hpo.core.planning import as_user_errors, read_plan
+from hpo.core.rundir import RunDir
+from hpo.core.selection import best_trial
+from hpo.core.specs import merged
+from hpo.core.study_spec import load_study
+from hpo.core.trainers import find_trainer
+from hpo.core.trial import TrialRecord
+from hpo.executors.inprocess import InProcessExecutor
+from hpo.handoff import export_trial
+
+
+def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str, Any]:
+    """Export one trial of a run.
+
+    Args:
+        run: the run.
+        trial: its number; None takes the best.
+        file: where the ONNX file is to lie (its gallery beside it); None means the run's own
+            folder, `best/` for the
+            best trial and `exports/NNNN/` for another.
+
+    Raises:
+        RunError: when there is no such trial.
+    """
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    ledger = Ledger.open(run.ledger_file)
+    record = _find(ledger, run, trial)
+    ledger.close()
+    is_best = trial is None
+    folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
+    spec = merged(
+        plan.base_spec,
+        record.params,
+        {trainer.seed_key: record.seed, "results_dir": str(run.trial_dir(record.number))},
+    )
+    report = folder / "report.json"
+    kept = report.read_bytes() if report.is_file() else None
+    result = export_trial(
+        run, trainer, record, spec, InProcessExecutor(study.trainer), folder
+    )
+    if kept is not None:
+        report.write_bytes(kept)
+    if file is not None:
+        result["onnx"] = str(_copy(Path(result["onnx"]), file))
+        gallery = folder / "gallery.npz"
+        if gallery.is_file():
+            result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
+    return {"trial": record.number, **result}
+
+
+def predict_with_run(run: RunDir, images: list[Path], topk: int) -> list[dict[str, Any]]:
+    """Label images by the best model and the gallery of a run.
+
+    Raises:
+        RunError: when the run has no exported model yet.
+    """
+    if not (run.best_dir / "model.onnx").is_file():
+        raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
+    trainer = find_trainer(load_study(run.study_file).trainer)
+    with as_user_errors():
+        return trainer.predict(run.best_dir, images, topk)
+
+
+def _find(ledger: Ledger, run: RunDir, number: int | None) -> TrialRecord:
+    trials = ledger.trials()
+    if number is None:
+        best = best_trial(trials, ledger.direction)
+        if best is None:
+            raise RunError(f"{run}: no trial has a result yet, so there is nothing to export")
+        return best
+    if not 0 <= number < len(trials):
+        raise RunError(f"{run}: there is no trial {number}; it has {len(trials)} trials from 0 on")
+    return trials[number]
+
+
+def _copy(source: Path, target: Path) -> Path:
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}-new")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
+    return target

@@ -1,0 +1,338 @@
+"""One search from study to hand-off: the way of `hpo search` and `hpo resume`."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import platform
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hpo.core.budget import Budget
+from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.events import EventBus, EventFile, Listener
+from hpo.core.ledger import Ledger
+from hpo.core.machine import count_cpus, count_gpus
+from hpo.core.planning import (
+    StudyPlan,
+    as_user_errors,
+    build_base_spec,
+    build_space,
+    num_epochs_of,
+    read_plan,
+    resolve_sources,
+)
+from hpo.core.protocols import Executor, Trainer
+from hpo.core.rundir import LEDGER_FILE, STUDY_FILE, RunDir, create_run
+from hpo.core.specs import to_yaml
+from hpo.core.study_spec import StudySpec, load_study
+from hpo.core.trainers import find_trainer
+from hpo.core.trial import TrialRecord
+from hpo.engine import Engine, Plan
+from hpo.executors.division import Slots, divide_machine
+from hpo.handoff import hand_on
+from hpo.snapshot import StateWriter, describe_end
+
+logger = logging.getLogger(__name__)
+
+Interrupt = Callable[[], bool]
+PACKAGES = ("optuna", "ray", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """What belongs to this start of a search, not to the study."""
+
+    executor: str = "ray"
+    """`ray`, or `inprocess` for one slot without worker processes."""
+    probe: bool = True
+    """Whether to measure an epoch before the start."""
+    listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
+    should_stop: Interrupt = lambda: False
+    confirm_start: Callable[[dict[str, Any]], bool] = lambda _review: True
+    """Asked with the review; False ends the run before its first trial."""
+    progress: Callable[[str, int, int], None] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchResult:
+    """How a search ended."""
+
+    run: RunDir
+    finished: dict[str, Any] = field(default_factory=dict)
+    """The `finished` event; empty when the search was interrupted."""
+    interrupted: bool = False
+
+
+def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> SearchResult:
+    """Plan a study, make its run directory and search.
+
+    Raises:
+        HpoError: for anything the user can mend, before the run directory appears where possible.
+    """
+    trainer = find_trainer(study.trainer)
+    plan = plan_study(study, trainer)
+
+    def fill(folder: Path) -> None:
+        (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
+        plan.write(folder)
+        Ledger.create(folder / LEDGER_FILE, trainer.direction).close()
+
+    run = create_run(out, study.name, fill)
+    return _drive(run, study, plan, trainer, settings)
+
+
+def resume_search(
+    run: RunDir, settings: SearchSettings, *, budget: Budget | None = None
+) -> SearchResult:
+    """Go on with a run from its ledger; a finished one only tells its result again.
+
+    Raises:
+        RunError: when the run cannot be read, or its search space has changed since.
+    """
+    study = load_study(run.study_file)
+    if budget is not None:
+        study = replace(study, budget=budget)
+        run.study_file.write_text(to_yaml(study.to_dict()), encoding="utf-8")
+    plan = read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    return _drive(run, study, plan, trainer, settings)
+
+
+def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
+    """Resolve data, spec, space and algorithm of a study, and look at all its images."""
+    from hpo.algorithms.registry import resolve_names
+
+    sources = resolve_sources(study, trainer)
+    base_spec = build_base_spec(study, trainer, sources)
+    num_epochs = num_epochs_of(base_spec, trainer)
+    algorithm, pruner, reason = resolve_names(
+        study.search.algorithm, study.search.pruner, num_epochs=num_epochs
+    )
+    space = build_space(study, trainer, base_spec)
+    with as_user_errors():
+        trainer.inspect_data(base_spec)
+    return StudyPlan(
+        study_uuid=str(uuid.uuid4()),
+        sources=sources,
+        base_spec=base_spec,
+        algorithm=algorithm,
+        pruner=pruner,
+        reason=reason,
+        space_digest=space.digest,
+        num_epochs=num_epochs,
+        versions=_versions(),
+    )
+
+
+def _drive(
+    run: RunDir,
+    study: StudySpec,
+    plan: StudyPlan,
+    trainer: Trainer,
+    settings: SearchSettings,
+) -> SearchResult:
+    with run.lock():
+        run.stop_file.unlink(missing_ok=True)
+        ledger = Ledger.open(run.ledger_file)
+        bus = EventBus([EventFile(run.events_file)])
+        try:
+            for make in settings.listeners:
+                bus.add(make(run, study, plan, ledger))
+            return _Session(run, study, plan, trainer, settings, ledger, bus).search()
+        except (HpoError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            bus.emit("error", run_dir=str(run), message=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            bus.close()
+            ledger.close()
+
+
+class _Session:
+    """One start of one run, while the lock is held."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        study: StudySpec,
+        plan: StudyPlan,
+        trainer: Trainer,
+        settings: SearchSettings,
+        ledger: Ledger,
+        bus: EventBus,
+    ) -> None:
+        self.run, self.study, self.plan, self.trainer = run, study, plan, trainer
+        self.settings, self.ledger, self.bus = settings, ledger, bus
+        self.space = build_space(study, trainer, plan.base_spec)
+        if self.space.digest != plan.space_digest:
+            raise RunError(
+                f"{run}: the search space has changed since the search began (digest "
+                f"{plan.space_digest[:12]} -> {self.space.digest[:12]}); start a new search"
+            )
+        self.slots = _slots(study, settings)
+
+    def search(self) -> SearchResult:
+        """Run to the end, or to the user's wish to pause."""
+        engine = self._make_engine()
+        state = StateWriter(self.run, self.study, engine, self.ledger)
+        self.bus.add(state)
+        if engine.is_over() and (done := self.run.read_state().get("finished")):
+            self.bus.emit("finished", **done)
+            return SearchResult(run=self.run, finished=done)
+        self.bus.emit(
+            "started",
+            run_dir=str(self.run),
+            study=self.study.name,
+            budget=str(self.study.budget),
+            trials_so_far=len(self.ledger.trials()),
+        )
+        with self._executor() as executor:
+            if not self._review(executor):
+                state.close_as("declined")
+                return SearchResult(run=self.run, interrupted=True)
+            executor.run(engine)
+            if engine.was_interrupted:
+                self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
+                state.close_as("interrupted")
+                return SearchResult(run=self.run, interrupted=True)
+            best = hand_on(
+                self.run, self.plan, self.trainer, engine, self.ledger, executor, self.bus.emit
+            )
+        finished = describe_end(self.run, self.study, engine, self.ledger, best)
+        self.bus.emit("finished", **finished)
+        state.close_as("finished", finished=finished)
+        return SearchResult(run=self.run, finished=finished)
+
+    def _make_engine(self) -> Engine:
+        from hpo.algorithms import create_algorithm
+
+        algorithm = create_algorithm(
+            self.plan.algorithm,
+            self.space,
+            pruner=self.plan.pruner,
+            direction=self.trainer.direction,
+            num_epochs=self.plan.num_epochs,
+            seed=self.study.search.seed,
+        )
+        return Engine(
+            run=self.run,
+            ledger=self.ledger,
+            algorithm=algorithm,
+            plan=Plan(
+                base_spec=self.plan.base_spec,
+                seed_key=self.trainer.seed_key,
+                direction=self.trainer.direction,
+                budget=self.study.budget,
+                confirm=self.study.search.confirm,
+                gpus_per_trial=self.slots.gpus,
+                study_seed=self.study.search.seed,
+            ),
+            emit=self.bus.emit,
+            should_stop=lambda: self.settings.should_stop() or self.run.stop_file.exists(),
+        )
+
+    @contextlib.contextmanager
+    def _executor(self) -> Iterator[Executor]:
+        executor = EXECUTORS[self.settings.executor](self.study.trainer, self.slots)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+    def _review(self, executor: Executor) -> bool:
+        """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
+        began = time.monotonic()
+        self.bus.emit("preparing", what="images")
+        with as_user_errors():
+            self.trainer.prepare(self.plan.base_spec, self.settings.progress)
+            data = self.trainer.inspect_data(self.plan.base_spec)
+            self.bus.emit("preparing", what="probe")
+            probe = executor.call("probe", self.plan.base_spec) if self.settings.probe else {}
+        review = {
+            "study": self.study.name,
+            "trainer": self.study.trainer,
+            "data": data,
+            "searched": [parameter.name for parameter in self.space.parameters],
+            "pinned": {pin.name: pin.reason for pin in self.space.pinned},
+            "warnings": list(self.space.warnings),
+            "algorithm": self.plan.algorithm,
+            "pruner": self.plan.pruner,
+            "reason": self.plan.reason,
+            "budget": str(self.study.budget),
+            "epochs_per_trial": self.plan.num_epochs,
+            "concurrent": self.slots.count,
+            "cpus_per_trial": self.slots.cpus,
+            "gpus_per_trial": self.slots.gpus,
+            "probe": probe,
+            "estimate_s": _estimate(self.study.budget, self.plan, probe, self.slots),
+            "prepared_in_s": round(time.monotonic() - began, 2),
+        }
+        self.bus.emit("review", **review)
+        return self.settings.confirm_start(review)
+
+
+def _make_ray(trainer_name: str, slots: Slots) -> Executor:
+    from hpo.executors.ray import RayExecutor
+
+    return RayExecutor(trainer_name, slots)
+
+
+def _make_inprocess(trainer_name: str, _slots: Slots) -> Executor:
+    from hpo.executors.inprocess import InProcessExecutor
+
+    return InProcessExecutor(trainer_name)
+
+
+EXECUTORS: dict[str, Callable[[str, Slots], Executor]] = {
+    "ray": _make_ray,
+    "inprocess": _make_inprocess,
+}
+
+
+def _slots(study: StudySpec, settings: SearchSettings) -> Slots:
+    gpus = count_gpus()
+    if study.budget.gpu_seconds is not None and gpus == 0:
+        raise SpecError(
+            "budget: GPU hours need a GPU and none is visible here; give trials, time or epochs"
+        )
+    concurrent = 1 if settings.executor == "inprocess" else study.concurrent
+    return divide_machine(concurrent, cpus=count_cpus(), gpus=gpus)
+
+
+def _estimate(budget: Budget, plan: StudyPlan, probe: dict[str, Any], slots: Slots) -> float | None:
+    """Upper bound of the search's seconds: every trial in full, or the time that was given."""
+    seconds = probe.get("seconds_per_epoch")
+    bounds = [] if budget.seconds is None else [budget.seconds]
+    if seconds:
+        epochs = [
+            limit
+            for limit in (
+                None if budget.trials is None else budget.trials * plan.num_epochs,
+                budget.epochs,
+            )
+            if limit is not None
+        ]
+        if epochs:
+            bounds.append(min(epochs) * seconds / slots.count)
+    return round(min(bounds), 1) if bounds else None
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def snapshot_of(ledger: Ledger) -> list[TrialRecord]:
+    """Copies of all records, for readers in other threads."""
+    return copy.deepcopy(ledger.trials())
