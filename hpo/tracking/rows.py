@@ -1,0 +1,134 @@
+"""What is written about a trial, as plain values; nothing here knows MLflow."""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hpo.core.trial import TrialRecord, TrialState
+
+STUDY_TAG = "hpo.study_uuid"
+TRIAL_TAG = "hpo.trial"
+ROLE_TAG = "hpo.role"
+STUDY_ROLE, TRIAL_ROLE = "study", "trial"
+STATE_TAG = "hpo.state"
+WINNER_TAG = "hpo.best"
+DONE_TAG = "hpo.mirrored"
+"""Set last, when everything of an ended trial has arrived."""
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+
+STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.FAILED: "FAILED",
+}
+"""MLflow's word for a trial's state."""
+
+MAX_TEXT = 4000
+"""Longest param or tag; every store takes this much."""
+
+
+class Point(NamedTuple):
+    """One value of one metric, built from the ledger alone: an epoch always gives the same point.
+
+    A store that has the point already drops it, time stamp included.
+    """
+
+    name: str
+    value: float
+    timestamp_ms: int
+    step: int
+
+
+def query(study_uuid: str, role: str) -> str:
+    """MLflow's search expression for the runs of one study in one role."""
+    return f"tags.`{STUDY_TAG}` = '{study_uuid}' and tags.`{ROLE_TAG}` = '{role}'"
+
+
+def run_name(number: int) -> str:
+    """A name that sorts by number."""
+    return f"trial-{number:04d}"
+
+
+def milliseconds(seconds: float) -> int:
+    """Unix seconds as MLflow counts time."""
+    return int(seconds * 1000)
+
+
+def to_text(value: Any) -> str:
+    """A value as it stands in a spec."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
+
+
+def legal_name(name: str) -> str:
+    """Replace what MLflow refuses in names: characters such as `@`, and odd paths."""
+    return posixpath.normpath(re.sub(r"[^\w\-./: ]", "_", name)).strip("/").replace("../", "")
+
+
+def texts(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested values as dotted names and texts; absent values are left out."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= texts(value, f"{name}.")
+        elif value is not None and value != "":
+            flat[legal_name(name)] = to_text(value)
+    return flat
+
+
+def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
+    """The tags that may change while a trial runs.
+
+    Args:
+        record: the trial.
+        state: its state in words; a trial that waits for a resume is `suspended`.
+        reason: why it was stopped.
+    """
+    tags = {STATE_TAG: state, "hpo.purpose": record.purpose}
+    if record.error:
+        tags["hpo.error"] = to_text(f"{record.error['kind']}: {record.error['message']}")
+    if reason:
+        tags["hpo.reason"] = to_text(reason)
+    if record.retries:
+        tags["hpo.retries"] = str(record.retries)
+    if record.start_from:
+        number, epoch = record.start_from
+        tags["hpo.start_from"] = f"{run_name(number)} epoch {epoch}"
+    return tags
+
+
+def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point]:
+    """All metric values of a trial, in order of its epochs; step = epoch.
+
+    The monitored metric comes with its best so far, the time and number of epochs with their sums.
+    """
+    sign = 1.0 if direction == "maximize" else -1.0
+    best, seconds = -math.inf, 0.0
+    points: list[Point] = []
+    for measurement in record.measurements:
+        best = max(best, sign * measurement.value)
+        seconds += measurement.seconds
+        values = {
+            **{legal_name(k): v for k, v in measurement.metrics.items()},
+            metric: measurement.value,
+            f"{metric}_best": sign * best,
+            "epoch_seconds": measurement.seconds,
+            "epochs": float(measurement.epoch),
+            "seconds": seconds,
+        }
+        moment = milliseconds(record.started + seconds)
+        # The store would turn an infinite value into a large finite one.
+        points += [
+            Point(name, value, moment, measurement.epoch)
+            for name, value in values.items()
+            if not math.isinf(value)
+        ]
+    return points

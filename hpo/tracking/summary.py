@@ -1,0 +1,100 @@
+"""What the parent run says about a whole study: its progress in numbers and its winner in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from hpo.core.selection import best_trial
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.tracking.rows import Point, milliseconds, to_text
+
+if TYPE_CHECKING:
+    from hpo.tracking.writer import Study
+
+STEPS_METRIC = "trials_ended"
+"""The metric whose steps tell which points a parent run already has."""
+DEFAULT_TRIAL = 0
+"""The trial that runs the default configuration."""
+
+
+def winner(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
+    """The best trial among those that have ended well."""
+    able = [r for r in records if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return best_trial(able, direction)
+
+
+def progress(
+    records: Iterable[TrialRecord], metric: str, direction: str, known: Collection[int]
+) -> list[Point]:
+    """The study's history, one step per ended trial; steps in `known` are left out."""
+    ended = sorted(
+        (r for r in records if r.ended is not None), key=lambda r: (r.ended or 0.0, r.number)
+    )
+    points: list[Point] = []
+    for step, last in enumerate(ended, start=1):
+        if step in known:
+            continue
+        values = _standing(ended[:step], metric, direction)
+        moment = milliseconds(last.ended or 0.0)
+        points += [Point(name, value, moment, step) for name, value in values.items()]
+    return points
+
+
+def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str, float]:
+    counts = Counter(r.state for r in ended if r.purpose == "search")
+    values = {
+        STEPS_METRIC: float(len(ended)),
+        **{f"trials_{s}": float(counts[s]) for s in TrialState if s.is_finished},
+    }
+    best = winner(ended, direction)
+    if best is not None and best.value is not None:
+        values |= {f"{metric}_best": best.value, "best_trial": float(best.number)}
+    return values
+
+
+def describe(study: Study, records: list[TrialRecord]) -> str:
+    """The description on the parent run, in Markdown."""
+    best = winner(records, study.direction)
+    counts = Counter(r.state for r in records if r.purpose == "search")
+    parts = [f"{counts[state]} {state}" for state in TrialState if counts[state]]
+    tally = f"{sum(counts.values())} trials: {', '.join(parts)}." if parts else "No trial yet."
+    confirmed = sum(r.purpose == "confirm" for r in records)
+    if confirmed:
+        tally += f" {confirmed} of the best trained again with another seed."
+    lines = (
+        [tally] if best is None else [_verdict(study, records, best), *_table(records, best), tally]
+    )
+    return "\n\n".join([*lines, f"`hpo best {study.run.study_name}/{study.run.path.name}`"])
+
+
+def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord) -> str:
+    words = f"**Trial {best.number} is best: {study.metric} {best.value:.4f}**"
+    reached = best.best_measurement(study.direction)
+    if reached is not None:
+        words += f" in epoch {reached.epoch} of {best.until_epoch}"
+    if best.number == DEFAULT_TRIAL:
+        return f"{words}; it is the default configuration."
+    default = next((r for r in records if r.number == DEFAULT_TRIAL), None)
+    if default is None or default.value is None or best.value is None:
+        return f"{words}."
+    gain = best.value - default.value
+    return f"{words}, {gain:+.4f} against the default configuration ({default.value:.4f})."
+
+
+def _table(records: list[TrialRecord], best: TrialRecord) -> list[str]:
+    """The winner's parameters beside the default's."""
+    if not best.params:
+        return []
+    default = next((r.params for r in records if r.number == DEFAULT_TRIAL), {})
+    rows = ["| parameter | default | best |", "| --- | --- | --- |"]
+    for name, value in best.params.items():
+        before = short(default[name]) if name in default else ""
+        rows.append(f"| {name} | {before} | {short(value)} |")
+    return ["\n".join(rows)]
+
+
+def short(value: object) -> str:
+    """A value for reading: four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else to_text(value)
