@@ -73,8 +73,8 @@ def create_trunk(name: str, *, image_size: tuple[int, int], in_channels: int = 3
         SpecError: The name is unknown, or the model cannot take that size.
     """
     kind = TRUNKS.get(name)
+    check_image_size(name, image_size, kind.multiple if kind else 1)
     if kind is not None:
-        check_image_size(name, image_size, kind.multiple)
         return kind.build(image_size, in_channels)
     if name.startswith(TIMM_PREFIX):
         return create_timm_trunk(

@@ -10,6 +10,7 @@ import codecs
 import io
 import pickle
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -104,8 +105,6 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 """All that a file can have called; everything else becomes a `Dropped`."""
 
-_PYTHON2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-
 
 class RestrictedUnpickler(pickle._Unpickler):
     """Python's own unpickler with every opcode that could call or build something replaced.
@@ -119,7 +118,9 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Give the allowed stand-in for a global, or a `Dropped`; import nothing."""
-        module = _PYTHON2_MODULES.get(module, module)
+        # Files of torch.save spell Python 3's modules in Python 2's names (`__builtin__`).
+        module, name = NAME_MAPPING.get((module, name), (module, name))
+        module = IMPORT_MAPPING.get(module, module)
         allowed = ALLOWED.get((module, name))
         if allowed is not None:
             return allowed

@@ -77,16 +77,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         CheckpointError: As for `read_checkpoint`, or the file holds no tensors.
     """
     content = read_checkpoint(path)
-    state = _tensors(content)
-    if not state:
-        for name in CONTAINERS:
-            inner = content.get(name)
-            if isinstance(inner, Mapping) and (state := _tensors(inner)):
-                break
-    if not state:
-        names = ", ".join(map(str, list(content)[:SHOWN]))
-        raise CheckpointError(f"{path}: holds no weights; top-level keys: {names or 'none'}")
-    return state
+    for inner in (*(content.get(name) for name in CONTAINERS), content):
+        if isinstance(inner, Mapping) and (state := _tensors(inner)):
+            return state
+    names = ", ".join(map(str, list(content)[:SHOWN]))
+    raise CheckpointError(f"{path}: holds no weights; top-level keys: {names or 'none'}")
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
