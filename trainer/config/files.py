@@ -14,7 +14,7 @@ from trainer.config.shorthand import shorthands
 from trainer.config.tree import keys
 from trainer.errors import SpecError
 
-_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class _SpecLoader(yaml.SafeLoader):
@@ -31,7 +31,12 @@ class _SpecLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_SpecLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+class _SpecDumper(yaml.SafeDumper):
+    """A safe YAML dumper that quotes a string such as `1e-4`, so that it reads back as one."""
+
+
+for _side in (_SpecLoader, _SpecDumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def _parse(text: str, where: str) -> Any:
@@ -87,5 +92,5 @@ def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
 
 def spec_text(nested: dict[str, Any]) -> str:
     """Return nested data as YAML in the order it has."""
-    text: str = yaml.safe_dump(nested, sort_keys=False, width=100)
+    text: str = yaml.dump(nested, Dumper=_SpecDumper, sort_keys=False, width=100)
     return text

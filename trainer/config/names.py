@@ -17,6 +17,11 @@ def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
 
 
+def _closeness(path: str, name: str) -> float:
+    whole, last = _ratio(path, name), _ratio(_leaf(path), _leaf(name))
+    return (whole + last) / 2 if "." in path else max(whole, last)
+
+
 def nearest(path: str, known: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
     """Return the known dotted paths that a wrong one was probably meant for, at most three.
 
@@ -33,11 +38,8 @@ def nearest(path: str, known: Iterable[str], aliases: Mapping[str, str]) -> list
     ending = [name for name in names if name.endswith("." + path)]
     if ending:
         return ending[:_MOST]
-    weight = 0.9 if "." in path else 1.0
-    scores = {
-        name: max(_ratio(path, name), weight * _ratio(_leaf(path), _leaf(name))) for name in names
-    }
+    scores = {name: _closeness(path, name) for name in names}
     for alias, name in aliases.items():
-        scores[name] = max(scores.get(name, 0.0), weight * _ratio(_leaf(path), alias))
+        scores[name] = max(scores.get(name, 0.0), 0.9 * _ratio(_leaf(path), alias))
     best = max(scores, key=lambda name: scores[name], default="")
     return [best] if scores.get(best, 0.0) >= _CLOSE else []

@@ -1,0 +1,97 @@
+import pytest
+
+from trainer.config.files import read_overrides, read_spec_file, spec_text
+from trainer.errors import SpecError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_floats_without_a_point_are_numbers(tmp_path):
+    path = write(tmp_path, "a: 1e-4\nb: 3.5e-4\nc: 2E3\nd: [1e-2, 5]\ne: '1e-4'\nf: 1e-4x\n")
+    assert read_spec_file(path) == {
+        "a": 1e-4,
+        "b": 3.5e-4,
+        "c": 2000.0,
+        "d": [0.01, 5],
+        "e": "1e-4",
+        "f": "1e-4x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", r"spec\.yaml line 1: must be YAML, but"),
+        ("a: 1\nb: 2\na: 3\n", r"spec\.yaml line 3: must be YAML, but the key 'a' stands twice"),
+        ("- a\n- b\n", r"spec\.yaml: must hold a mapping of keys to values, got list"),
+        ("a: !!python/object/apply:os.getcwd []", r"could not determine a constructor"),
+    ],
+)
+def test_file_that_holds_no_spec_is_one_clear_line(tmp_path, text, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        read_spec_file(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_folder_are_named(tmp_path):
+    with pytest.raises(SpecError, match=r"none\.yaml: no such spec file"):
+        read_spec_file(tmp_path / "none.yaml")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_spec_file(tmp_path)
+
+
+def test_binary_file_is_named(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match=r"spec\.yaml: the spec file cannot be read"):
+        read_spec_file(path)
+
+
+def test_empty_file_is_an_empty_spec(tmp_path):
+    assert read_spec_file(write(tmp_path, "# nothing\n")) == {}
+
+
+def test_overrides_are_yaml_and_short_names_are_expanded():
+    words = [
+        "num_epochs=3",
+        "trunk_learning_rate=1e-4",
+        "train.optim.steps=[3, 5]",
+        "dataset.val_dataset={reference: r, query: q}",
+        "train.train_trunk=false",
+        "wandb.name=",
+        "dataset.train_dataset=s3://bucket/a=b",
+    ]
+    assert read_overrides(words, "train") == {
+        "train.num_epochs": 3,
+        "train.optim.trunk.base_lr": 1e-4,
+        "train.optim.steps": [3, 5],
+        "dataset.val_dataset": {"reference": "r", "query": "q"},
+        "train.train_trunk": False,
+        "wandb.name": "",
+        "dataset.train_dataset": "s3://bucket/a=b",
+    }
+
+
+def test_batch_size_means_the_batch_of_the_action():
+    assert read_overrides(["batch_size=8"], "train") == {"train.batch_size": 8}
+    assert read_overrides(["batch_size=8"], "evaluate") == {"evaluate.batch_size": 8}
+
+
+@pytest.mark.parametrize("word", ["train.seed", "=3"])
+def test_override_without_key_or_sign_is_refused(word):
+    with pytest.raises(SpecError, match="overrides must be spelt key=value"):
+        read_overrides([word], "train")
+
+
+def test_override_that_is_not_yaml_is_refused():
+    with pytest.raises(SpecError, match=r"train\.optim\.steps line 1: must be YAML"):
+        read_overrides(["train.optim.steps=[3"], "train")
+
+
+def test_written_text_reads_back(tmp_path):
+    spec = {"b": {"x": 1e-5, "y": [1, 2]}, "a": "1e-4", "c": True}
+    assert read_spec_file(write(tmp_path, spec_text(spec))) == spec
