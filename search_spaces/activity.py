@@ -1,34 +1,88 @@
 """Which parameters do something, and under which values of others.
 
-The trainer answers for one whole spec (`inactive(spec)`). Here it is asked about many: the base spec, every
-combination of the searched choices (up to a limit), and a few values of every other searched parameter. What is
-idle in all of them is pinned; what is idle in some gets a condition and is drawn after those that decide.
+The trainer answers for one whole spec (`inactive(spec)`). Here it is asked about many: the base
+spec, combinations of the searched choices (up to a limit), and a few values of every other
+searched parameter. What is idle in all of them is pinned; what is idle in some gets a condition
+and is drawn after the parameters that decide.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_spaces.dimensions import Choice, Dimension
-from search_spaces.errors import SearchSpaceError
+from search_spaces.dimensions import Choice, Condition, Real
 from search_spaces.parameter import Parameter
-from search_spaces.schema import with_values
+from search_spaces.schema import lookup, with_values
 
 Inactive = Callable[[dict[str, Any]], Mapping[str, str]]
 """Nested spec -> parameter -> why it does nothing under this spec."""
 
-MAX_CONTEXTS = 64
-MAX_QUESTIONS = 2000
-_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+MAX_CONTEXTS = 16
+MAX_QUESTIONS = 600
+_ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
+_INSIDE = (0.01, 0.5, 0.99)
+"""For real numbers: what holds at one exact end only is no condition worth drawing by."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """Asks the trainer about specs that differ from the base in searched values.
+
+    Parameters whose legal values depend on others follow them, so that the trainer only hears of
+    specs that a trial could have.
+    """
+
+    inactive: Inactive
+    base: Mapping[str, Any]
+    dependent: tuple[Parameter, ...]
+
+    def ask(self, values: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return what is idle; nothing where the trainer refuses the spec.
+
+        A refusal is no answer about activity: the trial that draws such values hears of it.
+        """
+        full = dict(values)
+        for parameter in self.dependent:
+            if parameter.name not in full:
+                context = {**parameter.constants, **self._parents(parameter, full)}
+                full[parameter.name] = parameter.domain.clamp(parameter.default, context)
+        spec = with_values(self.base, full)
+        try:
+            return self.inactive(spec)
+        except Exception as error:  # noqa: BLE001 - any refusal of a spec, by a foreign trainer
+            _log.debug("no answer about activity: %s", error)
+            return {}
+
+    def _parents(self, parameter: Parameter, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: values[name] if name in values else lookup(self.base, name)
+            for name in parameter.parents
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveWhen:
+    """The condition of one parameter."""
+
+    name: str
+    oracle: Oracle
+
+    def __call__(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether the parameter does something beside these values."""
+        return self.name not in self.oracle.ask(values)
 
 
 @dataclass(slots=True)
 class Activity:
     """The answers for all searched parameters."""
 
+    oracle: Oracle
     always_idle: dict[str, str] = field(default_factory=dict)
     """Name -> reason."""
     deciders: dict[str, list[str]] = field(default_factory=dict)
@@ -36,18 +90,9 @@ class Activity:
     texts: dict[str, str] = field(default_factory=dict)
     """Name -> its condition in words."""
 
-
-@dataclass(frozen=True, slots=True)
-class ActiveWhen:
-    """The condition of one parameter: asks the trainer about the base spec with the values so far."""
-
-    name: str
-    inactive: Inactive
-    base: Mapping[str, Any]
-
-    def __call__(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether the parameter does something beside these values."""
-        return self.name not in self.inactive(with_values(self.base, values))
+    def condition(self, name: str) -> Condition | None:
+        """Return the condition of a parameter, None when it is always active."""
+        return ActiveWhen(name, self.oracle) if name in self.texts else None
 
 
 def explore(
@@ -56,105 +101,116 @@ def explore(
     """Find out what is idle when.
 
     Args:
-        parameters: everything that might be searched.
-        base: the nested spec without searched values.
+        parameters: everything that might be searched, parents first.
+        base: the nested spec that all trials share.
         inactive: the trainer's answer for one spec.
     """
-    names = [parameter.name for parameter in parameters]
+    firsts = {item.name: item.default for item in parameters if item.default is not None}
+    dependent = tuple(parameter for parameter in parameters if parameter.parents)
+    start = {name: value for name, value in firsts.items() if name not in _names(dependent)}
+    oracle = Oracle(inactive, with_values(base, start), dependent)
+    answers = _Answers([parameter.name for parameter in parameters])
     candidates = {parameter.name: _candidates(parameter) for parameter in parameters}
-    first = inactive(dict(base))
-    idle_always = {name: first[name] for name in names if name in first}
-    reasons: dict[str, str] = dict(idle_always)
-    deciders: dict[str, dict[str, None]] = {}
-    allowed: dict[tuple[str, str], list[Any]] = {}
     for context in _contexts(parameters, candidates):
-        here = inactive(with_values(base, context))
-        for name in names:
+        here = oracle.ask(context)
+        answers.hear(here)
+        for name in answers.names:
             for value in candidates[name]:
-                there = inactive(with_values(base, {**context, name: value}))
-                _note(names, here, there, idle_always, reasons)
-                for other in names:
-                    if other != name and (other in here) != (other in there):
-                        deciders.setdefault(other, {})[name] = None
-                    if other not in there:
-                        seen = allowed.setdefault((other, name), [])
-                        if value not in seen:
-                            seen.append(value)
-    activity = Activity(always_idle=idle_always)
-    shapes = {parameter.name: parameter.dimensions for parameter in parameters}
-    for name in names:
-        if name in reasons and name not in idle_always:
-            activity.deciders[name] = [p for p in names if p in deciders.get(name, {})]
-            activity.texts[name] = _text(
-                name, activity.deciders[name], allowed, shapes, reasons[name]
-            )
-    return activity
+                there = oracle.ask({**context, name: value})
+                answers.hear(there)
+                answers.compare(here, there, name, value)
+    return answers.summary(oracle, {parameter.name: parameter for parameter in parameters})
 
 
-def _note(
-    names: Sequence[str],
-    here: Mapping[str, str],
-    there: Mapping[str, str],
-    idle_always: dict[str, str],
-    reasons: dict[str, str],
-) -> None:
-    for name in names:
-        if name not in there or name not in here:
-            idle_always.pop(name, None)
-        for answer in (here, there):
+class _Answers:
+    """Everything heard so far."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.reasons: dict[str, str] = {}
+        self.seen_active: set[str] = set()
+        self.deciders: dict[str, set[str]] = {}
+        self.active_with: dict[tuple[str, str], list[Any]] = {}
+
+    def hear(self, answer: Mapping[str, str]) -> None:
+        for name in self.names:
             if name in answer:
-                reasons.setdefault(name, answer[name])
+                self.reasons.setdefault(name, answer[name])
+            else:
+                self.seen_active.add(name)
+
+    def compare(
+        self, here: Mapping[str, str], there: Mapping[str, str], decider: str, value: Any
+    ) -> None:
+        """Note what changed between two specs that differ in one parameter."""
+        for name in self.names:
+            if name == decider:
+                continue
+            if (name in here) != (name in there):
+                self.deciders.setdefault(name, set()).add(decider)
+            if name not in there:
+                values = self.active_with.setdefault((name, decider), [])
+                if value not in values:
+                    values.append(value)
+
+    def summary(self, oracle: Oracle, parameters: Mapping[str, Parameter]) -> Activity:
+        activity = Activity(oracle)
+        for name, reason in self.reasons.items():
+            if name not in self.seen_active:
+                activity.always_idle[name] = reason
+                continue
+            deciders = [other for other in self.names if other in self.deciders.get(name, ())]
+            activity.deciders[name] = deciders
+            parts = [self._part(name, parameters[other]) for other in deciders]
+            text = " and ".join(parts) if parts else "only with some values of others"
+            activity.texts[name] = f"{text} (else: {reason})"
+        return activity
+
+    def _part(self, name: str, decider: Parameter) -> str:
+        if not _is_choice(decider):
+            return f"depending on {decider.name}"
+        values = self.active_with.get((name, decider.name), [])
+        return f"{decider.name} = {' or '.join(map(str, values))}"
 
 
-def _text(
-    name: str,
-    deciders: Sequence[str],
-    allowed: Mapping[tuple[str, str], list[Any]],
-    shapes: Mapping[str, tuple[Dimension, ...]],
-    reason: str,
-) -> str:
-    parts: list[str] = []
-    for decider in deciders:
-        if len(shapes[decider]) == 1 and isinstance(shapes[decider][0], Choice):
-            values = allowed.get((name, decider), [])
-            parts.append(f"{decider} = {' or '.join(map(str, values))}")
-        else:
-            parts.append(f"{decider} leaves it active")
-    return f"{' and '.join(parts)} (else: {reason})" if parts else f"unless {reason}"
+def _names(parameters: Sequence[Parameter]) -> set[str]:
+    return {parameter.name for parameter in parameters}
+
+
+def _is_choice(parameter: Parameter) -> bool:
+    shapes = parameter.dimensions
+    return len(shapes) == 1 and isinstance(shapes[0], Choice)
 
 
 def _candidates(parameter: Parameter) -> list[Any]:
     """Return values to ask about: every choice, or a few points across the range."""
     shapes = parameter.dimensions
-    found: list[Any] = []
     if len(shapes) == 1 and isinstance(shapes[0], Choice):
-        points = [(choice,) for choice in shapes[0].choices]
+        points: list[tuple[Any, ...]] = [(choice,) for choice in shapes[0].choices]
     else:
-        points = [tuple(shape.from_unit(unit) for shape in shapes) for unit in _POSITIONS]
-    for point in points:
-        try:
-            value = parameter.domain.decode(point, parameter.constants)
-        except (SearchSpaceError, KeyError):
-            continue  # bounded by a parent whose value is not known here; its default below stands in
+        is_real = any(isinstance(shape, Real) for shape in shapes)
+        units = _INSIDE if is_real else _ENDS_AND_MIDDLE
+        points = [tuple(shape.from_unit(unit) for shape in shapes) for unit in units]
+    found: list[Any] = []
+    for point in points if not parameter.parents else []:
+        value = parameter.domain.decode(point, parameter.constants)
         if value not in found:
             found.append(value)
-    return found if found else [parameter.default]
+    return found
 
 
 def _contexts(
     parameters: Sequence[Parameter], candidates: Mapping[str, list[Any]]
 ) -> list[dict[str, Any]]:
-    """Return combinations of the searched choices, as many as the limits allow, the base spec first."""
-    questions = sum(len(values) for values in candidates.values()) or 1
+    """Return the base and combinations of searched choices, as many as the limits allow."""
+    questions = sum(map(len, candidates.values())) or 1
     most = max(1, min(MAX_CONTEXTS, MAX_QUESTIONS // questions))
     chosen: list[str] = []
     size = 1
     for parameter in parameters:
-        shapes = parameter.dimensions
         count = len(candidates[parameter.name])
-        is_choice = len(shapes) == 1 and isinstance(shapes[0], Choice)
-        if is_choice and size * count <= most:
+        if _is_choice(parameter) and count and size * count <= most:
             chosen.append(parameter.name)
             size *= count
     grid = itertools.product(*(candidates[name] for name in chosen))
-    return [{}, *(dict(zip(chosen, values, strict=True)) for values in grid)]
+    return [{}, *(dict(zip(chosen, values, strict=True)) for values in grid if values)]

@@ -1,4 +1,4 @@
-"""The stretch that is searched of each drafted number: the rule, the user's range, the trainer's limits."""
+"""The stretch that is searched of a number: the rule, the user's range, the trainer's limits."""
 
 from __future__ import annotations
 
@@ -6,134 +6,61 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from search_spaces.draft import Draft
+from search_spaces.draft import Draft, first, limited, with_range
 from search_spaces.rule import INSET, Bounds, Interval, Scale, choose_interval, keep_interval
-
-Limit = tuple[float | None, float | None]
-
-
-def set_interval(
-    draft: Draft, limit: Limit | None, *, problems: list[str], warnings: list[str]
-) -> None:
-    """Choose `draft.interval` for a number; leave it None when there is a problem."""
-    bounds = draft.bounds if draft.least is None else draft.bounds.raised(draft.least)
-    interval = number_interval(
-        draft,
-        bounds,
-        draft.default,
-        (draft.wish.low, draft.wish.high),
-        problems=problems,
-        warnings=warnings,
-    )
-    if interval is None:
-        return
-    interval = _on_grid(draft, _limited(draft, interval, limit, problems, warnings))
-    if interval.low > interval.high:
-        problems.append(
-            f"{draft.name}: no value left in {bounds} with step {draft.step:g}; widen the range"
-        )
-        return
-    draft.interval = interval
+from search_spaces.schema import Kind, is_number
 
 
-def number_interval(  # noqa: PLR0913 - one number of a parameter
-    draft: Draft,
-    bounds: Bounds,
-    default: Any,
-    wanted: tuple[Any, Any],
-    *,
-    problems: list[str],
-    warnings: list[str],
+def set_interval(draft: Draft) -> None:
+    """Choose `draft.interval` of a number or a square kernel; None when there is a problem."""
+    if draft.is_number:
+        wanted = (first(draft.wish.low), first(draft.wish.high))
+        interval = number_interval(draft, draft.bounds, draft.default, wanted)
+        draft.interval = None if interval is None else _on_grid(draft, _limit(draft, interval))
+    elif draft.kind is Kind.EQUAL_PAIR:
+        draft.interval = _odd_interval(draft)
+
+
+def number_interval(
+    draft: Draft, bounds: Bounds, default: Any, wanted: tuple[float | None, float | None]
 ) -> Interval | None:
     """Apply the rule, or the user's range, to one number.
 
     Args:
-        draft: the parameter it belongs to.
-        bounds: cleaned bounds of the number.
+        draft: the parameter it belongs to, which may hold several.
+        bounds: cleaned bounds of this number.
         default: the spec's value; moved inside the bounds with a warning when it lies outside.
-        wanted: the ends that the user gives, either may be None.
-        problems: an empty range is appended.
-        warnings: a moved default and guessed ranges are appended.
+        wanted: the ends that the user gives; either may be None.
+
+    Returns:
+        None when nothing is left; the reason is noted.
     """
-    is_int = draft.is_int
-    if is_int:
-        bounds = bounds.closed_integers()
-    low, high = bounds.low, bounds.high
-    if low is not None and high is not None and low >= high:
-        if low == high and not (bounds.low_open or bounds.high_open):
-            return Interval(low=low, high=high, why=f"{bounds} holds one value")
-        problems.append(f"{draft.name}: no value left in {bounds}; widen the range or a limit")
+    bounds = bounds.closed_integers() if draft.is_int else bounds
+    if _is_spent(draft, bounds):
         return None
-    default = _inside(draft, bounds, default, warnings)
-    start, stop = (_first(end) for end in wanted)
-    if start is None and stop is None:
-        interval = choose_interval(bounds, default, is_int=is_int)
+    if bounds.low is not None and bounds.low == bounds.high:
+        return Interval(low=bounds.low, high=bounds.low, why=f"{bounds} holds one value")
+    start = _inside(draft, bounds, default)
+    if wanted == (None, None):
+        interval = choose_interval(bounds, start, is_int=draft.is_int)
     else:
-        wish = _wanted(draft, bounds, start, stop, problems)
+        wish = _wanted(draft, bounds, *wanted)
         if wish is None:
             return None
-        if wish.low is None or wish.high is None:
-            interval = choose_interval(wish, _clamped(wish, default), is_int=is_int)
-        elif wish.low == wish.high:
-            interval = Interval(low=wish.low, high=wish.high, why="given range holds one value")
-        else:
-            interval = keep_interval(
-                wish, bounds, _clamped(wish, default), is_int=is_int, log=draft.wish.log
-            )
+        interval = _from_wish(draft, wish, bounds, start)
     if interval.is_guess:
-        warnings.append(
-            f"{draft.name}: unbounded in the schema, searched in [{interval.low:g}, {interval.high:g}] around "
-            "its default; give a range to be sure"
+        draft.notes.warn(
+            draft.name,
+            f"unbounded in the schema, searched in [{interval.low:g}, {interval.high:g}] because "
+            "of its default; give a range to be sure",
         )
     return interval
 
 
-def _wanted(
-    draft: Draft, bounds: Bounds, low: float | None, high: float | None, problems: list[str]
-) -> Bounds | None:
-    """Return the user's range cut to the kind of number, or None when it leaves the bounds."""
-    wish = bounds
-    if low is not None:
-        if bounds.low is not None and low < bounds.low and not draft.least:
-            problems.append(f"{draft.name}: a range must lie inside {bounds}, got low={low!r}")
-            return None
-        wish = wish.raised(low)
-    if high is not None:
-        if bounds.high is not None and high > bounds.high:
-            problems.append(f"{draft.name}: a range must lie inside {bounds}, got high={high!r}")
-            return None
-        wish = wish.lowered(high)
-    if draft.is_int:
-        wish = wish.closed_integers()
-    if wish.low is not None and wish.high is not None and wish.low > wish.high:
-        problems.append(f"{draft.name}: the given range leaves no value in {bounds}; widen it")
-        return None
-    return wish
-
-
-def _inside(draft: Draft, bounds: Bounds, default: Any, warnings: list[str]) -> float | None:
-    if not isinstance(default, int | float) or isinstance(default, bool):
-        if default is None:
-            warnings.append(
-                f"{draft.name}: has no default, so the first trial takes the middle of its range"
-            )
-        else:
-            warnings.append(f"{draft.name}: default {default!r} is no number, so it is not used")
-        return None
-    moved = _clamped(bounds, default)
-    if moved != default:
-        warnings.append(
-            f"{draft.name}: default {default!r} lies outside {bounds}, the search starts from {moved:g}"
-        )
-    return moved
-
-
-def _clamped(bounds: Bounds, value: float | None) -> float | None:
-    """Return the value moved inside bounds; off an open end by a thousandth of the width."""
-    if value is None:
-        return None
+def clamped(bounds: Bounds, value: float) -> float:
+    """Return a value moved inside bounds, off an open end by a thousandth of the width."""
     low, high = bounds.low, bounds.high
-    width = (high - low) if low is not None and high is not None else max(abs(value), 1.0)
+    width = high - low if low is not None and high is not None else max(abs(value), 1.0)
     if low is not None and (value < low or (bounds.low_open and value == low)):
         value = low + (width * INSET if bounds.low_open else 0)
     if high is not None and (value > high or (bounds.high_open and value == high)):
@@ -141,37 +68,90 @@ def _clamped(bounds: Bounds, value: float | None) -> float | None:
     return value
 
 
-def _limited(
-    draft: Draft, interval: Interval, limit: Limit | None, problems: list[str], warnings: list[str]
-) -> Interval:
-    """Narrow an interval to the trainer's limit; the scale stays."""
-    if limit is None:
-        return interval
-    least = -math.inf if limit[0] is None else limit[0]
-    most = math.inf if limit[1] is None else limit[1]
-    bounds = draft.bounds.raised(least) if limit[0] is not None else draft.bounds
-    bounds = bounds.lowered(most) if limit[1] is not None else bounds
-    if least > most or (
-        bounds.low is not None and bounds.high is not None and bounds.low > bounds.high
-    ):
-        problems.append(
-            f"{draft.name}: {draft.bounds} must leave room inside [{least:g}, {most:g}], which this spec demands"
+def _from_wish(draft: Draft, wish: Bounds, bounds: Bounds, default: float | None) -> Interval:
+    start = None if default is None else clamped(wish, default)
+    if wish.low is None or wish.high is None:
+        return choose_interval(wish, start, is_int=draft.is_int)
+    if wish.low == wish.high:
+        return Interval(low=wish.low, high=wish.high, why="the given range holds one value")
+    return keep_interval(wish, bounds, start, is_int=draft.is_int, log=draft.wish.log)
+
+
+def _is_spent(draft: Draft, bounds: Bounds) -> bool:
+    low, high = bounds.low, bounds.high
+    if low is None or high is None or low < high:
+        return False
+    if low == high and not (bounds.low_open or bounds.high_open):
+        return False
+    draft.notes.problem(draft.name, f"no value lies in {bounds}; correct the schema or the spec")
+    return True
+
+
+def _wanted(draft: Draft, bounds: Bounds, low: float | None, high: float | None) -> Bounds | None:
+    """Return the user's range cut to the kind of number, or None when it leaves the bounds."""
+    outside = [
+        end for end in (low, high) if end is not None and clamped(_closed(bounds), end) != end
+    ]
+    if outside:
+        draft.notes.problem(
+            draft.name,
+            f"a range must lie inside {bounds}, which the schema sets, got {outside[0]!r}",
+        )
+        return None
+    wish = bounds if low is None else bounds.raised(low)
+    wish = wish if high is None else wish.lowered(high)
+    if draft.is_int:
+        wish = wish.closed_integers()
+    return None if _is_spent(draft, wish) else wish
+
+
+def _closed(bounds: Bounds) -> Bounds:
+    return Bounds(low=bounds.low, high=bounds.high)
+
+
+def _inside(draft: Draft, bounds: Bounds, default: Any) -> float | None:
+    if not is_number(default):
+        told = "has no default" if default is None else f"its default {default!r} is no number"
+        draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
+        return None
+    moved = clamped(bounds, default)
+    if moved != default:
+        draft.notes.warn(
+            draft.name,
+            f"default {default!r} lies outside {bounds}, the search starts from {moved:g}",
+        )
+    return moved
+
+
+def _limit(draft: Draft, interval: Interval) -> Interval:
+    """Narrow an interval to what the spec demands; the scale stays."""
+    bounds = limited(draft, Bounds())
+    if _misses(draft.bounds, bounds):
+        draft.notes.problem(
+            draft.name, f"this spec demands {bounds}, of which {draft.bounds} leaves nothing"
         )
         return interval
-    low, high = (min(max(end, least), most) for end in (interval.low, interval.high))
+    low, high = clamped(bounds, interval.low), clamped(bounds, interval.high)
     if (low, high) == (interval.low, interval.high):
         return interval
-    warnings.append(
-        f"{draft.name}: searched in [{low:g}, {high:g}] only, because this spec demands [{least:g}, {most:g}]"
+    draft.notes.warn(
+        draft.name, f"searched in [{low:g}, {high:g}] only, because this spec demands {bounds}"
     )
-    early = interval.early
-    if early is not None:
-        early = (min(max(early[0], low), high), min(max(early[1], low), high))
-    scale = Scale.LINEAR if interval.scale is Scale.LOG and low <= 0 else interval.scale
-    return replace(interval, low=low, high=high, early=early, scale=scale)
+    return with_range(interval, low, high)
 
 
-def _on_grid(draft: Draft, interval: Interval) -> Interval:
+def _misses(one: Bounds, other: Bounds) -> bool:
+    """Tell whether two stretches have nothing in common."""
+    above = one.low is not None and other.high is not None and one.low > other.high
+    below = one.high is not None and other.low is not None and one.high < other.low
+    return above or below or _is_reversed(other)
+
+
+def _is_reversed(bounds: Bounds) -> bool:
+    return bounds.low is not None and bounds.high is not None and bounds.low > bounds.high
+
+
+def _on_grid(draft: Draft, interval: Interval) -> Interval | None:
     """Move ends inwards onto whole numbers or the grid."""
     step = draft.step or (1.0 if draft.is_int else 0.0)
     if not step:
@@ -180,17 +160,40 @@ def _on_grid(draft: Draft, interval: Interval) -> Interval:
     high = math.floor(interval.high / step + 1e-9) * step
     if interval.scale is Scale.LOG and low <= 0:
         low = step
+    if low > high:
+        draft.notes.problem(
+            draft.name,
+            f"no multiple of {draft.step_reason or '1'} lies in [{interval.low:g}, "
+            f"{interval.high:g}]; widen the range",
+        )
+        return None
     early = interval.early
     if early is not None:
-        early = (
-            max(low, math.ceil(early[0] / step - 1e-9) * step),
-            min(high, math.floor(early[1] / step + 1e-9) * step),
-        )
-        early = early if early[0] < early[1] else None
-    return replace(interval, low=low, high=high, early=early)
+        ends = (math.ceil(early[0] / step) * step, math.floor(early[1] / step) * step)
+        early = ends if ends[0] < ends[1] else None
+    return with_range(replace(interval, early=early), low, high)
 
 
-def _first(end: Any) -> float | None:
-    if isinstance(end, tuple):
-        return end[0] if end else None
-    return end
+def _odd_interval(draft: Draft) -> Interval | None:
+    """Return the odd numbers that a square kernel may have (R6)."""
+    default = draft.default
+    side = default[0] if isinstance(default, list) and default and is_number(default[0]) else 3
+    bounds = limited(draft, draft.bounds.raised(1))
+    low, high = first(draft.wish.low), first(draft.wish.high)
+    bounds = bounds if low is None else bounds.raised(low)
+    bounds = bounds if high is None else bounds.lowered(high)
+    if bounds.high is None:
+        bounds = bounds.lowered(2 * side + 1)
+        if not draft.relations:
+            draft.notes.warn(
+                draft.name,
+                f"unbounded in the schema, searched up to {2 * side + 1} because of its default; "
+                "give a range to be sure",
+            )
+    bounds = bounds.closed_integers()
+    least, most = int(bounds.low or 1), int(bounds.high or 1)
+    least, most = least + (least % 2 == 0), most - (most % 2 == 0)
+    if least > most:
+        draft.notes.problem(draft.name, f"no odd number lies in {bounds}; widen the range")
+        return None
+    return Interval(low=least, high=most, why="odd numbers, the same for every element")

@@ -12,7 +12,8 @@ from search_spaces.clauses import Clause, parse_condition, parse_dependency
 from search_spaces.errors import SchemaError
 from search_spaces.schema import MANDATORY, Bound, Kind, Leaf, Schema
 
-_KINDS: dict[str, Kind] = {kind.value: kind for kind in Kind if kind is not Kind.UNKNOWN} | {
+_KINDS: dict[str, Kind] = {
+    **{str(kind): kind for kind in Kind if kind is not Kind.UNKNOWN},
     "number": Kind.FLOAT,
     "integer": Kind.INT,
     "boolean": Kind.BOOL,
@@ -23,9 +24,7 @@ _KINDS: dict[str, Kind] = {kind.value: kind for kind in Kind if kind is not Kind
 }
 
 _NODE_KEYS = frozenset(
-    "type default description title automl_enabled minimum maximum properties popular enum "
-    "automl_disabled_parameters math_cond automl_default_parameters required pattern parent_param depends_on "
-    "anyOf option_weights const link examples items".split()
+    ["type", "default", "description", "title", "automl_enabled", "minimum", "maximum", "properties", "popular", "enum", "automl_disabled_parameters", "math_cond", "automl_default_parameters", "required", "pattern", "parent_param", "depends_on", "anyOf", "option_weights", "const", "link", "examples", "items"]
 )
 _ROOT_KEYS = _NODE_KEYS | {"x_tao_schema", "$schema", "$id", "$comment"}
 _INFINITE = {"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "nan", ""}

@@ -51,9 +51,10 @@ class Relation:
         """Write the relation as mathematics."""
         names = ", ".join(self.parents)
         if self.op == "multiple":
-            return f"= k * {names}, k >= {self.factor:g}"
+            least = f", at least {self.factor:g} of them" if self.factor > 1 else ""
+            return f"a multiple of {names}{least}"
         if self.op == "share":
-            return f"in min({names})/100 .. min({names})/10"
+            return f"between 1/100 and 1/10 of the smallest of {names}"
         return f"{self.op} {names}"
 
 

@@ -142,6 +142,11 @@ def keep_interval(
     return _inset(wanted, start, high, scale, why=f"given range, searched whole: {scale}")
 
 
+def tidy(value: float) -> float:
+    """Return a computed end without the noise of its last digits."""
+    return float(f"{value:.12g}")
+
+
 def _both(bounds: Bounds) -> tuple[float, float]:
     if bounds.low is None or bounds.high is None:
         raise AssertionError("a range to keep has two ends")
@@ -151,7 +156,7 @@ def _both(bounds: Bounds) -> tuple[float, float]:
 def _around(
     default: float, factor: float, low: float, high: float, *, is_int: bool
 ) -> tuple[float, float]:
-    start, stop = max(low, default / factor), min(high, default * factor)
+    start, stop = max(low, tidy(default / factor)), min(high, tidy(default * factor))
     if is_int:
         return max(1, math.ceil(start)), math.floor(stop)
     return start, stop
@@ -186,16 +191,16 @@ def _reflected(bounds: Bounds, default: float, pivot: float) -> Interval:
         far = max(gap, width * (1 - INSET))
     early_far = min(far, DECADES_EARLY * gap)
     return Interval(
-        low=pivot - far,
-        high=pivot - gap / DECADES,
+        low=max(low, tidy(pivot - far)),
+        high=tidy(pivot - gap / DECADES),
         scale=Scale.REFLECTED,
         pivot=pivot,
-        early=(pivot - early_far, pivot - gap / DECADES_EARLY),
+        early=(tidy(pivot - early_far), tidy(pivot - gap / DECADES_EARLY)),
         why=f"default {default:g} lies in the highest tenth of {bounds}: logarithm of the distance to {pivot:g}",
     )
 
 
-def _inset(  # noqa: PLR0913 - the parts of one interval
+def _inset(
     bounds: Bounds,
     low: float,
     high: float,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from search_spaces.clauses import Clause
 
@@ -101,6 +101,11 @@ class Schema:
         parts = name.split(".")
         above = (".".join(parts[:end]) for end in range(1, len(parts)))
         return any(up in self.leaves and self.leaves[up].kind is Kind.FREE for up in above)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value is a number; truth values are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def lookup(tree: Mapping[str, Any], name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_spaces.errors import nearest
+from search_spaces.notes import Notes
 from search_spaces.overlay import Overlay, Wish
 from search_spaces.schema import Kind, Leaf, Schema
 
@@ -20,37 +21,32 @@ _NEVER = (Kind.LIST, Kind.FREE, Kind.UNKNOWN)
 
 
 def select_names(
-    schema: Schema,
-    overlay: Overlay,
-    wishes: Mapping[str, Wish],
-    *,
-    problems: list[str],
-    warnings: list[str],
+    schema: Schema, overlay: Overlay, wishes: Mapping[str, Wish], notes: Notes
 ) -> list[str]:
     """Return the names to search, in the schema's order.
 
-    A name that the user lists and that cannot be searched is a problem; one from the schema's own list is left
-    out with a warning.
+    A name that the user lists and that cannot be searched is a problem; one from the schema's own
+    list is left out with a warning.
     """
-    if overlay.hyperparameters is not None and not overlay.hyperparameters:
-        problems.append(
-            "hyperparameters: an empty list leaves nothing to search; name some or leave it out"
-        )
-    by_hand = [*(overlay.hyperparameters or ()), *overlay.extra, *overlay.ranges, *overlay.options]
-    by_schema = () if overlay.hyperparameters is not None else schema.default_parameters
+    listed = overlay.hyperparameters
+    if listed is not None and not listed:
+        notes.problem("hyperparameters", "an empty list leaves nothing to search; name some")
+    own = [name for name in listed or () if not name.startswith("+")]
+    added = [name[1:] for name in listed or () if name.startswith("+")]
+    by_hand = [*own, *added, *overlay.extra, *overlay.ranges, *overlay.options]
+    by_schema = () if own else schema.default_parameters
     names: set[str] = set()
     for name in dict.fromkeys([*by_hand, *by_schema]):
-        wish = wishes.get(name, Wish())
-        reason = _refusal(schema, overlay, name, wish)
+        reason = _refusal(schema, overlay, name, wishes.get(name, Wish()))
         if not reason:
             names.add(name)
         elif name in by_hand:
-            problems.append(f"{name}: {reason}")
+            notes.problem(name, reason)
         else:
-            warnings.append(f"{name}: listed in the schema but left out: {reason}")
+            notes.warn(name, f"is listed in the schema but left out: {reason}")
     for name in wishes:
         if name not in names and name not in by_hand and name not in overlay.fixed:
-            warnings.append(f"{name}: has a range but is not searched; list it to search over it")
+            notes.warn(name, "has a range but is not searched; list it to search over it")
     names -= set(overlay.fixed)
     return sorted(names, key=lambda name: schema.leaves[name].order)
 

@@ -1,0 +1,140 @@
+"""Flags that change what is searched; `hpo search` and `hpo space` share them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.core.study_spec import SearchOptions
+    from search_spaces import Overlay
+
+
+def add_overlay_arguments(parser: argparse.ArgumentParser) -> None:
+    """--search-over, --range, --options and --fix."""
+    group = parser.add_argument_group("search space")
+    group.add_argument(
+        "--search-over",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="search these parameters instead of the default list, comma-separated; "
+        "+NAME adds one to the default list (repeatable)",
+    )
+    group.add_argument(
+        "--range",
+        metavar="NAME=LOW..HIGH[,log|,linear]",
+        action="append",
+        default=[],
+        help="search a number in this range, e.g. train.optim.trunk.base_lr=1e-5..1e-2,log "
+        "(repeatable)",
+    )
+    group.add_argument(
+        "--options",
+        metavar="NAME=A,B,C",
+        action="append",
+        default=[],
+        help="search a parameter over these values, e.g. train.batch_size=16,32,64 (repeatable)",
+    )
+    group.add_argument(
+        "--fix",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="keep a parameter at one value and out of the search (repeatable)",
+    )
+
+
+def overlay_changes(args: argparse.Namespace, options: SearchOptions) -> dict[str, Any]:
+    """Return the fields of a study's search options that the flags change; flags win over the file.
+
+    Raises:
+        SpecError: when a flag is not of its form.
+    """
+    changes: dict[str, Any] = {}
+    over = _names(args.search_over)
+    if over:
+        changes["over"] = over
+    ranges = dict(_range(text) for text in args.range)
+    choices = dict(_choices(text) for text in args.options)
+    fixed = dict(_fixed(text) for text in args.fix)
+    if ranges or choices or fixed:
+        # The last word on a parameter counts, so a flag takes it out of the file's other tables.
+        changes["ranges"] = _without(options.ranges, choices, fixed) | ranges
+        changes["options"] = _without(options.options, ranges, fixed) | choices
+        changes["fix"] = _without(options.fix, ranges, choices) | fixed
+    return changes
+
+
+def overlay_from_args(args: argparse.Namespace) -> Overlay:
+    """Return the overlay that the flags alone describe.
+
+    Raises:
+        SpecError: when a flag is not of its form.
+    """
+    from dataclasses import replace
+
+    from hpo.core.study_spec import SearchOptions, StudySpec
+
+    options = SearchOptions()
+    return StudySpec(search=replace(options, **overlay_changes(args, options))).overlay
+
+
+def _without(table: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if not any(name in o for o in others)}
+
+
+def _names(texts: list[str]) -> tuple[str, ...]:
+    names = [name.strip() for text in texts for name in text.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _split(flag: str, text: str, form: str) -> tuple[str, str]:
+    from hpo.core.errors import SpecError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise SpecError(f"{flag} {text}: must be {form}")
+    return name.strip(), value.strip()
+
+
+def _range(text: str) -> tuple[str, Any]:
+    from hpo.core.errors import SpecError
+
+    form = "NAME=LOW..HIGH, with ,log or ,linear if wanted, e.g. train.optim.gamma=0.05..0.5,log"
+    name, value = _split("--range", text, form)
+    ends, _, scale = value.partition(",")
+    low, dots, high = ends.partition("..")
+    scales = {"": None, "log": True, "linear": False}
+    try:
+        pair = (_number(low), _number(high))
+    except ValueError as error:
+        raise SpecError(f"--range {text}: must be {form}") from error
+    if not dots or scale.strip() not in scales:
+        raise SpecError(f"--range {text}: must be {form}")
+    log = scales[scale.strip()]
+    return name, list(pair) if log is None else {"low": pair[0], "high": pair[1], "log": log}
+
+
+def _choices(text: str) -> tuple[str, list[Any]]:
+    from hpo.core.specs import parse_yaml
+
+    name, value = _split("--options", text, "NAME=A,B,C")
+    listed = parse_yaml(value if value.startswith("[") else f"[{value}]", f"--options {name}")
+    return name, list(listed)
+
+
+def _fixed(text: str) -> tuple[str, Any]:
+    from hpo.core.specs import parse_yaml
+
+    name, value = _split("--fix", text, "NAME=VALUE")
+    return name, parse_yaml(value, f"--fix {name}")
+
+
+def _number(text: str) -> int | float:
+    text = text.strip()
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,198 @@
+"""`hpo space`: show what would be searched, how, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.overlay_flags import add_overlay_arguments
+from hpo.cli.run_flags import add_json_argument, print_json, print_table
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+HELP = "show the search space: every parameter, its range and scale, and why"
+EPILOG = """\
+examples:
+  hpo space                                          the default space of the registered trainer
+  hpo space studies/defects.yaml                     the space of a study
+  hpo space --schema train.schema.json               any schema, without a trainer
+  hpo space --skill DIR --json                       for programs
+  hpo space --sample 3 --seed 7 --json               three configurations, one a line
+  hpo space --search-over +train.batch_size --range train.batch_size=16..128
+  hpo space --plot space.html                        a picture of every distribution
+  hpo space --schema train.schema.json --lint        what looks wrong in a schema
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("study", metavar="STUDY.yaml", nargs="?", help="study file")
+    source.add_argument("--schema", metavar="FILE", help="a train.schema.json, without a trainer")
+    source.add_argument("--skill", metavar="DIR", help="a skill folder")
+    what = parser.add_argument_group("output")
+    what.add_argument("--plot", metavar="FILE", help="draw the distributions: FILE.png or FILE.html")
+    what.add_argument("--sample", metavar="N", type=int, help="print N configurations")
+    what.add_argument("--seed", metavar="N", type=int, default=0, help="seed of --sample")
+    what.add_argument("--lint", action="store_true", help="report what looks wrong in the schema")
+    what.add_argument(
+        "--trials", metavar="N", type=int, help="length of the search, if it is to be short"
+    )
+    add_overlay_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the space, or samples of it, or what is suspicious about its schema."""
+    from hpo.core.planning import as_user_errors
+
+    with as_user_errors():
+        if args.lint:
+            return _lint(args)
+        space = _compiled(args)
+    if args.plot:
+        return _plot(args, space)
+    if args.sample is not None:
+        return _sample(args, space)
+    if args.json:
+        print_json(space.to_json())
+        return 0
+    _show(space)
+    return 0
+
+
+def _compiled(args: argparse.Namespace) -> SearchSpace:
+    from hpo.cli.space_source import find_source
+    from search_spaces import compile_space
+
+    source = find_source(args)
+    return compile_space(
+        source.schema,
+        overlay=source.overlay,
+        spec=source.spec,
+        num_trials=args.trials,
+        **source.knowledge(),
+    )
+
+
+def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
+    """Print configurations: parameters and pinned ones, flat dotted names."""
+    import random
+
+    from hpo.core.errors import SpecError
+
+    if args.sample < 1:
+        raise SpecError(f"--sample: must be at least 1, got {args.sample}")
+    rng = random.Random(args.seed)
+    pinned = {pin.name: pin.value for pin in space.pinned}
+    for number in range(args.sample):
+        values = {**pinned, **space.for_trial(number).sample(rng)}
+        if args.json:
+            print(json.dumps(values))
+        else:
+            print(f"# {number}")
+            for name, value in sorted(values.items()):
+                print(f"{name}={json.dumps(value)}")
+    return 0
+
+
+def _lint(args: argparse.Namespace) -> int:
+    """Print what looks wrong in the schema."""
+    from hpo.cli.space_source import find_source
+    from search_spaces.lint import lint_schema
+
+    findings = lint_schema(find_source(args).schema)
+    if args.json:
+        print_json([{"name": f.name, "kind": f.kind, "message": f.message} for f in findings])
+        return 0
+    if not findings:
+        print("nothing suspicious")
+    for finding in findings:
+        print(f"{finding.name}: {finding.kind}: {finding.message}")
+    return 0
+
+
+def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
+    """Write the picture and say where it is."""
+    from pathlib import Path
+
+    from hpo.cli.space_plot import write_plot
+
+    write_plot(space, Path(args.plot))
+    print(args.plot)
+    return 0
+
+
+def _show(space: SearchSpace) -> None:
+    """Print the table, what is pinned, and the warnings."""
+    header = ["PARAMETER", "DEFAULT", "DISTRIBUTION", "WHEN", "WHY"]
+    ordered = sorted(space.parameters, key=lambda parameter: not parameter.is_popular)
+    rows = [
+        [
+            parameter.name,
+            short(parameter.default),
+            distribution_text(parameter.distribution),
+            parameter.condition_text or "always",
+            parameter.why,
+        ]
+        for parameter in ordered
+    ]
+    _print_rows(header, rows)
+    if space.pinned:
+        print()
+        _print_rows(
+            ["PINNED", "VALUE", "REASON"],
+            [[pin.name, short(pin.value), pin.reason] for pin in space.pinned],
+        )
+    for warning in space.warnings:
+        print(f"note: {warning}")
+    print(f"{len(space.parameters)} parameters vary, {len(space.pinned)} are pinned")
+
+
+def _print_rows(header: list[str], rows: list[list[str]]) -> None:
+    """Print a table: by rich on a terminal, plain elsewhere."""
+    import sys
+
+    if not sys.stdout.isatty():
+        print_table(header, rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in header:
+        table.add_column(name, overflow="fold", no_wrap=name in ("DEFAULT", "VALUE"))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def short(value: Any) -> str:
+    """Write a value in few characters."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def distribution_text(distribution: dict[str, Any]) -> str:
+    """Write a distribution in one cell, e.g. `log 3.5e-06 .. 0.035`."""
+    kind = distribution["type"]
+    if kind in ("int", "float"):
+        words = {"log": "log", "linear": "linear", "reflected_log": "reflected log"}
+        grid = f", step {distribution['step']:g}" if "step" in distribution else ""
+        relations = "".join(f", {text}" for text in distribution.get("relations", ()))
+        scale = f"{words[distribution['scale']]}{' int' if kind == 'int' else ''}"
+        return f"{scale} {distribution['low']:g} .. {distribution['high']:g}{grid}{relations}"
+    if "options" in distribution:
+        weights = distribution.get("weights")
+        names = [short(option) for option in distribution["options"]]
+        if weights:
+            names = [f"{name} {weight:.0%}" for name, weight in zip(names, weights, strict=True)]
+        return f"{kind.replace('_', ' ')}: {', '.join(names)}"
+    if kind == "derived":
+        return str(distribution["formula"])
+    parts = distribution.get("elements") or distribution.get("ends") or [distribution["element"]]
+    return f"{kind.replace('_', ' ')}: " + "; ".join(map(distribution_text, parts))

@@ -1,0 +1,152 @@
+"""Which values a parameter is chosen from, when it is searched as a choice."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from search_spaces.domains.options import is_inside, same
+from search_spaces.draft import Draft, limited
+from search_spaces.rule import Bounds
+from search_spaces.schema import Kind, is_number
+
+
+def set_options(draft: Draft) -> None:
+    """Fill `draft.options` from the user's options, the enum or the powers in range."""
+    if draft.kind in (Kind.SUBSET, Kind.OPTIONAL):
+        return
+    if draft.wish.options:
+        draft.options = tuple(_wanted(draft))
+    elif draft.kind is Kind.BOOL:
+        draft.options = (False, True)
+    elif draft.power:
+        draft.options = _powers(draft)
+    elif draft.leaf.options:
+        draft.options = _in_wanted_range(draft)
+    _drop_outside_limit(draft)
+
+
+def set_members(draft: Draft) -> tuple[Any, ...]:
+    """Return the members that a list of options is drawn from."""
+    wanted = draft.wish.options
+    if not wanted:
+        return draft.leaf.options
+    for option in wanted:
+        if draft.leaf.options and not any(same(option, known) for known in draft.leaf.options):
+            draft.notes.problem(
+                draft.name, f"option {option!r} must be one of {list(draft.leaf.options)}"
+            )
+    return wanted
+
+
+def _wanted(draft: Draft) -> list[Any]:
+    kept: list[Any] = []
+    for given in draft.wish.options:
+        option = _converted(given, draft.kind)
+        problem = _problem(draft, option)
+        if problem:
+            draft.notes.problem(draft.name, f"option {given!r} {problem}")
+        elif not any(same(option, other) for other in kept):
+            kept.append(option)
+    return sorted(kept) if draft.kind.is_number and not draft.wish.weights else kept
+
+
+def _problem(draft: Draft, option: Any) -> str:
+    """Say what is wrong with an option of the user's, or return an empty string."""
+    leaf = draft.leaf
+    if leaf.kind.is_number:
+        return _number_problem(draft, option)
+    if leaf.kind is Kind.BOOL and not isinstance(option, bool):
+        return "must be true or false"
+    if leaf.options and not any(same(option, other) for other in leaf.options):
+        return f"must be one of {list(leaf.options)}"
+    if leaf.pattern and not (isinstance(option, str) and re.search(leaf.pattern, option)):
+        return f"must match {leaf.pattern}"
+    return ""
+
+
+def _number_problem(draft: Draft, option: Any) -> str:
+    if not is_number(option) or (draft.is_int and not isinstance(option, int)):
+        return f"must be a {'whole ' if draft.is_int else ''}number"
+    if draft.step and option % draft.step:
+        return f"must be a multiple of {draft.step_reason}"
+    if not is_inside(option, draft.bounds):
+        return f"must lie in {draft.bounds}"
+    if draft.power and option not in _powers(draft):
+        return f"must be a power of {draft.power:g}"
+    return "is excluded by the schema" if option in draft.excluded else ""
+
+
+def _converted(option: Any, kind: Kind) -> Any:
+    """Return an option in its parameter's type: published ranges write numbers as text."""
+    if not isinstance(option, str):
+        return float(option) if kind is Kind.FLOAT and is_number(option) else option
+    text = option.strip()
+    if kind is Kind.BOOL and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        if kind in (Kind.INT, Kind.ORDERED_INT):
+            return int(text)
+        return float(text) if kind is Kind.FLOAT else text
+    except ValueError:
+        return text
+
+
+def _powers(draft: Draft) -> tuple[Any, ...]:
+    """Return base^0, base^1, ... as far as bounds and the user's range allow (R0)."""
+    base, bounds, default = draft.power, _wanted_bounds(draft), draft.default
+    high = bounds.high
+    if high is None:
+        high = max(float(default) * 4 if is_number(default) else base, base)
+        draft.notes.warn(draft.name, f"unbounded in the schema, powers up to {high:g} are searched")
+    found: list[Any] = []
+    value = 1.0
+    while value <= high:
+        if is_inside(value, bounds) and value not in draft.excluded:
+            found.append(int(value) if draft.is_int else value)
+        value *= base
+    if not found:
+        draft.notes.problem(draft.name, f"no power of {base:g} lies in {bounds}; widen the range")
+    return tuple(found)
+
+
+def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
+    """Return the enum, cut to bounds and the user's range where its members are numbers."""
+    options = draft.leaf.options
+    if not all(is_number(option) for option in options):
+        if draft.wish.has_range:
+            draft.notes.problem(draft.name, "has options, not a range; name options instead")
+        return options
+    kept = tuple(
+        option
+        for option in options
+        if is_inside(option, _wanted_bounds(draft)) and option not in draft.excluded
+    )
+    if not kept:
+        draft.notes.problem(
+            draft.name, f"no option of {list(options)} lies in {_wanted_bounds(draft)}"
+        )
+    return kept
+
+
+def _wanted_bounds(draft: Draft) -> Bounds:
+    bounds = draft.bounds
+    if is_number(draft.wish.low):
+        bounds = bounds.raised(draft.wish.low)  # type: ignore[arg-type]  # a number
+    return bounds.lowered(draft.wish.high) if is_number(draft.wish.high) else bounds  # type: ignore[arg-type]  # a number
+
+
+def _drop_outside_limit(draft: Draft) -> None:
+    """Leave out the numbers that this spec does not allow."""
+    if draft.options is None or draft.limit == (None, None):
+        return
+    bounds = limited(draft, Bounds())
+    outside = [o for o in draft.options if is_number(o) and not is_inside(o, bounds)]
+    if not outside:
+        return
+    draft.options = tuple(option for option in draft.options if option not in outside)
+    text = f"{outside} left out, because this spec demands {bounds}"
+    if draft.options:
+        draft.notes.warn(draft.name, text)
+    else:
+        draft.notes.problem(draft.name, f"no option remains: {text}")

@@ -1,0 +1,200 @@
+"""Makers of domains whose values are lists of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from search_spaces.domains.lists import PREVIOUS, NumberList, Repeated, Run
+from search_spaces.domains.number import Number
+from search_spaces.draft import Draft, element, limited
+from search_spaces.ranges import number_interval
+from search_spaces.relations import Relation
+from search_spaces.rule import INSET, Bounds, Interval
+from search_spaces.schema import is_number
+
+FEW_STAGES = 4
+"""A run of stages without bounds is searched over this many: few backbones have less."""
+
+
+def make_number(
+    draft: Draft,
+    interval: Interval,
+    *,
+    anchor: Any,
+    step: float = 0.0,
+    offset: float = 0.0,
+    relations: tuple[Relation, ...] = (),
+) -> Number:
+    """Return a number over an interval.
+
+    Args:
+        draft: the parameter it belongs to.
+        interval: what is searched.
+        anchor: the default, which its own latent gives back bit for bit.
+        step: grid, 0 for none.
+        offset: where the grid is anchored.
+        relations: bounds made of other values.
+    """
+    is_kept = is_number(anchor) and interval.low <= anchor <= interval.high
+    return Number(
+        low=interval.low,
+        high=interval.high,
+        is_int=draft.is_int,
+        scale=interval.scale,
+        pivot=interval.pivot,
+        step=step,
+        offset=offset,
+        excluded=draft.excluded,
+        relations=relations,
+        anchor=float(anchor) if is_kept and not step and anchor not in draft.excluded else None,
+        early=interval.early,
+    )
+
+
+def make_increasing(draft: Draft) -> tuple[NumberList | None, str]:
+    """R6: each number takes a fraction of the room that the one before leaves."""
+    default = draft.default if isinstance(draft.default, list) and draft.default else [1, 2]
+    bounds, count = _list_bounds(draft, default), len(default)
+    low, high = bounds.low or 0, bounds.high or 0
+    gap = 1.0 if draft.is_int else (high - low) * INSET
+    if high - low < gap * (count - 1) or high < low:
+        text = f"{count} increasing numbers do not fit into {bounds}; widen the range"
+        draft.notes.problem(draft.name, text)
+        return None, ""
+    elements: list[Number] = []
+    for index, item in enumerate(default):
+        after = gap * (count - 1 - index)
+        own = Bounds(low=low + gap * index, high=high - after)
+        interval = _element_interval(draft, own, item, index)
+        if interval is None:
+            return None, ""
+        relations = tuple(_shifted(relation, -after) for relation in draft.relations)
+        if index:
+            op = ">" if draft.is_int else ">="
+            relations += (Relation(op=op, parents=(PREVIOUS,)),)
+        step = 1.0 if draft.is_int else 0.0
+        elements.append(make_number(draft, interval, anchor=item, step=step, relations=relations))
+    why = f"{count} increasing numbers, each a fraction of the room that the one before leaves"
+    return NumberList(elements=tuple(_with_room(elements)), type_name="increasing_list"), why
+
+
+def make_square(draft: Draft) -> tuple[Repeated | None, str]:
+    """R6: one odd number, repeated."""
+    interval = draft.interval
+    if interval is None:
+        return None, ""
+    sides = draft.default if isinstance(draft.default, list) and draft.default else [3, 3]
+    number = make_number(
+        draft, interval, anchor=None, step=2.0, offset=1.0, relations=draft.relations
+    )
+    return Repeated(number=number, times=len(sides)), interval.why
+
+
+def make_run(draft: Draft) -> tuple[Run | None, str]:
+    """R6: consecutive whole numbers, as their first and last."""
+    default = draft.default if isinstance(draft.default, list) and draft.default else [0]
+    bounds = limited(draft, draft.bounds)
+    start, stop = element(draft.wish.low, 0), element(draft.wish.high, -1)
+    bounds = bounds if start is None else bounds.raised(start)
+    bounds = (bounds if stop is None else bounds.lowered(stop)).closed_integers()
+    low = bounds.low if bounds.low is not None else min(0, default[0])
+    high = bounds.high
+    if high is None:
+        high = max(default[-1], low + FEW_STAGES)
+        draft.notes.warn(
+            draft.name,
+            f"unbounded in the schema, searched in {low:g}..{high:g}; give a range that fits the "
+            "backbone to be sure",
+        )
+    if low > high:
+        draft.notes.problem(draft.name, f"no whole number lies in {bounds}; widen the range")
+        return None, ""
+    first_one = Number(low=low, high=high, is_int=True, step=1.0)
+    last_one = replace(first_one, relations=(Relation(op=">=", parents=(PREVIOUS,)),))
+    ends = NumberList(elements=(first_one, last_one), type_name="run")
+    return Run(ends=ends), f"consecutive whole numbers in {low:g}..{high:g}"
+
+
+def make_vector(draft: Draft) -> tuple[NumberList | None, str]:
+    """Return a list of numbers with element-wise bounds."""
+    leaf, wish = draft.leaf, draft.wish
+    parts = (draft.default, leaf.minimum, leaf.maximum, wish.low, wish.high)
+    size = max(len(part) for part in parts if isinstance(part, list | tuple))
+    default = tuple(draft.default) if isinstance(draft.default, list) else draft.default
+    elements: list[Number] = []
+    whys: dict[str, None] = {}
+    for index in range(size):
+        bounds = limited(draft, _element_bounds(draft, index))
+        wanted = (element(wish.low, index), element(wish.high, index))
+        anchor = element(default, index)
+        interval = number_interval(draft, bounds, anchor, wanted)
+        if interval is None:
+            return None, ""
+        step = 1.0 if draft.is_int else 0.0
+        elements.append(make_number(draft, interval, anchor=anchor, step=step))
+        whys[interval.why] = None
+    why = "element by element: " + "; ".join(whys)
+    return NumberList(elements=tuple(elements), type_name="vector"), why
+
+
+def _element_bounds(draft: Draft, index: int) -> Bounds:
+    """Return the bounds of one element: its own ends, open where the conditions say so."""
+    common, leaf = draft.bounds, draft.leaf
+    low, high = element(leaf.minimum, index), element(leaf.maximum, index)
+    bounds = Bounds(low=low, high=high)
+    if common.low is not None and common.low_open:
+        bounds = bounds.raised(common.low, is_open=True)
+    if common.high is not None and common.high_open:
+        bounds = bounds.lowered(common.high, is_open=True)
+    return bounds
+
+
+def _element_interval(draft: Draft, bounds: Bounds, default: Any, index: int) -> Interval | None:
+    wanted = (element(draft.wish.low, index), element(draft.wish.high, index))
+    low, high = bounds.low or 0, bounds.high or 0
+    if draft.is_int or low == high:
+        start = low if wanted[0] is None else max(low, wanted[0])
+        stop = high if wanted[1] is None else min(high, wanted[1])
+        if start <= stop:
+            return Interval(low=start, high=stop)
+        draft.notes.problem(draft.name, f"no value of element {index} lies in {bounds}")
+        return None
+    return number_interval(draft, bounds, default, wanted)
+
+
+def _with_room(elements: list[Number]) -> list[Number]:
+    """Lower the upper ends so that every later element finds room."""
+    for index in range(len(elements) - 2, -1, -1):
+        one, after = elements[index], elements[index + 1]
+        most = after.high - (1.0 if one.is_int else 0.0)
+        if one.high > most:
+            elements[index] = replace(one, high=most, low=min(one.low, most))
+    return elements
+
+
+def _list_bounds(draft: Draft, default: list[Any]) -> Bounds:
+    """Return closed bounds for all elements, guessed from the default where there are none."""
+    bounds = limited(draft, draft.bounds)
+    if draft.is_int:
+        bounds = bounds.closed_integers()
+    is_share = not draft.is_int and all(0 <= item <= 1 for item in default)
+    low = bounds.low
+    if low is None:
+        low = 0 if is_share else min(1, *default)
+    high = bounds.high
+    if high is None and draft.wish.high is not None:
+        high = max(draft.wish.high) if isinstance(draft.wish.high, tuple) else draft.wish.high
+    if high is None:
+        high = 1 if is_share else 2 * max(default)
+        if not draft.relations:
+            draft.notes.warn(
+                draft.name,
+                f"unbounded in the schema, searched up to {high:g} because of its default; give a "
+                "range to be sure",
+            )
+    return Bounds(low=low, high=high)
+
+
+def _shifted(relation: Relation, shift: float) -> Relation:
+    return replace(relation, shift=shift) if relation.op in ("<", "<=") else relation

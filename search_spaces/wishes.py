@@ -1,0 +1,172 @@
+"""Reads an overlay's ranges and options into one form, and notes everything wrong with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search_spaces.errors import SchemaError, nearest
+from search_spaces.notes import Notes
+from search_spaces.overlay import End, Overlay, Wish
+from search_spaces.reading import read_conditions
+from search_spaces.schema import Leaf, Schema, is_number
+
+_PUBLISHED_KEYS = (
+    "valid_min",
+    "valid_max",
+    "valid_options",
+    "option_weights",
+    "disable_list",
+    "depends_on",
+    "math_cond",
+    "parent_param",
+)
+
+
+def gather_wishes(schema: Schema, overlay: Overlay, notes: Notes) -> dict[str, Wish]:
+    """Return what the overlay says of each parameter; later forms win over the published one."""
+    wishes: dict[str, Wish] = {}
+    for name, entry in _published(overlay.custom_param_ranges, notes):
+        if _is_known(schema, name, notes):
+            wishes[name] = _from_published(schema.leaves[name], entry, notes)
+    for name, (low, high, log) in overlay.ranges.items():
+        if _is_known(schema, name, notes):
+            wish = wishes.setdefault(name, Wish())
+            wish.low, wish.high = _end(name, "low", low, notes), _end(name, "high", high, notes)
+            wish.log = log
+            if log and is_number(wish.low) and wish.low <= 0:
+                notes.problem(name, f"low > 0 must hold for a log range, got {low!r}; raise it")
+    for name, options in overlay.options.items():
+        if _is_known(schema, name, notes):
+            wishes.setdefault(name, Wish()).options = tuple(options)
+            if not options:
+                notes.problem(name, "options must not be empty; name the values to choose from")
+    for name, wish in wishes.items():
+        if wish.has_range and wish.options:
+            notes.problem(name, "has a range and options; drop one of the two")
+        elif wish.has_range:
+            _check_range(schema.leaves[name], wish, notes)
+    return wishes
+
+
+def _published(entries: object, notes: Notes) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return (name, entry) of both published forms."""
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(entries, Mapping):
+        pairs = list(entries.items())
+    elif isinstance(entries, Sequence) and not isinstance(entries, str):
+        for entry in entries:
+            name = entry.get("parameter") if isinstance(entry, Mapping) else None
+            pairs.append((name, entry))
+    else:
+        notes.problem("custom_param_ranges", f"must be a mapping or a list, got {entries!r}")
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for name, entry in pairs:
+        if isinstance(name, str) and isinstance(entry, Mapping):
+            found.append((name, entry))
+        else:
+            notes.problem(
+                "custom_param_ranges",
+                "each entry must name a parameter and hold a mapping such as {valid_min: 0.1, "
+                f"valid_max: 1}}, got {name!r}: {entry!r}",
+            )
+    return found
+
+
+def _is_known(schema: Schema, name: str, notes: Notes) -> bool:
+    if name in schema.leaves:
+        return True
+    known = nearest(name, schema.leaves)
+    notes.problem(name, f"no such parameter in the schema{known}")
+    return False
+
+
+def _from_published(leaf: Leaf, entry: Mapping[str, Any], notes: Notes) -> Wish:
+    name = leaf.name
+    for key in entry:
+        if key not in (*_PUBLISHED_KEYS, "parameter"):
+            notes.problem(name, f"unknown key {key!r}{nearest(str(key), _PUBLISHED_KEYS)}")
+    wish = Wish(
+        low=_end(name, "valid_min", entry.get("valid_min"), notes),
+        high=_end(name, "valid_max", entry.get("valid_max"), notes),
+        stays_number=bool(entry.get("disable_list")),
+    )
+    options = entry.get("valid_options")
+    if isinstance(options, str):
+        wish.options = tuple(part for part in options.split(",") if part.strip())
+    elif isinstance(options, Sequence):
+        wish.options = tuple(options)
+        if not wish.options:
+            notes.problem(name, "valid_options must not be empty; name the values to choose from")
+    elif options is not None:
+        notes.problem(name, f"valid_options must be a list, got {options!r}")
+    _weigh(leaf, wish, entry.get("option_weights"), notes)
+    if entry.get("math_cond") or entry.get("depends_on"):
+        depends_on = entry.get("depends_on") or ",".join(leaf.parents)
+        try:
+            wish.parents, wish.clauses = read_conditions(name, depends_on, entry.get("math_cond"))
+        except SchemaError as error:
+            notes.problems.append(str(error))
+    return wish
+
+
+def _weigh(leaf: Leaf, wish: Wish, weights: object, notes: Notes) -> None:
+    """Take over option weights: one above 0 per option."""
+    if weights is None or weights == "":
+        return
+    options = wish.options or leaf.options
+    given = list(weights) if isinstance(weights, list | tuple) else []
+    if not options:
+        notes.problem(leaf.name, "option_weights need options, and the parameter has none")
+    elif len(given) != len(options):
+        notes.problem(
+            leaf.name,
+            f"option_weights must be one for each of {len(options)} options, got {weights!r}",
+        )
+    elif not all(is_number(item) and math.isfinite(item) and item > 0 for item in given):
+        notes.problem(leaf.name, f"option_weights must be finite and above 0, got {weights!r}")
+    else:
+        wish.weights = tuple(float(item) for item in given)
+
+
+def _end(name: str, key: str, value: object, notes: Notes) -> End:
+    """Return one end of a range; None when it is absent or wrong."""
+    if value is None or value == "":
+        return None
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    if not items or not all(is_number(item) and math.isfinite(item) for item in items):
+        notes.problem(name, f"{key} must be a finite number, got {value!r}")
+        return None
+    return tuple(items) if isinstance(value, list | tuple) else items[0]
+
+
+def _check_range(leaf: Leaf, wish: Wish, notes: Notes) -> None:
+    """Check order and place of a range; ends may be lists, compared element by element."""
+    low, high = wish.low, wish.high
+    if isinstance(low, tuple) and isinstance(high, tuple) and len(low) != len(high):
+        notes.problem(leaf.name, f"both ends must have equally many elements, got {low} and {high}")
+        return
+    for start, stop in _pairs(low, high):
+        if start is not None and stop is not None and start >= stop:
+            notes.problem(
+                leaf.name, f"low < high must hold, got {start!r} and {stop!r}; swap them?"
+            )
+    for end in (low, high):
+        for number, least in _pairs(end, leaf.minimum):
+            if number is not None and least is not None and number < least:
+                _note_outside(leaf, number, f"minimum {least!r}", notes)
+        for number, most in _pairs(end, leaf.maximum):
+            if number is not None and most is not None and number > most:
+                _note_outside(leaf, number, f"maximum {most!r}", notes)
+
+
+def _note_outside(leaf: Leaf, number: float, bound: str, notes: Notes) -> None:
+    notes.problem(leaf.name, f"a range must lie inside the schema's, got {number!r} beside {bound}")
+
+
+def _pairs(one: Any, other: Any) -> list[tuple[Any, Any]]:
+    """Pair two ends element by element; a single number stands for every element."""
+    size = max(len(end) if isinstance(end, tuple) else 1 for end in (one, other))
+    wide = [end if isinstance(end, tuple) else (end,) * size for end in (one, other)]
+    return list(zip(wide[0], wide[1], strict=False))
