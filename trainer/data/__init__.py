@@ -1,1 +1,1 @@
-"""From files to augmented batches: staging, scanning, the decode-once cache, sampling, augmentation."""
+"""From files to augmented batches: staging, scanning, decoding once, sampling, augmentation."""

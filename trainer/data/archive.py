@@ -1,4 +1,4 @@
-"""Unpack archives of images from anywhere: nothing leaves the target folder, nothing fills the disk."""
+"""Unpack archives from anywhere: nothing leaves the target folder, nothing fills the disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING
@@ -70,9 +69,8 @@ def extract(archive: Path, target: Path) -> tuple[int, int]:
     budget = _Budget(archive, target)
     read = _zip_members if archive_suffix(archive.name) == ".zip" else _tar_members
     try:
-        with closing(read(archive)) as members:
-            for member in members:
-                _write(member, target, budget)
+        for member in read(archive):
+            _write(member, target, budget)
     except _DAMAGE as error:
         raise DataError(
             f"{archive}: damaged or not an archive ({' '.join(str(error).split())})"
@@ -101,12 +99,13 @@ class _Budget:
         self.num_bytes += count
         if self.num_bytes > self._most:
             raise DataError(
-                f"{self.archive}: unpacks to over {self._most / 1e6:.0f} MB, more than {_MAX_RATIO} times its size; "
-                "refused as a decompression bomb"
+                f"{self.archive}: unpacks to over {self._most / 1e6:.0f} MB, more than "
+                f"{_MAX_RATIO} times its size; refused as a decompression bomb"
             )
         if self.num_bytes > self._room:
             raise InfrastructureError(
-                f"{self.archive}: the disk of the cache is full after {self.num_bytes / 1e9:.1f} GB; set HPO_CACHE_DIR"
+                f"{self.archive}: the disk of the cache is full after {self.num_bytes / 1e9:.1f} GB; "
+                "set HPO_CACHE_DIR to a larger one"
             )
 
 

@@ -69,8 +69,9 @@ class BatchAugment:
         self._height, self._width = spec.model.input_height, spec.model.input_width
         self._channels = spec.model.input_channels
         self._device = torch.device(device)
-        is_seed = isinstance(generator, int)
-        self.generator = torch.Generator().manual_seed(generator) if is_seed else generator
+        if isinstance(generator, int):
+            generator = torch.Generator().manual_seed(generator)
+        self.generator: torch.Generator = generator
         mean_C11, std_C11 = pixel_statistics(spec.dataset, self._channels, self._device)
         self._gain_C11, self._offset_C11 = 1.0 / std_C11, -mean_C11 / std_C11
         self._luma_C = luma(self._channels).to(self._device)
@@ -94,7 +95,7 @@ class BatchAugment:
         draws = self._draw(stored_2, stored_2.expand(num, 2) if sizes_N2 is None else sizes_N2)
         out_NHWC = torch.empty((num, self._height, self._width, channels), device=self._device)
         on_device = images_NHWC.to(self._device, non_blocking=True)
-        for block_B in draws.color.by_hue_turn().split(self._block_size(num)):
+        for block_B in torch.split(draws.color.by_hue_turn(), self._block_size(num)):
             chosen_B = block_B.to(self._device, non_blocking=True)
             done_BCHW = self._augment_block(on_device[chosen_B], draws, block_B)
             out_NHWC[chosen_B] = done_BCHW.permute(0, 2, 3, 1).contiguous()
@@ -164,7 +165,8 @@ def keep_mask(boxes_4N: Tensor, height: int, width: int) -> Tensor:
     column = torch.arange(width, device=boxes_4N.device)
     in_rows_NH = ((row >= top) & (row < top + tall)).float()
     in_columns_NW = ((column >= left) & (column < left + wide)).float()
-    return 1.0 - in_rows_NH[:, None, :, None] * in_columns_NW[:, None, None, :]
+    inside: Tensor = in_rows_NH[:, None, :, None] * in_columns_NW[:, None, None, :]
+    return inside.neg_().add_(1.0)
 
 
 def rotate(images_NCHW: Tensor, degrees_N: Tensor) -> Tensor:
@@ -177,5 +179,4 @@ def rotate(images_NCHW: Tensor, degrees_N: Tensor) -> Tensor:
     grid = affine_grid(
         torch.stack(rows, dim=1).view(-1, 2, 3), list(images_NCHW.shape), align_corners=False
     )
-    turned: Tensor = grid_sample(images_NCHW, grid, align_corners=False)
-    return turned
+    return grid_sample(images_NCHW, grid, align_corners=False)

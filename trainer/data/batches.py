@@ -134,7 +134,7 @@ class RecognitionData:
         )
 
     def _hidden(self, parts: Iterator[_T], bank: ImageBank) -> Iterator[_T]:
-        """Gather ahead in a thread where a device computes meanwhile; on the CPU it would take the step's own core."""
+        """Gather ahead in a thread while a GPU computes; a CPU step needs the core itself."""
         is_hidden = self._device.type == "cuda" and not bank.is_resident
         return ahead(parts) if is_hidden else parts
 

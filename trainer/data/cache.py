@@ -1,5 +1,4 @@
-"""Decode once: the images of a folder as one uint8 memory map that all trials of the machine share
-read-only.
+"""Decode once: the images of a folder as one uint8 memory map, shared read-only by all trials.
 
 A cache is a folder `<cache>/images/<key>/` with `images.npy` (N, H, W, C), `sizes.npy` (upright
 height and width of the files) and `meta.json`. The key is made of the files' paths, sizes and
@@ -61,9 +60,10 @@ class CacheEntry:
 class CachedImages:
     """Decoded images of one folder, in the folder's order."""
 
-    images_NHWC: NDArray[np.uint8]
-    sizes_N2: NDArray[np.int32]
-    """Upright height and width of each file."""
+    images: NDArray[np.uint8]
+    """Shape (N, H, W, C)."""
+    sizes: NDArray[np.int32]
+    """Upright height and width of each file, shape (N, 2)."""
 
 
 def open_cache(
@@ -93,8 +93,8 @@ def open_cache(
     cached = open_cached_images(
         folder, size, cache_dir=cache_dir, progress=progress, workers=workers
     )
-    assert isinstance(cached.images_NHWC, np.memmap)  # noqa: S101 - what np.load(mmap_mode=...) returns
-    return cached.images_NHWC
+    assert isinstance(cached.images, np.memmap)  # noqa: S101 - what np.load(mmap_mode=...) returns
+    return cached.images
 
 
 def open_cached_images(
@@ -116,8 +116,8 @@ def open_cached_images(
             _build(folder, size, target, progress=progress, workers=workers)
         os.utime(target / "meta.json")
         return CachedImages(
-            images_NHWC=np.load(target / "images.npy", mmap_mode="r"),
-            sizes_N2=np.load(target / "sizes.npy"),
+            images=np.load(target / "images.npy", mmap_mode="r"),
+            sizes=np.load(target / "sizes.npy"),
         )
 
 
@@ -133,7 +133,7 @@ def decode_folder(
     sizes = _fill(
         images, [folder.root / p for p in folder.paths], size, progress=progress, workers=workers
     )
-    return CachedImages(images_NHWC=images, sizes_N2=sizes)
+    return CachedImages(images=images, sizes=sizes)
 
 
 def cache_key(folder: ImageFolder, size: ImageSize) -> str:
@@ -254,7 +254,7 @@ def _build(
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A folder that takes the target's name once it is whole; the caller holds the target's lock."""
+    """A folder that takes the target's name once it is whole; the caller holds the lock."""
     draft = target.with_name(f"{target.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -273,7 +273,7 @@ def _fill(
     progress: Progress | None,
     workers: int | None,
 ) -> NDArray[np.int32]:
-    """Decode all files into the array, in threads: Pillow lets go of the interpreter while it decodes."""
+    """Decode all files into the array, in threads: Pillow decodes without the interpreter lock."""
     sizes = np.zeros((len(paths), 2), dtype=np.int32)
     errors: list[ImageError] = []
 
@@ -285,7 +285,7 @@ def _fill(
             except ImageError as error:
                 errors.append(error)
                 continue
-            images_NHWC[i] = decoded.pixels_HWC
+            images_NHWC[i] = decoded.pixels
             sizes[i] = decoded.original_height, decoded.original_width
         return stop - start
 

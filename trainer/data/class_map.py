@@ -1,4 +1,4 @@
-"""The names that results are reported under: a YAML file that maps class folders to names of one's own."""
+"""The names that results are reported under: a YAML file maps class folders to them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DECODER_VERSION = 1
-"""Raised whenever the same file would give other pixels, so that caches built before are not used."""
+"""Raised whenever the same file would give other pixels: caches built before are not used then."""
 
 _HIGH_DEPTH_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _DRAFT_REDUNDANCY = 2
@@ -30,7 +30,7 @@ _DRAFT_REDUNDANCY = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSize:
-    """Height x width x channels of an image array; a type, so that height and width cannot be swapped."""
+    """Height x width x channels; a type, so that height and width cannot be swapped."""
 
     height: int
     width: int
@@ -48,7 +48,8 @@ class ImageSize:
 class DecodedImage:
     """Pixels at the asked size and the size that the file had."""
 
-    pixels_HWC: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
+    """Shape (H, W, C)."""
     original_height: int
     original_width: int
 
@@ -92,7 +93,7 @@ def _to_size(image: Image, size: ImageSize) -> DecodedImage:
     if flat.size != (size.width, size.height):
         flat = flat.resize((size.width, size.height), Image.Resampling.BILINEAR)
     pixels = np.asarray(flat, dtype=np.uint8).reshape(size.height, size.width, size.channels)
-    return DecodedImage(pixels_HWC=pixels, original_height=height, original_width=width)
+    return DecodedImage(pixels=pixels, original_height=height, original_width=width)
 
 
 def _flatten(image: Image, mode: str) -> Image:
@@ -109,7 +110,10 @@ def _flatten(image: Image, mode: str) -> Image:
 
 
 def _eight_bits(grey_HW: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey of any depth in 0..255: floats up to 1 and integers up to 255 keep their meaning, others are 16-bit."""
+    """Grey of any depth in 0..255.
+
+    Floats up to 1 are shares of white, 32-bit values up to 255 stay, all others are 16-bit.
+    """
     values = np.nan_to_num(grey_HW.astype(np.float64))
     top = float(values.max(initial=0.0))
     if grey_HW.dtype.kind == "f" and top <= 1.0:

@@ -1,4 +1,4 @@
-"""Folders in ImageNet layout (`<root>/<class>/<image>`): which images there are and what class each has."""
+"""Folders in ImageNet layout (`<root>/<class>/<image>`): the images and their classes."""
 
 from __future__ import annotations
 
@@ -133,8 +133,9 @@ def match_classes(
     dropped = len(labels) - len(keep)
     if missing and not ignore_unmatched:
         raise DataError(
-            f"{query.root}: {len(missing)} of {len(query.classes)} query classes ({dropped} images) are not in the "
-            f"reference {reference.root}: {name_list(missing)}; add them there or pass --ignore-unmatched"
+            f"{query.root}: {len(missing)} of {len(query.classes)} query classes ({dropped} images) "
+            f"are not in the reference {reference.root}: {name_list(missing)}; add them there or "
+            "pass --ignore-unmatched (dataset.ignore_unmatched=true)"
         )
     return MatchedQuery(
         keep=keep, labels=labels[keep], dropped_classes=missing, dropped_images=dropped

@@ -1,4 +1,4 @@
-"""Decoded images where a batch is gathered from: on the GPU if they fit there, else the shared memory map."""
+"""Decoded images that batches are gathered from: on the GPU if they fit, else the memory map."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ImageBank:
         return self._on_device is not None
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """A batch of uint8 images: on the device when resident, else in (pinned, for CUDA) host memory."""
+        """A batch of uint8 images: on the device when resident, else in host memory (pinned)."""
         if self._on_device is not None:
             chosen = torch.from_numpy(indices).to(self._device, non_blocking=True)
             return self._on_device.index_select(0, chosen)

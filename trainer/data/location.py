@@ -1,4 +1,7 @@
-"""Where things derived from the user's data are kept between runs, and how much of it: the one reader of the environment."""
+"""Where what is derived from the user's data is kept between runs, and how much of it.
+
+The one reader of the environment in this package, and the locks that keep processes apart.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run an iterator one item ahead in a thread, so that reading the next batch hides behind the step on the device."""
+"""Run an iterator ahead in a thread: reading the next batch hides behind the device's step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources behind an address (s3:// and whatever else fsspec knows): what state they are in, and fetching them."""
+"""Sources behind an address (s3:// and whatever else fsspec knows): their state, and fetching."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _copy(filesystem: Any, path: str, target: Path) -> Path:
 
 
 def _guarded(uri: str, work: Callable[[], _Result]) -> _Result:
-    """Say in one line what is wrong with an address: package, credentials, or the address itself."""
+    """Say in one line what is wrong: the package, the credentials, or the address itself."""
     try:
         return work()
     except ImportError as error:

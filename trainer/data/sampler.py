@@ -58,8 +58,8 @@ class PKSampler:
         if len(members) < self._classes_per_batch:
             raise DataError(
                 f"train.batch_size {batch_size} with dataset.num_instance {num_instance} needs "
-                f"{self._classes_per_batch} classes in a batch, dataset.train_dataset has {len(members)}: "
-                f"set train.batch_size to {len(members) * num_instance} or less"
+                f"{self._classes_per_batch} classes in a batch, dataset.train_dataset has "
+                f"{len(members)}: set train.batch_size to {len(members) * num_instance} or less"
             )
         self._members = members
         self._num_instance = num_instance

@@ -11,9 +11,9 @@ import numpy as np
 from trainer.data.cache import decode_folder, open_cached_images
 from trainer.data.class_map import report_names
 from trainer.data.decode import ImageSize
-from trainer.data.folder import ImageFolder, match_classes, scan_folder
+from trainer.data.folder import ImageFolder, MatchedQuery, match_classes, scan_folder
 from trainer.data.staging import stage
-from trainer.errors import SpecError
+from trainer.errors import CredentialError, DataError, SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from trainer.data.cache import Progress
 
 Split = Literal["train", "reference", "query"]
+
+SPLIT_KEYS: dict[Split, str] = {
+    "train": "dataset.train_dataset",
+    "reference": "dataset.val_dataset.reference",
+    "query": "dataset.val_dataset.query",
+}
+"""Where in the spec each split is named."""
 
 _STORED_OVER_INPUT = 8 / 7
 
@@ -53,7 +60,7 @@ def input_size(spec: Spec) -> ImageSize:
 
 
 def stored_size(spec: Spec) -> ImageSize:
-    """What training images are stored at: larger than the input, as crops of them are enlarged to it."""
+    """What training images are stored at: above the input size, as crops of them are enlarged."""
     size = input_size(spec)
     return ImageSize(
         height=round(size.height * _STORED_OVER_INPUT),
@@ -83,32 +90,67 @@ def scan_splits(spec: Spec, *, need_train: bool = True) -> dict[Split, ImageFold
     """Stage and list every split that the spec names.
 
     Raises:
-        SpecError, DataError, CredentialError: as `split_uris`, `stage` and `scan_folder`.
+        SpecError, DataError, CredentialError: as the steps of it; the message starts with the key.
     """
-    return {
-        name: scan_folder(stage(uri))
-        for name, uri in split_uris(spec, need_train=need_train).items()
-    }
+    uris = split_uris(spec, need_train=need_train)
+    return {name: _scan(SPLIT_KEYS[name], uri) for name, uri in uris.items()}
+
+
+def match_splits(spec: Spec, folders: dict[Split, ImageFolder]) -> MatchedQuery | None:
+    """Match the queries to the reference as the spec wants it; None without queries.
+
+    Raises:
+        DataError: query classes that the reference lacks.
+    """
+    if "query" not in folders:
+        return None
+    try:
+        return match_classes(
+            folders["reference"],
+            folders["query"],
+            ignore_unmatched=spec.dataset.ignore_unmatched,
+        )
+    except DataError as error:
+        raise DataError(f"{SPLIT_KEYS['query']}: {error}") from error
 
 
 def load_splits(
-    spec: Spec, *, need_train: bool = True, progress: Progress | None = None
+    spec: Spec,
+    *,
+    need_train: bool = True,
+    progress: Progress | None = None,
+    folders: dict[Split, ImageFolder] | None = None,
 ) -> dict[Split, LabelledImages]:
     """Decoded images of every split that the spec names, queries matched to the reference.
+
+    Args:
+        spec: `dataset` and `model` are used.
+        need_train: False where only reference and query are used.
+        progress: called with (what, done, total) while images are decoded.
+        folders: what `scan_splits` found, if it was called before.
 
     Raises:
         SpecError, DataError, CredentialError, ImageError, InfrastructureError: as the steps of it.
     """
-    folders = scan_splits(spec, need_train=need_train)
+    folders = folders or scan_splits(spec, need_train=need_train)
+    match = match_splits(spec, folders)
     splits = {name: _load(spec, name, folder, progress) for name, folder in folders.items()}
-    if "query" in splits:
-        splits["query"] = _matched(spec, folders, splits)
+    if match is not None:
+        class_names = splits["reference"].class_names
+        splits["query"] = _matched(splits["query"], match, class_names)
     return splits
 
 
 def num_workers(spec: Spec) -> int:
     """Decoding threads: what the spec allows, and no more than there are cores."""
     return max(1, min(spec.dataset.workers, len(os.sched_getaffinity(0))))
+
+
+def _scan(key: str, uri: str) -> ImageFolder:
+    try:
+        return scan_folder(stage(uri))
+    except (DataError, CredentialError) as error:
+        raise type(error)(f"{key}: {error}") from error
 
 
 def _load(
@@ -118,8 +160,8 @@ def _load(
     read = open_cached_images if spec.dataset.cache else decode_folder
     cached = read(folder, size, progress=progress, workers=num_workers(spec))
     return LabelledImages(
-        images=cached.images_NHWC,
-        sizes=cached.sizes_N2,
+        images=cached.images,
+        sizes=cached.sizes,
         labels=folder.labels,
         class_names=report_names(spec.dataset.class_map, folder.classes),
         paths=tuple(folder.root / path for path in folder.paths),
@@ -127,18 +169,14 @@ def _load(
 
 
 def _matched(
-    spec: Spec, folders: dict[Split, ImageFolder], splits: dict[Split, LabelledImages]
+    query: LabelledImages, match: MatchedQuery, class_names: tuple[str, ...]
 ) -> LabelledImages:
     """The queries with labels in the reference's index, without those that have no class there."""
-    query = splits["query"]
-    match = match_classes(
-        folders["reference"], folders["query"], ignore_unmatched=spec.dataset.ignore_unmatched
-    )
     keeps_all = len(match.keep) == len(query.labels)
     return LabelledImages(
         images=query.images if keeps_all else query.images[match.keep],
         sizes=query.sizes[match.keep],
         labels=match.labels,
-        class_names=splits["reference"].class_names,
+        class_names=class_names,
         paths=tuple(query.paths[i] for i in match.keep),
     )

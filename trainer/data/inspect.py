@@ -1,0 +1,222 @@
+"""The data doctor: what the images of a spec are, and what is odd about them.
+
+What makes them useless is raised, in one line; what merely deserves a look is a finding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from trainer.data.folder import ImageFolder, empty_classes, name_list
+from trainer.data.splits import (
+    SPLIT_KEYS,
+    LabelledImages,
+    Split,
+    input_size,
+    load_splits,
+    match_splits,
+    num_workers,
+    scan_splits,
+)
+from trainer.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trainer.config.root import Spec
+    from trainer.data.cache import Progress
+
+Severity = Literal["info", "warning"]
+
+_PATHS_SHOWN = 20
+_IMBALANCE = 20
+_CHUNK = 1 << 20
+
+
+def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]:
+    """Look at every image of every split that the spec names.
+
+    Decoding them all is the only way to find a broken one; what is decoded stays in the cache, so
+    the training that follows does not decode again.
+
+    Args:
+        spec: a train spec with its sources.
+        progress: called with (what, done, total) while images are decoded.
+
+    Returns:
+        `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
+        [{"kind", "severity", "message", "paths"}]}`.
+
+    Raises:
+        DataError: a folder is missing or empty, a training class has one image, or query classes
+            are not in the reference.
+        ImageError: files that cannot be decoded.
+        SpecError, CredentialError, InfrastructureError: the sources cannot be reached.
+    """
+    folders = scan_splits(spec)
+    _demand_pairs(folders["train"])
+    match_splits(spec, folders)
+    findings = [*_empty(folders), *_few(spec, folders["train"]), *_uneven(folders["train"])]
+    findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
+    splits = load_splits(spec, progress=progress, folders=folders)
+    findings += _small(spec, splits)
+    return {"splits": {n: _summary(f) for n, f in folders.items()}, "findings": findings}
+
+
+def _summary(folder: ImageFolder) -> dict[str, int]:
+    counts = folder.counts()
+    return {
+        "images": len(folder.paths),
+        "classes": len(folder.classes),
+        "per_class_min": int(counts.min()),
+        "per_class_max": int(counts.max()),
+    }
+
+
+def _finding(
+    kind: str, severity: Severity, message: str, paths: Iterable[str | Path] = ()
+) -> dict[str, Any]:
+    shown = [str(path) for path in paths][:_PATHS_SHOWN]
+    return {"kind": kind, "severity": severity, "message": message, "paths": shown}
+
+
+def _demand_pairs(train: ImageFolder) -> None:
+    counts = train.counts()
+    single = [name for name, count in zip(train.classes, counts, strict=True) if count == 1]
+    if single:
+        raise DataError(
+            f"{SPLIT_KEYS['train']}: {train.root}: every class needs two images to learn from, "
+            f"{len(single)} of {len(train.classes)} have one: {name_list(single)}; "
+            "add images or remove the class"
+        )
+    if len(train.classes) < 2:
+        raise DataError(
+            f"{SPLIT_KEYS['train']}: {train.root}: two classes or more must be there to tell "
+            f"apart, got {train.classes[0]} alone"
+        )
+
+
+def _empty(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
+    found = []
+    for name, folder in folders.items():
+        empty = empty_classes(folder.root)
+        if empty:
+            message = f"{name}: {len(empty)} class folders hold no image: {name_list(empty)}"
+            found.append(
+                _finding("empty_class", "warning", message, (folder.root / e for e in empty))
+            )
+    return found
+
+
+def _few(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:
+    wanted, counts = spec.dataset.num_instance, train.counts()
+    few = [name for name, count in zip(train.classes, counts, strict=True) if count < wanted]
+    if not few:
+        return []
+    message = (
+        f"train: {len(few)} classes have fewer images than dataset.num_instance ({wanted}), "
+        f"theirs repeat within a batch: {name_list(few)}"
+    )
+    return [_finding("small_class", "info", message, (train.root / name for name in few))]
+
+
+def _uneven(train: ImageFolder) -> list[dict[str, Any]]:
+    counts = train.counts()
+    if counts.max() <= _IMBALANCE * counts.min():
+        return []
+    most, least = train.classes[int(counts.argmax())], train.classes[int(counts.argmin())]
+    message = (
+        f"train: from {counts.min()} ({least}) to {counts.max()} ({most}) images per class; "
+        "batches draw all classes alike"
+    )
+    return [_finding("imbalance", "info", message)]
+
+
+def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
+    match = match_splits(spec, folders)
+    if match is None or not match.dropped_classes:
+        return []
+    message = (
+        f"query: {len(match.dropped_classes)} classes ({match.dropped_images} images) are not in "
+        f"the reference and are left out: {name_list(match.dropped_classes)}"
+    )
+    root = folders["query"].root
+    paths = (root / name for name in match.dropped_classes)
+    return [_finding("unmatched_class", "warning", message, paths)]
+
+
+def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:
+    size, found = input_size(spec), []
+    for name, split in splits.items():
+        small = np.any(split.sizes < np.array([size.height, size.width]), axis=1)
+        if small.any():
+            message = (
+                f"{name}: {small.sum()} of {len(small)} images are smaller than the input "
+                f"({size.height} x {size.width} pixels high and wide)"
+            )
+            paths = (split.paths[i] for i in np.flatnonzero(small)[:_PATHS_SHOWN])
+            found.append(_finding("small_image", "info", message, paths))
+    return found
+
+
+def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[str, Any]]:
+    """The same bytes in two splits, or under two classes of one: either way a figure lies."""
+    roots = [folder.root.resolve() for folder in folders.values()]
+    if len(set(roots)) < len(roots):
+        return [
+            _finding("same_folder", "warning", "two splits are the same folder", sorted(set(roots)))
+        ]
+    crossing: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    conflicts: list[Path] = []
+    for group in _same_content(folders, workers):
+        names = tuple(sorted({name for name, _, _ in group}))
+        paths = [path for _, _, path in group]
+        if len({label for _, label, _ in group}) > 1:
+            conflicts += paths
+        elif len(names) > 1:
+            crossing[names] += paths
+    found = [
+        _finding(
+            "duplicate_across_splits",
+            "warning",
+            f"{len(paths)} files with the same content in {' and '.join(names)}",
+            paths,
+        )
+        for names, paths in sorted(crossing.items())
+    ]
+    if conflicts:
+        message = f"{len(conflicts)} files share their content with a file of another class"
+        found.append(_finding("conflicting_labels", "warning", message, conflicts))
+    return found
+
+
+def _same_content(
+    folders: dict[Split, ImageFolder], workers: int
+) -> list[list[tuple[Split, str, Path]]]:
+    """Groups of equal files as (split, class, path); only files of equal size are read."""
+    by_size: dict[int, list[tuple[Split, str, Path]]] = defaultdict(list)
+    for name, folder in folders.items():
+        for relative, label in zip(folder.paths, folder.labels, strict=True):
+            path = folder.root / relative
+            by_size[path.stat().st_size].append((name, folder.classes[label], path))
+    candidates = [item for group in by_size.values() if len(group) > 1 for item in group]
+    by_content: dict[bytes, list[tuple[Split, str, Path]]] = defaultdict(list)
+    with ThreadPoolExecutor(workers) as pool:
+        digests = pool.map(_digest, (path for _, _, path in candidates))
+        for item, digest in zip(candidates, digests, strict=True):
+            by_content[digest].append(item)
+    return [group for group in by_content.values() if len(group) > 1]
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()
