@@ -15,7 +15,8 @@ _GROUP_KEYS = ("base_lr", "bias_lr_factor", "momentum", "weight_decay", "weight_
 def inactive_keys(spec: Spec) -> dict[str, str]:
     """Return the keys of a train spec that change nothing in what is built or trained, and why.
 
-    Only what follows from the spec alone is listed, never what depends on data or device.
+    A key is listed when no other legal value of it, alone, would change anything. Only what follows
+    from the spec is judged, never what depends on data or device.
     """
     found: dict[str, str] = {}
     for rule in (_frozen, _momentum, _schedule, _losses, _head, _augmentation):
@@ -54,7 +55,6 @@ def _schedule(spec: Spec) -> Iterator[tuple[str, str]]:
     elif optim.steps[0] >= epochs:
         reason = f"the first milestone ({optim.steps[0]}) is not before the last epoch ({epochs})"
         yield "train.optim.gamma", reason
-        yield "train.optim.steps", reason
     elif optim.gamma == 1.0:
         yield "train.optim.steps", "train.optim.gamma is 1, so milestones change no rate"
     if optim.warmup_factor == 1.0:

@@ -121,47 +121,54 @@ class RecognitionTrainer:
 
     def inspect_data(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Look at all data of a train spec and return `{"splits", "findings"}`."""
+        checked = parse_spec(spec, "train")
         from trainer.data.inspect import inspect_data
 
-        return inspect_data(parse_spec(spec, "train"))
+        return inspect_data(checked)
 
     def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
         """Unpack archives and decode pictures once, before several runs share them."""
+        checked = parse_spec(spec, "train", is_complete=False)
         from trainer.data.prepare import prepare_data
 
-        prepare_data(parse_spec(spec, "train", is_complete=False), progress)
+        prepare_data(checked, progress)
 
     def probe(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Measure seconds per epoch and peak memory by a few steps."""
+        checked = parse_spec(spec, "train")
         from trainer.training import probe
 
-        return probe(parse_spec(spec, "train"))
+        return probe(checked)
 
     def fit(
         self, spec: Mapping[str, Any], report: Report, resume_from: Path | None = None
     ) -> dict[str, Any]:
         """Train and return the receipt: the values read back from the live objects."""
+        checked = parse_spec(spec, "train")
         from trainer.training import fit
 
-        return fit(parse_spec(spec, "train"), report, resume_from)
+        return fit(checked, report, resume_from)
 
     def evaluate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits."""
+        checked = parse_spec(spec, "evaluate")
         from trainer.actions.evaluate import evaluate
 
-        return evaluate(parse_spec(spec, "evaluate"))
+        return evaluate(checked)
 
     def export(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Write a checked ONNX file of `export.checkpoint`, and the gallery index."""
+        checked = parse_spec(spec, "export")
         from trainer.actions.export import export
 
-        return export(parse_spec(spec, "export"))
+        return export(checked)
 
     def infer(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Label the pictures of `inference.input_path`."""
+        checked = parse_spec(spec, "inference")
         from trainer.actions.inference import infer
 
-        return infer(parse_spec(spec, "inference"))
+        return infer(checked)
 
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
         """Label pictures by the exported model and gallery in `folder`."""
@@ -171,9 +178,10 @@ class RecognitionTrainer:
 
     def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Build an engine from `gen_trt_engine.onnx_file`."""
+        checked = parse_spec(spec, "gen_trt_engine")
         from trainer.actions.engine import gen_trt_engine
 
-        return gen_trt_engine(parse_spec(spec, "gen_trt_engine"))
+        return gen_trt_engine(checked)
 
 
 def _training_size(spec: Spec) -> tuple[int, int] | None:
