@@ -21,6 +21,7 @@ from trainer.config.dialect import (
     searched_by_default,
     template,
 )
+from trainer.config.differences import differences_page
 from trainer.config.files import spec_text
 from trainer.config.root import ACTIONS, Action
 from trainer.config.skill_info import DEPLOY_PAGE, deploy_info, deploy_templates, skill_info
@@ -63,6 +64,7 @@ def skill_files() -> dict[str, str]:
         "schemas/manifest.json": _json_text(_manifest()),
         "references/skill_info.yaml": spec_text(skill_info()),
         f"references/{DEPLOY_PAGE}.skill_info.yaml": spec_text(deploy_info()),
+        "references/differences.md": differences_page(),
     }
     for action in ACTIONS:
         files[f"schemas/{action}.schema.json"] = _json_text(schema(action))
