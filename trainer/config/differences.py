@@ -54,7 +54,7 @@ def differences_page() -> str:
             _refused(),
             "## Changed\n",
             _changed(),
-            "`model.backbone` also takes `timm/<name>` for any model of timm. Where a search never\n"
+            "`model.backbone` also takes `timm/<name>` for any timm model. Where a search never\n"
             "proposes 0 (`dataset.prob`, `dataset.re_prob`, weight decays, momenta), a person may\n"
             "write it to switch the thing off. `warmup_iters` counts optimizer steps.\n",
             "## Added\n",
