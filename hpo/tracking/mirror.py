@@ -39,6 +39,7 @@ _ENDINGS = {
     "error": ("failed", "FAILED"),
 }
 """Last event -> (state in words, MLflow's status) of the parent run."""
+_RUNNING = ("running", "RUNNING")
 _CLOSED = ("interrupted", "KILLED")
 
 
@@ -84,7 +85,7 @@ class MlflowMirror:
         self._live: set[int] = set()
         self._reasons: dict[int, str] = {}
         self._refused: dict[int, str] = {}
-        self._ending = _CLOSED
+        self._ending: tuple[str, str] | None = None
         self._is_away = False
         self._is_complete = False
         self._is_abandoned = False
@@ -195,10 +196,10 @@ class MlflowMirror:
         records = self._snapshot()
         for record in records:
             self._write_trial(self._writer, record)
-        state, status = self._ending if closing else ("running", "RUNNING")
-        self._writer.write_parent(records, state)
+        state, status = self._ending or (_CLOSED if closing else _RUNNING)
+        self._writer.write_parent(records, state, status)
         if closing:
-            self._writer.close_parent(records, status, time.time())
+            self._writer.mark_winner(records)
         self._write_files(self._writer, records)
         if closing:
             gaps = [f"trial {n}: {m}" for n, m in self._refused.items()]

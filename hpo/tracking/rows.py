@@ -9,11 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord, TrialState
 
 STUDY_TAG = "hpo.study_uuid"
 TRIAL_TAG = "hpo.trial"
 ROLE_TAG = "hpo.role"
+RUN_TAG = "hpo.run"
 STUDY_ROLE, TRIAL_ROLE = "study", "trial"
 STATE_TAG = "hpo.state"
 WINNER_TAG = "hpo.best"
@@ -49,6 +51,16 @@ class Point(NamedTuple):
 def query(study_uuid: str, role: str) -> str:
     """MLflow's search expression for the runs of one study in one role."""
     return f"tags.`{STUDY_TAG}` = '{study_uuid}' and tags.`{ROLE_TAG}` = '{role}'"
+
+
+def run_label(run: RunDir) -> str:
+    """How a run directory is called in MLflow: study and timestamp, wherever it lies."""
+    return f"{run.study_name}/{run.path.name}"
+
+
+def run_query(run: RunDir) -> str:
+    """MLflow's search expression for the parent run of a run directory."""
+    return f"tags.`{RUN_TAG}` = '{run_label(run)}' and tags.`{ROLE_TAG}` = '{STUDY_ROLE}'"
 
 
 def run_name(number: int) -> str:

@@ -66,7 +66,7 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     lines = (
         [tally] if best is None else [_verdict(study, records, best), *_table(records, best), tally]
     )
-    return "\n\n".join([*lines, f"`hpo best {study.run.study_name}/{study.run.path.name}`"])
+    return "\n\n".join([*lines, f"`hpo best {study.run.path.name}`"])
 
 
 def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord) -> str:

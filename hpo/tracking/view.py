@@ -30,6 +30,12 @@ def view_id(study_uuid: str) -> str:
     return f"hpo-{study_uuid}"
 
 
+def table_path(experiment_id: str, study_uuid: str) -> str:
+    """The part of a link after the server's address that opens the prepared table of trials."""
+    query = urlencode({"viewStateShareKey": view_id(study_uuid)})
+    return f"/#/experiments/{experiment_id}/runs?{query}"
+
+
 def comparison_path(experiment_id: str, study_uuid: str) -> str:
     """The part of a link after the server's address that opens the prepared charts."""
     query = urlencode({"viewStateShareKey": view_id(study_uuid), "compareRunsMode": "CHART"})

@@ -43,7 +43,7 @@ class _Child:
     """Epochs that have arrived; None until asked."""
     written: tuple[Any, ...] = ()
     """What `write_trial` wrote last."""
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: set[str] = field(default_factory=set)
 
 
 class StudyWriter:
@@ -59,6 +59,7 @@ class StudyWriter:
         self._study = study
         self._experiment_id = experiment_id
         self._parent_id = ""
+        self._parent_status = "RUNNING"
         self._parent_params: dict[str, str] = {}
         self._parent_steps: set[int] = set()
         self._parent_tags: dict[str, str] = {}
@@ -113,8 +114,14 @@ class StudyWriter:
         self._client.set_tag(child.run_id, rows.DONE_TAG, "yes")
         child.is_done = True
 
-    def write_parent(self, records: list[TrialRecord], state: str) -> None:
-        """Bring the parent run up to date: progress, description and the prepared page."""
+    def write_parent(self, records: list[TrialRecord], state: str, status: str) -> None:
+        """Bring the parent run up to date: progress, description and the prepared page.
+
+        Args:
+            records: all trials.
+            state: the search's state in words.
+            status: the same as MLflow calls it.
+        """
         from mlflow.entities import Metric
 
         study = self._study
@@ -129,11 +136,24 @@ class StudyWriter:
         self._parent_steps |= {p.step for p in points}
         self._parent_tags |= changed
         self._write_view(records)
+        if status != self._parent_status:
+            if status == "RUNNING":
+                self._client.update_run(self._parent_id, status=status)
+            else:
+                self._client.set_terminated(self._parent_id, status)
+            self._parent_status = status
 
-    def close_parent(self, records: list[TrialRecord], status: str, now: float) -> None:
-        """End the parent run and mark the winner."""
-        self._mark_winner(summary.winner(records, self._study.direction))
-        self._client.set_terminated(self._parent_id, status, rows.milliseconds(now))
+    def mark_winner(self, records: list[TrialRecord]) -> None:
+        """Tag the winner's run, and no other."""
+        best = summary.winner(records, self._study.direction)
+        number = None if best is None else best.number
+        for other, child in self._children.items():
+            if other == number and rows.WINNER_TAG not in child.tags:
+                self._client.set_tag(child.run_id, rows.WINNER_TAG, "yes")
+                child.tags.add(rows.WINNER_TAG)
+            elif other != number and rows.WINNER_TAG in child.tags:
+                self._client.delete_tag(child.run_id, rows.WINNER_TAG)
+                child.tags.remove(rows.WINNER_TAG)
 
     def write_study_files(self) -> None:
         """Add the study's files that are new or have changed."""
@@ -164,7 +184,7 @@ class StudyWriter:
             self._children[number] = _Child(
                 run_id=run.info.run_id,
                 is_done=rows.DONE_TAG in run.data.tags,
-                tags=dict(run.data.tags),
+                tags=set(run.data.tags),
             )
 
     def _search(self, role: str) -> Iterable[Run]:
@@ -186,8 +206,8 @@ class StudyWriter:
         self._parent_id = run.info.run_id
         self._parent_params = dict(run.data.params)
         self._parent_steps = self._steps_of(self._parent_id, "trials_ended")
-        if run.info.status != "RUNNING":
-            self._client.update_run(self._parent_id, status="RUNNING")
+        self._parent_status = str(run.info.status)
+        self._parent_tags = dict(run.data.tags)
         self._write_summary()
 
     def _create_parent(self) -> None:
@@ -198,7 +218,7 @@ class StudyWriter:
             tags={
                 rows.STUDY_TAG: self._study.uuid,
                 rows.ROLE_TAG: rows.STUDY_ROLE,
-                "hpo.run": f"{run.study_name}/{run.path.name}",
+                rows.RUN_TAG: rows.run_label(run),
             },
         )
         self._parent_id = created.info.run_id
@@ -256,13 +276,3 @@ class StudyWriter:
             key = VIEW_TAG + view_id(self._study.uuid)
             self._client.set_experiment_tag(self._experiment_id, key, value)
             self._view = value
-
-    def _mark_winner(self, record: TrialRecord | None) -> None:
-        number = None if record is None else record.number
-        for other, child in self._children.items():
-            if other != number and rows.WINNER_TAG in child.tags:
-                self._client.delete_tag(child.run_id, rows.WINNER_TAG)
-                del child.tags[rows.WINNER_TAG]
-        if number in self._children and rows.WINNER_TAG not in self._children[number].tags:
-            self._client.set_tag(self._children[number].run_id, rows.WINNER_TAG, "yes")
-            self._children[number].tags[rows.WINNER_TAG] = "yes"

@@ -1,0 +1,113 @@
+"""`hpo ui`: MLflow's page over the runs of a folder, opened at one study's trials."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+HELP = "open MLflow's page on the trials of a run"
+EPILOG = """\
+examples:
+  hpo ui                     the newest run below runs/
+  hpo ui shelf --port 8080   the newest run of the study `shelf`
+
+The page is served to this machine alone. Where MLFLOW_TRACKING_URI names a server, the links into
+that server are printed and nothing is started.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_run_argument(parser)
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="N",
+        help="port to listen on (default: 5000, or a free one when that is taken)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, this machine alone)",
+    )
+    parser.add_argument(
+        "--yes-expose",
+        action="store_true",
+        help="allow a --host that other machines reach; the page has no password",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    from hpo.tracking import default_tracking_uri
+    from hpo.tracking.server import base_url, choose_port, find_links, running_server
+
+    chosen = chosen_run(args)
+    tracking_uri = default_tracking_uri(chosen.path.parent.parent)
+    if tracking_uri.startswith(("http://", "https://")):
+        _show(find_links(tracking_uri.rstrip("/"), chosen), as_json=args.json)
+        return 0
+    _check(args, tracking_uri)
+    port = choose_port(args.host, args.port)
+    with _ending_on_sigterm(), contextlib.suppress(KeyboardInterrupt):
+        if not args.json:
+            print("starting MLflow ...", file=sys.stderr)
+        with running_server(tracking_uri, args.host, port) as server:
+            _show(find_links(base_url(args.host, port), chosen), as_json=args.json)
+            if not args.json:
+                print("Ctrl-C ends it", file=sys.stderr)
+            server.wait()
+    return 0
+
+
+def _check(args: argparse.Namespace, tracking_uri: str) -> None:
+    """Refuse what would fail later, or do more than was meant."""
+    from importlib.util import find_spec
+
+    from hpo.core.errors import HpoError
+    from hpo.tracking.server import LOCAL_HOSTS
+    from hpo.tracking.store import local_database
+
+    if args.host not in LOCAL_HOSTS and not args.yes_expose:
+        raise HpoError(
+            f"--host {args.host}: other machines would reach the page, which has no password; "
+            "leave --host out, or add --yes-expose if that is what you want"
+        )
+    if find_spec("mlflow") is None:
+        raise HpoError("MLflow is not installed; install the project with its extra `search`")
+    database = local_database(tracking_uri)
+    if database is not None and not database.is_file():
+        raise HpoError(f"{database}: no MLflow data yet; a search writes them once it has begun")
+
+
+def _show(links: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(links)
+    else:
+        for name, link in links.items():
+            print(f"{name:<7} {link}")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM end the page as Ctrl-C does, so that no server is left behind."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

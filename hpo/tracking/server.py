@@ -1,0 +1,164 @@
+"""MLflow's own web server over a local store, and links into its page."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+from urllib import error, parse, request
+
+from hpo.core.errors import HpoError
+from hpo.core.rundir import RunDir
+from hpo.tracking import rows
+from hpo.tracking.store import CLIENT_SETTINGS
+from hpo.tracking.view import comparison_path, table_path
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+DEFAULT_PORT = 5000
+START_SECONDS = 180.0
+"""A cold start of MLflow's server takes most of a minute on a busy machine."""
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.2
+
+
+def choose_port(host: str, wanted: int | None) -> int:
+    """The wanted port; without a wish `DEFAULT_PORT`, or any free one when that is taken.
+
+    Raises:
+        HpoError: when the wanted port cannot be had.
+    """
+    reason = ""
+    for port in (wanted,) if wanted is not None else (DEFAULT_PORT, 0):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OverflowError:
+                reason = "a port is a number from 0 to 65535"
+            except OSError as problem:
+                reason = problem.strerror or str(problem)
+            else:
+                return int(probe.getsockname()[1])
+    raise HpoError(f"{host} port {wanted}: {reason}; choose another --port or leave it out")
+
+
+@contextlib.contextmanager
+def running_server(tracking_uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the server while the block lasts; when the block begins, it answers.
+
+    Raises:
+        HpoError: when it does not come up, with the last line it said.
+    """
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            _command(tracking_uri, host, port),
+            env={**os.environ, **_environment()},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Its own group: Ctrl-C reaches us alone, and its workers end with it.
+            start_new_session=True,
+        )
+        try:
+            _await_answer(server, base_url(host, port), log)
+            yield server
+        finally:
+            _end(server)
+
+
+def base_url(host: str, port: int) -> str:
+    """The address to open on this machine."""
+    if host == "0.0.0.0":  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def find_links(base: str, run: RunDir) -> dict[str, str]:
+    """Links for one run: `trials` (table), `charts` (comparison) and `search` (the parent run).
+
+    Before the search has written anything there is `trials` alone, the page itself.
+    """
+    api = f"{base}/api/2.0/mlflow"
+    name = parse.quote(run.study_name, safe="")
+    try:
+        found = _ask(f"{api}/experiments/get-by-name?experiment_name={name}")
+    except error.HTTPError as problem:
+        if problem.code == 404:
+            return {"trials": base}
+        raise
+    experiment_id = found["experiment"]["experiment_id"]
+    body = {"experiment_ids": [experiment_id], "filter": rows.run_query(run), "max_results": 1}
+    parents = _ask(f"{api}/runs/search", body).get("runs", [])
+    if not parents:
+        return {"trials": f"{base}/#/experiments/{experiment_id}"}
+    tags = {tag["key"]: tag["value"] for tag in parents[0]["data"]["tags"]}
+    run_id = parents[0]["info"]["run_id"]
+    return {
+        "trials": base + table_path(experiment_id, tags[rows.STUDY_TAG]),
+        "charts": base + comparison_path(experiment_id, tags[rows.STUDY_TAG]),
+        "search": f"{base}/#/experiments/{experiment_id}/runs/{run_id}",
+    }
+
+
+def _command(tracking_uri: str, host: str, port: int) -> list[str]:
+    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    words += ["--host", host, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+    if host in LOCAL_HOSTS:
+        # By itself MLflow answers to private addresses too, which a foreign page could abuse.
+        names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
+        words += ["--allowed-hosts", ",".join(names)]
+        words += ["--cors-allowed-origins", ",".join(f"http://{name}" for name in names)]
+    return words
+
+
+def _environment() -> dict[str, str]:
+    """Settings of the server: the page and nothing else, and no word to anybody outside."""
+    return {
+        "MLFLOW_DISABLE_TELEMETRY": CLIENT_SETTINGS["MLFLOW_DISABLE_TELEMETRY"],
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+
+def _await_answer(server: subprocess.Popen[bytes], base: str, log: IO[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            last = lines[-1] if lines else "it said nothing"
+            raise HpoError(f"MLflow's server has ended with code {server.returncode}: {last}")
+        with contextlib.suppress(OSError):
+            _ask(f"{base}/health", timeout=2.0)
+            return
+        time.sleep(POLL_SECONDS)
+    raise HpoError(f"MLflow's server has not answered within {START_SECONDS:.0f} s at {base}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server's whole process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _ask(url: str, body: dict[str, Any] | None = None, timeout: float = 30.0) -> Any:
+    """GET, or POST when there is a body; JSON where that comes back, else text."""
+    data = None if body is None else json.dumps(body).encode()
+    head = {"Content-Type": "application/json"}
+    question = request.Request(url, data, head)  # noqa: S310 - http(s), checked by the caller
+    with request.urlopen(question, timeout=timeout) as answer:  # noqa: S310 - as above
+        text = answer.read().decode()
+    return json.loads(text) if text.startswith("{") else text
