@@ -190,54 +190,21 @@ def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:
     spec = load_spec(spec_path, overrides, legal)
     for line in warnings(spec, legal):
         _logger.warning("%s", line)
-    for line in _RUNNERS[action](spec):
+    for line in _shown(_RUNNERS[action](spec)):
         print(line)
 
 
-def _train(spec: Any) -> list[str]:
-    import dataclasses
-
+def _train(spec: Any) -> Mapping[str, Any]:
+    from trainer.actions.train import train
     from trainer.spec import action_dir
-    from trainer.training import fit
 
-    folder = action_dir(spec, "train")
-    _logger.info("writing to %s", folder)
     try:
-        receipt = fit(dataclasses.replace(spec, results_dir=str(folder)), _EpochLines(spec))
+        return train(spec)
     except KeyboardInterrupt:
-        last = folder / "ckpt" / "last.ckpt"
+        last = action_dir(spec, "train") / "ckpt" / "last.ckpt"
         if last.is_file():
             _logger.info("to go on: add train.resume_training_checkpoint_path=%s", last)
         raise
-    best = receipt["best"]
-    lines = [f"best val Precision at Rank 1: {best['value']:.4f} (epoch {best['epoch']})"]
-    return lines + [
-        f"{name} checkpoint: {folder / path}" for name, path in receipt["checkpoints"].items()
-    ]
-
-
-class _EpochLines:
-    """Shows each validated epoch in one line."""
-
-    def __init__(self, spec: Any) -> None:
-        self._num_epochs = spec.train.num_epochs
-        self._best = -1.0
-
-    def __call__(self, epoch: Mapping[str, Any]) -> bool:
-        """Show the epoch; training always goes on."""
-        self._best = max(self._best, epoch["value"])
-        if not epoch.get("replayed"):
-            loss = epoch["metrics"].get("train_loss")
-            _logger.info(
-                "epoch %d/%d  val Precision at Rank 1: %.4f  best %.4f%s  %.1f s",
-                epoch["epoch"],
-                self._num_epochs,
-                epoch["value"],
-                self._best,
-                "" if loss is None else f"  loss {loss:.4f}",
-                epoch["seconds"],
-            )
-        return True
 
 
 def _shown(result: Mapping[str, Any]) -> list[str]:
@@ -247,37 +214,37 @@ def _shown(result: Mapping[str, Any]) -> list[str]:
         if isinstance(value, Mapping):
             lines += [f"{name}.{line}" for line in _shown(value)] if len(value) <= 40 else []
         elif isinstance(value, float):
-            lines.append(f"{name}: {value:.4f}")
+            lines.append(f"{name}: {value:.6g}")
         elif isinstance(value, str | int | Path):
             lines.append(f"{name}: {value}")
     return lines
 
 
-def _evaluate(spec: Any) -> list[str]:
+def _evaluate(spec: Any) -> Mapping[str, Any]:
     from trainer.actions.evaluate import evaluate
 
-    return _shown(evaluate(spec))
+    return evaluate(spec)
 
 
-def _inference(spec: Any) -> list[str]:
+def _inference(spec: Any) -> Mapping[str, Any]:
     from trainer.actions.inference import infer
 
-    return _shown(infer(spec))
+    return infer(spec)
 
 
-def _export(spec: Any) -> list[str]:
+def _export(spec: Any) -> Mapping[str, Any]:
     from trainer.actions.export import export
 
-    return _shown(export(spec))
+    return export(spec)
 
 
-def _gen_trt_engine(spec: Any) -> list[str]:
+def _gen_trt_engine(spec: Any) -> Mapping[str, Any]:
     from trainer.actions.engine import gen_trt_engine
 
-    return _shown(gen_trt_engine(spec))
+    return gen_trt_engine(spec)
 
 
-_RUNNERS: Mapping[str, Callable[[Any], list[str]]] = {
+_RUNNERS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
     "train": _train,
     "evaluate": _evaluate,
     "inference": _inference,

@@ -88,7 +88,7 @@ def test_wrong_usage_is_code_2(words):
 
 
 def test_overrides_stand_on_both_sides_of_the_file(spec_path, monkeypatch):
-    seen = install(monkeypatch, "gen_trt_engine", lambda _: [])
+    seen = install(monkeypatch, "gen_trt_engine", lambda _: {})
     words = ["gen_trt_engine.onnx_file=m.onnx", "-e", str(spec_path)]
     words += ["trt_engine=m.engine", "trt_data_type=FP16"]
     assert cli.main(["gen_trt_engine", *words]) == 0
@@ -124,7 +124,7 @@ def raiser(error):
 
 
 def test_results_go_to_stdout_and_the_last_line_says_done(monkeypatch, capsys, spec_path):
-    code, out, err = ending(monkeypatch, capsys, spec_path, lambda _: ["file: m.onnx"])
+    code, out, err = ending(monkeypatch, capsys, spec_path, lambda _: {"file": "m.onnx"})
     assert (code, out) == (0, "file: m.onnx\n")
     assert re.fullmatch(r"ml_recog export: done in \d+\.\d s", last_line(err))
 
@@ -159,7 +159,7 @@ def test_missing_package_says_what_to_install(monkeypatch, capsys, spec_path):
 
 
 def test_ignore_unmatched_reaches_the_spec(monkeypatch, spec_path):
-    seen = install(monkeypatch, "evaluate", lambda _: [])
+    seen = install(monkeypatch, "evaluate", lambda _: {})
     words = ["evaluate", "-e", str(spec_path), "--ignore-unmatched", "evaluate.checkpoint=c"]
     words += ["dataset.val_dataset={reference: r, query: q}"]
     assert cli.main(words) == 0
@@ -168,4 +168,4 @@ def test_ignore_unmatched_reaches_the_spec(monkeypatch, spec_path):
 
 def test_single_values_of_a_result_are_shown_and_lists_are_not():
     result = {"metrics": {"p": 0.25}, "file": "a.onnx", "hits": [1, 2], "count": 3}
-    assert cli._shown(result) == ["metrics.p: 0.2500", "file: a.onnx", "count: 3"]
+    assert cli._shown(result) == ["metrics.p: 0.25", "file: a.onnx", "count: 3"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from trainer.config.fields import KeyInfo
 
@@ -47,6 +48,7 @@ def condition_terms(condition: str) -> list[tuple[str, float]]:
     return [(sign, float(number)) for sign, number in _TERM.findall(condition)]
 
 
+@cache
 def searched_bounds(info: KeyInfo) -> Bounds:
     """Return the range that a search may propose from."""
     low = (-math.inf if info.minimum is None else float(info.minimum), False)
@@ -60,6 +62,7 @@ def searched_bounds(info: KeyInfo) -> Bounds:
     return Bounds(low=low[0], is_low_open=low[1], high=high[0], is_high_open=high[1])
 
 
+@cache
 def valid_bounds(info: KeyInfo) -> Bounds:
     """Return the range that a spec may hold: the searched one unless declared otherwise."""
     bounds = searched_bounds(info)

@@ -33,14 +33,23 @@ class Key:
         return self.path.rpartition(".")[0]
 
 
-def declared(config: type, prefix: str = "") -> Iterator[Key]:
-    """Yield the keys directly below one config class, in declaration order."""
-    for item in dataclasses.fields(config):
-        path = f"{prefix}.{item.name}" if prefix else item.name
-        is_section = item.default_factory is not dataclasses.MISSING
-        section = item.default_factory if is_section else None
-        default = None if is_section else item.default
-        yield Key(path=path, info=info_of(item), default=default, section=section)  # type: ignore[arg-type]  # a class is its own factory
+@cache
+def declared(config: type, prefix: str = "") -> tuple[Key, ...]:
+    """Return the keys directly below one config class, in declaration order."""
+    return tuple(
+        _key(item, f"{prefix}.{item.name}" if prefix else item.name)
+        for item in dataclasses.fields(config)
+    )
+
+
+def _key(item: dataclasses.Field[Any], path: str) -> Key:
+    is_section = item.default_factory is not dataclasses.MISSING
+    return Key(
+        path=path,
+        info=info_of(item),
+        default=None if is_section else item.default,
+        section=item.default_factory if is_section else None,  # type: ignore[arg-type]  # a class is its own factory
+    )
 
 
 def _walk(config: type, prefix: str) -> Iterator[Key]:
@@ -56,6 +65,7 @@ def keys() -> dict[str, Key]:
     return {key.path: key for key in _walk(Spec, "")}
 
 
+@cache
 def leaves() -> dict[str, Key]:
     """Return the keys that hold a value."""
     return {path: key for path, key in keys().items() if key.section is None}
