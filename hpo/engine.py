@@ -217,8 +217,12 @@ class Engine:
         if suggestion is None:
             self._ran_dry = not self._live
             return None
+        return self._start(suggestion, seed=self._search_seed(), purpose="search")
+
+    def _search_seed(self) -> int:
+        """One seed for all searched trials, so that they differ in their parameters alone."""
         seed = int(lookup(self._plan.base_spec, self._plan.seed_key))
-        return self._start(suggestion, seed=seed, purpose="search")
+        return seed if seed >= 0 else derive_seed(self._plan.study_seed, "trials")
 
     def _next_confirmation(self) -> Job | None:
         self._confirming = True

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from trainer.losses import read_loss
+from trainer.models.heads import ResidualHead
 from trainer.optim import MOMENTUM_OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def build_receipt(
         "optimizer_class": type(module.optimizer).__name__,
         "groups": [_group_facts(group) for group in module.optimizer.param_groups],
         "steps_per_epoch": module.schedule.steps_per_epoch,
+        "precision": str(trainer.precision),
         "device": device_name(next(module.model.parameters()).device),
         "peak_memory_mib": peak_memory_mib(next(module.model.parameters()).device),
         "torch_version": str(torch.__version__),
@@ -124,6 +126,8 @@ def _applied_miner(module: RecognitionModule) -> dict[str, Any]:
 
 
 def _applied_model(module: RecognitionModule) -> dict[str, Any]:
+    if isinstance(module.model.embedder, ResidualHead):  # its size is the trunk's
+        return {}
     return {"model.feat_dim": module.model.embedding_size}
 
 
@@ -148,12 +152,10 @@ def _applied_trainer(
     module: RecognitionModule, trainer: pl.Trainer, *, seed: int, first_epoch: int
 ) -> dict[str, Any]:
     mean = module.running_mean
-    precisions = {"bf16-mixed": "bf16", "32-true": "fp32"}
     return {
         "train.num_epochs": first_epoch + (trainer.max_epochs or 0),
         "train.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "train.clip_grad_norm": module.clip_norm,
         "train.ema_decay": 0.0 if mean is None else mean.decay,
-        "train.precision": precisions[str(trainer.precision)],
         "train.seed": seed,
     }

@@ -55,7 +55,7 @@ class SearchOptions:
     confirm: int = 0
     """How many finalists are trained again with another seed."""
     over: tuple[str, ...] = ()
-    """Searched parameters, in place of the schema's default list."""
+    """Searched parameters, in place of the schema's default list; `+name` adds to that list."""
     ranges: Mapping[str, Any] = field(default_factory=dict)
     """name -> [low, high] or {low, high, log}."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -93,8 +93,10 @@ class StudySpec:
         from search_spaces import Overlay
 
         search = self.search
+        instead = tuple(name for name in search.over if not name.startswith("+"))
         return Overlay(
-            hyperparameters=search.over or None,
+            hyperparameters=instead or None,
+            extra=tuple(name[1:] for name in search.over if name.startswith("+")),
             ranges={name: _range(name, value) for name, value in search.ranges.items()},
             options={name: tuple(values) for name, values in search.options.items()},
             fixed=dict(search.fix),
