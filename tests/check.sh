@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: format, lint, types, import contracts, tests.
+# PYTHON names the interpreter of an environment with the extras `all` and `dev` (default: .venv).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+bin=$(dirname "$python")
+
+"$bin/ruff" format --check hpo trainer search_spaces tests
+"$bin/ruff" check hpo trainer search_spaces tests
+"$bin/mypy"
+"$bin/lint-imports"
+"$python" -m trainer.config.generate --check
+"$python" -m pytest -n "${TEST_JOBS:-2}" "$@"
