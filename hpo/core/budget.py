@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields, replace
 
@@ -61,9 +62,9 @@ class Budget:
         if self.trials is not None:
             parts.append(f"{self.trials}trials")
         if self.seconds is not None:
-            parts.append(f"{self.seconds:g}s")
+            parts.append(f"{_plain(self.seconds)}s")
         if self.gpu_seconds is not None:
-            parts.append(f"{self.gpu_seconds:g}gpus")
+            parts.append(f"{_plain(self.gpu_seconds)}gpus")
         if self.epochs is not None:
             parts.append(f"{self.epochs}epochs")
         return ",".join(parts)
@@ -95,9 +96,10 @@ def parse_budget(text: str) -> Budget:
             raise SpecError(f"budget: {part.strip()!r} is not understood; write {GRAMMAR}")
         name, factor = _UNITS[match[2]]
         amount = float(match[1]) * factor
-        if amount <= 0 or (name in {"trials", "epochs"} and amount != int(amount)):
+        whole = name in {"trials", "epochs"}
+        if not 0 < amount < math.inf or (whole and not amount.is_integer()):
             raise SpecError(
-                f"budget: a positive {'whole ' if factor == 1 else ''}number must stand before "
+                f"budget: a positive {'whole ' if whole else ''}number must stand before "
                 f"{match[2] or 'trials'!r}, got {match[1]}; write {GRAMMAR}"
             )
         if name in values:
@@ -108,15 +110,25 @@ def parse_budget(text: str) -> Budget:
 
 
 def extend_budget(budget: Budget, text: str) -> Budget:
-    """Return the budget after `+20` (added to what was) or `20` (in place of it)."""
+    """Return the budget after `+20` (added to what was) or `20` (in place of it).
+
+    Raises:
+        SpecError: for what `parse_budget` refuses, and for `+2h` where time was not limited: the
+            other limit would still end the search.
+    """
     if not text.startswith("+"):
         return parse_budget(text)
     extra = parse_budget(text[1:])
     sums = {}
     for item in fields(Budget):
         old, more = getattr(budget, item.name), getattr(extra, item.name)
+        if more is not None and old is None:
+            raise SpecError(
+                f"budget: {text}: the budget of {budget} has no limit on {item.name} to add to; "
+                "add in its own units, or give a whole new budget without +"
+            )
         if more is not None:
-            sums[item.name] = more if old is None else old + more
+            sums[item.name] = old + more
     return replace(budget, **sums)
 
 
@@ -139,12 +151,20 @@ def fraction_used(budget: Budget, spent: Spent) -> float:
     return min(1.0, max(shares, default=0.0))
 
 
+def _plain(amount: float) -> str:
+    """A number without an exponent, which the grammar does not read."""
+    return str(int(amount)) if amount.is_integer() else f"{amount:.6f}".rstrip("0")
+
+
 def render_seconds(seconds: float) -> str:
     """Write a duration for people: `45s`, `12m`, `1h 30m`."""
-    if seconds < 60:
-        return f"{seconds:.0f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 600:
+        return f"{whole // 60}m {whole % 60:02d}s"
     minutes = round(seconds / 60)
     if minutes < 60:
-        return f"{minutes}m" if minutes >= 10 else f"{int(seconds // 60)}m {int(seconds % 60):02d}s"
+        return f"{minutes}m"
     hours, rest = divmod(minutes, 60)
     return f"{hours}h {rest:02d}m" if rest else f"{hours}h"

@@ -43,7 +43,7 @@ def find_mismatch(
 def _equal(sent: Any, got: Any) -> bool:
     numbers = (int, float)
     if isinstance(sent, bool) or isinstance(got, bool):
-        return bool(sent) is bool(got)
+        return bool(sent == got)
     if isinstance(sent, numbers) and isinstance(got, numbers):
         return math.isclose(sent, got, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
     if isinstance(sent, list | tuple) and isinstance(got, list | tuple):

@@ -46,7 +46,7 @@ def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | N
     searched = ranked([t for t in everything if t.purpose == "search"], direction)
     if not searched:
         return None
-    repeats = [t for t in everything if t.purpose == "confirm" and t.measurements]
+    repeats = [t for t in everything if t.purpose == "confirm" and t.state in SEARCHED]
     if not repeats:
         return searched[0]
     means = {
@@ -67,6 +67,8 @@ def mean_over_seeds(
     """Mean best value of a trial and its full-length repeats; None when it was never repeated."""
     values = []
     for record in [trial, *(r for r in repeats if r.params == trial.params)]:
+        if record.state is TrialState.FAILED:
+            continue
         best = record.best_measurement(direction)
         if best is not None and record.epochs >= trial.epochs:
             values.append(best.value)

@@ -12,14 +12,19 @@ import yaml
 
 from hpo.core.errors import SpecError
 
-_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class _SpecLoader(yaml.SafeLoader):
     """A safe YAML loader that also reads `1e-4` as a number, which YAML 1.1 takes for a string."""
 
 
-_SpecLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+class _SpecDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """A safe YAML dumper (ten times as fast where C is built) that quotes the text `1e-4`."""
+
+
+for _side in (_SpecLoader, _SpecDumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -31,6 +36,8 @@ def parse_yaml(text: str, where: str) -> Any:
         line = f" (line {mark.line + 1})" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise SpecError(f"{where}{line}: is not valid YAML: {problem}") from error
+    except (ValueError, RecursionError) as error:  # 2020-13-45 is taken for a date
+        raise SpecError(f"{where}: is not valid YAML: {error}") from error
 
 
 def read_yaml(path: Path) -> Any:
@@ -46,8 +53,7 @@ def read_yaml(path: Path) -> Any:
 
 def to_yaml(data: Any) -> str:
     """Write plain data as YAML in the order it has."""
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where it is built
-    return str(yaml.dump(data, Dumper=dumper, sort_keys=False, width=100))
+    return str(yaml.dump(data, Dumper=_SpecDumper, sort_keys=False, width=100))
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

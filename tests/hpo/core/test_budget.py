@@ -1,0 +1,139 @@
+import pytest
+
+from hpo.core.budget import (
+    DEFAULT_BUDGET,
+    Budget,
+    Spent,
+    exhausted,
+    extend_budget,
+    fraction_used,
+    parse_budget,
+    render_seconds,
+)
+from hpo.core.errors import SpecError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20", Budget(trials=20)),
+        ("20trials", Budget(trials=20)),
+        ("1 trial", Budget(trials=1)),
+        ("45s", Budget(seconds=45)),
+        ("90m", Budget(seconds=5400)),
+        ("90min", Budget(seconds=5400)),
+        ("2h", Budget(seconds=7200)),
+        ("1.5h", Budget(seconds=5400)),
+        ("1d", Budget(seconds=86400)),
+        ("3gpuh", Budget(gpu_seconds=10800)),
+        ("30gpum", Budget(gpu_seconds=1800)),
+        ("500epochs", Budget(epochs=500)),
+        ("50TRIALS, 2H", Budget(trials=50, seconds=7200)),
+        ("50trials,2h,3gpuh,100epochs", Budget(trials=50, seconds=7200, gpu_seconds=10800, epochs=100)),
+    ],
+)
+def test_budget_grammar(text, expected):
+    assert parse_budget(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("5x", "'5x' is not understood"),
+        ("", "'' is not understood"),
+        ("h", "'h' is not understood"),
+        ("-3", "'-3' is not understood"),
+        ("1e3", "'1e3' is not understood"),
+        ("2h,", "'' is not understood"),
+        ("2h 3m", "not understood"),
+        ("nan", "'nan' is not understood"),
+        ("infh", "not understood"),
+        ("0", "a positive whole number must stand before 'trials', got 0"),
+        ("0h", "a positive number must stand before 'h', got 0"),
+        ("1.5trials", "a positive whole number must stand before 'trials', got 1.5"),
+        ("2.5epochs", "a positive whole number"),
+        ("2h,3h", "limits seconds twice"),
+        ("20,30trials", "limits trials twice"),
+        ("9" * 400, "a positive whole number"),
+        ("9" * 400 + "h", "a positive number"),
+    ],
+)
+def test_bad_budgets_are_one_clear_line(text, said):
+    with pytest.raises(SpecError) as caught:
+        parse_budget(text)
+    message = str(caught.value)
+    assert said in message
+    assert message.startswith("budget: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["20", "90m", "1.5h", "12d", "1000gpuh", "0.1s", "1234567.25s", "500epochs,7trials", "2h,3gpuh"],
+)
+def test_text_form_reads_back_as_the_same_budget(text):
+    budget = parse_budget(text)
+    assert parse_budget(budget.to_text()) == budget
+
+
+def test_budget_in_words():
+    assert str(Budget(trials=20, seconds=7200)) == "20 trials, 2h"
+    assert str(Budget(trials=1)) == "1 trial"
+    assert str(Budget(gpu_seconds=5400, epochs=30)) == "1.5 GPU hours, 30 epochs"
+
+
+def test_plus_adds_and_a_plain_budget_replaces():
+    old = Budget(trials=12, seconds=3600)
+    assert extend_budget(old, "+20") == Budget(trials=32, seconds=3600)
+    assert extend_budget(old, "+20,1h") == Budget(trials=32, seconds=7200)
+    assert extend_budget(old, "40") == Budget(trials=40)
+
+
+def test_plus_in_a_unit_without_a_limit_is_refused():
+    # The old limit would still end the search, so the hours would never be spent.
+    with pytest.raises(SpecError, match=r"\+2h: the budget of 20 trials has no limit on seconds"):
+        extend_budget(Budget(trials=20), "+2h")
+
+
+@pytest.mark.parametrize("text", ["+", "+5x", "+-3", "++3", "5x"])
+def test_bad_extensions_are_refused(text):
+    with pytest.raises(SpecError, match="budget: "):
+        extend_budget(DEFAULT_BUDGET, text)
+
+
+def test_first_limit_that_is_reached_ends_the_search():
+    budget = Budget(trials=3, seconds=60, epochs=27)
+    assert exhausted(budget, Spent(trials=2, seconds=59.9, epochs=26)) is None
+    assert exhausted(budget, Spent(trials=3)) == "trials"
+    assert exhausted(budget, Spent(seconds=60.0)) == "seconds"
+    assert exhausted(budget, Spent(epochs=28)) == "epochs"
+    assert exhausted(Budget(gpu_seconds=10), Spent(gpu_seconds=10.5, trials=999)) == "gpu_seconds"
+
+
+def test_fraction_follows_the_nearest_limit():
+    budget = Budget(trials=10, seconds=100)
+    assert fraction_used(budget, Spent(trials=2, seconds=50)) == 0.5
+    assert fraction_used(budget, Spent(trials=9, seconds=50)) == 0.9
+    assert fraction_used(budget, Spent(trials=20)) == 1.0
+    assert fraction_used(Budget(), Spent(trials=20)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0s"),
+        (45.2, "45s"),
+        (59.7, "1m 00s"),
+        (60, "1m 00s"),
+        (119.9, "2m 00s"),
+        (200, "3m 20s"),
+        (599.9, "10m"),
+        (720, "12m"),
+        (3599, "1h"),
+        (3600, "1h"),
+        (5400, "1h 30m"),
+        (90000, "25h"),
+    ],
+)
+def test_durations_for_people(seconds, words):
+    assert render_seconds(seconds) == words

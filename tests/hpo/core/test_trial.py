@@ -1,0 +1,35 @@
+import pytest
+
+from hpo.core.trial import CONTINUE, Measurement, TrialRecord, TrialState
+
+
+def record(*values):
+    trial = TrialRecord(number=0, state=TrialState.RUNNING, params={}, latents={}, until_epoch=9)
+    trial.measurements += [Measurement(epoch=i, value=v) for i, v in enumerate(values, 1)]
+    return trial
+
+
+def test_epochs_are_those_of_the_last_measurement():
+    assert record().epochs == 0
+    assert record(0.1, 0.2).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "direction", "epoch"),
+    [
+        ((0.1, 0.5, 0.5, 0.2), "maximize", 2),
+        ((0.3, 0.1, 0.1, 0.2), "minimize", 2),
+        ((-1.0,), "maximize", 1),
+    ],
+)
+def test_best_epoch_is_the_earliest_of_equals(values, direction, epoch):
+    assert record(*values).best_measurement(direction).epoch == epoch
+
+
+def test_no_epoch_no_best():
+    assert record().best_measurement("maximize") is None
+
+
+def test_only_running_trials_can_go_on():
+    assert [s for s in TrialState if not s.is_finished] == [TrialState.RUNNING]
+    assert CONTINUE.stop is False
