@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -106,5 +107,18 @@ class EventPrinter:
 
 
 def to_json(event: Event) -> str:
-    """One event as a line of strict JSON."""
-    return json.dumps(event, allow_nan=False, default=str)
+    """One event as a line of strict JSON; a number that JSON does not know becomes null."""
+    try:
+        return json.dumps(event, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(_finite(event), allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -252,7 +252,7 @@ def _relax_syncs(storage: Any) -> None:
 
     storage.engine.dispose()
 
-    @event.listens_for(storage.engine, "connect")  # type: ignore[untyped-decorator]
+    @event.listens_for(storage.engine, "connect")
     def set_pragma(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")
 

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from hpo.core.errors import RunError
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
+LOCK_ATTEMPTS = 20
+"""A reader's look at the lock takes microseconds; a driver in it stays."""
 
 
 class RunDir:
@@ -103,12 +106,17 @@ class RunDir:
             RunError: when another driver holds it.
         """
         with (self.path / ".lock").open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"{self.path}: another search is running in it; wait for it, or `hpo stop` it"
-                ) from error
+            for attempt in range(LOCK_ATTEMPTS):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if attempt + 1 == LOCK_ATTEMPTS:
+                        raise RunError(
+                            f"{self.path}: another search is running in it; wait for it, "
+                            "or `hpo stop` it"
+                        ) from error
+                    time.sleep(0.01)
             yield
 
     def is_running(self) -> bool:
@@ -159,11 +167,8 @@ def list_runs(out: Path) -> list[RunDir]:
     """All run directories below `out`, the newest last."""
     if not out.is_dir():
         return []
-    found = [
-        RunDir(file.parent)
-        for file in out.glob(f"*/*/{STUDY_FILE}")
-        if not file.parent.name.startswith(".") and not file.parent.parent.name.startswith(".")
-    ]
+    # Dot folders are not even looked into: a draft may go away in that moment.
+    found = [RunDir(file.parent) for file in out.glob(f"[!.]*/[!.]*/{STUDY_FILE}")]
     return sorted(found, key=lambda run: (run.path.name, run.path.stat().st_ctime))
 
 

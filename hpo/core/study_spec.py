@@ -5,10 +5,11 @@ The schema is typed and versioned; messages start with the path of the wrong key
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.errors import SpecError
@@ -98,7 +99,7 @@ class StudySpec:
             hyperparameters=instead or None,
             extra=tuple(name[1:] for name in search.over if name.startswith("+")),
             ranges={name: _range(name, value) for name, value in search.ranges.items()},
-            options={name: tuple(values) for name, values in search.options.items()},
+            options={name: _values(name, values) for name, values in search.options.items()},
             fixed=dict(search.fix),
         )
 
@@ -122,7 +123,8 @@ def load_study(path: Path) -> StudySpec:
     study = parse_study(data, where=str(path))
     if "name" not in data:
         study = replace(study, name=path.stem)
-    return replace(study, data=_anchor(study.data, path.parent))
+        check_name(study.name, str(path))
+    return anchored(study, path.parent)
 
 
 def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
@@ -138,55 +140,71 @@ def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
     values["search"] = SearchOptions(
         **_checked(SearchOptions, data.get("search"), f"{where}: search")
     )
-    values["spec"] = nest(values.get("spec") or {})
-    if "budget" in values:
-        values["budget"] = _parse_budget(values["budget"], where)
-    study = StudySpec(**values)
+    with _inside(f"{where}: spec"):
+        values["spec"] = nest(values.get("spec") or {})
+    with _inside(where):
+        if "budget" in values:
+            values["budget"] = parse_budget(str(values["budget"]))
+        study = StudySpec(**values)
+        _ = study.overlay  # so that wrong ranges are told before anything starts
     _check_values(study, where)
     return study
 
 
-def _parse_budget(value: Any, where: str) -> Budget:
+@contextlib.contextmanager
+def _inside(where: str) -> Iterator[None]:
+    """Put the place in front of a message."""
     try:
-        return parse_budget(str(value))
+        yield
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from error
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "bool": (bool,),
-    "Budget": (str, int),
-    "DataSources": (Mapping,),
-    "SearchOptions": (Mapping,),
-    "Mapping[str, Any]": (Mapping,),
-    "tuple[str, ...]": (list, tuple),
+_SECTION: tuple[tuple[type, ...], str] = ((Mapping, type(None)), "a mapping")
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "text"),
+    "int": ((int,), "a whole number"),
+    "int | None": ((int, type(None)), "a whole number"),
+    "bool": ((bool,), "true or false"),
+    "Budget": ((str, int), "a budget such as 20, 2h or 500epochs"),
+    "DataSources": _SECTION,
+    "SearchOptions": _SECTION,
+    "Mapping[str, Any]": _SECTION,
+    "tuple[str, ...]": ((list, tuple), "a list of names"),
 }
+"""Type of a field as written -> what YAML may hold there, and its name in messages."""
 
 
-def _checked(kind: type, data: Any, where: str) -> dict[str, Any]:
+def _checked(
+    kind: type[StudySpec | DataSources | SearchOptions], data: Any, where: str
+) -> dict[str, Any]:
     """Check keys and types of one section against the fields of its dataclass."""
     if data is None:
         return {}
     if not isinstance(data, Mapping):
         raise SpecError(f"{where}: must be a mapping of keys, got {_kind(data)}")
-    known = {item.name: str(item.type) for item in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name: str(item.type) for item in fields(kind)}
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in known:
             raise SpecError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
-        legal = _TYPES[known[key]]
+        legal, word = _TYPES[known[key]]
         wrong_bool = isinstance(value, bool) and bool not in legal
         if wrong_bool or not isinstance(value, legal):
-            words = {"Mapping[str, Any]": "a mapping", "tuple[str, ...]": "a list of names"}
-            raise SpecError(
-                f"{where}.{key}: must be {words.get(known[key], known[key])}, "
-                f"got {_kind(value)} {value!r}"
-            )
-        values[key] = tuple(value) if isinstance(value, list) else value
+            raise SpecError(f"{where}.{key}: must be {word}, got {_kind(value)} {value!r}")
+        if known[key] == "tuple[str, ...]":
+            value = _names(value, f"{where}.{key}")
+        elif legal is _SECTION[0]:
+            value = value or {}
+        values[key] = value
     return values
+
+
+def _names(values: Any, where: str) -> tuple[str, ...]:
+    wrong = [value for value in values if not isinstance(value, str)]
+    if wrong:
+        raise SpecError(f"{where}: must be a list of names, got {wrong[0]!r} in it")
+    return tuple(values)
 
 
 def _check_values(study: StudySpec, where: str) -> None:
@@ -194,20 +212,23 @@ def _check_values(study: StudySpec, where: str) -> None:
         raise SpecError(f"{where}.concurrent: must be at least 1, got {study.concurrent}")
     if study.search.confirm < 0:
         raise SpecError(f"{where}.search.confirm: must be 0 or more, got {study.search.confirm}")
-    bad_name = not study.name or study.name.startswith(".") or "/" in study.name
-    if bad_name:
+    check_name(study.name, where)
+    check_sources(study.data, f"{where}.data")
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a study name that cannot be a folder below the folder of runs."""
+    if not name or name.startswith(".") or not name.isprintable() or "/" in name:
         raise SpecError(
-            f"{where}.name: must be usable as a folder name (no '/', no leading '.'), "
-            f"got {study.name!r}"
+            f"{where}.name: must be usable as a folder name (no '/', no leading '.'), got {name!r}"
         )
-    check_sources(study.data, where)
 
 
 def check_sources(data: DataSources, where: str = "data") -> None:
     """Refuse half-given data: all three splits, or one folder, or nothing."""
     splits = {"train": data.train, "reference": data.reference, "query": data.query}
     given = [name for name, value in splits.items() if value]
-    if data.folder and given:
+    if data.folder and (given or data.test_reference or data.test_query):
         raise SpecError(f"{where}: give either one folder to split or the splits, not both")
     if given and len(given) < 3:
         missing = " and ".join(name for name in splits if name not in given)
@@ -215,30 +236,56 @@ def check_sources(data: DataSources, where: str = "data") -> None:
             f"{where}: {missing} missing; train, reference and query belong together "
             "(or give one folder of classes with --data)"
         )
+    if data.test_query and not given:
+        raise SpecError(f"{where}: test_query needs train, reference and query beside it")
+    if data.test_reference and not data.test_query:
+        raise SpecError(f"{where}: test_reference needs test_query beside it")
     if data.class_disjoint and not data.folder:
         raise SpecError(f"{where}.class_disjoint: only applies when one folder is split (--data)")
 
 
-def _anchor(data: DataSources, folder: Path) -> DataSources:
-    """Make relative paths of a study file relative to that file."""
+def anchored(study: StudySpec, folder: Path) -> StudySpec:
+    """Make the relative paths of a study relative to `folder`; `~` is the user's home."""
 
     def absolute(text: str) -> str:
-        if not text or "://" in text or Path(text).is_absolute():
+        if not text or "://" in text:
             return text
-        return str((folder / text).resolve())
+        return str((folder / Path(text).expanduser()).resolve())
 
-    names = ("train", "reference", "query", "test_reference", "test_query", "folder")
-    return replace(data, **{name: absolute(getattr(data, name)) for name in names})
+    old = study.data
+    data = replace(
+        old,
+        train=absolute(old.train),
+        reference=absolute(old.reference),
+        query=absolute(old.query),
+        test_reference=absolute(old.test_reference),
+        test_query=absolute(old.test_query),
+        folder=absolute(old.folder),
+    )
+    return replace(study, data=data, weights=absolute(study.weights))
 
 
 def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
-    if isinstance(value, Mapping) and {"low", "high"} <= set(value):
-        return value["low"], value["high"], value.get("log")
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return value[0], value[1], None
+    low, high, log = None, None, None
+    if isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}:
+        low, high, log = value["low"], value["high"], value.get("log")
+    elif isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+    if _is_number(low) and _is_number(high) and (log is None or isinstance(log, bool)):
+        return low, high, log
     raise SpecError(
         f"search.ranges.{name}: must be [low, high] or {{low, high, log}}, got {value!r}"
     )
+
+
+def _values(name: str, values: Any) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple) or not values:
+        raise SpecError(f"search.options.{name}: must be a list of values, got {values!r}")
+    return tuple(values)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _kind(value: Any) -> str:

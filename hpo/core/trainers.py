@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import importlib
+from importlib.metadata import entry_points
 from typing import cast
 
 from hpo.core.errors import SpecError
@@ -22,7 +23,7 @@ def find_trainer(name: str) -> Trainer:
         SpecError: when there is no such trainer, listing the ones there are.
     """
     if ":" in name:
-        return cast(Trainer, EntryPoint(name=name, value=name, group=GROUP).load())
+        return _import_trainer(name)
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
@@ -31,3 +32,19 @@ def find_trainer(name: str) -> Trainer:
             f"{nearest(name, points)}"
         )
     return cast(Trainer, points[name].load())
+
+
+def _import_trainer(name: str) -> Trainer:
+    """Import `module:ATTRIBUTE`; an error inside the module itself is a bug and passes through."""
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise SpecError(f"trainer: {name!r} cannot be imported: it is not of the form module:NAME")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise SpecError(f"trainer: {name!r} cannot be imported: {error}") from error
+    if not hasattr(found, attribute):
+        raise SpecError(f"trainer: {name!r} cannot be imported: there is no {attribute} in it")
+    return cast(Trainer, getattr(found, attribute))

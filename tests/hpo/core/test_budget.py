@@ -29,7 +29,10 @@ from hpo.core.errors import SpecError
         ("30gpum", Budget(gpu_seconds=1800)),
         ("500epochs", Budget(epochs=500)),
         ("50TRIALS, 2H", Budget(trials=50, seconds=7200)),
-        ("50trials,2h,3gpuh,100epochs", Budget(trials=50, seconds=7200, gpu_seconds=10800, epochs=100)),
+        (
+            "50trials,2h,3gpuh,100epochs",
+            Budget(trials=50, seconds=7200, gpu_seconds=10800, epochs=100),
+        ),
     ],
 )
 def test_budget_grammar(text, expected):
@@ -69,7 +72,17 @@ def test_bad_budgets_are_one_clear_line(text, said):
 
 @pytest.mark.parametrize(
     "text",
-    ["20", "90m", "1.5h", "12d", "1000gpuh", "0.1s", "1234567.25s", "500epochs,7trials", "2h,3gpuh"],
+    [
+        "20",
+        "90m",
+        "1.5h",
+        "12d",
+        "1000gpuh",
+        "0.1s",
+        "1234567.25s",
+        "500epochs,7trials",
+        "2h,3gpuh",
+    ],
 )
 def test_text_form_reads_back_as_the_same_budget(text):
     budget = parse_budget(text)

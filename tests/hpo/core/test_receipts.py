@@ -2,7 +2,16 @@ import pytest
 
 from hpo.core.receipts import find_mismatch
 
-SPEC = {"train": {"lr": 1e-4, "batch": 32, "flag": True, "steps": [4, 6], "loss": "triplet", "none": None}}
+SPEC = {
+    "train": {
+        "lr": 1e-4,
+        "batch": 32,
+        "flag": True,
+        "steps": [4, 6],
+        "loss": "triplet",
+        "none": None,
+    }
+}
 
 
 def check(applied, params=None):

@@ -1,0 +1,52 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from hpo.core.machine import count_cpus, count_gpus, free_memory_mib
+
+
+def test_cores_are_no_more_than_the_process_may_use():
+    assert 1 <= count_cpus() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,2", 2), ("0, ", 1)]
+)
+def test_visible_devices_are_counted(monkeypatch, visible, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert count_gpus() == count
+
+
+def fake_tool(folder, body):
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{body}\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("echo 'GPU 0: H200 (UUID: x)'; echo '  MIG 1g'; echo 'GPU 1: H200 (UUID: y)'", 2),
+        ("echo 'No devices were found'; exit 6", 0),
+    ],
+)
+def test_the_driver_is_asked_where_nothing_is_set(monkeypatch, tmp_path, body, count):
+    fake_tool(tmp_path, body)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert count_gpus() == count
+
+
+def test_no_driver_no_gpu(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert count_gpus() == 0
+
+
+def test_free_memory_is_below_the_total():
+    if not Path("/proc/meminfo").exists():
+        assert free_memory_mib() is None
+        return
+    total = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0]) // 1024
+    assert 0 < free_memory_mib() <= total
