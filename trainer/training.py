@@ -78,24 +78,24 @@ def fit(
         DeviceMemoryError: the device has too little memory.
         InfrastructureError: a checkpoint cannot be written.
     """
-    spec = _checked(spec)
+    spec = checked_spec(spec)
     started = time.perf_counter()
     device = pick_device(spec.train.gpu_ids[0])
     path = resume_from or _named_checkpoint(spec)
-    with _isolated(spec, device):
+    with isolated(spec, device):
         payload = None if path is None else checkpoints.load(path)
-        receipt = _Run(spec, device, report).go(payload, path)
+        receipt = _Run(spec, device, report, is_fresh=payload is None).go(payload, path)
     return receipt | {"seconds": time.perf_counter() - started}
 
 
 class _Run:
     """The live objects of one run."""
 
-    def __init__(self, spec: Spec, device: torch.device, report: Report) -> None:
+    def __init__(self, spec: Spec, device: torch.device, report: Report, *, is_fresh: bool) -> None:
         self.spec = spec
         self.use_bf16 = wants_bf16(spec.train.precision, device)
         self.data = build_data(spec, device)
-        self.module = build_module(spec, self.data, device)
+        self.module = build_module(spec, self.data, device, load_pretrained=is_fresh)
         self.report = report
 
     def go(self, payload: checkpoints.Payload | None, path: Path | None) -> dict[str, Any]:
@@ -154,15 +154,22 @@ class _Run:
         )
 
 
-def build_module(spec: Spec, data: RecognitionData, device: torch.device) -> RecognitionModule:
+def build_module(
+    spec: Spec, data: RecognitionData, device: torch.device, *, load_pretrained: bool = True
+) -> RecognitionModule:
     """Build model, loss and optimizer of a spec on the device."""
-    model = build_recognizer(spec).to(device).to(memory_format=torch.channels_last)
+    model = (
+        build_recognizer(spec, load_pretrained=load_pretrained)
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     return RecognitionModule(
         spec, model, num_classes=data.num_classes, num_batches=data.num_batches
     )
 
 
-def _checked(spec: Spec | Mapping[str, Any]) -> Spec:
+def checked_spec(spec: Spec | Mapping[str, Any]) -> Spec:
+    """Return a checked train spec with a folder to write to and a seed that is drawn if below 0."""
     checked = spec if isinstance(spec, Spec) else parse_spec(spec, "train")
     if not checked.results_dir:
         raise SpecError("results_dir: must name the folder of this run, got nothing")
@@ -178,7 +185,8 @@ def _named_checkpoint(spec: Spec) -> Path | None:
 
 
 @contextlib.contextmanager
-def _isolated(spec: Spec, device: torch.device) -> Iterator[None]:
+def isolated(spec: Spec, device: torch.device) -> Iterator[None]:
+    """Keep what a run changes in the process inside: seeds, switches, memory, signals."""
     train = spec.train
     what = f"train.batch_size {train.batch_size} of {spec.model.backbone}"
     with (
@@ -192,3 +200,10 @@ def _isolated(spec: Spec, device: torch.device) -> Iterator[None]:
     ):
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         yield
+
+
+def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
+    """Measure what an epoch of a spec costs; see `trainer.probing.probe`."""
+    from trainer.probing import probe as measure
+
+    return measure(spec)

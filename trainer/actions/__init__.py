@@ -1,0 +1,1 @@
+"""What follows training, one module per action of `ml_recog`."""

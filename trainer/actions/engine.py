@@ -1,0 +1,139 @@
+"""The action `gen_trt_engine`: an ONNX file as an engine with a batch profile and, if asked, INT8.
+
+Where the `tensorrt` package and a GPU are at hand the result is a TensorRT engine. Elsewhere it is
+said in one line, and the file holds an ONNX model for onnxruntime with the same profile, so that
+what follows runs all the same; FP16 is refused there, as it needs the card.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer.actions.calibration import quantize, score_both
+from trainer.actions.export import add_metadata
+from trainer.checkpoints import write_atomically
+from trainer.encoders import Encoder, OnnxEncoder, check_facts
+from trainer.errors import CheckpointError, InfrastructureError, SpecError
+from trainer.onnx_model import OnnxModel
+from trainer.spec import action_dir
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+RESULTS = "engine.json"
+
+logger = logging.getLogger(__name__)
+
+
+def gen_trt_engine(spec: Spec) -> dict[str, Any]:
+    """Build `gen_trt_engine.trt_engine` from `gen_trt_engine.onnx_file`.
+
+    Returns:
+        `engine` (the file), `kind` (`tensorrt` or `onnx`), `data_type`, `min_batch_size`,
+        `opt_batch_size`, `max_batch_size`; for INT8 also `quantized_onnx`,
+        `num_calibration_images`, `cache_reused`, and, where the spec names reference and query,
+        `precision_at_1` (`fp32`, `int8`, `num_queries`: pictures that were not calibrated on).
+
+    Raises:
+        SpecError: values that do not go together, or too few calibration pictures.
+        CheckpointError: the ONNX file cannot be used.
+        InfrastructureError: the arithmetic needs TensorRT, which is not here.
+    """
+    wanted = spec.gen_trt_engine
+    source, target = Path(wanted.onnx_file or ""), Path(wanted.trt_engine or "")
+    model = OnnxModel(source)
+    check_facts(source, model.facts, spec, only=("pixel_mean", "pixel_std"))
+    profile = _profile(spec, model)
+    result: dict[str, Any] = {"engine": str(target), "data_type": wanted.tensorrt.data_type}
+    has_tensorrt = tensorrt_at_hand()
+    if not has_tensorrt and wanted.tensorrt.data_type == "FP16":
+        raise InfrastructureError(
+            "gen_trt_engine.tensorrt.data_type: FP16 needs the tensorrt package and a GPU, which "
+            "are not here; FP32 and INT8 run with onnxruntime instead"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    network = source
+    if wanted.tensorrt.data_type == "INT8":
+        network = target.with_name(f"{target.stem}.int8.onnx")
+        facts = quantize(source, network, spec)
+        calibrated = facts.pop("calibrated_on")
+        result |= facts | score_both(model, OnnxModel(network), spec, calibrated)
+    if has_tensorrt:
+        from trainer.actions.tensorrt_engine import build_engine
+
+        write_atomically(target, lambda path: build_engine(network, path, spec, profile))
+    else:
+        logger.warning(
+            "the tensorrt package or a GPU is missing: %s is written as an ONNX file for "
+            "onnxruntime, not as a TensorRT engine",
+            target,
+        )
+        write_atomically(target, lambda path: _copy_with_profile(network, path, profile))
+    result |= {"kind": "tensorrt" if has_tensorrt else "onnx", **profile}
+    text = json.dumps(result, indent=1)
+    write_atomically(
+        action_dir(spec, "gen_trt_engine") / RESULTS, lambda path: _write_text(path, text)
+    )
+    return result
+
+
+def tensorrt_at_hand() -> bool:
+    """Whether the tensorrt package is installed and a GPU is visible."""
+    return importlib.util.find_spec("tensorrt") is not None and torch.cuda.is_available()
+
+
+def load_engine(path: Path, spec: Spec) -> Encoder:
+    """Load what `gen_trt_engine` wrote: a TensorRT engine, or an ONNX file under its name.
+
+    Raises:
+        InfrastructureError: it is a TensorRT engine, and TensorRT or a GPU is missing.
+        CheckpointError: it is neither.
+        SpecError: it takes pictures of another size.
+    """
+    try:
+        model = OnnxModel(path)
+    except CheckpointError as e:
+        if not tensorrt_at_hand():
+            raise InfrastructureError(
+                f"{path}: a TensorRT engine needs the tensorrt package and a GPU, which are not "
+                "here; build it again on this machine, or give the .onnx file"
+            ) from e
+        from trainer.actions.tensorrt_engine import TensorrtEncoder
+
+        return TensorrtEncoder(path, spec)
+    logger.info("%s holds an ONNX model: running it with onnxruntime", path)
+    model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
+    check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
+    return OnnxEncoder(model)
+
+
+def _profile(spec: Spec, model: OnnxModel) -> dict[str, int]:
+    """Return least, best and greatest batch; one number where spec or file fix it."""
+    wanted = spec.gen_trt_engine
+    build = wanted.tensorrt
+    fixed = model.batch_size or (wanted.batch_size if wanted.batch_size > 0 else None)
+    sizes = (build.min_batch_size, build.opt_batch_size, build.max_batch_size)
+    if model.batch_size is not None and wanted.batch_size not in {-1, model.batch_size}:
+        raise SpecError(
+            f"gen_trt_engine.batch_size: must be -1 or the {model.batch_size} that "
+            f"{model.path} is fixed to, got {wanted.batch_size}"
+        )
+    names = ("min_batch_size", "opt_batch_size", "max_batch_size")
+    return dict(zip(names, sizes if fixed is None else (fixed,) * 3, strict=True))
+
+
+def _copy_with_profile(source: Path, target: Path, profile: dict[str, int]) -> None:
+    model = OnnxModel(source)
+    shutil.copyfile(source, target)
+    add_metadata(target, {**model.facts, **profile})
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,128 @@
+"""The action `evaluate`: all retrieval and clustering metrics of a finished model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer import metrics
+from trainer.checkpoints import write_atomically
+from trainer.clustering import cluster
+from trainer.data.batches import build_data
+from trainer.devices import pick_device
+from trainer.encoders import load_encoder
+from trainer.errors import SpecError
+from trainer.gallery import GalleryIndex, build_gallery
+from trainer.isolation import memory_errors_named, released
+from trainer.retrieval import first_relevant_ranks
+from trainer.spec import action_dir
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.splits import LabelledImages
+
+RESULTS = "evaluation.json"
+_CLUSTERING_SEED = 0
+
+
+def evaluate(spec: Spec) -> dict[str, Any]:
+    """Evaluate `evaluate.trt_engine` or else `evaluate.checkpoint` (also an .onnx file).
+
+    Returns:
+        `metrics` (name -> value: `val_precision_at_1`, its class and query means,
+        `val_hit_at_<topk>`, `val_r_precision`, `val_map_at_r`, `val_mrr`, `val_nmi`, `val_ami`;
+        means are over queries where not said otherwise), `per_class` (class name -> Precision@1,
+        when `evaluate.report_accuracy_per_class`), `hits` (one bool per query: its nearest
+        neighbour is of its class), `query_classes` (name per query), `num_queries`,
+        `num_reference`, `num_classes`, `model` and `results` (the JSON file with all of this).
+
+    Raises:
+        TrainerError: model, spec or images cannot be used; see `trainer.errors`.
+    """
+    device = pick_device(spec.evaluate.gpu_ids[0])
+    path = Path(spec.evaluate.trt_engine or spec.evaluate.checkpoint or "")
+    batch_size = spec.evaluate.batch_size
+    with released(device), memory_errors_named(f"evaluate.batch_size {batch_size}"):
+        encoder = load_encoder(path, spec, device)
+        data = build_data(spec, device, need_train=False)
+        reference, query = needed(data.reference, "reference"), needed(data.query, "query")
+        gallery = build_gallery(
+            encoder.embed(data.eval_batches("reference", batch_size)),
+            reference.labels, reference.class_names, reference.paths,
+        )  # fmt: skip
+        emb_QD = encoder.embed(data.eval_batches("query", batch_size))
+    result = {
+        **score(spec, gallery, emb_QD, query.labels),
+        "num_queries": len(query.labels),
+        "num_reference": len(gallery),
+        "num_classes": len(reference.class_names),
+        "model": str(path),
+    }
+    file = action_dir(spec, "evaluate") / RESULTS
+    text = json.dumps(result, indent=1)
+    write_atomically(file, lambda temporary: _write(temporary, text))
+    return result | {"results": str(file)}
+
+
+def score(
+    spec: Spec, gallery: GalleryIndex, emb_QD: NDArray[Any], labels_Q: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return `metrics`, `per_class`, `hits` and `query_classes` of embedded queries."""
+    counts_C = np.bincount(gallery.labels_G, minlength=len(gallery.class_names))
+    relevant_Q = counts_C[labels_Q]
+    topk = spec.evaluate.topk
+    if topk > len(gallery):
+        raise SpecError(
+            f"evaluate.topk: must be at most the {len(gallery)} reference pictures, got {topk}"
+        )
+    nearest, _ = gallery.nearest(emb_QD, max(topk, int(relevant_Q.max())))
+    neighbours_QK = gallery.labels_G[nearest]
+    hits_Q = metrics.hits_in_top_k(neighbours_QK, labels_Q, 1)
+    means = metrics.precision_at_1(hits_Q, labels_Q)
+    mean = metrics.CLASS_MEAN if spec.evaluate.report_accuracy_per_class else metrics.QUERY_MEAN
+    ranks_Q = first_relevant_ranks(emb_QD, gallery.emb_GD, labels_Q, gallery.labels_G)
+    clusters_Q = cluster(emb_QD, len(np.unique(labels_Q)), _CLUSTERING_SEED)
+    names = gallery.class_names
+    per_class = metrics.per_class(hits_Q, labels_Q)
+    return {
+        "metrics": {
+            "val_precision_at_1": means[mean],
+            **{f"val_precision_at_1_{name}": value for name, value in means.items()},
+            f"val_hit_at_{topk}": metrics.query_mean(
+                metrics.hits_in_top_k(neighbours_QK, labels_Q, topk)
+            ),
+            "val_r_precision": metrics.query_mean(
+                metrics.r_precision(neighbours_QK, labels_Q, relevant_Q)
+            ),
+            "val_map_at_r": metrics.query_mean(
+                metrics.map_at_r(neighbours_QK, labels_Q, relevant_Q)
+            ),
+            "val_mrr": metrics.query_mean(metrics.reciprocal_ranks(ranks_Q)),
+            "val_nmi": metrics.nmi(labels_Q, clusters_Q),
+            "val_ami": metrics.ami(labels_Q, clusters_Q),
+        },
+        "per_class": {names[c]: value for c, value in per_class.items()}
+        if spec.evaluate.report_accuracy_per_class
+        else {},
+        "hits": [bool(hit) for hit in hits_Q],
+        "query_classes": [names[label] for label in labels_Q],
+    }
+
+
+def needed(split: LabelledImages | None, name: str) -> LabelledImages:
+    """Return a split that the action cannot do without.
+
+    Raises:
+        SpecError: when the spec names no such folder.
+    """
+    if split is None:
+        raise SpecError(f"dataset.val_dataset.{name}: must be given for this action")
+    return split
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,215 @@
+"""The action `export`: a checkpoint as one checked ONNX file, and the gallery index beside it.
+
+The file takes `input`, normalised float32 N x C x H x W, and gives `fc_pred`, the raw embedding N x
+D. It appears only after onnxruntime has given the same embeddings and the same nearest neighbours
+as torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer.actions.export_check import Parity, compare
+from trainer.data.batches import build_data
+from trainer.devices import pick_device
+from trainer.encoders import OnnxEncoder, TorchEncoder, load_model
+from trainer.errors import SpecError
+from trainer.gallery import GalleryIndex, build_gallery
+from trainer.isolation import memory_errors_named, released
+from trainer.models.weights import read_checkpoint
+from trainer.onnx_model import INPUT, OUTPUT, OnnxModel
+from trainer.spec import action_dir
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.batches import RecognitionData
+    from trainer.models.recognizer import Recognizer
+
+ONNX = "model.onnx"
+GALLERY = "gallery.npz"
+NEWEST_TRACED_OPSET = 20
+"""Up to here the tracing exporter serves every opset as asked; the other one starts at 18."""
+
+_CHECK_BATCH = 32
+_GENERATED_IMAGES = 16
+
+logger = logging.getLogger(__name__)
+
+
+def export(spec: Spec) -> dict[str, Any]:
+    """Write `export.onnx_file` (or `model.onnx` in the results folder) from `export.checkpoint`.
+
+    The check runs on all pictures of the query split, and the gallery index holds the reference
+    split. Without them (the published template names none) generated pictures are used, with a
+    warning, and no gallery is written.
+
+    Returns:
+        `onnx` and `gallery` (paths; gallery None without a reference), `max_abs_difference`,
+        `min_cosine`, `neighbours_equal`, `num_images_checked`, `checked_on` (`query`, `reference`
+        or `generated`), `opset`, `batch_size` (-1: open), `size_mib`.
+
+    Raises:
+        ExportError: the file does not give what the model gives; nothing is left behind.
+        TrainerError: checkpoint, spec or images cannot be used.
+    """
+    if not spec.export.checkpoint:
+        raise SpecError("export.checkpoint: must be given")
+    checkpoint = Path(spec.export.checkpoint)
+    target = Path(spec.export.onnx_file or action_dir(spec, "export") / ONNX)
+    device = torch.device("cpu") if spec.export.on_cpu else pick_device(spec.export.gpu_id)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.onnx")
+    with released(device), memory_errors_named("export"), _unused_removed(temporary):
+        model = load_model(checkpoint, spec, device)
+        data = build_data(spec, device, need_train=False)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_onnx(model, spec, temporary)
+        add_metadata(temporary, _facts(spec, checkpoint, data))
+        parity, gallery = _checked(model, OnnxModel(temporary), data, spec)
+        opset = _opset_of(temporary)
+        if spec.export.verbose:
+            _describe(temporary)
+        temporary.replace(target)
+    gallery_path = None
+    if gallery is not None:
+        gallery_path = target.with_name(GALLERY)
+        gallery.save(gallery_path)
+    return {
+        "onnx": str(target),
+        "gallery": None if gallery_path is None else str(gallery_path),
+        "max_abs_difference": parity.max_abs_difference,
+        "min_cosine": parity.min_cosine,
+        "neighbours_equal": parity.neighbours_equal,
+        "num_images_checked": parity.num_images,
+        "checked_on": parity.checked_on,
+        "opset": opset,
+        "batch_size": spec.export.batch_size,
+        "size_mib": target.stat().st_size / 2**20,
+    }
+
+
+def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
+    """Write a model as one ONNX file with the opset that is asked, unchecked."""
+    is_open = spec.export.batch_size == -1
+    device = next(model.parameters()).device
+    shape = (spec.model.input_channels, spec.model.input_height, spec.model.input_width)
+    example = torch.zeros(2 if is_open else spec.export.batch_size, *shape, device=device)
+    opset = spec.export.opset_version
+    plain = model.eval().to(memory_format=torch.contiguous_format)
+    is_traced = opset <= NEWEST_TRACED_OPSET
+    axes: dict[str, Any] = {}
+    if is_open and is_traced:
+        axes["dynamic_axes"] = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    elif is_open:
+        axes["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1)},)
+    if not is_traced:
+        axes["external_data"] = False
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            plain,
+            (example,),
+            str(path),
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamo=not is_traced,
+            verbose=False,
+            **axes,
+        )
+
+
+def add_metadata(path: Path, facts: dict[str, Any]) -> None:
+    """Write facts into an ONNX file's metadata, each as JSON text."""
+    import onnx
+
+    proto = onnx.load(str(path))
+    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in facts.items()})
+    onnx.save(proto, str(path))
+
+
+def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any]:
+    if data.reference is not None:
+        classes = list(data.reference.class_names)
+    else:
+        classes = list(read_checkpoint(checkpoint).get("class_names") or [])
+    model = spec.model
+    return {
+        "model_name": spec.model_name,
+        "backbone": model.backbone,
+        "input_height": model.input_height,
+        "input_width": model.input_width,
+        "input_channels": model.input_channels,
+        "pixel_mean": list(spec.dataset.pixel_mean),
+        "pixel_std": list(spec.dataset.pixel_std),
+        "classes": classes,
+    }
+
+
+def _checked(
+    model: Recognizer, exported: OnnxModel, data: RecognitionData, spec: Spec
+) -> tuple[Parity, GalleryIndex | None]:
+    """Run both over the same pictures; return how they compare, and the exported gallery."""
+    from_torch, from_onnx = TorchEncoder(model), OnnxEncoder(exported)
+    if data.reference is None:
+        logger.warning(
+            "dataset.val_dataset names no pictures: the export is checked on %d generated ones, "
+            "and no gallery is written; give reference and query to check it on real ones",
+            _GENERATED_IMAGES,
+        )
+        images = _generated(spec)
+        return compare(from_torch.embed([images]), from_onnx.embed([images]), None), None
+    reference = data.reference
+    gallery_torch = from_torch.embed(data.eval_batches("reference", _CHECK_BATCH))
+    gallery_onnx = from_onnx.embed(data.eval_batches("reference", _CHECK_BATCH))
+    gallery = build_gallery(gallery_onnx, reference.labels, reference.class_names, reference.paths)
+    if data.query is None:
+        parity = compare(gallery_torch, gallery_onnx, None)
+        return parity.renamed("reference"), gallery
+    parity = compare(
+        from_torch.embed(data.eval_batches("query", _CHECK_BATCH)),
+        from_onnx.embed(data.eval_batches("query", _CHECK_BATCH)),
+        (gallery_torch, gallery_onnx),
+    )
+    return parity.renamed("query"), gallery
+
+
+def _generated(spec: Spec) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    shape = (spec.model.input_channels, spec.model.input_height, spec.model.input_width)
+    return torch.randn(_GENERATED_IMAGES, *shape, generator=generator)
+
+
+def _opset_of(path: Path) -> int:
+    import onnx
+
+    proto = onnx.load(str(path), load_external_data=False)
+    return int(next(o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}))
+
+
+def _describe(path: Path) -> None:
+    """Log what the graph consists of."""
+    from collections import Counter
+
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    kinds = Counter(node.op_type for node in graph.node)
+    parts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    logger.info("exported graph: %d nodes (%s)", len(graph.node), parts)
+
+
+@contextlib.contextmanager
+def _unused_removed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

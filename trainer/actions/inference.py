@@ -1,0 +1,224 @@
+"""The action `inference`: the nearest reference pictures of new pictures, as table and JSON."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.checkpoints import write_atomically
+from trainer.data.batches import build_data
+from trainer.data.decode import ImageSize, decode_image
+from trainer.data.folder import IMAGE_EXTENSIONS, scan_folder
+from trainer.data.normalize import normalize_batch, pixel_statistics
+from trainer.data.staging import stage
+from trainer.devices import pick_device
+from trainer.encoders import Encoder, load_encoder
+from trainer.errors import DataError, SpecError
+from trainer.gallery import GalleryIndex, build_gallery
+from trainer.isolation import memory_errors_named, released
+from trainer.spec import action_dir
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+TABLE = "result.csv"
+RESULTS = "result.json"
+GALLERY = "gallery.npz"
+
+logger = logging.getLogger(__name__)
+
+
+def infer(spec: Spec) -> dict[str, Any]:
+    """Label the pictures of `inference.input_path` by their nearest reference pictures.
+
+    Writes `result.csv` (a row per picture: path, labels, distances) and `result.json` (the same
+    with the reference pictures found) into the results folder. The gallery index is kept there too
+    and used again while model and reference stay the same.
+
+    Returns:
+        `results` and `table` (the two files), `num_images`, `gallery` (the index file),
+        `gallery_reused`, and `accuracy` (share of pictures whose first label is their class
+        folder's name) for `classification_folder`.
+
+    Raises:
+        TrainerError: model, spec or pictures cannot be used.
+    """
+    inference = spec.inference
+    device = pick_device(inference.gpu_ids[0])
+    folder = action_dir(spec, "inference")
+    path = Path(inference.trt_engine or inference.checkpoint or "")
+    files = list_images(inference.inference_input_type, inference.input_path or "")
+    with released(device), memory_errors_named(f"inference.batch_size {inference.batch_size}"):
+        encoder = load_encoder(path, spec, device)
+        gallery, is_reused = _gallery(encoder, spec, path, folder / GALLERY, device)
+        _check_topk(inference.topk, gallery)
+        emb_ND = encoder.embed(_batches(files, spec, device))
+    nearest, distances = gallery.nearest(emb_ND, inference.topk)
+    rows = _rows(files, gallery, nearest, distances)
+    write_atomically(folder / TABLE, lambda temporary: _write_table(temporary, rows))
+    text = json.dumps(rows, indent=1)
+    write_atomically(folder / RESULTS, lambda temporary: _write_text(temporary, text))
+    result = {
+        "results": str(folder / RESULTS),
+        "table": str(folder / TABLE),
+        "num_images": len(files),
+        "gallery": str(folder / GALLERY),
+        "gallery_reused": is_reused,
+    }
+    if inference.inference_input_type != "classification_folder":
+        return result
+    right = [row["labels"][0] == row["class"] for row in rows]
+    return result | {"accuracy": float(np.mean(right))}
+
+
+def list_images(input_type: str, source: str) -> list[tuple[Path, str | None]]:
+    """Return the pictures of an input of one of the three types, each with its class folder's name.
+
+    Raises:
+        DataError: there is no such file or folder, or no picture in it.
+    """
+    if input_type not in _LISTERS:
+        raise SpecError(
+            f"inference.inference_input_type: must be one of {', '.join(_LISTERS)}, "
+            f"got {input_type!r}"
+        )
+    return list(_LISTERS[input_type](source))
+
+
+def _one_image(source: str) -> Iterator[tuple[Path, str | None]]:
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"inference.input_path: {path} must be a picture for inference_input_type image"
+        )
+    yield path, None
+
+
+def _image_folder(source: str) -> Iterator[tuple[Path, str | None]]:
+    folder = stage(source)
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_EXTENSIONS)
+    if not found:
+        raise DataError(f"inference.input_path: no picture in {folder}")
+    for path in found:
+        yield path, None
+
+
+def _class_folders(source: str) -> Iterator[tuple[Path, str | None]]:
+    found = scan_folder(stage(source))
+    for path, label in zip(found.paths, found.labels, strict=True):
+        yield found.root / path, found.classes[label]
+
+
+_LISTERS: dict[str, Callable[[str], Iterator[tuple[Path, str | None]]]] = {
+    "image": _one_image,
+    "image_folder": _image_folder,
+    "classification_folder": _class_folders,
+}
+
+
+def _batches(
+    files: list[tuple[Path, str | None]], spec: Spec, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Decode and normalise pictures, a batch at a time."""
+    model = spec.model
+    size = ImageSize(
+        height=model.input_height, width=model.input_width, channels=model.input_channels
+    )
+    mean, std = pixel_statistics(spec.dataset, model.input_channels, device)
+    step = spec.inference.batch_size
+    for start in range(0, len(files), step):
+        pixels = [decode_image(path, size).pixels for path, _ in files[start : start + step]]
+        yield normalize_batch(torch.from_numpy(np.stack(pixels)), mean, std)
+
+
+def _gallery(
+    encoder: Encoder, spec: Spec, model_path: Path, path: Path, device: torch.device
+) -> tuple[GalleryIndex, bool]:
+    """Return the reference's index: the kept one while it is that of this model and reference."""
+    val = spec.dataset.val_dataset
+    if val.reference is None:
+        raise SpecError("dataset.val_dataset.reference: must be given for inference")
+    stamp_path = path.with_suffix(".stamp")
+    stamp = _stamp(spec, model_path)
+    if path.is_file() and stamp_path.is_file() and stamp_path.read_text() == stamp:
+        logger.info("using the gallery index %s again", path)
+        return GalleryIndex.load(path), True
+    data = build_data(_without_query(spec), device, need_train=False)
+    if data.reference is None:
+        raise SpecError("dataset.val_dataset.reference: must be given for inference")
+    emb_GD = encoder.embed(data.eval_batches("reference", spec.inference.batch_size))
+    reference = data.reference
+    index = build_gallery(emb_GD, reference.labels, reference.class_names, reference.paths)
+    stamp_path.unlink(missing_ok=True)
+    index.save(path)
+    write_atomically(stamp_path, lambda temporary: _write_text(temporary, stamp))
+    return index, False
+
+
+def _without_query(spec: Spec) -> Spec:
+    import dataclasses
+
+    val = dataclasses.replace(spec.dataset.val_dataset, query=None)
+    return dataclasses.replace(spec, dataset=dataclasses.replace(spec.dataset, val_dataset=val))
+
+
+def _stamp(spec: Spec, model_path: Path) -> str:
+    """Digest of everything that a gallery's embeddings depend on."""
+    found = scan_folder(stage(spec.dataset.val_dataset.reference or ""))
+    digest = hashlib.sha256()
+    files = [model_path, *(found.root / path for path in found.paths)]
+    for file in files:
+        facts = file.stat()
+        digest.update(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
+    dataset = spec.dataset
+    digest.update(f"{spec.model}|{dataset.pixel_mean}|{dataset.pixel_std}".encode())
+    digest.update(f"{dataset.class_map}".encode())
+    return digest.hexdigest()
+
+
+def _check_topk(topk: int, gallery: GalleryIndex) -> None:
+    if topk > len(gallery):
+        raise SpecError(
+            f"inference.topk: must be at most the {len(gallery)} reference pictures, got {topk}"
+        )
+
+
+def _rows(
+    files: list[tuple[Path, str | None]],
+    gallery: GalleryIndex,
+    nearest: NDArray[np.int64],
+    distances: NDArray[np.float32],
+) -> list[dict[str, Any]]:
+    names = gallery.names_of(nearest)
+    return [
+        {
+            "image": str(path),
+            "class": label,
+            "labels": names[row].tolist(),
+            "distances": [float(d) for d in distances[row]],
+            "neighbours": [gallery.paths[entry] for entry in nearest[row]],
+        }
+        for row, (path, label) in enumerate(files)
+    ]
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "labels", "distances"))
+        for row in rows:
+            distances = json.dumps([round(d, 6) for d in row["distances"]])
+            writer.writerow((row["image"], json.dumps(row["labels"]), distances))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,124 @@
+"""Labels for pictures from an exported model and its gallery index, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data.decode import ImageSize, decode_image
+from trainer.data.folder import scan_folder
+from trainer.errors import CheckpointError, DataError
+from trainer.gallery import GalleryIndex, build_gallery
+from trainer.onnx_model import OnnxModel
+
+ONNX = "model.onnx"
+GALLERY = "gallery.npz"
+
+_BATCH = 32
+_GREY = (0.299, 0.587, 0.114)
+"""How Pillow mixes grey; statistics of three channels serve one channel mixed so."""
+
+
+def predict(folder: Path, images: Sequence[Path], topk: int) -> list[dict[str, Any]]:
+    """Label pictures by the nearest reference pictures.
+
+    Args:
+        folder: holds `model.onnx` and `gallery.npz` of one export.
+        images: picture files.
+        topk: neighbours to list, nearest first.
+
+    Returns:
+        For each picture `image`, `labels` (class names, one per neighbour), `distances` (0 to 2)
+        and `neighbours` (reference pictures).
+
+    Raises:
+        CheckpointError: the model is missing or lacks the facts that an export writes.
+        DataError: the gallery is missing or smaller than `topk`.
+        ImageError: a picture cannot be read.
+    """
+    model, gallery = OnnxModel(folder / ONNX), GalleryIndex.load(folder / GALLERY)
+    nearest, distances = gallery.nearest(embed_files(model, images), topk)
+    names = gallery.names_of(nearest)
+    return [
+        {
+            "image": str(image),
+            "labels": names[row].tolist(),
+            "distances": [float(d) for d in distances[row]],
+            "neighbours": [gallery.paths[entry] for entry in nearest[row]],
+        }
+        for row, image in enumerate(images)
+    ]
+
+
+def add_classes(folder: Path, images: Path) -> dict[str, Any]:
+    """Add the pictures of a folder of class folders to an export's gallery, without training.
+
+    Args:
+        folder: holds `model.onnx` and `gallery.npz`; the gallery is replaced.
+        images: `<class>/<picture>`; classes that are known get more pictures.
+
+    Returns:
+        `classes` and `pictures` in the gallery now, `new_classes` and `new_pictures`.
+
+    Raises:
+        CheckpointError, DataError, ImageError: as `predict`.
+    """
+    model, gallery = OnnxModel(folder / ONNX), GalleryIndex.load(folder / GALLERY)
+    found = scan_folder(images)
+    files = [found.root / path for path in found.paths]
+    added = build_gallery(embed_files(model, files), found.labels, found.classes, files)
+    extended = gallery.extended(added)
+    extended.save(folder / GALLERY)
+    return {
+        "classes": len(extended.class_names),
+        "pictures": len(extended),
+        "new_classes": len(extended.class_names) - len(gallery.class_names),
+        "new_pictures": len(added),
+    }
+
+
+def embed_files(model: OnnxModel, images: Sequence[Path]) -> NDArray[np.float32]:
+    """Decode, normalise and embed picture files in order, shape (N, D)."""
+    if not images:
+        raise DataError("images: at least one must be given")
+    size, mean, std = _input_of(model)
+    parts = []
+    for start in range(0, len(images), _BATCH):
+        pixels = [decode_image(path, size).pixels for path in images[start : start + _BATCH]]
+        batch = np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)
+        batch -= mean[:, None, None] * np.float32(255.0)
+        batch /= std[:, None, None] * np.float32(255.0)
+        parts.append(model.run(batch))
+    return np.concatenate(parts)
+
+
+def _input_of(model: OnnxModel) -> tuple[ImageSize, NDArray[np.float32], NDArray[np.float32]]:
+    """Return size and pixel statistics that the export wrote into the file."""
+    facts, needed = model.facts, ("input_height", "input_width", "pixel_mean", "pixel_std")
+    missing = [key for key in needed if key not in facts]
+    if missing:
+        raise CheckpointError(
+            f"{model.path}: lacks {', '.join(missing)} in its metadata; "
+            "export it with `ml_recog export`"
+        )
+    channels = int(facts.get("input_channels", 3))
+    size = ImageSize(
+        height=int(facts["input_height"]), width=int(facts["input_width"]), channels=channels
+    )
+    return (
+        size,
+        _for_channels(facts["pixel_mean"], channels),
+        _for_channels(facts["pixel_std"], channels),
+    )
+
+
+def _for_channels(values: Sequence[float], channels: int) -> NDArray[np.float32]:
+    if len(values) == 1:
+        values = list(values) * channels
+    elif len(values) != channels:
+        values = [sum(share * value for share, value in zip(_GREY, values, strict=True))]
+    return np.asarray(values, dtype=np.float32)

@@ -1,0 +1,145 @@
+"""TensorRT: building an engine from an ONNX file, and running one.
+
+Imported only where the package and a GPU are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorrt
+import torch
+from numpy.typing import NDArray
+
+from trainer.errors import CheckpointError, InfrastructureError, SpecError
+from trainer.onnx_model import INPUT, OUTPUT
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+logger = logging.getLogger(__name__)
+
+_FLAGS: dict[str, Callable[[Any], None]] = {
+    "FP32": lambda config: None,  # noqa: ARG005 - the default arithmetic
+    "FP16": lambda config: config.set_flag(tensorrt.BuilderFlag.FP16),
+    "INT8": lambda config: config.set_flag(tensorrt.BuilderFlag.INT8),
+}
+
+
+def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, int]) -> None:
+    """Build and write a serialised engine.
+
+    Raises:
+        CheckpointError: TensorRT cannot read the ONNX file.
+        InfrastructureError: the build failed.
+    """
+    wanted = spec.gen_trt_engine
+    torch.cuda.set_device(min(wanted.gpu_id, torch.cuda.device_count() - 1))
+    builder = tensorrt.Builder(_log(verbose=wanted.verbose))
+    network = builder.create_network(0)
+    parser = tensorrt.OnnxParser(network, _log(verbose=wanted.verbose))
+    if not parser.parse(onnx_file.read_bytes()):
+        raise CheckpointError(f"{onnx_file}: TensorRT cannot read it: {parser.get_error(0).desc()}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(
+        tensorrt.MemoryPoolType.WORKSPACE, wanted.tensorrt.workspace_size << 20
+    )
+    _FLAGS[wanted.tensorrt.data_type](config)
+    _set_layer_precisions(network, config, wanted.tensorrt.layers_precision)
+    shape = tuple(network.get_input(0).shape)[1:]
+    optimization = builder.create_optimization_profile()
+    sizes = ((profile[name], *shape) for name in _PROFILE)
+    optimization.set_shape(network.get_input(0).name, *sizes)
+    config.add_optimization_profile(optimization)
+    timing = _timing_cache(config, wanted.timing_cache)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise InfrastructureError(f"{onnx_file}: TensorRT could not build an engine from it")
+    target.write_bytes(bytes(engine))
+    if timing is not None:
+        Path(wanted.timing_cache).write_bytes(bytes(timing.serialize()))
+
+
+_PROFILE = ("min_batch_size", "opt_batch_size", "max_batch_size")
+
+
+class TensorrtEncoder:
+    """An engine on the GPU; batches beyond its profile are refused, smaller ones filled up."""
+
+    def __init__(self, path: Path, spec: Spec) -> None:
+        runtime = tensorrt.Runtime(_log(verbose=False))
+        self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
+        if self._engine is None:
+            raise CheckpointError(f"{path}: not an engine of this TensorRT {tensorrt.__version__}")
+        self._context = self._engine.create_execution_context()
+        least, _, most = self._engine.get_tensor_profile_shape(INPUT, 0)
+        self._least, self._most = int(least[0]), int(most[0])
+        self._path = path
+        size = (spec.model.input_channels, spec.model.input_height, spec.model.input_width)
+        if tuple(most[1:]) != size:
+            raise SpecError(
+                "model.input_channels, input_height, input_width: must be "
+                f"{tuple(most[1:])}, got {size}: {path} takes that size"
+            )
+
+    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
+        """Return raw embeddings of all pictures in order."""
+        return np.concatenate([self._run(batch) for batch in batches])
+
+    def _run(self, batch: torch.Tensor) -> NDArray[Any]:
+        count = len(batch)
+        if count > self._most:
+            raise SpecError(
+                f"batch_size: must be at most the {self._most} of {self._path}'s profile, "
+                f"got {count}"
+            )
+        images = batch.to("cuda", torch.float32).contiguous()
+        if count < self._least:
+            filling = images.new_zeros(self._least - count, *images.shape[1:])
+            images = torch.cat((images, filling))
+        self._context.set_input_shape(INPUT, tuple(images.shape))
+        shape = tuple(self._context.get_tensor_shape(OUTPUT))
+        emb_ND = torch.empty(shape, dtype=torch.float32, device="cuda")
+        self._context.set_tensor_address(INPUT, images.data_ptr())
+        self._context.set_tensor_address(OUTPUT, emb_ND.data_ptr())
+        stream = torch.cuda.current_stream()
+        if not self._context.execute_async_v3(stream.cuda_stream):
+            raise InfrastructureError(f"{self._path}: TensorRT could not run the engine")
+        stream.synchronize()
+        result: NDArray[Any] = emb_ND[:count].cpu().numpy()
+        return result
+
+
+def _log(*, verbose: bool) -> Any:
+    level = tensorrt.Logger.VERBOSE if verbose else tensorrt.Logger.WARNING
+    return tensorrt.Logger(level)
+
+
+def _set_layer_precisions(network: Any, config: Any, precisions: tuple[str, ...]) -> None:
+    """Pin layers to an arithmetic, each spelt name:precision."""
+    if not precisions:
+        return
+    types = {"FP32": tensorrt.float32, "FP16": tensorrt.float16, "INT8": tensorrt.int8}
+    layers = {network.get_layer(i).name: network.get_layer(i) for i in range(network.num_layers)}
+    for text in precisions:
+        name, _, precision = text.rpartition(":")
+        if name not in layers or precision.upper() not in types:
+            raise SpecError(
+                "gen_trt_engine.tensorrt.layers_precision: must be layer:FP32, layer:FP16 or "
+                f"layer:INT8 with a layer of the network, got {text!r}"
+            )
+        layers[name].precision = types[precision.upper()]
+    config.set_flag(tensorrt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+
+
+def _timing_cache(config: Any, file: str) -> Any:
+    if not file:
+        return None
+    path = Path(file)
+    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    return cache

@@ -1,0 +1,144 @@
+"""What turns pictures into embeddings after training: a checkpoint, an ONNX file or an engine.
+
+encoder = load_encoder(Path("best.ckpt"), spec, device)
+emb_ND = encoder.embed(data.eval_batches("query", 128))
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.config.model import has_linear_head
+from trainer.embedding import embed
+from trainer.errors import CheckpointError, SpecError
+from trainer.models.recognizer import Recognizer, build_recognizer
+from trainer.models.weights import load_into, read_checkpoint, read_state_dict
+from trainer.onnx_model import OnnxModel
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+
+logger = logging.getLogger(__name__)
+
+
+class Encoder(Protocol):
+    """Embeds batches of normalised pictures."""
+
+    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
+        """Return raw embeddings of all pictures in order, float32, shape (N, D)."""
+
+
+class TorchEncoder:
+    """A recognizer with loaded weights."""
+
+    def __init__(self, model: Recognizer, *, use_bf16: bool = False) -> None:
+        self.model = model
+        self._use_bf16 = use_bf16
+
+    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
+        """Return raw embeddings of all pictures in order."""
+        return embed(self.model, batches, use_bf16=self._use_bf16)
+
+
+class OnnxEncoder:
+    """An exported model under onnxruntime."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+
+    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
+        """Return raw embeddings of all pictures in order."""
+        parts = [self.model.run(batch.cpu().contiguous().numpy()) for batch in batches]
+        return np.concatenate(parts)
+
+
+def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
+    """Load a model file of any kind for the model section of a spec.
+
+    Raises:
+        CheckpointError: it is missing, damaged or does not fit.
+        SpecError: the spec describes another model than the file holds, or the file needs a package
+            or device that is not here.
+    """
+    path = path.expanduser()
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such file; give a checkpoint, an .onnx file or an engine"
+        )
+    if path.suffix.lower() == ".onnx":
+        model = OnnxModel(path)
+        model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
+        check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
+        return OnnxEncoder(model)
+    if path.suffix.lower() in ENGINE_SUFFIXES:
+        from trainer.actions.engine import load_engine
+
+        return load_engine(path, spec)
+    return TorchEncoder(load_model(path, spec, device))
+
+
+def load_model(path: Path, spec: Spec, device: torch.device) -> Recognizer:
+    """Build the model of a spec with the weights of a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError, SpecError: as `load_encoder`.
+    """
+    _check_same_model(path, read_checkpoint(path).get("spec"), spec)
+    model = build_recognizer(spec, load_pretrained=False)
+    load_into(model, read_state_dict(path), what=f"{path} for {spec.model.backbone}")
+    return model.to(device).eval()
+
+
+def _check_same_model(path: Path, trained: Any, spec: Spec) -> None:
+    """Compare with the spec that the checkpoint was trained with, where it holds one."""
+    if not isinstance(trained, dict) or "model" not in trained:
+        return
+    facts = {**trained.get("dataset", {}), **trained["model"]}
+    if not has_linear_head(spec.model.backbone):
+        facts.pop("feat_dim", None)
+    check_facts(path, facts, spec)
+
+
+_MUST_AGREE = {
+    "backbone": "model",
+    "feat_dim": "model",
+    "input_channels": "model",
+    "input_height": "model",
+    "input_width": "model",
+    "pixel_mean": "dataset",
+    "pixel_std": "dataset",
+}
+"""Keys that decide what a model computes, and their section."""
+
+
+def check_facts(
+    path: Path, facts: Mapping[str, Any], spec: Spec, *, only: Iterable[str] = _MUST_AGREE
+) -> None:
+    """Refuse a spec that describes another model than a file says it holds.
+
+    Args:
+        path: the file.
+        facts: values by the last part of their spec key; what is absent is not compared.
+        spec: the spec to compare with.
+        only: keys to compare.
+
+    Raises:
+        SpecError: naming every key that differs and its value in the file.
+    """
+    wrong = []
+    for key in only:
+        now = getattr(getattr(spec, _MUST_AGREE[key]), key)
+        now = list(now) if isinstance(now, tuple) else now
+        if facts.get(key) is not None and facts[key] != now:
+            wrong.append(f"{_MUST_AGREE[key]}.{key} must be {facts[key]}, got {now}")
+    if wrong:
+        raise SpecError(f"{'; '.join(wrong)}: {path} was made so")

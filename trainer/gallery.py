@@ -1,0 +1,143 @@
+"""The gallery index: embeddings and classes of reference pictures, to look new pictures up in.
+
+Needs numpy alone, so that predictions run without torch. Classes can be added at any time without
+training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import DataError
+from trainer.retrieval import Floats, Indices, search
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryIndex:
+    """Reference embeddings, G of D dimensions.
+
+    Attributes:
+        emb_GD: embeddings as the model gives them (search brings them to unit length).
+        labels_G: index into `class_names`.
+        class_names: names as reported.
+        paths: where each picture was, relative to the reference folder.
+    """
+
+    emb_GD: Floats  # noqa: N815 - shape suffix
+    labels_G: Indices  # noqa: N815 - shape suffix
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.emb_GD) == len(self.labels_G) == len(self.paths):
+            raise ValueError(
+                "embeddings, labels and paths must be as many, got "
+                f"{len(self.emb_GD)}, {len(self.labels_G)}, {len(self.paths)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels_G)
+
+    def nearest(self, query_QD: NDArray[Any], k: int) -> tuple[Indices, Floats]:
+        """Return indices and distances (0 to 2) of the k nearest entries, shape (Q, k).
+
+        Raises:
+            DataError: k is above the size of the gallery, or embeddings are of another length.
+        """
+        if not 1 <= k <= len(self):
+            raise DataError(
+                f"topk: must be at most the {len(self)} pictures of the gallery, got {k}"
+            )
+        self._check_length(query_QD)
+        return search(query_QD, self.emb_GD, k)
+
+    def names_of(self, indices: NDArray[np.int64]) -> NDArray[np.str_]:
+        """Return the class names of entries, same shape."""
+        names: NDArray[np.str_] = np.asarray(self.class_names)[self.labels_G[indices]]
+        return names
+
+    def extended(self, other: GalleryIndex) -> GalleryIndex:
+        """Return an index with the other's entries behind; classes of one name become one class."""
+        self._check_length(other.emb_GD)
+        added = [name for name in other.class_names if name not in self.class_names]
+        names = (*self.class_names, *added)
+        position = {name: number for number, name in enumerate(names)}
+        moved = np.array([position[name] for name in other.class_names], dtype=np.int64)
+        return GalleryIndex(
+            emb_GD=np.concatenate((self.emb_GD, other.emb_GD)),
+            labels_G=np.concatenate((self.labels_G, moved[other.labels_G])),
+            class_names=names,
+            paths=(*self.paths, *other.paths),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the index as .npz of plain arrays, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(
+                    file,
+                    format=np.int64(FORMAT),
+                    embeddings=self.emb_GD,
+                    labels=self.labels_G,
+                    class_names=np.asarray(self.class_names, dtype=np.str_),
+                    paths=np.asarray(self.paths, dtype=np.str_),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> GalleryIndex:
+        """Read an index.
+
+        Raises:
+            DataError: the file is missing or not a gallery index.
+        """
+        if not path.is_file():
+            raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(
+                    emb_GD=arrays["embeddings"],
+                    labels_G=arrays["labels"],
+                    class_names=tuple(str(name) for name in arrays["class_names"]),
+                    paths=tuple(str(name) for name in arrays["paths"]),
+                )
+        except (OSError, ValueError, KeyError) as e:
+            raise DataError(f"{path}: not a gallery index: {e}") from e
+
+    def _check_length(self, emb_ND: NDArray[Any]) -> None:
+        if emb_ND.shape[1] != self.emb_GD.shape[1]:
+            raise DataError(
+                f"gallery: embeddings of length {self.emb_GD.shape[1]} must be given, got "
+                f"{emb_ND.shape[1]}; model and gallery must come from one export"
+            )
+
+
+def build_gallery(
+    emb_GD: NDArray[Any],
+    labels_G: NDArray[np.int64],
+    class_names: Sequence[str],
+    files: Sequence[Path],
+) -> GalleryIndex:
+    """Return the index of embedded reference pictures; paths are kept below their common folder."""
+    root = os.path.commonpath([file.parent.parent for file in files])
+    return GalleryIndex(
+        emb_GD=np.ascontiguousarray(emb_GD, dtype=np.float32),
+        labels_G=np.asarray(labels_G, dtype=np.int64),
+        class_names=tuple(class_names),
+        paths=tuple(file.relative_to(root).as_posix() for file in files),
+    )

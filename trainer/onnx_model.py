@@ -1,0 +1,112 @@
+"""An exported model under onnxruntime: numpy in, numpy out, no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import CheckpointError, SpecError
+
+INPUT = "input"
+OUTPUT = "fc_pred"
+
+
+class OnnxModel:
+    """An ONNX file from normalised float32 pictures N x C x H x W to embeddings N x D.
+
+    Attributes:
+        batch_size: the batch that the file demands; None when it is open.
+        channels, height, width: of the input.
+        input_name: of the one input.
+        facts: metadata that the export wrote, decoded; empty for files of other makers.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another kind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such ONNX file")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # Threads that spin while they wait take the cores from whoever else computes here.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:
+            first_line = str(e).strip().splitlines()[0]
+            raise CheckpointError(f"{path}: not a readable ONNX file: {first_line}") from e
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise CheckpointError(f"{path}: one image input N x C x H x W is needed")
+        self.path = path
+        self.input_name, self._output = inputs[0].name, outputs[0].name
+        batch, *sizes = inputs[0].shape
+        self.batch_size = batch if isinstance(batch, int) else None
+        self.channels, self.height, self.width = (
+            size if isinstance(size, int) else None for size in sizes
+        )
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.facts: dict[str, Any] = {key: _decoded(text) for key, text in metadata.items()}
+
+    def run(self, images_NCHW: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed a batch; one that is smaller than the file demands is filled up, none is dropped.
+
+        Raises:
+            SpecError: the batch is beyond the profile that `gen_trt_engine` gave the file.
+        """
+        if self.batch_size is None:
+            most = self.facts.get("max_batch_size", len(images_NCHW))
+            if len(images_NCHW) > most:
+                raise SpecError(
+                    f"batch_size: must be at most the {most} of {self.path}'s profile, "
+                    f"got {len(images_NCHW)}"
+                )
+            return self._filled(images_NCHW, self.facts.get("min_batch_size", 1))
+        starts = range(0, len(images_NCHW), self.batch_size)
+        parts = [
+            self._filled(images_NCHW[i : i + self.batch_size], self.batch_size) for i in starts
+        ]
+        return np.concatenate(parts)
+
+    def check_size(self, height: int, width: int, channels: int) -> None:
+        """Refuse a spec whose pictures are of another size than the file takes.
+
+        Raises:
+            SpecError: naming both sizes.
+        """
+        wanted = {"input_height": self.height, "input_width": self.width}
+        wanted["input_channels"] = self.channels
+        got = {"input_height": height, "input_width": width, "input_channels": channels}
+        wrong = [
+            f"model.{key} must be {value}, got {got[key]}"
+            for key, value in wanted.items()
+            if value is not None and value != got[key]
+        ]
+        if wrong:
+            raise SpecError(f"{'; '.join(wrong)}: {self.path} takes that size")
+
+    def _run(self, images_NCHW: NDArray[Any]) -> NDArray[np.float32]:
+        (emb_ND,) = self._session.run([self._output], {self.input_name: images_NCHW})
+        result: NDArray[np.float32] = np.asarray(emb_ND, dtype=np.float32)
+        return result
+
+    def _filled(self, images_NCHW: NDArray[Any], least: int) -> NDArray[np.float32]:
+        missing = max(0, least - len(images_NCHW))
+        padded = np.pad(images_NCHW, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        return self._run(padded)[: len(images_NCHW)]
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,113 @@
+"""What an epoch costs, from a few real steps that are thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer.data.batches import build_data
+from trainer.devices import pick_device, wants_bf16
+from trainer.embedding import embed
+from trainer.receipt import device_name, peak_memory_mib
+from trainer.training import build_module, checked_spec, isolated
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.batches import RecognitionData
+    from trainer.data.splits import LabelledImages, Split
+    from trainer.module import RecognitionModule
+
+_WARM_STEPS = 2
+_STEPS = 6
+_EVAL_BATCHES = 3
+
+
+def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
+    """Measure a few training steps and validation batches of a spec.
+
+    Returns:
+        `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
+        of it that is validation), `images_per_s` (training), `peak_memory_mib`, `batches_per_epoch`
+        and `device`.
+
+    Raises:
+        TrainerError: as `trainer.training.fit`.
+    """
+    checked = checked_spec(spec)
+    device = pick_device(checked.train.gpu_ids[0])
+    with isolated(checked, device):
+        data = build_data(checked, device)
+        module = build_module(checked, data, device)
+        use_bf16 = wants_bf16(checked.train.precision, device)
+        step_s = _time_steps(module, data, device, use_bf16=use_bf16)
+        validation_s = _time_validation(module, data, checked, use_bf16=use_bf16)
+        return {
+            "seconds_per_epoch": step_s * data.num_batches + validation_s,
+            "validation_seconds": validation_s,
+            "images_per_s": checked.train.batch_size / step_s,
+            "peak_memory_mib": peak_memory_mib(device),
+            "batches_per_epoch": data.num_batches,
+            "device": device_name(device),
+        }
+
+
+def _time_steps(
+    module: RecognitionModule, data: RecognitionData, device: torch.device, *, use_bf16: bool
+) -> float:
+    """Return seconds per batch: drawing, augmenting, forward, backward and optimizer step."""
+    began = time.perf_counter()
+    counted = 0
+    for number, batch in enumerate(_batches(data)):
+        if number == _WARM_STEPS:
+            _synchronize(device)
+            began, counted = time.perf_counter(), 0
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16):
+            loss = module.training_step(batch, number)
+        module.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        module.configure_gradient_clipping(module.optimizer)
+        module.optimizer.step()
+        counted += 1
+    _synchronize(device)
+    return (time.perf_counter() - began) / counted
+
+
+def _batches(data: RecognitionData) -> Any:
+    """Yield warm-up and counted batches, from several epochs when an epoch is short."""
+    wanted = _WARM_STEPS + _STEPS
+    epochs = -(-wanted // data.num_batches)
+    everything = (batch for epoch in range(epochs) for batch in data.train_batches(epoch))
+    return islice(everything, wanted)
+
+
+def _time_validation(
+    module: RecognitionModule, data: RecognitionData, spec: Spec, *, use_bf16: bool
+) -> float:
+    """Return the seconds for embedding reference and query, from a few batches of each."""
+    size = spec.train.val_batch_size
+    total = 0.0
+    splits: tuple[tuple[Split, LabelledImages | None], ...] = (
+        ("reference", data.reference),
+        ("query", data.query),
+    )
+    for name, split in splits:
+        if split is None:
+            continue
+        images = min(len(split.labels), size * _EVAL_BATCHES)
+        began = time.perf_counter()
+        embed(
+            module.evaluated,
+            islice(data.eval_batches(name, size), _EVAL_BATCHES),
+            use_bf16=use_bf16,
+        )
+        total += (time.perf_counter() - began) * len(split.labels) / images
+    return total
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
