@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +106,23 @@ def _epilog(examples: Sequence[str]) -> str:
     return "examples:\n" + "\n".join(f"  {line}" for line in examples)
 
 
-def _configure_logging() -> None:
+@contextmanager
+def _at_a_terminal() -> Iterator[None]:
+    """Show log lines on stderr, and end a run that is told to go as Ctrl-C ends it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter())
     logging.getLogger().addHandler(handler)
     logging.getLogger("trainer").setLevel(logging.INFO)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        logging.getLogger().removeHandler(handler)
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 class _LineFormatter(logging.Formatter):
@@ -137,8 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     overrides = [*options.overrides, *rest]
     if getattr(options, "ignore_unmatched", False):
         overrides.append("dataset.ignore_unmatched=true")
-    _configure_logging()
-    return _guarded(options.action, options.spec, overrides)
+    with _at_a_terminal():
+        return _guarded(options.action, options.spec, overrides)
 
 
 def _version() -> str:

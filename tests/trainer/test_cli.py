@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -149,6 +151,18 @@ def test_interrupt_is_code_130(monkeypatch, capsys, spec_path):
     code, _, err = ending(monkeypatch, capsys, spec_path, raiser(KeyboardInterrupt()))
     assert code == 130
     assert last_line(err) == "ml_recog export: interrupted"
+
+
+def test_termination_ends_as_an_interrupt_does(monkeypatch, capsys, spec_path):
+    def runner(_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = ending(monkeypatch, capsys, spec_path, runner)
+    assert code == 130
+    assert last_line(err) == "ml_recog export: interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_missing_package_says_what_to_install(monkeypatch, capsys, spec_path):
