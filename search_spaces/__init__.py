@@ -2,7 +2,8 @@
 
     from search_spaces import Overlay, compile_space, load_schema
 
-    space = compile_space(load_schema("train.schema.json"), overlay=Overlay(extra=("train.batch_size",)))
+    overlay = Overlay(ranges={"train.batch_size": (16, 64, None)})
+    space = compile_space(load_schema("train.schema.json"), overlay=overlay)
     space.default()                     # the first trial
     space.sample(random.Random(0))      # a random one
 

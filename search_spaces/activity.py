@@ -1,14 +1,14 @@
 """Which parameters do something, and under which values of others.
 
 The trainer answers for one whole spec (`inactive(spec)`). Here it is asked about many: the base
-spec, combinations of the searched choices (up to a limit), and a few values of every other
-searched parameter. What is idle in all of them is pinned; what is idle in some gets a condition
-and is drawn after the parameters that decide.
+spec and a few combinations in which every option of every searched choice occurs, and around each
+of them about other values of one parameter at a time. What is idle in all of them is pinned; what
+is idle in some gets a condition and is drawn after the parameters that decide.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +21,9 @@ from search_spaces.schema import lookup, with_values
 Inactive = Callable[[dict[str, Any]], Mapping[str, str]]
 """Nested spec -> parameter -> why it does nothing under this spec."""
 
-MAX_CONTEXTS = 16
-MAX_QUESTIONS = 600
+MAX_QUESTIONS = 300
+"""A trainer may validate a whole spec for each answer, which takes milliseconds."""
+MAX_MEMORY = 4096
 _ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
 _INSIDE = (0.01, 0.5, 0.99)
 """For real numbers: what holds at one exact end only is no condition worth drawing by."""
@@ -41,12 +42,21 @@ class Oracle:
     inactive: Inactive
     base: Mapping[str, Any]
     dependent: tuple[Parameter, ...]
+    memory: dict[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
     def ask(self, values: Mapping[str, Any]) -> Mapping[str, str]:
         """Return what is idle; nothing where the trainer refuses the spec.
 
         A refusal is no answer about activity: the trial that draws such values hears of it.
         """
+        key = json.dumps(values, sort_keys=True, default=str)
+        if key not in self.memory:
+            if len(self.memory) >= MAX_MEMORY:
+                self.memory.clear()
+            self.memory[key] = self._answer(values)
+        return self.memory[key]
+
+    def _answer(self, values: Mapping[str, Any]) -> Mapping[str, str]:
         full = dict(values)
         for parameter in self.dependent:
             if parameter.name not in full:
@@ -54,7 +64,7 @@ class Oracle:
                 full[parameter.name] = parameter.domain.clamp(parameter.default, context)
         spec = with_values(self.base, full)
         try:
-            return self.inactive(spec)
+            return dict(self.inactive(spec))
         except Exception as error:  # noqa: BLE001 - any refusal of a spec, by a foreign trainer
             _log.debug("no answer about activity: %s", error)
             return {}
@@ -68,14 +78,16 @@ class Oracle:
 
 @dataclass(frozen=True, slots=True)
 class ActiveWhen:
-    """The condition of one parameter."""
+    """The condition of one parameter: a question about the values of those that decide."""
 
     name: str
+    deciders: tuple[str, ...]
     oracle: Oracle
 
     def __call__(self, values: Mapping[str, Any]) -> bool:
         """Tell whether the parameter does something beside these values."""
-        return self.name not in self.oracle.ask(values)
+        deciding = {name: values[name] for name in self.deciders if name in values}
+        return self.name not in self.oracle.ask(deciding)
 
 
 @dataclass(slots=True)
@@ -92,7 +104,9 @@ class Activity:
 
     def condition(self, name: str) -> Condition | None:
         """Return the condition of a parameter, None when it is always active."""
-        return ActiveWhen(name, self.oracle) if name in self.texts else None
+        if name not in self.texts:
+            return None
+        return ActiveWhen(name, tuple(self.deciders[name]), self.oracle)
 
 
 def explore(
@@ -159,11 +173,13 @@ class _Answers:
             if name not in self.seen_active:
                 activity.always_idle[name] = reason
                 continue
-            deciders = [other for other in self.names if other in self.deciders.get(name, ())]
+            heard = self.deciders.get(name, ())
+            deciders = [other for other in self.names if other in heard]
+            if not deciders:  # several choices had to change at once
+                deciders = [item.name for item in parameters.values() if _is_choice(item)]
             activity.deciders[name] = deciders
             parts = [self._part(name, parameters[other]) for other in deciders]
-            text = " and ".join(parts) if parts else "only with some values of others"
-            activity.texts[name] = f"{text} (else: {reason})"
+            activity.texts[name] = f"{' and '.join(parts)} (else: {reason})"
         return activity
 
     def _part(self, name: str, decider: Parameter) -> str:
@@ -202,15 +218,13 @@ def _candidates(parameter: Parameter) -> list[Any]:
 def _contexts(
     parameters: Sequence[Parameter], candidates: Mapping[str, list[Any]]
 ) -> list[dict[str, Any]]:
-    """Return the base and combinations of searched choices, as many as the limits allow."""
+    """Return the base, and combinations in which every option of every choice occurs."""
+    choices = [p.name for p in parameters if _is_choice(p) and candidates[p.name]]
     questions = sum(map(len, candidates.values())) or 1
-    most = max(1, min(MAX_CONTEXTS, MAX_QUESTIONS // questions))
-    chosen: list[str] = []
-    size = 1
-    for parameter in parameters:
-        count = len(candidates[parameter.name])
-        if _is_choice(parameter) and count and size * count <= most:
-            chosen.append(parameter.name)
-            size *= count
-    grid = itertools.product(*(candidates[name] for name in chosen))
-    return [{}, *(dict(zip(chosen, values, strict=True)) for values in grid if values)]
+    longest = max((len(candidates[name]) for name in choices), default=0)
+    num_rows = min(longest, MAX_QUESTIONS // questions)
+    rows = [
+        {name: candidates[name][row % len(candidates[name])] for name in choices}
+        for row in range(num_rows)
+    ]
+    return [{}, *rows]

@@ -130,10 +130,10 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
 
 
 def _wanted_bounds(draft: Draft) -> Bounds:
-    bounds = draft.bounds
-    if is_number(draft.wish.low):
-        bounds = bounds.raised(draft.wish.low)  # type: ignore[arg-type]  # a number
-    return bounds.lowered(draft.wish.high) if is_number(draft.wish.high) else bounds  # type: ignore[arg-type]  # a number
+    bounds, wish = draft.bounds, draft.wish
+    if is_number(wish.low):
+        bounds = bounds.raised(wish.low)
+    return bounds.lowered(wish.high) if is_number(wish.high) else bounds
 
 
 def _drop_outside_limit(draft: Draft) -> None:

@@ -1,8 +1,9 @@
 """The small language of `math_cond` and `depends_on`, parsed into clauses.
 
-Grammar: one or more `OP operand`, blanks optional, joined by blanks, commas or `and`. Operators are
-`> >= < <= !=` (comparison), `^ k` (powers of k), `/ k` (multiples of k; with a parent: the parent divided
-by k). An operand is a number, the word `depends_on`, or the dotted name of another parameter.
+Grammar: one or more `OP operand`, blanks optional, joined by blanks, commas or `and`. Operators
+are `> >= < <= !=` (comparison), `^ k` (powers of k), `/ k` (multiples of k; with a parent: the
+parent divided by k). An operand is a number, the word `depends_on`, or the dotted name of another
+parameter.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Clause:
     """One condition on a value: against a number, or against the values of other parameters."""
 
     op: str
-    """A comparison, `^` (powers of `number`), `/` (multiples of `number`), `//` (parent over `number`)."""
+    """A comparison, `^` (powers), `/` (multiples), `//` (the parent over `number`)."""
     number: float | None = None
     parents: tuple[str, ...] = ()
 
@@ -52,7 +53,8 @@ def parse_dependency(text: object, where: str) -> tuple[tuple[str, ...], str]:
     names = tuple(part.strip() for part in text.split(","))
     if not all(re.fullmatch(r"[A-Za-z_][\w.]*", name) for name in names):
         raise SchemaError(
-            f"{where}: depends_on must be NAME, NAME,NAME or OP NAME, got {text!r}; correct the schema"
+            f"{where}: depends_on must be NAME, NAME,NAME or OP NAME, got {text!r}; "
+            "correct the schema"
         )
     return names, ""
 
@@ -91,8 +93,8 @@ def _clause(op: str, operand: str, parents: tuple[str, ...], where: str) -> Clau
         names = parents if operand == "depends_on" else (operand,)
         if not names or op not in COMPARISONS:
             raise SchemaError(
-                f"{where}: math_cond '{op} {operand}' needs a parameter in depends_on to compare with; "
-                "correct the schema"
+                f"{where}: math_cond '{op} {operand}' needs a parameter in depends_on to compare "
+                "with; correct the schema"
             )
         return Clause(op, None, names)
     number = float(operand)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -133,17 +133,30 @@ class _Compiler:
         for name in order:
             set_interval(drafts[name])
         notes.raise_problems()
-        make_room(drafts, order)
         for name, leaf in self.schema.leaves.items():
             if name not in drafts and leaf.clauses and not drafts.keys().isdisjoint(leaf.parents):
                 respect_child(leaf, self.value(name), drafts)
+        make_room(drafts, order)
         made = [self._parameter(drafts[name], activity) for name in order]
         notes.raise_problems()
+        constants = [item for item in made if isinstance(item, Pinned)]
+        if constants:
+            self._pin_constants(constants, notes)
+            return self.build(activity)
         return SearchSpace(
             parameters=tuple(item for item in made if isinstance(item, Parameter)),
-            pinned=(*self.pinned.values(), *(item for item in made if isinstance(item, Pinned))),
+            pinned=tuple(self.pinned.values()),
             warnings=tuple(dict.fromkeys([*self.schema.warnings, *notes.warnings])),
         )
+
+    def _pin_constants(self, constants: Sequence[Pinned], notes: Notes) -> None:
+        """Take what turned out to have one value out of the search: others are measured by it."""
+        names = tuple(pin.name for pin in constants)
+        self.pinned.update({pin.name: pin for pin in constants})
+        self.names = [name for name in self.names if name not in names]
+        self.base = with_values(self.base, {pin.name: pin.value for pin in constants})
+        starts = tuple(f"{name}:" for name in names)
+        self.notes.warnings.extend(text for text in notes.warnings if text.startswith(starts))
 
     def _drafts(self, notes: Notes) -> dict[str, Draft]:
         searched = frozenset(self.names)
@@ -216,10 +229,17 @@ def _first_value(draft: Draft, domain: Domain, constants: Mapping[str, Any]) -> 
     except PointError as error:
         draft.notes.problem(draft.name, str(error))
         return default
-    if value != default and default is not None and draft.interval is None:
+    if default is not None and draft.interval is None and not _is_same(default, value):
         text = f"default {default!r} is not legal here, the first trial takes {value!r}"
         draft.notes.warn(draft.name, text)
     return value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Compare values; the order of a list is not part of its value where it is drawn as a set."""
+    if isinstance(one, list) and isinstance(other, list):
+        return sorted(map(str, one)) == sorted(map(str, other))
+    return bool(one == other)
 
 
 def _constant(draft: Draft, domain: Domain) -> Pinned | None:

@@ -1,4 +1,4 @@
-"""The latent view: what a sampler draws. Three kinds of dimension, each also a stretch of the unit interval."""
+"""The latent view: what a sampler draws. Each of three kinds is also a map of the unit interval."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from search_spaces.schema import is_number
 
 Scalar = str | int | float | bool
 Condition = Callable[[Mapping[str, Any]], bool]
@@ -39,16 +41,16 @@ class Real:
         if self.log:
             span = math.log(self.high) - math.log(self.low)
             return min(max((math.log(value) - math.log(self.low)) / span, 0.0), 1.0)
-        return (value - self.low) / (self.high - self.low)
+        return float((value - self.low) / (self.high - self.low))
 
     def contains(self, value: object) -> bool:
         """Tell whether a latent is of this dimension."""
-        return _is_number(value) and self.low <= value <= self.high  # type: ignore[operator]  # a number
+        return is_number(value) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A whole number low, low + step, ... up to high; each owns a cell of half a step to both sides."""
+    """A whole number low, low + step, ... high; each owns a cell of half a step to both sides."""
 
     name: str
     low: int
@@ -74,9 +76,9 @@ class Integer:
 
     def contains(self, value: object) -> bool:
         """Tell whether a latent is of this dimension."""
-        if not _is_number(value) or not self.low <= value <= self.high:  # type: ignore[operator]  # a number
+        if not is_number(value) or not self.low <= value <= self.high:
             return False
-        return (value - self.low) % self.step == 0  # type: ignore[operator]  # a number, as above
+        return (value - self.low) % self.step == 0
 
     def _edges(self) -> tuple[float, float]:
         start, stop = self.low - self.step / 2, self.high + self.step / 2
@@ -105,7 +107,3 @@ class Choice:
 
 
 Dimension = Real | Integer | Choice
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

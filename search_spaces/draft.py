@@ -28,6 +28,8 @@ class Draft:
     notes: Notes
     limit: Limit = (None, None)
     bounds: Bounds = field(default_factory=Bounds)
+    because: str = ""
+    """Which fixed values of others the bounds follow from, for messages."""
     step: float = 0.0
     step_reason: str = ""
     power: float = 0.0
@@ -178,6 +180,8 @@ def _relate(
         draft.limit = (least if low is None else max(low, least), high)
     else:
         draft.bounds = relation.narrow(draft.bounds, constants)
+        named = ", ".join(f"{parent} = {constants[parent]!r}" for parent in relation.parents)
+        draft.because += f" (must be {relation}, and {named})"
 
 
 def limited(draft: Draft, bounds: Bounds) -> Bounds:

@@ -1,4 +1,4 @@
-"""What can be wrong with a schema, an overlay or a point; every message is one line a user can act on."""
+"""What can be wrong with a schema, an overlay or a point; one line each that a user can act on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SchemaError(SearchSpaceError):
 
 
 class RangeError(SearchSpaceError):
-    """What the user asks to search is impossible; carries every problem found, not only the first."""
+    """What the user asks to search is impossible; carries every problem found."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)

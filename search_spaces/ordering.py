@@ -17,7 +17,8 @@ def parents_first(
     Args:
         names: in the order to keep where nothing else decides.
         hard: child -> parents whose values bound it; a cycle among them is an error.
-        soft: child -> parents that decide whether it is active; gives way where it would close a cycle.
+        soft: child -> parents that decide whether it is active; gives way where it would close a
+            cycle.
 
     Raises:
         RangeError: naming the parameters of a cycle.

@@ -83,7 +83,8 @@ def _is_spent(draft: Draft, bounds: Bounds) -> bool:
         return False
     if low == high and not (bounds.low_open or bounds.high_open):
         return False
-    draft.notes.problem(draft.name, f"no value lies in {bounds}; correct the schema or the spec")
+    text = f"no value lies in {bounds}{draft.because}; correct the schema or the spec"
+    draft.notes.problem(draft.name, text)
     return True
 
 

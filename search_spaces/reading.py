@@ -1,4 +1,4 @@
-"""From a `train.schema.json` to a `Schema`: the whole dialect, with nothing dropped without a word."""
+"""From a `train.schema.json` to a `Schema`: the whole dialect, nothing dropped without a word."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from search_spaces.clauses import Clause, parse_condition, parse_dependency
 from search_spaces.errors import SchemaError
-from search_spaces.schema import MANDATORY, Bound, Kind, Leaf, Schema
-
-_KINDS: dict[str, Kind] = {
-    **{str(kind): kind for kind in Kind if kind is not Kind.UNKNOWN},
-    "number": Kind.FLOAT,
-    "integer": Kind.INT,
-    "boolean": Kind.BOOL,
-    "object": Kind.FREE,
-    "dict": Kind.FREE,
-    "array": Kind.LIST,
-    "list_1_normal": Kind.LIST,
-}
+from search_spaces.fields import (
+    read_bound,
+    read_conditions,
+    read_flag,
+    read_typing,
+    read_weights,
+    shape_of,
+)
+from search_spaces.schema import MANDATORY, Kind, Leaf, Schema
 
 _NODE_KEYS = frozenset(
-    ["type", "default", "description", "title", "automl_enabled", "minimum", "maximum", "properties", "popular", "enum", "automl_disabled_parameters", "math_cond", "automl_default_parameters", "required", "pattern", "parent_param", "depends_on", "anyOf", "option_weights", "const", "link", "examples", "items"]
+    (
+        *("type", "default", "description", "title", "properties", "enum", "option_weights"),
+        *("minimum", "maximum", "math_cond", "depends_on", "parent_param", "anyOf", "pattern"),
+        *("automl_enabled", "automl_default_parameters", "automl_disabled_parameters"),
+        *("popular", "required", "const", "link", "examples", "items"),
+    )
 )
 _ROOT_KEYS = _NODE_KEYS | {"x_tao_schema", "$schema", "$id", "$comment"}
-_INFINITE = {"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "nan", ""}
 
 
 def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
     """Read a schema from a file or an already parsed mapping.
 
     Raises:
-        SchemaError: when the file is missing, no JSON, no schema of this dialect, or holds a condition that
-            cannot be understood; one line with the file, what must hold, what was found and what to do.
+        SchemaError: when the file is missing, no JSON, no schema of this dialect, or holds a
+            condition that cannot be understood; one line with the file, what must hold, what was
+            found and what to do.
     """
     if isinstance(source, Mapping):
-        return _Reader("<dict>").read(source)
+        return _Reader("<mapping>").read(source)
     path = Path(source)
     try:
         root = json.loads(path.read_text(encoding="utf-8"))
@@ -52,9 +53,13 @@ def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
         ) from error
     if not isinstance(root, Mapping):
         raise SchemaError(
-            f"{path}: must hold a JSON object, got {type(root).__name__}; give a train.schema.json"
+            f"{path}: must hold a JSON object, got {shape_of(root)}; give a train.schema.json"
         )
-    return _Reader(str(path)).read(root)
+    try:
+        return _Reader(str(path)).read(root)
+    except SchemaError as error:
+        text = str(error)
+        raise SchemaError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
 class _Reader:
@@ -75,24 +80,23 @@ class _Reader:
         if not isinstance(properties, Mapping):
             raise SchemaError(
                 f"{self.source}: must hold 'properties' with the parameters of the spec, got "
-                f"{_shape(properties)}; give a train.schema.json of a skill"
+                f"{shape_of(properties)}; give the train.schema.json of a skill"
             )
-        self._unknown_keys("the root", root, _ROOT_KEYS)
+        self._note_unknown("the root", root, _ROOT_KEYS)
         marker = root.get("x_tao_schema")
         if not isinstance(marker, Mapping):
-            self.warnings.append(
-                f"{self.source}: no x_tao_schema marker, so the network is not known"
-            )
             marker = {}
-        self.popular.update(name for name, _ in flatten(_mapping(root.get("popular"))))
+            self.warnings.append(f"{self.source}: no x_tao_schema, so the network is not known")
+        popular = root.get("popular")
+        if isinstance(popular, Mapping):
+            self.popular.update(name for name, _ in flatten(popular))
         self._disable(root)
         self._children("", properties)
         tree = root.get("default")
         if not isinstance(tree, Mapping):
-            self.warnings.append(
-                f"{self.source}: no default tree, the leaves' own defaults are used"
-            )
             tree = {}
+            self.warnings.append(f"{self.source}: no default tree, so the leaves' defaults count")
+        self._compare_defaults(tree)
         return Schema(
             source=self.source,
             leaves=self.leaves,
@@ -113,25 +117,26 @@ class _Reader:
         listed = root.get("automl_default_parameters")
         if listed is None:
             self.warnings.append(
-                f"{self.source}: no automl_default_parameters, every parameter with automl_enabled: true is "
-                f"searched ({len(flagged)})"
+                f"{self.source}: no automl_default_parameters, so every parameter with "
+                f"automl_enabled: true is searched ({len(flagged)})"
             )
             return tuple(flagged)
         names = tuple(dict.fromkeys(self._names(listed, "automl_default_parameters")))
         extra = sorted(set(flagged) - set(names))
         if extra:
             self.warnings.append(
-                "automl_enabled but not in automl_default_parameters, so not searched by default: "
+                "automl_enabled, but not in automl_default_parameters and so not searched: "
                 + ", ".join(extra)
             )
         return names
 
     def _names(self, value: object, key: str) -> list[str]:
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise SchemaError(
-                f"{self.source}: {key} must be a list of dotted names, got {_shape(value)}"
-            )
-        return value
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            return value
+        raise SchemaError(
+            f"{self.source}: {key} must be a list of dotted names, got {shape_of(value)}; "
+            "correct the schema"
+        )
 
     def _disable(self, node: Mapping[str, Any]) -> None:
         listed = node.get("automl_disabled_parameters")
@@ -143,14 +148,15 @@ class _Reader:
             name = f"{prefix}.{key}" if prefix else key
             if isinstance(node, Mapping):
                 self._node(name, node)
+            elif key == "automl_disabled_parameters":
+                self.disabled.update(self._names(node, name))
             elif not (key.startswith("automl_") and isinstance(node, list)):
-                self.warnings.append(
-                    f"{name}: not a parameter ({_shape(node)} inside properties), left out"
-                )
+                text = f"{shape_of(node)} inside properties is no parameter, left out"
+                self.warnings.append(f"{name}: {text}")
 
     def _node(self, name: str, node: Mapping[str, Any]) -> None:
         self.num_nodes += 1
-        self._unknown_keys(name, node, _NODE_KEYS)
+        self._note_unknown(name, node, _NODE_KEYS)
         self._disable(node)
         popular = node.get("popular")
         if isinstance(popular, list):
@@ -163,143 +169,51 @@ class _Reader:
             self.leaves[name] = self._leaf(name, node)
 
     def _leaf(self, name: str, node: Mapping[str, Any]) -> Leaf:
-        kind, type_name, listable, options = self._kind(name, node)
-        minimum, maximum = (self._bound(name, node, key) for key in ("minimum", "maximum"))
-        parents, clauses = self._conditions(name, node)
+        typing = read_typing(name, node)
+        if typing.kind is Kind.UNKNOWN:
+            self.warnings.append(
+                f"{name}: type {typing.type_name!r} is not known, so it cannot be searched"
+            )
+        minimum, num_low = read_bound(name, "minimum", node.get("minimum"), self.warnings)
+        maximum, num_high = read_bound(name, "maximum", node.get("maximum"), self.warnings)
+        self.num_infinities += num_low + num_high
+        parents, clauses = read_conditions(name, node.get("depends_on"), node.get("math_cond"))
         default = node.get("default")
         return Leaf(
             name=name,
-            kind=kind,
-            type_name=type_name,
+            kind=typing.kind,
+            type_name=typing.type_name,
             order=len(self.leaves),
             default=None if default == MANDATORY or _is_nan(default) else default,
             minimum=minimum,
             maximum=maximum,
-            options=options,
-            weights=self._weights(name, node, options),
+            options=typing.options,
+            weights=read_weights(name, node.get("option_weights"), len(typing.options)),
             clauses=clauses,
             parents=parents,
-            enabled=self._flag(name, node),
+            enabled=read_flag(name, node.get("automl_enabled")),
             is_popular=node.get("popular") is True or name in self.popular,
             is_mandatory=default == MANDATORY,
-            allows_list=listable or isinstance(minimum, tuple) or isinstance(maximum, tuple),
+            allows_list=typing.allows_list or isinstance(minimum, tuple | list),
             pattern=str(node.get("pattern") or ""),
             title=_text(node.get("title")),
             description=_text(node.get("description")),
         )
 
-    def _kind(self, name: str, node: Mapping[str, Any]) -> tuple[Kind, str, bool, tuple[Any, ...]]:
-        options = node.get("enum")
-        alternatives = [_mapping(item) for item in node.get("anyOf") or []]
-        type_name = node.get("type")
-        if isinstance(type_name, list):
-            alternatives += [{"type": item} for item in type_name]
-            type_name = None
-        kinds = [
-            (_KINDS.get(str(item.get("type")), Kind.UNKNOWN), item)
-            for item in alternatives
-            if item.get("type") != "null"
-        ]
-        listable = any(kind is Kind.LIST for kind, _ in kinds)
-        if type_name is None and kinds:
-            has_bounds = node.get("minimum") is not None or node.get("maximum") is not None
-            numbers = [pair for pair in kinds if pair[0].is_number]
-            kind, chosen = (numbers if has_bounds and numbers else kinds)[0]
-            type_name, options = str(chosen.get("type")), options or chosen.get("enum")
-            listable = listable and kind.is_number
-        else:
-            kind = _KINDS.get(str(type_name), Kind.UNKNOWN)
-        if kind is Kind.UNKNOWN:
-            self.warnings.append(f"{name}: type {type_name!r} is not known, it cannot be searched")
-        return kind, str(type_name), listable, self._options(name, options)
-
-    def _options(self, name: str, options: object) -> tuple[Any, ...]:
-        if options is None:
-            return ()
-        if not isinstance(options, list):
-            raise SchemaError(
-                f"{name}: enum must be a list, got {_shape(options)}; correct the schema"
-            )
-        return tuple(item.strip() if isinstance(item, str) else item for item in options)
-
-    def _weights(
-        self, name: str, node: Mapping[str, Any], options: tuple[Any, ...]
-    ) -> tuple[float, ...]:
-        weights = node.get("option_weights")
-        if weights is None:
-            return ()
-        good = isinstance(weights, list) and all(_is_number(item) and item > 0 for item in weights)
-        if not good or len(weights) != len(options):
-            raise SchemaError(
-                f"{name}: option_weights must be one number above 0 for each of {len(options)} options, got "
-                f"{weights!r}; correct the schema"
-            )
-        return tuple(float(item) for item in weights)
-
-    def _flag(self, name: str, node: Mapping[str, Any]) -> bool | None:
-        flag = node.get("automl_enabled")
-        if flag is None or isinstance(flag, bool):
-            return flag
-        if isinstance(flag, str) and flag.strip().lower() in ("true", "false"):
-            return flag.strip().lower() == "true"
-        raise SchemaError(
-            f"{name}: automl_enabled must be true or false, got {flag!r}; correct the schema"
-        )
-
-    def _conditions(
-        self, name: str, node: Mapping[str, Any]
-    ) -> tuple[tuple[str, ...], tuple[Clause, ...]]:
-        return read_conditions(name, node.get("depends_on"), node.get("math_cond"))
-
-    def _bound(self, name: str, node: Mapping[str, Any], key: str) -> Bound:
-        value = node.get(key)
-        if isinstance(value, list):
-            return tuple(self._finite(name, key, item) for item in value)
-        return self._finite(name, key, value)
-
-    def _finite(self, name: str, key: str, value: object) -> float | None:
-        """Return a bound as a number, None when it bounds nothing."""
-        if isinstance(value, str):
-            if value.strip().lower() in _INFINITE:
-                self.num_infinities += "inf" in value.lower()
-                return None
-            try:
-                value = float(value)
-            except ValueError:
+    def _compare_defaults(self, tree: Mapping[str, Any]) -> None:
+        """Note leaves whose own default is not the spec's; the tree counts."""
+        flat = dict(flatten(tree))
+        for name, leaf in self.leaves.items():
+            if name in flat and leaf.default is not None and flat[name] != leaf.default:
                 self.warnings.append(
-                    f"{name}: {key} {value!r} is not a number, so it bounds nothing"
+                    f"{name}: its default {leaf.default!r} differs from {flat[name]!r} in the "
+                    "root's default tree, which counts"
                 )
-                return None
-        if value is None:
-            return None
-        if not _is_number(value):
-            self.warnings.append(f"{name}: {key} {value!r} is not a number, so it bounds nothing")
-            return None
-        if not math.isfinite(value):
-            self.num_infinities += math.isinf(value)
-            return None
-        return value
 
-    def _unknown_keys(self, name: str, node: Mapping[str, Any], known: frozenset[str]) -> None:
+    def _note_unknown(self, name: str, node: Mapping[str, Any], known: frozenset[str]) -> None:
         unknown = sorted(set(node) - known)
         if unknown:
             self.warnings.append(f"{name}: unknown key {', '.join(unknown)}, it has no effect")
-
-
-def read_conditions(
-    name: str, depends_on: object, math_cond: object
-) -> tuple[tuple[str, ...], tuple[Clause, ...]]:
-    """Return the parents' names and the clauses that `depends_on` and `math_cond` state together.
-
-    Raises:
-        SchemaError: when either cannot be understood.
-    """
-    parents, operator = parse_dependency(depends_on, name)
-    clauses = parse_condition(math_cond, parents, name)
-    if operator and not any(clause.parents for clause in clauses):
-        clauses += (Clause(operator, None, parents),)
-    named = [parent for clause in clauses for parent in clause.parents]
-    return tuple(dict.fromkeys([*parents, *named])), clauses
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -312,20 +226,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield name, value
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _text(value: object) -> str:
     return " ".join(str(value).split()) if value else ""
-
-
-def _shape(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_nan(value: object) -> bool:

@@ -8,14 +8,15 @@ from typing import Any
 
 from search_spaces.errors import PointError
 from search_spaces.rule import Bounds
+from search_spaces.schema import is_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
     """A bound of one parameter that is made of the values of others.
 
-    `op` is a comparison, `multiple` (a multiple of the parent, at least `factor` of them), or `share` (between
-    a hundredth and a tenth of the smallest parent).
+    `op` is a comparison, `multiple` (a multiple of the parent, at least `factor` of them), or
+    `share` (between a hundredth and a tenth of the smallest parent).
     """
 
     op: str
@@ -37,15 +38,14 @@ class Relation:
         return _TIGHTEN[self.op](parent, child, self.factor)
 
     def _numbers(self, values: Mapping[str, Any]) -> list[float]:
-        numbers = [values.get(parent) for parent in self.parents]
-        for parent, number in zip(self.parents, numbers, strict=True):
-            if not isinstance(number, int | float) or isinstance(number, bool):
-                raise PointError(
-                    [
-                        f"{parent}: must be a number because others are measured by it, got {number!r}"
-                    ]
-                )
-        return [number + self.shift for number in numbers if isinstance(number, int | float)]
+        numbers: list[float] = []
+        for parent in self.parents:
+            number = values.get(parent)
+            if not is_number(number):
+                text = f"must be a number, because others are measured by it, got {number!r}"
+                raise PointError([f"{parent}: {text}"])
+            numbers.append(number + self.shift)
+        return numbers
 
     def __str__(self) -> str:
         """Write the relation as mathematics."""

@@ -101,7 +101,7 @@ def choose_interval(bounds: Bounds, default: float | None, *, is_int: bool) -> I
     position = (default - low) / (high - low)
     if low >= 0 and default > 0 and position <= EDGE:
         start, stop = _around(default, DECADES, low, high, is_int=is_int)
-        why = f"default {default:g} lies in the lowest tenth of {bounds}: log scale, two decades around it"
+        why = f"default {default:g} in the bottom tenth of {bounds}: log, two decades around it"
         early = _around(default, DECADES_EARLY, low, high, is_int=is_int)
         return _inset(bounds, start, stop, Scale.LOG, why=why, early=early)
     if position >= 1 - EDGE and default < high and not is_int:
@@ -111,7 +111,7 @@ def choose_interval(bounds: Bounds, default: float | None, *, is_int: bool) -> I
         low,
         high,
         Scale.LINEAR,
-        why=f"default {default:g} lies well inside {bounds}: linear",
+        why=f"default {default:g} is well inside {bounds}: linear",
     )
 
 
@@ -136,7 +136,7 @@ def keep_interval(
         pivot = schema.high
         near_end = position is not None and 1 - EDGE <= position < 1 and pivot is not None
         if not log and near_end and not is_int and pivot is not None and pivot > high:
-            why = f"given range, default near its upper end: logarithm of the distance to {pivot:g}"
+            why = f"given range, default near its upper end: log of the distance to {pivot:g}"
             return Interval(low=low, high=high, scale=Scale.REFLECTED, pivot=pivot, why=why)
     scale = Scale.LOG if log else Scale.LINEAR
     return _inset(wanted, start, high, scale, why=f"given range, searched whole: {scale}")
@@ -169,7 +169,7 @@ def _half_open(bounds: Bounds, default: float | None, *, is_int: bool) -> Interv
         high = default * factor if bounds.high is None else min(bounds.high, default * factor)
         if is_int:
             low, high = max(1, math.ceil(low)), math.floor(high)
-        why = f"{bounds} leaves an end open: log scale, a factor {factor} around the default {default:g}"
+        why = f"no end to {bounds}: log, a factor {factor} around the default {default:g}"
         return _inset(bounds, low, high, Scale.LOG, why=why, is_guess=True)
     if bounds.low is None and bounds.high is not None:
         low, high = bounds.high - width, bounds.high
@@ -178,7 +178,7 @@ def _half_open(bounds: Bounds, default: float | None, *, is_int: bool) -> Interv
     else:
         low = bounds.low if bounds.low is not None else min(default or 0, 0)
         high = max(low + width, default + width if default is not None else low)
-    why = f"{bounds} leaves an end open and the default gives no scale: linear over a width of {high - low:g}"
+    why = f"no end to {bounds}, no scale in the default: linear over a width of {high - low:g}"
     return _inset(bounds, low, high, Scale.LINEAR, why=why, is_guess=True)
 
 
@@ -196,7 +196,7 @@ def _reflected(bounds: Bounds, default: float, pivot: float) -> Interval:
         scale=Scale.REFLECTED,
         pivot=pivot,
         early=(tidy(pivot - early_far), tidy(pivot - gap / DECADES_EARLY)),
-        why=f"default {default:g} lies in the highest tenth of {bounds}: logarithm of the distance to {pivot:g}",
+        why=f"default {default:g} in the top tenth of {bounds}: log of the distance to {pivot:g}",
     )
 
 

@@ -1,4 +1,4 @@
-"""A train schema as typed data: leaves by dotted name, the default tree, and what is searched by default."""
+"""A train schema as typed data: leaves by dotted name, defaults, what is searched by default."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Schema:
     marker: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> Any:
-        """Return the default of a leaf: from the root tree, else its own; None when there is none."""
+        """Return a leaf's default: from the root tree, else its own; None when there is none."""
         found = lookup(self.tree, name)
         leaf = self.leaves[name]
         return leaf.default if found is None or found == MANDATORY else found
@@ -119,7 +119,7 @@ def lookup(tree: Mapping[str, Any], name: str) -> Any:
 
 
 def with_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a nested mapping with dotted values set; untouched branches are shared, nothing is changed in place."""
+    """Return a nested mapping with dotted values set; untouched branches are shared."""
     result = dict(tree)
     fresh: dict[tuple[str, ...], dict[str, Any]] = {(): result}
     for name, value in values.items():

@@ -67,7 +67,7 @@ def _refusal(schema: Schema, overlay: Overlay, name: str, wish: Wish) -> str:
 
 def _unsearchable(leaf: Leaf, wish: Wish) -> str:
     if leaf.kind in _NEVER and not wish.options:
-        return f"type {leaf.type_name!r} is not searchable; fix a value, or give options to choose from"
+        return f"type {leaf.type_name!r} is not searchable; fix a value or give options"
     if leaf.kind in _NEEDS_OPTIONS and not (wish.options or leaf.options):
-        return f"type {leaf.type_name!r} without options is not searchable; give options to choose from"
+        return f"type {leaf.type_name!r} without options is not searchable; give options"
     return ""

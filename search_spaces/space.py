@@ -20,8 +20,8 @@ from search_spaces.parameter import Parameter, Pinned
 class SearchSpace:
     """A space of train specs.
 
-    `parameters` are in an order in which every parent comes before its children: parameters that bound others,
-    then those that decide whether others are active, otherwise the schema's order.
+    `parameters` are in an order in which every parent comes before its children: parameters that
+    bound others, then those that decide whether others are active, otherwise the schema's order.
     """
 
     parameters: tuple[Parameter, ...]
@@ -39,13 +39,13 @@ class SearchSpace:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything that shapes a draw: equal in every process, changed by any change."""
+        """A hash of all that shapes a draw: the same in every process, another after any change."""
         facts = [self.to_json()["parameters"], self.to_json()["pinned"], self.early_trials]
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def default(self) -> dict[str, Any]:
-        """Return the first trial's values: the spec's own, moved inside the space; active ones only."""
+        """Return the first trial's values: the spec's own, moved inside the space."""
         values: dict[str, Any] = {}
         for parameter in self.parameters:
             context = {**parameter.constants, **values}
@@ -54,17 +54,17 @@ class SearchSpace:
         return values
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
-        """Draw values evenly over the unit cube; one call of `rng.random()` per active dimension."""
+        """Draw values evenly over the unit cube, one number of `rng` per active dimension."""
         latents: dict[str, Any] = {}
         for dimension in self.active_dimensions(latents):
             latents[dimension.name] = dimension.from_unit(rng.random())
         return self.decode(latents)
 
     def for_trial(self, number: int) -> SearchSpace:
-        """Return the space to draw a trial from: the narrower one for the first half of a short search.
+        """Return the space to draw a trial from: a narrower one early in a short search (R9).
 
-        Both have the same parameters and dimension names and the same meaning of every latent; only the ends of
-        some dimensions differ, so points of one are points of the other.
+        Both have the same parameters and dimension names and the same meaning of every latent; only
+        the ends of some dimensions differ, so points of the narrower are points of the wider.
         """
         if number >= self.early_trials:
             return self
@@ -108,10 +108,10 @@ class SearchSpace:
         """Turn spec values into latents: what a model of the search is fitted on.
 
         Args:
-            values: by dotted name; a number outside its range is moved to the nearest end, names of inactive
-                parameters are passed over.
-            latents: what was drawn; a latent that already stands for the value is kept, so that repeated slots
-                of a weighted option stay apart.
+            values: by dotted name; a number outside its range is moved to the nearest end, names of
+                inactive parameters are passed over.
+            latents: what was drawn; a latent that already stands for the value is kept, so that
+                repeated slots of a weighted option stay apart.
 
         Raises:
             PointError: when an active parameter is missing or an option is unknown.
@@ -133,7 +133,8 @@ class SearchSpace:
         """Check values by dotted name; pinned names may be present with their value.
 
         Raises:
-            PointError: naming every parameter that is unknown, missing, set though inactive, or illegal.
+            PointError: naming every parameter that is unknown, missing, set though inactive, or
+                illegal.
         """
         problems = [
             f"{pin.name}: is pinned to {pin.value!r} ({pin.reason}), got {values[pin.name]!r}"
@@ -171,10 +172,9 @@ class SearchSpace:
     def from_unit(self, unit: Sequence[float]) -> dict[str, Any]:
         """Return the values at a point of the unit cube, one coordinate per dimension."""
         if len(unit) != len(self.dimensions):
+            num = len(self.dimensions)
             raise PointError(
-                [
-                    f"a point needs {len(self.dimensions)} coordinates, one per dimension, got {len(unit)}"
-                ]
+                [f"a point needs {num} coordinates, one per dimension, got {len(unit)}"]
             )
         pairs = zip(self.dimensions, unit, strict=True)
         return self.decode({dimension.name: dimension.from_unit(u) for dimension, u in pairs})

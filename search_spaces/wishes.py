@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search_spaces.errors import SchemaError, nearest
+from search_spaces.fields import read_conditions
 from search_spaces.notes import Notes
 from search_spaces.overlay import End, Overlay, Wish
-from search_spaces.reading import read_conditions
 from search_spaces.schema import Leaf, Schema, is_number
 
 _PUBLISHED_KEYS = (
@@ -30,24 +30,24 @@ def gather_wishes(schema: Schema, overlay: Overlay, notes: Notes) -> dict[str, W
     for name, entry in _published(overlay.custom_param_ranges, notes):
         if _is_known(schema, name, notes):
             wishes[name] = _from_published(schema.leaves[name], entry, notes)
-    for name, (low, high, log) in overlay.ranges.items():
+    for name in overlay.ranges:
         if _is_known(schema, name, notes):
-            wish = wishes.setdefault(name, Wish())
-            wish.low, wish.high = _end(name, "low", low, notes), _end(name, "high", high, notes)
-            wish.log = log
-            if log and is_number(wish.low) and wish.low <= 0:
-                notes.problem(name, f"low > 0 must hold for a log range, got {low!r}; raise it")
+            _take_range(wishes.setdefault(name, Wish()), name, overlay, notes)
     for name, options in overlay.options.items():
         if _is_known(schema, name, notes):
             wishes.setdefault(name, Wish()).options = tuple(options)
             if not options:
                 notes.problem(name, "options must not be empty; name the values to choose from")
     for name, wish in wishes.items():
-        if wish.has_range and wish.options:
-            notes.problem(name, "has a range and options; drop one of the two")
-        elif wish.has_range:
-            _check_range(schema.leaves[name], wish, notes)
+        _check_range(schema.leaves[name], wish, notes)
     return wishes
+
+
+def _take_range(wish: Wish, name: str, overlay: Overlay, notes: Notes) -> None:
+    low, high, wish.log = overlay.ranges[name]
+    wish.low, wish.high = _end(name, "low", low, notes), _end(name, "high", high, notes)
+    if wish.log and is_number(wish.low) and wish.low <= 0:
+        notes.problem(name, f"low > 0 must hold for a log range, got {low!r}; raise it")
 
 
 def _published(entries: object, notes: Notes) -> list[tuple[str, Mapping[str, Any]]]:
@@ -130,7 +130,7 @@ def _weigh(leaf: Leaf, wish: Wish, weights: object, notes: Notes) -> None:
         wish.weights = tuple(float(item) for item in given)
 
 
-def _end(name: str, key: str, value: object, notes: Notes) -> End:
+def _end(name: str, key: str, value: Any, notes: Notes) -> End:
     """Return one end of a range; None when it is absent or wrong."""
     if value is None or value == "":
         return None
@@ -144,6 +144,9 @@ def _end(name: str, key: str, value: object, notes: Notes) -> End:
 def _check_range(leaf: Leaf, wish: Wish, notes: Notes) -> None:
     """Check order and place of a range; ends may be lists, compared element by element."""
     low, high = wish.low, wish.high
+    if wish.has_range and wish.options:
+        notes.problem(leaf.name, "has a range and options; drop one of the two")
+        return
     if isinstance(low, tuple) and isinstance(high, tuple) and len(low) != len(high):
         notes.problem(leaf.name, f"both ends must have equally many elements, got {low} and {high}")
         return

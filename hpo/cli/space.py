@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--schema", metavar="FILE", help="a train.schema.json, without a trainer")
     source.add_argument("--skill", metavar="DIR", help="a skill folder")
     what = parser.add_argument_group("output")
-    what.add_argument("--plot", metavar="FILE", help="draw the distributions: FILE.png or FILE.html")
+    what.add_argument(
+        "--plot", metavar="FILE", help="draw the distributions: FILE.png or FILE.html"
+    )
     what.add_argument("--sample", metavar="N", type=int, help="print N configurations")
     what.add_argument("--seed", metavar="N", type=int, default=0, help="seed of --sample")
     what.add_argument("--lint", action="store_true", help="report what looks wrong in the schema")
@@ -100,10 +102,13 @@ def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
 
 def _lint(args: argparse.Namespace) -> int:
     """Print what looks wrong in the schema."""
-    from hpo.cli.space_source import find_source
     from search_spaces.lint import lint_schema
 
-    findings = lint_schema(find_source(args).schema)
+    from hpo.cli.space_source import find_source
+
+    source = find_source(args)
+    idle = source.trainer.inactive(source.spec) if source.trainer and source.spec else {}
+    findings = lint_schema(source.schema, idle)
     if args.json:
         print_json([{"name": f.name, "kind": f.kind, "message": f.message} for f in findings])
         return 0

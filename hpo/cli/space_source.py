@@ -61,7 +61,7 @@ def _search(args: argparse.Namespace, study: StudySpec) -> Any:
 
 
 def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:
-    """A skill folder: its template is the spec; its trainer, if one is registered, knows the rest."""
+    """A skill folder: its template is the spec; a registered trainer knows the rest."""
     from search_spaces import load_schema
 
     skill = load_skill(folder)

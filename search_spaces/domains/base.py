@@ -8,23 +8,24 @@ from typing import Any, Protocol
 from search_spaces.dimensions import Dimension
 
 Values = Mapping[str, Any]
-"""Spec values decoded so far, those of parameters that are not searched included where they are parents."""
+"""Spec values decoded so far, and those of parents that are not searched."""
 
 
 class Domain(Protocol):
     """The legal values of one parameter.
 
-    `decode(encode(value, values), values) == value` for every legal value. `values` holds the parents.
+    `decode(encode(value, values), values) == value` for every legal value; `values` holds the
+    parents.
     """
 
     def dimensions(self, name: str) -> tuple[Dimension, ...]:
-        """Return what a sampler draws for this parameter; empty when the value follows from its parents."""
+        """Return what a sampler draws; empty when the value follows from its parents."""
 
     def decode(self, latents: Sequence[Any], values: Values) -> Any:
         """Turn latents, one per dimension, into the spec value."""
 
     def encode(self, value: Any, values: Values) -> tuple[Any, ...]:
-        """Turn a legal value into latents; a number outside the range becomes its nearest legal one."""
+        """Turn a legal value into latents; an illegal number is moved to the nearest legal one."""
 
     def problem(self, value: Any, values: Values) -> str:
         """Say what is wrong with a value, or return an empty string."""

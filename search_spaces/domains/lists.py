@@ -1,4 +1,4 @@
-"""Values made of several: lists of numbers, pairs, runs and subsets; and values that follow from a parent."""
+"""Values made of several: lists of numbers, runs and subsets; values that follow from a parent."""
 
 from __future__ import annotations
 

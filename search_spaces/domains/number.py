@@ -28,8 +28,9 @@ class Room(NamedTuple):
 class Number:
     """A number in [low, high].
 
-    Without relations the latent is the number itself (the distance to the pivot on a reflected scale, the
-    multiple on a logarithmic grid). With relations it is the fraction of the room that the parents leave.
+    Without relations the latent is the number itself (the distance to the pivot on a reflected
+    scale, the multiple on a logarithmic grid). With relations it is the fraction of the room that
+    the parents leave.
     """
 
     low: float
@@ -201,7 +202,7 @@ class Number:
         return min(max((self._forward(value) - start) / (stop - start), 0.0), 1.0)
 
     def _edges(self, room: Room) -> tuple[float, float]:
-        """Return the ends of the room in the scale; a legal value of a grid owns half a step to both sides."""
+        """Return the room's ends in the scale; a value of a grid owns half a step to both sides."""
         half = room.step / 2
         return self._forward(room.low - half), self._forward(room.high + half)
 

@@ -21,7 +21,7 @@ def count_slots(weights: Sequence[float]) -> tuple[int, ...]:
     """Turn weights into whole numbers of equally likely slots, at least one each.
 
     The smallest number of slots that shows the weights exactly is taken, or else the best one up to
-    `MAX_SLOTS`. Repeated slots let a sampler start from the weights and still learn (docs/search_spaces.md).
+    `MAX_SLOTS`. Repeated slots let a sampler start from the weights and still learn.
     """
     total = sum(weights)
     best: tuple[float, tuple[int, ...]] = (float("inf"), ())

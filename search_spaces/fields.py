@@ -1,0 +1,162 @@
+"""The keys of one schema node, one reader each: types, bounds, options, conditions.
+
+What cannot be understood is an error; what is understood and has no effect is a warning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.clauses import Clause, parse_condition, parse_dependency
+from search_spaces.errors import SchemaError
+from search_spaces.schema import Bound, Kind, is_number
+
+_KINDS: dict[str, Kind] = {
+    **{str(kind): kind for kind in Kind if kind is not Kind.UNKNOWN},
+    "number": Kind.FLOAT,
+    "integer": Kind.INT,
+    "boolean": Kind.BOOL,
+    "object": Kind.FREE,
+    "dict": Kind.FREE,
+    "array": Kind.LIST,
+    "list_1_normal": Kind.LIST,
+}
+_INFINITE = ("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
+_ABSENT = ("", "nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typing:
+    """What values a node takes."""
+
+    kind: Kind
+    type_name: str
+    options: tuple[Any, ...]
+    allows_list: bool
+    """A number that may also be written as a list."""
+
+
+def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
+    """Read `type`, `anyOf` and `enum`; of several alternatives the first decides.
+
+    Bounds beside alternatives belong to the numeric one, which then decides.
+    """
+    alternatives = [item for item in node.get("anyOf") or () if isinstance(item, Mapping)]
+    type_name, options = node.get("type"), node.get("enum")
+    if isinstance(type_name, list):
+        alternatives += [{"type": item} for item in type_name]
+        type_name = None
+    kinds = [(_kind(item.get("type")), item) for item in alternatives]
+    kinds = [(kind, item) for kind, item in kinds if item.get("type") != "null"]
+    if type_name is not None or not kinds:
+        return Typing(
+            kind=_kind(type_name),
+            type_name=str(type_name),
+            options=read_options(name, options),
+            allows_list=False,
+        )
+    has_bounds = node.get("minimum") is not None or node.get("maximum") is not None
+    numbers = [pair for pair in kinds if pair[0].is_number]
+    kind, chosen = (numbers if has_bounds and numbers else kinds)[0]
+    return Typing(
+        kind=kind,
+        type_name=str(chosen.get("type")),
+        options=read_options(name, options if options is not None else chosen.get("enum")),
+        allows_list=kind.is_number and any(other is Kind.LIST for other, _ in kinds),
+    )
+
+
+def read_options(name: str, options: object) -> tuple[Any, ...]:
+    """Read `enum`; blanks and line ends around texts are noise."""
+    if options is None:
+        return ()
+    if not isinstance(options, list):
+        raise SchemaError(
+            f"{name}: enum must be a list, got {shape_of(options)}; correct the schema"
+        )
+    return tuple(item.strip() if isinstance(item, str) else item for item in options)
+
+
+def read_weights(name: str, weights: object, num_options: int) -> tuple[float, ...]:
+    """Read `option_weights`: one number above 0 for each option."""
+    if weights is None:
+        return ()
+    given = weights if isinstance(weights, list) else []
+    is_good = all(is_number(item) and math.isfinite(item) and item > 0 for item in given)
+    if not is_good or len(given) != num_options:
+        raise SchemaError(
+            f"{name}: option_weights must be one number above 0 for each of {num_options} options, "
+            f"got {weights!r}; correct the schema"
+        )
+    return tuple(float(item) for item in given)
+
+
+def read_flag(name: str, flag: object) -> bool | None:
+    """Read `automl_enabled`; None when it is absent."""
+    if flag is None or isinstance(flag, bool):
+        return flag
+    if isinstance(flag, str) and flag.strip().lower() in ("true", "false"):
+        return flag.strip().lower() == "true"
+    raise SchemaError(
+        f"{name}: automl_enabled must be true or false, got {flag!r}; correct the schema"
+    )
+
+
+def read_bound(name: str, key: str, value: object, warnings: list[str]) -> tuple[Bound, int]:
+    """Read `minimum` or `maximum`.
+
+    Returns:
+        The bound, None where it bounds nothing, and how many infinities it is made of.
+    """
+    if isinstance(value, list):
+        parts = [_finite(name, key, item, warnings) for item in value]
+        return tuple(number for number, _ in parts), sum(is_inf for _, is_inf in parts)
+    number, is_infinite = _finite(name, key, value, warnings)
+    return number, int(is_infinite)
+
+
+def read_conditions(
+    name: str, depends_on: object, math_cond: object
+) -> tuple[tuple[str, ...], tuple[Clause, ...]]:
+    """Return the parents' names and the clauses that `depends_on` and `math_cond` state together.
+
+    Raises:
+        SchemaError: when either cannot be understood.
+    """
+    parents, operator = parse_dependency(depends_on, name)
+    clauses = parse_condition(math_cond, parents, name)
+    if operator and not any(clause.parents for clause in clauses):
+        clauses += (Clause(operator, None, parents),)
+    named = [parent for clause in clauses for parent in clause.parents]
+    return tuple(dict.fromkeys([*parents, *named])), clauses
+
+
+def shape_of(value: object) -> str:
+    """Say what a value is, for messages."""
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _kind(type_name: object) -> Kind:
+    return _KINDS.get(str(type_name), Kind.UNKNOWN)
+
+
+def _finite(name: str, key: str, value: object, warnings: list[str]) -> tuple[float | None, bool]:
+    """Return one bound as a finite number or None, and whether it was infinite."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _INFINITE or text in _ABSENT:
+            return None, text in _INFINITE
+        try:
+            value = float(value)
+        except ValueError:
+            warnings.append(f"{name}: {key} {value!r} is not a number, so it bounds nothing")
+            return None, False
+    if value is None:
+        return None, False
+    if not is_number(value):
+        warnings.append(f"{name}: {key} {value!r} is not a number, so it bounds nothing")
+        return None, False
+    return (value, False) if math.isfinite(value) else (None, math.isinf(value))
