@@ -131,7 +131,7 @@ class OptunaAlgorithm:
         goes_on = measurement.epoch >= self._num_epochs or not trial.should_prune()
         if goes_on or number in self._protected:
             return CONTINUE
-        return Decision(stop=True, reason=self._why(number, measurement.epoch, best))
+        return Decision(stop=True, reason=self._why(measurement.epoch, best))
 
     def tell(self, trial: TrialRecord) -> None:
         """Hear how a trial ended."""
@@ -143,7 +143,7 @@ class OptunaAlgorithm:
         else:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.FAIL)
 
-    def _why(self, number: int, epoch: int, best: float) -> str:
+    def _why(self, epoch: int, best: float) -> str:
         """Say where the trial stood among those that were measured at the same epoch."""
         others = [
             t.intermediate_values[epoch]

@@ -8,9 +8,10 @@ dashboard.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,9 +77,9 @@ class Ledger:
             storage = _open_storage(path)
             study_id = storage.get_study_id_from_name(STUDY_NAME)
             direction = storage.get_study_directions(study_id)[0]
+            return cls(storage, direction.name.lower())
         except Exception as error:
-            raise RunError(f"{path}: the ledger cannot be read: {error}") from error
-        return cls(storage, direction.name.lower())
+            raise RunError(f"{path}: the ledger cannot be read: {_first_line(error)}") from error
 
     def close(self) -> None:
         """Let go of the database."""
@@ -144,7 +145,8 @@ class Ledger:
             "started": now,
         }
         template = _template(record, head, distributions)
-        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+        with self._writing():
+            trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         number = self._storage.get_trial_number_from_id(trial_id)
         if number != suggestion.number:
             raise RunError(f"ledger: trial {suggestion.number} was written as {number}")
@@ -167,8 +169,11 @@ class Ledger:
             "checkpoint": measurement.checkpoint,
         }
         trial_id = self._ids[number]
-        self._storage.set_trial_user_attr(trial_id, f"epoch:{measurement.epoch}", line)
-        self._storage.set_trial_intermediate_value(trial_id, measurement.epoch, measurement.value)
+        with self._writing():
+            self._storage.set_trial_user_attr(trial_id, f"epoch:{measurement.epoch}", line)
+            self._storage.set_trial_intermediate_value(
+                trial_id, measurement.epoch, measurement.value
+            )
         record.measurements.append(measurement)
         record.seconds += measurement.seconds
         self._note("epoch", number, measurement, clock)
@@ -178,12 +183,13 @@ class Ledger:
     ) -> None:
         """Keep a running trial's receipt, or the count of its restarts."""
         record = self._records[number]
-        if receipt is not None:
-            record.receipt = dict(receipt)
-            self._storage.set_trial_user_attr(self._ids[number], "receipt", record.receipt)
-        if retries is not None:
-            record.retries = retries
-            self._storage.set_trial_user_attr(self._ids[number], "retries", retries)
+        with self._writing():
+            if receipt is not None:
+                self._storage.set_trial_user_attr(self._ids[number], "receipt", dict(receipt))
+                record.receipt = dict(receipt)
+            if retries is not None:
+                self._storage.set_trial_user_attr(self._ids[number], "retries", retries)
+                record.retries = retries
 
     def finish(
         self,
@@ -206,9 +212,10 @@ class Ledger:
             "ended": now,
             "error": dict(error) if error else None,
         }
-        self._storage.set_trial_user_attr(self._ids[number], "end", tail)
         values = None if value is None else [value]
-        self._storage.set_trial_state_values(self._ids[number], _optuna_state(state), values)
+        with self._writing():
+            self._storage.set_trial_user_attr(self._ids[number], "end", tail)
+            self._storage.set_trial_state_values(self._ids[number], _optuna_state(state), values)
         record.state, record.value, record.ended = state, value, now
         record.error = dict(error) if error else None
         self._note("end", number, None, clock)
@@ -217,6 +224,20 @@ class Ledger:
     def _note(self, what: str, number: int, measurement: Measurement | None, clock: float) -> None:
         self._changes.append(Change(len(self._changes), what, number, measurement))
         self.active_seconds = max(self.active_seconds, clock)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tell a write that the disk refused in the disk's words; what was written before stays."""
+        from optuna.exceptions import StorageInternalError
+
+        try:
+            yield
+        except StorageInternalError as error:
+            cause = error.__cause__ or error.__context__ or error
+            raise RunError(
+                f"the ledger cannot be written: {_first_line(cause)}; every call before is kept, "
+                "so `hpo resume` goes on from there"
+            ) from error
 
     def _load(self) -> None:
         changes: list[Change] = []
@@ -227,7 +248,7 @@ class Ledger:
             changes += its_changes
             self.active_seconds = max(self.active_seconds, clock)
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
-        changes.sort()
+        changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
 
 
@@ -244,6 +265,10 @@ def _open_storage(path: Path | None) -> BaseStorage:
     storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
     _relax_syncs(storage)
     return storage
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _relax_syncs(storage: Any) -> None:

@@ -97,7 +97,7 @@ class Trainer(Protocol):
     """Dotted name of the spec key that holds the random seed."""
 
     def validate(self, spec: Spec) -> dict[str, Any]:
-        """Return the spec with defaults filled in; raise one line, dotted path first, when wrong."""
+        """Return the spec with defaults filled in; raise one line, dotted path first, if wrong."""
 
     def inactive(self, spec: Spec) -> dict[str, str]:
         """Return parameter -> reason for those that do nothing under this spec."""
@@ -117,7 +117,7 @@ class Trainer(Protocol):
         """Make the embedded default data set below `folder` and return its sources."""
 
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
-        """Look at all data: `{"splits": {...}, "findings": [...]}`; raise when it cannot be used."""
+        """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used."""
 
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""

@@ -192,11 +192,9 @@ def _checked(
         wrong_bool = isinstance(value, bool) and bool not in legal
         if wrong_bool or not isinstance(value, legal):
             raise SpecError(f"{where}.{key}: must be {word}, got {_kind(value)} {value!r}")
-        if known[key] == "tuple[str, ...]":
-            value = _names(value, f"{where}.{key}")
-        elif legal is _SECTION[0]:
-            value = value or {}
-        values[key] = value
+        values[key] = _names(value, f"{where}.{key}") if isinstance(value, list) else value
+        if value is None and legal is _SECTION[0]:
+            values[key] = {}
     return values
 
 

@@ -1,0 +1,53 @@
+"""Every trainer keeps the contract that the harness is written against."""
+
+import inspect
+
+import pytest
+
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver
+from hpo.core.trainers import find_trainer
+from tests import quick_trainer
+
+
+def members(protocol):
+    methods = {n for n, f in vars(protocol).items() if callable(f) and not n.startswith("_")}
+    return methods, set(inspect.get_annotations(protocol))
+
+
+def check_methods(thing, protocol):
+    for name in members(protocol)[0]:
+        wanted = inspect.signature(getattr(protocol, name)).parameters
+        given = inspect.signature(getattr(thing, name)).parameters
+        assert list(given) == [n for n in wanted if n != "self"], f"{thing}.{name}"
+        for n, parameter in given.items():
+            assert parameter.kind == wanted[n].kind, f"{thing}.{name}({n})"
+
+
+@pytest.mark.parametrize("name", [quick_trainer.NAME, "ml_recog"])
+def test_trainers_have_all_members(name):
+    try:
+        trainer = find_trainer(name)
+    except SpecError as error:
+        pytest.skip(f"the package is not installed, so its entry points are not known: {error}")
+    check_methods(trainer, Trainer)
+    for attribute in members(Trainer)[1]:
+        assert getattr(trainer, attribute), attribute
+    assert trainer.direction in ("maximize", "minimize")
+
+
+def test_engine_algorithm_and_executors_have_all_members():
+    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+    from hpo.engine import Engine
+    from hpo.executors.inprocess import InProcessExecutor
+    from hpo.executors.ray import RayExecutor
+
+    for kind, protocol in (
+        (Engine, TrialDriver),
+        (OptunaAlgorithm, Algorithm),
+        (InProcessExecutor, Executor),
+        (RayExecutor, Executor),
+    ):
+        for name in members(protocol)[0]:
+            wanted = inspect.signature(getattr(protocol, name))
+            assert list(inspect.signature(getattr(kind, name)).parameters) == list(wanted.parameters)
