@@ -192,7 +192,7 @@ class _Session:
             run_dir=str(self.run),
             study=self.study.name,
             budget=str(self.study.budget),
-            trials_so_far=len(self.ledger.trials()),
+            trials_so_far=sum(t.state.is_finished for t in self.ledger.trials()),
         )
         with self._executor() as executor:
             if not self._review(executor):

@@ -74,7 +74,7 @@ class Console:
     def _on_started(self, event: Event) -> None:
         self._resume = f"hpo resume {event['run_dir']}"
         self._budget = event["budget"]
-        self._done = 0
+        self._done = event["trials_so_far"]
         self._line(f"run       {event['run_dir']}")
 
     def _on_review(self, event: Event) -> None:
@@ -103,7 +103,7 @@ class Console:
 
     def _on_trial_finished(self, event: Event) -> None:
         self._running.pop(event["trial"], None)
-        self._done = max(self._done + 1, 1)
+        self._done += 1
         self._done_here += 1
         state = event["state"]
         value = "      " if event["value"] is None else f"{event['value']:.4f}"
@@ -173,7 +173,7 @@ class Console:
             for number, (epoch, _) in sorted(self._running.items())
         )
         best = f"best {self._best[0]:.4f} (#{self._best[1]})" if self._best else "no result yet"
-        done = f"{self._done_here} done" + (f" of {self._planned}" if self._planned else "")
+        done = f"{self._done} done" + (f" of {self._planned}" if self._planned else "")
         parts = [done, best, f"running {running}" if running else "", self._eta()]
         text = "  ".join(part for part in parts if part)
         if self._live:
