@@ -30,7 +30,7 @@ from hpo.core.planning import (
 )
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.rundir import LEDGER_FILE, STUDY_FILE, RunDir, create_run
-from hpo.core.specs import to_yaml
+from hpo.core.specs import merged, to_yaml
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
@@ -255,7 +255,8 @@ class _Session:
             self.trainer.prepare(self.plan.base_spec, self.settings.progress)
             data = self.trainer.inspect_data(self.plan.base_spec)
             self.bus.emit("preparing", what="probe")
-            probe = executor.call("probe", self.plan.base_spec) if self.settings.probe else {}
+            probe_spec = merged(self.plan.base_spec, {"results_dir": str(self.run)})
+            probe = executor.call("probe", probe_spec) if self.settings.probe else {}
         review = {
             "study": self.study.name,
             "trainer": self.study.trainer,

@@ -12,6 +12,7 @@ import torch
 from trainer.data.batches import build_data
 from trainer.devices import pick_device, wants_bf16
 from trainer.embedding import embed
+from trainer.models.recognizer import has_pretrained_weights
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.training import build_module, checked_spec, isolated
 
@@ -32,7 +33,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
         of it that is validation), `images_per_s` (training), `peak_memory_mib`, `batches_per_epoch`
-        and `device`.
+        `device`, and `random_weights`: whether training starts from nothing.
 
     Raises:
         TrainerError: as `trainer.training.fit`.
@@ -52,6 +53,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
             "peak_memory_mib": peak_memory_mib(device),
             "batches_per_epoch": data.num_batches,
             "device": device_name(device),
+            "random_weights": not has_pretrained_weights(checked),
         }
 
 
