@@ -104,8 +104,8 @@ class _Budget:
             )
         if self.num_bytes > self._room:
             raise InfrastructureError(
-                f"{self.archive}: the disk of the cache is full after {self.num_bytes / 1e9:.1f} GB; "
-                "set HPO_CACHE_DIR to a larger one"
+                f"{self.archive}: the disk of the cache is full after "
+                f"{self.num_bytes / 1e9:.1f} GB; set HPO_CACHE_DIR to a larger one"
             )
 
 

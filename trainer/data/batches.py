@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trainer.config.root import Spec
-    from trainer.data.cache import Progress
+    from trainer.data.decoding import Progress
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,6 @@ import logging
 import os
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,22 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.data.decode import DECODER_VERSION, DecodedImage, ImageSize, decode_image
+from trainer.data.decode import DECODER_VERSION, ImageSize
+from trainer.data.decoding import DecodedFolder, decode_into
 from trainer.data.location import cache_settings, exclusive, exclusive_if_free
-from trainer.errors import ImageError, InfrastructureError
+from trainer.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from trainer.data.decoding import Progress
     from trainer.data.folder import ImageFolder
 
-    Progress = Callable[[str, int, int], None]
-    """Called with (what, done, total)."""
-
 _FORMAT = 1
-_STRIPE = 64
 
 _logger = logging.getLogger(__name__)
 
@@ -54,16 +49,6 @@ class CacheEntry:
     num_bytes: int
     last_used: float
     """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedImages:
-    """Decoded images of one folder, in the folder's order."""
-
-    images: NDArray[np.uint8]
-    """Shape (N, H, W, C)."""
-    sizes: NDArray[np.int32]
-    """Upright height and width of each file, shape (N, 2)."""
 
 
 def open_cache(
@@ -104,7 +89,7 @@ def open_cached_images(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> CachedImages:
+) -> DecodedFolder:
     """As `open_cache`, with the sizes that the files have."""
     settings = cache_settings()
     base = (cache_dir or settings.folder) / "images"
@@ -115,25 +100,10 @@ def open_cached_images(
             _evict(base, keep=key, limit_bytes=settings.limit_bytes - _bytes_needed(folder, size))
             _build(folder, size, target, progress=progress, workers=workers)
         os.utime(target / "meta.json")
-        return CachedImages(
+        return DecodedFolder(
             images=np.load(target / "images.npy", mmap_mode="r"),
             sizes=np.load(target / "sizes.npy"),
         )
-
-
-def decode_folder(
-    folder: ImageFolder,
-    size: ImageSize,
-    *,
-    progress: Progress | None = None,
-    workers: int | None = None,
-) -> CachedImages:
-    """Decode into this process's memory, leaving nothing on disk."""
-    images = np.empty((len(folder.paths), size.height, size.width, size.channels), dtype=np.uint8)
-    sizes = _fill(
-        images, [folder.root / p for p in folder.paths], size, progress=progress, workers=workers
-    )
-    return CachedImages(images=images, sizes=sizes)
 
 
 def cache_key(folder: ImageFolder, size: ImageSize) -> str:
@@ -238,7 +208,10 @@ def _build(
             draft / "images.npy", mode="w+", dtype=np.uint8, shape=shape
         )
         paths = [folder.root / p for p in folder.paths]
-        np.save(draft / "sizes.npy", _fill(images, paths, size, progress=progress, workers=workers))
+        np.save(
+            draft / "sizes.npy",
+            decode_into(images, paths, size, progress=progress, workers=workers),
+        )
         images.flush()
         meta = {
             "source": str(folder.root),
@@ -263,40 +236,3 @@ def _beside(target: Path) -> Iterator[Path]:
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _fill(
-    images_NHWC: NDArray[np.uint8],
-    paths: Sequence[Path],
-    size: ImageSize,
-    *,
-    progress: Progress | None,
-    workers: int | None,
-) -> NDArray[np.int32]:
-    """Decode all files into the array, in threads: Pillow decodes without the interpreter lock."""
-    sizes = np.zeros((len(paths), 2), dtype=np.int32)
-    errors: list[ImageError] = []
-
-    def decode_stripe(start: int) -> int:
-        stop = min(start + _STRIPE, len(paths))
-        for i in range(start, stop):
-            try:
-                decoded: DecodedImage = decode_image(paths[i], size)
-            except ImageError as error:
-                errors.append(error)
-                continue
-            images_NHWC[i] = decoded.pixels
-            sizes[i] = decoded.original_height, decoded.original_width
-        return stop - start
-
-    done = 0
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-        for count in pool.map(decode_stripe, range(0, len(paths), _STRIPE)):
-            done += count
-            if progress is not None:
-                progress("decoding images", done, len(paths))
-    if errors:
-        first = min(errors, key=str)
-        more = f"; {len(errors)} of {len(paths)} files cannot be read" if len(errors) > 1 else ""
-        raise ImageError(f"{first}{more}") from first
-    return sizes

@@ -1,4 +1,4 @@
-"""The embedded data set: snapshots of invented product packs, drawn on demand, nothing to download."""
+"""The embedded data set: snapshots of invented product packs, drawn on demand."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ _PARTS = (
 def make_demo_data(folder: Path, seed: int) -> dict[str, str]:
     """Draw the data set, or find it drawn.
 
-    28 products of 7 brands are trained on and looked up (`train`, `reference`, `query`); 12 products of 3 other brands
-    are for the test of unknown classes. Brands are told apart at a glance, the four products of a brand by details.
+    28 products of 7 brands are trained on and looked up (`train`, `reference`, `query`); 12
+    products of 3 other brands are for the test of unknown classes. Brands are told apart at a
+    glance, the four products of a brand by details.
 
     Args:
         folder: where it goes, about 7 MB; several processes may ask for the same one.
@@ -67,12 +68,21 @@ def make_demo_data(folder: Path, seed: int) -> dict[str, str]:
 def _draw_all(target: Path, seed: int) -> None:
     draft = target.with_name(f"{target.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
-    brands = [make_products(seed, brand) for brand in range(_NUM_KNOWN_BRANDS + _NUM_UNKNOWN_BRANDS)]
+    brands = [
+        make_products(seed, brand) for brand in range(_NUM_KNOWN_BRANDS + _NUM_UNKNOWN_BRANDS)
+    ]
     products = [product for brand in brands for product in brand]
     num_known = _NUM_KNOWN_BRANDS * PRODUCTS_PER_BRAND
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda i: _draw_class(draft, products[i], i, seed, i < num_known), range(len(products))))
-    (draft / _RECORD).write_text(json.dumps({"seed": seed, "version": VERSION, "classes": len(products)}))
+        list(
+            pool.map(
+                lambda i: _draw_class(draft, products[i], i, seed, i < num_known),
+                range(len(products)),
+            )
+        )
+    (draft / _RECORD).write_text(
+        json.dumps({"seed": seed, "version": VERSION, "classes": len(products)})
+    )
     draft.rename(target)
 
 

@@ -1,8 +1,8 @@
-"""Flat pictures of invented product packs: brands share shape, colours and layout, products differ in details.
+"""Flat pictures of invented product packs.
 
-A brand decides shape, colours, logo and where things are. Its products differ in the flavour badge (icon and side), in
-two thin stripes, in the row of seals and in the small print; two and two share the accent colour, so that colour alone
-tells a pair, not a product.
+A brand decides shape, colours, logo and where things are. Its products differ in details: the
+flavour badge (icon and side), two thin stripes, the row of seals and the print. Two and two share
+the accent colour, so that colour alone tells a pair, not a product.
 """
 
 from __future__ import annotations
@@ -19,11 +19,52 @@ PRODUCTS_PER_BRAND = 4
 _FACE_HEIGHT = 240
 _SHAPES = {"carton": 0.62, "bag": 0.74, "bottle": 0.46, "can": 0.60, "tub": 1.15, "box": 0.84}
 """Width over height of each kind of pack."""
-_SYLLABLES = ("ba", "co", "del", "fri", "gan", "lo", "mi", "nor", "pa", "ri", "sol", "ta", "vel", "zu", "ka", "en")
-_FLAVOURS = (
-    "apple", "cherry", "lemon", "mint", "oat", "cocoa", "honey", "ginger", "plum", "salt", "chili", "vanilla",
+_SYLLABLES = (
+    "ba",
+    "co",
+    "del",
+    "fri",
+    "gan",
+    "lo",
+    "mi",
+    "nor",
+    "pa",
+    "ri",
+    "sol",
+    "ta",
+    "vel",
+    "zu",
+    "ka",
+    "en",
 )
-_CLAIMS = ("bio", "0% fat", "new", "family", "light", "fresh", "extra", "classic", "free", "whole", "gold", "daily")
+_FLAVOURS = (
+    "apple",
+    "cherry",
+    "lemon",
+    "mint",
+    "oat",
+    "cocoa",
+    "honey",
+    "ginger",
+    "plum",
+    "salt",
+    "chili",
+    "vanilla",
+)
+_CLAIMS = (
+    "bio",
+    "0% fat",
+    "new",
+    "family",
+    "light",
+    "fresh",
+    "extra",
+    "classic",
+    "free",
+    "whole",
+    "gold",
+    "daily",
+)
 
 Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
@@ -68,7 +109,9 @@ def make_brand(seed: int, number: int) -> Brand:
     rng = np.random.default_rng([seed, number])
     hue = (number * 0.381966 + rng.uniform(-0.03, 0.03)) % 1.0
     accent_hue = (hue + rng.uniform(0.35, 0.65)) % 1.0
-    syllables = [_SYLLABLES[i] for i in rng.choice(len(_SYLLABLES), rng.integers(2, 4), replace=False)]
+    syllables = [
+        _SYLLABLES[i] for i in rng.choice(len(_SYLLABLES), rng.integers(2, 4), replace=False)
+    ]
     return Brand(
         name="".join(syllables).upper(),
         shape=list(_SHAPES)[number % len(_SHAPES)],
@@ -130,7 +173,14 @@ def _color(hue: float, saturation: float, value: float) -> Color:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _write(draw: ImageDraw.ImageDraw, centre: tuple[float, float], text: str, size: float, fill: Color, fit: float) -> None:
+def _write(
+    draw: ImageDraw.ImageDraw,
+    centre: tuple[float, float],
+    text: str,
+    size: float,
+    fill: Color,
+    fit: float,
+) -> None:
     """Centred text, made smaller until it is no wider than `fit`."""
     font = ImageFont.load_default(size)
     wide = draw.textlength(text, font=font)
@@ -155,7 +205,7 @@ def _draw_banner(draw: ImageDraw.ImageDraw, brand: Brand, w: int, h: int) -> Non
 
 
 def _draw_stripes(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> None:
-    thick = h * 0.028
+    thick = h * 0.035
     heights = ((0.37, 0.41), (0.37, 0.86), (0.82, 0.86), (0.41, 0.82))[product.stripes]
     for share in heights:
         draw.rectangle((0, h * share, w, h * share + thick), fill=product.accent)
@@ -169,27 +219,52 @@ def _draw_panel(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> 
     if brand.is_panel_round:
         draw.ellipse((x - r, y - r, x + r, y + r), fill=_mix(brand.base, (255, 255, 255), 0.65))
     else:
-        draw.rounded_rectangle((x - r, y - r * 0.9, x + r, y + r * 0.9), r * 0.2, fill=_mix(brand.base, (255, 255, 255), 0.65))
-    draw.chord((x - r * 0.7, y - r * 0.8, x + r * 0.7, y + r * 0.6), 0, 180, fill=_mix(brand.base, (30, 30, 30), 0.5))
-    draw.ellipse((x - r * 0.7, y - r * 0.25, x + r * 0.7, y + r * 0.05), fill=_mix(product.accent, (255, 255, 255), 0.25))
+        draw.rounded_rectangle(
+            (x - r, y - r * 0.9, x + r, y + r * 0.9),
+            r * 0.2,
+            fill=_mix(brand.base, (255, 255, 255), 0.65),
+        )
+    draw.chord(
+        (x - r * 0.7, y - r * 0.8, x + r * 0.7, y + r * 0.6),
+        0,
+        180,
+        fill=_mix(brand.base, (30, 30, 30), 0.5),
+    )
+    draw.ellipse(
+        (x - r * 0.7, y - r * 0.25, x + r * 0.7, y + r * 0.05),
+        fill=_mix(product.accent, (255, 255, 255), 0.25),
+    )
 
 
 def _draw_logo(draw: ImageDraw.ImageDraw, brand: Brand, w: int, h: int) -> None:
     x, y = w * 0.5, h * brand.logo_at
     ink = (255, 255, 255)
-    draw.rounded_rectangle((w * 0.1, y - h * 0.075, w * 0.9, y + h * 0.075), h * 0.05, fill=_mix(brand.base, (20, 20, 40), 0.55))
+    draw.rounded_rectangle(
+        (w * 0.1, y - h * 0.075, w * 0.9, y + h * 0.075),
+        h * 0.05,
+        fill=_mix(brand.base, (20, 20, 40), 0.55),
+    )
     _write(draw, (x, y), brand.name, h * 0.11, ink, w * 0.74)
 
 
 def _draw_badge(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> None:
     """Flavour badge: the icon on a disc of the accent colour, and the flavour's name."""
-    r = min(w, h) * 0.15
-    x = w * (0.24 if product.is_badge_left else 0.76)
+    r = min(w, h) * 0.185
+    x = w * (0.26 if product.is_badge_left else 0.74)
     y = h * 0.50
-    draw.ellipse((x - r, y - r, x + r, y + r), fill=product.accent, outline=(255, 255, 255), width=2)
+    draw.ellipse(
+        (x - r, y - r, x + r, y + r), fill=product.accent, outline=(255, 255, 255), width=2
+    )
     _ICONS[product.icon](draw, x, y, r * 0.62, (255, 255, 255))
     label = w * (0.64 if product.is_badge_left else 0.36)
-    _write(draw, (label, h * 0.475), product.flavour, h * 0.07, _mix(product.accent, (0, 0, 0), 0.45), w * 0.5)
+    _write(
+        draw,
+        (label, h * 0.475),
+        product.flavour,
+        h * 0.07,
+        _mix(product.accent, (0, 0, 0), 0.45),
+        w * 0.5,
+    )
 
 
 def _draw_seals(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> None:
@@ -206,7 +281,14 @@ def _draw_seals(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> 
 
 def _draw_print(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> None:
     """The claim, and lines of small print."""
-    _write(draw, (w * 0.5, h * 0.335), product.claim, h * 0.06, (250, 250, 250) if product.brand.banner != 3 else (60, 60, 60), w * 0.5)
+    _write(
+        draw,
+        (w * 0.5, h * 0.335),
+        product.claim,
+        h * 0.06,
+        (250, 250, 250) if product.brand.banner != 3 else (60, 60, 60),
+        w * 0.5,
+    )
     rng = np.random.default_rng(product.print_seed)
     for line in range(2):
         y, x = h * (0.775 + 0.022 * line), w * 0.15
@@ -232,7 +314,9 @@ def _outline(shape: str, w: int, h: int) -> Image.Image:
         for i in range(teeth):
             left, right = w * i / teeth, w * (i + 1) / teeth
             draw.polygon([(left, h * 0.04), ((left + right) / 2, 0), (right, h * 0.04)], fill=255)
-            draw.polygon([(left, h * 0.96), ((left + right) / 2, h - 1), (right, h * 0.96)], fill=255)
+            draw.polygon(
+                [(left, h * 0.96), ((left + right) / 2, h - 1), (right, h * 0.96)], fill=255
+            )
         draw.rectangle((0, h * 0.04, w, h * 0.96), fill=255)
     elif shape == "tub":
         draw.polygon([(0, 0), (w, 0), (w * 0.9, h), (w * 0.1, h)], fill=255)
@@ -243,10 +327,20 @@ def _outline(shape: str, w: int, h: int) -> Image.Image:
     return mask
 
 
-def _polygon(draw: ImageDraw.ImageDraw, x: float, y: float, radii: list[float], ink: Color, turn: float = -0.5) -> None:
+def _polygon(
+    draw: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    radii: list[float],
+    ink: Color,
+    turn: float = -0.5,
+) -> None:
     """A closed shape through points at these radii, evenly around the centre."""
     angles = [math.pi * (turn + 2 * i / len(radii)) for i in range(len(radii))]
-    draw.polygon([(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)], fill=ink)
+    draw.polygon(
+        [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)],
+        fill=ink,
+    )
 
 
 def _star(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
@@ -260,7 +354,10 @@ def _drop(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -
 
 def _berries(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
     for dx, dy in ((-0.5, 0.35), (0.5, 0.35), (0.0, -0.5)):
-        draw.ellipse((x + (dx - 0.42) * r, y + (dy - 0.42) * r, x + (dx + 0.42) * r, y + (dy + 0.42) * r), fill=ink)
+        draw.ellipse(
+            (x + (dx - 0.42) * r, y + (dy - 0.42) * r, x + (dx + 0.42) * r, y + (dy + 0.42) * r),
+            fill=ink,
+        )
 
 
 def _leaf(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
@@ -284,7 +381,15 @@ def _moon(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -
 def _grain(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
     for i in range(3):
         offset = (i - 1) * r * 0.62
-        draw.polygon([(x - r, y + offset - r * 0.25), (x, y + offset + r * 0.2), (x + r, y + offset - r * 0.25), (x, y + offset + r * 0.5)], fill=ink)
+        draw.polygon(
+            [
+                (x - r, y + offset - r * 0.25),
+                (x, y + offset + r * 0.2),
+                (x + r, y + offset - r * 0.25),
+                (x, y + offset + r * 0.5),
+            ],
+            fill=ink,
+        )
 
 
 _ICONS = (_star, _drop, _berries, _leaf, _ring, _cross, _moon, _grain)

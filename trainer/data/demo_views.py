@@ -1,11 +1,11 @@
-"""Snapshots of a pack: pose, light, blur, something in front, something behind, as a phone in a shop gives them."""
+"""Snapshots of a pack as a phone in a shop gives them: pose, light, blur, things around it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def take_view(face: Image.Image, rng: np.random.Generator, size: int = VIEW_SIZE
 def _background(rng: np.random.Generator, canvas: int) -> Image.Image:
     """A shelf out of focus: a slanted gradient and blots in colours of other packs."""
     small = 24
-    top, low = rng.uniform(60, 235, 3), rng.uniform(40, 220, 3)
+    top, low = _dull(rng), _dull(rng)
     ramp = np.linspace(0.0, 1.0, small)[:, None, None]
     pixels = np.broadcast_to(top + (low - top) * ramp, (small, small, 3)).astype(np.uint8)
     scene = Image.fromarray(np.ascontiguousarray(pixels))
@@ -44,22 +44,28 @@ def _background(rng: np.random.Generator, canvas: int) -> Image.Image:
     for _ in range(_BLOBS):
         x, y = rng.uniform(-4, small, 2)
         w, h = rng.uniform(3, 11, 2)
-        draw.rectangle((x, y, x + w, y + h), fill=tuple(int(c) for c in rng.integers(20, 250, 3)))
+        draw.rectangle((x, y, x + w, y + h), fill=tuple(int(c) for c in _dull(rng)))
     blurred = scene.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.6))))
     return blurred.resize((canvas, canvas), Image.Resampling.BICUBIC)
 
 
+def _dull(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A colour of shelves, walls and things out of focus: little saturated."""
+    return (rng.uniform(50, 225) + rng.normal(0.0, 22.0, 3)).clip(0, 255)
+
+
 def _pose(rng: np.random.Generator, aspect: float, canvas: int) -> NDArray[np.float64]:
     """Where the four corners of the pack are (from top left, clockwise), shape (4, 2)."""
-    height = canvas * rng.uniform(0.62, 0.92) / max(1.0, aspect * 1.05)
+    height = canvas * rng.uniform(0.82, 1.08) / max(1.0, aspect * 1.05)
     half = np.array([aspect * height, height]) / 2
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
-    tilt = rng.normal(0.0, 0.16, 2).clip(-0.35, 0.35)
+    tilt = rng.normal(0.0, 0.12, 2).clip(-0.3, 0.3)
     depth = 1.0 + corners @ (tilt / height)
     corners = corners * np.cos(2.2 * tilt) / depth[:, None]
-    angle = rng.normal(0.0, 0.16)
+    angle = rng.normal(0.0, 0.12)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return corners @ turn.T + canvas / 2 + rng.normal(0.0, 0.05 * canvas, 2)
+    placed: NDArray[np.float64] = corners @ turn.T + canvas / 2
+    return placed + rng.normal(0.0, 0.03 * canvas, 2)
 
 
 def _shade(face: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -70,7 +76,9 @@ def _shade(face: Image.Image, rng: np.random.Generator) -> Image.Image:
     gloss = np.zeros_like(light)
     if rng.random() < 0.45:
         along = x * np.cos(slant := rng.uniform(-0.6, 0.6)) + y * np.sin(slant)
-        gloss = rng.uniform(40, 130) * np.exp(-(((along - rng.uniform(-0.8, 0.8)) / rng.uniform(0.08, 0.3)) ** 2))
+        gloss = rng.uniform(40, 130) * np.exp(
+            -(((along - rng.uniform(-0.8, 0.8)) / rng.uniform(0.08, 0.3)) ** 2)
+        )
     rgba = np.asarray(face).astype(np.float32)
     rgba[..., :3] = rgba[..., :3] * light[..., None] + gloss[..., None]
     return Image.fromarray(rgba.clip(0, 255).astype(np.uint8))
@@ -86,7 +94,10 @@ def _warp(face: Image.Image, corners: NDArray[np.float64], canvas: int) -> Image
         values += [u, v]
     coefficients = np.linalg.solve(np.array(rows), np.array(values))
     return face.transform(
-        (canvas, canvas), Image.Transform.PERSPECTIVE, tuple(float(c) for c in coefficients), Image.Resampling.BILINEAR
+        (canvas, canvas),
+        Image.Transform.PERSPECTIVE,
+        tuple(float(c) for c in coefficients),
+        Image.Resampling.BILINEAR,
     )
 
 
@@ -95,13 +106,14 @@ def _drop_shadow(scene: Image.Image, pack: Image.Image, rng: np.random.Generator
     strength = float(rng.uniform(0.2, 0.6))
     mask = small.point(lambda a: int(a * strength)).resize(scene.size)
     shifted = Image.new("L", scene.size)
-    shifted.paste(mask, tuple(int(v) for v in rng.integers(-8, 9, 2)))
+    right, down = rng.integers(-8, 9, 2)
+    shifted.paste(mask, (int(right), int(down)))
     return Image.composite(Image.new("RGB", scene.size, (15, 15, 20)), scene, shifted)
 
 
 def _occlude(scene: Image.Image, corners: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """A price tag, a finger or the neighbour's edge over part of the pack, in some of the pictures."""
-    if rng.random() > 0.4:
+    """A price tag, a finger or a neighbour's edge over part of the pack, in some pictures."""
+    if rng.random() > 0.3:
         return
     low, high = corners.min(axis=0), corners.max(axis=0)
     extent = high - low
@@ -120,8 +132,12 @@ def _occlude(scene: Image.Image, corners: NDArray[np.float64], rng: np.random.Ge
         draw.rounded_rectangle((x - 3 * r, y - r, x + r, y + r), r, fill=skin)
     else:
         share = rng.uniform(0.05, 0.2)
-        edge = (low[0], low[0] + extent[0] * share) if rng.random() < 0.5 else (high[0] - extent[0] * share, high[0])
-        draw.rectangle((edge[0], 0, edge[1], scene.height), fill=tuple(int(c) for c in rng.integers(20, 240, 3)))
+        edge = (
+            (low[0], low[0] + extent[0] * share)
+            if rng.random() < 0.5
+            else (high[0] - extent[0] * share, high[0])
+        )
+        draw.rectangle((edge[0], 0, edge[1], scene.height), fill=tuple(int(c) for c in _dull(rng)))
 
 
 def _camera(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -129,7 +145,7 @@ def _camera(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.6:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 1.1))))
     pixels = np.asarray(picture).astype(np.float32)
-    gain = rng.uniform(0.6, 1.25) * rng.normal(1.0, 0.06, 3)
+    gain = rng.uniform(0.7, 1.2) * rng.normal(1.0, 0.03, 3)
     mean = pixels.mean()
     pixels = (mean + (pixels - mean) * rng.uniform(0.75, 1.15)) * gain
     pixels += rng.normal(0.0, rng.uniform(1.0, 6.0), pixels.shape)

@@ -133,9 +133,9 @@ def match_classes(
     dropped = len(labels) - len(keep)
     if missing and not ignore_unmatched:
         raise DataError(
-            f"{query.root}: {len(missing)} of {len(query.classes)} query classes ({dropped} images) "
-            f"are not in the reference {reference.root}: {name_list(missing)}; add them there or "
-            "pass --ignore-unmatched (dataset.ignore_unmatched=true)"
+            f"{query.root}: {len(missing)} of {len(query.classes)} query classes "
+            f"({dropped} images) are not in the reference {reference.root}: {name_list(missing)}; "
+            "add them there or pass --ignore-unmatched (dataset.ignore_unmatched=true)"
         )
     return MatchedQuery(
         keep=keep, labels=labels[keep], dropped_classes=missing, dropped_images=dropped

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trainer.config.root import Spec
-    from trainer.data.cache import Progress
+    from trainer.data.decoding import Progress
 
 Severity = Literal["info", "warning"]
 

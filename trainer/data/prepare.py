@@ -8,7 +8,7 @@ from trainer.data.splits import load_splits
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
-    from trainer.data.cache import Progress
+    from trainer.data.decoding import Progress
 
 
 def prepare_data(spec: Spec, progress: Progress | None = None) -> dict[str, int]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from trainer.data.cache import decode_folder, open_cached_images
+from trainer.data.cache import open_cached_images
 from trainer.data.class_map import report_names
 from trainer.data.decode import ImageSize
+from trainer.data.decoding import decode_folder
 from trainer.data.folder import ImageFolder, MatchedQuery, match_classes, scan_folder
 from trainer.data.staging import stage
 from trainer.errors import CredentialError, DataError, SpecError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainer.config.root import Spec
-    from trainer.data.cache import Progress
+    from trainer.data.decoding import Progress
 
 Split = Literal["train", "reference", "query"]
 
