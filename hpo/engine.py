@@ -10,31 +10,28 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from hpo.core.budget import Budget, Spent, exhausted
+from hpo.core.account import Account
+from hpo.core.budget import Budget, Spent
 from hpo.core.events import Emit
+from hpo.core.failures import describe_not_finite, shared_cause
 from hpo.core.ledger import Ledger
 from hpo.core.protocols import Algorithm
 from hpo.core.receipts import find_mismatch
+from hpo.core.reports import to_measurement
 from hpo.core.rundir import RunDir
 from hpo.core.seeds import derive_seed
 from hpo.core.selection import best_trial, finalists
 from hpo.core.specs import lookup, merged, to_yaml
-from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 
 logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 2
 """How often a trial is started again after its worker was lost."""
-MAX_SAME_FAILURES = 3
-"""This many trials in a row with the same cause end the search."""
-CONFIRM_SHARE = 0.15
-"""Share of a time or epoch budget that is kept for confirmations."""
 
 
 class ReceiptError(Exception):
@@ -55,7 +52,7 @@ class Plan:
     study_seed: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Live:
     """A trial that runs at this moment."""
 
@@ -63,7 +60,7 @@ class _Live:
     """Why it was told to stop: `pruned`, `suspended` or `failed`; empty while it may go on."""
     reason: str = ""
     failure: dict[str, str] | None = None
-    last_report: float = field(default_factory=time.monotonic)
+    last_report: float
 
 
 class Engine:
@@ -95,25 +92,31 @@ class Engine:
         self._emit = emit
         self._should_stop = should_stop
         self._live: dict[int, _Live] = {}
-        self._clock_base = ledger.active_seconds
-        self._clock_start: float | None = None
+        self._account = Account(
+            ledger, plan.budget, confirm=plan.confirm, gpus_per_trial=plan.gpus_per_trial
+        )
         self._stopping = ""
         self._confirming = False
         self._shared_cause = ""
         self._ran_dry = False
+        self._decided: dict[int, Decision] = {}
         self._replay()
-        self._waiting = deque(t.number for t in ledger.trials() if not t.state.is_finished)
+        self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
 
     # What executors call -----------------------------------------------------------------------
 
     def next_job(self) -> Job | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
+        self._close_decided()
         if self._pausing():
             return None
-        if self._waiting and self._hard_limit_reached() is None:
-            return self._job(self._ledger.trial(self._waiting.popleft()))
+        if (waiting := self._next_waiting()) is not None:
+            self._waiting.remove(waiting.number)
+            return self._job(waiting)
         if self._limit_reached() is None and not self._confirming:
-            return self._next_search_job()
+            job = self._next_search_job()
+            if job is not None or not self._ran_dry:
+                return job
         if self._live_searches() or self._shared_cause:
             return None
         return self._next_confirmation()
@@ -122,7 +125,7 @@ class Engine:
         """Whether no further job will come once the running trials have ended."""
         if self._pausing():
             return True
-        if self._live or (self._waiting and self._hard_limit_reached() is None):
+        if self._live or self._next_waiting() is not None:
             return False
         return self._limit_reached() is not None and not self._open_confirmations()
 
@@ -135,18 +138,25 @@ class Engine:
         if receipt is not None and record.receipt is None:
             self._check_receipt(record, receipt)
         if payload["epoch"] <= record.epochs:  # a resumed trial tells its history again
-            return not self._pausing()
-        measurement = _to_measurement(payload, seconds=self._own_seconds(live, payload))
+            if self._pausing():
+                self._suspend(live)
+                return False
+            return True
+        now = time.monotonic()
+        measurement = to_measurement(payload, seconds=now - live.last_report)
+        live.last_report = now
         if not math.isfinite(measurement.value):
-            live.verdict, live.failure = "failed", _not_finite(measurement)
+            live.verdict, live.failure = "failed", describe_not_finite(measurement)
             return False
-        self._ledger.record(number, measurement, clock=self.clock())
+        self._ledger.record(number, measurement, clock=self._account.clock())
         self._emit("epoch", **_epoch_event(record, measurement))
         return self._judge(record, live, measurement)
 
     def on_end(self, number: int, ended: Ended) -> None:
         """Close a trial, keep it for later, or start it again."""
         live, record = self._live.pop(number), self._ledger.trial(number)
+        if not self._live:  # what follows a last epoch is not charged
+            self._account.stop_clock()
         failure = live.failure or ended.failure
         if live.verdict == "suspended":
             self._emit("trial_suspended", trial=number, epoch=record.epochs, reason=live.reason)
@@ -164,21 +174,9 @@ class Engine:
 
     # What the search around it reads ----------------------------------------------------------
 
-    def clock(self) -> float:
-        """Seconds the search has been active, over all its starts."""
-        running = 0.0 if self._clock_start is None else time.monotonic() - self._clock_start
-        return self._clock_base + running
-
     def spent(self) -> Spent:
         """What has been used of the budget."""
-        trials = self._ledger.trials()
-        seconds = sum(t.seconds for t in trials)
-        return Spent(
-            trials=sum(t.purpose == "search" for t in trials),
-            seconds=self.clock(),
-            gpu_seconds=seconds * self._plan.gpus_per_trial,
-            epochs=sum(t.epochs for t in trials),
-        )
+        return self._account.spent()
 
     def best(self) -> TrialRecord | None:
         """The best trial so far."""
@@ -207,12 +205,29 @@ class Engine:
             if change.what == "start":
                 self._algorithm.restore(record)
             elif change.what == "epoch" and change.measurement is not None:
-                self._algorithm.report(record.number, change.measurement)
+                decision = self._algorithm.report(record.number, change.measurement)
+                self._decided[record.number] = decision
             elif change.what == "end":
                 self._algorithm.tell(record)
 
+    def _close_decided(self) -> None:
+        """Close trials that were over when the driver was killed, but not yet booked as such."""
+        for number in list(self._waiting):
+            record, decision = self._ledger.trial(number), self._decided.pop(number, None)
+            if decision is not None and decision.stop:
+                self._waiting.remove(number)
+                self._finish(record, TrialState.PRUNED, reason=decision.reason)
+            elif record.epochs >= record.until_epoch and record.receipt is not None:
+                self._waiting.remove(number)
+                self._finish(record, TrialState.COMPLETE)
+
+    def _next_waiting(self) -> TrialRecord | None:
+        """The first interrupted trial that its part of the budget still lets go on."""
+        records = (self._ledger.trial(number) for number in self._waiting)
+        return next((r for r in records if self._account.limit_of(r) is None), None)
+
     def _next_search_job(self) -> Job | None:
-        self._clock_start = self._clock_start or time.monotonic()
+        self._account.start_clock()
         suggestion = self._algorithm.ask(self._ledger.next_number)
         if suggestion is None:
             self._ran_dry = not self._live
@@ -227,9 +242,9 @@ class Engine:
     def _next_confirmation(self) -> Job | None:
         self._confirming = True
         pending = self._open_confirmations()
-        if not pending or self._hard_limit_reached() is not None:
+        if not pending or self._account.limit_of_everything() is not None:
             return None
-        self._clock_start = self._clock_start or time.monotonic()
+        self._account.start_clock()
         finalist = pending[0]
         suggestion = Suggestion(
             number=self._ledger.next_number,
@@ -242,7 +257,7 @@ class Engine:
 
     def _open_confirmations(self) -> list[TrialRecord]:
         """Finalists that have no repeat yet."""
-        if self._plan.confirm == 0 or self._hard_limit_reached() is not None:
+        if self._plan.confirm == 0 or self._account.limit_of_everything() is not None:
             return []
         trials = self._ledger.trials()
         done = [t.params for t in trials if t.purpose == "confirm"]
@@ -254,7 +269,7 @@ class Engine:
         record = self._ledger.start(
             suggestion,
             now=time.time(),
-            clock=self.clock(),
+            clock=self._account.clock(),
             seed=seed,
             purpose=purpose,
             distributions=distributions,
@@ -262,7 +277,7 @@ class Engine:
         return self._job(record)
 
     def _job(self, record: TrialRecord) -> Job:
-        self._clock_start = self._clock_start or time.monotonic()
+        self._account.start_clock()
         folder = self._run.trial_dir(record.number)
         checkpoint = folder / "ckpt" / "last.ckpt"
         resume_from = str(checkpoint) if checkpoint.is_file() else None
@@ -270,7 +285,7 @@ class Engine:
         folder.mkdir(parents=True, exist_ok=True)
         written = merged(spec, {"results_dir": str(folder.relative_to(self._run.path))})
         (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
-        self._live[record.number] = _Live()
+        self._live[record.number] = _Live(last_report=time.monotonic())
         self._emit(
             "trial_started",
             trial=record.number,
@@ -297,17 +312,14 @@ class Engine:
                 return False
         if measurement.epoch >= record.until_epoch:
             return True
-        limit = self._running_limit_reached(record)
+        limit = self._account.limit_of(record)
         if self._pausing() or limit:
-            live.verdict, live.reason = "suspended", self._stopping or f"budget of {limit} spent"
+            self._suspend(live, f"budget of {limit} spent")
             return False
         return True
 
-    def _own_seconds(self, live: _Live, payload: Mapping[str, Any]) -> float:
-        """The trainer's own count of seconds, else the time since its last sign of life."""
-        now = time.monotonic()
-        since, live.last_report = now - live.last_report, now
-        return float(payload.get("seconds") or since)
+    def _suspend(self, live: _Live, reason: str = "") -> None:
+        live.verdict, live.reason = "suspended", self._stopping or self._shared_cause or reason
 
     def _check_receipt(self, record: TrialRecord, receipt: Mapping[str, Any]) -> None:
         problem = find_mismatch(self.spec_of(record), record.params, receipt)
@@ -323,7 +335,9 @@ class Engine:
         reason: str = "",
         error: Mapping[str, str] | None = None,
     ) -> None:
-        self._ledger.finish(record.number, state, now=time.time(), clock=self.clock(), error=error)
+        self._ledger.finish(
+            record.number, state, now=time.time(), clock=self._account.clock(), error=error
+        )
         if record.purpose == "search":
             self._algorithm.tell(record)
         name = "confirmed" if record.purpose == "confirm" else "trial_finished"
@@ -340,8 +354,12 @@ class Engine:
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
-        lost = failure["kind"] == "infrastructure"
-        if lost and record.retries < MAX_RETRIES and not self._pausing():
+        lost = failure["kind"] == "infrastructure" and record.retries < MAX_RETRIES
+        if lost and self._pausing():
+            reason = failure["message"]
+            self._emit("trial_suspended", trial=record.number, epoch=record.epochs, reason=reason)
+            return
+        if lost:
             self._ledger.annotate(record.number, retries=record.retries + 1)
             logger.warning(
                 "trial %d: %s; starting it again from epoch %d (retry %d of %d)",
@@ -354,17 +372,7 @@ class Engine:
             self._waiting.append(record.number)
             return
         self._finish(record, TrialState.FAILED, error=failure)
-        self._shared_cause = self._find_shared_cause()
-
-    def _find_shared_cause(self) -> str:
-        """The message that the last trials have all failed with, if that is enough to give up."""
-        ended = sorted(
-            (t for t in self._ledger.trials() if t.ended is not None), key=lambda t: t.ended or 0.0
-        )[-MAX_SAME_FAILURES:]
-        causes = {(t.error or {}).get("message", "") for t in ended}
-        if len(ended) < MAX_SAME_FAILURES or len(causes) != 1:
-            return ""
-        return causes.pop()
+        self._shared_cause = shared_cause(self._ledger.trials())
 
     def _pausing(self) -> bool:
         if not self._stopping and self._should_stop():
@@ -378,54 +386,7 @@ class Engine:
         """The limit that keeps new search trials from starting."""
         if self._ran_dry:
             return "algorithm"
-        return exhausted(self._search_budget(), self.spent())
-
-    def _hard_limit_reached(self) -> str | None:
-        """The limit that ends confirmations too; a pure trial budget does not."""
-        return exhausted(replace(self._plan.budget, trials=None), self.spent())
-
-    def _running_limit_reached(self, record: TrialRecord) -> str | None:
-        """The limit that cuts off a running trial; the number of trials never does."""
-        budget = self._plan.budget if record.purpose == "confirm" else self._search_budget()
-        return exhausted(replace(budget, trials=None), self.spent())
-
-    def _search_budget(self) -> Budget:
-        """The budget less what is kept for confirmations."""
-        budget = self._plan.budget
-        if self._plan.confirm == 0:
-            return budget
-        share = 1.0 - CONFIRM_SHARE
-        return replace(
-            budget,
-            seconds=None if budget.seconds is None else budget.seconds * share,
-            gpu_seconds=None if budget.gpu_seconds is None else budget.gpu_seconds * share,
-            epochs=None if budget.epochs is None else max(1, int(budget.epochs * share)),
-        )
-
-
-def _to_measurement(payload: Mapping[str, Any], *, seconds: float) -> Measurement:
-    return Measurement(
-        epoch=int(payload["epoch"]),
-        value=float(payload["value"]),
-        metrics={k: float(v) for k, v in (payload.get("metrics") or {}).items()},
-        seconds=seconds,
-        checkpoint=_relative(payload.get("checkpoint")),
-    )
-
-
-def _relative(checkpoint: Any) -> str | None:
-    """Keep the path of a checkpoint below the trial's folder, so that a run can be moved."""
-    if not checkpoint:
-        return None
-    path = Path(str(checkpoint))
-    return str(Path(*path.parts[-2:])) if path.is_absolute() else str(path)
-
-
-def _not_finite(measurement: Measurement) -> dict[str, str]:
-    return {
-        "kind": "diverged",
-        "message": f"the metric of epoch {measurement.epoch} is {measurement.value}, not a number",
-    }
+        return self._account.limit_of_search()
 
 
 def _epoch_event(record: TrialRecord, measurement: Measurement) -> dict[str, Any]:

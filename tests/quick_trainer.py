@@ -96,7 +96,8 @@ class QuickTrainer:
         receipt = {"applied": applied, "device": "cpu"}
         history = json.loads(Path(resume_from).read_text())["history"] if resume_from else []
         for line in history:
-            report({**line, "replayed": True, "receipt": receipt})
+            if not report({**line, "replayed": True, "receipt": receipt}):
+                return receipt
         for epoch in range(len(history) + 1, spec["train"]["num_epochs"] + 1):
             time.sleep(spec["fault"]["sleep"])
             value = value_at(params, epoch, spec["train"]["seed"])

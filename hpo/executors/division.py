@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -31,7 +32,7 @@ def divide_machine(concurrent: int | None, *, cpus: int, gpus: int) -> Slots:
     count = concurrent or (gpus if gpus else min(cpus, 4))
     return Slots(
         count=count,
-        cpus=cpus // count if count <= cpus else round(cpus / count, 4),
+        cpus=cpus // count if count <= cpus else _floor(cpus / count),
         gpus=_share(gpus, count),
         total_cpus=cpus,
         total_gpus=gpus,
@@ -45,4 +46,9 @@ def _share(gpus: int, count: int) -> float:
     if count <= gpus:
         return 1.0
     per_card = -(-count // gpus)
-    return round(1.0 / per_card, 4)
+    return _floor(1.0 / per_card)
+
+
+def _floor(share: float) -> float:
+    """Ray counts in ten-thousandths; rounded up, the last of the trials would not fit."""
+    return math.floor(share * 10_000) / 10_000

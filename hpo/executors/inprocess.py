@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpo.core.protocols import TrialDriver
@@ -10,19 +10,8 @@ from hpo.core.trial import Ended
 from hpo.executors.worker import call_method, run_job
 
 
-class _Relay:
-    """Passes epochs to the driver; a fault of the driver must not look like one of the trial."""
-
-    def __init__(self, driver: TrialDriver, number: int) -> None:
-        self._driver, self._number = driver, number
-        self.fault: Exception | None = None
-
-    def __call__(self, payload: Mapping[str, Any]) -> bool:
-        try:
-            return self._driver.on_epoch(self._number, payload)
-        except Exception as error:  # noqa: BLE001 - kept and raised where the driver can see it
-            self.fault = error
-            return False
+class _DriverFault(BaseException):
+    """Carries the driver's own error through the trainer, which must not take it for its own."""
 
 
 class InProcessExecutor:
@@ -38,10 +27,10 @@ class InProcessExecutor:
     def run(self, driver: TrialDriver) -> None:
         """Run jobs until the driver has none left."""
         while (job := driver.next_job()) is not None:
-            relay = _Relay(driver, job.number)
-            outcome = run_job(self._trainer_name, job, relay)
-            if relay.fault is not None:
-                raise relay.fault
+            try:
+                outcome = run_job(self._trainer_name, job, _reporter(driver, job.number))
+            except _DriverFault as fault:
+                raise fault.args[0] from None
             driver.on_end(job.number, Ended(**outcome))
 
     def call(self, method: str, *args: Any) -> Any:
@@ -50,3 +39,13 @@ class InProcessExecutor:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _reporter(driver: TrialDriver, number: int) -> Callable[[Mapping[str, Any]], bool]:
+    def report(payload: Mapping[str, Any]) -> bool:
+        try:
+            return driver.on_epoch(number, payload)
+        except Exception as error:
+            raise _DriverFault(error) from error
+
+    return report

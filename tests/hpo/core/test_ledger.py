@@ -210,7 +210,9 @@ def test_a_full_disk_is_told_and_loses_nothing(path):
     written = 1
     with pytest.raises(RunError, match="the ledger cannot be written: .*disk is full"):  # noqa: PT012 - it is not known which write is it
         for number in range(2, 2000):
-            ledger.record(0, epoch(number, 0.5, metrics={f"m{i}": 0.5 for i in range(50)}), clock=2.0)
+            ledger.record(
+                0, epoch(number, 0.5, metrics={f"m{i}": 0.5 for i in range(50)}), clock=2.0
+            )
             written = number
     assert 1 <= written < 1999
     ledger.close()
@@ -270,13 +272,17 @@ def test_a_kill_at_any_moment_loses_no_call_that_returned(path):
         ledger = Ledger.open(path)
         trials, changes = ledger.trials(), ledger.changes()
         assert [t.number for t in trials] == list(range(len(trials)))
-        kept = [(c.what, c.number, c.measurement.epoch if c.what == "epoch" else 0) for c in changes]
+        kept = [
+            (c.what, c.number, c.measurement.epoch if c.what == "epoch" else 0) for c in changes
+        ]
         assert len(set(kept)) == len(kept)
         told = {(what, n, e if what == "epoch" else 0) for what, n, e in returned}
         assert told <= set(kept)
         assert len(kept) <= len(told) + cut + 1  # at most the call that was under way
         cut = len(kept) - len(told)
-        assert kept == sorted(kept, key=lambda c: (c[1], ("start", "epoch", "end").index(c[0]), c[2]))
+        assert kept == sorted(
+            kept, key=lambda c: (c[1], ("start", "epoch", "end").index(c[0]), c[2])
+        )
         for trial in trials:
             assert [m.value for m in trial.measurements] == [
                 trial.number + e / 10 for e in range(1, trial.epochs + 1)

@@ -50,4 +50,6 @@ def test_engine_algorithm_and_executors_have_all_members():
     ):
         for name in members(protocol)[0]:
             wanted = inspect.signature(getattr(protocol, name))
-            assert list(inspect.signature(getattr(kind, name)).parameters) == list(wanted.parameters)
+            assert list(inspect.signature(getattr(kind, name)).parameters) == list(
+                wanted.parameters
+            )

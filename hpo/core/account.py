@@ -1,0 +1,81 @@
+"""What a search has used of its budget, and which limit it has reached."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from hpo.core.budget import Budget, Spent, exhausted
+from hpo.core.ledger import Ledger
+from hpo.core.trial import TrialRecord
+
+CONFIRM_SHARE = 0.15
+"""Share of a time or epoch budget that is kept for confirmations."""
+
+
+class Account:
+    """Counts trials, epochs and time of one search; all but the running clock stands in the ledger.
+
+    Args:
+        ledger: the study.
+        budget: the limits.
+        confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
+        gpus_per_trial: GPUs that each trial holds.
+    """
+
+    def __init__(
+        self, ledger: Ledger, budget: Budget, *, confirm: int, gpus_per_trial: float
+    ) -> None:
+        self._ledger = ledger
+        self._budget = budget
+        self._search_budget = _less_confirmations(budget) if confirm else budget
+        self._gpus_per_trial = gpus_per_trial
+        self._base = ledger.active_seconds
+        self._began: float | None = None
+
+    def start_clock(self) -> None:
+        """Charge the time from now on; a clock that runs already is left alone."""
+        if self._began is None:
+            self._began = time.monotonic()
+
+    def stop_clock(self) -> None:
+        """Charge nothing until the clock is started again."""
+        self._base, self._began = self.clock(), None
+
+    def clock(self) -> float:
+        """Seconds the search has been active, over all its starts."""
+        return self._base + (0.0 if self._began is None else time.monotonic() - self._began)
+
+    def spent(self) -> Spent:
+        """What has been used of the budget."""
+        trials = self._ledger.trials()
+        return Spent(
+            trials=sum(t.purpose == "search" for t in trials),
+            seconds=self.clock(),
+            gpu_seconds=sum(t.seconds for t in trials) * self._gpus_per_trial,
+            epochs=sum(t.epochs for t in trials),
+        )
+
+    def limit_of_search(self) -> str | None:
+        """The limit that keeps new search trials from starting."""
+        return exhausted(self._search_budget, self.spent())
+
+    def limit_of_everything(self) -> str | None:
+        """The limit that ends confirmations too; the number of trials does not."""
+        return exhausted(replace(self._budget, trials=None), self.spent())
+
+    def limit_of(self, trial: TrialRecord) -> str | None:
+        """The limit that cuts off this trial; the number of trials never does."""
+        if trial.purpose == "confirm":
+            return self.limit_of_everything()
+        return exhausted(replace(self._search_budget, trials=None), self.spent())
+
+
+def _less_confirmations(budget: Budget) -> Budget:
+    share = 1.0 - CONFIRM_SHARE
+    return replace(
+        budget,
+        seconds=None if budget.seconds is None else budget.seconds * share,
+        gpu_seconds=None if budget.gpu_seconds is None else budget.gpu_seconds * share,
+        epochs=None if budget.epochs is None else max(1, int(budget.epochs * share)),
+    )

@@ -1,0 +1,113 @@
+import logging
+import sys
+
+import pytest
+
+from hpo.core.errors import TrialFailure
+from hpo.core.trial import FAILURE_KINDS, Job
+from hpo.executors.worker import call_method, describe_failure, run_job, trial_log
+from tests.quick_trainer import NAME, TRAINER
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+class TrainerTrouble(Exception):
+    def __init__(self, kind):
+        super().__init__("trouble")
+        self.kind = kind
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (RuntimeError("shapes differ\nlong story"), "code", "RuntimeError: shapes differ"),
+        (KeyError("x"), "code", "KeyError: 'x'"),
+        (ValueError(), "code", "ValueError: ValueError"),
+        (MemoryError(), "out_of_memory", "MemoryError"),
+        (OutOfMemoryError("CUDA out of memory"), "out_of_memory", "CUDA out of memory"),
+        (FileNotFoundError(2, "No such file", "/a"), "data", "[Errno 2] No such file: '/a'"),
+        (PermissionError("no"), "data", "no"),
+        (OSError(5, "I/O error"), "infrastructure", "[Errno 5] I/O error"),
+        (ConnectionResetError("gone"), "infrastructure", "gone"),
+        (TrialFailure("diverged", "loss is nan"), "diverged", "loss is nan"),
+        (TrainerTrouble("credential"), "credential", "trouble"),
+        (TrainerTrouble("no such kind"), "code", "TrainerTrouble: trouble"),
+        (TrainerTrouble(None), "code", "TrainerTrouble: trouble"),
+    ],
+)
+def test_errors_get_a_kind_and_one_line(error, kind, message):
+    assert describe_failure(error) == {"kind": kind, "message": message}
+    assert kind in FAILURE_KINDS
+
+
+def test_messages_are_kept_short():
+    assert len(describe_failure(ValueError("x" * 10_000))["message"]) == 500
+
+
+def test_all_that_a_trial_says_is_in_its_log(tmp_path, capfd):
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    out = sys.stdout
+    with trial_log(tmp_path / "new"):
+        print("printed")
+        print("complained", file=sys.stderr)
+        logging.getLogger("some.trainer").info("logged %d", 5)
+    text = (tmp_path / "new/log.txt").read_text()
+    for word in ("printed", "complained", "INFO some.trainer: logged 5"):
+        assert word in text
+    assert (list(root.handlers), root.level, sys.stdout) == (*before, out)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_log_is_closed_and_kept_after_an_error(tmp_path):
+    root = logging.getLogger()
+    before = list(root.handlers)
+    for word in ("first", "second"):
+        with pytest.raises(ZeroDivisionError), trial_log(tmp_path):
+            print(word)
+            _ = 1 / 0
+    assert root.handlers == before
+    assert (tmp_path / "log.txt").read_text() == "first\nsecond\n"
+
+
+def job(folder, **spec):
+    full = TRAINER.validate({"results_dir": str(folder / "0003"), **spec})
+    return Job(number=3, spec=full, folder=str(folder / "0003"))
+
+
+def test_a_job_returns_its_receipt(tmp_path):
+    epochs = []
+    outcome = run_job(NAME, job(tmp_path), lambda p: epochs.append(p["epoch"]) or True)
+    assert epochs == list(range(1, 10))
+    assert outcome == {
+        "receipt": {
+            "applied": {"train.lr": 0.001, "train.margin": 0.3, "train.width": 64}, "device": "cpu",
+        }
+    }  # fmt: skip
+
+
+def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):
+    failing = job(tmp_path, fault={"kind": "raise", "trial": 3, "epoch": 2})
+    outcome = run_job(NAME, failing, lambda _: True)
+    assert outcome == {
+        "failure": {"kind": "code", "message": "RuntimeError: the loss exploded on purpose"}
+    }
+    log = (tmp_path / "0003/log.txt").read_text()
+    assert "trial 3 failed" in log
+    assert "Traceback" in log
+    assert "in _fail" in log
+
+
+def test_what_stops_a_worker_passes_through(tmp_path):
+    def stop(_payload):
+        raise SystemExit(0)
+
+    with pytest.raises(SystemExit):
+        run_job(NAME, job(tmp_path), stop)
+    assert (tmp_path / "0003/trained.txt").read_text() == "1\n"
+
+
+def test_methods_are_called_by_name():
+    assert call_method(NAME, "probe", ({},))["seconds_per_epoch"] == 0.001

@@ -1,0 +1,139 @@
+"""Searches with the trainer without torch: engines to drive by hand, and whole runs."""
+
+from __future__ import annotations
+
+from hpo.algorithms import create_algorithm
+from hpo.core.ledger import Ledger
+from hpo.core.planning import build_base_spec, build_space
+from hpo.core.rundir import RunDir
+from hpo.core.specs import flatten
+from hpo.core.study_spec import StudySpec
+from hpo.core.trial import Decision, Ended, Suggestion
+from hpo.engine import Engine, Plan
+from tests.quick_trainer import NAME, TRAINER
+
+
+def quick_study(spec=None, **changes):
+    """A study of the quick trainer; `spec` may have dotted names."""
+    return StudySpec(name="quick", trainer=NAME, spec=spec or {}, **changes)
+
+
+def quick_space(study=None):
+    study = study or quick_study()
+    return build_space(study, TRAINER, build_base_spec(study, TRAINER, {}))
+
+
+class Listed:
+    """An algorithm that proposes learning rates from a list and prunes where it is told to.
+
+    Keeps what it has heard, to compare an engine's calls with those of a replay.
+    """
+
+    def __init__(self, rates, stops=(), until_epoch=9):
+        self.rates, self.stops, self.until_epoch = list(rates), set(stops), until_epoch
+        self.heard, self.asked = [], 0
+
+    def ask(self, number):
+        if self.asked >= len(self.rates):
+            return None
+        rate = self.rates[self.asked]
+        self.asked += 1
+        self.heard.append(("start", number, rate))
+        params = {"train.lr": rate, "train.margin": 0.5, "train.width": 100}
+        return Suggestion(
+            number=number, params=params, latents={"lr": rate}, until_epoch=self.until_epoch
+        )
+
+    def restore(self, trial):
+        self.asked += 1
+        self.heard.append(("start", trial.number, trial.params["train.lr"]))
+
+    def report(self, number, measurement):
+        self.heard.append(("epoch", number, measurement.epoch, measurement.value))
+        if (number, measurement.epoch) in self.stops:
+            return Decision(stop=True, reason="on the list")
+        return Decision(stop=False)
+
+    def tell(self, trial):
+        self.heard.append(("end", trial.number, str(trial.state), trial.value))
+
+
+class Events:
+    """Keeps what is emitted."""
+
+    def __init__(self):
+        self.all = []
+
+    def __call__(self, name, **data):
+        self.all.append((name, data))
+
+    def named(self, name):
+        return [data for n, data in self.all if n == name]
+
+    def names(self):
+        return [name for name, _ in self.all]
+
+
+def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambda: False, **plan):
+    """An engine over a run in `folder`; its ledger is new unless it is given."""
+    study = study or quick_study()
+    run = RunDir(folder)
+    run.path.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "base_spec": build_base_spec(study, TRAINER, {}),
+        "seed_key": TRAINER.seed_key,
+        "direction": TRAINER.direction,
+        "budget": study.budget,
+        "confirm": study.search.confirm,
+        "study_seed": study.search.seed,
+    }
+    emit = Events()
+    engine = Engine(
+        run=run,
+        ledger=ledger or Ledger.create(None, facts["direction"]),
+        algorithm=algorithm,
+        plan=Plan(**(facts | plan)),
+        emit=emit,
+        should_stop=should_stop,
+    )
+    engine.events, engine.ledger = emit, engine._ledger
+    return engine
+
+
+def optuna_algorithm(name="tpe", *, pruner="successive_halving", seed=0, direction="maximize"):
+    return create_algorithm(
+        name, quick_space(), pruner=pruner, direction=direction, num_epochs=9, seed=seed
+    )
+
+
+def receipt_of(job):
+    """What an honest trainer reads back."""
+    flat = flatten(job.spec)
+    return {"applied": {f"train.{k}": flat[f"train.{k}"] for k in ("lr", "margin", "width")}}
+
+
+def train(engine, job, values=None, *, start=1, until=9, seconds=1.0):
+    """Report epochs of a job until it is stopped or done; returns the last reported epoch."""
+    for epoch in range(start, until + 1):
+        value = values(epoch) if callable(values) else job.spec["train"]["lr"] + epoch / 100
+        payload = {"epoch": epoch, "value": value, "seconds": seconds, "receipt": receipt_of(job)}
+        if not engine.on_epoch(job.number, payload):
+            return epoch
+    return until
+
+
+def train_to_end(engine, job, values=None, **more):
+    """Train a job and tell the engine of its end as an executor would."""
+    last = train(engine, job, values, **more)
+    done = last >= engine.ledger.trial(job.number).until_epoch
+    engine.on_end(job.number, Ended(receipt=receipt_of(job) if done else None))
+
+
+def run_all(engine, values=None, limit=1000):
+    """Drive an engine with one slot to its end; returns the jobs."""
+    jobs = []
+    while (job := engine.next_job()) is not None:
+        assert len(jobs) < limit
+        jobs.append(job)
+        train_to_end(engine, job, values)
+    return jobs
