@@ -10,14 +10,19 @@ from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
 HELP = "print the log of one trial"
 EPILOG = """\
 examples:
-  hpo logs . 3              trial 3 of the newest run
+  hpo logs 3                trial 3 of the newest run
   hpo logs retail 3 --tail 50
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("run_name", metavar="RUN", help="run directory or name; . for the newest")
+    parser.add_argument(
+        "run_name",
+        metavar="RUN",
+        nargs="?",
+        help="run directory or name (default: the newest run)",
+    )
     parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial")
     parser.add_argument("--tail", metavar="N", type=int, help="only the last N lines")
     add_out_argument(parser)

@@ -22,7 +22,7 @@ examples:
   hpo search studies/defects.yaml --budget 50trials,6h --set train.num_epochs=30
   hpo status                                 how the newest run stands
   hpo resume                                 go on where it was stopped
-  hpo predict . photo.jpg                    label a picture with the best model
+  hpo predict photo.jpg                      label a picture with the best model
 
 exit codes: 0 done, 2 wrong input (one line), 1 a bug, 130 interrupted (resumable)
 """

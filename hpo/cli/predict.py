@@ -10,18 +10,30 @@ from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, p
 HELP = "label pictures with the best model of a run"
 EPILOG = """\
 examples:
-  hpo predict . photo.jpg              by the newest run
+  hpo predict photo.jpg                by the newest run
   hpo predict retail shelf/*.jpg --topk 3
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("run_name", metavar="RUN", help="run directory or name; . for the newest")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures to label")
+    parser.add_argument(
+        "words",
+        metavar="[RUN] IMAGE",
+        nargs="+",
+        help="run directory or name (default: the newest run), then pictures to label",
+    )
     parser.add_argument("--topk", metavar="K", type=int, default=5, help="labels per picture")
     add_out_argument(parser)
     add_json_argument(parser)
+
+
+def split_words(words: list[str]) -> tuple[str | None, list[Path]]:
+    """Tell RUN and pictures apart: a first word that is a file is a picture."""
+    name = None
+    if not Path(words[0]).is_file():
+        name, words = words[0], words[1:]
+    return (None if name == "." else name), [Path(word) for word in words]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.topk < 1:
         raise SpecError(f"--topk: must be at least 1, got {args.topk}")
-    if args.run_name == ".":
-        args.run_name = None
-    images = [Path(name) for name in args.images]
+    args.run_name, images = split_words(args.words)
+    if not images:
+        raise DataError(f"{args.words[0]}: is no picture; name at least one picture to label")
     missing = next((image for image in images if not image.is_file()), None)
     if missing is not None:
         raise DataError(f"{missing}: no such picture")
