@@ -18,8 +18,17 @@ from typing import Any
 from hpo.core.events import Event
 from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.tracking.store import expected_errors, is_refusal, shown
-from hpo.tracking.writer import Study, StudyWriter
+from hpo.tracking.rows import Study, log_axes
+from hpo.tracking.store import (
+    connect,
+    ensure_experiment,
+    expected_errors,
+    is_refusal,
+    shown,
+)
+from hpo.tracking.study_run import StudyRun
+from hpo.tracking.summary import winner
+from hpo.tracking.trial_runs import TrialRuns
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +38,9 @@ FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 60.0
 """After a failure the thread waits this long at most before it tries again."""
 CLOSE_SECONDS = 30.0
-"""How long the end of a search waits for MLflow."""
+"""How long the end of a search waits for MLflow without seeing it move."""
+LONGEST_CLOSE_SECONDS = 120.0
+"""How long it waits at most."""
 CLOSE_ATTEMPTS = 3
 
 _WAKING = ("trial_started", "epoch", "trial_finished", "confirmed", "trial_suspended")
@@ -81,7 +92,8 @@ class MlflowMirror:
         self._snapshot = snapshot
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._writer: StudyWriter | None = None
+        self._runs: tuple[StudyRun, TrialRuns] | None = None
+        self._first_time = self._last_time = 0.0
         self._live: set[int] = set()
         self._reasons: dict[int, str] = {}
         self._refused: dict[int, str] = {}
@@ -89,6 +101,7 @@ class MlflowMirror:
         self._is_away = False
         self._is_complete = False
         self._is_abandoned = False
+        self._moved = 0.0
         self._files_missing = ""
         self._problem = ""
         self._arrived: set[int] = set()
@@ -103,11 +116,16 @@ class MlflowMirror:
         self._inbox.put(event)
 
     def close(self) -> None:
-        """Write what is left, for `CLOSE_SECONDS` at most, and say what is missing then."""
+        """Write what is left while that moves on, and say what is missing in the end."""
         if self._thread is None:
             return
         self._inbox.put(None)
-        self._thread.join(CLOSE_SECONDS)
+        until = time.monotonic() + LONGEST_CLOSE_SECONDS
+        self._moved = time.monotonic()
+        while self._thread.is_alive() and time.monotonic() < min(
+            until, self._moved + CLOSE_SECONDS
+        ):
+            self._thread.join(0.1)
         self._thread, self._is_abandoned = None, True
         if not self._is_complete:
             logger.warning(
@@ -159,6 +177,8 @@ class MlflowMirror:
 
     def _note(self, event: Event) -> None:
         name, number = event["event"], event.get("trial")
+        self._last_time = event["time"]
+        self._first_time = self._first_time or self._last_time
         self._ending = _ENDINGS.get(name, self._ending)
         if name not in _WAKING or number is None:
             return
@@ -179,7 +199,7 @@ class MlflowMirror:
         try:
             self._round(closing=closing)
         except errors as error:
-            self._writer = None  # what arrived is asked again before anything is created
+            self._runs = None  # what arrived is asked again before anything is created
             self._warn_away(error)
             return False
         if self._is_away:
@@ -191,29 +211,39 @@ class MlflowMirror:
         if closing:
             self._live.clear()
             self._refused.clear()
-        if self._writer is None:
-            self._writer = StudyWriter.open(self._study, self._uri)
+        search, trials = self._runs = self._runs or self._open()
         records = self._snapshot()
+        axes = log_axes(records)
         for record in records:
-            self._write_trial(self._writer, record)
+            self._write_trial(trials, record, axes)
+            self._moved = time.monotonic()
         state, status = self._ending or (_CLOSED if closing else _RUNNING)
-        self._writer.write_parent(records, state, status)
+        search.write(records, state, status, self._last_time)
         if closing:
-            self._writer.mark_winner(records)
-        self._write_files(self._writer, records)
+            best = winner(records, self._study.direction)
+            trials.mark_winner(None if best is None else best.number)
+        self._write_files(search, trials, records)
         if closing:
             gaps = [f"trial {n}: {m}" for n, m in self._refused.items()]
             gaps += [f"artifacts: {self._files_missing}"] if self._files_missing else []
             self._problem, self._is_complete = "; ".join(gaps), not gaps
 
-    def _write_files(self, writer: StudyWriter, records: list[TrialRecord]) -> None:
+    def _open(self) -> tuple[StudyRun, TrialRuns]:
+        client = connect(self._uri)
+        experiment_id = ensure_experiment(client, self._uri, self._study.name)
+        self._moved = time.monotonic()
+        search = StudyRun(client, self._study, experiment_id, self._first_time)
+        return search, TrialRuns(client, self._study, experiment_id, search.run_id)
+
+    def _write_files(self, search: StudyRun, trials: TrialRuns, records: list[TrialRecord]) -> None:
         """Write artifacts; where they cannot be stored, values and states arrive all the same."""
         try:
+            search.write_files()
             for record in records:
                 if record.state.is_finished and record.number not in self._refused:
-                    writer.write_files(record)
+                    trials.write_files(record)
                     self._arrived.add(record.number)
-            writer.write_study_files()
+                    self._moved = time.monotonic()
         except expected_errors() as error:
             if not self._files_missing:
                 logger.warning("MLflow does not take artifacts: %s", _first_line(error))
@@ -221,7 +251,7 @@ class MlflowMirror:
         else:
             self._files_missing = ""
 
-    def _write_trial(self, writer: StudyWriter, record: TrialRecord) -> None:
+    def _write_trial(self, trials: TrialRuns, record: TrialRecord, axes: dict[str, str]) -> None:
         """Write one trial; one that MLflow refuses is left out, so that the others still arrive."""
         if record.number in self._refused:
             return
@@ -229,7 +259,7 @@ class MlflowMirror:
         if record.state is TrialState.RUNNING and record.number not in self._live:
             state = "suspended"
         try:
-            writer.write_trial(record, state, self._reasons.get(record.number, ""))
+            trials.write(record, state, self._reasons.get(record.number, ""), axes)
         except Exception as error:
             if not is_refusal(error):
                 raise

@@ -6,7 +6,9 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hpo.core.rundir import RunDir
@@ -21,6 +23,7 @@ STATE_TAG = "hpo.state"
 WINNER_TAG = "hpo.best"
 DONE_TAG = "hpo.mirrored"
 """Set last, when everything of an ended trial has arrived."""
+SOURCE_TAGS = {"mlflow.source.name": "hpo search", "mlflow.source.type": "LOCAL"}
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 
@@ -32,8 +35,25 @@ STATUS = {
 }
 """MLflow's word for a trial's state."""
 
+LOG_AXIS = "log10"
+"""Ending of metrics that repeat a parameter as its logarithm: charts of params are linear only."""
+DECADES = 2.0
+"""A parameter whose values span this many powers of ten gets such a metric."""
+
 MAX_TEXT = 4000
 """Longest param or tag; every store takes this much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What stays the same about a mirrored study."""
+
+    run: RunDir
+    name: str
+    uuid: str
+    direction: str
+    metric: str
+    summary: Mapping[str, Any]
 
 
 class Point(NamedTuple):
@@ -144,3 +164,45 @@ def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point
             if not math.isinf(value)
         ]
     return points
+
+
+def log_axes(records: Iterable[TrialRecord]) -> dict[str, str]:
+    """The parameters that are best seen on a logarithmic axis, with the name of their axis.
+
+    Charts have room for few letters: the name is the end of the parameter's where that is unique.
+    """
+    values: dict[str, list[Any]] = {}
+    for record in records:
+        for name, value in record.params.items():
+            values.setdefault(name, []).append(value)
+    ends = Counter(_end(name) for name in values)
+    return {
+        name: f"{_end(name) if ends[_end(name)] == 1 else name} {LOG_AXIS}"
+        for name, column in sorted(values.items())
+        if _spans_decades(column)
+    }
+
+
+def _end(name: str) -> str:
+    return ".".join(name.split(".")[-2:])
+
+
+def _spans_decades(column: list[Any]) -> bool:
+    if any(isinstance(v, bool) or not isinstance(v, int | float) or v <= 0 for v in column):
+        return False
+    return math.log10(max(column) / min(column)) >= DECADES
+
+
+def axis_points(record: TrialRecord, axes: Mapping[str, str]) -> list[Point]:
+    """The logarithms of some parameters of a trial, as metrics without steps.
+
+    Args:
+        record: the trial.
+        axes: parameter -> name of the metric, see `log_axes`.
+    """
+    moment = milliseconds(record.started)
+    return [
+        Point(axis, math.log10(record.params[name]), moment, 0)
+        for name, axis in axes.items()
+        if name in record.params
+    ]

@@ -19,7 +19,7 @@ from hpo.core.errors import HpoError
 from hpo.core.rundir import RunDir
 from hpo.tracking import rows
 from hpo.tracking.store import CLIENT_SETTINGS
-from hpo.tracking.view import comparison_path, table_path
+from hpo.tracking.view import comparison_path, run_path, table_path
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT = 5000
@@ -104,7 +104,7 @@ def find_links(base: str, run: RunDir) -> dict[str, str]:
     return {
         "trials": base + table_path(experiment_id, tags[rows.STUDY_TAG]),
         "charts": base + comparison_path(experiment_id, tags[rows.STUDY_TAG]),
-        "search": f"{base}/#/experiments/{experiment_id}/runs/{run_id}",
+        "search": base + run_path(experiment_id, run_id),
     }
 
 

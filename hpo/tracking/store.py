@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from hpo.tracking.rows import Point, query
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 ARTIFACTS = ".mlflow"
 SQLITE = "sqlite:///"
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow open an experiment with its pages for training, not for language models."""
 
 CLIENT_SETTINGS = {
     # A dead server costs one refused connection instead of minutes of retries.
@@ -91,13 +98,55 @@ def _set_up() -> None:
         os.environ.setdefault(name, value)
 
 
+def find_runs(
+    client: MlflowClient, experiment_id: str, study_uuid: str, role: str
+) -> Iterator[Run]:
+    """Runs of a study in a role, the oldest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            query(study_uuid, role),
+            order_by=["start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def steps_of(client: MlflowClient, run_id: str, metric: str) -> set[int]:
+    """The steps at which a run has a metric."""
+    return {point.step for point in client.get_metric_history(run_id, metric)}
+
+
+def log(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    points: Iterable[Point] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write all of it in one request; nothing is sent when there is nothing."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    client.log_batch(
+        run_id,
+        metrics=[Metric(p.name, p.value, p.timestamp_ms, p.step) for p in points],
+        params=[Param(k, v) for k, v in (params or {}).items()],
+        tags=[RunTag(k, v) for k, v in (tags or {}).items()],
+    )
+
+
 def ensure_experiment(client: MlflowClient, tracking_uri: str, name: str) -> str:
     """Return the id of the experiment, which is created, or taken out of the trash, when needed."""
     found = client.get_experiment_by_name(name)
     if found is None:
         database = local_database(tracking_uri)
         place = None if database is None else str(database.parent / ARTIFACTS / name)
-        return str(client.create_experiment(name, artifact_location=place))
+        return str(client.create_experiment(name, artifact_location=place, tags=KIND))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.tracking.rows import Point, milliseconds, to_text
-
-if TYPE_CHECKING:
-    from hpo.tracking.writer import Study
+from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
 STEPS_METRIC = "trials_ended"
 """The metric whose steps tell which points a parent run already has."""
@@ -63,10 +59,10 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     confirmed = sum(r.purpose == "confirm" for r in records)
     if confirmed:
         tally += f" {confirmed} of the best trained again with another seed."
-    lines = (
-        [tally] if best is None else [_verdict(study, records, best), *_table(records, best), tally]
-    )
-    return "\n\n".join([*lines, f"`hpo best {study.run.path.name}`"])
+    command = f"`hpo best {study.run.path.name}`"
+    if best is None:
+        return f"{tally}\n\n{command}"
+    return "\n\n".join([_verdict(study, records, best), tally, *_table(records, best), command])
 
 
 def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord) -> str:

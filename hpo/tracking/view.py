@@ -9,16 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from hpo.core.trial import TrialRecord
 from hpo.tracking import rows
+from hpo.tracking.rows import Study
 
-if TYPE_CHECKING:
-    from hpo.tracking.writer import Study
-
+TRAINING_PAGES = {"workflowType": "machine_learning"}
+"""Part of a link; otherwise MLflow shows its menus for language models."""
 VIEW_TAG = "mlflow.sharedViewState."
 MAX_SCATTERS = 12
 """Charts of one parameter each; more would bury the rest of the page."""
@@ -32,36 +32,49 @@ def view_id(study_uuid: str) -> str:
 
 def table_path(experiment_id: str, study_uuid: str) -> str:
     """The part of a link after the server's address that opens the prepared table of trials."""
-    query = urlencode({"viewStateShareKey": view_id(study_uuid)})
+    query = urlencode({**TRAINING_PAGES, "viewStateShareKey": view_id(study_uuid)})
     return f"/#/experiments/{experiment_id}/runs?{query}"
 
 
 def comparison_path(experiment_id: str, study_uuid: str) -> str:
     """The part of a link after the server's address that opens the prepared charts."""
-    query = urlencode({"viewStateShareKey": view_id(study_uuid), "compareRunsMode": "CHART"})
-    return f"/#/experiments/{experiment_id}/runs?{query}"
+    return f"{table_path(experiment_id, study_uuid)}&compareRunsMode=CHART"
 
 
-def view_tag(study: Study, records: Iterable[TrialRecord]) -> str:
+def run_path(experiment_id: str, run_id: str) -> str:
+    """The part of a link after the server's address that opens one run."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}?{urlencode(TRAINING_PAGES)}"
+
+
+def view_tag(study: Study, records: list[TrialRecord]) -> str:
     """The value of the experiment tag; the same study and parameters give the same text."""
     names = sorted({name for record in records for name in record.params})
-    state = json.dumps(_state(study, names), separators=(",", ":"))
-    packed = base64.b64encode(zlib.compress(state.encode(), 9)).decode()
-    created = 0
-    stamp = study.run.path.name
+    state = {**_table(study, names), **_charts(study.metric, names, rows.log_axes(records))}
+    packed = zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)
     return json.dumps(
-        {"name": f"Trials of {stamp}", "createdAt": created, "state": f"deflate;{packed}"}
+        {
+            "name": f"Trials of {study.run.path.name}",
+            "createdAt": 0,
+            "state": f"deflate;{base64.b64encode(packed).decode()}",
+        }
     )
 
 
-def _state(study: Study, params: list[str]) -> dict[str, Any]:
+def _table(study: Study, params: list[str]) -> dict[str, Any]:
+    """Which runs are shown, in which order, with which columns."""
     best = f"{study.metric}_best"
-    columns = [
-        *(f"metrics.`{name}`" for name in (best, study.metric, "epochs", "seconds")),
-        *(f"tags.`{name}`" for name in (rows.STATE_TAG, "hpo.purpose", rows.WINNER_TAG)),
-        *(f"params.`{name}`" for name in params),
-        *(f"tags.`{name}`" for name in ("hpo.reason", "hpo.error")),
-    ]
+    widths = {
+        f"tags.`{rows.STATE_TAG}`": 110,
+        f"metrics.`{best}`": 190,
+        f"metrics.`{study.metric}`": 170,
+        "metrics.`epochs`": 80,
+        "metrics.`seconds`": 110,
+        **{f"params.`{name}`": 60 + 8 * len(name) for name in params},
+        f"tags.`{rows.WINNER_TAG}`": 90,
+        "tags.`hpo.purpose`": 110,
+        "tags.`hpo.reason`": 300,
+        "tags.`hpo.error`": 300,
+    }
     return {
         "searchFilter": rows.query(study.uuid, rows.TRIAL_ROLE),
         "orderByKey": f"metrics.`{best}`",
@@ -70,9 +83,9 @@ def _state(study: Study, params: list[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": columns,
-        "columnOrder": columns,
-        "columnWidths": {},
+        "selectedColumns": list(widths),
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -90,65 +103,62 @@ def _state(study: Study, params: list[str]) -> dict[str, Any]:
             "lineSmoothness": 0,
             "selectedXAxisMetricKey": "",
         },
-        **_charts(study.metric, params),
     }
 
 
-def _charts(metric: str, params: list[str]) -> dict[str, Any]:
+def _charts(metric: str, params: list[str], logarithmic: Mapping[str, str]) -> dict[str, Any]:
+    """Parallel coordinates, best values, learning curves, and each parameter by itself."""
     best = f"{metric}_best"
+    axes = [_axis(name, logarithmic) for name in params]
+    of_kind = {kind: [a["key"] for a in axes if a["type"] == kind] for kind in ("PARAM", "METRIC")}
     charts = [
         _chart(
             "PARALLEL",
-            "compare",
-            "Parameters and best value",
-            selectedParams=params,
-            selectedMetrics=[best],
+            "all",
+            selectedParams=of_kind["PARAM"],
+            selectedMetrics=[*of_kind["METRIC"], best],
             showAllRuns=True,
         ),
-        _chart("BAR", "compare", "Best value", metricKey=best),
+        _chart("BAR", "values", metricKey=best),
         _chart(
             "LINE",
-            "compare",
-            "Learning curves",
+            "values",
             metricKey=metric,
             selectedMetricKeys=[metric],
-            useGlobalXaxisKey=True,
-        ),
-        *(
-            _chart(
-                "SCATTER",
-                "each",
-                name,
-                xaxis={"key": name, "type": "PARAM"},
-                yaxis={"key": best, "type": "METRIC"},
-            )
-            for name in params[:MAX_SCATTERS]
+            lineSmoothness=0,
+            useGlobalLineSmoothing=False,
+            xAxisKey="step",
         ),
     ]
-    titles = {"compare": "Trials compared", "each": "Each parameter against the best value"}
-    sections = [
-        {
-            "uuid": key,
-            "name": title,
-            "display": True,
-            "isReordered": True,
-            "deleted": False,
-            "isGenerated": False,
-        }
-        for key, title in titles.items()
-    ]
+    for axis in axes[:MAX_SCATTERS]:
+        place = {"xaxis": axis, "yaxis": {"key": best, "type": "METRIC"}}
+        charts.append(_chart("SCATTER", "each", axis["key"], **place))
     return {
         "compareRunCharts": charts,
-        "compareRunSections": sections,
+        "compareRunSections": [
+            _section("all", "Parameters and best value", columns=1, cardHeight=460),
+            _section("values", "Best values and learning curves", columns=2, cardHeight=420),
+            _section("each", "Each parameter against the best value", columns=3, cardHeight=360),
+        ],
         "isAccordionReordered": True,
     }
 
 
-def _chart(kind: str, section: str, title: str, **options: Any) -> dict[str, Any]:
+def _axis(name: str, logarithmic: Mapping[str, str]) -> dict[str, str]:
+    if name in logarithmic:
+        return {"key": logarithmic[name], "type": "METRIC"}
+    return {"key": name, "type": "PARAM"}
+
+
+def _section(key: str, name: str, **layout: int) -> dict[str, Any]:
+    head = {"uuid": key, "name": name, "display": True}
+    return {**head, "isReordered": True, "deleted": False, "isGenerated": False, **layout}
+
+
+def _chart(kind: str, section: str, name: str = "", **options: Any) -> dict[str, Any]:
     return {
-        "uuid": f"{section}-{kind}-{title}",
+        "uuid": f"{section}-{kind}-{name}",
         "type": kind,
-        "displayName": title,
         "metricSectionId": section,
         "runsCountToCompare": SHOWN_RUNS,
         "deleted": False,
