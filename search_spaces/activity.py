@@ -1,15 +1,17 @@
 """Which parameters do something, and under which values of others.
 
-The trainer answers for one whole spec (`inactive(spec)`). Here it is asked about many: the base
-spec and a few combinations in which every option of every searched choice occurs, and around each
-of them about other values of one parameter at a time. What is idle in all of them is pinned; what
-is idle in some gets a condition and is drawn after the parameters that decide.
+The trainer answers for one whole spec (`inactive(spec)`). Here it is asked about the base spec and
+a few dozen points of the space, in which every option of every searched choice occurs. What is idle
+in all of them is pinned. Where two points differ about a parameter, the way from one to the other
+is halved until one step is left: the parameter changed by that step is one that decides. What is
+idle in some points gets a condition, and is drawn after the parameters that decide.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,14 +23,11 @@ from search_spaces.schema import lookup, with_values
 Inactive = Callable[[dict[str, Any]], Mapping[str, str]]
 """Nested spec -> parameter -> why it does nothing under this spec."""
 
-MAX_QUESTIONS = 300
-"""A trainer may validate a whole spec for each answer, which takes milliseconds."""
+NUM_POINTS = 32
 MAX_MEMORY = 4096
 _ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
 _INSIDE = (0.01, 0.5, 0.99)
 """For real numbers: what holds at one exact end only is no condition worth drawing by."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,14 @@ class Oracle:
     inactive: Inactive
     base: Mapping[str, Any]
     dependent: tuple[Parameter, ...]
-    memory: dict[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
+    memory: dict[str, Mapping[str, str] | None] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    refusals: list[str] = field(default_factory=list, compare=False, repr=False)
+    """The trainer's first words about a spec that it would not answer for."""
 
-    def ask(self, values: Mapping[str, Any]) -> Mapping[str, str]:
-        """Return what is idle; nothing where the trainer refuses the spec.
+    def ask(self, values: Mapping[str, Any]) -> Mapping[str, str] | None:
+        """Return what is idle, None where the trainer refuses the spec.
 
         A refusal is no answer about activity: the trial that draws such values hears of it.
         """
@@ -56,7 +59,7 @@ class Oracle:
             self.memory[key] = self._answer(values)
         return self.memory[key]
 
-    def _answer(self, values: Mapping[str, Any]) -> Mapping[str, str]:
+    def _answer(self, values: Mapping[str, Any]) -> Mapping[str, str] | None:
         full = dict(values)
         for parameter in self.dependent:
             if parameter.name not in full:
@@ -66,8 +69,9 @@ class Oracle:
         try:
             return dict(self.inactive(spec))
         except Exception as error:  # noqa: BLE001 - any refusal of a spec, by a foreign trainer
-            _log.debug("no answer about activity: %s", error)
-            return {}
+            if not self.refusals:
+                self.refusals.append(str(error))
+            return None
 
     def _parents(self, parameter: Parameter, values: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -87,7 +91,7 @@ class ActiveWhen:
     def __call__(self, values: Mapping[str, Any]) -> bool:
         """Tell whether the parameter does something beside these values."""
         deciding = {name: values[name] for name in self.deciders if name in values}
-        return self.name not in self.oracle.ask(deciding)
+        return self.name not in (self.oracle.ask(deciding) or {})
 
 
 @dataclass(slots=True)
@@ -119,78 +123,110 @@ def explore(
         base: the nested spec that all trials share.
         inactive: the trainer's answer for one spec.
     """
-    firsts = {item.name: item.default for item in parameters if item.default is not None}
     dependent = tuple(parameter for parameter in parameters if parameter.parents)
-    start = {name: value for name, value in firsts.items() if name not in _names(dependent)}
+    free = [parameter for parameter in parameters if not parameter.parents]
+    start = {item.name: item.default for item in free if item.default is not None}
     oracle = Oracle(inactive, with_values(base, start), dependent)
-    answers = _Answers([parameter.name for parameter in parameters])
-    candidates = {parameter.name: _candidates(parameter) for parameter in parameters}
-    for context in _contexts(parameters, candidates):
-        here = oracle.ask(context)
-        answers.hear(here)
-        for name in answers.names:
-            for value in candidates[name]:
-                there = oracle.ask({**context, name: value})
-                answers.hear(there)
-                answers.compare(here, there, name, value)
-    return answers.summary(oracle, {parameter.name: parameter for parameter in parameters})
+    return _Survey(oracle, {parameter.name: parameter for parameter in parameters}).run()
 
 
-class _Answers:
-    """Everything heard so far."""
+class _Survey:
+    """The questions asked of one oracle, and what follows from the answers."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, oracle: Oracle, parameters: Mapping[str, Parameter]) -> None:
+        self.oracle = oracle
+        self.parameters = parameters
+        self.candidates = {
+            name: found for name, item in parameters.items() if (found := _candidates(item))
+        }
         self.reasons: dict[str, str] = {}
-        self.seen_active: set[str] = set()
+        self.alive: dict[str, Mapping[str, Any]] = {}
+        """Name -> a point in which it does something."""
         self.deciders: dict[str, set[str]] = {}
-        self.active_with: dict[tuple[str, str], list[Any]] = {}
 
-    def hear(self, answer: Mapping[str, str]) -> None:
-        for name in self.names:
+    def run(self) -> Activity:
+        points = [point for point in self._points() if self._hear(point)]
+        disputed = [name for name in self.reasons if name in self.alive]
+        for one, other in itertools.pairwise(points):
+            for name in disputed:
+                self._find_decider(name, one, other)
+        activity = Activity(self.oracle)
+        for name, reason in self.reasons.items():
+            if name in self.alive:
+                deciders = self._checked_deciders(name, points)
+                activity.deciders[name] = deciders
+                activity.texts[name] = f"{self._text(name, deciders)} (else: {reason})"
+            else:
+                activity.always_idle[name] = reason
+        return activity
+
+    def _points(self) -> list[dict[str, Any]]:
+        """Return the base and points in which every candidate occurs as often as any other."""
+        rng = random.Random(0)
+        columns: dict[str, list[Any]] = {}
+        for name, values in self.candidates.items():
+            columns[name] = [values[k % len(values)] for k in range(NUM_POINTS)]
+            rng.shuffle(columns[name])
+        rows = [{name: column[k] for name, column in columns.items()} for k in range(NUM_POINTS)]
+        return [{}, *rows]
+
+    def _hear(self, point: Mapping[str, Any]) -> bool:
+        """Ask about a point; return whether there was an answer."""
+        answer = self.oracle.ask(point)
+        if answer is None:
+            return False
+        for name in self.parameters:
             if name in answer:
                 self.reasons.setdefault(name, answer[name])
             else:
-                self.seen_active.add(name)
+                self.alive.setdefault(name, point)
+        return True
 
-    def compare(
-        self, here: Mapping[str, str], there: Mapping[str, str], decider: str, value: Any
-    ) -> None:
-        """Note what changed between two specs that differ in one parameter."""
-        for name in self.names:
-            if name == decider:
-                continue
-            if (name in here) != (name in there):
-                self.deciders.setdefault(name, set()).add(decider)
-            if name not in there:
-                values = self.active_with.setdefault((name, decider), [])
-                if value not in values:
-                    values.append(value)
+    def _is_idle(self, name: str, point: Mapping[str, Any]) -> bool | None:
+        answer = self.oracle.ask(point)
+        return None if answer is None else name in answer
 
-    def summary(self, oracle: Oracle, parameters: Mapping[str, Parameter]) -> Activity:
-        activity = Activity(oracle)
-        for name, reason in self.reasons.items():
-            if name not in self.seen_active:
-                activity.always_idle[name] = reason
-                continue
-            heard = self.deciders.get(name, ())
-            deciders = [other for other in self.names if other in heard]
-            if not deciders:  # several choices had to change at once
-                deciders = [item.name for item in parameters.values() if _is_choice(item)]
-            activity.deciders[name] = deciders
-            parts = [self._part(name, parameters[other]) for other in deciders]
-            activity.texts[name] = f"{' and '.join(parts)} (else: {reason})"
-        return activity
+    def _find_decider(self, name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+        """Halve the way between two points that differ about a parameter, there and back."""
+        here, there = self._is_idle(name, one), self._is_idle(name, other)
+        if here == there:
+            return
+        changed = [key for key in self.candidates if one.get(key) != other.get(key)]
+        for order in (changed, changed[::-1]):
+            low, high = 0, len(order)
+            while high - low > 1:
+                middle = (low + high) // 2
+                point = {**one, **{key: other[key] for key in order[:middle] if key in other}}
+                answer = self._is_idle(name, point)
+                if answer is None:
+                    break
+                low, high = (middle, high) if answer == here else (low, middle)
+            if high - low == 1 and order[low] != name:
+                self.deciders.setdefault(name, set()).add(order[low])
 
-    def _part(self, name: str, decider: Parameter) -> str:
-        if not _is_choice(decider):
-            return f"depending on {decider.name}"
-        values = self.active_with.get((name, decider.name), [])
-        return f"{decider.name} = {' or '.join(map(str, values))}"
+    def _checked_deciders(self, name: str, points: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return the deciders, or all others when they do not explain every answer heard."""
+        found = [other for other in self.parameters if other in self.deciders.get(name, ())]
+        for point in points:
+            deciding = {key: point[key] for key in found if key in point}
+            if self._is_idle(name, deciding) != self._is_idle(name, point):
+                return [other for other in self.candidates if other != name]
+        return found
 
-
-def _names(parameters: Sequence[Parameter]) -> set[str]:
-    return {parameter.name for parameter in parameters}
+    def _text(self, name: str, deciders: Sequence[str]) -> str:
+        """Say in words when a parameter is alive, judged around one point in which it is."""
+        parts: list[str] = []
+        for decider in deciders:
+            if _is_choice(self.parameters[decider]):
+                values = [
+                    str(value)
+                    for value in self.candidates[decider]
+                    if not self._is_idle(name, {**self.alive[name], decider: value})
+                ]
+                parts.append(f"{decider} = {' or '.join(values)}")
+            else:
+                parts.append(f"depending on {decider}")
+        return " and ".join(parts)
 
 
 def _is_choice(parameter: Parameter) -> bool:
@@ -199,8 +235,13 @@ def _is_choice(parameter: Parameter) -> bool:
 
 
 def _candidates(parameter: Parameter) -> list[Any]:
-    """Return values to ask about: every choice, or a few points across the range."""
+    """Return values to ask about: every choice, or a few points across the range.
+
+    A parameter bounded by others has none of its own: it follows them.
+    """
     shapes = parameter.dimensions
+    if parameter.parents:
+        return []
     if len(shapes) == 1 and isinstance(shapes[0], Choice):
         points: list[tuple[Any, ...]] = [(choice,) for choice in shapes[0].choices]
     else:
@@ -208,23 +249,8 @@ def _candidates(parameter: Parameter) -> list[Any]:
         units = _INSIDE if is_real else _ENDS_AND_MIDDLE
         points = [tuple(shape.from_unit(unit) for shape in shapes) for unit in units]
     found: list[Any] = []
-    for point in points if not parameter.parents else []:
+    for point in points:
         value = parameter.domain.decode(point, parameter.constants)
         if value not in found:
             found.append(value)
     return found
-
-
-def _contexts(
-    parameters: Sequence[Parameter], candidates: Mapping[str, list[Any]]
-) -> list[dict[str, Any]]:
-    """Return the base, and combinations in which every option of every choice occurs."""
-    choices = [p.name for p in parameters if _is_choice(p) and candidates[p.name]]
-    questions = sum(map(len, candidates.values())) or 1
-    longest = max((len(candidates[name]) for name in choices), default=0)
-    num_rows = min(longest, MAX_QUESTIONS // questions)
-    rows = [
-        {name: candidates[name][row % len(candidates[name])] for name in choices}
-        for row in range(num_rows)
-    ]
-    return [{}, *rows]

@@ -18,7 +18,7 @@ from search_spaces.overlay import Overlay, Wish
 from search_spaces.parameter import Parameter, Pinned
 from search_spaces.ranges import set_interval
 from search_spaces.room import make_room, respect_child
-from search_spaces.schema import Schema, lookup, merged, with_values
+from search_spaces.schema import MANDATORY, Schema, lookup, merged, with_values
 from search_spaces.selection import select_names
 from search_spaces.space import SearchSpace
 from search_spaces.wishes import gather_wishes
@@ -71,6 +71,9 @@ def compile_space(
     if callable(inactive):
         activity = explore(compiler.build(None).parameters, compiler.base, inactive)
         compiler.pin_idle(activity.always_idle)
+        for text in activity.oracle.refusals:
+            told = f"some combinations of what is searched are no legal spec, e.g. {text}"
+            compiler.notes.warnings.append(told)
         space = compiler.build(activity)
     else:
         compiler.pin_idle(inactive or {})
@@ -117,7 +120,7 @@ class _Compiler:
     def value(self, name: str) -> Any:
         """Return the value that trials share: the spec's, else the schema's."""
         found = lookup(self.base, name)
-        if found is None and name in self.schema.leaves:
+        if found in (None, MANDATORY) and name in self.schema.leaves:
             return self.schema.value(name)
         return found
 
@@ -137,7 +140,8 @@ class _Compiler:
             if name not in drafts and leaf.clauses and not drafts.keys().isdisjoint(leaf.parents):
                 respect_child(leaf, self.value(name), drafts)
         make_room(drafts, order)
-        made = [self._parameter(drafts[name], activity) for name in order]
+        searched = frozenset(self.names)
+        made = [self._parameter(drafts[name], activity, searched) for name in order]
         notes.raise_problems()
         constants = [item for item in made if isinstance(item, Pinned)]
         if constants:
@@ -162,10 +166,13 @@ class _Compiler:
         searched = frozenset(self.names)
         drafts: dict[str, Draft] = {}
         for name in self.names:
+            wish, default = self.wishes.get(name, Wish()), self.value(name)
+            if wish.stays_number and isinstance(default, list):
+                default = default[0] if default else None
             draft = Draft(
                 leaf=self.schema.leaves[name],
-                wish=self.wishes.get(name, Wish()),
-                default=self.value(name),
+                wish=wish,
+                default=default,
                 notes=notes,
                 limit=self.limits.get(name, (None, None)),
             )
@@ -189,14 +196,15 @@ class _Compiler:
         named = self.schema.leaves[name].parents if wish.parents is None else wish.parents
         return (*named, self.multiples[name][0]) if name in self.multiples else named
 
-    def _parameter(self, draft: Draft, activity: Activity | None) -> Parameter | Pinned | None:
+    def _parameter(
+        self, draft: Draft, activity: Activity | None, searched: frozenset[str]
+    ) -> Parameter | Pinned | None:
         domain, why = make_domain(draft)
         if domain is None:
             return None
         constant = _constant(draft, domain)
         if constant is not None:
             return constant
-        searched = set(self.names)
         constants = {p: self.value(p) for p in draft.parents if p not in searched}
         parents = tuple(parent for parent in draft.parents if parent in searched)
         if not parents and not domain.dimensions(draft.name):

@@ -105,8 +105,8 @@ def apply_conditions(
     relations = [relation for clause in clauses if (relation := _apply(draft, clause))]
     if multiple is not None:
         relations.append(Relation(op="multiple", parents=multiple[:1], factor=multiple[1]))
-    if not relations and leaf.parents:
-        relations += _implied(leaf)
+    if not relations and leaf.parents and draft.derived is None:
+        relations += _implied(draft)
     for relation in relations:
         _relate(draft, relation, constants, searched)
 
@@ -125,12 +125,16 @@ def element(bound: Any, index: int) -> Any:
     return bound
 
 
-def _implied(leaf: Leaf) -> list[Relation]:
+def _implied(draft: Draft) -> list[Relation]:
     """Return what a list kind implies when the schema names parents without a condition."""
+    leaf = draft.leaf
     if leaf.kind is Kind.EQUAL_PAIR:
         return [Relation(op="share", parents=leaf.parents)]
     if leaf.kind is Kind.INCREASING_LIST:
         return [Relation(op="<", parents=leaf.parents)]
+    parents = ", ".join(leaf.parents)
+    text = f"depends on {parents}, but no condition says how, so nothing is enforced"
+    draft.notes.warn(draft.name, text)
     return []
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from search_spaces.design import spread_points
 from search_spaces.dimensions import Dimension
 from search_spaces.domains.number import Number
 from search_spaces.errors import PointError, nearest
@@ -40,18 +41,16 @@ class SearchSpace:
     @cached_property
     def digest(self) -> str:
         """A hash of all that shapes a draw: the same in every process, another after any change."""
-        facts = [self.to_json()["parameters"], self.to_json()["pinned"], self.early_trials]
+        facts = [self.to_json() | {"warnings": None}, self.early_trials]
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def default(self) -> dict[str, Any]:
         """Return the first trial's values: the spec's own, moved inside the space."""
-        values: dict[str, Any] = {}
-        for parameter in self.parameters:
-            context = {**parameter.constants, **values}
-            if parameter.condition is None or parameter.condition(values):
-                values[parameter.name] = parameter.domain.clamp(parameter.default, context)
-        return values
+        walk = _Walk(self)
+        for parameter in walk.active():
+            walk.take(parameter, parameter.domain.clamp(parameter.default, walk.context))
+        return walk.values
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
         """Draw values evenly over the unit cube, one number of `rng` per active dimension."""
@@ -59,6 +58,14 @@ class SearchSpace:
         for dimension in self.active_dimensions(latents):
             latents[dimension.name] = dimension.from_unit(rng.random())
         return self.decode(latents)
+
+    def design(self, count: int, rng: random.Random) -> list[dict[str, Any]]:
+        """Return latents of `count` points that cover the space, for a search to begin with.
+
+        Every option occurs once `count` allows it, weighted ones in their shares, and every number
+        is spread over its range (see `search_spaces.design`).
+        """
+        return spread_points(self, count, rng)
 
     def for_trial(self, number: int) -> SearchSpace:
         """Return the space to draw a trial from: a narrower one early in a short search (R9).
@@ -83,12 +90,10 @@ class SearchSpace:
         Raises:
             PointError: when a latent is missing at the time it is needed.
         """
-        values: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.condition is not None and not parameter.condition(values):
-                continue
+        walk = _Walk(self)
+        for parameter in walk.active():
             yield from parameter.dimensions
-            values[parameter.name] = _decoded(parameter, latents, values)
+            walk.take(parameter, _decoded(parameter, latents, walk.context))
 
     def decode(self, latents: Mapping[str, Any]) -> dict[str, Any]:
         """Turn latents into spec values by dotted name; inactive parameters are left out.
@@ -96,11 +101,10 @@ class SearchSpace:
         Raises:
             PointError: when the latent of an active dimension is missing.
         """
-        values: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.condition is None or parameter.condition(values):
-                values[parameter.name] = _decoded(parameter, latents, values)
-        return values
+        walk = _Walk(self)
+        for parameter in walk.active():
+            walk.take(parameter, _decoded(parameter, latents, walk.context))
+        return walk.values
 
     def encode(
         self, values: Mapping[str, Any], *, latents: Mapping[str, Any] | None = None
@@ -117,16 +121,13 @@ class SearchSpace:
             PointError: when an active parameter is missing or an option is unknown.
         """
         found: dict[str, Any] = {}
-        known: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.condition is not None and not parameter.condition(known):
-                continue
+        walk = _Walk(self)
+        for parameter in walk.active():
             if parameter.name not in values:
                 raise PointError([f"{parameter.name}: has no value, but is active here"])
-            context = {**parameter.constants, **known}
             value = values[parameter.name]
-            found.update(_encoded(parameter, value, context, latents or {}))
-            known[parameter.name] = value
+            found.update(_encoded(parameter, value, walk.context, latents or {}))
+            walk.take(parameter, value)
         return found
 
     def validate(self, values: Mapping[str, Any]) -> None:
@@ -144,22 +145,26 @@ class SearchSpace:
         names = {parameter.name for parameter in self.parameters}
         for name in sorted(set(values) - names - {pin.name for pin in self.pinned}):
             problems.append(f"{name}: is not searched{nearest(name, sorted(names))}")
-        known: dict[str, Any] = {}
-        for parameter in self.parameters:
-            is_active = parameter.condition is None or parameter.condition(known)
-            problems += _problems(parameter, values, known, is_active=is_active)
-            if is_active and parameter.name in values:
-                known[parameter.name] = values[parameter.name]
+        walk = _Walk(self)
+        idle = {parameter.name: parameter for parameter in self.parameters}
+        for parameter in walk.active():
+            del idle[parameter.name]
+            problems += _problems(parameter, values, walk.context)
+            walk.take(parameter, values.get(parameter.name, parameter.default))
+        problems += [
+            f"{name}: is set though inactive here: {parameter.condition_text}"
+            for name, parameter in idle.items()
+            if name in values
+        ]
         if problems:
             raise PointError(problems)
 
     def active(self, values: Mapping[str, Any]) -> frozenset[str]:
         """Return the names of parameters that do something beside these values."""
-        known: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.condition is None or parameter.condition(known):
-                known[parameter.name] = values.get(parameter.name, parameter.default)
-        return frozenset(known)
+        walk = _Walk(self)
+        for parameter in walk.active():
+            walk.take(parameter, values.get(parameter.name, parameter.default))
+        return frozenset(walk.values)
 
     def to_unit(self, values: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the point of the unit cube, one coordinate per dimension; 0.5 where inactive."""
@@ -190,15 +195,38 @@ class SearchSpace:
         }
 
 
-def _decoded(parameter: Parameter, latents: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+class _Walk:
+    """One pass over a space, parents first: the values so far and what others are measured by."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self.values: dict[str, Any] = {}
+        self.context: dict[str, Any] = {}
+        """The values, those of parents that are not searched, and the defaults of inactive ones."""
+
+    def active(self) -> Iterator[Parameter]:
+        """Yield active parameters; the caller takes a value for each before the next."""
+        for parameter in self._space.parameters:
+            self.context.update(parameter.constants)
+            if parameter.condition is None or parameter.condition(self.context):
+                yield parameter
+            else:
+                value = parameter.domain.clamp(parameter.default, self.context)
+                self.context[parameter.name] = value
+
+    def take(self, parameter: Parameter, value: Any) -> None:
+        """Go on with a value."""
+        self.values[parameter.name] = self.context[parameter.name] = value
+
+
+def _decoded(parameter: Parameter, latents: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
     drawn = []
     for dimension in parameter.dimensions:
         if dimension.name not in latents:
-            raise PointError(
-                [f"{dimension.name}: has no latent, but {parameter.name} is active here"]
-            )
+            text = f"has no latent, but {parameter.name} is active here"
+            raise PointError([f"{dimension.name}: {text}"])
         drawn.append(latents[dimension.name])
-    return parameter.domain.decode(drawn, {**parameter.constants, **values})
+    return parameter.domain.decode(drawn, context)
 
 
 def _encoded(
@@ -212,19 +240,13 @@ def _encoded(
 
 
 def _problems(
-    parameter: Parameter, values: Mapping[str, Any], known: Mapping[str, Any], *, is_active: bool
+    parameter: Parameter, values: Mapping[str, Any], context: Mapping[str, Any]
 ) -> list[str]:
     name = parameter.name
-    if not is_active:
-        return (
-            [f"{name}: is set though inactive here: {parameter.condition_text}"]
-            if name in values
-            else []
-        )
     if name not in values:
         return [f"{name}: has no value, but is active here"]
     try:
-        problem = parameter.domain.problem(values[name], {**parameter.constants, **known})
+        problem = parameter.domain.problem(values[name], context)
     except PointError as error:
         problem = str(error)
     return [f"{name}: {problem}"] if problem else []

@@ -31,7 +31,7 @@ class Domain(Protocol):
         """Say what is wrong with a value, or return an empty string."""
 
     def clamp(self, value: Any, values: Values) -> Any:
-        """Return the legal value nearest to one that may be illegal; None becomes the middle."""
+        """Return the legal value nearest to anything; what has no nearest becomes the middle."""
 
     def describe(self) -> dict[str, Any]:
         """Return the distribution as JSON-like data, in value units."""

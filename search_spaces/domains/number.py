@@ -12,6 +12,7 @@ from search_spaces.domains.base import Values
 from search_spaces.errors import PointError
 from search_spaces.relations import Relation
 from search_spaces.rule import INSET, Bounds, Scale
+from search_spaces.schema import is_number
 
 
 class Room(NamedTuple):
@@ -93,9 +94,9 @@ class Number:
         return f"must not be {value!r}" if value in room.excluded else ""
 
     def clamp(self, value: Any, values: Values) -> Any:
-        """Return the nearest legal number; None becomes the middle of the scale."""
+        """Return the nearest legal number; what is no number becomes the middle of the scale."""
         room = self.room(values)
-        if value is None:
+        if not is_number(value):
             start, stop = self._edges(room)
             value = self._inverse((start + stop) / 2)
         return self._legal(float(value), room)
@@ -160,7 +161,8 @@ class Number:
             stop -= step if bounds.high_open and stop == high else 0
             return start, stop
         if low >= high:
-            return (low, high) if not (bounds.low_open or bounds.high_open) else (high, low)
+            is_spent = bounds.low_open or bounds.high_open
+            return (math.inf, -math.inf) if is_spent else (low, high)
         start, stop = self._forward(low), self._forward(high)
         inset = (stop - start) * INSET
         return (

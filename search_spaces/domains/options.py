@@ -79,7 +79,21 @@ class Options:
         """Return options and shares."""
         found: dict[str, Any] = {"type": "categorical", "options": list(self.options)}
         if self.slots:
-            found["weights"] = [count / sum(self.slots) for count in self.slots]
+            found["weights"] = list(self.shares)
+        return found
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The prior share of each option."""
+        counts = self.slots or (1,) * len(self.options)
+        return tuple(count / sum(counts) for count in counts)
+
+    @property
+    def labels_by_option(self) -> list[list[Scalar]]:
+        """The labels that stand for each option."""
+        found: list[list[Scalar]] = [[] for _ in self.options]
+        for label, owner in zip(self._labels(), self._owners(), strict=True):
+            found[owner].append(label)
         return found
 
     def _index(self, value: Any) -> int:
@@ -93,16 +107,18 @@ class Options:
         return tuple(index for index, count in enumerate(counts) for _ in range(count))
 
     def _labels(self) -> tuple[Scalar, ...]:
+        texts = [
+            option if isinstance(option, str) else json.dumps(option) for option in self.options
+        ]
+        if len({*texts}) < len(texts):
+            texts = [json.dumps(option) for option in self.options]
         if self.slots:
-            return tuple(
-                f"{_text(option)}#{k}"
-                for option, count in zip(self.options, self.slots, strict=True)
-                for k in range(count)
-            )
+            counted = zip(texts, self.slots, strict=True)
+            return tuple(f"{text}#{k}" for text, count in counted for k in range(count))
         plain = all(isinstance(option, Scalar) for option in self.options)
         if plain and len({*map(_hashed, self.options)}) == len(self.options):
             return self.options
-        return tuple(map(_text, self.options))
+        return tuple(texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +206,6 @@ def is_inside(value: float, bounds: Bounds, step: float | None = None) -> bool:
     ):
         return False
     return not step or value % step == 0
-
-
-def _text(option: object) -> str:
-    return option if isinstance(option, str) else json.dumps(option)
 
 
 def _hashed(option: Any) -> Any:

@@ -46,7 +46,7 @@ def test_junk_is_an_error_that_names_the_parameter(junk):
 
 
 def test_comparison_with_a_parent_needs_a_parent():
-    with pytest.raises(SchemaError, match="a.b: math_cond '> depends_on' needs a parameter"):
+    with pytest.raises(SchemaError, match=r"a\.b: math_cond '> depends_on' needs a parameter"):
         parse_condition("> depends_on", (), "a.b")
 
 
@@ -68,5 +68,5 @@ def test_both_forms_of_depends_on(text, expected):
 
 @pytest.mark.parametrize("junk", [3, "a b", "> 5", ",", "a,,b"])
 def test_other_forms_of_depends_on_are_errors(junk):
-    with pytest.raises(SchemaError, match="a.b: depends_on"):
+    with pytest.raises(SchemaError, match=r"a\.b: depends_on"):
         parse_dependency(junk, "a.b")

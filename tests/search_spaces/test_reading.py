@@ -155,7 +155,7 @@ def test_wrong_files_are_one_line_with_the_file(tmp_path, content, message):
 
 
 def test_missing_file_is_one_line_with_the_file(tmp_path):
-    with pytest.raises(SchemaError, match="nowhere.json: cannot be read"):
+    with pytest.raises(SchemaError, match=r"nowhere\.json: cannot be read"):
         load_schema(tmp_path / "nowhere.json")
 
 

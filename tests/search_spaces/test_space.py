@@ -1,0 +1,101 @@
+import random
+
+import pytest
+
+from search_spaces import Choice, Integer, Overlay, PointError, Real
+from tests.search_spaces.building import number, space_of
+
+NODES = {
+    "a.rate": number(0.0, 1.0, 1e-3, "> 0.0"),
+    "a.count": number(1, 8, 4, kind="int"),
+    "b.name": {"type": "categorical", "enum": ["x", "y"], "default": "x"},
+}
+
+
+@pytest.fixture
+def space():
+    return space_of(NODES)
+
+
+def test_dimensions_stand_in_the_order_of_parameters(space):
+    assert space.dimensions == (
+        Real("a.rate", 1e-5, 0.1, log=True),
+        Integer("a.count", 1, 8),
+        Choice("b.name", ("x", "y")),
+    )
+
+
+def test_validate_tells_every_problem(space):
+    with pytest.raises(PointError) as caught:
+        space.validate({"a.rate": 0.5, "a.count": 2.0, "b.nam": "x"})
+    assert [text.split(":")[0] for text in caught.value.problems] == [
+        "b.nam",
+        "a.rate",
+        "a.count",
+        "b.name",
+    ]
+    assert "did you mean b.name?" in str(caught.value)
+
+
+def test_validate_knows_pinned_values():
+    space = space_of(NODES, overlay=Overlay(fixed={"b.name": "y"}))
+    space.validate({"a.rate": 0.01, "a.count": 2, "b.name": "y"})
+    with pytest.raises(PointError, match=r"b\.name: is pinned to 'y'"):
+        space.validate({"a.rate": 0.01, "a.count": 2, "b.name": "x"})
+
+
+def test_missing_latent_is_named(space):
+    with pytest.raises(PointError, match=r"a\.count: has no latent"):
+        space.decode({"a.rate": 0.01, "b.name": "x"})
+
+
+def test_encode_moves_numbers_inside_and_refuses_unknown_options(space):
+    latents = space.encode({"a.rate": 0.9, "a.count": 99, "b.name": "y"})
+    assert latents == {"a.rate": 0.1, "a.count": 8, "b.name": "y"}
+    with pytest.raises(PointError, match="must be one of"):
+        space.encode({"a.rate": 0.01, "a.count": 1, "b.name": "z"})
+    with pytest.raises(PointError, match=r"a\.count: has no value"):
+        space.encode({"a.rate": 0.01})
+
+
+def test_drawn_slots_survive_the_way_back():
+    node = {"type": "categorical", "enum": ["x", "y"], "option_weights": [0.75, 0.25]}
+    space = space_of({"b.name": node})
+    drawn = {"b.name": "x#2"}
+    assert space.encode(space.decode(drawn), latents=drawn) == drawn
+    assert space.encode({"b.name": "x"}) == {"b.name": "x#0"}
+    assert space.encode({"b.name": "y"}, latents=drawn) == {"b.name": "y#0"}
+
+
+def test_unit_cube_and_back(space):
+    values = {"a.rate": 1e-3, "a.count": 4, "b.name": "y"}
+    unit = space.to_unit(values)
+    assert unit == pytest.approx((0.5, 3.5 / 8, 0.75))
+    again = space.from_unit(unit)
+    assert again["a.rate"] == pytest.approx(1e-3)
+    assert (again["a.count"], again["b.name"]) == (4, "y")
+    with pytest.raises(PointError, match="needs 3 coordinates"):
+        space.from_unit((0.5,))
+    assert set(space.from_unit((0.0, 0.0, 0.0)).values()) == {1e-5, 1, "x"}
+    assert set(space.from_unit((1.0, 1.0, 1.0)).values()) == {0.1, 8, "y"}
+
+
+def test_same_seed_same_points(space):
+    one, other = random.Random(5), random.Random(5)
+    assert [space.sample(one) for _ in range(20)] == [space.sample(other) for _ in range(20)]
+
+
+def test_json_view_holds_what_varies_and_what_does_not():
+    space = space_of(NODES, overlay=Overlay(fixed={"b.name": "y"}))
+    data = space.to_json()
+    assert [item["name"] for item in data["parameters"]] == ["a.rate", "a.count"]
+    assert set(data["parameters"][0]) == {
+        "name",
+        "type",
+        "default",
+        "distribution",
+        "why",
+        "condition",
+    }
+    assert data["pinned"] == [{"name": "b.name", "value": "y", "reason": "fixed by the user"}]
+    assert data["warnings"] == []
