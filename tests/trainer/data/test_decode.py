@@ -132,5 +132,5 @@ def test_broken_file_is_named_in_one_line(tmp_path, content):
 
 @pytest.mark.parametrize("wrong", [{"height": 0}, {"width": -1}, {"channels": 2}])
 def test_impossible_sizes_are_refused(wrong):
-    with pytest.raises(SpecError, match="model.input_height, input_width >= 1"):
+    with pytest.raises(SpecError, match=r"model\.input_height, input_width >= 1"):
         ImageSize(**({"height": 4, "width": 6} | wrong))

@@ -87,5 +87,5 @@ def test_too_few_classes_say_what_to_set():
 
 @pytest.mark.parametrize(("batch", "instances"), [(10, 4), (2, 4), (4, 0)])
 def test_batch_must_be_a_multiple_of_the_instances(batch, instances):
-    with pytest.raises(DataError, match="must be a multiple of dataset.num_instance"):
+    with pytest.raises(DataError, match=r"must be a multiple of dataset\.num_instance"):
         PKSampler(BALANCED, batch, instances, seed=0)

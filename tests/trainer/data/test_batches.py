@@ -1,0 +1,131 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainer.data.batches import Share, build_data
+from trainer.errors import DataError, SpecError
+
+
+@pytest.fixture
+def spec(make_folder, make_spec):
+    train = make_folder("train", {"a": 6, "b": 6, "c": 6})
+    reference = make_folder("reference", {"a": 2, "b": 2, "x": 1})
+    query = make_folder("query", {"a": 3, "x": 4})
+    return make_spec(train, reference, query)
+
+
+def drawn(data, epoch):
+    return [(images.clone(), labels.clone()) for images, labels in data.train_batches(epoch)]
+
+
+def test_training_batches_have_the_promised_form(spec):
+    data = build_data(spec, "cpu")
+    batches = drawn(data, 0)
+    assert len(batches) == data.num_batches == 18 // 4
+    assert data.num_classes == 3
+    for images, labels in batches:
+        assert images.shape == (4, 3, 16, 32)
+        assert images.dtype == torch.float32
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.dtype == torch.int64
+        assert labels[0] == labels[1] != labels[2] == labels[3]
+
+
+def test_images_and_labels_belong_together(make_folder, make_spec, tmp_path):
+    for value, name in enumerate(("a", "b", "c")):
+        (tmp_path / "flat" / name).mkdir(parents=True)
+        for i in range(4):
+            image = Image.new("RGB", (20, 20), (value * 100,) * 3)
+            image.save(tmp_path / "flat" / name / f"{i}.png")
+    spec = make_spec(tmp_path / "flat", re_prob=0.0)
+    color = dataclasses.replace(spec.dataset.color_augmentation, enabled=False)
+    dataset = dataclasses.replace(spec.dataset, color_augmentation=color)
+    for images, labels in build_data(
+        dataclasses.replace(spec, dataset=dataset), "cpu"
+    ).train_batches(0):
+        grey = (images[:, 0].mean((1, 2)) * 0.226 + 0.485) * 255
+        torch.testing.assert_close(grey, labels * 100.0, atol=0.1, rtol=0)
+
+
+def test_an_epoch_can_be_drawn_again_alone(spec):
+    first = build_data(spec, "cpu")
+    drawn(first, 0)
+    later = drawn(first, 1)
+    again = drawn(build_data(spec, "cpu"), 1)
+    for (images, labels), (same_images, same_labels) in zip(later, again, strict=True):
+        assert torch.equal(images, same_images)
+        assert torch.equal(labels, same_labels)
+
+
+def test_epochs_and_seeds_differ(spec):
+    other = dataclasses.replace(spec, train=dataclasses.replace(spec.train, seed=8))
+    data = build_data(spec, "cpu")
+    zero = drawn(data, 0)[0][0]
+    assert not torch.equal(zero, drawn(data, 1)[0][0])
+    assert not torch.equal(zero, drawn(build_data(other, "cpu"), 0)[0][0])
+
+
+def test_processes_get_different_pictures(spec):
+    shares = [build_data(spec, "cpu", share=Share(rank=r, world_size=2)) for r in range(2)]
+    assert [data.num_batches for data in shares] == [2, 2]
+    assert not torch.equal(drawn(shares[0], 0)[0][0], drawn(shares[1], 0)[0][0])
+
+
+def test_evaluation_images_are_resized_and_normalised_in_order(spec):
+    data = build_data(spec, "cpu", need_train=False)
+    batches = list(data.eval_batches("query", 3))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    for path, image in zip(data.query.paths, torch.cat(batches), strict=True):
+        pixels = np.asarray(Image.open(path).resize((32, 16), Image.Resampling.BILINEAR))
+        expected = (pixels / 255 - [0.485, 0.456, 0.406]) / 0.226
+        np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected, atol=3e-6)
+
+
+def test_reference_and_query_share_one_index(spec):
+    data = build_data(spec, "cpu")
+    assert data.reference.class_names == data.query.class_names == ("a", "b", "x")
+    assert data.query.labels.tolist() == [0, 0, 0, 2, 2, 2, 2]
+
+
+def test_grey_input_gives_one_channel(spec):
+    model = dataclasses.replace(spec.model, input_channels=1)
+    data = build_data(dataclasses.replace(spec, model=model), "cpu")
+    assert next(data.train_batches(0))[0].shape == (4, 1, 16, 32)
+    assert next(data.eval_batches("reference", 2)).shape == (2, 1, 16, 32)
+
+
+def test_what_the_spec_lacks_is_said_when_it_is_asked_for(make_folder, make_spec):
+    data = build_data(make_spec("", make_folder("r", {"a": 1})), "cpu", need_train=False)
+    assert data.train is None
+    assert data.query is None
+    with pytest.raises(SpecError, match=r"dataset\.train_dataset"):
+        next(data.train_batches(0))
+    with pytest.raises(SpecError, match=r"dataset\.train_dataset"):
+        _ = data.num_classes
+    with pytest.raises(SpecError, match=r"dataset\.val_dataset.query"):
+        next(data.eval_batches("query", 2))
+
+
+def test_too_few_classes_for_the_batch_are_refused(spec):
+    wide = dataclasses.replace(spec, train=dataclasses.replace(spec.train, batch_size=32))
+    with pytest.raises(DataError, match="needs 16 classes"):
+        build_data(wide, "cpu")
+
+
+def test_a_seed_below_zero_differs_each_time(spec):
+    free = dataclasses.replace(spec, train=dataclasses.replace(spec.train, seed=-1))
+    firsts = [drawn(build_data(free, "cpu"), 0)[0][0] for _ in range(2)]
+    assert not torch.equal(*firsts)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_gpu_batches_equal_those_of_the_cpu(spec, monkeypatch, share):
+    monkeypatch.setattr("trainer.data.image_bank._RESIDENT_SHARE", share)
+    pairs = zip(drawn(build_data(spec, "cuda"), 0), drawn(build_data(spec, "cpu"), 0), strict=True)
+    for (images, labels), (expected, expected_labels) in pairs:
+        torch.testing.assert_close(images.cpu(), expected, atol=1e-3, rtol=0)
+        assert torch.equal(labels.cpu(), expected_labels)

@@ -1,0 +1,221 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data.cache import cache_key, clear_caches, list_caches, open_cache, open_cached_images
+from trainer.data.decode import ImageSize
+from trainer.data.folder import scan_folder
+from trainer.errors import ImageError, InfrastructureError, SpecError
+
+SIZE = ImageSize(height=12, width=10)
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from trainer.data import decoding
+from trainer.data.cache import open_cache
+from trainer.data.decode import ImageSize
+from trainer.data.folder import scan_folder
+
+log, pause, plain = Path(sys.argv[2]), float(sys.argv[3]), decoding.decode_image
+
+def counted(path, size):
+    with log.open("a") as file:
+        file.write(f"{path}\\n")
+    time.sleep(pause)
+    return plain(path, size)
+
+decoding.decode_image = counted
+cached = open_cache(scan_folder(sys.argv[1]), ImageSize(height=12, width=10), workers=2)
+print(int(cached.astype("int64").sum()))
+"""
+
+
+@pytest.fixture
+def folder(make_folder):
+    return scan_folder(make_folder("train", {"a": 5, "b": 4}))
+
+
+def builder(folder, log: Path, pause: float = 0.0) -> subprocess.Popen[str]:
+    """Another process that opens the same cache and writes down what it decodes."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    argv = [sys.executable, "-c", BUILD, str(folder.root), str(log), str(pause)]
+    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_cache_holds_every_image_resized_in_order(folder):
+    images = open_cache(folder, SIZE)
+    assert images.shape == (9, 12, 10, 3)
+    assert images.dtype == np.uint8
+    for i, path in enumerate(folder.paths):
+        picture = Image.open(folder.root / path).resize((10, 12), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(images[i], np.asarray(picture))
+
+
+def test_cache_is_read_only(folder):
+    images = open_cache(folder, SIZE)
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+
+
+def test_sizes_of_the_files_are_kept(folder):
+    assert open_cached_images(folder, SIZE).sizes.tolist() == [[24, 20]] * 9
+
+
+def test_second_opening_decodes_nothing(folder, monkeypatch):
+    first = open_cache(folder, SIZE)
+
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("trainer.data.decoding.decode_image", refuse)
+    np.testing.assert_array_equal(open_cache(folder, SIZE), first)
+
+
+def test_changed_added_and_removed_files_give_another_key(folder):
+    keys = {cache_key(folder, SIZE)}
+    path = folder.root / "a" / "0.png"
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # same size, same time
+    keys.add(cache_key(folder, SIZE))
+    (folder.root / "a" / "9.png").write_bytes(content)
+    keys.add(cache_key(scan_folder(folder.root), SIZE))
+    path.unlink()
+    keys.add(cache_key(scan_folder(folder.root), SIZE))
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ImageSize(height=10, width=12),
+        ImageSize(height=12, width=10, channels=1),
+        ImageSize(height=24, width=10),
+    ],
+)
+def test_every_size_has_a_cache_of_its_own(folder, other):
+    open_cache(folder, SIZE)
+    images = open_cache(folder, other)
+    assert images.shape[1:] == (other.height, other.width, other.channels)
+    assert len(list_caches()) == 2
+
+
+def test_a_rewritten_image_is_decoded_again(folder):
+    open_cache(folder, SIZE)
+    Image.new("RGB", (20, 24), (7, 8, 9)).save(folder.root / "a" / "0.png")
+    assert open_cache(folder, SIZE)[0, 0, 0].tolist() == [7, 8, 9]
+
+
+def test_broken_images_are_counted_and_the_first_named(folder, cache_dir):
+    for name in ("b/1.png", "a/3.png", "b/0.png"):
+        (folder.root / name).write_bytes(b"broken")
+    with pytest.raises(ImageError, match=r"3 of 9 files cannot be read") as caught:
+        open_cache(folder, SIZE)
+    assert str(caught.value).startswith(str(folder.root / "a" / "3.png"))
+    assert not list(cache_dir.glob("images/*.tmp"))
+    assert list_caches() == []
+
+
+def test_progress_ends_at_the_number_of_images(folder):
+    calls = []
+    open_cache(folder, SIZE, progress=lambda *call: calls.append(call), workers=1)
+    assert calls[-1] == ("decoding images", 9, 9)
+
+
+def test_processes_at_once_decode_every_image_once(folder, tmp_path):
+    log = tmp_path / "opened"
+    processes = [builder(folder, log, pause=0.02) for _ in range(4)]
+    sums = {process.communicate(timeout=60)[0] for process in processes}
+    opened = log.read_text().splitlines()
+    assert sorted(opened) == sorted(str(folder.root / path) for path in folder.paths)
+    assert sums == {f"{open_cache(folder, SIZE).astype('int64').sum()}\n"}
+
+
+def test_a_kill_in_the_middle_leaves_nothing_in_the_way(folder, tmp_path, cache_dir):
+    log = tmp_path / "opened"
+    process = builder(folder, log, pause=0.5)
+    deadline = time.monotonic() + 30
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(cache_dir.glob("images/*.tmp"))
+    assert list_caches() == []
+    assert open_cache(folder, SIZE).shape == (9, 12, 10, 3)
+    assert not list(cache_dir.glob("images/*.tmp"))
+
+
+def test_listing_tells_source_count_and_bytes(folder):
+    open_cache(folder, SIZE)
+    (entry,) = list_caches()
+    assert entry.source == str(folder.root)
+    assert entry.num_images == 9
+    assert entry.size == SIZE
+    assert entry.num_bytes >= 9 * 12 * 10 * 3
+
+
+def test_clearing_removes_all_and_open_maps_stay_valid(folder):
+    images = open_cache(folder, SIZE)
+    total = int(images.astype(np.int64).sum())
+    assert len(clear_caches()) == 1
+    assert list_caches() == []
+    assert int(images.astype(np.int64).sum()) == total
+
+
+def test_clearing_leaves_what_is_being_built(folder, tmp_path, cache_dir):
+    log = tmp_path / "opened"
+    process = builder(folder, log, pause=0.3)
+    while not log.exists():
+        time.sleep(0.02)
+    clear_caches()
+    assert list(cache_dir.glob("images/*.tmp"))
+    assert process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+
+
+def test_the_longest_unused_goes_when_the_bound_is_reached(make_folder, monkeypatch):
+    folders = [scan_folder(make_folder(f"set{i}", {"a": 9})) for i in range(3)]
+    monkeypatch.setenv("HPO_CACHE_GB", "0.000008")  # two caches of 9 x 360 bytes and their headers
+    for age, folder in zip((300, 200), folders, strict=False):
+        open_cache(folder, SIZE)
+        meta = list_caches()[0].path / "meta.json"
+        os.utime(meta, (time.time() - age, time.time() - age))
+    open_cache(folders[2], SIZE)
+    assert {entry.source for entry in list_caches()} == {str(f.root) for f in folders[1:]}
+
+
+def test_a_full_disk_is_said_before_decoding(folder, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})()
+    monkeypatch.setattr("trainer.data.cache.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(InfrastructureError, match="set HPO_CACHE_DIR to a larger disk"):
+        open_cache(folder, SIZE)
+
+
+def test_wrong_bound_is_refused(folder, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_GB", "lots")
+    with pytest.raises(SpecError, match="HPO_CACHE_GB: a positive number of gigabytes"):
+        open_cache(folder, SIZE)
+
+
+def test_threads_of_one_process_share_a_build(folder):
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(open_cache(folder, SIZE).shape))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [(9, 12, 10, 3)] * 4

@@ -1,0 +1,113 @@
+import shutil
+
+import pytest
+
+from trainer.data.inspect import inspect_data
+from trainer.errors import DataError, ImageError
+
+
+@pytest.fixture
+def folders(make_folder):
+    return {
+        "train": make_folder("train", {"a": 4, "b": 3}),
+        "reference": make_folder("reference", {"a": 2, "b": 2}),
+        "query": make_folder("query", {"a": 2, "b": 1}),
+    }
+
+
+def kinds(result):
+    return sorted(finding["kind"] for finding in result["findings"])
+
+
+def one(result, kind):
+    (finding,) = [f for f in result["findings"] if f["kind"] == kind]
+    return finding
+
+
+def test_splits_are_counted(folders, make_spec):
+    result = inspect_data(make_spec(**folders))
+    assert result["splits"] == {
+        "train": {"images": 7, "classes": 2, "per_class_min": 3, "per_class_max": 4},
+        "reference": {"images": 4, "classes": 2, "per_class_min": 2, "per_class_max": 2},
+        "query": {"images": 3, "classes": 2, "per_class_min": 1, "per_class_max": 2},
+    }
+
+
+def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
+    result = inspect_data(make_spec(**folders))
+    assert kinds(result) == ["small_image"] * 3  # 24 x 20 where the input is 16 x 32
+    assert "7 of 7 images are smaller than the input (16 x 32" in one_of(result, "train")
+
+
+def one_of(result, split):
+    return next(f["message"] for f in result["findings"] if f["message"].startswith(split))
+
+
+def test_the_same_picture_in_train_and_query_is_found(folders, make_spec):
+    shutil.copy(folders["train"] / "a" / "0.png", folders["query"] / "a" / "copy.png")
+    finding = one(inspect_data(make_spec(**folders)), "duplicate_across_splits")
+    assert finding["severity"] == "warning"
+    assert finding["message"] == "2 files with the same content in query and train"
+    assert {path.rsplit("/", 1)[1] for path in finding["paths"]} == {"0.png", "copy.png"}
+
+
+def test_one_picture_under_two_classes_is_found(folders, make_spec):
+    shutil.copy(folders["train"] / "a" / "0.png", folders["train"] / "b" / "copy.png")
+    assert one(inspect_data(make_spec(**folders)), "conflicting_labels")["severity"] == "warning"
+
+
+def test_one_folder_for_two_splits_is_found(folders, make_spec):
+    result = inspect_data(make_spec(folders["train"], folders["reference"], folders["reference"]))
+    assert one(result, "same_folder")["severity"] == "warning"
+
+
+def test_empty_small_and_uneven_classes_are_found(folders, make_spec, make_folder):
+    folders["train"] = make_folder("big", {"a": 45, "b": 2, "c": 2})
+    (folders["train"] / "empty").mkdir()
+    spec = make_spec(**folders)
+    result = inspect_data(spec)
+    assert one(result, "empty_class")["message"].endswith("hold no image: empty")
+    assert "from 2 (b) to 45 (a)" in one(result, "imbalance")["message"]
+    assert "small_class" not in kinds(result)
+
+
+def test_classes_below_the_instances_are_found(folders, make_spec):
+    result = inspect_data(make_spec(**folders))
+    assert "small_class" not in kinds(result)
+    (folders["train"] / "b" / "2.png").unlink()
+    assert "small_class" not in kinds(inspect_data(make_spec(**folders)))
+
+
+def test_dropped_queries_are_found(folders, make_spec, make_folder):
+    folders["query"] = make_folder("more", {"a": 1, "z": 3})
+    finding = one(inspect_data(make_spec(**folders, ignore_unmatched=True)), "unmatched_class")
+    assert "1 classes (3 images) are not in the reference and are left out: z" in finding["message"]
+
+
+def test_a_class_with_one_image_is_refused_by_name(folders, make_spec):
+    for name in ("1.png", "2.png"):
+        (folders["train"] / "b" / name).unlink()
+    with pytest.raises(DataError, match=r"dataset.train_dataset: .* 1 of 2 have one: b;") as caught:
+        inspect_data(make_spec(**folders))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_single_class_is_refused(folders, make_spec, make_folder):
+    folders["train"] = make_folder("lone", {"a": 4})
+    with pytest.raises(DataError, match="two classes or more"):
+        inspect_data(make_spec(**folders))
+
+
+def test_a_corrupt_image_is_refused_by_name(folders, make_spec):
+    path = folders["query"] / "a" / "1.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ImageError, match="not a readable image") as caught:
+        inspect_data(make_spec(**folders))
+    assert str(caught.value).startswith(str(path))
+
+
+def test_missing_folder_and_foreign_classes_are_refused(folders, make_spec, make_folder):
+    with pytest.raises(DataError, match=r"dataset\.val_dataset.reference: .*no such folder"):
+        inspect_data(make_spec(**folders | {"reference": "/nowhere/at/all"}))
+    with pytest.raises(DataError, match="no class in common"):
+        inspect_data(make_spec(**folders | {"query": make_folder("other", {"z": 2})}))

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from trainer.data.folder import scan_folder
+from trainer.data.split import split_folder
+from trainer.errors import DataError
+
+NAMES = ["train", "reference", "query", "test_reference", "test_query"]
+
+
+def sources(split, name):
+    """The original files behind a split."""
+    folder = scan_folder(split[name])
+    return {(folder.root / path).resolve() for path in folder.paths}
+
+
+def test_every_image_has_one_place(make_folder, tmp_path):
+    root = make_folder("all", {f"c{i}": 20 for i in range(4)})
+    split = split_folder(root, tmp_path / "out", seed=1)
+    assert list(split) == NAMES
+    parts = [sources(split, name) for name in ("train", "reference", "query", "test_query")]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 80
+    assert [len(part) for part in parts] == [4 * 13, 4 * 3, 4 * 2, 4 * 2]
+    assert split["test_reference"] == split["reference"]
+
+
+def test_every_class_is_in_every_part(make_folder, tmp_path):
+    root = make_folder("all", {"a": 5, "b": 6, "c": 30})
+    split = split_folder(root, tmp_path / "out", seed=1)
+    for name in NAMES:
+        assert scan_folder(split[name]).classes == ("a", "b", "c")
+    assert scan_folder(split["train"]).counts().min() >= 2
+
+
+def test_disjoint_classes_are_not_trained_on(make_folder, tmp_path):
+    root = make_folder("all", {f"c{i:02d}": 6 for i in range(10)})
+    split = split_folder(root, tmp_path / "out", seed=1, class_disjoint=True)
+    classes = {name: set(scan_folder(split[name]).classes) for name in NAMES}
+    assert classes["reference"] == classes["query"]
+    assert classes["test_reference"] == classes["test_query"]
+    unions = [classes["train"], classes["query"], classes["test_query"]]
+    assert [len(names) for names in unions] == [6, 2, 2]
+    assert len(set().union(*unions)) == 10
+    parts = [sources(split, name) for name in NAMES]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 60
+
+
+@pytest.mark.parametrize("class_disjoint", [False, True])
+def test_the_same_seed_repeats_and_another_differs(make_folder, tmp_path, class_disjoint):
+    root = make_folder("all", {f"c{i}": 9 for i in range(7)})
+
+    def train(out, seed):
+        split = split_folder(root, tmp_path / out, seed=seed, class_disjoint=class_disjoint)
+        return sources(split, "train")
+
+    assert train("one", 3) == train("two", 3) != train("three", 4)
+
+
+def test_the_same_call_finds_its_split_again(make_folder, tmp_path):
+    root = make_folder("all", {"a": 6, "b": 6})
+    first = split_folder(root, tmp_path / "out", seed=3)
+    stamp = Path(first["train"]).stat().st_mtime_ns
+    assert split_folder(root, tmp_path / "out", seed=3) == first
+    assert Path(first["train"]).stat().st_mtime_ns == stamp
+
+
+def test_another_folder_of_the_same_name_gets_its_own(make_folder, tmp_path):
+    one, two = make_folder("x/all", {"a": 6, "b": 6}), make_folder("y/all", {"a": 6, "b": 6})
+    first, second = (split_folder(root, tmp_path / "out", seed=3) for root in (one, two))
+    assert sources(first, "train").isdisjoint(sources(second, "train"))
+
+
+def test_a_class_keeps_its_split_when_others_come(make_folder, tmp_path):
+    root = make_folder("all", {"b": 9, "c": 9})
+    before = sources(split_folder(root, tmp_path / "out", seed=3), "train")
+    make_folder("all/a", {"": 0})
+    for i in range(9):
+        (root / "a" / f"{i}.png").write_bytes((root / "b" / f"{i}.png").read_bytes())
+    after = sources(split_folder(root, tmp_path / "out", seed=3), "train")
+    assert before < after
+
+
+@pytest.mark.parametrize(
+    ("counts", "class_disjoint", "message"),
+    [
+        ({"a": 5, "b": 4, "c": 1}, False, r"needs 5 images or more.*2 of 3 have fewer: b \(4\), c"),
+        ({f"c{i}": 1 + i for i in range(8)}, True, r"needs 2 images.*c0 \(1\)"),
+        ({f"c{i}": 9 for i in range(5)}, True, "needs 6 classes or more, got 5"),
+    ],
+)
+def test_too_small_sets_are_refused_by_name(make_folder, tmp_path, counts, class_disjoint, message):
+    root = make_folder("all", counts)
+    with pytest.raises(DataError, match=message):
+        split_folder(root, tmp_path / "out", seed=1, class_disjoint=class_disjoint)
+    assert not (tmp_path / "out").exists()

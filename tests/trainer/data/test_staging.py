@@ -1,0 +1,88 @@
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from trainer.data.folder import scan_folder
+from trainer.data.staging import RECORD_NAME, stage
+from trainer.errors import CredentialError, DataError
+
+
+@pytest.fixture
+def archive(make_folder, tmp_path):
+    root = make_folder("train", {"a": 2, "b": 1})
+    path = tmp_path / "train.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(root, "train")
+    return path
+
+
+def test_a_folder_is_used_where_it_is(make_folder, cache_dir):
+    root = make_folder("train", {"a": 1})
+    assert stage(str(root)) == root
+    assert stage(f"file://{root}") == root
+    assert not cache_dir.exists()
+
+
+def test_an_archive_is_unpacked_once_with_a_record(archive, cache_dir):
+    folder = stage(str(archive))
+    assert scan_folder(folder).paths == ("a/0.png", "a/1.png", "b/0.png")
+    assert folder.is_relative_to(cache_dir)
+    record = json.loads((folder.parent / RECORD_NAME).read_text())
+    assert record["source"] == str(archive)
+    assert record["files"] == 3
+    stamp = (folder / "train" / "a" / "0.png").stat().st_mtime_ns
+    assert stage(str(archive)) == folder
+    assert (folder / "train" / "a" / "0.png").stat().st_mtime_ns == stamp
+
+
+def test_a_changed_archive_is_unpacked_anew(archive):
+    first = stage(str(archive))
+    os.utime(archive, ns=(0, 0))
+    assert stage(str(archive)) != first
+
+
+def test_a_refused_archive_leaves_nothing(tmp_path, cache_dir):
+    path = tmp_path / "evil.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(Path(__file__), "good.png")
+        tar.add(Path(__file__), "../evil.png")
+    with pytest.raises(DataError, match="leaves the target folder"):
+        stage(str(path))
+    assert {p.suffix for p in (cache_dir / "staged").iterdir()} == {".lock"}
+
+
+def test_processes_at_once_unpack_once(archive):
+    code = "import sys; from trainer.data.staging import stage; print(stage(sys.argv[1]))"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(archive)],
+            cwd=Path(__file__).parents[3],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    folders = {process.communicate(timeout=60)[0].strip() for process in processes}
+    assert folders == {str(stage(str(archive)))}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("missing", "no such folder or archive"), ("x.rar", "neither a folder")]
+)
+def test_other_paths_are_refused(tmp_path, name, message):
+    (tmp_path / "x.rar").write_bytes(b"x")
+    with pytest.raises(DataError, match=message):
+        stage(str(tmp_path / name))
+
+
+def test_a_store_without_its_package_says_what_is_missing():
+    if any(Path(p, "s3fs").is_dir() for p in sys.path):
+        pytest.skip("s3fs is installed here: the message of its absence cannot be seen")
+    with pytest.raises(CredentialError, match=r"^s3://bucket/train: .*s3fs") as caught:
+        stage("s3://bucket/train")
+    assert "\n" not in str(caught.value)
