@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,6 +161,8 @@ class _Survey:
 
     def _points(self) -> list[dict[str, Any]]:
         """Return the base and points in which every candidate occurs as often as any other."""
+        import random
+
         rng = random.Random(0)
         columns: dict[str, list[Any]] = {}
         for name, values in self.candidates.items():

@@ -8,13 +8,15 @@ range (Latin hypercube sampling: McKay, Beckman, Conover 1979).
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from search_spaces.dimensions import Dimension
 from search_spaces.domains.options import Options
 from search_spaces.parameter import Parameter
+
+if TYPE_CHECKING:
+    import random
 
 
 class Walkable(Protocol):

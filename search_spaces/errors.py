@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -32,6 +31,8 @@ class PointError(SearchSpaceError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `, did you mean X?` for the known name closest to a wrong one, or an empty string."""
+    import difflib  # only a mistake is worth its import
+
     names = list(known)
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if not found:

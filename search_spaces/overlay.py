@@ -17,8 +17,7 @@ class Overlay:
     """Changes to what is searched, from a study file, the command line or the AutoML route."""
 
     hyperparameters: tuple[str, ...] | None = None
-    """Search exactly these; None searches the schema's default list. A name with a leading `+` is
-    searched beside the default list, or beside the others."""
+    """Search exactly these; None searches the schema's default list."""
     extra: tuple[str, ...] = ()
     """Search these too."""
     ranges: Mapping[str, tuple[Any, Any, bool | None]] = field(default_factory=dict)

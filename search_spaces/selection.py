@@ -31,10 +31,8 @@ def select_names(
     listed = overlay.hyperparameters
     if listed is not None and not listed:
         notes.problem("hyperparameters", "an empty list leaves nothing to search; name some")
-    own = [name for name in listed or () if not name.startswith("+")]
-    added = [name[1:] for name in listed or () if name.startswith("+")]
-    by_hand = [*own, *added, *overlay.extra, *overlay.ranges, *overlay.options]
-    by_schema = () if own else schema.default_parameters
+    by_hand = [*(listed or ()), *overlay.extra, *overlay.ranges, *overlay.options]
+    by_schema = schema.default_parameters if listed is None else ()
     names: set[str] = set()
     for name in dict.fromkeys([*by_hand, *by_schema]):
         reason = _refusal(schema, overlay, name, wishes.get(name, Wish()))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.design import spread_points
 from search_spaces.dimensions import Dimension
 from search_spaces.domains.number import Number
 from search_spaces.errors import PointError, nearest
 from search_spaces.parameter import Parameter, Pinned
+
+if TYPE_CHECKING:
+    import random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class SearchSpace:
     @cached_property
     def digest(self) -> str:
         """A hash of all that shapes a draw: the same in every process, another after any change."""
+        import hashlib
+
         facts = [self.to_json() | {"warnings": None}, self.early_trials]
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -102,9 +102,8 @@ def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
 
 def _lint(args: argparse.Namespace) -> int:
     """Print what looks wrong in the schema."""
-    from search_spaces.lint import lint_schema
-
     from hpo.cli.space_source import find_source
+    from search_spaces.lint import lint_schema
 
     source = find_source(args)
     idle = source.trainer.inactive(source.spec) if source.trainer and source.spec else {}

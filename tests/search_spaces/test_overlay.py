@@ -41,9 +41,8 @@ def problems(**overlay):
 def test_default_list_others_and_additions():
     assert names(space()) == ["o.lr", "o.gamma"]
     assert names(space(hyperparameters=("o.gamma",))) == ["o.gamma"]
-    assert names(space(hyperparameters=("+o.name",))) == ["o.lr", "o.name", "o.gamma"]
     assert names(space(extra=("o.name",))) == ["o.lr", "o.name", "o.gamma"]
-    assert names(space(hyperparameters=("o.name", "+t.flag"))) == ["o.name", "t.flag"]
+    assert names(space(hyperparameters=("o.name",), extra=("t.flag",))) == ["o.name", "t.flag"]
     assert "t.batch" in names(space(ranges={"t.batch": (8, 64, None)}))
 
 

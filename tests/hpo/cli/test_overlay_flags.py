@@ -1,0 +1,89 @@
+import argparse
+
+import pytest
+
+from hpo.cli.overlay_flags import add_overlay_arguments, overlay_changes, overlay_from_args
+from hpo.core.errors import SpecError
+from hpo.core.study_spec import SearchOptions
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    add_overlay_arguments(parser)
+    return parser.parse_args(list(words))
+
+
+def test_every_flag_lands_in_the_overlay():
+    overlay = overlay_from_args(
+        parsed(
+            "--search-over",
+            "a.x, a.y",
+            "--search-over",
+            "+a.z",
+            "--range",
+            "a.x=1e-5..1e-2,log",
+            "--range",
+            "a.y=-3..7",
+            "--range",
+            "a.w=1..2,linear",
+            "--options",
+            "a.n=16,32,64",
+            "--options",
+            "a.b=true,false",
+            "--options",
+            "a.t=resnet_50,timm/resnet18",
+            "--fix",
+            "a.f=0.5",
+            "--fix",
+            "a.s=[40, 70]",
+        )
+    )
+    assert overlay.hyperparameters == ("a.x", "a.y")
+    assert overlay.extra == ("a.z",)
+    assert overlay.ranges == {
+        "a.x": (1e-5, 1e-2, True),
+        "a.y": (-3, 7, None),
+        "a.w": (1, 2, False),
+    }
+    assert overlay.options == {
+        "a.n": (16, 32, 64),
+        "a.b": (True, False),
+        "a.t": ("resnet_50", "timm/resnet18"),
+    }
+    assert overlay.fixed == {"a.f": 0.5, "a.s": [40, 70]}
+
+
+def test_options_that_are_lists():
+    overlay = overlay_from_args(parsed("--options", "a.s=[[10, 20], [30, 40]]"))
+    assert overlay.options == {"a.s": ([10, 20], [30, 40])}
+
+
+def test_last_word_on_a_parameter_counts():
+    options = SearchOptions(
+        over=("a.x",), ranges={"a.x": [1, 2], "a.y": [1, 2]}, options={"a.z": [1]}, fix={"a.w": 1}
+    )
+    changes = overlay_changes(parsed("--fix", "a.x=3", "--range", "a.w=5..6"), options)
+    assert changes["fix"] == {"a.x": 3}
+    assert changes["ranges"] == {"a.y": [1, 2], "a.w": [5, 6]}
+    assert changes["options"] == {"a.z": [1]}
+    assert "over" not in changes
+    assert overlay_changes(parsed(), options) == {}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--range", "a.x"),
+        ("--range", "a.x=1"),
+        ("--range", "a.x=1..b"),
+        ("--range", "a.x=1..2,cubic"),
+        ("--range", "=1..2"),
+        ("--options", "a.x="),
+        ("--options", "a.x=[1, 2"),
+        ("--fix", "a.x"),
+    ],
+)
+def test_wrong_form_is_one_line_naming_the_flag(words):
+    with pytest.raises(SpecError, match=words[0]) as caught:
+        overlay_from_args(parsed(*words))
+    assert "\n" not in str(caught.value).strip()
