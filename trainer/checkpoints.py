@@ -66,7 +66,7 @@ def save(payload: Payload, paths: list[Path]) -> None:
     try:
         write_atomically(first, lambda temporary: torch.save(payload, temporary))
         for other in others:
-            write_atomically(other, lambda temporary: _link_or_copy(first, temporary))
+            write_atomically(other, lambda temporary: link_or_copy(first, temporary))
     except (OSError, RuntimeError) as e:
         raise InfrastructureError(f"{first}: cannot write the checkpoint: {e}") from e
 
@@ -131,6 +131,13 @@ class CheckpointWriter:
             error, self._error = self._error, None
             raise error
 
+    def settle(self) -> None:
+        """Wait for the pending write while another error is on its way; its own is logged."""
+        try:
+            self.wait()
+        except InfrastructureError as e:
+            logger.warning("%s", e)
+
     def _run(self, payload: Payload, paths: list[Path]) -> None:
         try:
             save(payload, paths)
@@ -138,10 +145,11 @@ class CheckpointWriter:
             self._error = e
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)
-    except OSError:  # file systems without hard links
+    except OSError:
         shutil.copyfile(source, target)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from trainer.embedding import embed
 from trainer.errors import DivergedError, SpecError
 from trainer.module import RecognitionModule
 from trainer.retrieval import search
-from trainer.state import capture
+from trainer.state import best_entry, capture
+from trainer.status import StatusFiles
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Report = Callable[[Mapping[str, Any]], bool]
 """Called once per validated epoch; False ends the run there."""
 
-STATUS = "status.jsonl"
 MONITORED = "val_precision_at_1"
 
 logger = logging.getLogger(__name__)
@@ -86,15 +86,14 @@ class EpochReporter(pl.Callback):
         self._receipt: Callable[[], dict[str, Any]] | None = receipt
         self._use_bf16 = use_bf16
         self._folder = Path(spec.results_dir)
+        self._status = StatusFiles(self._folder, spec.train.num_epochs)
         self._writer = checkpoints.CheckpointWriter()
         self._since = time.perf_counter()
         self._step_saved = 0
 
     def replay(self) -> bool:
         """Rewrite the status lines of a resumed run and report its epochs; False to stop."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
-        checkpoints.write_atomically(self._folder / STATUS, lambda path: _write_text(path, text))
+        self._status.begin(self.history)
         validated = [entry for entry in self.history if entry["value"] is not None]
         return all(self._report({**entry, "replayed": True}) for entry in validated)
 
@@ -142,14 +141,21 @@ class EpochReporter(pl.Callback):
         if not self._report(message):
             trainer.should_stop = True
 
-    def close(self) -> None:
-        """Wait until the last checkpoint is on disk."""
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """Wait at the end, however it comes, for the last checkpoint, and say why it ended."""
+        try:
+            yield
+        except BaseException as e:
+            self._status.end("FAILURE", f"{type(e).__name__}: {e}")
+            self._writer.settle()
+            raise
         self._writer.wait()
+        self._status.end("SUCCESS", "Training finished successfully.")
 
     def best(self) -> dict[str, Any] | None:
-        """Return the entry with the highest value, the earliest of equals."""
-        validated = [entry for entry in self.history if entry["value"] is not None]
-        return max(validated, key=lambda entry: float(entry["value"]), default=None)
+        """Return the entry whose weights `best.ckpt` holds."""
+        return best_entry(self.history)
 
     def _entry(
         self, epoch: int, values: dict[str, float], others: dict[str, float]
@@ -172,8 +178,9 @@ class EpochReporter(pl.Callback):
     def _record(self, module: RecognitionModule, entry: dict[str, Any]) -> None:
         """Write the checkpoints that are due, then the status line."""
         previous = self.best()
+        has_file = (self._folder / checkpoints.BEST).exists()
         is_best = entry["value"] is not None and (
-            previous is None or entry["value"] > previous["value"]
+            previous is None or entry["value"] > previous["value"] or not has_file
         )
         train = self._spec.train
         is_due = train.checkpoint_interval_unit == "epoch" and self._is_due(
@@ -185,8 +192,7 @@ class EpochReporter(pl.Callback):
         self.history.append(entry)
         if names:
             self._save(module, names)
-        with (self._folder / STATUS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._status.add(entry)
         logger.debug("epoch %d: %s", entry["epoch"], entry["metrics"])
 
     def _save(self, module: RecognitionModule, names: list[str]) -> None:
@@ -203,10 +209,6 @@ class EpochReporter(pl.Callback):
 
     def _is_due(self, epoch: int, interval: int) -> bool:
         return epoch % interval == 0 or epoch == self._spec.train.num_epochs
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def loaded(split: LabelledImages | None) -> LabelledImages:

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 
 import torch
@@ -93,12 +94,31 @@ def released(device: torch.device) -> Iterator[None]:
     """Give the memory of everything made inside back when leaving, however it is left."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    # What was there before is set aside, so that collecting looks at the run's own objects alone:
+    # milliseconds in place of half a second with torch and timm loaded.
+    is_first = gc.get_freeze_count() == 0
+    if is_first:
+        gc.freeze()
     try:
         yield
+    except BaseException as e:
+        _drop_frames(e)
+        raise
     finally:
         gc.collect()
+        if is_first:
+            gc.unfreeze()
         if device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _drop_frames(e: BaseException | None) -> None:
+    """Clear the variables of finished frames, which would keep the model alive."""
+    seen: set[int] = set()
+    while e is not None and id(e) not in seen:
+        seen.add(id(e))
+        traceback.clear_frames(e.__traceback__)
+        e = e.__cause__ or e.__context__
 
 
 def _first_line(e: BaseException) -> str:

@@ -111,6 +111,11 @@ class RecognitionModule(pl.LightningModule):
         self.train()
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the forward pass in training is compiled."""
+        return self._forward is not self.model
+
+    @property
     def evaluated(self) -> nn.Module:
         """The model whose weights are validated and exported."""
         return self.model if self.running_mean is None else self.running_mean.model

@@ -5,31 +5,47 @@ Nothing here is copied from the spec: a value that did not reach its object show
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import resource
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 
+from trainer.devices import wants_bf16
 from trainer.losses import read_loss
+from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
+from trainer.models.vit import SWIGLU_WIDTH
 from trainer.optim import MOMENTUM_OPTIMIZERS
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from trainer.config.root import Spec
+    from trainer.data.batches import RecognitionData
     from trainer.module import RecognitionModule
 
 
 def build_receipt(
-    module: RecognitionModule, trainer: pl.Trainer, *, seed: int, first_epoch: int
+    module: RecognitionModule,
+    trainer: pl.Trainer,
+    data: RecognitionData,
+    spec: Spec,
+    *,
+    first_epoch: int,
 ) -> dict[str, Any]:
     """Read the live objects of a run back.
 
     Args:
         module: the module in training.
         trainer: Lightning's trainer of this run.
-        seed: what torch was seeded with.
+        data: the images and what draws them.
+        spec: read for spelling alone: where a live value has several names (`auto`, a trunk's two
+            names), the one that was asked for is used if it is one of them.
         first_epoch: epochs that a resumed run already had.
 
     Returns:
@@ -44,9 +60,11 @@ def build_receipt(
             **_applied_schedule(module),
             **read_loss(module.loss),
             **_applied_miner(module),
-            **_applied_model(module),
+            **_applied_model(module, spec),
             **_applied_batch(module),
-            **_applied_trainer(module, trainer, seed=seed, first_epoch=first_epoch),
+            **_applied_augmentation(data),
+            **_applied_trainer(module, trainer, spec, first_epoch=first_epoch),
+            **_applied_switches(),
         },
         "trunk_class": type(module.model.trunk).__name__,
         "trunk_parameters": parameters,
@@ -104,6 +122,8 @@ def _applied_rates(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
             applied[f"{prefix}.bias_lr_factor"] = float(f"{ratio:.12g}")
     if "loss" in groups:
         applied["train.loss.base_lr"] = groups["loss"]["initial_lr"]
+        if "momentum" in groups["loss"]:  # class vectors share the embedder's
+            applied.setdefault("train.optim.embedder.momentum", groups["loss"]["momentum"])
     return applied
 
 
@@ -125,10 +145,45 @@ def _applied_miner(module: RecognitionModule) -> dict[str, Any]:
     return {"train.optim.miner_function_margin": float(epsilon)}
 
 
-def _applied_model(module: RecognitionModule) -> dict[str, Any]:
-    if isinstance(module.model.embedder, ResidualHead):  # its size is the trunk's
-        return {}
-    return {"model.feat_dim": module.model.embedding_size}
+def _applied_model(module: RecognitionModule, spec: Spec) -> dict[str, Any]:
+    names, asked = trunk_names(module.model.trunk), spec.model.backbone
+    applied: dict[str, Any] = {"model.backbone": asked if asked in names else names[0]}
+    if not isinstance(module.model.embedder, ResidualHead):  # its size is the trunk's
+        applied["model.feat_dim"] = module.model.embedding_size
+    return applied
+
+
+def trunk_names(trunk: nn.Module) -> list[str]:
+    """Return every spec name that a live trunk answers to, at least one."""
+    if isinstance(trunk, FanHybrid):
+        built = (trunk.num_features, len(trunk.blocks))
+        return [f"fan_{k}" for k, size in FAN_SIZES.items() if (size.width, size.depth) == built]
+    if any(getattr(part, "out_features", 0) == SWIGLU_WIDTH for part in trunk.modules()):
+        return ["nvdinov2_vit_large_legacy"]
+    config = getattr(trunk, "pretrained_cfg", None) or {}
+    arch, tag = str(config.get("architecture") or type(trunk).__name__), config.get("tag")
+    names = [f"timm/{arch}", f"timm/{arch}.{tag}"] if tag else [f"timm/{arch}"]
+    return [*names, *(name for name, other in _PUBLISHED_AS.items() if other == arch)]
+
+
+_PUBLISHED_AS = {"resnet_50": "resnet50", "resnet_101": "resnet101"}
+
+
+def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
+    """Read what the object that changes training pictures was made with."""
+    held = data._augment._dataset
+    return {
+        "dataset.prob": held.prob,
+        "dataset.re_prob": held.re_prob,
+        "dataset.random_rotation": held.random_rotation,
+        **{f"dataset.gaussian_blur.{k}": v for k, v in _leaves(held.gaussian_blur)},
+        **{f"dataset.color_augmentation.{k}": v for k, v in _leaves(held.color_augmentation)},
+    }
+
+
+def _leaves(section: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in dataclasses.asdict(section).items():
+        yield name, list(value) if isinstance(value, tuple) else value
 
 
 def _applied_batch(module: RecognitionModule) -> dict[str, Any]:
@@ -149,13 +204,28 @@ def _applied_batch(module: RecognitionModule) -> dict[str, Any]:
 
 
 def _applied_trainer(
-    module: RecognitionModule, trainer: pl.Trainer, *, seed: int, first_epoch: int
+    module: RecognitionModule, trainer: pl.Trainer, spec: Spec, *, first_epoch: int
 ) -> dict[str, Any]:
     mean = module.running_mean
+    device = next(module.model.parameters()).device
+    precision = {"bf16-mixed": "bf16", "32-true": "fp32"}[str(trainer.precision)]
+    if spec.train.precision == "auto" and wants_bf16("auto", device) == (precision == "bf16"):
+        precision = "auto"
     return {
         "train.num_epochs": first_epoch + (trainer.max_epochs or 0),
         "train.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "train.clip_grad_norm": module.clip_norm,
         "train.ema_decay": 0.0 if mean is None else mean.decay,
-        "train.seed": seed,
+        "train.precision": precision,
+        "train.compile": module.is_compiled,
+        "train.num_gpus": trainer.num_devices,
+        "train.num_nodes": trainer.num_nodes,
+        "train.seed": torch.initial_seed(),
+    }
+
+
+def _applied_switches() -> dict[str, Any]:
+    return {
+        "train.cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "train.cudnn.deterministic": torch.backends.cudnn.deterministic,
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,9 +15,10 @@ from trainer.module import Progress, RecognitionModule
 from trainer.spec import spec_to_dict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trainer.config.root import Spec
+
+
+logger = logging.getLogger(__name__)
 
 
 def capture(
@@ -80,6 +84,31 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])
     _restore_schedule(module)
+
+
+def best_entry(history: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the entry whose weights `best.ckpt` holds: the highest value, earliest of equals."""
+    kept = [entry for entry in history if entry["checkpoint"] == checkpoints.BEST]
+    return kept[-1] if kept else None
+
+
+def adopt_best(payload: checkpoints.Payload, path: Path, folder: Path) -> None:
+    """Bring the best checkpoint along when a run goes on in another folder.
+
+    Where it is not beside the checkpoint that is resumed, the next validated epoch takes its place.
+    """
+    target, best = folder / checkpoints.BEST, best_entry(payload["history"])
+    if best is None or target.exists():
+        return
+    for source in (path, path.with_name(Path(checkpoints.BEST).name)):
+        if source.is_file() and checkpoints.load(source)["progress"]["epoch"] == best["epoch"]:
+            checkpoints.write_atomically(target, partial(checkpoints.link_or_copy, source))
+            return
+    logger.warning(
+        "%s: the best epoch (%d) of the run before is not beside it; best.ckpt starts anew",
+        path,
+        best["epoch"],
+    )
 
 
 def restore_random(payload: checkpoints.Payload) -> None:

@@ -39,7 +39,7 @@ from trainer.models.recognizer import build_recognizer
 from trainer.module import EpochBatches, RecognitionModule
 from trainer.receipt import build_receipt
 from trainer.spec import parse_spec
-from trainer.state import restore, restore_random
+from trainer.state import adopt_best, restore, restore_random
 
 if TYPE_CHECKING:
     from trainer.data.batches import RecognitionData
@@ -102,11 +102,12 @@ class _Run:
         """Replay, train, and return the receipt."""
         if payload is not None and path is not None:
             restore(self.module, payload, path)
+            adopt_best(payload, path, Path(self.spec.results_dir))
         first_epoch = self.module.progress.epoch
 
         def receipt() -> dict[str, Any]:
             return build_receipt(
-                self.module, trainer, seed=self.spec.train.seed, first_epoch=first_epoch
+                self.module, trainer, self.data, self.spec, first_epoch=first_epoch
             )
 
         reporter = EpochReporter(
@@ -114,13 +115,11 @@ class _Run:
             use_bf16=self.use_bf16, history=[] if payload is None else payload["history"],
         )  # fmt: skip
         trainer = self._trainer(self.spec.train.num_epochs - first_epoch, reporter)
-        try:
+        with reporter.closing():
             if reporter.replay() and first_epoch < self.spec.train.num_epochs:
                 if payload is not None:
                     restore_random(payload)
                 trainer.fit(self.module, EpochBatches(self.data, self.module))
-        finally:
-            reporter.close()
         return receipt() | self._outcome(reporter)
 
     def _outcome(self, reporter: EpochReporter) -> dict[str, Any]:

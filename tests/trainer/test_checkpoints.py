@@ -1,0 +1,85 @@
+import pickle
+
+import pytest
+import torch
+
+from trainer import checkpoints
+from trainer.errors import CheckpointError, InfrastructureError
+
+
+def payload(value=1.0):
+    return {
+        "format": checkpoints.FORMAT,
+        "version": checkpoints.VERSION,
+        "state_dict": {"w": torch.full((3,), value)},
+    }
+
+
+def test_one_write_serves_several_names(tmp_path):
+    last, best = tmp_path / "ckpt" / "last.ckpt", tmp_path / "ckpt" / "best.ckpt"
+    checkpoints.save(payload(1.0), [last, best])
+    checkpoints.save(payload(2.0), [last])
+    assert checkpoints.load(last)["state_dict"]["w"][0] == 2.0
+    assert checkpoints.load(best)["state_dict"]["w"][0] == 1.0
+    assert sorted(p.name for p in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_failed_write_leaves_the_file_before_it(tmp_path):
+    path = tmp_path / "last.ckpt"
+    checkpoints.save(payload(1.0), [path])
+
+    def fail(temporary):
+        temporary.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        checkpoints.write_atomically(path, fail)
+    assert checkpoints.load(path)["state_dict"]["w"][0] == 1.0
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_the_thread_writes_what_was_captured_and_not_what_came_after(tmp_path):
+    weights = torch.zeros(4)
+    writer = checkpoints.CheckpointWriter()
+    writer.submit(
+        checkpoints.snapshot(payload() | {"state_dict": {"w": weights}}), [tmp_path / "a"]
+    )
+    weights += 1
+    writer.wait()
+    assert checkpoints.load(tmp_path / "a")["state_dict"]["w"].sum() == 0
+
+
+def test_an_error_in_the_thread_is_raised_by_the_next_wait(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    writer = checkpoints.CheckpointWriter()
+    writer.submit(payload(), [tmp_path / "file" / "last.ckpt"])
+    with pytest.raises(InfrastructureError, match="cannot write the checkpoint"):
+        writer.wait()
+    writer.wait()
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"gone\.ckpt: no such checkpoint"):
+        checkpoints.load(tmp_path / "gone.ckpt")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code in a checkpoint ran",))
+
+
+def test_a_checkpoint_with_code_is_refused(tmp_path, capsys):
+    path = tmp_path / "evil.ckpt"
+    torch.save(payload() | {"extra": Evil()}, path)
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        checkpoints.load(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        checkpoints.load(path)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_weights_alone_cannot_be_resumed(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="no training state"):
+        checkpoints.load(tmp_path / "weights.pth")

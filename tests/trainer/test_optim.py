@@ -1,0 +1,118 @@
+import pytest
+import torch
+from torch import nn
+
+from trainer.errors import SpecError
+from trainer.optim import Schedule, build_optimizer, build_schedule, schedule_optimizer
+from trainer.spec import parse_spec
+
+SCHEDULE = {
+    "train.optim.warmup_iters": 10,
+    "train.optim.warmup_factor": 0.01,
+    "train.optim.gamma": 0.1,
+    "train.optim.steps": [2, 3],
+}
+
+
+def spec_of(**changes):
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    return parse_spec(SCHEDULE | dotted, "train", is_complete=False)
+
+
+class Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [  # 100 steps an epoch: 0.01 -> 1 over 10 steps, then a tenth after epochs 2 and 3
+        (0, 0.01),
+        (5, 0.505),
+        (9, 0.901),
+        (10, 1.0),
+        (199, 1.0),
+        (200, 0.1),
+        (299, 0.1),
+        (300, 0.01),
+        (9999, 0.01),
+    ],
+)
+def test_the_rate_at_hand_computed_points(step, factor):
+    schedule = build_schedule(spec_of().train.optim, steps_per_epoch=100)
+    assert schedule.factor(step) == pytest.approx(factor)
+
+
+def test_constant_warm_up_holds_one_level():
+    schedule = build_schedule(spec_of(train__optim__warmup_method="constant").train.optim, 100)
+    assert [schedule.factor(s) for s in (0, 9, 10)] == [0.01, 0.01, 1.0]
+
+
+def test_a_milestone_within_the_warm_up_counts_too():
+    schedule = Schedule(
+        warmup_iters=4, warmup_factor=0.5, warmup_method="linear", gamma=0.1, milestones=(1,),
+        steps_per_epoch=2,
+    )  # fmt: skip
+    assert schedule.factor(2) == pytest.approx(0.75 * 0.1)
+
+
+def test_the_optimizer_follows_the_schedule_step_by_step():
+    spec = spec_of(train__optim__trunk__base_lr=0.2, train__optim__embedder__base_lr=0.4)
+    optimizer = build_optimizer(spec, Part(), nn.Linear(4, 2), nn.Identity())
+    scheduler = schedule_optimizer(optimizer, build_schedule(spec.train.optim, 100))
+    rates = []
+    for _ in range(12):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx([0.002, 0.002, 0.004, 0.004])
+    assert rates[5] == pytest.approx([0.101, 0.101, 0.202, 0.202])
+    assert rates[11] == pytest.approx([0.2, 0.2, 0.4, 0.4])
+
+
+def test_groups_hold_their_own_settings():
+    spec = spec_of(
+        train__optim__name="SGD",
+        train__optim__trunk__base_lr=0.1,
+        train__optim__trunk__bias_lr_factor=2.0,
+        train__optim__trunk__weight_decay=0.01,
+        train__optim__trunk__weight_decay_bias=0.02,
+        train__optim__trunk__momentum=0.5,
+        train__optim__embedder__momentum=0.7,
+        train__loss__name="arcface",
+        train__loss__base_lr=0.3,
+    )
+    loss = nn.Linear(2, 2, bias=False)
+    optimizer = build_optimizer(spec, Part(), nn.Linear(4, 2), loss)
+    groups = {group["name"]: group for group in optimizer.param_groups}
+    assert list(groups) == ["trunk", "trunk_bias", "embedder", "embedder_bias", "loss"]
+    trunk, bias = groups["trunk"], groups["trunk_bias"]
+    assert (trunk["lr"], trunk["weight_decay"], trunk["momentum"]) == (0.1, 0.01, 0.5)
+    assert (bias["lr"], bias["weight_decay"], bias["momentum"]) == (0.2, 0.02, 0.5)
+    assert groups["embedder"]["momentum"] == 0.7
+    assert (groups["loss"]["lr"], groups["loss"]["weight_decay"]) == (0.3, 0.0)
+    assert len(trunk["params"]) == 2  # weights of convolution and norm
+    assert len(bias["params"]) == 2
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD", "Adamax", "AdamW"])
+def test_each_optimizer_takes_a_step_downhill(name):
+    part, head = nn.Linear(3, 3), nn.Linear(3, 1)
+    spec = spec_of(train__optim__name=name, train__optim__trunk__base_lr=0.05)
+    optimizer = build_optimizer(spec, part, head, nn.Identity())
+    assert type(optimizer).__name__ == name
+    x = torch.ones(8, 3)
+    before = head(part(x)).square().mean()
+    before.backward()
+    optimizer.step()
+    assert head(part(x)).square().mean() < before
+
+
+def test_frozen_parameters_are_left_out():
+    part = Part().requires_grad_(requires_grad=False)
+    optimizer = build_optimizer(spec_of(), part, nn.Linear(4, 2), nn.Identity())
+    assert [group["name"] for group in optimizer.param_groups] == ["embedder", "embedder_bias"]
+    with pytest.raises(SpecError, match="nothing to train"):
+        build_optimizer(spec_of(), part, part, nn.Identity())

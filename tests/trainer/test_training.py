@@ -1,0 +1,431 @@
+import gc
+import json
+import math
+import weakref
+
+import pytest
+import torch
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer import checkpoints, training
+from trainer.errors import CheckpointError, DivergedError, SpecError
+from trainer.training import fit, probe
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return make_splits(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Reports(list):
+    """Keeps what it hears; says stop after `until` reports."""
+
+    def __init__(self, until=None):
+        super().__init__()
+        self.until = until
+
+    def __call__(self, message):
+        self.append(dict(message))
+        return self.until is None or len(self) < self.until
+
+
+def weights(path):
+    return checkpoints.load(path)["state_dict"]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def told(reports):
+    """What must not depend on how often a run was interrupted."""
+    return [(r["epoch"], r["value"], r["metrics"], r["checkpoint"]) for r in reports]
+
+
+def test_four_classes_of_eight_pictures_are_learnt_by_heart(splits, tmp_path):
+    spec = train_spec(
+        splits, tmp_path, train__num_epochs=40, train__optim__trunk__base_lr=3e-3,
+        train__optim__embedder__base_lr=3e-3,
+    )  # fmt: skip
+    seen = []
+    receipt = fit(spec, lambda r: seen.append(r["value"]) or r["value"] < 1.0)
+    assert receipt["best"]["value"] == 1.0
+    assert seen[0] < 1.0
+    assert receipt["epochs"] == len(seen) < 40
+
+
+def test_each_epoch_is_written_down_before_it_is_reported(splits, tmp_path):
+    def report(message):
+        lines = (tmp_path / "status.jsonl").read_text().splitlines()
+        assert json.loads(lines[-1])["value"] == message["value"]
+        assert len(lines) == message["epoch"]
+        assert (tmp_path / message["checkpoint"]).is_file()
+        reports.append(message)
+        return True
+
+    reports = []
+    receipt = fit(train_spec(splits, tmp_path, train__num_epochs=3), report)
+    assert [r["epoch"] for r in reports] == [1, 2, 3]
+    assert not any(r["replayed"] for r in reports)
+    metrics = reports[0]["metrics"]
+    assert reports[0]["value"] == metrics["val_precision_at_1"]
+    assert metrics["val_precision_at_1"] == metrics["val_precision_at_1_class_mean"]
+    assert metrics["nonzero_loss_steps"] == 1.0
+    assert metrics["train_loss"] > 0
+    assert reports[0]["seconds"] > 0
+    assert [("receipt" in r) for r in reports] == [True, False, False]
+    assert receipt["checkpoints"] == {"last": "ckpt/last.ckpt", "best": "ckpt/best.ckpt"}
+    history = checkpoints.load(tmp_path / "ckpt" / "last.ckpt")["history"]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+
+
+def test_best_is_the_first_epoch_of_the_highest_value(splits, tmp_path):
+    reports = Reports()
+    receipt = fit(train_spec(splits, tmp_path, train__num_epochs=4), reports)
+    values = [r["value"] for r in reports]
+    best = values.index(max(values)) + 1
+    assert receipt["best"] == {"epoch": best, "value": max(values)}
+    assert checkpoints.load(tmp_path / "ckpt" / "best.ckpt")["progress"]["epoch"] == best
+    assert checkpoints.load(tmp_path / "ckpt" / "last.ckpt")["progress"]["epoch"] == 4
+    for number, report in enumerate(reports):
+        improves = report["value"] > max(values[:number], default=-1)
+        assert report["checkpoint"] == ("ckpt/best.ckpt" if improves else "ckpt/last.ckpt")
+
+
+VARIANTS = {
+    "adam": {},
+    "sgd with everything": {
+        "train__optim__name": "SGD",
+        "train__accumulate_grad_batches": 2,
+        "train__clip_grad_norm": 0.5,
+        "train__ema_decay": 0.9,
+        "train__loss__name": "arcface",
+        "train__optim__steps": [2],
+    },
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(splits, tmp_path, changes):
+    whole, half, rest = Reports(), Reports(until=2), Reports()
+    common = {"train__num_epochs": 4} | changes
+    fit(train_spec(splits, tmp_path / "whole", **common), whole)
+    fit(train_spec(splits, tmp_path / "parts", **common), half)
+    torch.manual_seed(99)
+    last = tmp_path / "parts" / "ckpt" / "last.ckpt"
+    fit(train_spec(splits, tmp_path / "parts", **common), rest, last)
+    assert [r["replayed"] for r in rest] == [True, True, False, False]
+    assert told(rest) == told(whole)
+    for name in ("last", "best"):
+        one, other = (
+            weights(tmp_path / run / "ckpt" / f"{name}.ckpt") for run in ("whole", "parts")
+        )
+        assert same(one, other)
+    lines = (tmp_path / "parts" / "status.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_the_step(splits, tmp_path):
+    common = {
+        "train__num_epochs": 3,
+        "train__batch_size": 8,
+        "train__checkpoint_interval": 3,
+        "train__checkpoint_interval_unit": "step",
+    }
+    whole, killed, rest = Reports(), Reports(), Reports()
+    fit(train_spec(splits, tmp_path / "whole", **common), whole)
+
+    def die(message):
+        killed.append(message)
+        if message["epoch"] == 2:
+            raise SystemExit
+        return True
+
+    with pytest.raises(SystemExit):
+        fit(train_spec(splits, tmp_path / "parts", **common), die)
+    last = tmp_path / "parts" / "ckpt" / "last.ckpt"
+    progress = checkpoints.load(last)["progress"]
+    assert (progress["epoch"], progress["batch"], progress["step"]) == (1, 2, 6)
+    fit(train_spec(splits, tmp_path / "parts", **common), rest, last)
+    assert [r["replayed"] for r in rest] == [True, False, False]
+    assert [r["value"] for r in rest] == [r["value"] for r in whole]
+    assert [r["metrics"] for r in rest] == [r["metrics"] for r in whole]
+
+
+def test_a_finished_run_only_repeats_its_history(splits, tmp_path):
+    fit(train_spec(splits, tmp_path), Reports())
+    again = Reports()
+    receipt = fit(train_spec(splits, tmp_path), again, tmp_path / "ckpt" / "last.ckpt")
+    assert [r["replayed"] for r in again] == [True, True]
+    assert receipt["epochs"] == 2
+
+
+def test_a_resumed_run_takes_the_rates_it_is_asked_for(splits, tmp_path):
+    fit(train_spec(splits, tmp_path / "a", train__num_epochs=3), Reports(until=1))
+    spec = train_spec(
+        splits, tmp_path / "b", train__num_epochs=3, train__optim__trunk__base_lr=7e-4,
+        train__optim__trunk__weight_decay=2e-3,
+    )  # fmt: skip
+    receipt = fit(spec, Reports(), tmp_path / "a" / "ckpt" / "last.ckpt")
+    assert receipt["applied"]["train.optim.trunk.base_lr"] == 7e-4
+    assert receipt["applied"]["train.optim.trunk.weight_decay"] == 2e-3
+    assert (tmp_path / "b" / "ckpt" / "best.ckpt").is_file()
+
+
+def test_a_checkpoint_of_another_model_or_optimizer_is_refused(splits, tmp_path):
+    fit(train_spec(splits, tmp_path / "a"), Reports(until=1))
+    last = tmp_path / "a" / "ckpt" / "last.ckpt"
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        fit(train_spec(splits, tmp_path / "b", model__feat_dim=8), Reports(), last)
+    with pytest.raises(CheckpointError, match=r"train\.optim\.name must be Adam"):
+        fit(train_spec(splits, tmp_path / "b", train__optim__name="SGD"), Reports(), last)
+
+
+def test_false_ends_the_run_after_the_epoch(splits, tmp_path):
+    reports = Reports(until=2)
+    receipt = fit(train_spec(splits, tmp_path, train__num_epochs=9), reports)
+    assert len(reports) == receipt["epochs"] == 2
+    assert checkpoints.load(tmp_path / "ckpt" / "last.ckpt")["progress"]["epoch"] == 2
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, ValueError])
+def test_what_a_report_raises_passes_through_and_leaves_nothing_behind(
+    splits, tmp_path, ending, monkeypatch
+):
+    built = []
+    original = training.build_module
+    monkeypatch.setattr(
+        training, "build_module",
+        lambda *a, **k: (built.append(weakref.ref(m := original(*a, **k))), m)[1],
+    )  # fmt: skip
+
+    def report(message):
+        raise ending("out of here")
+
+    state = torch.get_rng_state()
+    with pytest.raises(ending) as caught:
+        fit(train_spec(splits, tmp_path), report)
+    assert caught.value is not None
+    assert built[0]() is None  # while the exception is still held
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (tmp_path / "ckpt" / "last.ckpt").is_file()
+
+
+def test_runs_in_one_process_do_not_touch_each_other(splits, tmp_path):
+    first, second = Reports(), Reports()
+    torch.manual_seed(1)
+    fit(train_spec(splits, tmp_path / "a"), first)
+    torch.manual_seed(2)
+    fit(train_spec(splits, tmp_path / "b", train__optim__trunk__base_lr=0.1), Reports())
+    expected = torch.get_rng_state()
+    fit(train_spec(splits, tmp_path / "c"), second)
+    assert told(first) == told(second)
+    assert torch.equal(torch.get_rng_state(), expected)
+
+
+def test_memory_does_not_grow_with_the_number_of_runs(splits, tmp_path):
+    def live_tensors():
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    fit(train_spec(splits, tmp_path / "a", train__num_epochs=1), Reports())
+    before = live_tensors()
+    for name in "bc":
+        fit(train_spec(splits, tmp_path / name, train__num_epochs=1), Reports())
+    assert live_tensors() <= before + 5
+
+
+def test_seeds_differ_and_repeat(splits, tmp_path):
+    runs = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        runs[name] = Reports()
+        fit(train_spec(splits, tmp_path / name, train__seed=seed), runs[name])
+    assert told(runs["a"]) == told(runs["b"])
+    assert told(runs["a"]) != told(runs["c"])
+
+
+CHANGES = {
+    "train.optim.gamma": 0.4,
+    "train.optim.warmup_factor": 0.3,
+    "train.optim.warmup_iters": 3,
+    "train.optim.triplet_loss_margin": 0.8,
+    "train.optim.embedder.bias_lr_factor": 3.0,
+    "train.optim.embedder.base_lr": 1e-3,
+    "train.optim.embedder.momentum": 0.3,
+    "train.optim.embedder.weight_decay": 0.01,
+    "train.optim.embedder.weight_decay_bias": 0.02,
+    "train.optim.trunk.bias_lr_factor": 7.7,
+    "train.optim.trunk.base_lr": 2e-3,
+    "train.optim.trunk.momentum": 0.6,
+    "train.optim.trunk.weight_decay": 0.03,
+    "train.optim.trunk.weight_decay_bias": 0.04,
+    "train.optim.miner_function_margin": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def plain_run(splits, tmp_path_factory):
+    return receipt_and_weights(splits, tmp_path_factory.mktemp("plain"), {})
+
+
+def receipt_and_weights(splits, folder, changes):
+    reports = Reports()
+    spec = train_spec(
+        splits, folder, train__num_epochs=2, train__optim__name="SGD", train__optim__steps=[1],
+        train__optim__warmup_iters=2, train__smooth_loss=False,
+    )  # fmt: skip
+    fit(spec | changes, reports)
+    return reports[0]["receipt"], weights(folder / "ckpt" / "last.ckpt")
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_each_searched_parameter_alone_arrives_and_changes_the_weights(
+    splits, tmp_path, plain_run, key
+):
+    receipt, changed = receipt_and_weights(splits, tmp_path, {key: CHANGES[key]})
+    assert receipt["applied"][key] == pytest.approx(CHANGES[key])
+    others = {k: v for k, v in receipt["applied"].items() if k != key}
+    plain = {k: v for k, v in plain_run[0]["applied"].items() if k != key}
+    assert others == plain
+    assert not same(changed, plain_run[1])
+
+
+def test_the_receipt_says_what_was_built(splits, tmp_path):
+    reports = Reports()
+    fit(
+        train_spec(
+            splits, tmp_path, train__num_epochs=1, train__ema_decay=0.5, train__clip_grad_norm=2.0,
+            train__accumulate_grad_batches=2, train__seed=5, dataset__prob=0.25,
+        ),
+        reports,
+    )  # fmt: skip
+    receipt = reports[0]["receipt"]
+    expected = {
+        "train.batch_size": 16, "dataset.num_instance": 4, "model.input_height": 32,
+        "model.input_width": 32, "model.input_channels": 3, "model.feat_dim": 16,
+        "model.backbone": "timm/test_resnet", "train.num_epochs": 1, "train.ema_decay": 0.5,
+        "train.clip_grad_norm": 2.0, "train.accumulate_grad_batches": 2, "train.seed": 5,
+        "train.precision": "auto", "train.loss.name": "triplet", "train.optim.name": "Adam",
+        "train.compile": False, "train.cudnn.deterministic": True, "dataset.prob": 0.25,
+        "dataset.gaussian_blur.kernel": [3, 3], "train.train_trunk": True,
+    }  # fmt: skip
+    assert receipt["applied"] | expected == receipt["applied"]
+    assert receipt["trunk_parameters"] == 372688
+    assert receipt["peak_memory_mib"] > 0
+    assert "train.optim.trunk.momentum" not in receipt["applied"]
+
+
+def test_a_batch_of_32_has_a_loss_above_0_in_every_step(tmp_path):
+    splits = make_splits(tmp_path / "pictures", classes=12, images=8)
+    reports = Reports()
+    fit(train_spec(splits, tmp_path / "run", train__batch_size=32, train__num_epochs=1), reports)
+    assert reports[0]["metrics"]["nonzero_loss_steps"] == 1.0
+
+
+def test_one_class_in_a_batch_teaches_nothing(splits, tmp_path):
+    reports = Reports()
+    fit(train_spec(splits, tmp_path, train__batch_size=4, train__num_epochs=1), reports)
+    assert reports[0]["metrics"]["nonzero_loss_steps"] == 0.0
+    assert reports[0]["metrics"]["train_loss"] == 0.0
+
+
+def test_rates_that_blow_up_end_as_a_divergence(splits, tmp_path):
+    spec = train_spec(
+        splits, tmp_path, train__num_epochs=5, train__optim__name="SGD",
+        train__optim__trunk__base_lr=1.0, train__optim__warmup_iters=1,
+        train__optim__embedder__base_lr=1.0, train__optim__trunk__weight_decay=1.0,
+        train__optim__trunk__momentum=1.0, train__loss__name="normalized_softmax",
+        train__loss__base_lr=10.0, train__loss__normalized_softmax__temperature=1e-30,
+    )  # fmt: skip
+    with pytest.raises(DivergedError, match="must be finite") as caught:
+        fit(spec, Reports())
+    assert caught.value.kind == "diverged"
+
+
+def test_a_frozen_trunk_keeps_weights_and_statistics(splits, tmp_path):
+    spec = train_spec(splits, tmp_path, train__num_epochs=1, train__train_trunk=False)
+    torch.manual_seed(0)
+    receipt = fit(spec, Reports())
+    trained = weights(tmp_path / "ckpt" / "last.ckpt")
+    spec = train_spec(
+        splits, tmp_path / "one", train__num_epochs=1, train__train_trunk=False,
+        train__optim__embedder__base_lr=0.1,
+    )  # fmt: skip
+    fit(spec, Reports())
+    other = weights(tmp_path / "one" / "ckpt" / "last.ckpt")
+    for key in trained:
+        assert torch.equal(trained[key], other[key]) == key.startswith("trunk."), key
+    means = [v for k, v in trained.items() if k.endswith("running_mean")]
+    assert means
+    assert all(not mean.any() for mean in means)  # as they were made
+    assert receipt["applied"]["train.train_trunk"] is False
+    assert "train.optim.trunk.base_lr" not in receipt["applied"]
+
+
+def test_the_running_mean_is_what_is_validated_and_kept(splits, tmp_path):
+    spec = train_spec(splits, tmp_path, train__num_epochs=1, train__ema_decay=0.5)
+    fit(spec, Reports())
+    payload = checkpoints.load(tmp_path / "ckpt" / "last.ckpt")
+    assert not same(payload["state_dict"], payload["raw_state_dict"])
+
+
+def test_running_mean_by_hand():
+    from trainer.module import RunningMean
+
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    mean = RunningMean(model, decay=0.5)
+    expected = 0.0
+    for step, value in enumerate((11.0, 3.0, 7.0), 1):
+        model.weight.data.fill_(value)
+        mean.update(model, step)
+        decay = min(0.5, step / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+        assert mean.model.weight.item() == pytest.approx(expected)
+
+
+def test_validation_interval_and_the_last_epoch(splits, tmp_path):
+    reports = Reports()
+    fit(train_spec(splits, tmp_path, train__num_epochs=5, train__validation_interval=2), reports)
+    assert [r["epoch"] for r in reports] == [2, 4, 5]
+    lines = [json.loads(line) for line in (tmp_path / "status.jsonl").read_text().splitlines()]
+    assert [line["value"] is None for line in lines] == [True, False, True, False, False]
+
+
+def test_accumulated_batches_make_one_step(splits, tmp_path):
+    spec = train_spec(
+        splits, tmp_path, train__num_epochs=2, train__batch_size=8, train__accumulate_grad_batches=3
+    )
+    fit(spec, Reports())
+    progress = checkpoints.load(tmp_path / "ckpt" / "last.ckpt")["progress"]
+    assert progress["step"] == 2 * math.ceil(4 / 3)  # 32 pictures: four batches of eight an epoch
+
+
+def test_query_mean_is_monitored_when_asked(splits, tmp_path):
+    reports = Reports()
+    spec = train_spec(splits, tmp_path, train__num_epochs=1, train__report_accuracy_per_class=False)
+    fit(spec, reports)
+    metrics = reports[0]["metrics"]
+    assert reports[0]["value"] == metrics["val_precision_at_1_query_mean"]
+
+
+def test_a_run_needs_a_folder(splits, tmp_path):
+    with pytest.raises(SpecError, match="results_dir"):
+        fit(train_spec(splits, tmp_path) | {"results_dir": ""}, Reports())
+
+
+def test_probe_measures_and_leaves_nothing(splits, tmp_path):
+    measured = probe(train_spec(splits, tmp_path))
+    assert measured["batches_per_epoch"] == 2
+    assert measured["seconds_per_epoch"] > measured["validation_seconds"] > 0
+    assert measured["images_per_s"] > 0
+    assert measured["peak_memory_mib"] > 0
+    assert list(tmp_path.iterdir()) == []

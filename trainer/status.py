@@ -1,0 +1,85 @@
+"""What tells other programs how a run stands: `status.jsonl`, and `status.json` as published.
+
+`status.jsonl` has one line per epoch: the entry that is reported, `value` null where the epoch was
+not validated. `status.json` has the published trainer's lines (despite its name also one JSON
+object a line): `date`, `time`, `status` (STARTED, RUNNING, SUCCESS, FAILURE), `verbosity`,
+`message`, and for validated epochs `epoch`, `max_epoch`, `time_per_epoch`, `eta` and `kpi`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from trainer.checkpoints import write_atomically
+
+STATUS = "status.jsonl"
+PUBLISHED_STATUS = "status.json"
+PUBLISHED_METRIC = "val Precision at Rank 1"
+
+
+class StatusFiles:
+    """Both files of one run.
+
+    Args:
+        folder: the run's own folder.
+        num_epochs: epochs that the run is to have.
+    """
+
+    def __init__(self, folder: Path, num_epochs: int) -> None:
+        self._folder = folder
+        self._num_epochs = num_epochs
+
+    def begin(self, history: list[dict[str, Any]]) -> None:
+        """Start both files with the lines of epochs that a resumed run already had."""
+        lines = [_dated("STARTED", "Starting training.")]
+        lines += [self._published(entry) for entry in history if entry["value"] is not None]
+        self._write(STATUS, history)
+        self._write(PUBLISHED_STATUS, lines)
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Append the line of an epoch."""
+        self._append(STATUS, entry)
+        if entry["value"] is not None:
+            self._append(PUBLISHED_STATUS, self._published(entry))
+
+    def end(self, status: str, message: str) -> None:
+        """Append the published last line."""
+        self._append(PUBLISHED_STATUS, _dated(status, message))
+
+    def _published(self, entry: dict[str, Any]) -> dict[str, Any]:
+        left = (self._num_epochs - entry["epoch"]) * entry["seconds"]
+        return {
+            **_dated("RUNNING", "Training loop in progress."),
+            "epoch": entry["epoch"],
+            "max_epoch": self._num_epochs,
+            "time_per_epoch": str(timedelta(seconds=entry["seconds"])),
+            "eta": str(timedelta(seconds=left)),
+            "kpi": {PUBLISHED_METRIC: entry["value"]},
+        }
+
+    def _write(self, name: str, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+
+        def fill(path: Path) -> None:
+            path.write_text(text, encoding="utf-8")
+
+        write_atomically(self._folder / name, fill)
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        with (self._folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _dated(status: str, message: str) -> dict[str, Any]:
+    now = time.localtime()
+    return {
+        "date": time.strftime("%m/%d/%Y", now),
+        "time": time.strftime("%H:%M:%S", now),
+        "status": status,
+        "verbosity": "INFO",
+        "message": message,
+    }
