@@ -20,6 +20,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.core.seeds import derive_seed
@@ -77,7 +78,8 @@ class OptunaAlgorithm:
         self._seed = seed
         self._include_default = include_default
         self._sign = 1.0 if direction == "maximize" else -1.0
-        self._study = optuna.create_study(direction=direction, pruner=pruner, study_name="study")
+        goal = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        self._study = optuna.create_study(direction=goal, pruner=pruner, study_name="study")
         self._trials: dict[int, Trial] = {}
         self._best: dict[int, float] = {}
         self._protected: set[int] = set()

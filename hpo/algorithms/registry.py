@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,18 @@ def _random(seed: int, _dimensions: int) -> optuna.samplers.BaseSampler:
 def _tpe(seed: int, dimensions: int) -> optuna.samplers.BaseSampler:
     from optuna.samplers import TPESampler
 
-    # Ten random points are Optuna's default; a small space needs fewer before the model speaks.
-    return TPESampler(seed=seed, n_startup_trials=min(10, max(4, dimensions)))
+    return TPESampler(seed=seed, n_startup_trials=_random_points(dimensions))
 
 
-def _bayesian(seed: int, _dimensions: int) -> optuna.samplers.BaseSampler:
+def _bayesian(seed: int, dimensions: int) -> optuna.samplers.BaseSampler:
     from optuna.samplers import GPSampler
 
-    return GPSampler(seed=seed)
+    return GPSampler(seed=seed, n_startup_trials=_random_points(dimensions))
+
+
+def _random_points(dimensions: int) -> int:
+    """Ten random points are Optuna's default; a small space needs fewer before the model speaks."""
+    return min(10, max(4, dimensions))
 
 
 ALGORITHMS: dict[str, tuple[Callable[[int, int], Any], str]] = {
@@ -63,14 +68,17 @@ def _hyperband(epochs: int) -> optuna.pruners.BasePruner:
 def _median(epochs: int) -> optuna.pruners.BasePruner:
     from optuna.pruners import MedianPruner
 
-    return MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs) - 1)
+    return MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
 
 
 def _patient(epochs: int) -> optuna.pruners.BasePruner:
+    from optuna.exceptions import ExperimentalWarning
     from optuna.pruners import MedianPruner, PatientPruner
 
-    wrapped = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs) - 1)
-    return PatientPruner(wrapped, patience=max(1, epochs // 9))
+    wrapped = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of the class, not of its results
+        return PatientPruner(wrapped, patience=max(1, epochs // 9))
 
 
 PRUNERS: dict[str, tuple[Callable[[int], Any], str]] = {

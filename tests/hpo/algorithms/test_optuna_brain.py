@@ -1,0 +1,247 @@
+"""Every registered algorithm and pruner keeps the contract, checked against slow recomputation."""
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from hpo.algorithms import ALGORITHMS, PRUNERS, create_algorithm
+from hpo.core.budget import Budget
+from hpo.core.trial import Measurement, TrialRecord, TrialState
+from tests.quick_runs import optuna_algorithm, quick_space, quick_study
+from tests.quick_trainer import value_at
+
+EPOCHS = 9
+DEFAULT = {"train.lr": 0.001, "train.margin": 0.3, "train.width": 64}
+
+
+def record_of(suggestion):
+    return TrialRecord(
+        number=suggestion.number, state=TrialState.RUNNING, params=suggestion.params,
+        latents=suggestion.latents, until_epoch=suggestion.until_epoch,
+    )  # fmt: skip
+
+
+def curve(params, epoch):
+    spec = {name.removeprefix("train."): value for name, value in params.items()}
+    return value_at(spec, epoch, seed=0)
+
+
+def train(algorithm, record, values, sign=1.0):
+    """Report epochs until the algorithm stops the trial, and tell it of the end."""
+    record.state = TrialState.COMPLETE
+    for epoch in range(1, EPOCHS + 1):
+        measurement = Measurement(epoch=epoch, value=sign * values(epoch))
+        record.measurements.append(measurement)
+        if algorithm.report(record.number, measurement).stop:
+            record.state = TrialState.PRUNED
+            break
+    best = record.best_measurement("maximize" if sign > 0 else "minimize")
+    record.value = best.value
+    algorithm.tell(record)
+
+
+def search(name, pruner="successive_halving", *, trials=8, seed=0, direction="maximize"):
+    """A search with one slot; returns the records."""
+    algorithm = optuna_algorithm(name, pruner=pruner, seed=seed, direction=direction)
+    sign = 1.0 if direction == "maximize" else -1.0
+    records = []
+    for number in range(trials):
+        record = record_of(algorithm.ask(number))
+        train(algorithm, record, lambda e, r=record: curve(r.params, e), sign)
+        records.append(record)
+    return records
+
+
+def proposals(name, **options):
+    return [record.params for record in search(name, **options)]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_first_trial_is_the_default_configuration(name):
+    assert optuna_algorithm(name).ask(0).params == DEFAULT
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_params_are_what_the_latents_mean(name):
+    space = quick_space()
+    for record in search(name):
+        assert space.decode(record.latents) == record.params
+        assert record.until_epoch == EPOCHS
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_the_default_is_never_pruned(pruner):
+    """Also not where another trial, running beside it, is better in every epoch."""
+    algorithm = optuna_algorithm("random", pruner=pruner)
+    trials = [algorithm.ask(number) for number in range(8)]
+    for epoch in range(1, EPOCHS + 1):
+        for trial in reversed(trials):
+            value = -1.0 if trial.number == 0 else 0.5 + trial.number / 100
+            decision = algorithm.report(trial.number, Measurement(epoch=epoch, value=value))
+            assert not (trial.number == 0 and decision.stop)
+
+
+def test_successive_halving_against_a_slow_recount():
+    """Rungs at 2 and 6 epochs; the best third of those who reached a rung goes on, at least one."""
+    algorithm, rng = optuna_algorithm("random"), random.Random(1)
+    rungs, stopped = {2: [], 6: []}, 0
+    for number in range(40):
+        record = record_of(algorithm.ask(number))
+        values = [rng.random() for _ in range(EPOCHS)]
+        train(algorithm, record, lambda e, v=values: v[e - 1])
+        expected = EPOCHS
+        for rung, seen in rungs.items():
+            best = max(values[:rung])
+            seen.append(best)
+            place = sum(other > best for other in seen)
+            if number > 0 and place >= max(1, len(seen) // 3):
+                expected = rung
+                break
+        assert record.epochs == expected, number
+        stopped += expected < EPOCHS
+    assert 20 < stopped < 39
+
+
+def test_median_against_a_slow_recount():
+    """From the fifth trial and the second epoch on: below the median of the finished ones' best."""
+    algorithm, rng = optuna_algorithm("random", pruner="median"), random.Random(2)
+    complete, stopped = [], 0
+    for number in range(25):
+        record = record_of(algorithm.ask(number))
+        values = [rng.random() for _ in range(EPOCHS)]
+        train(algorithm, record, lambda e, v=values: v[e - 1])
+        expected = EPOCHS
+        for epoch in range(2, EPOCHS):
+            others = sorted(max(v[:epoch]) for v in complete)
+            middle = len(others) // 2
+            median = (
+                0.0 if not others
+                else others[middle] if len(others) % 2 else (others[middle - 1] + others[middle]) / 2
+            )  # fmt: skip
+            if len(others) >= 4 and max(values[:epoch]) < median:
+                expected = epoch
+                break
+        assert record.epochs == expected, number
+        if expected == EPOCHS:
+            complete.append(values)
+        stopped += expected < EPOCHS
+    assert 5 < stopped < 25
+
+
+def test_one_bad_epoch_stops_nobody():
+    algorithm = optuna_algorithm("random", pruner="median")
+    for number in range(6):
+        record = record_of(algorithm.ask(number))
+        train(algorithm, record, lambda e: 0.5)
+        assert record.state is TrialState.COMPLETE
+    late = record_of(algorithm.ask(6))
+    train(algorithm, late, lambda e: 0.9 if e == 1 else 0.0)
+    assert late.state is TrialState.COMPLETE
+
+
+def test_a_stopped_trial_is_told_where_it_stood():
+    algorithm = optuna_algorithm("random")
+    for number, level in enumerate((0.5, 0.9)):
+        train(algorithm, record_of(algorithm.ask(number)), lambda e, v=level: v)
+    algorithm.ask(2)
+    algorithm.report(2, Measurement(epoch=1, value=0.1))
+    decision = algorithm.report(2, Measurement(epoch=2, value=0.6))
+    assert decision.stop
+    assert decision.reason == "best 0.6000 by epoch 2: place 2 of 3 at that epoch"
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_same_seed_same_proposals_other_seed_others(name):
+    assert proposals(name, trials=6) == proposals(name, trials=6)
+    here, there = proposals(name, trials=6), proposals(name, trials=6, seed=1)
+    assert here[0] == there[0]
+    assert all(a != b for a, b in zip(here[1:], there[1:], strict=True))
+
+
+def test_another_process_with_another_salt_proposes_the_same():
+    code = (
+        "import json; from hpo.algorithms import ALGORITHMS;"
+        "from tests.hpo.algorithms.test_optuna_brain import proposals;"
+        "print(json.dumps({n: proposals(n, trials=7) for n in ALGORITHMS}))"
+    )
+    here = {name: proposals(name, trials=7) for name in ALGORITHMS}
+    for salt in ("1", "77"):
+        env = {"PYTHONHASHSEED": salt, "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+        said = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        assert json.loads(said.stdout) == here
+
+
+MIRRORED = [(n, p) for n in ("random", "tpe") for p in PRUNERS] + [("bayesian", "hyperband")]
+
+
+@pytest.mark.parametrize(("name", "pruner"), MIRRORED)
+def test_minimizing_the_negative_mirrors_maximizing(name, pruner):
+    trials = 7 if name == "bayesian" else 14
+    upward = search(name, pruner, trials=trials)
+    downward = search(name, pruner, trials=trials, direction="minimize")
+    assert [r.params for r in upward] == [r.params for r in downward]
+    assert [(r.state, r.epochs) for r in upward] == [(r.state, r.epochs) for r in downward]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_trials_that_run_at_the_same_time_differ(name):
+    algorithm = optuna_algorithm(name)
+    asked = [algorithm.ask(number).params for number in range(6)]
+    assert len({tuple(params.items()) for params in asked}) == 6
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_failures_are_no_values_and_stop_nothing(name):
+    algorithm = optuna_algorithm(name)
+    for number in range(8):
+        record = record_of(algorithm.ask(number))
+        if number % 2:
+            algorithm.report(number, Measurement(epoch=1, value=1e9))
+            record.state = TrialState.FAILED
+            algorithm.tell(record)
+        else:
+            train(algorithm, record, lambda e, r=record: curve(r.params, e))
+    states = [t.state.name for t in algorithm._study.get_trials(deepcopy=False)]
+    assert states[1::2] == ["FAIL"] * 4
+    assert all(
+        t.value is None
+        for t in algorithm._study.get_trials(deepcopy=False)
+        if t.state.name == "FAIL"
+    )
+
+
+@pytest.mark.parametrize("name", ["tpe", pytest.param("bayesian", marks=pytest.mark.slow)])
+def test_learning_beats_chance_on_a_known_surface(name):
+    """Mean over seeds of the best of so many proposals, without noise from pruning."""
+    trials, seeds = (12, range(2)) if name == "bayesian" else (20, range(6))
+
+    def best(which, seed):
+        records = search(which, "none", trials=trials, seed=seed)
+        return max(curve(r.params, EPOCHS) for r in records)
+
+    learned = sum(best(name, seed) for seed in seeds) / len(seeds)
+    chance = sum(best("random", seed) for seed in seeds) / len(seeds)
+    assert learned > chance
+
+
+def test_a_short_search_starts_from_narrower_ranges():
+    study = quick_study(budget=Budget(trials=4))
+    space = quick_space(study)
+    assert space.early_trials == 2
+    algorithm = create_algorithm(
+        "random", space, pruner="none", direction="maximize", num_epochs=EPOCHS, seed=0
+    )
+    assert algorithm.ask(0).params == DEFAULT
+    narrow = space.for_trial(1)
+    latents = algorithm.ask(1).latents
+    for dimension in narrow.dimensions:
+        assert dimension.low <= latents[dimension.name] <= dimension.high
+    assert any(
+        (n.low, n.high) != (w.low, w.high)
+        for n, w in zip(narrow.dimensions, space.dimensions, strict=True)
+    )

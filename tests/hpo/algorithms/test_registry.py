@@ -1,0 +1,58 @@
+import re
+
+import pytest
+
+from hpo.algorithms import ALGORITHMS, PRUNERS, create_algorithm
+from hpo.algorithms.registry import AUTO, first_rung, resolve_names
+from hpo.core.errors import SpecError
+from tests.quick_runs import quick_space
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rung"), [(1, 1), (3, 1), (4, 2), (9, 2), (18, 2), (27, 3), (90, 10)]
+)
+def test_first_rung(epochs, rung):
+    assert first_rung(epochs) == rung
+
+
+def test_auto_says_what_it_chose_and_why():
+    algorithm, pruner, reason = resolve_names(AUTO, AUTO, num_epochs=9)
+    assert (algorithm, pruner) == ("tpe", "successive_halving")
+    assert "tpe: learns from" in reason
+    assert "judged from epoch 2 of 9" in reason
+
+
+def test_short_trials_are_not_judged_early():
+    assert resolve_names(AUTO, AUTO, num_epochs=2)[1] == "none"
+    assert "2 epochs are too few" in resolve_names(AUTO, AUTO, num_epochs=2)[2]
+
+
+def test_what_was_asked_for_needs_no_reason():
+    assert resolve_names("random", "median", num_epochs=9) == ("random", "median", "")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "pruner", "said"),
+    [
+        ("tpee", AUTO, "search.algorithm: must be one of auto, random, tpe"),
+        (AUTO, "medain", "search.pruner: must be one of auto, successive_halving"),
+        ("", AUTO, "got ''"),
+    ],
+)
+def test_unknown_names_list_the_legal_ones(algorithm, pruner, said):
+    with pytest.raises(SpecError, match=re.escape(said)):
+        resolve_names(algorithm, pruner, num_epochs=9)
+    with pytest.raises(SpecError, match=re.escape(said)):
+        create_algorithm(
+            algorithm, quick_space(), pruner=pruner, direction="maximize", num_epochs=9, seed=0
+        )
+
+
+def test_the_nearest_name_is_offered():
+    with pytest.raises(SpecError, match="did you mean 'bayesian'"):
+        resolve_names("baysian", AUTO, num_epochs=9)
+
+
+@pytest.mark.parametrize("table", [ALGORITHMS, PRUNERS])
+def test_every_entry_has_a_line_for_people(table):
+    assert all(line and "\n" not in line for _, line in table.values())
