@@ -115,7 +115,7 @@ def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
     algorithm, pruner, reason = resolve_names(
         study.search.algorithm, study.search.pruner, num_epochs=num_epochs
     )
-    space = build_space(study, trainer, base_spec)
+    space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
     with as_user_errors():
         trainer.inspect_data(base_spec)
     return StudyPlan(
@@ -127,6 +127,7 @@ def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
         reason=reason,
         space_digest=space.digest,
         num_epochs=num_epochs,
+        planned_trials=study.budget.trials,
         versions=_versions(),
     )
 
@@ -171,7 +172,7 @@ class _Session:
     ) -> None:
         self.run, self.study, self.plan, self.trainer = run, study, plan, trainer
         self.settings, self.ledger, self.bus = settings, ledger, bus
-        self.space = build_space(study, trainer, plan.base_spec)
+        self.space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
         if self.space.digest != plan.space_digest:
             raise RunError(
                 f"{run}: the search space has changed since the search began (digest "

@@ -20,7 +20,8 @@ def quick_study(spec=None, **changes):
 
 def quick_space(study=None):
     study = study or quick_study()
-    return build_space(study, TRAINER, build_base_spec(study, TRAINER, {}))
+    spec = build_base_spec(study, TRAINER, {})
+    return build_space(study, TRAINER, spec, num_trials=study.budget.trials)
 
 
 class Listed:

@@ -42,6 +42,8 @@ class StudyPlan:
     """Why this algorithm and pruner."""
     space_digest: str
     num_epochs: int
+    planned_trials: int | None
+    """The budget of trials that the space was compiled for; an extension leaves it as it was."""
     versions: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -129,8 +131,17 @@ def build_base_spec(
         return trainer.validate(merged(nest(study.spec), nest(trainer.data_overrides(wanted))))
 
 
-def build_space(study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any]) -> SearchSpace:
-    """Compile the trainer's schema into the space of this study."""
+def build_space(
+    study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any], *, num_trials: int | None
+) -> SearchSpace:
+    """Compile the trainer's schema into the space of this study.
+
+    Args:
+        study: for its wishes.
+        trainer: for its schema and what it knows of the spec.
+        base_spec: the full spec of a trial before its parameters are set.
+        num_trials: how long the search was planned to be; a short one starts from narrower ranges.
+    """
     from search_spaces import compile_space, load_schema
 
     with as_user_errors():
@@ -141,7 +152,7 @@ def build_space(study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any]
             spec=base_spec,
             inactive=trainer.inactive,
             limits=trainer.limits(base_spec),
-            num_trials=study.budget.trials,
+            num_trials=num_trials,
         )
     if not space.parameters:
         raise SpecError("search: nothing is left to search; every parameter is fixed or inactive")

@@ -55,7 +55,7 @@ def run_harness(executor, trials, ledger, folder):
     trainer = find_trainer(TRAINER)
     study = StudySpec(name="noop", trainer=TRAINER, budget=Budget(trials=trials))
     base = trainer.validate({})
-    space = build_space(study, trainer, base)
+    space = build_space(study, trainer, base, num_trials=trials)
     ends = Ends()
     engine = Engine(
         run=RunDir(folder),
