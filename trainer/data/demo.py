@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.demo_packs import PRODUCTS_PER_BRAND, Product, draw_face, make_products
+from trainer.data.demo_catalog import PRODUCTS_PER_BRAND, Product, make_products
+from trainer.data.demo_packs import draw_face
 from trainer.data.demo_views import take_view
 from trainer.data.location import exclusive
 

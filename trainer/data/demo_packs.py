@@ -1,160 +1,27 @@
-"""Flat pictures of invented product packs.
-
-A brand decides shape, colours, logo and where things are. Its products differ in details: the
-flavour badge (icon and side), two thin stripes, the row of seals and the print. Two and two share
-the accent colour, so that colour alone tells a pair, not a product.
-"""
+"""Flat pictures of the packs in the demonstration's assortment, seen straight on."""
 
 from __future__ import annotations
 
-import colorsys
-import math
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-PRODUCTS_PER_BRAND = 4
+from trainer.data.demo_catalog import SHAPES
+from trainer.data.demo_icons import ICONS, Color
+
+if TYPE_CHECKING:
+    from trainer.data.demo_catalog import Brand, Product
 
 _FACE_HEIGHT = 240
-_SHAPES = {"carton": 0.62, "bag": 0.74, "bottle": 0.46, "can": 0.60, "tub": 1.15, "box": 0.84}
-"""Width over height of each kind of pack."""
-_SYLLABLES = (
-    "ba",
-    "co",
-    "del",
-    "fri",
-    "gan",
-    "lo",
-    "mi",
-    "nor",
-    "pa",
-    "ri",
-    "sol",
-    "ta",
-    "vel",
-    "zu",
-    "ka",
-    "en",
-)
-_FLAVOURS = (
-    "apple",
-    "cherry",
-    "lemon",
-    "mint",
-    "oat",
-    "cocoa",
-    "honey",
-    "ginger",
-    "plum",
-    "salt",
-    "chili",
-    "vanilla",
-)
-_CLAIMS = (
-    "bio",
-    "0% fat",
-    "new",
-    "family",
-    "light",
-    "fresh",
-    "extra",
-    "classic",
-    "free",
-    "whole",
-    "gold",
-    "daily",
-)
-
-Color = tuple[int, int, int]
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brand:
-    """What the packs of a brand have in common."""
-
-    name: str
-    shape: str
-    base: Color
-    paper: Color
-    accents: tuple[Color, Color]
-    banner: int
-    logo_at: float
-    """Height of the logo's centre, as a share of the pack's."""
-    panel_at: float
-    is_panel_round: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """One class: a brand's pack with its own details."""
-
-    brand: Brand
-    flavour: str
-    claim: str
-    accent: Color
-    icon: int
-    is_badge_left: bool
-    stripes: int
-    """Which of the four stripe patterns."""
-    seals: int
-    """Which of the rows of seals."""
-    weight: str
-    print_seed: int
-
-
-def make_brand(seed: int, number: int) -> Brand:
-    """The brand of this number under this seed."""
-    rng = np.random.default_rng([seed, number])
-    hue = (number * 0.381966 + rng.uniform(-0.03, 0.03)) % 1.0
-    accent_hue = (hue + rng.uniform(0.35, 0.65)) % 1.0
-    syllables = [
-        _SYLLABLES[i] for i in rng.choice(len(_SYLLABLES), rng.integers(2, 4), replace=False)
-    ]
-    return Brand(
-        name="".join(syllables).upper(),
-        shape=list(_SHAPES)[number % len(_SHAPES)],
-        base=_color(hue, rng.uniform(0.45, 0.85), rng.uniform(0.45, 0.85)),
-        paper=_color(hue + 0.08, rng.uniform(0.03, 0.16), rng.uniform(0.90, 0.99)),
-        accents=(_color(accent_hue, 0.75, 0.75), _color(accent_hue + 0.16, 0.75, 0.70)),
-        banner=int(rng.integers(4)),
-        logo_at=float(rng.uniform(0.17, 0.25)),
-        panel_at=float(rng.uniform(0.50, 0.58)),
-        is_panel_round=bool(rng.integers(2)),
-    )
-
-
-def make_products(seed: int, number: int) -> list[Product]:
-    """The products of one brand."""
-    brand = make_brand(seed, number)
-    rng = np.random.default_rng([seed, number, 1])
-    icons = rng.choice(len(_ICONS), PRODUCTS_PER_BRAND, replace=False)
-    flavours = rng.choice(len(_FLAVOURS), PRODUCTS_PER_BRAND, replace=False)
-    claims = rng.choice(len(_CLAIMS), PRODUCTS_PER_BRAND, replace=False)
-    stripes, seals = rng.permutation(4), rng.permutation(4)
-    return [
-        Product(
-            brand=brand,
-            flavour=_FLAVOURS[flavours[i]],
-            claim=_CLAIMS[claims[i]],
-            accent=brand.accents[i // 2],
-            icon=int(icons[i]),
-            is_badge_left=bool(i % 2),
-            stripes=int(stripes[i]),
-            seals=int(seals[i]),
-            weight=f"{rng.integers(1, 10) * 50} g",
-            print_seed=int(rng.integers(1 << 30)),
-        )
-        for i in range(PRODUCTS_PER_BRAND)
-    ]
+_WHITE = (255, 255, 255)
 
 
 def draw_face(product: Product) -> Image.Image:
     """The front of a pack, seen straight on; transparent outside its outline."""
     brand = product.brand
     height = _FACE_HEIGHT
-    width = round(height * _SHAPES[brand.shape])
+    width = round(height * SHAPES[brand.shape])
     face = Image.new("RGB", (width, height), brand.paper)
     draw = ImageDraw.Draw(face)
     _draw_banner(draw, brand, width, height)
@@ -166,11 +33,6 @@ def draw_face(product: Product) -> Image.Image:
     _draw_print(draw, product, width, height)
     face.putalpha(_outline(brand.shape, width, height))
     return face
-
-
-def _color(hue: float, saturation: float, value: float) -> Color:
-    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _write(
@@ -217,12 +79,12 @@ def _draw_panel(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> 
     x, y = w * 0.5, h * (brand.panel_at + 0.09)
     r = min(w, h) * 0.27
     if brand.is_panel_round:
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=_mix(brand.base, (255, 255, 255), 0.65))
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=_mix(brand.base, _WHITE, 0.65))
     else:
         draw.rounded_rectangle(
             (x - r, y - r * 0.9, x + r, y + r * 0.9),
             r * 0.2,
-            fill=_mix(brand.base, (255, 255, 255), 0.65),
+            fill=_mix(brand.base, _WHITE, 0.65),
         )
     draw.chord(
         (x - r * 0.7, y - r * 0.8, x + r * 0.7, y + r * 0.6),
@@ -232,13 +94,13 @@ def _draw_panel(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> 
     )
     draw.ellipse(
         (x - r * 0.7, y - r * 0.25, x + r * 0.7, y + r * 0.05),
-        fill=_mix(product.accent, (255, 255, 255), 0.25),
+        fill=_mix(product.accent, _WHITE, 0.25),
     )
 
 
 def _draw_logo(draw: ImageDraw.ImageDraw, brand: Brand, w: int, h: int) -> None:
     x, y = w * 0.5, h * brand.logo_at
-    ink = (255, 255, 255)
+    ink = _WHITE
     draw.rounded_rectangle(
         (w * 0.1, y - h * 0.075, w * 0.9, y + h * 0.075),
         h * 0.05,
@@ -252,19 +114,14 @@ def _draw_badge(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> 
     r = min(w, h) * 0.185
     x = w * (0.26 if product.is_badge_left else 0.74)
     y = h * 0.50
-    draw.ellipse(
-        (x - r, y - r, x + r, y + r), fill=product.accent, outline=(255, 255, 255), width=2
-    )
-    _ICONS[product.icon](draw, x, y, r * 0.62, (255, 255, 255))
-    label = w * (0.64 if product.is_badge_left else 0.36)
-    _write(
-        draw,
-        (label, h * 0.475),
-        product.flavour,
-        h * 0.07,
-        _mix(product.accent, (0, 0, 0), 0.45),
-        w * 0.5,
-    )
+    draw.ellipse((x - r, y - r, x + r, y + r), fill=product.accent, outline=_WHITE, width=2)
+    ICONS[product.icon](draw, x, y, r * 0.62, _WHITE)
+    label = (w * (0.70 if product.is_badge_left else 0.30), h * 0.50)
+    ink = _mix(product.accent, (0, 0, 0), 0.45)
+    half = w * 0.25
+    paper = (label[0] - half, label[1] - h * 0.04, label[0] + half, label[1] + h * 0.045)
+    draw.rounded_rectangle(paper, h * 0.02, fill=_mix(product.brand.paper, _WHITE, 0.5))
+    _write(draw, label, product.flavour, h * 0.07, ink, w * 0.46)
 
 
 def _draw_seals(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> None:
@@ -275,20 +132,17 @@ def _draw_seals(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> 
         x = w * (0.20 + 0.17 * i)
         ink = _mix(product.accent, (0, 0, 0), 0.3)
         shape = draw.rectangle if is_square else draw.ellipse
-        shape((x - size, y - size, x + size, y + size), fill=ink, outline=(255, 255, 255))
+        shape((x - size, y - size, x + size, y + size), fill=ink, outline=_WHITE)
     _write(draw, (w * 0.80, y), product.weight, h * 0.055, (40, 40, 40), w * 0.3)
 
 
 def _draw_print(draw: ImageDraw.ImageDraw, product: Product, w: int, h: int) -> None:
-    """The claim, and lines of small print."""
-    _write(
-        draw,
-        (w * 0.5, h * 0.335),
-        product.claim,
-        h * 0.06,
-        (250, 250, 250) if product.brand.banner != 3 else (60, 60, 60),
-        w * 0.5,
-    )
+    """The claim on its ribbon, and lines of small print."""
+    ribbon = _mix(product.brand.base, (20, 20, 30), 0.35)
+    half = w * (0.13 + 0.022 * len(product.claim))
+    corners = (w * 0.5 - half, h * 0.297, w * 0.5 + half, h * 0.362)
+    draw.rounded_rectangle(corners, h * 0.02, fill=ribbon)
+    _write(draw, (w * 0.5, h * 0.33), product.claim, h * 0.055, _WHITE, w * 0.5)
     rng = np.random.default_rng(product.print_seed)
     for line in range(2):
         y, x = h * (0.775 + 0.022 * line), w * 0.15
@@ -307,8 +161,8 @@ def _outline(shape: str, w: int, h: int) -> Image.Image:
     mask = Image.new("L", (w, h), 0)
     draw = ImageDraw.Draw(mask)
     if shape == "bottle":
-        draw.rounded_rectangle((0, h * 0.12, w - 1, h - 1), w * 0.16, fill=255)
-        draw.rectangle((w * 0.28, 0, w * 0.72, h * 0.2), fill=255)
+        draw.rounded_rectangle((0, h * 0.07, w - 1, h - 1), w * 0.16, fill=255)
+        draw.rectangle((w * 0.25, 0, w * 0.75, h * 0.1), fill=255)
     elif shape == "bag":
         teeth = 14
         for i in range(teeth):
@@ -325,71 +179,3 @@ def _outline(shape: str, w: int, h: int) -> Image.Image:
     else:
         draw.rounded_rectangle((0, 0, w - 1, h - 1), 5, fill=255)
     return mask
-
-
-def _polygon(
-    draw: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    radii: list[float],
-    ink: Color,
-    turn: float = -0.5,
-) -> None:
-    """A closed shape through points at these radii, evenly around the centre."""
-    angles = [math.pi * (turn + 2 * i / len(radii)) for i in range(len(radii))]
-    draw.polygon(
-        [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)],
-        fill=ink,
-    )
-
-
-def _star(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    _polygon(draw, x, y, [r, r * 0.4] * 5, ink)
-
-
-def _drop(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    draw.polygon([(x, y - r), (x + r * 0.6, y + r * 0.2), (x - r * 0.6, y + r * 0.2)], fill=ink)
-    draw.ellipse((x - r * 0.65, y - r * 0.3, x + r * 0.65, y + r), fill=ink)
-
-
-def _berries(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    for dx, dy in ((-0.5, 0.35), (0.5, 0.35), (0.0, -0.5)):
-        draw.ellipse(
-            (x + (dx - 0.42) * r, y + (dy - 0.42) * r, x + (dx + 0.42) * r, y + (dy + 0.42) * r),
-            fill=ink,
-        )
-
-
-def _leaf(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    draw.pieslice((x - r, y - r * 1.6, x + r, y + r * 0.6), 20, 160, fill=ink)
-    draw.pieslice((x - r, y - r * 0.6, x + r, y + r * 1.6), 200, 340, fill=ink)
-
-
-def _ring(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    draw.ellipse((x - r, y - r, x + r, y + r), outline=ink, width=max(2, round(r * 0.38)))
-
-
-def _cross(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    draw.rectangle((x - r, y - r * 0.3, x + r, y + r * 0.3), fill=ink)
-    draw.rectangle((x - r * 0.3, y - r, x + r * 0.3, y + r), fill=ink)
-
-
-def _moon(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    draw.pieslice((x - r, y - r, x + r, y + r), 60, 300, fill=ink)
-
-
-def _grain(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, ink: Color) -> None:
-    for i in range(3):
-        offset = (i - 1) * r * 0.62
-        draw.polygon(
-            [
-                (x - r, y + offset - r * 0.25),
-                (x, y + offset + r * 0.2),
-                (x + r, y + offset - r * 0.25),
-                (x, y + offset + r * 0.5),
-            ],
-            fill=ink,
-        )
-
-
-_ICONS = (_star, _drop, _berries, _leaf, _ring, _cross, _moon, _grain)
