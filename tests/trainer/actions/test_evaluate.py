@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.actions.evaluate import evaluate
+from trainer.errors import CheckpointError, SpecError
+from trainer.spec import parse_spec
+
+
+def run(trained, folder, **changes):
+    changes = {"evaluate__checkpoint": str(trained.checkpoint)} | changes
+    return evaluate(parse_spec(trained.spec(folder, **changes), "evaluate"))
+
+
+def test_metrics_agree_with_training_and_with_the_hits(trained, tmp_path):
+    result = run(trained, tmp_path, evaluate__topk=3)
+    metrics, hits = result["metrics"], np.array(result["hits"])
+    assert metrics["val_precision_at_1"] == pytest.approx(trained.last_value)
+    assert metrics["val_precision_at_1_query_mean"] == pytest.approx(hits.mean())
+    classes = np.array(result["query_classes"])
+    means = {name: hits[classes == name].mean() for name in set(result["query_classes"])}
+    assert result["per_class"] == pytest.approx(means)
+    assert metrics["val_precision_at_1_class_mean"] == pytest.approx(np.mean(list(means.values())))
+    assert metrics["val_hit_at_3"] >= metrics["val_precision_at_1_query_mean"]
+    assert metrics["val_mrr"] >= metrics["val_precision_at_1_query_mean"]
+    assert (result["num_queries"], result["num_reference"], result["num_classes"]) == (18, 12, 6)
+    written = json.loads(Path(result["results"]).read_text())
+    assert written["metrics"] == metrics
+
+
+def test_the_query_mean_is_monitored_when_asked(trained, tmp_path):
+    result = run(trained, tmp_path, evaluate__report_accuracy_per_class=False)
+    metrics = result["metrics"]
+    assert metrics["val_precision_at_1"] == metrics["val_precision_at_1_query_mean"]
+    assert result["per_class"] == {}
+
+
+def test_an_onnx_file_gives_the_same_as_its_checkpoint(trained, exported, tmp_path):
+    plain = run(trained, tmp_path / "a")
+    other = run(trained, tmp_path / "b", evaluate__checkpoint=str(exported / "model.onnx"))
+    assert other["hits"] == plain["hits"]
+    assert other["metrics"] == pytest.approx(plain["metrics"])
+
+
+def test_weights_without_a_spec_are_evaluated_too(trained, tmp_path):
+    state = torch.load(trained.checkpoint, weights_only=True)["state_dict"]
+    torch.save(state, tmp_path / "weights.pth")
+    result = run(trained, tmp_path, evaluate__checkpoint=str(tmp_path / "weights.pth"))
+    assert result["metrics"]["val_precision_at_1"] == pytest.approx(trained.last_value)
+
+
+def test_a_spec_of_another_model_is_refused_with_the_right_values(trained, tmp_path):
+    with pytest.raises(
+        SpecError, match=r"model\.backbone must be timm/test_resnet, got timm/resnet18"
+    ):
+        run(trained, tmp_path, model__backbone="timm/resnet18")
+    with pytest.raises(SpecError, match=r"dataset\.pixel_std must be \[0\.226, 0\.226, 0\.226\]"):
+        run(trained, tmp_path, dataset__pixel_std=[0.5, 0.5, 0.5])
+
+
+def test_bad_input_is_one_line(trained, exported, tmp_path):
+    with pytest.raises(SpecError, match=r"evaluate\.topk: must be at most the 12"):
+        run(trained, tmp_path, evaluate__topk=13)
+    with pytest.raises(CheckpointError, match=r"gone\.ckpt: no such file"):
+        run(trained, tmp_path, evaluate__checkpoint=str(tmp_path / "gone.ckpt"))
+    onnx = str(exported / "model.onnx")
+    with pytest.raises(SpecError, match=r"model\.input_height must be 32, got 64"):
+        run(trained, tmp_path, evaluate__checkpoint=onnx, model__input_height=64)

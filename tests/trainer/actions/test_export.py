@@ -1,0 +1,123 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from trainer.actions import export as module
+from trainer.actions.export import export
+from trainer.actions.export_check import ExportError, compare
+from trainer.gallery import GalleryIndex
+from trainer.spec import parse_spec
+
+
+def run(trained, folder, **changes):
+    changes = {
+        "export__checkpoint": str(trained.checkpoint),
+        "export__onnx_file": str(folder / "model.onnx"),
+        "export__on_cpu": True,
+    } | changes
+    return export(parse_spec(trained.spec(folder, **changes), "export"))
+
+
+@pytest.mark.parametrize("opset", [14, 17])
+def test_one_file_with_the_opset_that_is_asked(trained, tmp_path, opset):
+    result = run(trained, tmp_path, export__opset_version=opset)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["gallery.npz", "model.onnx"]
+    proto = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(proto)
+    assert [o.version for o in proto.opset_import if not o.domain] == [opset] == [result["opset"]]
+    assert [i.name for i in proto.graph.input] == ["input"]
+    assert [o.name for o in proto.graph.output] == ["fc_pred"]
+    assert result["neighbours_equal"] is True
+    assert result["num_images_checked"] == 18
+    assert result["min_cosine"] > 0.9999
+
+
+def test_the_file_computes_what_the_model_computes_at_any_batch(trained, exported):
+    from trainer.models.recognizer import build_recognizer
+
+    model = build_recognizer(parse_spec(trained.spec("x"), "export", is_complete=False))
+    model.load_state_dict(torch.load(trained.checkpoint, weights_only=True)["state_dict"])
+    session = onnxruntime.InferenceSession(str(exported / "model.onnx"))
+    for size in (1, 5):
+        images = torch.randn(size, 3, 32, 32)
+        with torch.no_grad():
+            expected = model.eval()(images).numpy()
+        (got,) = session.run(["fc_pred"], {"input": images.numpy()})
+        assert got.shape == (size, 16)
+        assert np.allclose(got, expected, atol=1e-4)
+
+
+def test_facts_are_in_the_metadata(trained, exported):
+    props = {p.key: json.loads(p.value) for p in onnx.load(exported / "model.onnx").metadata_props}
+    assert props["backbone"] == "timm/test_resnet"
+    assert (props["input_height"], props["input_width"], props["input_channels"]) == (32, 32, 3)
+    assert props["pixel_mean"] == [0.485, 0.456, 0.406]
+    assert props["classes"] == [f"class_{c:02d}" for c in range(6)]
+
+
+def test_the_gallery_holds_every_reference_picture(exported):
+    gallery = GalleryIndex.load(exported / "gallery.npz")
+    assert len(gallery) == 12
+    assert gallery.paths[0] == "class_00/00.png"
+    assert gallery.class_names[gallery.labels_G[-1]] == "class_05"
+
+
+def test_a_fixed_batch(trained, tmp_path):
+    run(trained, tmp_path, export__batch_size=4)
+    shape = onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape
+    assert [d.dim_value for d in shape.dim] == [4, 3, 32, 32]
+
+
+def test_height_and_width_are_not_swapped(trained, tmp_path):
+    state = torch.load(trained.checkpoint, weights_only=True)["state_dict"]
+    torch.save(state, tmp_path / "weights.pth")
+    run(
+        trained, tmp_path, export__checkpoint=str(tmp_path / "weights.pth"),
+        model__input_height=32, model__input_width=64,
+    )  # fmt: skip
+    shape = onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape
+    assert [d.dim_value for d in shape.dim[1:]] == [3, 32, 64]
+
+
+def test_without_pictures_it_warns_and_writes_no_gallery(trained, tmp_path, caplog):
+    spec = trained.spec(
+        tmp_path, export__checkpoint=str(trained.checkpoint), export__on_cpu=True,
+        dataset__val_dataset__reference=None, dataset__val_dataset__query=None,
+    )  # fmt: skip
+    result = export(parse_spec(spec, "export"))
+    assert result["checked_on"] == "generated"
+    assert result["gallery"] is None
+    assert result["onnx"] == str(tmp_path / "export" / "model.onnx")
+    assert "names no pictures" in caplog.text
+
+
+def test_a_file_that_computes_something_else_is_not_left_behind(trained, tmp_path, monkeypatch):
+    write = module.write_onnx
+
+    def wrong(model, spec, path):
+        with torch.no_grad():
+            model.embedder.last_linear.weight.mul_(-1.0)
+            write(model, spec, path)
+            model.embedder.last_linear.weight.mul_(-1.0)
+
+    monkeypatch.setattr(module, "write_onnx", wrong)
+    with pytest.raises(ExportError, match="no file is written"):
+        run(trained, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_comparison_refuses_other_neighbours_and_forgives_ties():
+    rng = np.random.default_rng(0)
+    query, gallery = rng.normal(size=(9, 8)), rng.normal(size=(20, 8))
+    assert compare(query, query * 3.0, (gallery, gallery)).neighbours_equal
+    twice = np.concatenate((gallery, gallery))
+    shifted = np.concatenate((gallery + 1e-9, gallery))
+    assert compare(query, query, (twice, shifted)).neighbours_equal
+    with pytest.raises(ExportError, match="neighbours different"):
+        compare(query, query, (gallery, gallery[::-1]))
+    with pytest.raises(ExportError, match="cosine"):
+        compare(query, query + rng.normal(size=(9, 8)), None)

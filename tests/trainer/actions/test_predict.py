@@ -1,0 +1,98 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.tiny import make_folders
+from trainer.actions.inference import infer
+from trainer.actions.predict import add_classes, predict
+from trainer.errors import CheckpointError, DataError, ImageError
+from trainer.spec import parse_spec
+
+
+def pictures(trained):
+    return sorted(Path(trained.splits["query"]).rglob("*.png"))
+
+
+def test_labels_equal_those_of_the_checkpoint(trained, exported, tmp_path):
+    files = pictures(trained)
+    rows = predict(exported, files, topk=3)
+    spec = trained.spec(
+        tmp_path, inference__checkpoint=str(trained.checkpoint), inference__topk=3,
+        inference__input_path=trained.splits["query"],
+    )  # fmt: skip
+    infer(parse_spec(spec, "inference"))
+    import json
+
+    from_torch = json.loads((tmp_path / "inference" / "result.json").read_text())
+    assert [row["image"] for row in rows] == [row["image"] for row in from_torch]
+    assert [row["labels"] for row in rows] == [row["labels"] for row in from_torch]
+    for row, other in zip(rows, from_torch, strict=True):
+        assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
+        assert row["distances"] == sorted(row["distances"])
+
+
+def test_it_runs_without_torch(trained, exported):
+    code = (
+        "import sys; from pathlib import Path; from trainer.actions.predict import predict;"
+        f"rows = predict(Path({str(exported)!r}), [Path({str(pictures(trained)[0])!r})], 2);"
+        "assert len(rows[0]['labels']) == 2; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_classes_added_afterwards_equal_a_full_rebuild(trained, exported, tmp_path):
+    whole, parts, new = tmp_path / "whole", tmp_path / "parts", tmp_path / "new"
+    make_folders(tmp_path / "more", classes=16, images=2, seed=8)
+    for number, folder in enumerate(sorted((tmp_path / "more").iterdir())):
+        if number >= 6:
+            shutil.copytree(folder, new / f"new_{folder.name}")
+    all_folders = tmp_path / "all"
+    shutil.copytree(trained.splits["reference"], all_folders)
+    shutil.copytree(new, all_folders, dirs_exist_ok=True)
+    for target in (whole, parts):
+        shutil.copytree(exported, target)
+    counts = add_classes(parts, new)
+    assert counts == {"classes": 16, "pictures": 32, "new_classes": 10, "new_pictures": 20}
+    (whole / "gallery.npz").unlink()
+    _rebuild(whole, all_folders)
+    files = pictures(trained) + sorted(new.rglob("*.png"))
+    extended, rebuilt = predict(parts, files, 5), predict(whole, files, 5)
+    assert [row["labels"] for row in extended] == [row["labels"] for row in rebuilt]
+    assert [row["distances"] for row in extended] == [row["distances"] for row in rebuilt]
+    assert extended[-1]["labels"][0].startswith("new_")
+
+
+def _rebuild(folder, pictures_dir):
+    from trainer.actions.predict import embed_files
+    from trainer.data.folder import scan_folder
+    from trainer.gallery import build_gallery
+    from trainer.onnx_model import OnnxModel
+
+    found = scan_folder(pictures_dir)
+    files = [found.root / path for path in found.paths]
+    emb = embed_files(OnnxModel(folder / "model.onnx"), files)
+    build_gallery(emb, found.labels, found.classes, files).save(folder / "gallery.npz")
+
+
+def test_more_pictures_of_a_known_class_join_it(trained, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "copy")
+    counts = add_classes(tmp_path / "copy", Path(trained.splits["query"]))
+    assert counts["new_classes"] == 0
+    (row,) = predict(tmp_path / "copy", pictures(trained)[:1], 1)
+    assert row["distances"] == [0.0]
+
+
+def test_bad_input_is_one_line(trained, exported, tmp_path):
+    with pytest.raises(DataError, match="topk: must be at most the 12"):
+        predict(exported, pictures(trained), 13)
+    with pytest.raises(CheckpointError, match="no such ONNX file"):
+        predict(tmp_path, pictures(trained), 1)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        predict(exported, [tmp_path / "broken.png"], 1)
+    shutil.copy(exported / "model.onnx", tmp_path / "model.onnx")
+    with pytest.raises(DataError, match="no such gallery index"):
+        predict(tmp_path, pictures(trained), 1)
