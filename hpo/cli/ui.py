@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
+from hpo.cli.run_flags import add_run_argument, chosen_run
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -51,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     from hpo.tracking import default_tracking_uri
     from hpo.tracking.server import base_url, choose_port, find_links, running_server
+    from hpo.tracking.store import shown
 
     chosen = chosen_run(args)
     tracking_uri = default_tracking_uri(chosen.path.parent.parent)
     if tracking_uri.startswith(("http://", "https://")):
-        _show(find_links(tracking_uri.rstrip("/"), chosen), as_json=args.json)
+        _show(find_links(shown(tracking_uri).rstrip("/"), chosen), as_json=args.json)
         return 0
     _check(args, tracking_uri)
     port = choose_port(args.host, args.port)
@@ -92,7 +94,7 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
 
 def _show(links: dict[str, str], *, as_json: bool) -> None:
     if as_json:
-        print_json(links)
+        print(json.dumps(links))  # one line, because the stream stays open
     else:
         for name, link in links.items():
             print(f"{name:<7} {link}")

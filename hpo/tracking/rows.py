@@ -20,6 +20,7 @@ ROLE_TAG = "hpo.role"
 RUN_TAG = "hpo.run"
 STUDY_ROLE, TRIAL_ROLE = "study", "trial"
 STATE_TAG = "hpo.state"
+REASON_TAG = "hpo.reason"
 WINNER_TAG = "hpo.best"
 DONE_TAG = "hpo.mirrored"
 """Set last, when everything of an ended trial has arrived."""
@@ -128,7 +129,7 @@ def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
     if record.error:
         tags["hpo.error"] = to_text(f"{record.error['kind']}: {record.error['message']}")
     if reason:
-        tags["hpo.reason"] = to_text(reason)
+        tags[REASON_TAG] = to_text(reason)
     if record.retries:
         tags["hpo.retries"] = str(record.retries)
     if record.start_from:

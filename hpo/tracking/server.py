@@ -19,7 +19,7 @@ from hpo.core.errors import HpoError
 from hpo.core.rundir import RunDir
 from hpo.tracking import rows
 from hpo.tracking.store import CLIENT_SETTINGS
-from hpo.tracking.view import comparison_path, run_path, table_path
+from hpo.tracking.view import comparison_path, experiment_path, run_path, table_path
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT = 5000
@@ -84,27 +84,36 @@ def base_url(host: str, port: int) -> str:
 def find_links(base: str, run: RunDir) -> dict[str, str]:
     """Links for one run: `trials` (table), `charts` (comparison) and `search` (the parent run).
 
-    Before the search has written anything there is `trials` alone, the page itself.
+    Before the search has written anything, or where the server wants a password, there is `trials`
+    alone: the page itself.
+
+    Raises:
+        HpoError: when nobody answers at `base`.
     """
+    try:
+        return _find_links(base, run)
+    except error.HTTPError:
+        return {"trials": base}
+    except OSError as problem:
+        reason = getattr(problem, "reason", problem)
+        raise HpoError(f"MLflow at {base} does not answer: {reason}") from problem
+
+
+def _find_links(base: str, run: RunDir) -> dict[str, str]:
     api = f"{base}/api/2.0/mlflow"
     name = parse.quote(run.study_name, safe="")
-    try:
-        found = _ask(f"{api}/experiments/get-by-name?experiment_name={name}")
-    except error.HTTPError as problem:
-        if problem.code == 404:
-            return {"trials": base}
-        raise
+    found = _ask(f"{api}/experiments/get-by-name?experiment_name={name}")
     experiment_id = found["experiment"]["experiment_id"]
     body = {"experiment_ids": [experiment_id], "filter": rows.run_query(run), "max_results": 1}
     parents = _ask(f"{api}/runs/search", body).get("runs", [])
     if not parents:
-        return {"trials": f"{base}/#/experiments/{experiment_id}"}
+        return {"trials": base + experiment_path(experiment_id)}
     tags = {tag["key"]: tag["value"] for tag in parents[0]["data"]["tags"]}
-    run_id = parents[0]["info"]["run_id"]
+    uuid = tags[rows.STUDY_TAG]
     return {
-        "trials": base + table_path(experiment_id, tags[rows.STUDY_TAG]),
-        "charts": base + comparison_path(experiment_id, tags[rows.STUDY_TAG]),
-        "search": base + run_path(experiment_id, run_id),
+        "trials": base + table_path(experiment_id, uuid),
+        "charts": base + comparison_path(experiment_id, uuid),
+        "search": base + run_path(experiment_id, parents[0]["info"]["run_id"]),
     }
 
 

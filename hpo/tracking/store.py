@@ -92,6 +92,12 @@ def is_refusal(error: Exception) -> bool:
     return 400 <= code < 500 and code not in (401, 403, 408, 429)
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, short enough for a log line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
+
+
 def _set_up() -> None:
     """Apply the client's settings; MLflow reads some of them while it is imported."""
     for name, value in CLIENT_SETTINGS.items():

@@ -11,6 +11,7 @@ from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
 STEPS_METRIC = "trials_ended"
 """The metric whose steps tell which points a parent run already has."""
+_WORDS = {TrialState.RUNNING: "unfinished"}
 DEFAULT_TRIAL = 0
 """The trial that runs the default configuration."""
 
@@ -54,7 +55,7 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     """The description on the parent run, in Markdown."""
     best = winner(records, study.direction)
     counts = Counter(r.state for r in records if r.purpose == "search")
-    parts = [f"{counts[state]} {state}" for state in TrialState if counts[state]]
+    parts = [f"{counts[state]} {_WORDS.get(state, state)}" for state in TrialState if counts[state]]
     tally = f"{sum(counts.values())} trials: {', '.join(parts)}." if parts else "No trial yet."
     confirmed = sum(r.purpose == "confirm" for r in records)
     if confirmed:

@@ -102,13 +102,18 @@ class TrialRuns:
             child.steps = steps_of(self._client, child.run_id, study.metric)
         points = rows.trial_points(record, study.metric, study.direction)
         fresh = [p for p in points if p.step not in child.steps]
+        tags = rows.trial_tags(record, state, reason)
         log(
             self._client,
             child.run_id,
             points=fresh,
             params=rows.texts(record.params),
-            tags=rows.trial_tags(record, state, reason),
+            tags=tags,
         )
+        if rows.REASON_TAG in child.tags - tags.keys():  # it was suspended and has gone on
+            self._client.delete_tag(child.run_id, rows.REASON_TAG)
+            child.tags.remove(rows.REASON_TAG)
+        child.tags |= tags.keys()
         if record.state.is_finished:
             end = rows.milliseconds(record.ended or record.started)
             self._client.set_terminated(child.run_id, rows.STATUS[record.state], end)
@@ -121,6 +126,8 @@ class TrialRuns:
             if number in self._children:
                 self._client.delete_run(run.info.run_id)
                 continue
+            if run.data.tags.get(rows.PARENT_TAG) != self._parent_id:
+                self._client.set_tag(run.info.run_id, rows.PARENT_TAG, self._parent_id)
             self._children[number] = _Child(
                 run_id=run.info.run_id,
                 is_done=rows.DONE_TAG in run.data.tags,

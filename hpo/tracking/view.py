@@ -30,6 +30,11 @@ def view_id(study_uuid: str) -> str:
     return f"hpo-{study_uuid}"
 
 
+def experiment_path(experiment_id: str) -> str:
+    """The part of a link after the server's address that opens all runs of an experiment."""
+    return f"/#/experiments/{experiment_id}/runs?{urlencode(TRAINING_PAGES)}"
+
+
 def table_path(experiment_id: str, study_uuid: str) -> str:
     """The part of a link after the server's address that opens the prepared table of trials."""
     query = urlencode({**TRAINING_PAGES, "viewStateShareKey": view_id(study_uuid)})
@@ -72,7 +77,7 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
         **{f"params.`{name}`": 60 + 8 * len(name) for name in params},
         f"tags.`{rows.WINNER_TAG}`": 90,
         "tags.`hpo.purpose`": 110,
-        "tags.`hpo.reason`": 300,
+        f"tags.`{rows.REASON_TAG}`": 300,
         "tags.`hpo.error`": 300,
     }
     return {

@@ -1,0 +1,186 @@
+"""Decides what of a study has to be written to MLflow, and writes it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from hpo.core.events import Event
+from hpo.core.rundir import RunDir
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.tracking.rows import Study, log_axes
+from hpo.tracking.store import (
+    connect,
+    ensure_experiment,
+    expected_errors,
+    first_line,
+    is_refusal,
+)
+from hpo.tracking.study_run import StudyRun
+from hpo.tracking.summary import winner
+from hpo.tracking.trial_runs import TrialRuns
+
+logger = logging.getLogger(__name__)
+
+_STARTS = ("trial_started", "epoch")
+_STOPS = ("trial_finished", "confirmed", "trial_suspended")
+_ENDINGS = {
+    "finished": ("finished", "FINISHED"),
+    "interrupted": ("interrupted", "KILLED"),
+    "error": ("failed", "FAILED"),
+}
+"""Last event -> (state in words, MLflow's status) of the parent run."""
+_RUNNING = ("running", "RUNNING")
+_CLOSED = ("interrupted", "KILLED")
+
+
+class StudyWriter:
+    """Writes the difference between the ledger and what has arrived; used by one thread.
+
+    Example: `note(event)` for every event; `write(closing=False)` now and then; after it has
+    raised, `forget()`, and the next `write` finds out anew what has arrived; `write(closing=True)`
+    at last.
+
+    Args:
+        study: what stays the same.
+        tracking_uri: MLflow's address.
+        snapshot: returns copies of all trial records.
+    """
+
+    def __init__(
+        self, study: Study, tracking_uri: str, snapshot: Callable[[], list[TrialRecord]]
+    ) -> None:
+        self._study = study
+        self._uri = tracking_uri
+        self._snapshot = snapshot
+        self._runs: tuple[StudyRun, TrialRuns] | None = None
+        self._reasons: dict[int, str] | None = None
+        self._live: set[int] = set()
+        self._ending: tuple[str, str] | None = None
+        self._first_time = self._last_time = 0.0
+        self._refused: dict[int, str] = {}
+        self._files_missing = ""
+        self._arrived: set[int] = set()
+        self.is_complete = False
+        """Whether the last closing `write` has left nothing out."""
+        self.moved = time.monotonic()
+        """When something arrived last, by the monotonic clock."""
+
+    def note(self, event: Event) -> None:
+        """Keep what the ledger does not know: which trials run, why they stopped, how it ended."""
+        name, number = event["event"], event.get("trial")
+        self._last_time = event["time"]
+        self._first_time = self._first_time or self._last_time
+        self._ending = _ENDINGS.get(name, self._ending)
+        if number is None:
+            return
+        if name in _STARTS:
+            self._live.add(number)
+        elif name in _STOPS:
+            self._live.discard(number)
+            self._known_reasons()[number] = event.get("reason", "")
+
+    def write(self, *, closing: bool) -> None:
+        """Bring MLflow up to date; raises one of `expected_errors` where that fails.
+
+        Args:
+            closing: whether the search is over, so that nothing runs and everything must arrive.
+        """
+        if closing:
+            self._live.clear()
+            self._refused.clear()
+        search, trials = self._runs = self._runs or self._open()
+        records = self._snapshot()
+        axes = log_axes(records)
+        for record in records:
+            self._write_trial(trials, record, axes)
+            self.moved = time.monotonic()
+        state, status = self._ending or (_CLOSED if closing else _RUNNING)
+        search.write(records, state, status, self._last_time)
+        if closing:
+            best = winner(records, self._study.direction)
+            trials.mark_winner(None if best is None else best.number)
+        self._write_files(search, trials, records)
+        self.is_complete = closing and not self._refused and not self._files_missing
+
+    def forget(self) -> None:
+        """Take nothing for granted any more: before anything is created, MLflow is asked."""
+        self._runs = None
+
+    def describe_gaps(self, problem: str) -> str:
+        """What is missing in MLflow, and why, as far as it is known.
+
+        Args:
+            problem: what the last failed attempt said.
+        """
+        reasons = [problem] if problem else []
+        reasons += [f"trial {number}: {words}" for number, words in self._refused.items()][:3]
+        reasons += [f"artifacts: {self._files_missing}"] if self._files_missing else []
+        missing = [r.number for r in self._snapshot() if r.number not in self._arrived]
+        listed = ", ".join(str(n) for n in missing[:10]) + (", ..." if len(missing) > 10 else "")
+        what = f"{len(missing)} trials ({listed})" if missing else "the last values"
+        return f"{what} missing; {'; '.join(reasons) or 'the time was too short'}"
+
+    def _open(self) -> tuple[StudyRun, TrialRuns]:
+        client = connect(self._uri)
+        experiment_id = ensure_experiment(client, self._uri, self._study.name)
+        self.moved = time.monotonic()
+        search = StudyRun(client, self._study, experiment_id, self._first_time)
+        return search, TrialRuns(client, self._study, experiment_id, search.run_id)
+
+    def _write_trial(self, trials: TrialRuns, record: TrialRecord, axes: dict[str, str]) -> None:
+        """Write one trial; one that MLflow refuses is left out, so that the others still arrive."""
+        if record.number in self._refused:
+            return
+        state = str(record.state)
+        if record.state is TrialState.RUNNING and record.number not in self._live:
+            state = "suspended"
+        reason = self._known_reasons().get(record.number, "")
+        try:
+            trials.write(record, state, reason, axes)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if not self._refused:
+                logger.warning("MLflow refuses trial %d: %s", record.number, first_line(error))
+            self._refused[record.number] = first_line(error)
+
+    def _write_files(self, search: StudyRun, trials: TrialRuns, records: list[TrialRecord]) -> None:
+        """Write artifacts; where they cannot be stored, values and states arrive all the same."""
+        try:
+            search.write_files()
+            for record in records:
+                if record.state.is_finished and record.number not in self._refused:
+                    trials.write_files(record)
+                    self._arrived.add(record.number)
+                    self.moved = time.monotonic()
+        except expected_errors() as error:
+            if not self._files_missing:
+                logger.warning("MLflow does not take artifacts: %s", first_line(error))
+            self._files_missing = first_line(error)
+        else:
+            self._files_missing = ""
+
+    def _known_reasons(self) -> dict[int, str]:
+        if self._reasons is None:
+            self._reasons = read_reasons(self._study.run)
+        return self._reasons
+
+
+def read_reasons(run: RunDir) -> dict[int, str]:
+    """Why trials of earlier sessions were stopped, from the run's own events."""
+    reasons: dict[int, str] = {}
+    try:
+        lines = run.events_file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return reasons
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:  # the last line of a killed search may be cut off
+            continue
+        if event.get("event") in _STOPS:
+            reasons[event["trial"]] = event.get("reason", "")
+    return reasons
