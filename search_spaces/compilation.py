@@ -147,11 +147,12 @@ class _Compiler:
         if constants:
             self._pin_constants(constants, notes)
             return self.build(activity)
-        return SearchSpace(
+        space = SearchSpace(
             parameters=tuple(item for item in made if isinstance(item, Parameter)),
             pinned=tuple(self.pinned.values()),
             warnings=tuple(dict.fromkeys([*self.schema.warnings, *notes.warnings])),
         )
+        return _with_first_values(space)
 
     def _pin_constants(self, constants: Sequence[Pinned], notes: Notes) -> None:
         """Take what turned out to have one value out of the search: others are measured by it."""
@@ -229,6 +230,16 @@ class _Compiler:
         )
 
 
+def _with_first_values(space: SearchSpace) -> SearchSpace:
+    """Return the space with the defaults of children moved inside what their parents leave."""
+    firsts = space.default()
+    parameters = (
+        replace(item, default=firsts.get(item.name, item.default)) if item.parents else item
+        for item in space.parameters
+    )
+    return replace(space, parameters=tuple(parameters))
+
+
 def _first_value(draft: Draft, domain: Domain, constants: Mapping[str, Any]) -> Any:
     """Return the default moved inside the domain."""
     default = _spelled(draft)
@@ -237,8 +248,8 @@ def _first_value(draft: Draft, domain: Domain, constants: Mapping[str, Any]) -> 
     except PointError as error:
         draft.notes.problem(draft.name, str(error))
         return default
-    if default is not None and draft.interval is None and not _is_same(default, value):
-        text = f"default {default!r} is not legal here, the first trial takes {value!r}"
+    if default is not None and not _is_same(default, value):
+        text = f"the first trial takes {value!r} instead of the default {default!r}"
         draft.notes.warn(draft.name, text)
     return value
 

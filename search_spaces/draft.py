@@ -153,6 +153,8 @@ def _apply(draft: Draft, clause: Clause) -> Relation | None:
         draft.excluded += (number,)
     elif clause.op == "^":
         draft.power = number
+    elif draft.is_int and number % 1:
+        draft.notes.problem(draft.name, f"whole numbers cannot be multiples of {number:g}")
     else:
         draft.step, draft.step_reason = number, f"{number:g}"
     return None

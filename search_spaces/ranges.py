@@ -111,16 +111,13 @@ def _closed(bounds: Bounds) -> Bounds:
 
 
 def _inside(draft: Draft, bounds: Bounds, default: Any) -> float | None:
-    if not is_number(default):
+    if not is_number(default) or not math.isfinite(default):
         told = "has no default" if default is None else f"its default {default!r} is no number"
         draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
         return None
     moved = clamped(bounds, default)
     if moved != default:
-        draft.notes.warn(
-            draft.name,
-            f"default {default!r} lies outside {bounds}, the search starts from {moved:g}",
-        )
+        draft.notes.warn(draft.name, f"default {default!r} lies outside {bounds}")
     return moved
 
 

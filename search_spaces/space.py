@@ -44,7 +44,10 @@ class SearchSpace:
         """A hash of all that shapes a draw: the same in every process, another after any change."""
         import hashlib
 
-        facts = [self.to_json() | {"warnings": None}, self.early_trials]
+        shown = self.to_json()
+        for parameter in shown["parameters"]:
+            del parameter["why"]
+        facts = [shown["parameters"], shown["pinned"], self.early_trials]
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

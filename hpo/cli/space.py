@@ -131,7 +131,6 @@ def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
 
 def _show(space: SearchSpace) -> None:
     """Print the table, what is pinned, and the warnings."""
-    header = ["PARAMETER", "DEFAULT", "DISTRIBUTION", "WHEN", "WHY"]
     ordered = sorted(space.parameters, key=lambda parameter: not parameter.is_popular)
     rows = [
         [
@@ -143,7 +142,7 @@ def _show(space: SearchSpace) -> None:
         ]
         for parameter in ordered
     ]
-    _print_rows(header, rows)
+    _print_rows(["PARAMETER", "DEFAULT", "DISTRIBUTION", "WHEN", "WHY"], rows)
     if space.pinned:
         print()
         _print_rows(
@@ -166,12 +165,22 @@ def _print_rows(header: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if console.width < _WIDE:
+        # Columns of a few letters cannot be read: one block per row instead.
+        for name, *cells in rows:
+            console.print(Text(name, style="bold"))
+            console.print(Text("    " + "; ".join(cells)))
+        return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in header:
-        table.add_column(name, overflow="fold", no_wrap=name in ("DEFAULT", "VALUE"))
+    for number, name in enumerate(header):
+        table.add_column(name, overflow="fold", no_wrap=number < 2)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+_WIDE = 120
 
 
 def short(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search_spaces import Parameter, SearchSpace
 
-NUM_SAMPLES = 2000
+NUM_SAMPLES = 2400
 NUM_BINS = 24
 
 
@@ -22,16 +22,18 @@ class Panel:
     title: str
     subtitle: str
     shares: tuple[float, ...]
-    marks: tuple[tuple[float, str], ...]
-    """(position in 0..1, label) along the axis."""
+    labels: tuple[str, ...] = ()
+    """One per share when these are options; empty for numbers."""
+    marks: tuple[tuple[float, str], ...] = ()
+    """(position in 0..1, label) along the axis of numbers."""
     default: float | None
-    """Position of the default in 0..1."""
+    """Position of the default in 0..1; for options the index."""
 
 
 def make_panels(space: SearchSpace, seed: int = 0) -> list[Panel]:
     """Draw from the space and return one panel per parameter, or per element of a list."""
     rng = random.Random(seed)
-    samples = [space.sample(rng) for _ in range(NUM_SAMPLES)]
+    samples = [space.decode(latents) for latents in space.design(NUM_SAMPLES, rng)]
     first = space.default()
     panels: list[Panel] = []
     for parameter in space.parameters:
@@ -71,8 +73,7 @@ def _panels(parameter: Parameter, drawn: list[Any], default: Any, note: str) -> 
         for value in drawn:
             counts[index(value)] += 1
         shares = [count / len(drawn) for count in counts]
-        place = (index(default) + 0.5) / len(names)
-        yield _options(parameter.name, names, shares, place, note)
+        yield _options(parameter.name, names, shares, index(default), note)
 
 
 def _index(kind: str, names: Sequence[Any]) -> Callable[[Any], int]:
@@ -84,14 +85,13 @@ def _index(kind: str, names: Sequence[Any]) -> Callable[[Any], int]:
 
 
 def _options(
-    title: str, names: Sequence[Any], shares: Sequence[float], default: float | None, note: str
+    title: str, names: Sequence[Any], shares: Sequence[float], default: int | None, note: str
 ) -> Panel:
-    marks = tuple(((k + 0.5) / len(names), str(name)) for k, name in enumerate(names))
     return Panel(
         title=title,
-        subtitle=note or "options",
+        subtitle=note or f"{len(names)} options",
         shares=tuple(shares),
-        marks=marks,
+        labels=tuple(map(str, names)),
         default=default,
     )
 
@@ -100,15 +100,21 @@ def _numbers(
     title: str, distribution: Mapping[str, Any], drawn: list[Any], default: Any, note: str
 ) -> Panel:
     forward, inverse = _scale(distribution)
-    start, stop = forward(distribution["low"]), forward(distribution["high"])
+    # A whole number owns half a step to both sides, and is spread over it for an honest picture.
+    is_whole = all(isinstance(value, int) for value in drawn)
+    half = distribution.get("step", 1) / 2 if is_whole else 0.0
+    start, stop = forward(distribution["low"] - half), forward(distribution["high"] + half)
     width = (stop - start) or 1.0
     counts = [0] * NUM_BINS
-    for value in drawn:
-        place = (forward(value) - start) / width
+    for rank, value in enumerate(drawn):
+        left, right = forward(value - half), forward(value + half)
+        place = (left + (right - left) * ((rank * 0.618034) % 1) - start) / width
         counts[min(max(int(place * NUM_BINS), 0), NUM_BINS - 1)] += 1
-    marks = tuple((u, f"{inverse(start + u * width):.3g}") for u in (0.0, 0.25, 0.5, 0.75, 1.0))
-    names = {"log": "log", "linear": "linear", "reflected_log": "log of the distance to the end"}
-    subtitle = names[distribution["scale"]]
+    ends = (distribution["low"], distribution["high"])
+    marks = tuple(
+        (u, _label(min(max(inverse(start + u * width), ends[0]), ends[1]), half)) for u in _MARKS
+    )
+    subtitle = _SCALES[distribution["scale"]]
     return Panel(
         title=title,
         subtitle=f"{subtitle}, {note}" if note else subtitle,
@@ -118,6 +124,14 @@ def _numbers(
         if isinstance(default, int | float)
         else None,
     )
+
+
+_MARKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SCALES = {"log": "log", "linear": "linear", "reflected_log": "log of the distance to the end"}
+
+
+def _label(value: float, half: float) -> str:
+    return f"{value:.0f}" if half and value >= 10 else f"{value:.3g}"
 
 
 def _scale(

@@ -96,7 +96,7 @@ class Number:
     def clamp(self, value: Any, values: Values) -> Any:
         """Return the nearest legal number; what is no number becomes the middle of the scale."""
         room = self.room(values)
-        if not is_number(value):
+        if not is_number(value) or not math.isfinite(value):
             start, stop = self._edges(room)
             value = self._inverse((start + stop) / 2)
         return self._legal(float(value), room)

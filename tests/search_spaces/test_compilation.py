@@ -245,6 +245,7 @@ def test_limits_narrow_what_is_searched_and_keep_the_scale():
     assert any("searched in [1, 15] only" in text for text in space.warnings)
     space = space_of({"o.warmup": node}, limits={"o.warmup": (None, 4)})
     assert space.default() == {"o.warmup": 4}
+    assert any("the first trial takes 4 instead of the default 10" in w for w in space.warnings)
     pinned = space_of({"o.warmup": node}, limits={"o.warmup": (None, 1)}).pinned
     assert [(pin.name, pin.value) for pin in pinned] == [("o.warmup", 1)]
     with pytest.raises(RangeError, match=r"o\.warmup: this spec demands"):
@@ -327,3 +328,21 @@ def test_parent_that_the_schema_lacks_is_an_error():
     node = number(1, 9, 5, "> depends_on", kind="int", depends_on="m.queries")
     with pytest.raises(RangeError, match=r"a\.x: depends on m\.queries, which the schema lacks"):
         space_of({"a.x": node})
+
+
+def test_default_of_a_child_is_shown_as_the_first_trial_takes_it():
+    ranges = {"train.batch": (8, 64, None), "data.per_class": (2, 9, None)}
+    space = batch_space(overlay=Overlay(ranges=ranges))
+    assert parameter(space, "train.batch").default == 8
+    assert space.default() == {"data.per_class": 4, "train.batch": 8}
+
+
+def test_whole_number_on_a_fractional_grid_is_an_error():
+    with pytest.raises(RangeError, match=r"a\.x: whole numbers cannot be multiples of 0\.5"):
+        space_of({"a.x": number(1, 9, 5, "/ 0.5", kind="int")})
+
+
+def test_infinite_default_is_no_default():
+    space = space_of({"a.x": number(0.0, 1.0, float("inf"))})
+    assert space.default() == {"a.x": 0.5}
+    assert any("a.x: its default inf is no number" in text for text in space.warnings)

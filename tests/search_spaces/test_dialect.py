@@ -20,7 +20,7 @@ def test_default_that_is_no_option_is_replaced_and_reported():
     node = {"type": "categorical", "enum": ["MultiStep", "Cosine"], "default": "MultiStepLR"}
     value, warnings = first(node)
     assert value == "MultiStep"
-    assert any("a.x: default 'MultiStepLR' is not legal" in text for text in warnings)
+    assert any("instead of the default 'MultiStepLR'" in text for text in warnings)
 
 
 def test_default_spelled_otherwise_is_the_option():
