@@ -77,6 +77,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
     trainer = find_trainer(study.trainer)
+    _slots(study, settings)  # a budget that this machine cannot count is refused at once
     plan = plan_study(study, trainer)
 
     def fill(folder: Path) -> None:
@@ -109,12 +110,15 @@ def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images."""
     from hpo.algorithms.registry import resolve_names
 
-    sources = resolve_sources(study, trainer)
-    base_spec = build_base_spec(study, trainer, sources)
-    num_epochs = num_epochs_of(base_spec, trainer)
+    # What needs no images is checked before any are drawn, split or read.
+    draft = build_base_spec(study, trainer, {})
+    num_epochs = num_epochs_of(draft, trainer)
     algorithm, pruner, reason = resolve_names(
         study.search.algorithm, study.search.pruner, num_epochs=num_epochs
     )
+    build_space(study, trainer, draft, num_trials=study.budget.trials)
+    sources = resolve_sources(study, trainer)
+    base_spec = build_base_spec(study, trainer, sources)
     space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
     with as_user_errors():
         trainer.inspect_data(base_spec)
