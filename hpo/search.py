@@ -29,7 +29,14 @@ from hpo.core.planning import (
     resolve_sources,
 )
 from hpo.core.protocols import Executor, Trainer
-from hpo.core.rundir import LEDGER_FILE, STUDY_FILE, RunDir, create_run
+from hpo.core.rundir import (
+    LEDGER_FILE,
+    STUDY_FILE,
+    RunDir,
+    create_run,
+    relocated,
+    write_atomically,
+)
 from hpo.core.specs import merged, to_yaml
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
@@ -100,10 +107,9 @@ def resume_search(
     study = load_study(run.study_file)
     if budget is not None:
         study = replace(study, budget=budget)
-        run.study_file.write_text(to_yaml(study.to_dict()), encoding="utf-8")
     plan = read_plan(run.path)
     trainer = find_trainer(study.trainer)
-    return _drive(run, study, plan, trainer, settings)
+    return _drive(run, study, plan, trainer, settings, is_changed=budget is not None)
 
 
 def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
@@ -142,7 +148,10 @@ def _drive(
     plan: StudyPlan,
     trainer: Trainer,
     settings: SearchSettings,
+    *,
+    is_changed: bool = False,
 ) -> SearchResult:
+    """Search while the lock is held; a changed study is kept once it is known to be usable."""
     with run.lock():
         run.stop_file.unlink(missing_ok=True)
         ledger = Ledger.open(run.ledger_file)
@@ -150,7 +159,10 @@ def _drive(
         try:
             for make in settings.listeners:
                 bus.add(make(run, study, plan, ledger))
-            return _Session(run, study, plan, trainer, settings, ledger, bus).search()
+            session = _Session(run, study, plan, trainer, settings, ledger, bus)
+            if is_changed:
+                write_atomically(run.study_file, to_yaml(study.to_dict()))
+            return session.search()
         except (HpoError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -190,7 +202,9 @@ class _Session:
         state = StateWriter(self.run, self.study, engine, self.ledger)
         self.bus.add(state)
         if engine.is_over() and (done := self.run.read_state().get("finished")):
+            done = relocated(done, Path(done["run_dir"]), self.run.path)
             self.bus.emit("finished", **done)
+            state.close_as("finished", finished=done)
             return SearchResult(run=self.run, finished=done)
         self.bus.emit(
             "started",
@@ -199,6 +213,14 @@ class _Session:
             budget=str(self.study.budget),
             trials_so_far=sum(t.state.is_finished for t in self.ledger.trials()),
         )
+        try:
+            return self._run(engine, state)
+        except KeyboardInterrupt:
+            state.close_as("interrupted")
+            raise
+
+    def _run(self, engine: Engine, state: StateWriter) -> SearchResult:
+        """Review, search, hand on."""
         with self._executor() as executor:
             if not self._review(executor):
                 state.close_as("declined")

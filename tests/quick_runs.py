@@ -10,6 +10,7 @@ from hpo.core.specs import flatten
 from hpo.core.study_spec import StudySpec
 from hpo.core.trial import Decision, Ended, Suggestion
 from hpo.engine import Engine, Plan
+from hpo.search import SearchSettings
 from tests.quick_trainer import NAME, TRAINER
 
 
@@ -138,3 +139,33 @@ def run_all(engine, values=None, limit=1000):
         jobs.append(job)
         train_to_end(engine, job, values)
     return jobs
+
+
+class Ear:
+    """A listener that keeps every event; `stop_after` (trial, epoch) makes it wish for a pause."""
+
+    def __init__(self, stop_after=None):
+        self.events, self.stop_after, self.wish = [], stop_after, False
+
+    def hear(self, event):
+        self.events.append(event)
+        if event["event"] == "epoch" and (event["trial"], event["epoch"]) == self.stop_after:
+            self.wish = True
+
+    def close(self):
+        pass
+
+    def named(self, name):
+        return [event for event in self.events if event["event"] == name]
+
+    def names(self):
+        return [event["event"] for event in self.events]
+
+    def settings(self, **changes):
+        """Settings of a start that this ear listens to."""
+        facts = {
+            "executor": "inprocess",
+            "listeners": (lambda *_: self,),
+            "should_stop": lambda: self.wish,
+        }
+        return SearchSettings(**(facts | changes))

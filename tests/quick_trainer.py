@@ -106,6 +106,8 @@ class QuickTrainer:
             with (folder / "trained.txt").open("a") as stream:
                 stream.write(f"{epoch}\n")
             line = dict(history[-1], receipt=receipt)
+            if spec["fault"]["kind"] == "always_raise":
+                raise RuntimeError("nothing works on purpose")
             if number == spec["fault"]["trial"] and epoch == spec["fault"]["epoch"]:
                 line = self._fail(spec["fault"]["kind"], folder, line)
             if not report(line):
@@ -137,6 +139,8 @@ class QuickTrainer:
 
     def export(self, spec):
         target = Path(spec["export"]["onnx_file"])
+        if spec["fault"]["kind"] == "no_onnx":
+            return {}
         target.write_bytes(Path(spec["export"]["checkpoint"]).read_bytes())
         return {"onnx": str(target), "num_images_checked": 1}
 

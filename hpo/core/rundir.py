@@ -15,6 +15,7 @@ import datetime as dt
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -187,6 +188,18 @@ def find_run(name: str | None, out: Path) -> RunDir:
         what = f"no run {name!r}" if name else "no runs"
         raise RunError(f"{what} below {out}/; `hpo ls` lists runs, `hpo search` makes one")
     return runs[-1]
+
+
+def relocated(data: Any, old: Path, new: Path) -> Any:
+    """Copy plain data of a run that was moved, its paths below `old` pointing below `new`."""
+    if isinstance(data, str):
+        path = rf"(?<![^\s=]){re.escape(str(old))}(?=[/\s]|$)"
+        return re.sub(path, lambda _: str(new), data)
+    if isinstance(data, dict):
+        return {key: relocated(value, old, new) for key, value in data.items()}
+    if isinstance(data, list):
+        return [relocated(value, old, new) for value in data]
+    return data
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.core.rundir import RunDir, create_run, find_run, list_runs, write_atomically
+from hpo.core.rundir import RunDir, create_run, find_run, list_runs, relocated, write_atomically
 
 
 def fill(folder):
@@ -201,6 +201,18 @@ def test_a_damaged_state_counts_as_none(tmp_path, text):
     run = RunDir(tmp_path)
     run.state_file.write_text(text)
     assert run.read_state() == {}
+
+
+def test_what_a_moved_run_says_of_itself():
+    said = {
+        "run_dir": "/a/run", "best": {"onnx": "/a/run/best/model.onnx", "trial": 3, "gallery": None},
+        "next": ["hpo ui /a/run", "cp /a/run-2/x k=/a/run/y", "/b/a/run"],
+    }  # fmt: skip
+    assert relocated(said, Path("/a/run"), Path("/new\\1")) == {
+        "run_dir": "/new\\1",
+        "best": {"onnx": "/new\\1/best/model.onnx", "trial": 3, "gallery": None},
+        "next": ["hpo ui /new\\1", "cp /a/run-2/x k=/new\\1/y", "/b/a/run"],
+    }
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):

@@ -1,0 +1,89 @@
+"""A study as a script: real run directory and ledger, events as the engine emits them."""
+
+import copy
+import shutil
+from pathlib import Path
+
+from hpo.core.events import EventBus, EventFile
+from hpo.core.ledger import Ledger
+from hpo.core.rundir import create_run
+from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.tracking import MlflowMirror
+
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+BEGAN = 1_700_000_000.0
+NAME = "shelf"
+
+
+class Script:
+    """One study that a test plays; `mirror` starts a search's listener, `bus` tells it what happens."""
+
+    def __init__(self, out):
+        def fill(folder):
+            (folder / "study.yaml").write_text("schema_version: 1\nname: shelf\n")
+            Ledger.create(folder / "ledger.db", "maximize").close()
+
+        self.run = create_run(out, NAME, fill)
+        self.ledger = Ledger.open(self.run.ledger_file)
+        self.uri = f"sqlite:///{out / 'mlflow.db'}"
+        self.bus = EventBus()
+
+    def open(self, uri=None, **summary):
+        """Start a search's listeners."""
+        self.mirror = MlflowMirror(
+            self.run,
+            study_name=NAME,
+            study_uuid=UUID,
+            direction="maximize",
+            tracking_uri=uri or self.uri,
+            summary={"budget": "4 trials", "algorithm": "tpe", **summary},
+            snapshot=lambda: copy.deepcopy(self.ledger.trials()),
+        )
+        self.bus = EventBus([EventFile(self.run.events_file), self.mirror])
+        self.bus.emit("started", run_dir=str(self.run))
+        return self
+
+    def close(self, last="finished"):
+        """End the search."""
+        if last:
+            self.bus.emit(last, run_dir=str(self.run))
+        self.bus.close()
+
+    def start(self, number, purpose="search", **params):
+        """Start a trial a hundred seconds after the one before."""
+        suggestion = Suggestion(number=number, params=params, latents={}, until_epoch=3)
+        self.ledger.start(suggestion, now=BEGAN + 100 * number, clock=0.0, purpose=purpose)
+        self.bus.emit("trial_started", trial=number, params=params, purpose=purpose)
+
+    def epochs(self, number, *values):
+        """Go on with a trial: ten seconds an epoch."""
+        for value in values:
+            epoch = self.ledger.trial(number).epochs + 1
+            metrics = {"train_loss": 1.0 / epoch, "p@5": 0.9}
+            measurement = Measurement(epoch=epoch, value=value, metrics=metrics, seconds=10.0)
+            self.ledger.record(number, measurement, clock=0.0)
+            self.bus.emit("epoch", trial=number, epoch=epoch, value=value, seconds=10.0)
+
+    def end(self, number, state=TrialState.COMPLETE, reason="", error=None, receipt=None):
+        """End a trial, with the files that a trainer leaves."""
+        folder = self.run.trial_dir(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "spec.yaml").write_text(f"trial: {number}\n")
+        (folder / "log.txt").write_text("said\n")
+        if receipt is not None:
+            self.ledger.annotate(number, receipt=receipt)
+        record = self.ledger.trial(number)
+        now = record.started + record.seconds
+        self.ledger.finish(number, state, now=now, clock=0.0, error=error)
+        self.bus.emit("trial_finished", trial=number, state=str(state), reason=reason)
+
+    def suspend(self, number, reason="interrupted"):
+        """Leave a trial for later."""
+        self.bus.emit("trial_suspended", trial=number, epoch=1, reason=reason)
+
+
+def copy_store(template: Path, out: Path):
+    """Put an empty store into a run root, in place of creating one, which takes seconds."""
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(template, out / "mlflow.db")
+    return out

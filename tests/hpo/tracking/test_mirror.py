@@ -1,0 +1,271 @@
+"""The mirror against a real store: what a search leaves in MLflow, whatever happens to either."""
+
+import json
+import logging
+import socket
+import time
+
+import pytest
+
+from hpo.core.trial import TrialState
+from hpo.tracking import mirror as mirror_module
+from hpo.tracking.store import connect
+from tests.hpo.tracking.scripted import BEGAN, NAME, UUID
+
+P1 = "val_precision_at_1"
+
+
+class Store:
+    """What stands in MLflow, asked by its own client."""
+
+    def __init__(self, uri):
+        self.client = connect(uri)
+        self.experiment = self.client.get_experiment_by_name(NAME)
+        everything = self.client.search_runs([self.experiment.experiment_id], max_results=500)
+        children = [run for run in everything if "mlflow.parentRunId" in run.data.tags]
+        (self.parent,) = [run for run in everything if run not in children]
+        self.names = sorted(run.info.run_name for run in children)
+        self.trials = {int(run.data.tags["hpo.trial"]): run for run in children}
+
+    def history(self, number, name=P1):
+        points = self.client.get_metric_history(self.trials[number].info.run_id, name)
+        return [(p.step, p.value) for p in sorted(points, key=lambda p: (p.step, p.timestamp))]
+
+    def artifacts(self, run, place=None):
+        return sorted(f.path for f in self.client.list_artifacts(run.info.run_id, place))
+
+
+def play_four(script):
+    """A complete, a pruned, a failed and a suspended trial."""
+    script.start(0, lr=0.1, width=64)
+    script.epochs(0, 0.5, 0.7, 0.6)
+    script.end(0, receipt={"applied": {"lr": 0.1}})
+    script.start(1, lr=0.001, width=128)
+    script.epochs(1, 0.2)
+    script.end(1, TrialState.PRUNED, reason="0.2 is below the median 0.5")
+    script.start(2, lr=0.5, width=32)
+    script.end(2, TrialState.FAILED, error={"kind": "diverged", "message": "not a number"})
+    script.start(3, lr=0.3, width=64)
+    script.epochs(3, 0.4)
+    script.suspend(3)
+
+
+def test_every_trial_has_one_run_with_its_state(script):
+    script.open()
+    play_four(script)
+    script.close()
+    store = Store(script.uri)
+    assert store.names == ["trial-0000", "trial-0001", "trial-0002", "trial-0003"]
+    statuses = [store.trials[n].info.status for n in range(4)]
+    assert statuses == ["FINISHED", "KILLED", "FAILED", "RUNNING"]
+    states = [store.trials[n].data.tags["hpo.state"] for n in range(4)]
+    assert states == ["complete", "pruned", "failed", "suspended"]
+    assert store.trials[1].data.tags["hpo.reason"] == "0.2 is below the median 0.5"
+    assert store.trials[2].data.tags["hpo.error"] == "diverged: not a number"
+    parents = {run.data.tags["mlflow.parentRunId"] for run in store.trials.values()}
+    assert parents == {store.parent.info.run_id}
+
+
+def test_params_metrics_and_times_are_the_ledgers(script):
+    script.open()
+    play_four(script)
+    script.close()
+    store = Store(script.uri)
+    assert store.trials[0].data.params == {"lr": "0.1", "width": "64"}
+    assert store.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
+    assert store.history(0, f"{P1}_best") == [(1, 0.5), (2, 0.7), (3, 0.7)]
+    metrics = store.trials[0].data.metrics
+    assert (metrics["epochs"], metrics["seconds"], metrics["epoch_seconds"]) == (3, 30, 10)
+    assert metrics["p_5"] == 0.9
+    assert store.trials[0].info.start_time == BEGAN * 1000
+    assert store.trials[0].info.end_time == (BEGAN + 30) * 1000
+
+
+def test_the_parent_tells_summary_progress_and_winner(script):
+    script.open(trunk={"backbone": "resnet"})
+    play_four(script)
+    script.close()
+    store = Store(script.uri)
+    parent = store.parent
+    wanted = {"budget": "4 trials", "algorithm": "tpe", "trunk.backbone": "resnet"}
+    assert parent.data.params == wanted
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["hpo.study_uuid"] == UUID
+    assert parent.data.metrics[f"{P1}_best"] == 0.7
+    assert parent.data.metrics["best_trial"] == 0
+    assert parent.data.metrics["trials_pruned"] == 1
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith(f"**Trial 0 is best: {P1} 0.7000** in epoch 2 of 3")
+    assert "4 trials: 1 unfinished, 1 complete, 1 pruned, 1 failed." in note
+    assert store.trials[0].data.tags["hpo.best"] == "yes"
+    assert "hpo.best" not in store.trials[1].data.tags
+
+
+def test_files_arrive_with_trials_and_study(script):
+    script.open()
+    play_four(script)
+    script.run.best_dir.mkdir()
+    (script.run.best_dir / "report.json").write_text('{"value": 0.7}')
+    script.close()
+    store = Store(script.uri)
+    assert store.artifacts(store.trials[0]) == ["log.txt", "receipt.json", "spec.yaml"]
+    assert store.artifacts(store.trials[3]) == []
+    assert store.artifacts(store.parent) == ["best", "study.yaml"]
+    assert store.artifacts(store.parent, "best") == ["best/report.json"]
+    got = store.client.download_artifacts(store.trials[0].info.run_id, "receipt.json")
+    with open(got) as stream:
+        assert json.load(stream) == {"applied": {"lr": 0.1}}
+
+
+def test_a_resumed_search_goes_on_in_the_same_runs(script):
+    script.open()
+    play_four(script)
+    script.close("interrupted")
+    before = Store(script.uri)
+    assert before.parent.info.status == "KILLED"
+    script.open(budget="6 trials")
+    script.bus.emit("trial_started", trial=3, params={}, resumed_from_epoch=1)
+    script.epochs(3, 0.8, 0.9)
+    script.end(3)
+    script.start(4, lr=0.2, width=64)
+    script.epochs(4, 0.1)
+    script.end(4, TrialState.PRUNED, reason="low")
+    script.close()
+    after = Store(script.uri)
+    assert after.names == [f"trial-{n:04d}" for n in range(5)]
+    for number in range(4):
+        assert after.trials[number].info.run_id == before.trials[number].info.run_id
+    assert after.history(3) == [(1, 0.4), (2, 0.8), (3, 0.9)]
+    assert after.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
+    assert "hpo.reason" not in after.trials[3].data.tags
+    assert [n for n, run in after.trials.items() if "hpo.best" in run.data.tags] == [3]
+    assert after.parent.info.status == "FINISHED"
+    assert after.parent.data.params["budget"] == "4 trials"
+    assert after.parent.data.tags["hpo.budget"] == "6 trials"
+    best = after.client.get_metric_history(after.parent.info.run_id, f"{P1}_best")
+    assert [(p.step, p.value) for p in best] == [(1, 0.7), (2, 0.7), (3, 0.7), (4, 0.9), (5, 0.9)]
+
+
+def test_a_search_killed_between_writes_is_completed(script):
+    script.open()
+    script.start(0, lr=0.1, width=64)
+    script.epochs(0, 0.5)
+    wait_for(lambda: Store(script.uri).history(0) == [(1, 0.5)])
+    # The first mirror never hears of the rest, as after kill -9.
+    old, script.bus = script.bus, type(script.bus)()
+    script.epochs(0, 0.7)
+    script.open()
+    script.epochs(0, 0.6)
+    script.end(0)
+    script.close()
+    store = Store(script.uri)
+    assert store.names == ["trial-0000"]
+    assert store.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
+    old.close()
+
+
+def test_values_are_seen_while_the_search_goes_on(script):
+    script.open()
+    script.start(0, lr=0.1, width=64)
+    script.epochs(0, 0.5)
+    wait_for(lambda: Store(script.uri).history(0) == [(1, 0.5)])
+    script.epochs(0, 0.6)
+    wait_for(lambda: len(Store(script.uri).history(0)) == 2)
+    assert Store(script.uri).trials[0].data.tags["hpo.state"] == "running"
+    assert Store(script.uri).parent.info.status == "RUNNING"
+    script.close()
+
+
+def test_a_run_that_a_lost_answer_has_doubled_is_removed(script):
+    script.open()
+    play_four(script)
+    script.close()
+    store = Store(script.uri)
+    tags = {k: v for k, v in store.trials[1].data.tags.items() if k != "hpo.mirrored"}
+    store.client.create_run(store.experiment.experiment_id, tags=tags, run_name="trial-0001")
+    script.open()
+    script.close()
+    assert Store(script.uri).names == [f"trial-{n:04d}" for n in range(4)]
+    kept = Store(script.uri).trials[1]
+    assert kept.info.run_id == store.trials[1].info.run_id
+
+
+def test_a_refused_trial_does_not_keep_others_out(script, caplog):
+    script.open()
+    script.start(0, lr=0.1, width=64)
+    script.close("interrupted")
+    store = Store(script.uri)
+    store.client.log_param(store.trials[0].info.run_id, "other", "1")
+    script.ledger.trial(0).params["other"] = 2  # as if MLflow had kept another value
+    script.open()
+    script.epochs(0, 0.5)
+    script.start(1, lr=0.2, width=64)
+    script.epochs(1, 0.6)
+    script.end(1)
+    with caplog.at_level(logging.WARNING):
+        script.close()
+    assert Store(script.uri).trials[1].info.status == "FINISHED"
+    assert "trial 0: " in caplog.text
+    assert "is incomplete" in caplog.text
+
+
+def test_parameters_over_decades_are_repeated_as_logarithms(script):
+    script.open()
+    script.start(0, **{"optim.lr": 1e-4})
+    script.end(0)
+    wait_for(lambda: "hpo.mirrored" in Store(script.uri).trials[0].data.tags)
+    script.start(1, **{"optim.lr": 1e-1})
+    script.end(1)
+    script.close()
+    logs = [
+        run.data.metrics["optim.lr log10"] for _, run in sorted(Store(script.uri).trials.items())
+    ]
+    assert logs == [pytest.approx(-4.0), pytest.approx(-1.0)]
+
+
+def test_a_dead_server_costs_the_search_nothing_and_is_caught_up(script, caplog):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        script.open(f"http://me:secret@127.0.0.1:{port}")
+        slowest = 0.0
+        play_four(script)
+        for _ in range(200):
+            began = time.perf_counter()
+            script.mirror.hear({"event": "epoch", "time": time.time(), "trial": 3})
+            slowest = max(slowest, time.perf_counter() - began)
+        assert slowest < 0.1
+        began = time.perf_counter()
+        with caplog.at_level(logging.WARNING):
+            script.close()
+        assert time.perf_counter() - began < mirror_module.CLOSE_SECONDS
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("hpo.tracking")]
+    assert len(lines) == 2
+    assert "cannot be written; the search goes on" in lines[0]
+    assert "4 trials (0, 1, 2, 3) missing" in lines[1]
+    assert "hpo resume" in lines[1]
+    assert "secret" not in caplog.text
+    script.open()
+    script.close()
+    store = Store(script.uri)
+    assert store.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
+    assert store.trials[1].data.tags["hpo.reason"] == "0.2 is below the median 0.5"
+    assert [store.trials[n].info.status for n in range(4)] == [
+        "FINISHED",
+        "KILLED",
+        "FAILED",
+        "RUNNING",
+    ]
+
+
+def wait_for(condition, seconds=60.0):
+    """Wait until something has arrived."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if condition():
+                return
+        except (AttributeError, KeyError, ValueError):  # not all runs are there yet
+            pass
+        time.sleep(0.1)
+    raise AssertionError("it has not arrived")
