@@ -1,0 +1,199 @@
+"""The main job with the real trainer, small: images in, pruned trials, a checked ONNX file out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo.core.ledger import Ledger
+from hpo.core.trial import TrialState
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "--set", "model.backbone=timm/test_resnet",
+    "--set", "model.input_height=32",
+    "--set", "model.input_width=32",
+    "--set", "model.feat_dim=32",
+    "--set", "dataset.workers=0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Eight classes of the embedded data set, as a user's folders."""
+    from trainer.data.demo import make_demo_data
+
+    folder = tmp_path_factory.mktemp("photos")
+    sources = make_demo_data(folder / "all", 3)
+    for split in ("train", "reference", "query"):
+        (folder / split).mkdir()
+        for name in sorted(path.name for path in Path(sources[split]).iterdir())[:8]:
+            (folder / split / name).symlink_to(Path(sources[split]) / name)
+    return folder
+
+
+def command(photos, out, *words):
+    data = [
+        word
+        for name in ("train", "reference", "query")
+        for word in (f"--{name}", str(photos / name))
+    ]
+    test = ["--test-query", str(photos / "query")]
+    head = [sys.executable, "-m", "hpo.cli.main", "search"]
+    return [*head, *data, *test, *SMALL, "--out", str(out), "--yes", "--json", *words]
+
+
+def environment(photos):
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HPO_CACHE_DIR": str(photos / "cache")}
+
+
+def read_events(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.ray
+def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
+    words = ["--budget", "4", "--set", "train.num_epochs=3", "--seed", "1"]
+    result = subprocess.run(
+        command(photos, tmp_path, *words),
+        capture_output=True, text=True, env=environment(photos), timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    events = read_events(result.stdout)
+    names = [event["event"] for event in events]
+    assert names[0] == "started"
+    assert names[-1] == "finished"
+    finished = events[-1]
+    assert set(finished["trials"]) == {"complete", "pruned", "failed"}
+    assert sum(finished["trials"].values()) == 4
+    for key in ("spec", "checkpoint", "onnx"):
+        assert Path(finished["best"][key]).is_absolute()
+        assert Path(finished["best"][key]).is_file()
+    losses = [event["metrics"]["train_loss"] for event in events if event["event"] == "epoch"]
+    assert losses
+    assert min(losses) > 0
+    assert_receipts_say_what_was_suggested(Path(finished["run_dir"]))
+    assert_predicts(photos, Path(finished["run_dir"]))
+    assert_ledger_matches_mlflow(tmp_path, Path(finished["run_dir"]))
+
+
+def assert_receipts_say_what_was_suggested(run_dir):
+    ledger = Ledger.open(run_dir / "ledger.db")
+    for trial in ledger.trials():
+        for name, value in trial.params.items():
+            assert trial.receipt["applied"][name] == pytest.approx(value, rel=1e-6), name
+    ledger.close()
+
+
+def assert_predicts(photos, run_dir):
+    picture = sorted((photos / "query").glob("*/*"))[0]
+    result = subprocess.run(
+        [sys.executable, "-m", "hpo.cli.main", "predict", str(run_dir), str(picture), "--json"],
+        capture_output=True, text=True, env=environment(photos), timeout=60, check=True,
+    )  # fmt: skip
+    row = json.loads(result.stdout)[0]
+    classes = {path.name for path in (photos / "reference").iterdir()}
+    assert set(row["labels"]) <= classes
+    assert row["distances"] == sorted(row["distances"])
+
+
+def assert_ledger_matches_mlflow(out, run_dir):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{out}/mlflow.db")
+    experiments = [e for e in client.search_experiments() if e.name == run_dir.parent.name]
+    runs = client.search_runs([e.experiment_id for e in experiments])
+    children = {int(r.data.tags["hpo.trial"]): r for r in runs if "hpo.trial" in r.data.tags}
+    ledger = Ledger.open(run_dir / "ledger.db")
+    assert len(children) == len(ledger.trials())
+    words = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED"}
+    for trial in ledger.trials():
+        assert children[trial.number].info.status == words[trial.state]
+    ledger.close()
+
+
+def test_a_killed_search_goes_on_from_its_checkpoints(photos, tmp_path):
+    words = ["--budget", "3", "--set", "train.num_epochs=4", "--pruner", "none", "--in-process"]
+    with (tmp_path / "events").open("w") as stream:
+        process = subprocess.Popen(
+            command(photos, tmp_path, *words),
+            stdout=stream, stderr=subprocess.DEVNULL, env=environment(photos),
+        )  # fmt: skip
+        wait_for_epochs(tmp_path / "events", 6)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = ledger_rows(tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-m", "hpo.cli.main", "resume", "--out", str(tmp_path), "--json",
+         "--in-process"],
+        capture_output=True, text=True, env=environment(photos), timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    events = read_events(result.stdout)
+    after = ledger_rows(tmp_path)
+    assert [row[0] for row in after] == [0, 1, 2]
+    assert before[0] == after[0], "the finished trial is as it was"
+    resumed = [e for e in events if e["event"] == "trial_started" and e["trial"] == 1]
+    assert resumed[0]["resumed_from_epoch"] >= 1
+    assert {e["trial"] for e in events if e["event"] == "epoch"} <= {1, 2}
+    assert len({str(row[1]) for row in after}) == 3, "no proposal is repeated"
+
+
+def wait_for_epochs(path, count, timeout=240):
+    deadline = time.monotonic() + timeout
+    while path.read_text().count('"event": "epoch"') < count:
+        assert time.monotonic() < deadline, path.read_text()[-2000:]
+        time.sleep(0.05)
+
+
+def ledger_rows(out):
+    (file,) = out.glob("*/*/ledger.db")
+    ledger = Ledger.open(file)
+    rows = [(t.number, t.params, [m.value for m in t.measurements]) for t in ledger.trials()]
+    ledger.close()
+    return rows
+
+
+def test_broken_plumbing_ends_the_search(photos, tmp_path, monkeypatch):
+    """A trainer that trains with another rate than it was told must not produce a result."""
+    import trainer.module
+    from hpo.core.budget import Budget
+    from hpo.core.specs import nest
+    from hpo.core.study_spec import DataSources, StudySpec
+    from hpo.engine import ReceiptError
+    from hpo.search import SearchSettings, start_search
+
+    monkeypatch.setenv("HPO_CACHE_DIR", str(photos / "cache"))
+    build = trainer.module.build_optimizer
+
+    def build_with_halved_rates(*args, **kwargs):
+        optimizer = build(*args, **kwargs)
+        for group in optimizer.param_groups:
+            group["lr"] /= 2
+            if "initial_lr" in group:
+                group["initial_lr"] /= 2
+        return optimizer
+
+    monkeypatch.setattr(trainer.module, "build_optimizer", build_with_halved_rates)
+    values = dict(word.split("=") for word in SMALL if "=" in word)
+    study = StudySpec(
+        name="broken",
+        budget=Budget(trials=2),
+        data=DataSources(
+            train=str(photos / "train"),
+            reference=str(photos / "reference"),
+            query=str(photos / "query"),
+        ),
+        spec=nest(
+            {k: int(v) if v.isdigit() else v for k, v in values.items()} | {"train.num_epochs": 1}
+        ),
+    )
+    with pytest.raises(ReceiptError, match="base_lr"):
+        start_search(study, tmp_path, SearchSettings(executor="inprocess", probe=False))
