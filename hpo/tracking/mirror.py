@@ -17,7 +17,7 @@ from hpo.core.events import Event
 from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord
 from hpo.tracking.rows import Study
-from hpo.tracking.store import expected_errors, first_line, shown
+from hpo.tracking.store import expected_errors, reason, shown
 from hpo.tracking.writer import StudyWriter
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class MlflowMirror:
             logger.warning(
                 "MLflow at %s cannot be written; the search goes on, MLflow is caught up later: %s",
                 self._place,
-                first_line(error),
+                reason(error),
             )
-        self._problem = first_line(error)
+        self._problem = reason(error)
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+MAX_REASON = 300
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 ARTIFACTS = ".mlflow"
@@ -24,8 +26,8 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow open an experiment with its pages for training, not for language models."""
 
 CLIENT_SETTINGS = {
-    # A dead server costs one refused connection instead of minutes of retries.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # A dead server costs one refused connection instead of minutes; the mirror tries again itself.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # A search tells nobody outside that it runs.
@@ -92,10 +94,13 @@ def is_refusal(error: Exception) -> bool:
     return 400 <= code < 500 and code not in (401, 403, 408, 429)
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, short enough for a log line."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
+def reason(error: Exception) -> str:
+    """What an error says, in one short line without passwords."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    network = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
+    if network:
+        return network[1]
+    return re.sub(r"://[^/@\s]*@", "://", text)[:MAX_REASON]
 
 
 def _set_up() -> None:

@@ -15,8 +15,8 @@ from hpo.tracking.store import (
     connect,
     ensure_experiment,
     expected_errors,
-    first_line,
     is_refusal,
+    reason,
 )
 from hpo.tracking.study_run import StudyRun
 from hpo.tracking.summary import winner
@@ -137,15 +137,15 @@ class StudyWriter:
         state = str(record.state)
         if record.state is TrialState.RUNNING and record.number not in self._live:
             state = "suspended"
-        reason = self._known_reasons().get(record.number, "")
+        why = self._known_reasons().get(record.number, "")
         try:
-            trials.write(record, state, reason, axes)
+            trials.write(record, state, why, axes)
         except Exception as error:
             if not is_refusal(error):
                 raise
             if not self._refused:
-                logger.warning("MLflow refuses trial %d: %s", record.number, first_line(error))
-            self._refused[record.number] = first_line(error)
+                logger.warning("MLflow refuses trial %d: %s", record.number, reason(error))
+            self._refused[record.number] = reason(error)
 
     def _write_files(self, search: StudyRun, trials: TrialRuns, records: list[TrialRecord]) -> None:
         """Write artifacts; where they cannot be stored, values and states arrive all the same."""
@@ -158,8 +158,8 @@ class StudyWriter:
                     self.moved = time.monotonic()
         except expected_errors() as error:
             if not self._files_missing:
-                logger.warning("MLflow does not take artifacts: %s", first_line(error))
-            self._files_missing = first_line(error)
+                logger.warning("MLflow does not take artifacts: %s", reason(error))
+            self._files_missing = reason(error)
         else:
             self._files_missing = ""
 

@@ -16,7 +16,7 @@ NAME = "shelf"
 
 
 class Script:
-    """One study that a test plays; `mirror` starts a search's listener, `bus` tells it what happens."""
+    """One study that a test plays: `open` a search, let trials happen, `close` it."""
 
     def __init__(self, out):
         def fill(folder):

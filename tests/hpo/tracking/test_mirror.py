@@ -4,13 +4,14 @@ import json
 import logging
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from hpo.core.trial import TrialState
 from hpo.tracking import mirror as mirror_module
 from hpo.tracking.store import connect
-from tests.hpo.tracking.scripted import BEGAN, NAME, UUID
+from tests.hpo.tracking.scripted import BEGAN, NAME, UUID, Script, copy_store
 
 P1 = "val_precision_at_1"
 
@@ -50,11 +51,19 @@ def play_four(script):
     script.suspend(3)
 
 
-def test_every_trial_has_one_run_with_its_state(script):
-    script.open()
+@pytest.fixture(scope="module")
+def store(template, tmp_path_factory):
+    """The store after one search with a trial of every kind."""
+    script = Script(copy_store(template, tmp_path_factory.mktemp("root") / "runs"))
+    script.open(trunk={"backbone": "resnet"})
     play_four(script)
+    script.run.best_dir.mkdir()
+    (script.run.best_dir / "report.json").write_text('{"value": 0.7}')
     script.close()
-    store = Store(script.uri)
+    return Store(script.uri)
+
+
+def test_every_trial_has_one_run_with_its_state(store):
     assert store.names == ["trial-0000", "trial-0001", "trial-0002", "trial-0003"]
     statuses = [store.trials[n].info.status for n in range(4)]
     assert statuses == ["FINISHED", "KILLED", "FAILED", "RUNNING"]
@@ -66,11 +75,7 @@ def test_every_trial_has_one_run_with_its_state(script):
     assert parents == {store.parent.info.run_id}
 
 
-def test_params_metrics_and_times_are_the_ledgers(script):
-    script.open()
-    play_four(script)
-    script.close()
-    store = Store(script.uri)
+def test_params_metrics_and_times_are_the_ledgers(store):
     assert store.trials[0].data.params == {"lr": "0.1", "width": "64"}
     assert store.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
     assert store.history(0, f"{P1}_best") == [(1, 0.5), (2, 0.7), (3, 0.7)]
@@ -81,11 +86,7 @@ def test_params_metrics_and_times_are_the_ledgers(script):
     assert store.trials[0].info.end_time == (BEGAN + 30) * 1000
 
 
-def test_the_parent_tells_summary_progress_and_winner(script):
-    script.open(trunk={"backbone": "resnet"})
-    play_four(script)
-    script.close()
-    store = Store(script.uri)
+def test_the_parent_tells_summary_progress_and_winner(store):
     parent = store.parent
     wanted = {"budget": "4 trials", "algorithm": "tpe", "trunk.backbone": "resnet"}
     assert parent.data.params == wanted
@@ -101,20 +102,13 @@ def test_the_parent_tells_summary_progress_and_winner(script):
     assert "hpo.best" not in store.trials[1].data.tags
 
 
-def test_files_arrive_with_trials_and_study(script):
-    script.open()
-    play_four(script)
-    script.run.best_dir.mkdir()
-    (script.run.best_dir / "report.json").write_text('{"value": 0.7}')
-    script.close()
-    store = Store(script.uri)
+def test_files_arrive_with_trials_and_study(store):
     assert store.artifacts(store.trials[0]) == ["log.txt", "receipt.json", "spec.yaml"]
     assert store.artifacts(store.trials[3]) == []
     assert store.artifacts(store.parent) == ["best", "study.yaml"]
     assert store.artifacts(store.parent, "best") == ["best/report.json"]
     got = store.client.download_artifacts(store.trials[0].info.run_id, "receipt.json")
-    with open(got) as stream:
-        assert json.load(stream) == {"applied": {"lr": 0.1}}
+    assert json.loads(Path(got).read_text()) == {"applied": {"lr": 0.1}}
 
 
 def test_a_resumed_search_goes_on_in_the_same_runs(script):
