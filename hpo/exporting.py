@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hpo.core.study_spec import load_study
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
-from hpo.handoff import export_trial
+from hpo.handoff import HandoffError, export_trial, find_checkpoint
 
 
 def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str, Any]:
@@ -30,13 +31,17 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
             best trial and `exports/NNNN/` for another.
 
     Raises:
-        RunError: when there is no such trial.
+        RunError: when there is no such trial, or it has no checkpoint.
     """
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
     ledger = Ledger.open(run.ledger_file)
     record = _find(ledger, run, trial)
     ledger.close()
+    try:
+        find_checkpoint(run, record)
+    except HandoffError as error:
+        raise RunError(str(error)) from error
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
     spec = merged(
@@ -46,10 +51,8 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     )
     report = folder / "report.json"
     kept = report.read_bytes() if report.is_file() else None
-    result = export_trial(
-        run, trainer, record, spec, InProcessExecutor(study.trainer), folder
-    )
-    if kept is not None:
+    result = export_trial(run, trainer, record, spec, InProcessExecutor(study.trainer), folder)
+    if kept is not None and json.loads(kept)["trial"] == record.number:
         report.write_bytes(kept)
     if file is not None:
         result["onnx"] = str(_copy(Path(result["onnx"]), file))

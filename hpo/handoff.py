@@ -24,6 +24,7 @@ from hpo.core.skill import Skill, load_skill
 from hpo.core.specs import merged, nest, to_yaml
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
+from hpo.executors.worker import describe_failure
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ def export_trial(
     began = time.monotonic()
     try:
         result = dict(executor.call("export", export_spec))
-    except HpoError as error:
-        raise HandoffError(f"trial {trial.number} was not exported: {error}") from error
+    except Exception as error:
+        raise HandoffError(f"trial {trial.number} was not exported: {_line(error)}") from error
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
@@ -182,10 +183,16 @@ def _evaluate_held_out(
     )
     try:
         outcome = executor.call("evaluate", test_spec)
-    except HpoError as error:
-        logger.warning("the test split was not evaluated: %s", error)
-        return {"error": str(error)}
+    except Exception as error:  # the winner is chosen and exported; this is told and not fatal
+        logger.warning("the test split was not evaluated: %s", _line(error))
+        logger.debug("the traceback", exc_info=True)
+        return {"error": _line(error)}
     return {"trial": trial.number, **dict(outcome["metrics"])}
+
+
+def _line(error: Exception) -> str:
+    """One line about an error of a worker's call, wherever the worker was."""
+    return str(error) if isinstance(error, HpoError) else describe_failure(error)["message"]
 
 
 def _default_value(ledger: Ledger) -> float | None:
