@@ -17,14 +17,9 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from trainer.data import augment_draws as draw
-from trainer.data.color import ColorDraws, jitter_colors, luma, make_color_draws
+from trainer.data.color import ColorDraws, jitter_colors, luma, make_color_draws, sort_orders
 from trainer.data.normalize import pixel_statistics
-from trainer.data.resample import (
-    apply_separable,
-    blur_matrices,
-    blur_spread,
-    crop_matrices,
-)
+from trainer.data.resample import AxisBlur, apply_separable, crop_matrices, pixel_centres
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -36,8 +31,10 @@ and blocks are small enough that the allocator keeps them (large ones cost a pag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draws:
-    """All that was drawn for a batch, on the CPU."""
+    """All that was drawn for a batch, for its images in another order."""
 
+    places: Tensor
+    """(N,): which image of the batch stands at each place of this order; on the CPU."""
     geometry: Tensor
     """(7, N): top, height, left and width of the crop in stored pixels; flip, blur, degrees."""
     color: ColorDraws
@@ -76,8 +73,10 @@ class BatchAugment:
         self._gain_C11, self._offset_C11 = 1.0 / std_C11, -mean_C11 / std_C11
         self._luma_C = luma(self._channels).to(self._device)
         tall, wide = spec.dataset.gaussian_blur.kernel
-        self._spread_rows = blur_spread(tall, self._height, self._device)
-        self._spread_columns = blur_spread(wide, self._width, self._device)
+        self._blur_rows = AxisBlur(tall, self._height, self._device)
+        self._blur_columns = AxisBlur(wide, self._width, self._device)
+        self._out_rows = pixel_centres(self._height, self._device)
+        self._out_columns = pixel_centres(self._width, self._device)
 
     def __call__(self, images_NHWC: Tensor, sizes_N2: Tensor | None = None) -> Tensor:
         """Augment one batch.
@@ -93,78 +92,96 @@ class BatchAugment:
         num, stored_height, stored_width, channels = images_NHWC.shape
         stored_2 = torch.tensor([stored_height, stored_width])
         draws = self._draw(stored_2, stored_2.expand(num, 2) if sizes_N2 is None else sizes_N2)
+        places = draws.places.to(self._device, non_blocking=True)
+        images = images_NHWC.to(self._device, non_blocking=True).index_select(0, places)
+        rows, columns = self._matrices(draws.geometry, stored_height, stored_width)
         out_NHWC = torch.empty((num, self._height, self._width, channels), device=self._device)
-        on_device = images_NHWC.to(self._device, non_blocking=True)
-        for block_B in torch.split(draws.color.by_hue_turn(), self._block_size(num)):
-            chosen_B = block_B.to(self._device, non_blocking=True)
-            done_BCHW = self._augment_block(on_device[chosen_B], draws, block_B)
-            out_NHWC[chosen_B] = done_BCHW.permute(0, 2, 3, 1).contiguous()
-        return out_NHWC.permute(0, 3, 1, 2)
+        step = self._block_size(num)
+        for part in (slice(start, start + step) for start in range(0, num, step)):
+            done_BCHW = self._augment_block(images[part], rows[part], columns[part], draws, part)
+            out_NHWC[part] = done_BCHW.permute(0, 2, 3, 1)
+        return out_NHWC.index_select(0, places.argsort()).permute(0, 3, 1, 2)
 
     def _block_size(self, num: int) -> int:
         if self._device.type != "cpu":
             return num
         return max(1, _BLOCK_FLOATS // (self._channels * self._height * self._width))
 
-    def _augment_block(self, images_BHWC: Tensor, draws: _Draws, block_B: Tensor) -> Tensor:
-        geometry = draws.geometry[:, block_B].to(self._device, non_blocking=True)
-        rows, columns = self._matrices(geometry, images_BHWC.shape[1], images_BHWC.shape[2])
+    def _augment_block(
+        self, images_BHWC: Tensor, rows: Tensor, columns: Tensor, draws: _Draws, part: slice
+    ) -> Tensor:
         planes = images_BHWC.permute(0, 3, 1, 2)
         planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
         out = apply_separable(planes, rows, columns)
         if self._dataset.random_rotation:
-            out = rotate(out, geometry[6])
+            out = rotate(out, draws.geometry[6, part])
         if self._dataset.color_augmentation.enabled:
-            colors = draws.color.take(block_B, self._device)
-            out = jitter_colors(out.flatten(2), colors, self._luma_C).view_as(out)
+            out = jitter_colors(out.flatten(2), draws.color.part(part), self._luma_C).view_as(out)
         out = out.mul_(self._gain_C11).add_(self._offset_C11)
         if self._dataset.re_prob > 0:
-            boxes = draws.erase[:, block_B].to(self._device, non_blocking=True)
-            out.mul_(keep_mask(boxes, self._height, self._width))
+            out.mul_(keep_mask(draws.erase[:, part], self._out_rows, self._out_columns))
         return out
 
-    def _matrices(self, geometry: Tensor, stored_height: int, stored_width: int) -> list[Tensor]:
-        """Crop, flip, blur and 0..255 to 0..1: (B, H, stored height), (B, W, stored width)."""
+    def _matrices(
+        self, geometry: Tensor, stored_height: int, stored_width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Crop, flip, blur and 0..255 to 0..1: (N, H, stored height), (N, W, stored width)."""
         top, tall, left, wide, flip, sigma, _ = geometry
-        rows = crop_matrices(top, tall, stored_height, self._height)
-        columns = crop_matrices(left, wide, stored_width, self._width, flip).mul_(1.0 / 255.0)
+        stored_rows = pixel_centres(stored_height, self._device)
+        stored_columns = pixel_centres(stored_width, self._device)
+        rows = crop_matrices(top, tall, stored_rows, self._out_rows)
+        columns = crop_matrices(left, wide, stored_columns, self._out_columns, flip)
         if self._dataset.gaussian_blur.enabled:
-            rows = torch.bmm(blur_matrices(sigma, self._spread_rows), rows)
-            columns = torch.bmm(blur_matrices(sigma, self._spread_columns), columns)
-        return [rows, columns]
+            rows = torch.bmm(self._blur_rows.matrices(sigma), rows)
+            columns = torch.bmm(self._blur_columns.matrices(sigma), columns)
+        return rows, columns.mul_(1.0 / 255.0)
 
     def _draw(self, stored_2: Tensor, sizes_N2: Tensor) -> _Draws:
+        """Draw in an order that suits the colours; what else is drawn has no order of its own."""
         num, generator, dataset = len(sizes_N2), self.generator, self._dataset
+        color, places = self._draw_colors(num)
+        sizes_N2 = sizes_N2[places]
         crop = draw.draw_crop_boxes(sizes_N2, generator)
-        per_pixel_2N = (stored_2 / sizes_N2).T
-        crop = crop * per_pixel_2N.repeat_interleave(2, dim=0)
+        crop = crop * (stored_2 / sizes_N2).T.repeat_interleave(2, dim=0)
         flip = torch.rand(num, generator=generator) < dataset.prob
         sigma = draw.draw_uniform(num, *dataset.gaussian_blur.sigma, generator)
         degrees = draw.draw_uniform(num, 0.0, 180.0, generator)
+        geometry = torch.cat([crop, torch.stack([flip.float(), sigma, degrees])])
+        erase = draw.draw_erase_boxes(num, self._height, self._width, dataset.re_prob, generator)
         return _Draws(
-            geometry=torch.cat([crop, torch.stack([flip.float(), sigma, degrees])]),
-            color=self._draw_colors(num),
-            erase=draw.draw_erase_boxes(num, self._height, self._width, dataset.re_prob, generator),
+            places=places,
+            geometry=geometry.to(self._device, non_blocking=True),
+            color=color.to(self._device),
+            erase=erase.to(self._device, non_blocking=True),
         )
 
-    def _draw_colors(self, num: int) -> ColorDraws:
+    def _draw_colors(self, num: int) -> tuple[ColorDraws, Tensor]:
         color, generator = self._dataset.color_augmentation, self.generator
+        orders, places = sort_orders(draw.draw_orders(num, 4, generator))
         spreads = (color.brightness, color.contrast, color.saturation)
         factors = [draw.draw_factors(num, spread, generator) for spread in spreads]
         hue = draw.draw_uniform(num, -color.hue, color.hue, generator)
-        orders = draw.draw_orders(num, 4, generator)
-        return make_color_draws(
-            torch.stack(factors), hue if color.hue > 0 else None, orders, self._channels
+        has_hue = color.hue > 0
+        draws = make_color_draws(
+            torch.stack(factors), hue if has_hue else None, orders, self._channels
         )
+        return draws, places
 
 
-def keep_mask(boxes_4N: Tensor, height: int, width: int) -> Tensor:
-    """0 inside each image's box (top, height, left, width), else 1; shape (N, 1, H, W)."""
+def keep_mask(boxes_4N: Tensor, rows_H: Tensor, columns_W: Tensor) -> Tensor:
+    """0 inside each image's box, else 1.
+
+    Args:
+        boxes_4N: top, height, left and width.
+        rows_H: `pixel_centres` along the height.
+        columns_W: likewise along the width.
+
+    Returns:
+        Shape (N, 1, H, W).
+    """
     top, tall, left, wide = boxes_4N[:, :, None]
-    row = torch.arange(height, device=boxes_4N.device)
-    column = torch.arange(width, device=boxes_4N.device)
-    in_rows_NH = ((row >= top) & (row < top + tall)).float()
-    in_columns_NW = ((column >= left) & (column < left + wide)).float()
+    in_rows_NH = ((rows_H > top) & (rows_H < top + tall)).float()
+    in_columns_NW = ((columns_W > left) & (columns_W < left + wide)).float()
     inside: Tensor = in_rows_NH[:, None, :, None] * in_columns_NW[:, None, None, :]
     return inside.neg_().add_(1.0)
 

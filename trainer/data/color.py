@@ -32,18 +32,33 @@ class ColorDraws:
     hue_turn: Tensor
     """(N,) the turn at which hue is changed."""
 
-    def by_hue_turn(self) -> Tensor:
-        """The order of images in which `jitter_colors` wants them."""
-        return self.hue_turn.argsort(descending=True)
-
-    def take(self, index_N: Tensor, device: torch.device) -> ColorDraws:
-        """The draws of some images, ready for the device."""
+    def part(self, part: slice) -> ColorDraws:
+        """The draws of some of the images."""
         return ColorDraws(
-            matrices=self.matrices[:, index_N].to(device, non_blocking=True),
-            to_mean=self.to_mean[:, index_N].to(device, non_blocking=True),
-            hue=None if self.hue is None else self.hue[index_N].to(device, non_blocking=True),
-            hue_turn=self.hue_turn[index_N],
+            matrices=self.matrices[:, part],
+            to_mean=self.to_mean[:, part],
+            hue=None if self.hue is None else self.hue[part],
+            hue_turn=self.hue_turn[part],
         )
+
+    def to(self, device: torch.device) -> ColorDraws:
+        """The same on a device, `hue_turn` excepted."""
+        return ColorDraws(
+            matrices=self.matrices.to(device, non_blocking=True),
+            to_mean=self.to_mean.to(device, non_blocking=True),
+            hue=None if self.hue is None else self.hue.to(device, non_blocking=True),
+            hue_turn=self.hue_turn,
+        )
+
+
+def sort_orders(orders_NT: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring the latest hue turn to the front, as `jitter_colors` wants its images.
+
+    Returns:
+        The sorted orders, and the places that they come from, shape (N,).
+    """
+    places_N = (orders_NT == HUE).int().argmax(dim=1).argsort(descending=True)
+    return orders_NT[places_N], places_N
 
 
 def make_color_draws(
@@ -78,7 +93,7 @@ def luma(channels: int) -> Tensor:
 
 
 def jitter_colors(images_NCP: Tensor, draws: ColorDraws, luma_C: Tensor) -> Tensor:
-    """Apply the four changes to images that are sorted by `ColorDraws.by_hue_turn`.
+    """Apply the four changes to images that are sorted by `sort_orders`.
 
     Args:
         images_NCP: floats in 0..1, one plane per colour; overwritten.
@@ -126,11 +141,11 @@ def shift_hue(images_N3P: Tensor, turns_N: Tensor) -> Tensor:
     value, lowest = images_N3P.amax(1), images_N3P.amin(1)
     chroma = value - lowest
     is_red, is_green = value == red, value == green
-    circle = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
-    circle.div_(chroma.clamp(min=1e-12)).add_(
-        torch.where(is_red, 6.0, torch.where(is_green, 8.0, 10.0))
-    )
-    sextant = circle.mul_(1.0 / 6.0).add_(turns_N[:, None]).frac_().mul_(6.0)
+    at_red, at_green, at_blue = images_N3P.new_tensor([6.0, 8.0, 10.0]).unbind()
+    sextant = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
+    sextant.div_(chroma.clamp(min=1e-12))
+    sextant.add_(torch.where(is_red, at_red, torch.where(is_green, at_green, at_blue)))
+    sextant = sextant.mul_(1.0 / 6.0).add_(turns_N[:, None]).frac_().mul_(6.0)
     out = torch.empty_like(images_N3P)
     torch.sub(sextant, 3.0, out=out[:, 0]).abs_().sub_(1.0)
     torch.sub(sextant, 2.0, out=out[:, 1]).abs_().neg_().add_(2.0)

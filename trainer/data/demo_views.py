@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,11 +72,12 @@ def _pose(rng: np.random.Generator, aspect: float, canvas: int) -> NDArray[np.fl
 def _shade(face: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Light from one side, and often a reflection across the pack."""
     width, height = face.size
-    x, y = np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     light = 1.0 + rng.normal(0.0, 0.16) * x + rng.normal(0.0, 0.16) * y
     gloss = np.zeros_like(light)
     if rng.random() < 0.45:
-        along = x * np.cos(slant := rng.uniform(-0.6, 0.6)) + y * np.sin(slant)
+        along = x * math.cos(slant := rng.uniform(-0.6, 0.6)) + y * math.sin(slant)
         gloss = rng.uniform(40, 130) * np.exp(
             -(((along - rng.uniform(-0.8, 0.8)) / rng.uniform(0.08, 0.3)) ** 2)
         )

@@ -11,28 +11,34 @@ import torch
 from torch import Tensor
 
 
+def pixel_centres(num_pixels: int, device: torch.device) -> Tensor:
+    """Places of the pixels along an axis, the first edge being 0."""
+    return torch.arange(num_pixels, device=device, dtype=torch.float32) + 0.5
+
+
 def crop_matrices(
-    start_N: Tensor, length_N: Tensor, num_stored: int, num_out: int, flip_N: Tensor | None = None
+    start_N: Tensor,
+    length_N: Tensor,
+    stored_S: Tensor,
+    out_O: Tensor,
+    flip_N: Tensor | None = None,
 ) -> Tensor:
-    """Antialiased bilinear weights that bring a part of an axis to `num_out` pixels.
+    """Antialiased bilinear weights that bring a part of an axis to the pixels wanted.
 
     Args:
         start_N: first edge of the part in stored pixels, may be fractional.
         length_N: its length in stored pixels.
-        num_stored: pixels along the axis of the stored image (S).
-        num_out: pixels wanted (O).
+        stored_S: `pixel_centres` of the stored image.
+        out_O: `pixel_centres` of the image wanted.
         flip_N: 1 where the result is mirrored, else 0.
 
     Returns:
         Weights of shape (N, O, S); rows sum to 1, pixels outside the part have no weight.
     """
-    device = start_N.device
-    stored_S = torch.arange(num_stored, device=device, dtype=torch.float32) + 0.5
-    out_O = torch.arange(num_out, device=device, dtype=torch.float32) + 0.5
     start_N1, length_N1 = start_N[:, None], length_N[:, None]
-    scale_N1 = length_N1 / num_out
+    scale_N1 = length_N1 / len(out_O)
     support_N1 = scale_N1.clamp(min=1.0)
-    centre_NO = start_N1 + out_O * scale_N1
+    centre_NO = torch.addcmul(start_N1, out_O, scale_N1)
     if flip_N is not None:
         centre_NO = torch.lerp(centre_NO, 2 * start_N1 + length_N1 - centre_NO, flip_N[:, None])
     is_outside_NS = (stored_S < start_N1.floor()) | (stored_S > (start_N1 + length_N1).ceil())
@@ -42,38 +48,31 @@ def crop_matrices(
     return weights.div_(weights.sum(dim=2, keepdim=True))
 
 
-def blur_spread(num_taps: int, num_pixels: int, device: torch.device) -> Tensor:
-    """Which stored pixel each tap of a blur meets, edges mirrored; shape (K, O * O), made once.
+class AxisBlur:
+    """Gaussian blur along an axis as a matrix, edges mirrored as torchvision's `gaussian_blur`.
 
     Args:
         num_taps: kernel size, odd and at most 2 * num_pixels - 1.
         num_pixels: length of the axis (O).
         device: of the result.
     """
-    half = num_taps // 2
-    offsets_K1 = torch.arange(-half, half + 1, device=device)[:, None]
-    source_KO = (offsets_K1 + torch.arange(num_pixels, device=device)).abs()
-    last = num_pixels - 1
-    source_KO = torch.where(source_KO > last, 2 * last - source_KO, source_KO)
-    return torch.nn.functional.one_hot(source_KO, num_pixels).float().flatten(1)
 
+    def __init__(self, num_taps: int, num_pixels: int, device: torch.device | str = "cpu") -> None:
+        half = num_taps // 2
+        offsets_K = torch.arange(-half, half + 1, device=device)
+        source_KO = (offsets_K[:, None] + torch.arange(num_pixels, device=device)).abs()
+        last = num_pixels - 1
+        source_KO = torch.where(source_KO > last, 2 * last - source_KO, source_KO)
+        spread_KOO = torch.nn.functional.one_hot(source_KO, num_pixels)
+        self._num_pixels = num_pixels
+        self._exponent_K = -0.5 * offsets_K.float() ** 2
+        self._spread_KP = spread_KOO.float().flatten(1)
 
-def blur_matrices(sigma_N: Tensor, spread_KO: Tensor) -> Tensor:
-    """Gaussian blur along an axis as torchvision's `gaussian_blur` does it.
-
-    Args:
-        sigma_N: standard deviation of each image in pixels.
-        spread_KO: what `blur_spread` made.
-
-    Returns:
-        Weights of shape (N, O, O).
-    """
-    num_taps, num_weights = spread_KO.shape
-    offsets_K = torch.arange(num_taps, device=sigma_N.device) - num_taps // 2
-    kernel_NK = torch.exp(-0.5 * (offsets_K / sigma_N[:, None]) ** 2)
-    kernel_NK = kernel_NK / kernel_NK.sum(dim=1, keepdim=True)
-    num_pixels = int(num_weights**0.5 + 0.5)
-    return (kernel_NK @ spread_KO).view(-1, num_pixels, num_pixels)
+    def matrices(self, sigma_N: Tensor) -> Tensor:
+        """Weights of shape (N, O, O) for a standard deviation per image, in pixels."""
+        kernel_NK = torch.exp(self._exponent_K / sigma_N.square()[:, None])
+        kernel_NK = kernel_NK / kernel_NK.sum(dim=1, keepdim=True)
+        return (kernel_NK @ self._spread_KP).view(-1, self._num_pixels, self._num_pixels)
 
 
 def apply_separable(images_NCHW: Tensor, rows_NOH: Tensor, columns_NOW: Tensor) -> Tensor:

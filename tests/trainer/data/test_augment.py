@@ -8,6 +8,9 @@ from torchvision.transforms.v2 import functional as tv
 
 from trainer.config.root import Spec
 from trainer.data.augment import BatchAugment, keep_mask, rotate
+from trainer.data.resample import pixel_centres
+
+CPU = torch.device("cpu")
 
 
 def make_spec(*, height=40, width=24, channels=3, blur=True, color=True, **dataset):
@@ -134,7 +137,7 @@ def test_random_rotation_leaves_black_corners():
 
 def test_mask_is_zero_inside_the_box_alone():
     boxes = torch.tensor([[1.0, 2, 0, 3], [0, 0, 0, 0]]).T
-    mask = keep_mask(boxes, 4, 5)
+    mask = keep_mask(boxes, pixel_centres(4, CPU), pixel_centres(5, CPU))
     assert mask.shape == (2, 1, 4, 5)
     assert mask[0, 0].tolist() == [[1] * 5, [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [1] * 5]
     assert mask[1].min() == 1

@@ -2,7 +2,12 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from trainer.data.resample import apply_separable, blur_matrices, blur_spread, crop_matrices
+from trainer.data.resample import AxisBlur, apply_separable, crop_matrices, pixel_centres
+
+
+def pixels(num):
+    return pixel_centres(num, torch.device("cpu"))
+
 
 CROPS = [(0, 0, 80, 100, 0), (3, 7, 40, 50, 1), (10, 20, 64, 80, 0), (20, 30, 20, 25, 1)]
 
@@ -11,8 +16,8 @@ CROPS = [(0, 0, 80, 100, 0), (3, 7, 40, 50, 1), (10, 20, 64, 80, 0), (20, 30, 20
 def test_crop_resize_and_flip_equal_torchvision(height, width):
     images = torch.rand(len(CROPS), 3, 80, 100, generator=torch.Generator().manual_seed(0))
     top, left, tall, wide, flip = torch.tensor(CROPS, dtype=torch.float32).T
-    rows = crop_matrices(top, tall, 80, height)
-    columns = crop_matrices(left, wide, 100, width, flip)
+    rows = crop_matrices(top, tall, pixels(80), pixels(height))
+    columns = crop_matrices(left, wide, pixels(100), pixels(width), flip)
     out = apply_separable(images, rows, columns)
     for i, (y, x, h, w, mirrored) in enumerate(CROPS):
         expected = tv.resized_crop(images[i], y, x, h, w, [height, width], antialias=True)
@@ -21,12 +26,12 @@ def test_crop_resize_and_flip_equal_torchvision(height, width):
 
 
 def test_crop_of_everything_at_the_same_size_changes_nothing():
-    matrix = crop_matrices(torch.zeros(1), torch.full((1,), 9.0), 9, 9)
+    matrix = crop_matrices(torch.zeros(1), torch.full((1,), 9.0), pixels(9), pixels(9))
     torch.testing.assert_close(matrix[0], torch.eye(9))
 
 
 def test_rows_sum_to_one_at_fractional_edges():
-    rows = crop_matrices(torch.tensor([0.3, 7.7]), torch.tensor([5.1, 1.2]), 9, 6)
+    rows = crop_matrices(torch.tensor([0.3, 7.7]), torch.tensor([5.1, 1.2]), pixels(9), pixels(6))
     torch.testing.assert_close(rows.sum(2), torch.ones(2, 6))
     assert (rows >= 0).all()
 
@@ -34,9 +39,7 @@ def test_rows_sum_to_one_at_fractional_edges():
 def test_blur_equals_torchvision():
     images = torch.rand(4, 1, 40, 33, generator=torch.Generator().manual_seed(1))
     sigma = torch.tensor([0.3, 0.7, 1.5, 4.0])
-    device = torch.device("cpu")
-    rows = blur_matrices(sigma, blur_spread(15, 40, device))
-    columns = blur_matrices(sigma, blur_spread(7, 33, device))
+    rows, columns = AxisBlur(15, 40).matrices(sigma), AxisBlur(7, 33).matrices(sigma)
     out = apply_separable(images, rows, columns)
     for i in range(4):
         expected = tv.gaussian_blur(images[i], [7, 15], [float(sigma[i])] * 2)
@@ -44,7 +47,7 @@ def test_blur_equals_torchvision():
 
 
 def test_blur_with_the_widest_legal_kernel_mirrors_once():
-    spread = blur_spread(9, 5, torch.device("cpu")).view(9, 5, 5)
-    # tap -4 at pixel 0 is mirrored to pixel 4, tap +4 at pixel 4 to pixel 0
-    assert spread[0, 0].tolist() == [0, 0, 0, 0, 1]
-    assert spread[8, 4].tolist() == [1, 0, 0, 0, 0]
+    flat = AxisBlur(9, 5).matrices(torch.tensor([1e4]))[0]
+    # all nine taps weigh alike; at pixel 0 the other four are met twice, once mirrored
+    torch.testing.assert_close(flat[0], torch.tensor([1.0, 2, 2, 2, 2]) / 9)
+    torch.testing.assert_close(flat[4], torch.tensor([2.0, 2, 2, 2, 1]) / 9)
