@@ -1,0 +1,50 @@
+"""The shape of the repository: file lengths, README's commands, constraints, study files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("hpo", "search_spaces", "trainer")
+
+
+def tracked(*patterns):
+    listing = subprocess.run(
+        ["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [Path(line) for line in listing.stdout.splitlines()]
+
+
+def modules():
+    return [path for path in tracked(*(f"{p}/**.py" for p in PACKAGES)) if path.stem != "__init__"]
+
+
+def test_no_module_is_longer_than_400_lines():
+    long = {str(p): n for p in modules() if (n := len((ROOT / p).read_text().splitlines())) > 400}
+    assert long == {}
+
+
+def test_ci_runs_readmes_second_command():
+    readme = (ROOT / "README.md").read_text()
+    command = re.search(r"<!-- tests -->\n```sh\n(.+?)\n```", readme, re.DOTALL)
+    assert command is not None
+    assert "tests/check.sh" in command[1]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_constraints_are_names_and_versions_alone():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", line), line
+
+
+@pytest.mark.parametrize("name", ["quickstart", "retail_resnet50", "defects"])
+def test_study_files_say_what_they_are_for(name):
+    text = (ROOT / "studies" / f"{name}.yaml").read_text()
+    assert text.startswith("# ")
+    assert f"name: {name}" in text
