@@ -142,25 +142,24 @@ def clear_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
     """
     base = (cache_dir or cache_settings().folder) / "images"
     removed = [entry for entry in list_caches(cache_dir) if _remove(entry.path)]
-    for leftover in base.glob("*.tmp"):
-        _remove(leftover.with_suffix(""))
+    _remove_leftovers(base)
     return removed
 
 
 def _read_entry(path: Path) -> CacheEntry | None:
+    """A cache's entry, or None where it has just been removed."""
     try:
         meta = json.loads((path / "meta.json").read_text())
-        last_used = (path / "meta.json").stat().st_mtime
-    except (FileNotFoundError, json.JSONDecodeError):
+        return CacheEntry(
+            path=path,
+            source=meta["source"],
+            num_images=meta["num_images"],
+            size=ImageSize(**meta["size"]),
+            num_bytes=sum(file.stat().st_size for file in path.iterdir()),
+            last_used=(path / "meta.json").stat().st_mtime,
+        )
+    except FileNotFoundError:
         return None
-    return CacheEntry(
-        path=path,
-        source=meta["source"],
-        num_images=meta["num_images"],
-        size=ImageSize(**meta["size"]),
-        num_bytes=sum(file.stat().st_size for file in path.iterdir()),
-        last_used=last_used,
-    )
 
 
 def _remove(path: Path) -> bool:
@@ -171,8 +170,15 @@ def _remove(path: Path) -> bool:
         return is_ours
 
 
+def _remove_leftovers(base: Path) -> None:
+    """Remove what killed builders left behind; what is being built is locked and stays."""
+    for draft in base.glob("*.tmp"):
+        _remove(draft.with_suffix(""))
+
+
 def _evict(base: Path, *, keep: str, limit_bytes: int) -> None:
     """Drop caches, the longest unused first, until the rest is within the bound."""
+    _remove_leftovers(base)
     entries = [e for e in list_caches(base.parent) if e.path.name != keep]
     total = sum(e.num_bytes for e in entries)
     while entries and total > limit_bytes:

@@ -141,10 +141,10 @@ def shift_hue(images_N3P: Tensor, turns_N: Tensor) -> Tensor:
     value, lowest = images_N3P.amax(1), images_N3P.amin(1)
     chroma = value - lowest
     is_red, is_green = value == red, value == green
-    at_red, at_green, at_blue = images_N3P.new_tensor([6.0, 8.0, 10.0]).unbind()
     sextant = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
     sextant.div_(chroma.clamp(min=1e-12))
-    sextant.add_(torch.where(is_red, at_red, torch.where(is_green, at_green, at_blue)))
+    # red begins at 6, green at 8, blue at 10: one turn ahead, so that `frac` never sees below 0
+    sextant.add_(10.0).add_(is_red, alpha=-4.0).add_(is_green & ~is_red, alpha=-2.0)
     sextant = sextant.mul_(1.0 / 6.0).add_(turns_N[:, None]).frac_().mul_(6.0)
     out = torch.empty_like(images_N3P)
     torch.sub(sextant, 3.0, out=out[:, 0]).abs_().sub_(1.0)

@@ -53,7 +53,8 @@ class PKSampler:
                 "train.batch_size must be a multiple of dataset.num_instance, "
                 f"got {batch_size} and {num_instance}"
             )
-        members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        counts = np.unique(labels, return_counts=True)[1]
+        members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         self._classes_per_batch = batch_size // num_instance
         if len(members) < self._classes_per_batch:
             raise DataError(

@@ -108,11 +108,10 @@ def _by_class(source: ImageFolder, seed: int) -> _Parts:
 
 def _members(source: ImageFolder, seed: int) -> list[NDArray[np.int64]]:
     """Image indices of each class in an order of its own, which other classes do not change."""
-    members = []
-    for label, name in enumerate(source.classes):
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        members.append(rng.permutation(np.flatnonzero(source.labels == label)))
-    return members
+    ends = np.cumsum(source.counts())[:-1]
+    by_class = np.split(np.arange(len(source.labels), dtype=np.int64), ends)
+    rngs = (np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in source.classes)
+    return [rng.permutation(own) for rng, own in zip(rngs, by_class, strict=True)]
 
 
 def _demand(source: ImageFolder, labels: range, least: int) -> None:
