@@ -1,7 +1,8 @@
 """A registered trainer without torch: a known surface over three parameters, a millisecond an epoch.
 
 It keeps the whole contract (checkpoints before reports, history on resume, receipts), so that the harness can be tested
-at its real seams. Faults are asked for in the spec: `fault.kind` in trial `fault.trial` after epoch `fault.epoch`.
+at its real seams. Faults are asked for in the spec: `fault.kind` in trial `fault.trial` after epoch `fault.epoch`; or
+several in `fault.kind` alone, as `raise@3:2 nan@5:1` (kind, trial, epoch).
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ def value_at(params: dict, epoch: int, seed: int) -> float:
     """The learning curve: rises towards the peak, with a little noise that depends on seed and epoch."""
     noise = random.Random(f"{seed}-{epoch}-{params}").gauss(0.0, 0.002)
     return peak(params) * (1 - math.exp(-epoch / 3)) + noise
+
+
+def fault_at(spec, trial, epoch):
+    """The kind of fault that is asked for in this trial and epoch, or an empty string."""
+    fault = spec["fault"]
+    if "@" not in fault["kind"]:
+        return fault["kind"] if (fault["trial"], fault["epoch"]) == (trial, epoch) else ""
+    asked = dict(reversed(word.split("@")) for word in fault["kind"].split())
+    return asked.get(f"{trial}:{epoch}", "")
 
 
 class SpecTrouble(Exception):
@@ -84,12 +94,18 @@ class QuickTrainer:
         pass
 
     def probe(self, spec):
+        fault = spec.get("fault", DEFAULTS["fault"])["kind"]
+        if fault == "probe_raises":
+            raise RuntimeError("the probe broke on purpose")
+        if fault == "probe_dies":
+            os.kill(os.getpid(), signal.SIGKILL)
         return {"seconds_per_epoch": 0.001, "images_per_s": 1000.0, "peak_memory_mib": 1.0}
 
     def fit(self, spec, report, resume_from=None):
         folder = Path(spec["results_dir"])
         number = int(folder.name)
         params = {k: spec["train"][k] for k in ("lr", "margin", "width")}
+        self._sign_in(folder)
         applied = {f"train.{k}": v for k, v in params.items()}
         if spec["fault"]["kind"] == "wrong_receipt" and number == spec["fault"]["trial"]:
             applied["train.lr"] = 0.5
@@ -108,11 +124,23 @@ class QuickTrainer:
             line = dict(history[-1], receipt=receipt)
             if spec["fault"]["kind"] == "always_raise":
                 raise RuntimeError("nothing works on purpose")
-            if number == spec["fault"]["trial"] and epoch == spec["fault"]["epoch"]:
-                line = self._fail(spec["fault"]["kind"], folder, line)
+            line = self._fail(fault_at(spec, number, epoch), folder, line)
             if not report(line):
                 break
         return receipt
+
+    def _sign_in(self, folder):
+        """Say which process trains here, and what it was given."""
+        seen = {
+            "pid": os.getpid(),
+            "omp": os.environ.get("OMP_NUM_THREADS"),
+            "devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "began": time.time(),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "workers.ndjson").open("a") as stream:
+            stream.write(json.dumps(seen) + "\n")
+        print(f"worker {seen['pid']} trains {folder.name}")
 
     def _save(self, folder, history):
         (folder / "ckpt").mkdir(parents=True, exist_ok=True)
@@ -125,7 +153,7 @@ class QuickTrainer:
         once = folder / "failed_once"
         if kind == "nan":
             return {**line, "value": float("nan")}
-        if kind == "kill_worker" and not once.exists():
+        if kind == "kill_worker_always" or (kind == "kill_worker" and not once.exists()):
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "raise":

@@ -7,13 +7,16 @@ epochs on and returns the driver's decision. Neither holds state worth restoring
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,9 @@ from hpo.executors.division import Slots
 from hpo.executors.worker import call_method, describe_failure, run_job
 
 logger = logging.getLogger(__name__)
+
+LOST = {"kind": "infrastructure", "message": "the worker process was lost"}
+"""A worker that was killed, ran out of memory, or crashed below Python."""
 
 
 class RayExecutor:
@@ -80,7 +86,10 @@ class RayExecutor:
         remote = ray.remote(
             num_cpus=self._slots.cpus, num_gpus=min(1.0, self._slots.gpus), max_retries=0
         )(_call_in_worker)
-        outcome = ray.get(remote.remote(self._trainer_name, method, args, self._threads))
+        try:
+            outcome = ray.get(remote.remote(self._trainer_name, method, args, self._threads))
+        except ray.exceptions.RayError as error:
+            raise RemoteError(dict(LOST), str(error)) from error
         if "failure" in outcome:
             raise RemoteError(outcome["failure"], outcome["detail"])
         return outcome["result"]
@@ -133,6 +142,8 @@ def _start_ray(slots: Slots, scratch: Path, threads: int) -> None:
         )
     import ray
 
+    _read_settings_again()
+    handler = signal.getsignal(signal.SIGTERM)
     ray.init(
         address="local",
         num_cpus=max(slots.total_cpus, 1),
@@ -143,9 +154,18 @@ def _start_ray(slots: Slots, scratch: Path, threads: int) -> None:
         logging_level=logging.ERROR,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
     )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would end the search without saving
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logger.debug("Ray works below %s", scratch)
+
+
+def _read_settings_again() -> None:
+    """Make Ray see mode and token: it read them when it was imported, or for an earlier search."""
+    internals: Any = importlib.import_module("ray._raylet")
+    internals.Config.initialize("")
+    internals.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _set_threads(threads: int) -> None:
@@ -194,7 +214,5 @@ def to_ended(outcome: Mapping[str, Any] | None, *, crashed: bool) -> Ended:
     if outcome is not None:
         return Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
     if crashed:
-        return Ended(
-            failure={"kind": "infrastructure", "message": "the trial's worker process was lost"}
-        )
+        return Ended(failure=dict(LOST))
     return Ended()

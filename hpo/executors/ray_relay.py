@@ -24,7 +24,7 @@ from hpo.executors.ray import to_ended
 logger = logging.getLogger(__name__)
 
 
-class JobSearcher(Searcher):  # type: ignore[misc]
+class JobSearcher(Searcher):
     """Hands out the driver's jobs and tells it when they end.
 
     Args:
@@ -99,11 +99,11 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         """Nothing to restore: the ledger is the state."""
 
 
-class RelayScheduler(FIFOScheduler):  # type: ignore[misc]
+class RelayScheduler(FIFOScheduler):
     """Passes epochs to the driver and its decision to Tune."""
 
     def __init__(self, searcher: JobSearcher) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.searcher = searcher
 
     def on_trial_result(

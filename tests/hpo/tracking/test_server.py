@@ -1,0 +1,117 @@
+"""The web server: ports, the way it is started, and one that runs."""
+
+import socket
+import time
+from urllib import request
+from urllib.error import HTTPError
+
+import pytest
+
+from hpo.core.errors import HpoError
+from hpo.core.rundir import RunDir
+from hpo.tracking import server
+from hpo.tracking.store import connect
+from tests.hpo.tracking.scripted import UUID
+
+
+@pytest.fixture
+def taken():
+    """A port that somebody listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_taken_port_is_one_line(taken):
+    with pytest.raises(HpoError, match=rf"127.0.0.1 port {taken}: Address already in use; choose"):
+        server.choose_port("127.0.0.1", taken)
+
+
+def test_a_number_that_is_no_port_is_one_line():
+    with pytest.raises(HpoError, match="port 70000: a port is a number from 0 to 65535"):
+        server.choose_port("127.0.0.1", 70000)
+
+
+def test_without_a_wish_a_free_port_is_found(taken, monkeypatch):
+    monkeypatch.setattr(server, "DEFAULT_PORT", taken)
+    assert server.choose_port("127.0.0.1", None) not in (0, taken)
+
+
+def test_links_open_on_this_machine():
+    assert server.base_url("0.0.0.0", 80) == "http://127.0.0.1:80"  # noqa: S104 - only compared
+    assert server.base_url("::1", 80) == "http://[::1]:80"
+
+
+def test_nobody_at_an_address_is_one_line(tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(HpoError, match=r"does not answer: .*Connection refused"):
+            server.find_links(base, RunDir(tmp_path / "shelf" / "now"))
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_says_why():
+    uri = "nowhere://mlflow"
+    port = server.choose_port("127.0.0.1", 0)
+    with (
+        pytest.raises(HpoError, match="MLflow's server has ended with code"),
+        server.running_server(uri, "127.0.0.1", port),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_search_survives_its_server(script, caplog):
+    port = server.choose_port("127.0.0.1", 0)
+    base = server.base_url("127.0.0.1", port)
+    with server.running_server(script.uri, "127.0.0.1", port):
+        assert server.find_links(base, script.run) == {"trials": base}
+        script.open(base)
+        script.start(0, lr=0.1)
+        script.epochs(0, 0.5)
+        _await(lambda: "search" in server.find_links(base, script.run))
+        links = server.find_links(base, script.run)
+        assert f"viewStateShareKey=hpo-{UUID}" in links["charts"]
+        for host, code in (
+            ("evil.example.org", 403),
+            ("10.1.2.3", 403),
+            (f"localhost:{port}", 200),
+        ):
+            assert _status(f"{base}/api/2.0/mlflow/experiments/get?experiment_id=0", host) == code
+    script.epochs(0, 0.6, 0.7)  # nobody answers
+    script.end(0)
+    script.start(1, lr=0.2)
+    _await(lambda: "cannot be written" in caplog.text)
+    with server.running_server(script.uri, "127.0.0.1", port):
+        script.epochs(1, 0.4, 0.5, 0.6)
+        script.end(1)
+        script.close()
+    client = connect(script.uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "shelf"]
+    runs = client.search_runs([experiment.experiment_id], "tags.`hpo.role` = 'trial'")
+    assert sorted(run.info.run_name for run in runs) == ["trial-0000", "trial-0001"]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        points = client.get_metric_history(run.info.run_id, "val_precision_at_1")
+        assert sorted(p.step for p in points) == [1, 2, 3]
+    assert "is incomplete" not in caplog.text
+
+
+def _status(url, host):
+    question = request.Request(url, headers={"Host": host})  # noqa: S310 - our own server
+    try:
+        with request.urlopen(question, timeout=60) as answer:  # noqa: S310 - as above
+            return answer.status
+    except HTTPError as problem:
+        return problem.code
+
+
+def _await(condition, seconds=90.0):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError("it has not happened")

@@ -1,0 +1,92 @@
+"""The parent run's words and numbers, against small studies counted by hand."""
+
+import pytest
+
+from hpo.core.rundir import RunDir
+from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.tracking import summary
+from hpo.tracking.rows import Study
+
+
+@pytest.fixture
+def study(tmp_path):
+    run = RunDir(tmp_path / "shelf" / "20260101-000000")
+    return Study(run=run, name="shelf", uuid="u", direction="maximize", metric="p1", summary={})
+
+
+def trial(number, *values, state=TrialState.COMPLETE, ended=None, params=None, purpose="search"):
+    best = max(values) if values and state is not TrialState.FAILED else None
+    return TrialRecord(
+        number=number,
+        state=state,
+        params=params or {"lr": 0.1},
+        latents={},
+        until_epoch=3,
+        purpose=purpose,
+        measurements=[Measurement(epoch=e, value=v) for e, v in enumerate(values, start=1)],
+        value=best,
+        ended=ended,
+    )
+
+
+def history(points, name):
+    return [(p.step, p.value) for p in points if p.name == name]
+
+
+def test_progress_has_one_step_per_ended_trial_in_order_of_their_ends():
+    records = [
+        trial(0, 0.1, 0.2, 0.5, ended=30.0),
+        trial(1, 0.1, 0.2, 0.7, ended=20.0),
+        trial(2, 0.3, state=TrialState.PRUNED, ended=25.0),
+        trial(3, 0.9, state=TrialState.RUNNING),
+    ]
+    points = summary.progress(records, "p1", "maximize", known=())
+    assert history(points, "p1_best") == [(1, 0.7), (2, 0.7), (3, 0.7)]
+    assert history(points, "trials_pruned") == [(1, 0), (2, 1), (3, 1)]
+    assert history(points, "trials_complete") == [(1, 1), (2, 1), (3, 2)]
+    assert [p.timestamp_ms for p in points if p.name == "p1_best"] == [20_000, 25_000, 30_000]
+
+
+def test_progress_leaves_out_what_is_known():
+    records = [trial(0, 0.5, ended=1.0), trial(1, 0.6, ended=2.0)]
+    points = summary.progress(records, "p1", "maximize", known={1})
+    assert history(points, "best_trial") == [(2, 1)]
+
+
+def test_a_failed_trial_never_wins():
+    records = [trial(0, 0.1, 0.2, 0.3), trial(1, 0.9, 0.9, 0.9, state=TrialState.FAILED)]
+    assert summary.winner(records, "maximize").number == 0
+
+
+def test_the_description_compares_the_winner_with_the_default(study):
+    records = [
+        trial(0, 0.1, 0.5, 0.4, params={"lr": 0.1, "width": 64}),
+        trial(1, 0.2, 0.4, 0.625, params={"lr": 0.012345678, "width": 128}),
+        trial(2, 0.1, state=TrialState.PRUNED),
+    ]
+    text = summary.describe(study, records)
+    assert text.splitlines()[0] == (
+        "**Trial 1 is best: p1 0.6250** in epoch 3 of 3, +0.1250 against the default "
+        "configuration (0.5000)."
+    )
+    assert "3 trials: 2 complete, 1 pruned." in text
+    assert "| lr | 0.1 | 0.01235 |" in text
+    assert "| width | 64 | 128 |" in text
+    assert text.endswith("`hpo best 20260101-000000`")
+
+
+def test_the_description_says_when_the_default_wins(study):
+    text = summary.describe(study, [trial(0, 0.5, 0.6, 0.7), trial(1, 0.5, 0.5, 0.5)])
+    assert "it is the default configuration" in text
+
+
+def test_the_description_of_a_search_without_a_result(study):
+    assert summary.describe(study, []).startswith("No trial yet.")
+    failed = [trial(0, state=TrialState.FAILED), trial(1, state=TrialState.RUNNING)]
+    assert summary.describe(study, failed).startswith("2 trials: 1 unfinished, 1 failed.")
+
+
+def test_confirmations_are_counted_by_themselves(study):
+    records = [trial(0, 0.5, 0.5, 0.5), trial(1, 0.4, 0.4, 0.5, purpose="confirm")]
+    text = summary.describe(study, records)
+    assert "1 trials: 1 complete. 1 of the best trained again with another seed." in text
