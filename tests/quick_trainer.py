@@ -1,8 +1,9 @@
 """A registered trainer without torch: a known surface over three parameters, a millisecond an epoch.
 
-It keeps the whole contract (checkpoints before reports, history on resume, receipts), so that the harness can be tested
-at its real seams. Faults are asked for in the spec: `fault.kind` in trial `fault.trial` after epoch `fault.epoch`; or
-several in `fault.kind` alone, as `raise@3:2 nan@5:1` (kind, trial, epoch).
+It keeps the whole contract (checkpoints before reports, history on resume, receipts), so that the
+harness can be tested at its real seams. Faults are asked for in the spec: `fault.kind` in trial
+`fault.trial` after epoch `fault.epoch`; or several in `fault.kind` alone, as `raise@3:2 nan@5:1`
+(kind, trial, epoch).
 """
 
 from __future__ import annotations

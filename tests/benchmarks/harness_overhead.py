@@ -2,9 +2,10 @@
 
     python tests/benchmarks/harness_overhead.py --json overhead.json
 
-Runs, one after the other in one process: the harness with the study in memory, the harness with the ledger on disk, and
-Ray's default function trainable, each with the same number of trials of nine reports. The figure is the mean time from
-the end of the first trial to the end of the last, per trial after the first.
+Runs, one after the other in one process: the harness with the study in memory, the harness with
+the ledger on disk, and Ray's default function trainable, each with the same number of trials of
+nine reports. The figure is the mean time from the end of the first trial to the end of the last,
+per trial after the first.
 """
 
 from __future__ import annotations
@@ -63,9 +64,7 @@ def run_harness(executor, trials, ledger, folder):
         algorithm=create_algorithm(
             "tpe", space, pruner="none", direction="maximize", num_epochs=REPORTS, seed=0
         ),
-        plan=Plan(
-            base_spec=base, seed_key="train.seed", direction="maximize", budget=study.budget
-        ),
+        plan=Plan(base_spec=base, seed_key="train.seed", direction="maximize", budget=study.budget),
         emit=ends,
     )
     executor.run(engine)

@@ -19,7 +19,11 @@ def run_hpo(*words, cwd):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HPO_CACHE_DIR": str(cwd.parent / "cache")},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "HPO_CACHE_DIR": str(cwd.parent / "cache"),
+        },
         timeout=60,
         check=False,
     )

@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_and_loses_nothing(path):
         connection.execute(f"PRAGMA max_page_count={used}")
 
     written = 1
-    with pytest.raises(RunError, match="the ledger cannot be written: .*disk is full"):  # noqa: PT012 - it is not known which write is it
+    with pytest.raises(RunError, match="the ledger cannot be written: .*disk is full"):
         for number in range(2, 2000):
             ledger.record(
                 0, epoch(number, 0.5, metrics={f"m{i}": 0.5 for i in range(50)}), clock=2.0
