@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import torch
+
+from trainer.errors import SpecError
+
+if TYPE_CHECKING:
+    from trainer.config.train import TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -12,14 +18,40 @@ logger = logging.getLogger(__name__)
 def pick_device(gpu_index: int) -> torch.device:
     """Return the GPU with this index among the visible ones, or the CPU where there is none.
 
-    A worker that was given one card sees it as number 0; an index beyond the visible cards takes
-    the last of them.
+    Where one card is visible, as in a worker that was given one, it serves any index.
+
+    Raises:
+        SpecError: there are several cards, and not that many.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         logger.info("no GPU is visible: computing on the CPU")
         return torch.device("cpu")
+    if count > 1 and gpu_index >= count:
+        raise SpecError(f"gpu_ids: must be below the {count} visible GPUs, got {gpu_index}")
     return torch.device("cuda", min(gpu_index, count - 1))
+
+
+def training_devices(train: TrainConfig) -> tuple[str, list[int] | int]:
+    """Return Lightning's `accelerator` and `devices` for `train.num_gpus` and `train.gpu_ids`.
+
+    Without a GPU several processes share the CPU.
+
+    Raises:
+        SpecError: there are fewer GPUs than are asked for.
+    """
+    if not torch.cuda.is_available():
+        if train.num_gpus > 1:
+            logger.warning("no GPU is visible: training in %d processes on the CPU", train.num_gpus)
+        return "cpu", train.num_gpus
+    count = torch.cuda.device_count()
+    if train.num_gpus > count:
+        raise SpecError(
+            f"train.num_gpus: must be at most the {count} visible GPUs, got {train.num_gpus}"
+        )
+    if train.num_gpus == 1:
+        return "gpu", [pick_device(train.gpu_ids[0]).index]
+    return "gpu", [pick_device(index).index for index in train.gpu_ids]
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:

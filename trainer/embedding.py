@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from trainer.distributed import exchanged, num_processes, process_rank
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def embed(
     model: nn.Module, batches: Iterable[torch.Tensor], *, use_bf16: bool = False
 ) -> NDArray[Any]:
-    """Embed all images in order.
+    """Embed all images in order; several processes share the work and all get all of it.
 
     Args:
         model: N x C x H x W to N x D; its mode is left as it was, statistics are not touched.
@@ -34,13 +36,19 @@ def embed(
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [_forward(model, images, use_bf16=use_bf16) for images in batches]
+            own = [
+                (number, _forward(model, images, use_bf16=use_bf16))
+                for number, images in enumerate(batches)
+                if number % num_processes() == process_rank()
+            ]
     finally:
         for name, module in model.named_modules():
             module.training = name in was_training
-    if not parts:
+    shares = exchanged([(number, part.cpu().numpy()) for number, part in own])
+    numbered = dict(pair for share in shares for pair in share)
+    if not numbered:
         raise DataError("embed: at least one image is needed, got none")
-    return torch.cat(parts).cpu().numpy()
+    return np.concatenate([numbered[number] for number in sorted(numbered)])
 
 
 def _forward(model: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> torch.Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from trainer import checkpoints, metrics
+from trainer.distributed import from_first
 from trainer.embedding import embed
 from trainer.errors import DivergedError, SpecError
 from trainer.module import RecognitionModule
@@ -67,6 +68,7 @@ class EpochReporter(pl.Callback):
         receipt: called for the values read back from the live objects; sent with the first report.
         use_bf16: arithmetic of validation.
         history: entries of a resumed run, oldest first.
+        is_first: whether this process writes and reports, among several.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class EpochReporter(pl.Callback):
         *,
         use_bf16: bool,
         history: list[dict[str, Any]],
+        is_first: bool = True,
     ) -> None:
+        self._is_first = is_first
         self.history = history
         self._spec = spec
         self._data = data
@@ -93,6 +97,8 @@ class EpochReporter(pl.Callback):
 
     def replay(self) -> bool:
         """Rewrite the status lines of a resumed run and report its epochs; False to stop."""
+        if not self._is_first:
+            return True
         self._status.begin(self.history)
         validated = [entry for entry in self.history if entry["value"] is not None]
         return all(self._report({**entry, "replayed": True}) for entry in validated)
@@ -135,11 +141,14 @@ class EpochReporter(pl.Callback):
         self._record(pl_module, entry)
         if not is_validated:
             return
-        message: dict[str, Any] = {**entry, "replayed": False}
+        if not self._goes_on({**entry, "replayed": False}):
+            trainer.should_stop = True
+
+    def _goes_on(self, message: dict[str, Any]) -> bool:
+        """Report an epoch, once for all processes."""
         if self._receipt is not None:
             message["receipt"], self._receipt = self._receipt(), None
-        if not self._report(message):
-            trainer.should_stop = True
+        return from_first(self._report(message) if self._is_first else True)
 
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
@@ -147,11 +156,13 @@ class EpochReporter(pl.Callback):
         try:
             yield
         except BaseException as e:
-            self._status.end("FAILURE", f"{type(e).__name__}: {e}")
+            if self._is_first:
+                self._status.end("FAILURE", f"{type(e).__name__}: {e}")
             self._writer.settle()
             raise
         self._writer.wait()
-        self._status.end("SUCCESS", "Training finished successfully.")
+        if self._is_first:
+            self._status.end("SUCCESS", "Training finished successfully.")
 
     def best(self) -> dict[str, Any] | None:
         """Return the entry whose weights `best.ckpt` holds."""
@@ -192,7 +203,8 @@ class EpochReporter(pl.Callback):
         self.history.append(entry)
         if names:
             self._save(module, names)
-        self._status.add(entry)
+        if self._is_first:
+            self._status.add(entry)
         logger.debug("epoch %d: %s", entry["epoch"], entry["metrics"])
 
     def _save(self, module: RecognitionModule, names: list[str]) -> None:
@@ -201,6 +213,8 @@ class EpochReporter(pl.Callback):
         A file that is there already holds the epoch before until the thread is done: a kill in this
         moment repeats one epoch.
         """
+        if not self._is_first:
+            return
         payload = capture(module, self.history, self._spec, loaded(self._data.train).class_names)
         paths = [self._folder / name for name in names]
         self._writer.submit(payload, paths)

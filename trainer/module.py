@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from trainer.distributed import gathered
 from trainer.errors import DivergedError
 from trainer.losses import build_loss
 from trainer.optim import build_optimizer, build_schedule, schedule_optimizer
@@ -145,7 +146,7 @@ class RecognitionModule(pl.LightningModule):
         images, labels = batch
         if self.batch_facts is None:
             self.batch_facts = _facts_of(images, labels)
-        emb_ND = self._forward(images).float()
+        emb_ND, labels = gathered(self._forward(images).float(), labels)
         pairs = None if self.miner is None else self.miner(emb_ND, labels)
         loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
         value = loss.detach()

@@ -23,8 +23,9 @@ import torch
 
 from trainer import checkpoints
 from trainer.config.root import Spec
-from trainer.data.batches import build_data
-from trainer.devices import pick_device, wants_bf16
+from trainer.data.batches import Share, build_data
+from trainer.devices import pick_device, training_devices, wants_bf16
+from trainer.distributed import Place, find_place
 from trainer.epochs import EpochReporter, Report
 from trainer.errors import SpecError
 from trainer.isolation import (
@@ -80,21 +81,35 @@ def fit(
     """
     spec = checked_spec(spec)
     started = time.perf_counter()
-    device = pick_device(spec.train.gpu_ids[0])
+    place = find_place(spec.train)
+    device = pick_device(spec.train.gpu_ids[place.local_rank])
     path = resume_from or _named_checkpoint(spec)
     with isolated(spec, device):
         payload = None if path is None else checkpoints.load(path)
-        receipt = _Run(spec, device, report, is_fresh=payload is None).go(payload, path)
+        # No name here holds the run, so that nothing keeps it alive while it is cleaned away.
+        receipt = _Run(spec, device, report, place=place, is_fresh=payload is None).go(
+            payload, path
+        )
     return receipt | {"seconds": time.perf_counter() - started}
 
 
 class _Run:
     """The live objects of one run."""
 
-    def __init__(self, spec: Spec, device: torch.device, report: Report, *, is_fresh: bool) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        device: torch.device,
+        report: Report,
+        *,
+        place: Place,
+        is_fresh: bool,
+    ) -> None:
         self.spec = spec
         self.use_bf16 = wants_bf16(spec.train.precision, device)
-        self.data = build_data(spec, device)
+        self.place = place
+        share = Share(rank=place.rank, world_size=place.world_size)
+        self.data = build_data(spec, device, share=share)
         self.module = build_module(spec, self.data, device, load_pretrained=is_fresh)
         self.report = report
 
@@ -102,7 +117,8 @@ class _Run:
         """Replay, train, and return the receipt."""
         if payload is not None and path is not None:
             restore(self.module, payload, path)
-            adopt_best(payload, path, Path(self.spec.results_dir))
+            if self.place.is_first:
+                adopt_best(payload, path, Path(self.spec.results_dir))
         first_epoch = self.module.progress.epoch
 
         def receipt() -> dict[str, Any]:
@@ -113,6 +129,7 @@ class _Run:
         reporter = EpochReporter(
             self.spec, self.data, self.report, receipt,
             use_bf16=self.use_bf16, history=[] if payload is None else payload["history"],
+            is_first=self.place.is_first,
         )  # fmt: skip
         trainer = self._trainer(self.spec.train.num_epochs - first_epoch, reporter)
         with reporter.closing():
@@ -134,13 +151,16 @@ class _Run:
 
     def _trainer(self, max_epochs: int, reporter: EpochReporter) -> pl.Trainer:
         """Return a trainer that does nothing but the loop."""
-        device = next(self.module.parameters()).device
+        train = self.spec.train
+        accelerator, devices = training_devices(train)
         return pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index] if device.type == "cuda" else 1,
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=train.num_nodes,
+            strategy="auto" if self.place.world_size == 1 else "ddp",
             precision="bf16-mixed" if self.use_bf16 else "32-true",
             max_epochs=max(max_epochs, 0),
-            accumulate_grad_batches=self.spec.train.accumulate_grad_batches,
+            accumulate_grad_batches=train.accumulate_grad_batches,
             callbacks=[reporter],
             limit_val_batches=0,
             num_sanity_val_steps=0,
@@ -174,6 +194,11 @@ def checked_spec(spec: Spec | Mapping[str, Any]) -> Spec:
         raise SpecError("results_dir: must name the folder of this run, got nothing")
     if checked.train.seed >= 0:
         return checked
+    if checked.train.num_gpus * checked.train.num_nodes > 1:
+        raise SpecError(
+            "train.seed: must be 0 or more with several devices, which all need the same one, "
+            f"got {checked.train.seed}"
+        )
     train = dataclasses.replace(checked.train, seed=secrets.randbelow(2**31))
     return dataclasses.replace(checked, train=train)
 
