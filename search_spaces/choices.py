@@ -24,6 +24,9 @@ def set_options(draft: Draft) -> None:
     elif draft.leaf.options:
         draft.options = _in_wanted_range(draft)
     _drop_outside_limit(draft)
+    if draft.relations and not all(map(is_number, draft.options or ())):
+        text = f"must be {draft.relations[0]}, but its options are no numbers"
+        draft.notes.problem(draft.name, text)
 
 
 def set_members(draft: Draft) -> tuple[Any, ...]:
@@ -112,7 +115,9 @@ def _powers(draft: Draft) -> tuple[Any, ...]:
 
 def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     """Return the enum, cut to bounds and the user's range where its members are numbers."""
-    options = draft.leaf.options
+    options = tuple(_converted(option, draft.kind) for option in draft.leaf.options)
+    if draft.kind.is_number and not all(is_number(option) for option in options):
+        draft.notes.problem(draft.name, f"enum of a number must hold numbers, got {list(options)}")
     if not all(is_number(option) for option in options):
         if draft.wish.has_range:
             draft.notes.problem(draft.name, "has options, not a range; name options instead")

@@ -10,7 +10,7 @@ from search_spaces.activity import Activity, Inactive, explore
 from search_spaces.assembly import make_domain
 from search_spaces.choices import set_options
 from search_spaces.domains.base import Domain
-from search_spaces.draft import Draft, Limit, apply_conditions
+from search_spaces.draft import Draft, Limit, apply_conditions, usable_default
 from search_spaces.errors import PointError, nearest
 from search_spaces.notes import Notes
 from search_spaces.ordering import parents_first
@@ -18,7 +18,7 @@ from search_spaces.overlay import Overlay, Wish
 from search_spaces.parameter import Parameter, Pinned
 from search_spaces.ranges import set_interval
 from search_spaces.room import make_room, respect_child
-from search_spaces.schema import MANDATORY, Schema, lookup, merged, with_values
+from search_spaces.schema import MANDATORY, Schema, is_finite, lookup, merged, with_values
 from search_spaces.selection import select_names
 from search_spaces.space import SearchSpace
 from search_spaces.wishes import gather_wishes
@@ -167,13 +167,11 @@ class _Compiler:
         searched = frozenset(self.names)
         drafts: dict[str, Draft] = {}
         for name in self.names:
-            wish, default = self.wishes.get(name, Wish()), self.value(name)
-            if wish.stays_number and isinstance(default, list):
-                default = default[0] if default else None
+            leaf, wish = self.schema.leaves[name], self.wishes.get(name, Wish())
             draft = Draft(
-                leaf=self.schema.leaves[name],
+                leaf=leaf,
                 wish=wish,
-                default=default,
+                default=usable_default(leaf, wish, self.value(name), notes),
                 notes=notes,
                 limit=self.limits.get(name, (None, None)),
             )
@@ -190,7 +188,18 @@ class _Compiler:
             )
             set_options(draft)
             drafts[name] = draft
+        for draft in drafts.values():
+            self._check_parents(draft, drafts)
         return drafts
+
+    def _check_parents(self, draft: Draft, drafts: Mapping[str, Draft]) -> None:
+        """Note parents whose values are no numbers to be measured by."""
+        for parent in draft.parents:
+            searched = drafts.get(parent)
+            if not (searched.is_measure if searched else is_finite(self.value(parent))):
+                value = "" if searched else f" ({self.value(parent)!r})"
+                text = f"is measured by {parent}, which is no number{value}; leave one of them out"
+                draft.notes.problem(draft.name, text)
 
     def _parents(self, name: str) -> tuple[str, ...]:
         wish = self.wishes.get(name, Wish())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from search_spaces.notes import Notes
 from search_spaces.overlay import Wish
 from search_spaces.relations import Relation
 from search_spaces.rule import Bounds, Interval
-from search_spaces.schema import Kind, Leaf, is_number
+from search_spaces.schema import Kind, Leaf, is_finite, is_number
 
 Limit = tuple[float | None, float | None]
 """(low, high) that a spec demands beside the schema; either may be None."""
@@ -39,6 +40,8 @@ class Draft:
     options: tuple[Any, ...] | None = None
     """The values to choose from; None when the parameter is not searched as a choice."""
     interval: Interval | None = None
+    span: Bounds = field(default_factory=Bounds)
+    """The bounds that all elements of an increasing list share."""
 
     @property
     def name(self) -> str:
@@ -70,6 +73,13 @@ class Draft:
         return self.kind.is_number and is_plain
 
     @property
+    def is_measure(self) -> bool:
+        """Whether every value is one number, so that others can be measured by it."""
+        if self.options is not None:
+            return all(map(is_number, self.options))
+        return self.is_number or (self.derived is not None and self.kind.is_number)
+
+    @property
     def parents(self) -> tuple[str, ...]:
         """Names whose values must be known first."""
         derived = self.derived.parents if self.derived else ()
@@ -80,8 +90,47 @@ class Draft:
         """Return the ends of what is searched, for parameters measured by this one."""
         if self.interval is not None:
             return Bounds(low=self.interval.low, high=self.interval.high)
+        if self.kind is Kind.INCREASING_LIST:
+            return self._list_reach()
         numbers = [item for item in self.options or () if is_number(item)]
         return Bounds(low=min(numbers), high=max(numbers)) if numbers else Bounds()
+
+    def _list_reach(self) -> Bounds:
+        """Return how low the last and how high the first of increasing numbers can be."""
+        gap = float(self.is_int) * (len(self.default) - 1 if isinstance(self.default, list) else 1)
+        low, high = self.span.low, self.span.high
+        return Bounds(
+            low=None if low is None else low + gap, high=None if high is None else high - gap
+        )
+
+
+_INCOMPARABLE = (
+    Kind.LIST,
+    Kind.FREE,
+    Kind.UNKNOWN,
+    Kind.SUBSET,
+    Kind.OPTIONAL,
+    Kind.BACKBONE_RUN,
+)
+_NUMBER_LISTS = (Kind.INCREASING_LIST, Kind.EQUAL_PAIR, Kind.BACKBONE_RUN, Kind.FLOAT, Kind.INT)
+
+
+def usable_default(leaf: Leaf, wish: Wish, value: Any, notes: Notes) -> Any:
+    """Return a default that the parameter's kind can start from, else None and a warning.
+
+    Numbers are looked at where they are searched; here it is the shape of lists.
+    """
+    if leaf.kind.is_number and isinstance(value, list) and (wish.stays_number or not value):
+        return value[0] if value else None
+    if leaf.kind not in _NUMBER_LISTS or (leaf.kind.is_number and not isinstance(value, list)):
+        return value
+    step = 1 if leaf.kind in (Kind.EQUAL_PAIR, Kind.BACKBONE_RUN, Kind.INT) else None
+    is_list = isinstance(value, list) and all(map(is_number, value))
+    if is_list and all(math.isfinite(item) and not (step and item % step) for item in value):
+        return value or None
+    if value is not None:
+        notes.warn(leaf.name, f"its default {value!r} is no list of numbers to start from")
+    return None
 
 
 def apply_conditions(
@@ -109,6 +158,37 @@ def apply_conditions(
         relations += _implied(draft)
     for relation in relations:
         _relate(draft, relation, constants, searched)
+    _check_together(draft)
+
+
+_SIDES = {
+    ">": "below",
+    ">=": "below",
+    "<": "above",
+    "<=": "above",
+    "multiple": "grid",
+    "share": "all",
+}
+
+
+def _check_together(draft: Draft) -> None:
+    """Note relations to searched parents that need not leave room together.
+
+    One side can always be given room by narrowing the parent. Two sides would need the parents to
+    know of each other.
+    """
+    if draft.relations and (draft.kind in _INCOMPARABLE or draft.is_vector):
+        text = f"must be {draft.relations[0]}, but a list cannot be compared"
+        draft.notes.problem(draft.name, text)
+    sides = {_SIDES[relation.op] for relation in draft.relations if relation.op in _SIDES}
+    has_grid = "grid" in sides
+    if len(sides) > 1:
+        listed = " and ".join(map(str, draft.relations))
+        text = f"must be {listed}; search over one of these parameters less, or fix it"
+        draft.notes.problem(draft.name, text)
+    elif has_grid and (draft.step or not draft.kind.is_number):
+        text = f"cannot be {draft.relations[0]} beside its other conditions"
+        draft.notes.problem(draft.name, text)
 
 
 def first(bound: object) -> float | None:
@@ -167,7 +247,7 @@ def _relate(
     if any(parent in searched for parent in relation.parents):
         draft.relations += (relation,)
         return
-    missing = [parent for parent in relation.parents if not is_number(constants.get(parent))]
+    missing = [parent for parent in relation.parents if not is_finite(constants.get(parent))]
     if missing:
         value = constants.get(missing[0])
         draft.notes.problem(
@@ -179,6 +259,10 @@ def _relate(
         draft.excluded += tuple(float(constants[parent]) for parent in relation.parents)
     elif relation.op == "multiple":
         parent = relation.parents[0]
+        if constants[parent] <= 0 or (draft.is_int and constants[parent] % 1):
+            text = f"cannot be {relation}, which is {constants[parent]!r}; correct it"
+            draft.notes.problem(draft.name, text)
+            return
         draft.step = float(constants[parent])
         draft.step_reason = f"{parent} = {constants[parent]}"
         least = draft.step * relation.factor

@@ -19,6 +19,13 @@ def set_interval(draft: Draft) -> None:
         draft.interval = None if interval is None else _on_grid(draft, _limit(draft, interval))
     elif draft.kind is Kind.EQUAL_PAIR:
         draft.interval = _odd_interval(draft)
+    elif draft.kind is Kind.INCREASING_LIST:
+        draft.span = _span(draft)
+
+
+def steps_of(draft: Draft) -> list[Any]:
+    """Return the default of an increasing list, or the shortest one that increases."""
+    return draft.default if isinstance(draft.default, list) else [1, 2]
 
 
 def number_interval(
@@ -115,6 +122,9 @@ def _inside(draft: Draft, bounds: Bounds, default: Any) -> float | None:
         told = "has no default" if default is None else f"its default {default!r} is no number"
         draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
         return None
+    if draft.is_int and default % 1:
+        draft.notes.warn(draft.name, f"its default {default!r} is no whole number")
+        default = round(default)
     moved = clamped(bounds, default)
     if moved != default:
         draft.notes.warn(draft.name, f"default {default!r} lies outside {bounds}")
@@ -195,3 +205,26 @@ def _odd_interval(draft: Draft) -> Interval | None:
         draft.notes.problem(draft.name, f"no odd number lies in {bounds}; widen the range")
         return None
     return Interval(low=least, high=most, why="odd numbers, the same for every element")
+
+
+def _span(draft: Draft) -> Bounds:
+    """Return closed bounds for all elements, guessed from the default where there are none."""
+    default, bounds = steps_of(draft), limited(draft, draft.bounds)
+    if draft.is_int:
+        bounds = bounds.closed_integers()
+    is_share = not draft.is_int and all(0 <= item <= 1 for item in default)
+    low = bounds.low
+    if low is None:
+        low = 0 if is_share else min(1, *default)
+    high = bounds.high
+    if high is None and draft.wish.high is not None:
+        high = max(draft.wish.high) if isinstance(draft.wish.high, tuple) else draft.wish.high
+    if high is None:
+        high = 1 if is_share else 2 * max(default)
+        if not draft.relations:
+            draft.notes.warn(
+                draft.name,
+                f"unbounded in the schema, searched up to {high:g} because of its default; give a "
+                "range to be sure",
+            )
+    return Bounds(low=low, high=high)

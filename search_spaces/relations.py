@@ -118,6 +118,12 @@ def _stay_small(parent: Bounds, child: Bounds, factor: float) -> Bounds:
     return parent if child.high is None else parent.lowered(child.high / factor)
 
 
+def _stay_within_share(parent: Bounds, child: Bounds, _: float) -> Bounds:
+    if child.low is not None and child.low > 1:
+        parent = parent.raised(child.low * 10)
+    return parent if child.high is None else parent.lowered(child.high * 100 + 99)
+
+
 def _unchanged(parent: Bounds, _: Bounds, __: float) -> Bounds:
     return parent
 
@@ -129,5 +135,5 @@ _TIGHTEN: dict[str, Callable[[Bounds, Bounds, float], Bounds]] = {
     "<=": _stay_at_least,
     "!=": _unchanged,
     "multiple": _stay_small,
-    "share": _unchanged,
+    "share": _stay_within_share,
 }

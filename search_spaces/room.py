@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ def make_room(drafts: Mapping[str, Draft], order: Sequence[str]) -> None:
             for parent in relation.parents:
                 if parent in drafts:
                     _narrow(drafts[parent], relation, child.reach(), name)
+                    if relation.op == "multiple":
+                        _keep_divisors(drafts[parent], relation, child)
 
 
 def respect_child(leaf: Leaf, value: Any, drafts: Mapping[str, Draft]) -> None:
@@ -62,6 +65,40 @@ def _narrow(parent: Draft, relation: Relation, child: Bounds, child_name: str) -
         parent.notes.problem(parent.name, text)
         return
     parent.interval = with_range(interval, reach.low, reach.high)
+
+
+def _keep_divisors(parent: Draft, relation: Relation, child: Draft) -> None:
+    """Leave a parent only values that have a multiple in the child's range or options."""
+    values = parent.options
+    if values is None and parent.interval is not None:
+        low, high = round(parent.interval.low), round(parent.interval.high)
+        if not parent.is_int or parent.step or high - low > MAX_DIVISORS:
+            text = f"must be a whole number in a short range, as {child.name} is {relation}"
+            parent.notes.problem(parent.name, text)
+            return
+        values = tuple(range(low, high + 1))
+    kept = tuple(value for value in values or () if _has_multiple(value, relation, child))
+    if not kept:
+        text = f"no value has a multiple that {child.name} may take; widen one of them"
+        parent.notes.problem(parent.name, text)
+    elif kept != values:
+        parent.options, parent.interval = kept, None
+        parent.notes.warn(parent.name, f"searched over {list(kept)}, so that {child.name} fits")
+
+
+def _has_multiple(value: float, relation: Relation, child: Draft) -> bool:
+    least = value * relation.factor
+    if value <= 0:
+        return False
+    if child.options is not None:
+        return any(option % value == 0 and option >= least for option in child.options)
+    reach = child.reach()
+    if reach.low is None or reach.high is None:
+        return False
+    return math.floor(reach.high / value) * value >= max(reach.low, least)
+
+
+MAX_DIVISORS = 10_000
 
 
 def _closed(bounds: Bounds, *, is_int: bool) -> Bounds:

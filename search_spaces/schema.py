@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -106,6 +107,11 @@ class Schema:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Tell whether a value is a number; truth values are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value is a number that can be counted with."""
+    return is_number(value) and math.isfinite(value)
 
 
 def lookup(tree: Mapping[str, Any], name: str) -> Any:

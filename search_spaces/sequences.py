@@ -8,7 +8,7 @@ from typing import Any
 from search_spaces.domains.lists import PREVIOUS, NumberList, Repeated, Run
 from search_spaces.domains.number import Number
 from search_spaces.draft import Draft, element, limited
-from search_spaces.ranges import number_interval
+from search_spaces.ranges import number_interval, steps_of
 from search_spaces.relations import Relation
 from search_spaces.rule import INSET, Bounds, Interval
 from search_spaces.schema import is_number
@@ -54,8 +54,8 @@ def make_number(
 
 def make_increasing(draft: Draft) -> tuple[NumberList | None, str]:
     """R6: each number takes a fraction of the room that the one before leaves."""
-    default = draft.default if isinstance(draft.default, list) and draft.default else [1, 2]
-    bounds, count = _list_bounds(draft, default), len(default)
+    default, bounds = steps_of(draft), draft.span
+    count = len(default)
     low, high = bounds.low or 0, bounds.high or 0
     gap = 1.0 if draft.is_int else (high - low) * INSET
     if high - low < gap * (count - 1) or high < low:
@@ -171,29 +171,6 @@ def _with_room(elements: list[Number]) -> list[Number]:
         if one.high > most:
             elements[index] = replace(one, high=most, low=min(one.low, most))
     return elements
-
-
-def _list_bounds(draft: Draft, default: list[Any]) -> Bounds:
-    """Return closed bounds for all elements, guessed from the default where there are none."""
-    bounds = limited(draft, draft.bounds)
-    if draft.is_int:
-        bounds = bounds.closed_integers()
-    is_share = not draft.is_int and all(0 <= item <= 1 for item in default)
-    low = bounds.low
-    if low is None:
-        low = 0 if is_share else min(1, *default)
-    high = bounds.high
-    if high is None and draft.wish.high is not None:
-        high = max(draft.wish.high) if isinstance(draft.wish.high, tuple) else draft.wish.high
-    if high is None:
-        high = 1 if is_share else 2 * max(default)
-        if not draft.relations:
-            draft.notes.warn(
-                draft.name,
-                f"unbounded in the schema, searched up to {high:g} because of its default; give a "
-                "range to be sure",
-            )
-    return Bounds(low=low, high=high)
 
 
 def _shifted(relation: Relation, shift: float) -> Relation:

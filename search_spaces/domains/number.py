@@ -222,10 +222,12 @@ class Number:
         if room.step:
             value = self._nearest(value, room.step)
         value = min(max(value, room.low), room.high)
-        if value in room.excluded:
-            nudge = room.step or (room.high - room.low) * INSET
-            value = value + nudge if value + nudge <= room.high else value - nudge
-        return self._typed(value)
+        nudge = room.step or (room.high - room.low) * INSET
+        for count in range(len(room.excluded) + 1):
+            for moved in (value + count * nudge, value - count * nudge):
+                if room.low <= moved <= room.high and moved not in room.excluded:
+                    return self._typed(moved)
+        raise PointError([f"every value in [{room.low:g}, {room.high:g}] is excluded"])
 
     def _nearest(self, value: float, step: float) -> float:
         return self.offset + math.floor((value - self.offset) / step + 0.5) * step

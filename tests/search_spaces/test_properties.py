@@ -257,7 +257,7 @@ def check(space: SearchSpace, schema: dict, values: dict) -> None:
     assert json.loads(json.dumps(values)) == values
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(schemas(), st.integers(0, 2**32))
 def test_thousand_samples_of_any_schema_hold_everything_it_says(schema, seed):
     space, told = compiled(schema)
@@ -272,7 +272,7 @@ def test_thousand_samples_of_any_schema_hold_everything_it_says(schema, seed):
     check(space, schema, space.default())
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(schemas(), st.integers(0, 2**32))
 def test_latents_and_values_map_onto_each_other(schema, seed):
     space, _ = compiled(schema)
