@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 def train(spec: Spec) -> dict[str, Any]:
     """Train a spec below `train.results_dir`, or `<results_dir>/train`.
 
+    With several devices this is called in every process; those behind the first leave with exit
+    code 0 instead of returning.
+
     Returns:
         `best_value` (val Precision at Rank 1), `best_epoch`, `epochs`, `folder`, `best` and `last`
         (checkpoints), `seconds`.
@@ -29,6 +32,7 @@ def train(spec: Spec) -> dict[str, Any]:
         SpecError: the folder already holds a run that this one would overwrite.
         TrainerError: as `trainer.training.fit`.
     """
+    from trainer.distributed import find_place
     from trainer.training import fit
 
     folder = action_dir(spec, "train")
@@ -39,8 +43,12 @@ def train(spec: Spec) -> dict[str, Any]:
             f"{folder / held[0]}: this folder already holds a run; to go on, set "
             "train.resume_training_checkpoint_path to it; to start anew, another results_dir"
         )
+    placed = dataclasses.replace(spec, results_dir=str(folder))
+    if not find_place(spec.train).is_first:
+        fit(placed, lambda _: True)
+        raise SystemExit(0)  # one of the processes speaks for all
     logger.info("writing to %s", folder)
-    receipt = fit(dataclasses.replace(spec, results_dir=str(folder)), _EpochLines(spec))
+    receipt = fit(placed, _EpochLines(spec))
     best = receipt["best"]
     return {
         "best_value": best["value"],

@@ -1,0 +1,100 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import yaml
+from torch import nn
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer import checkpoints
+from trainer.distributed import exchanged, from_first, gathered
+from trainer.losses import build_loss
+from trainer.spec import parse_spec
+
+ROWS, DIM, WORLD = 16, 6, 2
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _model_loss_and_batch():
+    torch.manual_seed(0)
+    spec = parse_spec({"train.loss.name": "arcface"}, "train", is_complete=False)
+    loss, _ = build_loss(spec, num_classes=4, embedding_size=3)
+    return nn.Linear(DIM, 3), loss, torch.randn(ROWS, DIM), torch.arange(ROWS) % 4
+
+
+class _Both(nn.Module):
+    """Model and loss in one module, as Lightning hands them to DDP."""
+
+    def __init__(self, model, loss):
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, images, labels):
+        emb, labels = gathered(self.model(images), labels)
+        return self.loss(emb, labels)
+
+
+def _gradients_of_a_share(rank, port, folder):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+    model, loss, images, labels = _model_loss_and_batch()
+    both = nn.parallel.DistributedDataParallel(_Both(model, loss))
+    own = slice(rank * ROWS // WORLD, (rank + 1) * ROWS // WORLD)
+    value = both(images[own], labels[own])
+    value.backward()
+    facts = {
+        "loss": value.item(),
+        "gradients": {name: p.grad for name, p in both.module.named_parameters()},
+        "exchanged": exchanged(rank),
+        "first": from_first(rank + 10),
+    }
+    torch.save(facts, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path):
+    mp.spawn(_gradients_of_a_share, args=(_free_port(), str(tmp_path)), nprocs=WORLD)
+    model, loss, images, labels = _model_loss_and_batch()
+    both = _Both(model, loss)
+    value = both(images, labels)
+    value.backward()
+    for rank in range(WORLD):
+        facts = torch.load(tmp_path / f"{rank}.pt")
+        assert facts["loss"] == pytest.approx(value.item(), rel=1e-5)
+        assert facts["exchanged"] == [0, 1]
+        assert facts["first"] == 10
+        for name, parameter in both.named_parameters():
+            assert torch.allclose(facts["gradients"][name], parameter.grad, atol=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested")
+def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path):
+    splits = make_splits(tmp_path / "pictures")
+    nested = train_spec(splits, tmp_path / "out", train__batch_size=8, train__num_epochs=2)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(nested))
+    command = [sys.executable, "-m", "trainer.cli", "train", "-e", str(tmp_path / "spec.yaml")]
+    command += ["train.num_gpus=2", "train.gpu_ids=[0,1]"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "training in 2 processes on the CPU" in done.stderr
+    folder = tmp_path / "out" / "train"
+    lines = [json.loads(line) for line in (folder / "status.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    progress = checkpoints.load(folder / "ckpt" / "last.ckpt")["progress"]
+    assert progress["step"] == 2 * (32 // (8 * 2))
