@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
 """Time between two rounds of writing; what happens meanwhile goes into one batch per run."""
+PAUSE_FACTOR = 4.0
+"""A long round is followed by a longer pause, so that the search has the processor."""
+LONGEST_PAUSE_SECONDS = 10.0
 FIRST_WAIT_SECONDS = 5.0
 """Time until the second attempt where the first has failed; it doubles from there."""
 LONGEST_WAIT_SECONDS = 60.0
@@ -118,8 +121,10 @@ class MlflowMirror:
     def _loop(self) -> None:
         wait = 0.0
         while self._listen(wait, idle=not self._problem):
+            began = time.monotonic()
             if self._try_to_write(closing=False):
-                wait = ROUND_SECONDS
+                pause = (time.monotonic() - began) * PAUSE_FACTOR
+                wait = min(max(ROUND_SECONDS, pause), LONGEST_PAUSE_SECONDS)
             else:
                 wait = min(max(2 * wait, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
         for attempt in range(CLOSE_ATTEMPTS):
