@@ -167,6 +167,8 @@ class QuickTrainer:
         return {"metrics": {"val_precision_at_1": 0.5}, "hits": []}
 
     def export(self, spec):
+        print("the exporter has a lot to say")
+        os.write(1, b"and its C code too\n")
         target = Path(spec["export"]["onnx_file"])
         if spec["fault"]["kind"] == "no_onnx":
             return {}
@@ -174,6 +176,7 @@ class QuickTrainer:
         return {"onnx": str(target), "num_images_checked": 1}
 
     def predict(self, folder, images, topk):
+        print("the runtime greets you")
         return [{"image": str(i), "labels": ["a"], "distances": [0.0]} for i in images]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from hpo.cli.console import render_value
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
@@ -19,13 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search the best trial so far."""
     from hpo.core.errors import RunError
+    from hpo.core.rundir import relocated
     from hpo.handoff import REPORT_FILE
 
     chosen = chosen_run(args)
     report_file = chosen.best_dir / REPORT_FILE
     best = chosen.read_state().get("best")
     if report_file.is_file():
-        best = _absolute(json.loads(report_file.read_text(encoding="utf-8")), str(chosen.best_dir))
+        best = json.loads(report_file.read_text(encoding="utf-8"))
+        best = relocated(best, Path(best["onnx"]).parent.parent, chosen.path)
     if best is None:
         raise RunError(f"{chosen}: no trial has a result yet; `hpo status {chosen}` shows them")
     if args.json:
@@ -40,12 +43,3 @@ def run(args: argparse.Namespace) -> int:
     for command in best.get("next", []):
         print(f"  {command}")
     return 0
-
-
-def _absolute(report: dict, folder: str) -> dict:  # type: ignore[type-arg]
-    """Point a moved run's report at the files where they are now."""
-    names = {"spec": "spec.yaml", "checkpoint": "model.ckpt", "onnx": "model.onnx"}
-    moved = {name: f"{folder}/{file}" for name, file in names.items()}
-    if report.get("gallery"):
-        moved["gallery"] = f"{folder}/{str(report['gallery']).rsplit('/', 1)[-1]}"
-    return {**report, **moved}

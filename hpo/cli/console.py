@@ -36,6 +36,7 @@ class Console:
         self._planned: int | None = None
         self._epochs = 0
         self._resume = ""
+        self._farewell: list[str] = []
         self._seconds: list[float] = []
         self._slots = 1
         self._done_here = 0
@@ -47,8 +48,11 @@ class Console:
             handler(event)
 
     def close(self) -> None:
-        """Leave the cursor on a fresh line."""
+        """Leave the cursor on a fresh line, and say last how to go on."""
         self._clear()
+        for line in self._farewell:
+            self._line(line)
+        self._farewell = []
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show the progress of a preparation, e.g. decoding images."""
@@ -61,13 +65,17 @@ class Console:
         """Ask yes or no; empty means yes."""
         self._clear()
         print(f"{question} [Y/n] ", end="", file=self._stream, flush=True)
-        return input().strip().lower() in ("", "y", "yes")
+        try:
+            return input().strip().lower() in ("", "y", "yes")
+        except EOFError:
+            return False
 
     def interrupted_hard(self) -> None:
         """Say how to go on after a second Ctrl-C."""
         self._clear()
-        self._line("stopped at once; epochs that were running will be repeated. Go on with:")
-        self._line(self._resume)
+        if self._resume:
+            self._line("stopped at once; epochs that were running will be repeated. Go on with:")
+            self._line(self._resume)
 
     # One method per event -----------------------------------------------------------------------
 
@@ -138,8 +146,7 @@ class Console:
             self._line(f"held out  P@1 {value:.4f} on the {event['split']} split")
 
     def _on_interrupted(self, event: Event) -> None:
-        self._line("paused; everything is saved. Go on with:")
-        self._line(event["resume"])
+        self._farewell = ["paused; everything is saved. Go on with:", event["resume"]]
 
     def _on_finished(self, event: Event) -> None:
         counts = event["trials"]

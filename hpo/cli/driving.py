@@ -28,7 +28,6 @@ ASK_ABOVE_S = 600
 
 def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResult]) -> int:
     """Run a search with the terminal attached and return the exit code."""
-    from hpo.core.errors import HpoError
     from hpo.core.events import EventPrinter
     from hpo.handoff import HandoffError
     from hpo.search import SearchSettings
@@ -41,7 +40,8 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
             del run, study, plan, ledger
             return console
 
-        listeners = [listen, _mlflow_listener]
+        # The console closes last: how to go on stands below anything that others have to say.
+        listeners = [_mlflow_listener, listen]
         if printer is not None:
             listeners.append(lambda *_: printer)
         settings = SearchSettings(
@@ -54,26 +54,18 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
         try:
             result = start(settings)
         except HandoffError as error:
-            _tell_error(printer, error)
             print(f"hpo: {error}", file=sys.stderr)
             return 1
-        except HpoError as error:
-            _tell_error(printer, error)
-            raise
         except KeyboardInterrupt:
             console.interrupted_hard()
             return 130
+        except Exception as error:
+            if printer is not None:
+                printer.tell_error(error)
+            raise
         if result.interrupted:
             return 130
     return 0
-
-
-def _tell_error(printer: Any, error: Exception) -> None:
-    if printer is not None:
-        import time
-
-        message = " ".join(str(error).split())
-        printer.hear({"event": "error", "time": time.time(), "message": message})
 
 
 def _mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
@@ -117,7 +109,10 @@ def machine_output(*, enabled: bool) -> Iterator[TextIO | None]:
     private = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(private, "w", encoding="utf-8", closefd=False) as stream:
+        with (
+            os.fdopen(private, "w", encoding="utf-8", closefd=False) as stream,
+            contextlib.redirect_stdout(sys.stderr),
+        ):
             yield stream
     finally:
         sys.stdout.flush()

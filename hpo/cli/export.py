@@ -28,10 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say where the files are."""
+    from hpo.cli.driving import machine_output
     from hpo.exporting import export_run
 
     chosen = chosen_run(args)
-    result = export_run(chosen, trial=args.trial, file=Path(args.file) if args.file else None)
+    file = Path(args.file) if args.file else None
+    with machine_output(enabled=True):  # the trainer runs here, and its libraries may print
+        result = export_run(chosen, trial=args.trial, file=file)
     if args.json:
         print_json(result)
     else:

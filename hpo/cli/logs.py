@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the log file and the epochs of a trial."""
     from hpo.cli.run_flags import chosen_run
-    from hpo.core.errors import RunError
+    from hpo.core.errors import RunError, SpecError
 
-    if args.run_name == ".":
-        args.run_name = None
+    if args.tail is not None and args.tail < 1:
+        raise SpecError(f"--tail: must be at least 1, got {args.tail}")
     chosen = chosen_run(args)
     folder = chosen.trial_dir(args.trial)
     log = folder / "log.txt"

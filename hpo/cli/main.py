@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 VERBS = (
     "search", "resume", "ls", "status", "best", "logs", "stop", "export", "predict", "space", "ui",
@@ -28,9 +30,17 @@ exit codes: 0 done, 2 wrong input (one line), 1 a bug, 130 interrupted (resumabl
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what can be given\n")
+
+
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the named verb's module is imported, so that `--help` is quick."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hpo",
         description="Find the best hyperparameters of a metric-learning recognition trainer.",
         epilog=EPILOG,
@@ -71,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         with as_user_errors():
-            return int(args.run(args))
+            code = int(args.run(args))
+        sys.stdout.flush()
+        return code
     except HpoError as error:
         if args.debug:
             raise
@@ -79,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader has gone, as in `hpo ls | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

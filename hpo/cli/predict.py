@@ -33,11 +33,12 @@ def split_words(words: list[str]) -> tuple[str | None, list[Path]]:
     name = None
     if not Path(words[0]).is_file():
         name, words = words[0], words[1:]
-    return (None if name == "." else name), [Path(word) for word in words]
+    return name, [Path(word) for word in words]
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the nearest labels of each picture."""
+    from hpo.cli.driving import machine_output
     from hpo.core.errors import DataError, SpecError
     from hpo.exporting import predict_with_run
 
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     missing = next((image for image in images if not image.is_file()), None)
     if missing is not None:
         raise DataError(f"{missing}: no such picture")
-    rows = predict_with_run(chosen_run(args), images, args.topk)
+    with machine_output(enabled=True):  # the trainer runs here, and its libraries may print
+        rows = predict_with_run(chosen_run(args), images, args.topk)
     if args.json:
         print_json(rows)
         return 0

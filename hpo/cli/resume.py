@@ -35,14 +35,12 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.budget import extend_budget
     from hpo.core.study_spec import load_study
 
-    chosen = chosen_run(args)
-    budget = None
-    if args.budget is not None:
-        budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
-
     def start(settings: SearchSettings) -> SearchResult:
         from hpo.search import resume_search
 
+        chosen, budget = chosen_run(args), None
+        if args.budget is not None:
+            budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
         return resume_search(chosen, settings, budget=budget)
 
     return drive(args, start)

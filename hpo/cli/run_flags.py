@@ -45,7 +45,9 @@ def chosen_run(args: argparse.Namespace) -> RunDir:
     """The run that the arguments name."""
     from hpo.core.rundir import find_run
 
-    return find_run(args.run_name, Path(args.out))
+    # `.` is the run that one stands in, else the newest.
+    name = None if args.run_name == "." and not Path("study.yaml").is_file() else args.run_name
+    return find_run(name, Path(args.out))
 
 
 def print_json(data: Any) -> None:

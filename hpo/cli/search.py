@@ -82,11 +82,9 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import drive
     from hpo.cli.study_flags import study_from_args
 
-    study = study_from_args(args)
-
     def start(settings: SearchSettings) -> SearchResult:
         from hpo.search import start_search
 
-        return start_search(study, Path(args.out), settings)
+        return start_search(study_from_args(args), Path(args.out), settings)
 
     return drive(args, start)

@@ -72,6 +72,6 @@ def run(args: argparse.Namespace) -> int:
             ]
         )
     print_table(["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS", ""], table)
-    if row["status"] in ("stopped", "interrupted"):
+    if row["status"] in ("stopped", "interrupted", "declined", "failed"):
         print(f"\ngo on with: hpo resume {row['run_dir']}")
     return 0

@@ -10,7 +10,15 @@ from typing import Any
 from hpo.core.budget import parse_budget
 from hpo.core.errors import SpecError
 from hpo.core.specs import merged, nest, parse_assignments
-from hpo.core.study_spec import DataSources, SearchOptions, StudySpec, check_sources, load_study
+from hpo.core.study_spec import (
+    DataSources,
+    SearchOptions,
+    StudySpec,
+    anchored,
+    check_name,
+    check_sources,
+    load_study,
+)
 
 QUICKSTART = "quickstart.yaml"
 
@@ -24,41 +32,41 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     Raises:
         SpecError: for anything that does not fit.
     """
-    data = _data_from(args)
+    given = _data_from(args)
     if args.study:
         study = load_study(Path(args.study))
-    elif data.is_default:
+    elif not given:
         study = load_study(find_study(QUICKSTART))
     else:
-        study = StudySpec(name=_name_from(data))
+        study = StudySpec(
+            name=_name_from(anchored(_with_data(StudySpec(), given), Path.cwd()).data)
+        )
     changes: dict[str, Any] = {"spec": merged(study.spec, nest(parse_assignments(args.set)))}
-    if not data.is_default:
-        check_sources(data, "arguments")
-        changes["data"] = data
-    elif args.class_disjoint:
-        changes["data"] = replace(study.data, class_disjoint=True)
-        check_sources(changes["data"], "arguments")
     if args.budget is not None:
         changes["budget"] = parse_budget(args.budget)
     for flag in ("weights", "name", "concurrent"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     study = replace(study, **changes, search=_search_from(args, study.search))
+    study = anchored(_with_data(study, given), Path.cwd())
+    check_sources(study.data, "arguments")
+    check_name(study.name, "arguments")
     if study.concurrent is not None and study.concurrent < 1:
         raise SpecError(f"--concurrent: must be at least 1, got {study.concurrent}")
     return study
 
 
-def _data_from(args: argparse.Namespace) -> DataSources:
-    return DataSources(
-        train=args.train or "",
-        reference=args.reference or "",
-        query=args.query or "",
-        test_reference=args.test_reference or "",
-        test_query=args.test_query or "",
-        folder=args.data or "",
-        class_disjoint=bool(args.data) and args.class_disjoint,
-    )
+def _data_from(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags say of the data, by the names of `DataSources`."""
+    names = ("train", "reference", "query", "test_reference", "test_query", "class_disjoint")
+    given = {name: getattr(args, name) for name in names} | {"folder": args.data}
+    return {name: value for name, value in given.items() if value}
+
+
+def _with_data(study: StudySpec, given: dict[str, Any]) -> StudySpec:
+    """Put flags over a study's data; a folder, or all three splits, take the place of all of it."""
+    is_whole = "folder" in given or {"train", "reference", "query"} <= set(given)
+    return replace(study, data=replace(DataSources() if is_whole else study.data, **given))
 
 
 def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOptions:

@@ -96,11 +96,19 @@ class EventPrinter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._last = ""
 
     def hear(self, event: Event) -> None:
         """Write one line at once."""
+        self._last = event["event"]
         self._stream.write(to_json(event) + "\n")
         self._stream.flush()
+
+    def tell_error(self, error: Exception) -> None:
+        """Make an `error` event the last line, unless it is that already."""
+        if self._last != "error":
+            message = " ".join(str(error).split())
+            self.hear({"event": "error", "time": round(time.time(), 3), "message": message})
 
     def close(self) -> None:
         """The stream belongs to the caller."""

@@ -1,0 +1,85 @@
+"""Runs to ask the verbs about, and the command line inside this process."""
+
+import json
+import shutil
+
+import pytest
+
+from hpo.cli.main import main
+from hpo.core.budget import Budget
+from hpo.search import start_search
+from tests.quick_runs import Ear, quick_study
+
+
+@pytest.fixture
+def hpo(capfd, monkeypatch, tmp_path):
+    """Call `hpo ARGS` in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv):
+        try:
+            code = main([str(word) for word in argv])
+        except SystemExit as end:
+            code = end.code
+        return code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def fails(hpo):
+    """Call `hpo ARGS` that must be refused in one line with exit code 2; returns the line."""
+
+    def call(*argv):
+        code, out, err = hpo(*argv)
+        assert (code, out) == (2, "")
+        (line,) = err.splitlines()
+        assert "Traceback" not in line
+        return line
+
+    return call
+
+
+@pytest.fixture
+def json_of(hpo):
+    """Call `hpo ARGS --json` and read its answer."""
+
+    def call(*argv):
+        code, out, err = hpo(*argv, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def kept_runs(tmp_path_factory):
+    """A finished search `first`, a failed trial in it, and a paused one `second`; never changed."""
+    out = tmp_path_factory.mktemp("verbs") / "runs"
+    spec = {"fault.kind": "raise@1:1"}
+    first = quick_study(spec, budget=Budget(trials=4))
+    from dataclasses import replace
+
+    start_search(replace(first, name="first"), out, Ear().settings())
+    second = replace(quick_study(budget=Budget(trials=4)), name="second")
+    start_search(second, out, Ear(stop_after=(1, 1)).settings())
+    return out
+
+
+@pytest.fixture
+def runs(kept_runs, tmp_path):
+    """A copy of the two runs in `runs/` of the working folder."""
+    shutil.copytree(kept_runs, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def first(runs):
+    """The finished run."""
+    return next((runs / "first").iterdir())
+
+
+@pytest.fixture
+def second(runs):
+    """The paused run."""
+    return next((runs / "second").iterdir())

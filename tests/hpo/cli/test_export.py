@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+
+def test_the_best_trial_into_its_folder(hpo, json_of, first):
+    code, out, err = hpo("export", "first")
+    assert code == 0
+    best = json_of("best", "first")["trial"]
+    assert out == (
+        f"trial {best}: {first / 'best' / 'model.onnx'}\nchecked on 1 images against torch\n"
+    )
+    assert "a lot to say" in err  # what a trainer prints is not the result
+
+
+def test_any_trial_to_any_place(hpo, first, tmp_path):
+    code, out, _ = hpo("export", "first", "--trial", 0, "--out", "deep/zero.onnx", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert (result["trial"], result["onnx"]) == (0, str(tmp_path / "deep/zero.onnx"))
+    assert (tmp_path / "deep/zero.onnx").is_file()
+
+
+def test_a_paused_run_can_be_exported(hpo, second):
+    assert hpo("export")[1].startswith("trial 0: ")
+    assert (second / "best" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("first", "--trial", 9), "there is no trial 9; it has 4 trials from 0 on"),
+        (("first", "--trial", -1), "there is no trial -1"),
+        (("third",), "no run 'third'"),
+        (("--runs", "nowhere"), "no runs below nowhere/"),
+    ],
+)
+def test_what_cannot_be_exported(fails, runs, argv, said):
+    assert said in fails("export", *argv)
+
+
+def test_a_trial_whose_checkpoint_is_gone(fails, first):
+    (first / "trials/0001/ckpt/best.ckpt").unlink()
+    assert "best.ckpt is missing" in fails("export", "first", "--trial", 1)

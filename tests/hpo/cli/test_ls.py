@@ -1,0 +1,39 @@
+def test_no_runs_yet(hpo, json_of):
+    code, out, err = hpo("ls")
+    assert (code, err) == (0, "")
+    assert out == "no runs below runs/; `hpo search` makes one\n"
+    assert json_of("ls") == []
+
+
+def test_one_line_a_run_the_newest_last(hpo, first, second):
+    code, out, err = hpo("ls")
+    assert (code, err) == (0, "")
+    header, *lines = [line.split() for line in out.splitlines()]
+    assert header == ["STUDY", "STATUS", "TRIALS", "P@1", "RUN"]
+    assert [line[:3] for line in lines] == [
+        ["first", "finished", "4"],
+        ["second", "interrupted", "1"],
+    ]
+    assert [line[4] for line in lines] == [str(first), str(second)]
+
+
+def test_the_same_for_programs(json_of, first, second):
+    rows = json_of("ls")
+    assert [(row["study"], row["run_dir"]) for row in rows] == [
+        ("first", str(first)), ("second", str(second)),
+    ]  # fmt: skip
+    assert rows[0]["counts"]["failed"] == 1
+    assert sum(rows[0]["counts"].values()) == 4
+
+
+def test_runs_elsewhere(json_of, runs, tmp_path):
+    runs.rename(tmp_path / "elsewhere")
+    assert json_of("ls") == []
+    assert len(json_of("ls", "--out", "elsewhere")) == 2
+
+
+def test_a_damaged_run_does_not_hide_the_others(json_of, first, second):
+    (first / "state.json").write_text("{")
+    (first / "ledger.db").write_text("noise")
+    rows = json_of("ls")
+    assert [row["status"] for row in rows] == ["new", "interrupted"]

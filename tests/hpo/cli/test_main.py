@@ -1,0 +1,118 @@
+"""Help, versions, exit codes, and that asking costs next to nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hpo.cli.main import VERBS, main
+
+HEAVY = ("torch", "ray", "optuna", "mlflow", "numpy", "sqlalchemy", "jsonschema", "rich")
+
+
+def imported(*argv):
+    """Which heavy modules a call of `hpo` has imported by its end."""
+    code = (
+        "import sys\nfrom hpo.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        f"print('|', *[m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True
+    )
+    return said.stdout.rpartition("|")[2].split()
+
+
+def test_help_imports_argparse_and_little_more():
+    assert imported("--help") == []
+    assert imported("search", "--help") == []
+
+
+def test_looking_at_runs_imports_nothing_heavy(tmp_path):
+    assert imported("ls", "--out", str(tmp_path)) == []
+
+
+def test_help_names_every_verb(hpo):
+    code, out, err = hpo("--help")
+    assert (code, err) == (0, "")
+    for verb in VERBS:
+        assert f"\n    {verb} " in out
+    assert "exit codes: 0 done" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(hpo, verb):
+    code, out, err = hpo(verb, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: hpo {verb} ")
+    assert "--json" in out or verb == "ui"
+
+
+def test_without_a_verb_there_is_help(hpo):
+    code, out, _ = hpo()
+    assert code == 0
+    assert out.startswith("usage: hpo ")
+
+
+def test_versions(hpo):
+    code, out, _ = hpo("--version")
+    assert code == 0
+    first, *rest = out.splitlines()
+    assert first.startswith("hpo 0.")
+    assert {line.split()[0] for line in rest} >= {"optuna", "ray", "torch", "timm"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("serach",), "invalid choice: 'serach'"),
+        (("search", "--buget", "5"), "unrecognized arguments: --buget"),
+        (("search", "--concurrent", "two"), "argument --concurrent: invalid int value: 'two'"),
+        (("search", "--seed", "1.5"), "argument --seed: invalid int value"),
+        (("search", "a.yaml", "b.yaml"), "unrecognized arguments: b.yaml"),
+        (("logs",), "required: TRIAL"),
+        (("logs", "one"), "argument TRIAL: invalid int value: 'one'"),
+        (("predict",), "required"),
+        (("export", "--trial", "best"), "argument --trial: invalid int value: 'best'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(fails, argv, said):
+    line = fails(*argv)
+    assert said in line
+    assert "--help` lists what can be given" in line
+
+
+def test_debug_shows_the_traceback_of_a_users_error(tmp_path, monkeypatch):
+    from hpo.core.errors import RunError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError):
+        main(["--debug", "status"])
+
+
+def test_a_bug_is_a_traceback_and_exit_code_1(tmp_path):
+    (tmp_path / "broken_trainer.py").write_text("1 / 0\n")
+    (tmp_path / "s.yaml").write_text("schema_version: 1\ntrainer: broken_trainer:TRAINER\n")
+    from tests.quick_cli import call, events_of
+
+    code, out, err = call(
+        tmp_path, "search", "s.yaml", "--json", PYTHONPATH=f"{tmp_path}:{':'.join(sys.path)}"
+    )
+    assert code == 1
+    assert err.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert [event["event"] for event in events_of(out)] == ["error"]
+
+
+def test_a_reader_that_goes_away_is_no_error(runs):
+    code = (
+        "import subprocess, sys\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'hpo.cli.main', 'status', '--json'],"
+        " stdout=subprocess.PIPE, stderr=subprocess.PIPE)\n"
+        "p.stdout.close()\n"
+        "print(p.wait(), p.stderr.read())\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=runs.parent, env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == "0 b''\n"

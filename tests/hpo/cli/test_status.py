@@ -1,0 +1,84 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def test_a_finished_run(hpo, first):
+    code, out, err = hpo("status", first)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"run     {first}"
+    assert lines[1].startswith("status  finished; ")
+    assert "1 failed" in lines[1]
+    assert lines[2] == "budget  4trials"
+    assert lines[4].split() == ["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS"]
+    rows = [line.split(maxsplit=5) for line in lines[5:]]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3"]
+    assert rows[1][1] == "failed"
+    assert rows[1][-1].endswith("the loss exploded on purpose")
+    assert sum(row[2].endswith("*") for row in rows) == 1
+    assert "hpo resume" not in out
+
+
+def test_a_paused_run_says_how_to_go_on(hpo, second):
+    code, out, err = hpo("status")  # the newest
+    assert (code, err) == (0, "")
+    assert "status  interrupted; 1 complete; 1 running" in out
+    assert out.splitlines()[-1] == f"go on with: hpo resume {second}"
+
+
+def test_the_same_for_programs(json_of, first):
+    row = json_of("status", "first")
+    assert set(row) == {
+        "run_dir", "study", "status", "budget", "spent", "counts", "running", "best", "updated",
+        "trials",
+    }  # fmt: skip
+    assert row["run_dir"] == str(first)
+    assert row["counts"]["failed"] == 1
+    assert [trial["trial"] for trial in row["trials"]] == [0, 1, 2, 3]
+    assert row["best"]["trial"] != 1
+    assert row["spent"]["trials"] == 4
+
+
+@pytest.mark.parametrize("name", ["first", "TIMESTAMP", "PATH", "runs/first/TIMESTAMP"])
+def test_runs_have_many_names(json_of, first, name):
+    name = name.replace("TIMESTAMP", first.name).replace("PATH", str(first))
+    assert json_of("status", name)["run_dir"] == str(first)
+
+
+def test_the_dot_is_the_run_one_stands_in_or_the_newest(json_of, first, second, monkeypatch):
+    assert json_of("status", ".")["run_dir"] == str(second)
+    monkeypatch.chdir(first)
+    assert json_of("status", ".")["run_dir"] == str(first)
+
+
+def test_a_driver_that_was_killed_shows_as_stopped(hpo, json_of, second):
+    state = json.loads((second / "state.json").read_text())
+    (second / "state.json").write_text(json.dumps({**state, "status": "running"}))
+    assert json_of("status")["status"] == "stopped"
+    assert f"go on with: hpo resume {second}" in hpo("status")[1]
+    code = (
+        "import sys, time; from pathlib import Path; from hpo.core.rundir import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).lock():\n    print('held', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(second)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    assert json_of("status")["status"] == "running"
+    holder.kill()
+    holder.wait()
+
+
+def test_no_run_at_all(fails):
+    line = fails("status")
+    assert line == "hpo status: no runs below runs/; `hpo ls` lists runs, `hpo search` makes one"
+
+
+def test_no_such_run(fails, runs):
+    assert "no run 'third' below runs/" in fails("status", "third")
+
+
+def test_the_database_is_not_touched(json_of, first):
+    (first / "ledger.db").unlink()
+    assert json_of("status", "first")["status"] == "finished"

@@ -1,0 +1,37 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def driven(second):
+    """A run that some other process holds."""
+    code = (
+        "import sys, time; from pathlib import Path; from hpo.core.rundir import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).lock():\n    print('held', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(second)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    yield second
+    holder.kill()
+    holder.wait()
+
+
+def test_the_wish_is_left_in_the_run(hpo, driven):
+    code, out, err = hpo("stop")
+    assert (code, err) == (0, "")
+    assert out == (
+        f"{driven} will stop after the running epochs; go on later with: hpo resume {driven}\n"
+    )
+    assert (driven / ".stop").exists()
+
+
+def test_the_same_for_programs(hpo, driven):
+    assert json.loads(hpo("stop", "--json")[1]) == {"run_dir": str(driven), "stopping": True}
+
+
+def test_nothing_to_stop(fails, first):
+    assert fails("stop", "first").endswith("is not running, so there is nothing to stop")
+    assert not (first / ".stop").exists()
