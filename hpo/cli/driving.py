@@ -32,9 +32,9 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     from hpo.handoff import HandoffError
     from hpo.search import SearchSettings
 
-    with machine_output(enabled=args.json) as stream, interrupts() as wish:
+    with machine_output() as stream, interrupts() as wish:
         console = Console(sys.stderr)
-        printer = EventPrinter(stream) if stream is not None else None
+        printer = EventPrinter(stream) if args.json else None
 
         def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
             del run, study, plan, ledger
@@ -100,11 +100,8 @@ def _ask(review: dict[str, Any], yes: bool, console: Console) -> bool:
 
 
 @contextlib.contextmanager
-def machine_output(*, enabled: bool) -> Iterator[TextIO | None]:
-    """Keep stdout for JSON alone: what anything else prints, in C too, goes to stderr."""
-    if not enabled:
-        yield None
-        return
+def machine_output() -> Iterator[TextIO]:
+    """Keep stdout for results alone: what anything else prints, in C too, goes to stderr."""
     sys.stdout.flush()
     private = os.dup(1)
     os.dup2(2, 1)
@@ -130,6 +127,7 @@ class Wish:
 def interrupts() -> Iterator[Wish]:
     """Count Ctrl-C and SIGTERM: the first asks to finish the epochs, the second stops at once."""
     wish = Wish()
+    screen = sys.stderr  # a trial in this process has another one for the time being
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         wish.count += 1
@@ -137,7 +135,7 @@ def interrupts() -> Iterator[Wish]:
             raise KeyboardInterrupt
         print(
             "\nhpo: finishing the running epochs, then saving. Ctrl-C again stops at once.",
-            file=sys.stderr,
+            file=screen,
         )
 
     previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}

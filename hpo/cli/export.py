@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = chosen_run(args)
     file = Path(args.file) if args.file else None
-    with machine_output(enabled=True):  # the trainer runs here, and its libraries may print
+    with machine_output():  # the trainer runs here, and its libraries may print
         result = export_run(chosen, trial=args.trial, file=file)
     if args.json:
         print_json(result)

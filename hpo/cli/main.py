@@ -81,9 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         with as_user_errors():
-            code = int(args.run(args))
-        sys.stdout.flush()
-        return code
+            return _run(args)
     except HpoError as error:
         if args.debug:
             raise
@@ -94,6 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone, as in `hpo ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    code = int(args.run(args))
+    sys.stdout.flush()  # a reader that has gone is noticed here and not at the very end
+    return code
 
 
 def _one_line(error: Exception) -> str:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     missing = next((image for image in images if not image.is_file()), None)
     if missing is not None:
         raise DataError(f"{missing}: no such picture")
-    with machine_output(enabled=True):  # the trainer runs here, and its libraries may print
+    with machine_output():  # the trainer runs here, and its libraries may print
         rows = predict_with_run(chosen_run(args), images, args.topk)
     if args.json:
         print_json(rows)

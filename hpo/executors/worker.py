@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,16 @@ def trial_log(folder: Path) -> Iterator[None]:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
-        level = root.level
+        level, others = root.level, list(root.handlers)
+        thread = threading.get_ident()
+
+        def is_elsewhere(record: logging.LogRecord) -> bool:
+            """Whether a record is none of the trial's, so that others show it as always."""
+            harness = record.name.startswith("hpo.") and record.name != __name__
+            return record.thread != thread or harness
+
+        for other in others:
+            other.addFilter(is_elsewhere)
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         try:
@@ -83,6 +93,8 @@ def trial_log(folder: Path) -> Iterator[None]:
         finally:
             root.removeHandler(handler)
             root.setLevel(level)
+            for other in others:
+                other.removeFilter(is_elsewhere)
             sys.stdout.flush()
 
 

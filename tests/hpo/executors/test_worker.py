@@ -62,6 +62,26 @@ def test_all_that_a_trial_says_is_in_its_log(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_a_trial_logs_is_nowhere_else_but_the_harness_is_heard(tmp_path, caplog):
+    import threading
+
+    def say(name):
+        logging.getLogger(name).warning("from %s", name)
+
+    with caplog.at_level(logging.INFO):
+        with trial_log(tmp_path):
+            logging.getLogger("some.trainer").info("quiet")
+            say("hpo.engine")
+            beside = threading.Thread(target=say, args=("beside",))
+            beside.start()
+            beside.join()
+        say("afterwards")
+    assert [r.getMessage() for r in caplog.records] == [
+        "from hpo.engine", "from beside", "from afterwards",
+    ]  # fmt: skip
+    assert "quiet" in (tmp_path / "log.txt").read_text()
+
+
 def test_the_log_is_closed_and_kept_after_an_error(tmp_path):
     root = logging.getLogger()
     before = list(root.handlers)

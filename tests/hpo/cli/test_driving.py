@@ -1,0 +1,223 @@
+"""Ctrl-C once and twice, SIGTERM, and a stdout that is for programs alone."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo.cli.driving import interrupts, machine_output
+from tests.quick_cli import call, events_of, spawn, write_study
+
+
+class Driven:
+    """A search in a process of its own, whose events are read as they come."""
+
+    def __init__(self, folder, *argv, sleep=0.05, **env):
+        self.folder = folder
+        if not (folder / "study.yaml").exists():
+            write_study(folder, "budget: 6\n", fault__sleep=sleep)
+        words = argv or ("search", "study.yaml", "--in-process")
+        self.process = spawn(folder, *words, "--json", **env)
+        self.lines = []
+
+    def until(self, name, **facts):
+        """Read events until one has this name and these facts."""
+        for line in self.process.stdout:
+            self.lines.append(line)
+            event = json.loads(line)
+            if event["event"] == name and facts.items() <= event.items():
+                return event
+        raise AssertionError(f"no {name} {facts} in {self.lines} {self.process.stderr.read()}")
+
+    def signal(self, number=signal.SIGINT):
+        """To the whole group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self):
+        """The driver alone, without a chance to say anything."""
+        os.kill(self.process.pid, signal.SIGKILL)
+
+    def end(self, timeout=120):
+        """(exit code, events, stderr)."""
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.returncode, events_of("".join(self.lines) + out), err
+
+
+def trained(run_dir, number):
+    path = run_dir / f"trials/{number:04d}/trained.txt"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_once_saves_and_says_how_to_go_on(tmp_path, number):
+    driven = Driven(tmp_path)
+    run_dir = driven.until("started")["run_dir"]
+    driven.until("epoch", trial=2, epoch=1)
+    driven.signal(number)
+    code, events, err = driven.end()
+    assert code == 130
+    assert events[-1]["event"] == "interrupted"
+    assert events[-1]["resume"] == f"hpo resume {run_dir}"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert "Ctrl-C again stops at once" in err
+    assert "Traceback" not in err
+    (suspended,) = [e for e in events if e["event"] == "trial_suspended"]
+    code, out, _ = call(tmp_path, *err.splitlines()[-1].split()[1:], "--in-process", "--json")
+    assert code == 0
+    later = events_of(out)
+    assert sum(later[-1]["trials"].values()) == 6
+    first = next(e for e in later if e["event"] == "trial_started")
+    assert (first["trial"], first["resumed_from_epoch"]) == (
+        suspended["trial"], suspended["epoch"],
+    )  # fmt: skip
+
+
+def test_twice_stops_at_once(tmp_path):
+    driven = Driven(tmp_path, sleep=60)
+    run_dir = driven.until("started")["run_dir"]
+    driven.until("trial_started", trial=0)
+    driven.signal()
+    time.sleep(0.5)
+    began = time.monotonic()
+    driven.signal()
+    code, _, err = driven.end()
+    assert code == 130
+    assert time.monotonic() - began < 30
+    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert "stopped at once" in err
+    assert "Traceback" not in err
+
+
+def test_stop_from_another_terminal(tmp_path):
+    driven = Driven(tmp_path)
+    run_dir = driven.until("started")["run_dir"]
+    driven.until("epoch", trial=0, epoch=1)
+    assert call(tmp_path, "stop")[0] == 0
+    code, events, err = driven.end()
+    assert code == 130
+    assert events[-1]["event"] == "interrupted"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+
+
+def test_the_second_driver_is_refused(tmp_path):
+    driven = Driven(tmp_path, sleep=0.2)
+    run_dir = driven.until("started")["run_dir"]
+    driven.until("epoch", trial=0, epoch=1)
+    code, out, err = call(tmp_path, "resume", run_dir, "--in-process", "--json")
+    assert code == 2
+    assert "another search is running in it" in err
+    assert [e["event"] for e in events_of(out)] == ["error"]
+    driven.signal()
+    assert driven.end()[0] == 130
+
+
+def test_wishes_are_counted_and_handlers_given_back(capsys):
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    with interrupts() as wish:
+        assert wish.count == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert wish.count == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+    assert "finishing the running epochs, then saving" in capsys.readouterr().err
+
+
+def test_stdout_for_programs_alone(capfd):
+    with machine_output() as stream:
+        print("from Python")
+        os.write(1, b"from C\n")
+        subprocess.run(["echo", "from a child"], check=True)
+        stream.write('{"event": "x"}\n')
+        stream.flush()
+    print("after")
+    out, err = capfd.readouterr()
+    assert out == '{"event": "x"}\nafter\n'
+    assert sorted(err.splitlines()) == ["from C", "from Python", "from a child"]
+
+
+# Kills -----------------------------------------------------------------------------------------
+
+
+def check_resumed(run_dir, before, after, *, trials):
+    """No finished trial again, interrupted ones from their checkpoint, all trials in the end."""
+    done = {e["trial"] for e in before if e["event"] == "trial_finished"}
+    again = [e for e in after if e["event"] == "trial_started"]
+    assert done.isdisjoint(e["trial"] for e in again)
+    assert {e["trial"] for e in after if e["event"] == "trial_finished"} | done == set(
+        range(trials)
+    )
+    begun = {e["trial"] for e in before if e["event"] == "trial_started"} - done
+    assert {e["trial"] for e in again} >= begun
+    assert sum(after[-1]["trials"].values()) == trials
+    for number in range(trials):
+        epochs = trained(run_dir, number)
+        twice = len(epochs) - len(set(epochs))
+        assert twice <= (1 if number in begun else 0), (number, epochs)
+        assert sorted(set(epochs)) == list(range(1, max(epochs) + 1))
+    proposed = [str(e["params"]) for e in before + again if e["event"] == "trial_started"]
+    assert len(set(proposed)) == trials
+    return begun
+
+
+def test_a_killed_search_goes_on(tmp_path):
+    driven = Driven(tmp_path)
+    run_dir = Path(driven.until("started")["run_dir"])
+    driven.until("epoch", trial=2, epoch=1)
+    driven.kill()
+    code, before, _ = driven.end()
+    assert code == -signal.SIGKILL
+    status = json.loads(call(tmp_path, "status", "--json")[1])
+    assert status["status"] == "stopped"
+    code, out, err = call(tmp_path, "resume", "--in-process", "--json")
+    assert code == 0, err
+    begun = check_resumed(run_dir, before, events_of(out), trials=6)
+    assert begun == {2}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_killed_search_goes_on_with_ray(tmp_path):
+    write_study(tmp_path, "budget: 6\nconcurrent: 2\n", fault__sleep=0.15)
+    driven = Driven(tmp_path, "search", "study.yaml")
+    run_dir = Path(driven.until("started")["run_dir"])
+    driven.until("epoch", trial=2, epoch=1)
+    driven.kill()
+    code, before, _ = driven.end()
+    assert code == -signal.SIGKILL
+    code, out, err = call(tmp_path, "resume", "--json")
+    assert code == 0, err
+    after = events_of(out)
+    begun = check_resumed(run_dir, before, after, trials=6)
+    assert begun
+    assert "Traceback" not in err
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_interrupts_with_ray(tmp_path, times):
+    write_study(tmp_path, "budget: 6\nconcurrent: 2\n", fault__sleep=0.5)
+    driven = Driven(tmp_path, "search", "study.yaml")
+    run_dir = driven.until("started")["run_dir"]
+    driven.until("epoch", trial=1, epoch=1)
+    for _ in range(times):
+        driven.signal()
+        time.sleep(0.1)
+    code, events, err = driven.end()
+    assert code == 130
+    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert "Traceback" not in err
+    assert not [e for e in events if e["event"] == "trial_finished" and e["state"] == "failed"]
+    code, out, err = call(tmp_path, "resume", "--json")
+    assert code == 0, err
+    assert events_of(out)[-1]["trials"]["failed"] == 0
+    assert sum(events_of(out)[-1]["trials"].values()) == 6

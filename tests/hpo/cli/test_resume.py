@@ -1,0 +1,96 @@
+import json
+import shutil
+
+import pytest
+
+from tests.quick_cli import call, events_of
+
+
+def finished_of(out):
+    last = events_of(out)[-1]
+    assert last.pop("event") == "finished"
+    last.pop("time")
+    return last
+
+
+def test_a_finished_run_repeats_its_last_line(first, tmp_path):
+    said = []
+    for _ in range(2):
+        code, out, err = call(tmp_path, "resume", "first", "--json")
+        assert code == 0, err
+        assert [e["event"] for e in events_of(out)] == ["finished"]
+        assert "best      trial" in err
+        said.append(finished_of(out))
+    kept = json.loads((first / "state.json").read_text())["finished"]
+    assert said[0] == said[1]
+    assert {k: v for k, v in said[0].items() if k not in ("run_dir", "best")} == {
+        k: v for k, v in kept.items() if k not in ("run_dir", "best")
+    }
+    assert said[0]["run_dir"] == str(first)  # it is a copy in another place
+
+
+def test_a_paused_run_goes_on_to_its_end(second, tmp_path):
+    code, out, err = call(tmp_path, "resume", "--in-process", "--json")
+    assert code == 0, err
+    events = events_of(out)
+    assert events[0]["event"] == "started"
+    assert sum(finished_of(out)["trials"].values()) == 4
+    assert finished_of(out)["run_dir"] == str(second)
+
+
+def test_more_trials(first, tmp_path):
+    code, out, err = call(tmp_path, "resume", "first", "--budget", "+2", "--in-process", "--json")
+    assert code == 0, err
+    assert sum(finished_of(out)["trials"].values()) == 6
+    assert [e["trial"] for e in events_of(out) if e["event"] == "trial_started"] == [4, 5]
+    assert "budget: 6trials" in (first / "study.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("third",), "no run 'third' below runs/"),
+        (("first", "--budget", "5x"), "budget: '5x' is not understood"),
+        (("first", "--budget", "+0"), "a positive whole number"),
+        (("first", "--budget", "+2h"), "has no limit on seconds to add to"),
+    ],
+)
+def test_what_cannot_be_resumed(hpo, runs, argv, said):
+    code, out, err = hpo("resume", *argv, "--json")
+    assert code == 2
+    (line,) = err.splitlines()
+    assert said in line
+    assert [e["event"] for e in events_of(out)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("study.yaml", "schema_version: 7\n"),
+        ("study.yaml", "- a\n"),
+        ("plan.json", "{"),
+        ("ledger.db", "noise"),
+        ("study.yaml", None),
+        ("plan.json", None),
+        ("ledger.db", None),
+    ],
+)
+def test_a_damaged_run_is_one_line(hpo, first, file, text):
+    (first / file).unlink()
+    if text is not None:
+        (first / file).write_text(text)
+    code, _, err = hpo("resume", first)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert file in line or "no run" in line
+
+
+def test_a_moved_run_goes_on_where_it_is(second, tmp_path):
+    there = tmp_path / "other" / "second" / second.name
+    there.parent.mkdir(parents=True)
+    shutil.move(second, there)
+    code, out, err = call(tmp_path, "resume", there, "--in-process", "--json")
+    assert code == 0, err
+    finished = finished_of(out)
+    assert finished["best"]["onnx"] == str(there / "best" / "model.onnx")
+    assert sum(finished["trials"].values()) == 4
