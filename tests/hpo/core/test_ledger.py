@@ -230,7 +230,6 @@ def test_a_full_disk_is_told_and_loses_nothing(path):
 def write_until_killed(path, pipe):
     """Write trials of three epochs each for ever; tell the pipe of each call that returned."""
     ledger = Ledger.open(path)
-    os.write(pipe, b"!")
     while True:
         running = [t.number for t in ledger.trials() if not t.state.is_finished]
         number = running[0] if running else ledger.next_number
@@ -244,8 +243,8 @@ def write_until_killed(path, pipe):
         os.write(pipe, f"end {number} 3\n".encode())
 
 
-def write_and_kill(path, seconds):
-    """Let a child write for so long, kill it, and return the calls that had returned."""
+def write_and_kill(path, calls, seconds):
+    """Let a child write so many calls, kill it a moment later; return the calls that returned."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -255,12 +254,12 @@ def write_and_kill(path, seconds):
         finally:
             os._exit(1)
     os.close(writer)
-    assert os.read(reader, 1) == b"!"
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
     with os.fdopen(reader) as stream:
-        lines = stream.read().splitlines()
+        lines = [stream.readline() for _ in range(calls)]
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        lines += stream.read().splitlines()
     return [(what, int(n), int(e)) for what, n, e in (line.split() for line in lines)]
 
 
@@ -268,7 +267,7 @@ def test_a_kill_at_any_moment_loses_no_call_that_returned(path):
     Ledger.create(path, "maximize").close()
     rng, returned, cut = random.Random(0), [], 0
     for _ in range(8):
-        returned += write_and_kill(path, rng.uniform(0.0, 0.25))
+        returned += write_and_kill(path, rng.randrange(1, 20), rng.uniform(0.0, 0.02))
         ledger = Ledger.open(path)
         trials, changes = ledger.trials(), ledger.changes()
         assert [t.number for t in trials] == list(range(len(trials)))
