@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import platform
 import time
@@ -363,4 +362,4 @@ def _versions() -> dict[str, str]:
 
 def snapshot_of(ledger: Ledger) -> list[TrialRecord]:
     """Copies of all records, for readers in other threads."""
-    return copy.deepcopy(ledger.trials())
+    return [replace(t, measurements=list(t.measurements)) for t in ledger.trials()]

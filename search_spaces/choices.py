@@ -150,7 +150,7 @@ def _drop_outside_limit(draft: Draft) -> None:
     if not outside:
         return
     draft.options = tuple(option for option in draft.options if option not in outside)
-    text = f"{outside} left out, because this spec demands {bounds}"
+    text = f"{outside} left out; this spec leaves room {bounds}"
     if draft.options:
         draft.notes.warn(draft.name, text)
     else:

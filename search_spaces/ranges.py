@@ -143,7 +143,7 @@ def _limit(draft: Draft, interval: Interval) -> Interval:
     if (low, high) == (interval.low, interval.high):
         return interval
     draft.notes.warn(
-        draft.name, f"searched in [{low:g}, {high:g}] only, because this spec demands {bounds}"
+        draft.name, f"searched in [{low:g}, {high:g}] only; this spec leaves no more room"
     )
     return with_range(interval, low, high)
 

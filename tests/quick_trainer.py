@@ -58,6 +58,7 @@ class QuickTrainer:
     direction = "maximize"
     epochs_key = "train.num_epochs"
     seed_key = "train.seed"
+    multiple_of = {}
 
     def validate(self, spec):
         full = json.loads(json.dumps(DEFAULTS))

@@ -56,6 +56,8 @@ class OptunaAlgorithm:
         direction: `maximize` or `minimize`.
         num_epochs: length of a full trial.
         seed: the study's seed.
+        num_designed: how many trials at the start are spread over the space by design, so that a
+            model begins with every option and the whole range of every number seen.
         include_default: whether the first trial is the default configuration, which is never
             pruned.
     """
@@ -69,6 +71,7 @@ class OptunaAlgorithm:
         direction: str,
         num_epochs: int,
         seed: int,
+        num_designed: int = 0,
         include_default: bool = True,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -77,6 +80,9 @@ class OptunaAlgorithm:
         self._num_epochs = num_epochs
         self._seed = seed
         self._include_default = include_default
+        start = space.for_trial(0)
+        rng = random.Random(derive_seed(seed, "design"))
+        self._designed = start.design(num_designed, rng) if num_designed else []
         self._sign = 1.0 if direction == "maximize" else -1.0
         goal = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
         self._study = optuna.create_study(direction=goal, pruner=pruner, study_name="study")
@@ -93,7 +99,7 @@ class OptunaAlgorithm:
         """Propose trial `number`: the default configuration first, then the sampler's choice."""
         seed = derive_seed(self._seed, number)
         self._study.sampler = self._make_sampler(seed)
-        fixed = self._chosen_before(number, len(self._trials), seed)
+        fixed = self._chosen_before(number, len(self._trials))
         if fixed is not None:
             self._study.enqueue_trial(fixed, skip_if_exists=False)
         trial = self._study.ask()
@@ -155,16 +161,12 @@ class OptunaAlgorithm:
         ahead = sum(self._sign * value > self._sign * best for value in others)
         return f"best {best:.4f} by epoch {epoch}: place {ahead + 1} of {len(others)} at that epoch"
 
-    def _chosen_before(self, number: int, index: int, seed: int) -> dict[str, Any] | None:
-        """Points that no sampler chooses: the default, then the narrow start of a short search."""
+    def _chosen_before(self, number: int, index: int) -> dict[str, Any] | None:
+        """Points that no sampler chooses: the default, then the designed start."""
         if index == 0 and self._include_default:
             self._protected.add(number)
             return dict(self._space.encode(self._space.default()))
-        if index < self._space.early_trials:
-            narrow = self._space.for_trial(index)
-            rng = random.Random(seed)
-            return _draw(narrow, lambda d: d.from_unit(rng.random()))
-        return None
+        return self._designed[index] if index < len(self._designed) else None
 
 
 def _draw(space: SearchSpace, draw: Callable[[Dimension], Any]) -> dict[str, Any]:

@@ -46,6 +46,9 @@ ALGORITHMS: dict[str, tuple[Callable[[int, int], Any], str]] = {
 }
 """name -> (sampler factory of (seed, number of dimensions), one line for people)."""
 
+MODEL_BASED = frozenset({"tpe", "bayesian"})
+"""Algorithms whose first points are spread by design, in place of their own random start."""
+
 
 def _none(_epochs: int) -> optuna.pruners.BasePruner:
     from optuna.pruners import NopPruner
@@ -162,4 +165,11 @@ def create_algorithm(
         direction=direction,
         num_epochs=num_epochs,
         seed=seed,
+        num_designed=_num_designed(name, space),
     )
+
+
+def _num_designed(name: str, space: SearchSpace) -> int:
+    """Trials at the start that no sampler chooses: a model's first points, or a short search's."""
+    first_points = _random_points(len(space.dimensions)) if name in MODEL_BASED else 0
+    return max(space.early_trials, first_points)

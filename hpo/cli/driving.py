@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.cli.console import Console
@@ -69,6 +69,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
 
 
 def _mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+    from hpo.core.trainers import find_trainer
     from hpo.search import snapshot_of
     from hpo.tracking import MlflowMirror, default_tracking_uri
 
@@ -77,6 +78,7 @@ def _mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Led
         study_name=study.name,
         study_uuid=plan.study_uuid,
         direction=ledger.direction,
+        metric=find_trainer(study.trainer).monitoring_metric,
         tracking_uri=default_tracking_uri(run.path.parent.parent),
         summary={
             "budget": str(study.budget),
@@ -85,10 +87,18 @@ def _mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Led
             "seed": study.search.seed,
             "epochs_per_trial": plan.num_epochs,
             "trainer": study.trainer,
+            **_model_facts(plan.base_spec),
             **{f"data.{name}": path for name, path in plan.sources.items()},
         },
         snapshot=lambda: snapshot_of(ledger),
     )
+
+
+def _model_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What every trial has in common and people compare studies by: the spec's model section."""
+    model = spec.get("model")
+    facts = model.items() if isinstance(model, Mapping) else ()
+    return {f"model.{name}": value for name, value in facts if value not in ("", None)}
 
 
 def _ask(review: dict[str, Any], yes: bool, console: Console) -> bool:

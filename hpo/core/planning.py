@@ -152,6 +152,7 @@ def build_space(
             spec=base_spec,
             inactive=trainer.inactive,
             limits=trainer.limits(base_spec),
+            multiple_of=trainer.multiple_of,
             num_trials=num_trials,
         )
     if not space.parameters:

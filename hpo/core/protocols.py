@@ -95,6 +95,8 @@ class Trainer(Protocol):
     """Dotted name of the spec key that holds the number of epochs."""
     seed_key: str
     """Dotted name of the spec key that holds the random seed."""
+    multiple_of: Mapping[str, str]
+    """Parameter -> the parameter of which its values must be multiples."""
 
     def validate(self, spec: Spec) -> dict[str, Any]:
         """Return the spec with defaults filled in; raise one line, dotted path first, if wrong."""

@@ -131,6 +131,7 @@ def _start_ray(slots: Slots, scratch: Path, threads: int) -> None:
         "RAY_DEDUP_LOGS": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "MALLOC_ARENA_MAX": "2",
+        "RAY_worker_niceness": "0",  # trials are the work; Ray would run them at nice 15
         "OMP_NUM_THREADS": str(threads),
     }
     os.environ.update(settings)
