@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RESULTS = "evaluation.json"
 _CLUSTERING_SEED = 0
+_BLOCK_NEIGHBOURS = 4_000_000
 
 
 def evaluate(spec: Spec) -> dict[str, Any]:
@@ -79,9 +80,8 @@ def score(
         raise SpecError(
             f"evaluate.topk: must be at most the {len(gallery)} reference pictures, got {topk}"
         )
-    nearest, _ = gallery.nearest(emb_QD, max(topk, int(relevant_Q.max())))
-    neighbours_QK = gallery.labels_G[nearest]
-    hits_Q = metrics.hits_in_top_k(neighbours_QK, labels_Q, 1)
+    ranked = _ranked(gallery, emb_QD, labels_Q, relevant_Q, topk)
+    hits_Q = ranked["hit"]
     means = metrics.precision_at_1(hits_Q, labels_Q)
     mean = metrics.CLASS_MEAN if spec.evaluate.report_accuracy_per_class else metrics.QUERY_MEAN
     ranks_Q = first_relevant_ranks(emb_QD, gallery.emb_GD, labels_Q, gallery.labels_G)
@@ -92,15 +92,9 @@ def score(
         "metrics": {
             "val_precision_at_1": means[mean],
             **{f"val_precision_at_1_{name}": value for name, value in means.items()},
-            f"val_hit_at_{topk}": metrics.query_mean(
-                metrics.hits_in_top_k(neighbours_QK, labels_Q, topk)
-            ),
-            "val_r_precision": metrics.query_mean(
-                metrics.r_precision(neighbours_QK, labels_Q, relevant_Q)
-            ),
-            "val_map_at_r": metrics.query_mean(
-                metrics.map_at_r(neighbours_QK, labels_Q, relevant_Q)
-            ),
+            f"val_hit_at_{topk}": metrics.query_mean(ranked["hit_at_k"]),
+            "val_r_precision": metrics.query_mean(ranked["r_precision"]),
+            "val_map_at_r": metrics.query_mean(ranked["map_at_r"]),
             "val_mrr": metrics.query_mean(metrics.reciprocal_ranks(ranks_Q)),
             "val_nmi": metrics.nmi(labels_Q, clusters_Q),
             "val_ami": metrics.ami(labels_Q, clusters_Q),
@@ -111,6 +105,32 @@ def score(
         "hits": [bool(hit) for hit in hits_Q],
         "query_classes": [names[label] for label in labels_Q],
     }
+
+
+def _ranked(
+    gallery: GalleryIndex,
+    emb_QD: NDArray[Any],
+    labels_Q: NDArray[np.int64],
+    relevant_Q: NDArray[np.int64],
+    topk: int,
+) -> dict[str, NDArray[Any]]:
+    """Return what depends on the order of neighbours, per query; rankings are kept a block long."""
+    depth = max(topk, int(relevant_Q.max()))
+    step = max(1, _BLOCK_NEIGHBOURS // depth)
+    blocks = []
+    for start in range(0, len(labels_Q), step):
+        own = slice(start, start + step)
+        labels, relevant = labels_Q[own], relevant_Q[own]
+        neighbours_QK = gallery.labels_G[gallery.nearest(emb_QD[own], depth)[0]]
+        blocks.append(
+            {
+                "hit": metrics.hits_in_top_k(neighbours_QK, labels, 1),
+                "hit_at_k": metrics.hits_in_top_k(neighbours_QK, labels, topk),
+                "r_precision": metrics.r_precision(neighbours_QK, labels, relevant),
+                "map_at_r": metrics.map_at_r(neighbours_QK, labels, relevant),
+            }
+        )
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def needed(split: LabelledImages | None, name: str) -> LabelledImages:

@@ -8,6 +8,7 @@ as torch.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer.actions.export_check import Parity, compare
+from trainer.actions.export_check import ExportError, Parity, compare
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
 from trainer.encoders import OnnxEncoder, TorchEncoder, load_model
@@ -112,8 +113,7 @@ def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
         axes["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1)},)
     if not is_traced:
         axes["external_data"] = False
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _exporter_errors_named(opset), torch.no_grad():
         torch.onnx.export(
             plain,
             (example,),
@@ -205,6 +205,20 @@ def _describe(path: Path) -> None:
     kinds = Counter(node.op_type for node in graph.node)
     parts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     logger.info("exported graph: %d nodes (%s)", len(graph.node), parts)
+
+
+@contextlib.contextmanager
+def _exporter_errors_named(opset: int) -> Iterator[None]:
+    """Turn what the exporter refuses into one line; it prints whole graphs, which are dropped."""
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except torch.onnx.OnnxExporterError as e:
+        first_line = str(e).strip().splitlines()[0]
+        raise ExportError(
+            f"export.opset_version {opset} cannot express this model: {first_line}"
+        ) from e
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainer import checkpoints
 from trainer.errors import SpecError
 from trainer.spec import action_dir
+from trainer.wandb_mirror import Mirror, start_mirror
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -48,7 +49,11 @@ def train(spec: Spec) -> dict[str, Any]:
         fit(placed, lambda _: True)
         raise SystemExit(0)  # one of the processes speaks for all
     logger.info("writing to %s", folder)
-    receipt = fit(placed, _EpochLines(spec))
+    mirror, finish = start_mirror(spec, folder)
+    try:
+        receipt = fit(placed, _EpochLines(spec, mirror))
+    finally:
+        finish()
     best = receipt["best"]
     return {
         "best_value": best["value"],
@@ -61,9 +66,10 @@ def train(spec: Spec) -> dict[str, Any]:
 
 
 class _EpochLines:
-    """Logs each validated epoch in one line."""
+    """Logs each validated epoch in one line, and mirrors it."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, mirror: Mirror) -> None:
+        self._mirror = mirror
         self._num_epochs = spec.train.num_epochs
         self._best = 0.0
 
@@ -72,6 +78,7 @@ class _EpochLines:
         self._best = max(self._best, epoch["value"])
         if epoch["replayed"]:
             return True
+        self._mirror(epoch)
         logger.info(
             "epoch %d/%d  val Precision at Rank 1: %.4f  best %.4f  loss %.4f  %.1f s",
             epoch["epoch"],

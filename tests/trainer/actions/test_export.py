@@ -121,3 +121,19 @@ def test_comparison_refuses_other_neighbours_and_forgives_ties():
         compare(query, query, (gallery, gallery[::-1]))
     with pytest.raises(ExportError, match="cosine"):
         compare(query, query + rng.normal(size=(9, 8)), None)
+
+
+def test_an_opset_that_cannot_express_the_model_is_one_line(tmp_path, trained, capsys):
+    changes = {"model__backbone": "timm/test_vit", "export__opset_version": 11}
+    from trainer.models.recognizer import build_recognizer
+
+    model = build_recognizer(
+        parse_spec(trained.spec(tmp_path, **changes), "export", is_complete=False)
+    )
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    changes["export__checkpoint"] = str(tmp_path / "weights.pth")
+    with pytest.raises(ExportError, match="opset_version 11 cannot express") as caught:
+        run(trained, tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr().out == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.pth"]

@@ -1,0 +1,93 @@
+import gc
+import logging
+import signal
+
+import pytest
+import torch
+
+from trainer.errors import DeviceMemoryError
+from trainer.isolation import (
+    cudnn_switches,
+    memory_errors_named,
+    plain_interrupts,
+    quiet_lightning,
+    released,
+    seeded,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_a_seed_holds_inside_only():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    with seeded(1, CPU):
+        first = torch.rand(2)
+    with seeded(1, CPU):
+        assert torch.equal(torch.rand(2), first)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_switches_are_put_back():
+    before = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
+    with cudnn_switches(benchmark=not before[0], deterministic=not before[1]):
+        inside = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
+        assert inside == (not before[0], not before[1])
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == before
+
+
+def test_lightning_is_quiet_inside_only():
+    logger = logging.getLogger("pytorch_lightning")
+    logger.setLevel(logging.INFO)
+    with quiet_lightning():
+        assert not logger.isEnabledFor(logging.INFO)
+    assert logger.level == logging.INFO
+
+
+def test_an_interrupt_stays_one_and_the_signal_is_heard_again():
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def like_lightning():
+        try:
+            interrupted()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise SystemExit(1) from None
+
+    with pytest.raises(KeyboardInterrupt), plain_interrupts():
+        like_lightning()
+    assert signal.getsignal(signal.SIGINT) is handler
+    with pytest.raises(SystemExit), plain_interrupts():
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nmore"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_lack_of_memory_gets_its_kind_and_one_line(error):
+    named = memory_errors_named("train.batch_size 64")
+    one_line = r"^train\.batch_size 64: not enough"
+    with pytest.raises(DeviceMemoryError, match=one_line) as caught, named:
+        raise error
+    assert caught.value.kind == "out_of_memory"
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors_named("x"):
+        raise RuntimeError("shapes do not match")
+
+
+def test_collected_objects_are_handed_back():
+    with released(CPU):
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
