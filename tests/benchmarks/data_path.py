@@ -97,9 +97,7 @@ def augment_figures(train: Path, size: int, device: str, rounds: int) -> dict[st
     spec = Spec()
     model = dataclasses.replace(spec.model, input_height=size, input_width=size)
     augment = BatchAugment(dataclasses.replace(spec, model=model), 1, device)
-    stored = open_cache(
-        scan_folder(train), ImageSize(height=round(size * 8 / 7), width=round(size * 8 / 7))
-    )
+    stored = open_cache(scan_folder(train), ImageSize(height=2 * size, width=2 * size))
     paths = sorted(train.rglob("*.jpg"))
     rng = np.random.default_rng(0)
     slow = published_transforms(spec, size)

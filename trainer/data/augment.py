@@ -35,8 +35,10 @@ class _Draws:
 
     places: Tensor
     """(N,): which image of the batch stands at each place of this order; on the CPU."""
+    crop: Tensor
+    """(4, N): top, height, left and width in stored pixels; on the CPU."""
     geometry: Tensor
-    """(7, N): top, height, left and width of the crop in stored pixels; flip, blur, degrees."""
+    """(7, N): the crop; flip, blur, degrees."""
     color: ColorDraws
     erase: Tensor
     """(4, N): top, height, left and width, 0 where nothing is erased."""
@@ -94,11 +96,10 @@ class BatchAugment:
         draws = self._draw(stored_2, stored_2.expand(num, 2) if sizes_N2 is None else sizes_N2)
         places = draws.places.to(self._device, non_blocking=True)
         images = images_NHWC.to(self._device, non_blocking=True).index_select(0, places)
-        rows, columns = self._matrices(draws.geometry, stored_height, stored_width)
         out_NHWC = torch.empty((num, self._height, self._width, channels), device=self._device)
         step = self._block_size(num)
         for part in (slice(start, start + step) for start in range(0, num, step)):
-            done_BCHW = self._augment_block(images[part], rows[part], columns[part], draws, part)
+            done_BCHW = self._augment_block(images[part], draws, part)
             out_NHWC[part] = done_BCHW.permute(0, 2, 3, 1)
         return out_NHWC.index_select(0, places.argsort()).permute(0, 3, 1, 2)
 
@@ -107,11 +108,11 @@ class BatchAugment:
             return num
         return max(1, _BLOCK_FLOATS // (self._channels * self._height * self._width))
 
-    def _augment_block(
-        self, images_BHWC: Tensor, rows: Tensor, columns: Tensor, draws: _Draws, part: slice
-    ) -> Tensor:
-        planes = images_BHWC.permute(0, 3, 1, 2)
+    def _augment_block(self, images_BHWC: Tensor, draws: _Draws, part: slice) -> Tensor:
+        down, right = _window(draws.crop[:, part])
+        planes = images_BHWC[:, down, right].permute(0, 3, 1, 2)
         planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
+        rows, columns = self._matrices(draws.geometry[:, part], down, right)
         out = apply_separable(planes, rows, columns)
         if self._dataset.random_rotation:
             out = rotate(out, draws.geometry[6, part])
@@ -122,13 +123,11 @@ class BatchAugment:
             out.mul_(keep_mask(draws.erase[:, part], self._out_rows, self._out_columns))
         return out
 
-    def _matrices(
-        self, geometry: Tensor, stored_height: int, stored_width: int
-    ) -> tuple[Tensor, Tensor]:
-        """Crop, flip, blur and 0..255 to 0..1: (N, H, stored height), (N, W, stored width)."""
+    def _matrices(self, geometry: Tensor, down: slice, right: slice) -> tuple[Tensor, Tensor]:
+        """Crop, flip, blur and 0..255 to 0..1: (N, H, rows seen), (N, W, columns seen)."""
         top, tall, left, wide, flip, sigma, _ = geometry
-        stored_rows = pixel_centres(stored_height, self._device)
-        stored_columns = pixel_centres(stored_width, self._device)
+        stored_rows = pixel_centres(down.stop, self._device)[down]
+        stored_columns = pixel_centres(right.stop, self._device)[right]
         rows = crop_matrices(top, tall, stored_rows, self._out_rows)
         columns = crop_matrices(left, wide, stored_columns, self._out_columns, flip)
         if self._dataset.gaussian_blur.enabled:
@@ -150,6 +149,7 @@ class BatchAugment:
         erase = draw.draw_erase_boxes(num, self._height, self._width, dataset.re_prob, generator)
         return _Draws(
             places=places,
+            crop=crop,
             geometry=geometry.to(self._device, non_blocking=True),
             color=color.to(self._device),
             erase=erase.to(self._device, non_blocking=True),
@@ -166,6 +166,14 @@ class BatchAugment:
             torch.stack(factors), hue if has_hue else None, orders, self._channels
         )
         return draws, places
+
+
+def _window(crop_4N: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the stored images that any of these crops looks at."""
+    top, tall, left, wide = crop_4N
+    down = slice(int(top.min()), math.ceil(float((top + tall).max())))
+    right = slice(int(left.min()), math.ceil(float((left + wide).max())))
+    return down, right
 
 
 def keep_mask(boxes_4N: Tensor, rows_H: Tensor, columns_W: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ SPLIT_KEYS: dict[Split, str] = {
 }
 """Where in the spec each split is named."""
 
-_STORED_OVER_INPUT = 8 / 7
+_STORED_OVER_INPUT = (2.0, 1.5, 8 / 7)
+_MOST_STORED_BYTES = 8e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +61,19 @@ def input_size(spec: Spec) -> ImageSize:
     )
 
 
-def stored_size(spec: Spec) -> ImageSize:
-    """What training images are stored at: above the input size, as crops of them are enlarged."""
+def stored_size(spec: Spec, num_images: int) -> ImageSize:
+    """What training images are stored at: above the input size, as crops of them are enlarged.
+
+    Twice the input keeps crops as sharp as those of the files themselves; large sets are stored
+    smaller, so that they fit.
+    """
     size = input_size(spec)
+    pixels = num_images * size.height * size.width * size.channels
+    fitting = [f for f in _STORED_OVER_INPUT if pixels * f * f <= _MOST_STORED_BYTES]
+    factor = fitting[0] if fitting else _STORED_OVER_INPUT[-1]
     return ImageSize(
-        height=round(size.height * _STORED_OVER_INPUT),
-        width=round(size.width * _STORED_OVER_INPUT),
+        height=round(size.height * factor),
+        width=round(size.width * factor),
         channels=size.channels,
     )
 
@@ -157,7 +165,8 @@ def _scan(key: str, uri: str) -> ImageFolder:
 def _load(
     spec: Spec, name: Split, folder: ImageFolder, progress: Progress | None
 ) -> LabelledImages:
-    size = stored_size(spec) if name == "train" else input_size(spec)
+    is_train = name == "train"
+    size = stored_size(spec, len(folder.paths)) if is_train else input_size(spec)
     read = open_cached_images if spec.dataset.cache else decode_folder
     cached = read(folder, size, progress=progress, workers=num_workers(spec))
     return LabelledImages(

@@ -11,7 +11,7 @@ from trainer.errors import DataError, SpecError
 def test_training_images_are_stored_larger_and_the_others_exactly(make_folder, make_spec):
     folders = [make_folder(name, {"a": 2, "b": 2}) for name in ("train", "reference", "query")]
     splits = load_splits(make_spec(*folders))
-    assert splits["train"].images.shape == (4, 18, 37, 3)
+    assert splits["train"].images.shape == (4, 32, 64, 3)
     assert splits["reference"].images.shape == (4, 16, 32, 3)
     assert splits["query"].images.shape == (4, 16, 32, 3)
 
@@ -21,7 +21,18 @@ def test_height_and_width_are_not_swapped(make_spec):
     model = dataclasses.replace(spec.model, input_height=224, input_width=160)
     spec = dataclasses.replace(spec, model=model)
     assert (input_size(spec).height, input_size(spec).width) == (224, 160)
-    assert (stored_size(spec).height, stored_size(spec).width) == (256, 183)
+    stored = stored_size(spec, 1000)
+    assert (stored.height, stored.width) == (448, 320)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "expected"), [(1000, 448), (13_000, 448), (20_000, 336), (90_000, 256)]
+)
+def test_large_sets_are_stored_smaller(make_spec, num_images, expected):
+    spec = make_spec()
+    model = dataclasses.replace(spec.model, input_height=224, input_width=224)
+    stored = stored_size(dataclasses.replace(spec, model=model), num_images)
+    assert (stored.height, stored.width) == (expected, expected)
 
 
 def test_queries_are_labelled_in_the_reference_index(make_folder, make_spec):
