@@ -34,7 +34,7 @@ class Place:
 
 def find_place(train: TrainConfig) -> Place:
     """Return this process's place; known before the processes have met."""
-    from pytorch_lightning.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     world_size = train.num_gpus * train.num_nodes
     if world_size == 1:
@@ -56,10 +56,10 @@ def gathered(emb_ND: torch.Tensor, labels_N: torch.Tensor) -> tuple[torch.Tensor
         return emb_ND, labels_N
     from torch.distributed.nn import functional
 
-    emb = torch.cat(functional.all_gather(emb_ND.contiguous()))
+    parts_ND = functional.all_gather(emb_ND.contiguous())  # type: ignore[no-untyped-call]  # torch's
     parts = [torch.empty_like(labels_N) for _ in range(num_processes())]
     dist.all_gather(parts, labels_N.contiguous())
-    return emb, torch.cat(parts)
+    return torch.cat(parts_ND), torch.cat(parts)
 
 
 def exchanged(value: T) -> list[T]:

@@ -14,8 +14,6 @@ from torch import nn
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints
 from trainer.distributed import exchanged, from_first, gathered
-from trainer.losses import build_loss
-from trainer.spec import parse_spec
 
 ROWS, DIM, WORLD = 16, 6, 2
 
@@ -26,11 +24,23 @@ def _free_port():
         return listener.getsockname()[1]
 
 
+class _PairsAndClasses(nn.Module):
+    """A loss over all pairs of a batch that also has weights of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(4, 3))
+
+    def forward(self, emb, labels):
+        sign = 1.0 - 2.0 * (labels[:, None] == labels[None, :])
+        pairs = nn.functional.softplus(sign * (emb @ emb.T)).mean()
+        return pairs + nn.functional.cross_entropy(emb @ self.vectors.T, labels)
+
+
 def _model_loss_and_batch():
     torch.manual_seed(0)
-    spec = parse_spec({"train.loss.name": "arcface"}, "train", is_complete=False)
-    loss, _ = build_loss(spec, num_classes=4, embedding_size=3)
-    return nn.Linear(DIM, 3), loss, torch.randn(ROWS, DIM), torch.arange(ROWS) % 4
+    labels = torch.arange(ROWS) % 4
+    return nn.Linear(DIM, 3), _PairsAndClasses(), torch.randn(ROWS, DIM), labels
 
 
 class _Both(nn.Module):
