@@ -80,16 +80,16 @@ def brains(name, pruner):
 
 
 CASES = {
-    "random": (brains("random", "successive_halving"), {"budget": Budget(trials=7)}, 7),
-    "tpe": (brains("tpe", "successive_halving"), {"budget": Budget(trials=9)}, 11),
+    "random": (brains("random", "successive_halving"), {"budget": Budget(trials=7)}, 13),
+    "tpe": (brains("tpe", "successive_halving"), {"budget": Budget(trials=9)}, 17),
     "tpe_median": (brains("tpe", "median"), {"budget": Budget(trials=9)}, 29),
     "tpe_hyperband": (brains("tpe", "hyperband"), {"budget": Budget(trials=9)}, 29),
     "bayesian": (brains("bayesian", "successive_halving"), {"budget": Budget(trials=6)}, 30),
-    "epochs": (brains("random", "none"), {"budget": Budget(epochs=23), "confirm": 1}, 4),
+    "epochs": (brains("random", "none"), {"budget": Budget(epochs=23), "confirm": 1}, 7),
     "confirm": (
         lambda: Listed([0.01, 0.02, 0.05], stops={(1, 2)}),
         {"budget": Budget(trials=3), "confirm": 1},
-        4,
+        7,
     ),
 }
 """name -> (algorithm, plan, distance between the kills that are tried)."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -15,6 +16,9 @@ from tests.quick_runs import Ear, quick_study
 def hpo(capfd, monkeypatch, tmp_path):
     """Call `hpo ARGS` in an empty folder; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
+    # As if MLflow were not installed: to import it and to make its store takes seconds.
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setattr("hpo.tracking.mirror.CLOSE_ATTEMPTS", 1)
 
     def call(*argv):
         try:

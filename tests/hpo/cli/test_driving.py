@@ -56,7 +56,9 @@ def trained(run_dir, number):
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_once_saves_and_says_how_to_go_on(tmp_path, number):
     driven = Driven(tmp_path)
     run_dir = driven.until("started")["run_dir"]

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from tests.quick_cli import call, events_of
+from tests.quick_cli import events_of
 
 
 def finished_of(out):
@@ -13,10 +13,10 @@ def finished_of(out):
     return last
 
 
-def test_a_finished_run_repeats_its_last_line(first, tmp_path):
+def test_a_finished_run_repeats_its_last_line(hpo, first):
     said = []
     for _ in range(2):
-        code, out, err = call(tmp_path, "resume", "first", "--json")
+        code, out, err = hpo("resume", "first", "--json")
         assert code == 0, err
         assert [e["event"] for e in events_of(out)] == ["finished"]
         assert "best      trial" in err
@@ -29,8 +29,8 @@ def test_a_finished_run_repeats_its_last_line(first, tmp_path):
     assert said[0]["run_dir"] == str(first)  # it is a copy in another place
 
 
-def test_a_paused_run_goes_on_to_its_end(second, tmp_path):
-    code, out, err = call(tmp_path, "resume", "--in-process", "--json")
+def test_a_paused_run_goes_on_to_its_end(hpo, second):
+    code, out, err = hpo("resume", "--in-process", "--json")
     assert code == 0, err
     events = events_of(out)
     assert events[0]["event"] == "started"
@@ -38,8 +38,8 @@ def test_a_paused_run_goes_on_to_its_end(second, tmp_path):
     assert finished_of(out)["run_dir"] == str(second)
 
 
-def test_more_trials(first, tmp_path):
-    code, out, err = call(tmp_path, "resume", "first", "--budget", "+2", "--in-process", "--json")
+def test_more_trials(hpo, first):
+    code, out, err = hpo("resume", "first", "--budget", "+2", "--in-process", "--json")
     assert code == 0, err
     assert sum(finished_of(out)["trials"].values()) == 6
     assert [e["trial"] for e in events_of(out) if e["event"] == "trial_started"] == [4, 5]
@@ -85,11 +85,11 @@ def test_a_damaged_run_is_one_line(hpo, first, file, text):
     assert file in line or "no run" in line
 
 
-def test_a_moved_run_goes_on_where_it_is(second, tmp_path):
+def test_a_moved_run_goes_on_where_it_is(hpo, second, tmp_path):
     there = tmp_path / "other" / "second" / second.name
     there.parent.mkdir(parents=True)
     shutil.move(second, there)
-    code, out, err = call(tmp_path, "resume", there, "--in-process", "--json")
+    code, out, err = hpo("resume", there, "--in-process", "--json")
     assert code == 0, err
     finished = finished_of(out)
     assert finished["best"]["onnx"] == str(there / "best" / "model.onnx")

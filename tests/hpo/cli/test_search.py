@@ -57,9 +57,9 @@ def test_people_read_stderr(searched):
     assert "{" not in err.replace("{low", "")
 
 
-def test_without_json_stdout_is_empty(tmp_path):
+def test_without_json_stdout_is_empty(hpo, tmp_path):
     write_study(tmp_path)
-    code, out, err = call(tmp_path, "search", "study.yaml", "--budget", "2", "--in-process")
+    code, out, err = hpo("search", "study.yaml", "--budget", "2", "--in-process")
     assert (code, out) == (0, "")
     assert "finished  " in err
 
