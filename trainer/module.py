@@ -106,15 +106,15 @@ class RecognitionModule(pl.LightningModule):
         self.batch_facts: BatchFacts | None = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.nonzero_steps = torch.zeros((), dtype=torch.int64, device=device)
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = model
-        if train.compile:
-            self._forward = torch.compile(model)
+        runs: Callable[[torch.Tensor], Any] = torch.compile(model) if train.compile else model
+        # In a tuple, since a module set as an attribute would be registered a second time.
+        self._runs = (runs,)
         self.train()
 
     @property
     def is_compiled(self) -> bool:
         """Whether the forward pass in training is compiled."""
-        return self._forward is not self.model
+        return self._runs[0] is not self.model
 
     @property
     def evaluated(self) -> nn.Module:
@@ -146,9 +146,11 @@ class RecognitionModule(pl.LightningModule):
         images, labels = batch
         if self.batch_facts is None:
             self.batch_facts = _facts_of(images, labels)
-        emb_ND, labels = gathered(self._forward(images).float(), labels)
-        pairs = None if self.miner is None else self.miner(emb_ND, labels)
-        loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
+        emb_ND, labels = gathered(self._runs[0](images).float(), labels)
+        # Distances in bfloat16 would round away what tells the hard pairs apart.
+        with torch.autocast(emb_ND.device.type, enabled=False):
+            pairs = None if self.miner is None else self.miner(emb_ND, labels)
+            loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
         value = loss.detach()
         self.loss_sum += value
         self.nonzero_steps += value > 0

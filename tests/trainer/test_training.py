@@ -377,6 +377,24 @@ def test_the_running_mean_is_what_is_validated_and_kept(splits, tmp_path):
     assert not same(payload["state_dict"], payload["raw_state_dict"])
 
 
+def test_bfloat16_is_for_the_model_alone(splits, tmp_path, monkeypatch):
+    from pytorch_metric_learning.losses import TripletMarginLoss
+
+    seen = []
+    compute = TripletMarginLoss.compute_loss
+
+    def watched(self, emb, *rest):
+        seen.append((emb.dtype, self.distance(emb, emb).dtype))
+        return compute(self, emb, *rest)
+
+    monkeypatch.setattr(TripletMarginLoss, "compute_loss", watched)
+    reports = Reports()
+    fit(train_spec(splits, tmp_path, train__num_epochs=1, train__precision="bf16"), reports)
+    assert set(seen) == {(torch.float32, torch.float32)}
+    assert reports[0]["receipt"]["applied"]["train.precision"] == "bf16"
+    assert reports[0]["receipt"]["precision"] == "bf16-mixed"
+
+
 def test_running_mean_by_hand():
     from trainer.module import RunningMean
 
