@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from trainer.distributed import exchanged, num_processes, process_rank
-from trainer.errors import DataError
+from trainer.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from trainer.data.splits import LabelledImages
 
 
 def embed(
@@ -56,3 +58,14 @@ def _forward(model: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> torch
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=use_bf16):
         emb: torch.Tensor = model(images)
     return emb.float()
+
+
+def needed(split: LabelledImages | None, name: str) -> LabelledImages:
+    """Return a split that the action cannot do without.
+
+    Raises:
+        SpecError: when the spec names no such folder.
+    """
+    if split is None:
+        raise SpecError(f"dataset.{name}: must be given for this action")
+    return split

@@ -14,8 +14,8 @@ import pytorch_lightning as pl
 
 from trainer import checkpoints, metrics
 from trainer.distributed import from_first
-from trainer.embedding import embed
-from trainer.errors import DivergedError, SpecError
+from trainer.embedding import embed, needed
+from trainer.errors import DivergedError
 from trainer.module import RecognitionModule
 from trainer.retrieval import search
 from trainer.state import best_entry, capture
@@ -24,7 +24,6 @@ from trainer.status import StatusFiles
 if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
-    from trainer.data.splits import LabelledImages
 
 Report = Callable[[Mapping[str, Any]], bool]
 """Called once per validated epoch; False ends the run there."""
@@ -50,8 +49,8 @@ def validate(
     gallery = embed(model, data.eval_batches("reference", size), use_bf16=use_bf16)
     query = embed(model, data.eval_batches("query", size), use_bf16=use_bf16)
     nearest, _ = search(query, gallery, 1)
-    labels_Q = loaded(data.query).labels
-    hits_Q = loaded(data.reference).labels[nearest[:, 0]] == labels_Q
+    labels_Q = needed(data.query, "val_dataset.query").labels
+    hits_Q = needed(data.reference, "val_dataset.reference").labels[nearest[:, 0]] == labels_Q
     means = metrics.precision_at_1(hits_Q, labels_Q)
     per_class = spec.train.report_accuracy_per_class
     monitored = means[metrics.CLASS_MEAN if per_class else metrics.QUERY_MEAN]
@@ -215,7 +214,9 @@ class EpochReporter(pl.Callback):
         """
         if not self._is_first:
             return
-        payload = capture(module, self.history, self._spec, loaded(self._data.train).class_names)
+        payload = capture(
+            module, self.history, self._spec, needed(self._data.train, "train_dataset").class_names
+        )
         paths = [self._folder / name for name in names]
         self._writer.submit(payload, paths)
         if not all(path.exists() for path in paths):
@@ -223,16 +224,3 @@ class EpochReporter(pl.Callback):
 
     def _is_due(self, epoch: int, interval: int) -> bool:
         return epoch % interval == 0 or epoch == self._spec.train.num_epochs
-
-
-def loaded(split: LabelledImages | None) -> LabelledImages:
-    """Return a split that this action cannot do without.
-
-    Raises:
-        SpecError: when the spec names no such folder.
-    """
-    if split is None:
-        raise SpecError(
-            "dataset.train_dataset, dataset.val_dataset.reference and .query: must be given"
-        )
-    return split

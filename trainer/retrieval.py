@@ -193,7 +193,8 @@ def _proposer(
     """Return a function that proposes candidates for a block of queries."""
     if backend == "auto":
         large = len(query) * len(gallery) >= _FAISS_FROM_PAIRS and k <= 64
-        backend = "faiss" if large and has_faiss() else "matmul"
+        # faiss must be loaded after torch, and what runs without torch is not to load it for this.
+        backend = "faiss" if large and "torch" in sys.modules and has_faiss() else "matmul"
     if backend == "matmul":
         return lambda start, stop: _matmul_candidates(query[start:stop], gallery, k)
     if backend != "faiss":

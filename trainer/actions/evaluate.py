@@ -14,6 +14,7 @@ from trainer.checkpoints import write_atomically
 from trainer.clustering import cluster
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
+from trainer.embedding import needed
 from trainer.encoders import load_encoder
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
@@ -23,7 +24,6 @@ from trainer.spec import action_dir
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
-    from trainer.data.splits import LabelledImages
 
 RESULTS = "evaluation.json"
 _CLUSTERING_SEED = 0
@@ -50,7 +50,10 @@ def evaluate(spec: Spec) -> dict[str, Any]:
     with released(device), memory_errors_named(f"evaluate.batch_size {batch_size}"):
         encoder = load_encoder(path, spec, device)
         data = build_data(spec, device, need_train=False)
-        reference, query = needed(data.reference, "reference"), needed(data.query, "query")
+        reference, query = (
+            needed(data.reference, "val_dataset.reference"),
+            needed(data.query, "val_dataset.query"),
+        )
         gallery = build_gallery(
             encoder.embed(data.eval_batches("reference", batch_size)),
             reference.labels, reference.class_names, reference.paths,
@@ -131,17 +134,6 @@ def _ranked(
             }
         )
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def needed(split: LabelledImages | None, name: str) -> LabelledImages:
-    """Return a split that the action cannot do without.
-
-    Raises:
-        SpecError: when the spec names no such folder.
-    """
-    if split is None:
-        raise SpecError(f"dataset.val_dataset.{name}: must be given for this action")
-    return split
 
 
 def _write(path: Path, text: str) -> None:
