@@ -73,7 +73,7 @@ def test_a_checkpoint_with_code_is_refused(tmp_path, capsys):
     torch.save(payload() | {"extra": Evil()}, path)
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         checkpoints.load(path)
-    path.write_bytes(pickle.dumps(Evil()))
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         checkpoints.load(path)
     assert "ran" not in capsys.readouterr().out
