@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import SchemaError
 from search_spaces.fields import (
@@ -18,6 +17,9 @@ from search_spaces.fields import (
     shape_of,
 )
 from search_spaces.schema import MANDATORY, Kind, Leaf, Schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NODE_KEYS = frozenset(
     (
@@ -40,6 +42,8 @@ def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
     """
     if isinstance(source, Mapping):
         return _Reader("<mapping>").read(source)
+    from pathlib import Path  # a tenth of the time that importing this package takes
+
     path = Path(source)
     try:
         root = json.loads(path.read_text(encoding="utf-8"))
