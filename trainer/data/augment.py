@@ -109,7 +109,7 @@ class BatchAugment:
         return max(1, _BLOCK_FLOATS // (self._channels * self._height * self._width))
 
     def _augment_block(self, images_BHWC: Tensor, draws: _Draws, part: slice) -> Tensor:
-        down, right = _window(draws.crop[:, part])
+        down, right = _window(draws.crop[:, part], images_BHWC.shape[1], images_BHWC.shape[2])
         planes = images_BHWC[:, down, right].permute(0, 3, 1, 2)
         planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
         rows, columns = self._matrices(draws.geometry[:, part], down, right)
@@ -168,11 +168,12 @@ class BatchAugment:
         return draws, places
 
 
-def _window(crop_4N: Tensor) -> tuple[slice, slice]:
+def _window(crop_4N: Tensor, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the stored images that any of these crops looks at."""
     top, tall, left, wide = crop_4N
-    down = slice(int(top.min()), math.ceil(float((top + tall).max())))
-    right = slice(int(left.min()), math.ceil(float((left + wide).max())))
+    # A crop to the very edge may end a rounding error beyond it.
+    down = slice(int(top.min()), min(math.ceil(float((top + tall).max())), height))
+    right = slice(int(left.min()), min(math.ceil(float((left + wide).max())), width))
     return down, right
 
 

@@ -119,6 +119,14 @@ def test_crop_ratios_are_meant_in_the_pixels_of_the_file():
     assert wide < 64 / 3 < square
 
 
+def test_crops_to_the_very_edge_end_there_though_a_ratio_rounds_up():
+    augment = BatchAugment(make_spec(height=28, width=28, color=False), 0)
+    files = torch.full((64, 2), 105)  # 56 / 105 x 105 is above 56 in float32
+    for _ in range(20):
+        out = augment(pictures(64, height=56, width=56), files)
+        assert torch.isfinite(out).all()
+
+
 @pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 135.0, 180.0])
 def test_rotation_equals_torchvision(degrees):
     images = torch.rand(1, 3, 40, 24, generator=torch.Generator().manual_seed(1))
