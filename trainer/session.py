@@ -156,6 +156,13 @@ class RecognitionTrainer:
 
         return evaluate(checked)
 
+    def explain(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Look up every query by `evaluate.checkpoint`: neighbours, doubtful labels, a map."""
+        checked = parse_spec(spec, "evaluate")
+        from trainer.actions.explain import explain
+
+        return explain(checked)
+
     def export(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Write a checked ONNX file of `export.checkpoint`, and the gallery index."""
         checked = parse_spec(spec, "export")

@@ -133,6 +133,9 @@ class Trainer(Protocol):
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """[worker] Evaluate `evaluate.checkpoint`: metrics and per-query hits."""
 
+    def explain(self, spec: Spec) -> dict[str, Any]:
+        """[worker] Look every query up: `queries`, `suspects`, `map`, for people to look at."""
+
     def export(self, spec: Spec) -> dict[str, Any]:
         """[worker] Write a checked ONNX file and the gallery index."""
 

@@ -19,11 +19,12 @@ from trainer.encoders import load_encoder
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
-from trainer.retrieval import first_relevant_ranks
+from trainer.retrieval import Floats, first_relevant_ranks
 from trainer.spec import action_dir
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
+    from trainer.data.splits import LabelledImages
 
 RESULTS = "evaluation.json"
 _CLUSTERING_SEED = 0
@@ -44,11 +45,32 @@ def evaluate(spec: Spec) -> dict[str, Any]:
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
     """
+    gallery, _, emb_QD, query = embed_splits(spec)
+    result = {
+        **score(spec, gallery, emb_QD, query.labels),
+        "num_queries": len(query.labels),
+        "num_reference": len(gallery),
+        "num_classes": len(gallery.class_names),
+        "model": str(_model_path(spec)),
+    }
+    file = action_dir(spec, "evaluate") / RESULTS
+    text = json.dumps(result, indent=1)
+    write_atomically(file, lambda temporary: _write(temporary, text))
+    return result | {"results": str(file)}
+
+
+def embed_splits(
+    spec: Spec,
+) -> tuple[GalleryIndex, tuple[Path, ...], Floats, LabelledImages]:
+    """Embed both splits of `dataset.val_dataset` by the model of `evaluate`.
+
+    Returns:
+        The gallery, its files in the same order, embeddings of the queries (Q, D), and the queries.
+    """
     device = pick_device(spec.evaluate.gpu_ids[0])
-    path = Path(spec.evaluate.trt_engine or spec.evaluate.checkpoint or "")
     batch_size = spec.evaluate.batch_size
     with released(device), memory_errors_named(f"evaluate.batch_size {batch_size}"):
-        encoder = load_encoder(path, spec, device)
+        encoder = load_encoder(_model_path(spec), spec, device)
         data = build_data(spec, device, need_train=False)
         reference, query = (
             needed(data.reference, "val_dataset.reference"),
@@ -58,18 +80,16 @@ def evaluate(spec: Spec) -> dict[str, Any]:
             encoder.embed(data.eval_batches("reference", batch_size)),
             reference.labels, reference.class_names, reference.paths,
         )  # fmt: skip
-        emb_QD = encoder.embed(data.eval_batches("query", batch_size))
-    result = {
-        **score(spec, gallery, emb_QD, query.labels),
-        "num_queries": len(query.labels),
-        "num_reference": len(gallery),
-        "num_classes": len(reference.class_names),
-        "model": str(path),
-    }
-    file = action_dir(spec, "evaluate") / RESULTS
-    text = json.dumps(result, indent=1)
-    write_atomically(file, lambda temporary: _write(temporary, text))
-    return result | {"results": str(file)}
+        return (
+            gallery,
+            reference.paths,
+            encoder.embed(data.eval_batches("query", batch_size)),
+            query,
+        )
+
+
+def _model_path(spec: Spec) -> Path:
+    return Path(spec.evaluate.trt_engine or spec.evaluate.checkpoint or "")
 
 
 def score(

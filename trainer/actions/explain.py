@@ -1,0 +1,174 @@
+"""What stands behind a model's Precision@1: every query's neighbours, odd labels, a map.
+
+Everything here is for people to look at; no number of it chooses a model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.actions.evaluate import embed_splits
+from trainer.gallery import GalleryIndex
+from trainer.retrieval import Floats, Indices, normalize, search
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+_VOTERS = 5
+"""Neighbours that must all be of one other class before a label is doubted."""
+_MAP_POINTS = 1500
+_TSNE_FROM = 30
+"""Fewer points than this are laid out by their two main directions alone."""
+
+
+def explain(spec: Spec) -> dict[str, Any]:
+    """Look up every query of `dataset.val_dataset` by the model of `evaluate`.
+
+    Returns:
+        `queries`: one `{"path", "class", "hit", "nearest": {"path", "class", "distance"}, "own":
+        {"path", "distance"}}` per query, `own` being the nearest gallery picture of its own class;
+        `suspects`: pictures whose neighbours all say another class, the clearest first:
+        `{"path", "class", "says", "role", "margin"}`; `map`: `{"method", "x", "y", "class", "role",
+        "path"}` as parallel lists.
+
+    Raises:
+        TrainerError: model, spec or images cannot be used; see `trainer.errors`.
+    """
+    gallery, files_G, emb_QD, query = embed_splits(spec)
+    paths_Q = [str(path) for path in query.paths]
+    paths_G = [str(path) for path in files_G]
+    both = _Pool(gallery, paths_G, normalize(emb_QD), query.labels, paths_Q)
+    return {
+        "queries": neighbours(gallery, paths_G, emb_QD, query.labels, paths_Q),
+        "suspects": both.suspects(),
+        "map": both.layout(),
+    }
+
+
+def neighbours(
+    gallery: GalleryIndex,
+    paths_G: list[str],
+    emb_QD: NDArray[Any],
+    labels_Q: NDArray[np.int64],
+    paths_Q: list[str],
+) -> list[dict[str, Any]]:
+    """Return each query's nearest picture, and the nearest of its own class."""
+    nearest_Q1, distances_Q1 = gallery.nearest(emb_QD, 1)
+    own_Q, own_distances_Q = _nearest_own(gallery, emb_QD, labels_Q)
+    names = gallery.class_names
+    rows = []
+    for i, (label, path) in enumerate(zip(labels_Q, paths_Q, strict=True)):
+        found = int(nearest_Q1[i, 0])
+        rows.append(
+            {
+                "path": path,
+                "class": names[label],
+                "hit": bool(gallery.labels_G[found] == label),
+                "nearest": {
+                    "path": paths_G[found],
+                    "class": names[gallery.labels_G[found]],
+                    "distance": float(distances_Q1[i, 0]),
+                },
+                "own": {"path": paths_G[own_Q[i]], "distance": float(own_distances_Q[i])},
+            }
+        )
+    return rows
+
+
+def _nearest_own(
+    gallery: GalleryIndex, emb_QD: NDArray[Any], labels_Q: NDArray[np.int64]
+) -> tuple[Indices, Floats]:
+    """Return index and distance of the nearest gallery picture of each query's own class."""
+    own_Q = np.empty(len(labels_Q), dtype=np.int64)
+    distances_Q = np.empty(len(labels_Q), dtype=np.float32)
+    for label in np.unique(labels_Q):
+        queries, members = (
+            np.flatnonzero(labels_Q == label),
+            np.flatnonzero(gallery.labels_G == label),
+        )
+        found, distances = search(emb_QD[queries], gallery.emb_GD[members], 1)
+        own_Q[queries] = members[found[:, 0]]
+        distances_Q[queries] = distances[:, 0]
+    return own_Q, distances_Q
+
+
+class _Pool:
+    """Gallery and queries as one set of labelled unit vectors."""
+
+    def __init__(
+        self,
+        gallery: GalleryIndex,
+        paths_G: list[str],
+        unit_QD: Floats,
+        labels_Q: NDArray[np.int64],
+        paths_Q: list[str],
+    ) -> None:
+        self.names = gallery.class_names
+        self.unit_ND = np.concatenate((normalize(gallery.emb_GD), unit_QD))
+        self.labels_N = np.concatenate((gallery.labels_G, labels_Q))
+        self.paths = [*paths_G, *paths_Q]
+        self.roles = ["gallery"] * len(paths_G) + ["query"] * len(paths_Q)
+
+    def suspects(self) -> list[dict[str, Any]]:
+        """Return pictures all of whose nearest others agree on one class that is not theirs."""
+        if len(self.labels_N) <= _VOTERS:
+            return []
+        index_NK, distances_NK = search(self.unit_ND, self.unit_ND, _VOTERS + 1)
+        found = []
+        for i, label in enumerate(self.labels_N):
+            is_other = index_NK[i] != i
+            others, far = index_NK[i][is_other][:_VOTERS], distances_NK[i][is_other][:_VOTERS]
+            votes = self.labels_N[others]
+            if votes[0] == label or (votes != votes[0]).any():
+                continue
+            margin = self._distance_to_own(i) - float(far.mean())
+            found.append(
+                {
+                    "path": self.paths[i],
+                    "class": self.names[label],
+                    "says": self.names[votes[0]],
+                    "role": self.roles[i],
+                    "margin": margin,
+                }
+            )
+        return sorted(found, key=lambda row: (-row["margin"], row["path"]))
+
+    def _distance_to_own(self, i: int) -> float:
+        """Distance to the nearest other picture of the own class; 2 when there is none."""
+        own = np.flatnonzero(self.labels_N == self.labels_N[i])
+        own = own[own != i]
+        if not len(own):
+            return 2.0
+        return float(np.linalg.norm(self.unit_ND[own] - self.unit_ND[i], axis=1).min())
+
+    def layout(self) -> dict[str, Any]:
+        """Return a map of the embeddings in two dimensions; of many, of a random part."""
+        chosen = np.arange(len(self.labels_N))
+        if len(chosen) > _MAP_POINTS:
+            rng = np.random.default_rng(0)
+            chosen = np.sort(rng.choice(chosen, _MAP_POINTS, replace=False))
+        method, xy_N2 = _in_two_dimensions(self.unit_ND[chosen])
+        return {
+            "method": method,
+            "x": [round(float(x), 4) for x in xy_N2[:, 0]],
+            "y": [round(float(y), 4) for y in xy_N2[:, 1]],
+            "class": [self.names[self.labels_N[i]] for i in chosen],
+            "role": [self.roles[i] for i in chosen],
+            "path": [self.paths[i] for i in chosen],
+        }
+
+
+def _in_two_dimensions(unit_ND: Floats) -> tuple[str, NDArray[np.float64]]:
+    """Lay out embeddings: t-SNE (van der Maaten and Hinton 2008), or their main directions."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    rows_ND = np.asarray(unit_ND, dtype=np.float64)
+    if len(rows_ND) < _TSNE_FROM:
+        return "PCA", PCA(n_components=2, random_state=0).fit_transform(rows_ND)
+    perplexity = min(30.0, (len(rows_ND) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
+    return "t-SNE", np.asarray(tsne.fit_transform(rows_ND), dtype=np.float64)
