@@ -92,6 +92,9 @@ class QuickTrainer:
     def inspect_data(self, spec):
         return {"splits": {"train": {"images": 10, "classes": 2}}, "findings": []}
 
+    def stage(self, source):
+        return Path(source)
+
     def prepare(self, spec, progress=None):
         pass
 

@@ -126,6 +126,12 @@ class RecognitionTrainer:
 
         return inspect_data(checked)
 
+    def stage(self, source: str) -> Path:
+        """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
+        from trainer.data.staging import stage
+
+        return stage(source)
+
     def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
         """Unpack archives and decode pictures once, before several runs share them."""
         checked = parse_spec(spec, "train", is_complete=False)

@@ -121,6 +121,9 @@ class Trainer(Protocol):
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
         """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used."""
 
+    def stage(self, source: str) -> Path:
+        """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
+
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
 

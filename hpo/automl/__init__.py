@@ -1,0 +1,1 @@
+"""The AutoML route: a skill's train action as a search."""

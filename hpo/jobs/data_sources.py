@@ -1,0 +1,213 @@
+"""Which data an action reads: roots joined with the skill's table, exact spec keys before roots.
+
+A skill's `data_sources[action][key]` says where a source lies below the root of a data set: known
+classes for training, classes that were never trained on for evaluation and inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import DataError
+from hpo.core.skill import Skill
+from hpo.core.specs import flatten, nest
+from hpo.jobs.pages import (
+    expand_shorthands,
+    is_optional_input,
+    load_pages,
+    pages_with,
+    read_template,
+)
+
+ROOTS = ("train_dataset_uri", "eval_dataset_uri", "calibration_dataset_uri")
+"""Names of the roots: addresses or folders that hold what `data_sources` lists."""
+
+UNSET_MARKS = ("???", "<required>")
+"""What templates write where a value is still to be given."""
+
+_OWN_ROOT: Mapping[str, str] = {
+    "evaluate": "eval_dataset_uri",
+    "inference": "eval_dataset_uri",
+    "gen_trt_engine": "calibration_dataset_uri",
+}
+_ROOT_OF_SOURCE: Mapping[str, str] = {
+    "train_dataset": "train_dataset_uri",
+    "eval_dataset": "eval_dataset_uri",
+    "inference_dataset": "eval_dataset_uri",
+    "calibration_dataset": "calibration_dataset_uri",
+}
+_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+
+
+def resolve_data_sources(
+    skill: Skill,
+    action: str,
+    roots: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    *,
+    data_format: str = "",
+) -> dict[str, Any]:
+    """Give every data key of an action its source.
+
+    Args:
+        skill: a page of a skill folder; another page of the folder is taken where it does not know
+            the action.
+        action: such as `train`.
+        roots: `train_dataset_uri`, `eval_dataset_uri` and `calibration_dataset_uri`, as far as
+            given. The action's own root comes first, then that of the source, then the training
+            root.
+        overrides: dotted or nested spec keys; data keys among them beat the roots.
+        data_format: what the user says the data are; must be the skill's.
+
+    Returns:
+        Dotted data key -> absolute path or address; a list where the skill says `list`. An optional
+        source that is not there is left out; an explicitly empty one stays empty.
+
+    Raises:
+        DataError: one line naming every missing or empty source, or a refused format.
+    """
+    page = _page_of(skill, action)
+    _check_format(page, data_format)
+    flat = flatten(nest(expand_shorthands(page, overrides)))
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, entry in data_entries(page, action).items():
+        if not is_wanted(key, page, action, flat):
+            continue
+        try:
+            value = _source_of(key, entry, page, action, roots, flat)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if value is not None:
+            found[key] = value
+    if problems:
+        raise DataError("; ".join(problems))
+    return found
+
+
+def data_entries(page: Skill, action: str) -> dict[str, dict[str, Any]]:
+    """The skill's table of an action: dotted key -> `source`, `path`, `list`."""
+    return dict((page.info.get("data_sources") or {}).get(action) or {})
+
+
+def is_wanted(key: str, page: Skill, action: str, flat: Mapping[str, Any]) -> bool:
+    """Whether a source is of use: calibration pictures are for INT8 alone.
+
+    Args:
+        key: the source's dotted key.
+        page: whose template tells the arithmetic that `flat` does not.
+        action: what the source is for.
+        flat: dotted overrides.
+    """
+    prefix, calibrates, _ = key.partition(".calibration.")
+    if not calibrates or key in flat:
+        return True
+    name = f"{prefix}.data_type"
+    return str(flat.get(name, flatten(read_template(page, action)).get(name))) == "INT8"
+
+
+def joined(root: str, path: str) -> str:
+    """The place of a source below a root; a local archive that lies unpacked is its folder."""
+    if "://" in root and not root.startswith("file://"):
+        return f"{root.rstrip('/')}/{path}"
+    place = Path(root.removeprefix("file://")).expanduser().absolute() / path
+    if not place.exists():
+        for suffix in _ARCHIVES:
+            folder = Path(str(place).removesuffix(suffix))
+            if folder.is_dir():
+                return str(folder)
+    return str(place)
+
+
+def as_absolute(source: str) -> str:
+    """A local path made absolute; addresses stay as they are."""
+    if "://" in source and not source.startswith("file://"):
+        return source
+    return str(Path(source.removeprefix("file://")).expanduser().absolute())
+
+
+def _page_of(skill: Skill, action: str) -> Skill:
+    if action in (skill.info.get("data_sources") or {}):
+        return skill
+    if action in (skill.info.get("actions") or {}):
+        return skill
+    return pages_with(load_pages(skill.path), action)[0]
+
+
+def _check_format(page: Skill, data_format: str) -> None:
+    legal = str(page.info.get("data_format") or "default")
+    if data_format and data_format != legal:
+        raise DataError(f"data_format: must be {legal!r} for this skill, got {data_format!r}")
+
+
+def _source_of(
+    key: str,
+    entry: Mapping[str, Any],
+    page: Skill,
+    action: str,
+    roots: Mapping[str, str],
+    flat: Mapping[str, Any],
+) -> Any:
+    """The checked value of one data key; None for an optional source that nobody gave."""
+    is_optional = is_optional_input(page, action, key)
+    value = flat.get(key)
+    if value in ("", None, []) and key in flat:
+        if is_optional:
+            return ""
+        raise DataError(f"{key}: must not be empty for {action}")
+    if value is None or value in UNSET_MARKS:
+        return _from_roots(key, entry, action, roots, is_optional=is_optional)
+    values = [as_absolute(str(v)) for v in (value if isinstance(value, list) else [value])]
+    for source in values:
+        check_present(key, source)
+    return values if entry.get("list") or isinstance(value, list) else values[0]
+
+
+def _from_roots(
+    key: str,
+    entry: Mapping[str, Any],
+    action: str,
+    roots: Mapping[str, str],
+    *,
+    is_optional: bool,
+) -> Any:
+    root = _root_for(action, str(entry.get("source", "")), roots)
+    path = str(entry.get("path", ""))
+    if root is None:
+        if is_optional:
+            return None
+        names = " or ".join(dict.fromkeys([_OWN_ROOT.get(action, ROOTS[0]), ROOTS[0]]))
+        raise DataError(
+            f"{key}: no data given for {action}; set it, or give {names}, a root that holds {path}"
+        )
+    source = joined(root, path)
+    if is_optional and is_local(source) and not Path(source).exists():
+        return None
+    check_present(key, source)
+    return [source] if entry.get("list") else source
+
+
+def _root_for(action: str, source: str, roots: Mapping[str, str]) -> str | None:
+    of_source = _ROOT_OF_SOURCE.get(source.removesuffix("s"), "")
+    for name in (_OWN_ROOT.get(action, ""), of_source, "train_dataset_uri"):
+        if roots.get(name):
+            return str(roots[name])
+    return None
+
+
+def is_local(source: str) -> bool:
+    """Whether a source lies on this machine."""
+    return "://" not in source
+
+
+def check_present(key: str, source: str) -> None:
+    """Demand that a local source is there; an address is left to whoever fetches it.
+
+    Raises:
+        DataError: naming key and path.
+    """
+    if is_local(source) and not Path(source).exists():
+        raise DataError(f"{key}: {source}: no such folder or archive")

@@ -1,0 +1,213 @@
+"""One job's folder `<root>/results/<job_id>/`: its record, spec, log, and whether it still runs.
+
+```
+<root>/results/export-2/
+  job.json  spec.yaml  log.txt
+  ...       what the action writes
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.core.rundir import write_atomically
+from hpo.core.specs import nearest, read_yaml
+
+JOB_FILE = "job.json"
+SPEC_FILE = "spec.yaml"
+LOG_FILE = "log.txt"
+RESULTS = "results"
+
+PENDING, RUNNING, SUCCESS, FAILURE, CANCELED = (
+    "pending", "running", "success", "failure", "canceled",
+)  # fmt: skip
+ENDED = (SUCCESS, FAILURE, CANCELED)
+START_WITHIN_S = 60.0
+"""A job whose worker has not begun by then never will."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The record of one job."""
+
+    id: str
+    action: str
+    skill_dir: str
+    folder: Path = Path()
+    """Where the record lies; not part of it, so that a root can be moved."""
+    network_arch: str = ""
+    parent_job_id: str = ""
+    status: str = PENDING
+    exit_code: int | None = None
+    message: str = ""
+    """Why a job failed, in one line."""
+    command: list[str] = field(default_factory=list)
+    page: int = 0
+    """Which page of the skill folder the action was taken from; 0 is the training page."""
+    own_results_dir: str = ""
+    """Where the action writes when that is not the job's own folder."""
+    run_dir: str = ""
+    """The run directory behind a job that is a search."""
+    roots: dict[str, str] = field(default_factory=dict)
+    inferred: dict[str, str] = field(default_factory=dict)
+    """Spec field -> how its value was found."""
+    result: dict[str, Any] = field(default_factory=dict)
+    """The single values that the action printed."""
+    pid: int | None = None
+    created: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+
+    @property
+    def results_dir(self) -> Path:
+        """Where the action writes."""
+        return Path(self.own_results_dir) if self.own_results_dir else self.folder
+
+    @property
+    def spec_file(self) -> Path:
+        """The full spec that the command is given."""
+        return self.folder / SPEC_FILE
+
+    @property
+    def log_file(self) -> Path:
+        """Everything that the command wrote to stdout and stderr."""
+        return self.folder / LOG_FILE
+
+    def spec(self) -> dict[str, Any]:
+        """Read the spec; empty for a job without one."""
+        if not self.spec_file.is_file():
+            return {}
+        data = read_yaml(self.spec_file)
+        return data if isinstance(data, dict) else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for programs, with absolute paths."""
+        return {**_record(self), "folder": str(self.folder), "results_dir": str(self.results_dir)}
+
+    def save(self) -> None:
+        """Replace the record in one step."""
+        text = json.dumps(_record(self), indent=1) + "\n"
+        write_atomically(self.folder / JOB_FILE, text)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[int]:
+        """Hold the job for one worker; yields the lock's descriptor for its command to inherit.
+
+        Raises:
+            RunError: when another worker holds it.
+        """
+        with (self.folder / ".lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"{self.id}: is running already; wait for it or stop it") from error
+            yield handle.fileno()
+
+    def is_held(self) -> bool:
+        """Whether a worker, or the command that it started, is alive."""
+        try:
+            with (self.folder / ".lock").open("r") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _record(job: Job) -> dict[str, Any]:
+    data = asdict(job)
+    del data["folder"]
+    return data
+
+
+def read_job(folder: Path) -> Job:
+    """Read a job's record; one whose worker is gone is a failure, whatever it says.
+
+    Raises:
+        RunError: when the record is missing or damaged.
+    """
+    file = folder / JOB_FILE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        known = {item.name for item in fields(Job)} - {"folder"}
+        job = Job(**{k: v for k, v in data.items() if k in known}, folder=folder.absolute())
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{file}: cannot be read: {error}") from error
+    return job if _is_honest(job) else _gone(folder, job)
+
+
+def _is_honest(job: Job) -> bool:
+    if job.status in ENDED or job.run_dir or job.is_held():
+        return True
+    return job.status == PENDING and time.time() - job.created < START_WITHIN_S
+
+
+def _gone(folder: Path, job: Job) -> Job:
+    """The record of a job without a worker, unless its end was written in this very moment."""
+    data = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+    if data.get("status") in ENDED:
+        return replace(job, **{k: data[k] for k in ("status", "exit_code", "message", "ended")})
+    what = "never began" if job.status == PENDING else "is gone without a result (killed?)"
+    return replace(job, status=FAILURE, message=f"its process {what}")
+
+
+def create_folder(root: Path, action: str, job_id: str = "") -> tuple[str, Path]:
+    """Make the folder of a new job, under a given id or the next free `<action>-<n>`.
+
+    Raises:
+        RunError: when the id is taken or is no folder name, or the root cannot be written.
+    """
+    results = root.absolute() / RESULTS
+    if job_id and (job_id != Path(job_id).name or job_id.startswith(".")):
+        raise RunError(f"job id: must be usable as a folder name, got {job_id!r}")
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        if job_id:
+            (results / job_id).mkdir()
+            return job_id, results / job_id
+        taken = (p.name.removeprefix(f"{action}-") for p in results.glob(f"{action}-*"))
+        number = max((int(n) for n in taken if n.isdecimal()), default=0)
+        while True:  # another process may take the same number at the same time
+            number += 1
+            with contextlib.suppress(FileExistsError):
+                (results / f"{action}-{number}").mkdir()
+                return f"{action}-{number}", results / f"{action}-{number}"
+    except FileExistsError as error:
+        raise RunError(f"{job_id}: there is such a job in {results} already") from error
+    except OSError as error:
+        raise RunError(f"{results}: cannot hold jobs: {error.strerror}") from error
+
+
+def list_jobs(root: Path) -> list[Job]:
+    """All jobs below a root, the newest last; folders without a record are not jobs."""
+    jobs = []
+    for file in (root / RESULTS).glob(f"[!.]*/{JOB_FILE}"):
+        with contextlib.suppress(RunError):
+            jobs.append(read_job(file.parent))
+    return sorted(jobs, key=lambda job: job.created)
+
+
+def find_job(root: Path, job_id: str) -> Job:
+    """Find a job by id, or by the path of its folder.
+
+    Raises:
+        RunError: when there is none, naming the nearest.
+    """
+    for folder in (root / RESULTS / job_id, Path(job_id)):
+        if (folder / JOB_FILE).is_file():
+            return read_job(folder)
+    known = [job.id for job in list_jobs(root)]
+    listed = f"; there are {', '.join(known[-8:])}" if known else "; there are none"
+    raise RunError(
+        f"{job_id}: no such job in {root.absolute() / RESULTS}{nearest(job_id, known) or listed}"
+    )
