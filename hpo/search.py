@@ -7,7 +7,7 @@ import logging
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +27,7 @@ from hpo.core.planning import (
     read_plan,
     resolve_sources,
 )
-from hpo.core.protocols import Executor, Trainer
+from hpo.core.protocols import Algorithm, Executor, Trainer
 from hpo.core.rundir import (
     LEDGER_FILE,
     STUDY_FILE,
@@ -64,6 +64,10 @@ class SearchSettings:
     confirm_start: Callable[[dict[str, Any]], bool] = lambda _review: True
     """Asked with the review; False ends the run before its first trial."""
     progress: Callable[[str, int, int], None] | None = None
+    make_session: Callable[..., Session] | None = None
+    """Builds the `Session` from its arguments; None means `Session` itself."""
+    name_prefix: str = ""
+    """Stands before the timestamp in the name of a new run directory."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +95,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         plan.write(folder)
         Ledger.create(folder / LEDGER_FILE, trainer.direction).close()
 
-    run = create_run(out, study.name, fill)
+    run = create_run(out, study.name, fill, prefix=settings.name_prefix)
     return _drive(run, study, plan, trainer, settings)
 
 
@@ -158,7 +162,8 @@ def _drive(
         try:
             for make in settings.listeners:
                 bus.add(make(run, study, plan, ledger))
-            session = _Session(run, study, plan, trainer, settings, ledger, bus)
+            make_session = settings.make_session or Session
+            session = make_session(run, study, plan, trainer, settings, ledger, bus)
             if is_changed:
                 write_atomically(run.study_file, to_yaml(study.to_dict()))
             return session.search()
@@ -172,8 +177,11 @@ def _drive(
             ledger.close()
 
 
-class _Session:
-    """One start of one run, while the lock is held."""
+class Session:
+    """One start of one run, while the lock is held.
+
+    `make_executor`, `tell_review` and `conclude` are what another route changes.
+    """
 
     def __init__(
         self,
@@ -220,7 +228,7 @@ class _Session:
 
     def _run(self, engine: Engine, state: StateWriter) -> SearchResult:
         """Review, search, hand on."""
-        with self._executor() as executor:
+        with contextlib.closing(self.make_executor()) as executor:
             if not self._review(executor):
                 state.close_as("declined")
                 return SearchResult(run=self.run, interrupted=True)
@@ -229,18 +237,17 @@ class _Session:
                 self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
                 state.close_as("interrupted")
                 return SearchResult(run=self.run, interrupted=True)
-            best = hand_on(
-                self.run, self.plan, self.trainer, engine, self.ledger, executor, self.bus.emit
-            )
+            best = self.conclude(engine, executor)
         finished = describe_end(self.run, self.study, engine, self.ledger, best)
         self.bus.emit("finished", **finished)
         state.close_as("finished", finished=finished)
         return SearchResult(run=self.run, finished=finished)
 
-    def _make_engine(self) -> Engine:
+    def make_algorithm(self) -> Algorithm:
+        """Build the study's algorithm, which has heard nothing yet."""
         from hpo.algorithms import create_algorithm
 
-        algorithm = create_algorithm(
+        return create_algorithm(
             self.plan.algorithm,
             self.space,
             pruner=self.plan.pruner,
@@ -248,10 +255,28 @@ class _Session:
             num_epochs=self.plan.num_epochs,
             seed=self.study.search.seed,
         )
+
+    def make_executor(self) -> Executor:
+        """Build what runs trials."""
+        return EXECUTORS[self.settings.executor](self.study.trainer, self.slots)
+
+    def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
+        """Hand the best trial on, once the budget is spent."""
+        return hand_on(
+            self.run, self.plan, self.trainer, engine, self.ledger, executor, self.bus.emit
+        )
+
+    def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+        """Tell what will happen and ask whether to go on."""
+        del executor
+        self.bus.emit("review", **review)
+        return self.settings.confirm_start(review)
+
+    def _make_engine(self) -> Engine:
         return Engine(
             run=self.run,
             ledger=self.ledger,
-            algorithm=algorithm,
+            algorithm=self.make_algorithm(),
             plan=Plan(
                 base_spec=self.plan.base_spec,
                 seed_key=self.trainer.seed_key,
@@ -264,14 +289,6 @@ class _Session:
             emit=self.bus.emit,
             should_stop=lambda: self.settings.should_stop() or self.run.stop_file.exists(),
         )
-
-    @contextlib.contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        executor = EXECUTORS[self.settings.executor](self.study.trainer, self.slots)
-        try:
-            yield executor
-        finally:
-            executor.close()
 
     def _review(self, executor: Executor) -> bool:
         """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
@@ -302,8 +319,7 @@ class _Session:
             "estimate_s": _estimate(self.study.budget, self.plan, probe, self.slots),
             "prepared_in_s": round(time.monotonic() - began, 2),
         }
-        self.bus.emit("review", **review)
-        return self.settings.confirm_start(review)
+        return self.tell_review(review, executor)
 
 
 def _make_ray(trainer_name: str, slots: Slots) -> Executor:

@@ -13,8 +13,10 @@ from typing import Any, Protocol, TextIO
 logger = logging.getLogger(__name__)
 
 NAMES = (
+    "routed",
     "started",
     "preparing",
+    "baseline",
     "review",
     "trial_started",
     "epoch",
@@ -22,6 +24,7 @@ NAMES = (
     "trial_suspended",
     "confirmed",
     "evaluated",
+    "compared",
     "exported",
     "finished",
     "interrupted",

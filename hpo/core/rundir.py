@@ -132,8 +132,11 @@ class RunDir:
         return False
 
 
-def create_run(out: Path, study: str, fill: Callable[[Path], None]) -> RunDir:
-    """Make a run directory that appears in one step with what `fill(folder)` writes into it."""
+def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:
+    """Make a run directory that appears in one step with what `fill(folder)` writes into it.
+
+    Its name is `prefix` and the time; two in one second get two names.
+    """
     parent = out.resolve() / study
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -145,15 +148,15 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None]) -> RunDir:
     try:
         draft.chmod(0o755)
         fill(draft)
-        return RunDir(_place(draft, parent))
+        return RunDir(_place(draft, parent, prefix))
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
-def _place(draft: Path, parent: Path) -> Path:
+def _place(draft: Path, parent: Path, prefix: str) -> Path:
     """Rename the draft to a free timestamp; two searches in one second get two folders."""
-    stamp = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    stamp = prefix + dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for attempt in range(1, 1000):
         target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
         if target.exists():

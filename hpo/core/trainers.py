@@ -17,7 +17,7 @@ def find_trainer(name: str) -> Trainer:
     """Import the trainer registered under `name` in the entry-point group `hpo.trainers`.
 
     A name of the form `module:ATTRIBUTE` is imported as it stands, for trainers that are not
-    installed.
+    installed; `module:FACTORY@argument` is called with the text behind the sign.
 
     Raises:
         SpecError: when there is no such trainer, listing the ones there are.
@@ -36,7 +36,8 @@ def find_trainer(name: str) -> Trainer:
 
 def _import_trainer(name: str) -> Trainer:
     """Import `module:ATTRIBUTE`; an error inside the module itself is a bug and passes through."""
-    module, _, attribute = name.partition(":")
+    place, is_call, argument = name.partition("@")
+    module, _, attribute = place.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise SpecError(f"trainer: {name!r} cannot be imported: it is not of the form module:NAME")
     try:
@@ -47,4 +48,5 @@ def _import_trainer(name: str) -> Trainer:
         raise SpecError(f"trainer: {name!r} cannot be imported: {error}") from error
     if not hasattr(found, attribute):
         raise SpecError(f"trainer: {name!r} cannot be imported: there is no {attribute} in it")
-    return cast(Trainer, getattr(found, attribute))
+    value = getattr(found, attribute)
+    return cast(Trainer, value(argument) if is_call else value)
