@@ -1,0 +1,293 @@
+"""A network without a registered trainer: the commands of its skill folder behind the same contract.
+
+What such a trainer can tell is read from its published `status.json`, then from its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.automl.metrics import find_in_log
+from hpo.automl.overrides import shorthands
+from hpo.automl.failures import explain_failure
+from hpo.automl.status_file import StatusFile, read_metric
+from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.protocols import Report, Spec
+from hpo.core.rundir import write_atomically
+from hpo.core.skill import Skill
+from hpo.core.specs import flatten, lookup, merged, nest, read_yaml, to_yaml
+from hpo.jobs.checkpoints import choose_checkpoint
+from hpo.jobs.job import ENDED, JOB_FILE, RUNNING, SUCCESS, Job, read_job
+from hpo.jobs.running import command_of, start_worker
+
+POLL_S = 0.1
+STOP_WITHIN_S = 30.0
+SPEC_FILE = "job_spec.yaml"
+METRIC_NOT_FOUND = "metric not found"
+
+
+class CommandFailure(Exception):  # noqa: N818 - a fact about a trial
+    """A command ended without a result; `kind` is one of the named causes."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class CommandTrainer:
+    """Implements `hpo.core.protocols.Trainer` over subprocesses.
+
+    Args:
+        skill: the network's folder.
+        metric: name of the monitored metric.
+        direction: `maximize` or `minimize`.
+    """
+
+    multiple_of: Mapping[str, str] = {}
+
+    def __init__(self, skill: Skill, metric: str, direction: str) -> None:
+        self._skill = skill
+        self.name = skill.network_arch or skill.path.name
+        self.skill_dir = skill.path
+        self.monitoring_metric = metric
+        self.direction = direction
+        self._tree = self._read_tree()
+        self.epochs_key = shorthands(skill).get("num_epochs", "train.num_epochs")
+        self.seed_key = next((n for n in ("train.seed", "seed") if n in flatten(self._tree)), "")
+
+    # The spec ----------------------------------------------------------------------------------
+
+    def validate(self, spec: Spec) -> dict[str, Any]:
+        """Return the spec over the schema's defaults and the template; the trainer checks it."""
+        return merged(self._tree, nest(spec))
+
+    def inactive(self, spec: Spec) -> dict[str, str]:
+        """Nothing is known of what does nothing."""
+        del spec
+        return {}
+
+    def limits(self, spec: Spec) -> dict[str, tuple[float | None, float | None]]:
+        """Nothing is known beyond the schema."""
+        del spec
+        return {}
+
+    def _read_tree(self) -> dict[str, Any]:
+        from search_spaces import load_schema
+
+        schema, template = self._skill.schema_file(), self._skill.template_file()
+        tree = load_schema(schema).tree if schema.is_file() else {}
+        over = read_yaml(template) if template.is_file() else {}
+        return merged(tree, over)
+
+    # The data ----------------------------------------------------------------------------------
+
+    def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
+        """Its sources stand in the spec already."""
+        del sources
+        return {}
+
+    def split_data(
+        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+    ) -> dict[str, str]:
+        """Refuse: how this network's data are laid out is not known here."""
+        del out, seed, class_disjoint
+        raise SpecError(f"data: {self.name} has no split of its own; name its sources ({folder})")
+
+    def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
+        """There are none."""
+        del folder, seed
+        return {}
+
+    def inspect_data(self, spec: Spec) -> dict[str, Any]:
+        """Look whether every local input of the train action is there.
+
+        Raises:
+            SpecError: naming every mandatory input that is not.
+        """
+        problems = []
+        inputs = (self._action("train").get("inputs") or {}).items()
+        for name, facts in inputs:
+            value = _value(spec, name)
+            if (facts or {}).get("optional") and not value:
+                continue
+            if not value:
+                problems.append(f"{name}: is mandatory and not set")
+            elif isinstance(value, str) and "://" not in value and not Path(value).exists():
+                problems.append(f"{name}: {value} is not there")
+        if problems:
+            raise SpecError("; ".join(problems))
+        return {"splits": {}, "findings": []}
+
+    def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Nothing can be shared between its trials."""
+
+    def probe(self, spec: Spec) -> dict[str, Any]:
+        """Nothing can be measured before the first trial."""
+        del spec
+        return {}
+
+    # Actions -----------------------------------------------------------------------------------
+
+    def fit(self, spec: Spec, report: Report, resume_from: Path | None = None) -> dict[str, Any]:
+        """Train one trial as a command; a killed driver finds it again where it still runs.
+
+        Returns:
+            A receipt of what the command was given: the values of its spec file, read back.
+
+        Raises:
+            CommandFailure: when the command fails, or ends without the metric.
+        """
+        folder = Path(str(spec["results_dir"]))
+        job = self._known_job(folder) or self._start("train", spec, folder, resume_from)
+        told = StatusFile(folder, self.monitoring_metric)
+        last, value = 0, None
+        is_over = False
+        while not is_over:
+            job = read_job(folder)
+            is_over = job.status in ENDED  # known before the last look at the file
+            for epoch, number in told.poll():
+                if epoch <= last:
+                    continue
+                last, value = epoch, number
+                if not report(_line(folder, epoch, number)):
+                    _stop(job)
+                    return self._receipt(folder)
+            if not is_over:
+                time.sleep(POLL_S)
+        if job.status != SUCCESS:
+            raise CommandFailure(**explain_failure(_log(job), job.exit_code))
+        self._report_end(spec, report, job, last, value)
+        return self._receipt(folder)
+
+    def _known_job(self, folder: Path) -> Job | None:
+        """The trial's command from an earlier start of the search, if it runs or has succeeded."""
+        if not (folder / JOB_FILE).is_file():
+            return None
+        try:
+            job = read_job(folder)
+        except RunError:
+            return None
+        return job if job.status in (RUNNING, SUCCESS) else None
+
+    def _report_end(
+        self, spec: Spec, report: Report, job: Job, last: int, value: float | None
+    ) -> None:
+        """Close with the last epoch; a trainer that validates rarely may not have told of it."""
+        length = int(lookup(spec, self.epochs_key))
+        if value is None:
+            value = find_in_log(_log(job), self.monitoring_metric)
+        if value is None:
+            where = "neither in status.json nor in the log"
+            raise CommandFailure(
+                "code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r} stands {where}"
+            )
+        if last < length:
+            report(_line(job.folder, length, value))
+
+    def evaluate(self, spec: Spec) -> dict[str, Any]:
+        """Run the evaluate action and return `{"metrics": {name: value}}`."""
+        job = self._run("evaluate", spec)
+        value = read_metric(job.folder, self.monitoring_metric, ("evaluate",))
+        if value is None:
+            value = find_in_log(_log(job), self.monitoring_metric)
+        if value is None:
+            raise CommandFailure("code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r}")
+        return {"metrics": {self.monitoring_metric: value}}
+
+    def export(self, spec: Spec) -> dict[str, Any]:
+        """Run the export action."""
+        self._run("export", spec)
+        fields = self._skill.fields("export", "create_onnx_file")
+        return {"onnx": str(lookup(spec, fields[0]))} if fields else {}
+
+    def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
+        """Refuse: how this network labels pictures is not known here."""
+        del images, topk
+        raise SpecError(f"predict: {self.name} has no such command ({folder})")
+
+    def _run(self, action: str, spec: Spec) -> Job:
+        """Run another action to its end."""
+        folder = Path(str(spec["results_dir"]))
+        job = self._start(action, spec, folder, None)
+        while job.status not in ENDED:
+            time.sleep(POLL_S)
+            job = read_job(folder)
+        if job.status != SUCCESS:
+            raise CommandFailure(**explain_failure(_log(job), job.exit_code))
+        return job
+
+    def _start(self, action: str, spec: Spec, folder: Path, resume_from: Path | None) -> Job:
+        given = dict(spec)
+        if resume_from is not None:
+            fields = self._skill.fields(action, "resume_model")
+            if not fields:
+                raise CommandFailure(
+                    "spec",
+                    f"{self.name} cannot go on from {resume_from}: its skill_info.yaml names no "
+                    f"resume_model field for {action}",
+                )
+            given = merged(given, {name: str(resume_from) for name in fields})
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / SPEC_FILE
+        write_atomically(file, to_yaml(given))
+        job = Job(
+            id=folder.name,
+            action=action,
+            skill_dir=str(self._skill.path),
+            folder=folder,
+            network_arch=self._skill.network_arch,
+            command=command_of(str(self._action(action).get("command") or ""), file),
+            created=time.time(),
+        )
+        job.save()
+        start_worker(job)
+        return job
+
+    def _action(self, action: str) -> dict[str, Any]:
+        facts = (self._skill.info.get("actions") or {}).get(action)
+        if not facts:
+            raise SpecError(f"{self._skill.path}: skill_info.yaml has no action {action!r}")
+        return dict(facts)
+
+    def _receipt(self, folder: Path) -> dict[str, Any]:
+        return {"applied": flatten(read_yaml(folder / SPEC_FILE)), "read_back_from": "spec file"}
+
+
+def _line(folder: Path, epoch: int, value: float) -> dict[str, Any]:
+    """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
+    checkpoint = None
+    with contextlib.suppress(RunError):
+        path, _ = choose_checkpoint(folder, epoch)
+        checkpoint = str(path.relative_to(folder))
+    return {"epoch": epoch, "value": value, "checkpoint": checkpoint}
+
+
+def _stop(job: Job) -> None:
+    """End a command that is no longer wanted, and wait for it."""
+    if job.status in ENDED or job.pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(job.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while read_job(job.folder).status not in ENDED and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _log(job: Job) -> str:
+    try:
+        return job.log_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _value(spec: Spec, name: str) -> Any:
+    try:
+        return lookup(spec, name)
+    except (KeyError, HpoError):
+        return None

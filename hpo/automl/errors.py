@@ -1,0 +1,21 @@
+"""The errors of the AutoML route; each is also the built-in kind that callers of the API expect."""
+
+from __future__ import annotations
+
+from hpo.core.errors import RunError, SpecError
+
+
+class AutoMLError(SpecError, ValueError):
+    """Settings, overrides, ranges or the policy are wrong."""
+
+
+class SkillFolderError(SpecError, FileNotFoundError):
+    """The folder that was named is not a skill folder."""
+
+
+class NotRunnableError(SpecError, FileNotFoundError):
+    """The network says that AutoML is enabled, but what AutoML needs is missing."""
+
+
+class ReviewDeclinedError(RunError):
+    """The review was not confirmed, or the search would take longer than was allowed."""

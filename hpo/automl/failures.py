@@ -1,0 +1,63 @@
+"""Why a command or a platform's job failed, in one of the named causes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo.core.trial import FAILURE_KINDS
+
+_CAUSES = (
+    ("out_of_memory", ("out of memory", "outofmemoryerror", "cannot allocate memory", "oomkilled")),
+    ("credential", ("credential", "unauthorized", "access denied", "403 forbidden")),
+    ("image", ("imagepullbackoff", "errimagepull", "pull access denied", "manifest unknown")),
+    ("diverged", ("loss is nan", "loss is not finite", "diverged")),
+    ("data", ("no such file or directory", "filenotfounderror", "not a directory")),
+    ("spec", ("configattributeerror", "configkeyerror", "unknown key", "unrecognized arguments")),
+    ("infrastructure", ("nccl error", "connection reset", "no space left", "node failure",
+                        "preempted")),
+)  # fmt: skip
+"""Cause -> what is said of it; the first that fits is taken."""
+
+_KILLED = (-9, 137)
+
+
+def explain_failure(log: str, exit_code: int | None) -> dict[str, str]:
+    """Name the cause of a command's failure by the end of its log: `{"kind", "message"}`."""
+    tail = [line.strip() for line in log.splitlines()[-60:] if line.strip()]
+    kind = "infrastructure" if exit_code in _KILLED else name_cause("\n".join(tail))
+    told = [line for line in tail if _is_error(line)]
+    last = (told or tail or ["it printed nothing"])[-1]
+    ended = "was lost" if exit_code is None else f"ended with exit code {exit_code}"
+    return {"kind": kind, "message": f"the command {ended}: {last}"[:500]}
+
+
+def explain_analysis(analysis: Any, log: str, status: str) -> dict[str, str]:
+    """Read what a platform says of a failed job, else the end of its log.
+
+    Args:
+        analysis: what `get_failure_analysis` returned: text, or a mapping with a cause and a
+            message under any of the usual names; None when it could not be asked.
+        log: the job's log.
+        status: the platform's own word for the job's end.
+    """
+    facts = analysis if isinstance(analysis, dict) else {}
+    said = [facts[key] for key in ("message", "reason", "summary", "error") if facts.get(key)]
+    text = str(said[0]) if said else (analysis if isinstance(analysis, str) else "")
+    kind = str(facts.get("kind") or facts.get("category") or facts.get("cause") or "").lower()
+    if not text:
+        found = explain_failure(log, None)
+        text = found["message"].partition(": ")[2] if log.strip() else "the platform says no more"
+    if kind not in FAILURE_KINDS:
+        kind = name_cause(f"{kind}\n{text}\n{log[-4000:]}")
+    line = " ".join(text.split())
+    return {"kind": kind, "message": f"the job ended as {status}: {line}"[:500]}
+
+
+def name_cause(text: str) -> str:
+    """The first named cause that a text speaks of; `code` when it speaks of none."""
+    plain = text.lower()
+    return next((kind for kind, marks in _CAUSES if any(mark in plain for mark in marks)), "code")
+
+
+def _is_error(line: str) -> bool:
+    return any(mark in line.lower() for mark in ("error", "exception", "failed", "fatal"))

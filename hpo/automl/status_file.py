@@ -1,0 +1,80 @@
+"""`status.json` as published trainers write it: one JSON object a line, metrics under `kpi`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.automl.metrics import find_metric
+
+NAME = "status.json"
+_EPOCH_KEYS = ("epoch", "cur_epoch", "current_epoch")
+
+
+class StatusFile:
+    """Reads what has been added to a trainer's status file since the last look.
+
+    Args:
+        folder: the results folder; the file lies in it or in the folder of the action below.
+        metric: whose values are wanted.
+        actions: names of folders below that may hold the file.
+    """
+
+    def __init__(self, folder: Path, metric: str, actions: tuple[str, ...] = ("train",)) -> None:
+        self._places = [folder / NAME, *(folder / action / NAME for action in actions)]
+        self._metric = metric
+        self._read: dict[Path, int] = {}
+        self._zero_based: bool | None = None
+        self._last_epoch = 0
+
+    def poll(self) -> list[tuple[int, float]]:
+        """Return (epoch counted from 1, value) of every new line that holds the metric."""
+        found = []
+        for line in self._new_lines():
+            kpi = line.get("kpi")
+            value = find_metric(kpi, self._metric) if isinstance(kpi, Mapping) else None
+            if value is not None:
+                found.append((self._epoch_of(line), value))
+        return found
+
+    def _epoch_of(self, line: Mapping[str, Any]) -> int:
+        """The line's epoch; where it tells none, one more than the last."""
+        told = next((line[key] for key in _EPOCH_KEYS if isinstance(line.get(key), int)), None)
+        if told is None:
+            self._last_epoch += 1
+            return self._last_epoch
+        if self._zero_based is None:
+            self._zero_based = told == 0
+        self._last_epoch = max(self._last_epoch, told + bool(self._zero_based))
+        return told + bool(self._zero_based)
+
+    def _new_lines(self) -> Iterator[dict[str, Any]]:
+        for place in self._places:
+            try:
+                text = place.read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            start = self._read.get(place, 0)
+            if len(text) < start:  # written anew by a trainer that was started again
+                start = 0
+            end = text.rfind("\n") + 1
+            self._read[place] = max(start, end)
+            yield from _objects(text[start:end])
+
+
+def read_metric(folder: Path, metric: str, actions: tuple[str, ...]) -> float | None:
+    """Return the last value of a metric in the status file of a finished action."""
+    values = StatusFile(folder, metric, actions).poll()
+    return values[-1][1] if values else None
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            item = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(item, dict):
+            yield item
