@@ -87,8 +87,8 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
     trainer = find_trainer(study.trainer)
-    _slots(study, settings)  # a budget that this machine cannot count is refused at once
-    plan = plan_study(study, trainer)
+    slots = _slots(study, settings)  # a budget that this machine cannot count is refused at once
+    plan = plan_study(study, trainer, slots=slots.count)
 
     def fill(folder: Path) -> None:
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
@@ -115,17 +115,23 @@ def resume_search(
     return _drive(run, study, plan, trainer, settings, is_changed=budget is not None)
 
 
-def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
+def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images."""
-    from hpo.algorithms.registry import resolve_names
+    from hpo.algorithms.registry import check_options, resolve_names
 
     # What needs no images is checked before any are drawn, split or read.
     draft = build_base_spec(study, trainer, {})
     num_epochs = num_epochs_of(draft, trainer)
-    algorithm, pruner, reason = resolve_names(
-        study.search.algorithm, study.search.pruner, num_epochs=num_epochs
+    check_options(study.search.algorithm, study.search.algorithm_options)
+    guess = build_space(study, trainer, draft, num_trials=study.budget.trials)
+    choice = resolve_names(
+        study.search.algorithm,
+        study.search.pruner,
+        num_epochs=num_epochs,
+        dimensions=len(guess.dimensions),
+        trials=study.budget.trials,
+        slots=slots,
     )
-    build_space(study, trainer, draft, num_trials=study.budget.trials)
     sources = resolve_sources(study, trainer)
     base_spec = build_base_spec(study, trainer, sources)
     space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
@@ -135,9 +141,9 @@ def plan_study(study: StudySpec, trainer: Trainer) -> StudyPlan:
         study_uuid=str(uuid.uuid4()),
         sources=sources,
         base_spec=base_spec,
-        algorithm=algorithm,
-        pruner=pruner,
-        reason=reason,
+        algorithm=choice.algorithm,
+        pruner=choice.pruner,
+        reason=choice.reason,
         space_digest=space.digest,
         num_epochs=num_epochs,
         planned_trials=study.budget.trials,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.algorithms.registry import ALGORITHMS, PRUNERS, create_algorithm
+from hpo.algorithms.pruners import PRUNERS
+from hpo.algorithms.registry import ALGORITHMS, create_algorithm, find_algorithm, list_algorithms
 
-__all__ = ["ALGORITHMS", "PRUNERS", "create_algorithm"]
+__all__ = ["ALGORITHMS", "PRUNERS", "create_algorithm", "find_algorithm", "list_algorithms"]

@@ -1,4 +1,4 @@
-"""An algorithm made of an Optuna sampler and an Optuna pruner, over an in-memory study.
+"""An algorithm made of an Optuna sampler and a judge, over an in-memory study.
 
 The in-memory study is a view of the ledger: it holds nothing that replaying the ledger's changes
 does not bring back. A sampler is made anew for every proposal, seeded from (study seed, trial
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -23,6 +24,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 
+from hpo.algorithms.judges import Judge
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 from search_spaces import Choice, Integer, Real
@@ -46,49 +48,89 @@ def to_distribution(dimension: Dimension) -> BaseDistribution:
     raise TypeError(f"no Optuna distribution for {dimension!r}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A trial as whoever chooses the next one sees it."""
+
+    number: int
+    params: dict[str, Any]
+    latents: dict[str, Any]
+    state: TrialState
+    value: float | None
+    """Best so far in the metric's own sign; None while there is none, and for failed trials."""
+    epochs: int
+    error: str = ""
+
+
+Choose = Callable[[int, list[Observation]], dict[str, Any] | None]
+"""Chooses the latents of a trial from what is known; None leaves it to the sampler."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How trials are proposed, and when no more are.
+
+    Example: `Recipe(make_sampler=lambda seed: RandomSampler(seed=seed), max_trials=20)`.
+    """
+
+    make_sampler: SamplerFactory
+    """Builds the sampler for one proposal from its seed."""
+    num_designed: int = 0
+    """Trials at the start that are spread over the space by design, so that a model begins with
+    every option and the whole range of every number seen."""
+    include_default: bool = True
+    """Whether the first trial is the default configuration, which is never pruned."""
+    choose: Choose | None = None
+    """Asked before the sampler, after the default and the designed start."""
+    learns_from_pruned: bool = True
+    """Whether the sampler reads pruned trials; else they are told to it with their last value."""
+    max_trials: int | None = None
+    """Proposals after which there are no more."""
+    enough_complete: int | None = None
+    """Trials trained in full after which there are no more."""
+    first: tuple[dict[str, Any], ...] = field(default=())
+    """Latents of trials to start with, after the default one."""
+
+
 class OptunaAlgorithm:
-    """Proposes by an Optuna sampler, stops by an Optuna pruner.
+    """Proposes by a recipe, stops by a judge.
 
     Args:
         space: what is searched.
-        make_sampler: builds the sampler for one proposal from its seed.
-        pruner: judges the running best of a trial after each epoch.
+        recipe: how trials are proposed.
+        judge: looks at the running best of a trial after each epoch; None stops nobody.
         direction: `maximize` or `minimize`.
         num_epochs: length of a full trial.
         seed: the study's seed.
-        num_designed: how many trials at the start are spread over the space by design, so that a
-            model begins with every option and the whole range of every number seen.
-        include_default: whether the first trial is the default configuration, which is never
-            pruned.
     """
 
     def __init__(
         self,
         space: SearchSpace,
+        recipe: Recipe,
         *,
-        make_sampler: SamplerFactory,
-        pruner: optuna.pruners.BasePruner,
+        judge: Judge | None,
         direction: str,
         num_epochs: int,
         seed: int,
-        num_designed: int = 0,
-        include_default: bool = True,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
-        self._make_sampler = make_sampler
+        self._recipe = recipe
+        self._judge = judge
         self._num_epochs = num_epochs
         self._seed = seed
-        self._include_default = include_default
         start = space.for_trial(0)
         rng = random.Random(derive_seed(seed, "design"))
-        self._designed = start.design(num_designed, rng) if num_designed else []
+        self._designed = start.design(recipe.num_designed, rng) if recipe.num_designed else []
         self._sign = 1.0 if direction == "maximize" else -1.0
         goal = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
-        self._study = optuna.create_study(direction=goal, pruner=pruner, study_name="study")
+        self._study = optuna.create_study(direction=goal, study_name="study")
         self._trials: dict[int, Trial] = {}
+        self._seen: dict[int, Observation] = {}
         self._best: dict[int, float] = {}
         self._protected: set[int] = set()
+        self._num_complete = 0
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -96,26 +138,26 @@ class OptunaAlgorithm:
         return {d.name: to_distribution(d) for d in self._space.dimensions}
 
     def ask(self, number: int) -> Suggestion | None:
-        """Propose trial `number`: the default configuration first, then the sampler's choice."""
+        """Propose trial `number`: the default configuration first, then the recipe's choice."""
+        if self._has_ended():
+            return None
         seed = derive_seed(self._seed, number)
-        self._study.sampler = self._make_sampler(seed)
-        fixed = self._chosen_before(number, len(self._trials))
+        fixed = self._chosen_before(len(self._trials))
+        if fixed is None and self._recipe.choose is not None:
+            fixed = self._recipe.choose(number, list(self._seen.values()))
+        self._study.sampler = self._recipe.make_sampler(seed)
         if fixed is not None:
             self._study.enqueue_trial(fixed, skip_if_exists=False)
         trial = self._study.ask()
         latents = _draw(self._space, lambda d: _suggest(trial, d))
-        self._trials[number] = trial
+        params = self._space.decode(latents)
+        self._take(number, trial, params, latents)
         return Suggestion(
-            number=number,
-            params=self._space.decode(latents),
-            latents=latents,
-            until_epoch=self._num_epochs,
+            number=number, params=params, latents=latents, until_epoch=self._num_epochs
         )
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started."""
-        if self._include_default and not self._trials:
-            self._protected.add(trial.number)
         known = self.distributions
         self._study.add_trial(
             optuna.trial.create_trial(
@@ -125,47 +167,81 @@ class OptunaAlgorithm:
             )
         )
         added = self._study.get_trials(deepcopy=False)[-1]
-        self._trials[trial.number] = Trial(self._study, added._trial_id)
+        restored = Trial(self._study, added._trial_id)
+        self._take(trial.number, restored, trial.params, trial.latents)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
-        """Hear an epoch; the pruner sees the best value so far, so one bad epoch stops nobody."""
-        trial = self._trials[number]
+        """Hear an epoch; the judge sees the best value so far, so one bad epoch stops nobody."""
         best = self._sign * max(
             self._sign * measurement.value, self._sign * self._best.get(number, measurement.value)
         )
         self._best[number] = best
-        trial.report(best, measurement.epoch)
-        # A protected trial is asked about too: its rungs are what the others are compared with.
-        goes_on = measurement.epoch >= self._num_epochs or not trial.should_prune()
-        if goes_on or number in self._protected:
+        self._trials[number].report(best, measurement.epoch)
+        self._see(number, value=best, epochs=measurement.epoch)
+        if self._judge is None or measurement.epoch >= self._num_epochs:
             return CONTINUE
-        return Decision(stop=True, reason=self._why(measurement.epoch, best))
+        # A protected trial is judged too: its rungs are what the others are compared with.
+        verdict = self._judge.report(number, measurement.epoch, best)
+        if not verdict.stop or number in self._protected:
+            return CONTINUE
+        return Decision(stop=True, reason=verdict.reason)
 
     def tell(self, trial: TrialRecord) -> None:
         """Hear how a trial ended."""
+        if self._judge is not None:
+            self._judge.end(trial.number, trial.state, trial.value)
+        error = (trial.error or {}).get("message", "")
+        value = trial.value if _is_finite(trial.value) else None
+        self._see(trial.number, value=value, state=trial.state, error=error)
         brain_trial = self._trials[trial.number]
-        if trial.state is TrialState.COMPLETE and _is_finite(trial.value):
-            self._study.tell(brain_trial, trial.value)
+        is_full = trial.state is TrialState.COMPLETE
+        self._num_complete += is_full and trial.epochs >= self._num_epochs
+        is_told = is_full or (
+            trial.state is TrialState.PRUNED and not self._recipe.learns_from_pruned
+        )
+        if is_told and value is not None:
+            self._study.tell(brain_trial, value)
         elif trial.state is TrialState.PRUNED:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.FAIL)
 
-    def _why(self, epoch: int, best: float) -> str:
-        """Say where the trial stood among those that were measured at the same epoch."""
-        others = [
-            t.intermediate_values[epoch]
-            for t in self._study.get_trials(deepcopy=False)
-            if epoch in t.intermediate_values
-        ]
-        ahead = sum(self._sign * value > self._sign * best for value in others)
-        return f"best {best:.4f} by epoch {epoch}: place {ahead + 1} of {len(others)} at that epoch"
+    def _has_ended(self) -> bool:
+        recipe = self._recipe
+        if recipe.max_trials is not None and len(self._trials) >= recipe.max_trials:
+            return True
+        return recipe.enough_complete is not None and self._num_complete >= recipe.enough_complete
 
-    def _chosen_before(self, number: int, index: int) -> dict[str, Any] | None:
-        """Points that no sampler chooses: the default, then the designed start."""
-        if index == 0 and self._include_default:
+    def _take(
+        self, number: int, trial: Trial, params: dict[str, Any], latents: dict[str, Any]
+    ) -> None:
+        if self._recipe.include_default and not self._trials:
             self._protected.add(number)
+        self._trials[number] = trial
+        self._seen[number] = Observation(
+            number=number,
+            params=params,
+            latents=latents,
+            state=TrialState.RUNNING,
+            value=None,
+            epochs=0,
+        )
+        if self._judge is not None:
+            self._judge.start(number)
+
+    def _see(self, number: int, **changes: Any) -> None:
+        self._seen[number] = replace(self._seen[number], **changes)
+
+    def _chosen_before(self, index: int) -> dict[str, Any] | None:
+        """Points that no sampler chooses: the default, then those to start with, then the design.
+
+        Those to start with and the default take the first places of the design.
+        """
+        if index == 0 and self._recipe.include_default:
             return dict(self._space.encode(self._space.default()))
+        early = index - int(self._recipe.include_default)
+        if early < len(self._recipe.first):
+            return dict(self._recipe.first[early])
         return self._designed[index] if index < len(self._designed) else None
 
 

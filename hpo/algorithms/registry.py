@@ -1,175 +1,205 @@
-"""Algorithms and pruners by name."""
+"""Algorithms and pruners by name: the one table, and how a name becomes an algorithm.
+
+An algorithm of another package registers an `AlgorithmEntry` under the entry-point group
+`hpo.algorithms`; nothing here changes for it.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from hpo.algorithms import (
+    asha,
+    auto,
+    bayesian,
+    bohb,
+    hyperband,
+    hyperband_es,
+    random_search,
+    tpe,
+)
+from hpo.algorithms.entry import AlgorithmEntry, Context, Setting
+from hpo.algorithms.options import resolve_options
+from hpo.algorithms.pruners import PRUNERS
 from hpo.core.errors import SpecError
+from hpo.core.protocols import Algorithm
 from hpo.core.specs import nearest
 
 if TYPE_CHECKING:
-    import optuna
-
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm, SamplerFactory
     from search_spaces import SearchSpace
 
+GROUP = "hpo.algorithms"
+AUTO = auto.NAME
+OWN_PRUNING = "its own"
+"""Stands for the pruner of an algorithm that stops trials by itself."""
 
-def _random(seed: int, _dimensions: int) -> optuna.samplers.BaseSampler:
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed=seed)
-
-
-def _tpe(seed: int, dimensions: int) -> optuna.samplers.BaseSampler:
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed, n_startup_trials=_random_points(dimensions))
-
-
-def _bayesian(seed: int, dimensions: int) -> optuna.samplers.BaseSampler:
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed, n_startup_trials=_random_points(dimensions))
-
-
-def _random_points(dimensions: int) -> int:
-    """Ten random points are Optuna's default; a small space needs fewer before the model speaks."""
-    return min(10, max(4, dimensions))
-
-
-ALGORITHMS: dict[str, tuple[Callable[[int, int], Any], str]] = {
-    "random": (_random, "uniform draws in the compiled space"),
-    "tpe": (_tpe, "tree-structured Parzen estimator (Bergstra et al., 2011), multivariate"),
-    "bayesian": (_bayesian, "Gaussian process with expected improvement; at most some 100 trials"),
+ALGORITHMS: dict[str, AlgorithmEntry] = {
+    module.ENTRY.name: module.ENTRY
+    for module in (random_search, tpe, bayesian, hyperband, hyperband_es, asha, bohb)
 }
-"""name -> (sampler factory of (seed, number of dimensions), one line for people)."""
-
-MODEL_BASED = frozenset({"tpe", "bayesian"})
-"""Algorithms whose first points are spread by design, in place of their own random start."""
+"""name -> entry, of all that come with the package."""
 
 
-def _none(_epochs: int) -> optuna.pruners.BasePruner:
-    from optuna.pruners import NopPruner
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What `auto` and aliases stand for in one study."""
 
-    return NopPruner()
-
-
-def _successive_halving(epochs: int) -> optuna.pruners.BasePruner:
-    from optuna.pruners import SuccessiveHalvingPruner
-
-    return SuccessiveHalvingPruner(min_resource=first_rung(epochs), reduction_factor=3)
-
-
-def _hyperband(epochs: int) -> optuna.pruners.BasePruner:
-    from optuna.pruners import HyperbandPruner
-
-    return HyperbandPruner(min_resource=first_rung(epochs), max_resource=epochs, reduction_factor=3)
+    algorithm: str
+    pruner: str
+    """`none` also where the algorithm brings its own pruning."""
+    reason: str
+    """Why, where something was chosen for the user; else empty."""
 
 
-def _median(epochs: int) -> optuna.pruners.BasePruner:
-    from optuna.pruners import MedianPruner
-
-    return MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
-
-
-def _patient(epochs: int) -> optuna.pruners.BasePruner:
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.pruners import MedianPruner, PatientPruner
-
-    wrapped = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # of the class, not of its results
-        return PatientPruner(wrapped, patience=max(1, epochs // 9))
-
-
-PRUNERS: dict[str, tuple[Callable[[int], Any], str]] = {
-    "successive_halving": (
-        _successive_halving,
-        "asynchronous successive halving (Li et al., 2020)",
-    ),
-    "hyperband": (_hyperband, "brackets of successive halving (Li et al., 2018)"),
-    "median": (_median, "stops a trial below the median of the others at the same epoch"),
-    "patient": (_patient, "median, but only when the trial itself has stopped improving"),
-    "none": (_none, "every trial runs to its last epoch"),
-}
-"""name -> (pruner factory of the number of epochs, one line for people)."""
-
-AUTO = "auto"
-
-
-def first_rung(epochs: int) -> int:
-    """Epochs before a trial can be pruned: a ninth of a full one, at least two of four or more."""
-    return max(epochs // 9, 2 if epochs >= 4 else 1)
-
-
-def resolve_names(algorithm: str, pruner: str, *, num_epochs: int) -> tuple[str, str, str]:
-    """Replace `auto` by names and say why.
-
-    Returns:
-        (algorithm, pruner, reason).
+def find_algorithm(name: str) -> AlgorithmEntry:
+    """Return the entry of a name or alias, in any case; foreign packages are asked last.
 
     Raises:
-        SpecError: for a name that is not registered.
+        SpecError: when nothing is registered under the name.
     """
-    for name, table, key in (
-        (algorithm, ALGORITHMS, "search.algorithm"),
-        (pruner, PRUNERS, "search.pruner"),
-    ):
-        if name != AUTO and name not in table:
-            known = ", ".join([AUTO, *table])
-            raise SpecError(f"{key}: must be one of {known}; got {name!r}{nearest(name, table)}")
+    wanted = str(name).strip().lower()
+    for table in (ALGORITHMS, _foreign(wanted)):
+        for entry in table.values():
+            if wanted in (entry.name, *entry.aliases):
+                return entry
+    known = ", ".join([AUTO, *ALGORITHMS])
+    hint = nearest(wanted, [AUTO, *ALGORITHMS])
+    raise SpecError(f"search.algorithm: must be one of {known}; got {name!r}{hint}")
+
+
+def list_algorithms() -> list[AlgorithmEntry]:
+    """Every entry, those of other packages last."""
+    return [*ALGORITHMS.values(), *_foreign(None).values()]
+
+
+def resolve_names(
+    algorithm: str,
+    pruner: str,
+    *,
+    num_epochs: int,
+    dimensions: int = 0,
+    trials: int | None = None,
+    slots: int = 1,
+) -> Choice:
+    """Replace `auto` and aliases by names and say why.
+
+    Args:
+        algorithm: a name, an alias or `auto`.
+        pruner: a name or `auto`.
+        num_epochs: length of a full trial.
+        dimensions: of the compiled space; 0 when unknown.
+        trials: the budget of trials, or None.
+        slots: trials at a time.
+
+    Raises:
+        SpecError: for a name that is not registered, or a pruner beside an algorithm that prunes.
+    """
+    if pruner != AUTO and pruner not in PRUNERS:
+        known = ", ".join([AUTO, *PRUNERS])
+        hint = nearest(pruner, PRUNERS)
+        raise SpecError(f"search.pruner: must be one of {known}; got {pruner!r}{hint}")
     reasons = []
     if algorithm == AUTO:
-        algorithm = "tpe"
-        reasons.append("tpe: learns from parallel and pruned trials alike, at no cost per proposal")
-    if pruner == AUTO:
-        pruner = "successive_halving" if num_epochs >= 3 else "none"
-        reasons.append(
-            f"{pruner}: judged from epoch {first_rung(num_epochs)} of {num_epochs}"
-            if pruner != "none"
-            else f"no pruning: {num_epochs} epochs are too few to judge early"
-        )
-    return algorithm, pruner, "; ".join(reasons)
+        facts = auto.Facts(num_epochs=num_epochs, dimensions=dimensions, trials=trials, slots=slots)
+        algorithm, why = auto.choose_algorithm(facts)
+        reasons.append(why)
+    entry = find_algorithm(algorithm)
+    if entry.brings_pruning:
+        if pruner not in (AUTO, "none"):
+            raise SpecError(
+                f"search.pruner: {entry.name} stops trials by itself, so no other pruner can stand "
+                f"beside it; leave {pruner!r} out, or choose tpe, random or bayesian"
+            )
+        reasons.append(f"{entry.name} stops trials by itself")
+        pruner = "none"
+    elif pruner == AUTO:
+        pruner, why = auto.choose_pruner(num_epochs)
+        reasons.append(why)
+    return Choice(algorithm=entry.name, pruner=pruner, reason="; ".join(reasons))
 
 
 def create_algorithm(
     name: str,
     space: SearchSpace,
     *,
-    pruner: str,
     direction: str,
     num_epochs: int,
     seed: int,
-) -> OptunaAlgorithm:
+    pruner: str = AUTO,
+    options: Mapping[str, Any] | None = None,
+    context: Context | None = None,
+) -> Algorithm:
     """Build a registered algorithm over a space.
 
+    Args:
+        name: a name, an alias or `auto`.
+        space: what is searched.
+        direction: `maximize` or `minimize`.
+        num_epochs: length of a full trial.
+        seed: the study's seed.
+        pruner: a name or `auto`.
+        options: the algorithm's own, by any spelling (`hpo algorithms` lists them).
+        context: the search around it.
+
     Raises:
-        SpecError: for a name that is not registered.
+        SpecError: for a name or option that is not registered, or a value that does not fit.
     """
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
-
-    name, pruner, _ = resolve_names(name, pruner, num_epochs=num_epochs)
-    make = ALGORITHMS[name][0]
-    dimensions = len(space.dimensions)
-
-    def make_sampler(seed_of_trial: int) -> Any:
-        return make(seed_of_trial, dimensions)
-
-    factory: SamplerFactory = make_sampler
-    return OptunaAlgorithm(
-        space,
-        make_sampler=factory,
-        pruner=PRUNERS[pruner][0](num_epochs),
-        direction=direction,
+    context = context or Context()
+    choice = resolve_names(
+        name,
+        pruner,
         num_epochs=num_epochs,
-        seed=seed,
-        num_designed=_num_designed(name, space),
+        dimensions=len(space.dimensions),
+        trials=context.planned_trials,
+        slots=context.slots,
+    )
+    entry = find_algorithm(choice.algorithm)
+    given = resolve_options(entry.name, entry.options, options or {}, route=context.route)
+    return entry.build(
+        Setting(
+            space=space,
+            direction=direction,
+            num_epochs=num_epochs,
+            seed=seed,
+            pruner=choice.pruner,
+            options=given,
+            context=context,
+        )
     )
 
 
-def _num_designed(name: str, space: SearchSpace) -> int:
-    """Trials at the start that no sampler chooses: a model's first points, or a short search's."""
-    first_points = _random_points(len(space.dimensions)) if name in MODEL_BASED else 0
-    return max(space.early_trials, first_points)
+def check_options(name: str, options: Mapping[str, Any], *, route: bool = False) -> dict[str, Any]:
+    """Return the complete options of an algorithm without building it.
+
+    Raises:
+        SpecError: as `create_algorithm`.
+    """
+    if name == AUTO:
+        if options:
+            given = ", ".join(options)
+            raise SpecError(
+                f"search.algorithm_options: {given} needs a chosen algorithm; name one with "
+                "--algorithm, `hpo algorithms` lists them"
+            )
+        return {}
+    entry = find_algorithm(name)
+    return resolve_options(entry.name, entry.options, options, route=route)
+
+
+def _foreign(name: str | None) -> dict[str, AlgorithmEntry]:
+    """Entries of other packages: the one of this name, or all."""
+    found = {}
+    for point in entry_points(group=GROUP):
+        if name is None or point.name.lower() == name:
+            entry = point.load()
+            if not isinstance(entry, AlgorithmEntry):
+                raise SpecError(
+                    f"entry point {point.name} of {GROUP}: must be an AlgorithmEntry, got "
+                    f"{type(entry).__name__}"
+                )
+            if entry.name not in ALGORITHMS:
+                found[entry.name] = replace(entry, name=point.name)
+    return found

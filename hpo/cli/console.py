@@ -227,7 +227,9 @@ def render_review(review: dict[str, Any]) -> list[str]:
     if review["pinned"]:
         pinned = ", ".join(name.removeprefix("train.optim.") for name in review["pinned"])
         lines.append(f"pinned    {pinned}  (hpo space says why)")
-    lines.append(f"method    {review['algorithm']} + {review['pruner']}; {review['reason']}")
+    pruner = "" if review["pruner"] == "none" else f" + {review['pruner']}"
+    reason = f"; {review['reason']}" if review["reason"] else ""
+    lines.append(f"method    {review['algorithm']}{pruner}{reason}")
     probe = review["probe"]
     if probe.get("random_weights"):
         lines.append(

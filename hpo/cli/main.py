@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 VERBS = (
-    "search", "resume", "ls", "status", "best", "logs", "stop", "export", "predict", "space", "ui",
+    "search", "resume", "ls", "status", "best", "logs", "stop", "export", "predict", "job", "space",
+    "algorithms", "ui",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
 

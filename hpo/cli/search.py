@@ -22,6 +22,7 @@ examples:
       one folder of classes, split so that validation classes are never trained on
   hpo search studies/retail_resnet50.yaml --budget 3gpuh --weights resnet50.pth
   hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
+  hpo search --budget 2h --algorithm asha --algorithm-option reduction_factor=4
 
 budget: 20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas;
 the first that is used up ends the search. Default: 20 trials.
@@ -53,7 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     spec.add_argument("--weights", metavar="FILE", help="pretrained weights to start from")
     how = parser.add_argument_group("search")
-    how.add_argument("--algorithm", metavar="NAME", help="auto, random, tpe, bayesian")
+    how.add_argument(
+        "--algorithm", metavar="NAME", help="auto (default) or one that `hpo algorithms` lists"
+    )
+    how.add_argument(
+        "--algorithm-option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of the algorithm (`hpo algorithms NAME` lists them; repeatable)",
+    )
     how.add_argument(
         "--pruner",
         metavar="NAME",

@@ -76,6 +76,9 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
     for flag in ("algorithm", "pruner", "seed", "confirm"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
+    if args.algorithm_option:
+        given = parse_assignments(args.algorithm_option, "--algorithm-option")
+        changes["algorithm_options"] = {**options.algorithm_options, **given}
     merged_options = replace(options, **changes)
     if merged_options.confirm < 0:
         raise SpecError(f"--confirm: must be 0 or more, got {merged_options.confirm}")

@@ -51,6 +51,8 @@ class SearchOptions:
     """How trials are chosen, stopped and confirmed."""
 
     algorithm: str = "auto"
+    algorithm_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the algorithm by name (`hpo algorithms` lists them)."""
     pruner: str = "auto"
     seed: int = 0
     confirm: int = 0

@@ -3,7 +3,8 @@ import re
 import pytest
 
 from hpo.algorithms import ALGORITHMS, PRUNERS, create_algorithm
-from hpo.algorithms.registry import AUTO, first_rung, resolve_names
+from hpo.algorithms.brackets import first_rung
+from hpo.algorithms.registry import AUTO, resolve_names
 from hpo.core.errors import SpecError
 from tests.quick_runs import quick_space
 
@@ -16,19 +17,21 @@ def test_first_rung(epochs, rung):
 
 
 def test_auto_says_what_it_chose_and_why():
-    algorithm, pruner, reason = resolve_names(AUTO, AUTO, num_epochs=9)
-    assert (algorithm, pruner) == ("tpe", "successive_halving")
-    assert "tpe: learns from" in reason
-    assert "judged from epoch 2 of 9" in reason
+    choice = resolve_names(AUTO, AUTO, num_epochs=9)
+    assert (choice.algorithm, choice.pruner) == ("tpe", "successive_halving")
+    assert "tpe: learns from" in choice.reason
+    assert "judged from epoch 2 of 9" in choice.reason
 
 
 def test_short_trials_are_not_judged_early():
-    assert resolve_names(AUTO, AUTO, num_epochs=2)[1] == "none"
-    assert "2 epochs are too few" in resolve_names(AUTO, AUTO, num_epochs=2)[2]
+    choice = resolve_names(AUTO, AUTO, num_epochs=2)
+    assert choice.pruner == "none"
+    assert "2 epochs are too few" in choice.reason
 
 
 def test_what_was_asked_for_needs_no_reason():
-    assert resolve_names("random", "median", num_epochs=9) == ("random", "median", "")
+    choice = resolve_names("random", "median", num_epochs=9)
+    assert (choice.algorithm, choice.pruner, choice.reason) == ("random", "median", "")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,6 @@ def test_the_nearest_name_is_offered():
         resolve_names("baysian", AUTO, num_epochs=9)
 
 
-@pytest.mark.parametrize("table", [ALGORITHMS, PRUNERS])
-def test_every_entry_has_a_line_for_people(table):
-    assert all(line and "\n" not in line for _, line in table.values())
+def test_every_entry_has_a_line_for_people():
+    lines = [entry.summary for entry in ALGORITHMS.values()] + [line for _, line in PRUNERS.values()]
+    assert all(line and "\n" not in line for line in lines)

@@ -66,7 +66,7 @@ def test_the_review():
         "warning   batch raised to 32",
         "searched  2 parameters: lr, train.margin",
         "pinned    gamma  (hpo space says why)",
-        "method    tpe + none; short",
+        "method    tpe; short",
         "measured  2.5 s an epoch, 40 images/s, 512 MiB on cpu",
         "budget    4 trials, 9 epochs each, 2 at a time, at most 1m 30s",
     ]

@@ -1,0 +1,48 @@
+"""`auto`: which algorithm and pruner suit a study, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.algorithms.brackets import first_rung
+
+NAME = "auto"
+FEW_TRIALS = 60
+"""Up to so many full trials a Gaussian process is quick to fit."""
+FEW_DIMENSIONS = 8
+"""Up to so many dimensions it has points enough to learn from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the choice depends on."""
+
+    num_epochs: int
+    dimensions: int = 0
+    """Of the compiled space; 0 when unknown."""
+    trials: int | None = None
+    """The budget of trials; None when it is in time or epochs."""
+    slots: int = 1
+
+
+def choose_algorithm(facts: Facts) -> tuple[str, str]:
+    """Return a name and why."""
+    if facts.trials is not None and facts.slots > 1 and facts.trials <= 2 * facts.slots:
+        return (
+            "random",
+            f"random: {facts.trials} trials on {facts.slots} slots leave no time to learn",
+        )
+    is_short = facts.num_epochs < 3
+    is_small = 0 < facts.dimensions <= FEW_DIMENSIONS
+    if is_short and is_small and facts.trials is not None and facts.trials <= FEW_TRIALS:
+        words = f"{facts.trials} whole trials in {facts.dimensions} dimensions suit a model of the"
+        return "bayesian", f"bayesian: {words} surface"
+    return "tpe", "tpe: learns from parallel and pruned trials alike, at no cost per proposal"
+
+
+def choose_pruner(num_epochs: int) -> tuple[str, str]:
+    """Return a name and why."""
+    if num_epochs < 3:
+        return "none", f"no pruning: {num_epochs} epochs are too few to judge early"
+    rung = first_rung(num_epochs)
+    return "successive_halving", f"successive_halving: judged from epoch {rung} of {num_epochs}"

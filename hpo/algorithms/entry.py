@@ -1,0 +1,91 @@
+"""What registers an algorithm: its name, its options, and how it is made for a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hpo.algorithms.options import Option
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Algorithm
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+Style = str
+"""`running`: a trial runs on and is only ever stopped. `rungs`: every rung is a trial of its own
+that starts from the checkpoint of the one before, for trainers that report at their end alone."""
+
+STYLES = ("running", "rungs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The search around an algorithm.
+
+    Example: `Context(route=True, style="rungs")` for a caller that submits jobs and reports one
+    value of each.
+    """
+
+    planned_trials: int | None = None
+    """The budget of trials that the study began with."""
+    slots: int = 1
+    """Trials that can run at the same time."""
+    style: Style = "running"
+    route: bool = False
+    """Whether options that are not given have the AutoML route's defaults."""
+    restart_prefixes: tuple[str, ...] = ("model",)
+    """Sections of the spec that a checkpoint cannot go on under once they have changed."""
+    first: tuple[dict[str, Any], ...] = ()
+    """Latents of configurations to begin with, after the default one."""
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise SpecError(f"style: must be one of {', '.join(STYLES)}; got {self.style!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The study that an algorithm is made for."""
+
+    space: SearchSpace
+    direction: str
+    """`maximize` or `minimize`."""
+    num_epochs: int
+    """Length of a full trial."""
+    seed: int
+    pruner: str = "none"
+    """Name of a registered pruner, resolved."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The algorithm's own, complete."""
+    context: Context = field(default_factory=Context)
+
+    @property
+    def is_rungs(self) -> bool:
+        """Whether every rung is a trial of its own."""
+        return self.context.style == "rungs"
+
+    def can_change(self, name: str) -> bool:
+        """Whether a parameter may change when a trial goes on from a checkpoint."""
+        return name.split(".", 1)[0] not in self.context.restart_prefixes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmEntry:
+    """One registered algorithm.
+
+    Importing the module of an entry costs neither Optuna nor numpy: `build` imports them.
+    """
+
+    name: str
+    summary: str
+    """One line for people."""
+    build: Callable[[Setting], Algorithm]
+    options: tuple[Option, ...] = ()
+    aliases: tuple[str, ...] = ()
+    brings_pruning: bool = False
+    """Whether it stops trials by itself, so that no pruner can be chosen beside it."""
+    paper: str = ""
+    when: str = ""
+    """When to choose it, one line."""

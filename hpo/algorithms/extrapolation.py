@@ -1,0 +1,91 @@
+"""Where a learning curve leads: a power law through its points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpo.algorithms.judges import GOES_ON, Verdict
+from hpo.core.trial import TrialState
+
+EXPONENTS = tuple(k / 10 for k in range(2, 31, 2))
+"""Decay rates that are tried."""
+
+
+def extrapolate(epochs: Sequence[int], values: Sequence[float], until: int) -> float:
+    """Return the value at epoch `until` of the curve a - b * epoch**-c that fits best.
+
+    For each exponent a and b follow by least squares. A curve never leads below its last point.
+
+    Args:
+        epochs: at least two different ones, rising.
+        values: larger is better, not falling.
+        until: the epoch to look at.
+    """
+    best_error, answer = float("inf"), values[-1]
+    for exponent in EXPONENTS:
+        xs = [epoch**-exponent for epoch in epochs]
+        slope, level = _line(xs, values)
+        error = sum((level + slope * x - y) ** 2 for x, y in zip(xs, values, strict=True))
+        if slope <= 0 and error < best_error:
+            best_error, answer = error, level + slope * until**-exponent
+    return max(answer, values[-1])
+
+
+def _line(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((x - mean_x) ** 2 for x in xs)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
+    return slope, mean_y - slope * mean_x
+
+
+class ExtrapolationJudge:
+    """Stops a trial whose curve leads well below the best trial that was trained in full.
+
+    Args:
+        num_epochs: length of a full trial.
+        direction: `maximize` or `minimize`.
+        threshold: the distance that is too far, as a share of the range of all values seen, so
+            that neither scale nor offset of the metric matter.
+        min_epochs: validated epochs before a curve is judged.
+    """
+
+    def __init__(
+        self, *, num_epochs: int, direction: str, threshold: float, min_epochs: int
+    ) -> None:
+        self._num_epochs, self._min_epochs = num_epochs, min_epochs
+        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._threshold = threshold
+        self._curves: dict[int, list[tuple[int, float]]] = {}
+        self._best: float | None = None
+        self._low = self._high = 0.0
+        self._has_seen = False
+
+    def start(self, number: int) -> None:
+        """Begin a curve."""
+        self._curves[number] = []
+
+    def report(self, number: int, epoch: int, best: float) -> Verdict:
+        """Judge the curve so far."""
+        value = self._sign * best
+        self._curves[number].append((epoch, value))
+        self._low = min(self._low, value) if self._has_seen else value
+        self._high = max(self._high, value) if self._has_seen else value
+        self._has_seen = True
+        curve = self._curves[number]
+        if self._best is None or len(curve) < self._min_epochs:
+            return GOES_ON
+        leads_to = extrapolate([e for e, _ in curve], [v for _, v in curve], self._num_epochs)
+        if leads_to >= self._best - self._threshold * (self._high - self._low):
+            return GOES_ON
+        words = (
+            f"best {best:.4f} by epoch {epoch} leads to {self._sign * leads_to:.4f}, "
+            f"far from {self._sign * self._best:.4f}"
+        )
+        return Verdict(stop=True, reason=words)
+
+    def end(self, number: int, state: TrialState, value: float | None) -> None:
+        """Remember the best of the trials that were trained in full."""
+        del self._curves[number]
+        if state is TrialState.COMPLETE and value is not None:
+            mine = self._sign * value
+            self._best = mine if self._best is None else max(self._best, mine)

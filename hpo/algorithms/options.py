@@ -1,0 +1,133 @@
+"""Options of an algorithm: their names, types, defaults and limits, and the reading of given ones.
+
+Every name may also be written with the prefix `automl_`, as the AutoML route does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hpo.core.errors import SpecError
+from hpo.core.specs import nearest, parse_yaml
+
+PREFIX = "automl_"
+_LIKE_DEFAULT: Final = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of an algorithm.
+
+    Example: `Option(name="reduction_factor", kind=int, default=3, low=2, help="...")` is met by
+    `reduction_factor=4` and by `automl_reduction_factor="4"`, and refuses 1 and 2.5.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    aliases: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    route_default: Any = _LIKE_DEFAULT
+    """What the AutoML route takes where nothing is given; `hpo search` takes `default`."""
+    env: tuple[str, ...] = ()
+    """Environment variables that are read, in this order, where nothing is given."""
+    is_secret: bool = False
+    """Whether the value may stand in no file; it is then read from the environment or an API."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every spelling that is understood."""
+        own = (self.name, *self.aliases)
+        return own + tuple(f"{PREFIX}{name}" for name in own)
+
+    def default_for(self, *, route: bool) -> Any:
+        """The value where nothing is given and no environment variable is set."""
+        return self.default if not route or self.route_default is _LIKE_DEFAULT else (
+            self.route_default
+        )  # fmt: skip
+
+    @property
+    def kind_name(self) -> str:
+        """The type in the words of messages and tables."""
+        return {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(
+            self.kind, "mapping"
+        )
+
+    def read(self, value: Any, where: str) -> Any:
+        """Check a given value and bring it to the option's type.
+
+        Raises:
+            SpecError: when it has another type or lies outside the limits.
+        """
+        if isinstance(value, str) and self.kind is not str:
+            value = parse_yaml(value, where)
+        if value is None:
+            return self.default
+        fits = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
+        is_mixed_up = isinstance(value, bool) and self.kind is not bool
+        shown = "a secret value" if self.is_secret else repr(value)
+        if not fits or is_mixed_up:
+            raise SpecError(f"{where}: must be a {self.kind_name}, got {shown}")
+        below = self.low is not None and value < self.low
+        above = self.high is not None and value > self.high
+        if below or above:
+            limits = f"at least {self.low:g}" if self.high is None else (
+                f"between {self.low:g} and {self.high:g}"
+            )  # fmt: skip
+            raise SpecError(f"{where}: must be {limits}, got {shown}")
+        return float(value) if self.kind is float else value
+
+
+def resolve_options(
+    algorithm: str,
+    known: Sequence[Option],
+    given: Mapping[str, Any],
+    *,
+    route: bool = False,
+    where: str = "search.algorithm_options",
+) -> dict[str, Any]:
+    """Fill in the options of an algorithm: given ones, then the environment, then defaults.
+
+    Args:
+        algorithm: its name, for messages.
+        known: what it understands.
+        given: by any spelling of their names.
+        route: whether the AutoML route's defaults apply.
+        where: what messages start with.
+
+    Raises:
+        SpecError: for an unknown name, an option given twice, or a wrong value.
+    """
+    by_name = {name: option for option in known for name in option.names}
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        option = by_name.get(str(name))
+        if option is None:
+            legal = ", ".join(option.name for option in known) or "none"
+            hint = nearest(str(name), by_name)
+            raise SpecError(f"{where}.{name}: {algorithm} has no such option{hint}; it has {legal}")
+        if option.name in found:
+            raise SpecError(f"{where}.{name}: {option.name} is given twice; keep one of them")
+        found[option.name] = option.read(value, f"{where}.{name}")
+    for option in known:
+        if option.name not in found:
+            found[option.name] = _unset(option, route=route)
+    return found
+
+
+def without_secrets(known: Sequence[Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given options that may be written down."""
+    secret = {name for option in known if option.is_secret for name in option.names}
+    return {name: value for name, value in given.items() if name not in secret}
+
+
+def _unset(option: Option, *, route: bool) -> Any:
+    for name in option.env:
+        if os.environ.get(name):
+            return option.read(os.environ[name], name)
+    return option.default_for(route=route)

@@ -1,0 +1,83 @@
+"""Pruners by name: who stops a trial before its last epoch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hpo.algorithms.brackets import first_rung, hyperband_brackets
+
+if TYPE_CHECKING:
+    from hpo.algorithms.judges import Judge
+
+FACTOR = 3
+"""One in so many goes on at each rung."""
+
+
+def _none(_epochs: int, _direction: str) -> Judge | None:
+    return None
+
+
+def _successive_halving(epochs: int, direction: str) -> Judge | None:
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    from hpo.algorithms.judges import PrunerJudge
+
+    pruner = SuccessiveHalvingPruner(min_resource=first_rung(epochs), reduction_factor=FACTOR)
+    return PrunerJudge(pruner, direction)
+
+
+def _hyperband(epochs: int, direction: str) -> Judge | None:
+    from hpo.algorithms.judges import BracketJudge
+
+    return BracketJudge(hyperband_brackets(epochs, first_rung(epochs), FACTOR), FACTOR, direction)
+
+
+def _median(epochs: int, direction: str) -> Judge | None:
+    from optuna.pruners import MedianPruner
+
+    from hpo.algorithms.judges import PrunerJudge
+
+    pruner = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
+    return PrunerJudge(pruner, direction)
+
+
+def _patient(epochs: int, direction: str) -> Judge | None:
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.pruners import MedianPruner, PatientPruner
+
+    from hpo.algorithms.judges import PrunerJudge
+
+    wrapped = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of the class, not of its results
+        return PrunerJudge(PatientPruner(wrapped, patience=max(1, epochs // 9)), direction)
+
+
+PRUNERS: dict[str, tuple[Callable[[int, str], Judge | None], str]] = {
+    "successive_halving": (
+        _successive_halving,
+        "asynchronous successive halving (Li et al., 2020)",
+    ),
+    "hyperband": (_hyperband, "brackets of successive halving (Li et al., 2018)"),
+    "median": (_median, "stops a trial below the median of the others at the same epoch"),
+    "patient": (_patient, "median, but only when the trial itself has stopped improving"),
+    "none": (_none, "every trial runs to its last epoch"),
+}
+"""name -> (factory of the number of epochs and the direction, one line for people)."""
+
+
+def rungs_of(pruner: str, epochs: int) -> tuple[int, ...]:
+    """Epochs at which a pruner may first stop a trial, or stops one at all; empty for `none`."""
+    first = first_rung(epochs)
+    if pruner == "successive_halving":
+        rungs, step = [], first
+        while step < epochs:
+            rungs.append(step)
+            step *= FACTOR
+        return tuple(rungs)
+    if pruner == "hyperband":
+        brackets = hyperband_brackets(epochs, first, FACTOR)
+        return tuple(sorted({rung for b in brackets for rung in b.rungs[:-1]}))
+    return () if pruner == "none" or first >= epochs else (first,)

@@ -1,0 +1,158 @@
+"""What algorithms made of parts have in common: building the parts together.
+
+An algorithm is a sampler (what to try), and a judge (who is stopped) or, in rung jobs, a policy
+(who goes on).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpo.algorithms.brackets import first_rung, hyperband_brackets, rung_epochs
+from hpo.algorithms.entry import Setting
+from hpo.algorithms.options import Option
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Algorithm
+
+if TYPE_CHECKING:
+    from hpo.algorithms.judges import Judge
+    from hpo.algorithms.optuna_brain import OptunaAlgorithm, Recipe
+
+MAX_RECOMMENDATIONS = Option(
+    name="max_recommendations",
+    kind=int,
+    default=None,
+    route_default=20,
+    low=1,
+    aliases=("num_recommendations",),
+    help="configurations after which no more are proposed; the budget of a search ends it anyway",
+)
+
+HALVING = (
+    Option(
+        name="max_epochs",
+        kind=int,
+        default=None,
+        route_default=27,
+        low=1,
+        help="epochs of a configuration that is never stopped; by default those of the spec",
+    ),
+    Option(
+        name="reduction_factor",
+        kind=int,
+        default=3,
+        low=2,
+        help="one configuration in so many goes on at each rung",
+    ),
+    Option(
+        name="epoch_multiplier",
+        kind=int,
+        default=None,
+        route_default=1,
+        low=1,
+        aliases=("min_epochs",),
+        help="epochs of the first rung; by default a ninth of a whole trial, at least two",
+    ),
+)
+"""Options of all that halve."""
+
+ROUNDS = Option(
+    name="rounds",
+    kind=int,
+    default=None,
+    route_default=1,
+    low=1,
+    help="rounds of brackets after which nothing new is started; by default the budget decides",
+)
+
+
+def random_points(dimensions: int) -> int:
+    """Points before a model speaks: ten is Optuna's default, a small space needs fewer."""
+    return min(10, max(4, dimensions))
+
+
+def num_designed(setting: Setting, *, is_model_based: bool) -> int:
+    """Trials at the start that no sampler chooses: a model's first points, or a short search's."""
+    first_points = random_points(len(setting.space.dimensions)) if is_model_based else 0
+    return max(setting.space.early_trials, first_points)
+
+
+def assemble(setting: Setting, recipe: Recipe, judge: Judge | None) -> OptunaAlgorithm:
+    """Put sampler and judge together."""
+    from dataclasses import replace
+
+    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+
+    return OptunaAlgorithm(
+        setting.space,
+        replace(recipe, first=setting.context.first),
+        judge=judge,
+        direction=setting.direction,
+        num_epochs=length_of(setting),
+        seed=setting.seed,
+    )
+
+
+def with_pruner(setting: Setting, recipe: Recipe) -> OptunaAlgorithm:
+    """Put the pruner that the user chose beside a sampler; in rung jobs nobody is judged."""
+    from hpo.algorithms.pruners import PRUNERS
+
+    judge = None
+    if not setting.is_rungs:
+        judge = PRUNERS[setting.pruner][0](setting.num_epochs, setting.direction)
+    return assemble(setting, recipe, judge)
+
+
+def with_brackets(setting: Setting, recipe: Recipe, *, early: Judge | None = None) -> Algorithm:
+    """Put Hyperband's brackets beside a sampler.
+
+    Args:
+        setting: with `reduction_factor`, `epoch_multiplier` and `rounds` among its options.
+        recipe: what to try.
+        early: may stop a trial between two rungs.
+    """
+    from dataclasses import replace
+
+    from hpo.algorithms.judges import BracketJudge, EitherJudge
+    from hpo.algorithms.rung_jobs import RungJobs
+    from hpo.algorithms.rung_policies import SynchronousBrackets
+
+    factor, rounds = setting.options["reduction_factor"], setting.options.get("rounds")
+    brackets = hyperband_brackets(length_of(setting), shortest_of(setting), factor)
+    if setting.is_rungs:
+        policy = SynchronousBrackets(brackets, rounds)
+        proposer = assemble(setting, recipe, None)
+        return RungJobs(proposer, policy, direction=setting.direction, early=early)
+    judge = BracketJudge(brackets, factor, setting.direction)
+    if rounds is not None:
+        recipe = replace(recipe, max_trials=rounds * judge.round_size)
+    return assemble(setting, recipe, judge if early is None else EitherJudge(judge, early))
+
+
+def length_of(setting: Setting) -> int:
+    """Epochs of a configuration that is never stopped.
+
+    Raises:
+        SpecError: when more are asked for than a trial has.
+    """
+    asked = setting.options.get("max_epochs")
+    if asked is not None and asked > setting.num_epochs:
+        raise SpecError(
+            f"max_epochs: at most the {setting.num_epochs} epochs of a trial must be given, got "
+            f"{asked}; set the trainer's number of epochs to {asked} too"
+        )
+    return int(asked or setting.num_epochs)
+
+
+def shortest_of(setting: Setting) -> int:
+    """Epochs of the first rung."""
+    epochs, given = length_of(setting), setting.options.get("epoch_multiplier")
+    if given is not None and given > epochs:
+        raise SpecError(f"epoch_multiplier: at most {epochs} epochs must be given, got {given}")
+    return int(given or first_rung(epochs))
+
+
+def rungs_for(setting: Setting) -> tuple[int, ...]:
+    """The rungs of the one bracket of successive halving."""
+    factor = setting.options["reduction_factor"]
+    return rung_epochs(length_of(setting), shortest_of(setting), factor)

@@ -1,0 +1,187 @@
+"""Halving in rung jobs: every rung of a configuration is a trial of its own.
+
+For trainers that tell one value at their end, and for callers that submit jobs and report results.
+A job trains until its rung's epoch and starts from the checkpoint of the rung before, so nothing is
+trained twice. A proposer (an `OptunaAlgorithm` without a judge) chooses configurations; a policy
+says which of them go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from hpo.algorithms.judges import Judge
+from hpo.algorithms.rung_policies import Climber, Policy
+from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+
+
+class Proposer(Protocol):
+    """Chooses configurations: an algorithm that knows what its latents mean to Optuna."""
+
+    @property
+    def distributions(self) -> dict[str, Any]:
+        """Every latent dimension."""
+
+    def ask(self, number: int) -> Suggestion | None:
+        """Propose."""
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded proposal."""
+
+    def report(self, number: int, measurement: Measurement) -> Decision:
+        """Hear an epoch."""
+
+    def tell(self, trial: TrialRecord) -> None:
+        """Hear the end."""
+
+
+class RungJobs:
+    """Runs a proposer's configurations up the rungs of a policy.
+
+    Example: rungs (1, 3), quota one in three: `ask(0..2)` propose three configurations until epoch
+    1; with their values told, `ask(3)` returns the best of them until epoch 3, `start_from=(n, 1)`.
+
+    Args:
+        proposer: chooses configurations; judges nobody.
+        policy: says who goes on.
+        direction: `maximize` or `minimize`.
+        early: may end a job between two rungs.
+        include_default: whether the first configuration goes on whatever its values are.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        policy: Policy,
+        *,
+        direction: str,
+        early: Judge | None = None,
+        include_default: bool = True,
+    ) -> None:
+        self._proposer, self._policy, self._early = proposer, policy, early
+        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._include_default = include_default
+        self._climbers: list[Climber] = []
+        self._by_job: dict[int, Climber] = {}
+        self._best: dict[int, float] = {}
+        self._proposals: dict[int, TrialRecord] = {}
+
+    @property
+    def distributions(self) -> dict[str, Any]:
+        """The proposer's."""
+        return self._proposer.distributions
+
+    def ask(self, number: int) -> Suggestion | None:
+        """Return the next rung of a configuration that goes on, else a new configuration."""
+        if self._policy.is_enough(self._climbers):
+            return None
+        going = [c for c in self._climbers if c.state == "going"]
+        if going:
+            climber = max(going, key=lambda c: (c.rung, -c.number))
+            return self._climb(number, climber)
+        bracket = self._policy.bracket_for(len(self._climbers))
+        suggestion = None if bracket is None else self._proposer.ask(number)
+        if suggestion is None or bracket is None:
+            return None
+        self._enter(number, bracket, suggestion.params, suggestion.latents)
+        return replace(suggestion, until_epoch=self._policy.rungs(bracket)[0])
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded job as started."""
+        if trial.start_from is not None:
+            climber = self._by_job[trial.start_from[0]]
+            self._move(trial.number, climber)
+            return
+        bracket = self._policy.bracket_for(len(self._climbers))
+        if bracket is None:
+            raise ValueError(f"trial {trial.number}: no bracket has room for it")
+        self._proposer.restore(trial)
+        self._enter(trial.number, bracket, trial.params, trial.latents)
+
+    def report(self, number: int, measurement: Measurement) -> Decision:
+        """Hear an epoch of a job; it ends by itself at its rung."""
+        climber = self._by_job[number]
+        value = self._sign * measurement.value
+        best = max(value, self._best.get(climber.number, value))
+        self._best[climber.number] = best
+        self._proposer.report(climber.number, measurement)
+        if self._early is None:
+            return CONTINUE
+        verdict = self._early.report(climber.number, measurement.epoch, self._sign * best)
+        is_last = measurement.epoch >= self._policy.rungs(climber.bracket)[climber.rung]
+        if not verdict.stop or is_last or climber.is_protected:
+            return CONTINUE
+        return Decision(stop=True, reason=verdict.reason)
+
+    def tell(self, trial: TrialRecord) -> None:
+        """Hear how a job ended: its configuration waits at the rung, is through, or is out."""
+        climber = self._by_job[trial.number]
+        best = self._best.get(climber.number)
+        if trial.state is TrialState.COMPLETE and best is not None:
+            climber.values.append(best)
+            is_last = climber.rung + 1 == len(self._policy.rungs(climber.bracket))
+            climber.state = "done" if is_last else "waiting"
+        else:
+            climber.state = "dropped" if trial.state is TrialState.PRUNED else "failed"
+        waiting = [c for c in self._climbers if c.state == "waiting"]
+        self._policy.settle(self._climbers)
+        for other in (climber, *waiting):
+            self._close(other, trial)
+
+    def _enter(
+        self, number: int, bracket: int, params: dict[str, Any], latents: dict[str, Any]
+    ) -> None:
+        is_default = self._include_default and not self._climbers
+        climber = Climber(number=number, bracket=bracket, latest=number, is_protected=is_default)
+        self._climbers.append(climber)
+        self._by_job[number] = climber
+        self._proposals[number] = TrialRecord(
+            number=number,
+            state=TrialState.RUNNING,
+            params=params,
+            latents=latents,
+            until_epoch=self._policy.rungs(bracket)[-1],
+        )
+        if self._early is not None:
+            self._early.start(number)
+
+    def _climb(self, number: int, climber: Climber) -> Suggestion:
+        rungs = self._policy.rungs(climber.bracket)
+        start_from = (climber.latest, rungs[climber.rung])
+        self._move(number, climber)
+        proposal = self._proposals[climber.number]
+        return Suggestion(
+            number=number,
+            params=dict(proposal.params),
+            latents=dict(proposal.latents),
+            until_epoch=rungs[climber.rung],
+            start_from=start_from,
+        )
+
+    def _move(self, number: int, climber: Climber) -> None:
+        climber.latest, climber.state = number, "running"
+        climber.rung += 1
+        self._by_job[number] = climber
+
+    def _close(self, climber: Climber, trial: TrialRecord) -> None:
+        """Tell the proposer of a configuration that has come to its end."""
+        ends = {
+            "done": TrialState.COMPLETE,
+            "dropped": TrialState.PRUNED,
+            "failed": TrialState.FAILED,
+        }
+        record = self._proposals[climber.number]
+        if climber.state not in ends or record.state.is_finished:
+            return
+        record.state = ends[climber.state]
+        best = self._best.get(climber.number)
+        has_value = best is not None and record.state is not TrialState.FAILED
+        record.value = self._sign * best if has_value and best is not None else None
+        record.error = trial.error if climber is self._by_job[trial.number] else None
+        if record.state is TrialState.COMPLETE:  # trained in full, over all of its jobs
+            last = Measurement(epoch=record.until_epoch, value=record.value or 0.0)
+            record.measurements = [last]
+        self._proposer.tell(record)
+        if self._early is not None:
+            self._early.end(climber.number, record.state, record.value)
