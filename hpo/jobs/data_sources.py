@@ -72,20 +72,37 @@ def resolve_data_sources(
     _check_format(page, data_format)
     flat = flatten(nest(expand_shorthands(page, overrides)))
     found: dict[str, Any] = {}
+    absent: dict[str, str] = {}
     problems: list[str] = []
     for key, entry in data_entries(page, action).items():
         if not is_wanted(key, page, action, flat):
             continue
         try:
             value = _source_of(key, entry, page, action, roots, flat)
+        except _NothingGiven:
+            absent[key] = str(entry.get("path", ""))
         except DataError as error:
             problems.append(str(error))
-            continue
-        if value is not None:
-            found[key] = value
+        else:
+            if value is not None:
+                found[key] = value
+    if absent:
+        problems.append(_demand(action, absent))
     if problems:
         raise DataError("; ".join(problems))
     return found
+
+
+class _NothingGiven(Exception):  # noqa: N818 - a fact about one source, told with the others
+    """Neither an override nor a root says where a source is."""
+
+
+def _demand(action: str, absent: Mapping[str, str]) -> str:
+    listed = ", ".join(f"{key} ({path})" for key, path in absent.items())
+    return (
+        f"{action}: no data given for {listed}; set each key to a folder or archive, or give a "
+        "root (train_dataset_uri, --data) that holds these"
+    )
 
 
 def data_entries(page: Skill, action: str) -> dict[str, dict[str, Any]]:
@@ -174,15 +191,12 @@ def _from_roots(
     *,
     is_optional: bool,
 ) -> Any:
-    root = _root_for(action, str(entry.get("source", "")), roots)
+    root = root_for(action, str(entry.get("source", "")), roots)
     path = str(entry.get("path", ""))
     if root is None:
         if is_optional:
             return None
-        names = " or ".join(dict.fromkeys([_OWN_ROOT.get(action, ROOTS[0]), ROOTS[0]]))
-        raise DataError(
-            f"{key}: no data given for {action}; set it, or give {names}, a root that holds {path}"
-        )
+        raise _NothingGiven
     source = joined(root, path)
     if is_optional and is_local(source) and not Path(source).exists():
         return None
@@ -190,7 +204,8 @@ def _from_roots(
     return [source] if entry.get("list") else source
 
 
-def _root_for(action: str, source: str, roots: Mapping[str, str]) -> str | None:
+def root_for(action: str, source: str, roots: Mapping[str, str]) -> str | None:
+    """The root below which a source of an action lies; None where none was given."""
     of_source = _ROOT_OF_SOURCE.get(source.removesuffix("s"), "")
     for name in (_OWN_ROOT.get(action, ""), of_source, "train_dataset_uri"):
         if roots.get(name):

@@ -65,6 +65,16 @@ def file_outputs(page: Skill, action: str) -> list[str]:
     return [field for field, kind in outputs.items() if (kind or {}).get("type") == "file"]
 
 
+def file_inputs(page: Skill) -> set[str]:
+    """Spec fields that name weights or models which some action of the page reads."""
+    return {
+        field
+        for name in page.info.get("actions") or {}
+        for field, kind in (action_info(page, name).get("inputs") or {}).items()
+        if (kind or {}).get("type") == "file"
+    }
+
+
 def is_optional_input(page: Skill, action: str, field: str) -> bool:
     """Whether the action also runs without this input."""
     inputs = action_info(page, action).get("inputs") or {}

@@ -1,0 +1,264 @@
+"""`hpo job`: run one action of a skill, started from an earlier job by its id."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.run_flags import print_json, print_table
+
+if TYPE_CHECKING:
+    from hpo.jobs.job import Job
+    from hpo.jobs.platform import LocalJobs
+
+HELP = "run one action (evaluate, export, ...) from an earlier job or search; list jobs"
+EPILOG = """\
+actions are those of the skill: train, evaluate, inference, export, gen_trt_engine
+verbs:
+  hpo job ls                                   all jobs
+  hpo job status ID, hpo job logs ID           how one stands; what it wrote
+  hpo job stop ID                              ask it to end
+
+examples:
+  hpo job train --data /data/retail --set num_epochs=30
+  hpo job evaluate --parent train-1            its best checkpoint, on classes it never saw
+  hpo job export --parent runs/retail/20260101-120000        the best trial of a search
+  hpo job gen_trt_engine --parent export-1 --set trt_data_type=INT8
+  hpo job evaluate --parent gen_trt_engine-1   the engine, on the same pictures
+  hpo job train --resume train-1 --set num_epochs=60
+
+Jobs lie in <root>/results/<job_id>/ with job.json, spec.yaml and log.txt. Data come from --set,
+else from a root below which the skill's table says where they lie, else from the parent.
+Exit codes: those of the action: 0 done, 2 wrong input (one line), 1 a bug, 130 interrupted.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("action", metavar="ACTION", help="action of the skill, or ls, status, logs")
+    parser.add_argument("job_id", metavar="ID", nargs="?", help="job, for status, logs and stop")
+    start = parser.add_argument_group("what a job starts from")
+    start.add_argument("--parent", metavar="JOB", default="", help="job id, search run or folder")
+    start.add_argument(
+        "--checkpoint",
+        metavar="WHICH",
+        default="best_model",
+        help="of a training parent: best_model (default), latest_model, or an epoch",
+    )
+    start.add_argument("--weights", metavar="FILE", default="", help="weights to train from")
+    start.add_argument("--resume", metavar="JOB", default="", help="go on with this job itself")
+    data = parser.add_argument_group("data: roots that hold what the skill lists")
+    data.add_argument("--data", metavar="ROOT", default="", help="root of all data (s3://, folder)")
+    data.add_argument("--eval-data", metavar="ROOT", default="", help="root for evaluation")
+    data.add_argument("--calibration-data", metavar="ROOT", default="", help="root for INT8")
+    data.add_argument("--data-format", metavar="NAME", default="", help="must be the skill's")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="spec key (dotted or shorthand); beats everything else; may be repeated",
+    )
+    parser.add_argument("--skill-dir", metavar="DIR", help="skill folder (default: the parent's)")
+    parser.add_argument(
+        "--root", metavar="DIR", default=".", help="jobs lie in DIR/results/ (default: here)"
+    )
+    parser.add_argument("--detach", action="store_true", help="start it and return at once")
+    parser.add_argument("--dry-run", action="store_true", help="print the spec, start nothing")
+    parser.add_argument("--tail", metavar="N", type=int, help="logs: only the last N lines")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run an action, or look at jobs."""
+    from hpo.core.errors import SpecError
+    from hpo.jobs.platform import LocalJobs
+
+    jobs = LocalJobs(args.root, args.skill_dir)
+    verb = _VERBS.get(args.action)
+    if verb is None:
+        if args.job_id:
+            raise SpecError(
+                f"{args.job_id}: an action takes no job id; to start from a job, --parent "
+                f"{args.job_id}"
+            )
+        return _run_action(jobs, args)
+    if args.action != "ls" and not args.job_id:
+        raise SpecError(f"{args.action}: needs a job id; `hpo job ls` lists them")
+    return verb(jobs, args)
+
+
+def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
+    if args.dry_run:
+        return _show_plan(_prepared(jobs, args), args)
+    job = _prepared(jobs, args)
+    if not args.json:
+        _tell_start(job)
+    if args.detach:
+        jobs.start(job)
+        if args.json:
+            print_json(job.to_dict())
+        else:
+            print(f"{job.id}: started; `hpo job status {job.id}` tells how it stands")
+        return 0
+    job = jobs.run(job, None if args.json else _echo)
+    if args.json:
+        print_json(job.to_dict())
+    else:
+        _tell_end(job)
+    return _exit_code(job)
+
+
+def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
+    from hpo.core.errors import SpecError
+    from hpo.core.specs import parse_assignments
+    from hpo.jobs.composing import Wish
+
+    overrides = parse_assignments(args.set)
+    if args.resume and args.dry_run:
+        raise SpecError("--dry-run: shows new jobs alone; it cannot go with --resume")
+    if args.resume:
+        job = jobs.get_job(args.resume)
+        if job.action != args.action:
+            raise SpecError(f"--resume {job.id}: is a job of {job.action}, not of {args.action}")
+        return jobs.prepare_resume(args.resume, overrides)
+    roots = {
+        "train_dataset_uri": args.data,
+        "eval_dataset_uri": args.eval_data,
+        "calibration_dataset_uri": args.calibration_data,
+    }
+    wish = Wish(
+        action=args.action,
+        overrides=overrides,
+        roots={name: root for name, root in roots.items() if root},
+        data_format=args.data_format,
+    )
+    return jobs.prepare_job(
+        wish,
+        parent_job_id=args.parent,
+        checkpoint=args.checkpoint,
+        base_checkpoint=args.weights,
+    )
+
+
+def _show_plan(job: Job, args: argparse.Namespace) -> int:
+    """Print what would be run, and leave nothing behind."""
+    import shutil
+
+    text = job.spec_file.read_text(encoding="utf-8")
+    if args.json:
+        print_json({**job.to_dict(), "spec": job.spec()})
+    else:
+        _tell_start(job)
+        print(text, end="")
+    shutil.rmtree(job.folder)
+    return 0
+
+
+def _tell_start(job: Job) -> None:
+    """Say what was found for the spec, so that nothing is chosen in silence."""
+    from hpo.core.specs import flatten
+
+    flat = flatten(job.spec())
+    parent = f" from {job.parent_job_id}" if job.parent_job_id else ""
+    print(f"{job.id}: {job.action}{parent}", file=sys.stderr)
+    for name, how in job.inferred.items():
+        if name != "results_dir":
+            print(f"  {name} = {flat.get(name, '')}  ({how})", file=sys.stderr)
+
+
+def _echo(stream: str, line: str) -> None:
+    print(line, file=sys.stdout if stream == "stdout" else sys.stderr, flush=True)
+
+
+def _tell_end(job: Job) -> None:
+    seconds = (job.ended or 0.0) - (job.started or 0.0)
+    more = "" if job.status == "success" else f" (exit code {job.exit_code}); log: {job.log_file}"
+    print(f"{job.id}: {job.status} after {seconds:.1f} s{more}", file=sys.stderr)
+    print(f"job: {job.id}")
+    print(f"folder: {job.folder}")
+
+
+def _exit_code(job: Job) -> int:
+    if job.status == "canceled":
+        return 130
+    return job.exit_code if job.exit_code in (0, 1, 2) else 1
+
+
+def _ls(jobs: LocalJobs, args: argparse.Namespace) -> int:
+    from hpo.jobs.job import list_jobs
+
+    found = list_jobs(jobs.root)
+    if args.json:
+        print_json([job.to_dict() for job in found])
+        return 0
+    if not found:
+        print(f"no jobs below {jobs.root / 'results'}; `hpo job train --data ROOT` makes one")
+        return 0
+    rows = [
+        [job.id, job.action, job.status, job.parent_job_id or "-", _age(job), _headline(job)]
+        for job in found
+    ]
+    print_table(["JOB", "ACTION", "STATUS", "PARENT", "SECONDS", "RESULT"], rows)
+    return 0
+
+
+def _age(job: Job) -> str:
+    if job.started is None:
+        return "-"
+    return f"{(job.ended or time.time()) - job.started:.0f}"
+
+
+def _headline(job: Job) -> str:
+    """The first figure of a result, or why there is none."""
+    if job.message or job.run_dir:
+        return job.message or job.run_dir
+    numbers = [(k, v) for k, v in job.result.items() if isinstance(v, float)]
+    return f"{numbers[0][0].rsplit('.', 1)[-1]} {numbers[0][1]:.4f}" if numbers else ""
+
+
+def _status(jobs: LocalJobs, args: argparse.Namespace) -> int:
+    job = jobs.get_job(args.job_id)
+    if args.json:
+        print_json(job.to_dict())
+        return 0
+    rows: dict[str, Any] = {
+        "job": job.id,
+        "action": job.action,
+        "status": job.status + (f": {job.message}" if job.message else ""),
+        "parent": job.parent_job_id or "-",
+        "results": job.results_dir,
+        "log": job.log_file,
+        **job.result,
+    }
+    for name, value in rows.items():
+        print(f"{name:<10} {value}")
+    return 0
+
+
+def _logs(jobs: LocalJobs, args: argparse.Namespace) -> int:
+    from hpo.core.errors import SpecError
+
+    if args.tail is not None and args.tail < 1:
+        raise SpecError(f"--tail: must be at least 1, got {args.tail}")
+    lines = jobs.get_job_logs(args.job_id).splitlines()
+    lines = lines[-args.tail :] if args.tail else lines
+    if args.json:
+        print_json({"job": args.job_id, "lines": lines})
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def _stop(jobs: LocalJobs, args: argparse.Namespace) -> int:
+    job = jobs.cancel_job(args.job_id)
+    if args.json:
+        print_json(job.to_dict())
+    else:
+        print(f"{job.id}: {job.status}")
+    return 0
+
+
+_VERBS = {"ls": _ls, "status": _status, "logs": _logs, "stop": _stop}

@@ -1,0 +1,181 @@
+"""Values that a job's spec gets from where the job stands: its folder, its parent, its own past.
+
+The functions bear the names that `spec_params` of a skill uses. A function that finds nothing
+leaves its field alone; one that must find something and cannot is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError, SpecError
+from hpo.jobs.checkpoints import newest_checkpoint
+from hpo.jobs.parents import CHECKPOINT, Model, Parent, model_of
+
+ACCEPTED: Mapping[str, tuple[str, ...]] = {
+    "checkpoint": (CHECKPOINT, "onnx_file"),
+    "onnx_file": ("onnx_file",),
+    "trt_engine": ("trt_engine",),
+}
+"""Last part of a field -> the kinds of model that it takes, the best fitting first."""
+
+_MADE_BY: Mapping[str, tuple[str, str]] = {
+    CHECKPOINT: ("a checkpoint", "train"),
+    "onnx_file": ("an ONNX file", "export"),
+    "trt_engine": ("an engine", "gen_trt_engine"),
+}
+"""Kind of model -> its name in messages, and the action that makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a job stands when its spec is filled in."""
+
+    results_dir: Path
+    parent: Parent | None = None
+    checkpoint: str | int = "best_model"
+    """Which checkpoint of a parent is meant: `best_model`, `latest_model` or an epoch."""
+    base_checkpoint: str = ""
+    """Weights to start a training from; several are joined by commas."""
+    is_resumed: bool = False
+
+    def model(self) -> Model | None:
+        """The parent's model; None without a parent."""
+        return None if self.parent is None else model_of(self.parent, self.checkpoint)
+
+
+Found = tuple[str, str] | None
+"""A value and how it was found, or nothing."""
+
+
+def _output_dir(_field: str, standing: Standing) -> Found:
+    return str(standing.results_dir), "the job's own folder"
+
+
+def _parent_model(field: str, standing: Standing) -> Found:
+    model = standing.model()
+    if model is None:
+        return None
+    kinds = accepted_kinds(field)
+    if model.kind not in kinds:
+        name = standing.parent.name if standing.parent else ""
+        wanted, maker = _MADE_BY[kinds[0]]
+        raise RunError(
+            f"{field}: must be {wanted}, and {name} holds {_MADE_BY.get(model.kind, (model.kind,))[0]}; "
+            f"name a job of `{maker}` as the parent"
+        )
+    return str(model.path), model.how
+
+
+def _parent_model_folder(_field: str, standing: Standing) -> Found:
+    model = standing.model()
+    return None if model is None else (str(model.path.parent), model.how)
+
+
+def _own_file(name: str) -> Callable[[str, Standing], Found]:
+    def find(_field: str, standing: Standing) -> Found:
+        return str(standing.results_dir / name), "in the job's own folder"
+
+    return find
+
+
+def _resume_model(_field: str, standing: Standing) -> Found:
+    newest = newest_checkpoint(standing.results_dir) if standing.is_resumed else None
+    return None if newest is None else (str(newest), "the job's own newest checkpoint")
+
+
+def _ptm_if_no_resume_model(_field: str, standing: Standing) -> Found:
+    if _resume_model("", standing) is not None:
+        return None
+    if standing.base_checkpoint:
+        return standing.base_checkpoint, "base checkpoint"
+    model = standing.model()
+    return None if model is None else (str(model.path), f"weights of {model.how}")
+
+
+def _nothing(_field: str, _standing: Standing) -> Found:
+    return None
+
+
+FUNCTIONS: Mapping[str, Callable[[str, Standing], Found]] = {
+    "output_dir": _output_dir,
+    "parent_model": _parent_model,
+    "parent_model_folder": _parent_model_folder,
+    "create_onnx_file": _own_file("model.onnx"),
+    "create_engine_file": _own_file("model.engine"),
+    "create_cal_cache": _own_file("cal.bin"),
+    "resume_model": _resume_model,
+    "ptm_if_no_resume_model": _ptm_if_no_resume_model,
+    "key": _nothing,  # nothing is encrypted here
+}
+"""Inference function -> what it finds for a field."""
+
+
+def accepted_kinds(field: str) -> tuple[str, ...]:
+    """The kinds of model that a field takes, by its last part; any for other fields."""
+    return ACCEPTED.get(field.rsplit(".", 1)[-1], (CHECKPOINT, "onnx_file", "trt_engine"))
+
+
+def infer_fields(
+    params: Mapping[str, str], standing: Standing, given: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Fill the fields of `spec_params`.
+
+    Args:
+        params: field -> function.
+        standing: where the job stands.
+        given: fields that the user has set; they are left alone.
+
+    Returns:
+        Field -> (value, how it was found), for the fields with a value.
+
+    Raises:
+        SpecError: for a function that is not known here.
+        RunError: when the parent has no fitting model.
+    """
+    filled: dict[str, tuple[str, str]] = {}
+    for field, function in params.items():
+        if field in given:
+            continue
+        if function not in FUNCTIONS:
+            raise SpecError(
+                f"{field}: the skill asks for {function!r}, which is not known here; set the field"
+            )
+        found = FUNCTIONS[function](field, standing)
+        if found is not None and found[0]:
+            filled[field] = found
+    return filled
+
+
+def interval_overrides(
+    spec: Mapping[str, Any],
+    *,
+    searched: Collection[str] = (),
+    first_rung: int | None = None,
+    epoch_multiplier: int = 1,
+) -> dict[str, int]:
+    """How often a trial of a search saves and validates, laid over its sampled values.
+
+    Args:
+        spec: the trial's nested spec.
+        searched: names of the searched parameters.
+        first_rung: epochs of the bracket's first rung, for algorithms with rungs.
+        epoch_multiplier: factor on it.
+
+    Returns:
+        `train.checkpoint_interval` and `train.validation_interval`: with rungs the first rung, so
+        that every rung ends on a checkpoint; else the number of epochs where that is searched; else
+        the spec's own interval, no longer than the training, for both.
+    """
+    train = spec["train"]
+    epochs = int(train["num_epochs"])
+    if first_rung is not None:
+        interval = max(1, first_rung * epoch_multiplier)
+    elif "train.num_epochs" in searched:
+        interval = epochs
+    else:
+        interval = min(int(train.get("checkpoint_interval", epochs)), epochs)
+    return {"train.checkpoint_interval": interval, "train.validation_interval": interval}
