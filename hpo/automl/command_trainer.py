@@ -1,4 +1,4 @@
-"""A network without a registered trainer: the commands of its skill folder behind the same contract.
+"""A network without a registered trainer: its skill's commands behind the same contract.
 
 What such a trainer can tell is read from its published `status.json`, then from its log.
 """
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.metrics import find_in_log
-from hpo.automl.overrides import shorthands
 from hpo.automl.failures import explain_failure
+from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
+from hpo.automl.overrides import shorthands
 from hpo.automl.status_file import StatusFile, read_metric
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.protocols import Report, Spec
@@ -23,13 +23,12 @@ from hpo.core.rundir import write_atomically
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, lookup, merged, nest, read_yaml, to_yaml
 from hpo.jobs.checkpoints import choose_checkpoint
-from hpo.jobs.job import ENDED, JOB_FILE, RUNNING, SUCCESS, Job, read_job
+from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.running import command_of, start_worker
 
 POLL_S = 0.1
 STOP_WITHIN_S = 30.0
 SPEC_FILE = "job_spec.yaml"
-METRIC_NOT_FOUND = "metric not found"
 
 
 class CommandFailure(Exception):  # noqa: N818 - a fact about a trial
@@ -173,7 +172,7 @@ class CommandTrainer:
             job = read_job(folder)
         except RunError:
             return None
-        return job if job.status in (RUNNING, SUCCESS) else None
+        return job if job.status in (PENDING, RUNNING, SUCCESS) else None
 
     def _report_end(
         self, spec: Spec, report: Report, job: Job, last: int, value: float | None
@@ -199,6 +198,11 @@ class CommandTrainer:
         if value is None:
             raise CommandFailure("code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r}")
         return {"metrics": {self.monitoring_metric: value}}
+
+    def explain(self, spec: Spec) -> dict[str, Any]:
+        """Nothing is known of single queries."""
+        del spec
+        return {"queries": [], "suspects": [], "map": []}
 
     def export(self, spec: Spec) -> dict[str, Any]:
         """Run the export action."""

@@ -14,6 +14,7 @@ KPI = "kpi"
 DEFAULT_METRIC = "loss"
 """What the published route optimizes where nothing is said."""
 
+METRIC_NOT_FOUND = "metric not found"
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 _ERROR_LIKE = frozenset({"error", "perplexity", "mae", "mse", "rmse", "fid", "eer", "wer"})
 _STATED = re.compile(r"^\W*Monitoring metric:?\W+(?P<name>\w.*?)\W*$", re.MULTILINE)

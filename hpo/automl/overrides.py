@@ -133,7 +133,7 @@ def _closest(name: str, legal: set[str], skill: Skill) -> str:
     if hits:
         return hits[0]
     siblings = {_leaf(other): other for other in legal if other.rpartition(".")[0] == parent}
-    siblings |= {} if parent else {short: long for short, long in shorthands(skill).items()}
+    siblings |= {} if parent else shorthands(skill)
     hits = difflib.get_close_matches(leaf, sorted(siblings), n=1, cutoff=CLOSE)
     return siblings[hits[0]] if hits else ""
 

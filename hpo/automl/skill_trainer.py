@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from hpo.automl.command_trainer import METRIC_NOT_FOUND, CommandTrainer
-from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
+from hpo.automl.command_trainer import CommandTrainer
+from hpo.automl.metrics import METRIC_NOT_FOUND, find_metric, is_monitored, monitoring_metrics
 from hpo.automl.overrides import shorthands
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Report, Spec, Trainer
@@ -242,6 +242,10 @@ class SkillTrainer:
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """As the trainer does."""
         return self._inner.evaluate(self._split(spec)[0])
+
+    def explain(self, spec: Spec) -> dict[str, Any]:
+        """As the trainer does."""
+        return self._inner.explain(self._split(spec)[0])
 
     def export(self, spec: Spec) -> dict[str, Any]:
         """As the trainer does."""

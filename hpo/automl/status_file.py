@@ -41,7 +41,9 @@ class StatusFile:
 
     def _epoch_of(self, line: Mapping[str, Any]) -> int:
         """The line's epoch; where it tells none, one more than the last."""
-        told = next((line[key] for key in _EPOCH_KEYS if isinstance(line.get(key), int)), None)
+        told: int | None = next(
+            (line[key] for key in _EPOCH_KEYS if isinstance(line.get(key), int)), None
+        )
         if told is None:
             self._last_epoch += 1
             return self._last_epoch
