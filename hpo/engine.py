@@ -24,7 +24,7 @@ from hpo.core.receipts import find_mismatch
 from hpo.core.reports import to_measurement
 from hpo.core.rundir import RunDir
 from hpo.core.seeds import derive_seed
-from hpo.core.selection import best_trial, finalists
+from hpo.core.selection import best_trial, open_repeats, repeats_of
 from hpo.core.specs import lookup, merged, to_yaml
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 
@@ -67,23 +67,25 @@ class Engine:
     """Drives one search.
 
     Args:
-        run: the run directory.
+        run: the run directory; None, in simulations, writes nothing.
         ledger: the study.
         algorithm: proposes and prunes; fresh, it is brought up to date from the ledger here.
         plan: the study's constants.
         emit: tells listeners what happens.
         should_stop: asked at every step whether the user wants the search to pause.
+        now: a clock in seconds that never goes back; default: the machine's.
     """
 
     def __init__(
         self,
         *,
-        run: RunDir,
+        run: RunDir | None,
         ledger: Ledger,
         algorithm: Algorithm,
         plan: Plan,
         emit: Emit,
         should_stop: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._run = run
         self._ledger = ledger
@@ -91,9 +93,14 @@ class Engine:
         self._plan = plan
         self._emit = emit
         self._should_stop = should_stop
+        self._now = now or time.monotonic
         self._live: dict[int, _Live] = {}
         self._account = Account(
-            ledger, plan.budget, confirm=plan.confirm, gpus_per_trial=plan.gpus_per_trial
+            ledger,
+            plan.budget,
+            confirm=plan.confirm,
+            gpus_per_trial=plan.gpus_per_trial,
+            now=self._now,
         )
         self._stopping = ""
         self._confirming = False
@@ -102,8 +109,6 @@ class Engine:
         self._decided: dict[int, Decision] = {}
         self._replay()
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
-
-    # What executors call -----------------------------------------------------------------------
 
     def next_job(self) -> Job | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
@@ -117,7 +122,7 @@ class Engine:
             job = self._next_search_job()
             if job is not None or not self._ran_dry:
                 return job
-        if self._live_searches() or self._shared_cause:
+        if self._shared_cause or any(self._ledger.trial(n).purpose == "search" for n in self._live):
             return None
         return self._next_confirmation()
 
@@ -142,7 +147,7 @@ class Engine:
                 self._suspend(live)
                 return False
             return True
-        now = time.monotonic()
+        now = self._now()
         measurement = to_measurement(payload, seconds=now - live.last_report)
         live.last_report = now
         if not math.isfinite(measurement.value):
@@ -172,8 +177,6 @@ class Engine:
                 self._check_receipt(record, ended.receipt)
             self._finish(record, TrialState.COMPLETE)
 
-    # What the search around it reads ----------------------------------------------------------
-
     def spent(self) -> Spent:
         """What has been used of the budget."""
         return self._account.spent()
@@ -193,8 +196,6 @@ class Engine:
     def was_interrupted(self) -> bool:
         """Whether the user asked for a pause."""
         return self._stopping == "interrupted"
-
-    # Inside ------------------------------------------------------------------------------------
 
     def _replay(self) -> None:
         """Bring the algorithm to where the ledger is."""
@@ -250,19 +251,18 @@ class Engine:
             number=self._ledger.next_number,
             params=finalist.params,
             latents=finalist.latents,
-            until_epoch=finalist.until_epoch,
+            until_epoch=max(t.until_epoch for t in pending),
         )
-        seed = derive_seed(self._plan.study_seed, "confirm", finalist.seed, finalist.number)
+        # Finalists share their new seeds, so that they differ in their parameters alone.
+        nth = len(repeats_of(finalist, self._ledger.trials()))
+        seed = derive_seed(self._plan.study_seed, "confirm", nth)
         return self._start(suggestion, seed=seed, purpose="confirm")
 
     def _open_confirmations(self) -> list[TrialRecord]:
-        """Finalists that have no repeat yet."""
+        """Finalists that are still to be trained again, next one first."""
         if self._plan.confirm == 0 or self._account.limit_of_everything() is not None:
             return []
-        trials = self._ledger.trials()
-        done = [t.params for t in trials if t.purpose == "confirm"]
-        chosen = finalists(trials, self._plan.direction, self._plan.confirm)
-        return [t for t in chosen if t.params not in done]
+        return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
 
     def _start(self, suggestion: Suggestion, *, seed: int, purpose: str) -> Job:
         distributions = getattr(self._algorithm, "distributions", None)
@@ -278,14 +278,9 @@ class Engine:
 
     def _job(self, record: TrialRecord) -> Job:
         self._account.start_clock()
-        folder = self._run.trial_dir(record.number)
-        checkpoint = folder / "ckpt" / "last.ckpt"
-        resume_from = str(checkpoint) if checkpoint.is_file() else None
         spec = self.spec_of(record)
-        folder.mkdir(parents=True, exist_ok=True)
-        written = merged(spec, {"results_dir": str(folder.relative_to(self._run.path))})
-        (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
-        self._live[record.number] = _Live(last_report=time.monotonic())
+        folder, resume_from = self._prepare_folder(record, spec)
+        self._live[record.number] = _Live(last_report=self._now())
         self._emit(
             "trial_started",
             trial=record.number,
@@ -293,14 +288,24 @@ class Engine:
             purpose=record.purpose,
             resumed_from_epoch=record.epochs if resume_from else None,
         )
-        return Job(number=record.number, spec=spec, folder=str(folder), resume_from=resume_from)
+        return Job(number=record.number, spec=spec, folder=folder, resume_from=resume_from)
+
+    def _prepare_folder(self, record: TrialRecord, spec: dict[str, Any]) -> tuple[str, str | None]:
+        """Write a trial's spec; return its folder and the checkpoint to go on from, if any."""
+        if self._run is None:
+            return "", None
+        folder = self._run.trial_dir(record.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = merged(spec, {"results_dir": str(folder.relative_to(self._run.path))})
+        (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
+        checkpoint = folder / "ckpt" / "last.ckpt"
+        return str(folder), str(checkpoint) if checkpoint.is_file() else None
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
         """The full spec of one trial."""
-        own = {
-            self._plan.seed_key: record.seed,
-            "results_dir": str(self._run.trial_dir(record.number)),
-        }
+        own: dict[str, Any] = {self._plan.seed_key: record.seed}
+        if self._run is not None:
+            own["results_dir"] = str(self._run.trial_dir(record.number))
         return merged(self._plan.base_spec, record.params, own)
 
     def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
@@ -361,14 +366,8 @@ class Engine:
             return
         if lost:
             self._ledger.annotate(record.number, retries=record.retries + 1)
-            logger.warning(
-                "trial %d: %s; starting it again from epoch %d (retry %d of %d)",
-                record.number,
-                failure["message"],
-                record.epochs,
-                record.retries,
-                MAX_RETRIES,
-            )
+            tried = (record.number, failure["message"], record.epochs, record.retries, MAX_RETRIES)
+            logger.warning("trial %d: %s; starting it again from epoch %d (retry %d of %d)", *tried)
             self._waiting.append(record.number)
             return
         self._finish(record, TrialState.FAILED, error=failure)
@@ -378,9 +377,6 @@ class Engine:
         if not self._stopping and self._should_stop():
             self._stopping = "interrupted"
         return bool(self._stopping) or bool(self._shared_cause)
-
-    def _live_searches(self) -> bool:
-        return any(self._ledger.trial(n).purpose == "search" for n in self._live)
 
     def _limit_reached(self) -> str | None:
         """The limit that keeps new search trials from starting."""

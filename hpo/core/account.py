@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from hpo.core.budget import Budget, Spent, exhausted
@@ -21,12 +22,20 @@ class Account:
         budget: the limits.
         confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
         gpus_per_trial: GPUs that each trial holds.
+        now: a clock in seconds that never goes back; default: the machine's.
     """
 
     def __init__(
-        self, ledger: Ledger, budget: Budget, *, confirm: int, gpus_per_trial: float
+        self,
+        ledger: Ledger,
+        budget: Budget,
+        *,
+        confirm: int,
+        gpus_per_trial: float,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._ledger = ledger
+        self._now = now or time.monotonic
         self._budget = budget
         self._search_budget = _less_confirmations(budget) if confirm else budget
         self._gpus_per_trial = gpus_per_trial
@@ -36,7 +45,7 @@ class Account:
     def start_clock(self) -> None:
         """Charge the time from now on; a clock that runs already is left alone."""
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = self._now()
 
     def stop_clock(self) -> None:
         """Charge nothing until the clock is started again."""
@@ -44,7 +53,7 @@ class Account:
 
     def clock(self) -> float:
         """Seconds the search has been active, over all its starts."""
-        return self._base + (0.0 if self._began is None else time.monotonic() - self._began)
+        return self._base + (0.0 if self._began is None else self._now() - self._began)
 
     def spent(self) -> Spent:
         """What has been used of the budget."""

@@ -8,6 +8,9 @@ from hpo.core.trial import TrialRecord, TrialState
 
 SEARCHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
+REPEATS = 2
+"""How often each finalist is trained again, where the budget allows."""
+
 
 def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     """Sort trials from best to worst: trained longest first, then by best value, then by number.
@@ -27,49 +30,63 @@ def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
 
 
 def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
-    """The `count` best trials of the largest budget, and trial 0 (the default) if it got as far."""
+    """The `count` best trials of the largest budget, and the default configuration.
+
+    The default is trial 0, or where its parameters were trained in several trials the longest of
+    them; one that failed is left out.
+    """
     order = ranked([t for t in trials if t.purpose == "search"], direction)
     if not order:
         return []
-    longest = [t for t in order if t.epochs == order[0].epochs]
-    chosen = longest[:count]
-    default = [t for t in longest if t.number == 0 and t not in chosen]
-    return chosen + default
+    chosen = [t for t in order if t.epochs == order[0].epochs][:count]
+    first = min(order, key=lambda t: t.number)
+    defaults = [t for t in order if first.number == 0 and t.params == first.params]
+    if defaults and not any(t.params == first.params for t in chosen):
+        chosen.append(defaults[0])
+    return chosen
+
+
+def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Confirmation runs of a finalist; they are recognised by having its parameters."""
+    return [t for t in trials if t.purpose == "confirm" and t.params == trial.params]
+
+
+def open_repeats(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
+    """Finalists that are still to be trained again, in rounds: each once before any twice."""
+    everything = list(trials)
+    chosen = finalists(everything, direction, count)
+    # The default comes second: where the budget is short, the winner is compared with it at least.
+    chosen[1:] = sorted(chosen[1:], key=lambda t: t.params != everything[0].params)
+    begun = {t.number: len(repeats_of(t, everything)) for t in chosen}
+    return [t for nth in range(REPEATS) for t in chosen if begun[t.number] <= nth]
 
 
 def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The winner; where finalists were trained again, the best mean over their runs decides.
+    """The winner: what the comparison of finalists chose, else the best at the largest budget.
 
-    A confirmation run is recognised by having the finalist's parameters.
+    Before they are compared, the best mean over their repeats decides, over as many seeds as all of
+    them have; the run by which a finalist was found is not counted, as it was chosen for its luck.
     """
     everything = list(trials)
     searched = ranked([t for t in everything if t.purpose == "search"], direction)
-    if not searched:
-        return None
-    repeats = [t for t in everything if t.purpose == "confirm" and t.state in SEARCHED]
-    if not repeats:
+    compared = [t for t in searched if t.chosen_over == len(everything)]
+    if compared or not searched:
+        return compared[0] if compared else None
+    values = {t.number: repeat_values(t, everything, direction) for t in searched}
+    able = [t for t in searched if values[t.number]]
+    if not able:
         return searched[0]
-    means = {
-        trial.number: mean
-        for trial in searched
-        if (mean := mean_over_seeds(trial, repeats, direction)) is not None
-    }
-    if not means:
-        return searched[0]
+    common = min(len(values[t.number]) for t in able)
     sign = 1.0 if direction == "maximize" else -1.0
-    best = max(means, key=lambda number: (sign * means[number], -number))
-    return next(t for t in searched if t.number == best)
+    return max(able, key=lambda t: (sign * sum(values[t.number][:common]), -t.number))
 
 
-def mean_over_seeds(
-    trial: TrialRecord, repeats: Iterable[TrialRecord], direction: str
-) -> float | None:
-    """Mean best value of a trial and its full-length repeats; None when it was never repeated."""
+def repeat_values(trial: TrialRecord, trials: Iterable[TrialRecord], direction: str) -> list[float]:
+    """Best values of a finalist's repeats that were trained as long as it was."""
     values = []
-    for record in [trial, *(r for r in repeats if r.params == trial.params)]:
-        if record.state is TrialState.FAILED:
-            continue
+    for record in repeats_of(trial, trials):
         best = record.best_measurement(direction)
-        if best is not None and record.epochs >= trial.epochs:
+        able = record.state in SEARCHED and record.epochs >= trial.epochs
+        if best is not None and able:
             values.append(best.value)
-    return sum(values) / len(values) if len(values) > 1 else None
+    return values

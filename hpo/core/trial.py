@@ -120,6 +120,8 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     """How often the trial was started again after its worker was lost."""
+    chosen_over: int | None = None
+    """Set when a comparison of finalists chose this trial: how many trials there were then."""
 
     @property
     def epochs(self) -> int:

@@ -165,15 +165,16 @@ def confirmed(engine):
 def test_finalists_are_trained_again_beyond_a_budget_of_trials(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.5, 0.4, 0.3]), budget=Budget(trials=4), confirm=2)
     jobs = run_all(engine)
-    assert [job.number for job in jobs] == list(range(7))
+    assert [job.number for job in jobs] == list(range(10))
     repeats = confirmed(engine)
-    # The two best, and the default to compare with.
-    assert [t.params["train.lr"] for t in repeats] == [0.5, 0.4, 0.1]
-    assert [t.seed for t in repeats] == [derive_seed(0, "confirm", 1234, n) for n in (1, 2, 0)]
+    # The best, the default to compare with, the next; all with the same two new seeds.
+    assert [t.params["train.lr"] for t in repeats] == [0.5, 0.1, 0.4] * 2
+    seeds = [derive_seed(0, "confirm", nth) for nth in (0, 1)]
+    assert [t.seed for t in repeats] == [seeds[0]] * 3 + [seeds[1]] * 3
     assert [job.spec["train"]["seed"] for job in jobs[4:]] == [t.seed for t in repeats]
-    assert len({t.seed for t in engine.ledger.trials()}) == 4
+    assert len({t.seed for t in engine.ledger.trials()}) == 3
     assert engine.spent().trials == 4
-    assert len(engine.events.named("confirmed")) == 3
+    assert len(engine.events.named("confirmed")) == 6
     assert len(engine.events.named("trial_finished")) == 4
     assert engine.is_over()
     assert engine.ended_because == "trials"
@@ -194,15 +195,15 @@ def test_confirmations_are_told_to_no_algorithm(tmp_path):
     engine = make_engine(tmp_path, algorithm, budget=Budget(trials=2), confirm=1)
     run_all(engine)
     assert {h[1] for h in algorithm.heard} == {0, 1}
-    assert [t.epochs for t in confirmed(engine)] == [9, 9]
+    assert [t.epochs for t in confirmed(engine)] == [9] * 4
 
 
-def test_the_mean_over_seeds_decides(tmp_path):
+def test_the_mean_over_new_seeds_decides(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2), confirm=2)
-    values = {0: 0.7, 1: 0.8, 2: 0.1, 3: 0.9}  # trial 2 repeats 1, trial 3 repeats 0
+    values = {0: 0.7, 1: 0.8, 2: 0.7, 3: 0.9, 4: 0.9, 5: 0.8}  # 2 and 4 repeat 1, 3 and 5 repeat 0
     while (job := engine.next_job()) is not None:
         train_to_end(engine, job, lambda _epoch, n=job.number: values[n])
-    assert [t.params["train.lr"] for t in confirmed(engine)] == [0.2, 0.1]
+    assert [t.params["train.lr"] for t in confirmed(engine)] == [0.2, 0.1] * 2
     assert engine.best().number == 0
 
 
@@ -263,7 +264,7 @@ def test_a_confirmation_that_was_cut_off_goes_on(tmp_path):
     train_to_end(again, job, start=5)
     run_all(again)
     assert [(t.purpose, t.epochs) for t in ledger.trials()] == [
-        ("search", 9), ("search", 9), ("confirm", 9), ("confirm", 9),
+        ("search", 9), ("search", 9), *[("confirm", 9)] * 4,
     ]  # fmt: skip
 
 

@@ -1,6 +1,4 @@
-import pytest
-
-from hpo.core.selection import best_trial, finalists, mean_over_seeds, ranked
+from hpo.core.selection import best_trial, finalists, open_repeats, ranked, repeat_values
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 
 
@@ -61,39 +59,66 @@ def test_finalists_are_of_the_largest_budget_and_include_the_default():
     ]  # fmt: skip
     assert numbers(finalists(trials, "maximize", 2)) == [3, 2, 0]
     assert numbers(finalists(trials, "maximize", 4)) == [3, 2, 4, 0]
-    assert numbers(finalists([*trials, trial(5, 0.1, epochs=10)], "maximize", 2)) == [5]
+    assert numbers(finalists([*trials, trial(5, 0.1, epochs=10)], "maximize", 2)) == [5, 0]
 
 
-def test_mean_over_seeds_decides_among_repeated_trials():
-    first, second, third = trial(0, 0.80), trial(1, 0.78), trial(2, 0.75)
-    repeats = [
-        trial(3, 0.60, purpose="confirm", params=first.params),
-        trial(4, 0.76, purpose="confirm", params=second.params),
-    ]
+def repeat(number, of, value, **changes):
+    return trial(number, value, purpose="confirm", params=of.params, **changes)
+
+
+def test_a_default_trained_in_several_trials_is_compared_by_its_longest():
+    params = {"lr": 1e-3}
+    rungs = [trial(0, 0.3, epochs=1, params=params), trial(3, 0.4, epochs=3, params=params)]
+    assert numbers(finalists([*rungs, trial(1, 0.9), trial(2, 0.8)], "maximize", 2)) == [1, 2, 3]
+    with_it = [*rungs, trial(4, 0.7, params=params), trial(1, 0.9)]
+    assert numbers(finalists(with_it, "maximize", 2)) == [1, 4]
+
+
+def test_means_of_the_repeats_decide_and_the_lucky_first_run_does_not_count():
+    first, second, third = trial(0, 0.99), trial(1, 0.78), trial(2, 0.75)
+    repeats = [repeat(3, first, 0.60), repeat(4, second, 0.76), repeat(5, first, 0.70)]
     assert best_trial([first, second, third, *repeats], "maximize") is second
-    assert mean_over_seeds(first, repeats, "maximize") == pytest.approx(0.70)
-    assert mean_over_seeds(second, repeats, "maximize") == pytest.approx(0.77)
-    assert mean_over_seeds(third, repeats, "maximize") is None
+    assert repeat_values(first, repeats, "maximize") == [0.60, 0.70]
+    assert repeat_values(third, repeats, "maximize") == []
+
+
+def test_repeats_are_compared_over_the_seeds_that_all_of_them_have():
+    first, second = trial(0, 0.8), trial(1, 0.8)
+    repeats = [repeat(2, first, 0.6), repeat(3, second, 0.5), repeat(4, second, 0.9)]
+    assert best_trial([first, second, *repeats], "maximize") is first
 
 
 def test_equal_means_go_to_the_lower_number():
     first, second = trial(0, 0.6), trial(1, 0.8)
-    repeats = [
-        trial(2, 0.8, purpose="confirm", params=first.params),
-        trial(3, 0.6, purpose="confirm", params=second.params),
-    ]
+    repeats = [repeat(2, first, 0.7), repeat(3, second, 0.7)]
     assert best_trial([second, first, *repeats], "maximize") is first
+
+
+def test_a_comparison_decides_until_there_are_more_trials():
+    first, second = trial(0, 0.6), trial(1, 0.8)
+    first.chosen_over = 3
+    repeats = [repeat(2, second, 0.9)]
+    assert best_trial([first, second, *repeats], "maximize") is first
+    assert best_trial([first, second, *repeats, trial(3, 0.7)], "maximize") is second
 
 
 def test_a_repeat_that_was_cut_off_does_not_count():
     first, second = trial(0, 0.80), trial(1, 0.78)
-    cut = trial(2, 0.1, epochs=4, purpose="confirm", params=first.params, state=TrialState.RUNNING)
-    assert mean_over_seeds(first, [cut], "maximize") is None
+    cut = repeat(2, first, 0.1, epochs=4, state=TrialState.RUNNING)
+    assert repeat_values(first, [cut], "maximize") == []
     assert best_trial([first, second, cut], "maximize") is first
 
 
 def test_a_repeat_that_failed_is_no_number():
     first, second = trial(0, 0.80), trial(1, 0.78)
-    failed = trial(2, 0.1, purpose="confirm", params=first.params, state=TrialState.FAILED)
-    assert mean_over_seeds(first, [failed], "maximize") is None
+    failed = repeat(2, first, 0.1, state=TrialState.FAILED)
+    assert repeat_values(first, [failed], "maximize") == []
     assert best_trial([first, second, failed], "maximize") is first
+
+
+def test_finalists_are_trained_again_in_rounds_the_best_and_the_default_first():
+    trials = [trial(0, 0.5), trial(1, 0.8), trial(2, 0.9), trial(3, 0.1)]
+    assert numbers(open_repeats(trials, "maximize", 2)) == [2, 0, 1, 2, 0, 1]
+    begun = [*trials, repeat(4, trials[2], 0.5), repeat(5, trials[0], 0.5)]
+    assert numbers(open_repeats(begun, "maximize", 2)) == [1, 2, 0, 1]
+    assert open_repeats([], "maximize", 2) == []
