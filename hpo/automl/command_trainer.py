@@ -123,6 +123,16 @@ class CommandTrainer:
             raise SpecError("; ".join(problems))
         return {"splits": {}, "findings": []}
 
+    def stage(self, source: str) -> Path:
+        """Leave sources as they are: the command opens them.
+
+        Raises:
+            SpecError: for an address.
+        """
+        if "://" in source:
+            raise SpecError(f"{source}: {self.name} has no way to fetch it; give a local path")
+        return Path(source)
+
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Nothing can be shared between its trials."""
 
@@ -199,9 +209,9 @@ class CommandTrainer:
             raise CommandFailure("code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r}")
         return {"metrics": {self.monitoring_metric: value}}
 
-    def explain(self, spec: Spec) -> dict[str, Any]:
+    def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """Nothing is known of single queries."""
-        del spec
+        del spec, with_map
         return {"queries": [], "suspects": [], "map": []}
 
     def export(self, spec: Spec) -> dict[str, Any]:

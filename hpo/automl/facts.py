@@ -1,4 +1,4 @@
-"""What an AutoML workspace knows beyond an ordinary run directory: `.automl/controller/facts.json`."""
+"""What an AutoML workspace knows beyond a run directory: `.automl/controller/facts.json`."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class HookedDriver:
         return self._driver.is_over()
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
-        """Put the extractor's value in place of the trainer's; hold back what `eval_fn` replaces."""
+        """Put the extractor's value in place; hold back what `eval_fn` will replace."""
         line = dict(payload)
         if self._hooks.metric_extractor is not None and not line.get("replayed"):
             value = self._hooks.extract(self._read_log(number), self._metric)

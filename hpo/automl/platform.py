@@ -185,9 +185,8 @@ class PlatformExecutor:
         else:
             known = ActiveJob(rec_id=job.number, until_epoch=record.until_epoch)
             self.active.put(known)
-            try:
-                self._submit(known, job)
-            except Exception as error:  # a platform's own errors are of any class
+            _, error = attempt(self._submit, known, job)
+            if error is not None:
                 self.active.drop(job.number)
                 text = f"create_job failed: {type(error).__name__}: {error}"
                 driver.on_end(job.number, Ended(failure=_failure(text)))
@@ -201,9 +200,8 @@ class PlatformExecutor:
     def _find_lost(self, active: ActiveJob, job: Job) -> None:
         """Look for a job whose submission was cut off, by the id that was asked for."""
         wanted = str(self._plan.describe(job.spec, job.number).get("job_id", ""))
-        try:
-            found = self._platform.get_job_status(wanted)
-        except Exception:  # there is none, or ids are the platform's own choice
+        found, error = attempt(self._platform.get_job_status, wanted)
+        if error is not None:  # there is none, or ids are the platform's own choice
             return
         active.job_id = wanted
         active.results_dir = str(getattr(found, "results_dir", "") or "")
@@ -219,10 +217,10 @@ class PlatformExecutor:
 
     def _poll(self, active: ActiveJob, driver: TrialDriver) -> Ended | None:
         """Look at a job; None while it runs."""
-        try:
-            status = status_of(self._platform.get_job_status(active.job_id))
-        except Exception as error:  # as above
+        answer, error = attempt(self._platform.get_job_status, active.job_id)
+        if error is not None:
             return self._count_error(active, error)
+        status = status_of(answer)
         active.errors = 0
         logs = self._logs(active)
         self._read_value(active, logs)
@@ -241,11 +239,10 @@ class PlatformExecutor:
         return Ended(failure=_failure(text))
 
     def _logs(self, active: ActiveJob) -> str:
-        try:
-            return str(self._platform.get_job_logs(active.job_id) or "")
-        except Exception as error:  # as above
+        logs, error = attempt(self._platform.get_job_logs, active.job_id)
+        if error is not None:
             logger.warning("job %s: its log cannot be read: %s", active.job_id, error)
-            return ""
+        return str(logs or "")
 
     def _read_value(self, active: ActiveJob, logs: str) -> None:
         """Keep the newest value: the caller's extractor, else status.json, else the log."""
@@ -266,12 +263,18 @@ class PlatformExecutor:
         return Ended()
 
     def _analyse(self, active: ActiveJob, logs: str, status: str) -> dict[str, str]:
-        try:
-            analysis = self._platform.get_failure_analysis(active.job_id)
-        except Exception as error:  # as above
+        analysis, error = attempt(self._platform.get_failure_analysis, active.job_id)
+        if error is not None:
             logger.warning("job %s: no failure analysis: %s", active.job_id, error)
-            analysis = None
         return explain_analysis(analysis, logs, status)
+
+
+def attempt(call: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
+    """Call a platform; what it raises comes back as a value."""
+    try:
+        return call(*args), None
+    except Exception as error:  # noqa: BLE001 - a platform's own errors are of any class
+        return None, error
 
 
 def status_of(answer: Any) -> str:

@@ -152,7 +152,7 @@ def _checked(key: Key, value: Any, problems: list[str]) -> Any:
         problems.append(
             f"automl_settings.{key.name}: must be {words.get(key.kind, 'a mapping')}, got {value!r}"
         )
-    elif key.low is not None and value < key.low:
+    elif isinstance(value, int) and key.low is not None and value < key.low:
         problems.append(f"automl_settings.{key.name}: must be at least {key.low}, got {value!r}")
     return value
 
@@ -179,7 +179,7 @@ def known_algorithms() -> list[str]:
 def _with_options(
     name: str, values: dict[str, Any], rest: dict[str, Any], given: frozenset[str]
 ) -> AutoMLSettings:
-    """Resolve the algorithm and its options; a setting of another algorithm is told, not refused."""
+    """Resolve the algorithm and its options; another algorithm's setting is told, not refused."""
     from hpo.algorithms.options import resolve_options, without_secrets
     from hpo.algorithms.registry import ALGORITHMS, AUTO, find_algorithm
 

@@ -207,6 +207,10 @@ class SkillTrainer:
             return {"splits": {}, "findings": []}
         return self._inner.inspect_data(self._split(spec)[0])
 
+    def stage(self, source: str) -> Path:
+        """As the trainer does."""
+        return self._inner.stage(source)
+
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """As the trainer does; nothing where trials run elsewhere."""
         if not self._is_elsewhere:
@@ -243,9 +247,9 @@ class SkillTrainer:
         """As the trainer does."""
         return self._inner.evaluate(self._split(spec)[0])
 
-    def explain(self, spec: Spec) -> dict[str, Any]:
+    def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """As the trainer does."""
-        return self._inner.explain(self._split(spec)[0])
+        return self._inner.explain(self._split(spec)[0], with_map)
 
     def export(self, spec: Spec) -> dict[str, Any]:
         """As the trainer does."""

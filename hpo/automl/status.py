@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,4 +147,4 @@ def _read_state(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def _nothing(status: str, message: str) -> dict[str, Any]:
-    return json.loads(json.dumps(EMPTY)) | {"status": status, "message": message}
+    return {**copy.deepcopy(EMPTY), "status": status, "message": message}
