@@ -68,6 +68,8 @@ class SearchSettings:
     """Builds the `Session` from its arguments; None means `Session` itself."""
     name_prefix: str = ""
     """Stands before the timestamp in the name of a new run directory."""
+    fill: Callable[[Path], None] = lambda _folder: None
+    """Writes more files into a new run directory before it appears."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +96,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
         plan.write(folder)
         Ledger.create(folder / LEDGER_FILE, trainer.direction).close()
+        settings.fill(folder)
 
     run = create_run(out, study.name, fill, prefix=settings.name_prefix)
     return _drive(run, study, plan, trainer, settings)
