@@ -19,7 +19,7 @@ from trainer.actions.export import add_metadata
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.data.decode import ImageSize, decode_image
-from trainer.data.folder import IMAGE_EXTENSIONS
+from trainer.data.folder import list_pictures
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
 from trainer.encoders import OnnxEncoder
@@ -78,12 +78,7 @@ def calibration_files(spec: Spec) -> list[Path]:
     calibration = spec.gen_trt_engine.tensorrt.calibration
     needed = calibration.cal_batch_size * calibration.cal_batches
     folders = [stage(source) for source in calibration.cal_image_dir or ()]
-    found = sorted(
-        path
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_EXTENSIONS
-    )
+    found = sorted(path for folder in folders for path in list_pictures(folder))
     if len(found) < needed:
         raise DataError(
             "gen_trt_engine.tensorrt.calibration: cal_batch_size x cal_batches = "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.data.decode import ImageSize, decode_image
-from trainer.data.folder import IMAGE_EXTENSIONS, scan_folder
+from trainer.data.folder import list_pictures, scan_folder
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
 from trainer.devices import pick_device
@@ -105,7 +105,7 @@ def _one_image(source: str) -> Iterator[tuple[Path, str | None]]:
 
 def _image_folder(source: str) -> Iterator[tuple[Path, str | None]]:
     folder = stage(source)
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_EXTENSIONS)
+    found = list_pictures(folder)
     if not found:
         raise DataError(f"inference.input_path: no picture in {folder}")
     for path in found:

@@ -170,5 +170,18 @@ def _images_of(folder: Path, root: Path) -> list[str]:
     return sorted(found)
 
 
+def list_pictures(folder: Path) -> list[Path]:
+    """All pictures below a folder, sorted; folders behind links are walked too, each once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for directory, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(directory)
+        folders[:] = [] if real in seen else [name for name in folders if not _is_hidden(name)]
+        if real not in seen:
+            found += [Path(directory, name) for name in files if _is_image(name)]
+        seen.add(real)
+    return sorted(found)
+
+
 def _is_image(name: str) -> bool:
     return not _is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122 - hot loop

@@ -1,6 +1,7 @@
 """Where what is derived from the user's data is kept between runs, and how much of it.
 
-The one reader of the environment in this package, and the locks that keep processes apart.
+The one reader of the environment in this package but for credentials (`s3.py`), and the locks that
+keep processes apart.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.errors import CredentialError, DataError
@@ -51,6 +52,10 @@ def fetch(uri: str, target: Path) -> Path:
 
 
 def _open(uri: str) -> tuple[Any, str]:
+    if uri.startswith("s3://") and importlib.util.find_spec("s3fs") is None:
+        from trainer.data.s3 import S3Store
+
+        return S3Store(), uri.removeprefix("s3://")
     import fsspec
 
     filesystem, path = fsspec.core.url_to_fs(uri)

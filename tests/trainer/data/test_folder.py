@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.data.folder import empty_classes, match_classes, name_list, scan_folder
+from trainer.data.folder import empty_classes, list_pictures, match_classes, name_list, scan_folder
 from trainer.errors import DataError
 
 
@@ -120,3 +120,15 @@ def test_no_class_in_common_is_refused_either_way(make_folder, ignore):
 def test_long_name_lists_are_cut():
     assert name_list(["a", "b"]) == "a, b"
     assert name_list([str(i) for i in range(10)], shown=3) == "0, 1, 2 and 7 more"
+
+
+def test_pictures_behind_links_are_listed_once(tmp_path):
+    shots = tmp_path / "shots"
+    (shots / "a").mkdir(parents=True)
+    for name in ("1.png", "2.JPG", ".hidden.png", "notes.txt"):
+        (shots / "a" / name).touch()
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (folder / "a").symlink_to(shots / "a")
+    (shots / "a" / "loop").symlink_to(folder)
+    assert [p.name for p in list_pictures(folder)] == ["1.png", "2.JPG"]
