@@ -63,8 +63,9 @@ def _parent_model(field: str, standing: Standing) -> Found:
     if model.kind not in kinds:
         name = standing.parent.name if standing.parent else ""
         wanted, maker = _MADE_BY[kinds[0]]
+        held = _MADE_BY[model.kind][0] if model.kind in _MADE_BY else model.kind
         raise RunError(
-            f"{field}: must be {wanted}, and {name} holds {_MADE_BY.get(model.kind, (model.kind,))[0]}; "
+            f"{field}: must be {wanted}, and {name} holds {held}; "
             f"name a job of `{maker}` as the parent"
         )
     return str(model.path), model.how

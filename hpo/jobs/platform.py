@@ -54,7 +54,7 @@ class LocalJobs(JobMaker):
         job_id: str = "",
         base_checkpoint: str = "",
         checkpoint: str | int = "best_model",
-        **roots: str,
+        data_roots: Mapping[str, str] | None = None,
     ) -> Job:
         """Make a job and start it in the background.
 
@@ -66,7 +66,8 @@ class LocalJobs(JobMaker):
             job_id: the new job's id.
             base_checkpoint: weights that a training starts from.
             checkpoint: which checkpoint of the parent.
-            **roots: `train_dataset_uri`, `eval_dataset_uri`, `calibration_dataset_uri`.
+            data_roots: `train_dataset_uri`, `eval_dataset_uri`, `calibration_dataset_uri`: what
+                holds the data that the skill lists.
 
         Returns:
             The record; `id` and `results_dir` are final, `status` is what it was at the start.
@@ -74,11 +75,10 @@ class LocalJobs(JobMaker):
         Raises:
             HpoError: one line about what is wrong; nothing was started then.
         """
+        roots = data_roots or {}
         unknown = sorted(set(roots) - set(ROOTS))
         if unknown:
-            raise SpecError(
-                f"create_job: {unknown[0]}: no such argument; roots are {', '.join(ROOTS)}"
-            )
+            raise SpecError(f"data_roots.{unknown[0]}: no such root; they are {', '.join(ROOTS)}")
         wish = Wish(action=action, overrides=spec_overrides or {}, roots=roots, base=specs)
         job = self.prepare_job(
             wish,
