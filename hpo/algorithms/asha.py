@@ -29,7 +29,12 @@ def build(setting: Setting) -> Algorithm:
             max_trials=options["max_trials"],
             min_top=options["min_top_configs"],
         )
-        return RungJobs(assemble(setting, recipe, None), policy, direction=setting.direction)
+        return RungJobs(
+            assemble(setting, recipe, None),
+            policy,
+            direction=setting.direction,
+            num_epochs=rungs[-1],
+        )
     recipe = replace(
         recipe, max_trials=options["max_trials"], enough_complete=options["min_top_configs"]
     )

@@ -122,7 +122,13 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Judge | None = Non
     if setting.is_rungs:
         policy = SynchronousBrackets(brackets, rounds)
         proposer = assemble(setting, recipe, None)
-        return RungJobs(proposer, policy, direction=setting.direction, early=early)
+        return RungJobs(
+            proposer,
+            policy,
+            direction=setting.direction,
+            num_epochs=length_of(setting),
+            early=early,
+        )
     judge = BracketJudge(brackets, factor, setting.direction)
     if rounds is not None:
         recipe = replace(recipe, max_trials=rounds * judge.round_size)

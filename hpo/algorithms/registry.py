@@ -15,9 +15,12 @@ from hpo.algorithms import (
     asha,
     auto,
     bayesian,
+    bfbo,
     bohb,
+    dehb,
     hyperband,
     hyperband_es,
+    pbt,
     random_search,
     tpe,
 )
@@ -38,7 +41,18 @@ OWN_PRUNING = "its own"
 
 ALGORITHMS: dict[str, AlgorithmEntry] = {
     module.ENTRY.name: module.ENTRY
-    for module in (random_search, tpe, bayesian, hyperband, hyperband_es, asha, bohb)
+    for module in (
+        random_search,
+        tpe,
+        bayesian,
+        bfbo,
+        hyperband,
+        hyperband_es,
+        asha,
+        bohb,
+        dehb,
+        pbt,
+    )
 }
 """name -> entry, of all that come with the package."""
 

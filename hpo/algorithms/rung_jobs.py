@@ -15,6 +15,9 @@ from hpo.algorithms.judges import Judge
 from hpo.algorithms.rung_policies import Climber, Policy
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 
+DEFAULT = -1
+"""Stands for the bracket of the default configuration, which is in none."""
+
 
 class Proposer(Protocol):
     """Chooses configurations: an algorithm that knows what its latents mean to Optuna."""
@@ -47,7 +50,9 @@ class RungJobs:
         policy: says who goes on.
         direction: `maximize` or `minimize`.
         early: may end a job between two rungs.
-        include_default: whether the first configuration goes on whatever its values are.
+        num_epochs: length of a full trial.
+        include_default: whether the first configuration is the default, which is trained in full in
+            one job and takes part in no bracket.
     """
 
     def __init__(
@@ -56,12 +61,13 @@ class RungJobs:
         policy: Policy,
         *,
         direction: str,
+        num_epochs: int,
         early: Judge | None = None,
         include_default: bool = True,
     ) -> None:
         self._proposer, self._policy, self._early = proposer, policy, early
         self._sign = 1.0 if direction == "maximize" else -1.0
-        self._include_default = include_default
+        self._num_epochs, self._include_default = num_epochs, include_default
         self._climbers: list[Climber] = []
         self._by_job: dict[int, Climber] = {}
         self._best: dict[int, float] = {}
@@ -74,18 +80,18 @@ class RungJobs:
 
     def ask(self, number: int) -> Suggestion | None:
         """Return the next rung of a configuration that goes on, else a new configuration."""
-        if self._policy.is_enough(self._climbers):
+        if self._policy.is_enough([c for c in self._climbers if c.bracket != DEFAULT]):
             return None
         going = [c for c in self._climbers if c.state == "going"]
         if going:
             climber = max(going, key=lambda c: (c.rung, -c.number))
             return self._climb(number, climber)
-        bracket = self._policy.bracket_for(len(self._climbers))
+        bracket = self._next_bracket()
         suggestion = None if bracket is None else self._proposer.ask(number)
         if suggestion is None or bracket is None:
             return None
         self._enter(number, bracket, suggestion.params, suggestion.latents)
-        return replace(suggestion, until_epoch=self._policy.rungs(bracket)[0])
+        return replace(suggestion, until_epoch=self._rungs(bracket)[0])
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded job as started."""
@@ -93,7 +99,7 @@ class RungJobs:
             climber = self._by_job[trial.start_from[0]]
             self._move(trial.number, climber)
             return
-        bracket = self._policy.bracket_for(len(self._climbers))
+        bracket = self._next_bracket()
         if bracket is None:
             raise ValueError(f"trial {trial.number}: no bracket has room for it")
         self._proposer.restore(trial)
@@ -109,8 +115,8 @@ class RungJobs:
         if self._early is None:
             return CONTINUE
         verdict = self._early.report(climber.number, measurement.epoch, self._sign * best)
-        is_last = measurement.epoch >= self._policy.rungs(climber.bracket)[climber.rung]
-        if not verdict.stop or is_last or climber.is_protected:
+        is_last = measurement.epoch >= self._rungs(climber.bracket)[climber.rung]
+        if not verdict.stop or is_last or climber.bracket == DEFAULT:
             return CONTINUE
         return Decision(stop=True, reason=verdict.reason)
 
@@ -120,20 +126,28 @@ class RungJobs:
         best = self._best.get(climber.number)
         if trial.state is TrialState.COMPLETE and best is not None:
             climber.values.append(best)
-            is_last = climber.rung + 1 == len(self._policy.rungs(climber.bracket))
+            is_last = climber.rung + 1 == len(self._rungs(climber.bracket))
             climber.state = "done" if is_last else "waiting"
         else:
             climber.state = "dropped" if trial.state is TrialState.PRUNED else "failed"
         waiting = [c for c in self._climbers if c.state == "waiting"]
-        self._policy.settle(self._climbers)
+        self._policy.settle([c for c in self._climbers if c.bracket != DEFAULT])
         for other in (climber, *waiting):
             self._close(other, trial)
+
+    def _next_bracket(self) -> int | None:
+        """Where the next new configuration belongs; the default one stands beside the brackets."""
+        if self._include_default and not self._climbers:
+            return DEFAULT
+        return self._policy.bracket_for(len(self._climbers) - int(self._include_default))
+
+    def _rungs(self, bracket: int) -> tuple[int, ...]:
+        return (self._num_epochs,) if bracket == DEFAULT else self._policy.rungs(bracket)
 
     def _enter(
         self, number: int, bracket: int, params: dict[str, Any], latents: dict[str, Any]
     ) -> None:
-        is_default = self._include_default and not self._climbers
-        climber = Climber(number=number, bracket=bracket, latest=number, is_protected=is_default)
+        climber = Climber(number=number, bracket=bracket, latest=number)
         self._climbers.append(climber)
         self._by_job[number] = climber
         self._proposals[number] = TrialRecord(
@@ -141,13 +155,13 @@ class RungJobs:
             state=TrialState.RUNNING,
             params=params,
             latents=latents,
-            until_epoch=self._policy.rungs(bracket)[-1],
+            until_epoch=self._rungs(bracket)[-1],
         )
         if self._early is not None:
             self._early.start(number)
 
     def _climb(self, number: int, climber: Climber) -> Suggestion:
-        rungs = self._policy.rungs(climber.bracket)
+        rungs = self._rungs(climber.bracket)
         start_from = (climber.latest, rungs[climber.rung])
         self._move(number, climber)
         proposal = self._proposals[climber.number]

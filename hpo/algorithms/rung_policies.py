@@ -25,8 +25,6 @@ class Climber:
     """`running`, `waiting` at its rung, `going` on to the next, `done`, `dropped` or `failed`."""
     values: list[float] = field(default_factory=list)
     """Best value at each rung that was reached; larger is better."""
-    is_protected: bool = False
-    """Whether it goes on whatever its value: the default configuration."""
 
 
 class Policy(Protocol):
@@ -127,7 +125,7 @@ class AsynchronousHalving:
             for climber in measured:
                 is_in = climber in measured[: len(measured) // self._factor]
                 if climber.state == "waiting" and climber.rung == rung:
-                    climber.state = "going" if is_in or climber.is_protected else "waiting"
+                    climber.state = "going" if is_in else "waiting"
 
     def is_enough(self, climbers: Sequence[Climber]) -> bool:
         """Whether enough configurations were trained in full; a failed one is none of them."""
@@ -144,4 +142,4 @@ def _by_value(climbers: Sequence[Climber], rung: int) -> list[Climber]:
 def _close(members: Sequence[Climber], rung: int, keep: int) -> None:
     best = _by_value([c for c in members if c.rung == rung], rung)
     for place, climber in enumerate(best):
-        climber.state = "going" if place < keep or climber.is_protected else "dropped"
+        climber.state = "going" if place < keep else "dropped"

@@ -1,0 +1,126 @@
+"""Choosing a point by the upper confidence bound of a Gaussian process.
+
+The bound is mean + kappa * deviation; kappa falls from 2 to 0.5 with every proposal, so the search
+begins curious and grows greedy. Running trials count as if they had come out as predicted, and
+nothing is proposed within a small radius of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit
+from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.core.seeds import derive_seed
+from hpo.core.trial import TrialState
+from search_spaces import Choice
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import Observation
+    from search_spaces import SearchSpace
+
+KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
+RADIUS = 0.1
+"""Distance in the unit cube within which a running trial keeps others away."""
+NUM_RANDOM, NUM_NEAR, NUM_ROUNDS = 2048, 512, 4
+MOST_POINTS = 200
+"""The newest points that the process is fitted to."""
+
+
+class ConfidenceBound:
+    """Chooses latents from what is known of a study.
+
+    Args:
+        space: what is searched.
+        direction: `maximize` or `minimize`.
+        seed: the study's seed.
+        least_points: finished trials before the model speaks.
+    """
+
+    def __init__(self, space: SearchSpace, *, direction: str, seed: int, least_points: int) -> None:
+        self._space, self._seed, self._least = space, seed, least_points
+        self._sign = 1.0 if direction == "maximize" else -1.0
+
+    def choose(self, number: int, seen: Sequence[Observation]) -> dict[str, Any] | None:
+        """Return the latents of trial `number`, or None while too little is known."""
+        ended = [o for o in seen if o.state is not TrialState.RUNNING and o.value is not None]
+        ended = ended[-MOST_POINTS:]
+        if len(ended) < self._least:
+            return None
+        points_ND = np.array([point_of(self._space, o.latents) for o in ended])
+        values_N = np.array([self._sign * (o.value or 0.0) for o in ended])
+        spread = float(values_N.std())
+        values_N = (values_N - values_N.mean()) / (spread if spread > 0 else 1.0)
+        running = [point_of(self._space, o.latents) for o in seen if o.state is TrialState.RUNNING]
+        running_RD = np.array(running).reshape(len(running), len(self._space.dimensions))
+        process = self._fit(points_ND, values_N, running_RD)
+        kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(ended) - self._least))
+        rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
+        best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
+        point = self._climb(process, kappa, running_RD, best_KD, rng)
+        return latents_at(self._space, [float(u) for u in point])
+
+    def _fit(self, points_ND: Array, values_N: Array, running_RD: Array) -> GaussianProcess:
+        """Fit to what has ended; add running trials with the values that are expected of them."""
+        process = fit(self._features(points_ND), values_N)
+        if not len(running_RD):
+            return process
+        expected_R, _ = process.predict(self._features(running_RD))
+        both_NF = self._features(np.concatenate([points_ND, running_RD]))
+        both_N = np.concatenate([values_N, expected_R])
+        return GaussianProcess(both_NF, both_N, process.lengths_F, process.noise)
+
+    def _climb(
+        self,
+        process: GaussianProcess,
+        kappa: float,
+        running_RD: Array,
+        best_KD: Array,
+        rng: np.random.Generator,
+    ) -> Array:
+        """Return the point with the highest bound: random points, then steps from the best."""
+        dimensions = best_KD.shape[1]
+        found_MD = np.concatenate([
+            rng.random((NUM_RANDOM, dimensions)), _near(best_KD, NUM_NEAR, 0.1, rng)
+        ])  # fmt: skip
+        for width in [0.1 / 3**k for k in range(NUM_ROUNDS)]:
+            bound_M = self._bound(process, kappa, running_RD, found_MD)
+            top_KD = found_MD[np.argsort(-bound_M, kind="stable")[:10]]
+            found_MD = np.concatenate([top_KD, _near(top_KD, NUM_NEAR, width, rng)])
+        return np.asarray(
+            found_MD[int(np.argmax(self._bound(process, kappa, running_RD, found_MD)))]
+        )
+
+    def _bound(
+        self, process: GaussianProcess, kappa: float, running_RD: Array, at_MD: Array
+    ) -> Array:
+        mean_M, deviation_M = process.predict(self._features(at_MD))
+        bound_M = mean_M + kappa * deviation_M
+        if len(running_RD):
+            gap_MR = np.linalg.norm(at_MD[:, None, :] - running_RD[None, :, :], axis=2)
+            bound_M = np.where(gap_MR.min(axis=1) < RADIUS, bound_M - 1e3, bound_M)
+        return np.asarray(bound_M)
+
+    def _features(self, points_ND: Array) -> Array:
+        """What the process sees: numbers as the cube has them, options one beside the other."""
+        columns = []
+        for index, dimension in enumerate(self._space.dimensions):
+            column_N = points_ND[:, index]
+            if isinstance(dimension, Choice):
+                num = len(dimension.choices)
+                chosen_N = np.minimum((column_N * num).astype(int), num - 1)
+                columns += [(chosen_N == k) / np.sqrt(2.0) for k in range(num)]
+            else:
+                columns.append(column_N)
+        return np.stack(columns, axis=1).astype(float)
+
+
+def _near(centers_KD: Array, count: int, width: float, rng: np.random.Generator) -> Array:
+    """Return points around centers; half of the coordinates of each move."""
+    chosen_MD = centers_KD[rng.integers(len(centers_KD), size=count)]
+    moved_MD = rng.random(chosen_MD.shape) < 0.5
+    step_MD = rng.normal(0.0, width, chosen_MD.shape)
+    return np.clip(np.where(moved_MD, chosen_MD + step_MD, chosen_MD), 0.0, 1.0)

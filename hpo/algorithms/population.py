@@ -1,0 +1,226 @@
+"""A population in training: generations as trials that start from another's checkpoint.
+
+A member trains one generation at a time. Before the next it is ranked among those who have ended
+the same generation: one of the worst starts from the checkpoint of one of the best, with its
+parameters changed a little; all others go on from their own. A member that failed takes the place
+of one of the worst. Nobody waits for more than half of the population.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo.algorithms.unit_points import default_latents
+from hpo.core.seeds import derive_seed
+from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+from search_spaces import Choice, Integer
+
+if TYPE_CHECKING:
+    from search_spaces import Dimension, SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """How a copied configuration is changed."""
+
+    factor: float
+    quantile: float
+    resample: float
+    can_change: Callable[[str], bool]
+    """Whether a parameter may change when training goes on from a checkpoint."""
+
+    def changed(
+        self, space: SearchSpace, latents: dict[str, Any], rng: random.Random
+    ) -> dict[str, Any]:
+        """Multiply or divide, or draw anew, what may change; options only ever are drawn anew."""
+        fixed = {
+            dimension.name
+            for parameter in space.parameters
+            if not self.can_change(parameter.name)
+            for dimension in parameter.dimensions
+        }
+        found: dict[str, Any] = {}
+        for dimension in space.active_dimensions(found):
+            name, draw, up = dimension.name, rng.random(), rng.random() < 0.5
+            fresh = dimension.from_unit(rng.random())
+            if name in fixed and name in latents:
+                found[name] = latents[name]
+            elif name not in latents or draw < self.resample:
+                found[name] = fresh
+            else:
+                found[name] = self._moved(dimension, latents[name], up=up)
+        return found
+
+    def _moved(self, dimension: Dimension, latent: Any, *, up: bool) -> Any:
+        """Move a number by the factor where its scale is logarithmic, else by a share of it."""
+        if isinstance(dimension, Choice):
+            return latent
+        if dimension.log:
+            moved = latent * self.factor if up else latent / self.factor
+        else:
+            step = (self.factor - 1) / 2 * (dimension.high - dimension.low)
+            moved = latent + step if up else latent - step
+        if isinstance(dimension, Integer):
+            steps = round((moved - latent) / dimension.step) or (1 if up else -1)
+            moved = latent + steps * dimension.step
+            highest = dimension.low + (dimension.high - dimension.low) // dimension.step * (
+                dimension.step
+            )
+            return min(max(moved, dimension.low), highest)
+        return min(max(moved, dimension.low), dimension.high)
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """One generation of one member: a trial."""
+
+    number: int
+    member: int
+    generation: int
+    latents: dict[str, Any]
+    score: float | None = None
+    """Value of its last epoch, larger is better; None while it runs and when it failed."""
+    is_running: bool = True
+
+
+class Population:
+    """Proposes generations.
+
+    Args:
+        space: what is searched.
+        moves: how a copied configuration is changed.
+        size: members.
+        ends: last epoch of each generation.
+        num_epochs: length of a full trial, which the default configuration is trained for beside
+            the population.
+        direction: `maximize` or `minimize`.
+        seed: the study's seed.
+        first: latents of members to begin with.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        moves: Moves,
+        *,
+        size: int,
+        ends: Sequence[int],
+        num_epochs: int,
+        direction: str,
+        seed: int,
+        first: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self._space, self._moves, self._ends = space, moves, tuple(ends)
+        self._size, self._num_epochs, self._seed = size, num_epochs, seed
+        self._sign = 1.0 if direction == "maximize" else -1.0
+        start = space.for_trial(0).design(size, random.Random(derive_seed(seed, "design")))
+        self._start = [default_latents(space), *first, *start][:size]
+        self._default: int | None = None
+        self._stages: dict[int, Stage] = {}
+        self._newest: dict[int, Stage] = {}
+
+    @property
+    def distributions(self) -> dict[str, Any]:
+        """Every latent dimension as Optuna sees it, for the ledger."""
+        from hpo.algorithms.optuna_brain import to_distribution
+
+        return {d.name: to_distribution(d) for d in self._space.dimensions}
+
+    def ask(self, number: int) -> Suggestion | None:
+        """Return the default configuration, a first generation, or the next of some member."""
+        if self._default is None:
+            latents = default_latents(self._space)
+            suggestion = self._suggestion(number, latents, self._num_epochs, None)
+        else:
+            member = self._next_member()
+            if member is None:
+                return None
+            suggestion = self._stage(number, member)
+        self._take(number, suggestion.latents)
+        return suggestion
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded generation as started."""
+        self._take(trial.number, trial.latents)
+
+    def report(self, number: int, measurement: Measurement) -> Decision:
+        """Keep the newest value; a generation ends by itself."""
+        if number != self._default:
+            self._stages[number].score = self._sign * measurement.value
+        return CONTINUE
+
+    def tell(self, trial: TrialRecord) -> None:
+        """Close a generation; one that did not end as planned has no score."""
+        if trial.number == self._default:
+            return
+        stage = self._stages[trial.number]
+        stage.is_running = False
+        if trial.state is not TrialState.COMPLETE:
+            stage.score = None
+
+    def _suggestion(
+        self, number: int, latents: dict[str, Any], until: int, start: tuple[int, int] | None
+    ) -> Suggestion:
+        return Suggestion(
+            number=number,
+            params=self._space.decode(latents),
+            latents=latents,
+            until_epoch=until,
+            start_from=start,
+        )
+
+    def _take(self, number: int, latents: dict[str, Any]) -> None:
+        """Book a generation under the member that it was made for, which is the next one."""
+        if self._default is None:
+            self._default = number
+            return
+        member = self._next_member()
+        if member is None:
+            raise ValueError(f"trial {number}: no member of the population is free")
+        before = self._newest.get(member)
+        generation = 0 if before is None else before.generation + 1
+        stage = Stage(number=number, member=member, generation=generation, latents=latents)
+        self._stages[number] = self._newest[member] = stage
+
+    def _next_member(self) -> int | None:
+        """The member that is furthest behind and may go on now."""
+        if len(self._newest) < self._size:
+            return len(self._newest)
+        free = [s for s in self._newest.values() if self._may_go_on(s)]
+        return min(free, key=lambda s: (s.generation, s.member)).member if free else None
+
+    def _may_go_on(self, stage: Stage) -> bool:
+        if stage.is_running or stage.generation + 1 >= len(self._ends):
+            return False
+        ended = self._ended(stage.generation)
+        return 2 * len(ended) >= self._size and any(s.score is not None for s in ended)
+
+    def _ended(self, generation: int) -> list[Stage]:
+        """Members that have ended a generation, the best first, failed ones last."""
+        ended = [
+            s for s in self._stages.values() if s.generation == generation and not s.is_running
+        ]
+        return sorted(ended, key=lambda s: (-_score_of(s), s.number))
+
+    def _stage(self, number: int, member: int) -> Suggestion:
+        before = self._newest.get(member)
+        if before is None:
+            return self._suggestion(number, self._start[member], self._ends[0], None)
+        rng = random.Random(derive_seed(self._seed, number))
+        order = self._ended(before.generation)
+        able = [s for s in order if s.score is not None]
+        count = max(1, int(self._moves.quantile * len(order)))
+        is_weak = before in order[len(order) - count :] and len(order) > 2 * count - 1
+        source, latents = before, before.latents
+        if before.score is None or (is_weak and self._moves.quantile > 0):
+            source = rng.choice(able[:count])
+            latents = self._moves.changed(self._space, source.latents, rng)
+        begin = (source.number, self._ends[before.generation])
+        return self._suggestion(number, latents, self._ends[before.generation + 1], begin)
+
+
+def _score_of(stage: Stage) -> float:
+    return float("-inf") if stage.score is None else stage.score

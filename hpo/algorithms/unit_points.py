@@ -1,0 +1,33 @@
+"""Points of the unit cube and the latents they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+MIDDLE = 0.5
+"""Coordinate of a dimension that is inactive."""
+
+
+def latents_at(space: SearchSpace, point: Sequence[float]) -> dict[str, Any]:
+    """Return the latents of the active dimensions at a point, one coordinate per dimension."""
+    position = {d.name: u for d, u in zip(space.dimensions, point, strict=True)}
+    latents: dict[str, Any] = {}
+    for dimension in space.active_dimensions(latents):
+        latents[dimension.name] = dimension.from_unit(position[dimension.name])
+    return latents
+
+
+def point_of(space: SearchSpace, latents: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the point of the unit cube that latents stand for."""
+    return tuple(
+        d.to_unit(latents[d.name]) if d.name in latents else MIDDLE for d in space.dimensions
+    )
+
+
+def default_latents(space: SearchSpace) -> dict[str, Any]:
+    """Return the latents of the default configuration."""
+    return dict(space.encode(space.default()))
