@@ -1,0 +1,151 @@
+"""Trials that only pass time on a clock of their own: searches of hours, replayed in seconds.
+
+The engine, the algorithm and the ledger are the real ones; what a trainer would have reported
+comes from a table of recorded curves or from a formula (`Replay`). Slots, unequal epoch times,
+pauses between trials and failures are as real as the replay makes them. The simulation has one
+thread and no chance of its own, so a seed gives the same search on every machine.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.core.protocols import TrialDriver
+from hpo.core.trial import Ended, Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedEpoch:
+    """What a trainer would report after an epoch, and how long that epoch takes."""
+
+    value: float
+    seconds: float = 1.0
+
+
+class SimulatedFailure(Exception):  # noqa: N818 - an outcome that is simulated, not an error of ours
+    """Raised by a replay where the trainer would have failed.
+
+    Args:
+        kind: one of `hpo.core.trial.FAILURE_KINDS`.
+        message: one line.
+        seconds: how long the trainer would have run since its last report.
+    """
+
+    def __init__(self, kind: str, message: str, *, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.kind, self.seconds = kind, seconds
+
+
+Replay = Callable[[Job], Iterator[SimulatedEpoch]]
+"""Yields every epoch of a job from the first, whatever the search will use of it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    job: Job
+    epochs: Iterator[SimulatedEpoch]
+    next: SimulatedEpoch | SimulatedFailure | None = None
+    epoch: int = 0
+    began: float = 0.0
+
+
+class SimulatedExecutor:
+    """Runs jobs in slots of a simulated clock, which the engine must read: `Engine(now=e.now)`.
+
+    Example: two slots, trials of 3 epochs of 1 s and 2 s: trial 0 holds its slot until 3.0 and
+        trial 2 follows it there; trial 1 holds the other until 6.0.
+
+    Args:
+        replay: what a job would report.
+        slots: how many jobs run at once.
+        overhead_s: seconds a slot needs before the first epoch of each job.
+        answers: method name -> what `call` does for it.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        slots: int = 1,
+        *,
+        overhead_s: float = 0.0,
+        answers: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        self._replay, self._slots, self._overhead_s = replay, slots, overhead_s
+        self._answers = dict(answers or {})
+        self._clock = 0.0
+        self._order = 0
+        self._busy = 0.0
+        self._events: list[tuple[float, int, _Running]] = []
+        self.spans: list[tuple[int, float, float]] = []
+        """(trial, from, to) of every job that has ended, in the order of their ends."""
+
+    def now(self) -> float:
+        """The simulated time in seconds; it starts at 0."""
+        return self._clock
+
+    def busy_share(self) -> float:
+        """Share of the slots' time in which a job held them; 1 before any time has passed."""
+        return self._busy / (self._slots * self._clock) if self._clock else 1.0
+
+    def run(self, driver: TrialDriver) -> None:
+        """Run jobs until the driver is over and nothing runs.
+
+        Raises:
+            RuntimeError: when the driver waits although nothing runs: it would wait for ever.
+        """
+        while True:
+            while len(self._events) < self._slots and (job := driver.next_job()) is not None:
+                self._start(job)
+            if not self._events:
+                if driver.is_over():
+                    return
+                raise RuntimeError(
+                    "the driver offers no job though nothing runs and it is not over"
+                )
+            self._clock, _, running = heapq.heappop(self._events)
+            self._step(driver, running)
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Answer by what was given as `answers`."""
+        return self._answers[method](*args)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _start(self, job: Job) -> None:
+        running = _Running(job=job, epochs=self._replay(job), began=self._clock)
+        self._schedule(running, delay=self._overhead_s)
+
+    def _schedule(self, running: _Running, *, delay: float = 0.0) -> None:
+        """Look one epoch ahead, and wake up when it has passed."""
+        try:
+            running.next = next(running.epochs, None)
+        except SimulatedFailure as failure:
+            running.next = failure
+        lasts = 0.0 if running.next is None else running.next.seconds
+        self._order += 1
+        heapq.heappush(self._events, (self._clock + delay + lasts, self._order, running))
+
+    def _step(self, driver: TrialDriver, running: _Running) -> None:
+        """Report the epoch that has just passed, or the end."""
+        number, happened = running.job.number, running.next
+        if isinstance(happened, SimulatedEpoch):
+            running.epoch += 1
+            report = {
+                "epoch": running.epoch,
+                "value": happened.value,
+                "seconds": happened.seconds,
+            }
+            if driver.on_epoch(number, report):
+                self._schedule(running)
+                return
+        self._busy += self._clock - running.began
+        self.spans.append((number, running.began, self._clock))
+        if isinstance(happened, SimulatedFailure):
+            failure = {"kind": happened.kind, "message": str(happened)}
+            driver.on_end(number, Ended(failure=failure))
+        else:
+            driver.on_end(number, Ended())

@@ -1,0 +1,146 @@
+"""The simulated executor against schedules worked out by hand, through the real engine."""
+
+import time
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.ledger import Ledger
+from hpo.engine import Engine, Plan
+from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor, SimulatedFailure
+from tests.quick_runs import Events, Listed, optuna_algorithm
+
+SPEC = {"train": {"seed": 1, "lr": 0.0, "margin": 0.0, "width": 0}}
+
+
+def steady(seconds, epochs=9):
+    """Trial n needs `seconds[n]` an epoch; its value is its learning rate."""
+
+    def replay(job):
+        for _ in range(epochs):
+            yield SimulatedEpoch(value=job.spec["train"]["lr"], seconds=seconds[job.number])
+
+    return replay
+
+
+def search(algorithm, replay, slots, *, budget, **more):
+    executor = SimulatedExecutor(replay, slots, **more)
+    ledger = Ledger.create(None, "maximize")
+    engine = Engine(
+        run=None,
+        ledger=ledger,
+        algorithm=algorithm,
+        plan=Plan(base_spec=SPEC, seed_key="train.seed", direction="maximize", budget=budget),
+        emit=Events(),
+        now=executor.now,
+    )
+    executor.run(engine)
+    return executor, engine, ledger
+
+
+def test_slots_are_filled_as_they_become_free():
+    algorithm = Listed([0.1, 0.2, 0.3, 0.4], until_epoch=3)
+    replay = steady([1.0, 2.0, 1.0, 0.5], epochs=3)
+    executor, engine, ledger = search(algorithm, replay, 2, budget=Budget(trials=4))
+    # One slot: trials 0 (0..3) and 2 (3..6); the other: trial 1 (0..6), whose last epoch was begun
+    # before that of trial 2 and is heard before it, and trial 3.
+    assert executor.spans == [(0, 0.0, 3.0), (1, 0.0, 6.0), (2, 3.0, 6.0), (3, 6.0, 7.5)]
+    assert executor.now() == 7.5
+    assert executor.busy_share() == pytest.approx((3 + 6 + 3 + 1.5) / (2 * 7.5))
+    assert engine.spent().seconds == 7.5
+    assert [t.seconds for t in ledger.trials()] == [3.0, 6.0, 3.0, 1.5]
+    assert [str(t.state) for t in ledger.trials()] == ["complete"] * 4
+
+
+def test_a_stopped_trial_frees_its_slot_at_once():
+    algorithm = Listed([0.1, 0.2], stops={(0, 2)}, until_epoch=3)
+    executor, _, ledger = search(
+        algorithm, steady([1.0, 1.0], epochs=3), 1, budget=Budget(trials=2), overhead_s=0.25
+    )
+    assert executor.spans == [(0, 0.0, 2.25), (1, 2.25, 5.5)]
+    assert [str(t.state) for t in ledger.trials()] == ["pruned", "complete"]
+
+
+def test_a_failure_takes_its_time_and_becomes_no_number():
+    def replay(job):
+        yield SimulatedEpoch(value=0.5, seconds=2.0)
+        if job.number == 0:
+            raise SimulatedFailure("diverged", "the loss is not finite", seconds=1.5)
+        yield SimulatedEpoch(value=0.6, seconds=2.0)
+
+    executor, engine, ledger = search(
+        Listed([0.1, 0.2], until_epoch=2), replay, 1, budget=Budget(trials=2)
+    )
+    assert executor.spans == [(0, 0.0, 3.5), (1, 3.5, 7.5)]
+    assert ledger.trial(0).error == {"kind": "diverged", "message": "the loss is not finite"}
+    assert ledger.trial(0).value is None
+    assert engine.best().number == 1
+
+
+def test_a_lost_worker_is_given_the_same_trial_again():
+    lost = []
+
+    def replay(job):
+        yield SimulatedEpoch(value=0.5)
+        if not lost:
+            lost.append(job.number)
+            raise SimulatedFailure("infrastructure", "the worker was lost")
+        yield SimulatedEpoch(value=0.6)
+
+    executor, _, ledger = search(Listed([0.1], until_epoch=2), replay, 1, budget=Budget(trials=1))
+    # Nothing is kept on a disk here, so epoch 1 is trained twice: 1 s, then 2 s.
+    assert executor.spans == [(0, 0.0, 1.0), (0, 1.0, 3.0)]
+    assert (ledger.trial(0).epochs, ledger.trial(0).retries) == (2, 1)
+
+
+def test_a_budget_of_time_ends_every_slot_at_its_next_epoch():
+    algorithm = Listed([0.1] * 50, until_epoch=9)
+    executor, _, _ = search(algorithm, steady([0.7] * 50), 2, budget=Budget(seconds=10.0))
+    # 14 epochs of 0.7 s are 9.8 s; the fifteenth of both slots ends at 10.5.
+    assert executor.now() == pytest.approx(10.5)
+    assert executor.busy_share() == pytest.approx(1.0)
+
+
+def test_eight_slots_with_unequal_trials_are_busy():
+    """Trials differ tenfold in length and are pruned: no slot waits while there is budget."""
+
+    def replay(job):
+        lr = job.spec["train"]["lr"]
+        for epoch in range(1, 10):
+            yield SimulatedEpoch(value=lr * epoch, seconds=1.0 + 9.0 * (job.number * 7 % 11) / 10)
+
+    for name in ("random", "tpe"):
+        algorithm = optuna_algorithm(name, seed=3)
+        budget = Budget(seconds=300.0)
+        executor, _, ledger = search(algorithm, replay, 8, budget=budget, overhead_s=0.1)
+        assert executor.busy_share() >= 0.95
+        assert len(ledger.trials()) > 30
+
+
+def test_thousands_of_epochs_a_second():
+    algorithm = Listed([0.1] * 200)
+    began = time.process_time()
+    search(algorithm, steady([1.0] * 200), 4, budget=Budget(trials=200))
+    assert 1800 / (time.process_time() - began) > 1000
+
+
+def test_a_driver_that_waits_for_nothing_is_told():
+    class Waiting(Listed):
+        def ask(self, number):
+            return None
+
+    class Idle:
+        def next_job(self):
+            return None
+
+        def is_over(self):
+            return False
+
+    with pytest.raises(RuntimeError, match="offers no job"):
+        SimulatedExecutor(steady([1.0])).run(Idle())
+
+
+def test_calls_are_answered_by_what_was_given():
+    executor = SimulatedExecutor(steady([]), answers={"probe": lambda spec: {"of": spec["a"]}})
+    assert executor.call("probe", {"a": 1}) == {"of": 1}
+    executor.close()
