@@ -65,6 +65,10 @@ class SearchOptions:
     """name -> list of values."""
     fix: Mapping[str, Any] = field(default_factory=dict)
     """name -> value, taken out of the search."""
+    custom_param_ranges: Mapping[str, Any] = field(default_factory=dict)
+    """The published form of ranges: name -> {valid_min, valid_max, valid_options, ...}."""
+    override_automl_disabled_params: bool = False
+    """Also search what the schema disables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,8 @@ class StudySpec:
             ranges={name: _range(name, value) for name, value in search.ranges.items()},
             options={name: _values(name, values) for name, values in search.options.items()},
             fixed=dict(search.fix),
+            custom_param_ranges=dict(search.custom_param_ranges),
+            override_automl_disabled_params=search.override_automl_disabled_params,
         )
 
     def to_dict(self) -> dict[str, Any]:
