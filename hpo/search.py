@@ -64,6 +64,8 @@ class SearchSettings:
     confirm_start: Callable[[dict[str, Any]], bool] = lambda _review: True
     """Asked with the review; False ends the run before its first trial."""
     progress: Callable[[str, int, int], None] | None = None
+    report: bool = False
+    """Whether to write `report.html` at the end."""
     make_session: Callable[..., Session] | None = None
     """Builds the `Session` from its arguments; None means `Session` itself."""
     name_prefix: str = ""
@@ -247,10 +249,25 @@ class Session:
                 state.close_as("interrupted")
                 return SearchResult(run=self.run, interrupted=True)
             best = self.conclude(engine, executor)
+            page = self._write_report(executor) if self.settings.report else None
         finished = describe_end(self.run, self.study, engine, self.ledger, best)
+        finished["report"] = page
         self.bus.emit("finished", **finished)
         state.close_as("finished", finished=finished)
         return SearchResult(run=self.run, finished=finished)
+
+    def _write_report(self, executor: Executor) -> str | None:
+        """Write the page about this search; a search is worth as much without one."""
+        from hpo.report.facts import load_facts
+        from hpo.report.page import write_report
+
+        self.bus.emit("preparing", what="report")
+        try:
+            return str(write_report(load_facts(self.run, status="finished"), executor))
+        except Exception as error:
+            logger.warning("no report was written: %s", error)
+            logger.debug("the traceback", exc_info=True)
+            return None
 
     def make_algorithm(self) -> Algorithm:
         """Build the study's algorithm, which has heard nothing yet."""

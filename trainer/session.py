@@ -162,12 +162,12 @@ class RecognitionTrainer:
 
         return evaluate(checked)
 
-    def explain(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+    def explain(self, spec: Mapping[str, Any], with_map: bool = True) -> dict[str, Any]:
         """Look up every query by `evaluate.checkpoint`: neighbours, doubtful labels, a map."""
         checked = parse_spec(spec, "evaluate")
         from trainer.actions.explain import explain
 
-        return explain(checked)
+        return explain(checked, with_map=with_map)
 
     def export(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Write a checked ONNX file of `export.checkpoint`, and the gallery index."""

@@ -165,6 +165,8 @@ class Console:
         for name, value in best["params"].items():
             self._line(f"          {name} = {render_value(value)}")
         self._line(f"onnx      {best['onnx']}")
+        if event.get("report"):
+            self._line(f"report    {event['report']}")
         self._line(f"next      hpo predict {event['run_dir']} IMAGE...")
         self._line(f"          hpo ui {event['run_dir']}")
 

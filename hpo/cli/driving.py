@@ -50,6 +50,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
             should_stop=lambda: wish.count > 0,
             confirm_start=lambda review: _ask(review, args.yes, console),
             progress=console.progress,
+            report=not getattr(args, "no_report", False),
         )
         try:
             result = start(settings)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 VERBS = (
-    "search", "resume", "ls", "status", "best", "logs", "stop", "export", "predict", "job", "space",
-    "algorithms", "ui",
+    "search", "resume", "ls", "status", "best", "logs", "stop", "report", "export",
+    "predict", "job", "space", "algorithms", "ui",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
 
@@ -39,13 +39,25 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what can be given\n")
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves room for the longest verb beside its help."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=2 * 2 + 2 + max(map(len, VERBS)))
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Count the indentation of verbs, which argparse forgets."""
+        super().add_argument(action)
+        self._action_max_length = max(self._action_max_length, 2 * 2 + max(map(len, VERBS)))
+
+
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the named verb's module is imported, so that `--help` is quick."""
     parser = _Parser(
         prog="hpo",
         description="Find the best hyperparameters of a metric-learning recognition trainer.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="store_true", help="print the versions and exit")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")

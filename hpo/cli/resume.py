@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
     )
+    parser.add_argument("--no-report", action="store_true", help="write no report.html at the end")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
     )
+    run.add_argument("--no-report", action="store_true", help="write no report.html at the end")
     add_json_argument(parser)
 
 

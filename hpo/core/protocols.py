@@ -136,8 +136,11 @@ class Trainer(Protocol):
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """[worker] Evaluate `evaluate.checkpoint`: metrics and per-query hits."""
 
-    def explain(self, spec: Spec) -> dict[str, Any]:
-        """[worker] Look every query up: `queries`, `suspects`, `map`, for people to look at."""
+    def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
+        """[worker] Look every query up: `queries`, `suspects`, `map`, for people to look at.
+
+        A trainer may leave this method out; its reports then show no pictures.
+        """
 
     def export(self, spec: Spec) -> dict[str, Any]:
         """[worker] Write a checked ONNX file and the gallery index."""

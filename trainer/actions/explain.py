@@ -24,15 +24,19 @@ _TSNE_FROM = 30
 """Fewer points than this are laid out by their two main directions alone."""
 
 
-def explain(spec: Spec) -> dict[str, Any]:
+def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
     """Look up every query of `dataset.val_dataset` by the model of `evaluate`.
+
+    Args:
+        spec: an evaluation spec.
+        with_map: whether to lay the embeddings out, which takes longest.
 
     Returns:
         `queries`: one `{"path", "class", "hit", "nearest": {"path", "class", "distance"}, "own":
         {"path", "distance"}}` per query, `own` being the nearest gallery picture of its own class;
         `suspects`: pictures whose neighbours all say another class, the clearest first:
         `{"path", "class", "says", "role", "margin"}`; `map`: `{"method", "x", "y", "class", "role",
-        "path"}` as parallel lists.
+        "path"}` as parallel lists, or None.
 
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
@@ -44,7 +48,7 @@ def explain(spec: Spec) -> dict[str, Any]:
     return {
         "queries": neighbours(gallery, paths_G, emb_QD, query.labels, paths_Q),
         "suspects": both.suspects(),
-        "map": both.layout(),
+        "map": both.layout() if with_map else None,
     }
 
 

@@ -1,0 +1,195 @@
+"""One HTML file with everything in it: it opens anywhere, also without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.core.budget import render_seconds
+from hpo.core.protocols import Executor
+from hpo.core.rundir import write_atomically
+from hpo.core.trial import TrialState
+from hpo.report import charts, looks, words
+from hpo.report.facts import Facts
+from hpo.report.shown_study import importances
+
+MISSES = 10
+SUSPECTS = 10
+CONFUSIONS = 12
+CHANGES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A figure with the words around it."""
+
+    anchor: str
+    title: str
+    caption: str
+    figure: charts.Figure | None
+    """None where there is nothing to draw; the caption says why."""
+
+    @property
+    def data(self) -> str:
+        """The figure as JSON that can stand inside a script element."""
+        return json.dumps(self.figure).replace("<", "\\u003c")
+
+
+def write_report(facts: Facts, executor: Executor | None, folder: Path | None = None) -> Path:
+    """Write `report.html` and `report.md` and return the path of the page.
+
+    Args:
+        facts: the search.
+        executor: where the trainer can look at the winner's pictures; None leaves that part out.
+        folder: where to write; None means the run directory.
+    """
+    folder = folder or facts.run.path
+    winner = default = None
+    if executor and facts.best:
+        winner = looks.look(facts, facts.best, executor, with_map=True)
+    if executor and winner and facts.default and facts.default is not facts.best:
+        default = looks.look(facts, facts.default, executor, with_map=False)
+    shares, _, _ = importances(facts)
+    page = folder / "report.html"
+    write_atomically(page, render(facts, shares, winner, default))
+    write_atomically(folder / "report.md", words.markdown(facts, shares))
+    return page
+
+
+def render(
+    facts: Facts,
+    shares: Mapping[str, float],
+    winner: Mapping[str, Any] | None,
+    default: Mapping[str, Any] | None,
+) -> str:
+    """Return the page as text."""
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        name=facts.study.name,
+        run=str(facts.run),
+        cards=_cards(facts),
+        sentences=words.sentences(facts),
+        charts=_charts(facts),
+        parameters=words.parameter_rows(facts, shares),
+        pinned=facts.space.pinned,
+        trials=words.trial_rows(facts),
+        looked=_looked(winner, default) if winner else None,
+        commands=words.commands(facts),
+        versions=facts.plan.versions,
+        method=f"{facts.plan.algorithm} + {facts.plan.pruner}; {facts.plan.reason}",
+        sources=facts.plan.sources,
+        plotly=get_plotlyjs(),
+    )
+
+
+def _cards(facts: Facts) -> list[tuple[str, str, str]]:
+    """Return the figures at the top as (label, figure, note)."""
+    value, default = facts.value_of(facts.best), facts.value_of(facts.default)
+    test = (facts.handed_on.get("test") or {}).get(facts.trainer.monitoring_metric)
+    cards = []
+    if facts.best is not None and value is not None:
+        cards.append(("best P@1", f"{value:.3f}", f"trial {facts.best.number}, validation"))
+    if default is not None:
+        gain = "" if value is None else f"{value - default:+.3f} gained"
+        cards.append(("default P@1", f"{default:.3f}", gain))
+    if test is not None:
+        cards.append(("held-out P@1", f"{test:.3f}", "looked at once"))
+    pruned = sum(t.state is TrialState.PRUNED for t in facts.searched)
+    cards.append(("trials", str(len(facts.searched)), f"{pruned} pruned"))
+    cards.append(("time", render_seconds(facts.active_seconds), str(facts.study.budget)))
+    return cards
+
+
+def _charts(facts: Facts) -> list[Chart]:
+    importance, how = charts.importance_bars(facts)
+    made = [
+        ("history", "Trials in order", "Hover for parameters.", charts.history(facts)),
+        (
+            "curves",
+            "Learning curves",
+            "P@1 after every validated epoch. Pruned trials end where they were stopped.",
+            charts.curves(facts),
+        ),
+        ("importance", "Which parameters matter", how, importance),
+        (
+            "parallel",
+            "Parallel coordinates",
+            "One line a trial. Drag along an axis to keep a range of it.",
+            charts.parallel(facts),
+        ),
+        (
+            "slices",
+            "Value against each parameter",
+            "Blue: the winner; orange: the default; pale: pruned, at the P@1 it had by then.",
+            charts.slices(facts),
+        ),
+        ("slots", "Slots", "Which trial ran where, when. A gap is idle time.", charts.slots(facts)),
+    ]
+    return [
+        Chart(anchor=anchor, title=title, caption=caption, figure=figure)
+        for anchor, title, caption, figure in made
+    ]
+
+
+def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What stands behind the winner's figure, ready to be laid out."""
+    queries = winner["queries"]
+    means, counts = looks.per_class(queries)
+    before = looks.per_class(default["queries"])[0] if default else None
+    picture = {path: looks.thumbnail(path) for path in _paths(winner)}
+    return {
+        "num_queries": len(queries),
+        "num_misses": sum(not row["hit"] for row in queries),
+        "misses": looks.worst_misses(queries, MISSES),
+        "suspects": winner["suspects"][:SUSPECTS],
+        "num_suspects": len(winner["suspects"]),
+        "confusions": looks.confusions(queries)[:CONFUSIONS],
+        "worse": _changes(means, before, counts, -1) if before else [],
+        "better": _changes(means, before, counts, 1) if before else [],
+        "has_default": before is not None,
+        "picture": picture,
+        "classes": Chart(
+            anchor="classes",
+            title="Classes that do worst",
+            caption="Number of queries in brackets.",
+            figure=charts.class_bars(means, before, counts),
+        ),
+        "map": Chart(
+            anchor="map",
+            title="Map of the embeddings",
+            caption=f"{winner['map']['method']}; filled: queries, open: gallery. Distances between "
+            "far groups mean little.",
+            figure=charts.embedding_map(winner["map"]),
+        ),
+    }
+
+
+def _paths(winner: Mapping[str, Any]) -> set[str]:
+    """Pictures that the page shows."""
+    paths = {row["path"] for row in winner["suspects"][:SUSPECTS]}
+    for row in looks.worst_misses(winner["queries"], MISSES):
+        paths |= {row["path"], row["nearest"]["path"], row["own"]["path"]}
+    return paths
+
+
+def _changes(
+    means: Mapping[str, float], before: Mapping[str, float], counts: Mapping[str, int], sign: int
+) -> list[dict[str, Any]]:
+    """Return the classes whose Precision@1 moved most in one direction from the default's."""
+    moved: list[dict[str, Any]] = [
+        {"name": n, "before": before[n], "after": means[n], "queries": counts[n]}
+        for n in means
+        if n in before and sign * (means[n] - before[n]) > 1e-9
+    ]
+    return sorted(moved, key=lambda r: (-sign * (r["after"] - r["before"]), r["name"]))[:CHANGES]

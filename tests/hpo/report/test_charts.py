@@ -1,0 +1,142 @@
+"""Figures hold the ledger's numbers; lanes and ticks against hand-made cases."""
+
+import json
+import math
+from itertools import pairwise
+
+import pytest
+
+from hpo.core.trial import TrialState
+from hpo.report import charts
+
+
+def test_history_shows_every_trial_that_has_a_value(facts):
+    figure = charts.history(facts)
+    points = {
+        x: y for trace in figure["data"][:-1] for x, y in zip(trace["x"], trace["y"], strict=True)
+    }
+    wanted = {
+        t.number: max(m.value for m in t.measurements) for t in facts.trials if t.measurements
+    }
+    assert points == wanted
+
+
+def test_best_so_far_only_counts_the_longest(facts):
+    line = charts.history(facts)["data"][-1]
+    longest = max(t.epochs for t in facts.trials)
+    best, wanted = -math.inf, []
+    for trial in facts.trials:
+        if trial.epochs == longest and trial.state is not TrialState.FAILED:
+            best = max(best, *(m.value for m in trial.measurements))
+            wanted.append(best)
+    assert line["y"][:-1] == wanted
+    assert line["y"] == sorted(line["y"])
+
+
+def test_curves_hold_every_epoch_and_end_with_the_winner(facts):
+    traces = charts.curves(facts)["data"]
+    assert sum(len(trace["y"]) for trace in traces) == sum(t.epochs for t in facts.trials)
+    assert traces[-1]["y"] == [m.value for m in facts.best.measurements]
+    assert traces[-1]["name"] == f"winner (trial {facts.best.number})"
+
+
+def test_importances_are_shares(facts):
+    figure, how = charts.importance_bars(facts)
+    assert sum(figure["data"][0]["x"]) == pytest.approx(1.0)
+    assert set(figure["data"][0]["y"]) == {"lr", "margin", "width"}
+    assert "With" in how
+
+
+def test_too_few_trials_have_no_importance(facts):
+    from dataclasses import replace
+
+    figure, how = charts.importance_bars(replace(facts, trials=facts.trials[:3]))
+    assert figure is None
+    assert how.startswith("3 trials are too few")
+
+
+def test_parallel_axes_are_in_spec_units(facts):
+    axes = {axis["label"]: axis for axis in charts.parallel(facts)["data"][0]["dimensions"]}
+    shown = [t for t in facts.searched if t.measurements and not t.error]
+    assert axes["P@1"]["values"] == [max(m.value for m in t.measurements) for t in shown]
+    rates = [10**v for v in axes["lr"]["values"]]
+    assert rates == pytest.approx([t.params["train.lr"] for t in shown])
+    low, high = axes["lr"]["range"]
+    assert all(low <= tick <= high for tick in axes["lr"]["tickvals"])
+
+
+def test_slices_have_a_panel_for_each_parameter(facts):
+    figure = charts.slices(facts)
+    assert len(figure["data"]) == 3
+    panel = next(t for t in figure["data"] if "margin" in t["hovertemplate"])
+    shown = [t for t in facts.searched if t.measurements and not t.error]
+    assert panel["x"] == [t.params["train.margin"] for t in shown]
+
+
+@pytest.mark.parametrize(
+    ("spans", "lanes"),
+    [
+        ([(0, 1), (1, 2), (2, 3)], [0, 0, 0]),
+        ([(0, 5), (1, 2), (2, 3), (3, 9), (6, 7)], [0, 1, 1, 1, 0]),
+        ([(0, 9), (0, 9), (0, 9)], [0, 1, 2]),
+    ],
+)
+def test_lanes(spans, lanes):
+    assert charts._lanes(spans) == lanes
+
+
+def test_no_two_trials_of_a_slot_overlap(facts):
+    busy = {}
+    for trace in charts.slots(facts)["data"]:
+        for slot, start, length in zip(trace["y"], trace["base"], trace["x"], strict=True):
+            busy.setdefault(slot, []).append((start, start + length))
+    assert list(busy) == ["slot 1"]  # in one process trials run one after the other
+    spans = sorted(busy["slot 1"])
+    assert all(a[1] <= b[0] + 1e-6 for a, b in pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (3e-6, 0.04, [1e-5, 1e-4, 1e-3, 1e-2]),
+        (0.015, 0.55, [0.1, 0.02, 0.05, 0.2, 0.5]),
+        (3.1, 4.2, [3.1, 4.2]),
+    ],
+)
+def test_log_ticks(low, high, ticks):
+    assert sorted(charts._log_ticks(low, high)) == pytest.approx(sorted(ticks))
+
+
+def test_worst_classes_first():
+    winner = {"a": 1.0, "b": 0.25, "c": 0.5}
+    figure = charts.class_bars(winner, {"a": 0.5, "b": 0.5, "c": 0.5}, dict.fromkeys("abc", 4))
+    default, best = figure["data"]
+    assert best["y"][::-1] == ["b (4)", "c (4)", "a (4)"]  # plotly draws upwards
+    assert best["x"][::-1] == [0.25, 0.5, 1.0]
+    assert default["x"] == [0.5, 0.5, 0.5]
+
+
+def test_map_has_every_point_once():
+    chart = {
+        "x": [0.0, 1.0, 2.0],
+        "y": [3.0, 4.0, 5.0],
+        "class": ["a", "b", "a"],
+        "role": ["gallery", "query", "query"],
+        "path": ["1", "2", "3"],
+    }
+    figure = charts.embedding_map(chart)
+    points = {(x, y) for t in figure["data"] for x, y in zip(t["x"], t["y"], strict=True)}
+    assert points == {(0.0, 3.0), (1.0, 4.0), (2.0, 5.0)}
+    colors = {t["name"]: t["marker"]["color"] for t in figure["data"]}
+    assert colors["a"] != colors["b"]
+
+
+def test_figures_are_plain_json(facts):
+    made = [
+        charts.history(facts),
+        charts.curves(facts),
+        charts.slots(facts),
+        charts.parallel(facts),
+    ]
+    for figure in made:
+        assert json.loads(json.dumps(figure)) == figure

@@ -1,0 +1,183 @@
+"""The page: whole, self-contained, and right about what it shows."""
+
+import html.parser
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from hpo.core.errors import RunError
+from hpo.core.ledger import Ledger
+from hpo.core.rundir import LEDGER_FILE, RunDir
+from hpo.report import looks
+from hpo.report.facts import load_facts
+from hpo.report.page import render, write_report
+from tests.quick_trainer import TRAINER
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects addresses, identifiers and the words outside of scripts."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.anchors, self.ids, self.scripts, self.words = [], [], [], [], []
+        self._in_script = False
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.addresses += [attrs[k] for k in ("src", "href") if k in attrs]
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self._in_script = tag in ("script", "style")
+        if tag == "script" and "data-for" in attrs:
+            self.scripts.append([attrs["data-for"], ""])
+
+    def handle_endtag(self, tag):
+        self._in_script = False
+
+    def handle_data(self, data):
+        if not self._in_script:
+            self.words.append(data)
+        elif self.scripts and data.lstrip().startswith("{"):
+            self.scripts[-1][1] += data
+
+
+def read(text):
+    reader = Reader()
+    reader.feed(text)
+    return reader
+
+
+def test_a_search_writes_its_report(searched):
+    page = searched.run.path / "report.html"
+    assert searched.finished["report"] == str(page)
+    text = page.read_text()
+    assert "has not ended" not in text
+    assert (searched.run.path / "report.md").read_text().startswith("# quick\n")
+
+
+def test_nothing_outside_is_loaded(facts):
+    reader = read(render(facts, {}, None, None))
+    assert reader.addresses
+    assert all(a.startswith(("#", "data:")) for a in reader.addresses)
+    assert {a[1:] for a in reader.addresses if a.startswith("#")} <= set(reader.ids)
+
+
+def test_charts_can_be_read_back(facts):
+    reader = read(render(facts, {}, None, None))
+    assert {name for name, _ in reader.scripts} >= {"chart-history", "chart-curves", "chart-slots"}
+    for name, text in reader.scripts:
+        assert set(json.loads(text)) == {"data", "layout"}
+        assert name in reader.ids
+
+
+def test_names_with_markup_stay_words(facts):
+    from dataclasses import replace
+
+    study = replace(facts.study, name="<b>&amp;</b>")
+    text = render(replace(facts, study=study), {}, explained("<script>alert(1)</script>"), None)
+    reader = read(text)
+    assert "<b>&amp;</b>" in "".join(reader.words)
+    assert text.count("<script>alert") == 0
+
+
+def explained(name, folder=None):
+    """Four queries, one of them wrong, as a trainer explains them."""
+    paths = [f"{i}.png" for i in range(4)]
+    if folder:
+        for i, path in enumerate(paths):
+            Image.new("RGB", (400, 300), (60 * i, 0, 0)).save(folder / path)
+        paths = [str(folder / path) for path in paths]
+    rows = [
+        {
+            "path": path,
+            "class": name,
+            "hit": i > 0,
+            "nearest": {"path": paths[1], "class": name if i else "ale", "distance": 0.25},
+            "own": {"path": paths[2], "distance": 0.75},
+        }
+        for i, path in enumerate(paths)
+    ]
+    chart = {
+        "method": "PCA",
+        "x": [0.0],
+        "y": [1.0],
+        "class": [name],
+        "role": ["query"],
+        "path": [""],
+    }
+    return {"queries": rows, "suspects": [], "map": chart}
+
+
+def test_mistakes_are_shown_with_pictures(facts, tmp_path):
+    text = render(facts, {}, explained("bun", tmp_path), explained("bun", tmp_path))
+    words = " ".join("".join(read(text).words).split())
+    assert "1 of 4 validation queries have a nearest neighbour of another class" in words
+    assert "taken for, at 0.25" in words
+    assert "nearest right one, at 0.75" in words
+    assert text.count("data:image/jpeg;base64,") == 3
+
+
+def test_pictures_that_are_gone_are_left_out(facts):
+    text = render(facts, {}, explained("bun"), None)
+    assert "data:image/jpeg" not in text
+    assert "taken for, at 0.25" in text
+
+
+def test_thumbnails_keep_their_proportions(tmp_path):
+    import base64
+    import io
+
+    Image.new("RGB", (400, 200), "red").save(tmp_path / "wide.png")
+    data = looks.thumbnail(tmp_path / "wide.png").removeprefix("data:image/jpeg;base64,")
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (112, 56)
+    assert looks.thumbnail(tmp_path / "missing.png") is None
+
+
+def test_counts_of_confusions():
+    rows = [
+        {"class": a, "hit": a == b, "nearest": {"class": b}}
+        for a, b in ["xx", "xy", "xy", "xz", "yy", "yx"]
+    ]
+    assert looks.per_class(rows) == ({"x": 0.25, "y": 0.5}, {"x": 4, "y": 2})
+    assert looks.confusions(rows) == [("x", "y", 2), ("x", "z", 1), ("y", "x", 1)]
+
+
+def test_the_clearest_mistakes_come_first():
+    rows = [
+        {
+            "path": f"{i}",
+            "class": "x",
+            "hit": False,
+            "nearest": {"class": other, "distance": 0.5},
+            "own": {"distance": own},
+        }
+        for i, (other, own) in enumerate([("y", 0.6), ("y", 1.5), ("y", 0.9), ("z", 0.7)])
+    ]
+    assert [row["path"] for row in looks.worst_misses(rows, 4)] == ["1", "2", "3"]
+
+
+def test_a_run_without_trials_has_nothing_to_report(searched, tmp_path):
+    run = RunDir(tmp_path)
+    for name in ("study.yaml", "plan.json"):
+        (tmp_path / name).write_text((searched.run.path / name).read_text())
+    Ledger.create(tmp_path / LEDGER_FILE, "maximize").close()
+    with pytest.raises(RunError, match="no trial has been started"):
+        load_facts(run)
+
+
+def test_what_was_looked_at_is_not_looked_at_again(facts, tmp_path, monkeypatch):
+    calls = []
+
+    class Looking:
+        def call(self, method, spec, with_map):
+            calls.append((method, with_map))
+            return explained("bun")
+
+    monkeypatch.setattr(type(TRAINER), "explain", lambda *_: {}, raising=False)
+    for _ in range(2):
+        write_report(facts, Looking(), tmp_path)
+    default = facts.default is not facts.best
+    assert calls == [("explain", True)] + [("explain", False)] * default
+    text = (tmp_path / "report.html").read_text()
+    assert re.search(r"1 of 4 validation queries", text)
