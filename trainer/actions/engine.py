@@ -25,6 +25,7 @@ from trainer.onnx_model import OnnxModel
 from trainer.spec import action_dir
 
 if TYPE_CHECKING:
+    from trainer.config.actions import TensorrtConfig
     from trainer.config.root import Spec
 
 RESULTS = "engine.json"
@@ -53,11 +54,8 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     profile = _profile(spec, model)
     result: dict[str, Any] = {"engine": str(target), "data_type": wanted.tensorrt.data_type}
     has_tensorrt = tensorrt_at_hand()
-    if not has_tensorrt and wanted.tensorrt.data_type == "FP16":
-        raise InfrastructureError(
-            "gen_trt_engine.tensorrt.data_type: FP16 needs the tensorrt package and a GPU, which "
-            "are not here; FP32 and INT8 run with onnxruntime instead"
-        )
+    if not has_tensorrt:
+        _refuse_arithmetic(wanted.tensorrt)
     target.parent.mkdir(parents=True, exist_ok=True)
     network = source
     if wanted.tensorrt.data_type == "INT8":
@@ -72,7 +70,8 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     else:
         logger.warning(
             "the tensorrt package or a GPU is missing: %s is written as an ONNX file for "
-            "onnxruntime, not as a TensorRT engine",
+            "onnxruntime, not as a TensorRT engine (gpu_id, workspace_size and timing_cache are "
+            "TensorRT's alone)",
             target,
         )
         write_atomically(target, lambda path: _copy_with_profile(network, path, profile))
@@ -87,6 +86,21 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
 def tensorrt_at_hand() -> bool:
     """Whether the tensorrt package is installed and a GPU is visible."""
     return importlib.util.find_spec("tensorrt") is not None and torch.cuda.is_available()
+
+
+def _refuse_arithmetic(build: TensorrtConfig) -> None:
+    """Refuse what would give other numbers without TensorRT."""
+    needs = "needs the tensorrt package and a GPU, which are not here"
+    if build.data_type == "FP16":
+        raise InfrastructureError(
+            f"gen_trt_engine.tensorrt.data_type: FP16 {needs}; FP32 and INT8 run with onnxruntime "
+            "instead"
+        )
+    if build.layers_precision:
+        raise InfrastructureError(
+            f"gen_trt_engine.tensorrt.layers_precision: a precision per layer {needs}; leave it "
+            "empty"
+        )
 
 
 def load_engine(path: Path, spec: Spec) -> Encoder:

@@ -86,6 +86,12 @@ def test_plain_refusals(trained, exported, tmp_path):
     half = {"gen_trt_engine__tensorrt__data_type": "FP16"}
     with pytest.raises(InfrastructureError, match="FP16 needs the tensorrt package"):
         gen_trt_engine(spec_of(trained, exported, tmp_path, **half))
+    layers = {
+        "gen_trt_engine__tensorrt__data_type": "FP32",
+        "gen_trt_engine__tensorrt__layers_precision": ["conv1:FP16"],
+    }
+    with pytest.raises(InfrastructureError, match="a precision per layer needs the tensorrt"):
+        gen_trt_engine(spec_of(trained, exported, tmp_path, **layers))
     many = {"gen_trt_engine__tensorrt__calibration__cal_batches": 1000}
     with pytest.raises(DataError, match="= 4000 pictures are needed, cal_image_dir holds 48"):
         gen_trt_engine(spec_of(trained, exported, tmp_path, **many))
