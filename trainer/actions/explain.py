@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 _VOTERS = 5
 """Neighbours that must all be of one other class before a label is doubted."""
-_MAP_POINTS = 1500
+_MAP_POINTS = 1000
 _TSNE_FROM = 30
 """Fewer points than this are laid out by their two main directions alone."""
+_TSNE_INPUTS, _TSNE_ROUNDS = 30, 500
+"""Main directions kept, and rounds: a picture to look at in seconds, not the last bit of order."""
 
 
 def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
@@ -173,6 +175,8 @@ def _in_two_dimensions(unit_ND: Floats) -> tuple[str, NDArray[np.float64]]:
     rows_ND = np.asarray(unit_ND, dtype=np.float64)
     if len(rows_ND) < _TSNE_FROM:
         return "PCA", PCA(n_components=2, random_state=0).fit_transform(rows_ND)
+    components = min(_TSNE_INPUTS, *rows_ND.shape)
+    rows_ND = PCA(n_components=components, random_state=0).fit_transform(rows_ND)
     perplexity = min(30.0, (len(rows_ND) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
+    tsne = TSNE(perplexity=perplexity, init="pca", max_iter=_TSNE_ROUNDS, random_state=0)
     return "t-SNE", np.asarray(tsne.fit_transform(rows_ND), dtype=np.float64)
