@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hpo.jobs.job import Job
     from hpo.jobs.platform import LocalJobs
 
+MESSAGE_WIDTH = 80
+"""Longer reasons are cut in the table; `hpo job status` has them whole."""
+
 HELP = "run one action (evaluate, export, ...) from an earlier job or search; list jobs"
 EPILOG = """\
 actions are those of the skill: train, evaluate, inference, export, gen_trt_engine
@@ -214,9 +217,12 @@ def _age(job: Job) -> str:
 def _headline(job: Job) -> str:
     """The first figure of a result, or why there is none."""
     if job.message or job.run_dir:
-        return job.message or job.run_dir
-    numbers = [(k, v) for k, v in job.result.items() if isinstance(v, float)]
-    return f"{numbers[0][0].rsplit('.', 1)[-1]} {numbers[0][1]:.4f}" if numbers else ""
+        text = job.message or job.run_dir
+        return text if len(text) <= MESSAGE_WIDTH else f"{text[:MESSAGE_WIDTH]}..."
+    numbers = [
+        (k.removeprefix("metrics."), v) for k, v in job.result.items() if isinstance(v, float)
+    ]
+    return f"{numbers[0][0]} {numbers[0][1]:.4g}" if numbers else ""
 
 
 def _status(jobs: LocalJobs, args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from hpo.core.errors import SpecError
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
-class _SpecLoader(yaml.SafeLoader):
+class _SpecLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """A safe YAML loader that also reads `1e-4` as a number, which YAML 1.1 takes for a string."""
 
 

@@ -11,7 +11,12 @@ from typing import Any
 from hpo.core.errors import SpecError
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, lookup, merged, nearest, nest
-from hpo.jobs.data_sources import UNSET_MARKS, data_entries, resolve_data_sources
+from hpo.jobs.data_sources import (
+    UNSET_MARKS,
+    as_absolute,
+    data_entries,
+    resolve_data_sources,
+)
 from hpo.jobs.inference import Standing, accepted_kinds, infer_fields
 from hpo.jobs.inheriting import carried_sections, inherited_data, is_known
 from hpo.jobs.pages import (
@@ -134,7 +139,7 @@ def _all_roots(wish: Wish, line: list[Parent]) -> dict[str, str]:
     roots: dict[str, str] = {}
     for more in (dict(wish.roots), *(parent.roots for parent in line)):
         roots = {**more, **roots}
-    return {name: root for name, root in roots.items() if root}
+    return {name: as_absolute(root) for name, root in roots.items() if root}
 
 
 def _given(page: Skill, wish: Wish) -> dict[str, Any]:

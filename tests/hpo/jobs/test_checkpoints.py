@@ -1,0 +1,85 @@
+import json
+
+import pytest
+
+from hpo.core.errors import RunError
+from hpo.jobs.checkpoints import choose_checkpoint, newest_checkpoint
+
+METRIC = "val Precision at Rank 1"
+
+
+def fill(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def published_status(folder, values, metric=METRIC):
+    lines = [{"status": "STARTED"}]
+    lines += [{"epoch": epoch, "kpi": {metric: value}} for epoch, value in values.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "status.json").write_text("\n".join(json.dumps(line) for line in lines))
+
+
+def own_status(folder, values):
+    lines = [json.dumps({"epoch": epoch, "value": value}) for epoch, value in values.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "status.jsonl").write_text("\n".join(lines))
+
+
+def test_best_and_last_by_name(tmp_path):
+    fill(tmp_path, "train/ckpt/best.ckpt", "train/ckpt/last.ckpt")
+    assert choose_checkpoint(tmp_path, "best_model")[0].name == "best.ckpt"
+    assert choose_checkpoint(tmp_path, "latest_model")[0].name == "last.ckpt"
+
+
+def test_the_best_epoch_of_a_published_folder_comes_from_its_status(tmp_path):
+    names = [f"train/ml_model_epoch={epoch:03d}.pth" for epoch in (0, 2, 10)]
+    fill(tmp_path, *names, "train/ml_model_latest.pth", "train/lightning_logs/epoch=99.ckpt")
+    published_status(tmp_path / "train", {0: 0.1, 2: 0.8, 10: 0.7})
+    assert choose_checkpoint(tmp_path, "best_model", METRIC)[0].name == "ml_model_epoch=002.pth"
+    assert choose_checkpoint(tmp_path, "latest_model")[0].name == "ml_model_epoch=010.pth"
+    assert choose_checkpoint(tmp_path, 10)[0].name == "ml_model_epoch=010.pth"
+    assert newest_checkpoint(tmp_path).name == "ml_model_epoch=010.pth"
+
+
+def test_a_loss_is_best_where_it_is_lowest(tmp_path):
+    fill(tmp_path, "model_epoch_1.pth", "model_epoch_2.pth")
+    published_status(tmp_path, {1: 0.9, 2: 0.2}, "val_loss")
+    assert choose_checkpoint(tmp_path, "best_model", "val_loss")[0].name == "model_epoch_2.pth"
+
+
+def test_epochs_of_best_and_last_are_known_from_the_status(tmp_path):
+    fill(tmp_path, "ckpt/best.ckpt", "ckpt/last.ckpt")
+    own_status(tmp_path, {1: 0.1, 2: 0.9, 3: 0.8})
+    assert choose_checkpoint(tmp_path, 2)[0].name == "best.ckpt"
+    assert choose_checkpoint(tmp_path, "3")[0].name == "last.ckpt"
+    with pytest.raises(RunError, match="no checkpoint of epoch 1 is kept; there are 2, 3"):
+        choose_checkpoint(tmp_path, 1, name="train-1")
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "said"),
+    [
+        ((), "best_model", "no checkpoint in"),
+        (("a_latest.pth",), "best_model", "no checkpoint in"),
+        (("epoch_1.pth", "epoch_2.pth"), "best_model", "status.json tells no best epoch"),
+        (("one.pth", "two.pth"), "latest_model", "the newest cannot be told"),
+        (("epoch_1.pth",), "newest", "must be best_model, latest_model or the number of an epoch"),
+    ],
+)
+def test_nothing_is_guessed(tmp_path, names, wanted, said):
+    fill(tmp_path, *names)
+    with pytest.raises(RunError, match=said):
+        choose_checkpoint(tmp_path, wanted, name="train-1")
+
+
+def test_the_file_of_the_best_epoch_may_be_gone(tmp_path):
+    fill(tmp_path, "epoch_1.pth", "epoch_3.pth")
+    published_status(tmp_path, {1: 0.1, 2: 0.9, 3: 0.2})
+    with pytest.raises(RunError, match="none is of epoch 2"):
+        choose_checkpoint(tmp_path, "best_model", METRIC)
+
+
+def test_a_folder_that_was_never_trained_in_has_no_newest(tmp_path):
+    assert newest_checkpoint(tmp_path) is None

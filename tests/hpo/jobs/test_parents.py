@@ -1,0 +1,99 @@
+import json
+
+import pytest
+
+from hpo.core.errors import RunError
+from hpo.jobs.composing import Wish
+from hpo.jobs.parents import find_parent, lineage, model_of
+from hpo.jobs.platform import LocalJobs
+from hpo.search import start_search
+from tests.hpo.jobs.conftest import run, spec_of
+from tests.quick_runs import Ear, quick_study
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A finished search of the quick trainer below `<root>/runs`."""
+    from hpo.core.budget import parse_budget
+
+    root = tmp_path_factory.mktemp("searched")
+    study = quick_study({"train.num_epochs": 3}, budget=parse_budget("4"))
+    result = start_search(study, root / "runs", Ear().settings())
+    return root, result.run
+
+
+def best_of(found):
+    return json.loads((found.path / "state.json").read_text())["best"]["trial"]
+
+
+def test_a_search_hands_on_the_best_epoch_of_its_best_trial(searched):
+    root, found = searched
+    folder = found.trial_dir(best_of(found))
+    for name in (str(found), found.path.name, "quick"):
+        parent = find_parent(root, name)
+        assert model_of(parent).path == folder / "ckpt" / "best.ckpt"
+    assert parent.spec["train"]["num_epochs"] == 3
+
+
+def test_a_search_can_be_given_a_job_id(searched, skill, data):
+    root, found = searched
+    jobs = LocalJobs(root, skill)
+    job = jobs.register_run(found.path, roots={"train_dataset_uri": str(data)})
+    assert (job.id, job.status) == ("automl-1", "success")
+    child = jobs.prepare_job(Wish(action="export"), parent_job_id="automl-1")
+    assert spec_of(child)["export"]["checkpoint"].startswith(str(found.trial_dir(best_of(found))))
+    evaluated = jobs.prepare_job(Wish(action="evaluate"), parent_job_id="automl-1")
+    assert str(data / "unknown_classes/test") in evaluated.spec_file.read_text()
+
+
+def test_the_hand_off_stands_in_where_trials_were_tidied_away(searched):
+    root, found = searched
+    folder = found.trial_dir(best_of(found))
+    (folder / "ckpt").rename(folder / "gone")
+    try:
+        with pytest.raises(RunError, match="is the best, and .* holds no checkpoint"):
+            found.best_dir.rename(found.path / "away")
+            find_parent(root, str(found))
+        (found.path / "away").rename(found.best_dir)
+        assert model_of(find_parent(root, str(found))).path == found.best_dir / "model.ckpt"
+    finally:
+        (folder / "gone").rename(folder / "ckpt")
+
+
+def test_a_search_without_a_result_has_no_model(tmp_path):
+    run_dir = tmp_path / "runs" / "s" / "1"
+    run_dir.mkdir(parents=True)
+    (run_dir / "study.yaml").write_text("schema_version: 1\n")
+    with pytest.raises(RunError, match="no trial of .* has a result yet"):
+        find_parent(tmp_path, str(run_dir))
+
+
+def test_a_job_can_be_named_by_its_folder(jobs, trained, tmp_path):
+    elsewhere = LocalJobs(tmp_path / "elsewhere", jobs.skill_dir)
+    child = run(elsewhere, "export", parent_job_id=str(trained.folder))
+    assert spec_of(child)["export"]["checkpoint"].startswith(str(trained.folder))
+
+
+def test_a_running_parent_is_waited_for(jobs, data):
+    pending = jobs.prepare_job(Wish(action="train", roots={"train_dataset_uri": str(data)}))
+    with pytest.raises(RunError, match="train-1: is pending; wait for it to end"):
+        run(jobs, "export", parent_job_id=pending.id)
+
+
+def test_an_unknown_parent_is_named_with_those_there_are(jobs, trained):
+    with pytest.raises(RunError, match=r"train-9: no such job .* did you mean 'train-1'"):
+        run(jobs, "export", parent_job_id="train-9")
+
+
+def test_the_line_goes_back_to_the_first_job(jobs, trained):
+    exported = run(jobs, "export", parent_job_id=trained.id)
+    engine = run(jobs, "gen_trt_engine", parent_job_id=exported.id)
+    line = list(lineage(jobs.root, find_parent(jobs.root, engine.id)))
+    assert [parent.name for parent in line] == [engine.id, exported.id, trained.id]
+
+
+def test_a_job_that_lost_its_file_hands_on_nothing(jobs, trained):
+    exported = run(jobs, "export", parent_job_id=trained.id)
+    (exported.folder / "model.onnx").unlink()
+    with pytest.raises(RunError, match=r"export-1: its export.onnx_file .* is missing"):
+        run(jobs, "gen_trt_engine", parent_job_id=exported.id)
