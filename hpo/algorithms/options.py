@@ -110,7 +110,9 @@ def resolve_options(
         if option is None:
             legal = ", ".join(option.name for option in known) or "none"
             hint = nearest(str(name), by_name)
-            raise SpecError(f"{where}.{name}: {algorithm} has no such option{hint}; it has {legal}")
+            raise SpecError(
+                f"{where}.{name}: {algorithm} has no such option (it has {legal}){hint}"
+            )
         if option.name in found:
             raise SpecError(f"{where}.{name}: {option.name} is given twice; keep one of them")
         found[option.name] = option.read(value, f"{where}.{name}")

@@ -3,17 +3,9 @@ import re
 import pytest
 
 from hpo.algorithms import ALGORITHMS, PRUNERS, create_algorithm
-from hpo.algorithms.brackets import first_rung
 from hpo.algorithms.registry import AUTO, resolve_names
 from hpo.core.errors import SpecError
 from tests.quick_runs import quick_space
-
-
-@pytest.mark.parametrize(
-    ("epochs", "rung"), [(1, 1), (3, 1), (4, 2), (9, 2), (18, 2), (27, 3), (90, 10)]
-)
-def test_first_rung(epochs, rung):
-    assert first_rung(epochs) == rung
 
 
 def test_auto_says_what_it_chose_and_why():
@@ -57,5 +49,7 @@ def test_the_nearest_name_is_offered():
 
 
 def test_every_entry_has_a_line_for_people():
-    lines = [entry.summary for entry in ALGORITHMS.values()] + [line for _, line in PRUNERS.values()]
+    lines = [entry.summary for entry in ALGORITHMS.values()] + [
+        line for _, line in PRUNERS.values()
+    ]
     assert all(line and "\n" not in line for line in lines)
