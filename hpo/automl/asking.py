@@ -1,0 +1,114 @@
+"""The engine behind `AutoML`, without an executor: the caller is the executor."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.automl.facts import Facts, is_workspace
+from hpo.automl.planning import Planned
+from hpo.core.errors import RunError
+from hpo.core.events import EventBus
+from hpo.core.ledger import Ledger
+from hpo.core.planning import StudyPlan, build_space, read_plan
+from hpo.core.rundir import LEDGER_FILE, STUDY_FILE, RunDir
+from hpo.core.specs import to_yaml
+from hpo.core.study_spec import StudySpec, load_study
+from hpo.core.trainers import find_trainer
+from hpo.engine import Engine, Plan
+from hpo.search import plan_study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """An engine and what it was made from."""
+
+    engine: Engine
+    study: StudySpec
+    plan: StudyPlan
+    epochs_key: str
+
+
+def build_engine(
+    run: RunDir,
+    facts: Facts,
+    ledger: Ledger,
+    bus: EventBus,
+    secrets: Mapping[str, Any],
+    slots: int,
+) -> Parts:
+    """Bring engine and algorithm to where the ledger is.
+
+    Raises:
+        RunError: when the search space has changed since the search began.
+    """
+    from hpo.algorithms import create_algorithm
+    from hpo.algorithms.entry import Context
+
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+    if space.digest != plan.space_digest:
+        raise RunError(
+            f"{run}: the search space has changed since the search began (digest "
+            f"{plan.space_digest[:12]} -> {space.digest[:12]}); start a new workspace"
+        )
+    algorithm = create_algorithm(
+        plan.algorithm,
+        space,
+        pruner=plan.pruner,
+        direction=trainer.direction,
+        num_epochs=plan.num_epochs,
+        seed=study.search.seed,
+        options={**study.search.algorithm_options, **secrets},
+        context=Context(
+            planned_trials=plan.planned_trials, slots=slots, style=facts.style, route=True
+        ),
+    )
+    engine = Engine(
+        run=run,
+        ledger=ledger,
+        algorithm=algorithm,
+        plan=Plan(
+            base_spec=plan.base_spec,
+            seed_key=trainer.seed_key,
+            direction=trainer.direction,
+            budget=study.budget,
+            confirm=study.search.confirm,
+            study_seed=study.search.seed,
+        ),
+        emit=bus.emit,
+    )
+    return Parts(engine=engine, study=study, plan=plan, epochs_key=trainer.epochs_key)
+
+
+def open_or_create(folder: Path, planned: Planned) -> RunDir:
+    """The workspace at exactly this path: gone on with, or made in one step.
+
+    Raises:
+        RunError: when something else lies there.
+    """
+    if is_workspace(folder):
+        return RunDir(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: holds something else; give a folder that is new or empty")
+    study = planned.study
+    trainer = find_trainer(study.trainer)
+    plan = plan_study(study, trainer)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        draft.chmod(0o755)
+        (draft / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
+        plan.write(draft)
+        Ledger.create(draft / LEDGER_FILE, trainer.direction).close()
+        planned.facts.write(draft)
+        draft.rename(folder)  # also onto an empty folder
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return RunDir(folder)

@@ -1,0 +1,87 @@
+"""Batches that can be trained on: no more than the samples, no single class unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo.automl.errors import AutoMLError
+from hpo.automl.skill_trainer import SkillTrainer
+from hpo.core.specs import lookup
+
+USUAL_BATCH = 32
+"""What a batch that nobody chose is raised to, where the data hold as much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjusted:
+    """What was changed in every trial's spec before the search, and why."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    records: tuple[dict[str, Any], ...] = ()
+    """`{param, from, to, reason}` each."""
+    warnings: tuple[str, ...] = ()
+
+
+def adjust_batch(
+    trainer: SkillTrainer,
+    spec: Mapping[str, Any],
+    *,
+    explicit: Collection[str],
+    force: bool = False,
+) -> Adjusted:
+    """Bring the spec's batch into what can be trained on.
+
+    A batch of more than all samples is capped to the largest legal one. A batch of a single class
+    gives a mined loss nothing to compare: one that nobody chose is raised, an explicit one refused.
+
+    Args:
+        trainer: for its limits and multiples.
+        spec: a full spec.
+        explicit: keys that the caller set.
+        force: keep an explicit batch of a single class.
+
+    Raises:
+        AutoMLError: when no batch is legal, or an explicit one holds a single class.
+    """
+    key = trainer.batch_key
+    try:
+        batch = lookup(spec, key)
+        multiple = int(lookup(spec, trainer.multiple_of[key])) if key in trainer.multiple_of else 1
+    except (KeyError, TypeError, ValueError):
+        return Adjusted()
+    if isinstance(batch, bool) or not isinstance(batch, int):
+        return Adjusted()
+    cap = trainer.batch_cap(spec)
+    if cap is not None and batch > cap:
+        return _capped(trainer, key, batch, cap, multiple)
+    low, high = trainer.inner.limits(spec).get(key, (None, None))
+    if low is None or batch >= low:
+        return Adjusted()
+    if key in explicit and not force:
+        raise AutoMLError(
+            f"{key}: {batch} images of {multiple} per class hold {batch // multiple} class(es), "
+            f"and the loss compares classes: at least {int(low)} must hold (force=true keeps it)"
+        )
+    if key in explicit:
+        return Adjusted(warnings=(f"{key}: {batch} is a batch of a single class, kept as asked",))
+    most = USUAL_BATCH if high is None else min(USUAL_BATCH, int(high))
+    new = max(int(low), most // multiple * multiple)
+    reason = f"{batch} images hold {batch // multiple} class(es); the loss compares at least two"
+    return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
+
+
+def _capped(trainer: SkillTrainer, key: str, batch: int, cap: int, multiple: int) -> Adjusted:
+    new = cap // multiple * multiple
+    if new < 1:
+        raise AutoMLError(
+            f"{key}: no batch is legal: each device has {cap} training samples, and a batch must "
+            f"be a multiple of {multiple} ({trainer.multiple_of.get(key, '1')})"
+        )
+    reason = f"train_sample_count gives each device {cap} samples, fewer than a batch of {batch}"
+    return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
+
+
+def _record(key: str, old: Any, new: Any, reason: str) -> dict[str, Any]:
+    return {"param": key, "from": old, "to": new, "reason": reason}

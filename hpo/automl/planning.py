@@ -1,0 +1,368 @@
+"""From the arguments of `run` to a study and the facts of its workspace; nothing is started."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.automl.batches import Adjusted, adjust_batch
+from hpo.automl.errors import AutoMLError
+from hpo.automl.facts import RUNGS_STYLE, RUNNING_STYLE, Facts
+from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
+from hpo.automl.overrides import Overrides, resolve_overrides
+from hpo.automl.routing import demand_runnable, name_of
+from hpo.automl.settings import MAX_EPOCHS, AutoMLSettings, read_settings
+from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
+from hpo.core.budget import Budget
+from hpo.core.errors import DataError, HpoError, SpecError
+from hpo.core.planning import as_user_errors
+from hpo.core.protocols import Trainer
+from hpo.core.skill import Skill
+from hpo.core.specs import flatten, lookup, merged, nest, read_yaml
+from hpo.core.study_spec import DataSources, SearchOptions, StudySpec
+from hpo.core.trainers import find_trainer
+from hpo.jobs.data_sources import resolve_data_sources
+
+if TYPE_CHECKING:
+    from search_spaces import Schema
+
+NO_LIMIT = 10_000
+"""Trials where the algorithm ends by itself: a number that none of them comes near."""
+SOURCES = ("train", "reference", "query")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a caller asks for."""
+
+    skill: Skill
+    action: str = "train"
+    workspace: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    algorithm: str | None = None
+    hyperparameters: Sequence[str] | None = None
+    ranges: Any = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    roots: Mapping[str, str] = field(default_factory=dict)
+    base_checkpoint: str = ""
+    image: str = ""
+    platform: str = ""
+    """Class of the platform; empty for trials on this machine."""
+    trainer: str = ""
+    reports_at_end: bool = False
+    """Whether a trial's value is known at its end alone."""
+    needs_data: bool = True
+    """Whether the trainer's data sources must be known here."""
+    policy: str = "on"
+    goal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A study, and what its workspace knows beyond it."""
+
+    study: StudySpec
+    facts: Facts
+    settings: AutoMLSettings
+
+
+@contextlib.contextmanager
+def as_value_errors() -> Iterator[None]:
+    """Turn wrong input into the built-in kind that callers of the published API expect."""
+    try:
+        with as_user_errors():
+            yield
+    except SpecError as error:
+        if isinstance(error, ValueError | OSError):
+            raise
+        raise AutoMLError(str(error)) from error
+
+
+def plan_request(request: Request) -> Planned:
+    """Check everything that was asked for and make a study of it.
+
+    Raises:
+        AutoMLError: for whatever is wrong with settings, overrides or ranges (a `ValueError`).
+        NotRunnableError: when the skill folder lacks schema or template.
+        DataError: naming every source that is missing.
+    """
+    demand_runnable(request.skill, request.action)
+    with as_value_errors():
+        return _Planner(request).plan()
+
+
+class _Planner:
+    """One request on its way to a study."""
+
+    def __init__(self, request: Request) -> None:
+        from search_spaces import load_schema
+
+        self.request, self.skill = request, request.skill
+        self.schema: Schema = load_schema(self.skill.schema_file(request.action))
+        self.template = read_yaml(self.skill.template_file(request.action))
+        self.settings = read_settings(request.settings, algorithm=request.algorithm)
+        self.warnings = list(self.settings.warnings)
+        named = request.trainer
+        self.registered: Trainer | None = (
+            find_trainer(named) if named else registered_trainer(self.skill.network_arch)
+        )
+        self.overrides = self._read_overrides()
+
+    def plan(self) -> Planned:
+        """Make the study."""
+        metric, direction = self._metric()
+        options = dict(self.settings.options)
+        train_keys = self._train_keys()
+        given = merged(
+            self.overrides.nested, nest(train_keys), nest(self._start_weights()),
+            nest(self._epochs(options)),
+        )  # fmt: skip
+        name = trainer_name(
+            self.skill.path,
+            metric=metric,
+            direction=direction,
+            trainer=self.request.trainer,
+            samples=self.settings.values["train_sample_count"],
+            is_elsewhere=bool(self.request.platform),
+        )
+        trainer = SkillTrainer(name.partition("@")[2])
+        adjusted = self._adjust(trainer, given)
+        given = merged(given, nest(adjusted.values))
+        eval_keys, no_eval = self._eval_keys()
+        total = self._total(options, int(lookup(trainer.validate(given), trainer.epochs_key)))
+        study = StudySpec(
+            name=self.request.workspace.name,
+            description=self.request.goal,
+            trainer=name,
+            data=self._sources(trainer, given, eval_keys),
+            spec=given,
+            budget=Budget(trials=total or NO_LIMIT),
+            search=self._search(options),
+            concurrent=self._concurrent(options),
+        )
+        facts = Facts(
+            skill_dir=str(self.skill.path),
+            network=name_of(self.skill),
+            metric=metric,
+            direction=direction,
+            algorithm=self.settings.algorithm,
+            style=RUNGS_STYLE if self._is_rungs() else RUNNING_STYLE,
+            platform=self.request.platform,
+            image=self.request.image,
+            base_checkpoint=self.request.base_checkpoint,
+            total=total,
+            policy=self.request.policy,
+            session_id=str(self.settings.values["session_id"]),
+            goal=self.request.goal,
+            adjustments=list(adjusted.records),
+            warnings=[*self.warnings, *adjusted.warnings],
+            train_keys=train_keys,
+            eval_keys=eval_keys,
+            no_eval_reason=no_eval,
+            run_final_evaluation=bool(self.settings.values["run_final_evaluation"]),
+            delete_intermediate=bool(self.settings.values["automl_delete_intermediate_ckpt"]),
+        )
+        return Planned(study=study, facts=facts, settings=self.settings)
+
+    def _read_overrides(self) -> Overrides:
+        from search_spaces import load_schema
+
+        more: set[str] = set()
+        if self.registered is not None:
+            from hpo.core.skill import load_skill
+
+            file = load_skill(self.registered.skill_dir).schema_file("train")
+            more = set(load_schema(file).leaves) if file.is_file() else set()
+        found = resolve_overrides(
+            self.request.overrides, self.skill, self.schema, self.template, known=more
+        )
+        if found.warning:
+            self.warnings.append(found.warning)
+        return found
+
+    def _metric(self) -> tuple[str, str]:
+        named = self.settings.metric
+        metric = resolve_metric(named, self.skill, self.registered)
+        direction, warning = resolve_direction(metric, str(self.settings.values["direction"]))
+        if warning:
+            self.warnings.append(warning)
+        own = monitoring_metrics(self.skill, self.registered)
+        if "metric" not in self.settings.given and own:
+            self.warnings.append(
+                f"metric: none was given, so {DEFAULT_METRIC!r}, the published default, is "
+                f"optimized; this model is judged by {own[0]!r}: pass metric='kpi' for that"
+            )
+        return metric, direction
+
+    def _train_keys(self) -> dict[str, Any]:
+        """Data keys of training from exact keys and roots."""
+        if not (self.skill.info.get("data_sources") or {}).get("train"):
+            return {}
+        flat = flatten(self.overrides.nested)
+        if (
+            self.request.platform or not self.request.needs_data
+        ):  # its paths are not to be seen from here
+            with contextlib.suppress(HpoError):
+                return resolve_data_sources(self.skill, "train", self.request.roots, flat)
+            return {}
+        return resolve_data_sources(self.skill, "train", self.request.roots, flat)
+
+    def _eval_keys(self) -> tuple[dict[str, Any], str]:
+        """Data keys of the final evaluation where roots give others, and why not otherwise."""
+        table = (self.skill.info.get("data_sources") or {}).get("evaluate")
+        if not table:
+            return {}, "the skill names no data for the evaluate action"
+        if not any(self.request.roots.values()):
+            return {}, "no root was given below which other evaluation data lie"
+        try:
+            return resolve_data_sources(self.skill, "evaluate", self.request.roots, {}), ""
+        except DataError as error:
+            return {}, str(error)
+
+    def _start_weights(self) -> dict[str, str]:
+        base = self.request.base_checkpoint
+        if not base:
+            return {}
+        if "://" not in base and not self.request.platform:
+            path = Path(base).expanduser()
+            if not path.is_file():
+                raise AutoMLError(f"base_checkpoint: {path} is not a file")
+            base = str(path.resolve())
+        fields = self.skill.fields("train", "ptm_if_no_resume_model")
+        if not fields:
+            raise AutoMLError(
+                f"base_checkpoint: {self.skill.path} names no field that takes start weights"
+            )
+        return {name: base for name in fields if name not in self.overrides.names}
+
+    def _epochs(self, options: dict[str, Any]) -> dict[str, int]:
+        """Let the algorithm's longest trial and the spec's number of epochs be one number."""
+        longest = self.settings.max_epochs
+        if longest is None:
+            return {}
+        key = self._epochs_key()
+        own = flatten(self.overrides.nested).get(key)
+        if own is None:
+            return {key: longest}
+        if MAX_EPOCHS in self.settings.given or "automl_max_epochs" in self.settings.given:
+            if int(own) != longest:
+                raise AutoMLError(
+                    f"automl_max_epochs: {longest} contradicts {key} {own} in spec_overrides; "
+                    "give one of them"
+                )
+        else:
+            options[MAX_EPOCHS] = int(own)
+        return {}
+
+    def _epochs_key(self) -> str:
+        if self.registered is not None:
+            return self.registered.epochs_key
+        from hpo.automl.overrides import shorthands
+
+        return shorthands(self.skill).get("num_epochs", "train.num_epochs")
+
+    def _adjust(self, trainer: SkillTrainer, given: Mapping[str, Any]) -> Adjusted:
+        return adjust_batch(
+            trainer,
+            trainer.validate(given),
+            explicit=self.overrides.names,
+            force=bool(self.settings.values["force"]),
+        )
+
+    def _sources(
+        self, trainer: SkillTrainer, given: Mapping[str, Any], eval_keys: Mapping[str, Any]
+    ) -> DataSources:
+        """The same sources by their names, as every study has them."""
+        keys = trainer.data_overrides({name: name for name in SOURCES})
+        if not keys:
+            return DataSources()
+        flat = flatten(trainer.validate(given))
+        named = {str(name): flat.get(key) for key, name in keys.items()}
+        missing = [key for key, name in keys.items() if not named.get(str(name))]
+        if missing and not self.request.needs_data:
+            return DataSources()
+        if missing:
+            raise AutoMLError(f"{', '.join(missing)}: mandatory data source not given")
+        tests = {str(name): eval_keys[key] for key, name in keys.items() if key in eval_keys}
+        return DataSources(
+            train=str(named.get("train", "")),
+            reference=str(named.get("reference", "")),
+            query=str(named.get("query", "")),
+            test_reference=str(tests.get("reference", "")) if "query" in tests else "",
+            test_query=str(tests.get("query", "")),
+        )
+
+    def _search(self, options: Mapping[str, Any]) -> SearchOptions:
+        names = self.request.hyperparameters
+        if names is not None and (isinstance(names, str) or not list(names)):
+            raise AutoMLError(
+                f"automl_hyperparameters: must be None or a list of dotted names, got {names!r}"
+            )
+        searched = set(names or self.schema.default_parameters)
+        for name in sorted(searched & self.overrides.names):
+            self.warnings.append(
+                f"{name}: is set in spec_overrides and searched too; the first trial has its value"
+            )
+        values = self.settings.values
+        return SearchOptions(
+            algorithm=self.settings.algorithm,
+            algorithm_options=dict(options),
+            pruner="none" if self._is_rungs() else str(values["pruner"]),
+            seed=int(values["seed"]),
+            confirm=int(values["confirm"]),
+            over=tuple(names or ()),
+            custom_param_ranges=_by_name(self.request.ranges),
+            override_automl_disabled_params=bool(values["override_automl_disabled_params"]),
+        )
+
+    def _is_rungs(self) -> bool:
+        """Whether every rung is a job of its own: where values are known at the end alone."""
+        at_end = self.request.platform or self.request.reports_at_end or self.registered is None
+        return bool(at_end and self.settings.stops_trials)
+
+    def _concurrent(self, options: Mapping[str, Any]) -> int | None:
+        asked = options.get("max_concurrent") or self.settings.values["automl_max_concurrent"]
+        if "automl_max_concurrent" in self.settings.given or "max_concurrent" in (
+            self.settings.given
+        ):
+            return int(asked)
+        if self.request.platform:
+            return int(asked or 1)
+        return None
+
+    def _total(self, options: Mapping[str, Any], num_epochs: int) -> int | None:
+        """How many trials there will be; None where only the search itself can tell."""
+        asked = self.settings.max_recommendations
+        if asked is not None or "rounds" not in options:
+            return asked
+        from hpo.algorithms.brackets import hyperband_brackets
+
+        brackets = hyperband_brackets(
+            int(options.get(MAX_EPOCHS) or num_epochs),
+            int(options.get("epoch_multiplier") or 1),
+            int(options["reduction_factor"]),
+        )
+        sizes = [sum(b.sizes) if self._is_rungs() else b.sizes[0] for b in brackets]
+        return int(options["rounds"]) * sum(sizes)
+
+
+def _by_name(ranges: Any) -> dict[str, Any]:
+    """Custom ranges by name, from either published form."""
+    if ranges is None:
+        return {}
+    if isinstance(ranges, Mapping):
+        return {str(name): dict(entry) if isinstance(entry, Mapping) else entry
+                for name, entry in ranges.items()}  # fmt: skip
+    if not isinstance(ranges, list | tuple):
+        raise AutoMLError(f"custom_param_ranges: must be a mapping or a list, got {ranges!r}")
+    found = {}
+    for entry in ranges:
+        if not isinstance(entry, Mapping) or "parameter" not in entry:
+            raise AutoMLError(
+                f"custom_param_ranges: each entry of a list needs 'parameter', got {entry!r}"
+            )
+        found[str(entry["parameter"])] = {k: v for k, v in entry.items() if k != "parameter"}
+    return found

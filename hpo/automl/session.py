@@ -1,0 +1,407 @@
+"""One start of an AutoML workspace: the session of `hpo search` with the route's own steps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from hpo.automl.evaluation import FAILED, Evaluator, run_baseline, run_final
+from hpo.automl.facts import Facts, read_facts
+from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
+from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
+from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
+from hpo.automl.recommendation import Recommendation, metric_of, status_word
+from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_shorten
+from hpo.automl.skill_trainer import SkillTrainer
+from hpo.automl.views import Views
+from hpo.core.protocols import Algorithm, Executor, TrialDriver
+from hpo.core.rundir import write_atomically
+from hpo.core.specs import merged, to_yaml
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.engine import Engine
+from hpo.handoff import HandoffError, export_trial
+from hpo.search import Session
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE, TABLE_FILE = "report.json", "comparison.md"
+
+
+@dataclass(slots=True, kw_only=True)
+class RouteSettings:
+    """What belongs to this start of a workspace, not to its study."""
+
+    hooks: Hooks = field(default_factory=Hooks)
+    platform: Platform | None = None
+    platform_facts: Mapping[str, Any] = field(default_factory=dict)
+    poll_s: float = 5.0
+    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    max_hours: float | None = None
+    accept_no_baseline: bool = False
+    """Whether to go on when the baseline could not be evaluated."""
+    review_only: bool = False
+    declined: str = ""
+    """Set by the session: why the review stopped the search."""
+    session: AutoMLSession | None = None
+    """Set by the session: itself."""
+
+
+class AutoMLSession(Session):
+    """Reviews, searches and hands on in the route's way."""
+
+    def __init__(self, *args: Any, route: RouteSettings | None = None) -> None:
+        super().__init__(*args)
+        self.route = route or RouteSettings()
+        self.route.session = self
+        self.facts: Facts = read_facts(self.run.path)
+        self.skill_trainer = cast(SkillTrainer, self.trainer)
+        self._platform: PlatformExecutor | None = None
+        self._base_executor: Executor | None = None
+        known = tuple(t.number for t in self.ledger.trials())
+        self.bus.add(Views(self.run, self.ledger, self.facts, self._brain(), self.show))
+        self.bus.add(CallbackListener(self.route.hooks, self.show, known))
+
+    # What trials look like to a caller ----------------------------------------------------------
+
+    def show(self, number: int) -> Recommendation:
+        """A trial as the caller sees it."""
+        record = self.ledger.trial(number)
+        job_id, folder = self._job_of(number)
+        return Recommendation(
+            id=number,
+            specs=dict(record.params),
+            status=status_word(record),
+            job_id=job_id,
+            resume_from_epoch=record.start_from[1] if record.start_from else None,
+            metric=metric_of(record, self.ledger.direction),
+            results_dir=folder,
+            full_spec=self.spec_of(record),
+        )
+
+    def spec_of(self, record: TrialRecord) -> dict[str, Any]:
+        """The full spec of a trial."""
+        own: dict[str, Any] = {"results_dir": str(self.run.trial_dir(record.number))}
+        if self.trainer.seed_key:
+            own[self.trainer.seed_key] = record.seed
+        return merged(self.plan.base_spec, record.params, own)
+
+    def _job_of(self, number: int) -> tuple[str, str]:
+        """A trial's job id and folder; without a platform the folder is the id."""
+        if self._platform is not None:
+            return self._platform.job_ids.get(number, ("", ""))
+        folder = str(self.run.trial_dir(number))
+        return folder, folder
+
+    def _brain(self) -> dict[str, Any]:
+        search = self.study.search
+        return {
+            "algorithm": self.plan.algorithm,
+            "options": dict(search.algorithm_options),
+            "pruner": self.plan.pruner,
+            "seed": search.seed,
+            "style": self.facts.style,
+            "metric": self.facts.metric,
+            "direction": self.facts.direction,
+            "space_digest": self.plan.space_digest,
+        }
+
+    # The search -----------------------------------------------------------------------------------
+
+    def make_algorithm(self) -> Algorithm:
+        """Build the algorithm with the route's defaults and the caller's secrets."""
+        from hpo.algorithms import create_algorithm
+        from hpo.algorithms.entry import Context
+
+        return create_algorithm(
+            self.plan.algorithm,
+            self.space,
+            pruner=self.plan.pruner,
+            direction=self.trainer.direction,
+            num_epochs=self.plan.num_epochs,
+            seed=self.study.search.seed,
+            options={**self.study.search.algorithm_options, **self.route.secrets},
+            context=Context(
+                planned_trials=self.plan.planned_trials,
+                slots=self.slots.count,
+                style=self.facts.style,
+                route=True,
+            ),
+        )
+
+    def make_executor(self) -> Executor:
+        """Build what runs trials, with the caller's functions between it and the engine."""
+        hooks = self.route.hooks
+        if self.route.platform is None:
+            self._base_executor = super().make_executor()
+            return _Hooked(self._base_executor, self._drive_with(hooks, self._log_of))
+        self._platform = PlatformExecutor(
+            self.route.platform, self._platform_plan(), hooks, self.ledger, self.run.path
+        )
+        after = replace(hooks, metric_extractor=None)  # it has been asked at every poll already
+        return _Hooked(self._platform, self._drive_with(after, lambda _number: ""))
+
+    def _drive_with(
+        self, hooks: Hooks, read_log: Callable[[int], str]
+    ) -> Callable[[TrialDriver], TrialDriver]:
+        def wrap(driver: TrialDriver) -> TrialDriver:
+            return HookedDriver(
+                driver, hooks, self.ledger,
+                show=self.show, read_log=read_log, metric=self.facts.metric,
+            )  # fmt: skip
+
+        return wrap
+
+    def _log_of(self, number: int) -> str:
+        try:
+            file = self.run.trial_dir(number) / "log.txt"
+            return file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _platform_plan(self) -> PlatformPlan:
+        skill = self.skill_trainer.skill
+        action = (skill.info.get("actions") or {}).get("train") or {}
+        facts = {
+            "action": "train",
+            "network_arch": skill.network_arch,
+            "skill_dir": str(skill.path),
+            "image": self.facts.image or str(skill.info.get("container_image") or ""),
+            "command": str(action.get("command") or ""),
+            "config_format": str(action.get("config_format") or "yaml"),
+            "inputs": dict(action.get("inputs") or {}),
+            "outputs": dict(action.get("outputs") or {}),
+            **self.route.platform_facts,
+        }
+        return PlatformPlan(
+            metric=self.facts.metric,
+            epochs_key=self.trainer.epochs_key,
+            slots=self.study.concurrent or 1,
+            facts=facts,
+            describe=self._describe_job,
+            poll_s=self.route.poll_s,
+        )
+
+    def _describe_job(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
+        own = {key: value for key, value in spec.items() if key != "results_dir"}
+        name = f"{self.run.path.name}-rec-{number}"
+        return {"specs": own, "job_id": name, "name": name, "rec_id": number}
+
+    # The review -----------------------------------------------------------------------------------
+
+    def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+        """Evaluate the baseline, tell everything, ask; nothing has been trained until then."""
+        baseline = self._baseline(executor)
+        guess = estimate(
+            self.facts,
+            self.study.search.algorithm_options,
+            seconds_per_epoch=(review["probe"] or {}).get("seconds_per_epoch"),
+            num_epochs=self.plan.num_epochs,
+            slots=self.slots.count,
+            done=sum(t.state.is_finished for t in self.ledger.trials()),
+        )
+        full = {
+            **review,
+            "network": self.facts.network,
+            "skill_dir": self.facts.skill_dir,
+            "platform": self.facts.platform or "this machine",
+            "image": self.facts.image,
+            "workspace": str(self.run.path),
+            "metric": self.facts.metric,
+            "direction": self.facts.direction,
+            "recommendations": self.facts.total,
+            "data_keys": self.facts.train_keys or dict(self.plan.sources),
+            "parameters": self.space.to_json()["parameters"],
+            "adjustments": [*self.facts.adjustments, *self._first_adjustments()],
+            "warnings": [*review["warnings"], *self.facts.warnings],
+            "first_batch": self._first_batch(),
+            "time": guess.to_dict(),
+            "estimate_s": guess.total_s,
+            "machine": look_at_machine(self.run.path, review["probe"] or {}, self.slots),
+            "baseline": baseline,
+            "final_evaluation": self._final_plan(),
+        }
+        full["warnings"] += full["machine"]["warnings"]
+        limit = self.route.max_hours
+        if limit is not None and (guess.total_s or 0.0) > limit * 3600:
+            self.route.declined = ways_to_shorten(self.facts, guess, limit, self.trainer.epochs_key)
+        elif baseline.get("status") == FAILED and not self.route.accept_no_baseline:
+            self.route.declined = (
+                f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
+                "mend that, or go on without one (accept_no_baseline)"
+            )
+        is_wanted = super().tell_review(full, executor) and not self.route.review_only
+        if not is_wanted and not self.route.declined:
+            self.route.declined = "review only" if self.route.review_only else "not confirmed"
+        return is_wanted and not self.route.declined
+
+    def _first_batch(self) -> list[dict[str, Any]] | None:
+        """None where an outside model will propose: asking it twice would not give the same."""
+        if self.route.secrets or "llm_endpoint" in self.study.search.algorithm_options:
+            return None
+        left = self.study.budget.trials or 0
+        count = min(self.slots.count, max(0, left - self.ledger.next_number))
+        waiting = sum(not t.state.is_finished for t in self.ledger.trials())
+        return first_batch(self.make_algorithm(), self.ledger, max(count, min(1, waiting)))
+
+    def _first_adjustments(self) -> list[dict[str, Any]]:
+        return list(self.facts.first_adjustments)
+
+    def _final_plan(self) -> str:
+        if self.route.hooks.final_eval_fn is not None:
+            return "final_eval_fn, called with the best trial"
+        if self.route.platform is not None:
+            return "none: trials run on a platform and no final_eval_fn was passed"
+        if self.facts.eval_keys:
+            return "the best trial's checkpoint, once, on data that no trial has seen"
+        return f"the best trial's checkpoint on the validation data: {self.facts.no_eval_reason}"
+
+    def _baseline(self, executor: Executor) -> dict[str, Any]:
+        if self.route.platform is not None:
+            return {
+                "status": "unavailable",
+                "label": "base checkpoint" if self.facts.base_checkpoint else "untrained start",
+                "reason": "trials run on a platform; evaluate the start there to compare with",
+            }
+        self.bus.emit("preparing", what="baseline")
+        result = run_baseline(self._evaluator(executor))
+        self.bus.emit("baseline", **result)
+        return result
+
+    def _evaluator(self, executor: Executor) -> Evaluator:
+        return Evaluator(
+            run=self.run,
+            trainer=self.skill_trainer,
+            executor=executor,
+            facts=self.facts,
+            base_spec=self.plan.base_spec,
+        )
+
+    # The end --------------------------------------------------------------------------------------
+
+    def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
+        """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
+        best = engine.best()
+        rec = None if best is None else self.show(best.number)
+        checkpoint = None
+        if best is not None and rec is not None:
+            checkpoint = find_best_checkpoint(
+                self.run, best, self.ledger.direction, rec.results_dir
+            )
+        blocked = "" if self.route.platform is None else (
+            "trials run on a platform and no final_eval_fn was passed"
+        )  # fmt: skip
+        final = run_final(
+            self._evaluator(executor), self.route.hooks, rec, checkpoint, blocked=blocked
+        )
+        self.bus.emit("evaluated", trial=None if rec is None else rec.id, split="final",
+                      metrics=final.get("metrics") or {}, **_brief(final))  # fmt: skip
+        handed = None
+        if best is not None:
+            handed = self._hand_on(best, checkpoint, executor, final)
+        self._compare(best, final)
+        if self.facts.delete_intermediate and best is not None:
+            self._delete_others(best)
+        return handed
+
+    def _compare(self, best: TrialRecord | None, final: dict[str, Any]) -> None:
+        from hpo.automl.evaluation import read_evaluations
+
+        trials = [t for t in self.ledger.trials() if t.purpose == "search"]
+        baseline, _ = read_evaluations(self.run)
+        rows = comparison(trials, best, self.ledger.direction, baseline, final)
+        lines = render_comparison(rows, self.facts.metric)
+        write_atomically(self.run.evaluations_dir / TABLE_FILE, "\n".join(lines) + "\n")
+        self.bus.emit("compared", rows=rows, metric=self.facts.metric)
+
+    def _hand_on(
+        self,
+        best: TrialRecord,
+        checkpoint: Path | None,
+        executor: Executor,
+        final: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Write spec, checkpoint and, where the trainer can, the checked ONNX file."""
+        exported = self._export(best, executor)
+        folder = self.run.best_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "spec.yaml").is_file() or not exported:
+            text = to_yaml(merged(self.spec_of(best), {"results_dir": str(folder)}))
+            write_atomically(folder / "spec.yaml", text)
+        kept = folder / "model.ckpt"
+        if checkpoint is not None and not exported.get("onnx"):
+            kept = folder / f"model{checkpoint.suffix}"
+            shutil.copyfile(checkpoint, kept)
+        measured = best.best_measurement(self.ledger.direction)
+        first = self.ledger.trials()[0]
+        result = {
+            "trial": best.number,
+            "value": measured.value if measured else None,
+            "epoch": measured.epoch if measured else None,
+            "params": best.params,
+            "spec": str(folder / "spec.yaml"),
+            "checkpoint": str(kept) if kept.is_file() else None,
+            "onnx": exported.get("onnx"),
+            "gallery": exported.get("gallery"),
+            "default_value": metric_of(first, self.ledger.direction),
+            "test": final.get("metrics"),
+        }
+        report = {**result, "export": exported, "receipt": best.receipt, "next": self._next()}
+        write_atomically(folder / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
+        return result
+
+    def _export(self, best: TrialRecord, executor: Executor) -> dict[str, Any]:
+        """Export the winner where it was trained by a registered trainer on this machine."""
+        if self.route.platform is not None or not self.skill_trainer.is_registered:
+            return {}
+        try:
+            exported = export_trial(
+                self.run, self.trainer, best, self.spec_of(best), executor, self.run.best_dir
+            )
+        except HandoffError as error:
+            logger.warning("%s", error)
+            return {"error": str(error)}
+        self.bus.emit("exported", trial=best.number, **exported)
+        return exported
+
+    def _next(self) -> list[str]:
+        parent = f"--parent {self.run}"
+        return [
+            f"hpo status {self.run}",
+            f"hpo job export {parent}",
+            f"hpo job evaluate {parent}",
+            f"hpo resume {self.run} --budget +10",
+        ]
+
+    def _delete_others(self, best: TrialRecord) -> None:
+        """Remove checkpoints that nothing can start from any more."""
+        for trial in self.ledger.trials():
+            if trial.number != best.number and trial.state is not TrialState.RUNNING:
+                shutil.rmtree(self.run.trial_dir(trial.number) / "ckpt", ignore_errors=True)
+
+
+class _Hooked:
+    """An executor whose trials speak to the engine through the caller's functions."""
+
+    def __init__(self, inner: Executor, wrap: Callable[[TrialDriver], TrialDriver]) -> None:
+        self._inner, self._wrap = inner, wrap
+
+    def run(self, driver: TrialDriver) -> None:
+        """Run trials."""
+        self._inner.run(self._wrap(driver))
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call a method of the trainer."""
+        return self._inner.call(method, *args)
+
+    def close(self) -> None:
+        """Give workers back."""
+        self._inner.close()
+
+
+def _brief(final: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: final[key] for key in ("status", "reason", "metric_value") if key in final}

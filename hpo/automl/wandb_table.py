@@ -1,0 +1,86 @@
+"""Weights & Biases beside a search: one run `automl_brain` with a table of all trials."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.core.events import Event, Listener
+from hpo.core.ledger import Ledger
+from hpo.core.planning import StudyPlan
+from hpo.core.rundir import RunDir
+from hpo.core.study_spec import StudySpec
+
+logger = logging.getLogger(__name__)
+
+RUN_NAME, TABLE = "automl_brain", "automl_experiments"
+COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "parameters")
+
+
+class _Nothing:
+    """Hears events and keeps none: there is no such package, or no key."""
+
+    def hear(self, event: Event) -> None:
+        """Pass over it."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def group_of(run: RunDir) -> str:
+    """The group that all runs of a workspace share."""
+    return f"automl_{run.path.name}"
+
+
+def make_listener(
+    config: Mapping[str, Any], run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger
+) -> Listener:
+    """Start the run, or warn and listen to nothing where that is impossible."""
+    del study, plan
+    key = config.get("api_key") or os.environ.get("WANDB_API_KEY")
+    try:
+        wandb = importlib.import_module("wandb")
+    except ImportError:
+        logger.warning("wandb_config: the package wandb is not installed; nothing is sent")
+        return _Nothing()
+    mode = os.environ.get("WANDB_MODE", "")
+    if not key and mode not in ("offline", "disabled"):
+        logger.warning("wandb_config: no api_key and no WANDB_API_KEY; nothing is sent")
+        return _Nothing()
+    if key:
+        os.environ.setdefault("WANDB_API_KEY", str(key))
+    started = wandb.init(
+        project=str(config.get("project") or "automl"),
+        name=RUN_NAME,
+        group=group_of(run),
+        dir=str(run.path),
+    )
+    return _Table(wandb, started, ledger)
+
+
+class _Table:
+    """Sends the table anew whenever a trial has ended."""
+
+    def __init__(self, wandb: Any, started: Any, ledger: Ledger) -> None:
+        self._wandb, self._run, self._ledger = wandb, started, ledger
+
+    def hear(self, event: Event) -> None:
+        """Send what has changed."""
+        if event["event"] != "trial_finished":
+            return
+        direction = self._ledger.direction
+        rows = []
+        for trial in self._ledger.trials():
+            best = trial.best_measurement(direction)
+            epoch, value = (best.epoch, best.value) if best else (None, None)
+            rows.append(
+                [trial.number, str(trial.number), str(trial.state), value, epoch, str(trial.params)]
+            )
+        self._run.log({TABLE: self._wandb.Table(columns=list(COLUMNS), data=rows)})
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()

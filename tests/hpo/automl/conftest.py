@@ -1,0 +1,56 @@
+"""Skill folders of the quick trainer, and a runner over them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hpo import AutoMLRunner
+from tests.quick_trainer import DEFAULTS, NAME
+
+QUICK_SKILL = Path(__file__).parents[2] / "quick_skill"
+METRIC = "val_precision_at_1"
+
+
+def make_skill(folder, **info):
+    """A complete skill folder of the quick trainer; `info` changes its metadata."""
+    shutil.copytree(QUICK_SKILL, folder)
+    file = folder / "references" / "skill_info.yaml"
+    facts = yaml.safe_load(file.read_text()) | {"metrics": {"monitoring_metric": METRIC}} | info
+    file.write_text(yaml.safe_dump(facts))
+    (folder / "references" / "spec_template_train.yaml").write_text(
+        yaml.safe_dump({k: DEFAULTS[k] for k in ("results_dir", "train", "data", "fault")})
+    )
+    return folder
+
+
+@pytest.fixture
+def skill(tmp_path):
+    return make_skill(tmp_path / "skill")
+
+
+@pytest.fixture
+def data():
+    """Data keys of the quick trainer."""
+    return {"data.train": "/t", "data.reference": "/r", "data.query": "/q"}
+
+
+@pytest.fixture
+def run(skill, data, tmp_path):
+    """Run a search in this process; returns its result."""
+
+    def go(*, settings=None, overrides=None, runner=None, trainer=NAME, **more):
+        runner = runner or AutoMLRunner(skill_dir=skill, trainer=trainer)
+        given = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 4}
+        return runner.run(
+            automl_settings=given | (settings or {}),
+            spec_overrides=data | (overrides or {}),
+            workspace_path=more.pop("workspace_path", tmp_path / "ws"),
+            in_process=True,
+            **more,
+        )
+
+    return go
