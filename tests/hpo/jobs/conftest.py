@@ -31,16 +31,19 @@ def published():
     return folder
 
 
-@pytest.fixture(scope="session")
-def skill(tmp_path_factory):
+def make_skill(folder):
     """Our own skill folder with the command replaced by one that needs a tenth of a second."""
-    folder = tmp_path_factory.mktemp("skills") / "recog"
     shutil.copytree(OWN_SKILL, folder)
     for file in (folder / "references").glob("*skill_info.yaml"):
         text = file.read_text()
         text = text.replace("command: ml_recog", f"command: {sys.executable} {FAKE}")
         file.write_text(text)
     return folder
+
+
+@pytest.fixture(scope="session")
+def skill(tmp_path_factory):
+    return make_skill(tmp_path_factory.mktemp("skills") / "recog")
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+import pytest
+import yaml
+
+from hpo.core.errors import SpecError
+from hpo.jobs.pages import expand_shorthands, known_spec, load_pages, read_template, spec_params
+from tests.hpo.jobs.conftest import OWN_SKILL
+
+CACHE = "gen_trt_engine.tensorrt.calibration.cal_cache_file"
+
+
+def test_the_training_page_comes_first():
+    main, deploy = load_pages(OWN_SKILL)
+    assert "train" in main.info["actions"]
+    assert "gen_trt_engine" in deploy.info["actions"]
+
+
+def test_templates_of_both_pages():
+    main, deploy = load_pages(OWN_SKILL)
+    assert "checkpoint" in read_template(main, "evaluate")["evaluate"]
+    assert "trt_engine" in read_template(deploy, "evaluate")["evaluate"]
+    assert read_template(main, "gen_trt_engine")["gen_trt_engine"]["onnx_file"] == "???"
+
+
+def test_the_published_page_lacks_one_row_that_its_table_has(published):
+    deploy = load_pages(published)[1]
+    assert CACHE not in deploy.info["spec_params"]["gen_trt_engine"]
+    assert spec_params(deploy, "gen_trt_engine")[CACHE] == "create_cal_cache"
+
+
+def test_shorthands_stand_for_dotted_keys():
+    main, deploy = load_pages(OWN_SKILL)
+    assert expand_shorthands(main, {"trunk_learning_rate": 1, "x.y": 2}) == {
+        "train.optim.trunk.base_lr": 1, "x.y": 2,
+    }  # fmt: skip
+    assert "evaluate.batch_size" in expand_shorthands(deploy, {"batch_size": 1})
+
+
+def test_a_skill_without_schema_or_template_knows_nothing(tmp_path):
+    (tmp_path / "references").mkdir()
+    (tmp_path / "references/skill_info.yaml").write_text(yaml.safe_dump({"actions": {"train": {}}}))
+    page = load_pages(tmp_path)[0]
+    assert (read_template(page, "train"), known_spec(page, "train")) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("references/x.skill_info.yaml", "- a", "must be a mapping of keys, got list"),
+        ("references/spec_template_train.yaml", "7", "must be a mapping of keys, got int"),
+        ("schemas/train.schema.json", "{", "cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, file, text, said):
+    for folder in ("references", "schemas"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "references/skill_info.yaml").write_text("actions: {train: {}}")
+    (tmp_path / file).write_text(text)
+    with pytest.raises(SpecError, match=said) as caught:
+        page = load_pages(tmp_path)[0]
+        read_template(page, "train")
+        known_spec(page, "train")
+    assert file in str(caught.value)
