@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.errors import HpoError, RunError
 from hpo.core.planning import held_out_sources, read_plan
 from hpo.core.rundir import STUDY_FILE, RunDir, find_run
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, read_yaml
 from hpo.core.study_spec import load_study
 from hpo.core.trainers import find_trainer
-from hpo.jobs.checkpoints import choose_checkpoint
+from hpo.jobs.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
 from hpo.jobs.pages import file_outputs, load_pages
 
@@ -28,6 +28,8 @@ TRAINING = ("train", "retrain", "finetune", "distill", "prune", "quantize")
 """Actions that end with a checkpoint."""
 
 CHECKPOINT = "checkpoint"
+AUTOML_FACTS = Path(".automl") / "controller" / "facts.json"
+"""Where a search that came by the AutoML route names its skill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,7 @@ def _of_run(root: Path, run: RunDir, name: str, job: Job | None = None) -> Paren
 def _trial_folder(run: RunDir, trial: int, name: str) -> Path:
     """The best trial's folder, or the hand-off of the same trial where that was tidied away."""
     folder = run.trial_dir(trial)
-    if any(folder.glob("ckpt/*.ckpt")) or any(folder.glob("**/*.pth")):
+    if folder.is_dir() and list_checkpoints(folder):
         return folder
     with contextlib.suppress(OSError, ValueError):
         report = json.loads((run.best_dir / "report.json").read_text(encoding="utf-8"))
@@ -195,15 +197,25 @@ def _spec_of(run: RunDir, trial: int) -> dict[str, Any]:
 
 
 def _skill_and_held_out(run: RunDir, job: Job | None) -> tuple[Path, dict[str, Any]]:
-    try:
-        trainer = find_trainer(load_study(run.study_file).trainer)
-    except SpecError:
-        if job is None:
-            raise
-        return Path(job.skill_dir), {}
+    """The skill of a search, and the data that its trials have not seen.
+
+    The AutoML route keeps both in its facts; a plain search knows them by its trainer.
+    """
+    facts = _automl_facts(run)
+    if facts.get("skill_dir"):
+        return Path(str(facts["skill_dir"])), dict(facts.get("eval_keys") or {})
+    trainer = find_trainer(load_study(run.study_file).trainer)
     skill_dir = Path(job.skill_dir) if job else trainer.skill_dir
     with contextlib.suppress(RunError):
         sources = held_out_sources(read_plan(run.path).sources)
         if sources is not None:
             return skill_dir, trainer.data_overrides(sources)
     return skill_dir, {}
+
+
+def _automl_facts(run: RunDir) -> dict[str, Any]:
+    try:
+        data = json.loads((run.path / AUTOML_FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}

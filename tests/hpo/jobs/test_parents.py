@@ -97,3 +97,17 @@ def test_a_job_that_lost_its_file_hands_on_nothing(jobs, trained):
     (exported.folder / "model.onnx").unlink()
     with pytest.raises(RunError, match=r"export-1: its export.onnx_file .* is missing"):
         run(jobs, "gen_trt_engine", parent_job_id=exported.id)
+
+
+def test_a_search_by_the_automl_route_names_its_skill_and_its_held_out_data(searched, skill, data):
+    root, found = searched
+    query = "dataset.val_dataset.query"
+    facts = {"skill_dir": str(skill), "eval_keys": {query: str(data / "unknown_classes/test")}}
+    file = found.path / ".automl" / "controller" / "facts.json"
+    file.parent.mkdir(parents=True)
+    try:
+        file.write_text(json.dumps(facts))
+        parent = find_parent(root, str(found))
+        assert (parent.skill_dir, parent.held_out) == (skill, facts["eval_keys"])
+    finally:
+        file.unlink()
