@@ -155,6 +155,13 @@ class RecognitionTrainer:
 
         return fit(checked, report, resume_from)
 
+    def save_start(self, spec: Mapping[str, Any], path: Path) -> None:
+        """Write the weights that a train spec starts from, so that they can be evaluated."""
+        checked = parse_spec(spec, "train")
+        from trainer.start_weights import save_start
+
+        save_start(checked, path)
+
     def evaluate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits."""
         checked = parse_spec(spec, "evaluate")

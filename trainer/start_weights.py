@@ -1,0 +1,35 @@
+"""The weights that a training would start from, written down so that they can be evaluated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from trainer import checkpoints
+from trainer.devices import pick_device
+from trainer.models.recognizer import build_recognizer
+from trainer.spec import spec_to_dict
+from trainer.training import checked_spec, isolated
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+
+def save_start(spec: Spec, path: Path) -> None:
+    """Write a train spec's start weights to `path`, as `evaluate.checkpoint` takes them.
+
+    They are those of the named weight files, and random by `train.seed` where none are named: the
+    same that `trainer.training.fit` starts from.
+
+    Raises:
+        TrainerError: as `fit`, for wrong specs and weight files.
+        InfrastructureError: when the disk refuses the file.
+    """
+    checked = checked_spec(spec)
+    with isolated(checked, pick_device(checked.train.gpu_ids[0])):
+        model = build_recognizer(checked)
+    payload = {"state_dict": model.state_dict(), "spec": spec_to_dict(checked)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.write_atomically(path, lambda temporary: torch.save(payload, temporary))
