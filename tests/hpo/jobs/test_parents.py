@@ -49,7 +49,7 @@ def test_a_search_can_be_given_a_job_id(searched, skill, data):
 def test_the_hand_off_stands_in_where_trials_were_tidied_away(searched):
     root, found = searched
     folder = found.trial_dir(best_of(found))
-    (folder / "ckpt").rename(folder / "gone")
+    (folder / "ckpt").rename(found.path / "gone")
     try:
         with pytest.raises(RunError, match="is the best, and .* holds no checkpoint"):
             found.best_dir.rename(found.path / "away")
@@ -57,7 +57,7 @@ def test_the_hand_off_stands_in_where_trials_were_tidied_away(searched):
         (found.path / "away").rename(found.best_dir)
         assert model_of(find_parent(root, str(found))).path == found.best_dir / "model.ckpt"
     finally:
-        (folder / "gone").rename(folder / "ckpt")
+        (found.path / "gone").rename(folder / "ckpt")
 
 
 def test_a_search_without_a_result_has_no_model(tmp_path):
