@@ -35,6 +35,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.events import EventBus, EventFile
 from hpo.core.ledger import Ledger
 from hpo.core.selection import best_trial
+from hpo.core.specs import merged
 from hpo.core.trial import Ended, TrialRecord
 from hpo.engine import Engine
 from hpo.snapshot import StateWriter
@@ -62,7 +63,7 @@ class AutoML:
         RunError: when another process has the workspace.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the published call
         self,
         workspace: str | Path,
         network: str,
@@ -234,6 +235,7 @@ class AutoML:
 
     def _show(self, number: int) -> Recommendation:
         record = self._ledger.trial(number)
+        folder = str(self.run.trial_dir(number))
         return Recommendation(
             id=number,
             specs=self._specs_of(record),
@@ -241,8 +243,10 @@ class AutoML:
             job_id=self._open[number].job_id if number in self._open else "",
             resume_from_epoch=record.start_from[1] if record.start_from else None,
             metric=metric_of(record, self._ledger.direction),
-            results_dir=str(self.run.trial_dir(number)),
-            full_spec=self._engine.spec_of(record),
+            results_dir=folder,
+            full_spec=merged(
+                self._engine.spec_of(record), self._specs_of(record), {"results_dir": folder}
+            ),
         )
 
     def _specs_of(self, record: TrialRecord) -> dict[str, Any]:

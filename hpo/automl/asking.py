@@ -66,11 +66,15 @@ def build_engine(
         seed=study.search.seed,
         options={**study.search.algorithm_options, **secrets},
         context=Context(
-            planned_trials=plan.planned_trials, slots=slots, style=facts.style, route=True
+            planned_trials=plan.planned_trials,
+            slots=slots,
+            style=facts.style,
+            route=True,
+            restart_keys=tuple(getattr(trainer, "restart_keys", ("model",))),
         ),
     )
     engine = Engine(
-        run=run,
+        run=None,  # the caller keeps specs and checkpoints
         ledger=ledger,
         algorithm=algorithm,
         plan=Plan(
@@ -80,6 +84,7 @@ def build_engine(
             budget=study.budget,
             confirm=study.search.confirm,
             study_seed=study.search.seed,
+            num_epochs=plan.num_epochs,
         ),
         emit=bus.emit,
     )

@@ -123,6 +123,13 @@ class CommandTrainer:
             raise SpecError("; ".join(problems))
         return {"splits": {}, "findings": []}
 
+    def diagnose_data(
+        self, sources: Mapping[str, str], progress: Callable[[str, int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Nothing is known of single pictures."""
+        del sources, progress
+        return {"splits": {}, "findings": []}
+
     def stage(self, source: str) -> Path:
         """Leave sources as they are: the command opens them.
 
@@ -143,7 +150,13 @@ class CommandTrainer:
 
     # Actions -----------------------------------------------------------------------------------
 
-    def fit(self, spec: Spec, report: Report, resume_from: Path | None = None) -> dict[str, Any]:
+    def fit(
+        self,
+        spec: Spec,
+        report: Report,
+        resume_from: Path | None = None,
+        start_epoch: int | None = None,
+    ) -> dict[str, Any]:
         """Train one trial as a command; a killed driver finds it again where it still runs.
 
         Returns:
@@ -155,7 +168,8 @@ class CommandTrainer:
         folder = Path(str(spec["results_dir"]))
         job = self._known_job(folder) or self._start("train", spec, folder, resume_from)
         told = StatusFile(folder, self.monitoring_metric)
-        last, value = 0, None
+        length = int(lookup(spec, self.epochs_key))
+        last, value = start_epoch or 0, None
         is_over = False
         while not is_over:
             job = read_job(folder)
@@ -164,14 +178,15 @@ class CommandTrainer:
                 if epoch <= last:
                     continue
                 last, value = epoch, number
-                if not report(_line(folder, epoch, number)):
+                goes_on = report(_line(folder, epoch, number))
+                if not goes_on and epoch < length:  # at its last epoch it is about to end
                     _stop(job)
                     return self._receipt(folder)
             if not is_over:
                 time.sleep(POLL_S)
         if job.status != SUCCESS:
             raise CommandFailure(**explain_failure(_log(job), job.exit_code))
-        self._report_end(spec, report, job, last, value)
+        self._report_end(length, report, job, last, value)
         return self._receipt(folder)
 
     def _known_job(self, folder: Path) -> Job | None:
@@ -185,10 +200,9 @@ class CommandTrainer:
         return job if job.status in (PENDING, RUNNING, SUCCESS) else None
 
     def _report_end(
-        self, spec: Spec, report: Report, job: Job, last: int, value: float | None
+        self, length: int, report: Report, job: Job, last: int, value: float | None
     ) -> None:
         """Close with the last epoch; a trainer that validates rarely may not have told of it."""
-        length = int(lookup(spec, self.epochs_key))
         if value is None:
             value = find_in_log(_log(job), self.monitoring_metric)
         if value is None:
@@ -270,7 +284,11 @@ class CommandTrainer:
         return dict(facts)
 
     def _receipt(self, folder: Path) -> dict[str, Any]:
-        return {"applied": flatten(read_yaml(folder / SPEC_FILE)), "read_back_from": "spec file"}
+        applied = flatten(read_yaml(folder / SPEC_FILE))
+        # A rung's job is told a shorter length, and where it lies and goes on from.
+        own = {self.epochs_key, "results_dir", *self._skill.fields("train", "resume_model")}
+        applied = {name: value for name, value in applied.items() if name not in own}
+        return {"applied": applied, "read_back_from": "spec file"}
 
 
 def _line(folder: Path, epoch: int, value: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo.automl.metrics import METRIC_NOT_FOUND
@@ -13,6 +13,7 @@ from hpo.automl.recommendation import Recommendation, metric_of, status_word
 from hpo.core.events import Event
 from hpo.core.ledger import Ledger
 from hpo.core.protocols import TrialDriver
+from hpo.core.specs import merged
 from hpo.core.trial import Ended, Job
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class HookedDriver:
         show: shows a trial to the caller.
         read_log: a trial's log so far.
         metric: the metric's name.
+        epochs_key: where every rung is a job of its own: the spec key of its length.
     """
 
     def __init__(
@@ -125,15 +127,21 @@ class HookedDriver:
         show: Show,
         read_log: Callable[[int], str],
         metric: str,
+        epochs_key: str = "",
     ) -> None:
         self._driver, self._hooks, self._ledger = driver, hooks, ledger
         self._show, self._read_log, self._metric = show, read_log, metric
+        self._epochs_key = epochs_key
         self._held: dict[int, list[dict[str, Any]]] = {}
         """What running trials have told, kept back until their ends."""
 
     def next_job(self) -> Job | None:
-        """As the engine says."""
-        return self._driver.next_job()
+        """As the engine says; a rung's job is told to train until its rung."""
+        job = self._driver.next_job()
+        if job is None or not self._epochs_key:
+            return job
+        until = self._ledger.trial(job.number).until_epoch
+        return replace(job, spec=merged(job.spec, {self._epochs_key: until}))
 
     def is_over(self) -> bool:
         """As the engine says."""

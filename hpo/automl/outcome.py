@@ -14,7 +14,6 @@ from hpo.core.errors import RunError
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
 from hpo.core.selection import best_trial
-from hpo.core.specs import read_yaml
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.jobs.checkpoints import choose_checkpoint
 
@@ -62,8 +61,6 @@ def _best(run: RunDir, ledger: Ledger, best: TrialRecord, show: Show) -> dict[st
     rec = show(best.number)
     measured = best.best_measurement(ledger.direction)
     checkpoint = find_best_checkpoint(run, best, ledger.direction, rec.results_dir)
-    file = run.trial_dir(best.number) / "spec.yaml"
-    full = read_yaml(file) if file.is_file() else {}
     return {
         "rec_id": best.number,
         "specs": dict(best.params),
@@ -72,8 +69,8 @@ def _best(run: RunDir, ledger: Ledger, best: TrialRecord, show: Show) -> dict[st
         "checkpoint": None if checkpoint is None else str(checkpoint),
         "epochs": best.epochs,
         "best_epoch": measured.epoch if measured else None,
-        "full_spec": full,
-        "spec_file": str(file),
+        "full_spec": rec.full_spec,
+        "spec_file": str(run.trial_dir(best.number) / "spec.yaml"),
     }
 
 

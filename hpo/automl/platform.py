@@ -24,11 +24,13 @@ from hpo.core.ledger import Ledger
 from hpo.core.protocols import TrialDriver
 from hpo.core.rundir import write_atomically
 from hpo.core.specs import merged, nest
-from hpo.core.trial import Ended, Job
+from hpo.core.trial import Ended, Job, TrialRecord
+from hpo.jobs.checkpoints import choose_checkpoint
 
 logger = logging.getLogger(__name__)
 
 ACTIVE_FILE = "active_jobs.json"
+JOBS_FILE = Path(".automl") / "controller" / "jobs.json"
 MAX_POLL_ERRORS = 20
 """After so many failed polls in a row a job counts as lost."""
 _DONE = frozenset({"done", "success", "succeeded", "successful", "complete", "completed",
@@ -121,6 +123,8 @@ class PlatformPlan:
     describe: Callable[[dict[str, Any], int], Mapping[str, Any]]
     """(spec, number) -> keyword arguments of one job: command, name, specs, ..."""
     poll_s: float = 5.0
+    resume_fields: tuple[str, ...] = ()
+    """Spec keys that take the checkpoint to go on from."""
 
 
 class PlatformExecutor:
@@ -145,7 +149,8 @@ class PlatformExecutor:
         self._platform, self._plan, self._hooks, self._ledger = platform, plan, hooks, ledger
         self.active = ActiveJobs(folder)
         self.active.load()
-        self.job_ids: dict[int, tuple[str, str]] = {}
+        self._jobs_file = folder / JOBS_FILE
+        self.job_ids = _read_jobs(self._jobs_file)
         """Trial -> (job id, results folder), also of those that have ended."""
 
     def run(self, driver: TrialDriver) -> None:
@@ -185,7 +190,12 @@ class PlatformExecutor:
         else:
             known = ActiveJob(rec_id=job.number, until_epoch=record.until_epoch)
             self.active.put(known)
-            _, error = attempt(self._submit, known, job)
+            source, missing = self._source_of(record)
+            if missing:
+                self.active.drop(job.number)
+                driver.on_end(job.number, Ended(failure={"kind": "data", "message": missing}))
+                return None
+            _, error = attempt(self._submit, known, job, source)
             if error is not None:
                 self.active.drop(job.number)
                 text = f"create_job failed: {type(error).__name__}: {error}"
@@ -193,6 +203,7 @@ class PlatformExecutor:
                 return None
             self.active.put(known)
         self.job_ids[job.number] = (known.job_id, known.results_dir)
+        write_atomically(self._jobs_file, json.dumps(self.job_ids, indent=1) + "\n")
         if known.results_dir and "://" not in known.results_dir:
             known.status_file = StatusFile(Path(known.results_dir), self._plan.metric)
         return known
@@ -206,10 +217,24 @@ class PlatformExecutor:
         active.job_id = wanted
         active.results_dir = str(getattr(found, "results_dir", "") or "")
 
-    def _submit(self, active: ActiveJob, job: Job) -> None:
+    def _source_of(self, record: TrialRecord) -> tuple[str, str]:
+        """The checkpoint that a rung's job goes on from, and what is wrong where there is none."""
+        if record.start_from is None:
+            return "", ""
+        number, epoch = record.start_from
+        job_id, folder = self.job_ids.get(number, ("", ""))
+        where = f"epoch {epoch} of trial {number} (job {job_id})"
+        if not folder or "://" in folder:
+            return "", f"the checkpoint of {where} cannot be told: its results are not on this disk"
+        try:
+            return str(choose_checkpoint(Path(folder), epoch, self._plan.metric)[0]), ""
+        except RunError as error:
+            return "", f"nothing to go on from: {error}"
+
+    def _submit(self, active: ActiveJob, job: Job, source: str) -> None:
         spec = merged(job.spec, nest({self._plan.epochs_key: active.until_epoch}))
-        if job.resume_from:
-            spec = merged(spec, nest({"train.resume_training_checkpoint_path": job.resume_from}))
+        if source:
+            spec = merged(spec, nest(dict.fromkeys(self._plan.resume_fields, source)))
         facts = {**self._plan.facts, **self._plan.describe(spec, job.number)}
         created = call_with_known(self._platform.create_job, facts)
         active.job_id = str(getattr(created, "id", created))
@@ -294,6 +319,14 @@ def call_with_known(function: Callable[..., Any], facts: Mapping[str, Any]) -> A
         return function(**facts)
     names = {parameter.name for parameter in parameters}
     return function(**{name: value for name, value in facts.items() if name in names})
+
+
+def _read_jobs(file: Path) -> dict[int, tuple[str, str]]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        return {int(number): (str(pair[0]), str(pair[1])) for number, pair in data.items()}
+    except (OSError, ValueError, AttributeError, IndexError, TypeError):
+        return {}
 
 
 def _failure(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hpo.automl.evaluation import FAILED, Evaluator, run_baseline, run_final
-from hpo.automl.facts import Facts, read_facts
+from hpo.automl.facts import RUNGS_STYLE, Facts, read_facts
 from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
 from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
 from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
@@ -20,7 +20,7 @@ from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_sh
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
-from hpo.core.rundir import write_atomically
+from hpo.core.rundir import RunDir, write_atomically
 from hpo.core.specs import merged, to_yaml
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
@@ -130,6 +130,7 @@ class AutoMLSession(Session):
                 slots=self.slots.count,
                 style=self.facts.style,
                 route=True,
+                restart_keys=self.skill_trainer.restart_keys,
             ),
         )
 
@@ -152,9 +153,19 @@ class AutoMLSession(Session):
             return HookedDriver(
                 driver, hooks, self.ledger,
                 show=self.show, read_log=read_log, metric=self.facts.metric,
+                epochs_key=self.trainer.epochs_key if self._are_rungs_jobs() else "",
             )  # fmt: skip
 
         return wrap
+
+    def _are_rungs_jobs(self) -> bool:
+        is_told_at_end = self.route.platform is not None or not self.skill_trainer.is_registered
+        return self.facts.style == RUNGS_STYLE and is_told_at_end
+
+    @property
+    def engine_run(self) -> RunDir | None:
+        """None on a platform: its jobs, not folders here, hold specs and checkpoints."""
+        return self.run if self.route.platform is None else None
 
     def _log_of(self, number: int) -> str:
         try:
@@ -184,6 +195,7 @@ class AutoMLSession(Session):
             facts=facts,
             describe=self._describe_job,
             poll_s=self.route.poll_s,
+            resume_fields=tuple(skill.fields("train", "resume_model")),
         )
 
     def _describe_job(self, spec: dict[str, Any], number: int) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class SkillTrainer:
         self.epochs_key = self._inner.epochs_key
         self.seed_key = self._inner.seed_key
         self.multiple_of = self._inner.multiple_of
+        self.restart_keys: tuple[str, ...] = tuple(getattr(self._inner, "restart_keys", ("model",)))
 
     @property
     def inner(self) -> Trainer:
@@ -207,6 +208,12 @@ class SkillTrainer:
             return {"splits": {}, "findings": []}
         return self._inner.inspect_data(self._split(spec)[0])
 
+    def diagnose_data(
+        self, sources: Mapping[str, str], progress: Callable[[str, int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """As the trainer does."""
+        return self._inner.diagnose_data(sources, progress)
+
     def stage(self, source: str) -> Path:
         """As the trainer does."""
         return self._inner.stage(source)
@@ -222,7 +229,13 @@ class SkillTrainer:
 
     # Actions -----------------------------------------------------------------------------------
 
-    def fit(self, spec: Spec, report: Report, resume_from: Path | None = None) -> dict[str, Any]:
+    def fit(
+        self,
+        spec: Spec,
+        report: Report,
+        resume_from: Path | None = None,
+        start_epoch: int | None = None,
+    ) -> dict[str, Any]:
         """Train; another metric than the monitored one is taken from the epoch's table."""
         if self._is_elsewhere:
             raise RunError(
@@ -230,8 +243,9 @@ class SkillTrainer:
                 "AutoMLRunner(platform_sdk=...).run(resume=True)"
             )
         known = self._split(spec)[0]
+        start = {} if start_epoch is None else {"start_epoch": start_epoch}
         if not self._other_metric or not self.is_registered:
-            return self._inner.fit(known, report, resume_from)
+            return self._inner.fit(known, report, resume_from, **start)
 
         def report_other(line: Mapping[str, Any]) -> bool:
             metrics = {**(line.get("metrics") or {}), self._inner.monitoring_metric: line["value"]}
@@ -241,7 +255,12 @@ class SkillTrainer:
                 raise SpecError(f"{METRIC_NOT_FOUND}: {self._other_metric!r}; there are {names}")
             return report({**line, "value": value, "metrics": metrics})
 
-        return self._inner.fit(known, report_other, resume_from)
+        return self._inner.fit(known, report_other, resume_from, **start)
+
+    def save_start(self, spec: Spec, path: Path) -> None:
+        """As the trainer does; not every one can."""
+        save: Callable[..., None] = getattr(self._inner, "save_start")  # noqa: B009
+        save(self._split(spec)[0], path)
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """As the trainer does."""
