@@ -132,6 +132,14 @@ class RecognitionTrainer:
 
         return stage(source)
 
+    def diagnose_data(
+        self, sources: Mapping[str, str], progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Look for every fault of the pictures (see `trainer.doctor`); none is raised."""
+        from trainer.doctor.diagnosis import diagnose
+
+        return diagnose(sources, progress=progress)
+
     def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
         """Unpack archives and decode pictures once, before several runs share them."""
         checked = parse_spec(spec, "train", is_complete=False)

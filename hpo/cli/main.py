@@ -14,7 +14,7 @@ from typing import NoReturn
 
 VERBS = (
     "search", "resume", "ls", "status", "best", "logs", "stop", "report", "export",
-    "predict", "job", "space", "algorithms", "ui",
+    "predict", "job", "doctor", "space", "algorithms", "ui",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
 

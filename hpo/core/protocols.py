@@ -124,6 +124,11 @@ class Trainer(Protocol):
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
 
+    def diagnose_data(
+        self, sources: Mapping[str, str], progress: Callable[[str, int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Look for every fault of the pictures: `{"splits": {...}, "findings": [...]}`."""
+
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
 

@@ -1,0 +1,189 @@
+"""`hpo doctor`: what would go wrong, before it does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
+
+if TYPE_CHECKING:
+    from hpo.doctor import Check
+
+HELP = "look for faults of this machine and of pictures before a search"
+
+EPILOG = """\
+examples:
+  hpo doctor                                          this machine
+  hpo doctor --train shots/train --reference shots/gallery --query shots/val
+  hpo doctor --data photos                            one folder of classes
+  hpo doctor studies/defects.yaml                     the pictures of a study
+
+Of pictures it finds unreadable, empty, tiny, huge, blank and odd ones, duplicates and near
+duplicates within and across splits and classes, classes that a split lacks or that have too few
+pictures, file names that speak of another class. Nothing is changed.
+
+exit codes: 0 nothing that stops a search, 2 something that does
+"""
+
+SOURCES = ("train", "reference", "query", "test_reference", "test_query")
+MARKS = {
+    "ok": ("ok", "32"),
+    "info": ("note", "36"),
+    "warning": ("warn", "33"),
+    "error": ("BAD", "31"),
+}
+PATHS_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "study", metavar="STUDY.yaml", nargs="?", help="study whose pictures to see"
+    )
+    for name in SOURCES:
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, metavar="DIR", help=f"{name.replace('_', ' ')} pictures")
+    parser.add_argument("--data", metavar="DIR", help="one folder of classes")
+    parser.add_argument(
+        "--trainer", metavar="NAME", default="ml_recog", help="trainer (default: %(default)s)"
+    )
+    parser.add_argument("--all", action="store_true", help="name every file, not the first few")
+    add_out_argument(parser)
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, tell, and say by the exit code whether a search can be started."""
+    from hpo.doctor import examine_machine
+
+    sources = _sources(args)
+    screen = _Screen(quiet=args.json)
+    screen.line("machine")
+    checks = []
+    for check in examine_machine(Path(args.out)):
+        checks.append(check)
+        screen.check(check)
+    diagnosis = _look_at(args, sources, screen) if sources else None
+    is_bad = any(c.status == "error" for c in checks)
+    is_bad |= any(f["severity"] == "error" for f in (diagnosis or {}).get("findings", []))
+    if args.json:
+        print_json({"machine": [asdict(check) for check in checks], "data": diagnosis})
+    else:
+        _conclude(screen, checks, diagnosis)
+    return 2 if is_bad else 0
+
+
+def _sources(args: argparse.Namespace) -> dict[str, str]:
+    """Folders by split, from the study and from flags; flags win."""
+    found: dict[str, str] = {}
+    if args.study:
+        from hpo.core.study_spec import anchored, load_study
+
+        data = anchored(load_study(Path(args.study)), Path.cwd()).data
+        found = {name: getattr(data, name) for name in SOURCES if getattr(data, name)}
+        if data.folder:
+            found["images"] = data.folder
+    found |= {name: getattr(args, name) for name in SOURCES if getattr(args, name)}
+    if args.data:
+        found["images"] = args.data
+    return found
+
+
+def _look_at(
+    args: argparse.Namespace, sources: Mapping[str, str], screen: _Screen
+) -> dict[str, Any]:
+    from hpo.core.planning import as_user_errors
+    from hpo.core.trainers import find_trainer
+
+    began = time.monotonic()
+    screen.line("\npictures")
+    with as_user_errors():
+        diagnosis = dict(find_trainer(args.trainer).diagnose_data(sources, screen.progress))
+    screen.clear()
+    for name, split in diagnosis["splits"].items():
+        low, high = split["per_class_min"], split["per_class_max"]
+        per_class = f"{low}" if low == high else f"{low} to {high}"
+        screen.mark(
+            "ok",
+            name,
+            f"{split['images']} pictures of {split['classes']} classes, {per_class} each",
+        )
+    for found in diagnosis["findings"]:
+        screen.found(found["severity"], found["message"])
+        paths = found["paths"] if args.all else found["paths"][:PATHS_SHOWN]
+        for path in paths if found["count"] > 1 or found["kind"] != "unreadable" else []:
+            screen.line(f"        {_relative(path)}")
+        hidden = found["count"] - len(paths)
+        if hidden > 0:
+            screen.line(f"        and {hidden} more" + ("" if args.all else " (--all)"))
+    screen.line(f"        looked at in {time.monotonic() - began:.1f} s")
+    return diagnosis
+
+
+def _conclude(screen: _Screen, checks: list[Check], diagnosis: Mapping[str, Any] | None) -> None:
+    states = [c.status for c in checks]
+    states += [f["severity"] for f in (diagnosis or {}).get("findings", [])]
+    errors, warnings = states.count("error"), states.count("warning")
+    screen.line("")
+    if errors:
+        screen.line(f"{errors} of this must be mended before a search, {warnings} deserve a look")
+    elif warnings:
+        screen.line(f"a search can be started; {warnings} of this deserve a look")
+    else:
+        screen.line("all is well")
+
+
+def _relative(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+class _Screen:
+    """Lines on stdout, with a little colour on a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and not quiet
+        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        if not self._quiet:
+            print(text, flush=True)
+
+    def found(self, status: str, text: str) -> None:
+        """Print a finding of the pictures."""
+        self.line(f"  {self._word(status)}  {text}")
+
+    def mark(self, status: str, name: str, text: str, advice: str = "") -> None:
+        """Print one finding."""
+        self.line(f"  {self._word(status)}  {name:<14}  {text}")
+        if advice:
+            self.line(f"        {'':<14}  {advice}")
+
+    def _word(self, status: str) -> str:
+        word, color = MARKS[status]
+        return f"\x1b[{color}m{word:<4}\x1b[0m" if self._color else f"{word:<4}"
+
+    def check(self, check: Check) -> None:
+        """Print one check of the machine."""
+        self.mark(check.status, check.name, check.text, check.advice)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show how far it is, on a terminal."""
+        if self._live:
+            print(f"\r\x1b[K  {what}: {done} of {total}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the progress away."""
+        if self._live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

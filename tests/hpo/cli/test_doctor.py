@@ -1,0 +1,75 @@
+"""`hpo doctor` as a user calls it, on pictures made here."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpo import doctor
+from hpo.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def _quick_torch(monkeypatch):
+    monkeypatch.setattr(doctor, "_TORCH", 'print(\'{"cuda": false, "built_for": null}\')')
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "reference", "query"):
+        for name in ("apple", "grape"):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                noise = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                picture = Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC)
+                picture.save(folder / f"{i}.png")
+    return tmp_path
+
+
+def flags(root):
+    names = ("train", "reference", "query")
+    return [word for name in names for word in (f"--{name}", str(root / name))]
+
+
+def test_a_clean_set(pictures, capsys):
+    assert main(["doctor", *flags(pictures)]) == 0
+    out = capsys.readouterr().out
+    assert "8 pictures of 2 classes, 4 each" in out
+    assert "BAD" not in out
+
+
+def test_a_broken_picture_stops_and_is_named(pictures, capsys):
+    broken = pictures / "train" / "apple" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    assert main(["doctor", *flags(pictures)]) == 2
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if "BAD" in line)
+    assert str(broken) in line
+    assert "must be mended before a search" in out
+
+
+def test_json_holds_everything(pictures, capsys):
+    assert main(["doctor", "--data", str(pictures / "train"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["splits"] == {
+        "images": {"images": 8, "classes": 2, "per_class_min": 4, "per_class_max": 4}
+    }
+    assert found["data"]["findings"] == []
+    assert {check["name"] for check in found["machine"]} >= {"python", "torch", "runs"}
+
+
+def test_a_missing_folder_is_a_finding(tmp_path, capsys):
+    assert main(["doctor", "--train", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().out
+
+
+def test_many_files_are_cut_short_unless_asked_for(pictures, capsys):
+    for i in range(8):
+        (pictures / "train" / "apple" / f"{i}.heic").write_bytes(b"x")
+    assert main(["doctor", "--train", str(pictures / "train")]) == 0
+    assert "and 3 more (--all)" in capsys.readouterr().out
+    main(["doctor", "--train", str(pictures / "train"), "--all"])
+    assert "7.heic" in capsys.readouterr().out

@@ -1,0 +1,69 @@
+"""The whole look: folders, pictures, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trainer.data.folder import ImageFolder, scan_folder
+from trainer.data.staging import stage
+from trainer.doctor.findings import Finding, Item, finding
+from trainer.doctor.fingerprint import take_fingerprints
+from trainer.doctor.folders import folder_findings
+from trainer.doctor.pairs import pair_findings
+from trainer.doctor.pictures import picture_findings
+from trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    from trainer.doctor.fingerprint import Progress
+
+
+def diagnose(
+    sources: Mapping[str, str], *, num_instance: int = 4, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Look at every picture of every source.
+
+    Args:
+        sources: split (train, reference, query, test_reference, test_query) -> folder or archive.
+        num_instance: pictures per class that a batch draws.
+        progress: called with (what, done, total).
+
+    Returns:
+        `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
+        [{"kind", "severity", "message", "paths", "count"}]}`; errors first, then warnings.
+    """
+    findings: list[Finding] = []
+    folders: dict[str, ImageFolder] = {}
+    for name, uri in sources.items():
+        try:
+            folders[name] = scan_folder(stage(uri))
+        except TrainerError as error:
+            findings.append(finding("source", "error", f"{name}: {error}", [uri]))
+    findings += folder_findings(folders, num_instance)
+    items = _look(folders, progress)
+    findings += [*picture_findings(items), *pair_findings(items)]
+    order = ("error", "warning", "info")
+    return {
+        "splits": {name: _summary(folder) for name, folder in folders.items()},
+        "findings": sorted(findings, key=lambda f: order.index(f["severity"])),
+    }
+
+
+def _summary(folder: ImageFolder) -> dict[str, int]:
+    counts = folder.counts()
+    return {
+        "images": len(folder.paths),
+        "classes": len(folder.classes),
+        "per_class_min": int(counts.min()),
+        "per_class_max": int(counts.max()),
+    }
+
+
+def _look(folders: Mapping[str, ImageFolder], progress: Progress | None) -> list[Item]:
+    known = [
+        (name, folder.classes[label], folder.root / path)
+        for name, folder in folders.items()
+        for path, label in zip(folder.paths, folder.labels, strict=True)
+    ]
+    looks = take_fingerprints([path for _, _, path in known], progress)
+    return [Item(*item, look) for item, look in zip(known, looks, strict=True)]

@@ -1,0 +1,45 @@
+"""What the doctor tells, and what it knows of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.doctor.fingerprint import Fingerprint
+
+Severity = Literal["error", "warning", "info"]
+Finding = dict[str, Any]
+"""`{"kind", "severity", "message", "paths", "count"}`; of many paths the first ones."""
+
+_PATHS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture with all that is known of it."""
+
+    split: str
+    label: str
+    path: Path
+    look: Fingerprint
+
+
+def finding(
+    kind: str, severity: Severity, message: str, paths: Iterable[str | Path] = ()
+) -> Finding:
+    """Return a finding as plain data."""
+    every = [str(path) for path in paths]
+    return {
+        "kind": kind,
+        "severity": severity,
+        "message": message,
+        "paths": every[:_PATHS_KEPT],
+        "count": len(every),
+    }
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number with its noun: `1 pair`, `2 pairs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,155 @@
+"""What one look at a file tells: whether it can be read, its size, and what it resembles."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Progress = Callable[[str, int, int], None]
+    """Called with (what, done, total)."""
+
+SIDE = 16
+"""Side of the grey miniature that pictures are compared by."""
+_STRIPE = 64
+_DRAFT_PX = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """One file. An unreadable one has an `error` and zeros for the rest."""
+
+    digest: bytes
+    """Of the bytes of the file."""
+    error: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    """Pillow's: `RGB`, `L`, `RGBA`..."""
+    format: str = ""
+    """Pillow's: `JPEG`, `PNG`..."""
+    spread: float = 0.0
+    """Standard deviation of the grey values; near 0 for an empty picture."""
+    miniature: bytes = b""
+    """SIDE x SIDE grey values."""
+
+
+def take_fingerprint(path: Path) -> Fingerprint:
+    """Read a file once; never raises for what is in it."""
+    from PIL import Image
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return Fingerprint(digest=b"", error=error.strerror or str(error))
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    if not data:
+        return Fingerprint(digest=digest, error="the file is empty")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height, mode, kind = *image.size, image.mode, image.format or ""
+            image.draft("L", (_DRAFT_PX, _DRAFT_PX))
+            grey = image.convert("L")
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        text = " ".join(str(error).split())
+        return Fingerprint(
+            digest=digest, error="not a picture" if "cannot identify" in text else text
+        )
+    small_HW = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.uint8)
+    return Fingerprint(
+        digest=digest,
+        width=width,
+        height=height,
+        mode=mode,
+        format=kind,
+        spread=float(np.asarray(grey, dtype=np.float32).std()),
+        miniature=small_HW.tobytes(),
+    )
+
+
+def take_fingerprints(
+    paths: Sequence[Path], progress: Progress | None = None, workers: int | None = None
+) -> list[Fingerprint]:
+    """Read many files, in threads: Pillow decodes without the interpreter lock."""
+
+    def take_stripe(start: int) -> list[Fingerprint]:
+        return [take_fingerprint(path) for path in paths[start : start + _STRIPE]]
+
+    found: list[Fingerprint] = []
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+        for stripe in pool.map(take_stripe, range(0, len(paths), _STRIPE)):
+            found += stripe
+            if progress is not None:
+                progress("looking at pictures", len(found), len(paths))
+    return found
+
+
+_LEAST_CORRELATION = 0.985
+_LEAST_SPREAD = 8.0
+"""Pictures with less contrast all resemble one another."""
+_MOST_IN_A_BAND = 200
+"""A code that so many share says nothing about two of them."""
+
+
+def near_pairs(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
+    """Return pairs of different files that show the same picture, resized or compressed again.
+
+    Gradient codes (dHash: the sign of the difference of neighbouring grey values) that agree in
+    one of 7 bands of 16 bits propose pairs; the correlation of the miniatures decides.
+    """
+    usable = [i for i, f in enumerate(fingerprints) if f.miniature and f.spread >= _LEAST_SPREAD]
+    if len(usable) < 2:
+        return []
+    grey_NS = np.stack([np.frombuffer(fingerprints[i].miniature, np.uint8) for i in usable])
+    flat_NS = grey_NS.astype(np.float32)
+    flat_NS -= flat_NS.mean(axis=1, keepdims=True)
+    flat_NS /= np.maximum(np.linalg.norm(flat_NS, axis=1, keepdims=True), 1e-6)
+    pairs_P2 = _candidates(_codes(grey_NS))
+    if not len(pairs_P2):
+        return []
+    alike = np.einsum("ps,ps->p", flat_NS[pairs_P2[:, 0]], flat_NS[pairs_P2[:, 1]])
+    found = []
+    for a, b in pairs_P2[alike >= _LEAST_CORRELATION]:
+        first, second = usable[a], usable[b]
+        if fingerprints[first].digest != fingerprints[second].digest:
+            found.append((first, second))
+    return found
+
+
+def _codes(grey_NS: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return dHash codes, 56 bits across and 56 down, as 7 bands of 16 bits, shape (N, 7)."""
+    grey_NHW = grey_NS.reshape(-1, SIDE, SIDE).astype(np.int16)
+    # Twos are added up first, so that a code survives a shift by a pixel.
+    small_NHW = grey_NHW[:, ::2] + grey_NHW[:, 1::2]
+    small_NHW = small_NHW[:, :, ::2] + small_NHW[:, :, 1::2]
+    across = small_NHW[:, :, 1:] > small_NHW[:, :, :-1]
+    down = small_NHW[:, 1:] > small_NHW[:, :-1]
+    bits_NB = np.concatenate((across.reshape(len(grey_NS), -1), down.reshape(len(grey_NS), -1)), 1)
+    packed: NDArray[np.uint16] = np.packbits(bits_NB, axis=1).view(np.uint16)
+    return packed
+
+
+def _candidates(codes_NB: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Return pairs (i < j) that share a band, each once, shape (P, 2)."""
+    found: list[NDArray[np.int64]] = []
+    for band_N in codes_NB.T:
+        order = np.argsort(band_N, kind="stable")
+        starts = np.flatnonzero(np.diff(band_N[order], prepend=-1))
+        for group in np.split(order, starts[1:]):
+            if 2 <= len(group) <= _MOST_IN_A_BAND:
+                i, j = np.triu_indices(len(group), 1)
+                found.append(np.sort(np.stack((group[i], group[j]), axis=1), axis=1))
+    if not found:
+        return np.empty((0, 2), dtype=np.int64)
+    pairs: NDArray[np.int64] = np.unique(np.concatenate(found), axis=0)
+    return pairs

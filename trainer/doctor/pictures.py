@@ -1,0 +1,139 @@
+"""Faults of single pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trainer.doctor.findings import Finding, Item, finding
+from trainer.doctor.folders import plain_name
+
+_TINY_PX = 16
+_HUGE_PX = 50_000_000
+_EXTREME_ASPECT = 5.0
+_BLANK_SPREAD = 2.0
+_ODD_SHARE = 0.05
+"""A colour mode that fewer than this share of the pictures have is odd."""
+_SHORTEST_NAME = 4
+"""Class names below this length occur in file names by chance."""
+
+
+def picture_findings(items: Sequence[Item]) -> list[Finding]:
+    """Look at every picture by itself."""
+    checks = (_unreadable, _sizes, _blank, _modes, _extensions, _leaks)
+    return [found for check in checks for found in check(items)]
+
+
+def _unreadable(items: Sequence[Item]) -> list[Finding]:
+    return [
+        finding("unreadable", "error", f"{item.split}: {item.path}: {item.look.error}", [item.path])
+        for item in items
+        if item.look.error
+    ]
+
+
+def _sizes(items: Sequence[Item]) -> list[Finding]:
+    seen = [item for item in items if item.look.width]
+    kinds: list[tuple[str, str, Callable[[int, int], bool]]] = [
+        ("tiny_image", f"have a side below {_TINY_PX} pixels", lambda w, h: min(w, h) < _TINY_PX),
+        (
+            "huge_image",
+            f"have more than {_HUGE_PX // 1_000_000} megapixels and are slow to read",
+            lambda w, h: w * h > _HUGE_PX,
+        ),
+        (
+            "extreme_aspect",
+            f"are over {_EXTREME_ASPECT:.0f} times as long as wide and will be squeezed",
+            lambda w, h: max(w, h) > _EXTREME_ASPECT * min(w, h),
+        ),
+    ]
+    found = []
+    for kind, words, is_odd in kinds:
+        paths = [i.path for i in seen if is_odd(i.look.width, i.look.height)]
+        if paths:
+            found.append(finding(kind, "warning", f"{len(paths)} of the pictures {words}", paths))
+    return found
+
+
+def _blank(items: Sequence[Item]) -> list[Finding]:
+    paths = [i.path for i in items if i.look.width and i.look.spread < _BLANK_SPREAD]
+    if not paths:
+        return []
+    return [finding("blank", "warning", f"{len(paths)} of the pictures are of one colour", paths)]
+
+
+def _modes(items: Sequence[Item]) -> list[Finding]:
+    """A few grey or transparent pictures among others: often a scan, a mask or a logo."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for item in items:
+        if item.look.mode:
+            kinds[_MODE_NAMES.get(item.look.mode, "colour")].append(item.path)
+    total = sum(map(len, kinds.values()))
+    return [
+        finding("odd_mode", "info", f"{len(paths)} of {total} pictures are {name}", paths)
+        for name, paths in sorted(kinds.items())
+        if len(paths) < _ODD_SHARE * total
+    ]
+
+
+_MODE_NAMES = {
+    "1": "black and white",
+    "L": "grey",
+    "I": "grey of 16 bits or more",
+    "I;16": "grey of 16 bits or more",
+    "F": "grey of 16 bits or more",
+    "LA": "transparent",
+    "RGBA": "transparent",
+    "PA": "transparent",
+    "CMYK": "in printing colours (CMYK)",
+}
+
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".gif": "GIF",
+}
+
+
+def _extensions(items: Sequence[Item]) -> list[Finding]:
+    paths = [
+        i.path
+        for i in items
+        if i.look.format
+        and i.look.format != "MPO"  # what telephones write into .jpg
+        and _FORMATS.get(i.path.suffix.lower(), i.look.format) != i.look.format
+    ]
+    if not paths:
+        return []
+    return [
+        finding(
+            "wrong_extension",
+            "info",
+            f"{len(paths)} of the files are of another format than their ending says",
+            paths,
+        )
+    ]
+
+
+def _leaks(items: Sequence[Item]) -> list[Finding]:
+    """File names that speak of another class: a picture that was put into the wrong folder?"""
+    names = {label: plain_name(label) for label in {item.label for item in items}}
+    telling = {plain: label for label, plain in names.items() if len(plain) >= _SHORTEST_NAME}
+    paths = []
+    for item in items:
+        stem, own = plain_name(item.path.stem), names[item.label]
+        if own in stem:
+            continue
+        other = max((p for p in telling if p in stem and p not in own), key=len, default=None)
+        if other is not None:
+            paths.append(item.path)
+    if not paths:
+        return []
+    text = f"{len(paths)} of the file names speak of another class than their folder"
+    return [finding("label_in_name", "warning", text, paths)]
