@@ -47,7 +47,8 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     spec = merged(
         plan.base_spec,
         record.params,
-        {trainer.seed_key: record.seed, "results_dir": str(run.trial_dir(record.number))},
+        {trainer.seed_key: record.seed} if trainer.seed_key else {},
+        {"results_dir": str(run.trial_dir(record.number))},
     )
     report = folder / "report.json"
     kept = report.read_bytes() if report.is_file() else None

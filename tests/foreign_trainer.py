@@ -1,0 +1,64 @@
+"""A trainer that knows nothing of this project: a command line, a spec file, `status.json`, a log.
+
+`net train -e spec.yaml` writes a checkpoint per epoch and, as `tell.where` asks, its metric to
+`status.json` (per epoch), to the log (at the end), or nowhere. `tell.fail` names a way to fail.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+METRIC = "val accuracy"
+
+
+def value_at(lr: float, epoch: int) -> float:
+    """The known surface: best at a rate of 1e-2, rising over the epochs."""
+    return math.exp(-((math.log10(lr) + 2.0) ** 2) / 4) * (1 - math.exp(-epoch / 3))
+
+
+def train(spec: dict) -> int:
+    folder, tell = Path(spec["results_dir"]), spec["tell"]
+    settings, length = spec["train"], spec["train"]["num_epochs"]
+    (folder / "train").mkdir(parents=True, exist_ok=True)
+    with (folder / "started.txt").open("a") as stream:
+        stream.write(f"{os.getpid()} {length}\n")
+    if tell["fail"] == "at start":
+        print("RuntimeError: CUDA error: out of memory")
+        return 1
+    first = 0
+    if settings["resume_training_checkpoint_path"]:
+        first = json.loads(Path(settings["resume_training_checkpoint_path"]).read_text())["epoch"]
+    value = 0.0
+    for epoch in range(first + 1, length + 1):
+        time.sleep(tell["sleep"])
+        value = value_at(settings["lr"], epoch)
+        print(f"epoch {epoch} loss={1 - value:.4f}", flush=True)
+        (folder / "train" / f"model_epoch_{epoch:03d}.pth").write_text(json.dumps({"epoch": epoch}))
+        if tell["where"] == "status":
+            line = {"status": "RUNNING", "epoch": epoch, "kpi": {METRIC: value, "other": 1.0}}
+            with (folder / "train" / "status.json").open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
+        if tell["fail"] == "killed" and epoch == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+    if tell["where"] == "log":
+        print(f"{METRIC}: {value:.6f}")
+    return 0
+
+
+def evaluate(spec: dict) -> int:
+    epoch = json.loads(Path(spec["evaluate"]["checkpoint"]).read_text())["epoch"]
+    print(f"{METRIC}: {value_at(spec['train']['lr'], epoch):.6f}")
+    return 0
+
+
+if __name__ == "__main__":
+    action, _, file = sys.argv[1:4]
+    sys.exit({"train": train, "evaluate": evaluate}[action](yaml.safe_load(Path(file).read_text())))
