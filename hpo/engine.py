@@ -27,6 +27,8 @@ from hpo.core.seeds import derive_seed
 from hpo.core.selection import best_trial, open_repeats, repeats_of
 from hpo.core.specs import lookup, merged, to_yaml
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial_events import ended_event, epoch_event, started_event
+from hpo.core.warm_start import NoCheckpointError, find_start, settled_start
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +47,14 @@ class Plan:
     base_spec: Mapping[str, Any]
     """Full spec of a trial without its searched parameters."""
     seed_key: str
+    """Spec key of the random seed; empty for a trainer that has none."""
     direction: str
     budget: Budget
     confirm: int = 0
     gpus_per_trial: float = 0.0
     study_seed: int = 0
+    num_epochs: int | None = None
+    """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +62,7 @@ class _Live:
     """A trial that runs at this moment."""
 
     verdict: str = ""
-    """Why it was told to stop: `pruned`, `suspended` or `failed`; empty while it may go on."""
+    """Why it was told to stop: `pruned`, `suspended`, `failed` or `reached` (its last epoch)."""
     reason: str = ""
     failure: dict[str, str] | None = None
     last_report: float
@@ -117,7 +122,7 @@ class Engine:
             return None
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
-            return self._job(waiting)
+            return self._job(waiting) or self.next_job()
         if self._limit_reached() is None and not self._confirming:
             job = self._next_search_job()
             if job is not None or not self._ran_dry:
@@ -154,7 +159,7 @@ class Engine:
             live.verdict, live.failure = "failed", describe_not_finite(measurement)
             return False
         self._ledger.record(number, measurement, clock=self._account.clock())
-        self._emit("epoch", **_epoch_event(record, measurement))
+        self._emit("epoch", **epoch_event(record, measurement))
         return self._judge(record, live, measurement)
 
     def on_end(self, number: int, ended: Ended) -> None:
@@ -167,7 +172,7 @@ class Engine:
             self._emit("trial_suspended", trial=number, epoch=record.epochs, reason=live.reason)
         elif live.verdict == "pruned":
             self._finish(record, TrialState.PRUNED, reason=live.reason)
-        elif failure is not None:
+        elif failure is not None and live.verdict != "reached":
             self._fail(record, failure)
         elif record.epochs < record.until_epoch:
             words = f"the trainer ended after epoch {record.epochs} of {record.until_epoch}"
@@ -233,11 +238,13 @@ class Engine:
         if suggestion is None:
             self._ran_dry = not self._live
             return None
-        return self._start(suggestion, seed=self._search_seed(), purpose="search")
+        job = self._start(suggestion, seed=self._search_seed(), purpose="search")
+        return job or self.next_job()
 
     def _search_seed(self) -> int:
         """One seed for all searched trials, so that they differ in their parameters alone."""
-        seed = int(lookup(self._plan.base_spec, self._plan.seed_key))
+        key = self._plan.seed_key
+        seed = int(lookup(self._plan.base_spec, key)) if key else -1
         return seed if seed >= 0 else derive_seed(self._plan.study_seed, "trials")
 
     def _next_confirmation(self) -> Job | None:
@@ -264,10 +271,10 @@ class Engine:
             return []
         return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
 
-    def _start(self, suggestion: Suggestion, *, seed: int, purpose: str) -> Job:
+    def _start(self, suggestion: Suggestion, *, seed: int, purpose: str) -> Job | None:
         distributions = getattr(self._algorithm, "distributions", None)
         record = self._ledger.start(
-            suggestion,
+            settled_start(suggestion, self._ledger),
             now=time.time(),
             clock=self._account.clock(),
             seed=seed,
@@ -276,34 +283,43 @@ class Engine:
         )
         return self._job(record)
 
-    def _job(self, record: TrialRecord) -> Job:
+    def _job(self, record: TrialRecord) -> Job | None:
+        """A start of a trial; None when it cannot start, which is booked as its failure."""
         self._account.start_clock()
         spec = self.spec_of(record)
-        folder, resume_from = self._prepare_folder(record, spec)
+        try:
+            folder, resume_from, start_epoch = self._prepare_folder(record, spec)
+        except NoCheckpointError as error:
+            cause = {"kind": "infrastructure", "message": str(error)}
+            self._finish(record, TrialState.FAILED, error=cause)
+            self._shared_cause = shared_cause(self._ledger.trials())
+            return None
         self._live[record.number] = _Live(last_report=self._now())
-        self._emit(
-            "trial_started",
-            trial=record.number,
-            params=record.params,
-            purpose=record.purpose,
-            resumed_from_epoch=record.epochs if resume_from else None,
+        self._emit("trial_started", **started_event(record, is_resumed=bool(resume_from)))
+        return Job(
+            number=record.number,
+            spec=spec,
+            folder=folder,
+            resume_from=resume_from,
+            start_epoch=start_epoch,
         )
-        return Job(number=record.number, spec=spec, folder=folder, resume_from=resume_from)
 
-    def _prepare_folder(self, record: TrialRecord, spec: dict[str, Any]) -> tuple[str, str | None]:
-        """Write a trial's spec; return its folder and the checkpoint to go on from, if any."""
+    def _prepare_folder(
+        self, record: TrialRecord, spec: dict[str, Any]
+    ) -> tuple[str, str | None, int | None]:
+        """Write a trial's spec; return its folder, the checkpoint to go on from, and its epoch."""
         if self._run is None:
-            return "", None
+            return "", None, record.base_epoch or None
         folder = self._run.trial_dir(record.number)
         folder.mkdir(parents=True, exist_ok=True)
         written = merged(spec, {"results_dir": str(folder.relative_to(self._run.path))})
         (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
-        checkpoint = folder / "ckpt" / "last.ckpt"
-        return str(folder), str(checkpoint) if checkpoint.is_file() else None
+        checkpoint, start_epoch = find_start(self._run, record, self._ledger)
+        return str(folder), str(checkpoint) if checkpoint else None, start_epoch
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
         """The full spec of one trial."""
-        own: dict[str, Any] = {self._plan.seed_key: record.seed}
+        own: dict[str, Any] = {self._plan.seed_key: record.seed} if self._plan.seed_key else {}
         if self._run is not None:
             own["results_dir"] = str(self._run.trial_dir(record.number))
         return merged(self._plan.base_spec, record.params, own)
@@ -316,7 +332,10 @@ class Engine:
                 live.verdict, live.reason = "pruned", decision.reason
                 return False
         if measurement.epoch >= record.until_epoch:
-            return True
+            if self._plan.num_epochs is None or measurement.epoch >= self._plan.num_epochs:
+                return True
+            live.verdict = "reached"
+            return False
         limit = self._account.limit_of(record)
         if self._pausing() or limit:
             self._suspend(live, f"budget of {limit} spent")
@@ -346,16 +365,7 @@ class Engine:
         if record.purpose == "search":
             self._algorithm.tell(record)
         name = "confirmed" if record.purpose == "confirm" else "trial_finished"
-        self._emit(
-            name,
-            trial=record.number,
-            state=str(state),
-            value=record.value,
-            epoch=record.epochs,
-            seconds=round(record.seconds, 3),
-            error=record.error,
-            reason=reason,
-        )
+        self._emit(name, **ended_event(record, reason))
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
@@ -383,13 +393,3 @@ class Engine:
         if self._ran_dry:
             return "algorithm"
         return self._account.limit_of_search()
-
-
-def _epoch_event(record: TrialRecord, measurement: Measurement) -> dict[str, Any]:
-    return {
-        "trial": record.number,
-        "epoch": measurement.epoch,
-        "value": measurement.value,
-        "seconds": round(measurement.seconds, 3),
-        "metrics": measurement.metrics,
-    }

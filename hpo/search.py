@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,13 @@ from hpo.core.budget import Budget
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
-from hpo.core.machine import count_cpus, count_gpus
+from hpo.core.machine import count_cpus, count_gpus, installed_versions
 from hpo.core.planning import (
     StudyPlan,
     as_user_errors,
     build_base_spec,
     build_space,
+    estimate_seconds,
     num_epochs_of,
     read_plan,
     resolve_sources,
@@ -48,7 +47,6 @@ from hpo.snapshot import StateWriter, describe_end
 logger = logging.getLogger(__name__)
 
 Interrupt = Callable[[], bool]
-PACKAGES = ("optuna", "ray", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +150,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         space_digest=space.digest,
         num_epochs=num_epochs,
         planned_trials=study.budget.trials,
-        versions=_versions(),
+        versions=installed_versions(),
     )
 
 
@@ -269,9 +267,15 @@ class Session:
             logger.debug("the traceback", exc_info=True)
             return None
 
+    @property
+    def engine_run(self) -> RunDir | None:
+        """Where the engine writes trials' specs and finds their checkpoints."""
+        return self.run
+
     def make_algorithm(self) -> Algorithm:
         """Build the study's algorithm, which has heard nothing yet."""
         from hpo.algorithms import create_algorithm
+        from hpo.algorithms.entry import Context
 
         return create_algorithm(
             self.plan.algorithm,
@@ -280,6 +284,12 @@ class Session:
             direction=self.trainer.direction,
             num_epochs=self.plan.num_epochs,
             seed=self.study.search.seed,
+            options=self.study.search.algorithm_options,
+            context=Context(
+                planned_trials=self.plan.planned_trials,
+                slots=self.slots.count,
+                restart_keys=tuple(getattr(self.trainer, "restart_keys", ("model",))),
+            ),
         )
 
     def make_executor(self) -> Executor:
@@ -300,7 +310,7 @@ class Session:
 
     def _make_engine(self) -> Engine:
         return Engine(
-            run=self.run,
+            run=self.engine_run,
             ledger=self.ledger,
             algorithm=self.make_algorithm(),
             plan=Plan(
@@ -311,6 +321,7 @@ class Session:
                 confirm=self.study.search.confirm,
                 gpus_per_trial=self.slots.gpus,
                 study_seed=self.study.search.seed,
+                num_epochs=self.plan.num_epochs,
             ),
             emit=self.bus.emit,
             should_stop=lambda: self.settings.should_stop() or self.run.stop_file.exists(),
@@ -342,7 +353,12 @@ class Session:
             "cpus_per_trial": self.slots.cpus,
             "gpus_per_trial": self.slots.gpus,
             "probe": probe,
-            "estimate_s": _estimate(self.study.budget, self.plan, probe, self.slots),
+            "estimate_s": estimate_seconds(
+                self.study.budget,
+                num_epochs=self.plan.num_epochs,
+                seconds_per_epoch=probe.get("seconds_per_epoch"),
+                slots=self.slots.count,
+            ),
             "prepared_in_s": round(time.monotonic() - began, 2),
         }
         return self.tell_review(review, executor)
@@ -374,32 +390,6 @@ def _slots(study: StudySpec, settings: SearchSettings) -> Slots:
         )
     concurrent = 1 if settings.executor == "inprocess" else study.concurrent
     return divide_machine(concurrent, cpus=count_cpus(), gpus=gpus)
-
-
-def _estimate(budget: Budget, plan: StudyPlan, probe: dict[str, Any], slots: Slots) -> float | None:
-    """Upper bound of the search's seconds: every trial in full, or the time that was given."""
-    seconds = probe.get("seconds_per_epoch")
-    bounds = [] if budget.seconds is None else [budget.seconds]
-    if seconds:
-        epochs = [
-            limit
-            for limit in (
-                None if budget.trials is None else budget.trials * plan.num_epochs,
-                budget.epochs,
-            )
-            if limit is not None
-        ]
-        if epochs:
-            bounds.append(min(epochs) * seconds / slots.count)
-    return round(min(bounds), 1) if bounds else None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def snapshot_of(ledger: Ledger) -> list[TrialRecord]:

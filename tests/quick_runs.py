@@ -88,6 +88,7 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
         "budget": study.budget,
         "confirm": study.search.confirm,
         "study_seed": study.search.seed,
+        "num_epochs": 9,
     }
     emit = Events()
     engine = Engine(
@@ -102,9 +103,11 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
     return engine
 
 
-def optuna_algorithm(name="tpe", *, pruner="successive_halving", seed=0, direction="maximize"):
+def optuna_algorithm(
+    name="tpe", *, pruner="successive_halving", seed=0, direction="maximize", **more
+):
     return create_algorithm(
-        name, quick_space(), pruner=pruner, direction=direction, num_epochs=9, seed=seed
+        name, quick_space(), pruner=pruner, direction=direction, num_epochs=9, seed=seed, **more
     )
 
 

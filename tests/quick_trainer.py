@@ -59,6 +59,7 @@ class QuickTrainer:
     epochs_key = "train.num_epochs"
     seed_key = "train.seed"
     multiple_of = {}
+    restart_keys = ("train.width",)
 
     def validate(self, spec):
         full = json.loads(json.dumps(DEFAULTS))
@@ -106,7 +107,7 @@ class QuickTrainer:
             os.kill(os.getpid(), signal.SIGKILL)
         return {"seconds_per_epoch": 0.001, "images_per_s": 1000.0, "peak_memory_mib": 1.0}
 
-    def fit(self, spec, report, resume_from=None):
+    def fit(self, spec, report, resume_from=None, start_epoch=None):
         folder = Path(spec["results_dir"])
         number = int(folder.name)
         params = {k: spec["train"][k] for k in ("lr", "margin", "width")}
@@ -116,7 +117,9 @@ class QuickTrainer:
             applied["train.lr"] = 0.5
         receipt = {"applied": applied, "device": "cpu"}
         history = json.loads(Path(resume_from).read_text())["history"] if resume_from else []
-        for line in history:
+        if start_epoch is not None:  # another trial's, and of this very epoch
+            assert len(history) == start_epoch, (resume_from, len(history), start_epoch)
+        for line in history if start_epoch is None else []:
             if not report({**line, "replayed": True, "receipt": receipt}):
                 return receipt
         for epoch in range(len(history) + 1, spec["train"]["num_epochs"] + 1):

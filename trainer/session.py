@@ -51,6 +51,10 @@ class RecognitionTrainer:
     seed_key = "train.seed"
     multiple_of: Mapping[str, str] = {"train.batch_size": "dataset.num_instance"}
     """Parameter -> the parameter of which it must be a multiple."""
+    restart_keys = (
+        "model", "train.optim.name", "train.loss.name", "train.train_trunk", "train.train_embedder",
+    )  # fmt: skip
+    """Keys, or sections, that no checkpoint can go on under once they have changed."""
 
     def validate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Return the train spec, nested, with defaults filled in.
@@ -155,13 +159,20 @@ class RecognitionTrainer:
         return probe(checked)
 
     def fit(
-        self, spec: Mapping[str, Any], report: Report, resume_from: Path | None = None
+        self,
+        spec: Mapping[str, Any],
+        report: Report,
+        resume_from: Path | None = None,
+        start_epoch: int | None = None,
     ) -> dict[str, Any]:
-        """Train and return the receipt: the values read back from the live objects."""
+        """Train and return the receipt: the values read back from the live objects.
+
+        With `start_epoch`, `resume_from` is another run's checkpoint of that epoch.
+        """
         checked = parse_spec(spec, "train")
         from trainer.training import fit
 
-        return fit(checked, report, resume_from)
+        return fit(checked, report, resume_from, start_epoch)
 
     def save_start(self, spec: Mapping[str, Any], path: Path) -> None:
         """Write the weights that a train spec starts from, so that they can be evaluated."""

@@ -27,7 +27,7 @@ from trainer.data.batches import Share, build_data
 from trainer.devices import pick_device, training_devices, wants_bf16
 from trainer.distributed import Place, find_place
 from trainer.epochs import EpochReporter, Report
-from trainer.errors import SpecError
+from trainer.errors import InfrastructureError, SpecError
 from trainer.isolation import (
     cudnn_switches,
     memory_errors_named,
@@ -46,8 +46,15 @@ if TYPE_CHECKING:
     from trainer.data.batches import RecognitionData
 
 
+CHECKPOINT_PATIENCE_S = 20.0
+"""How long a run waits for a checkpoint that another process is still writing."""
+
+
 def fit(
-    spec: Spec | Mapping[str, Any], report: Report, resume_from: Path | None = None
+    spec: Spec | Mapping[str, Any],
+    report: Report,
+    resume_from: Path | None = None,
+    start_epoch: int | None = None,
 ) -> dict[str, Any]:
     """Train one spec.
 
@@ -66,6 +73,9 @@ def fit(
         resume_from: a checkpoint of this trainer to go on from, in place of
             `train.resume_training_checkpoint_path`. Its epochs are reported first, with `replayed`
             true.
+        start_epoch: given when `resume_from` belongs to another run: the epoch it must be of.
+            Training goes on from its state under this spec; its history and best stay there, so
+            nothing is reported before the next epoch.
 
     Returns:
         The receipt (see `trainer.receipt`), with `epochs`, `best` (epoch and value), `checkpoints`
@@ -85,10 +95,10 @@ def fit(
     device = pick_device(spec.train.gpu_ids[place.local_rank])
     path = resume_from or _named_checkpoint(spec)
     with isolated(spec, device):
-        payload = None if path is None else checkpoints.load(path)
+        payload = None if path is None else _load_start(path, start_epoch)
         # No name here holds the run, so that nothing keeps it alive while it is cleaned away.
         receipt = _Run(spec, device, report, place=place, is_fresh=payload is None).go(
-            payload, path
+            payload, path, is_own=start_epoch is None
         )
     return receipt | {"seconds": time.perf_counter() - started}
 
@@ -113,11 +123,13 @@ class _Run:
         self.module = build_module(spec, self.data, device, load_pretrained=is_fresh)
         self.report = report
 
-    def go(self, payload: checkpoints.Payload | None, path: Path | None) -> dict[str, Any]:
+    def go(
+        self, payload: checkpoints.Payload | None, path: Path | None, *, is_own: bool
+    ) -> dict[str, Any]:
         """Replay, train, and return the receipt."""
         if payload is not None and path is not None:
             restore(self.module, payload, path)
-            if self.place.is_first:
+            if is_own and self.place.is_first:
                 adopt_best(payload, path, Path(self.spec.results_dir))
         first_epoch = self.module.progress.epoch
 
@@ -128,7 +140,8 @@ class _Run:
 
         reporter = EpochReporter(
             self.spec, self.data, self.report, receipt,
-            use_bf16=self.use_bf16, history=[] if payload is None else payload["history"],
+            use_bf16=self.use_bf16,
+            history=payload["history"] if payload is not None and is_own else [],
             is_first=self.place.is_first,
         )  # fmt: skip
         trainer = self._trainer(self.spec.train.num_epochs - first_epoch, reporter)
@@ -201,6 +214,26 @@ def checked_spec(spec: Spec | Mapping[str, Any]) -> Spec:
         )
     train = dataclasses.replace(checked.train, seed=secrets.randbelow(2**31))
     return dataclasses.replace(checked, train=train)
+
+
+def _load_start(path: Path, start_epoch: int | None) -> checkpoints.Payload:
+    """Load a checkpoint; one of another run is waited for while it is still being written.
+
+    Raises:
+        InfrastructureError: when it is of another epoch than the one that was asked for.
+    """
+    deadline = time.monotonic() + CHECKPOINT_PATIENCE_S
+    while True:
+        payload = checkpoints.load(path)
+        epoch = payload["progress"]["epoch"]
+        if start_epoch in (None, epoch):
+            return payload
+        if epoch > (start_epoch or 0) or time.monotonic() > deadline:
+            raise InfrastructureError(
+                f"{path}: must be the checkpoint of epoch {start_epoch} to start from, but is of "
+                f"epoch {epoch}"
+            )
+        time.sleep(0.1)
 
 
 def _named_checkpoint(spec: Spec) -> Path | None:

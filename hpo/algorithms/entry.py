@@ -35,8 +35,8 @@ class Context:
     style: Style = "running"
     route: bool = False
     """Whether options that are not given have the AutoML route's defaults."""
-    restart_prefixes: tuple[str, ...] = ("model",)
-    """Sections of the spec that a checkpoint cannot go on under once they have changed."""
+    restart_keys: tuple[str, ...] = ("model",)
+    """Keys, or sections, of the spec that no checkpoint can go on under once they have changed."""
     first: tuple[dict[str, Any], ...] = ()
     """Latents of configurations to begin with, after the default one."""
 
@@ -68,7 +68,7 @@ class Setting:
 
     def can_change(self, name: str) -> bool:
         """Whether a parameter may change when a trial goes on from a checkpoint."""
-        return name.split(".", 1)[0] not in self.context.restart_prefixes
+        return not any(f"{name}.".startswith(f"{key}.") for key in self.context.restart_keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

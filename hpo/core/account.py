@@ -62,7 +62,7 @@ class Account:
             trials=sum(t.purpose == "search" for t in trials),
             seconds=self.clock(),
             gpu_seconds=sum(t.seconds for t in trials) * self._gpus_per_trial,
-            epochs=sum(t.epochs for t in trials),
+            epochs=sum(t.trained_epochs for t in trials),
         )
 
     def limit_of_search(self) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.budget import Budget
 from hpo.core.errors import DataError, HpoError, RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.skill import load_skill
@@ -171,3 +172,16 @@ def held_out_sources(sources: Mapping[str, str]) -> dict[str, str] | None:
         return None
     reference = sources.get("test_reference") or sources["reference"]
     return {"train": sources["train"], "reference": reference, "query": sources["test_query"]}
+
+
+def estimate_seconds(
+    budget: Budget, *, num_epochs: int, seconds_per_epoch: float | None, slots: int
+) -> float | None:
+    """Upper bound of the search's seconds: every trial in full, or the time that was given."""
+    bounds = [] if budget.seconds is None else [budget.seconds]
+    if seconds_per_epoch:
+        epochs = [] if budget.trials is None else [budget.trials * num_epochs]
+        epochs += [] if budget.epochs is None else [budget.epochs]
+        if epochs:
+            bounds.append(min(epochs) * seconds_per_epoch / slots)
+    return round(min(bounds), 1) if bounds else None

@@ -84,7 +84,8 @@ class Trainer(Protocol):
     """A trainer found by the entry-point group `hpo.trainers`. Importing it must not import torch.
 
     Methods marked [worker] run in a worker process, the others in the driver and must stay free of
-    torch.
+    torch. It may also have `restart_keys`, a tuple of spec keys or sections that no checkpoint can
+    go on under once they have changed; without it that is `model`.
     """
 
     name: str
@@ -135,8 +136,18 @@ class Trainer(Protocol):
     def probe(self, spec: Spec) -> dict[str, Any]:
         """[worker] Measure seconds per epoch and peak memory by a few steps."""
 
-    def fit(self, spec: Spec, report: Report, resume_from: Path | None = None) -> dict[str, Any]:
-        """[worker] Train one trial and return its receipt: values read back from live objects."""
+    def fit(
+        self,
+        spec: Spec,
+        report: Report,
+        resume_from: Path | None = None,
+        start_epoch: int | None = None,
+    ) -> dict[str, Any]:
+        """[worker] Train one trial and return its receipt: values read back from live objects.
+
+        With `start_epoch`, `resume_from` is another trial's checkpoint, which must be of that
+        epoch: training goes on from it under this spec, and its history stays the other trial's.
+        """
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """[worker] Evaluate `evaluate.checkpoint`: metrics and per-query hits."""

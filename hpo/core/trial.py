@@ -83,6 +83,8 @@ class Job:
     """The trial's folder, absolute."""
     resume_from: str | None = None
     """Checkpoint to go on from, absolute."""
+    start_epoch: int | None = None
+    """Where `resume_from` is another trial's: the epoch that it must be of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +127,18 @@ class TrialRecord:
 
     @property
     def epochs(self) -> int:
-        """The last validated epoch."""
-        return self.measurements[-1].epoch if self.measurements else 0
+        """The last validated epoch, those before a warm start included."""
+        return self.measurements[-1].epoch if self.measurements else self.base_epoch
+
+    @property
+    def base_epoch(self) -> int:
+        """The epoch of the checkpoint that the trial starts from; 0 for a cold start."""
+        return self.start_from[1] if self.start_from else 0
+
+    @property
+    def trained_epochs(self) -> int:
+        """Epochs that this trial has trained itself, which is what it costs."""
+        return self.epochs - self.base_epoch
 
     def best_measurement(self, direction: str) -> Measurement | None:
         """The epoch with the best value so far; the earliest of equals."""

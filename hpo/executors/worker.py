@@ -35,9 +35,10 @@ def run_job(
         log.
     """
     resume_from = Path(job.resume_from) if job.resume_from else None
+    start = {} if job.start_epoch is None else {"start_epoch": job.start_epoch}
     with trial_log(Path(job.folder)):
         try:
-            receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from)
+            receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from, **start)
         except Exception as error:
             logger.exception("trial %d failed", job.number)
             return {"failure": describe_failure(error)}

@@ -1,6 +1,7 @@
 """The engine driven by hand: what it hands out, records, decides and refuses."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,7 @@ def test_the_ledger_knows_a_trial_before_it_is_handed_out(tmp_path):
     assert engine.events.all == [
         ("trial_started", {
             "trial": 0, "params": record.params, "purpose": "search", "resumed_from_epoch": None,
+            "start_from": None,
         }),
     ]  # fmt: skip
 
@@ -369,3 +371,62 @@ def test_a_trial_that_ends_in_a_pause_is_complete(tmp_path):
     wish.is_there = True
     train_to_end(engine, job, start=9)
     assert states(engine) == ["complete"]
+
+
+# Warm starts -----------------------------------------------------------------------------------
+
+
+class Relay(Listed):
+    """Trial 0 until epoch 3, then trial 1 goes on from there until epoch 6."""
+
+    def ask(self, number):
+        suggestion = super().ask(number)
+        if suggestion is None or number == 0:
+            return suggestion
+        return replace(suggestion, until_epoch=6, start_from=(0, 3))
+
+
+def relay(tmp_path, **plan):
+    engine = make_engine(tmp_path, Relay([0.1, 0.2], until_epoch=3), **plan)
+    first = engine.next_job()
+    assert train(engine, first) == 3  # the trainer, made for nine epochs, is told to stop
+    engine.on_end(first.number, Ended())
+    return engine
+
+
+def leave_checkpoint(tmp_path, number):
+    path = tmp_path / "trials" / f"{number:04d}" / "ckpt" / "last.ckpt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_a_trial_goes_on_from_another_and_pays_for_its_own_epochs(tmp_path):
+    engine = relay(tmp_path)
+    assert states(engine) == ["complete"]
+    path = leave_checkpoint(tmp_path, 0)
+    job = engine.next_job()
+    assert (job.resume_from, job.start_epoch) == (str(path), 3)
+    assert job.spec["train"]["num_epochs"] == 9  # schedules depend on the whole length
+    assert train(engine, job, start=4) == 6
+    engine.on_end(job.number, Ended())
+    assert states(engine) == ["complete", "complete"]
+    assert engine.spent().epochs == 6
+    assert [m.epoch for m in engine.ledger.trial(1).measurements] == [4, 5, 6]
+    assert engine.events.named("trial_started")[1]["start_from"] == (0, 3)
+
+
+def test_a_worker_that_breaks_when_it_is_told_to_stop_has_still_reached_its_epoch(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1], until_epoch=3))
+    job = engine.next_job()
+    train(engine, job)
+    engine.on_end(job.number, LOST)
+    assert states(engine) == ["complete"]
+
+
+def test_a_missing_checkpoint_fails_the_trial_and_nothing_is_trained_afresh(tmp_path):
+    engine = relay(tmp_path)
+    assert engine.next_job() is None
+    assert states(engine) == ["complete", "failed"]
+    assert "no checkpoint of its last epoch" in engine.ledger.trial(1).error["message"]
+    assert engine.is_over()

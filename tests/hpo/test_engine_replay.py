@@ -5,6 +5,7 @@ The kill comes before or after a write of the ledger, which are the only moments
 
 import pytest
 
+from hpo.algorithms.entry import Context
 from hpo.core.budget import Budget
 from hpo.core.ledger import Ledger
 from hpo.executors.inprocess import InProcessExecutor
@@ -79,7 +80,25 @@ def brains(name, pruner):
     return lambda: optuna_algorithm(name, pruner=pruner, seed=3)
 
 
+def rungs(name, **options):
+    """An algorithm whose trials start from the checkpoints of others."""
+    context = Context(style="rungs", restart_keys=("train.width",))
+    return lambda: optuna_algorithm(name, pruner="auto", seed=3, options=options, context=context)
+
+
 CASES = {
+    "bohb": (brains("bohb", "auto"), {"budget": Budget(trials=9)}, 23),
+    "hyperband_es": (brains("hyperband_es", "auto"), {"budget": Budget(trials=9)}, 23),
+    "asha": (brains("asha", "auto"), {"budget": Budget(trials=9)}, 23),
+    "asha_rungs": (rungs("asha", epoch_multiplier=1), {"budget": Budget(trials=12)}, 13),
+    "hyperband_rungs": (
+        rungs("hyperband", epoch_multiplier=1, rounds=1),
+        {"budget": Budget(trials=20)},
+        29,
+    ),
+    "bohb_rungs": (rungs("bohb", epoch_multiplier=1), {"budget": Budget(trials=14)}, 19),
+    "dehb": (rungs("dehb", epoch_multiplier=1), {"budget": Budget(trials=16)}, 19),
+    "pbt": (rungs("pbt", population_size=4, eval_interval=3), {"budget": Budget(trials=13)}, 17),
     "random": (brains("random", "successive_halving"), {"budget": Budget(trials=7)}, 13),
     "tpe": (brains("tpe", "successive_halving"), {"budget": Budget(trials=9)}, 17),
     "tpe_median": (brains("tpe", "median"), {"budget": Budget(trials=9)}, 29),

@@ -8,7 +8,7 @@ import torch
 
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints, training
-from trainer.errors import CheckpointError, DivergedError, SpecError
+from trainer.errors import CheckpointError, DivergedError, InfrastructureError, SpecError
 from trainer.training import fit, probe
 
 
@@ -447,3 +447,43 @@ def test_probe_measures_and_leaves_nothing(splits, tmp_path):
     assert measured["images_per_s"] > 0
     assert measured["peak_memory_mib"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_goes_on_from_another_run_under_its_own_spec(splits, tmp_path):
+    """The weights and the step are the other's; rates, history and best are its own."""
+    first = train_spec(splits, tmp_path / "first", train__num_epochs=4)
+    fit(first, Reports(until=2))
+    source = tmp_path / "first" / "ckpt" / "last.ckpt"
+    spec = train_spec(
+        splits, tmp_path / "second", train__num_epochs=4, train__optim__trunk__base_lr=0.0007
+    )
+    reports = Reports()
+    receipt = fit(spec, reports, source, 2)
+    assert [(r["epoch"], r["replayed"]) for r in reports] == [(3, False), (4, False)]
+    assert receipt["applied"]["train.optim.trunk.base_lr"] == 0.0007
+    assert receipt["best"]["epoch"] in (3, 4)
+    own = checkpoints.load(tmp_path / "second" / "ckpt" / "last.ckpt")
+    assert [entry["epoch"] for entry in own["history"]] == [3, 4]
+    steps = checkpoints.load(source)["progress"]["step"]
+    assert own["progress"]["step"] == 2 * steps
+
+
+def test_a_run_goes_on_as_the_other_would_have_under_the_same_spec(splits, tmp_path):
+    whole = Reports()
+    fit(train_spec(splits, tmp_path / "whole", train__num_epochs=3), whole)
+    fit(train_spec(splits, tmp_path / "part", train__num_epochs=3), Reports(until=1))
+    rest = Reports()
+    source = tmp_path / "part" / "ckpt" / "last.ckpt"
+    fit(train_spec(splits, tmp_path / "rest", train__num_epochs=3), rest, source, 1)
+    assert [r["value"] for r in rest] == [r["value"] for r in whole[1:]]
+    name = "ckpt/last.ckpt"
+    assert same(weights(tmp_path / "whole" / name), weights(tmp_path / "rest" / name))
+
+
+def test_a_checkpoint_of_another_epoch_is_not_started_from(splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_PATIENCE_S", 0.2)
+    fit(train_spec(splits, tmp_path / "first"), Reports())
+    source = tmp_path / "first" / "ckpt" / "last.ckpt"
+    for epoch in (1, 3):
+        with pytest.raises(InfrastructureError, match=f"of epoch {epoch} to start from, but is of"):
+            fit(train_spec(splits, tmp_path / "second"), Reports(), source, epoch)

@@ -1,0 +1,60 @@
+"""Population based training with the real trainer: trials that start from the checkpoints of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.ledger import Ledger
+from hpo.core.study_spec import DataSources, SearchOptions, StudySpec
+from hpo.core.trial import TrialState
+from hpo.search import resume_search, start_search
+from tests.quick_runs import Ear
+from tests.trainer.tiny import make_splits, train_spec
+
+BASE_LR = "train.optim.trunk.base_lr"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Three members, two generations of one epoch, beside the default of two epochs."""
+    splits = make_splits(tmp_path_factory.mktemp("pictures"))
+    spec = train_spec(splits, "unused", train__num_epochs=2)
+    spec = {k: v for k, v in spec.items() if not k.startswith("dataset.") or "cache" in k}
+    search = SearchOptions(
+        algorithm="pbt",
+        algorithm_options={"population_size": 3, "eval_interval": 1, "quantile": 0.4},
+        over=(BASE_LR, "train.optim.embedder.base_lr"),
+    )
+    del spec["results_dir"]
+    return StudySpec(
+        name="warm", data=DataSources(**splits), spec=spec, budget=Budget(trials=50), search=search
+    )
+
+
+def story(run):
+    ledger = Ledger.open(run.ledger_file)
+    trials = ledger.trials()
+    ledger.close()
+    return [(t.params, t.start_from, [(m.epoch, m.value) for m in t.measurements]) for t in trials]
+
+
+def test_a_population_is_trained_from_checkpoints_and_survives_a_pause(study, tmp_path):
+    whole = start_search(study, tmp_path / "whole", Ear().settings(probe=False))
+    assert whole.finished["trials"] == {"complete": 7, "pruned": 0, "failed": 0}
+    ledger = Ledger.open(whole.run.ledger_file)
+    for trial in ledger.trials():
+        assert trial.state is TrialState.COMPLETE
+        # Read back from the live optimizer, also where it came out of another trial's checkpoint.
+        assert trial.receipt["applied"][BASE_LR] == pytest.approx(trial.params[BASE_LR])
+    later = [t for t in ledger.trials() if t.start_from]
+    ledger.close()
+    assert [[m.epoch for m in t.measurements] for t in later] == [[2]] * 3
+    copied = [t for t in later if t.params != ledger.trial(t.start_from[0]).params]
+    assert copied
+
+    ear = Ear(stop_after=(4, 2))
+    paused = start_search(study, tmp_path / "cut", ear.settings(probe=False))
+    assert paused.interrupted
+    resume_search(paused.run, Ear().settings(probe=False))
+    assert story(paused.run) == story(whole.run)
