@@ -1,15 +1,18 @@
-"""Known and unknown classes of the embedded data set, laid out as the skill's table says."""
+"""Small pictures of known and unknown classes, laid out as the skill's table says."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.data.demo import make_demo_data
+import numpy as np
+from PIL import Image
 
 LAYOUT = {
-    "known_classes": {"train": "train", "reference": "reference", "val": "query"},
-    "unknown_classes": {"reference": "test_reference", "test": "test_query"},
+    "known_classes": {"train": 12, "reference": 4, "val": 6},
+    "unknown_classes": {"reference": 4, "test": 6},
 }
+"""Pictures of each class in each split."""
+SIZE = 48
 SMALL = {
     "model.backbone": "timm/test_resnet", "input_height": 32, "input_width": 32, "feat_dim": 32,
     "train.batch_size": 16, "dataset.workers": 0,
@@ -23,13 +26,25 @@ def small_flags(**more):
 
 
 def make_shop(folder, classes=4):
-    """Make `folder/data` with so many classes of each kind; returns it."""
-    sources = make_demo_data(folder / ".drawn", 3)
-    for known, splits in LAYOUT.items():
-        names = sorted(path.name for path in Path(sources[next(iter(splits.values()))]).iterdir())
-        for split, source in splits.items():
-            (folder / "data" / known / split).mkdir(parents=True)
-            for name in names[:classes]:
-                target = Path(sources[source]) / name
-                (folder / "data" / known / split / name).symlink_to(target)
-    return folder / "data"
+    """Make `folder/data` with so many classes of each kind; returns it.
+
+    A class is a grid of colours; its pictures are shifted, dimmed and noisy.
+    """
+    for kind, (known, splits) in enumerate(LAYOUT.items()):
+        for number in range(classes):
+            look = np.random.default_rng([kind, number]).integers(40, 255, (4, 4, 3))
+            for place, (split, count) in enumerate(splits.items()):
+                target = folder / "data" / known / split / f"{known[:2]}{number}"
+                target.mkdir(parents=True)
+                for index in range(count):
+                    seed = np.random.default_rng([kind, number, place, index])
+                    picture(look, seed).save(target / f"{index}.png")
+    return Path(folder) / "data"
+
+
+def picture(look, seed):
+    """One picture of a class."""
+    pixels = np.kron(look, np.ones((SIZE // 4, SIZE // 4, 1)))
+    pixels = np.roll(pixels, seed.integers(-6, 7, 2), (0, 1)) * seed.uniform(0.7, 1.0)
+    pixels += seed.normal(0.0, 12.0, pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
