@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
-from hpo.automl.facts import Facts, is_workspace, read_facts
+from hpo.automl.facts import is_workspace
 from hpo.automl.hooks import Hooks
 from hpo.automl.outcome import build_result
-from hpo.automl.planning import NO_LIMIT, Planned, Request, as_value_errors, plan_request
+from hpo.automl.planning import Planned, Request, as_value_errors, plan_request
 from hpo.automl.platform import Platform
 from hpo.automl.routing import demand_runnable, name_of, open_skill
-from hpo.automl.session import AutoMLSession, RouteSettings
+from hpo.automl.session import RouteSettings, with_session
+from hpo.automl.settings import MAX_RECOMMENDATIONS
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
-from hpo.core.rundir import RunDir
+from hpo.core.rundir import ROUTE_PREFIX, RunDir
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.search import SearchResult, SearchSettings, resume_search, start_search
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "run_"
 DEFAULT_WORKSPACE = "automl_workspace"
 Listeners = tuple[Callable[..., Any], ...]
 
@@ -186,7 +186,7 @@ class AutoMLRunner:
             confirm_start=confirm or (lambda _review: True),
             listeners=(*listeners, *_wandb(wandb_config)),
             should_stop=should_stop,
-            name_prefix=PREFIX,
+            name_prefix=ROUTE_PREFIX,
         )
         return self._go(request, route, search, resume=resume)
 
@@ -212,56 +212,67 @@ class AutoMLRunner:
     def _go(
         self, request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool
     ) -> dict[str, Any]:
-        demand_runnable(self.skill, self.action)
-        search = replace(search, make_session=functools.partial(AutoMLSession, route=route))
-        with as_value_errors():
-            if resume:
-                result, facts = self._resume(request, route, search)
-            else:
-                planned = plan_request(request)
-                facts = planned.facts
-                route.secrets = planned.settings.secrets
-                search = replace(search, fill=facts.write)
-                result = start_search(planned.study, request.workspace.parent, search)
-        return self._result(result, facts, route)
-
-    def _resume(
-        self, request: Request, route: RouteSettings, search: SearchSettings
-    ) -> tuple[SearchResult, Facts]:
-        folder = request.workspace
-        if not is_workspace(folder):
-            raise RunError(
-                f"{folder}: is no AutoML workspace; give the full path, .../{PREFIX}<timestamp>"
-            )
-        run, facts = RunDir(folder), read_facts(folder)
-        study = load_study(run.study_file)
-        if facts.platform and route.platform is None:
-            raise RunError(
-                f"{folder}: its trials are jobs of {facts.platform}; pass that as platform_sdk"
-            )
-        budget = None
-        if request.settings or request.algorithm or request.overrides or request.ranges:
-            planned = plan_request(replace(request, workspace=folder.parent))
-            route.secrets = planned.settings.secrets
-            _demand_same(folder, study, planned)
-            budget, facts = _extended(study, facts, planned)
-            facts.write(folder)
-        return resume_search(run, search, budget=budget), facts
-
-    def _result(self, result: SearchResult, facts: Facts, route: RouteSettings) -> dict[str, Any]:
+        result, found = execute(request, route, search, resume=resume)
         if route.declined:
             raise ReviewDeclinedError(f"{result.run}: {route.declined}")
-        session = route.session
-        assert session is not None  # noqa: S101 - every search makes one
-        from hpo.core.ledger import Ledger
+        return found
 
-        ledger = Ledger.open(result.run.ledger_file)
-        session.ledger = ledger
-        try:
-            ended = str(result.finished.get("ended_because", "interrupted"))
-            return build_result(result.run, ledger, facts, session.show, ended_because=ended)
-        finally:
-            ledger.close()
+
+def execute(
+    request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool = False
+) -> tuple[SearchResult, dict[str, Any]]:
+    """Plan, review and search; or go on with the workspace that the request names.
+
+    Returns:
+        How the search ended, and the route's result of it; `route.declined` says why the review
+        stopped it, if it did.
+
+    Raises:
+        HpoError: for whatever the caller can mend.
+    """
+    demand_runnable(request.skill, request.action)
+    search = with_session(replace(search, name_prefix=ROUTE_PREFIX), route)
+    with as_value_errors():
+        if resume:
+            result = _resume(request, route, search)
+        else:
+            planned = plan_request(request)
+            route.secrets = planned.settings.secrets
+            search = replace(search, fill=planned.facts.write)
+            result = start_search(planned.study, request.workspace.parent, search)
+    return result, _result_of(result, route)
+
+
+def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
+    folder = request.workspace
+    if not is_workspace(folder):
+        raise RunError(
+            f"{folder}: is no AutoML workspace; give the full path, .../{ROUTE_PREFIX}<timestamp>"
+        )
+    run = RunDir(folder)
+    budget = None
+    if request.settings or request.algorithm or request.overrides or request.ranges:
+        study = load_study(run.study_file)
+        planned = plan_request(replace(request, workspace=folder.parent))
+        route.secrets = planned.settings.secrets
+        _demand_same(folder, study, planned)
+        budget = _extended(study, planned)
+    return resume_search(run, search, budget=budget)
+
+
+def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
+    from hpo.core.ledger import Ledger
+
+    session = route.session
+    assert session is not None  # noqa: S101 - every search makes one
+    session.ledger = Ledger.open(result.run.ledger_file)
+    try:
+        ended = str(result.finished.get("ended_because", "interrupted"))
+        return build_result(
+            result.run, session.ledger, session.facts, session.show, ended_because=ended
+        )
+    finally:
+        session.ledger.close()
 
 
 def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
@@ -285,14 +296,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _extended(study: StudySpec, facts: Facts, planned: Planned) -> tuple[Budget | None, Facts]:
+def _extended(study: StudySpec, planned: Planned) -> Budget | None:
     """A larger number of recommendations extends the search."""
     total = planned.facts.total
-    if total is None or "automl_max_recommendations" not in planned.settings.given:
-        return None, facts
-    if study.budget.trials is not None and total == study.budget.trials:
-        return None, facts
-    return Budget(trials=total or NO_LIMIT), replace(facts, total=total)
+    if total is None or MAX_RECOMMENDATIONS not in planned.settings.given:
+        return None
+    return None if total == study.budget.trials else Budget(trials=total)
 
 
 def _wandb(config: Mapping[str, Any] | None) -> Listeners:

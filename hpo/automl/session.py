@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import shutil
@@ -19,13 +20,14 @@ from hpo.automl.recommendation import Recommendation, metric_of, status_word
 from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_shorten
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
+from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
 from hpo.core.rundir import RunDir, write_atomically
 from hpo.core.specs import merged, to_yaml
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
 from hpo.handoff import HandoffError, export_trial
-from hpo.search import Session
+from hpo.search import SearchSettings, Session
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,11 @@ class RouteSettings:
     """Set by the session: itself."""
 
 
+def with_session(settings: SearchSettings, route: RouteSettings | None = None) -> SearchSettings:
+    """Let a start of a search be one of an AutoML workspace."""
+    return replace(settings, make_session=functools.partial(AutoMLSession, route=route))
+
+
 class AutoMLSession(Session):
     """Reviews, searches and hands on in the route's way."""
 
@@ -58,13 +65,31 @@ class AutoMLSession(Session):
         super().__init__(*args)
         self.route = route or RouteSettings()
         self.route.session = self
-        self.facts: Facts = read_facts(self.run.path)
+        self.facts: Facts = self._current_facts()
         self.skill_trainer = cast(SkillTrainer, self.trainer)
         self._platform: PlatformExecutor | None = None
         self._base_executor: Executor | None = None
         known = tuple(t.number for t in self.ledger.trials())
         self.bus.add(Views(self.run, self.ledger, self.facts, self._brain(), self.show))
         self.bus.add(CallbackListener(self.route.hooks, self.show, known))
+
+    def _current_facts(self) -> Facts:
+        """The workspace's constants; an extended budget changes the total.
+
+        Raises:
+            RunError: when its trials are jobs of a platform that was not passed.
+        """
+        facts = read_facts(self.run.path)
+        if facts.platform and self.route.platform is None:
+            raise RunError(
+                f"{self.run}: its trials are jobs of {facts.platform}; go on with "
+                "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
+            )
+        total = self.study.budget.trials
+        if facts.total is not None and total is not None and total != facts.total:
+            facts = replace(facts, total=total)
+            facts.write(self.run.path)
+        return facts
 
     # What trials look like to a caller ----------------------------------------------------------
 

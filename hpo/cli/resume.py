@@ -37,11 +37,16 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.study_spec import load_study
 
     def start(settings: SearchSettings) -> SearchResult:
+        from hpo.automl.facts import is_workspace
         from hpo.search import resume_search
 
         chosen, budget = chosen_run(args), None
         if args.budget is not None:
             budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
+        if is_workspace(chosen.path):
+            from hpo.automl.session import with_session
+
+            settings = with_session(settings)
         return resume_search(chosen, settings, budget=budget)
 
     return drive(args, start)

@@ -27,6 +27,8 @@ from hpo.core.errors import RunError
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
+ROUTE_PREFIX = "run_"
+"""Stands before the timestamp where the AutoML route made the run."""
 LOCK_ATTEMPTS = 20
 """A reader's look at the lock takes microseconds; a driver in it stays."""
 
@@ -173,7 +175,10 @@ def list_runs(out: Path) -> list[RunDir]:
         return []
     # Dot folders are not even looked into: a draft may go away in that moment.
     found = [RunDir(file.parent) for file in out.glob(f"[!.]*/[!.]*/{STUDY_FILE}")]
-    return sorted(found, key=lambda run: (run.path.name, run.path.stat().st_ctime))
+    return sorted(
+        found,
+        key=lambda run: (run.path.name.removeprefix(ROUTE_PREFIX), run.path.stat().st_ctime),
+    )
 
 
 def find_run(name: str | None, out: Path) -> RunDir:
