@@ -16,7 +16,6 @@ from hpo.jobs.composing import Wish
 from hpo.jobs.data_sources import ROOTS
 from hpo.jobs.job import (
     ENDED,
-    PENDING,
     Job,
     find_job,
 )
@@ -138,14 +137,17 @@ class LocalJobs(JobMaker):
         Raises:
             RunError: when it does not end.
         """
-        job = self.get_job(job_id)
-        if job.status == PENDING:
+        told: int | None = None
+        end = time.monotonic() + STOP_WITHIN_S
+        while (job := self.get_job(job_id)).status not in ENDED:
+            if job.pid is not None and job.pid != told:
+                told = job.pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(job.pid, signal.SIGTERM)
+            if time.monotonic() > end:
+                raise RunError(f"{job_id}: is still {job.status}, {STOP_WITHIN_S:.0f} s after")
             time.sleep(POLL_S)
-            job = self.get_job(job_id)
-        if job.status not in ENDED and job.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(job.pid, signal.SIGTERM)
-        return self.wait(job_id, STOP_WITHIN_S)
+        return job
 
 
 def create_job(

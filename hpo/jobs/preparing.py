@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.planning import as_user_errors
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, nest, read_yaml, to_yaml
 from hpo.core.trainers import find_trainer
@@ -134,6 +135,7 @@ class JobMaker:
 
     def _write(self, job: Job, page: Skill, wish: Wish, standing: Standing) -> Job:
         composed = compose(page, wish, standing, list(lineage(self.root, standing.parent)))
+        _judge(page, wish.action, composed.spec)
         spec_file = job.folder / SPEC_FILE
         command = command_of(str(action_info(page, wish.action).get("command", "")), spec_file)
         spec_file.write_text(to_yaml(composed.spec), encoding="utf-8")
@@ -146,6 +148,22 @@ class JobMaker:
         )
         job.save()
         return read_job(job.folder)
+
+
+def _judge(page: Skill, action: str, spec: Mapping[str, Any]) -> None:
+    """Let a registered trainer look at a train spec before anything is started.
+
+    Raises:
+        HpoError: what is wrong with it, in the trainer's words.
+    """
+    if action != "train":
+        return
+    try:
+        trainer = find_trainer(page.network_arch)
+    except SpecError:  # a network that is known by its skill folder alone
+        return
+    with as_user_errors():
+        trainer.validate(spec)
 
 
 def _without_inferred(job: Job) -> dict[str, Any]:

@@ -27,3 +27,10 @@ def test_roots_are_kept_for_the_jobs_that_follow(jobs, data, monkeypatch):
     monkeypatch.chdir(data.parent)
     job = jobs.prepare_job(Wish(action="train", roots={"train_dataset_uri": "data"}))
     assert job.roots == {"train_dataset_uri": str(data)}
+
+
+def test_the_trainer_judges_a_train_spec_before_there_is_a_job(jobs, data):
+    wish = Wish(action="train", roots={"train_dataset_uri": str(data)}, overrides={"batch_size": 6})
+    with pytest.raises(SpecError, match=r"^train.batch_size: must be a multiple of dataset.num_"):
+        jobs.prepare_job(wish)
+    assert not list(jobs.root.glob("results/*"))
