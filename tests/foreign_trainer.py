@@ -34,7 +34,7 @@ def train(spec: dict) -> int:
         print("RuntimeError: CUDA error: out of memory")
         return 1
     first = 0
-    if settings["resume_training_checkpoint_path"]:
+    if settings.get("resume_training_checkpoint_path"):
         first = json.loads(Path(settings["resume_training_checkpoint_path"]).read_text())["epoch"]
     value = 0.0
     for epoch in range(first + 1, length + 1):

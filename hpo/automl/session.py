@@ -27,10 +27,11 @@ from hpo.core.specs import merged, to_yaml
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
 from hpo.handoff import HandoffError, export_trial
-from hpo.search import SearchSettings, Session
+from hpo.search import SearchResult, SearchSettings, Session
 
 logger = logging.getLogger(__name__)
 
+_WHERE = {"held_out": "held-out", "validation": "validation"}
 REPORT_FILE, TABLE_FILE = "report.json", "comparison.md"
 
 
@@ -47,6 +48,8 @@ class RouteSettings:
     accept_no_baseline: bool = False
     """Whether to go on when the baseline could not be evaluated."""
     review_only: bool = False
+    routed: Mapping[str, Any] = field(default_factory=dict)
+    """Which way the request went and why, for the events."""
     declined: str = ""
     """Set by the session: why the review stopped the search."""
     session: AutoMLSession | None = None
@@ -134,6 +137,12 @@ class AutoMLSession(Session):
             "direction": self.facts.direction,
             "space_digest": self.plan.space_digest,
         }
+
+    def search(self) -> SearchResult:
+        """Say which way was taken, then search."""
+        if self.route.routed:
+            self.bus.emit("routed", **self.route.routed)
+        return super().search()
 
     # The search -----------------------------------------------------------------------------------
 
@@ -256,7 +265,7 @@ class AutoMLSession(Session):
             "adjustments": [*self.facts.adjustments, *self._first_adjustments()],
             "warnings": [*review["warnings"], *self.facts.warnings],
             "first_batch": self._first_batch(),
-            "time": guess.to_dict(),
+            "expected": guess.to_dict(),
             "estimate_s": guess.total_s,
             "machine": look_at_machine(self.run.path, review["probe"] or {}, self.slots),
             "baseline": baseline,
@@ -335,8 +344,13 @@ class AutoMLSession(Session):
         final = run_final(
             self._evaluator(executor), self.route.hooks, rec, checkpoint, blocked=blocked
         )
-        self.bus.emit("evaluated", trial=None if rec is None else rec.id, split="final",
-                      metrics=final.get("metrics") or {}, **_brief(final))  # fmt: skip
+        self.bus.emit(
+            "evaluated",
+            trial=None if rec is None else rec.id,
+            split=_WHERE.get(str(final.get("data")), "final"),
+            metrics=final.get("metrics") or {},
+            **_brief(final),
+        )
         handed = None
         if best is not None:
             handed = self._hand_on(best, checkpoint, executor, final)

@@ -38,6 +38,7 @@ class Console:
         self._resume = ""
         self._farewell: list[str] = []
         self._seconds: list[float] = []
+        self._word = "P@1"
         self._slots = 1
         self._done_here = 0
 
@@ -88,6 +89,8 @@ class Console:
     def _on_review(self, event: Event) -> None:
         for line in render_review(event):
             self._line(line)
+        if "precision" not in (metric := event.get("metric", "precision")).lower():
+            self._word = metric
         self._slots = event["concurrent"]
         self._epochs = event["epochs_per_trial"]
         self._began = time.monotonic()
@@ -120,8 +123,9 @@ class Console:
             note = "the default configuration"
         paint = {"complete": "32", "pruned": "33", "failed": "31"}.get(state, "0")
         took = render_seconds(event["seconds"])
+        value = f"{self._word} {value}"
         self._line(
-            f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  P@1 {value}  "
+            f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
             f"epoch {event['epoch']:>2}/{self._epochs}  {took:>6}  {note}".rstrip()
         )
         self._refresh()
@@ -132,7 +136,7 @@ class Console:
 
     def _on_confirmed(self, event: Event) -> None:
         self._running.pop(event["trial"], None)
-        value = "failed" if event["value"] is None else f"P@1 {event['value']:.4f}"
+        value = "failed" if event["value"] is None else f"{self._word} {event['value']:.4f}"
         self._line(f"trial {event['trial']:>3}  a finalist again with another seed: {value}")
 
     def _on_exported(self, event: Event) -> None:
@@ -161,9 +165,12 @@ class Console:
         gain = ""
         if best.get("default_value") is not None and best["trial"] != 0:
             gain = f" ({best['value'] - best['default_value']:+.4f} over the default)"
-        self._line(f"best      trial {best['trial']}: P@1 {best['value']:.4f}{gain}")
+        self._line(f"best      trial {best['trial']}: {self._word} {best['value']:.4f}{gain}")
         for name, value in best["params"].items():
             self._line(f"          {name} = {render_value(value)}")
+        if not best["onnx"]:
+            self._line(f"spec      {best['spec']}")
+            return
         self._line(f"onnx      {best['onnx']}")
         if event.get("report"):
             self._line(f"report    {event['report']}")

@@ -48,7 +48,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
             executor="inprocess" if getattr(args, "in_process", False) else "ray",
             listeners=tuple(listeners),
             should_stop=lambda: wish.count > 0,
-            confirm_start=lambda review: _ask(review, args.yes, console),
+            confirm_start=lambda review: _ask(review, args, console),
             progress=console.progress,
             report=not getattr(args, "no_report", False),
         )
@@ -102,10 +102,11 @@ def _model_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {f"model.{name}": value for name, value in facts if value not in ("", None)}
 
 
-def _ask(review: dict[str, Any], yes: bool, console: Console) -> bool:
-    """Ask before a long search, only where a person sits at the terminal."""
+def _ask(review: dict[str, Any], args: argparse.Namespace, console: Console) -> bool:
+    """Ask before a long search, or always; only where a person sits at the terminal."""
     estimate = review.get("estimate_s") or 0
-    if yes or estimate < ASK_ABOVE_S or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    is_quick = estimate < ASK_ABOVE_S and not getattr(args, "ask_always", False)
+    if args.yes or is_quick or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     return console.ask("Start this search?")
 

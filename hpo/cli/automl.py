@@ -1,0 +1,283 @@
+"""`hpo automl`: what an agent skill calls: a search, or one plain training, of a skill folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json, print_table
+
+if TYPE_CHECKING:
+    from hpo.automl.planning import Request
+    from hpo.automl.routing import Route
+    from hpo.core.skill import Skill
+    from hpo.search import SearchResult, SearchSettings
+
+DEFAULT_RECOMMENDATIONS = 10
+ALGORITHM = "bayesian"
+
+HELP = "search or train a skill folder, as an agent skill asks for it"
+EPILOG = """\
+examples:
+  hpo automl --skill-dir skills/models/ml_recog --data /data/retail --review-only
+      what would run: data, baseline, ranges, the first configurations, time; nothing is trained
+  hpo automl --skill-dir SKILL --data /data/retail --set num_epochs=30 --yes --json
+      10 recommendations, one event a line on stdout, no questions
+  hpo automl --skill-dir SKILL --data /data/retail --request "plain training, no HPO"
+      one plain training: the request says so (for this run only)
+  hpo automl --skill-dir SKILL --data ROOT --settings algorithm=hyperband automl_max_epochs=27
+  hpo automl list --skill-bank skills          which skills can be searched, and what blocks others
+  hpo automl --skill-bank skills --skill ml_recog --data ROOT     by folder, network or alias
+
+A workspace is an ordinary run: `hpo status`, `hpo resume`, `hpo best` and `hpo job --parent`
+take it. Exit codes: 0 done, 2 wrong input or more than --max-hours (one line), 1 no trial has a
+result or a bug, 130 interrupted or not confirmed (resumable).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("what", nargs="?", choices=["list"], help="list the skills of a bank")
+    skill = parser.add_argument_group("skill")
+    skill.add_argument("--skill-dir", metavar="DIR", help="the network's skill folder")
+    skill.add_argument("--skill-bank", metavar="DIR", help="folder of skill folders")
+    skill.add_argument("--skill", metavar="NAME", help="folder, network or alias in the bank")
+    skill.add_argument("--action", metavar="NAME", default="train", help="default: train")
+    route = parser.add_argument_group("route")
+    route.add_argument("--policy", metavar="P", help="on, off or auto; beats the request's words")
+    route.add_argument("--request", metavar="TEXT", default="", help="the user's own words")
+    route.add_argument("--goal", metavar="TEXT", default="", help="what the result is for")
+    data = parser.add_argument_group("data: roots that hold what the skill lists")
+    data.add_argument("--data", metavar="ROOT", default="", help="root of all data")
+    data.add_argument("--eval-data", metavar="ROOT", default="", help="root of evaluation data")
+    data.add_argument("--weights", metavar="FILE", default="", help="weights to start from")
+    how = parser.add_argument_group("search")
+    how.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[],
+        help="spec key of every trial, dotted or short (repeatable)",
+    )  # fmt: skip
+    how.add_argument(
+        "--settings", metavar="FILE|KEY=VALUE", nargs="+", action="extend", default=[],
+        help="settings of the search: a YAML file, key=value, or both",
+    )  # fmt: skip
+    how.add_argument(
+        "--hyperparameters", metavar="NAME", nargs="+", help="search exactly these parameters"
+    )
+    how.add_argument("--ranges", metavar="FILE", help="YAML file of custom_param_ranges")
+    how.add_argument("--review-only", action="store_true", help="show the review and stop")
+    how.add_argument("--max-hours", metavar="H", type=float, help="stop at the review if longer")
+    how.add_argument(
+        "--no-baseline", action="store_true", help="go on when the baseline cannot be evaluated"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--workspace", metavar="DIR", help="workspaces are made here (default: --out)")
+    run.add_argument("--resume", metavar="RUN", help="go on with this workspace")
+    add_out_argument(parser)
+    run.add_argument("--yes", action="store_true", help="do not ask")
+    run.add_argument(
+        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
+    )
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Route the request and carry it out."""
+    from hpo.automl.routing import AUTOML, decide_route, open_skill, resolve_policy
+    from hpo.core.errors import SpecError
+
+    if args.what == "list":
+        return _list_bank(args)
+    if args.max_hours is not None and args.max_hours <= 0:
+        raise SpecError(f"--max-hours: must be above 0, got {args.max_hours:g}")
+    skill = open_skill(_skill_dir(args))
+    policy = resolve_policy(args.policy, args.request)
+    route = decide_route(skill, args.action, policy)
+    if args.resume or route.kind == AUTOML:
+        return _search(args, skill, route)
+    return _train_plainly(args, skill, route)
+
+
+def _skill_dir(args: argparse.Namespace) -> Path:
+    from hpo.core.errors import SpecError
+
+    if args.skill_dir and not (args.skill_bank or args.skill):
+        return Path(args.skill_dir)
+    if args.skill_bank and args.skill and not args.skill_dir:
+        from hpo.automl.skill_bank import find_in_bank
+
+        return find_in_bank(Path(args.skill_bank), args.skill)
+    raise SpecError("--skill-dir: give a skill folder, or --skill-bank and --skill")
+
+
+def _list_bank(args: argparse.Namespace) -> int:
+    from hpo.automl.skill_bank import list_bank
+    from hpo.core.errors import SpecError
+
+    if not args.skill_bank:
+        raise SpecError("--skill-bank: must be given to list its skills")
+    entries = list_bank(Path(args.skill_bank))
+    if args.json:
+        print_json([entry.to_dict() for entry in entries])
+        return 0
+    rows = [[e.folder.name, e.network or "-", e.status, e.problem] for e in entries]
+    print_table(["SKILL", "NETWORK", "AUTOML", "PROBLEM"], rows)
+    return 0
+
+
+def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
+    """A search, with the terminal attached."""
+    from dataclasses import replace
+
+    from hpo.automl.runner import execute
+    from hpo.automl.session import RouteSettings
+    from hpo.cli.automl_console import make_console
+    from hpo.cli.driving import drive
+
+    request = _request(args, skill, route)
+    settings = RouteSettings(
+        max_hours=args.max_hours,
+        accept_no_baseline=args.no_baseline,
+        review_only=args.review_only,
+        routed=route.to_dict(),
+    )
+    found: dict[str, Any] = {}
+
+    def start(search: SearchSettings) -> SearchResult:
+        listeners = (*search.listeners, make_console)
+        result, outcome = execute(
+            request, settings, replace(search, listeners=listeners), resume=bool(args.resume)
+        )
+        found.update(outcome)
+        return result
+
+    args.no_report = True
+    args.ask_always = not args.review_only
+    code = drive(args, start)
+    return _exit_code(code, settings.declined, found, args)
+
+
+def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.Namespace) -> int:
+    """Say in one line why there is no result, where there is none."""
+    if declined:
+        if args.review_only and declined == "review only":
+            return 0
+        print(f"hpo automl: {declined}", file=sys.stderr)
+        return 130 if declined == "not confirmed" else 2
+    if code == 0 and found.get("best") is None:
+        print(f"hpo automl: no trial has a result: {found.get('cause') or 'none was started'}",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    return code
+
+
+def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
+    from hpo.automl.planning import Request
+    from hpo.core.specs import parse_assignments
+
+    place = Path(args.workspace) if args.workspace else _default_place(args, skill)
+    settings = _settings(args.settings)
+    if not args.resume:
+        named = {"algorithm", "automl_algorithm"} & set(settings)
+        settings = {**({} if named else {"algorithm": ALGORITHM}), **settings}
+        settings = {"metric": _metric_of(skill), **settings}
+        if not _limits_trials(settings):
+            settings["automl_max_recommendations"] = DEFAULT_RECOMMENDATIONS
+    return Request(
+        skill=skill,
+        action=args.action,
+        workspace=Path(args.resume).resolve() if args.resume else place.expanduser().resolve(),
+        settings=settings,
+        hyperparameters=args.hyperparameters,
+        ranges=_read_mapping(args.ranges, "--ranges") if args.ranges else None,
+        overrides=parse_assignments(args.set),
+        roots={
+            name: root
+            for name, root in (
+                ("train_dataset_uri", args.data),
+                ("eval_dataset_uri", args.eval_data),
+            )
+            if root
+        },
+        base_checkpoint=args.weights,
+        policy=route.policy.shown,
+        goal=args.goal,
+    )
+
+
+def _default_place(args: argparse.Namespace, skill: Skill) -> Path:
+    from hpo.automl.routing import name_of
+
+    return Path(args.out) / f"automl-{name_of(skill)}"
+
+
+def _metric_of(skill: Skill) -> str:
+    """The model's own metric where it has one; else the published default."""
+    from hpo.automl.metrics import DEFAULT_METRIC, KPI, monitoring_metrics
+    from hpo.automl.skill_trainer import registered_trainer
+
+    has_own = monitoring_metrics(skill, registered_trainer(skill.network_arch))
+    return KPI if has_own else DEFAULT_METRIC
+
+
+def _limits_trials(settings: dict[str, Any]) -> bool:
+    """Whether the number of trials is given, or left to the algorithm."""
+    from hpo.automl.settings import MAX_RECOMMENDATIONS, read_settings
+
+    read = read_settings(settings)
+    return MAX_RECOMMENDATIONS in read.given or read.ends_itself
+
+
+def _settings(words: list[str]) -> dict[str, Any]:
+    """Read files and assignments in order; later ones win."""
+    from hpo.core.specs import parse_assignments
+
+    found: dict[str, Any] = {}
+    for word in words:
+        if "=" in word:
+            found |= parse_assignments([word], "--settings")
+        else:
+            found |= _read_mapping(word, "--settings")
+    return found
+
+
+def _read_mapping(file: str, flag: str) -> dict[str, Any]:
+    from hpo.core.errors import SpecError
+    from hpo.core.specs import read_yaml
+
+    data = read_yaml(Path(file))
+    if not isinstance(data, dict):
+        raise SpecError(f"{flag} {file}: must be a mapping of keys, got {type(data).__name__}")
+    return data
+
+
+def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
+    """One plain run of the action, as a job."""
+    from hpo.automl.direct import run_directly
+    from hpo.cli.automl_console import tell_job, tell_route
+    from hpo.cli.driving import machine_output
+    from hpo.core.specs import parse_assignments
+
+    if args.settings or args.hyperparameters or args.ranges:
+        print(
+            "hpo automl: settings, hyperparameters and ranges are of no use to a plain training",
+            file=sys.stderr,
+        )
+    roots = {"train_dataset_uri": args.data, "eval_dataset_uri": args.eval_data}
+    with machine_output() as stream:
+        tell = tell_job(stream if args.json else None)
+        tell_route(route.to_dict(), stream if args.json else None)
+        job = run_directly(
+            skill,
+            args.action,
+            root=Path(args.workspace or args.out).expanduser(),
+            overrides=parse_assignments(args.set),
+            roots={name: root for name, root in roots.items() if root},
+            base_checkpoint=args.weights,
+            review_only=args.review_only,
+        )
+        tell(job)
+    if job.status == "canceled":
+        return 130
+    return job.exit_code if job.exit_code in (0, 1, 2) else int(job.status == "failure")

@@ -1,0 +1,151 @@
+"""What a person sees of the AutoML route beside the lines of every search."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hpo.cli.console import render_value
+from hpo.core.budget import render_seconds
+from hpo.core.events import Event, to_json
+
+if TYPE_CHECKING:
+    from hpo.jobs.job import Job
+
+MOST_CHANGES = 8
+"""A configuration of the first batch is shown by so many values."""
+
+
+class RouteConsole:
+    """Prints route, baseline, first batch, time and comparison as lines.
+
+    Args:
+        stream: where to print.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def hear(self, event: Event) -> None:
+        """Print what an event means to a person."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            for line in handler(event):
+                print(line, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """The stream belongs to the caller."""
+
+    def _on_routed(self, event: Event) -> list[str]:
+        return [f"route     {event['message']}"]
+
+    def _on_baseline(self, event: Event) -> list[str]:
+        if event["status"] == "measured":
+            held = (event.get("held_out") or {}).get("metric_value")
+            more = "" if held is None else f"; {_number(held)} on held-out data"
+            return [f"baseline  {_number(event['metric_value'])} ({event['label']}){more}"]
+        return [f"baseline  {event['status']} ({event['label']}): {event['reason']}"]
+
+    def _on_review(self, event: Event) -> list[str]:
+        return render_route_review(event)
+
+    def _on_compared(self, event: Event) -> list[str]:
+        from hpo.automl.outcome import render_comparison
+
+        return ["", *render_comparison(event["rows"], event["metric"]), ""]
+
+
+def make_console(*_facts: Any) -> RouteConsole:
+    """A listener for a search: `SearchSettings.listeners` takes it."""
+    return RouteConsole(sys.stderr)
+
+
+def render_route_review(review: Mapping[str, Any]) -> list[str]:
+    """What the review of the route says beyond that of a plain search."""
+    if "network" not in review:
+        return []
+    lines = [
+        f"network   {review['network']} from {review['skill_dir']}, on {review['platform']}",
+        f"metric    {review['metric']}, {review['direction']}",
+    ]
+    lines += [f"data      {key} = {value}" for key, value in review["data_keys"].items()]
+    for change in review["adjustments"]:
+        lines.append(
+            f"adjusted  {change['param']} {change['from']} -> {change['to']}: {change['reason']}"
+        )
+    lines += [_render_parameter(parameter) for parameter in review["parameters"]]
+    lines += _render_batch(review["first_batch"])
+    lines += [_render_time(review["expected"]), f"then      {review['final_evaluation']}"]
+    return lines
+
+
+def _render_parameter(parameter: Mapping[str, Any]) -> str:
+    shape = parameter.get("distribution") or {}
+    if "low" in shape:
+        low, high = render_value(shape["low"]), render_value(shape["high"])
+        span = f"[{low}, {high}] {shape.get('scale', '')}"
+    else:
+        span = ", ".join(str(option) for option in shape.get("options") or shape.get("choices", []))
+    return f"range     {parameter['name']}  {span}  default {render_value(parameter['default'])}"
+
+
+def _render_batch(batch: list[Mapping[str, Any]] | None) -> list[str]:
+    if batch is None:
+        return ["first     proposed by the model at the endpoint, when the search starts"]
+    lines = []
+    for entry in batch:
+        if entry["rec_id"] == 0:
+            lines.append("first     trial 0: the default configuration")
+            continue
+        shown = list(entry["specs"].items())
+        words = ", ".join(
+            f"{name.removeprefix('train.optim.')}={render_value(value)}"
+            for name, value in shown[:MOST_CHANGES]
+        )
+        more = f", and {len(shown) - MOST_CHANGES} more" if len(shown) > MOST_CHANGES else ""
+        lines.append(f"first     trial {entry['rec_id']}: {words}{more}")
+    return lines
+
+
+def _render_time(guess: Mapping[str, Any]) -> str:
+    if guess["total_s"] is None:
+        return f"time      unknown: {guess['assumptions']}"
+    low, high = guess["interval_s"]
+    each, total = render_seconds(guess["time_per_trial_s"]), render_seconds(guess["total_s"])
+    span = f"{render_seconds(low)} to {render_seconds(high)}"
+    return f"time      {each} a trial, {total} in all ({span}); {guess['assumptions']}"
+
+
+def tell_route(route: Mapping[str, Any], stream: TextIO | None) -> None:
+    """Tell the way of a request that is no search."""
+    if stream is None:
+        print(f"route     {route['message']}", file=sys.stderr, flush=True)
+    else:
+        _emit(stream, "routed", route)
+
+
+def tell_job(stream: TextIO | None) -> Callable[[Job], None]:
+    """Return what tells how a plain run ended."""
+
+    def tell(job: Job) -> None:
+        if stream is not None:
+            _emit(stream, "finished", {"job": job.to_dict(), "status": job.status})
+            return
+        print(f"{job.id}: {job.status}{': ' + job.message if job.message else ''}", file=sys.stderr)
+        for name, value in job.result.items():
+            print(f"{name:<10} {value}", file=sys.stderr)
+        print(f"folder     {job.folder}", file=sys.stderr)
+
+    return tell
+
+
+def _emit(stream: TextIO, name: str, data: Mapping[str, Any]) -> None:
+    event = {"event": name, "time": round(time.time(), 3), **data}
+    stream.write(to_json(event) + "\n")
+    stream.flush()
+
+
+def _number(value: Any) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
