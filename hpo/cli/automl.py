@@ -271,7 +271,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
         job = run_directly(
             skill,
             args.action,
-            root=Path(args.workspace or args.out).expanduser(),
+            root=Path(args.workspace or ".").expanduser(),
             overrides=parse_assignments(args.set),
             roots={name: root for name, root in roots.items() if root},
             base_checkpoint=args.weights,
