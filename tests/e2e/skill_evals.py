@@ -36,8 +36,8 @@ KEYS = {
 GIVEN = {
     "train-1": "hpo job train --data data $SMALL --set num_epochs=2",
     "export-1": "hpo job export --parent train-1",
-    "search": 'hpo automl --skill-dir "$SKILL" $DATA $SMALL --set num_epochs=1 '
-    "--settings automl_max_recommendations=2 --yes",
+    "search": 'hpo automl --skill-dir "$SKILL" --data data $SMALL --set num_epochs=1 '
+    "--settings automl_max_recommendations=2 --in-process --yes",
 }
 """What a task may start from, and how it comes about; made once and copied."""
 
@@ -97,7 +97,7 @@ class Bench:
             self.given(name)
         if "no data" not in task:
             (folder / "data").symlink_to(self.base / "data")
-        for kept in ("results", "runs", "automl_workspace"):
+        for kept in ("results", "runs"):
             if wanted and (self.base / kept).exists():
                 shutil.copytree(self.base / kept, folder / kept, symlinks=True)
         return folder
@@ -202,7 +202,7 @@ def look(task, folder):
     """Files that must or must not be there."""
     names = [
         p.relative_to(folder).as_posix()
-        for top in ("results", "runs", "automl_workspace")
+        for top in ("results", "runs")
         for p in (folder / top).rglob("*")
     ]
     problems = [
