@@ -23,6 +23,7 @@ from hpo.core.planning import (
     build_space,
     estimate_seconds,
     num_epochs_of,
+    num_reports_of,
     read_plan,
     resolve_sources,
 )
@@ -131,6 +132,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         study.search.algorithm,
         study.search.pruner,
         num_epochs=num_epochs,
+        num_reports=num_reports_of(draft, trainer),
         dimensions=len(guess.dimensions),
         trials=study.budget.trials,
         slots=slots,
@@ -147,6 +149,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         algorithm=choice.algorithm,
         pruner=choice.pruner,
         reason=choice.reason,
+        warning=choice.warning,
         space_digest=space.digest,
         num_epochs=num_epochs,
         planned_trials=study.budget.trials,
@@ -274,22 +277,10 @@ class Session:
 
     def make_algorithm(self) -> Algorithm:
         """Build the study's algorithm, which has heard nothing yet."""
-        from hpo.algorithms import create_algorithm
-        from hpo.algorithms.entry import Context
+        from hpo.algorithms.for_study import algorithm_for
 
-        return create_algorithm(
-            self.plan.algorithm,
-            self.space,
-            pruner=self.plan.pruner,
-            direction=self.trainer.direction,
-            num_epochs=self.plan.num_epochs,
-            seed=self.study.search.seed,
-            options=self.study.search.algorithm_options,
-            context=Context(
-                planned_trials=self.plan.planned_trials,
-                slots=self.slots.count,
-                restart_keys=tuple(getattr(self.trainer, "restart_keys", ("model",))),
-            ),
+        return algorithm_for(
+            self.study, self.plan, self.trainer, self.space, slots=self.slots.count
         )
 
     def make_executor(self) -> Executor:
@@ -343,7 +334,7 @@ class Session:
             "data": data,
             "searched": [parameter.name for parameter in self.space.parameters],
             "pinned": {pin.name: pin.reason for pin in self.space.pinned},
-            "warnings": list(self.space.warnings),
+            "warnings": [*self.space.warnings, *filter(None, [self.plan.warning])],
             "algorithm": self.plan.algorithm,
             "pruner": self.plan.pruner,
             "reason": self.plan.reason,

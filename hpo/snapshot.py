@@ -11,6 +11,7 @@ from typing import Any
 from hpo.core.events import Event
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
+from hpo.core.rungs import measure_rungs
 from hpo.core.study_spec import StudySpec
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
@@ -65,6 +66,7 @@ class StateWriter:
                 "spent": asdict(self._engine.spent()),
                 "best": None if best is None else trial_row(best, self._ledger.direction),
                 "trials": [trial_row(t, self._ledger.direction) for t in self._ledger.trials()],
+                "rungs": rungs_of(self._ledger),
                 **extra,
             }
         )
@@ -81,10 +83,16 @@ def trial_row(trial: TrialRecord, direction: str) -> dict[str, Any]:
         "best_epoch": best.epoch if best else None,
         "epoch": trial.epochs,
         "until_epoch": trial.until_epoch,
+        "start_from": trial.start_from,
         "seconds": round(trial.seconds, 2),
         "params": trial.params,
         "error": trial.error,
     }
+
+
+def rungs_of(ledger: Ledger) -> list[dict[str, Any]]:
+    """Where trials were stopped, and how far the order there foretells the end."""
+    return [rung.to_dict() for rung in measure_rungs(ledger.trials(), ledger.direction)]
 
 
 def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
@@ -117,4 +125,5 @@ def describe_end(
         "budget": study.budget.to_text(),
         "spent": {k: round(v, 3) for k, v in asdict(engine.spent()).items()},
         "ended_because": engine.ended_because,
+        "rungs": rungs_of(ledger),
     }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hpo.algorithms.brackets import first_rung
 
 NAME = "auto"
+LEAST_REPORTS = 3
+"""With fewer validations of a trial nobody can be judged before the end."""
 FEW_TRIALS = 60
 """Up to so many full trials a Gaussian process is quick to fit."""
 FEW_DIMENSIONS = 8
@@ -18,6 +20,8 @@ class Facts:
     """What the choice depends on."""
 
     num_epochs: int
+    num_reports: int
+    """Validations of a full trial."""
     dimensions: int = 0
     """Of the compiled space; 0 when unknown."""
     trials: int | None = None
@@ -32,7 +36,7 @@ def choose_algorithm(facts: Facts) -> tuple[str, str]:
             "random",
             f"random: {facts.trials} trials on {facts.slots} slots leave no time to learn",
         )
-    is_short = facts.num_epochs < 3
+    is_short = facts.num_reports < LEAST_REPORTS
     is_small = 0 < facts.dimensions <= FEW_DIMENSIONS
     if is_short and is_small and facts.trials is not None and facts.trials <= FEW_TRIALS:
         words = f"{facts.trials} whole trials in {facts.dimensions} dimensions suit a model of the"
@@ -40,9 +44,10 @@ def choose_algorithm(facts: Facts) -> tuple[str, str]:
     return "tpe", "tpe: learns from parallel and pruned trials alike, at no cost per proposal"
 
 
-def choose_pruner(num_epochs: int) -> tuple[str, str]:
+def choose_pruner(num_epochs: int, num_reports: int) -> tuple[str, str]:
     """Return a name and why."""
-    if num_epochs < 3:
-        return "none", f"no pruning: {num_epochs} epochs are too few to judge early"
+    if num_reports < LEAST_REPORTS:
+        few = f"{num_epochs} epochs" if num_reports == num_epochs else f"{num_reports} validations"
+        return "none", f"no pruning: {few} are too few to judge early"
     rung = first_rung(num_epochs)
     return "successive_halving", f"successive_halving: judged from epoch {rung} of {num_epochs}"

@@ -64,12 +64,19 @@ class ExtrapolationJudge:
         """Begin a curve."""
         self._curves[number] = []
 
-    def report(self, number: int, epoch: int, best: float) -> Verdict:
+    def report(
+        self,
+        number: int,
+        epoch: int,
+        *,
+        best: float,
+        value: float,  # noqa: ARG002 - the curve is that of the best so far
+    ) -> Verdict:
         """Judge the curve so far."""
-        value = self._sign * best
-        self._curves[number].append((epoch, value))
-        self._low = min(self._low, value) if self._has_seen else value
-        self._high = max(self._high, value) if self._has_seen else value
+        mine = self._sign * best
+        self._curves[number].append((epoch, mine))
+        self._low = min(self._low, mine) if self._has_seen else mine
+        self._high = max(self._high, mine) if self._has_seen else mine
         self._has_seen = True
         curve = self._curves[number]
         if self._best is None or len(curve) < self._min_epochs:

@@ -7,7 +7,7 @@ and no parameters, so that any pruner can stand beside any way of proposing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +36,8 @@ class Judge(Protocol):
     def start(self, number: int) -> None:
         """Take a trial as started."""
 
-    def report(self, number: int, epoch: int, best: float) -> Verdict:
-        """Hear the best value of a trial so far; `best` is in the direction of the study."""
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
+        """Hear an epoch: the best value of the trial so far, and the epoch's own."""
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Hear how a trial ended."""
@@ -49,9 +49,14 @@ class PrunerJudge:
     Args:
         pruner: decides.
         direction: `maximize` or `minimize`.
+        is_raw: whether it sees the value of each epoch, in place of the best so far. A pruner that
+            asks whether a trial still improves needs it: the best so far never falls.
     """
 
-    def __init__(self, pruner: optuna.pruners.BasePruner, direction: str) -> None:
+    def __init__(
+        self, pruner: optuna.pruners.BasePruner, direction: str, *, is_raw: bool = False
+    ) -> None:
+        self._is_raw = is_raw
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sign = 1.0 if direction == "maximize" else -1.0
         goal = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
@@ -64,13 +69,14 @@ class PrunerJudge:
         added = self._study.get_trials(deepcopy=False)[-1]
         self._trials[number] = Trial(self._study, added._trial_id)
 
-    def report(self, number: int, epoch: int, best: float) -> Verdict:
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
         """Ask the pruner."""
         trial = self._trials[number]
-        trial.report(best, epoch)
+        shown = value if self._is_raw else best
+        trial.report(shown, epoch)
         if not trial.should_prune():
             return GOES_ON
-        return Verdict(stop=True, reason=self._why(epoch, best))
+        return Verdict(stop=True, reason=self._why(epoch, shown))
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Close the trial; one without a finite value has failed."""
@@ -118,9 +124,9 @@ class BracketJudge:
         self._bracket_of[number] = self._places[len(self._bracket_of) % len(self._places)]
         self._judge(number).start(number)
 
-    def report(self, number: int, epoch: int, best: float) -> Verdict:
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
         """Ask the bracket's own judge."""
-        verdict = self._judge(number).report(number, epoch, best)
+        verdict = self._judge(number).report(number, epoch, best=best, value=value)
         if not verdict.stop:
             return GOES_ON
         place = f"bracket {self._bracket_of[number] + 1} of {len(self._brackets)}"
@@ -129,6 +135,11 @@ class BracketJudge:
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Close the trial in its bracket."""
         self._judge(number).end(number, state, value)
+
+    def peers(self, number: int) -> frozenset[int]:
+        """The trials of the same bracket."""
+        mine = self._bracket_of[number]
+        return frozenset(n for n, bracket in self._bracket_of.items() if bracket == mine)
 
     def _judge(self, number: int) -> PrunerJudge:
         return self._judges[self._bracket_of[number]]
@@ -145,19 +156,15 @@ class EitherJudge:
         for judge in self._judges:
             judge.start(number)
 
-    def report(self, number: int, epoch: int, best: float) -> Verdict:
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
         """Return the first verdict to stop."""
-        verdicts = [judge.report(number, epoch, best) for judge in self._judges]
+        verdicts = [judge.report(number, epoch, best=best, value=value) for judge in self._judges]
         return next((verdict for verdict in verdicts if verdict.stop), GOES_ON)
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Tell all."""
         for judge in self._judges:
             judge.end(number, state, value)
-
-
-MakeJudge = Callable[[str], Judge]
-"""Makes a judge from the direction."""
 
 
 def _halving(bracket: Bracket, factor: int, direction: str) -> PrunerJudge:

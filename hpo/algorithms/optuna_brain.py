@@ -181,7 +181,7 @@ class OptunaAlgorithm:
         if self._judge is None or measurement.epoch >= self._num_epochs:
             return CONTINUE
         # A protected trial is judged too: its rungs are what the others are compared with.
-        verdict = self._judge.report(number, measurement.epoch, best)
+        verdict = self._judge.report(number, measurement.epoch, best=best, value=measurement.value)
         if not verdict.stop or number in self._protected:
             return CONTINUE
         return Decision(stop=True, reason=verdict.reason)
@@ -205,6 +205,12 @@ class OptunaAlgorithm:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.FAIL)
+
+    def peers(self, number: int) -> frozenset[int] | None:
+        """Trials that one is judged against; None where that is everybody."""
+        ask = getattr(self._judge, "peers", None)
+        found: frozenset[int] | None = None if ask is None else ask(number)
+        return found
 
     def _has_ended(self) -> bool:
         recipe = self._recipe

@@ -52,7 +52,8 @@ def _patient(epochs: int, direction: str) -> Judge | None:
     wrapped = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of the class, not of its results
-        return PrunerJudge(PatientPruner(wrapped, patience=max(1, epochs // 9)), direction)
+        pruner = PatientPruner(wrapped, patience=max(1, epochs // 9))
+    return PrunerJudge(pruner, direction, is_raw=True)
 
 
 PRUNERS: dict[str, tuple[Callable[[int, str], Judge | None], str]] = {

@@ -66,6 +66,8 @@ class Choice:
     """`none` also where the algorithm brings its own pruning."""
     reason: str
     """Why, where something was chosen for the user; else empty."""
+    warning: str = ""
+    """What stands against the choice, where the user has made it."""
 
 
 def find_algorithm(name: str) -> AlgorithmEntry:
@@ -94,6 +96,7 @@ def resolve_names(
     pruner: str,
     *,
     num_epochs: int,
+    num_reports: int | None = None,
     dimensions: int = 0,
     trials: int | None = None,
     slots: int = 1,
@@ -104,6 +107,7 @@ def resolve_names(
         algorithm: a name, an alias or `auto`.
         pruner: a name or `auto`.
         num_epochs: length of a full trial.
+        num_reports: validations of a full trial; None: one after each epoch.
         dimensions: of the compiled space; 0 when unknown.
         trials: the budget of trials, or None.
         slots: trials at a time.
@@ -116,8 +120,15 @@ def resolve_names(
         hint = nearest(pruner, PRUNERS)
         raise SpecError(f"search.pruner: must be one of {known}; got {pruner!r}{hint}")
     reasons = []
+    num_reports = num_epochs if num_reports is None else num_reports
     if algorithm == AUTO:
-        facts = auto.Facts(num_epochs=num_epochs, dimensions=dimensions, trials=trials, slots=slots)
+        facts = auto.Facts(
+            num_epochs=num_epochs,
+            num_reports=num_reports,
+            dimensions=dimensions,
+            trials=trials,
+            slots=slots,
+        )
         algorithm, why = auto.choose_algorithm(facts)
         reasons.append(why)
     entry = find_algorithm(algorithm)
@@ -130,9 +141,26 @@ def resolve_names(
         reasons.append(f"{entry.name} stops trials by itself")
         pruner = "none"
     elif pruner == AUTO:
-        pruner, why = auto.choose_pruner(num_epochs)
+        pruner, why = auto.choose_pruner(num_epochs, num_reports)
         reasons.append(why)
-    return Choice(algorithm=entry.name, pruner=pruner, reason="; ".join(reasons))
+    return Choice(
+        algorithm=entry.name,
+        pruner=pruner,
+        reason="; ".join(reasons),
+        warning=_warning(entry, pruner, num_reports),
+    )
+
+
+def _warning(entry: AlgorithmEntry, pruner: str, num_reports: int) -> str:
+    """Say that there are too few validations to judge a trial before its end."""
+    if num_reports >= auto.LEAST_REPORTS or (pruner == "none" and not entry.brings_pruning):
+        return ""
+    who = entry.name if entry.brings_pruning else f"pruner {pruner}"
+    times = "once" if num_reports == 1 else f"{num_reports} times"
+    return (
+        f"a trial is validated only {times}, so {who} has next to nothing to judge it by; validate "
+        "more often (train.validation_interval) or train longer"
+    )
 
 
 def create_algorithm(

@@ -114,7 +114,9 @@ class RungJobs:
         self._proposer.report(climber.number, measurement)
         if self._early is None:
             return CONTINUE
-        verdict = self._early.report(climber.number, measurement.epoch, self._sign * best)
+        verdict = self._early.report(
+            climber.number, measurement.epoch, best=self._sign * best, value=measurement.value
+        )
         is_last = measurement.epoch >= self._rungs(climber.bracket)[climber.rung]
         if not verdict.stop or is_last or climber.bracket == DEFAULT:
             return CONTINUE

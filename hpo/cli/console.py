@@ -15,41 +15,36 @@ STATUS_INTERVAL_S = 15.0
 
 
 class Console:
-    """Prints events as lines; on a terminal a status line at the bottom is kept up to date.
+    """Prints events as lines; on a terminal a view at the bottom is kept up to date.
 
     Args:
         stream: where to print.
+        now: a clock in seconds that never goes back.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._now = stream, now
         self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._color = self._live and "NO_COLOR" not in os.environ
         self._status = ""
-        self._began = time.monotonic()
-        self._last_status = time.monotonic()
-        self._running: dict[int, tuple[int, float | None]] = {}
-        self._best: tuple[float, int] | None = None
-        self._default: float | None = None
-        self._done = 0
-        self._budget = ""
-        self._planned: int | None = None
-        self._epochs = 0
+        self._last_status = now()
+        self._progress = Progress(now)
+        self._view: LiveView | None = None
+        self._estimate: tuple[float, float] | None = None
         self._resume = ""
         self._farewell: list[str] = []
-        self._seconds: list[float] = []
         self._word = "P@1"
-        self._slots = 1
-        self._done_here = 0
 
     def hear(self, event: Event) -> None:
         """Print what an event means to a person."""
+        self._progress.hear(event)
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
 
     def close(self) -> None:
         """Leave the cursor on a fresh line, and say last how to go on."""
+        self._drop_view()
         self._clear()
         for line in self._farewell:
             self._line(line)
@@ -62,6 +57,10 @@ class Console:
         elif done == total:
             self._line(f"{what}: {total}")
 
+    def say(self, text: str) -> None:
+        """Print a line in between."""
+        self._line(text)
+
     def ask(self, question: str) -> bool:
         """Ask yes or no; empty means yes."""
         self._clear()
@@ -73,6 +72,7 @@ class Console:
 
     def interrupted_hard(self) -> None:
         """Say how to go on after a second Ctrl-C."""
+        self._drop_view()
         self._clear()
         if self._resume:
             self._line("stopped at once; epochs that were running will be repeated. Go on with:")
@@ -82,8 +82,6 @@ class Console:
 
     def _on_started(self, event: Event) -> None:
         self._resume = f"hpo resume {event['run_dir']}"
-        self._budget = event["budget"]
-        self._done = event["trials_so_far"]
         self._line(f"run       {event['run_dir']}")
 
     def _on_review(self, event: Event) -> None:
@@ -91,31 +89,33 @@ class Console:
             self._line(line)
         if "precision" not in (metric := event.get("metric", "precision")).lower():
             self._word = metric
-        self._slots = event["concurrent"]
-        self._epochs = event["epochs_per_trial"]
-        self._began = time.monotonic()
-        number = self._budget.split(" ")[0]
-        self._planned = int(number) if "trial" in self._budget and number.isdigit() else None
+        self._estimate = event.get("estimate_interval_s")
         self._line("")
 
-    def _on_trial_started(self, event: Event) -> None:
-        self._running[event["trial"]] = (event.get("resumed_from_epoch") or 0, None)
+    def _on_preparing(self, event: Event) -> None:
+        what = {
+            "images": "looking at the images",
+            "probe": "measuring an epoch",
+            "report": "writing the report",
+        }.get(event["what"], event["what"])
+        if self._view is not None:
+            self._view.phase = what
+        elif self._live:
+            self._show(f"{what} ...")
+
+    def _on_trial_started(self, _event: Event) -> None:
+        if self._live and self._view is None:
+            from hpo.cli.live import LiveView
+
+            self._clear()
+            self._view = LiveView(self._stream, self._progress)
+            self._view.start()
         self._refresh()
 
-    def _on_epoch(self, event: Event) -> None:
-        number, value = event["trial"], event["value"]
-        best = self._running.get(number, (0, None))[1]
-        self._running[number] = (event["epoch"], value if best is None else max(best, value))
-        if number == 0:
-            self._default = max(self._default or 0.0, value)
-        if self._best is None or value > self._best[0]:
-            self._best = (value, number)
+    def _on_epoch(self, _event: Event) -> None:
         self._refresh()
 
     def _on_trial_finished(self, event: Event) -> None:
-        self._running.pop(event["trial"], None)
-        self._done += 1
-        self._done_here += 1
         state = event["state"]
         value = "      " if event["value"] is None else f"{event['value']:.4f}"
         note = event["error"]["message"] if event["error"] else event.get("reason", "")
@@ -126,16 +126,14 @@ class Console:
         value = f"{self._word} {value}"
         self._line(
             f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
-            f"epoch {event['epoch']:>2}/{self._epochs}  {took:>6}  {note}".rstrip()
+            f"epoch {event['epoch']:>2}/{self._progress.epochs_per_trial}  {took:>6}  {note}".rstrip()
         )
         self._refresh()
 
     def _on_trial_suspended(self, event: Event) -> None:
-        self._running.pop(event["trial"], None)
         self._line(f"trial {event['trial']:>3}  paused after epoch {event['epoch']}")
 
     def _on_confirmed(self, event: Event) -> None:
-        self._running.pop(event["trial"], None)
         value = "failed" if event["value"] is None else f"{self._word} {event['value']:.4f}"
         self._line(f"trial {event['trial']:>3}  a finalist again with another seed: {value}")
 
@@ -149,6 +147,11 @@ class Console:
         if value is not None:
             self._line(f"held out  P@1 {value:.4f} on the {event['split']} split")
 
+    def _drop_view(self) -> None:
+        if self._view is not None:
+            self._view.stop()
+            self._view = None
+
     def _on_interrupted(self, event: Event) -> None:
         self._farewell = ["paused; everything is saved. Go on with:", event["resume"]]
 
@@ -158,6 +161,8 @@ class Console:
         self._line(
             f"finished  {words or 'no trials'} in {render_seconds(event['spent']['seconds'])}"
         )
+        for rung in event.get("rungs", []):
+            self._line(f"rung      {rung['text']}")
         best = event["best"]
         if best is None:
             self._line("no trial has a result")
@@ -180,32 +185,17 @@ class Console:
     # Lines --------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        now = time.monotonic()
-        if not self._live and now - self._last_status < STATUS_INTERVAL_S:
+        """Without a terminal: a line now and then. The view looks at the progress by itself."""
+        now = self._now()
+        if self._live or now - self._last_status < STATUS_INTERVAL_S:
             return
         self._last_status = now
-        running = " ".join(
-            f"#{number} {epoch}/{self._epochs}"
-            for number, (epoch, _) in sorted(self._running.items())
-        )
-        best = f"best {self._best[0]:.4f} (#{self._best[1]})" if self._best else "no result yet"
-        done = f"{self._done} done" + (f" of {self._planned}" if self._planned else "")
-        parts = [done, best, f"running {running}" if running else "", self._eta()]
-        text = "  ".join(part for part in parts if part)
-        if self._live:
-            self._show(text)
-        else:
-            self._line(text)
-
-    def _eta(self) -> str:
-        """Time left by the trials that are done; unknown before the first."""
-        if not self._planned or not self._done_here:
-            return ""
-        elapsed = time.monotonic() - self._began
-        left = max(0, self._planned - self._done)
-        return f"ETA {render_seconds(elapsed / self._done_here * left)}" if left else ""
+        self._line(render_status(self._progress))
 
     def _line(self, text: str) -> None:
+        if self._view is not None:
+            self._view.line(text)
+            return
         self._clear()
         print(text, file=self._stream, flush=True)
 
@@ -224,39 +214,20 @@ class Console:
         return f"\x1b[{code}m{text}\x1b[0m" if self._color else text
 
 
-def render_review(review: dict[str, Any]) -> list[str]:
-    """The launch review as lines."""
-    lines = []
-    for name, split in (review["data"].get("splits") or {}).items():
-        lines.append(f"{name:<9} {split['images']} images of {split['classes']} classes")
-    lines += [f"warning   {finding['message']}" for finding in review["data"].get("findings", [])]
-    lines += [f"warning   {text}" for text in review["warnings"]]
-    searched = ", ".join(name.removeprefix("train.optim.") for name in review["searched"])
-    lines.append(f"searched  {len(review['searched'])} parameters: {searched}")
-    if review["pinned"]:
-        pinned = ", ".join(name.removeprefix("train.optim.") for name in review["pinned"])
-        lines.append(f"pinned    {pinned}  (hpo space says why)")
-    pruner = "" if review["pruner"] == "none" else f" + {review['pruner']}"
-    reason = f"; {review['reason']}" if review["reason"] else ""
-    lines.append(f"method    {review['algorithm']}{pruner}{reason}")
-    probe = review["probe"]
-    if probe.get("random_weights"):
-        lines.append(
-            "WEIGHTS   training starts from RANDOM weights; --weights FILE starts from yours"
-        )
-    if probe:
-        speed, memory = probe.get("images_per_s", 0), probe.get("peak_memory_mib", 0)
-        lines.append(
-            f"measured  {probe['seconds_per_epoch']:.1f} s an epoch, {speed:.0f} images/s, "
-            f"{memory:.0f} MiB on {probe.get('device', 'cpu')}"
-        )
-    slots = review["concurrent"]
-    at_once = "one at a time" if slots == 1 else f"{slots} at a time"
-    estimate = review["estimate_s"]
-    at_most = f", at most {render_seconds(estimate)}" if estimate else ""
-    epochs = review["epochs_per_trial"]
-    lines.append(f"budget    {review['budget']}, {epochs} epochs each, {at_once}{at_most}")
-    return lines
+def render_status(progress: Progress) -> str:
+    """How the search stands, in a line."""
+    best = progress.best
+    running = " ".join(
+        f"#{number} {trial.epoch}/{progress.epochs_per_trial}"
+        for number, trial in sorted(progress.running.items())
+    )
+    parts = [
+        f"{describe_use(progress)} done",
+        f"best {best.value:.4f} (#{best.trial})" if best else "no result yet",
+        f"running {running}" if running else "",
+        describe_left(progress),
+    ]
+    return "  ".join(part for part in parts if part)
 
 
 def render_value(value: Any) -> str:

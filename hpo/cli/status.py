@@ -39,6 +39,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "best": state.get("best"),
         "updated": state.get("updated"),
         "trials": trials,
+        "rungs": state.get("rungs", []),
     }
 
 
@@ -60,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
         note = trial["error"]["message"] if trial["error"] else ""
         if trial["purpose"] == "confirm":
             note = "confirmation " + note
+        if trial.get("start_from"):
+            number, epoch = trial["start_from"]
+            note = f"from trial {number}, epoch {epoch}; {note}".rstrip("; ")
         epochs = f"{trial['epoch']}/{trial['until_epoch']}"
         table.append(
             [
@@ -72,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
             ]
         )
     print_table(["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS", ""], table)
+    if row["rungs"]:
+        print()
+    for rung in row["rungs"]:
+        print(f"rung    {rung['text']}")
     if row["status"] in ("stopped", "interrupted", "declined", "failed"):
         print(f"\ngo on with: hpo resume {row['run_dir']}")
     return 0

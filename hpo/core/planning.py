@@ -46,6 +46,8 @@ class StudyPlan:
     planned_trials: int | None
     """The budget of trials that the space was compiled for; an extension leaves it as it was."""
     versions: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
+    """What stands against algorithm and pruner, where they were chosen by the user."""
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` into a run directory."""
@@ -164,6 +166,16 @@ def build_space(
 def num_epochs_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
     """Length of a full trial."""
     return int(lookup(base_spec, trainer.epochs_key))
+
+
+def num_reports_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
+    """How often a full trial is validated."""
+    key = getattr(trainer, "validation_key", "train.validation_interval")
+    epochs = num_epochs_of(base_spec, trainer)
+    try:
+        return -(-epochs // max(1, int(lookup(base_spec, key))))
+    except KeyError:
+        return epochs
 
 
 def held_out_sources(sources: Mapping[str, str]) -> dict[str, str] | None:

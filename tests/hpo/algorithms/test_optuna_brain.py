@@ -132,6 +132,19 @@ def test_median_against_a_slow_recount():
     assert 5 < stopped < 25
 
 
+def test_patience_stops_who_is_below_the_median_and_falls():
+    """At the second value that is worse than the one before; a bad trial that rises goes on."""
+    algorithm = optuna_algorithm("random", pruner="patient")
+    for number in range(5):
+        train(algorithm, record_of(algorithm.ask(number)), lambda e: 0.5 + e / 100)
+    rising, falling = record_of(algorithm.ask(5)), record_of(algorithm.ask(6))
+    train(algorithm, rising, lambda e: e / 100)
+    train(algorithm, falling, lambda e: 0.2 - e / 100)
+    assert (rising.state, rising.epochs) == (TrialState.COMPLETE, EPOCHS)
+    assert falling.state is TrialState.PRUNED
+    assert falling.epochs <= 4
+
+
 def test_one_bad_epoch_stops_nobody():
     algorithm = optuna_algorithm("random", pruner="median")
     for number in range(6):

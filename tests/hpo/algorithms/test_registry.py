@@ -21,6 +21,26 @@ def test_short_trials_are_not_judged_early():
     assert "2 epochs are too few" in choice.reason
 
 
+def test_rare_validation_counts_as_short():
+    choice = resolve_names(AUTO, AUTO, num_epochs=30, num_reports=2)
+    assert (choice.pruner, choice.warning) == ("none", "")
+    assert "2 validations are too few" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "pruner", "reports", "said"),
+    [
+        ("tpe", "median", 2, "validated only 2 times, so pruner median has next to nothing"),
+        ("asha", AUTO, 1, "validated only once, so asha has next to nothing"),
+        ("tpe", "none", 1, ""),
+        ("tpe", "median", 3, ""),
+    ],
+)
+def test_a_pruner_that_was_asked_for_is_told_to_have_too_little(algorithm, pruner, reports, said):
+    warning = resolve_names(algorithm, pruner, num_epochs=30, num_reports=reports).warning
+    assert said in warning if said else warning == ""
+
+
 def test_what_was_asked_for_needs_no_reason():
     choice = resolve_names("random", "median", num_epochs=9)
     assert (choice.algorithm, choice.pruner, choice.reason) == ("random", "median", "")

@@ -14,12 +14,13 @@ def test_a_finished_run(hpo, first):
     assert "1 failed" in lines[1]
     assert lines[2] == "budget  4trials"
     assert lines[4].split() == ["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS"]
-    rows = [line.split(maxsplit=5) for line in lines[5:]]
+    rows = [line.split(maxsplit=5) for line in lines[5:9]]
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]
     assert rows[1][1] == "failed"
     assert rows[1][-1].endswith("the loss exploded on purpose")
     assert sum(row[2].endswith("*") for row in rows) == 1
     assert "hpo resume" not in out
+    assert lines[9:11] == ["", "rung    epoch 2 stopped 1 trial; 2 in full are too few to check its order by"]
 
 
 def test_a_paused_run_says_how_to_go_on(hpo, second):
@@ -33,7 +34,7 @@ def test_the_same_for_programs(json_of, first):
     row = json_of("status", "first")
     assert set(row) == {
         "run_dir", "study", "status", "budget", "spent", "counts", "running", "best", "updated",
-        "trials",
+        "trials", "rungs",
     }  # fmt: skip
     assert row["run_dir"] == str(first)
     assert row["counts"]["failed"] == 1

@@ -1,0 +1,76 @@
+"""`hpo why`: why a trial ended as it did."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
+
+if TYPE_CHECKING:
+    from hpo.core.protocols import Algorithm
+    from hpo.core.rundir import RunDir
+    from hpo.why import MakeAlgorithm
+
+HELP = "say why a trial ended as it did"
+EPILOG = """\
+examples:
+  hpo why 3                 trial 3 of the newest run
+  hpo why retail 3          of the newest run of the study `retail`
+
+A pruned trial: at which rung, against whom, and the value that would have let it go on. That value
+is asked of the algorithm itself, brought to the same moment again.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "run_name",
+        metavar="RUN",
+        nargs="?",
+        help="run directory or name (default: the newest run)",
+    )
+    parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial")
+    add_out_argument(parser)
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the reasons."""
+    from hpo.core.ledger import Ledger
+    from hpo.why import explain
+
+    chosen = chosen_run(args)
+    ledger = Ledger.open(chosen.ledger_file)
+    try:
+        found = explain(ledger, args.trial, _maker(chosen))
+    finally:
+        ledger.close()
+    if args.json:
+        print_json(found)
+        return 0
+    print(f"trial {found['trial']}  {found['state']}")
+    for line in found["lines"]:
+        print(f"  {line}")
+    return 0
+
+
+def _maker(chosen: RunDir) -> MakeAlgorithm | None:
+    """How the run's algorithm is built again; None for the AutoML route's, which has its own."""
+    from hpo.algorithms.for_study import algorithm_for
+    from hpo.automl.facts import is_workspace
+    from hpo.core.planning import build_space, read_plan
+    from hpo.core.study_spec import load_study
+    from hpo.core.trainers import find_trainer
+
+    if is_workspace(chosen.path):
+        return None
+    study, plan = load_study(chosen.study_file), read_plan(chosen.path)
+    trainer = find_trainer(study.trainer)
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+
+    def make() -> Algorithm:
+        return algorithm_for(study, plan, trainer, space)
+
+    return make
