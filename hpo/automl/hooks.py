@@ -132,6 +132,7 @@ class HookedDriver:
         self._driver, self._hooks, self._ledger = driver, hooks, ledger
         self._show, self._read_log, self._metric = show, read_log, metric
         self._epochs_key = epochs_key
+        self._missing: dict[int, str] = {}
         self._held: dict[int, list[dict[str, Any]]] = {}
         """What running trials have told, kept back until their ends."""
 
@@ -153,6 +154,10 @@ class HookedDriver:
         if self._hooks.metric_extractor is not None and not line.get("replayed"):
             value = self._hooks.extract(self._read_log(number), self._metric)
             line["value"] = line["value"] if value is None else value
+        if line["value"] is None and self._hooks.eval_fn is None:
+            known = ", ".join(sorted(line.get("metrics") or {})) or "none"
+            self._missing[number] = f"{METRIC_NOT_FOUND}: {self._metric!r}; there are {known}"
+            return False
         if self._hooks.eval_fn is None or not _may_be_finite(line["value"]):
             return self._driver.on_epoch(number, line)
         self._held.setdefault(number, []).append(line)
@@ -161,6 +166,8 @@ class HookedDriver:
     def on_end(self, number: int, ended: Ended) -> None:
         """Ask `eval_fn` about a trial that was trained, then tell the engine."""
         lines = self._held.pop(number, [])
+        if (missing := self._missing.pop(number, "")) and ended.failure is None:
+            ended = Ended(failure={"kind": "spec", "message": missing})
         if lines and ended.failure is None and not self._tell_value(number, lines):
             text = f"{METRIC_NOT_FOUND}: {self._metric!r}, and eval_fn gave none"
             ended = Ended(failure={"kind": "code", "message": text})

@@ -20,13 +20,16 @@ ACTION = "train"
 _NAME = r"(?:auto[\s-]?ml|hpo|hyper[\s-]?parameter (?:search|tuning|optimi[sz]ation))"
 _RUN = r"(?:training|train)(?: run| job)?"
 _ALONE = r"(?:plain|single|normal|regular|ordinary|simple|one-off)"
+_THING = (
+    r"(?:data|images?|pictures?|photos?|samples?|sets?|split|folder|time|loss|error|step|epoch)"
+)
 _OFF = (
     rf"(?:turn|switch)(?:ing)? (?:off (?:the )?{_NAME}|(?:the )?{_NAME} off)",
     rf"(?:disabl(?:e|ing)|skip(?:ping)?|bypass(?:ing)?) (?:the )?{_NAME}",
     rf"(?:no|without(?: any)?) {_NAME}",
     rf"{_NAME}\s*(?:is |=|:)?\s*(?:off|disabled)",
     rf"(?:do not|don'?t|never) (?:use|run|want|need|do) (?:any )?{_NAME}",
-    rf"(?:{_ALONE} )+{_RUN}\b(?! (?:data|images|set|split|folder|time|loss|error|curve))",
+    rf"(?:{_ALONE} )+{_RUN}\b(?! {_THING})",
     r"train(?:ing)? (?:it )?(?:plainly|normally|just once|only once)",
 )
 _ON = (

@@ -126,7 +126,8 @@ def read_settings(
     complete = {key.name: key.default for key in KEYS} | {
         key: value for key, value in values.items() if value is not None
     }
-    return _with_options(name, complete, rest, frozenset(values))
+    told = frozenset(key for key, value in values.items() if value is not None)
+    return _with_options(name, complete, rest, told)
 
 
 def _flattened(given: Mapping[str, Any] | None) -> list[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from hpo.automl.command_trainer import CommandTrainer
-from hpo.automl.metrics import METRIC_NOT_FOUND, find_metric, is_monitored, monitoring_metrics
+from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
 from hpo.automl.overrides import shorthands
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Report, Spec, Trainer
@@ -236,7 +236,10 @@ class SkillTrainer:
         resume_from: Path | None = None,
         start_epoch: int | None = None,
     ) -> dict[str, Any]:
-        """Train; another metric than the monitored one is taken from the epoch's table."""
+        """Train; another metric than the monitored one is taken from the epoch's table.
+
+        Its value is None where the table lacks it: the caller's own functions may know it.
+        """
         if self._is_elsewhere:
             raise RunError(
                 "this workspace's trials are jobs of a platform; go on with "
@@ -250,9 +253,6 @@ class SkillTrainer:
         def report_other(line: Mapping[str, Any]) -> bool:
             metrics = {**(line.get("metrics") or {}), self._inner.monitoring_metric: line["value"]}
             value = find_metric(metrics, self._other_metric)
-            if value is None:
-                names = ", ".join(sorted(metrics))
-                raise SpecError(f"{METRIC_NOT_FOUND}: {self._other_metric!r}; there are {names}")
             return report({**line, "value": value, "metrics": metrics})
 
         return self._inner.fit(known, report_other, resume_from, **start)
