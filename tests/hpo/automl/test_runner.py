@@ -1,0 +1,440 @@
+"""Whole searches of a skill folder in this process, and what the caller's functions see."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from hpo import AutoMLRunner, query_status
+from hpo.automl.errors import ReviewDeclinedError
+from hpo.core.errors import RunError
+from hpo.core.ledger import Ledger
+from hpo.core.rundir import RunDir, list_runs
+from hpo.core.specs import read_yaml
+from tests.hpo.automl.conftest import make_skill
+from tests.quick_trainer import NAME, peak
+
+
+def trials_of(result):
+    ledger = Ledger.open(Path(result["workspace_path"]) / "ledger.db")
+    rows = [(t.number, str(t.state), t.params, t.value, t.epochs) for t in ledger.trials()]
+    ledger.close()
+    return rows
+
+
+def digest(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+# The result ------------------------------------------------------------------------------------
+
+
+def test_the_result_has_the_published_shape(run, skill):
+    before = digest(skill)
+    result = run()
+    assert digest(skill) == before, "18: the skill folder is only read"
+    best = result["best"]
+    values = {entry["rec_id"]: entry["metric"] for entry in result["history"]}
+    assert list(values) == [0, 1, 2, 3]
+    assert best["rec_id"] == max(values, key=values.get)
+    assert best["metric_value"] == values[best["rec_id"]]
+    assert set(best["specs"]) == {"train.lr", "train.margin", "train.width"}
+    assert result["history"][0]["specs"]["train.lr"] == 0.001, "trial 0 is the default"
+    assert result["progress"] == {
+        "completed": 4, "total": 4, "best_metric": best["metric_value"],
+        "best_rec_id": best["rec_id"], "algorithm": "random",
+    }  # fmt: skip
+    assert {entry["status"] for entry in result["history"]} == {"success"}
+    assert best["full_spec"]["data"]["train"] == "/t"
+    assert Path(best["checkpoint"]).is_file()
+    assert json.loads(json.dumps(result)) == result, "plain data"
+
+
+def test_the_workspace_is_an_ordinary_run_with_views(run, tmp_path):
+    result = run()
+    folder = Path(result["workspace_path"])
+    assert folder.parent == tmp_path / "ws"
+    assert folder.name.startswith("run_")
+    assert [r.path for r in list_runs(tmp_path)] == [folder]
+    assert RunDir(folder).read_state()["status"] == "finished"
+    rows = json.loads((folder / ".automl/controller/recommendations.json").read_text())
+    assert [row["status"] for row in rows] == ["success"] * 4
+    best = json.loads((folder / ".automl/best_rec/best_rec.json").read_text())
+    assert best["id"] == result["best"]["rec_id"]
+    assert json.loads((folder / ".automl/brain/brain.json").read_text())["algorithm"] == "random"
+    assert (folder / "best/spec.yaml").is_file()
+    table = (folder / "evaluations/comparison.md").read_text()
+    assert table.count("\n| trial") == 4
+
+
+def test_56_two_runs_in_one_second_get_two_workspaces(run):
+    paths = {run(settings={"automl_max_recommendations": 1})["workspace_path"] for _ in range(2)}
+    assert len(paths) == 2
+
+
+def test_56_a_second_writer_is_refused(run):
+    result = run(settings={"automl_max_recommendations": 1})
+    held = RunDir(Path(result["workspace_path"]))
+    with held.lock(), pytest.raises(RunError, match="another search is running in it"):
+        run(workspace_path=held.path, resume=True)
+
+
+# Wrong input -------------------------------------------------------------------------------------
+
+
+def test_24_everything_wrong_with_custom_ranges_is_told_at_once(run, tmp_path):
+    ranges = {
+        "train.lr": {"valid_min": 0.5, "valid_max": 0.1},
+        "train.margin": {"valid_max": 7.0},
+        "train.width": {"valid_options": [8, 16], "option_weights": [1.0]},
+        "train.wdth": {"valid_min": 1},
+    }
+    with pytest.raises(ValueError, match="train.lr") as caught:
+        run(custom_param_ranges=ranges)
+    for word in ("train.margin", "train.width", "train.wdth", "2 options"):
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ws").exists()
+
+
+def test_24_the_list_form_of_ranges_is_the_same(run):
+    entries = [{"parameter": "train.lr", "valid_min": 1e-6, "valid_max": 1e-4}]
+    result = run(custom_param_ranges=entries, settings={"automl_max_recommendations": 6})
+    rates = [entry["specs"]["train.lr"] for entry in result["history"][1:]]
+    assert all(1e-6 <= rate <= 1e-4 for rate in rates)
+    with pytest.raises(ValueError, match="needs 'parameter'"):
+        run(custom_param_ranges=[{"valid_min": 1}])
+
+
+@pytest.mark.parametrize("names", [[], "train.lr"])
+def test_an_empty_list_of_parameters_is_an_error(run, names):
+    with pytest.raises(ValueError, match="must be None or a list of dotted names"):
+        run(automl_hyperparameters=names)
+
+
+def test_27_a_disabled_parameter_needs_the_override(run):
+    with pytest.raises(ValueError, match="train.num_epochs|disabled|searchable"):
+        run(automl_hyperparameters=["train.lr", "train"])
+
+
+def test_only_named_parameters_are_searched(run):
+    result = run(automl_hyperparameters=["train.lr"])
+    assert all(set(entry["specs"]) == {"train.lr"} for entry in result["history"])
+
+
+def test_a_parameter_that_is_set_and_searched_is_the_first_trials_value(run):
+    result = run(overrides={"train.lr": 0.02})
+    assert result["history"][0]["specs"]["train.lr"] == 0.02
+    assert any("searched too" in text for text in result["warnings"])
+
+
+def test_an_unknown_argument_is_refused_where_no_platform_takes_it(run):
+    with pytest.raises(ValueError, match="gpu_count: no such argument"):
+        run(gpu_count=8)
+
+
+def test_one_of_two_names_for_a_thing_is_enough(skill, tmp_path):
+    with pytest.raises(ValueError, match="skill_dir: must be given"):
+        AutoMLRunner()
+    runner = AutoMLRunner(skill_dir=skill, trainer=NAME)
+    with pytest.raises(ValueError, match="workspace_path"):
+        runner.run(workspace_path=tmp_path / "a", workspace_dir=tmp_path / "b")
+
+
+def test_a_missing_data_source_is_named_and_nothing_is_made(run, tmp_path):
+    with pytest.raises(ValueError, match="data.query: mandatory data source not given"):
+        run(overrides={"data.query": ""})
+    assert not (tmp_path / "ws").exists()
+
+
+# The caller's functions --------------------------------------------------------------------------
+
+
+def test_44_the_value_of_eval_fn_beats_the_log(run):
+    seen = []
+
+    def evaluate(rec, job_id):
+        seen.append((rec.id, Path(job_id).name))
+        return 100.0 - rec.id
+
+    result = run(eval_fn=evaluate)
+    assert seen == [(0, "0000"), (1, "0001"), (2, "0002"), (3, "0003")]
+    assert [entry["metric"] for entry in result["history"]] == [100.0, 99.0, 98.0, 97.0]
+    assert result["best"]["rec_id"] == 0
+
+
+@pytest.mark.parametrize("kind", ["raises", "none"])
+def test_44_where_eval_fn_has_no_value_the_log_counts(run, kind):
+    def evaluate(rec, job_id):
+        if kind == "raises":
+            raise RuntimeError("no evaluation today")
+
+    plain, fallen_back = run(), run(eval_fn=evaluate)
+    values = [entry["metric"] for entry in fallen_back["history"]]
+    assert values == [entry["metric"] for entry in plain["history"]]
+
+
+def test_44_an_extractors_value_is_taken_and_its_failure_passed_over(run):
+    calls = []
+
+    def extract(logs, name):
+        calls.append(name)
+        if len(calls) % 2:
+            raise ValueError("cannot read this")
+        return 0.123
+
+    result = run(metric_extractor=extract, settings={"automl_max_recommendations": 2})
+    assert set(calls) == {"val_precision_at_1"}
+    assert len(calls) == 18
+    assert {entry["status"] for entry in result["history"]} == {"success"}
+    assert result["history"][1]["metric"] == 0.123
+
+
+def test_35_a_value_that_is_no_number_fails_the_trial_and_the_run_goes_on(run):
+    result = run(eval_fn=lambda rec, job: float("nan") if rec.id == 1 else None)
+    assert [e["status"] for e in result["history"]] == ["success", "failure", "success", "success"]
+    assert result["history"][1]["metric"] is None
+    assert "not a number" in result["history"][1]["reason"]
+
+
+def test_50_callbacks_see_every_trial_once_and_their_failures_stop_nothing(run):
+    started, ended = [], []
+
+    def on_recommendation(rec):
+        started.append(rec.id)
+        raise RuntimeError("the callback is broken")
+
+    def on_result(rec, metric, status):
+        ended.append((rec.id, metric, status))
+        raise RuntimeError("this one too")
+
+    result = run(on_recommendation=on_recommendation, on_result=on_result)
+    assert started == [0, 1, 2, 3]
+    assert ended == [(e["rec_id"], e["metric"], e["status"]) for e in result["history"]]
+
+
+# The final evaluation ----------------------------------------------------------------------------
+
+
+def test_45_the_trainer_evaluates_the_best_itself(run):
+    final = run()["final_evaluation"]
+    assert (final["status"], final["metric_value"]) == ("measured", 0.5)
+    assert final["reason"]
+    assert Path(final["record_path"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "value"),
+    [
+        (0.71, "measured", 0.71),
+        ({"metric_value": 0.71, "record_path": "/my/own.json"}, "measured", 0.71),
+        ({"note": "nothing"}, "failed", None),
+        (None, "failed", None),
+    ],
+)
+def test_45_final_eval_fn_wins(run, answer, status, value):
+    seen = []
+
+    def evaluate(best, job_id):
+        seen.append((best.id, Path(job_id).name))
+        return answer
+
+    result = run(final_eval_fn=evaluate)
+    final = result["final_evaluation"]
+    assert (final["status"], final.get("metric_value")) == (status, value)
+    assert final["reason"]
+    assert seen == [(result["best"]["rec_id"], f"{result['best']['rec_id']:04d}")]
+    if isinstance(answer, dict) and "record_path" in answer:
+        assert final["record_path"] == "/my/own.json"
+
+
+def test_45_a_failing_final_eval_fn_keeps_the_result(run):
+    def evaluate(best, job_id):
+        raise OSError("no disk")
+
+    result = run(final_eval_fn=evaluate)
+    assert result["final_evaluation"]["status"] == "failed"
+    assert "no disk" in result["final_evaluation"]["reason"]
+    assert result["best"] is not None
+
+
+def test_45_it_can_be_left_out(run):
+    final = run(settings={"run_final_evaluation": False})["final_evaluation"]
+    assert (final["status"], final["reason"]) == ("skipped", "run_final_evaluation is false")
+
+
+# All failed ----------------------------------------------------------------------------------------
+
+
+def test_47_when_all_trials_fail_the_run_returns_with_the_cause(run):
+    result = run(
+        overrides={"fault.kind": "always_raise"}, settings={"automl_max_recommendations": 50}
+    )
+    assert result["best"] is None
+    assert result["progress"]["best_metric"] is None
+    assert len(result["history"]) == 3, "three of a kind are enough"
+    assert {e["status"] for e in result["history"]} == {"failure"}
+    assert all(e["metric"] is None for e in result["history"])
+    assert "nothing works on purpose" in result["cause"]
+    assert "3 of 3" in result["cause"]
+    assert result["final_evaluation"]["status"] == "skipped"
+    assert query_status(result["workspace_path"])["progress"]["failed"] == 3
+
+
+def test_33_a_failed_trial_is_never_the_best(run):
+    plain = run()
+    winner = plain["best"]["rec_id"]
+    fault = {"fault.kind": "raise", "fault.trial": winner, "fault.epoch": 9}
+    result = run(overrides=fault)
+    assert result["history"][winner]["status"] == "failure"
+    assert result["best"]["rec_id"] != winner
+
+
+def test_30_a_loss_is_minimized_and_told_in_its_own_scale(run):
+    result = run(
+        settings={"metric": "my_loss", "automl_max_recommendations": 5},
+        eval_fn=lambda rec, job: 1000.0 * (1 - peak({k.split(".")[1]: v for k, v in rec.specs.items()})),
+    )
+    values = [entry["metric"] for entry in result["history"]]
+    assert result["direction"] == "minimize"
+    assert result["best"]["metric_value"] == min(values)
+    assert all(value > 0 for value in values)
+
+
+# Review ----------------------------------------------------------------------------------------------
+
+
+def test_49_the_first_batch_of_the_review_is_what_then_runs(run):
+    seen = {}
+
+    def confirm(review):
+        seen.update(review)
+        folder = Path(review["workspace"])
+        assert not (folder / "trials").exists(), "nothing has been started"
+        return True
+
+    result = run(confirm=confirm)
+    (first,) = seen["first_batch"]
+    assert first["specs"] == result["history"][0]["specs"]
+    assert seen["metric"] == "val_precision_at_1"
+    assert {p["name"] for p in seen["parameters"]} == {"train.lr", "train.margin", "train.width"}
+    assert all(p["default"] is not None for p in seen["parameters"])
+    low, high = seen["expected"]["interval_s"]
+    assert low < seen["expected"]["total_s"] < high
+    assert seen["baseline"]["label"] == "untrained start"
+
+
+def test_49_a_resumed_search_has_a_review_of_its_own(run):
+    reviews = []
+    first = run()
+    extended = run(
+        workspace_path=first["workspace_path"], resume=True,
+        settings={"automl_max_recommendations": 6},
+        confirm=lambda review: reviews.append(review) or True,
+    )  # fmt: skip
+    (batch,) = (review["first_batch"] for review in reviews)
+    assert [entry["rec_id"] for entry in batch] == [4]
+    assert batch[0]["specs"] == extended["history"][4]["specs"]
+    assert len(extended["history"]) == 6
+
+
+def test_a_review_alone_trains_nothing(skill, data, tmp_path):
+    runner = AutoMLRunner(skill_dir=skill, trainer=NAME, workspace_dir=tmp_path / "ws")
+    review = runner.review(
+        automl_settings={"algorithm": "random", "metric": "kpi"}, spec_overrides=data,
+        in_process=True,
+    )  # fmt: skip
+    assert review["recommendations"] == 20
+    assert not (Path(review["workspace"]) / "trials").exists()
+
+
+def test_a_search_that_is_not_confirmed_says_so(run):
+    with pytest.raises(ReviewDeclinedError, match="not confirmed"):
+        run(confirm=lambda review: False)
+
+
+def test_a_search_above_the_allowed_hours_stops_with_ways_to_shorten(run):
+    with pytest.raises(ReviewDeclinedError, match="automl_max_recommendations=") as caught:
+        run(max_hours=0.0001)
+    assert "train.num_epochs" in str(caught.value)
+
+
+# Resume ---------------------------------------------------------------------------------------------
+
+
+def test_resuming_with_the_full_path_extends_and_repeats_nothing(run):
+    first = run()
+    again = run(workspace_path=first["workspace_path"], resume=True)
+    assert again["history"] == first["history"]
+    more = run(
+        workspace_path=first["workspace_path"], resume=True,
+        settings={"automl_max_recommendations": 6},
+    )  # fmt: skip
+    straight = run(settings={"automl_max_recommendations": 6})
+    assert [e["specs"] for e in more["history"]] == [e["specs"] for e in straight["history"]]
+    assert more["progress"]["total"] == 6
+    assert more["workspace_path"] == first["workspace_path"]
+
+
+def test_resuming_a_folder_that_is_no_workspace_is_an_error(run, tmp_path):
+    with pytest.raises(RunError, match="is no AutoML workspace; give the full path"):
+        run(workspace_path=tmp_path / "ws", resume=True)
+
+
+def test_resuming_with_another_algorithm_or_space_is_refused(run):
+    path = run()["workspace_path"]
+    with pytest.raises(ValueError, match="was begun with random, got tpe"):
+        run(workspace_path=path, resume=True, settings={"algorithm": "tpe"})
+    with pytest.raises(ValueError, match="search space has changed"):
+        run(workspace_path=path, resume=True, automl_hyperparameters=["train.lr"])
+
+
+def test_42_what_an_algorithm_was_made_with_survives_a_pause(run):
+    settings = {
+        "algorithm": "hyperband", "automl_max_epochs": 9, "automl_reduction_factor": 3,
+        "automl_max_recommendations": None,
+    }  # fmt: skip
+    ended = []
+    paused = run(
+        settings=settings, on_result=lambda rec, *_: ended.append(rec.id),
+        should_stop=lambda: len(ended) >= 5,
+    )  # fmt: skip
+    assert len([e for e in paused["history"] if e["status"] == "success"]) in (5, 6)
+    done = run(workspace_path=paused["workspace_path"], resume=True)
+    straight = run(settings=settings)
+    assert [e["specs"] for e in done["history"]] == [e["specs"] for e in straight["history"]]
+    assert [e["epochs"] for e in done["history"]] == [e["epochs"] for e in straight["history"]]
+
+
+# Adjustments and metadata --------------------------------------------------------------------------
+
+
+def test_a_model_without_a_metric_of_its_own_refuses_kpi(tmp_path, data):
+    folder = make_skill(tmp_path / "other", metrics={})
+    runner = AutoMLRunner(skill_dir=folder)
+    with pytest.raises(ValueError, match="defines none; name the metric itself"):
+        runner.run(
+            automl_settings={"algorithm": "random", "metric": "kpi"}, spec_overrides=data,
+            workspace_path=tmp_path / "ws",
+        )  # fmt: skip
+
+
+def test_the_published_default_metric_is_warned_about(run):
+    result = run(settings={"metric": None}, eval_fn=lambda rec, job: 1.0)
+    assert result["direction"] == "minimize"
+    assert any("pass metric='kpi'" in text for text in result["warnings"])
+
+
+def test_intermediate_checkpoints_are_deleted_where_that_is_asked(run):
+    result = run(settings={"automl_delete_intermediate_ckpt": True})
+    kept = sorted(p.parent.name for p in Path(result["workspace_path"]).glob("trials/*/ckpt"))
+    assert kept == [f"{result['best']['rec_id']:04d}"]
+
+
+def test_the_study_file_holds_what_was_asked(run, skill):
+    study = read_yaml(Path(run()["workspace_path"]) / "study.yaml")
+    assert study["trainer"].startswith("hpo.automl.skill_trainer:SkillTrainer@")
+    assert str(skill) in study["trainer"]
+    assert study["search"]["algorithm"] == "random"
