@@ -53,6 +53,8 @@ class Plan:
     confirm: int = 0
     gpus_per_trial: float = 0.0
     study_seed: int = 0
+    until_converged: float | None = None
+    """See `hpo.core.account.Account`."""
     num_epochs: int | None = None
     """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
 
@@ -106,6 +108,7 @@ class Engine:
             confirm=plan.confirm,
             gpus_per_trial=plan.gpus_per_trial,
             now=self._now,
+            until_converged=plan.until_converged,
         )
         self._stopping = ""
         self._confirming = False

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core.budget import Budget
+from hpo.core.budget import Budget, Spent
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
@@ -43,7 +43,8 @@ from hpo.core.trial import TrialRecord
 from hpo.engine import Engine, Plan
 from hpo.executors.division import Slots, divide_machine
 from hpo.handoff import hand_on
-from hpo.snapshot import StateWriter, describe_end
+from hpo.rehearsal import Forecast, forecast
+from hpo.snapshot import StateWriter, describe_end, trial_row
 
 logger = logging.getLogger(__name__)
 
@@ -214,10 +215,13 @@ class Session:
                 f"{plan.space_digest[:12]} -> {self.space.digest[:12]}); start a new search"
             )
         self.slots = _slots(study, settings)
+        self.spent_before = Spent()
+        """What earlier starts of this search have used."""
 
     def search(self) -> SearchResult:
         """Run to the end, or to the user's wish to pause."""
         engine = self._make_engine()
+        self.spent_before = engine.spent()
         state = StateWriter(self.run, self.study, engine, self.ledger)
         self.bus.add(state)
         if engine.is_over() and (done := self.run.read_state().get("finished")):
@@ -230,7 +234,11 @@ class Session:
             run_dir=str(self.run),
             study=self.study.name,
             budget=str(self.study.budget),
+            budget_text=self.study.budget.to_text(),
             trials_so_far=sum(t.state.is_finished for t in self.ledger.trials()),
+            spent=asdict(engine.spent()),
+            direction=self.trainer.direction,
+            trials=[trial_row(t, self.trainer.direction) for t in self.ledger.trials()],
         )
         try:
             return self._run(engine, state)
@@ -313,6 +321,7 @@ class Session:
                 gpus_per_trial=self.slots.gpus,
                 study_seed=self.study.search.seed,
                 num_epochs=self.plan.num_epochs,
+                until_converged=self.study.search.until_converged,
             ),
             emit=self.bus.emit,
             should_stop=lambda: self.settings.should_stop() or self.run.stop_file.exists(),
@@ -328,6 +337,13 @@ class Session:
             self.bus.emit("preparing", what="probe")
             probe_spec = merged(self.plan.base_spec, {"results_dir": str(self.run)})
             probe = executor.call("probe", probe_spec) if self.settings.probe else {}
+        expected = self._forecast(probe)
+        at_most = estimate_seconds(
+            self.study.budget,
+            num_epochs=self.plan.num_epochs,
+            seconds_per_epoch=probe.get("seconds_per_epoch"),
+            slots=self.slots.count,
+        )
         review = {
             "study": self.study.name,
             "trainer": self.study.trainer,
@@ -344,15 +360,36 @@ class Session:
             "cpus_per_trial": self.slots.cpus,
             "gpus_per_trial": self.slots.gpus,
             "probe": probe,
-            "estimate_s": estimate_seconds(
-                self.study.budget,
-                num_epochs=self.plan.num_epochs,
-                seconds_per_epoch=probe.get("seconds_per_epoch"),
-                slots=self.slots.count,
-            ),
+            "estimate_s": expected.seconds if expected else at_most,
+            "at_most_s": at_most,
+            "forecast": expected.to_dict() if expected else None,
             "prepared_in_s": round(time.monotonic() - began, 2),
         }
         return self.tell_review(review, executor)
+
+    def _forecast(self, probe: Mapping[str, Any]) -> Forecast | None:
+        """Rehearse what is left of the search; one that cannot be rehearsed goes on without."""
+        spent, budget = self.spent_before, self.study.budget
+        left = Budget(
+            trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
+            seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
+            gpu_seconds=budget.gpu_seconds,
+            epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
+        )
+        try:
+            return forecast(
+                self.plan,
+                self.space,
+                self.trainer,
+                left,
+                self.slots,
+                seconds_per_epoch=probe.get("seconds_per_epoch") or 0.0,
+                options=self.study.search.algorithm_options,
+            )
+        except Exception as error:
+            logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)
+            logger.debug("the traceback", exc_info=True)
+            return None
 
 
 def _make_ray(trainer_name: str, slots: Slots) -> Executor:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
 
+from hpo.cli.progress import Progress, describe_left, describe_use
+from hpo.cli.review_lines import render_outcome, render_review
 from hpo.core.budget import render_seconds
 from hpo.core.events import Event
+
+if TYPE_CHECKING:
+    from hpo.cli.live import LiveView
 
 STATUS_INTERVAL_S = 15.0
 """Without a terminal a status line is printed at most this often."""
@@ -30,7 +36,7 @@ class Console:
         self._last_status = now()
         self._progress = Progress(now)
         self._view: LiveView | None = None
-        self._estimate: tuple[float, float] | None = None
+        self._expected: dict[str, Any] | None = None
         self._resume = ""
         self._farewell: list[str] = []
         self._word = "P@1"
@@ -89,15 +95,15 @@ class Console:
             self._line(line)
         if "precision" not in (metric := event.get("metric", "precision")).lower():
             self._word = metric
-        self._estimate = event.get("estimate_interval_s")
+        self._expected = event.get("forecast")
         self._line("")
 
     def _on_preparing(self, event: Event) -> None:
-        what = {
+        what: str = {
             "images": "looking at the images",
             "probe": "measuring an epoch",
             "report": "writing the report",
-        }.get(event["what"], event["what"])
+        }.get(event["what"], str(event["what"]))
         if self._view is not None:
             self._view.phase = what
         elif self._live:
@@ -122,11 +128,11 @@ class Console:
         if event["trial"] == 0 and not note:
             note = "the default configuration"
         paint = {"complete": "32", "pruned": "33", "failed": "31"}.get(state, "0")
-        took = render_seconds(event["seconds"])
+        took, epochs = render_seconds(event["seconds"]), self._progress.epochs_per_trial
         value = f"{self._word} {value}"
         self._line(
             f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
-            f"epoch {event['epoch']:>2}/{self._progress.epochs_per_trial}  {took:>6}  {note}".rstrip()
+            f"epoch {event['epoch']:>2}/{epochs}  {took:>6}  {note}".rstrip()
         )
         self._refresh()
 
@@ -156,21 +162,28 @@ class Console:
         self._farewell = ["paused; everything is saved. Go on with:", event["resume"]]
 
     def _on_finished(self, event: Event) -> None:
+        self._drop_view()
         counts = event["trials"]
         words = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
         self._line(
             f"finished  {words or 'no trials'} in {render_seconds(event['spent']['seconds'])}"
+            f"{render_outcome(self._expected, event['spent']['seconds'])}"
         )
+        word, _, rule = str(event.get("ended_because", "")).partition(": ")
+        if word == "converged":
+            self._line(f"converged {rule}")
         for rung in event.get("rungs", []):
             self._line(f"rung      {rung['text']}")
         best = event["best"]
         if best is None:
             self._line("no trial has a result")
             return
-        gain = ""
-        if best.get("default_value") is not None and best["trial"] != 0:
+        gain, confirmation = "", best.get("confirmation")
+        if best.get("default_value") is not None and best["trial"] != 0 and not confirmation:
             gain = f" ({best['value'] - best['default_value']:+.4f} over the default)"
         self._line(f"best      trial {best['trial']}: {self._word} {best['value']:.4f}{gain}")
+        for number, words in enumerate(confirmation["words"] if confirmation else []):
+            self._line(f"{'confirmed ' if number == 0 else ' ' * 10}{words}")
         for name, value in best["params"].items():
             self._line(f"          {name} = {render_value(value)}")
         if not best["onnx"]:

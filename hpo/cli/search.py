@@ -74,6 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--confirm", metavar="K", type=int, help="train the K best again with another seed"
     )
+    how.add_argument(
+        "--until-converged",
+        metavar="MINUTES",
+        type=float,
+        nargs="?",
+        const=0.0,
+        help="end before the budget once so many minutes of training raised the best by less than "
+        "the noise (default: as long as 8 whole trials take)",
+    )
     add_overlay_arguments(parser)
     run = parser.add_argument_group("run")
     run.add_argument("--name", metavar="NAME", help="name of the study (default: the file's name)")

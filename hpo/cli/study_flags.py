@@ -73,7 +73,7 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
     from hpo.cli.overlay_flags import overlay_changes
 
     changes = dict(overlay_changes(args, options))
-    for flag in ("algorithm", "pruner", "seed", "confirm"):
+    for flag in ("algorithm", "pruner", "seed", "until_converged", "confirm"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     if args.algorithm_option:
@@ -82,6 +82,9 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
     merged_options = replace(options, **changes)
     if merged_options.confirm < 0:
         raise SpecError(f"--confirm: must be 0 or more, got {merged_options.confirm}")
+    if (merged_options.until_converged or 0.0) < 0:
+        got = merged_options.until_converged
+        raise SpecError(f"--until-converged: must be 0 or more minutes, got {got:g}")
     return merged_options
 
 

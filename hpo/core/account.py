@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hpo.core.budget import Budget, Spent, exhausted
+from hpo.core.convergence import Gain, measure_gain
 from hpo.core.ledger import Ledger
 from hpo.core.trial import TrialRecord
 
@@ -23,6 +24,8 @@ class Account:
         confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
         gpus_per_trial: GPUs that each trial holds.
         now: a clock in seconds that never goes back; default: the machine's.
+        until_converged: minutes of training that must pay for the search to go on; 0 chooses them,
+            None goes on to the end of the budget.
     """
 
     def __init__(
@@ -33,7 +36,10 @@ class Account:
         confirm: int,
         gpus_per_trial: float,
         now: Callable[[], float] | None = None,
+        until_converged: float | None = None,
     ) -> None:
+        self._until_converged = until_converged
+        self._judged: tuple[int, Gain | None] = (-1, None)
         self._ledger = ledger
         self._now = now or time.monotonic
         self._budget = budget
@@ -66,8 +72,22 @@ class Account:
         )
 
     def limit_of_search(self) -> str | None:
-        """The limit that keeps new search trials from starting."""
-        return exhausted(self._search_budget, self.spent())
+        """The limit that keeps new search trials from starting, or that it no longer pays."""
+        limit = exhausted(self._search_budget, self.spent())
+        if limit is not None or self._until_converged is None:
+            return limit
+        gain = self._gain()
+        return f"converged: {gain}" if gain is not None and gain.has_converged else None
+
+    def _gain(self) -> Gain | None:
+        """What the last part of the search has brought, measured once per ended trial."""
+        trials = self._ledger.trials()
+        ended = sum(t.state.is_finished for t in trials)
+        if self._judged[0] != ended:
+            window_s = 60.0 * self._until_converged if self._until_converged else None
+            gain = measure_gain(trials, self._ledger.direction, window_s=window_s)
+            self._judged = (ended, gain)
+        return self._judged[1]
 
     def limit_of_everything(self) -> str | None:
         """The limit that ends confirmations too; the number of trials does not."""

@@ -57,6 +57,9 @@ class SearchOptions:
     seed: int = 0
     confirm: int = 0
     """How many finalists are trained again with another seed."""
+    until_converged: float | None = None
+    """End before the budget once so many minutes of training bring less than the noise; 0 takes as
+    long as eight whole trials."""
     over: tuple[str, ...] = ()
     """Searched parameters, in place of the schema's default list; `+name` adds to that list."""
     ranges: Mapping[str, Any] = field(default_factory=dict)
@@ -173,6 +176,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "int": ((int,), "a whole number"),
     "int | None": ((int, type(None)), "a whole number"),
+    "float | None": ((int, float, type(None)), "a number"),
     "bool": ((bool,), "true or false"),
     "Budget": ((str, int), "a budget such as 20, 2h or 500epochs"),
     "DataSources": _SECTION,
@@ -218,6 +222,9 @@ def _check_values(study: StudySpec, where: str) -> None:
         raise SpecError(f"{where}.concurrent: must be at least 1, got {study.concurrent}")
     if study.search.confirm < 0:
         raise SpecError(f"{where}.search.confirm: must be 0 or more, got {study.search.confirm}")
+    if (study.search.until_converged or 0.0) < 0:
+        got = study.search.until_converged
+        raise SpecError(f"{where}.search.until_converged: must be 0 or more minutes, got {got}")
     check_name(study.name, where)
     check_sources(study.data, f"{where}.data")
 

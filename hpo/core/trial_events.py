@@ -38,5 +38,13 @@ def ended_event(record: TrialRecord, reason: str) -> dict[str, Any]:
         "epoch": record.epochs,
         "seconds": round(record.seconds, 3),
         "error": record.error,
-        "reason": reason,
+        "reason": reason or _origin(record),
     }
+
+
+def _origin(record: TrialRecord) -> str:
+    """Where a warm trial came from."""
+    if record.start_from is None:
+        return ""
+    number, epoch = record.start_from
+    return f"from trial {number}, epoch {epoch}"

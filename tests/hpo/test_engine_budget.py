@@ -272,3 +272,44 @@ def test_without_a_request_nothing_is_confirmed(tmp_path):
     engine = make_engine(tmp_path, Listed(RATES), budget=Budget(trials=3))
     run_all(engine)
     assert confirmed(engine) == []
+
+
+# Convergence -----------------------------------------------------------------------------------
+
+
+def stalling(epoch):
+    return 0.5 + min(epoch, 5) / 100  # the best value stands still from the first trial on
+
+
+def test_a_search_that_stands_still_ends_before_its_budget(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([0.1] * 99), budget=Budget(trials=60), until_converged=0.0
+    )
+    run_all(engine, stalling)
+    assert 16 <= len(engine.ledger.trials()) <= 20
+    assert engine.is_over()
+    assert engine.ended_because.startswith("converged: the last 1m 12s of training (8 trials)")
+
+
+def test_without_the_wish_it_goes_on_to_its_budget(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1] * 99), budget=Budget(trials=60))
+    run_all(engine, stalling)
+    assert len(engine.ledger.trials()) == 60
+    assert engine.ended_because == "trials"
+
+
+def test_a_search_that_still_gains_goes_on(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([n / 100 for n in range(1, 41)]), budget=Budget(trials=40),
+        until_converged=0.0,
+    )  # fmt: skip
+    run_all(engine)  # a value is the rate and a hundredth for each epoch
+    assert engine.ended_because == "trials"
+
+
+def test_finalists_are_confirmed_after_convergence(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([0.1] * 99), budget=Budget(trials=60), until_converged=0.0, confirm=1
+    )
+    run_all(engine, stalling)
+    assert confirmed(engine)

@@ -1,0 +1,90 @@
+"""Stopping a search as a whole when it no longer pays.
+
+The rule, in words: a search gains less and less, so the next N minutes of training are not expected
+to bring more than the last N did; when that was less than the noise, the search has converged. The
+noise is how much a trial's value moves between its last validations. Nothing is fitted, so the
+words are the whole rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median, pstdev
+
+from hpo.core.budget import render_seconds
+from hpo.core.trial import TrialRecord, TrialState
+
+LEAST_TRIALS = 10
+"""A search is not judged by fewer trials that have ended."""
+WINDOW_TRIALS = 8
+"""Without a window from the user: as long as so many trials take in full."""
+TAIL = 3
+"""Validations at the end of a trial that show the noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """What the last part of a search has brought."""
+
+    window_s: float
+    """Seconds of training, summed over trials."""
+    trials: int
+    """Trials that ended in it."""
+    gain: float
+    noise: float
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether the gain drowns in the noise."""
+        return self.gain <= self.noise
+
+    def __str__(self) -> str:
+        verb = "no more" if self.has_converged else "more"
+        return (
+            f"the last {render_seconds(self.window_s)} of training ({self.trials} trials) raised "
+            f"the best by {self.gain:.4f}, {verb} than the noise of {self.noise:.4f} between "
+            "validations"
+        )
+
+
+def measure_gain(
+    trials: Sequence[TrialRecord], direction: str, *, window_s: float | None = None
+) -> Gain | None:
+    """Say what the last `window_s` seconds of training have brought.
+
+    Args:
+        trials: of the study.
+        direction: `maximize` or `minimize`.
+        window_s: None for as long as `WINDOW_TRIALS` trials take in full.
+
+    Returns:
+        None while too little is known: fewer than `LEAST_TRIALS` trials have ended, or less than
+        twice the window has been trained.
+    """
+    ended = [t for t in trials if t.purpose == "search" and t.state.is_finished]
+    ended.sort(key=lambda t: (t.ended or 0.0, t.number))
+    whole = [t for t in ended if t.state is TrialState.COMPLETE and len(t.measurements) >= TAIL]
+    if len(ended) < LEAST_TRIALS or not whole:
+        return None
+    window = window_s or WINDOW_TRIALS * median(t.seconds for t in whole)
+    if sum(t.seconds for t in ended) < 2 * window:
+        return None
+    late, spent = 0, 0.0
+    for trial in reversed(ended):
+        if spent >= window:
+            break
+        late, spent = late + 1, spent + trial.seconds
+    sign = 1.0 if direction == "maximize" else -1.0
+    before, after = _best(ended[: len(ended) - late], sign), _best(ended, sign)
+    if before is None or after is None:
+        return None
+    noise = median(pstdev(m.value for m in t.measurements[-TAIL:]) for t in whole)
+    return Gain(window_s=window, trials=late, gain=after - before, noise=noise)
+
+
+def _best(trials: Sequence[TrialRecord], sign: float) -> float | None:
+    """Best value among the trials that were trained longest, larger is better."""
+    able = [t for t in trials if t.value is not None]
+    longest = max((t.epochs for t in able), default=0)
+    return max((sign * (t.value or 0.0) for t in able if t.epochs == longest), default=None)
