@@ -1,4 +1,4 @@
-"""Which device a run computes on, and with which arithmetic."""
+"""Which device a run computes on, with which arithmetic and which layout of images in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from trainer.errors import SpecError
 
@@ -59,3 +60,28 @@ def wants_bf16(precision: str, device: torch.device) -> bool:
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bf16"
+
+
+_SAFE_INPUTS = 16
+"""Input channels per group from which oneDNN's strided pointwise convolutions are sound."""
+
+
+def image_layout(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return the layout that a model is trained in: channels last, unless that breaks memory.
+
+    On x86 processors oneDNN writes past a buffer in the backward pass of strided 1 x 1
+    convolutions of few channels when images lie channels last (uxlfoundation/oneDNN issue 6035:
+    fewer than 8 with AVX2, 16 with AVX-512). Models that hold one keep the plain layout there;
+    passes without gradient are not concerned.
+    """
+    is_at_risk = device.type == "cpu" and any(_breaks_memory(part) for part in model.modules())
+    return torch.contiguous_format if is_at_risk else torch.channels_last
+
+
+def _breaks_memory(part: nn.Module) -> bool:
+    return (
+        isinstance(part, nn.Conv2d)
+        and max(part.kernel_size) == 1
+        and max(part.stride) > 1
+        and part.in_channels // part.groups < _SAFE_INPUTS
+    )

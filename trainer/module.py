@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from trainer.devices import image_layout
 from trainer.distributed import gathered
 from trainer.errors import DivergedError
 from trainer.losses import build_loss
@@ -93,6 +94,7 @@ class RecognitionModule(pl.LightningModule):
         self.model = model
         self.frozen = _freeze(model, trunk=not train.train_trunk, embedder=not train.train_embedder)
         device = next(model.parameters()).device
+        self.layout = image_layout(model, device)
         self.loss, self.miner = build_loss(spec, num_classes, model.embedding_size)
         self.loss.to(device)
         self.clip_norm = train.clip_grad_norm
@@ -146,6 +148,7 @@ class RecognitionModule(pl.LightningModule):
         images, labels = batch
         if self.batch_facts is None:
             self.batch_facts = _facts_of(images, labels)
+        images = images.contiguous(memory_format=self.layout)
         emb_ND, labels = gathered(self._runs[0](images).float(), labels)
         # Distances in bfloat16 would round away what tells the hard pairs apart.
         with torch.autocast(emb_ND.device.type, enabled=False):

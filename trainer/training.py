@@ -24,7 +24,7 @@ import torch
 from trainer import checkpoints
 from trainer.config.root import Spec
 from trainer.data.batches import Share, build_data
-from trainer.devices import pick_device, training_devices, wants_bf16
+from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
 from trainer.distributed import Place, find_place
 from trainer.epochs import EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
@@ -190,11 +190,8 @@ def build_module(
     spec: Spec, data: RecognitionData, device: torch.device, *, load_pretrained: bool = True
 ) -> RecognitionModule:
     """Build model, loss and optimizer of a spec on the device."""
-    model = (
-        build_recognizer(spec, load_pretrained=load_pretrained)
-        .to(device)
-        .to(memory_format=torch.channels_last)
-    )
+    model = build_recognizer(spec, load_pretrained=load_pretrained).to(device)
+    model = model.to(memory_format=image_layout(model, device))
     return RecognitionModule(
         spec, model, num_classes=data.num_classes, num_batches=data.num_batches
     )

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.devices import image_layout
+
+CPU = torch.device("cpu")
+
+STEPS = """
+import sys
+import torch
+from trainer.devices import image_layout
+from trainer.models.trunk import create_trunk
+
+torch.set_num_threads(1)
+for name in sys.argv[1:]:
+    trunk = create_trunk(name, image_size=(32, 32)).train()
+    layout = image_layout(trunk, torch.device("cpu"))
+    trunk = trunk.to(memory_format=layout)
+    for batch in (8, 3):
+        images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=layout)
+        trunk(images).square().mean().backward()
+    print(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("conv", "layout"),
+    [
+        (nn.Conv2d(3, 48, 1, stride=2), torch.contiguous_format),
+        (nn.Conv2d(15, 8, 1, stride=(1, 2)), torch.contiguous_format),
+        (nn.Conv2d(64, 64, 1, stride=2, groups=8), torch.contiguous_format),
+        (nn.Conv2d(16, 48, 1, stride=2), torch.channels_last),
+        (nn.Conv2d(3, 48, 1), torch.channels_last),
+        (nn.Conv2d(3, 48, 3, stride=2), torch.channels_last),
+    ],
+)
+def test_strided_pointwise_convolutions_of_few_channels_keep_the_plain_layout(conv, layout):
+    model = nn.Sequential(nn.Conv2d(3, conv.in_channels, 3), conv)
+    assert image_layout(model, CPU) == layout
+    assert image_layout(model, torch.device("cuda", 0)) == torch.channels_last
+
+
+def test_trunks_with_and_without_such_convolutions_train_without_breaking_memory():
+    # In channels last, the first of them ends its process in its first backward passes.
+    trunks = ["timm/mobileone_s0", "timm/fastvit_t8", "timm/test_resnet"]
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS, *trunks],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-400:]
+    assert done.stdout.split() == trunks
