@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -29,11 +29,16 @@ Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Candidates = tuple[Indices, Indices]
 """Row numbers (ascending) and gallery indices of the pairs that may be among the nearest."""
+Proposal = tuple[Indices, Indices, Indices]
+"""Query numbers of a block, then its candidates, whose rows count within the block."""
 
 _SCALE = float(1 << 25)
 _BLOCK_BYTES = 64 << 20
-_FAISS_FROM_PAIRS = 50_000_000
+_FAISS_FROM_PAIRS = 20_000_000
 _FAISS_EXTRA = 8
+_FAISS_BLOCK = 8192
+"""Queries at once: faiss keeps few of their products, and is far slower in small blocks."""
+_FAISS_BLOCK_PAIRS = 1 << 20
 
 
 def normalize(emb_ND: NDArray[Any]) -> Floats:
@@ -82,19 +87,17 @@ def search(
     query, gallery = normalize(query_QD), normalize(gallery_GD)
     exact_GD = _on_grid(gallery)
     half_G = 0.5 * (exact_GD * exact_GD).sum(axis=1)
-    propose = _proposer(backend, query, gallery, k)
     indices_QK = np.empty((len(query), k), dtype=np.int64)
     distances_QK = np.empty((len(query), k), dtype=np.float32)
-    step = _block_rows(num_gallery)
-    for start in range(0, len(query), step):
-        stop = min(start + step, len(query))
-        rows, columns = propose(start, stop)
-        block = _on_grid(query[start:stop])
+    for numbers, rows, columns in _PROPOSERS[_chosen(backend, query, gallery, k)](
+        query, gallery, k
+    ):
+        block = _on_grid(query[numbers])
         scores = _exact_scores(block, exact_GD, half_G, rows, columns)
         order = _first_k(rows, columns, scores, k=k)
-        indices_QK[start:stop] = columns[order]
+        indices_QK[numbers] = columns[order]
         squared_q = (block * block).sum(axis=1)
-        distances_QK[start:stop] = np.sqrt(np.maximum(squared_q[:, None] - 2.0 * scores[order], 0))
+        distances_QK[numbers] = np.sqrt(np.maximum(squared_q[:, None] - 2.0 * scores[order], 0))
     return indices_QK, distances_QK
 
 
@@ -187,19 +190,14 @@ def _matmul_candidates(query_BD: Floats, gallery_GD: Floats, k: int) -> Candidat
     return rows, columns
 
 
-def _proposer(
-    backend: str, query: Floats, gallery: Floats, k: int
-) -> Callable[[int, int], Candidates]:
-    """Return a function that proposes candidates for a block of queries."""
+def _chosen(backend: str, query: Floats, gallery: Floats, k: int) -> str:
     if backend == "auto":
         large = len(query) * len(gallery) >= _FAISS_FROM_PAIRS and k <= 64
         # faiss must be loaded after torch, and what runs without torch is not to load it for this.
-        backend = "faiss" if large and "torch" in sys.modules and has_faiss() else "matmul"
-    if backend == "matmul":
-        return lambda start, stop: _matmul_candidates(query[start:stop], gallery, k)
-    if backend != "faiss":
-        raise ValueError(f"backend must be auto, matmul or faiss, got {backend!r}")
-    return _faiss_proposer(query, gallery, k)
+        return "faiss" if large and "torch" in sys.modules and has_faiss() else "matmul"
+    if backend not in _PROPOSERS:
+        raise ValueError(f"backend must be auto, {', '.join(_PROPOSERS)}, got {backend!r}")
+    return backend
 
 
 def has_faiss() -> bool:
@@ -207,7 +205,20 @@ def has_faiss() -> bool:
     return importlib.util.find_spec("faiss") is not None
 
 
-def _faiss_proposer(query: Floats, gallery: Floats, k: int) -> Callable[[int, int], Candidates]:
+def _by_matmul(query: Floats, gallery: Floats, k: int) -> Iterator[Proposal]:
+    yield from _in_blocks(np.arange(len(query)), query, gallery, k)
+
+
+def _in_blocks(numbers: Indices, query: Floats, gallery: Floats, k: int) -> Iterator[Proposal]:
+    """Propose for some of the queries, few at a time, however many candidates they have."""
+    step = _block_rows(len(gallery))
+    for start in range(0, len(numbers), step):
+        block = numbers[start : start + step]
+        yield block, *_matmul_candidates(query[block], gallery, k)
+
+
+def _by_faiss(query: Floats, gallery: Floats, k: int) -> Iterator[Proposal]:
+    """Propose what faiss finds; queries with more candidates than it was asked for go by matmul."""
     if importlib.util.find_spec("torch") is not None and "torch" not in sys.modules:
         import torch  # noqa: F401 - faiss must be loaded after torch
     import faiss
@@ -216,18 +227,17 @@ def _faiss_proposer(query: Floats, gallery: Floats, k: int) -> Callable[[int, in
     index.add(gallery)
     wanted = min(k + _FAISS_EXTRA, len(gallery))
     margin = 2 * _tolerance(gallery.shape[1])
-
-    def propose(start: int, stop: int) -> Candidates:
-        values, columns = index.search(query[start:stop], wanted)
+    step = max(1, min(_FAISS_BLOCK, _FAISS_BLOCK_PAIRS // wanted))
+    for start in range(0, len(query), step):
+        values, columns = index.search(query[start : start + step], wanted)
         bound = values[:, k - 1] - margin
-        open_rows = np.flatnonzero((values[:, -1] >= bound) & (wanted < len(gallery)))
-        keep = values >= bound[:, None]
-        keep[open_rows] = False
-        rows, slots = np.nonzero(keep)
-        more_rows, more_columns = _matmul_candidates(query[start:stop][open_rows], gallery, k)
-        all_rows = np.concatenate((rows, open_rows[more_rows]))
-        all_columns = np.concatenate((columns[rows, slots], more_columns))
-        order = np.argsort(all_rows, kind="stable")
-        return all_rows[order], all_columns[order]
+        is_open = (values[:, -1] >= bound) & (wanted < len(gallery))
+        numbers = start + np.arange(len(values))
+        closed = np.flatnonzero(~is_open)
+        if len(closed):
+            rows, slots = np.nonzero(values[closed] >= bound[closed, None])
+            yield numbers[closed], rows, columns[closed][rows, slots]
+        yield from _in_blocks(numbers[is_open], query, gallery, k)
 
-    return propose
+
+_PROPOSERS = {"matmul": _by_matmul, "faiss": _by_faiss}

@@ -57,6 +57,22 @@ def test_faiss_and_matmul_find_the_same_even_when_embeddings_collapse(spread):
     assert np.array_equal(ours[1], theirs[1])
 
 
+@pytest.mark.skipif(not has_faiss(), reason="no faiss")
+def test_faiss_and_matmul_agree_where_some_queries_have_many_equals_and_blocks_are_small(
+    monkeypatch,
+):
+    monkeypatch.setattr("trainer.retrieval._FAISS_BLOCK", 7)
+    monkeypatch.setattr("trainer.retrieval._BLOCK_BYTES", 4 * 340 * 2)
+    rng = np.random.default_rng(6)
+    gallery = np.concatenate([np.repeat(rng.normal(size=(2, 9)), 20, 0), rng.normal(size=(300, 9))])
+    query = gallery[rng.permutation(len(gallery))[:60]]
+    query[::5] = gallery[3]
+    ours, theirs = (search(query, gallery, 3, backend=name) for name in ("matmul", "faiss"))
+    assert np.array_equal(ours[0], theirs[0])
+    assert np.array_equal(ours[1], theirs[1])
+    assert ours[0][0].tolist() == [0, 1, 2]
+
+
 def test_length_of_vectors_does_not_matter():
     rng = np.random.default_rng(1)
     query, gallery = rng.normal(size=(9, 6)), rng.normal(size=(20, 6))
@@ -96,6 +112,20 @@ def test_first_relevant_rank_equals_walking_down_the_ranking():
     for row, label in enumerate(query_labels):
         found = [place for place, g in enumerate(order[row], 1) if gallery_labels[g] == label]
         assert ranks[row] == (found[0] if found else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_faiss(), reason="no faiss")
+def test_collapsed_embeddings_stay_below_two_gib():
+    import resource
+
+    gallery = np.ones((100_000, 64), dtype=np.float32)
+    search(gallery[:10], gallery, 1, backend="faiss")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    indices, _ = search(gallery[:2000], gallery, 1, backend="faiss")
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert not indices.any()
+    assert (after - before) / 2**20 < 2.0
 
 
 @pytest.mark.slow
