@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import SpecError
+from hpo.core.errors import DataError, SpecError
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, lookup, merged, nearest, nest
 from hpo.jobs.data_sources import (
@@ -87,8 +87,8 @@ def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> 
         line: the parent and its ancestors, nearest first.
 
     Raises:
-        SpecError: for a misspelt override, or a mandatory input that nothing gives.
-        DataError: naming every missing source.
+        SpecError: for a misspelt override; or naming every mandatory input and source that
+            nothing gives.
         RunError: when the parent has no fitting model.
     """
     action = wish.action
@@ -100,14 +100,14 @@ def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> 
     base = {} if wish.base is not None else _without_examples(page, action, template)
     carried = carried_sections(page, action, known, standing.parent)
     kept, notes = inherited_data(page, action, {**flatten(base), **given}, roots, line)
-    data = resolve_data_sources(
-        page, action, roots, {**kept, **given}, data_format=wish.data_format
-    )
+    data, problem = _resolved(page, wish, roots, {**kept, **given})
     set_fields = [name for name, value in given.items() if value]
     filled = infer_fields(spec_params(page, action), standing, set_fields)
     values = {name: value for name, (value, _) in filled.items()}
     spec = _without_marks(merged(base, carried, given, data, values))
-    _demand_inputs(page, action, spec)
+    missing = _missing_inputs(page, action, spec)
+    if missing or problem is not None:
+        raise SpecError("; ".join([*missing, *([str(problem)] if problem else [])])) from problem
     inferred = {**notes, **{name: how for name, (_, how) in filled.items()}}
     return Composed(spec=spec, inferred=inferred, roots=roots)
 
@@ -159,19 +159,31 @@ def _without_marks(spec: Mapping[str, Any]) -> dict[str, Any]:
     return nest({k: v for k, v in flat.items() if not (isinstance(v, str) and v in UNSET_MARKS)})
 
 
-def _demand_inputs(page: Skill, action: str, spec: Mapping[str, Any]) -> None:
-    """Name every mandatory input that is still unset; data keys have been seen to before."""
+def _resolved(
+    page: Skill, wish: Wish, roots: Mapping[str, str], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], DataError | None]:
+    """The data, or what is wrong with them, to be told with all else that is missing."""
+    try:
+        found = resolve_data_sources(page, wish.action, roots, given, data_format=wish.data_format)
+    except DataError as error:
+        return {}, error
+    return found, None
+
+
+def _missing_inputs(page: Skill, action: str, spec: Mapping[str, Any]) -> list[str]:
+    """A line about mandatory inputs that are still unset; data keys have been seen to before."""
     data = data_entries(page, action)
     missing = [
         name
         for name in action_info(page, action).get("inputs") or {}
         if name not in data and not is_optional_input(page, action, name) and not _has(spec, name)
     ]
-    if missing:
-        raise SpecError(
-            f"{', '.join(missing)}: must be given for {action}; name a parent job that holds it, "
-            "or set it"
-        )
+    if not missing:
+        return []
+    return [
+        f"{', '.join(missing)}: must be given for {action}; name a parent job that holds it, "
+        "or set it"
+    ]
 
 
 def _has(spec: Mapping[str, Any], name: str) -> bool:

@@ -197,8 +197,13 @@ def list_jobs(root: Path) -> list[Job]:
     return sorted(jobs, key=lambda job: job.created)
 
 
-def find_job(root: Path, job_id: str) -> Job:
+def find_job(root: Path, job_id: str, kind: str = "job") -> Job:
     """Find a job by id, or by the path of its folder.
+
+    Args:
+        root: whose jobs.
+        job_id: id or path.
+        kind: what was looked for, in the message.
 
     Raises:
         RunError: when there is none, naming the nearest.
@@ -209,5 +214,5 @@ def find_job(root: Path, job_id: str) -> Job:
     known = [job.id for job in list_jobs(root)]
     listed = f"; there are {', '.join(known[-8:])}" if known else "; there are none"
     raise RunError(
-        f"{job_id}: no such job in {root.absolute() / RESULTS}{nearest(job_id, known) or listed}"
+        f"{job_id}: no such {kind} in {root.absolute() / RESULTS}{nearest(job_id, known) or listed}"
     )

@@ -71,7 +71,7 @@ def find_parent(root: Path, name: str) -> Parent:
     if (Path(name) / STUDY_FILE).is_file() and not (Path(name) / JOB_FILE).is_file():
         return _of_run(root, RunDir(Path(name)), name)
     try:
-        job = find_job(root, name)
+        job = find_job(root, name, "search, nor a job of that id")
     except RunError as error:
         for out in (root / "runs", root):
             with contextlib.suppress(RunError):

@@ -95,7 +95,7 @@ def test_a_training_is_resumed_in_its_folder(call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "--parent", "train-7"], "train-7: no such job"),
+        (["evaluate", "--parent", "train-7"], "train-7: no such search, nor a job of that id in"),
         (
             ["evaluate", "train-1"],
             "an action takes no job id; to start from a job, --parent train-1",

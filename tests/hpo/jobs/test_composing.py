@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from hpo.core.errors import DataError, SpecError
+from hpo.core.errors import SpecError
 from hpo.jobs.composing import Wish, check_overrides
 from tests.hpo.jobs.conftest import run, spec_of
 
@@ -51,7 +51,7 @@ def test_data_given_by_exact_keys_follow_too_and_that_is_told(jobs, data):
     engine = run(jobs, "gen_trt_engine", parent_job_id=run(jobs, "export", parent_job_id=job.id).id)
     calibration = "gen_trt_engine.tensorrt.calibration.cal_image_dir"
     assert engine.inferred[calibration] == "dataset.train_dataset of train-1"
-    with pytest.raises(DataError, match=r"inference.input_path \(unknown_classes/test"):
+    with pytest.raises(SpecError, match=r"inference.input_path \(unknown_classes/test"):
         run(jobs, "inference", parent_job_id=job.id)
 
 
@@ -113,3 +113,10 @@ def test_an_action_that_no_page_knows(jobs, trained):
     with pytest.raises(SpecError, match="prune: no such action in .* it has evaluate, export"):
         run(jobs, "prune", parent_job_id=trained.id)
     assert not (jobs.root / "results" / "prune-1").exists()
+
+
+def test_model_and_data_that_are_missing_are_told_together(jobs):
+    with pytest.raises(SpecError) as caught:
+        run(jobs, "evaluate")
+    assert str(caught.value).startswith("evaluate.checkpoint: must be given for evaluate")
+    assert "no data given for dataset.val_dataset.reference" in str(caught.value)

@@ -81,7 +81,9 @@ def test_a_running_parent_is_waited_for(jobs, data):
 
 
 def test_an_unknown_parent_is_named_with_those_there_are(jobs, trained):
-    with pytest.raises(RunError, match=r"train-9: no such job .* did you mean 'train-1'"):
+    with pytest.raises(
+        RunError, match=r"train-9: no such search, nor a job .* did you mean 'train-1'"
+    ):
         run(jobs, "export", parent_job_id="train-9")
 
 

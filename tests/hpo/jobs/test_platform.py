@@ -1,6 +1,6 @@
 import pytest
 
-from hpo.core.errors import DataError, RunError, SpecError
+from hpo.core.errors import RunError, SpecError
 from hpo.jobs import LocalJobs, create_job
 from tests.hpo.jobs.conftest import spec_of
 
@@ -45,7 +45,7 @@ def test_a_running_job_can_be_canceled(jobs, data, monkeypatch):
 
 
 def test_what_is_wrong_is_said_before_anything_is_made(jobs, data):
-    with pytest.raises(DataError):
+    with pytest.raises(SpecError):
         jobs.create_job("train")
     with pytest.raises(SpecError, match=r"data_roots.train: no such root; they are train_dataset"):
         jobs.create_job("train", data_roots={"train": str(data)})
