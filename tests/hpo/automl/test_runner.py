@@ -295,7 +295,9 @@ def test_33_a_failed_trial_is_never_the_best(run):
 def test_30_a_loss_is_minimized_and_told_in_its_own_scale(run):
     result = run(
         settings={"metric": "my_loss", "automl_max_recommendations": 5},
-        eval_fn=lambda rec, job: 1000.0 * (1 - peak({k.split(".")[1]: v for k, v in rec.specs.items()})),
+        eval_fn=lambda rec, job: (
+            1000.0 * (1 - peak({k.split(".")[1]: v for k, v in rec.specs.items()}))
+        ),
     )
     values = [entry["metric"] for entry in result["history"]]
     assert result["direction"] == "minimize"

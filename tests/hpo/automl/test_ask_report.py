@@ -1,0 +1,165 @@
+"""`AutoML`: ask, train yourself, report."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpo import AutoML, query_status
+from hpo.core.errors import RunError
+from tests.hpo.automl.foreign import make_foreign_skill
+from tests.quick_trainer import NAME, peak
+
+SETTINGS = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 5}
+
+
+def value_of(specs):
+    return peak({name.split(".")[1]: value for name, value in specs.items()})
+
+
+@pytest.fixture
+def make(skill, tmp_path):
+    def go(settings=None, workspace="ws", **more):
+        return AutoML(
+            workspace=tmp_path / workspace, network=str(skill), trainer=NAME,
+            settings=SETTINGS | (settings or {}), **more,
+        )  # fmt: skip
+
+    return go
+
+
+def test_the_published_loop_finds_the_best(make, tmp_path):
+    automl = make(wandb_config={"enabled": False, "project": "p"})
+    seen = {}
+    while not automl.is_complete():
+        for rec in automl.next_recommendation():
+            assert rec.status == "started"
+            seen[rec.id] = value_of(rec.specs)
+            automl.report_result(rec.id, seen[rec.id])
+    automl.finish()
+    automl.finish()
+    assert list(seen) == [0, 1, 2, 3, 4]
+    best = automl.get_best()
+    assert (best.id, best.metric) == (max(seen, key=seen.get), max(seen.values()))
+    assert automl.wandb_group == "automl_ws"
+    status = query_status(tmp_path / "ws")
+    assert status["status"] == "finished"
+    assert status["progress"] == {
+        "completed": 5, "total": 5, "succeeded": 5, "failed": 0, "pending": 0,
+    }  # fmt: skip
+    assert status["best"]["rec_id"] == best.id
+
+
+def test_a_loss_is_minimized(make):
+    with make({"metric": "loss", "automl_max_recommendations": 4}) as automl:
+        losses = {}
+        while not automl.is_complete():
+            for rec in automl.next_recommendation():
+                losses[rec.id] = 5.0 - value_of(rec.specs)
+                automl.report_result(rec.id, losses[rec.id])
+        assert automl.get_best().metric == min(losses.values())
+
+
+def test_several_at_a_time_and_a_failure(make):
+    with make({"automl_max_concurrent": 2}) as automl:
+        first = automl.next_recommendation()
+        assert [rec.id for rec in first] == [0, 1]
+        assert automl.next_recommendation() == []
+        automl.report_result(0, 0.5)
+        automl.report_result(1, None)
+        third, fourth = automl.next_recommendation()
+        automl.report_result(third.id, 0.25, status="failure")
+        automl.report_result(fourth.id, float("nan"))
+        states = {rec.id: (rec.status, rec.metric) for rec in automl.get_history()}
+        assert states == {
+            0: ("success", 0.5), 1: ("failure", None), 2: ("failure", None), 3: ("failure", None),
+        }  # fmt: skip
+        assert automl.get_best().id == 0
+        assert automl.get_status()["progress"]["failed"] == 3
+
+
+def test_an_id_that_awaits_nothing_is_refused(make):
+    with make() as automl:
+        automl.next_recommendation()
+        automl.report_result(0, 0.5)
+        with pytest.raises(ValueError, match="awaits no result; awaited are none"):
+            automl.report_result(0, 0.5)
+    with pytest.raises(RunError, match="finish"):
+        automl.next_recommendation()
+
+
+def test_a_workspace_is_gone_on_with_and_asks_what_it_would_have_asked(make):
+    def drain(automl, limit=99):
+        found = []
+        while not automl.is_complete() and len(found) < limit:
+            for rec in automl.next_recommendation():
+                found.append((rec.id, rec.specs))
+                automl.report_result(rec.id, value_of(rec.specs))
+        return found
+
+    with make(workspace="straight") as automl:
+        straight = drain(automl)
+    with make() as automl:
+        part = drain(automl, 2)
+        (open_rec,) = automl.next_recommendation()  # never reported
+    with make() as automl:
+        rest = drain(automl)
+    assert rest[0] == (open_rec.id, open_rec.specs), "the one that was cut off comes again"
+    assert part + rest == straight
+
+
+def test_48_another_process_reads_the_status_and_a_second_writer_is_refused(make, tmp_path):
+    automl = make()
+    automl.next_recommendation()
+    code = (
+        "import sys; from hpo import query_status; print(query_status(sys.argv[1])['active_jobs'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "ws")], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}, check=True,
+    )  # fmt: skip
+    assert "'rec_id': 0" in found.stdout
+    with pytest.raises(RunError, match="another search is running"):
+        make()
+    automl.finish()
+    make().finish()
+
+
+def test_rungs_ask_for_a_length_and_where_to_go_on_from(tmp_path):
+    folder = make_foreign_skill(tmp_path / "skill")
+    settings = {
+        "algorithm": "hyperband", "metric": "kpi", "automl_max_epochs": 4,
+        "automl_reduction_factor": 2, "automl_max_concurrent": 3,
+    }  # fmt: skip
+    lengths = {}
+    with AutoML(workspace=tmp_path / "ws", network=str(folder), settings=settings) as automl:
+        while not automl.is_complete():
+            for rec in automl.next_recommendation():
+                lengths[rec.id] = (rec.resume_from_epoch, rec.specs["train.num_epochs"])
+                automl.report_result(rec.id, rec.specs["train.lr"] * rec.specs["train.num_epochs"])
+        assert automl.get_best().specs["train.num_epochs"] == 4
+    later = {pair for pair in lengths.values() if pair[0] is not None}
+    assert later <= {(1, 2), (2, 4)}
+    assert later
+
+
+def test_a_registered_network_needs_no_folder_and_no_data(tmp_path):
+    pytest.importorskip("trainer")
+    with AutoML(
+        workspace=tmp_path / "ws", network="ml_recog", train_specs={"train": {"num_epochs": 3}},
+        settings={"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 1},
+    ) as automl:  # fmt: skip
+        (rec,) = automl.next_recommendation()
+        assert rec.specs["train.optim.trunk.base_lr"] == pytest.approx(3.5e-4)
+        assert rec.full_spec["train"]["num_epochs"] == 3
+        automl.report_result(rec.id, 0.5)
+
+
+def test_a_folder_with_something_else_is_left_alone(make, tmp_path):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws/mine.txt").write_text("precious")
+    with pytest.raises(RunError, match="holds something else"):
+        make()
+    assert (tmp_path / "ws/mine.txt").read_text() == "precious"

@@ -1,0 +1,113 @@
+"""Any network: a skill folder without a registered trainer, by its own command."""
+
+from pathlib import Path
+
+import pytest
+
+from hpo import AutoMLRunner
+from hpo.automl.command_trainer import CommandTrainer
+from hpo.core.skill import load_skill
+from tests.foreign_trainer import METRIC, value_at
+from tests.hpo.automl.foreign import make_foreign_skill
+
+
+@pytest.fixture
+def search(tmp_path):
+    folder = make_foreign_skill(tmp_path / "skill")
+
+    def go(overrides=None, settings=None, **more):
+        given = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 2}
+        return AutoMLRunner(skill_dir=folder).run(
+            automl_settings=given | (settings or {}), spec_overrides=overrides or {},
+            workspace_path=more.pop("workspace_path", tmp_path / "ws"), in_process=True, **more,
+        )  # fmt: skip
+
+    return go
+
+
+@pytest.mark.parametrize("where", ["status", "log"])
+def test_the_metric_comes_from_the_status_file_then_the_log(search, where):
+    result = search({"tell.where": where})
+    for entry in result["history"]:
+        expected = value_at(entry["specs"]["train.lr"], 4)
+        assert entry["metric"] == pytest.approx(expected, abs=1e-6)
+        assert entry["epochs"] == 4
+    assert Path(result["best"]["checkpoint"]).name == "model_epoch_004.pth"
+    final = result["final_evaluation"]
+    assert final["metric_value"] == pytest.approx(result["best"]["metric_value"], abs=1e-6)
+
+
+def test_a_trainer_that_tells_nothing_fails_with_that_reason(search):
+    result = search({"tell.where": "nowhere"})
+    assert {e["status"] for e in result["history"]} == {"failure"}
+    assert "metric not found: 'val accuracy'" in result["cause"]
+
+
+def test_the_callers_extractor_reads_its_own_format(search):
+    def extract(logs, name):
+        losses = [float(line.rpartition("=")[2]) for line in logs.splitlines() if "loss=" in line]
+        return 1 - losses[-1] if losses else None
+
+    result = search({"tell.where": "status"}, metric_extractor=extract)
+    for entry in result["history"]:
+        expected = value_at(entry["specs"]["train.lr"], 4)
+        assert entry["metric"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fail", "cause"), [("at start", "out_of_memory"), ("killed", "infrastructure")]
+)
+def test_a_failing_command_is_a_failed_trial_with_its_cause(search, fail, cause):
+    result = search({"tell.fail": fail}, {"automl_max_recommendations": 1})
+    (entry,) = result["history"]
+    assert (entry["status"], entry["cause"]) == ("failure", cause)
+    assert "exit code" in entry["reason"]
+
+
+def test_rungs_are_jobs_of_their_own_that_go_on_from_the_one_before(search):
+    settings = {
+        "algorithm": "hyperband", "automl_max_epochs": 2, "automl_reduction_factor": 2,
+        "automl_max_recommendations": None,
+    }  # fmt: skip
+    result = search({"tell.where": "log"}, settings)
+    later = [e for e in result["history"] if "resumed_from" in e]
+    assert later
+    for entry in later:
+        parent = result["history"][entry["resumed_from"]["rec_id"]]
+        assert parent["specs"] == entry["specs"]
+        assert (parent["epochs"], entry["epochs"]) == (1, 2)
+        folder = Path(result["workspace_path"]) / "trials" / f"{entry['rec_id']:04d}"
+        assert sorted(p.name for p in (folder / "train").iterdir()) == ["model_epoch_002.pth"]
+
+
+def test_a_finished_command_is_read_again_not_run_again(tmp_path):
+    trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
+    spec = trainer.validate({"results_dir": str(tmp_path / "0000")})
+    for _ in range(2):
+        told = []
+        receipt = trainer.fit(spec, lambda line: told.append(line) or True)
+        assert [line["epoch"] for line in told] == [1, 2, 3, 4]
+        assert told[1]["checkpoint"] == "train/model_epoch_002.pth"
+    assert (tmp_path / "0000/started.txt").read_text().count("\n") == 1
+    assert receipt["applied"]["train.lr"] == 0.001
+
+
+def test_a_trial_that_is_stopped_ends_its_command(tmp_path):
+    trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
+    given = {"results_dir": str(tmp_path / "0000"), "train.num_epochs": 200, "tell.sleep": 0.1}
+    told = []
+    trainer.fit(trainer.validate(given), lambda line: told.append(line) and len(told) < 2)
+    written = len(list((tmp_path / "0000/train").glob("*.pth")))
+    assert 2 <= written < 100
+
+
+def test_a_missing_input_is_named_before_anything_starts(tmp_path):
+    folder = make_foreign_skill(tmp_path / "skill")
+    info = folder / "references/skill_info.yaml"
+    info.write_text(info.read_text().replace(
+        "  train:\n    command", "  train:\n    inputs:\n      dataset.train_dataset: {type: folder}\n    command"))  # fmt: skip
+    with pytest.raises(ValueError, match=r"dataset.train_dataset: is mandatory and not set"):
+        AutoMLRunner(skill_dir=folder).run(
+            automl_settings={"algorithm": "random", "metric": "kpi"}, in_process=True,
+            workspace_path=tmp_path / "ws",
+        )  # fmt: skip

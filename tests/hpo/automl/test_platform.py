@@ -1,0 +1,315 @@
+"""Trials as jobs of a platform: one that runs local processes, and one that fails in every way."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hpo import AutoMLRunner, query_status
+from hpo.automl import platform
+from hpo.automl.platform import call_with_known, status_of
+from hpo.core.errors import RunError
+from hpo.jobs import LocalJobs
+from tests.hpo.automl.foreign import make_foreign_skill
+
+QUICK = {"poll_interval": 0.02}
+
+
+class Scripted:
+    """A platform in memory: every job answers as `script(number, poll)` says.
+
+    The answer is (status, log) or an exception to raise; the number counts submissions from 0.
+    """
+
+    def __init__(self, script, results=""):
+        self.script, self.results = script, results
+        self.created, self.polls = [], {}
+
+    def create_job(self, *, specs, command, image, name, **more):
+        number = len(self.created)
+        self.created.append(SimpleNamespace(specs=specs, command=command, name=name, more=more))
+        answer = self.script(number, 0)
+        if isinstance(answer, Exception):
+            raise answer
+        self.polls[f"job-{number}"] = 0
+        return SimpleNamespace(id=f"job-{number}", results_dir=self.results)
+
+    def _answer(self, job_id):
+        answer = self.script(int(job_id.partition("-")[2]), self.polls[job_id])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def get_job_status(self, job_id):
+        if job_id not in self.polls:
+            raise KeyError(job_id)
+        self.polls[job_id] += 1
+        return SimpleNamespace(status=self._answer(job_id)[0])
+
+    def get_job_logs(self, job_id):
+        return self._answer(job_id)[1]
+
+    def get_failure_analysis(self, job_id):
+        return {"category": "out_of_memory", "message": "the card was full"}
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    return make_foreign_skill(tmp_path / "skill")
+
+
+@pytest.fixture
+def search(foreign, tmp_path):
+    def go(sdk, *, settings=None, **more):
+        given = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 3}
+        return AutoMLRunner(skill_dir=foreign, sdk=sdk).run(
+            automl_settings=given | (settings or {}),
+            spec_overrides=more.pop("overrides", {"tell.where": "log"}),
+            workspace_path=more.pop("workspace_path", tmp_path / "ws"),
+            **(QUICK | more),
+        )
+
+    return go
+
+
+def ok(value):
+    return lambda number, poll: ("Done", f"val accuracy: {value(number)}")
+
+
+# Local processes -----------------------------------------------------------------------------------
+
+
+def test_jobs_of_local_processes_give_the_values_of_their_logs(search, foreign, tmp_path):
+    jobs = LocalJobs(tmp_path / "root", foreign)
+    result = search(jobs, settings={"automl_max_concurrent": 2})
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert all(0 < e["metric"] < 1 for e in result["history"])
+    best = result["best"]
+    folder = jobs.get_job(best["job_id"]).results_dir
+    assert Path(best["checkpoint"]) == folder / "train/model_epoch_004.pth"
+    assert json.loads((Path(result["workspace_path"]) / "active_jobs.json").read_text()) == {
+        "active_jobs": []
+    }
+    assert result["final_evaluation"]["status"] == "skipped"
+    assert "final_eval_fn" in result["final_evaluation"]["reason"]
+
+
+def test_43_a_rungs_job_goes_on_from_its_own_epochs_checkpoint(search, foreign, tmp_path):
+    jobs = LocalJobs(tmp_path / "root", foreign)
+    result = search(
+        jobs,
+        settings={
+            "algorithm": "hyperband", "automl_max_epochs": 4, "automl_reduction_factor": 2,
+            "automl_max_recommendations": None, "automl_max_concurrent": 2,
+        },
+    )  # fmt: skip
+    later = [e for e in result["history"] if "resumed_from" in e]
+    assert later
+    for entry in later:
+        parent, epoch = entry["resumed_from"]["rec_id"], entry["resumed_from"]["epoch"]
+        job = jobs.get_job(f"{Path(result['workspace_path']).name}-rec-{entry['rec_id']}")
+        before = jobs.get_job(f"{Path(result['workspace_path']).name}-rec-{parent}")
+        source = job.spec()["train"]["resume_training_checkpoint_path"]
+        assert source == str(before.results_dir / f"train/model_epoch_{epoch:03d}.pth")
+        assert job.spec()["train"]["num_epochs"] == entry["epochs"]
+    assert result["best"]["epochs"] == 4
+
+
+def test_43_without_that_checkpoint_a_rung_is_blocked_not_restarted(search, tmp_path):
+    sdk = Scripted(ok(lambda n: 0.5 + n / 100), results=str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    result = search(
+        sdk,
+        settings={
+            "algorithm": "hyperband", "automl_max_epochs": 2, "automl_reduction_factor": 2,
+            "automl_max_recommendations": None,
+        },
+    )  # fmt: skip
+    blocked = [e for e in result["history"] if "resumed_from" in e]
+    assert blocked
+    assert all(e["status"] == "failure" for e in blocked)
+    assert all("nothing to go on from" in e["reason"] for e in blocked)
+
+
+# Every way to fail ------------------------------------------------------------------------------
+
+
+def test_a_failed_job_keeps_its_slot_and_says_why(search):
+    def script(number, poll):
+        return ("Error", "Traceback\nRuntimeError: x") if number == 1 else ok(lambda n: 0.5)(0, 0)
+
+    result = search(Scripted(script))
+    assert [e["status"] for e in result["history"]] == ["success", "failure", "success"]
+    assert result["history"][1]["cause"] == "out_of_memory"
+    assert "the card was full" in result["history"][1]["reason"]
+    assert result["history"][1]["metric"] is None
+
+
+@pytest.mark.parametrize("where", ["in the log", "nowhere"])
+def test_34_a_job_without_the_metric_is_a_failure_with_that_reason(search, where):
+    log = "val accuracy: high" if where == "in the log" else ""
+    result = search(Scripted(lambda number, poll: ("COMPLETED", log)))
+    assert {e["status"] for e in result["history"]} == {"failure"}
+    assert {e["reason"] for e in result["history"]} == {"metric not found: 'val accuracy'"}
+    assert "metric not found" in result["cause"]
+
+
+def test_35_a_value_that_is_no_number_is_a_failure(search):
+    result = search(Scripted(lambda n, poll: ("Done", f"val accuracy: {'nan' if n == 0 else 0.5}")))
+    assert [e["status"] for e in result["history"]] == ["failure", "success", "success"]
+
+
+def test_a_refused_submission_is_tried_again_then_fails_the_trial(search):
+    sdk = Scripted(lambda number, poll: ConnectionError("the gateway is down"))
+    result = search(sdk, settings={"automl_max_recommendations": 2})
+    assert len(sdk.created) == 6, "each of two trials: once, and two retries"
+    assert {e["cause"] for e in result["history"]} == {"infrastructure"}
+    assert "the gateway is down" in result["history"][0]["reason"]
+    assert result["best"] is None
+
+
+def test_a_platform_that_stutters_is_asked_again(search):
+    def script(number, poll):
+        return TimeoutError("busy") if poll in (1, 2, 3) else ("Done", "val accuracy: 0.5")
+
+    result = search(Scripted(script), settings={"automl_max_recommendations": 1})
+    assert [e["metric"] for e in result["history"]] == [0.5]
+
+
+def test_a_platform_that_never_answers_loses_the_job(search, monkeypatch):
+    monkeypatch.setattr(platform, "MAX_POLL_ERRORS", 3)
+
+    def script(number, poll):
+        return OSError("no route to host") if poll else ("Running", "")
+
+    result = search(Scripted(script), settings={"automl_max_recommendations": 1})
+    (entry,) = result["history"]
+    assert entry["cause"] == "infrastructure"
+    assert "could not be read 3 times: no route to host" in entry["reason"]
+
+
+def test_no_log_and_no_analysis_are_survived(search):
+    class Silent(Scripted):
+        def get_job_logs(self, job_id):
+            raise PermissionError("no logs for you")
+
+        def get_failure_analysis(self, job_id):
+            raise NotImplementedError
+
+    result = search(Silent(lambda number, poll: ("failed", "")))
+    assert {e["status"] for e in result["history"]} == {"failure"}
+    assert "ended as failed" in result["history"][0]["reason"]
+
+
+def test_44_the_callers_evaluator_knows_what_the_log_does_not(search):
+    result = search(Scripted(lambda n, poll: ("Done", "")), eval_fn=lambda rec, job: 0.25 + rec.id)
+    assert [e["metric"] for e in result["history"]] == [0.25, 1.25, 2.25]
+
+
+def test_44_the_extractor_is_asked_at_every_poll(search):
+    seen = []
+
+    def extract(logs, name):
+        seen.append(logs)
+        return {"": None, "half": 0.5, "all": 0.75}[logs]
+
+    def script(number, poll):
+        return ("Done", "all") if poll >= 3 else ("Running", ["", "", "half"][poll])
+
+    result = search(
+        Scripted(script), metric_extractor=extract, settings={"automl_max_recommendations": 1}
+    )
+    assert seen == ["", "half", "all"]
+    assert result["best"]["metric_value"] == 0.75
+
+
+# What is submitted, and resuming --------------------------------------------------------------------
+
+
+def test_jobs_get_the_callers_arguments_and_a_nested_spec(search):
+    sdk = Scripted(ok(lambda n: 0.5))
+    search(sdk, gpu_count=8, partition="long", image="registry/net:1",
+           settings={"automl_max_recommendations": 1})  # fmt: skip
+    (job,) = sdk.created
+    assert job.more["gpu_count"] == 8
+    assert job.more["partition"] == "long"
+    assert job.specs["train"]["num_epochs"] == 4
+    assert "results_dir" not in job.specs
+    assert "foreign_trainer.py train -e {config_path}" in job.command
+
+
+def test_41_jobs_under_way_are_polled_before_anything_is_proposed(search, tmp_path):
+    class PulledPlug(BaseException):
+        pass
+
+    def dies(number, poll):
+        if number == 1 and poll == 2:
+            raise PulledPlug
+        return ("Running", "") if number == 1 else ("Done", "val accuracy: 0.5")
+
+    sdk = Scripted(dies)
+    with pytest.raises(PulledPlug):
+        search(sdk)
+    (folder,) = (tmp_path / "ws").iterdir()
+    (active,) = query_status(folder)["active_jobs"]
+    assert active == {"rec_id": 1, "job_id": "job-1"}
+    order = []
+
+    def goes_on(number, poll):
+        order.append(number)
+        return ("Done", f"val accuracy: {0.5 + number / 10}")
+
+    sdk.script = goes_on
+    result = search(sdk, workspace_path=folder, resume=True)
+    assert order[0] == 1, "the job under way first"
+    assert len(sdk.created) == 3, "nothing is submitted again"
+    assert [e["metric"] for e in result["history"]] == [0.5, 0.6, 0.7]
+    assert query_status(folder)["active_jobs"] == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_40_a_driver_that_dies_around_a_submission_runs_no_trial_twice(
+    search, foreign, tmp_path, moment
+):
+    class PulledPlug(BaseException):
+        pass
+
+    class Dying(LocalJobs):
+        def create_job(self, *args, **more):
+            if moment == "before":
+                raise PulledPlug
+            super().create_job(*args, **more)
+            raise PulledPlug
+
+    with pytest.raises(PulledPlug):
+        search(Dying(tmp_path / "root", foreign))
+    (folder,) = (tmp_path / "ws").iterdir()
+    jobs = LocalJobs(tmp_path / "root", foreign)
+    result = search(jobs, workspace_path=folder, resume=True)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    starts = [p.read_text().count("\n") for p in (tmp_path / "root").rglob("started.txt")]
+    assert starts == [1, 1, 1]
+
+
+def test_a_platforms_workspace_is_not_resumed_without_it(search, foreign):
+    path = search(Scripted(ok(lambda n: 0.5)))["workspace_path"]
+    with pytest.raises(RunError, match="jobs of Scripted; go on with"):
+        AutoMLRunner(skill_dir=foreign).run(workspace_path=path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (SimpleNamespace(status="Running"), "running"),
+        (SimpleNamespace(status=SimpleNamespace(value="DONE")), "done"),
+        ("JobStatus.FAILED", "failed"),
+    ],
+)
+def test_a_status_may_be_text_an_enum_or_an_object(answer, word):
+    assert status_of(answer) == word
+
+
+def test_a_platform_is_given_what_it_takes():
+    assert call_with_known(lambda specs, image=1: (specs, image), {"specs": 2, "x": 3}) == (2, 1)
+    assert call_with_known(lambda **all: all, {"x": 3}) == {"x": 3}
