@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import HpoError, RunError
+from hpo.confirming import confirm
+from hpo.core.errors import HpoError
 from hpo.core.events import Emit
 from hpo.core.ledger import Ledger
 from hpo.core.planning import StudyPlan, held_out_sources
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.rundir import RunDir, write_atomically
-from hpo.core.skill import Skill, load_skill
+from hpo.core.skill import load_skill
 from hpo.core.specs import merged, nest, to_yaml
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
@@ -44,7 +45,7 @@ def hand_on(
     executor: Executor,
     emit: Emit,
 ) -> dict[str, Any] | None:
-    """Evaluate the best trial on the held-out data once, export it, and write `best/`.
+    """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -53,6 +54,7 @@ def hand_on(
     Raises:
         HandoffError: when the export fails.
     """
+    confirmation = confirm(run, ledger, trainer, executor, engine.spec_of, emit)
     best = engine.best()
     if best is None:
         _explain_nothing(ledger.trials())
@@ -73,6 +75,7 @@ def hand_on(
         "onnx": exported["onnx"],
         "gallery": exported.get("gallery"),
         "default_value": _default_value(ledger),
+        "confirmation": confirmation and confirmation.to_json(),
         "test": test,
     }
     report = {**result, "export": exported, "receipt": best.receipt, "next": next_commands(run)}
@@ -104,9 +107,9 @@ def export_trial(
     shutil.copyfile(checkpoint, draft / "model.ckpt")
     export_spec = merged(
         spec,
-        nest(_filled(skill, "export", "parent_model", draft / "model.ckpt")),
-        nest(_filled(skill, "export", "create_onnx_file", draft / "model.onnx")),
-        nest(_filled(skill, "export", "output_dir", draft)),
+        nest(skill.fill("export", "parent_model", draft / "model.ckpt")),
+        nest(skill.fill("export", "create_onnx_file", draft / "model.onnx")),
+        nest(skill.fill("export", "output_dir", draft)),
     )
     began = time.monotonic()
     try:
@@ -153,13 +156,6 @@ def next_commands(run: RunDir) -> list[str]:
     ]
 
 
-def _filled(skill: Skill, action: str, function: str, value: Path) -> dict[str, str]:
-    fields = skill.fields(action, function)
-    if not fields:
-        raise RunError(f"{skill.path}: skill_info.yaml names no {function} field for {action}")
-    return {name: str(value) for name in fields}
-
-
 def _evaluate_held_out(
     run: RunDir,
     plan: StudyPlan,
@@ -178,8 +174,8 @@ def _evaluate_held_out(
     test_spec = merged(
         spec,
         nest(trainer.data_overrides(sources)),
-        nest(_filled(skill, "evaluate", "parent_model", run.best_dir / "model.ckpt")),
-        nest(_filled(skill, "evaluate", "output_dir", folder)),
+        nest(skill.fill("evaluate", "parent_model", run.best_dir / "model.ckpt")),
+        nest(skill.fill("evaluate", "output_dir", folder)),
     )
     try:
         outcome = executor.call("evaluate", test_spec)

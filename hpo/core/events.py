@@ -23,6 +23,7 @@ NAMES = (
     "trial_finished",
     "trial_suspended",
     "confirmed",
+    "chosen",
     "evaluated",
     "compared",
     "exported",

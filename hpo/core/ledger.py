@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 STUDY_NAME = "study"
 """Constant, because Optuna's Hyperband hashes the name into its brackets."""
 
+CHOSEN = "chosen"
+"""Attribute of the study: the winner of a comparison, and over how many trials."""
+
 
 class Change(NamedTuple):
     """One recorded call, for replay: `what` is `start`, `epoch` or `end`."""
@@ -191,6 +194,17 @@ class Ledger:
                 self._storage.set_trial_user_attr(self._ids[number], "retries", retries)
                 record.retries = retries
 
+    def choose(self, number: int) -> None:
+        """Keep which trial a comparison of finalists chose; more trials make it void."""
+        chosen = {"number": number, "over": len(self._records)}
+        with self._writing():
+            self._storage.set_study_user_attr(self._study_id, CHOSEN, chosen)
+        self._mark(chosen)
+
+    def _mark(self, chosen: Mapping[str, int]) -> None:
+        for record in self._records.values():
+            record.chosen_over = chosen["over"] if record.number == chosen["number"] else None
+
     def finish(
         self,
         number: int,
@@ -247,6 +261,8 @@ class Ledger:
             self._records[record.number] = record
             changes += its_changes
             self.active_seconds = max(self.active_seconds, clock)
+        if chosen := self._storage.get_study_user_attrs(self._study_id).get(CHOSEN):
+            self._mark(chosen)
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
         changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import SpecError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.specs import read_yaml
 
 INFO_FILE = Path("references") / "skill_info.yaml"
@@ -36,6 +36,17 @@ class Skill:
         """Spec fields of an action that an inference function fills, e.g. `parent_model`."""
         params = (self.info.get("spec_params") or {}).get(action) or {}
         return [name for name, what in params.items() if what == function]
+
+    def fill(self, action: str, function: str, value: object) -> dict[str, str]:
+        """Spec fields by dotted name, filled with a value.
+
+        Raises:
+            RunError: when the skill names no such field.
+        """
+        names = self.fields(action, function)
+        if not names:
+            raise RunError(f"{self.path}: skill_info.yaml names no {function} field for {action}")
+        return {name: str(value) for name in names}
 
 
 def load_skill(path: Path) -> Skill:
