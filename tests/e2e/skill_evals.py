@@ -59,6 +59,8 @@ class Bench:
         self.base = folder / "base"
         self.base.mkdir(parents=True)
         make_shop(self.base, 4)
+        self.skill = folder / "skill"
+        shutil.copytree(SKILL, self.skill)
 
     def environment(self, skill):
         quoted = " ".join(small_flags())
@@ -71,7 +73,8 @@ class Bench:
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "no-credentials"),
         }  # fmt: skip
 
-    def shell(self, folder, command, skill=SKILL):
+    def shell(self, folder, command, skill=None):
+        skill = skill or self.skill
         return subprocess.run(
             ["bash", "-c", command], cwd=folder, env=self.environment(skill), text=True,
             capture_output=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False,
@@ -105,7 +108,7 @@ class Bench:
     def run(self, task):
         """Run a task; returns what is wrong, nothing when all is as expected."""
         folder = self.fresh(task)
-        skill = SKILL
+        skill = self.skill
         if "without" in task:
             skill = folder / "skill"
             shutil.copytree(SKILL, skill)

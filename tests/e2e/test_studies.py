@@ -12,7 +12,7 @@ from PIL import Image
 from hpo.core.planning import build_space
 from hpo.core.study_spec import DataSources, load_study
 from hpo.core.trainers import find_trainer
-from hpo.search import plan_study
+from hpo.plan_study import plan_study
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
