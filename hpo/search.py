@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,17 +14,13 @@ from hpo.core.budget import Budget, Spent
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
-from hpo.core.machine import count_cpus, count_gpus, installed_versions
+from hpo.core.machine import count_cpus, count_gpus
 from hpo.core.planning import (
     StudyPlan,
     as_user_errors,
-    build_base_spec,
     build_space,
     estimate_seconds,
-    num_epochs_of,
-    num_reports_of,
     read_plan,
-    resolve_sources,
 )
 from hpo.core.protocols import Algorithm, Executor, Trainer
 from hpo.core.rundir import (
@@ -43,6 +38,7 @@ from hpo.core.trial import TrialRecord
 from hpo.engine import Engine, Plan
 from hpo.executors.division import Slots, divide_machine
 from hpo.handoff import hand_on
+from hpo.plan_study import plan_study
 from hpo.rehearsal import Forecast, forecast
 from hpo.snapshot import StateWriter, describe_end, trial_row
 
@@ -118,44 +114,6 @@ def resume_search(
     plan = read_plan(run.path)
     trainer = find_trainer(study.trainer)
     return _drive(run, study, plan, trainer, settings, is_changed=budget is not None)
-
-
-def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
-    """Resolve data, spec, space and algorithm of a study, and look at all its images."""
-    from hpo.algorithms.registry import check_options, resolve_names
-
-    # What needs no images is checked before any are drawn, split or read.
-    draft = build_base_spec(study, trainer, {})
-    num_epochs = num_epochs_of(draft, trainer)
-    check_options(study.search.algorithm, study.search.algorithm_options)
-    guess = build_space(study, trainer, draft, num_trials=study.budget.trials)
-    choice = resolve_names(
-        study.search.algorithm,
-        study.search.pruner,
-        num_epochs=num_epochs,
-        num_reports=num_reports_of(draft, trainer),
-        dimensions=len(guess.dimensions),
-        trials=study.budget.trials,
-        slots=slots,
-    )
-    sources = resolve_sources(study, trainer)
-    base_spec = build_base_spec(study, trainer, sources)
-    space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
-    with as_user_errors():
-        trainer.inspect_data(base_spec)
-    return StudyPlan(
-        study_uuid=str(uuid.uuid4()),
-        sources=sources,
-        base_spec=base_spec,
-        algorithm=choice.algorithm,
-        pruner=choice.pruner,
-        reason=choice.reason,
-        warning=choice.warning,
-        space_digest=space.digest,
-        num_epochs=num_epochs,
-        planned_trials=study.budget.trials,
-        versions=installed_versions(),
-    )
 
 
 def _drive(
@@ -354,6 +312,7 @@ class Session:
             "algorithm": self.plan.algorithm,
             "pruner": self.plan.pruner,
             "reason": self.plan.reason,
+            "first": [start["source"] for start in self.plan.first],
             "budget": str(self.study.budget),
             "epochs_per_trial": self.plan.num_epochs,
             "concurrent": self.slots.count,

@@ -29,6 +29,7 @@ def algorithm_for(
         context=Context(
             planned_trials=plan.planned_trials,
             slots=slots,
+            first=tuple(start["latents"] for start in plan.first),
             restart_keys=tuple(getattr(trainer, "restart_keys", ("model",))),
         ),
     )

@@ -20,7 +20,7 @@ from hpo.core.specs import to_yaml
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.engine import Engine, Plan
-from hpo.search import plan_study
+from hpo.plan_study import plan_study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ examples:
       one folder of classes, split so that validation classes are never trained on
   hpo search studies/retail_resnet50.yaml --budget 3gpuh --weights resnet50.pth
   hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
+  hpo search --budget 20 --train T --reference R --query Q --warm-start retail --until-converged
   hpo search --budget 2h --algorithm asha --algorithm-option reduction_factor=4
 
 budget: 20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas;
@@ -82,6 +83,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=0.0,
         help="end before the budget once so many minutes of training raised the best by less than "
         "the noise (default: as long as 8 whole trials take)",
+    )
+    how.add_argument(
+        "--warm-start",
+        metavar="RUN",
+        nargs="+",
+        help="begin with the best configurations of earlier runs (directories or names)",
+    )
+    how.add_argument(
+        "--priors",
+        action="store_true",
+        default=None,
+        help="begin with published settings for the network",
     )
     add_overlay_arguments(parser)
     run = parser.add_argument_group("run")

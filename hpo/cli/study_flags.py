@@ -73,9 +73,13 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
     from hpo.cli.overlay_flags import overlay_changes
 
     changes = dict(overlay_changes(args, options))
-    for flag in ("algorithm", "pruner", "seed", "until_converged", "confirm"):
+    for flag in ("algorithm", "pruner", "seed", "until_converged", "priors", "confirm"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
+    if args.warm_start:
+        from hpo.core.rundir import find_run
+
+        changes["warm_start"] = tuple(str(find_run(r, Path(args.out))) for r in args.warm_start)
     if args.algorithm_option:
         given = parse_assignments(args.algorithm_option, "--algorithm-option")
         changes["algorithm_options"] = {**options.algorithm_options, **given}

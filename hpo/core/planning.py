@@ -45,6 +45,8 @@ class StudyPlan:
     num_epochs: int
     planned_trials: int | None
     """The budget of trials that the space was compiled for; an extension leaves it as it was."""
+    first: list[dict[str, Any]] = field(default_factory=list)
+    """Configurations to begin with, after the default one: `latents` and `source` of each."""
     versions: dict[str, str] = field(default_factory=dict)
     warning: str = ""
     """What stands against algorithm and pruner, where they were chosen by the user."""

@@ -60,6 +60,10 @@ class SearchOptions:
     until_converged: float | None = None
     """End before the budget once so many minutes of training bring less than the noise; 0 takes as
     long as eight whole trials."""
+    warm_start: tuple[str, ...] = ()
+    """Directories of earlier runs whose best configurations are tried first."""
+    priors: bool = False
+    """Whether published settings for the network are tried first."""
     over: tuple[str, ...] = ()
     """Searched parameters, in place of the schema's default list; `+name` adds to that list."""
     ranges: Mapping[str, Any] = field(default_factory=dict)
@@ -119,6 +123,7 @@ class StudySpec:
         data = asdict(self)
         data["budget"] = self.budget.to_text()
         data["search"]["over"] = list(self.search.over)
+        data["search"]["warm_start"] = list(self.search.warm_start)
         return {key: value for key, value in data.items() if value not in ("", None)}
 
 
@@ -275,7 +280,9 @@ def anchored(study: StudySpec, folder: Path) -> StudySpec:
         test_query=absolute(old.test_query),
         folder=absolute(old.folder),
     )
-    return replace(study, data=data, weights=absolute(study.weights))
+    runs = tuple(absolute(run) for run in study.search.warm_start)
+    search = replace(study.search, warm_start=runs)
+    return replace(study, data=data, weights=absolute(study.weights), search=search)
 
 
 def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
