@@ -34,6 +34,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
 
     with machine_output() as stream, interrupts() as wish:
         console = Console(sys.stderr)
+        wish.say = console.say
         printer = EventPrinter(stream) if args.json else None
 
         def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
@@ -130,25 +131,24 @@ def machine_output() -> Iterator[TextIO]:
 
 
 class Wish:
-    """How often the user has asked to stop."""
+    """How often the user has asked to stop, and where to answer."""
 
     count = 0
+
+    def __init__(self) -> None:
+        self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)
 
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Wish]:
     """Count Ctrl-C and SIGTERM: the first asks to finish the epochs, the second stops at once."""
     wish = Wish()
-    screen = sys.stderr  # a trial in this process has another one for the time being
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         wish.count += 1
         if wish.count > 1:
             raise KeyboardInterrupt
-        print(
-            "\nhpo: finishing the running epochs, then saving. Ctrl-C again stops at once.",
-            file=screen,
-        )
+        wish.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
 
     previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

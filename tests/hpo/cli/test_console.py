@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from hpo.cli.console import Console, render_review, render_value
+from hpo.cli.console import Console, render_value
+from hpo.cli.review_lines import render_review
 
 REVIEW = {
     "event": "review", "data": {
@@ -33,7 +34,15 @@ def ended(trial, state="complete", value=0.5, **more):
 
 
 def started(**more):
-    return {"event": "started", "run_dir": "/r", "budget": "4 trials", "trials_so_far": 0, **more}
+    return {
+        "event": "started",
+        "run_dir": "/r",
+        "budget": "4 trials",
+        "budget_text": "4trials",
+        "spent": {"trials": 0, "seconds": 0.0, "gpu_seconds": 0.0, "epochs": 0},
+        "trials": [],
+        **more,
+    }
 
 
 def finished(**more):
@@ -165,19 +174,43 @@ def test_without_a_terminal_progress_is_not_a_flood():
     assert "\r" not in "".join(lines)
 
 
-def test_on_a_terminal_the_last_line_keeps_up_and_goes_away(monkeypatch):
+def test_on_a_terminal_a_view_keeps_up_and_goes_away(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NO_COLOR", raising=False)
     text = said(
         started(), REVIEW, {"event": "trial_started", "trial": 0},
-        {"event": "epoch", "trial": 0, "epoch": 3, "value": 0.25}, ended(0),
+        {"event": "epoch", "trial": 0, "epoch": 3, "value": 0.25, "seconds": 1.0}, ended(0),
         stream=Terminal(),
     )  # fmt: skip
-    assert "0 done of 4  best 0.2500 (#0)  running #0 3/9" in text
+    assert "0 of 4 trials" in text
     assert "\x1b[32mcomplete\x1b[0m" in text
-    assert "1 done of 4  best 0.2500 (#0)  ETA " in text
-    assert text.endswith("\r\x1b[K")
+    assert "Ctrl-C" in text
+    lines = text.split("\n")
+    assert "Ctrl-C" not in lines[-1]
+    assert text.rstrip("\n").endswith(("\x1b[2K", "\x1b[?25h"))  # rows taken away, cursor shown
+
+
+def test_without_a_terminal_a_line_now_and_then():
+    clock = iter(range(10_000)).__next__
+    stream = io.StringIO()
+    console = Console(stream, lambda: float(clock()))
+    for event in (
+        started(), REVIEW, {"event": "trial_started", "trial": 0},
+        *({"event": "epoch", "trial": 0, "epoch": e, "value": 0.25, "seconds": 1.0} for e in range(1, 9)),
+    ):  # fmt: skip
+        console.hear(event)
+    status = [line for line in stream.getvalue().splitlines() if "running #0" in line]
+    assert 1 <= len(status) < 8
+    assert status[0].startswith("0 of 4 trials done  best 0.2500 (#0)  running #0")
+
+
+def test_what_was_expected_is_compared_with_what_came():
+    review = {**REVIEW, "forecast": {"seconds": 50.0, "low_s": 40.0, "high_s": 60.0, "trials": 4,
+              "epochs": 20, "pruned": 2}}  # fmt: skip
+    text = said(started(), review, finished())
+    assert "expected  50s (40s to 1m 00s): 4 trials, 20 epochs, about 2 pruned" in text
+    assert "in 1m 05s (50s expected, 30% longer)" in text
 
 
 def test_no_color_where_it_is_not_wanted(monkeypatch):
