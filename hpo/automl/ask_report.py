@@ -151,6 +151,7 @@ class AutoML:
             rec = self._show(job.number)
             self._open[job.number] = rec
             fresh.append(rec)
+        self._tell_readers()
         return fresh
 
     def report_result(
@@ -181,11 +182,13 @@ class AutoML:
         if status != "success" or number is None:
             reason = METRIC_NOT_FOUND if status == "success" else f"reported as {status}"
             self._engine.on_end(rec_id, Ended(failure={"kind": "code", "message": reason}))
+            self._tell_readers()
             return
         metrics = {} if best_epoch is None else {"best_epoch": float(best_epoch)}
         payload = {"epoch": record.until_epoch, "value": number, "metrics": metrics}
         self._engine.on_epoch(rec_id, payload)
         self._engine.on_end(rec_id, Ended())
+        self._tell_readers()
 
     def get_best(self) -> Recommendation | None:
         """The best configuration so far, of those trained longest."""
@@ -194,7 +197,7 @@ class AutoML:
 
     def get_status(self) -> dict[str, Any]:
         """As `query_status` of this workspace."""
-        self._state.hear({"event": "started"})  # at once, however short ago the last one was
+        self._tell_readers()
         return query_status(self.run.path)
 
     def get_history(self) -> list[Recommendation]:
@@ -228,6 +231,10 @@ class AutoML:
         trace: TracebackType | None,
     ) -> None:
         self.finish()
+
+    def _tell_readers(self) -> None:
+        """Write the state at once, however short ago that was done."""
+        self._state.hear({"event": "started"})
 
     def _demand_open(self) -> None:
         if self._is_finished:

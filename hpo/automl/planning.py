@@ -14,7 +14,7 @@ from hpo.automl.facts import RUNGS_STYLE, RUNNING_STYLE, Facts
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
 from hpo.automl.overrides import Overrides, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
-from hpo.automl.settings import MAX_EPOCHS, AutoMLSettings, read_settings
+from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, HpoError, SpecError
@@ -29,8 +29,6 @@ from hpo.jobs.data_sources import resolve_data_sources
 if TYPE_CHECKING:
     from search_spaces import Schema
 
-NO_LIMIT = 10_000
-"""Trials where the algorithm ends by itself: a number that none of them comes near."""
 SOURCES = ("train", "reference", "query")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
-from hpo.automl.facts import is_workspace
+from hpo.automl.facts import Facts, is_workspace, read_facts
 from hpo.automl.hooks import Hooks
 from hpo.automl.outcome import build_result
 from hpo.automl.planning import Planned, Request, as_value_errors, plan_request
@@ -21,6 +21,7 @@ from hpo.automl.settings import MAX_RECOMMENDATIONS
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.rundir import ROUTE_PREFIX, RunDir
+from hpo.core.specs import flatten
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.search import SearchResult, SearchSettings, resume_search, start_search
 
@@ -251,9 +252,10 @@ def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> S
         )
     run = RunDir(folder)
     budget = None
-    if request.settings or request.algorithm or request.overrides or request.ranges:
+    given = (request.settings, request.algorithm, request.overrides, request.ranges)
+    if any(given) or request.hyperparameters is not None:
         study = load_study(run.study_file)
-        planned = plan_request(replace(request, workspace=folder.parent))
+        planned = plan_request(_completed(request, study, read_facts(folder)))
         route.secrets = planned.settings.secrets
         _demand_same(folder, study, planned)
         budget = _extended(study, planned)
@@ -275,6 +277,27 @@ def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
         session.ledger.close()
 
 
+def _completed(request: Request, study: StudySpec, facts: Facts) -> Request:
+    """What a resumed search is asked for: what was begun, under what is given now."""
+    begun: dict[str, Any] = {"metric": facts.metric, "direction": facts.direction}
+    if request.algorithm is None:
+        begun["algorithm"] = study.search.algorithm
+    settings = {key: value for key, value in request.settings.items() if value is not None}
+    if "automl_algorithm" in settings:
+        begun.pop("algorithm", None)
+    return replace(
+        request,
+        workspace=request.workspace.parent,
+        settings=begun | settings,
+        overrides=request.overrides or study.spec,
+        ranges=request.ranges or study.search.custom_param_ranges,
+        hyperparameters=request.hyperparameters
+        if request.hyperparameters is not None
+        else (list(study.search.over) or None),
+        platform=request.platform or facts.platform,
+    )
+
+
 def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
     """Refuse to go on with another algorithm; another space is refused by its digest."""
     new = planned.study
@@ -282,6 +305,17 @@ def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
         raise SpecError(
             f"{folder}: was begun with {study.search.algorithm}, got {new.search.algorithm}; "
             "resume with the same algorithm, or start a new workspace"
+        )
+    if planned.facts.metric != read_facts(folder).metric:
+        raise SpecError(
+            f"{folder}: was begun for {read_facts(folder).metric!r}, got "
+            f"{planned.facts.metric!r}; start a new workspace for another metric"
+        )
+    if dict(new.spec) != dict(study.spec):
+        old, now = flatten(study.spec), flatten(new.spec)
+        changed = [key for key in sorted({*old, *now}) if old.get(key) != now.get(key)]
+        raise SpecError(
+            f"{folder}: its spec has changed ({', '.join(changed)}); start a new workspace for it"
         )
     for name in ("over", "custom_param_ranges", "override_automl_disabled_params"):
         old, now = getattr(study.search, name), getattr(new.search, name)

@@ -12,6 +12,8 @@ from hpo.core.errors import SpecError
 from hpo.core.specs import nearest
 
 DEFAULT_RECOMMENDATIONS = 20
+NO_LIMIT = 10_000
+"""Trials where the algorithm or the budget ends a search: more than any has."""
 MAX_RECOMMENDATIONS = "automl_max_recommendations"
 MAX_EPOCHS = "max_epochs"
 
@@ -210,9 +212,10 @@ def _with_options(
         if key not in own
     )
     mine = {key: value for key, value in rest.items() if key in own}
-    for key in (MAX_RECOMMENDATIONS, "automl_max_concurrent"):
-        if key in own and values[key] is not None:
-            mine[key] = values[key]
+    if MAX_RECOMMENDATIONS in own:
+        mine[MAX_RECOMMENDATIONS] = NO_LIMIT  # the budget counts trials, and can be extended
+    if "automl_max_concurrent" in own and values["automl_max_concurrent"] is not None:
+        mine["automl_max_concurrent"] = values["automl_max_concurrent"]
     try:
         full = resolve_options(name, options, mine, route=True, where="automl_settings")
     except SpecError as error:
@@ -223,7 +226,7 @@ def _with_options(
         values=values,
         options={key: value for key, value in public.items() if value is not None},
         secrets={key: value for key, value in full.items() if key not in public and value},
-        given=given | frozenset(mine),
+        given=given | (frozenset(mine) - {MAX_RECOMMENDATIONS}),
         stops_trials=bool(entry and entry.brings_pruning),
         ends_itself=any(option.name in ("rounds", "min_top_configs") for option in options),
         warnings=warnings,

@@ -96,7 +96,7 @@ def test_a_trial_that_is_stopped_ends_its_command(tmp_path):
     trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
     given = {"results_dir": str(tmp_path / "0000"), "train.num_epochs": 200, "tell.sleep": 0.1}
     told = []
-    trainer.fit(trainer.validate(given), lambda line: told.append(line) and len(told) < 2)
+    trainer.fit(trainer.validate(given), lambda line: told.append(line) or len(told) < 2)
     written = len(list((tmp_path / "0000/train").glob("*.pth")))
     assert 2 <= written < 100
 

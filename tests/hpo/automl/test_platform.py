@@ -276,10 +276,10 @@ def test_40_a_driver_that_dies_around_a_submission_runs_no_trial_twice(
         pass
 
     class Dying(LocalJobs):
-        def create_job(self, *args, **more):
+        def create_job(self, action="train", *, specs=None, job_id=""):
             if moment == "before":
                 raise PulledPlug
-            super().create_job(*args, **more)
+            super().create_job(action, specs=specs, job_id=job_id)
             raise PulledPlug
 
     with pytest.raises(PulledPlug):

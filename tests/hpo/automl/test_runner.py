@@ -114,9 +114,18 @@ def test_an_empty_list_of_parameters_is_an_error(run, names):
         run(automl_hyperparameters=names)
 
 
-def test_27_a_disabled_parameter_needs_the_override(run):
-    with pytest.raises(ValueError, match="train.num_epochs|disabled|searchable"):
-        run(automl_hyperparameters=["train.lr", "train"])
+def test_27_a_disabled_parameter_needs_the_override(run, skill):
+    file = skill / "schemas/train.schema.json"
+    schema = json.loads(file.read_text())
+    schema["properties"]["train"]["properties"]["lr"]["automl_enabled"] = False
+    file.write_text(json.dumps(schema))
+    with pytest.raises(ValueError, match=r"train.lr: is disabled .* override_automl_disabled"):
+        run(automl_hyperparameters=["train.lr"])
+    result = run(
+        automl_hyperparameters=["train.lr"],
+        settings={"override_automl_disabled_params": True, "automl_max_recommendations": 1},
+    )
+    assert set(result["history"][0]["specs"]) == {"train.lr"}
 
 
 def test_only_named_parameters_are_searched(run):
@@ -374,8 +383,8 @@ def test_resuming_with_the_full_path_extends_and_repeats_nothing(run):
         workspace_path=first["workspace_path"], resume=True,
         settings={"automl_max_recommendations": 6},
     )  # fmt: skip
-    straight = run(settings={"automl_max_recommendations": 6})
-    assert [e["specs"] for e in more["history"]] == [e["specs"] for e in straight["history"]]
+    assert more["history"][:4] == first["history"]
+    assert len(more["history"]) == 6
     assert more["progress"]["total"] == 6
     assert more["workspace_path"] == first["workspace_path"]
 
@@ -391,6 +400,10 @@ def test_resuming_with_another_algorithm_or_space_is_refused(run):
         run(workspace_path=path, resume=True, settings={"algorithm": "tpe"})
     with pytest.raises(ValueError, match="search space has changed"):
         run(workspace_path=path, resume=True, automl_hyperparameters=["train.lr"])
+    with pytest.raises(ValueError, match=r"spec has changed \(train.num_epochs\)"):
+        run(workspace_path=path, resume=True, overrides={"train.num_epochs": 5})
+    with pytest.raises(ValueError, match="was begun for 'val_precision_at_1'"):
+        run(workspace_path=path, resume=True, settings={"metric": "loss"})
 
 
 def test_42_what_an_algorithm_was_made_with_survives_a_pause(run):
