@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
@@ -92,11 +93,12 @@ class Console:
 
     def _on_review(self, event: Event) -> None:
         for line in render_review(event):
-            self._line(line)
+            self._line(self._wrapped(line))
         if "precision" not in (metric := event.get("metric", "precision")).lower():
             self._word = metric
         self._expected = event.get("forecast")
-        self._line("")
+        if not self._live:
+            self._line("")
 
     def _on_preparing(self, event: Event) -> None:
         what: str = {
@@ -132,7 +134,8 @@ class Console:
         value = f"{self._word} {value}"
         self._line(
             f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
-            f"epoch {event['epoch']:>2}/{epochs}  {took:>6}  {note}".rstrip()
+            f"epoch {event['epoch']:>2}/{epochs}  {took:>6}  {note}".rstrip(),
+            crop=True,
         )
         self._refresh()
 
@@ -205,12 +208,24 @@ class Console:
         self._last_status = now
         self._line(render_status(self._progress))
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, *, crop: bool = False) -> None:
         if self._view is not None:
-            self._view.line(text)
+            self._view.line(text, crop=crop)
             return
         self._clear()
         print(text, file=self._stream, flush=True)
+
+    def _wrapped(self, text: str) -> str:
+        """Between words and below the first one's column, where a terminal would cut words."""
+        if not self._live:
+            return text
+        return textwrap.fill(
+            text,
+            shutil.get_terminal_size().columns,
+            subsequent_indent=" " * 10,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
     def _show(self, text: str) -> None:
         self._clear()

@@ -60,11 +60,14 @@ class LiveView:
             self._live.stop()
         self._logs.close()
 
-    def line(self, text: str, style: str = "") -> None:
-        """Print a line above the view."""
+    def line(self, text: str, *, crop: bool = False) -> None:
+        """Print a line above the view; where cropped, no more of it than fits."""
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(text), style=style)
+        shown = Text.from_ansi(text)
+        if crop:
+            shown.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(shown)
 
     def render(self) -> RenderableType:
         """Return the whole view, never wider than the terminal."""

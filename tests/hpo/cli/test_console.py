@@ -239,3 +239,15 @@ def test_progress_of_preparations():
 @pytest.mark.parametrize(("value", "text"), [(0.000123456, "0.0001235"), (64, "64"), ("a", "a")])
 def test_values_for_people(value, text):
     assert render_value(value) == text
+
+
+def test_on_a_terminal_the_review_is_wrapped_between_words(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    long = {**REVIEW, "reason": "learns from parallel and pruned trials alike, at no cost at all"}
+    lines = said(started(), long, stream=Terminal()).splitlines()
+    assert max(map(len, lines)) <= 60
+    at = next(i for i, line in enumerate(lines) if line.startswith("method"))
+    assert lines[at + 1].startswith(" " * 10)
+    joined = " ".join(lines[at].split() + lines[at + 1].split())
+    assert joined == f"method tpe; {long['reason']}"

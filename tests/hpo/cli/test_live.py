@@ -99,3 +99,15 @@ def test_lines_and_warnings_go_above_it(monkeypatch, busy):
 )
 def test_sparks(values, text):
     assert spark(values) == text
+
+
+def test_trial_lines_are_cut_and_paths_are_not(monkeypatch, busy):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    view = LiveView(stream, busy)
+    view.line("trial   9  pruned  " + "x" * 80, crop=True)
+    view.line("onnx " + "y" * 80)
+    first, second = stream.getvalue().splitlines()
+    assert (len(first), first[-1]) == (40, "…")
+    assert second == "onnx " + "y" * 80
