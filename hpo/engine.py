@@ -117,6 +117,7 @@ class Engine:
         self._decided: dict[int, Decision] = {}
         self._replay()
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
+        getattr(algorithm, "attach", lambda _emit: None)(emit)
 
     def next_job(self) -> Job | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""

@@ -16,6 +16,8 @@ from hpo.core.study_spec import StudySpec
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
 
+FALLBACK = "fallback"
+"""A trial's note begins with it where a language model was to choose it and failed to."""
 MIN_INTERVAL_S = 0.5
 """`state.json` is rewritten at most this often."""
 
@@ -84,6 +86,7 @@ def trial_row(trial: TrialRecord, direction: str) -> dict[str, Any]:
         "epoch": trial.epochs,
         "until_epoch": trial.until_epoch,
         "start_from": trial.start_from,
+        "note": trial.note,
         "seconds": round(trial.seconds, 2),
         "params": trial.params,
         "error": trial.error,
@@ -126,4 +129,5 @@ def describe_end(
         "spent": {k: round(v, 3) for k, v in asdict(engine.spent()).items()},
         "ended_because": engine.ended_because,
         "rungs": rungs_of(ledger),
+        "fallbacks": sum(t.note.startswith(FALLBACK) for t in trials),
     }

@@ -27,7 +27,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
     recipe = replace(
         random_recipe(setting),
         num_designed=num_designed(setting, is_model_based=True),
-        choose=chooser.choose,
+        chooser=chooser,
     )
     return with_pruner(setting, recipe)
 

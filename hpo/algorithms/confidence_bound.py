@@ -14,12 +14,13 @@ import numpy as np
 
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit
 from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.core.events import Emit
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import TrialState
+from hpo.core.trial import TrialRecord, TrialState
 from search_spaces import Choice
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Observation
+    from hpo.algorithms.optuna_brain import Chosen, Observation
     from search_spaces import SearchSpace
 
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
@@ -44,7 +45,19 @@ class ConfidenceBound:
         self._space, self._seed, self._least = space, seed, least_points
         self._sign = 1.0 if direction == "maximize" else -1.0
 
-    def choose(self, number: int, seen: Sequence[Observation]) -> dict[str, Any] | None:
+    def restore(self, trial: TrialRecord) -> None:
+        """Keep nothing: a choice depends on what is seen alone."""
+
+    def attach(self, emit: Emit) -> None:
+        """Say nothing."""
+
+    def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
+        """Choose trial `number`, or leave it to the sampler while too little is known."""
+        from hpo.algorithms.optuna_brain import Chosen
+
+        return Chosen(latents=self.best(number, seen))
+
+    def best(self, number: int, seen: Sequence[Observation]) -> dict[str, Any] | None:
         """Return the latents of trial `number`, or None while too little is known."""
         ended = [o for o in seen if o.state is not TrialState.RUNNING and o.value is not None]
         ended = ended[-MOST_POINTS:]

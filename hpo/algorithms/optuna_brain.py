@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
 from optuna.distributions import (
@@ -25,6 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.algorithms.judges import Judge
+from hpo.core.events import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 from search_spaces import Choice, Integer, Real
@@ -32,6 +33,8 @@ from search_spaces import Choice, Integer, Real
 if TYPE_CHECKING:
     from search_spaces import Dimension, SearchSpace
 
+Limits = Mapping[str, tuple[float, float]]
+"""Dimension -> (low, high) in its latent scale."""
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 """Makes a sampler from a seed."""
 
@@ -62,8 +65,29 @@ class Observation:
     error: str = ""
 
 
-Choose = Callable[[int, list[Observation]], dict[str, Any] | None]
-"""Chooses the latents of a trial from what is known; None leaves it to the sampler."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a chooser says of the next trial."""
+
+    latents: dict[str, Any] | None = None
+    """None leaves them to the sampler."""
+    note: str = ""
+    memo: dict[str, Any] | None = None
+    limits: Limits = field(default_factory=dict)
+    """Dimension -> (low, high) that what the sampler draws is moved into."""
+
+
+class Chooser(Protocol):
+    """Chooses trials from what is known."""
+
+    def choose(self, number: int, seen: list[Observation]) -> Chosen:
+        """Choose trial `number`; `seen` holds all trials before it."""
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded choice, in place of `choose`."""
+
+    def attach(self, emit: Emit) -> None:
+        """Tell listeners from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +104,7 @@ class Recipe:
     every option and the whole range of every number seen."""
     include_default: bool = True
     """Whether the first trial is the default configuration, which is never pruned."""
-    choose: Choose | None = None
+    chooser: Chooser | None = None
     """Asked before the sampler, after the default and the designed start."""
     learns_from_pruned: bool = True
     """Whether the sampler reads pruned trials; else they are told to it with their last value."""
@@ -131,6 +155,7 @@ class OptunaAlgorithm:
         self._best: dict[int, float] = {}
         self._protected: set[int] = set()
         self._num_complete = 0
+        self._limits: Limits = {}
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -142,33 +167,66 @@ class OptunaAlgorithm:
         if self._has_ended():
             return None
         seed = derive_seed(self._seed, number)
-        fixed = self._chosen_before(len(self._trials))
-        if fixed is None and self._recipe.choose is not None:
-            fixed = self._recipe.choose(number, list(self._seen.values()))
+        chosen = Chosen(latents=self._chosen_before(len(self._trials)))
+        if chosen.latents is None and self._recipe.chooser is not None:
+            chosen = self._recipe.chooser.choose(number, list(self._seen.values()))
+        fixed = chosen.latents
         self._study.sampler = self._recipe.make_sampler(seed)
         if fixed is not None:
             self._study.enqueue_trial(fixed, skip_if_exists=False)
         trial = self._study.ask()
         latents = _draw(self._space, lambda d: _suggest(trial, d))
+        trial, latents = self._kept_within({**self._limits, **chosen.limits}, trial, latents)
         params = self._space.decode(latents)
         self._take(number, trial, params, latents)
         return Suggestion(
-            number=number, params=params, latents=latents, until_epoch=self._num_epochs
+            number=number,
+            params=params,
+            latents=latents,
+            until_epoch=self._num_epochs,
+            note=chosen.note,
+            memo=chosen.memo,
         )
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started."""
+        if self._recipe.chooser is not None:
+            self._recipe.chooser.restore(trial)
+        self._take(trial.number, self._added(trial.latents), trial.params, trial.latents)
+
+    def attach(self, emit: Emit) -> None:
+        """Let the chooser tell listeners what it does."""
+        if self._recipe.chooser is not None:
+            self._recipe.chooser.attach(emit)
+
+    def narrow(self, limits: Limits) -> None:
+        """Move what is proposed from now on into these limits of dimensions."""
+        self._limits = dict(limits)
+
+    def _added(self, latents: dict[str, Any]) -> Trial:
+        """Add a running trial that no sampler has chosen."""
         known = self.distributions
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=optuna.trial.TrialState.RUNNING,
-                params=trial.latents,
-                distributions={name: known[name] for name in trial.latents},
+                params=latents,
+                distributions={name: known[name] for name in latents},
             )
         )
-        added = self._study.get_trials(deepcopy=False)[-1]
-        restored = Trial(self._study, added._trial_id)
-        self._take(trial.number, restored, trial.params, trial.latents)
+        return Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
+
+    def _kept_within(
+        self, limits: Limits, trial: Trial, latents: dict[str, Any]
+    ) -> tuple[Trial, dict[str, Any]]:
+        """Move a draw into limits; the sampler learns from the moved one alone."""
+        moved = dict(latents)
+        for name, (low, high) in limits.items():
+            if name in moved and isinstance(moved[name], int | float):
+                moved[name] = type(moved[name])(min(max(moved[name], low), high))
+        if moved == latents or len(self._trials) == 0:
+            return trial, latents
+        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return self._added(moved), moved
 
     def report(self, number: int, measurement: Measurement) -> Decision:
         """Hear an epoch; the judge sees the best value so far, so one bad epoch stops nobody."""

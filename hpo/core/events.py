@@ -18,6 +18,7 @@ NAMES = (
     "preparing",
     "baseline",
     "review",
+    "algorithm",
     "trial_started",
     "epoch",
     "trial_finished",

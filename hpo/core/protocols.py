@@ -31,6 +31,9 @@ class Algorithm(Protocol):
         while 0 runs; `tell(0)`; `ask(2)` -> drawn with the result of 0. After a restart the engine
         replays `restore` / `report` / `tell` in recorded order and the next `ask` proposes what it
         would have proposed.
+
+    It may also have `attach(emit)`, called once after the replay: `emit("algorithm", step=...,
+    trial=..., text=...)` then tells listeners what it does.
     """
 
     def ask(self, number: int) -> Suggestion | None:

@@ -45,6 +45,10 @@ class Suggestion:
     until_epoch: int
     start_from: tuple[int, int] | None = None
     """(trial, epoch) whose checkpoint to start from."""
+    note: str = ""
+    """What people should know of how it was chosen, one line."""
+    memo: dict[str, Any] | None = None
+    """What the algorithm must find again when it is rebuilt from the ledger; plain data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,8 @@ class TrialRecord:
     latents: dict[str, Any]
     until_epoch: int
     start_from: tuple[int, int] | None = None
+    note: str = ""
+    memo: dict[str, Any] | None = None
     purpose: str = "search"
     """`search`, or `confirm` for a re-run of a finalist with another seed."""
     seed: int = 0

@@ -15,6 +15,7 @@ def started_event(record: TrialRecord, *, is_resumed: bool) -> dict[str, Any]:
         "purpose": record.purpose,
         "resumed_from_epoch": record.epochs if is_resumed else None,
         "start_from": record.start_from,
+        "note": record.note,
     }
 
 
@@ -38,7 +39,7 @@ def ended_event(record: TrialRecord, reason: str) -> dict[str, Any]:
         "epoch": record.epochs,
         "seconds": round(record.seconds, 3),
         "error": record.error,
-        "reason": reason or _origin(record),
+        "reason": reason or _origin(record) or record.note,
     }
 
 

@@ -64,6 +64,7 @@ def test_the_ledger_knows_a_trial_before_it_is_handed_out(tmp_path):
         ("trial_started", {
             "trial": 0, "params": record.params, "purpose": "search", "resumed_from_epoch": None,
             "start_from": None,
+            "note": "",
         }),
     ]  # fmt: skip
 

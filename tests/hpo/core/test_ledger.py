@@ -30,7 +30,7 @@ def epoch(number, value, **more):
 def write_story(ledger):
     """Four trials that ended in every way, two of them at the same time."""
     ledger.start(suggestion(0), now=100.0, clock=0.0, seed=7, distributions=FLOAT)
-    ledger.start(suggestion(1, 0.1, start_from=(0, 1)), now=101.0, clock=0.5, distributions=FLOAT)
+    ledger.start(suggestion(1, 0.1, start_from=(0, 0)), now=101.0, clock=0.5, distributions=FLOAT)
     ledger.record(1, epoch(1, 0.3, metrics={"loss": 1.5}, seconds=0.25), clock=1.0)
     ledger.record(0, epoch(1, 0.2, seconds=0.5, checkpoint="ckpt/last.ckpt"), clock=1.25)
     ledger.annotate(0, receipt={"applied": {"train.lr": 0.01}, "device": "cpu"})
@@ -66,7 +66,7 @@ def test_the_story_by_hand(ledger):
     assert (first.value, first.epochs, first.seconds, first.seed) == (0.6, 3, 0.5, 7)
     assert first.receipt == {"applied": {"train.lr": 0.01}, "device": "cpu"}
     assert first.measurements[0].checkpoint == "ckpt/last.ckpt"
-    assert (second.value, second.start_from, second.ended) == (0.3, (0, 1), 110.0)
+    assert (second.value, second.start_from, second.ended) == (0.3, (0, 0), 110.0)
     assert (third.value, third.error["kind"], third.retries) == (None, "out_of_memory", 2)
     assert (third.purpose, third.measurements[0].value) == ("confirm", 0.9)
     assert (last.value, last.ended, last.started) == (None, None, 114.0)
