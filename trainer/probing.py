@@ -32,8 +32,9 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
-        of it that is validation), `images_per_s` (training), `peak_memory_mib`, `batches_per_epoch`
-        `device`, and `random_weights`: whether training starts from nothing.
+        of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
+        (of a GPU, else None), `batches_per_epoch`, `device`, and `random_weights`: whether training
+        starts from nothing.
 
     Raises:
         TrainerError: as `trainer.training.fit`.
@@ -51,10 +52,17 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
             "validation_seconds": validation_s,
             "images_per_s": checked.train.batch_size / step_s,
             "peak_memory_mib": peak_memory_mib(device),
+            "total_memory_mib": _total_memory_mib(device),
             "batches_per_epoch": data.num_batches,
             "device": device_name(device),
             "random_weights": not has_pretrained_weights(checked),
         }
+
+
+def _total_memory_mib(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    return float(torch.cuda.get_device_properties(device).total_memory / 2**20)
 
 
 def _time_steps(

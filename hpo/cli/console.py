@@ -68,6 +68,19 @@ class Console:
         """Print a line in between."""
         self._line(text)
 
+    @staticmethod
+    def wrapped(text: str, stream: TextIO) -> str:
+        """Break a line between words and below its second column, where a terminal would cut."""
+        if not stream.isatty():
+            return text
+        return textwrap.fill(
+            text,
+            shutil.get_terminal_size().columns,
+            subsequent_indent=" " * 10,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
     def ask(self, question: str) -> bool:
         """Ask yes or no; empty means yes."""
         self._clear()
@@ -93,7 +106,7 @@ class Console:
 
     def _on_review(self, event: Event) -> None:
         for line in render_review(event):
-            self._line(self._wrapped(line))
+            self._line(self.wrapped(line, self._stream))
         if "precision" not in (metric := event.get("metric", "precision")).lower():
             self._word = metric
         self._expected = event.get("forecast")
@@ -214,18 +227,6 @@ class Console:
             return
         self._clear()
         print(text, file=self._stream, flush=True)
-
-    def _wrapped(self, text: str) -> str:
-        """Between words and below the first one's column, where a terminal would cut words."""
-        if not self._live:
-            return text
-        return textwrap.fill(
-            text,
-            shutil.get_terminal_size().columns,
-            subsequent_indent=" " * 10,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
 
     def _show(self, text: str) -> None:
         self._clear()

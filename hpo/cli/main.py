@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 VERBS = (
-    "search", "automl", "resume", "ls", "status", "best", "logs", "why", "stop", "report", "export",
-    "predict", "job", "doctor", "space", "algorithms", "ui",
+    "plan", "search", "automl", "resume", "ls", "status", "best", "logs", "why",
+    "stop", "report", "export", "predict", "job", "doctor", "space", "algorithms", "ui",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
 

@@ -1,0 +1,125 @@
+"""`hpo plan`: what a search would do and how long it would take, without starting it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.cli import search as search_verb
+from hpo.cli.console import Console, render_value
+from hpo.cli.review_lines import render_review
+from hpo.cli.run_flags import print_json
+from hpo.core.budget import Budget, render_seconds
+
+HELP = "say what a search would do and how long it would take, without starting it"
+
+EPILOG = """\
+examples:
+  hpo plan --budget 40                                the embedded pictures
+  hpo plan --data photos --budget 2h                  how many trials fit into two hours here
+  hpo plan study.yaml --price-per-gpu-hour 2.5        with its cost
+  hpo plan --data photos --budget 40 --json           for programs
+
+It takes the flags of `hpo search`. An epoch is measured, so it takes some seconds; what is decoded
+on the way stays in the cache for the search itself.
+"""
+
+SHOWN = 6
+"""Parameters of a configuration that are shown."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments: those of `hpo search`, and the price."""
+    search_verb.add_arguments(parser)
+    parser.add_argument(
+        "--price-per-gpu-hour", metavar="P", type=float, help="to say what the search would cost"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare, measure, tell."""
+    from hpo.cli.driving import machine_output
+    from hpo.cli.study_flags import study_from_args
+    from hpo.core.errors import SpecError
+    from hpo.planned import cost_of, plan_search
+    from hpo.search import SearchSettings
+
+    price = args.price_per_gpu_hour
+    if price is not None and not 0 < price < float("inf"):
+        raise SpecError(f"--price-per-gpu-hour: must be above 0, got {price:g}")
+    study = study_from_args(args)
+    with machine_output():
+        console = Console(sys.stderr)
+        settings = SearchSettings(
+            executor="inprocess" if args.in_process else "ray",
+            listeners=(lambda *_: _Preparing(console),),
+            progress=console.progress,
+        )
+        review = plan_search(study, settings)
+    if price is not None:
+        review["cost"] = cost_of(review, price, study.budget)
+    if args.json:
+        print_json(review)
+        return 0
+    for line in [*render_review(review), *render_more(review, study.budget, price)]:
+        print(console.wrapped(line, sys.stdout))
+    return 0
+
+
+class _Preparing:
+    """Shows what is being prepared, and nothing else of a search."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Pass on what takes time."""
+        if event["event"] == "preparing":
+            self._console.hear(dict(event))
+
+    def close(self) -> None:
+        """Take the status line away."""
+        self._console.close()
+
+
+def render_more(review: Mapping[str, Any], budget: Budget, price: float | None) -> list[str]:
+    """What the plan says beyond the launch review."""
+    lines = [_first(entry) for entry in review["first_batch"]]
+    now, more = review.get("forecast"), review.get("with_twice_the_slots")
+    if now and more:
+        what = "GPUs" if review["gpus_per_trial"] else "cores"
+        lines.append(f"twice     as many {what} would take {_gain(now, more, budget)}")
+    if review["batch_in_memory"]:
+        lines.append(f"memory    a batch of about {review['batch_in_memory']} would fill the GPU")
+    total = review["probe"].get("total_memory_mib")
+    if total and total < 16 * 1024:
+        lines.append(
+            f"warning   the GPU has {total:.0f} MiB; below 16 GB large backbones do not fit"
+        )
+    if price is not None:
+        cost = review.get("cost")
+        told = f"about {cost:.2f} at {price:g} a GPU hour"
+        lines.append(f"cost      {told if cost is not None else 'nothing, as no GPU is used'}")
+    lines.append("start     the same flags with `hpo search`")
+    return lines
+
+
+def _first(entry: Mapping[str, Any]) -> str:
+    if entry["trial"] == 0:
+        return "first     trial 0: the default configuration"
+    params = list(entry["params"].items())
+    words = ", ".join(
+        f"{name.removeprefix('train.optim.')} {render_value(value)}"
+        for name, value in params[:SHOWN]
+    )
+    more = f" and {len(params) - SHOWN} more" if len(params) > SHOWN else ""
+    return f"first     trial {entry['trial']}: {words}{more}"
+
+
+def _gain(now: Mapping[str, Any], more: Mapping[str, Any], budget: Budget) -> str:
+    """A budget of time buys trials, a budget of trials buys time."""
+    if budget.trials is None and (budget.seconds is not None or budget.gpu_seconds is not None):
+        return f"as long for {more['trials']} trials in place of {now['trials']}"
+    return f"{render_seconds(more['seconds'])} in place of {render_seconds(now['seconds'])}"

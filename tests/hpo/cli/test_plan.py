@@ -1,0 +1,75 @@
+"""`hpo plan` tells what the search then does, and leaves nothing behind."""
+
+import json
+
+import pytest
+
+from hpo.cli.plan import render_more
+from hpo.core.budget import parse_budget
+from hpo.core.ledger import Ledger
+from hpo.planned import cost_of, plan_search
+from hpo.search import SearchSettings, start_search
+from tests.quick_cli import call, write_study
+from tests.quick_runs import quick_study
+
+FORECAST = {"seconds": 3600.0, "low_s": 3000.0, "high_s": 4000.0, "trials": 20, "epochs": 90,
+            "pruned": 9, "busy_share": 1.0}  # fmt: skip
+
+
+def test_the_first_batch_is_what_then_runs(tmp_path):
+    study = quick_study(budget=parse_budget("3"))
+    settings = SearchSettings(executor="inprocess")
+    planned = plan_search(study, settings)["first_batch"]
+    run = start_search(study, tmp_path, settings).run
+    ledger = Ledger.open(run.ledger_file)
+    trained = [trial.params for trial in ledger.trials()]
+    ledger.close()
+    assert [entry["params"] for entry in planned] == trained[: len(planned)]
+
+
+def test_nothing_is_left_behind(tmp_path):
+    code, out, err = call(tmp_path, "plan", write_study(tmp_path), "--budget", "9", "--in-process")
+    assert (code, err) == (0, "")
+    assert "expected  " in out
+    assert "first     trial 0: the default configuration" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.yaml"]
+
+
+def test_json_for_programs(tmp_path):
+    study = write_study(tmp_path)
+    code, out, _ = call(tmp_path, "plan", study, "--budget", "9", "--in-process", "--json")
+    plan = json.loads(out)
+    assert code == 0
+    assert plan["forecast"]["trials"] == 9
+    assert plan["with_twice_the_slots"]["seconds"] < plan["forecast"]["seconds"]
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "nan", "inf"])
+def test_a_price_is_a_positive_number(tmp_path, price):
+    study = write_study(tmp_path)
+    code, _, err = call(tmp_path, "plan", study, f"--price-per-gpu-hour={price}")
+    assert code == 2
+    assert err.startswith("hpo plan: --price-per-gpu-hour: must be above 0, got")
+
+
+def test_the_cost_is_hours_times_gpus_times_price():
+    review = {"gpus_per_trial": 0.5, "concurrent": 4, "forecast": FORECAST}
+    assert cost_of(review, 3.0, parse_budget("20")) == pytest.approx(6.0)
+    assert cost_of(review, 3.0, parse_budget("20,1gpuh")) == pytest.approx(3.0)
+    assert cost_of({**review, "gpus_per_trial": 0.0}, 3.0, parse_budget("20")) is None
+
+
+def test_what_more_hardware_would_bring():
+    twice = {**FORECAST, "seconds": 1800.0, "trials": 40}
+    review = {"first_batch": [], "forecast": FORECAST, "with_twice_the_slots": twice,
+              "gpus_per_trial": 1.0, "batch_in_memory": 96, "cost": 6.0,
+              "probe": {"total_memory_mib": 12000.0}}  # fmt: skip
+    lines = render_more(review, parse_budget("20"), 3.0)
+    assert lines[:4] == [
+        "twice     as many GPUs would take 30m in place of 1h",
+        "memory    a batch of about 96 would fill the GPU",
+        "warning   the GPU has 12000 MiB; below 16 GB large backbones do not fit",
+        "cost      about 6.00 at 3 a GPU hour",
+    ]
+    lines = render_more(review, parse_budget("1h"), None)
+    assert lines[0] == "twice     as many GPUs would take as long for 40 trials in place of 20"
