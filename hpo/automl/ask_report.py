@@ -112,7 +112,7 @@ class AutoML:
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
         self._bus.add(self._state)
         brain = {"algorithm": self.facts.algorithm, "style": self.facts.style}
-        self._bus.add(Views(self.run, self._ledger, self.facts, brain, self._show))
+        self._bus.add(Views(self.run, self._ledger, self.facts, brain, self._job_of))
         if wandb_config and wandb_config.get("enabled"):
             self._bus.add(
                 make_listener(wandb_config, self.run, parts.study, parts.plan, self._ledger)
@@ -239,6 +239,9 @@ class AutoML:
     def _demand_open(self) -> None:
         if self._is_finished:
             raise RunError(f"{self.run}: finish() was called; open the workspace again to go on")
+
+    def _job_of(self, number: int) -> tuple[str, str]:
+        return "", str(self.run.trial_dir(number))
 
     def _show(self, number: int) -> Recommendation:
         record = self._ledger.trial(number)

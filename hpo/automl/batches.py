@@ -56,7 +56,7 @@ def adjust_batch(
     cap = trainer.batch_cap(spec)
     if cap is not None and batch > cap:
         return _capped(trainer, key, batch, cap, multiple)
-    low, high = trainer.inner.limits(spec).get(key, (None, None))
+    low, high = trainer.own_limits(spec).get(key, (None, None))
     if low is None or batch >= low:
         return Adjusted()
     if key in explicit and not force:

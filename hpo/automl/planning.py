@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.automl.batches import Adjusted, adjust_batch
 from hpo.automl.errors import AutoMLError
 from hpo.automl.facts import RUNGS_STYLE, RUNNING_STYLE, Facts
+from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
 from hpo.automl.overrides import Overrides, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
@@ -129,6 +130,13 @@ class _Planner:
         trainer = SkillTrainer(name.partition("@")[2])
         adjusted = self._adjust(trainer, given)
         given = merged(given, nest(adjusted.values))
+        often = adjust_intervals(
+            trainer.validate(given),
+            trainer.epochs_key,
+            options,
+            is_length_searched=trainer.epochs_key in self._searched(),
+        )
+        given = merged(given, nest(often.values))
         eval_keys, no_eval = self._eval_keys()
         total = self._total(options, int(lookup(trainer.validate(given), trainer.epochs_key)))
         study = StudySpec(
@@ -155,7 +163,7 @@ class _Planner:
             policy=self.request.policy,
             session_id=str(self.settings.values["session_id"]),
             goal=self.request.goal,
-            adjustments=list(adjusted.records),
+            adjustments=[*adjusted.records, *often.records],
             warnings=[*self.warnings, *adjusted.warnings],
             train_keys=train_keys,
             eval_keys=eval_keys,
@@ -299,8 +307,7 @@ class _Planner:
             raise AutoMLError(
                 f"automl_hyperparameters: must be None or a list of dotted names, got {names!r}"
             )
-        searched = set(names or self.schema.default_parameters)
-        for name in sorted(searched & self.overrides.names):
+        for name in sorted(self._searched() & self.overrides.names):
             self.warnings.append(
                 f"{name}: is set in spec_overrides and searched too; the first trial has its value"
             )
@@ -315,6 +322,9 @@ class _Planner:
             custom_param_ranges=_by_name(self.request.ranges),
             override_automl_disabled_params=bool(values["override_automl_disabled_params"]),
         )
+
+    def _searched(self) -> set[str]:
+        return set(self.request.hyperparameters or self.schema.default_parameters)
 
     def _is_rungs(self) -> bool:
         """Whether every rung is a job of its own: where values are known at the end alone."""

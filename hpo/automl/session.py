@@ -73,7 +73,7 @@ class AutoMLSession(Session):
         self._platform: PlatformExecutor | None = None
         self._base_executor: Executor | None = None
         known = tuple(t.number for t in self.ledger.trials())
-        self.bus.add(Views(self.run, self.ledger, self.facts, self._brain(), self.show))
+        self.bus.add(Views(self.run, self.ledger, self.facts, self._brain(), self._job_of))
         self.bus.add(CallbackListener(self.route.hooks, self.show, known))
 
     def _current_facts(self) -> Facts:

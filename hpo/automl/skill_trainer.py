@@ -156,12 +156,16 @@ class SkillTrainer:
 
     def limits(self, spec: Spec) -> Limits:
         """The trainer's limits, and no batch larger than all the samples there are."""
-        found = dict(self._inner.limits(self._split(spec)[0]))
+        found = self.own_limits(spec)
         cap = self.batch_cap(spec)
         if cap is not None:
             low, high = found.get(self.batch_key, (None, None))
             found[self.batch_key] = (low, cap if high is None else min(cap, high))
         return found
+
+    def own_limits(self, spec: Spec) -> Limits:
+        """The trainer's limits alone."""
+        return dict(self._inner.limits(self._split(spec)[0]))
 
     @property
     def batch_key(self) -> str:

@@ -12,12 +12,12 @@ They are written for readers; nothing is restored from them but `facts.json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.facts import AUTOML_DIR, Facts
-from hpo.automl.hooks import Show
+from hpo.automl.recommendation import metric_of, status_word
 from hpo.core.events import Event
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir, write_atomically
@@ -34,14 +34,19 @@ class Views:
         ledger: the study.
         facts: constants of the search.
         brain: what is known of the algorithm.
-        show: shows a trial.
+        job_of: a trial's job id and folder.
     """
 
     def __init__(
-        self, run: RunDir, ledger: Ledger, facts: Facts, brain: Mapping[str, Any], show: Show
+        self,
+        run: RunDir,
+        ledger: Ledger,
+        facts: Facts,
+        brain: Mapping[str, Any],
+        job_of: Callable[[int], tuple[str, str]],
     ) -> None:
         self._folder = run.path / AUTOML_DIR
-        self._ledger, self._facts, self._show = ledger, facts, show
+        self._ledger, self._facts, self._job_of = ledger, facts, job_of
         _write(self._folder / "brain" / "brain.json", dict(brain))
 
     def hear(self, event: Event) -> None:
@@ -56,19 +61,19 @@ class Views:
     def write(self) -> None:
         """Write recommendations and the best one."""
         trials = [t for t in self._ledger.trials() if t.purpose == "search"]
-        recs = [self._show(t.number) for t in trials]
+        direction = self._ledger.direction
         rows = [
             {
-                "id": rec.id,
-                "status": rec.status,
-                "job_id": rec.job_id,
-                "metric": rec.metric,
-                "specs": rec.specs,
+                "id": trial.number,
+                "status": status_word(trial),
+                "job_id": self._job_of(trial.number)[0],
+                "metric": metric_of(trial, direction),
+                "specs": trial.params,
                 "epochs": trial.epochs,
-                "resume_from_epoch": rec.resume_from_epoch,
+                "resume_from_epoch": trial.start_from[1] if trial.start_from else None,
                 "error": trial.error,
             }
-            for rec, trial in zip(recs, trials, strict=True)
+            for trial in trials
         ]
         _write(self._folder / "controller" / "recommendations.json", rows)
         best = best_trial(trials, self._ledger.direction)

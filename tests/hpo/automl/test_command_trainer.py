@@ -85,7 +85,7 @@ def test_a_finished_command_is_read_again_not_run_again(tmp_path):
     spec = trainer.validate({"results_dir": str(tmp_path / "0000")})
     for _ in range(2):
         told = []
-        receipt = trainer.fit(spec, lambda line: told.append(line) or True)
+        receipt = trainer.fit(spec, lambda line, told=told: told.append(line) or True)
         assert [line["epoch"] for line in told] == [1, 2, 3, 4]
         assert told[1]["checkpoint"] == "train/model_epoch_002.pth"
     assert (tmp_path / "0000/started.txt").read_text().count("\n") == 1
