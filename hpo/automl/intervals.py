@@ -1,0 +1,67 @@
+"""How often trials validate and save, where that decides what a search can see and go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.automl.batches import Adjusted
+from hpo.core.specs import lookup
+
+NAMES = ("checkpoint_interval", "validation_interval")
+
+
+def adjust_intervals(
+    spec: Mapping[str, Any],
+    epochs_key: str,
+    options: Mapping[str, Any],
+    *,
+    is_length_searched: bool = False,
+) -> Adjusted:
+    """Let validation and checkpoints come together, and at every rung.
+
+    With rungs both intervals are the first rung; with a searched number of epochs both are that
+    number as it stands in the spec; otherwise the checkpoint's own, at most one trial's length.
+
+    Args:
+        spec: the full spec of a trial.
+        epochs_key: spec key of the number of epochs; the intervals stand beside it.
+        options: of the algorithm; `reduction_factor` tells that there are rungs.
+        is_length_searched: whether the number of epochs is searched.
+    """
+    section = epochs_key.rpartition(".")[0]
+    keys = [f"{section}.{name}" if section else name for name in NAMES]
+    own = [_whole(spec, key) for key in keys]
+    length = _whole(spec, epochs_key)
+    if length is None or own[0] is None:
+        return Adjusted()
+    if "reduction_factor" in options:
+        wanted, why = _first_rung(length, options), "rungs are judged and gone on from there"
+    elif is_length_searched:
+        wanted, why = length, "the number of epochs is searched"
+    else:
+        wanted, why = min(own[0], length), "validation and checkpoints come together"
+    changes = {
+        key: wanted for key, old in zip(keys, own, strict=True) if old is not None and old != wanted
+    }
+    records = tuple(
+        {"param": key, "from": _whole(spec, key), "to": wanted, "reason": why} for key in changes
+    )
+    return Adjusted(values=dict(changes), records=records)
+
+
+def _first_rung(length: int, options: Mapping[str, Any]) -> int:
+    """Epochs after which the first configurations are compared."""
+    from hpo.algorithms.brackets import first_rung, rung_epochs
+
+    longest = int(options.get("max_epochs") or length)
+    shortest = int(options.get("epoch_multiplier") or first_rung(longest))
+    return rung_epochs(longest, min(shortest, longest), int(options["reduction_factor"]))[0]
+
+
+def _whole(spec: Mapping[str, Any], key: str) -> int | None:
+    try:
+        value = lookup(spec, key)
+    except KeyError:
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
