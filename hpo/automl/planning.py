@@ -13,7 +13,7 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.facts import RUNGS_STYLE, RUNNING_STYLE, Facts
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
-from hpo.automl.overrides import Overrides, resolve_overrides
+from hpo.automl.overrides import Overrides, expand_shorthands, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
@@ -46,6 +46,8 @@ class Request:
     ranges: Any = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     roots: Mapping[str, str] = field(default_factory=dict)
+    eval_overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Data keys of the final evaluation, where they are others than those of training."""
     base_checkpoint: str = ""
     image: str = ""
     platform: str = ""
@@ -221,11 +223,14 @@ class _Planner:
         table = (self.skill.info.get("data_sources") or {}).get("evaluate")
         if not table:
             return {}, "the skill names no data for the evaluate action"
-        if not any(self.request.roots.values()):
+        own = flatten(expand_shorthands(self.request.eval_overrides, self.skill))
+        if not any(self.request.roots.values()) and not own:
             return {}, "no root was given below which other evaluation data lie"
         try:
-            return resolve_data_sources(self.skill, "evaluate", self.request.roots, {}), ""
+            return resolve_data_sources(self.skill, "evaluate", self.request.roots, own), ""
         except DataError as error:
+            if own:
+                raise
             return {}, str(error)
 
     def _start_weights(self) -> dict[str, str]:

@@ -81,6 +81,7 @@ class AutoMLRunner:
         automl_hyperparameters: Sequence[str] | None = None,
         custom_param_ranges: Any = None,
         spec_overrides: Mapping[str, Any] | None = None,
+        eval_overrides: Mapping[str, Any] | None = None,
         workspace_path: str | Path | None = None,
         workspace_dir: str | Path | None = None,
         resume: bool = False,
@@ -110,6 +111,7 @@ class AutoMLRunner:
             automl_hyperparameters: searched parameters; None means the schema's default list.
             custom_param_ranges: name -> {valid_min, valid_max, valid_options, option_weights, ...}.
             spec_overrides: dotted, nested or short spec keys for every trial.
+            eval_overrides: data keys of the final evaluation, where no root says where they lie.
             workspace_path: a new `run_<timestamp>` is made in it; with `resume` it is that folder.
             workspace_dir: the same as `workspace_path`.
             resume: go on with `workspace_path` as it is.
@@ -152,6 +154,7 @@ class AutoMLRunner:
             hyperparameters=automl_hyperparameters,
             ranges=custom_param_ranges,
             overrides=spec_overrides or {},
+            eval_overrides=eval_overrides or {},
             roots={
                 name: uri
                 for name, uri in (

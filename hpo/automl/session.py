@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
-from hpo.automl.evaluation import FAILED, Evaluator, run_baseline, run_final
+from hpo.automl.evaluation import FAILED, Evaluator, run_baseline
 from hpo.automl.facts import RUNGS_STYLE, Facts, read_facts
+from hpo.automl.finishing import conclude
 from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
-from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
 from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, metric_of, status_word
 from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_shorten
@@ -22,17 +19,13 @@ from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
-from hpo.core.rundir import RunDir, write_atomically
-from hpo.core.specs import merged, to_yaml
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.rundir import RunDir
+from hpo.core.specs import flatten, merged
+from hpo.core.trial import TrialRecord
 from hpo.engine import Engine
-from hpo.handoff import HandoffError, export_trial
 from hpo.search import SearchResult, SearchSettings, Session
 
 logger = logging.getLogger(__name__)
-
-_WHERE = {"held_out": "held-out", "validation": "validation"}
-REPORT_FILE, TABLE_FILE = "report.json", "comparison.md"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +85,20 @@ class AutoMLSession(Session):
         if facts.total is not None and total is not None and total != facts.total:
             facts = replace(facts, total=total)
             facts.write(self.run.path)
+        moved = self._moved_defaults()
+        if moved != facts.first_adjustments:
+            facts = replace(facts, first_adjustments=moved)
+            facts.write(self.run.path)
         return facts
+
+    def _moved_defaults(self) -> list[dict[str, Any]]:
+        """Values of the spec that lie outside their range, so that the first trial has others."""
+        spec = flatten(self.plan.base_spec)
+        return [
+            {"param": name, "from": spec[name], "to": value, "reason": "outside its range"}
+            for name, value in self.space.default().items()
+            if name in spec and spec[name] != value
+        ]
 
     # What trials look like to a caller ----------------------------------------------------------
 
@@ -262,7 +268,7 @@ class AutoMLSession(Session):
             "recommendations": self.facts.total,
             "data_keys": self.facts.train_keys or dict(self.plan.sources),
             "parameters": self.space.to_json()["parameters"],
-            "adjustments": [*self.facts.adjustments, *self._first_adjustments()],
+            "adjustments": [*self.facts.adjustments, *self.facts.first_adjustments],
             "warnings": [*review["warnings"], *self.facts.warnings],
             "first_batch": self._first_batch(),
             "expected": guess.to_dict(),
@@ -280,10 +286,13 @@ class AutoMLSession(Session):
                 f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
                 "mend that, or go on without one (accept_no_baseline)"
             )
-        is_wanted = super().tell_review(full, executor) and not self.route.review_only
-        if not is_wanted and not self.route.declined:
-            self.route.declined = "review only" if self.route.review_only else "not confirmed"
-        return is_wanted and not self.route.declined
+        elif self.route.review_only:
+            self.route.declined = "review only"
+        if self.route.declined:  # told, but nobody is asked
+            self.bus.emit("review", **full)
+        elif not super().tell_review(full, executor):
+            self.route.declined = "not confirmed"
+        return not self.route.declined
 
     def _first_batch(self) -> list[dict[str, Any]] | None:
         """None where an outside model will propose: asking it twice would not give the same."""
@@ -293,9 +302,6 @@ class AutoMLSession(Session):
         count = min(self.slots.count, max(0, left - self.ledger.next_number))
         waiting = sum(not t.state.is_finished for t in self.ledger.trials())
         return first_batch(self.make_algorithm(), self.ledger, max(count, min(1, waiting)))
-
-    def _first_adjustments(self) -> list[dict[str, Any]]:
-        return list(self.facts.first_adjustments)
 
     def _final_plan(self) -> str:
         if self.route.hooks.final_eval_fn is not None:
@@ -314,11 +320,12 @@ class AutoMLSession(Session):
                 "reason": "trials run on a platform; evaluate the start there to compare with",
             }
         self.bus.emit("preparing", what="baseline")
-        result = run_baseline(self._evaluator(executor))
+        result = run_baseline(self.evaluator(executor))
         self.bus.emit("baseline", **result)
         return result
 
-    def _evaluator(self, executor: Executor) -> Evaluator:
+    def evaluator(self, executor: Executor) -> Evaluator:
+        """What evaluates checkpoints of this workspace."""
         return Evaluator(
             run=self.run,
             trainer=self.skill_trainer,
@@ -327,112 +334,9 @@ class AutoMLSession(Session):
             base_spec=self.plan.base_spec,
         )
 
-    # The end --------------------------------------------------------------------------------------
-
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
-        best = engine.best()
-        rec = None if best is None else self.show(best.number)
-        checkpoint = None
-        if best is not None and rec is not None:
-            checkpoint = find_best_checkpoint(
-                self.run, best, self.ledger.direction, rec.results_dir
-            )
-        blocked = "" if self.route.platform is None else (
-            "trials run on a platform and no final_eval_fn was passed"
-        )  # fmt: skip
-        final = run_final(
-            self._evaluator(executor), self.route.hooks, rec, checkpoint, blocked=blocked
-        )
-        self.bus.emit(
-            "evaluated",
-            trial=None if rec is None else rec.id,
-            split=_WHERE.get(str(final.get("data")), "final"),
-            metrics=final.get("metrics") or {},
-            **_brief(final),
-        )
-        handed = None
-        if best is not None:
-            handed = self._hand_on(best, checkpoint, executor, final)
-        self._compare(best, final)
-        if self.facts.delete_intermediate and best is not None:
-            self._delete_others(best)
-        return handed
-
-    def _compare(self, best: TrialRecord | None, final: dict[str, Any]) -> None:
-        from hpo.automl.evaluation import read_evaluations
-
-        trials = [t for t in self.ledger.trials() if t.purpose == "search"]
-        baseline, _ = read_evaluations(self.run)
-        rows = comparison(trials, best, self.ledger.direction, baseline, final)
-        lines = render_comparison(rows, self.facts.metric)
-        write_atomically(self.run.evaluations_dir / TABLE_FILE, "\n".join(lines) + "\n")
-        self.bus.emit("compared", rows=rows, metric=self.facts.metric)
-
-    def _hand_on(
-        self,
-        best: TrialRecord,
-        checkpoint: Path | None,
-        executor: Executor,
-        final: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Write spec, checkpoint and, where the trainer can, the checked ONNX file."""
-        exported = self._export(best, executor)
-        folder = self.run.best_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "spec.yaml").is_file() or not exported:
-            text = to_yaml(merged(self.spec_of(best), {"results_dir": str(folder)}))
-            write_atomically(folder / "spec.yaml", text)
-        kept = folder / "model.ckpt"
-        if checkpoint is not None and not exported.get("onnx"):
-            kept = folder / f"model{checkpoint.suffix}"
-            shutil.copyfile(checkpoint, kept)
-        measured = best.best_measurement(self.ledger.direction)
-        first = self.ledger.trials()[0]
-        result = {
-            "trial": best.number,
-            "value": measured.value if measured else None,
-            "epoch": measured.epoch if measured else None,
-            "params": best.params,
-            "spec": str(folder / "spec.yaml"),
-            "checkpoint": str(kept) if kept.is_file() else None,
-            "onnx": exported.get("onnx"),
-            "gallery": exported.get("gallery"),
-            "default_value": metric_of(first, self.ledger.direction),
-            "test": final.get("metrics"),
-        }
-        report = {**result, "export": exported, "receipt": best.receipt, "next": self._next()}
-        write_atomically(folder / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
-        return result
-
-    def _export(self, best: TrialRecord, executor: Executor) -> dict[str, Any]:
-        """Export the winner where it was trained by a registered trainer on this machine."""
-        if self.route.platform is not None or not self.skill_trainer.is_registered:
-            return {}
-        try:
-            exported = export_trial(
-                self.run, self.trainer, best, self.spec_of(best), executor, self.run.best_dir
-            )
-        except HandoffError as error:
-            logger.warning("%s", error)
-            return {"error": str(error)}
-        self.bus.emit("exported", trial=best.number, **exported)
-        return exported
-
-    def _next(self) -> list[str]:
-        parent = f"--parent {self.run}"
-        return [
-            f"hpo status {self.run}",
-            f"hpo job export {parent}",
-            f"hpo job evaluate {parent}",
-            f"hpo resume {self.run} --budget +10",
-        ]
-
-    def _delete_others(self, best: TrialRecord) -> None:
-        """Remove checkpoints that nothing can start from any more."""
-        for trial in self.ledger.trials():
-            if trial.number != best.number and trial.state is not TrialState.RUNNING:
-                shutil.rmtree(self.run.trial_dir(trial.number) / "ckpt", ignore_errors=True)
+        return conclude(self, engine, executor)
 
 
 class _Hooked:
@@ -452,7 +356,3 @@ class _Hooked:
     def close(self) -> None:
         """Give workers back."""
         self._inner.close()
-
-
-def _brief(final: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: final[key] for key in ("status", "reason", "metric_value") if key in final}

@@ -52,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data: roots that hold what the skill lists")
     data.add_argument("--data", metavar="ROOT", default="", help="root of all data")
     data.add_argument("--eval-data", metavar="ROOT", default="", help="root of evaluation data")
+    data.add_argument(
+        "--eval-set", metavar="KEY=VALUE", action="append", default=[],
+        help="data key of the final evaluation (repeatable), where no root says where they lie",
+    )  # fmt: skip
     data.add_argument("--weights", metavar="FILE", default="", help="weights to start from")
     how = parser.add_argument_group("search")
     how.add_argument(
@@ -192,6 +196,7 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
         hyperparameters=args.hyperparameters,
         ranges=_read_mapping(args.ranges, "--ranges") if args.ranges else None,
         overrides=parse_assignments(args.set),
+        eval_overrides=parse_assignments(args.eval_set, "--eval-set"),
         roots={
             name: root
             for name, root in (

@@ -1,0 +1,140 @@
+"""The end of a search of the route: final evaluation, comparison, hand-off."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.automl.evaluation import read_evaluations, run_final
+from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
+from hpo.automl.recommendation import metric_of
+from hpo.core.protocols import Executor
+from hpo.core.rundir import write_atomically
+from hpo.core.specs import merged, to_yaml
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.handoff import HandoffError, export_trial
+
+if TYPE_CHECKING:
+    from hpo.automl.session import AutoMLSession
+    from hpo.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE, TABLE_FILE = "report.json", "comparison.md"
+ELSEWHERE = "trials run on a platform and no final_eval_fn was passed"
+_WHERE = {"held_out": "held-out", "validation": "validation"}
+
+
+def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict[str, Any] | None:
+    """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
+    best = engine.best()
+    rec = None if best is None else session.show(best.number)
+    checkpoint = None
+    if best is not None and rec is not None:
+        direction = session.ledger.direction
+        checkpoint = find_best_checkpoint(session.run, best, direction, rec.results_dir)
+    final = run_final(
+        session.evaluator(executor),
+        session.route.hooks,
+        rec,
+        checkpoint,
+        blocked="" if session.route.platform is None else ELSEWHERE,
+    )
+    brief = {key: final[key] for key in ("status", "reason", "metric_value") if key in final}
+    session.bus.emit(
+        "evaluated",
+        trial=None if rec is None else rec.id,
+        split=_WHERE.get(str(final.get("data")), "final"),
+        metrics=final.get("metrics") or {},
+        **brief,
+    )
+    handed = None if best is None else _hand_on(session, best, checkpoint, executor, final)
+    _compare(session, best, final)
+    if session.facts.delete_intermediate and best is not None:
+        _delete_others(session, best)
+    return handed
+
+
+def _compare(session: AutoMLSession, best: TrialRecord | None, final: dict[str, Any]) -> None:
+    trials = [t for t in session.ledger.trials() if t.purpose == "search"]
+    baseline, _ = read_evaluations(session.run)
+    rows = comparison(trials, best, session.ledger.direction, baseline, final)
+    lines = render_comparison(rows, session.facts.metric)
+    write_atomically(session.run.evaluations_dir / TABLE_FILE, "\n".join(lines) + "\n")
+    session.bus.emit("compared", rows=rows, metric=session.facts.metric)
+
+
+def _hand_on(
+    session: AutoMLSession,
+    best: TrialRecord,
+    checkpoint: Path | None,
+    executor: Executor,
+    final: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write spec, checkpoint and, where the trainer can, the checked ONNX file."""
+    exported = _export(session, best, executor)
+    folder = session.run.best_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    if "onnx" not in exported:
+        text = to_yaml(merged(session.spec_of(best), {"results_dir": str(folder)}))
+        write_atomically(folder / "spec.yaml", text)
+    kept = folder / "model.ckpt"
+    if checkpoint is not None and "onnx" not in exported:
+        kept = folder / f"model{checkpoint.suffix}"
+        shutil.copyfile(checkpoint, kept)
+    measured = best.best_measurement(session.ledger.direction)
+    result = {
+        "trial": best.number,
+        "value": measured.value if measured else None,
+        "epoch": measured.epoch if measured else None,
+        "params": best.params,
+        "spec": str(folder / "spec.yaml"),
+        "checkpoint": str(kept) if kept.is_file() else None,
+        "onnx": exported.get("onnx"),
+        "gallery": exported.get("gallery"),
+        "default_value": metric_of(session.ledger.trials()[0], session.ledger.direction),
+        "test": final.get("metrics"),
+    }
+    report = {
+        **result,
+        "export": exported,
+        "receipt": best.receipt,
+        "next": next_commands(str(session.run)),
+    }
+    write_atomically(folder / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
+    return result
+
+
+def _export(session: AutoMLSession, best: TrialRecord, executor: Executor) -> dict[str, Any]:
+    """Export the winner where it was trained by a registered trainer on this machine."""
+    if session.route.platform is not None or not session.skill_trainer.is_registered:
+        return {}
+    run, spec = session.run, session.spec_of(best)
+    try:
+        exported = export_trial(run, session.trainer, best, spec, executor, run.best_dir)
+    except HandoffError as error:
+        logger.warning("%s", error)
+        return {"error": str(error)}
+    session.bus.emit("exported", trial=best.number, **exported)
+    return exported
+
+
+def next_commands(run: str) -> list[str]:
+    """What a user may want to do with a finished workspace."""
+    return [
+        f"hpo status {run}",
+        f"hpo job export --parent {run}",
+        f"hpo job evaluate --parent {run}",
+        f"hpo resume {run} --budget +10",
+    ]
+
+
+def _delete_others(session: AutoMLSession, best: TrialRecord) -> None:
+    """Remove checkpoints that nothing can start from any more."""
+    for trial in session.ledger.trials():
+        if trial.number != best.number and trial.state is not TrialState.RUNNING:
+            shutil.rmtree(session.run.trial_dir(trial.number) / "ckpt", ignore_errors=True)

@@ -1,0 +1,146 @@
+"""`hpo automl`: flags, events, exit codes, lists, plain training."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpo.cli.main import main
+from tests.hpo.automl.foreign import make_foreign_skill
+from tests.quick_cli import call, events_of
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a foreign skill, without MLflow."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setattr("hpo.tracking.mirror.CLOSE_ATTEMPTS", 1)
+    make_foreign_skill(tmp_path / "skill")
+    return tmp_path
+
+
+QUICK = ["automl", "--skill-dir", "skill", "--in-process"]
+TWO = ["--settings", "automl_max_recommendations=2", "algorithm=random"]
+
+
+def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
+    assert main([*QUICK, *TWO, "--request", "train it", "--goal", "demo", "--yes", "--json"]) == 0
+    out, err = capfd.readouterr()
+    events = events_of(out)
+    names = [event["event"] for event in events]
+    assert names[:2] == ["routed", "started"]
+    assert names[-1] == "finished"
+    assert names.index("review") < names.index("trial_started")
+    assert events[0]["automl_policy"] == "on (auto)"
+    (review,) = [e for e in events if e["event"] == "review"]
+    (compared,) = [e for e in events if e["event"] == "compared"]
+    assert review["first_batch"][0]["rec_id"] == 0
+    assert [row["what"] for row in compared["rows"]][1:3] == ["trial 0 (default)", "trial 1"]
+    run_dir = Path(events[-1]["run_dir"])
+    assert run_dir.parent == here / "runs/automl-foreign_net"
+    assert "route     a search" in err
+    assert "| best: trial" in err
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["run_dir"] == str(run_dir)
+    assert main(["resume", "--budget", "+1", "--in-process", "--json", "--yes"]) == 0
+    finished = events_of(capfd.readouterr().out)[-1]
+    assert finished["trials"]["complete"] == 3
+    facts = json.loads((run_dir / ".automl/controller/facts.json").read_text())
+    assert (facts["total"], facts["goal"]) == (3, "demo")
+
+
+def test_the_defaults_are_ten_bayesian_trials_of_the_models_metric(here, capfd):
+    assert main([*QUICK, "--review-only", "--json"]) == 0
+    (review,) = [e for e in events_of(capfd.readouterr().out) if e["event"] == "review"]
+    assert (review["algorithm"], review["recommendations"]) == ("bayesian", 10)
+    assert (review["metric"], review["direction"]) == ("val accuracy", "maximize")
+    assert not list(here.glob("runs/*/*/trials"))
+
+
+@pytest.mark.parametrize(
+    "words", [["--policy", "off"], ["--request", "just a plain training please"]]
+)
+def test_19_plain_training_runs_once(here, capfd, words):
+    assert main([*QUICK, *words, "--set", "num_epochs=2", "--json"]) == 0
+    events = events_of(capfd.readouterr().out)
+    assert [event["event"] for event in events] == ["routed", "finished"]
+    assert events[0]["route"] == "direct"
+    job = events[-1]["job"]
+    assert (job["action"], job["status"]) == ("train", "success")
+    assert len(list(Path(job["folder"]).glob("train/*.pth"))) == 2
+    assert not list(here.glob("runs/*/*/study.yaml"))
+
+
+def test_20_a_missing_schema_means_plain_training_that_says_why(here, capfd):
+    (here / "skill/schemas/train.schema.json").unlink()
+    assert main([*QUICK, "--set", "num_epochs=1"]) == 0
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "AutoML is enabled but not runnable" in err
+    assert "train.schema.json is missing" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["automl"], "--skill-dir: give a skill folder"),
+        (["automl", "--skill-dir", "nowhere"], "skill_info.yaml not found at"),
+        ([*QUICK, "--policy", "maybe"], "must be on, off or auto, got 'maybe'"),
+        ([*QUICK, "--set", "train.num_epoch=3"], "did you mean 'train.num_epochs'"),
+        ([*QUICK, "--settings", "algoritm=tpe"], "did you mean 'algorithm'"),
+        ([*QUICK, "--settings", "no_such_file"], "no such file"),
+        ([*QUICK, "--max-hours", "0"], "--max-hours: must be above 0"),
+        ([*QUICK, "--resume", "runs"], "is no AutoML workspace"),
+        (["automl", "list"], "--skill-bank: must be given"),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(here, capfd, words, message):
+    assert main([*words, "--json"]) == 2
+    err = capfd.readouterr().err.strip().splitlines()
+    assert len([line for line in err if not line.startswith("route ")]) == 1
+    assert message in err[-1]
+
+
+def test_47_no_result_is_code_1_with_the_shared_cause(here, capfd):
+    assert main([*QUICK, *TWO, "--set", "tell.fail=at start", "--yes"]) == 1
+    assert "no trial has a result: 2 of 2 trials failed" in capfd.readouterr().err
+
+
+def test_settings_come_from_files_and_words_the_later_ones_win(here, capfd):
+    Path("settings.yaml").write_text("algorithm: random\nautoml_max_recommendations: 7\n")
+    words = ["--settings", "settings.yaml", "automl_max_recommendations=3"]
+    assert main([*QUICK, *words, "--review-only", "--json"]) == 0
+    (review,) = [e for e in events_of(capfd.readouterr().out) if e["event"] == "review"]
+    assert (review["algorithm"], review["recommendations"]) == ("random", 3)
+
+
+def test_skills_of_a_bank_are_listed_and_found_by_name(here, capfd):
+    blocked = make_foreign_skill(here / "bank/blocked")
+    (blocked / "references/spec_template_train.yaml").unlink()
+    make_foreign_skill(here / "bank/runnable")
+    assert main(["automl", "list", "--skill-bank", "bank", "--json"]) == 0
+    rows = {row["skill"]: row for row in json.loads(capfd.readouterr().out)}
+    assert (rows["runnable"]["status"], rows["blocked"]["status"]) == ("runnable", "blocked")
+    assert "spec_template_train.yaml is missing" in rows["blocked"]["problem"]
+    assert main(["automl", "list", "--skill-bank", "bank"]) == 0
+    assert "blocked" in capfd.readouterr().out
+    words = ["automl", "--skill-bank", "bank", "--skill", "runnable", "--review-only"]
+    assert main([*words, "--in-process"]) == 0
+
+
+def test_without_a_terminal_nothing_is_asked(here):
+    code, out, err = call(here, *QUICK, *TWO, "--json")
+    assert code == 0, err
+    assert events_of(out)[-1]["event"] == "finished"
+
+
+def test_help_imports_little():
+    code = (
+        "import sys\nfrom hpo.cli.main import build_parser\nbuild_parser('automl')\n"
+        "heavy = {'yaml', 'optuna', 'hpo.automl.runner', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
