@@ -92,6 +92,10 @@ class RecordedCurves:
         curve_E: Floats = np.clip(self._mean_E + kernel_N @ self._weights_NE, 0.0, 1.0)
         return curve_E
 
+    def best_recorded(self) -> float:
+        """The best that the process says of any recorded configuration: noise is left aside."""
+        return max(float(self.predict(params).max()) for params in self._params)
+
     def replay(self, params: Mapping[str, Any], seed: int) -> Iterator[SimulatedEpoch]:
         """What a trial reports: the mean curve, and the noise of one recorded run for this seed."""
         drawn = derive_seed(seed, *(repr(params[name]) for name in self._names))

@@ -151,7 +151,7 @@ class Synthetic:
         """A saturating curve with independent noise at every epoch."""
         end = self.truth(params)
         rate = max(params[RATES[0]], 1e-7)
-        pace = min(12.0, max(3.0, 6.0 * (3.5e-4 / rate) ** 0.25))
+        pace = min(12.0, max(2.5, 5.0 * (3.5e-4 / rate) ** 0.08))
         rng = random.Random(derive_seed(seed, *(repr(params[name]) for name in ORDER)))
         whole = 1 - math.exp(-self.num_epochs / pace)
         for epoch in range(1, self.num_epochs + 1):
@@ -181,7 +181,7 @@ class Recorded:
         self.num_epochs = self.table.num_epochs
         self.space = compiled(TRAINER.validate(self.table.spec), self.table.limits)
         self.table.fit(self.space)
-        self.best_known = self._find_best()
+        self.best_known = self.table.best_recorded()
 
     def truth(self, params: Mapping[str, Any]) -> float:
         """The surrogate's best epoch."""
@@ -194,24 +194,6 @@ class Recorded:
     def raw(self, rng: random.Random) -> dict[str, Any]:
         """Uniform between the schema's bounds."""
         return draw_raw(self.space, rng)
-
-    def _find_best(self) -> float:
-        """The best of many draws, and of steps around the best of them."""
-        rng = random.Random(0)
-        found = sorted(
-            ((self.truth(p), i, p) for i in range(4000) for p in [self.space.sample(rng)]),
-            reverse=True,
-        )[:20]
-        best = found[0][0]
-        for value, _, params in found:
-            unit, top = self.space.to_unit(params), value
-            for _ in range(300):
-                step = [min(1.0, max(0.0, u + rng.gauss(0.0, 0.08))) for u in unit]
-                here = self.truth(self.space.from_unit(step))
-                if here > top:
-                    unit, top = tuple(step), here
-            best = max(best, top)
-        return best
 
 
 def make_surface(name: str, seed: int) -> Surface:
