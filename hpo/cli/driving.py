@@ -42,7 +42,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
             return console
 
         # The console closes last: how to go on stands below anything that others have to say.
-        listeners = [_mlflow_listener, listen]
+        listeners = [mlflow_listener, listen]
         if printer is not None:
             listeners.append(lambda *_: printer)
         settings = SearchSettings(
@@ -70,7 +70,8 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     return 0
 
 
-def _mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+    """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
     from hpo.core.trainers import find_trainer
     from hpo.search import snapshot_of
     from hpo.tracking import MlflowMirror, default_tracking_uri
