@@ -7,7 +7,7 @@ harness knows the methods, not this class; this package knows nothing of the har
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,38 @@ class RecognitionTrainer:
         from trainer.data.prepare import prepare_data
 
         prepare_data(checked, progress)
+
+    def list_caches(self) -> dict[str, Any]:
+        """Return the decoded image sets on disk: `folder`, `limit_bytes` and `caches`.
+
+        Each of `caches`, the last used first, has `name`, `source`, `images`, `height`, `width`,
+        `channels`, `bytes`, `last_used` (seconds since 1970) and `in_use`.
+        """
+        from trainer.data.cached_sets import list_caches
+        from trainer.data.location import cache_settings
+
+        settings = cache_settings()
+        return {
+            "folder": str(settings.folder),
+            "limit_bytes": settings.limit_bytes,
+            "caches": [entry.as_dict() for entry in list_caches()],
+        }
+
+    def clear_caches(
+        self, names: Sequence[str] = (), older_than_s: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Remove decoded image sets that nobody uses, and return them as `list_caches` does.
+
+        Args:
+            names: beginnings of their names, or their sources; default: all.
+            older_than_s: leave those used within so many seconds.
+
+        Raises:
+            SpecError: a name fits none.
+        """
+        from trainer.data.cached_sets import clear_caches
+
+        return [e.as_dict() for e in clear_caches(names=names, older_than_s=older_than_s)]
 
     def probe(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Measure seconds per epoch and peak memory by a few steps."""

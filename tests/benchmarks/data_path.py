@@ -25,7 +25,8 @@ from torchvision import transforms
 
 from trainer.config.root import Spec
 from trainer.data.augment import BatchAugment
-from trainer.data.cache import clear_caches, open_cache
+from trainer.data.cache import open_cache
+from trainer.data.cached_sets import clear_caches
 from trainer.data.decode import ImageSize
 from trainer.data.demo import make_demo_data
 from trainer.data.folder import scan_folder

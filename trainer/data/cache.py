@@ -4,7 +4,7 @@ A cache is a folder `<cache>/images/<key>/` with `images.npy` (N, H, W, C), `siz
 height and width of the files) and `meta.json`. The key is made of the files' paths, sizes and
 times, the stored size and the decoder's version: a file that changes gives another key. Builders
 hold a lock, write beside and rename, so a reader sees a whole cache or none, whoever is killed
-when.
+when. Which caches there are, and which may go, is `trainer.data.cached_sets`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import logging
 import os
 import shutil
 import time
+import weakref
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.data.cached_sets import evict, in_use_path
 from trainer.data.decode import DECODER_VERSION, ImageSize
 from trainer.data.decoding import DecodedFolder, decode_into
-from trainer.data.location import cache_settings, exclusive, exclusive_if_free
+from trainer.data.location import cache_settings, exclusive, shared
 from trainer.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -36,19 +38,6 @@ if TYPE_CHECKING:
 _FORMAT = 1
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheEntry:
-    """One cache on disk, for listing."""
-
-    path: Path
-    source: str
-    num_images: int
-    size: ImageSize
-    num_bytes: int
-    last_used: float
-    """Seconds since 1970."""
 
 
 def open_cache(
@@ -97,13 +86,17 @@ def open_cached_images(
     with exclusive(base / f"{key}.lock"):
         target = base / key
         if not target.is_dir():
-            _evict(base, keep=key, limit_bytes=settings.limit_bytes - _bytes_needed(folder, size))
+            evict(base, keep=key, limit_bytes=settings.limit_bytes - _bytes_needed(folder, size))
             _build(folder, size, target, progress=progress, workers=workers)
         os.utime(target / "meta.json")
-        return DecodedFolder(
-            images=np.load(target / "images.npy", mmap_mode="r"),
-            sizes=np.load(target / "sizes.npy"),
-        )
+        images = np.load(target / "images.npy", mmap_mode="r")
+        _keep_while_mapped(images, in_use_path(target))
+        return DecodedFolder(images=images, sizes=np.load(target / "sizes.npy"))
+
+
+def _keep_while_mapped(images: Any, path: Path) -> None:
+    """Mark a cache as used until nothing looks at its map any more, views of it included."""
+    weakref.finalize(images._mmap, os.close, shared(path))
 
 
 def cache_key(folder: ImageFolder, size: ImageSize) -> str:
@@ -125,67 +118,6 @@ def cache_key(folder: ImageFolder, size: ImageSize) -> str:
             f"{relative}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode()
         )
     return digest.hexdigest()
-
-
-def list_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
-    """Caches on disk, the last used first."""
-    base = (cache_dir or cache_settings().folder) / "images"
-    entries = [_read_entry(meta.parent) for meta in base.glob("*/meta.json")]
-    return sorted((e for e in entries if e is not None), key=lambda e: -e.last_used)
-
-
-def clear_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
-    """Remove all caches that nobody is building; maps that are open stay valid.
-
-    Returns:
-        What was removed.
-    """
-    base = (cache_dir or cache_settings().folder) / "images"
-    removed = [entry for entry in list_caches(cache_dir) if _remove(entry.path)]
-    _remove_leftovers(base)
-    return removed
-
-
-def _read_entry(path: Path) -> CacheEntry | None:
-    """A cache's entry, or None where it has just been removed."""
-    try:
-        meta = json.loads((path / "meta.json").read_text())
-        return CacheEntry(
-            path=path,
-            source=meta["source"],
-            num_images=meta["num_images"],
-            size=ImageSize(**meta["size"]),
-            num_bytes=sum(file.stat().st_size for file in path.iterdir()),
-            last_used=(path / "meta.json").stat().st_mtime,
-        )
-    except FileNotFoundError:
-        return None
-
-
-def _remove(path: Path) -> bool:
-    with exclusive_if_free(path.with_name(f"{path.name}.lock")) as is_ours:
-        if is_ours:
-            shutil.rmtree(path, ignore_errors=True)
-            shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
-        return is_ours
-
-
-def _remove_leftovers(base: Path) -> None:
-    """Remove what killed builders left behind; what is being built is locked and stays."""
-    for draft in base.glob("*.tmp"):
-        _remove(draft.with_suffix(""))
-
-
-def _evict(base: Path, *, keep: str, limit_bytes: int) -> None:
-    """Drop caches, the longest unused first, until the rest is within the bound."""
-    _remove_leftovers(base)
-    entries = [e for e in list_caches(base.parent) if e.path.name != keep]
-    total = sum(e.num_bytes for e in entries)
-    while entries and total > limit_bytes:
-        oldest = entries.pop()
-        if _remove(oldest.path):
-            _logger.info("image cache of %s dropped to stay within the bound", oldest.source)
-            total -= oldest.num_bytes
 
 
 def _bytes_needed(folder: ImageFolder, size: ImageSize) -> int:

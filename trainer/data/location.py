@@ -75,3 +75,13 @@ def exclusive_if_free(lock_path: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def shared(lock_path: Path) -> int:
+    """Take a shared file lock; it lasts until the returned descriptor is closed."""
+    import fcntl
+
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor

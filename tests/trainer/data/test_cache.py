@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.cache import cache_key, clear_caches, list_caches, open_cache, open_cached_images
+from trainer.data.cache import cache_key, open_cache, open_cached_images
+from trainer.data.cached_sets import clear_caches, list_caches
 from trainer.data.decode import ImageSize
 from trainer.data.folder import scan_folder
 from trainer.errors import ImageError, InfrastructureError, SpecError
@@ -165,12 +166,45 @@ def test_listing_tells_source_count_and_bytes(folder):
     assert entry.num_bytes >= 9 * 12 * 10 * 3
 
 
-def test_clearing_removes_all_and_open_maps_stay_valid(folder):
-    images = open_cache(folder, SIZE)
-    total = int(images.astype(np.int64).sum())
-    assert len(clear_caches()) == 1
+def test_clearing_removes_all(folder):
+    del_later = [open_cache(folder, SIZE), open_cache(folder, ImageSize(height=5, width=5))]
+    del_later.clear()
+    assert len(clear_caches()) == 2
     assert list_caches() == []
-    assert int(images.astype(np.int64).sum()) == total
+
+
+def test_what_is_mapped_is_left_until_its_last_view_is_gone(folder):
+    view = open_cache(folder, SIZE)[2:4, :, :, 0]
+    total = int(view.astype(np.int64).sum())
+    assert list_caches()[0].is_in_use
+    assert clear_caches() == []
+    assert int(view.astype(np.int64).sum()) == total
+    del view
+    assert not list_caches()[0].is_in_use
+    assert len(clear_caches()) == 1
+
+
+def test_caches_are_cleared_by_name_source_and_age(make_folder):
+    folders = [scan_folder(make_folder(f"set{i}", {"a": 3})) for i in range(3)]
+    for folder in folders:
+        open_cache(folder, SIZE)
+    by_source = {entry.source: entry for entry in list_caches()}
+    roots = [str(folder.root) for folder in folders]
+    assert clear_caches(older_than_s=3600) == []
+    assert [e.source for e in clear_caches(names=[by_source[roots[0]].name])] == [roots[0]]
+    assert [e.source for e in clear_caches(names=[roots[1]])] == [roots[1]]
+    assert [e.source for e in list_caches()] == [roots[2]]
+    with pytest.raises(SpecError, match=r"nothing names no cache"):
+        clear_caches(names=["nothing"])
+
+
+def test_what_is_in_use_is_not_dropped_for_the_bound(make_folder, monkeypatch):
+    folders = [scan_folder(make_folder(f"set{i}", {"a": 9})) for i in range(2)]
+    monkeypatch.setenv("HPO_CACHE_GB", "0.000004")
+    kept = open_cache(folders[0], SIZE)
+    open_cache(folders[1], SIZE)
+    assert {entry.source for entry in list_caches()} == {str(f.root) for f in folders}
+    assert kept.shape == (9, 12, 10, 3)
 
 
 def test_clearing_leaves_what_is_being_built(folder, tmp_path, cache_dir):

@@ -1,6 +1,6 @@
 import os
 
-from trainer.data.cache import list_caches
+from trainer.data.cached_sets import list_caches
 from trainer.data.prepare import prepare_data
 
 
