@@ -171,7 +171,7 @@ _PUBLISHED_AS = {"resnet_50": "resnet50", "resnet_101": "resnet101"}
 
 def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
     """Read what the object that changes training pictures was made with."""
-    held = data._augment._dataset
+    held = data.augmentation
     return {
         "dataset.prob": held.prob,
         "dataset.re_prob": held.re_prob,

@@ -59,12 +59,13 @@ class BatchAugment:
 
     Attributes:
         generator: the one that all is drawn from.
+        dataset: the section of the spec that it was made with.
     """
 
     def __init__(
         self, spec: Spec, generator: torch.Generator | int, device: torch.device | str = "cpu"
     ) -> None:
-        self._dataset = spec.dataset
+        self.dataset = spec.dataset
         self._height, self._width = spec.model.input_height, spec.model.input_width
         self._channels = spec.model.input_channels
         self._device = torch.device(device)
@@ -114,12 +115,12 @@ class BatchAugment:
         planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
         rows, columns = self._matrices(draws.geometry[:, part], down, right)
         out = apply_separable(planes, rows, columns)
-        if self._dataset.random_rotation:
+        if self.dataset.random_rotation:
             out = rotate(out, draws.geometry[6, part])
-        if self._dataset.color_augmentation.enabled:
+        if self.dataset.color_augmentation.enabled:
             out = jitter_colors(out.flatten(2), draws.color.part(part), self._luma_C).view_as(out)
         out = out.mul_(self._gain_C11).add_(self._offset_C11)
-        if self._dataset.re_prob > 0:
+        if self.dataset.re_prob > 0:
             out.mul_(keep_mask(draws.erase[:, part], self._out_rows, self._out_columns))
         return out
 
@@ -130,14 +131,14 @@ class BatchAugment:
         stored_columns = pixel_centres(right.stop, self._device)[right]
         rows = crop_matrices(top, tall, stored_rows, self._out_rows)
         columns = crop_matrices(left, wide, stored_columns, self._out_columns, flip)
-        if self._dataset.gaussian_blur.enabled:
+        if self.dataset.gaussian_blur.enabled:
             rows = torch.bmm(self._blur_rows.matrices(sigma), rows)
             columns = torch.bmm(self._blur_columns.matrices(sigma), columns)
         return rows, columns.mul_(1.0 / 255.0)
 
     def _draw(self, stored_2: Tensor, sizes_N2: Tensor) -> _Draws:
         """Draw in an order that suits the colours; what else is drawn has no order of its own."""
-        num, generator, dataset = len(sizes_N2), self.generator, self._dataset
+        num, generator, dataset = len(sizes_N2), self.generator, self.dataset
         color, places = self._draw_colors(num)
         sizes_N2 = sizes_N2[places]
         crop = draw.draw_crop_boxes(sizes_N2, generator)
@@ -156,7 +157,7 @@ class BatchAugment:
         )
 
     def _draw_colors(self, num: int) -> tuple[ColorDraws, Tensor]:
-        color, generator = self._dataset.color_augmentation, self.generator
+        color, generator = self.dataset.color_augmentation, self.generator
         orders, places = sort_orders(draw.draw_orders(num, 4, generator))
         spreads = (color.brightness, color.contrast, color.saturation)
         factors = [draw.draw_factors(num, spread, generator) for spread in spreads]

@@ -29,6 +29,7 @@ from trainer.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trainer.config.dataset import DatasetConfig
     from trainer.config.root import Spec
     from trainer.data.decoding import Progress
 
@@ -73,6 +74,11 @@ class RecognitionData:
         )
         self._augment = BatchAugment(spec, torch.Generator(), device)
         self._sampler = self._make_sampler(spec) if self.train is not None else None
+
+    @property
+    def augmentation(self) -> DatasetConfig:
+        """What training pictures are really changed by, as the object that does it holds it."""
+        return self._augment.dataset
 
     @property
     def num_classes(self) -> int:
