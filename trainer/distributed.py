@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from trainer.config.train import TrainConfig
 
 T = TypeVar("T")
@@ -60,6 +62,16 @@ def gathered(emb_ND: torch.Tensor, labels_N: torch.Tensor) -> tuple[torch.Tensor
     parts = [torch.empty_like(labels_N) for _ in range(num_processes())]
     dist.all_gather(parts, labels_N.contiguous())
     return torch.cat(parts_ND), torch.cat(parts)
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Give all processes the first one's buffers: each has its own batch-norm statistics.
+
+    What is embedded in shares is then embedded by one and the same model, the one that is kept.
+    """
+    if num_processes() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def exchanged(value: T) -> list[T]:

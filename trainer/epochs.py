@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from trainer import checkpoints, metrics
-from trainer.distributed import from_first
+from trainer.distributed import from_first, share_statistics
 from trainer.embedding import embed, needed
 from trainer.errors import DivergedError
 from trainer.module import RecognitionModule
 from trainer.retrieval import search
 from trainer.state import best_entry, capture
-from trainer.status import StatusFiles
+from trainer.status import StatusFiles, reason
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -46,6 +46,7 @@ def validate(
     """
     size = spec.train.val_batch_size
     model = module.evaluated
+    share_statistics(model)
     gallery = embed(model, data.eval_batches("reference", size), use_bf16=use_bf16)
     query = embed(model, data.eval_batches("query", size), use_bf16=use_bf16)
     nearest, _ = search(query, gallery, 1)
@@ -156,7 +157,7 @@ class EpochReporter(pl.Callback):
             yield
         except BaseException as e:
             if self._is_first:
-                self._status.end("FAILURE", f"{type(e).__name__}: {e}")
+                self._status.end("FAILURE", reason(e))
             self._writer.settle()
             raise
         self._writer.wait()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoints import write_atomically
+from trainer.errors import TrainerError
 
 STATUS = "status.jsonl"
 PUBLISHED_STATUS = "status.json"
@@ -72,6 +73,18 @@ class StatusFiles:
     def _append(self, name: str, line: dict[str, Any]) -> None:
         with (self._folder / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why a run ended early: what kind of ending it was, then what was said."""
+    # Lightning leaves with SystemExit where it was interrupted.
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return "Interrupted."
+    if isinstance(error, SystemExit):
+        return "Stopped by the program that ran it."
+    kind = error.kind.replace("_", " ") if isinstance(error, TrainerError) else "bug"
+    said = " ".join(str(error).split())
+    return f"{kind}: {type(error).__name__}: {said}"
 
 
 def _dated(status: str, message: str) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from torch import nn
 
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints
-from trainer.distributed import exchanged, from_first, gathered
+from trainer.actions.evaluate import evaluate
+from trainer.distributed import exchanged, from_first, gathered, share_statistics
+from trainer.embedding import embed
+from trainer.spec import parse_spec
 
 ROWS, DIM, WORLD = 16, 6, 2
 
@@ -69,9 +72,20 @@ def _gradients_of_a_share(rank, port, folder):
         "gradients": {name: p.grad for name, p in both.module.named_parameters()},
         "exchanged": exchanged(rank),
         "first": from_first(rank + 10),
+        "embedded": _embedded(rank),
     }
     torch.save(facts, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
+
+
+def _embedded(rank):
+    """Pictures embedded by a model that has seen other batches in each process."""
+    model = nn.BatchNorm2d(3)
+    generator = torch.Generator().manual_seed(rank)
+    model(torch.randn(8, 3, 2, 2, generator=generator) * (1 + rank))
+    share_statistics(model)
+    pictures = torch.randn(7, 3, 2, 2, generator=torch.Generator().manual_seed(9))
+    return embed(nn.Sequential(model, nn.Flatten()), pictures.split(2))
 
 
 def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path):
@@ -81,10 +95,12 @@ def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path
     value = both(images, labels)
     value.backward()
     for rank in range(WORLD):
-        facts = torch.load(tmp_path / f"{rank}.pt")
+        facts = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         assert facts["loss"] == pytest.approx(value.item(), rel=1e-5)
         assert facts["exchanged"] == [0, 1]
         assert facts["first"] == 10
+        # One process alone, with the first one's statistics.
+        assert (facts["embedded"] == _embedded(0)).all()
         for name, parameter in both.named_parameters():
             assert torch.allclose(facts["gradients"][name], parameter.grad, atol=1e-5), name
 
@@ -106,5 +122,9 @@ def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path):
     folder = tmp_path / "out" / "train"
     lines = [json.loads(line) for line in (folder / "status.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    progress = checkpoints.load(folder / "ckpt" / "last.ckpt")["progress"]
-    assert progress["step"] == 2 * (32 // (8 * 2))
+    last = folder / "ckpt" / "last.ckpt"
+    assert checkpoints.load(last)["progress"]["step"] == 2 * (32 // (8 * 2))
+    common = {key: value for key, value in nested.items() if not key.startswith("train.")}
+    asked = common | {"results_dir": str(tmp_path), "evaluate.checkpoint": str(last)}
+    measured = evaluate(parse_spec(asked, "evaluate"))["metrics"]
+    assert measured["val_precision_at_1"] == lines[-1]["value"]

@@ -1,0 +1,90 @@
+"""How runs end: exit code, the last line at the terminal, and the last line of status.json."""
+
+import json
+import logging
+import os
+import signal
+
+import pytest
+import torch
+import yaml
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer import cli
+from trainer.errors import DeviceMemoryError
+from trainer.status import reason
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return make_splits(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def ended(splits, tmp_path, capsys):
+    """Train from the command line and say how it ended."""
+
+    def run(**changes):
+        path = tmp_path / "spec.yaml"
+        path.write_text(yaml.safe_dump(train_spec(splits, tmp_path / "out", **changes)))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        code = cli.main(["train", "-e", str(path)])
+        torch.set_num_threads(threads)
+        lines = capsys.readouterr().err.splitlines()
+        file = tmp_path / "out" / "train" / "status.json"
+        last = json.loads(file.read_text().splitlines()[-1]) if file.is_file() else {}
+        return code, lines, (last.get("status"), last.get("message"))
+
+    return run
+
+
+def test_completed(ended):
+    code, lines, status = ended(train__num_epochs=1)
+    assert code == 0
+    assert lines[-1].startswith("ml_recog train: done in ")
+    assert status == ("SUCCESS", "Training finished successfully.")
+
+
+def test_interrupted(ended):
+    class AtTheFirstEpoch(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("epoch 1/"):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = AtTheFirstEpoch()
+    logger = logging.getLogger("trainer.actions.train")
+    logger.addHandler(handler)
+    try:
+        code, lines, status = ended(train__num_epochs=9)
+    finally:
+        logger.removeHandler(handler)
+    assert code == 130
+    assert lines[-1] == "ml_recog train: interrupted"
+    assert lines[-2].startswith("to go on: add train.resume_training_checkpoint_path=")
+    assert status == ("FAILURE", "Interrupted.")
+
+
+def test_bad_pictures(ended, tmp_path):
+    code, lines, _ = ended(dataset__train_dataset=str(tmp_path / "nowhere"))
+    assert code == 2
+    assert lines[-1].startswith("ml_recog train: error: dataset.train_dataset: ")
+
+
+def test_diverged(ended):
+    code, lines, status = ended(
+        train__optim__name="SGD", train__loss__name="normalized_softmax", train__loss__base_lr=10.0,
+        train__loss__normalized_softmax__temperature=1e-30, train__optim__warmup_iters=1,
+        train__optim__trunk__base_lr=1.0, train__num_epochs=5,
+    )  # fmt: skip
+    assert code == 2
+    assert "ml_recog train: error: epoch " in lines[-1]
+    assert "must be finite" in lines[-1]
+    assert status[0] == "FAILURE"
+    assert status[1].startswith("diverged: DivergedError: epoch ")
+
+
+def test_lack_of_memory_is_named():
+    error = DeviceMemoryError("train.batch_size 64 of resnet_50: not enough\nmemory")
+    said = "train.batch_size 64 of resnet_50: not enough memory"
+    assert reason(error) == f"out of memory: DeviceMemoryError: {said}"
