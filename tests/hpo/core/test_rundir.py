@@ -165,14 +165,17 @@ def test_a_look_at_the_lock_does_not_keep_a_driver_out(tmp_path):
     lookers = [threading.Thread(target=look) for _ in range(3)]
     for looker in lookers:
         looker.start()
+    held = 0
     try:
         for _ in range(100):
             with run.lock():
-                pass
+                held += run.is_running()
     finally:
         stop.set()
         for looker in lookers:
             looker.join()
+    assert held == 100
+    assert not run.is_running()
 
 
 def test_state_is_replaced_whole(tmp_path):
