@@ -56,7 +56,9 @@ class ModelConfig:
     pretrained_model_path: str | None = optional_text(
         "Weights for trunk and embedder together, loaded strictly before training starts."
     )
-    pretrained_trunk_path: str | None = optional_text("Weights for the trunk alone.")
+    pretrained_trunk_path: str | None = optional_text(
+        "Weights for the trunk alone: a file, or timm://<model> to fetch those of timm's hub."
+    )
     pretrained_embedder_path: str | None = optional_text("Weights for the embedder alone.")
     input_width: int = integer(
         224, "Width in pixels that every picture is brought to.", valid_min=16, is_parent=True
