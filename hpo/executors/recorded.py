@@ -3,7 +3,7 @@
 One process over all recorded configurations predicts the whole curve: the kernel (Matern 5/2, a
 length per parameter, fitted by its leave-one-out error) is shared by all epochs. The process gives
 the mean curve; the trainer's own noise is put back as differences that were seen between runs of
-one configuration with several seeds.
+one configuration with several seeds, or where there are none as what the process takes for noise.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ class RecordedCurves:
         self._points_ND: Floats = np.array([self._point(params) for params in self._params])
         self._lengths_D, noise = self._choose_lengths()
         self._weights_NE, self._left_out_NE = self._solve(self._lengths_D, noise)
+        if not len(self._noise_ME):
+            self._noise_ME = noise * self._weights_NE  # the curves less the fitted ones
 
     def predict(self, params: Mapping[str, Any]) -> Floats:
         """The mean curve of a configuration, one value per epoch."""
@@ -99,7 +101,7 @@ class RecordedCurves:
     def replay(self, params: Mapping[str, Any], seed: int) -> Iterator[SimulatedEpoch]:
         """What a trial reports: the mean curve, and the noise of one recorded run for this seed."""
         drawn = derive_seed(seed, *(repr(params[name]) for name in self._names))
-        noise_E = self._noise_ME[drawn % len(self._noise_ME)] if len(self._noise_ME) else 0.0
+        noise_E = self._noise_ME[drawn % len(self._noise_ME)]
         curve_E = np.clip(self.predict(params) + noise_E, 0.0, 1.0)
         for value in curve_E:
             yield SimulatedEpoch(value=float(value), seconds=self.seconds_per_epoch)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from hpo.core.protocols import TrialDriver
@@ -40,7 +41,8 @@ class SimulatedFailure(Exception):  # noqa: N818 - an outcome that is simulated,
 
 
 Replay = Callable[[Job], Iterator[SimulatedEpoch]]
-"""Yields every epoch of a job from the first, whatever the search will use of it."""
+"""Yields every epoch of a job from the first, whatever the search will use of it. Where a job goes
+on from a checkpoint, epochs up to `job.start_epoch` take no time and are not reported."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,7 +118,9 @@ class SimulatedExecutor:
         """Nothing to give back."""
 
     def _start(self, job: Job) -> None:
-        running = _Running(job=job, epochs=self._replay(job), began=self._clock)
+        trained = job.start_epoch or 0
+        epochs = islice(self._replay(job), trained, None)
+        running = _Running(job=job, epochs=epochs, epoch=trained, began=self._clock)
         self._schedule(running, delay=self._overhead_s)
 
     def _schedule(self, running: _Running, *, delay: float = 0.0) -> None:

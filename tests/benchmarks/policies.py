@@ -31,6 +31,8 @@ SLOTS = {"near": 1, "far": 1, "recorded": 4}
 PARTS = (0.25, 0.5, 1.0)
 """The three budgets, as parts of the longest."""
 OURS, FULL = "auto", "random, full training"
+LONGER = 3
+"""Plain random search goes on for so many times the epochs, to see when it gets as far."""
 FLIPS = 20_000
 ALPHA = 0.05
 
@@ -74,7 +76,8 @@ def run_all(
                 if surface_name != "recorded" or fixed is None:
                     fixed = make_surface(surface_name, seed)
                 began = time.process_time()
-                policy, budget = known[policy_name], SURFACES[surface_name]
+                longer = LONGER if policy_name == FULL else 1
+                policy, budget = known[policy_name], SURFACES[surface_name] * longer
                 outcome = simulate(fixed, policy, seed, budget, SLOTS[surface_name])
                 done[key] = outcome
                 line = {

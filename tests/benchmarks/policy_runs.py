@@ -116,6 +116,7 @@ def simulate(surface: Surface, policy: Policy, seed: int, epochs: int, slots: in
             seed_key="train.seed",
             direction="maximize",
             budget=Budget(epochs=epochs),
+            num_epochs=surface.num_epochs,
         ),
         emit=lambda *_, **__: None,
         now=executor.now,

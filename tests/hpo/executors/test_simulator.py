@@ -1,6 +1,7 @@
 """The simulated executor against schedules worked out by hand, through the real engine."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,13 @@ def search(algorithm, replay, slots, *, budget, **more):
         run=None,
         ledger=ledger,
         algorithm=algorithm,
-        plan=Plan(base_spec=SPEC, seed_key="train.seed", direction="maximize", budget=budget),
+        plan=Plan(
+            base_spec=SPEC,
+            seed_key="train.seed",
+            direction="maximize",
+            budget=budget,
+            num_epochs=9,
+        ),
         emit=Events(),
         now=executor.now,
     )
@@ -91,6 +98,30 @@ def test_a_lost_worker_is_given_the_same_trial_again():
     # Nothing is kept on a disk here, so epoch 1 is trained twice: 1 s, then 2 s.
     assert executor.spans == [(0, 0.0, 1.0), (0, 1.0, 3.0)]
     assert (ledger.trial(0).epochs, ledger.trial(0).retries) == (2, 1)
+
+
+class Rungs(Listed):
+    """Trial 0 until epoch 2; trial 1 goes on from there until epoch 5."""
+
+    def ask(self, number):
+        suggestion = super().ask(number)
+        if suggestion is None:
+            return None
+        first = number == 0
+        return replace(
+            suggestion, until_epoch=2 if first else 5, start_from=None if first else (0, 2)
+        )
+
+
+def test_a_job_that_goes_on_from_a_checkpoint_is_not_trained_twice():
+    def replay(job):
+        for epoch in range(1, 10):
+            yield SimulatedEpoch(value=epoch / 10, seconds=float(epoch))
+
+    executor, _, ledger = search(Rungs([0.1, 0.1]), replay, 1, budget=Budget(trials=2))
+    # 1 s + 2 s; then epochs 3, 4 and 5.
+    assert executor.spans == [(0, 0.0, 3.0), (1, 3.0, 15.0)]
+    assert [[m.epoch for m in t.measurements] for t in ledger.trials()] == [[1, 2], [3, 4, 5]]
 
 
 def test_a_budget_of_time_ends_every_slot_at_its_next_epoch():
