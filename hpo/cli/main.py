@@ -14,7 +14,7 @@ from typing import NoReturn
 
 VERBS = (
     "plan", "search", "automl", "resume", "ls", "status", "best", "logs", "why",
-    "stop", "report", "export", "predict", "job", "doctor", "space", "algorithms", "ui",
+    "stop", "report", "export", "predict", "job", "doctor", "space", "algorithms", "cache", "ui",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
 

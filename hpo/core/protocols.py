@@ -6,7 +6,7 @@ ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,6 +135,17 @@ class Trainer(Protocol):
 
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
+
+    def list_caches(self) -> dict[str, Any]:
+        """Return the decoded image sets on disk: `folder`, `limit_bytes`, `caches` (plain rows).
+
+        A trainer that keeps none leaves this method and the next one out.
+        """
+
+    def clear_caches(
+        self, names: Sequence[str] = (), older_than_s: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Remove sets that nobody uses, all or those of these names, and return their rows."""
 
     def probe(self, spec: Spec) -> dict[str, Any]:
         """[worker] Measure seconds per epoch and peak memory by a few steps."""

@@ -1,0 +1,99 @@
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpo.cli.cache import parse_age, readable_bytes
+from hpo.core.errors import SpecError
+from trainer.data.cache import open_cache
+from trainer.data.decode import ImageSize
+from trainer.data.folder import scan_folder
+
+
+@pytest.fixture
+def caches(tmp_path, monkeypatch):
+    """Two caches of 3 and 2 pictures; the second was used ten days ago."""
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    roots = []
+    for name, count in (("new", 3), ("old", 2)):
+        folder = tmp_path / name / "a"
+        folder.mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(folder / f"{i}.png")
+        open_cache(scan_folder(folder.parent), ImageSize(height=12, width=10))
+        roots.append(folder.parent)
+    for meta in (tmp_path / "cache").glob("images/*/meta.json"):
+        if str(roots[1]) in meta.read_text():
+            os.utime(meta, (time.time() - 10 * 86400,) * 2)
+    return roots
+
+
+def test_the_table_tells_size_count_pixels_use_and_source(hpo, caches):
+    code, out, err = hpo("cache")
+    assert (code, err) == (0, "")
+    header, new, old, _, total = out.splitlines()
+    assert header.split() == ["NAME", "SIZE", "IMAGES", "PIXELS", "LAST", "USED", "IMAGES", "OF"]
+    assert "  3  12x10   just now" in new
+    assert new.endswith(str(caches[0]))
+    assert "10 d ago" in old
+    assert total.endswith("/cache")
+    assert "of 20.0 GB (HPO_CACHE_GB) in" in total
+
+
+def test_clear_by_age_and_by_folder(hpo, json_of, caches, monkeypatch):
+    assert hpo("cache", "clear", "--older-than", "7d", "--yes")[1].startswith("removed 1 set, ")
+    (left,) = json_of("cache", "ls")["caches"]
+    assert (left["source"], left["images"], left["in_use"]) == (str(caches[0]), 3, False)
+    monkeypatch.chdir(caches[0].parent)
+    found = json_of("cache", "clear", "new", "--yes")
+    assert [row["source"] for row in found["removed"]] == [str(caches[0])]
+    code, out, _ = hpo("cache", "ls")
+    assert code == 0
+    assert out.startswith("no decoded images in ")
+
+
+def test_what_is_in_use_is_shown_and_left(hpo, caches):
+    images = open_cache(scan_folder(caches[0]), ImageSize(height=12, width=10))
+    assert "in use" in hpo("cache", "ls")[1]
+    code, out, _ = hpo("cache", "clear", "--yes")
+    assert code == 0
+    assert out.splitlines()[1] == "left 1 set that a running search uses"
+    assert images.shape == (3, 12, 10, 3)
+
+
+def test_wrong_use_is_one_line(fails, caches):
+    assert "--yes" in fails("cache", "clear")
+    assert "names no cache" in fails("cache", "clear", "nothing", "--yes")
+    assert "as 7d, got '7'" in fails("cache", "clear", "--older-than", "7", "--yes")
+    assert "belong to `hpo cache clear`" in fails("cache", "ls", "x")
+    assert "keeps no decoded images" in fails(
+        "cache", "--trainer", "tests.benchmarks.noop_trainer:TRAINER"
+    )
+
+
+def test_a_person_is_asked(hpo, caches, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    for answer, words in (("", "nothing removed"), ("y", "removed 2 sets, ")):
+        monkeypatch.setattr("builtins.input", lambda answer=answer: answer)
+        code, out, err = hpo("cache", "clear")
+        assert code == 0
+        assert out.startswith(words)
+        assert err.startswith("remove all 2 sets (")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("1.5h", 5400), ("7d", 604800)])
+def test_ages(text, seconds):
+    assert parse_age(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1d", "7", "nanh", "infd", "7w"])
+def test_ages_that_are_none(text):
+    with pytest.raises(SpecError, match=r"--older-than"):
+        parse_age(text)
+
+
+def test_sizes_are_readable():
+    assert [readable_bytes(n) for n in (12, 819_600, 1.25e9)] == ["12 B", "820 kB", "1.2 GB"]
