@@ -247,6 +247,16 @@ def execute(
     return result, _result_of(result, route)
 
 
+def _with_fallbacks(found: dict[str, Any], count: int) -> dict[str, Any]:
+    """Say how often another sampler had to stand in for a language model."""
+    if count:
+        found["warnings"].append(
+            f"{found['progress']['algorithm']}: {count} of {len(found['history'])} configurations "
+            "were not proposed by the model: its endpoint failed and another sampler stood in"
+        )
+    return {**found, "fallbacks": count}
+
+
 def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
     folder = request.workspace
     if not is_workspace(folder):
@@ -273,9 +283,10 @@ def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
     session.ledger = Ledger.open(result.run.ledger_file)
     try:
         ended = str(result.finished.get("ended_because", "interrupted"))
-        return build_result(
+        found = build_result(
             result.run, session.ledger, session.facts, session.show, ended_because=ended
         )
+        return _with_fallbacks(found, int(result.finished.get("fallbacks") or 0))
     finally:
         session.ledger.close()
 

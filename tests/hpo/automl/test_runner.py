@@ -423,6 +423,33 @@ def test_42_what_an_algorithm_was_made_with_survives_a_pause(run):
     assert [e["epochs"] for e in done["history"]] == [e["epochs"] for e in straight["history"]]
 
 
+# Language models ------------------------------------------------------------------------------------
+
+DEAD = {
+    "algorithm": "llm", "automl_max_recommendations": 3, "llm_endpoint": "http://127.0.0.1:9",
+    "llm_model": "m", "llm_api_key": "sk-very-secret-123",
+}  # fmt: skip
+
+
+def test_51_secrets_are_in_no_file_log_or_result(run, tmp_path, caplog, capfd):
+    caplog.set_level("DEBUG")
+    result = run(settings=DEAD, workspace_path=tmp_path / "ws", confirm=lambda review: (
+        "sk-very-secret" not in json.dumps(review, default=str)))  # fmt: skip
+    told = json.dumps(result, default=str) + caplog.text + "".join(capfd.readouterr())
+    assert "sk-very-secret" not in told
+    files = [p for p in (tmp_path / "ws").rglob("*") if p.is_file()]
+    assert len(files) > 10
+    assert not [p for p in files if b"sk-very-secret" in p.read_bytes()]
+
+
+def test_52_a_dead_endpoint_is_told_not_called_a_success(run):
+    result = run(settings=DEAD)
+    assert result["fallbacks"] == 2, "all but the default configuration"
+    assert any(
+        "2 of 3 configurations were not proposed by the model" in w for w in result["warnings"]
+    )
+
+
 # Adjustments and metadata --------------------------------------------------------------------------
 
 
