@@ -283,21 +283,25 @@ def sources(args: argparse.Namespace, scratch: Path) -> dict[str, str]:
     return {"scratch": str(scratch), **found}
 
 
-def show(result: dict[str, Any]) -> None:
-    """A table for people."""
-    print(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
+def show_header(facts: dict[str, Any]) -> None:
+    """The first lines of the table."""
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
     print(
         f"{'images/s':24}{'floor A':>9}{'floor B':>9}{'ours':>9}{'recipe':>9}{'ours/A':>8}"
-        f"{'ours/rec':>9}{'val s':>8}{'forward':>9}{'ratio':>7}{'MiB':>7}"
+        f"{'ours/rec':>9}{'val s':>8}{'forward':>9}{'ratio':>7}{'MiB':>7}",
+        flush=True,
     )
-    for case, row in result.items():
-        if case != "machine":
-            print(
-                f"{case:24}{row['floor_a']:9.1f}{row['floor_b']:9.1f}{row['ours']:9.1f}"
-                f"{row['recipe']:9.1f}{row['ours_over_floor_a']:8.3f}"
-                f"{row['ours_over_recipe']:9.2f}{row['val_s']:8.2f}{row['val_forward_s']:9.2f}"
-                f"{row['val_over_forward']:7.3f}{row['peak_mib']:7.0f}"
-            )
+
+
+def show(case: str, row: dict[str, float]) -> None:
+    """A line for people, as soon as it is known."""
+    print(
+        f"{case:24}{row['floor_a']:9.1f}{row['floor_b']:9.1f}{row['ours']:9.1f}"
+        f"{row['recipe']:9.1f}{row['ours_over_floor_a']:8.3f}{row['ours_over_recipe']:9.2f}"
+        f"{row['val_s']:8.2f}{row['val_forward_s']:9.2f}{row['val_over_forward']:7.3f}"
+        f"{row['peak_mib']:7.0f}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -309,11 +313,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ.setdefault("HPO_CACHE_DIR", f"{scratch}/cache")
         images = sources(args, Path(scratch))
+        show_header(result["machine"])
         for case in args.trunks:
             result[case] = measure(case, args, images)
-    show(result)
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+            show(case, result[case])
+            if args.json:
+                args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
