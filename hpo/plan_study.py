@@ -22,11 +22,12 @@ from hpo.core.study_spec import StudySpec
 
 def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images."""
-    from hpo.algorithms.registry import check_options, resolve_names
+    from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
 
     # What needs no images is checked before any are drawn, split or read.
     draft = build_base_spec(study, trainer, {})
     num_epochs = num_epochs_of(draft, trainer)
+    refuse_secrets(study.search.algorithm, study.search.algorithm_options)
     check_options(study.search.algorithm, study.search.algorithm_options)
     guess = build_space(study, trainer, draft, num_trials=study.budget.trials)
     choice = resolve_names(

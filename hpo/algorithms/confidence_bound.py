@@ -48,6 +48,9 @@ class ConfidenceBound:
     def restore(self, trial: TrialRecord) -> None:
         """Keep nothing: a choice depends on what is seen alone."""
 
+    def hear(self, trial: TrialRecord) -> None:
+        """Keep nothing."""
+
     def attach(self, emit: Emit) -> None:
         """Say nothing."""
 
@@ -59,6 +62,32 @@ class ConfidenceBound:
 
     def best(self, number: int, seen: Sequence[Observation]) -> dict[str, Any] | None:
         """Return the latents of trial `number`, or None while too little is known."""
+        known = self._known(seen)
+        if known is None:
+            return None
+        points_ND, values_N = known
+        running = [point_of(self._space, o.latents) for o in seen if o.state is TrialState.RUNNING]
+        running_RD = np.array(running).reshape(len(running), len(self._space.dimensions))
+        process = self._fit(points_ND, values_N, running_RD)
+        kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(values_N) - self._least))
+        rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
+        best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
+        point = self._climb(process, kappa, running_RD, best_KD, rng)
+        return latents_at(self._space, [float(u) for u in point])
+
+    def score(
+        self, candidates: Sequence[dict[str, Any]], seen: Sequence[Observation]
+    ) -> list[float] | None:
+        """Return what is expected of configurations, or None while too little is known."""
+        known = self._known(seen)
+        if known is None:
+            return None
+        at_MD = np.array([point_of(self._space, latents) for latents in candidates])
+        mean_M, _ = fit(self._features(known[0]), known[1]).predict(self._features(at_MD))
+        return [float(mean) for mean in mean_M]
+
+    def _known(self, seen: Sequence[Observation]) -> tuple[Array, Array] | None:
+        """Points of ended trials and their normalised values, larger is better."""
         ended = [o for o in seen if o.state is not TrialState.RUNNING and o.value is not None]
         ended = ended[-MOST_POINTS:]
         if len(ended) < self._least:
@@ -66,15 +95,7 @@ class ConfidenceBound:
         points_ND = np.array([point_of(self._space, o.latents) for o in ended])
         values_N = np.array([self._sign * (o.value or 0.0) for o in ended])
         spread = float(values_N.std())
-        values_N = (values_N - values_N.mean()) / (spread if spread > 0 else 1.0)
-        running = [point_of(self._space, o.latents) for o in seen if o.state is TrialState.RUNNING]
-        running_RD = np.array(running).reshape(len(running), len(self._space.dimensions))
-        process = self._fit(points_ND, values_N, running_RD)
-        kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(ended) - self._least))
-        rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
-        best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
-        point = self._climb(process, kappa, running_RD, best_KD, rng)
-        return latents_at(self._space, [float(u) for u in point])
+        return points_ND, (values_N - values_N.mean()) / (spread if spread > 0 else 1.0)
 
     def _fit(self, points_ND: Array, values_N: Array, running_RD: Array) -> GaussianProcess:
         """Fit to what has ended; add running trials with the values that are expected of them."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from hpo.core.errors import SpecError
-from hpo.core.specs import nearest, parse_yaml
+from hpo.core.specs import nearest, parse_yaml, read_yaml
 
 PREFIX = "automl_"
 _LIKE_DEFAULT: Final = object()
@@ -66,6 +67,8 @@ class Option:
         """
         if isinstance(value, str) and self.kind is not str:
             value = parse_yaml(value, where)
+        if self.kind is dict and isinstance(value, str):
+            value = read_yaml(Path(value))
         if value is None:
             return self.default
         fits = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))

@@ -86,6 +86,9 @@ class Chooser(Protocol):
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded choice, in place of `choose`."""
 
+    def hear(self, trial: TrialRecord) -> None:
+        """Hear how a trial ended."""
+
     def attach(self, emit: Emit) -> None:
         """Tell listeners from now on."""
 
@@ -248,6 +251,8 @@ class OptunaAlgorithm:
         """Hear how a trial ended."""
         if self._judge is not None:
             self._judge.end(trial.number, trial.state, trial.value)
+        if self._recipe.chooser is not None:
+            self._recipe.chooser.hear(trial)
         error = (trial.error or {}).get("message", "")
         value = trial.value if _is_finite(trial.value) else None
         self._see(trial.number, value=value, state=trial.state, error=error)

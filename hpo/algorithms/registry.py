@@ -14,18 +14,22 @@ from typing import TYPE_CHECKING, Any
 from hpo.algorithms import (
     asha,
     auto,
+    autoresearch,
     bayesian,
     bfbo,
     bohb,
     dehb,
+    hybrid,
     hyperband,
     hyperband_es,
+    llm,
     pbt,
     random_search,
     tpe,
 )
 from hpo.algorithms.entry import AlgorithmEntry, Context, Setting
-from hpo.algorithms.options import resolve_options
+from hpo.algorithms.llm_analyzer import analyzed
+from hpo.algorithms.options import resolve_options, without_secrets
 from hpo.algorithms.pruners import PRUNERS
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Algorithm
@@ -52,6 +56,9 @@ ALGORITHMS: dict[str, AlgorithmEntry] = {
         bohb,
         dehb,
         pbt,
+        llm,
+        hybrid,
+        autoresearch,
     )
 }
 """name -> entry, of all that come with the package."""
@@ -200,17 +207,16 @@ def create_algorithm(
     )
     entry = find_algorithm(choice.algorithm)
     given = resolve_options(entry.name, entry.options, options or {}, route=context.route)
-    return entry.build(
-        Setting(
-            space=space,
-            direction=direction,
-            num_epochs=num_epochs,
-            seed=seed,
-            pruner=choice.pruner,
-            options=given,
-            context=context,
-        )
+    setting = Setting(
+        space=space,
+        direction=direction,
+        num_epochs=num_epochs,
+        seed=seed,
+        pruner=choice.pruner,
+        options=given,
+        context=context,
     )
+    return analyzed(entry.build(setting), setting, options or {})
 
 
 def check_options(name: str, options: Mapping[str, Any], *, route: bool = False) -> dict[str, Any]:
@@ -229,6 +235,25 @@ def check_options(name: str, options: Mapping[str, Any], *, route: bool = False)
         return {}
     entry = find_algorithm(name)
     return resolve_options(entry.name, entry.options, options, route=route)
+
+
+def refuse_secrets(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a study would write down, but that may stand in no file.
+
+    Raises:
+        SpecError: naming the variable that holds the secret instead.
+    """
+    if name == AUTO:
+        return
+    known = find_algorithm(name).options
+    kept = without_secrets(known, options)
+    for given in options:
+        if given not in kept:
+            option = next(o for o in known if given in o.names)
+            raise SpecError(
+                f"search.algorithm_options.{given}: a study is written to disk, so no secret may "
+                f"stand in it; set {option.env[0]} in the environment"
+            )
 
 
 def _foreign(name: str | None) -> dict[str, AlgorithmEntry]:

@@ -8,11 +8,13 @@ says which of them go on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from hpo.algorithms.judges import Judge
 from hpo.algorithms.rung_policies import Climber, Policy
+from hpo.core.events import Emit
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 
 DEFAULT = -1
@@ -77,6 +79,14 @@ class RungJobs:
     def distributions(self) -> dict[str, Any]:
         """The proposer's."""
         return self._proposer.distributions
+
+    def attach(self, emit: Emit) -> None:
+        """Let the proposer tell listeners what it does."""
+        getattr(self._proposer, "attach", lambda _emit: None)(emit)
+
+    def narrow(self, limits: Mapping[str, tuple[float, float]]) -> None:
+        """Narrow what the proposer proposes, where it can."""
+        getattr(self._proposer, "narrow", lambda _limits: None)(limits)
 
     def ask(self, number: int) -> Suggestion | None:
         """Return the next rung of a configuration that goes on, else a new configuration."""

@@ -20,7 +20,7 @@ def record_of(suggestion):
     return TrialRecord(
         number=suggestion.number, state=TrialState.RUNNING, params=suggestion.params,
         latents=suggestion.latents, until_epoch=suggestion.until_epoch,
-        start_from=suggestion.start_from,
+        start_from=suggestion.start_from, note=suggestion.note, memo=suggestion.memo,
     )  # fmt: skip
 
 

@@ -1,0 +1,70 @@
+"""`autoresearch`: a language model designs experiments, screened, run, kept or discarded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hpo.algorithms.entry import AlgorithmEntry, Setting
+from hpo.algorithms.llm import task_of
+from hpo.algorithms.llm_client import LLM_OPTIONS, make_client
+from hpo.algorithms.options import Option
+from hpo.algorithms.recipes import random_points, with_pruner
+from hpo.algorithms.tpe import tpe_recipe
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+
+
+def build(setting: Setting) -> OptunaAlgorithm:
+    """Make it for a study; the research program is checked first."""
+    from hpo.algorithms.confidence_bound import ConfidenceBound
+    from hpo.algorithms.llm_research import ResearchChooser, read_program
+
+    options, task = setting.options, task_of(setting)
+    goal, phases = read_program(options["research_program"], task)
+    chooser = ResearchChooser(
+        make_client(options),
+        task,
+        max_failures=options["llm_max_failures"],
+        goal=goal,
+        phases=phases,
+        bound=ConfidenceBound(
+            setting.space,
+            direction=setting.direction,
+            seed=setting.seed,
+            least_points=random_points(len(setting.space.dimensions)),
+        ),
+    )
+    recipe = replace(
+        tpe_recipe(setting),
+        chooser=chooser,
+        num_designed=0,
+        max_trials=options["max_experiments"],
+    )
+    return with_pruner(setting, recipe)
+
+
+ENTRY = AlgorithmEntry(
+    name="autoresearch",
+    summary="a language model designs experiments, screened before and judged after",
+    build=build,
+    options=(
+        Option(
+            name="max_experiments",
+            kind=int,
+            default=None,
+            route_default=50,
+            low=1,
+            help="experiments after which there are no more; the budget of a search ends it anyway",
+        ),
+        Option(
+            name="research_program",
+            kind=dict,
+            default=None,
+            help="goal and phases (trials, focus ranges), or a YAML file with them",
+        ),
+        *LLM_OPTIONS,
+    ),
+    when="the reasons of a search are wanted as much as its result",
+)

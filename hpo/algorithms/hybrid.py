@@ -1,0 +1,45 @@
+"""`hybrid`: a language model plans the phases of a search, classical methods carry them out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hpo.algorithms.entry import AlgorithmEntry, Setting
+from hpo.algorithms.llm import task_of
+from hpo.algorithms.llm_client import LLM_OPTIONS, make_client
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, random_points, with_pruner
+from hpo.algorithms.tpe import tpe_recipe
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+
+UNPLANNED_TRIALS = 20
+"""Trials that are planned for where the budget is not in trials."""
+
+
+def build(setting: Setting) -> OptunaAlgorithm:
+    """Make it for a study."""
+    from hpo.algorithms.llm_phases import PhaseChooser
+
+    options = setting.options
+    chooser = PhaseChooser(
+        make_client(options),
+        task_of(setting),
+        max_failures=options["llm_max_failures"],
+        num_trials=options["max_recommendations"]
+        or setting.context.planned_trials
+        or UNPLANNED_TRIALS,
+        seed=setting.seed,
+        least_points=random_points(len(setting.space.dimensions)),
+    )
+    return with_pruner(setting, replace(tpe_recipe(setting), chooser=chooser, num_designed=0))
+
+
+ENTRY = AlgorithmEntry(
+    name="hybrid",
+    summary="a language model plans phases, random, tpe and bfbo carry them out",
+    build=build,
+    options=(MAX_RECOMMENDATIONS, *LLM_OPTIONS),
+    when="a model may say where to look, but not try every point itself",
+)

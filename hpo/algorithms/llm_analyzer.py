@@ -1,0 +1,183 @@
+"""An analyst beside any algorithm: a language model reads the trials now and then.
+
+It is switched on by `AUTOML_LLM_ANALYZER_ENABLED`; every `AUTOML_LLM_ANALYZER_INTERVAL` ended trials
+(5) it says what it sees, as an event. With `AUTOML_LLM_ANALYZER_NARROW_RANGES` it may also narrow
+ranges, which then hold for what is proposed from there on; they are kept with the next trial, so a
+resumed search has them too. A failed call is an event and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hpo.algorithms.llm_client import LLM_OPTIONS, LlmClient, LlmError, make_client
+from hpo.algorithms.llm_task import SYSTEM, Task
+from hpo.algorithms.options import resolve_options
+from hpo.core.errors import SpecError
+from hpo.core.events import Emit
+from hpo.core.protocols import Algorithm
+from hpo.core.specs import parse_yaml
+from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
+
+if TYPE_CHECKING:
+    from hpo.algorithms.entry import Setting
+    from hpo.algorithms.optuna_brain import Limits
+
+PREFIX = "AUTOML_LLM_ANALYZER_"
+MEMO = "analyzer_limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the environment asks for."""
+
+    interval: int
+    narrows: bool
+
+
+def wish_of(environment: Mapping[str, str]) -> Wish | None:
+    """Read the analyzer's variables; None where it is not switched on.
+
+    Raises:
+        SpecError: for values that are none.
+    """
+    if not _flag(environment, "ENABLED"):
+        return None
+    text = environment.get(f"{PREFIX}INTERVAL") or "5"
+    if not text.isdigit() or int(text) < 1:
+        raise SpecError(f"{PREFIX}INTERVAL: must be a whole number above 0, got {text!r}")
+    return Wish(interval=int(text), narrows=_flag(environment, "NARROW_RANGES"))
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(f"{PREFIX}{name}", "").strip()
+    if text in ("", "0"):
+        return False
+    value = parse_yaml(text, f"{PREFIX}{name}")
+    if value in (True, 1):
+        return True
+    if value is False:
+        return False
+    raise SpecError(f"{PREFIX}{name}: must be true or false, got {text!r}")
+
+
+def analyzed(algorithm: Algorithm, setting: Setting, options: Mapping[str, Any]) -> Algorithm:
+    """Put the analyst beside an algorithm where the environment asks for one.
+
+    Args:
+        algorithm: any.
+        setting: what it was made for.
+        options: given ones; those of a language model are the analyst's too.
+    """
+    wish = wish_of(os.environ)
+    if wish is None:
+        return algorithm
+    known = {name for option in LLM_OPTIONS for name in option.names}
+    given = {name: value for name, value in options.items() if name in known}
+    client = make_client(resolve_options("analyzer", LLM_OPTIONS, given))
+    task = Task(
+        space=setting.space,
+        direction=setting.direction,
+        num_epochs=setting.num_epochs,
+        seed=setting.seed,
+    )
+    return Analyzed(algorithm, client, task, wish)
+
+
+class Analyzed:
+    """An algorithm with an analyst beside it.
+
+    Args:
+        algorithm: does the work.
+        client: the model.
+        task: the search in words.
+        wish: how often, and whether ranges may be narrowed.
+    """
+
+    def __init__(self, algorithm: Algorithm, client: LlmClient, task: Task, wish: Wish) -> None:
+        self._inner, self._client, self._task, self._wish = algorithm, client, task, wish
+        self._ended: dict[int, TrialRecord] = {}
+        self._memo: dict[str, Any] | None = None
+        self._emit: Emit | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the algorithm can do."""
+        return getattr(self._inner, name)
+
+    def attach(self, emit: Emit) -> None:
+        """Analyse from now on; a replay asks nobody."""
+        self._emit = emit
+        getattr(self._inner, "attach", lambda _emit: None)(emit)
+
+    def ask(self, number: int) -> Suggestion | None:
+        """Propose; ranges that were narrowed since the last proposal are kept with this one."""
+        suggestion = self._inner.ask(number)
+        if suggestion is None or self._memo is None:
+            return suggestion
+        memo, self._memo = {**(suggestion.memo or {}), MEMO: self._memo}, None
+        return replace(suggestion, memo=memo)
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded trial, and the ranges that were narrowed before it."""
+        limits = (trial.memo or {}).get(MEMO)
+        if limits is not None:
+            self._narrow({name: (low, high) for name, (low, high) in limits.items()})
+        self._inner.restore(trial)
+
+    def report(self, number: int, measurement: Measurement) -> Decision:
+        """Pass an epoch on."""
+        return self._inner.report(number, measurement)
+
+    def tell(self, trial: TrialRecord) -> None:
+        """Pass an end on; after every so many of them, analyse."""
+        self._inner.tell(trial)
+        self._ended[trial.number] = trial
+        if self._emit is None or len(self._ended) % self._wish.interval:
+            return
+        try:
+            self._analyze(trial.number)
+        except LlmError as error:
+            self._tell("analysis_failed", trial.number, str(error))
+
+    def _analyze(self, number: int) -> None:
+        from hpo.algorithms.optuna_brain import Observation
+
+        seen = [
+            Observation(
+                number=t.number,
+                params=t.params,
+                latents=t.latents,
+                state=t.state,
+                value=t.value,
+                epochs=t.epochs,
+                error=(t.error or {}).get("message", ""),
+            )
+            for t in self._ended.values()
+        ]
+        ranges = ', "ranges": {name: [low, high]} for those to narrow' if self._wish.narrows else ""
+        wish = f'Analyse the trials. Answer {{"analysis": "two sentences"{ranges}}}.'
+        answer = self._client.ask_json(SYSTEM, self._task.describe(seen, wish=wish))
+        text = " ".join(str(answer.get("analysis") or "").split())
+        limits = self._task.limits(answer.get("ranges") or {}) if self._wish.narrows else {}
+        self._tell("analyzed", number, text, ranges=answer.get("ranges") if limits else None)
+        if limits and self._narrow(limits):
+            self._memo = {name: list(ends) for name, ends in limits.items()}
+        elif limits:
+            self._tell("not_narrowed", number, "this algorithm keeps its own ranges")
+
+    def _narrow(self, limits: Limits) -> bool:
+        """Narrow where the algorithm can."""
+        narrow = getattr(self._inner, "narrow", None)
+        if narrow is None:
+            return False
+        narrow(limits)
+        return True
+
+    def _tell(self, step: str, number: int, text: str, **more: Any) -> None:
+        if self._emit is not None:
+            self._emit(
+                "algorithm", algorithm="analyzer", step=step, trial=number, text=text, **more
+            )

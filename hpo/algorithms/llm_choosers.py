@@ -1,0 +1,125 @@
+"""What the choosers that ask a language model have in common, and the plainest of them.
+
+A call that fails is never silent: the trial is then chosen by the sampler beside the model, its
+note says so and is counted, and after too many failures in a row the search ends with the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hpo.algorithms.llm_client import LlmClient, LlmError
+from hpo.algorithms.llm_task import SYSTEM, Task, best_of, is_new
+from hpo.core.events import Emit
+from hpo.core.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import Chosen, Observation
+
+T = TypeVar("T")
+
+FALLBACK = "fallback to tpe"
+"""Notes of trials that the model failed to choose begin with it."""
+ATTEMPTS = 2
+"""How often a model is asked for one trial: again with the reason why its answer was no use."""
+
+
+class LlmChooser:
+    """Asks a model for one configuration at a time.
+
+    Args:
+        client: the model.
+        task: the search in words.
+        max_failures: failed trials in a row that are made up for; the next raises.
+    """
+
+    name = "llm"
+
+    def __init__(self, client: LlmClient, task: Task, *, max_failures: int) -> None:
+        self.client, self.task, self._max_failures = client, task, max_failures
+        self._failures = 0
+        self._emit: Emit | None = None
+
+    def attach(self, emit: Emit) -> None:
+        """Tell listeners from now on."""
+        self._emit = emit
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Count recorded failures as they were counted live."""
+        self._failures = self._failures + 1 if trial.note.startswith(FALLBACK) else 0
+
+    def hear(self, trial: TrialRecord) -> None:
+        """Nothing is done with an end: it is seen at the next choice."""
+
+    def choose(self, number: int, seen: list[Observation]) -> Chosen:
+        """Ask the model; a failure leaves the trial to the sampler."""
+        try:
+            chosen = self.ask(number, seen)
+        except LlmError as error:
+            return self._made_up_for(number, error)
+        self._failures = 0
+        return chosen
+
+    def ask(self, number: int, seen: list[Observation]) -> Chosen:
+        """Return the model's configuration.
+
+        Raises:
+            LlmError: when there is none.
+        """
+        from hpo.algorithms.optuna_brain import Chosen
+
+        def read(answer: dict[str, Any]) -> tuple[dict[str, Any], str]:
+            latents = self.task.latents(answer.get("params"), self._base(seen))
+            if not is_new(latents, seen):
+                raise LlmError("this configuration was tried before")
+            return latents, _line(answer.get("why"))
+
+        wish = 'Answer {"params": {name: value}, "why": "one sentence"} for the next trial.'
+        latents, why = self.converse(self.task.describe(seen, wish=wish), read)
+        self.tell("proposed", number, why)
+        return Chosen(latents=latents, note=why)
+
+    def converse(self, question: str, read: Callable[[dict[str, Any]], T]) -> T:
+        """Ask, and once more with the reason when the answer cannot be read.
+
+        Raises:
+            LlmError: when the endpoint fails, or no answer could be read.
+        """
+        problem = ""
+        for _ in range(ATTEMPTS):
+            again = f"\nYour last answer was no use: {problem}" if problem else ""
+            answer = self.client.ask_json(SYSTEM, question + again)
+            try:
+                return read(answer)
+            except LlmError as error:
+                problem = str(error)
+        raise LlmError(f"language model {self.client.model}: {problem}")
+
+    def tell(self, step: str, number: int, text: str, **more: Any) -> None:
+        """Make an event of a step."""
+        if self._emit is not None:
+            self._emit("algorithm", algorithm=self.name, step=step, trial=number, text=text, **more)
+
+    def _base(self, seen: Sequence[Observation]) -> dict[str, Any]:
+        """Values of parameters that an answer leaves out: those of the best trial."""
+        best = best_of(seen, self.task.direction)
+        return self.task.space.default() if best is None else dict(best.params)
+
+    def _made_up_for(self, number: int, error: LlmError) -> Chosen:
+        from hpo.algorithms.optuna_brain import Chosen
+
+        self._failures += 1
+        if self._failures > self._max_failures:
+            raise LlmError(
+                f"{error}; {self._failures} trials in a row could not be chosen by it. Mend that "
+                "and go on with `hpo resume`, or search with another --algorithm"
+            ) from error
+        self.tell("fallback", number, str(error), failures=self._failures)
+        return Chosen(note=f"{FALLBACK}: {error}")
+
+
+def _line(why: Any) -> str:
+    """One line of the model's words, for notes."""
+    text = " ".join(str(why or "").split())
+    return text if len(text) <= 160 else text[:157] + "..."

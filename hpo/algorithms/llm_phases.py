@@ -1,0 +1,167 @@
+"""`hybrid`'s chooser: a model plans the phases of a search, classical methods carry them out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo.algorithms.confidence_bound import ConfidenceBound
+from hpo.algorithms.llm_choosers import LlmChooser
+from hpo.algorithms.llm_client import LlmClient, LlmError
+from hpo.algorithms.llm_task import Task
+from hpo.algorithms.unit_points import latents_at
+from hpo.core.seeds import derive_seed
+from hpo.core.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import Chosen, Observation
+
+METHODS = ("random", "tpe", "bfbo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A part of a search.
+
+    Example: `Phase(name="rates", trials=8, method="random", focus={"train.lr": [1e-4, 1e-2]})`.
+    """
+
+    name: str
+    trials: int
+    method: str
+    focus: dict[str, list[float]]
+    """Parameter -> [low, high] that the phase keeps to."""
+
+
+def read_phases(data: Any, task: Task) -> tuple[Phase, ...]:
+    """Check phases and return them.
+
+    Args:
+        data: a list of mappings with `trials` and, as one likes, `name`, `method`, `focus`.
+        task: the search they are for.
+
+    Raises:
+        LlmError: naming the first that does not fit.
+    """
+    if not isinstance(data, Sequence) or isinstance(data, str) or not data:
+        raise LlmError(f"phases must be a list of one or more, got {data!r}")
+    return tuple(_read_phase(item, index, task) for index, item in enumerate(data, 1))
+
+
+def _read_phase(item: Any, index: int, task: Task) -> Phase:
+    where = f"phase {index}"
+    if not isinstance(item, Mapping):
+        raise LlmError(f"{where}: must be a mapping, got {item!r}")
+    unknown = sorted(set(item) - {"name", "trials", "method", "focus", "why"})
+    if unknown:
+        raise LlmError(f"{where}: unknown key {unknown[0]!r}")
+    trials, method = item.get("trials"), item.get("method", "tpe")
+    if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+        raise LlmError(f"{where}: trials must be a whole number above 0, got {trials!r}")
+    if method not in METHODS:
+        raise LlmError(f"{where}: method must be one of {', '.join(METHODS)}, got {method!r}")
+    focus = item.get("focus") or {}
+    try:
+        task.limits(focus)
+    except LlmError as error:
+        raise LlmError(f"{where}: focus: {error}") from None
+    name = str(item.get("name") or f"phase {index}")
+    kept = {str(k): [float(end) for end in ends] for k, ends in focus.items()}
+    return Phase(name=name, trials=trials, method=method, focus=kept)
+
+
+class PhaseChooser(LlmChooser):
+    """Carries out phases that a model plans once, at its first trial.
+
+    Args:
+        client: the model.
+        task: the search in words.
+        max_failures: calls in a row that may fail.
+        num_trials: trials that are planned for.
+        seed: the study's seed.
+        least_points: ended trials before a Gaussian process speaks.
+    """
+
+    name = "hybrid"
+
+    def __init__(
+        self,
+        client: LlmClient,
+        task: Task,
+        *,
+        max_failures: int,
+        num_trials: int,
+        seed: int,
+        least_points: int,
+    ) -> None:
+        super().__init__(client, task, max_failures=max_failures)
+        self._num_trials, self._seed = num_trials, seed
+        self._phases: tuple[Phase, ...] | None = None
+        self._first = 0
+        self._bound = ConfidenceBound(
+            task.space, direction=task.direction, seed=seed, least_points=least_points
+        )
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take the recorded plan."""
+        super().restore(trial)
+        if trial.memo and "phases" in trial.memo:
+            self._phases = tuple(Phase(**phase) for phase in trial.memo["phases"])
+            self._first = trial.number
+
+    def ask(self, number: int, seen: list[Observation]) -> Chosen:
+        """Choose within the phase that is due; the first time, plan."""
+        from hpo.algorithms.optuna_brain import Chosen
+
+        memo = None
+        if self._phases is None:
+            self._phases, self._first = self._plan(number, seen), number
+            memo = {"phases": [asdict(phase) for phase in self._phases]}
+        phase = self._due(number)
+        limits = self.task.limits(phase.focus)
+        latents = _METHODS[phase.method](self, number, seen)
+        note = f"{phase.name} ({phase.method})"
+        return Chosen(latents=latents, note=note, memo=memo, limits=limits)
+
+    def _plan(self, number: int, seen: list[Observation]) -> tuple[Phase, ...]:
+        wish = (
+            f"Plan phases for {self._num_trials} trials. Answer "
+            '{"phases": [{"name": text, "trials": number, "method": one of random, tpe, bfbo, '
+            '"focus": {name: [low, high]}}]}: random explores, tpe and bfbo (a Gaussian process) '
+            "exploit; focus is optional."
+        )
+        phases = self.converse(
+            self.task.describe(seen, wish=wish),
+            lambda answer: read_phases(answer.get("phases"), self.task),
+        )
+        self.tell(
+            "planned",
+            number,
+            "; ".join(f"{p.name}: {p.trials} trials by {p.method}" for p in phases),
+            phases=[asdict(phase) for phase in phases],
+        )
+        return phases
+
+    def _due(self, number: int) -> Phase:
+        """The phase of a trial; the last one goes on when all are through."""
+        phases, left = self._phases or (), number - self._first
+        for phase in phases:
+            if left < phase.trials:
+                return phase
+            left -= phase.trials
+        return phases[-1]
+
+    def _random(self, number: int, _seen: list[Observation]) -> dict[str, Any] | None:
+        rng = random.Random(derive_seed(self._seed, number, "phase"))
+        return latents_at(self.task.space, [rng.random() for _ in self.task.space.dimensions])
+
+    def _tpe(self, _number: int, _seen: list[Observation]) -> dict[str, Any] | None:
+        return None
+
+    def _bfbo(self, number: int, seen: list[Observation]) -> dict[str, Any] | None:
+        return self._bound.best(number, seen)
+
+
+_METHODS = {"random": PhaseChooser._random, "tpe": PhaseChooser._tpe, "bfbo": PhaseChooser._bfbo}

@@ -1,0 +1,187 @@
+"""`autoresearch`'s chooser: retrieve, propose three, screen them, try one, keep or discard it.
+
+Each step is an event. What is kept is the line of configurations that each improved on the one
+before; what is discarded is shown to the model as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from hpo.algorithms.confidence_bound import ConfidenceBound
+from hpo.algorithms.llm_choosers import LlmChooser
+from hpo.algorithms.llm_client import LlmClient, LlmError
+from hpo.algorithms.llm_phases import Phase, read_phases
+from hpo.algorithms.llm_task import Task, best_of, is_new
+from hpo.core.errors import SpecError
+from hpo.core.trial import TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import Chosen, Limits, Observation
+
+CANDIDATES = 3
+
+
+def read_program(data: Mapping[str, Any] | None, task: Task) -> tuple[str, tuple[Phase, ...]]:
+    """Check a research program: `{"goal": text, "phases": [{name, trials, focus}]}`.
+
+    Raises:
+        SpecError: for what does not fit, before anything is trained.
+    """
+    if data is None:
+        return "", ()
+    unknown = sorted(set(data) - {"goal", "phases"})
+    if unknown:
+        raise SpecError(f"research_program: unknown key {unknown[0]!r}; it has goal and phases")
+    if not data.get("phases"):
+        return str(data.get("goal") or ""), ()
+    try:
+        phases = read_phases(data["phases"], task)
+    except LlmError as error:
+        raise SpecError(f"research_program: {error}") from None
+    return str(data.get("goal") or ""), phases
+
+
+class ResearchChooser(LlmChooser):
+    """Runs experiments that a model designs.
+
+    Args:
+        client: the model.
+        task: the search in words.
+        max_failures: calls in a row that may fail.
+        goal: of the research, in the user's words.
+        phases: whose ranges the experiments keep to, in order; empty for the whole space.
+        bound: whose Gaussian process screens candidates.
+    """
+
+    name = "autoresearch"
+
+    def __init__(
+        self,
+        client: LlmClient,
+        task: Task,
+        *,
+        max_failures: int,
+        goal: str,
+        phases: Sequence[Phase],
+        bound: ConfidenceBound,
+    ) -> None:
+        super().__init__(client, task, max_failures=max_failures)
+        self._goal, self._phases, self._bound = goal, tuple(phases), bound
+        self._best: float | None = None
+        self._outcomes: dict[int, str] = {}
+        self._experiments = 0
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Count a recorded experiment."""
+        super().restore(trial)
+        self._experiments += bool(trial.memo and "hypothesis" in trial.memo)
+
+    def hear(self, trial: TrialRecord) -> None:
+        """Check an experiment after it has run, and keep or discard it."""
+        sign = 1.0 if self.task.direction == "maximize" else -1.0
+        if trial.state is TrialState.FAILED or trial.value is None:
+            outcome, text = "failed", (trial.error or {}).get("message", "no value")
+        elif self._best is None or sign * trial.value > sign * self._best:
+            before = "nothing" if self._best is None else f"{self._best:.4f}"
+            outcome, text = "kept", f"{trial.value:.4f} after {before}"
+            self._best = trial.value
+        else:
+            outcome, text = "discarded", f"{trial.value:.4f} is not better than {self._best:.4f}"
+        self._outcomes[trial.number] = outcome
+        checked = "values read back from the live trainer" if trial.receipt else "no receipt"
+        self.tell("verified", trial.number, checked)
+        self.tell(outcome, trial.number, text)
+
+    def ask(self, number: int, seen: list[Observation]) -> Chosen:
+        """Design the next experiment."""
+        from hpo.algorithms.optuna_brain import Chosen
+
+        phase = self._due()
+        limits = {} if phase is None else self.task.limits(phase.focus)
+        context = self._retrieve(number, seen, phase)
+        wish = (
+            f"Design {CANDIDATES} different experiments. Answer "
+            '{"candidates": [{"params": {name: value}, "hypothesis": "one sentence"}]}.'
+        )
+        candidates = self.converse(
+            self.task.describe(seen, wish=wish, **context),
+            lambda answer: self._candidates(answer.get("candidates"), seen, limits),
+        )
+        hypotheses = [hypothesis for _, hypothesis in candidates]
+        self.tell("proposed", number, f"{len(candidates)} candidates", hypotheses=hypotheses)
+        latents, hypothesis = self._screen(number, candidates, seen)
+        self._experiments += 1
+        memo = {"hypothesis": hypothesis}
+        return Chosen(latents=latents, note=hypothesis, memo=memo, limits=limits)
+
+    def _retrieve(
+        self, number: int, seen: Sequence[Observation], phase: Phase | None
+    ) -> dict[str, Any]:
+        """Gather what bears on the next experiment."""
+        best = best_of(seen, self.task.direction)
+        found = {
+            "research_goal": self._goal,
+            "outcomes_of_experiments": {str(n): what for n, what in self._outcomes.items()},
+            "best_trial": None if best is None else best.number,
+            "phase": None if phase is None else asdict(phase),
+        }
+        failed = sum(o.state is TrialState.FAILED for o in seen)
+        words = f"{len(seen)} trials, {failed} of them failed"
+        self.tell("retrieved", number, words, phase=None if phase is None else phase.name)
+        return found
+
+    def _candidates(
+        self, data: Any, seen: Sequence[Observation], limits: Limits
+    ) -> list[tuple[dict[str, Any], str]]:
+        """Check candidates before one is run: legal, new, and within the phase; at least one."""
+        if not isinstance(data, Sequence) or isinstance(data, str):
+            raise LlmError("candidates must be a list")
+        found: list[tuple[dict[str, Any], str]] = []
+        problem = "there are no candidates"
+        for item in data[:CANDIDATES]:
+            try:
+                found.append(self._candidate(item, seen, limits))
+            except LlmError as error:
+                problem = str(error)
+        if not found:
+            raise LlmError(problem)
+        return found
+
+    def _candidate(
+        self, item: Any, seen: Sequence[Observation], limits: Limits
+    ) -> tuple[dict[str, Any], str]:
+        if not isinstance(item, Mapping):
+            raise LlmError(f"a candidate must be a mapping, got {item!r}")
+        latents = self.task.latents(item.get("params"), self._base(seen))
+        for name, (low, high) in limits.items():
+            if name in latents and not low <= latents[name] <= high:
+                raise LlmError(f"{name} lies outside the range of this phase")
+        if not is_new(latents, seen):
+            raise LlmError("this configuration was tried before")
+        return latents, " ".join(str(item.get("hypothesis") or "no hypothesis").split())[:160]
+
+    def _screen(
+        self,
+        number: int,
+        candidates: Sequence[tuple[dict[str, Any], str]],
+        seen: Sequence[Observation],
+    ) -> tuple[dict[str, Any], str]:
+        """Choose the candidate that a Gaussian process expects most of; the first without one."""
+        scores = self._bound.score([latents for latents, _ in candidates], seen)
+        index = 0 if scores is None else max(range(len(scores)), key=lambda i: (scores[i], -i))
+        words = "the model's first choice" if scores is None else "the highest expected value"
+        rounded = None if scores is None else [round(score, 4) for score in scores]
+        self.tell("screened", number, f"candidate {index + 1}: {words}", scores=rounded)
+        return candidates[index]
+
+    def _due(self) -> Phase | None:
+        """The phase of the next experiment; the last one goes on when all are through."""
+        left = self._experiments
+        for phase in self._phases:
+            if left < phase.trials:
+                return phase
+            left -= phase.trials
+        return self._phases[-1] if self._phases else None
