@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
 from hpo.automl.command_trainer import CommandTrainer
@@ -80,7 +80,8 @@ class SkillTrainer:
         inner = find_trainer(named) if named else registered_trainer(self.skill.network_arch)
         self.is_registered = inner is not None
         metric, direction = facts.get("metric", ""), facts.get("direction", "maximize")
-        self._inner: Trainer = inner or CommandTrainer(self.skill, metric, direction)
+        command = None if inner else CommandTrainer(self.skill, metric, direction)
+        self._inner = cast(Trainer, inner or command)  # what is optional may be left out
         self._other_metric = "" if self._is_own(metric) else metric
         self.name = self._inner.name
         self.skill_dir = self.skill.path
@@ -90,6 +91,12 @@ class SkillTrainer:
         self.seed_key = self._inner.seed_key
         self.multiple_of = self._inner.multiple_of
         self.restart_keys: tuple[str, ...] = tuple(getattr(self._inner, "restart_keys", ("model",)))
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the trainer can do, as it does it."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
 
     @property
     def inner(self) -> Trainer:
