@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from hpo.automl.data_sources import stage_sources
 from hpo.automl.evaluation import FAILED, Evaluator, run_baseline
 from hpo.automl.facts import RUNGS_STYLE, Facts, read_facts
 from hpo.automl.finishing import conclude
@@ -164,7 +165,7 @@ class AutoMLSession(Session):
             direction=self.trainer.direction,
             num_epochs=self.plan.num_epochs,
             seed=self.study.search.seed,
-            options={**self.study.search.algorithm_options, **self.route.secrets},
+            options={**self._options(), **self.route.secrets},
             context=Context(
                 planned_trials=self.plan.planned_trials,
                 slots=self.slots.count,
@@ -173,6 +174,14 @@ class AutoMLSession(Session):
                 restart_keys=self.skill_trainer.restart_keys,
             ),
         )
+
+    def _options(self) -> dict[str, Any]:
+        """The algorithm's options; its own limit of trials follows a budget that was extended."""
+        options = dict(self.study.search.algorithm_options)
+        trials = self.study.budget.trials
+        if trials is not None and options.get("max_recommendations") is not None:
+            options["max_recommendations"] = trials
+        return options
 
     def make_executor(self) -> Executor:
         """Build what runs trials, with the caller's functions between it and the engine."""
@@ -244,6 +253,14 @@ class AutoMLSession(Session):
         return {"specs": own, "job_id": name, "name": name, "rec_id": number}
 
     # The review -----------------------------------------------------------------------------------
+
+    def _review(self, executor: Executor) -> bool:
+        """Stage the data once, with a record, before anything reads them."""
+        if self.route.platform is None:
+            held_out = {f"evaluate {key}": value for key, value in self.facts.eval_keys.items()}
+            sources = {**self.facts.train_keys, **held_out}
+            stage_sources(sources or self.plan.sources, self.trainer, self.run.path)
+        return super()._review(executor)
 
     def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
         """Evaluate the baseline, tell everything, ask; nothing has been trained until then."""

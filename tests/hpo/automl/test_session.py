@@ -19,4 +19,4 @@ def test_data_are_staged_with_a_record(run, data):
     result = run(settings={"automl_max_recommendations": 1})
     file = Path(result["workspace_path"]) / "evaluations" / "data_staging.json"
     sources = json.loads(file.read_text())["sources"]
-    assert {key: entries[0]["source"] for key, entries in sources.items()} == data
+    assert {f"data.{name}": rows[0]["source"] for name, rows in sources.items()} == data
