@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import print_json, print_table
+from hpo.cli.job_views import (
+    echo,
+    show_list,
+    show_logs,
+    show_status,
+    stop,
+    tell_end,
+    tell_start,
+)
+from hpo.cli.run_flags import print_json
 
 if TYPE_CHECKING:
     from hpo.jobs.job import Job
     from hpo.jobs.platform import LocalJobs
-
-MESSAGE_WIDTH = 80
-"""Longer reasons are cut in the table; `hpo job status` has them whole."""
 
 HELP = "run one action (evaluate, export, ...) from an earlier job or search; list jobs"
 EPILOG = """\
@@ -98,7 +102,7 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         return _show_plan(_prepared(jobs, args), args)
     job = _prepared(jobs, args)
     if not args.json:
-        _tell_start(job)
+        tell_start(job)
     if args.detach:
         jobs.start(job)
         if args.json:
@@ -106,11 +110,11 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         else:
             print(f"{job.id}: started; `hpo job status {job.id}` tells how it stands")
         return 0
-    job = jobs.run(job, None if args.json else _echo)
+    job = jobs.run(job, None if args.json else echo)
     if args.json:
         print_json(job.to_dict())
     else:
-        _tell_end(job)
+        tell_end(job)
     return _exit_code(job)
 
 
@@ -154,34 +158,10 @@ def _show_plan(job: Job, args: argparse.Namespace) -> int:
     if args.json:
         print_json({**job.to_dict(), "spec": job.spec()})
     else:
-        _tell_start(job)
+        tell_start(job)
         print(text, end="")
     shutil.rmtree(job.folder)
     return 0
-
-
-def _tell_start(job: Job) -> None:
-    """Say what was found for the spec, so that nothing is chosen in silence."""
-    from hpo.core.specs import flatten
-
-    flat = flatten(job.spec())
-    parent = f" from {job.parent_job_id}" if job.parent_job_id else ""
-    print(f"{job.id}: {job.action}{parent}", file=sys.stderr)
-    for name, how in job.inferred.items():
-        if name != "results_dir":
-            print(f"  {name} = {flat.get(name, '')}  ({how})", file=sys.stderr)
-
-
-def _echo(stream: str, line: str) -> None:
-    print(line, file=sys.stdout if stream == "stdout" else sys.stderr, flush=True)
-
-
-def _tell_end(job: Job) -> None:
-    seconds = (job.ended or 0.0) - (job.started or 0.0)
-    more = "" if job.status == "success" else f" (exit code {job.exit_code}); log: {job.log_file}"
-    print(f"{job.id}: {job.status} after {seconds:.1f} s{more}", file=sys.stderr)
-    print(f"job: {job.id}")
-    print(f"folder: {job.folder}")
 
 
 def _exit_code(job: Job) -> int:
@@ -190,81 +170,4 @@ def _exit_code(job: Job) -> int:
     return job.exit_code if job.exit_code in (0, 1, 2) else 1
 
 
-def _ls(jobs: LocalJobs, args: argparse.Namespace) -> int:
-    from hpo.jobs.job import list_jobs
-
-    found = list_jobs(jobs.root)
-    if args.json:
-        print_json([job.to_dict() for job in found])
-        return 0
-    if not found:
-        print(f"no jobs below {jobs.root / 'results'}; `hpo job train --data ROOT` makes one")
-        return 0
-    rows = [
-        [job.id, job.action, job.status, job.parent_job_id or "-", _age(job), _headline(job)]
-        for job in found
-    ]
-    print_table(["JOB", "ACTION", "STATUS", "PARENT", "SECONDS", "RESULT"], rows)
-    return 0
-
-
-def _age(job: Job) -> str:
-    if job.started is None:
-        return "-"
-    return f"{(job.ended or time.time()) - job.started:.0f}"
-
-
-def _headline(job: Job) -> str:
-    """The first figure of a result, or why there is none."""
-    if job.message or job.run_dir:
-        text = job.message or job.run_dir
-        return text if len(text) <= MESSAGE_WIDTH else f"{text[:MESSAGE_WIDTH]}..."
-    numbers = [
-        (k.removeprefix("metrics."), v) for k, v in job.result.items() if isinstance(v, float)
-    ]
-    return f"{numbers[0][0]} {numbers[0][1]:.4g}" if numbers else ""
-
-
-def _status(jobs: LocalJobs, args: argparse.Namespace) -> int:
-    job = jobs.get_job(args.job_id)
-    if args.json:
-        print_json(job.to_dict())
-        return 0
-    rows: dict[str, Any] = {
-        "job": job.id,
-        "action": job.action,
-        "status": job.status + (f": {job.message}" if job.message else ""),
-        "parent": job.parent_job_id or "-",
-        "results": job.results_dir,
-        "log": job.log_file,
-        **job.result,
-    }
-    for name, value in rows.items():
-        print(f"{name:<10} {value}")
-    return 0
-
-
-def _logs(jobs: LocalJobs, args: argparse.Namespace) -> int:
-    from hpo.core.errors import SpecError
-
-    if args.tail is not None and args.tail < 1:
-        raise SpecError(f"--tail: must be at least 1, got {args.tail}")
-    lines = jobs.get_job_logs(args.job_id).splitlines()
-    lines = lines[-args.tail :] if args.tail else lines
-    if args.json:
-        print_json({"job": args.job_id, "lines": lines})
-    else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
-
-
-def _stop(jobs: LocalJobs, args: argparse.Namespace) -> int:
-    job = jobs.cancel_job(args.job_id)
-    if args.json:
-        print_json(job.to_dict())
-    else:
-        print(f"{job.id}: {job.status}")
-    return 0
-
-
-_VERBS = {"ls": _ls, "status": _status, "logs": _logs, "stop": _stop}
+_VERBS = {"ls": show_list, "status": show_status, "logs": show_logs, "stop": stop}

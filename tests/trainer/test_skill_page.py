@@ -102,7 +102,9 @@ def test_keys_and_links_on_the_pages_exist(page):
         assert (page.parent / target).exists(), target
     sections = {name.partition(".")[0] for name in known} - {"results_dir"}
     for word in re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)(?:=[^`]*)?`", text):
-        if word.partition(".")[0] in sections and not word.endswith(("yaml", "json", "md", "onnx", "engine")):
+        if word.partition(".")[0] in sections and not word.endswith(
+            ("yaml", "json", "md", "onnx", "engine")
+        ):
             assert word in known, word
 
 
