@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.jobs.checkpoints import newest_checkpoint
@@ -149,34 +148,3 @@ def infer_fields(
         if found is not None and found[0]:
             filled[field] = found
     return filled
-
-
-def interval_overrides(
-    spec: Mapping[str, Any],
-    *,
-    searched: Collection[str] = (),
-    first_rung: int | None = None,
-    epoch_multiplier: int = 1,
-) -> dict[str, int]:
-    """How often a trial of a search saves and validates, laid over its sampled values.
-
-    Args:
-        spec: the trial's nested spec.
-        searched: names of the searched parameters.
-        first_rung: epochs of the bracket's first rung, for algorithms with rungs.
-        epoch_multiplier: factor on it.
-
-    Returns:
-        `train.checkpoint_interval` and `train.validation_interval`: with rungs the first rung, so
-        that every rung ends on a checkpoint; else the number of epochs where that is searched; else
-        the spec's own interval, no longer than the training, for both.
-    """
-    train = spec["train"]
-    epochs = int(train["num_epochs"])
-    if first_rung is not None:
-        interval = max(1, first_rung * epoch_multiplier)
-    elif "train.num_epochs" in searched:
-        interval = epochs
-    else:
-        interval = min(int(train.get("checkpoint_interval", epochs)), epochs)
-    return {"train.checkpoint_interval": interval, "train.validation_interval": interval}

@@ -12,7 +12,7 @@ import pytest
 from hpo.core.errors import RunError, SpecError
 from hpo.core.specs import flatten
 from hpo.jobs.composing import Wish
-from hpo.jobs.inference import FUNCTIONS, Standing, infer_fields, interval_overrides
+from hpo.jobs.inference import FUNCTIONS, Standing, infer_fields
 from hpo.jobs.platform import LocalJobs
 from tests.hpo.jobs.conftest import OWN_SKILL, SPLITS, run, spec_of
 
@@ -154,24 +154,6 @@ def test_an_unknown_function_is_named(tmp_path):
     with pytest.raises(SpecError, match=r"^a.b: the skill asks for 'guess_it'"):
         infer_fields({"a.b": "guess_it"}, Standing(results_dir=tmp_path), [])
     assert infer_fields({"a.b": "guess_it"}, Standing(results_dir=tmp_path), ["a.b"]) == {}
-
-
-@pytest.mark.parametrize(
-    ("train", "more", "interval"),
-    [
-        ({"num_epochs": 10, "checkpoint_interval": 1}, {}, 1),
-        ({"num_epochs": 10, "checkpoint_interval": 30}, {}, 10),
-        ({"num_epochs": 10}, {}, 10),
-        ({"num_epochs": 10, "checkpoint_interval": 2}, {"searched": ["train.num_epochs"]}, 10),
-        ({"num_epochs": 27, "checkpoint_interval": 10}, {"first_rung": 3}, 3),
-        ({"num_epochs": 27}, {"first_rung": 3, "epoch_multiplier": 2}, 6),
-    ],
-)
-def test_trials_of_a_search_save_and_validate_together(train, more, interval):
-    found = interval_overrides({"train": train}, **more)
-    assert found == {
-        "train.checkpoint_interval": interval, "train.validation_interval": interval,
-    }  # fmt: skip
 
 
 def test_the_commands_are_the_skills(jobs, trained):
