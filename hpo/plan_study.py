@@ -22,6 +22,7 @@ from hpo.core.study_spec import StudySpec
 
 def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images."""
+    from hpo.algorithms.for_study import algorithm_for
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
 
     # What needs no images is checked before any are drawn, split or read.
@@ -52,7 +53,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         network=load_skill(trainer.skill_dir).network_arch,
         most=MOST if study.budget.trials is None else max(1, min(MOST, study.budget.trials // 3)),
     )
-    return StudyPlan(
+    plan = StudyPlan(
         study_uuid=str(uuid.uuid4()),
         sources=sources,
         base_spec=base_spec,
@@ -66,3 +67,5 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         first=[{"latents": start.latents, "source": start.source} for start in first],
         versions=installed_versions(),
     )
+    algorithm_for(study, plan, trainer, space)  # what it refuses is told before the run appears
+    return plan

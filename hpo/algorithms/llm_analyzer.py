@@ -1,9 +1,9 @@
 """An analyst beside any algorithm: a language model reads the trials now and then.
 
-It is switched on by `AUTOML_LLM_ANALYZER_ENABLED`; every `AUTOML_LLM_ANALYZER_INTERVAL` ended trials
-(5) it says what it sees, as an event. With `AUTOML_LLM_ANALYZER_NARROW_RANGES` it may also narrow
-ranges, which then hold for what is proposed from there on; they are kept with the next trial, so a
-resumed search has them too. A failed call is an event and changes nothing else.
+It is switched on by `AUTOML_LLM_ANALYZER_ENABLED`; every `AUTOML_LLM_ANALYZER_INTERVAL` ended
+trials (5) it says what it sees, as an event. With `AUTOML_LLM_ANALYZER_NARROW_RANGES` it may also
+narrow ranges, which then hold for what is proposed from there on; they are kept with the next
+trial, so a resumed search has them too. A failed call is an event and changes nothing else.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""The analyst beside algorithms: what it says, what it narrows, and that its failures change nothing."""
+
+import pytest
+
+from hpo.algorithms.llm_analyzer import Wish, wish_of
+from hpo.core.budget import Budget
+from hpo.core.errors import SpecError
+from hpo.core.ledger import Ledger
+from hpo.core.study_spec import SearchOptions
+from hpo.search import resume_search, start_search
+from tests.local_llm import MODEL, Endpoint
+from tests.quick_runs import Ear, quick_study
+
+ON = "AUTOML_LLM_ANALYZER_ENABLED"
+INTERVAL = "AUTOML_LLM_ANALYZER_INTERVAL"
+NARROWS = "AUTOML_LLM_ANALYZER_NARROW_RANGES"
+
+
+@pytest.mark.parametrize(
+    ("environment", "wish"),
+    [
+        ({}, None),
+        ({ON: ""}, None),
+        ({ON: "false", NARROWS: "true"}, None),
+        ({ON: "0"}, None),
+        ({ON: "true"}, Wish(interval=5, narrows=False)),
+        ({ON: "1", INTERVAL: "2", NARROWS: "True"}, Wish(interval=2, narrows=True)),
+    ],
+)
+def test_what_the_environment_asks_for(environment, wish):
+    assert wish_of(environment) == wish
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({ON: "perhaps"}, f"{ON}: must be true or false, got 'perhaps'"),
+        ({ON: "1", INTERVAL: "0"}, f"{INTERVAL}: must be a whole number above 0, got '0'"),
+        ({ON: "1", INTERVAL: "often"}, "got 'often'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(environment, said):
+    with pytest.raises(SpecError, match=said):
+        wish_of(environment)
+
+
+@pytest.fixture
+def _analyst(monkeypatch):
+    for name, value in ((ON, "1"), (INTERVAL, "3"), ("AUTOML_LLM_MODEL", MODEL)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AUTOML_LLM_API_KEY", raising=False)
+    monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
+
+
+def run(out, ear, name="random", trials=8):
+    search = SearchOptions(algorithm=name, seed=4)
+    study = quick_study(budget=Budget(trials=trials), search=search)
+    return start_search(study, out, ear.settings(probe=False))
+
+
+def params_of(result):
+    ledger = Ledger.open(result.run.ledger_file)
+    params = [t.params for t in ledger.trials()]
+    ledger.close()
+    return params
+
+
+def said(question):
+    assert "Analyse the trials" in question
+    return {"analysis": "small rates are best", "ranges": {"train.lr": [1e-5, 1e-4]}}
+
+
+def steps(ear):
+    return [(e["step"], e["trial"]) for e in ear.named("algorithm")]
+
+
+@pytest.mark.usefixtures("_analyst")
+@pytest.mark.parametrize("name", ["random", "asha", "dehb"])
+def test_it_speaks_after_every_so_many_trials_and_changes_nothing_by_itself(
+    tmp_path, monkeypatch, name
+):
+    with Endpoint(said).running() as address:
+        monkeypatch.setenv("AUTOML_LLM_ENDPOINT", address)
+        ear = Ear()
+        result = run(tmp_path / "with", ear, name)
+    assert [step for step, _ in steps(ear)] == ["analyzed", "analyzed"]
+    assert ear.named("algorithm")[0]["text"] == "small rates are best"
+    monkeypatch.delenv(ON)
+    assert params_of(run(tmp_path / "without", Ear(), name)) == params_of(result)
+
+
+@pytest.mark.usefixtures("_analyst")
+def test_narrowed_ranges_hold_from_then_on_and_after_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setenv(NARROWS, "1")
+    with Endpoint(said).running() as address:
+        monkeypatch.setenv("AUTOML_LLM_ENDPOINT", address)
+        whole = run(tmp_path / "whole", Ear())
+        cut = run(tmp_path / "cut", Ear(stop_after=(4, 1)))
+        resume_search(cut.run, Ear().settings(probe=False))
+    rates = [params["train.lr"] for params in params_of(whole)]
+    assert max(rates[1:3]) > 1e-4
+    assert all(rate <= 1e-4 * (1 + 1e-9) for rate in rates[3:])
+    assert params_of(cut) == params_of(whole)
+
+
+@pytest.mark.usefixtures("_analyst")
+def test_an_algorithm_that_keeps_its_own_ranges_is_said_to(tmp_path, monkeypatch):
+    monkeypatch.setenv(NARROWS, "1")
+    ear = Ear()
+    with Endpoint(said).running() as address:
+        monkeypatch.setenv("AUTOML_LLM_ENDPOINT", address)
+        run(tmp_path, ear, "dehb")
+    assert [step for step, _ in steps(ear)] == ["analyzed", "not_narrowed"] * 2
+
+
+@pytest.mark.usefixtures("_analyst")
+def test_a_failed_call_is_an_event_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOML_LLM_ENDPOINT", "http://127.0.0.1:9/v1")
+    ear = Ear()
+    result = run(tmp_path / "with", ear)
+    assert [step for step, _ in steps(ear)] == ["analysis_failed", "analysis_failed"]
+    monkeypatch.delenv(ON)
+    assert params_of(run(tmp_path / "without", Ear())) == params_of(result)
