@@ -33,7 +33,8 @@ else
   for pid in "${pids[@]}"; do wait "$pid"; done
 fi
 "$python" tests/gpu/summary.py "$out/runs"
-if [ -f tests/benchmarks/trainer_throughput.py ]; then
-  "$python" tests/benchmarks/trainer_throughput.py --json "$out/throughput.json"
-fi
+"$python" tests/benchmarks/trainer_throughput.py --trunks resnet_50@224 timm/resnet18@112 --batch 64 \
+  --json "$out/throughput.json"
+"$python" tests/gpu/sharing.py --json "$out/sharing.json"
+"$python" tests/gpu/search_backends.py --json "$out/search_backends.json"
 echo "results in $out"
