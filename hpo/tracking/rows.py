@@ -22,6 +22,8 @@ STUDY_ROLE, TRIAL_ROLE = "study", "trial"
 STATE_TAG = "hpo.state"
 REASON_TAG = "hpo.reason"
 WINNER_TAG = "hpo.best"
+MODEL_TAG = "hpo.model_version"
+"""Version of the registered model that a study's winner became."""
 DONE_TAG = "hpo.mirrored"
 """Set last, when everything of an ended trial has arrived."""
 SOURCE_TAGS = {"mlflow.source.name": "hpo search", "mlflow.source.type": "LOCAL"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpo.core.trial import TrialRecord
 from hpo.tracking import rows, summary
+from hpo.tracking.registry import register_winner
 from hpo.tracking.rows import Study
 from hpo.tracking.store import find_runs, log, steps_of
 from hpo.tracking.view import VIEW_TAG, view_id, view_tag
@@ -76,6 +77,13 @@ class StudyRun:
                 place = None if path.parent == self._study.run.path else path.parent.name
                 self._client.log_artifact(self.run_id, str(path), place)
                 self._files[name] = stamp
+
+    def register_winner(self) -> None:
+        """Put the exported winner into the model registry, once per export."""
+        number = register_winner(self._client, self._study, self.run_id)
+        if number is not None and self._tags.get(rows.MODEL_TAG) != number:
+            log(self._client, self.run_id, tags={rows.MODEL_TAG: number})
+            self._tags[rows.MODEL_TAG] = number
 
     def _adopt(self, run: Run) -> str:
         self._params = dict(run.data.params)

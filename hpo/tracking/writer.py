@@ -102,7 +102,7 @@ class StudyWriter:
         if closing:
             best = winner(records, self._study.direction)
             trials.mark_winner(None if best is None else best.number)
-        self._write_files(search, trials, records)
+        self._write_files(search, trials, records, closing=closing)
         self.is_complete = closing and not self._refused and not self._files_missing
 
     def forget(self) -> None:
@@ -147,7 +147,9 @@ class StudyWriter:
                 logger.warning("MLflow refuses trial %d: %s", record.number, reason(error))
             self._refused[record.number] = reason(error)
 
-    def _write_files(self, search: StudyRun, trials: TrialRuns, records: list[TrialRecord]) -> None:
+    def _write_files(
+        self, search: StudyRun, trials: TrialRuns, records: list[TrialRecord], *, closing: bool
+    ) -> None:
         """Write artifacts; where they cannot be stored, values and states arrive all the same."""
         try:
             search.write_files()
@@ -156,6 +158,8 @@ class StudyWriter:
                     trials.write_files(record)
                     self._arrived.add(record.number)
                     self.moved = time.monotonic()
+            if closing:
+                search.register_winner()
         except expected_errors() as error:
             if not self._files_missing:
                 logger.warning("MLflow does not take artifacts: %s", reason(error))

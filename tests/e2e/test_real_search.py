@@ -82,6 +82,8 @@ def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
     assert_receipts_say_what_was_suggested(Path(finished["run_dir"]))
     assert_predicts(photos, Path(finished["run_dir"]))
     assert_ledger_matches_mlflow(tmp_path, Path(finished["run_dir"]))
+    assert_report_shows_mistakes(Path(finished["run_dir"]))
+    assert_served_model_agrees(photos, tmp_path, Path(finished["run_dir"]))
 
 
 def assert_receipts_say_what_was_suggested(run_dir):
@@ -102,6 +104,53 @@ def assert_predicts(photos, run_dir):
     classes = {path.name for path in (photos / "reference").iterdir()}
     assert set(row["labels"]) <= classes
     assert row["distances"] == sorted(row["distances"])
+
+
+def assert_report_shows_mistakes(run_dir):
+    text = (run_dir / "report.html").read_text()
+    looks = json.loads(next((run_dir / "evaluations" / "looks").glob("*.json")).read_text())
+    misses = sum(not row["hit"] for row in looks["queries"])
+    assert f"{misses} of {len(looks['queries'])} validation queries" in text
+    assert ("data:image/jpeg;base64," in text) == (misses > 0 or bool(looks["suspects"]))
+
+
+def assert_served_model_agrees(photos, out, run_dir):
+    """The registered model labels as `hpo predict` does, odd files too, without the trainer."""
+    from PIL import Image
+
+    pictures = [str(path) for path in sorted((photos / "query").glob("*/*"))[:6]]
+    with Image.open(pictures[0]) as picture:
+        for name, mode in (("alpha.png", "RGBA"), ("grey.png", "L"), ("palette.gif", "P")):
+            picture.convert(mode).save(out / name)
+            pictures.append(str(out / name))
+        picture.resize((900, 700)).save(out / "large.jpg")
+        pictures.append(str(out / "large.jpg"))
+    predicted = subprocess.run(
+        [sys.executable, "-m", "hpo.cli.main", "predict", str(run_dir), *pictures, "--json", "--topk", "3"],
+        capture_output=True, text=True, env=environment(photos), timeout=60, check=True,
+    )  # fmt: skip
+    wanted = json.loads(predicted.stdout)
+    code = f"""
+import base64, json, sys, mlflow, pandas as pd
+mlflow.set_tracking_uri("sqlite:///{out}/mlflow.db")
+model = mlflow.pyfunc.load_model("models:/{run_dir.parent.name}@best")
+images = {pictures!r}
+as_text = "data:image/png;base64," + base64.b64encode(open(images[-1], "rb").read()).decode()
+frame = model.predict(pd.DataFrame({{"image": [*images, as_text]}}), params={{"topk": 3}})
+ours = [name for name in sys.modules if name.split(".")[0] in ("trainer", "hpo", "torch")]
+print("RESULT" + json.dumps([frame.to_dict("list"), ours]))
+"""
+    served = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=out, timeout=120,
+        check=True, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )  # fmt: skip
+    rows, ours = json.loads(served.stdout.split("RESULT")[1])
+    assert ours == []
+    assert rows["labels"][:-1] == [row["labels"] for row in wanted]
+    for got, row in zip(rows["distances"], wanted, strict=False):
+        assert got == pytest.approx(row["distances"], abs=1e-3)
+    assert rows["labels"][-1] == wanted[-1]["labels"]
+    assert rows["label"] == [labels[0] for labels in rows["labels"]]
 
 
 def assert_ledger_matches_mlflow(out, run_dir):

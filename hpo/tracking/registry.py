@@ -1,0 +1,109 @@
+"""The winner in MLflow's model registry: a version that anybody can load and serve."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo.tracking.rows import Study
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ALIAS = "best"
+"""`models:/<study>@best` is the newest winner of a study."""
+PLACE = "model"
+NEEDED = ("model.onnx", "gallery.npz")
+REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+TRIAL_TAG = "hpo.trial"
+STAMP_TAG = "hpo.exported"
+
+
+def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | None:
+    """Store the hand-off as a model of the study's run and register it; once per export.
+
+    Args:
+        client: of the store.
+        study: whose `best/` to take.
+        run_id: the study's own run.
+
+    Returns:
+        The number of the version, or None where there is no model to register.
+    """
+    folder = study.run.best_dir
+    if not all((folder / name).is_file() for name in NEEDED):
+        return None
+    stamp = str((folder / "model.onnx").stat().st_mtime_ns)
+    _ensure_model(client, study)
+    for known in client.search_model_versions(f"name='{study.name}'"):
+        if known.tags.get(STAMP_TAG) == stamp and known.run_id == run_id:
+            return str(known.version)
+    with tempfile.TemporaryDirectory(prefix="hpo-model-") as draft:
+        _save(folder, Path(draft) / PLACE)
+        client.log_artifacts(run_id, str(Path(draft) / PLACE), PLACE)
+    made = client.create_model_version(
+        study.name,
+        source=f"{client.get_run(run_id).info.artifact_uri}/{PLACE}",
+        run_id=run_id,
+        tags={STAMP_TAG: stamp, **_facts(folder)},
+        description=f"Winner of {study.run.path.name}; a column `image` of paths or data URIs",
+    )
+    client.set_registered_model_alias(study.name, ALIAS, made.version)
+    return str(made.version)
+
+
+def _ensure_model(client: MlflowClient, study: Study) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(study.name)
+    except MlflowException:
+        client.create_registered_model(
+            study.name, description="Recognition models found by hpo; alias `best` is the newest."
+        )
+
+
+def _facts(folder: Path) -> dict[str, str]:
+    with contextlib.suppress(OSError, json.JSONDecodeError):
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return {TRIAL_TAG: str(report["trial"]), "hpo.value": str(report["value"])}
+    return {}
+
+
+def _save(folder: Path, target: Path) -> None:
+    """Write an MLflow model: the code, the ONNX file, the gallery, and what must be installed."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "image")]),
+        params=ParamSchema([ParamSpec("topk", DataType.long, 1)]),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example.*")
+        mlflow.pyfunc.save_model(
+            path=str(target),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={name.split(".")[0]: str(folder / name) for name in NEEDED},
+            pip_requirements=_requirements(),
+            signature=signature,
+        )
+    shutil.rmtree(target / "__pycache__", ignore_errors=True)
+
+
+def _requirements() -> list[str]:
+    """The versions that the winner was checked with."""
+    pinned = []
+    for name in REQUIREMENTS:
+        try:
+            pinned.append(f"{name}=={version(name)}")
+        except PackageNotFoundError:
+            pinned.append(name)
+    return pinned

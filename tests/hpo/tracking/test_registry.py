@@ -1,0 +1,120 @@
+"""The registered winner labels by a model that was made by hand: the mean colour of a picture."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpo.core.rundir import RunDir
+from hpo.tracking.registry import ALIAS, register_winner
+from hpo.tracking.rows import Study
+from hpo.tracking.store import connect, ensure_experiment
+from tests.hpo.tracking.scripted import copy_store
+
+COLORS = {"red": (220, 30, 30), "green": (45, 200, 30), "blue": (30, 30, 220)}
+
+
+def write_model(folder):
+    """An ONNX file whose embedding is the mean of each channel, and a gallery of three colours."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["fc_pred"]),
+        ],
+        "mean",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 8, 8])],
+        [helper.make_tensor_value_info("fc_pred", TensorProto.FLOAT, ["N", 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    facts = {"input_height": 8, "input_width": 8, "pixel_mean": [0.0, 0.0, 0.0],
+             "pixel_std": [1.0, 1.0, 1.0]}  # fmt: skip
+    for name, value in facts.items():
+        model.metadata_props.add(key=name, value=json.dumps(value))
+    folder.mkdir(parents=True)
+    onnx.save(model, str(folder / "model.onnx"))
+    np.savez(
+        folder / "gallery.npz",
+        embeddings=np.array(list(COLORS.values()), dtype=np.float32),
+        labels=np.arange(3),
+        class_names=np.array(list(COLORS)),
+    )
+    (folder / "report.json").write_text(json.dumps({"trial": 7, "value": 0.5}))
+
+
+@pytest.fixture
+def made(template, tmp_path):
+    """A store with a study's run, and a run directory with an export."""
+    out = copy_store(template, tmp_path / "runs")
+    uri = f"sqlite:///{out / 'mlflow.db'}"
+    client = connect(uri)
+    run = client.create_run(ensure_experiment(client, uri, "shelf"))
+    folder = out / "shelf" / "20260101-000000"
+    study = Study(
+        run=RunDir(folder), name="shelf", uuid="u", direction="maximize", metric="m", summary={}
+    )
+    return client, study, run.info.run_id, uri
+
+
+def test_without_an_export_nothing_is_registered(made):
+    client, study, run_id, _ = made
+    assert register_winner(client, study, run_id) is None
+    assert client.search_registered_models() == []
+
+
+def test_one_version_per_export(made):
+    client, study, run_id, _ = made
+    write_model(study.run.best_dir)
+    assert register_winner(client, study, run_id) == "1"
+    assert register_winner(client, study, run_id) == "1"
+    (study.run.best_dir / "model.onnx").touch()
+    assert register_winner(client, study, run_id) == "2"
+    version = client.get_model_version_by_alias("shelf", ALIAS)
+    assert version.version in ("2", 2)
+    assert version.tags["hpo.trial"] == "7"
+    assert version.run_id == run_id
+
+
+def test_it_labels_where_nothing_of_ours_is_installed(made, tmp_path):
+    client, study, run_id, uri = made
+    write_model(study.run.best_dir)
+    register_winner(client, study, run_id)
+    for name, color in COLORS.items():
+        Image.new("RGB", (40, 20), tuple(c + 10 for c in color)).save(tmp_path / f"{name}.png")
+    code = f"""
+import json, sys, mlflow, pandas as pd
+mlflow.set_tracking_uri({uri!r})
+model = mlflow.pyfunc.load_model("models:/shelf@best")
+files = [f"{tmp_path}/{{name}}.png" for name in {list(COLORS)!r}]
+frame = model.predict(pd.DataFrame({{"image": files}}), params={{"topk": 2}})
+ours = [name for name in sys.modules if name.split(".")[0] in ("trainer", "hpo", "torch")]
+try:
+    model.predict(pd.DataFrame({{"image": files}}), params={{"topk": 4}})
+except ValueError as error:
+    refusal = str(error)
+print("RESULT" + json.dumps([frame.to_dict("list"), ours, refusal]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows, ours, refusal = json.loads(done.stdout.split("RESULT")[1])
+    assert ours == []
+    assert rows["label"] == list(COLORS)
+    assert refusal == "topk: must be 1 to 3, got 4"
+    unit = {name: np.array(c) / np.linalg.norm(c) for name, c in COLORS.items()}
+    for (name, color), labels, distances in zip(
+        COLORS.items(), rows["labels"], rows["distances"], strict=True
+    ):
+        seen = np.array(color) + 10
+        seen = seen / np.linalg.norm(seen)
+        far = sorted((float(np.linalg.norm(seen - u)), other) for other, u in unit.items())
+        assert labels == [other for _, other in far[:2]]
+        assert distances == pytest.approx([d for d, _ in far[:2]], abs=1e-4)
+        assert labels[0] == name
