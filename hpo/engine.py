@@ -25,10 +25,10 @@ from hpo.core.reports import to_measurement
 from hpo.core.rundir import RunDir
 from hpo.core.seeds import derive_seed
 from hpo.core.selection import best_trial, open_repeats, repeats_of
-from hpo.core.specs import lookup, merged, to_yaml
+from hpo.core.specs import lookup, merged
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_events import ended_event, epoch_event, started_event
-from hpo.core.warm_start import NoCheckpointError, find_start, settled_start
+from hpo.core.warm_start import CannotStartError, OverLimitError, find_start, settled_start
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class Plan:
     """See `hpo.core.account.Account`."""
     num_epochs: int | None = None
     """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
+    refuse: Callable[[Mapping[str, Any]], str] = lambda _params: ""
+    """Why parameters are not to be tried at all; empty when they may be."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -293,8 +295,8 @@ class Engine:
         spec = self.spec_of(record)
         try:
             folder, resume_from, start_epoch = self._prepare_folder(record, spec)
-        except NoCheckpointError as error:
-            cause = {"kind": "infrastructure", "message": str(error)}
+        except CannotStartError as error:
+            cause = {"kind": error.kind, "message": str(error)}
             self._finish(record, TrialState.FAILED, error=cause)
             self._shared_cause = shared_cause(self._ledger.trials())
             return None
@@ -312,12 +314,11 @@ class Engine:
         self, record: TrialRecord, spec: dict[str, Any]
     ) -> tuple[str, str | None, int | None]:
         """Write a trial's spec; return its folder, the checkpoint to go on from, and its epoch."""
+        if why := self._plan.refuse(record.params):
+            raise OverLimitError(why)
         if self._run is None:
             return "", None, record.base_epoch or None
-        folder = self._run.trial_dir(record.number)
-        folder.mkdir(parents=True, exist_ok=True)
-        written = merged(spec, {"results_dir": str(folder.relative_to(self._run.path))})
-        (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
+        folder = self._run.write_spec(record.number, spec)
         checkpoint, start_epoch = find_start(self._run, record, self._ledger)
         return str(folder), str(checkpoint) if checkpoint else None, start_epoch
 

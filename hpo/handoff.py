@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.architectures import pareto, read_costs
 from hpo.confirming import confirm
 from hpo.core.errors import HpoError
 from hpo.core.events import Emit
@@ -76,6 +77,7 @@ def hand_on(
         "gallery": exported.get("gallery"),
         "default_value": _default_value(ledger),
         "confirmation": confirmation and confirmation.to_json(),
+        "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
         "test": test,
     }
     report = {**result, "export": exported, "receipt": best.receipt, "next": next_commands(run)}

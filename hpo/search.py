@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hpo.architectures import Architectures
 from hpo.core.budget import Budget, Spent
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
 from hpo.core.machine import count_cpus, count_gpus
+from hpo.core.model_limits import parse_limits
 from hpo.core.planning import (
     StudyPlan,
     as_user_errors,
@@ -173,6 +175,8 @@ class Session:
                 f"{plan.space_digest[:12]} -> {self.space.digest[:12]}); start a new search"
             )
         self.slots = _slots(study, settings)
+        limits = parse_limits(study.search.max_latency, study.search.max_params)
+        self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
 
@@ -280,6 +284,7 @@ class Session:
                 study_seed=self.study.search.seed,
                 num_epochs=self.plan.num_epochs,
                 until_converged=self.study.search.until_converged,
+                refuse=self.architectures.refuse,
             ),
             emit=self.bus.emit,
             should_stop=lambda: self.settings.should_stop() or self.run.stop_file.exists(),
@@ -295,6 +300,7 @@ class Session:
             self.bus.emit("preparing", what="probe")
             probe_spec = merged(self.plan.base_spec, {"results_dir": str(self.run)})
             probe = executor.call("probe", probe_spec) if self.settings.probe else {}
+            self.architectures.measure(executor, self.trainer, self.settings.progress)
         expected = self._forecast(probe)
         at_most = estimate_seconds(
             self.study.budget,

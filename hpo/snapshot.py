@@ -100,12 +100,14 @@ def rungs_of(ledger: Ledger) -> list[dict[str, Any]]:
 
 def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
     """Complete, pruned and failed trials; confirmations and suspended ones are not counted."""
-    states = [t.state for t in trials if t.purpose == "search"]
-    return {
+    states = [t.state for t in trials if t.purpose == "search" and not t.is_refused]
+    counts = {
         "complete": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAILED),
     }
+    refused = sum(t.is_refused for t in trials)
+    return {**counts, "refused": refused} if refused else counts
 
 
 def describe_end(

@@ -190,6 +190,13 @@ class RecognitionTrainer:
 
         return probe(checked)
 
+    def measure(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Measure a model in use: `latency_ms` of one picture, and `params`."""
+        checked = parse_spec(spec, "train", is_complete=False)
+        from trainer.measuring import measure
+
+        return measure(checked)
+
     def fit(
         self,
         spec: Mapping[str, Any],

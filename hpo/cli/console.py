@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.cli.progress import Progress, describe_left, describe_use
-from hpo.cli.review_lines import render_outcome, render_review
+from hpo.cli.review_lines import render_front, render_outcome, render_review
 from hpo.core.budget import render_seconds
 from hpo.core.events import Event
+from hpo.core.trial import OVER_LIMIT
 
 if TYPE_CHECKING:
     from hpo.cli.live import LiveView
@@ -138,6 +139,8 @@ class Console:
 
     def _on_trial_finished(self, event: Event) -> None:
         state = event["state"]
+        if (event["error"] or {}).get("kind") == OVER_LIMIT:
+            state = "refused"
         value = "      " if event["value"] is None else f"{event['value']:.4f}"
         note = event["error"]["message"] if event["error"] else event.get("reason", "")
         if event["trial"] == 0 and not note:
@@ -202,6 +205,8 @@ class Console:
             self._line(f"{'confirmed ' if number == 0 else ' ' * 10}{words}")
         for name, value in best["params"].items():
             self._line(f"          {name} = {render_value(value)}")
+        for line in render_front(best.get("pareto") or [], self._word):
+            self._line(line)
         if not best["onnx"]:
             self._line(f"spec      {best['spec']}")
             return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.model_limits import render_count
 
 FINDINGS_SHOWN = 6
 
@@ -94,3 +95,17 @@ def render_outcome(expected: Mapping[str, Any] | None, took_s: float) -> str:
     word = "longer" if off > 0 else "shorter"
     span = f"{render_seconds(expected['seconds'])} expected"
     return f" ({span})" if abs(off) < 0.05 else f" ({span}, {abs(off):.0%} {word})"
+
+
+def render_front(rows: list[dict[str, Any]], word: str) -> list[str]:
+    """The best trial of each architecture against what it costs; nothing where there is but one."""
+    if len(rows) < 2:
+        return []
+    width = max(len(row["name"]) for row in rows)
+    lines = [
+        f"{'cost':<10}{row['name']:<{width}}  {row['latency_ms']:>8.2f} ms  "
+        f"{render_count(row['params']):>6} parameters  {word} {row['value']:.4f} "
+        f"(trial {row['trial']}){'' if row['on_front'] else '  a quicker one is as good'}"
+        for row in rows
+    ]
+    return [lines[0], *(" " * 10 + line[10:] for line in lines[1:])]

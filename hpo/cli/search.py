@@ -76,6 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confirm", metavar="K", type=int, help="train the K best again with another seed"
     )
     how.add_argument(
+        "--max-latency",
+        metavar="TIME",
+        help="try no model that takes longer for one picture, measured here, e.g. 5ms",
+    )
+    how.add_argument(
+        "--max-params", metavar="N", help="try no model with more parameters, e.g. 30M"
+    )
+    how.add_argument(
         "--until-converged",
         metavar="MINUTES",
         type=float,

@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.core.budget import parse_budget
 from hpo.core.errors import SpecError
+from hpo.core.model_limits import parse_limits
 from hpo.core.specs import merged, nest, parse_assignments
 from hpo.core.study_spec import (
     DataSources,
@@ -21,6 +22,17 @@ from hpo.core.study_spec import (
 )
 
 QUICKSTART = "quickstart.yaml"
+SEARCH_FLAGS = (
+    "algorithm",
+    "pruner",
+    "seed",
+    "until_converged",
+    "priors",
+    "confirm",
+    "max_latency",
+    "max_params",
+)
+"""Flags that stand for the key of the same name in `search`."""
 
 
 def study_from_args(args: argparse.Namespace) -> StudySpec:
@@ -73,7 +85,7 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
     from hpo.cli.overlay_flags import overlay_changes
 
     changes = dict(overlay_changes(args, options))
-    for flag in ("algorithm", "pruner", "seed", "until_converged", "priors", "confirm"):
+    for flag in SEARCH_FLAGS:
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     if args.warm_start:
@@ -84,6 +96,7 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
         given = parse_assignments(args.algorithm_option, "--algorithm-option")
         changes["algorithm_options"] = {**options.algorithm_options, **given}
     merged_options = replace(options, **changes)
+    parse_limits(merged_options.max_latency, merged_options.max_params)
     if merged_options.confirm < 0:
         raise SpecError(f"--confirm: must be 0 or more, got {merged_options.confirm}")
     if (merged_options.until_converged or 0.0) < 0:

@@ -65,7 +65,7 @@ class Account:
         """What has been used of the budget."""
         trials = self._ledger.trials()
         return Spent(
-            trials=sum(t.purpose == "search" for t in trials),
+            trials=sum(t.purpose == "search" and not t.is_refused for t in trials),
             seconds=self.clock(),
             gpu_seconds=sum(t.seconds for t in trials) * self._gpus_per_trial,
             epochs=sum(t.trained_epochs for t in trials),

@@ -20,7 +20,8 @@ def describe_not_finite(measurement: Measurement) -> dict[str, str]:
 
 def shared_cause(trials: Iterable[TrialRecord]) -> str:
     """The message that the last trials have all failed with, if that is enough to give up."""
-    ended = sorted((t for t in trials if t.ended is not None), key=lambda t: t.ended or 0.0)
+    started = (t for t in trials if not t.is_refused)
+    ended = sorted((t for t in started if t.ended is not None), key=lambda t: t.ended or 0.0)
     last = ended[-MAX_SAME_FAILURES:]
     causes = {(t.error or {}).get("message", "") for t in last}
     if len(last) < MAX_SAME_FAILURES or len(causes) != 1:

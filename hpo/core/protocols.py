@@ -150,6 +150,12 @@ class Trainer(Protocol):
     def probe(self, spec: Spec) -> dict[str, Any]:
         """[worker] Measure seconds per epoch and peak memory by a few steps."""
 
+    def measure(self, spec: Spec) -> dict[str, Any]:
+        """[worker] Measure a model in use: `latency_ms` of one picture, `params`, `device`.
+
+        A trainer may leave this method out; searches then take no limits on models.
+        """
+
     def fit(
         self,
         spec: Spec,

@@ -19,11 +19,12 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
+from hpo.core.specs import merged, to_yaml
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
@@ -88,6 +89,14 @@ class RunDir:
     def trial_dir(self, number: int) -> Path:
         """The folder of one trial."""
         return self.path / "trials" / f"{number:04d}"
+
+    def write_spec(self, number: int, spec: Mapping[str, Any]) -> Path:
+        """Write a trial's spec into its folder, paths relative to the run; return the folder."""
+        folder = self.trial_dir(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = merged(spec, {"results_dir": str(folder.relative_to(self.path))})
+        (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
+        return folder
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace `state.json` in one step."""

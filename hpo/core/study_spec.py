@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.errors import SpecError
+from hpo.core.model_limits import parse_limits
 from hpo.core.specs import nearest, nest, read_yaml
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class SearchOptions:
     """Directories of earlier runs whose best configurations are tried first."""
     priors: bool = False
     """Whether published settings for the network are tried first."""
+    max_latency: str = ""
+    """Time that a model may take for one picture, such as `5ms`; slower ones are not tried."""
+    max_params: str = ""
+    """Number of parameters that a model may have, such as `30M`; larger ones are not tried."""
     over: tuple[str, ...] = ()
     """Searched parameters, in place of the schema's default list; `+name` adds to that list."""
     ranges: Mapping[str, Any] = field(default_factory=dict)
@@ -230,6 +235,8 @@ def _check_values(study: StudySpec, where: str) -> None:
     if (study.search.until_converged or 0.0) < 0:
         got = study.search.until_converged
         raise SpecError(f"{where}.search.until_converged: must be 0 or more minutes, got {got}")
+    with _inside(f"{where}.search"):
+        parse_limits(study.search.max_latency, study.search.max_params)
     check_name(study.name, where)
     check_sources(study.data, f"{where}.data")
 

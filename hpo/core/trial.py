@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+OVER_LIMIT = "over_limit"
+"""The cause of a trial that was refused before it started."""
+
 FAILURE_KINDS = (
     "infrastructure",
     "data",
@@ -15,8 +18,10 @@ FAILURE_KINDS = (
     "code",
     "out_of_memory",
     "diverged",
+    OVER_LIMIT,
 )
-"""Why a trial can fail: the six published causes, and two that the sampler learns from."""
+"""Why a trial can fail: the six published causes, two that the sampler learns from, and a model
+beyond the limits of the study."""
 
 
 class TrialState(StrEnum):
@@ -130,6 +135,11 @@ class TrialRecord:
     """How often the trial was started again after its worker was lost."""
     chosen_over: int | None = None
     """Set when a comparison of finalists chose this trial: how many trials there were then."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the trial was refused before it started, and so counts as none."""
+        return self.error is not None and self.error["kind"] == OVER_LIMIT
 
     @property
     def epochs(self) -> int:

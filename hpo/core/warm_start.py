@@ -7,11 +7,25 @@ from pathlib import Path
 
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
-from hpo.core.trial import Suggestion, TrialRecord
+from hpo.core.trial import OVER_LIMIT, Suggestion, TrialRecord
 
 
-class NoCheckpointError(Exception):
+class CannotStartError(Exception):
+    """A trial cannot start; `kind` is one of `hpo.core.trial.FAILURE_KINDS`."""
+
+    kind = "spec"
+
+
+class NoCheckpointError(CannotStartError):
     """A trial was to start from a checkpoint that is not there."""
+
+    kind = "infrastructure"
+
+
+class OverLimitError(CannotStartError):
+    """A trial's model costs more than the study allows; it counts as none."""
+
+    kind = OVER_LIMIT
 
 
 def settled_start(suggestion: Suggestion, ledger: Ledger) -> Suggestion:

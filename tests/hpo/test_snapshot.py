@@ -56,7 +56,7 @@ def test_confirmations_are_under_their_own_key(tmp_path):
     run_all(engine)
     end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, None)
     assert end["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
-    assert (end["confirmations"], end["best"]) == (2, None)
+    assert (end["confirmations"], end["best"]) == (4, None)
 
 
 def test_the_state_says_how_the_run_stands(engine, tmp_path):

@@ -1,0 +1,59 @@
+"""What a model costs in use: time of one picture, and number of parameters, from random weights."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer.devices import image_layout, pick_device
+from trainer.models.recognizer import build_recognizer
+from trainer.receipt import device_name
+from trainer.spec import parse_spec
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+
+_WARM, _LEAST, _MOST, _BUDGET_S = 3, 10, 200, 1.0
+
+
+def measure(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
+    """Measure the model of a spec, one picture at a time, as a camera would ask it.
+
+    Returns:
+        `latency_ms` (the median of up to 200 forward passes of one picture in float32, within a
+        second), `params` (number of weights) and `device`.
+
+    Raises:
+        SpecError: unknown backbone, or an image size it cannot take.
+    """
+    checked = parse_spec(spec, "train", is_complete=False) if isinstance(spec, Mapping) else spec
+    device = pick_device(checked.train.gpu_ids[0])
+    model = build_recognizer(checked, load_pretrained=False).to(device).eval()
+    model = model.to(memory_format=image_layout(model, device))
+    size = checked.model
+    image_1CHW = torch.rand(1, size.input_channels, size.input_height, size.input_width)
+    image_1CHW = image_1CHW.to(device).to(memory_format=image_layout(model, device))
+    return {
+        "latency_ms": 1000 * _median_s(model, image_1CHW, device),
+        "params": sum(weight.numel() for weight in model.parameters()),
+        "device": device_name(device),
+    }
+
+
+@torch.no_grad()
+def _median_s(model: torch.nn.Module, image_1CHW: torch.Tensor, device: torch.device) -> float:
+    times: list[float] = []
+    began = time.perf_counter()
+    for number in range(_WARM + _MOST):
+        if number >= _WARM + _LEAST and time.perf_counter() - began > _BUDGET_S:
+            break
+        start = time.perf_counter()
+        model(image_1CHW)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[_WARM:])
