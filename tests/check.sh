@@ -11,4 +11,5 @@ bin=$(dirname "$python")
 "$bin/mypy"
 "$bin/lint-imports"
 "$python" -m trainer.config.generate --check
+"$python" -m hpo.cli.reference_pages --check
 "$python" -m pytest -n "${TEST_JOBS:-2}" "$@"

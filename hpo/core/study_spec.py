@@ -34,6 +34,7 @@ class DataSources:
     query: str = ""
     """Validation queries; P@1 on them is what is searched for."""
     test_reference: str = ""
+    """Gallery of the final evaluation; `reference` where it is not given."""
     test_query: str = ""
     """Held-out queries, looked at once, after the search."""
     folder: str = ""
@@ -52,10 +53,13 @@ class SearchOptions:
     """How trials are chosen, stopped and confirmed."""
 
     algorithm: str = "auto"
+    """`hpo algorithms` lists them."""
     algorithm_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the algorithm by name (`hpo algorithms` lists them)."""
     pruner: str = "auto"
+    """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
     seed: int = 0
+    """Of everything that is drawn; the same seed gives the same search."""
     confirm: int = 0
     """How many finalists are trained again with another seed."""
     until_converged: float | None = None
@@ -88,16 +92,23 @@ class StudySpec:
     """One study, merged from its file and the command line."""
 
     schema_version: int = SCHEMA_VERSION
+    """Version of this file's form."""
     name: str = "study"
+    """Of the folder below the run root, and of the experiment in MLflow."""
     description: str = ""
+    """For people."""
     trainer: str = DEFAULT_TRAINER
+    """Registered name of what is trained."""
     data: DataSources = field(default_factory=DataSources)
+    """Where the images are; see `data`."""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of the trainer's spec, nested."""
     weights: str = ""
     """File with pretrained weights."""
     budget: Budget = DEFAULT_BUDGET
+    """How long to search: `20`, `2h`, `3gpuh`, `500epochs`, several joined by commas."""
     search: SearchOptions = field(default_factory=SearchOptions)
+    """How trials are chosen; see `search`."""
     concurrent: int | None = None
     """Trials at a time; None lets the machine decide."""
 

@@ -1,0 +1,30 @@
+"""`hpo completion`: what a shell needs to complete verbs and flags."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "print a completion script for your shell"
+
+EPILOG = """\
+examples:
+  hpo completion bash > ~/.local/share/bash-completion/completions/hpo
+  hpo completion zsh > ~/.zfunc/_hpo                  with ~/.zfunc in $fpath
+"""
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the script."""
+    import shtab
+
+    from hpo.cli.main import build_parser
+
+    print(shtab.complete(build_parser(None), args.shell))
+    return 0

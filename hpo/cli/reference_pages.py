@@ -1,0 +1,169 @@
+"""Reference pages from code: verbs, study files, and the trainer's spec.
+
+python -m hpo.cli.reference_pages            writes docs/reference/
+python -m hpo.cli.reference_pages --check    exits with 1 where a page is not what code says
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+WIDTH = "100"
+"""Columns of the printed help."""
+NOTE = "<!-- Written by `python -m hpo.cli.reference_pages`; edit the code instead. -->\n"
+
+
+def cli_page() -> str:
+    """Return the help of every verb."""
+    from hpo.cli.main import VERBS, build_parser
+
+    os.environ["COLUMNS"] = WIDTH
+    parser = build_parser(None)
+    (verbs,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    parts = [f"# Command line\n\n{NOTE}", f"```text\n{parser.format_help()}```\n"]
+    for name in VERBS:
+        parts.append(f"## hpo {name}\n\n```text\n{verbs.choices[name].format_help()}```\n")
+    return "\n".join(parts)
+
+
+def study_page() -> str:
+    """Return every key of a study file, with its default and what it does."""
+    from hpo.core import study_spec
+
+    sections = (
+        ("", study_spec.StudySpec, "Study file"),
+        ("data.", study_spec.DataSources, "data"),
+        ("search.", study_spec.SearchOptions, "search"),
+    )
+    parts = [f"# Study file\n\n{NOTE}"]
+    parts.append(
+        "A study file is YAML; `hpo search STUDY.yaml` reads it, flags win over it. "
+        "Paths in it are relative to the file. Unknown keys are errors.\n"
+    )
+    for prefix, cls, title in sections:
+        if prefix:
+            parts.append(f"## {title}\n")
+        parts.append("| key | default | what it does |\n|---|---|---|")
+        rows = _fields(study_spec, cls.__name__)
+        parts += [f"| `{prefix}{name}` | {default} | {text} |" for name, default, text in rows]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def spec_page() -> str:
+    """Return every key of the trainer's training spec, from its schema."""
+    from hpo.core.trainers import find_trainer
+
+    schema = find_trainer("ml_recog").skill_dir / "schemas" / "train.schema.json"
+    data = json.loads(schema.read_text(encoding="utf-8"))
+    searched = set(data["automl_default_parameters"])
+    parts = [f"# Training spec\n\n{NOTE}"]
+    parts.append(
+        "Keys of `ml_recog train -e spec.yaml`, and of `--set KEY=VALUE`. Bold ones are searched "
+        "by default.\n"
+    )
+    parts.append("| key | type | default | legal | what it does |\n|---|---|---|---|---|")
+    for name, leaf in _leaves(data["properties"], ""):
+        shown = f"**`{name}`**" if name in searched else f"`{name}`"
+        cells = (shown, leaf.get("type", ""), _code(leaf.get("default")), _legal(leaf))
+        parts.append(f"| {' | '.join(cells)} | {_cell(leaf.get('description', ''))} |")
+    return "\n".join(parts) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "study_file.md": study_page, "spec.md": spec_page}
+
+
+def _fields(module: ModuleType, name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and docstring of a dataclass's fields, the latter from the source."""
+    tree = ast.parse(inspect.getsource(module))
+    (cls,) = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name)
+    constants = vars(module)
+    for node, after in zip(cls.body, [*cls.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        text = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            text = str(after.value.value)
+        yield node.target.id, _default(node.value, constants), _cell(text)
+
+
+def _default(value: ast.expr | None, constants: dict[str, Any]) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, ast.Constant):
+        return _code(value.value)
+    if isinstance(value, ast.Name):
+        return _code(str(constants[value.id]))
+    return ""
+
+
+def _leaves(properties: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, node in properties.items():
+        if not isinstance(node, dict):  # the dialect also puts lists of names there
+            continue
+        inner = node.get("properties")
+        if isinstance(inner, dict) and inner:
+            yield from _leaves(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node
+
+
+def _legal(leaf: dict[str, Any]) -> str:
+    if leaf.get("enum"):
+        return ", ".join(_code(option) for option in leaf["enum"] if option != "")
+    low, high = leaf.get("minimum"), leaf.get("maximum")
+    if low is None and high is None:
+        return ""
+    return f"{_bound(low, '-inf')} to {_bound(high, 'inf')} {leaf.get('math_cond', '')}".strip()
+
+
+def _bound(value: Any, otherwise: str) -> str:
+    return otherwise if value is None or str(value) in ("inf", "-inf") else f"{value:g}"
+
+
+def _code(value: Any) -> str:
+    if value in ("", None):
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"`{_cell(text)}`"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", str(text)).replace("|", "\\|").strip()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the pages, or compare them with what is there."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--folder", type=Path, default=Path("docs/reference"))
+    args = parser.parse_args(argv)
+    stale = []
+    for name, make in PAGES.items():
+        path, text = args.folder / name, make()
+        if args.check:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                stale.append(str(path))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    for path in stale:
+        print(
+            f"{path}: not what the code says; run python -m hpo.cli.reference_pages",
+            file=sys.stderr,
+        )
+    return int(bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
