@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.automl.batches import Adjusted, adjust_batch
+from hpo.automl.batches import adjust_batch
 from hpo.automl.errors import AutoMLError
 from hpo.automl.facts import RUNGS_STYLE, RUNNING_STYLE, Facts
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
-from hpo.automl.overrides import Overrides, expand_shorthands, resolve_overrides
+from hpo.automl.overrides import Overrides, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
+from hpo.automl.sources import eval_keys, start_weights, study_sources, train_keys
 from hpo.core.budget import Budget
-from hpo.core.errors import DataError, HpoError, SpecError
+from hpo.core.errors import SpecError
 from hpo.core.planning import as_user_errors
 from hpo.core.protocols import Trainer
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, lookup, merged, nest, read_yaml
-from hpo.core.study_spec import DataSources, SearchOptions, StudySpec
+from hpo.core.study_spec import SearchOptions, StudySpec
 from hpo.core.trainers import find_trainer
-from hpo.jobs.data_sources import resolve_data_sources
 
 if TYPE_CHECKING:
     from search_spaces import Schema
-
-SOURCES = ("train", "reference", "query")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +114,8 @@ class _Planner:
         """Make the study."""
         metric, direction = self._metric()
         options = dict(self.settings.options)
-        train_keys = self._train_keys()
-        given = merged(
-            self.overrides.nested, nest(train_keys), nest(self._start_weights()),
-            nest(self._epochs(options)),
-        )  # fmt: skip
+        train_data = train_keys(self.request, self.overrides)
+        eval_data, no_eval = eval_keys(self.request)
         name = trainer_name(
             self.skill.path,
             metric=metric,
@@ -130,50 +125,54 @@ class _Planner:
             is_elsewhere=bool(self.request.platform),
         )
         trainer = SkillTrainer(name.partition("@")[2])
-        adjusted = self._adjust(trainer, given)
-        given = merged(given, nest(adjusted.values))
-        often = adjust_intervals(
-            trainer.validate(given),
-            trainer.epochs_key,
-            options,
-            is_length_searched=trainer.epochs_key in self._searched(),
+        given = merged(
+            self.overrides.nested,
+            nest(train_data),
+            nest(start_weights(self.request, self.overrides)),
+            nest(self._epochs(options)),
         )
-        given = merged(given, nest(often.values))
-        eval_keys, no_eval = self._eval_keys()
+        given, adjustments = self._adjust(trainer, given, options)
         total = self._total(options, int(lookup(trainer.validate(given), trainer.epochs_key)))
         study = StudySpec(
             name=self.request.workspace.name,
             description=self.request.goal,
             trainer=name,
-            data=self._sources(trainer, given, eval_keys),
+            data=study_sources(self.request, trainer, given, eval_data),
             spec=given,
             budget=Budget(trials=total or NO_LIMIT),
             search=self._search(options),
             concurrent=self._concurrent(options),
         )
-        facts = Facts(
+        facts = replace(
+            self._facts(metric, direction),
+            total=total,
+            adjustments=adjustments,
+            warnings=list(self.warnings),
+            train_keys=train_data,
+            eval_keys=eval_data,
+            no_eval_reason=no_eval,
+        )
+        return Planned(study=study, facts=facts, settings=self.settings)
+
+    def _facts(self, metric: str, direction: str) -> Facts:
+        """What the request alone says of the workspace."""
+        request, values = self.request, self.settings.values
+        return Facts(
             skill_dir=str(self.skill.path),
             network=name_of(self.skill),
             metric=metric,
             direction=direction,
             algorithm=self.settings.algorithm,
             style=RUNGS_STYLE if self._is_rungs() else RUNNING_STYLE,
-            platform=self.request.platform,
-            image=self.request.image,
-            base_checkpoint=self.request.base_checkpoint,
-            total=total,
-            policy=self.request.policy,
-            session_id=str(self.settings.values["session_id"]),
-            goal=self.request.goal,
-            adjustments=[*adjusted.records, *often.records],
-            warnings=[*self.warnings, *adjusted.warnings],
-            train_keys=train_keys,
-            eval_keys=eval_keys,
-            no_eval_reason=no_eval,
-            run_final_evaluation=bool(self.settings.values["run_final_evaluation"]),
-            delete_intermediate=bool(self.settings.values["automl_delete_intermediate_ckpt"]),
+            platform=request.platform,
+            image=request.image,
+            base_checkpoint=request.base_checkpoint,
+            policy=request.policy,
+            session_id=str(values["session_id"]),
+            goal=request.goal,
+            run_final_evaluation=bool(values["run_final_evaluation"]),
+            delete_intermediate=bool(values["automl_delete_intermediate_ckpt"]),
         )
-        return Planned(study=study, facts=facts, settings=self.settings)
 
     def _read_overrides(self) -> Overrides:
         from search_spaces import load_schema
@@ -205,50 +204,6 @@ class _Planner:
             )
         return metric, direction
 
-    def _train_keys(self) -> dict[str, Any]:
-        """Data keys of training from exact keys and roots."""
-        if not (self.skill.info.get("data_sources") or {}).get("train"):
-            return {}
-        flat = flatten(self.overrides.nested)
-        if (
-            self.request.platform or not self.request.needs_data
-        ):  # its paths are not to be seen from here
-            with contextlib.suppress(HpoError):
-                return resolve_data_sources(self.skill, "train", self.request.roots, flat)
-            return {}
-        return resolve_data_sources(self.skill, "train", self.request.roots, flat)
-
-    def _eval_keys(self) -> tuple[dict[str, Any], str]:
-        """Data keys of the final evaluation where roots give others, and why not otherwise."""
-        table = (self.skill.info.get("data_sources") or {}).get("evaluate")
-        if not table:
-            return {}, "the skill names no data for the evaluate action"
-        own = flatten(expand_shorthands(self.request.eval_overrides, self.skill))
-        if not any(self.request.roots.values()) and not own:
-            return {}, "no root was given below which other evaluation data lie"
-        try:
-            return resolve_data_sources(self.skill, "evaluate", self.request.roots, own), ""
-        except DataError as error:
-            if own:
-                raise
-            return {}, str(error)
-
-    def _start_weights(self) -> dict[str, str]:
-        base = self.request.base_checkpoint
-        if not base:
-            return {}
-        if "://" not in base and not self.request.platform:
-            path = Path(base).expanduser()
-            if not path.is_file():
-                raise AutoMLError(f"base_checkpoint: {path} is not a file")
-            base = str(path.resolve())
-        fields = self.skill.fields("train", "ptm_if_no_resume_model")
-        if not fields:
-            raise AutoMLError(
-                f"base_checkpoint: {self.skill.path} names no field that takes start weights"
-            )
-        return {name: base for name in fields if name not in self.overrides.names}
-
     def _epochs(self, options: dict[str, Any]) -> dict[str, int]:
         """Let the algorithm's longest trial and the spec's number of epochs be one number."""
         longest = self.settings.max_epochs
@@ -275,36 +230,25 @@ class _Planner:
 
         return shorthands(self.skill).get("num_epochs", "train.num_epochs")
 
-    def _adjust(self, trainer: SkillTrainer, given: Mapping[str, Any]) -> Adjusted:
-        return adjust_batch(
+    def _adjust(
+        self, trainer: SkillTrainer, given: dict[str, Any], options: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Bring batch and intervals into what can be searched; returns the spec and the records."""
+        batch = adjust_batch(
             trainer,
             trainer.validate(given),
             explicit=self.overrides.names,
             force=bool(self.settings.values["force"]),
         )
-
-    def _sources(
-        self, trainer: SkillTrainer, given: Mapping[str, Any], eval_keys: Mapping[str, Any]
-    ) -> DataSources:
-        """The same sources by their names, as every study has them."""
-        keys = trainer.data_overrides({name: name for name in SOURCES})
-        if not keys:
-            return DataSources()
-        flat = flatten(trainer.validate(given))
-        named = {str(name): flat.get(key) for key, name in keys.items()}
-        missing = [key for key, name in keys.items() if not named.get(str(name))]
-        if missing and not self.request.needs_data:
-            return DataSources()
-        if missing:
-            raise AutoMLError(f"{', '.join(missing)}: mandatory data source not given")
-        tests = {str(name): eval_keys[key] for key, name in keys.items() if key in eval_keys}
-        return DataSources(
-            train=str(named.get("train", "")),
-            reference=str(named.get("reference", "")),
-            query=str(named.get("query", "")),
-            test_reference=str(tests.get("reference", "")) if "query" in tests else "",
-            test_query=str(tests.get("query", "")),
+        self.warnings += batch.warnings
+        given = merged(given, nest(batch.values))
+        often = adjust_intervals(
+            trainer.validate(given),
+            trainer.epochs_key,
+            options,
+            is_length_searched=trainer.epochs_key in self._searched(),
         )
+        return merged(given, nest(often.values)), [*batch.records, *often.records]
 
     def _search(self, options: Mapping[str, Any]) -> SearchOptions:
         names = self.request.hyperparameters

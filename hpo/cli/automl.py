@@ -134,7 +134,7 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     """A search, with the terminal attached."""
     from dataclasses import replace
 
-    from hpo.automl.runner import execute
+    from hpo.automl.executing import execute
     from hpo.automl.session import RouteSettings
     from hpo.cli.automl_console import make_console
     from hpo.cli.driving import drive
