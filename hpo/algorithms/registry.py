@@ -84,13 +84,17 @@ def find_algorithm(name: str) -> AlgorithmEntry:
         SpecError: when nothing is registered under the name.
     """
     wanted = str(name).strip().lower()
-    for table in (ALGORITHMS, _foreign(wanted)):
-        for entry in table.values():
-            if wanted in (entry.name, *entry.aliases):
-                return entry
+    found = _named(wanted, ALGORITHMS) or _named(wanted, _foreign(wanted))
+    if found is not None:
+        return found
     known = ", ".join([AUTO, *ALGORITHMS])
     hint = nearest(wanted, [AUTO, *ALGORITHMS])
     raise SpecError(f"search.algorithm: must be one of {known}; got {name!r}{hint}")
+
+
+def _named(wanted: str, table: Mapping[str, AlgorithmEntry]) -> AlgorithmEntry | None:
+    entries = table.values()
+    return next((e for e in entries if wanted in (e.name, *e.aliases)), None)
 
 
 def list_algorithms() -> list[AlgorithmEntry]:
