@@ -123,7 +123,7 @@ class Turns:
         while end is None or time.monotonic() < end or len(self.times["ours"]) < 3:
             for batch in self._batches:
                 drawn += 1
-                if drawn % self._steps == 1 and drawn > 1:
+                if drawn > 1 and (drawn - 1) % self._steps == 0:
                     if began is not None:
                         self.times["ours"].append(self._clock() - began)
                         self._turn()

@@ -1,8 +1,12 @@
 import gc
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -489,3 +493,48 @@ def test_a_checkpoint_of_another_epoch_is_not_started_from(splits, tmp_path, mon
     for epoch in (1, 3):
         with pytest.raises(InfrastructureError, match=f"of epoch {epoch} to start from, but is of"):
             fit(train_spec(splits, tmp_path / "second"), Reports(), source, epoch)
+
+
+FOUR_TRIALS = """
+import os, sys
+from pathlib import Path
+
+splits, log = Path(sys.argv[1]), Path(sys.argv[2])
+
+def watch(event, args):
+    if event == "open" and str(args[0]).startswith(f"{splits}{os.sep}") and str(args[0])[-4:] == ".png":
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "w") as file:
+            file.write(f"{args[0]}\\n")
+
+import torch
+torch.set_num_threads(1)
+from tests.trainer.tiny import train_spec
+from trainer.training import fit
+
+children = []
+for number in range(4):
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(watch)
+        sources = {name: str(splits / name) for name in ("train", "reference", "query")}
+        spec = train_spec(sources, log.parent / str(number), dataset__cache=True, train__num_epochs=1)
+        fit(spec, lambda epoch: True)
+        os._exit(0)
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def test_four_trials_at_once_open_each_picture_once(splits, tmp_path):
+    root, log = Path(splits["train"]).parent, tmp_path / "opened"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "HPO_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    argv = [sys.executable, "-c", FOUR_TRIALS, str(root), str(log)]
+    done = subprocess.run(
+        argv, check=False, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-400:]
+    assert len(list(tmp_path.glob("[0-3]/ckpt/best.ckpt"))) == 4
+    assert sorted(log.read_text().split()) == sorted(str(p) for p in root.rglob("*.png"))
