@@ -10,6 +10,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.ledger import Ledger
 from hpo.core.planning import as_user_errors, read_plan
+from hpo.core.protocols import Trainer
 from hpo.core.rundir import RunDir
 from hpo.core.selection import best_trial
 from hpo.core.specs import merged
@@ -69,11 +70,37 @@ def predict_with_run(run: RunDir, images: list[Path], topk: int) -> list[dict[st
     Raises:
         RunError: when the run has no exported model yet.
     """
-    if not (run.best_dir / "model.onnx").is_file():
-        raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
-    trainer = find_trainer(load_study(run.study_file).trainer)
+    trainer = _trainer_of_export(run)
     with as_user_errors():
         return trainer.predict(run.best_dir, images, topk)
+
+
+def list_gallery(run: RunDir) -> dict[str, int]:
+    """Return class -> number of pictures of a run's gallery.
+
+    Raises:
+        RunError: when the run has no exported model yet.
+    """
+    trainer = _trainer_of_export(run)
+    with as_user_errors():
+        return trainer.list_gallery(run.best_dir)
+
+
+def extend_gallery(run: RunDir, images: Path) -> dict[str, Any]:
+    """Add the pictures of a folder of class folders to a run's gallery, without training.
+
+    Raises:
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    trainer = _trainer_of_export(run)
+    with run.lock(), as_user_errors():
+        return trainer.add_classes(run.best_dir, images)
+
+
+def _trainer_of_export(run: RunDir) -> Trainer:
+    if not (run.best_dir / "model.onnx").is_file():
+        raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
+    return find_trainer(load_study(run.study_file).trainer)
 
 
 def _find(ledger: Ledger, run: RunDir, number: int | None) -> TrialRecord:

@@ -254,6 +254,18 @@ class RecognitionTrainer:
 
         return predict(folder, images, topk)
 
+    def list_gallery(self, folder: Path) -> dict[str, int]:
+        """Return class -> number of pictures of the exported gallery in `folder`."""
+        from trainer.actions.predict import list_gallery
+
+        return list_gallery(folder)
+
+    def add_classes(self, folder: Path, images: Path) -> dict[str, Any]:
+        """Add `<class>/<picture>` to the exported gallery in `folder`, without training."""
+        from trainer.actions.predict import add_classes
+
+        return add_classes(folder, images)
+
     def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Build an engine from `gen_trt_engine.onnx_file`."""
         checked = parse_spec(spec, "gen_trt_engine")

@@ -14,8 +14,8 @@ from typing import NoReturn
 
 VERBS = (
     "plan", "search", "automl", "resume", "ls", "status", "best", "logs",
-    "why", "stop", "report", "export", "predict", "job", "doctor", "space",
-    "algorithms", "cache", "ui", "completion",
+    "why", "stop", "report", "export", "predict", "gallery", "job", "doctor",
+    "space", "algorithms", "cache", "ui", "completion",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""
 

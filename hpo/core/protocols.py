@@ -181,5 +181,15 @@ class Trainer(Protocol):
     def export(self, spec: Spec) -> dict[str, Any]:
         """[worker] Write a checked ONNX file and the gallery index."""
 
+    def list_gallery(self, folder: Path) -> dict[str, int]:
+        """Return class -> number of pictures of the exported gallery in `folder`."""
+
+    def add_classes(self, folder: Path, images: Path) -> dict[str, Any]:
+        """Add `<class>/<picture>` to the exported gallery in `folder`, without training.
+
+        Returns:
+            `classes` and `pictures` in it now, `new_classes` and `new_pictures`.
+        """
+
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
         """[worker] Label images by the exported model and gallery in `folder`."""

@@ -81,6 +81,17 @@ def add_classes(folder: Path, images: Path) -> dict[str, Any]:
     }
 
 
+def list_gallery(folder: Path) -> dict[str, int]:
+    """Return class -> number of pictures of an export's gallery, by name.
+
+    Raises:
+        DataError: the gallery is missing or damaged.
+    """
+    gallery = GalleryIndex.load(folder / GALLERY)
+    counts = np.bincount(gallery.labels_G, minlength=len(gallery.class_names))
+    return dict(sorted(zip(gallery.class_names, counts.tolist(), strict=True)))
+
+
 def embed_files(model: OnnxModel, images: Sequence[Path]) -> NDArray[np.float32]:
     """Decode, normalise and embed picture files in order, shape (N, D)."""
     if not images:

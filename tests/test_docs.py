@@ -1,0 +1,72 @@
+"""Pages hold what they promise: links lead somewhere, commands are understood."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hpo.cli.main import VERBS, build_parser
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("studies/**/*.md")]
+    if path.name != "LICENSE"
+)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+ACTIONS = ("train", "evaluate", "inference", "export", "gen_trt_engine")
+
+
+def names(path):
+    return str(path.relative_to(ROOT))
+
+
+def commands(text):
+    """Every command of the shell blocks, continuation lines joined, comments cut off."""
+    found = []
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in line.split("&&"):
+                words = shlex.split(part, comments=True)
+                if words and Path(words[0]).name in ("hpo", "ml_recog"):
+                    found.append([Path(words[0]).name, *words[1:]])
+    return found
+
+
+ALL = [(page, command) for page in PAGES for command in commands(page.read_text())]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    for target in LINK.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if "://" in target or target.startswith("#"):
+            continue
+        assert (page.parent / target.split("#")[0]).exists(), target
+
+
+def test_there_are_commands():
+    assert len(ALL) > 30
+    assert {command[1] for _, command in ALL if command[0] == "hpo"} <= {*VERBS, "--version"}
+
+
+@pytest.mark.parametrize(
+    ("page", "command"),
+    ALL,
+    ids=[f"{names(page)}: {shlex.join(words)}"[:90] for page, words in ALL],
+)
+def test_commands_are_understood(page, command, capsys):
+    if command[0] == "ml_recog":
+        assert command[1] in ACTIONS
+        assert "-e" in command
+        assert all(
+            "=" in word or word.startswith("-") or command[i - 1] == "-e"
+            for i, word in enumerate(command[2:], 2)
+        )
+        return
+    words = [word.strip("[]") for word in command[1:]]
+    try:
+        build_parser(words[0]).parse_args(words)
+    except SystemExit as end:
+        assert end.code == 0, capsys.readouterr().err
