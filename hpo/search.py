@@ -197,7 +197,9 @@ class Session:
             study=self.study.name,
             budget=str(self.study.budget),
             budget_text=self.study.budget.to_text(),
-            trials_so_far=sum(t.state.is_finished for t in self.ledger.trials()),
+            trials_so_far=sum(
+                t.state.is_finished and not t.is_refused for t in self.ledger.trials()
+            ),
             spent=asdict(engine.spent()),
             direction=self.trainer.direction,
             trials=[trial_row(t, self.trainer.direction) for t in self.ledger.trials()],

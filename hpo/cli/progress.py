@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo.core.budget import Budget, Spent, fraction_used, parse_budget, render_seconds
 from hpo.core.events import Event
+from hpo.core.trial import OVER_LIMIT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,7 +214,8 @@ class Progress:
 
     def _on_trial_finished(self, event: Event) -> None:
         trial = self.running.pop(event["trial"], None)
-        if trial is None or trial.is_repeat:
+        is_refused = (event["error"] or {}).get("kind") == OVER_LIMIT
+        if trial is None or trial.is_repeat or is_refused:
             return
         self.counts[event["state"]] += 1
         self._durations.append(self._now() - trial.began)
