@@ -162,9 +162,11 @@ def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dic
     }
 
 
-def ways_to_shorten(facts: Facts, guess: Estimate, max_hours: float, epochs_key: str) -> str:
+def ways_to_shorten(
+    facts: Facts, expected: Mapping[str, Any], max_hours: float, epochs_key: str
+) -> str:
     """One line for a search that would take longer than was allowed."""
-    total, limit = guess.total_s or 0.0, max_hours * 3600
+    total, limit = float(expected["total_s"] or 0.0), max_hours * 3600
     share = limit / total if total else 1.0
     trials = max(1, int((facts.total or 1) * share))
     ways = [
@@ -174,6 +176,6 @@ def ways_to_shorten(facts: Facts, guess: Estimate, max_hours: float, epochs_key:
         "a smaller model or image size",
     ]
     return (
-        f"about {render_seconds(total)} are expected ({guess.assumptions}), more than the "
+        f"about {render_seconds(total)} are expected ({expected['assumptions']}), more than the "
         f"{max_hours:g} h that were allowed; shorten it with {'; or '.join(ways)}"
     )

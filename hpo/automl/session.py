@@ -288,16 +288,18 @@ class AutoMLSession(Session):
             "adjustments": [*self.facts.adjustments, *self.facts.first_adjustments],
             "warnings": [*review["warnings"], *self.facts.warnings],
             "first_batch": self._first_batch(),
-            "expected": guess.to_dict(),
-            "estimate_s": guess.total_s,
+            "expected": _rehearsed(guess.to_dict(), review.get("forecast")),
+            "estimate_s": review["estimate_s"] if review.get("forecast") else guess.total_s,
             "machine": look_at_machine(self.run.path, review["probe"] or {}, self.slots),
             "baseline": baseline,
             "final_evaluation": self._final_plan(),
         }
         full["warnings"] += full["machine"]["warnings"]
         limit = self.route.max_hours
-        if limit is not None and (guess.total_s or 0.0) > limit * 3600:
-            self.route.declined = ways_to_shorten(self.facts, guess, limit, self.trainer.epochs_key)
+        if limit is not None and (full["estimate_s"] or 0.0) > limit * 3600:
+            self.route.declined = ways_to_shorten(
+                self.facts, full["expected"], limit, self.trainer.epochs_key
+            )
         elif baseline.get("status") == FAILED and not self.route.accept_no_baseline:
             self.route.declined = (
                 f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
@@ -354,6 +356,19 @@ class AutoMLSession(Session):
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
         return conclude(self, engine, executor)
+
+
+def _rehearsed(guess: dict[str, Any], forecast: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The expected time as a rehearsal of the search found it, where there was one."""
+    if not forecast:
+        return guess
+    words = f"{guess['assumptions']}; rehearsed: {forecast['epochs']} epochs in all"
+    return {
+        **guess,
+        "total_s": forecast["seconds"],
+        "interval_s": [forecast["low_s"], forecast["high_s"]],
+        "assumptions": words,
+    }
 
 
 class _Hooked:

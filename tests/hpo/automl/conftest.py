@@ -45,10 +45,11 @@ def run(skill, data, tmp_path):
     def go(*, settings=None, overrides=None, runner=None, trainer=NAME, **more):
         runner = runner or AutoMLRunner(skill_dir=skill, trainer=trainer)
         given = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 4}
+        short = {} if "automl_max_epochs" in (settings or {}) else {"train.num_epochs": 3}
         is_bare = more.get("resume") and settings is None and overrides is None
         return runner.run(
             automl_settings={} if is_bare else given | (settings or {}),
-            spec_overrides={} if is_bare else data | (overrides or {}),
+            spec_overrides={} if is_bare else data | short | (overrides or {}),
             workspace_path=more.pop("workspace_path", tmp_path / "ws"),
             in_process=True,
             **more,

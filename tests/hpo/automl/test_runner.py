@@ -196,7 +196,7 @@ def test_44_an_extractors_value_is_taken_and_its_failure_passed_over(run):
 
     result = run(metric_extractor=extract, settings={"automl_max_recommendations": 2})
     assert set(calls) == {"val_precision_at_1"}
-    assert len(calls) == 18
+    assert len(calls) == 6
     assert {entry["status"] for entry in result["history"]} == {"success"}
     assert result["history"][1]["metric"] == 0.123
 
@@ -295,7 +295,7 @@ def test_47_when_all_trials_fail_the_run_returns_with_the_cause(run):
 def test_33_a_failed_trial_is_never_the_best(run):
     plain = run()
     winner = plain["best"]["rec_id"]
-    fault = {"fault.kind": "raise", "fault.trial": winner, "fault.epoch": 9}
+    fault = {"fault.kind": "raise", "fault.trial": winner, "fault.epoch": 3}
     result = run(overrides=fault)
     assert result["history"][winner]["status"] == "failure"
     assert result["best"]["rec_id"] != winner

@@ -1,0 +1,86 @@
+"""Results of trials with unequal budgets, of failures, and the table."""
+
+import pytest
+
+from hpo.automl.facts import Facts
+from hpo.automl.outcome import build_result, render_comparison, root_cause
+from hpo.automl.recommendation import Recommendation
+from hpo.core.ledger import Ledger
+from hpo.core.rundir import RunDir
+from hpo.core.trial import Measurement, Suggestion, TrialState
+
+FACTS = Facts(
+    skill_dir="/s", network="n", metric="acc", direction="maximize", algorithm="hyperband", total=3,
+    adjustments=[{"param": "b", "from": 4, "to": 8, "reason": "r"}],
+    first_adjustments=[{"param": "a", "from": 9, "to": 1, "reason": "outside its range"}],
+)  # fmt: skip
+
+
+@pytest.fixture
+def ledger():
+    return Ledger.create(None, "maximize")
+
+
+def add(ledger, values, *, state=TrialState.COMPLETE, error=None, until=3):
+    number = ledger.next_number
+    suggestion = Suggestion(number=number, params={"a": number}, latents={}, until_epoch=until)
+    ledger.start(suggestion, now=0.0, clock=0.0)
+    for epoch, value in enumerate(values, 1):
+        ledger.record(number, Measurement(epoch=epoch, value=value), clock=0.0)
+    ledger.finish(number, state, now=float(number), clock=0.0, error=error)
+
+
+def result(ledger, tmp_path):
+    def show(number):
+        return Recommendation(id=number, specs={}, metric=ledger.trial(number).value)
+
+    return build_result(RunDir(tmp_path), ledger, FACTS, show)
+
+
+def test_36_the_longest_trained_wins_and_a_better_short_one_is_context(ledger, tmp_path):
+    add(ledger, [0.2, 0.3, 0.4])
+    add(ledger, [0.9], state=TrialState.PRUNED)
+    add(ledger, [0.2, 0.3, 0.5])
+    found = result(ledger, tmp_path)
+    assert (found["best"]["rec_id"], found["best"]["metric_value"]) == (2, 0.5)
+    assert found["context"] == [{"rec_id": 1, "metric": 0.9, "epochs": 1}]
+    entry = found["history"][1]
+    assert (entry["status"], entry["stopped_early"], entry["epochs"]) == ("success", True, 1)
+
+
+def test_33_failures_have_no_metric_even_below_zero(ledger, tmp_path):
+    add(ledger, [-5.0, -4.0, -3.0])
+    add(ledger, [-1.0], state=TrialState.FAILED, error={"kind": "code", "message": "broke"})
+    found = result(ledger, tmp_path)
+    assert found["best"]["metric_value"] == -3.0
+    assert found["history"][1]["metric"] is None
+    assert (found["history"][1]["reason"], found["history"][1]["cause"]) == ("broke", "code")
+    assert found["cause"] == "", "not all have failed"
+
+
+def test_adjustments_stand_with_every_trial_they_hold_for(ledger, tmp_path):
+    add(ledger, [0.1])
+    add(ledger, [0.2])
+    first, second = (entry["adjustments"] for entry in result(ledger, tmp_path)["history"])
+    assert [a["param"] for a in first] == ["b", "a"]
+    assert [a["param"] for a in second] == ["b"]
+
+
+def test_the_most_frequent_cause_is_named(ledger):
+    for message in ("one", "two", "two"):
+        error = {"kind": "code", "message": message}
+        add(ledger, [], state=TrialState.FAILED, error=error)
+    assert root_cause(ledger.trials()) == "2 of 3 trials failed with: two"
+    assert root_cause([]) == ""
+
+
+def test_the_table_shows_baseline_trials_and_best(ledger, tmp_path):
+    add(ledger, [0.25])
+    found = result(ledger, tmp_path)
+    rows = [{"what": "baseline (untrained start)", "value": 0.1, "held_out": 0.2}]
+    lines = render_comparison([*rows, *found["comparison"]], "acc")
+    assert lines[0].startswith("|")
+    assert "final evaluation" in lines[0]
+    assert "| baseline (untrained start) | 0.1000 | 0.2000" in lines[2]
+    assert "trial 0 (default) *" in lines[3]
+    assert len({len(line) for line in lines}) == 1, "aligned"
