@@ -18,6 +18,7 @@ the demonstration pictures are drawn.
 """
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -34,11 +35,11 @@ import torch
 
 from tests.benchmarks.published_recipe import PublishedRecipe, full_metrics
 from trainer.config.root import Spec
-from trainer.data.batches import build_data
+from trainer.data.batches import RecognitionData, build_data
 from trainer.data.demo import make_demo_data
 from trainer.devices import pick_device, training_devices, wants_bf16
 from trainer.epochs import validate
-from trainer.module import EpochBatches, RecognitionModule
+from trainer.module import RecognitionModule
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.retrieval import has_faiss
 from trainer.spec import parse_spec
@@ -106,32 +107,31 @@ class Turns:
 
     def __init__(
         self,
-        batches: EpochBatches,
+        data: RecognitionData,
         others: dict[str, Any],
         clock: Clock,
         steps: int,
         seconds: float,
     ) -> None:
-        self._batches, self._others, self._clock = batches, others, clock
+        self._data, self._others, self._clock = data, others, clock
         self._steps, self._seconds = steps, seconds
         self.times: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
 
     def __iter__(self) -> Iterator[Any]:
         for other in self._others.values():  # warm-up
             other(2)
-        end, began, drawn = None, None, 0
-        while end is None or time.monotonic() < end or len(self.times["ours"]) < 3:
-            for batch in self._batches:
-                drawn += 1
-                if drawn > 1 and (drawn - 1) % self._steps == 0:
-                    if began is not None:
-                        self.times["ours"].append(self._clock() - began)
-                        self._turn()
-                    end = end or time.monotonic() + self._seconds
-                    if time.monotonic() > end and len(self.times["ours"]) >= 3:
-                        return
-                    began = self._clock()
-                yield batch
+        epochs = (self._data.train_batches(epoch) for epoch in itertools.count())
+        end, began = None, None
+        for drawn, batch in enumerate(itertools.chain.from_iterable(epochs)):
+            if drawn and drawn % self._steps == 0:
+                if began is not None:
+                    self.times["ours"].append(self._clock() - began)
+                    self._turn()
+                end = end or time.monotonic() + self._seconds
+                if time.monotonic() > end and len(self.times["ours"]) >= 3:
+                    return
+                began = self._clock()
+            yield batch
 
     def _turn(self) -> None:
         for name, other in self._others.items():
@@ -201,7 +201,7 @@ def measure(case: str, args: argparse.Namespace, images: dict[str, str]) -> dict
         floor_a, floor_b = floors(spec, data, device, next(iter(data.train_batches(0))))
         recipe = PublishedRecipe(spec, data, device, counts_workers=args.clock == "cpu")
         others = {"floor_a": floor_a, "floor_b": floor_b, "recipe": recipe}
-        turns = Turns(EpochBatches(data, module), others, clock, args.steps, args.seconds)
+        turns = Turns(data, others, clock, args.steps, args.seconds)
         try:
             times = measure_training(module, spec, turns, use_bf16=use_bf16)
         finally:
