@@ -121,7 +121,7 @@ def test_the_folder_one_stands_in_has_a_name_too(study_of, tmp_path):
         (("--name", ""), "arguments.name: must be usable as a folder name"),
         (("--name", ".x"), "arguments.name: must be usable as a folder name"),
         (("--set", "train.lr"), "--set: key=value must be given"),
-        (("--set", "a=[1"), "--set a (line 1): is not valid YAML"),
+        (("--set", "a=[1"), "is not valid YAML"),
         (("--set", "train=5"), "train: is a section, so it cannot be set to 5"),
         (("--set", "train.num_epochs.x=5"), "train.num_epochs: is a value"),
         (("none.yaml",), "none.yaml: no such file"),
@@ -138,3 +138,25 @@ def test_what_does_not_fit_is_one_line(study_of, argv, said):
 def test_the_file_is_left_alone(study_of):
     study_of("studies/s.yaml", "--set", "train.num_epochs=5")
     assert Path("studies/s.yaml").read_text() == FILE
+
+
+def test_flags_of_the_search_itself(study_of, tmp_path):
+    run = tmp_path / "runs" / "retail" / "20260101-000000"
+    run.mkdir(parents=True)
+    (run / "study.yaml").write_text("schema_version: 1\nname: retail\n")
+    search = study_of(
+        "--algorithm", "asha", "--algorithm-option", "reduction_factor=4", "--algorithm-option",
+        "automl_max_trials=9", "--until-converged", "--warm-start", "retail", "--priors",
+        "--out", str(tmp_path / "runs"),
+    ).search  # fmt: skip
+    assert search.algorithm_options == {"reduction_factor": 4, "automl_max_trials": 9}
+    assert (search.until_converged, search.priors) == (0.0, True)
+    assert search.warm_start == (str(run),)
+    assert study_of("--until-converged", "30").search.until_converged == 30.0
+    plain = study_of().search
+    assert (plain.until_converged, plain.priors, plain.warm_start) == (None, False, ())
+
+
+def test_minutes_below_zero_are_refused(study_of):
+    with pytest.raises(SpecError, match="--until-converged: must be 0 or more minutes, got -1"):
+        study_of("--until-converged", "-1")

@@ -1,0 +1,64 @@
+"""An algorithm of another package, found by its entry point."""
+
+import pytest
+
+from hpo.algorithms import create_algorithm, find_algorithm, list_algorithms
+from hpo.core.errors import SpecError
+from tests.quick_runs import quick_space
+
+MODULE = """
+from hpo.algorithms.entry import AlgorithmEntry
+from hpo.algorithms.options import Option
+from hpo.core.trial import CONTINUE, Suggestion
+
+
+class Fixed:
+    def __init__(self, setting):
+        self.space, self.epochs = setting.space, setting.num_epochs
+        self.share = setting.options["share"]
+
+    def ask(self, number):
+        values = self.space.from_unit([self.share] * len(self.space.dimensions))
+        latents = self.space.encode(values)
+        return Suggestion(number=number, params=values, latents=latents, until_epoch=self.epochs)
+
+    def restore(self, trial): pass
+    def report(self, number, measurement): return CONTINUE
+    def tell(self, trial): pass
+
+
+ENTRY = AlgorithmEntry(
+    name="fixed", summary="always the same point", build=Fixed,
+    options=(Option(name="share", kind=float, default=0.5, help="where"),),
+)
+BROKEN = object()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _package(tmp_path, monkeypatch):
+    (tmp_path / "their_algorithms.py").write_text(MODULE)
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[hpo.algorithms]\nfixed = their_algorithms:ENTRY\nbroken = their_algorithms:BROKEN\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_it_is_found_listed_once_asked_for_and_built_with_its_options():
+    assert find_algorithm("fixed").summary == "always the same point"
+    made = create_algorithm(
+        "fixed", quick_space(), direction="maximize", num_epochs=9, seed=0, options={"share": 0.25}
+    )
+    assert made.ask(0).params["train.margin"] == 0.5
+
+
+def test_what_is_no_entry_is_refused_by_name():
+    with pytest.raises(
+        SpecError, match="entry point broken of hpo.algorithms: must be an AlgorithmEntry"
+    ):
+        find_algorithm("broken")
+    with pytest.raises(SpecError, match="entry point broken"):
+        list_algorithms()
