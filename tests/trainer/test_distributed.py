@@ -13,10 +13,8 @@ from torch import nn
 
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints
-from trainer.actions.evaluate import evaluate
 from trainer.distributed import exchanged, from_first, gathered, share_statistics
 from trainer.embedding import embed
-from trainer.spec import parse_spec
 
 ROWS, DIM, WORLD = 16, 6, 2
 
@@ -108,6 +106,9 @@ def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested")
 def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path):
+    from trainer.actions.evaluate import evaluate  # the processes of the test above need neither
+    from trainer.spec import parse_spec
+
     splits = make_splits(tmp_path / "pictures")
     nested = train_spec(splits, tmp_path / "out", train__batch_size=8, train__num_epochs=2)
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(nested))
