@@ -37,7 +37,7 @@ def draw(
                 if mine:
                     _curve(plot, mine, column, name, colors[name])
             plot.set_xlabel(axis)
-            plot.set_xscale("log" if column == 1 else "linear")
+            plot.set_xscale("log")
             plot.grid(alpha=0.25)
         row[0].set_ylabel("end value of the best, noise aside")
         row[0].set_title(surface, loc="left", fontweight="bold")
@@ -51,11 +51,13 @@ def draw(
 
 def _curve(plot, mine, column, name, color):
     ends = [_last(run, column) for run in mine]
-    at = np.linspace(0, float(np.median(ends)), POINTS)
+    last = float(np.median(ends))
+    at = np.geomspace(last / 100, last, POINTS)
     values = np.array([_steps(run, column, at) for run in mine])
     low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75], axis=0)
     is_shown = name in SHOWN
-    plot.plot(at, middle, label=name, color=color, lw=2.2 if is_shown else 1.0)
+    width, order = (2.2, 3) if is_shown else (1.0, 2)
+    plot.plot(at, middle, label=name, color=color, lw=width, zorder=order)
     if is_shown:
         plot.fill_between(at, low, high, color=color, alpha=0.15, lw=0)
 
