@@ -41,7 +41,9 @@ def train(spec: dict) -> int:
         time.sleep(tell["sleep"])
         value = value_at(settings["lr"], epoch)
         print(f"epoch {epoch} loss={1 - value:.4f}", flush=True)
-        (folder / "train" / f"model_epoch_{epoch:03d}.pth").write_text(json.dumps({"epoch": epoch}))
+        (folder / "train" / f"model_epoch_{epoch:03d}.pth").write_text(
+            json.dumps({"epoch": epoch, "lr": settings["lr"]})
+        )
         if tell["where"] == "status":
             line = {"status": "RUNNING", "epoch": epoch, "kpi": {METRIC: value, "other": 1.0}}
             with (folder / "train" / "status.json").open("a") as stream:
@@ -54,8 +56,8 @@ def train(spec: dict) -> int:
 
 
 def evaluate(spec: dict) -> int:
-    epoch = json.loads(Path(spec["evaluate"]["checkpoint"]).read_text())["epoch"]
-    print(f"{METRIC}: {value_at(spec['train']['lr'], epoch):.6f}")
+    model = json.loads(Path(spec["evaluate"]["checkpoint"]).read_text())
+    print(f"{METRIC}: {value_at(model['lr'], model['epoch']):.6f}")
     return 0
 
 

@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data key of the final evaluation (repeatable), where no root says where they lie",
     )  # fmt: skip
     data.add_argument("--weights", metavar="FILE", default="", help="weights to start from")
+    data.add_argument(
+        "--parent", metavar="JOB", default="", help="job or run whose model to start from"
+    )
     how = parser.add_argument_group("search")
     how.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[],
@@ -205,10 +208,19 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
             )
             if root
         },
-        base_checkpoint=args.weights,
+        base_checkpoint=args.weights or _parent_weights(args),
         policy=route.policy.shown,
         goal=args.goal,
     )
+
+
+def _parent_weights(args: argparse.Namespace) -> str:
+    """The model of `--parent`, which every trial starts from."""
+    if not args.parent:
+        return ""
+    from hpo.jobs.parents import find_parent, model_of
+
+    return str(model_of(find_parent(Path.cwd(), args.parent)).path)
 
 
 def _default_place(args: argparse.Namespace, skill: Skill) -> Path:
@@ -280,6 +292,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
             overrides=parse_assignments(args.set),
             roots={name: root for name, root in roots.items() if root},
             base_checkpoint=args.weights,
+            parent_job_id=args.parent,
             review_only=args.review_only,
         )
         tell(job)

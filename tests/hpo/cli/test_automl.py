@@ -144,3 +144,15 @@ def test_help_imports_little():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_another_action_goes_straight_to_the_trainer_from_its_parent(here, capfd):
+    assert main([*QUICK, "--policy", "off", "--set", "num_epochs=2", "--json"]) == 0
+    trained = events_of(capfd.readouterr().out)[-1]["job"]["id"]
+    words = ["--action", "evaluate", "--parent", trained, "--policy", "on"]
+    words += ["--set", "evaluate.checkpoint=results/train-1/train/model_epoch_002.pth"]
+    assert main([*QUICK, *words, "--json"]) == 0
+    routed, finished = events_of(capfd.readouterr().out)
+    assert routed["route"] == "direct"
+    assert finished["job"]["action"] == "evaluate"
+    assert finished["job"]["parent_job_id"] == trained
