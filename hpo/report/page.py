@@ -81,6 +81,8 @@ def render(
         cards=_cards(facts),
         sentences=words.sentences(facts),
         charts=_charts(facts),
+        rungs=words.rungs(facts),
+        pareto=facts.handed_on.get("pareto") or [],
         parameters=words.parameter_rows(facts, shares),
         pinned=facts.space.pinned,
         trials=words.trial_rows(facts),

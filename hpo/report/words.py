@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.rungs import measure_rungs
 from hpo.core.trial import TrialState
 from hpo.report.facts import Facts
 from hpo.report.shown_study import short_name
@@ -57,10 +58,16 @@ def _held_out(facts: Facts) -> str:
 
 
 def _confirmed(facts: Facts) -> str:
+    told = (facts.handed_on.get("confirmation") or {}).get("words")
+    if told:
+        return f"Finalists were trained again with other seeds: {'; '.join(told)}."
     repeats = [t for t in facts.trials if t.purpose == "confirm" and t.measurements]
-    if not repeats:
-        return ""
-    return f"Finalists were trained again {len(repeats)} times with other seeds."
+    return f"Finalists were trained again {len(repeats)} times with other seeds." if repeats else ""
+
+
+def rungs(facts: Facts) -> list[str]:
+    """Return what is known of the epochs at which trials were stopped, a line each."""
+    return [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
 
 
 def _spent(facts: Facts) -> str:

@@ -181,3 +181,17 @@ def test_what_was_looked_at_is_not_looked_at_again(facts, tmp_path, monkeypatch)
     assert calls == [("explain", True)] + [("explain", False)] * default
     text = (tmp_path / "report.html").read_text()
     assert re.search(r"1 of 4 validation queries", text)
+
+
+def test_architectures_are_compared_where_there_are_several(facts):
+    from dataclasses import replace
+
+    row = {"name": "feat_dim=64", "trial": 3, "value": 0.75, "latency_ms": 1.5, "params": 1234567,
+           "on_front": True}  # fmt: skip
+    one = render(replace(facts, handed_on={"pareto": [row]}), {}, None, None)
+    assert "against latency" not in one
+    two = render(replace(facts, handed_on={"pareto": [row, row]}), {}, None, None)
+    words = " ".join("".join(read(two).words).split())
+    assert "feat_dim=64" in words
+    assert "1.50 ms" in words
+    assert "1,234,567" in words

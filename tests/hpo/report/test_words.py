@@ -86,3 +86,15 @@ def test_markdown_has_a_line_for_every_trial(facts):
         == 16
     )
     assert f"hpo resume {facts.run} --budget +20" in text
+
+
+def test_what_the_rungs_knew_is_told(facts):
+    (first, *_) = words.rungs(facts)
+    stopped = min(t.epochs for t in facts.searched if str(t.state) == "pruned")
+    assert first.startswith(f"epoch {stopped} stopped")
+
+
+def test_the_confirmation_speaks_for_itself(facts):
+    told = {"confirmation": {"words": ["trial 3: 0.7 over 2 new seeds", "a tie with the default"]}}
+    text = " ".join(words.sentences(replace(facts, handed_on=told)))
+    assert "trial 3: 0.7 over 2 new seeds; a tie with the default." in text
