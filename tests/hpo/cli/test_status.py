@@ -20,7 +20,10 @@ def test_a_finished_run(hpo, first):
     assert rows[1][-1].endswith("the loss exploded on purpose")
     assert sum(row[2].endswith("*") for row in rows) == 1
     assert "hpo resume" not in out
-    assert lines[9:11] == ["", "rung    epoch 2 stopped 1 trial; 2 in full are too few to check its order by"]
+    assert lines[9:11] == [
+        "",
+        "rung    epoch 2 stopped 1 trial; 2 in full are too few to check its order by",
+    ]
 
 
 def test_a_paused_run_says_how_to_go_on(hpo, second):
