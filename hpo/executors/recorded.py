@@ -98,11 +98,13 @@ class RecordedCurves:
         """The best that the process says of any recorded configuration: noise is left aside."""
         return max(float(self.predict(params).max()) for params in self._params)
 
-    def replay(self, params: Mapping[str, Any], seed: int) -> Iterator[SimulatedEpoch]:
+    def replay(
+        self, params: Mapping[str, Any], seed: int, *, with_noise: bool = True
+    ) -> Iterator[SimulatedEpoch]:
         """What a trial reports: the mean curve, and the noise of one recorded run for this seed."""
         drawn = derive_seed(seed, *(repr(params[name]) for name in self._names))
         noise_E = self._noise_ME[drawn % len(self._noise_ME)]
-        curve_E = np.clip(self.predict(params) + noise_E, 0.0, 1.0)
+        curve_E = np.clip(self.predict(params) + noise_E * with_noise, 0.0, 1.0)
         for value in curve_E:
             yield SimulatedEpoch(value=float(value), seconds=self.seconds_per_epoch)
 

@@ -27,7 +27,7 @@ from tests.benchmarks.policy_runs import Outcome, Policy, policies, simulate
 from tests.benchmarks.surfaces import SURFACES, Surface, make_surface
 
 FEW_SEEDS = {"bayesian": 5}
-SLOTS = {"near": 1, "far": 1, "recorded": 4}
+SLOTS = {"near": 1, "far": 1, "recorded": 4, "recorded_mean": 4}
 PARTS = (0.25, 0.5, 1.0)
 """The three budgets, as parts of the longest."""
 OURS, FULL = "auto", "random, full training"
@@ -75,7 +75,7 @@ def run_all(
                 key = (surface_name, policy_name, seed)
                 if key in done or seed >= FEW_SEEDS.get(policy_name, args.seeds):
                     continue
-                if surface_name != "recorded" or fixed is None:
+                if not surface_name.startswith("recorded") or fixed is None:
                     fixed = make_surface(surface_name, seed)
                 began = time.process_time()
                 longer = LONGER if policy_name == FULL else 1

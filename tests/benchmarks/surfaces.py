@@ -176,7 +176,8 @@ class Recorded:
 
     name = "recorded"
 
-    def __init__(self, path: Path = RECORDED) -> None:
+    def __init__(self, path: Path = RECORDED, *, with_noise: bool = True) -> None:
+        self._with_noise = with_noise
         self.table: RecordedCurves = read_curves(path)
         self.num_epochs = self.table.num_epochs
         self.space = compiled(TRAINER.validate(self.table.spec), self.table.limits)
@@ -189,7 +190,7 @@ class Recorded:
 
     def epochs(self, params: Mapping[str, Any], seed: int) -> Iterator[SimulatedEpoch]:
         """The surrogate's curve with the trainer's own noise."""
-        return self.table.replay(params, seed)
+        return self.table.replay(params, seed, with_noise=self._with_noise)
 
     def raw(self, rng: random.Random) -> dict[str, Any]:
         """Uniform between the schema's bounds."""
@@ -202,8 +203,9 @@ def make_surface(name: str, seed: int) -> Surface:
         return Synthetic("near", reach=0.4, default_value=0.889, noise=0.0, seed=seed)
     if name == "far":
         return Synthetic("far", reach=1.5, default_value=0.734, noise=0.005, seed=seed)
-    return Recorded()
+    return Recorded(with_noise=name == "recorded")
 
 
-SURFACES = {"near": 540, "far": 1080, "recorded": 1080}
-"""name -> epochs of a comparison."""
+SURFACES = {"near": 540, "far": 1080, "recorded": 1080, "recorded_mean": 1080}
+"""name -> epochs of a comparison. `recorded_mean` is the recorded surface without noise, where a
+policy is not judged by how lucky the run was that it picked."""
