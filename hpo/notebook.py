@@ -32,7 +32,7 @@ from hpo.core.study_spec import (
     check_sources,
     load_study,
 )
-from hpo.report import charts
+from hpo.report import charts, parameter_charts
 from hpo.report.facts import Facts, load_facts
 from hpo.report.shown_study import short_name
 
@@ -279,15 +279,15 @@ class Study:
         Raises:
             SpecError: when there are too few trials to say.
         """
-        return _figure(*charts.importance_bars(self.facts))
+        return _figure(*parameter_charts.importance_bars(self.facts))
 
     def plot_parallel(self) -> go.Figure:
         """Parallel coordinates of the parameters that tell most."""
-        return _figure(charts.parallel(self.facts), "two trials with a result are needed")
+        return _figure(parameter_charts.parallel(self.facts), "two trials with a result are needed")
 
     def plot_slices(self) -> go.Figure:
         """P@1 against each of the parameters that tell most."""
-        return _figure(charts.slices(self.facts), "two trials with a result are needed")
+        return _figure(parameter_charts.slices(self.facts), "two trials with a result are needed")
 
     def plot_slots(self) -> go.Figure:
         """Which trial ran where, when."""

@@ -12,7 +12,7 @@ from hpo.core.budget import render_seconds
 from hpo.core.protocols import Executor
 from hpo.core.rundir import write_atomically
 from hpo.core.trial import TrialState
-from hpo.report import charts, looks, words
+from hpo.report import charts, looks, parameter_charts, words
 from hpo.report.facts import Facts
 from hpo.report.shown_study import importances
 
@@ -114,7 +114,7 @@ def _cards(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def _charts(facts: Facts) -> list[Chart]:
-    importance, how = charts.importance_bars(facts)
+    importance, how = parameter_charts.importance_bars(facts)
     made = [
         ("history", "Trials in order", "Hover for parameters.", charts.history(facts)),
         (
@@ -128,13 +128,13 @@ def _charts(facts: Facts) -> list[Chart]:
             "parallel",
             "Parallel coordinates",
             "One line a trial. Drag along an axis to keep a range of it.",
-            charts.parallel(facts),
+            parameter_charts.parallel(facts),
         ),
         (
             "slices",
             "Value against each parameter",
             "Blue: the winner; orange: the default; pale: pruned, at the P@1 it had by then.",
-            charts.slices(facts),
+            parameter_charts.slices(facts),
         ),
         ("slots", "Slots", "Which trial ran where, when. A gap is idle time.", charts.slots(facts)),
     ]

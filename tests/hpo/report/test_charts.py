@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from hpo.core.trial import TrialState
-from hpo.report import charts
+from hpo.report import charts, parameter_charts
 
 
 def test_history_shows_every_trial_that_has_a_value(facts):
@@ -41,7 +41,7 @@ def test_curves_hold_every_epoch_and_end_with_the_winner(facts):
 
 
 def test_importances_are_shares(facts):
-    figure, how = charts.importance_bars(facts)
+    figure, how = parameter_charts.importance_bars(facts)
     assert sum(figure["data"][0]["x"]) == pytest.approx(1.0)
     assert set(figure["data"][0]["y"]) == {"lr", "margin", "width"}
     assert "With" in how
@@ -50,13 +50,15 @@ def test_importances_are_shares(facts):
 def test_too_few_trials_have_no_importance(facts):
     from dataclasses import replace
 
-    figure, how = charts.importance_bars(replace(facts, trials=facts.trials[:3]))
+    figure, how = parameter_charts.importance_bars(replace(facts, trials=facts.trials[:3]))
     assert figure is None
     assert how.startswith("3 trials are too few")
 
 
 def test_parallel_axes_are_in_spec_units(facts):
-    axes = {axis["label"]: axis for axis in charts.parallel(facts)["data"][0]["dimensions"]}
+    axes = {
+        axis["label"]: axis for axis in parameter_charts.parallel(facts)["data"][0]["dimensions"]
+    }
     shown = [t for t in facts.searched if t.measurements and not t.error]
     assert axes["P@1"]["values"] == [max(m.value for m in t.measurements) for t in shown]
     rates = [10**v for v in axes["lr"]["values"]]
@@ -66,7 +68,7 @@ def test_parallel_axes_are_in_spec_units(facts):
 
 
 def test_slices_have_a_panel_for_each_parameter(facts):
-    figure = charts.slices(facts)
+    figure = parameter_charts.slices(facts)
     assert len(figure["data"]) == 3
     panel = next(t for t in figure["data"] if "margin" in t["hovertemplate"])
     shown = [t for t in facts.searched if t.measurements and not t.error]
@@ -104,7 +106,7 @@ def test_no_two_trials_of_a_slot_overlap(facts):
     ],
 )
 def test_log_ticks(low, high, ticks):
-    assert sorted(charts._log_ticks(low, high)) == pytest.approx(sorted(ticks))
+    assert sorted(parameter_charts._log_ticks(low, high)) == pytest.approx(sorted(ticks))
 
 
 def test_worst_classes_first():
@@ -136,7 +138,7 @@ def test_figures_are_plain_json(facts):
         charts.history(facts),
         charts.curves(facts),
         charts.slots(facts),
-        charts.parallel(facts),
+        parameter_charts.parallel(facts),
     ]
     for figure in made:
         assert json.loads(json.dumps(figure)) == figure

@@ -1,0 +1,174 @@
+"""Charts of parameters: what matters, parallel coordinates, value against each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hpo.core.trial import TrialRecord
+from hpo.report.charts import STATE_COLORS, Figure
+from hpo.report.facts import Facts
+from hpo.report.shown_study import importances, short_name, shown_study
+
+MAX_AXES = 8
+MAX_SLICES = 6
+SLICE_COLUMNS = 3
+
+
+def importance_bars(facts: Facts) -> tuple[Figure | None, str]:
+    """Share of the variance that each parameter explains, with how that was found."""
+    shares, epoch, count = importances(facts)
+    if not shares:
+        return None, f"{count} trials are too few to tell which parameters matter."
+    names = list(reversed(shares))
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [shares[name] for name in names],
+        "marker": {"color": "@accent"},
+        "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
+    }
+    layout = {
+        "xaxis": {"title": {"text": "share of what the parameters explain"}, "tickformat": ".0%"},
+        "yaxis": {"automargin": True},
+        "height": 90 + 26 * len(names),
+    }
+    text = f"PED-ANOVA on the P@1 of {count} trials after epoch {epoch}, which they all reached."
+    if count < 30:
+        text += f" With {count} trials this is a hint, not a finding."
+    return {"data": [trace], "layout": layout}, text
+
+
+def parallel(facts: Facts) -> Figure | None:
+    """One line a trial through its parameters and its P@1; ranges can be picked on every axis.
+
+    Optuna's own plot of this kind cannot be filtered.
+    """
+    names = _most_telling(facts, MAX_AXES)
+    trials = [t for t in shown_study(facts).trials if all(name in t.params for name in names)]
+    if len(trials) < 2 or not names:
+        return None
+    values = [t.values[0] for t in trials]
+    trace = {
+        "type": "parcoords",
+        "line": {
+            "color": values,
+            "colorscale": [[0, "@pruned"], [1, "@accent"]],
+            "showscale": False,
+        },
+        "labelangle": -20,
+        "labelside": "bottom",
+        "labelfont": {"size": 12},
+        "tickfont": {"size": 11},
+        "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
+        "dimensions": [
+            *(_axis(name, [t.params[name] for t in trials], trials) for name in names),
+            {"label": "P@1", "values": values},
+        ],
+    }
+    return {
+        "data": [trace],
+        "layout": {"height": 430, "margin": {"l": 80, "r": 60, "t": 24, "b": 110}},
+    }
+
+
+def _axis(name: str, values: list[Any], trials: Sequence[Any]) -> dict[str, Any]:
+    """One axis of the parallel coordinates: powers of ten for log scales, words for options."""
+    kind = trials[0].distributions[name]
+    if hasattr(kind, "choices"):
+        words = sorted({str(v) for v in values})
+        return {
+            "label": name,
+            "values": [words.index(str(v)) for v in values],
+            "tickvals": list(range(len(words))),
+            "ticktext": words,
+        }
+    if not getattr(kind, "log", False):
+        return {"label": name, "values": values}
+    logs = [math.log10(v) for v in values]
+    ticks = _log_ticks(min(values), max(values))
+    return {
+        "label": name,
+        "values": logs,
+        "range": [min(logs), max(logs)] if len(set(logs)) > 1 else [logs[0] - 1, logs[0] + 1],
+        "tickvals": [math.log10(tick) for tick in ticks],
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten inside a range, with their halves and fifths where it is narrow."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 2, 5)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) >= 2:
+            return inside
+    return [low, high]
+
+
+def slices(facts: Facts) -> Figure | None:
+    """P@1 against each of the parameters that tell most, three in a row."""
+    names = _most_telling(facts, MAX_SLICES)
+    tried = [t for t in facts.searched if t.measurements and not t.error]
+    if len(tried) < 2 or not names:
+        return None
+    study = shown_study(facts)
+    rows = -(-len(names) // SLICE_COLUMNS)
+    layout: dict[str, Any] = {
+        "grid": {
+            "rows": rows,
+            "columns": SLICE_COLUMNS,
+            "pattern": "independent",
+            "xgap": 0.18,
+            "ygap": 0.35,
+        },
+        "height": 60 + 230 * rows,
+        "showlegend": False,
+    }
+    traces = []
+    for position, name in enumerate(names):
+        axis = "" if position == 0 else str(position + 1)
+        is_log = any(getattr(t.distributions.get(name), "log", False) for t in study.trials)
+        layout[f"xaxis{axis}"] = {
+            "title": {"text": name, "font": {"size": 12}},
+            "type": "log" if is_log else "-",
+            "exponentformat": "power",
+            "dtick": 1 if is_log else None,
+        }
+        layout[f"yaxis{axis}"] = {"title": {"text": "P@1"} if not position % 3 else {}}
+        traces.append(_slice_trace(facts, name, axis, tried))
+    return {"data": traces, "layout": layout}
+
+
+def _slice_trace(
+    facts: Facts, name: str, axis: str, trials: Sequence[TrialRecord]
+) -> dict[str, Any]:
+    full = {short_name(key): key for trial in trials for key in trial.params}[name]
+    own = [t for t in trials if full in t.params]
+    winner = facts.best.number if facts.best else None
+    colors = [
+        "@accent" if t.number == winner else "@default" if t.number == 0 else STATE_COLORS[t.state]
+        for t in own
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [t.params[full] for t in own],
+        "y": [facts.value_of(t) for t in own],
+        "xaxis": f"x{axis}",
+        "yaxis": f"y{axis}",
+        "text": [f"trial {t.number}, {t.state}" for t in own],
+        "hovertemplate": "%{text}<br>" + name + " = %{x:.4g}<br>P@1 %{y:.4f}<extra></extra>",
+        "marker": {"color": colors, "size": [11 if t.number in (0, winner) else 8 for t in own]},
+    }
+
+
+def _most_telling(facts: Facts, count: int) -> list[str]:
+    """The most important parameters, or the first ones where importance is unknown."""
+    shares, _, _ = importances(facts)
+    tried = {short_name(name) for trial in facts.searched for name in trial.params}
+    order = list(shares) or [short_name(p.name) for p in facts.space.parameters]
+    return [name for name in order if name in tried][:count]
