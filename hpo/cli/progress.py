@@ -165,7 +165,7 @@ class Progress:
 
     def _count(self, row: dict[str, Any]) -> None:
         """Take up a trial of an earlier start."""
-        if row["purpose"] != "search":
+        if row["purpose"] != "search" or (row["error"] or {}).get("kind") == OVER_LIMIT:
             return
         if row["state"] != "running":
             self.counts[row["state"]] += 1
