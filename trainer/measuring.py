@@ -24,8 +24,9 @@ def measure(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     """Measure the model of a spec, one picture at a time, as a camera would ask it.
 
     Returns:
-        `latency_ms` (the lower quartile of up to 200 forward passes of one picture in float32, within
-        a second: on a quiet machine the median, on a busy one what it would be), `params` (number of weights) and `device`.
+        `latency_ms` (the lower quartile of up to 200 forward passes of one picture in float32,
+        within a second; other load on the machine changes it least), `params` (number of weights)
+        and `device`.
 
     Raises:
         SpecError: unknown backbone, or an image size it cannot take.
