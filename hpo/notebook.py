@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from hpo.search import SearchSettings
+    from hpo.session import SearchSettings
 
 PathLike = str | os.PathLike[str]
 Data = PathLike | Mapping[str, PathLike]
@@ -84,13 +84,13 @@ def search(
         options: of `hpo.core.study_spec.SearchOptions`: algorithm, pruner, seed, confirm, over,
             ranges, options, fix...
         out: the folder that runs lie in.
-        **settings: of `hpo.search.SearchSettings`, e.g. `executor="inprocess"`.
+        **settings: of `hpo.session.SearchSettings`, e.g. `executor="inprocess"`.
 
     Raises:
         HpoError: for wrong input, in one line.
         HandoffError: when no trial has a result or the export fails.
     """
-    from hpo.search import start_search
+    from hpo.session import start_search
 
     wanted = _study_from(study, data, budget, spec, weights, name, options)
     result = start_search(wanted, Path(out), _settings(settings))
@@ -163,7 +163,7 @@ def _settings(changes: Mapping[str, Any]) -> SearchSettings:
     """Settings as the command line has them: lines on stderr, MLflow, a report at the end."""
     from hpo.cli.console import Console
     from hpo.cli.driving import mlflow_listener
-    from hpo.search import SearchSettings
+    from hpo.session import SearchSettings
 
     console = Console(sys.stderr)
     base = SearchSettings(
@@ -299,7 +299,7 @@ class Study:
         Raises:
             HpoError: as `search`.
         """
-        from hpo.search import resume_search
+        from hpo.session import resume_search
 
         wanted = None
         if budget is not None:

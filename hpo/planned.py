@@ -13,7 +13,7 @@ from hpo.core.budget import Budget
 from hpo.core.protocols import Executor
 from hpo.core.study_spec import StudySpec
 from hpo.rehearsal import forecast
-from hpo.search import SearchSettings, Session, start_search
+from hpo.session import SearchSettings, Session, start_search
 
 SMALL_GPU_MIB = 16 * 1024
 HEADROOM = 0.9

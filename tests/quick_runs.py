@@ -10,7 +10,7 @@ from hpo.core.specs import flatten
 from hpo.core.study_spec import StudySpec
 from hpo.core.trial import Decision, Ended, Suggestion
 from hpo.engine import Engine, Plan
-from hpo.search import SearchSettings
+from hpo.session import SearchSettings
 from tests.quick_trainer import NAME, TRAINER
 
 

@@ -18,7 +18,7 @@ from hpo.core.ledger import Ledger
 from hpo.core.rundir import ROUTE_PREFIX, RunDir
 from hpo.core.specs import flatten
 from hpo.core.study_spec import StudySpec, load_study
-from hpo.search import SearchResult, SearchSettings, resume_search, start_search
+from hpo.session import SearchResult, SearchSettings, resume_search, start_search
 
 
 def execute(

@@ -15,7 +15,7 @@ from hpo.automl.planning import Request
 from hpo.automl.platform import Platform
 from hpo.automl.routing import name_of, open_skill
 from hpo.automl.session import RouteSettings
-from hpo.search import SearchSettings
+from hpo.session import SearchSettings
 
 logger = logging.getLogger(__name__)
 

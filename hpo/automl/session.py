@@ -24,7 +24,7 @@ from hpo.core.rundir import RunDir
 from hpo.core.specs import flatten, merged
 from hpo.core.trial import TrialRecord
 from hpo.engine import Engine
-from hpo.search import SearchResult, SearchSettings, Session
+from hpo.session import SearchResult, SearchSettings, Session
 
 logger = logging.getLogger(__name__)
 

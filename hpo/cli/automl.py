@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpo.automl.planning import Request
     from hpo.automl.routing import Route
     from hpo.core.skill import Skill
-    from hpo.search import SearchResult, SearchSettings
+    from hpo.session import SearchResult, SearchSettings
 
 DEFAULT_RECOMMENDATIONS = 10
 ALGORITHM = "bayesian"

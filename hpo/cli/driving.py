@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpo.core.planning import StudyPlan
     from hpo.core.rundir import RunDir
     from hpo.core.study_spec import StudySpec
-    from hpo.search import SearchResult, SearchSettings
+    from hpo.session import SearchResult, SearchSettings
 
 ASK_ABOVE_S = 600
 """A search that is expected to take longer asks before it starts, where somebody can answer."""
@@ -30,7 +30,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     """Run a search with the terminal attached and return the exit code."""
     from hpo.core.events import EventPrinter
     from hpo.handoff import HandoffError
-    from hpo.search import SearchSettings
+    from hpo.session import SearchSettings
 
     with machine_output() as stream, interrupts() as wish:
         console = Console(sys.stderr)
@@ -73,7 +73,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
     from hpo.core.trainers import find_trainer
-    from hpo.search import snapshot_of
+    from hpo.session import snapshot_of
     from hpo.tracking import MlflowMirror, default_tracking_uri
 
     return MlflowMirror(

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.study_flags import study_from_args
     from hpo.core.errors import SpecError
     from hpo.planned import cost_of, plan_search
-    from hpo.search import SearchSettings
+    from hpo.session import SearchSettings
 
     price = args.price_per_gpu_hour
     if price is not None and not 0 < price < float("inf"):

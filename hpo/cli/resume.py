@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hpo.cli.run_flags import add_run_argument, chosen_run
 
 if TYPE_CHECKING:
-    from hpo.search import SearchResult, SearchSettings
+    from hpo.session import SearchResult, SearchSettings
 
 HELP = "go on with a stopped search, or extend a finished one"
 EPILOG = """\
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     def start(settings: SearchSettings) -> SearchResult:
         from hpo.automl.facts import is_workspace
-        from hpo.search import resume_search
+        from hpo.session import resume_search
 
         chosen, budget = chosen_run(args), None
         if args.budget is not None:

@@ -9,7 +9,7 @@ from hpo.cli.overlay_flags import add_overlay_arguments
 from hpo.cli.run_flags import add_json_argument, add_out_argument
 
 if TYPE_CHECKING:
-    from hpo.search import SearchResult, SearchSettings
+    from hpo.session import SearchResult, SearchSettings
 
 HELP = "search for the best hyperparameters and export the winner"
 EPILOG = """\
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.study_flags import study_from_args
 
     def start(settings: SearchSettings) -> SearchResult:
-        from hpo.search import start_search
+        from hpo.session import start_search
 
         return start_search(study_from_args(args), Path(args.out), settings)
 

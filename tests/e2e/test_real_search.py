@@ -217,7 +217,7 @@ def test_broken_plumbing_ends_the_search(photos, tmp_path, monkeypatch):
     from hpo.core.specs import nest
     from hpo.core.study_spec import DataSources, StudySpec
     from hpo.engine import ReceiptError
-    from hpo.search import SearchSettings, start_search
+    from hpo.session import SearchSettings, start_search
 
     monkeypatch.setenv("HPO_CACHE_DIR", str(photos / "cache"))
     build = trainer.module.build_optimizer

@@ -8,7 +8,7 @@ from hpo.core.budget import Budget
 from hpo.core.ledger import Ledger
 from hpo.core.study_spec import DataSources, SearchOptions, StudySpec
 from hpo.core.trial import TrialState
-from hpo.search import resume_search, start_search
+from hpo.session import resume_search, start_search
 from tests.quick_runs import Ear
 from tests.trainer.tiny import make_splits, train_spec
 

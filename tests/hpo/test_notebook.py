@@ -129,3 +129,11 @@ def test_nothing_to_draw_is_said(tmp_path):
         study.plot_parallel()
     with pytest.raises(SpecError, match="1 trials are too few"):
         study.plot_importance()
+
+
+def test_the_package_itself_has_the_calls():
+    import hpo
+
+    assert hpo.search is notebook.search
+    assert hpo.load is notebook.load
+    assert hpo.Study is notebook.Study

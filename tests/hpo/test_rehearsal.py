@@ -8,7 +8,7 @@ from hpo.core.budget import parse_budget
 from hpo.executors.division import Slots
 from hpo.plan_study import plan_study
 from hpo.rehearsal import MOST_TRIALS, TRIAL_START_S, forecast
-from hpo.search import SearchSettings, start_search
+from hpo.session import SearchSettings, start_search
 from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 

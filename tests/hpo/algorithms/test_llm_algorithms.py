@@ -10,7 +10,7 @@ from hpo.core.errors import SpecError
 from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
 from hpo.core.trial import TrialState
-from hpo.search import resume_search, start_search
+from hpo.session import resume_search, start_search
 from tests.local_llm import MODEL, Endpoint, answer_to
 from tests.quick_runs import Ear, quick_study
 

@@ -7,7 +7,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
-from hpo.search import resume_search, start_search
+from hpo.session import resume_search, start_search
 from tests.local_llm import MODEL, Endpoint
 from tests.quick_runs import Ear, quick_study
 

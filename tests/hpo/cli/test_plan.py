@@ -8,7 +8,7 @@ from hpo.cli.plan import render_more
 from hpo.core.budget import parse_budget
 from hpo.core.ledger import Ledger
 from hpo.planned import cost_of, plan_search
-from hpo.search import SearchSettings, start_search
+from hpo.session import SearchSettings, start_search
 from tests.quick_cli import call, write_study
 from tests.quick_runs import quick_study
 

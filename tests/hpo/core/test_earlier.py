@@ -10,7 +10,7 @@ from hpo.core.earlier import PRIORS, first_points
 from hpo.core.errors import RunError, SpecError
 from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
-from hpo.search import start_search
+from hpo.session import start_search
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import NAME, peak
 

@@ -4,7 +4,7 @@ import pytest
 
 from hpo.core.budget import parse_budget
 from hpo.report.facts import load_facts
-from hpo.search import SearchSettings, start_search
+from hpo.session import SearchSettings, start_search
 from tests.quick_runs import quick_study
 
 

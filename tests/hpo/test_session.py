@@ -15,7 +15,7 @@ from hpo.core.specs import parse_yaml
 from hpo.core.study_spec import SearchOptions, load_study
 from hpo.engine import ReceiptError
 from hpo.handoff import HandoffError
-from hpo.search import resume_search, start_search
+from hpo.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 
 STUDY = quick_study(budget=Budget(trials=6))

@@ -1,0 +1,90 @@
+"""The pictures of README, from a finished run: terminal, report, MLflow.
+
+    python -m tests.make_pictures runs/quickstart [--folder docs/pictures]
+
+Needs Chromium (or Chrome) for the report and MLflow's page.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from hpo.cli.console import Console
+from hpo.cli.live import LiveView
+from hpo.core.rundir import RunDir, find_run
+from hpo.tracking import default_tracking_uri
+from tests.e2e.mlflow_page import find_browser, look
+
+COLUMNS = 104
+SHOWN_TRIALS = 9
+"""The terminal is shown after so many trials have ended."""
+
+
+def draw_terminal(run: RunDir, target: Path) -> None:
+    """Replay the run's events up to the middle of the search, as a terminal showed them."""
+    from rich.console import Console as RichConsole
+    from rich.text import Text
+
+    events = [json.loads(line) for line in run.events_file.read_text().splitlines()]
+    lines, clock, ended = io.StringIO(), [0.0], 0
+    console = Console(lines, lambda: clock[0])
+    console._color = True
+    for event in events:
+        clock[0] = event["time"]
+        if event["event"] == "preparing":
+            continue
+        console.hear(event)
+        ended += event["event"] == "trial_finished"
+        if ended == SHOWN_TRIALS:
+            break
+    screen = RichConsole(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    screen.print(Text.from_ansi("$ hpo search --budget 12"))
+    for line in lines.getvalue().splitlines():
+        if "running #" not in line:  # the status lines of a file, which the view replaces
+            screen.print(Text.from_ansi(line))
+    view = LiveView(io.StringIO(), console._progress)
+    view._console = screen
+    screen.print(view.render())
+    target.write_text(screen.export_svg(title="hpo search"), encoding="utf-8")
+
+
+def draw_page(page: Path, target: Path, *, width: int, height: int) -> None:
+    """Photograph the top of a page."""
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                f"--user-data-dir={profile}", "--virtual-time-budget=15000",
+                f"--window-size={width},{height}", f"--screenshot={target.resolve()}",
+                page.resolve().as_uri(),
+            ],
+            check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Make all three."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--out", default="runs")
+    parser.add_argument("--folder", type=Path, default=Path("docs/pictures"))
+    args = parser.parse_args()
+    run = find_run(args.run, Path(args.out))
+    args.folder.mkdir(parents=True, exist_ok=True)
+    draw_terminal(run, args.folder / "terminal.svg")
+    draw_page(run.path / "report.html", args.folder / "report.png", width=1100, height=1250)
+    with tempfile.TemporaryDirectory() as shots:
+        look(run, default_tracking_uri(Path(args.out)), Path(shots))
+        with Image.open(Path(shots) / "mlflow_charts.png") as picture:
+            picture.convert("RGB").resize((1400, 1000)).quantize(128).save(
+                args.folder / "mlflow.png", optimize=True
+            )
+
+
+if __name__ == "__main__":
+    main()
