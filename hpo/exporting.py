@@ -15,7 +15,7 @@ from hpo.core.rundir import RunDir
 from hpo.core.selection import best_trial
 from hpo.core.specs import merged
 from hpo.core.study_spec import load_study
-from hpo.core.trainers import find_trainer
+from hpo.core.trainers import demand, find_trainer
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.handoff import HandoffError, export_trial, find_checkpoint
@@ -82,6 +82,7 @@ def list_gallery(run: RunDir) -> dict[str, int]:
         RunError: when the run has no exported model yet.
     """
     trainer = _trainer_of_export(run)
+    demand(trainer, "list_gallery")
     with as_user_errors():
         return trainer.list_gallery(run.best_dir)
 
@@ -93,6 +94,7 @@ def extend_gallery(run: RunDir, images: Path) -> dict[str, Any]:
         RunError: when the run has no exported model yet, or a search is at work in it.
     """
     trainer = _trainer_of_export(run)
+    demand(trainer, "add_classes")
     with run.lock(), as_user_errors():
         return trainer.add_classes(run.best_dir, images)
 

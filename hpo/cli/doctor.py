@@ -100,12 +100,14 @@ def _look_at(
     args: argparse.Namespace, sources: Mapping[str, str], screen: _Screen
 ) -> dict[str, Any]:
     from hpo.core.planning import as_user_errors
-    from hpo.core.trainers import find_trainer
+    from hpo.core.trainers import demand, find_trainer
 
+    trainer = find_trainer(args.trainer)
+    demand(trainer, "diagnose_data")
     began = time.monotonic()
     screen.line("\npictures")
     with as_user_errors():
-        diagnosis = dict(find_trainer(args.trainer).diagnose_data(sources, screen.progress))
+        diagnosis = dict(trainer.diagnose_data(sources, screen.progress))
     screen.clear()
     for name, split in diagnosis["splits"].items():
         low, high = split["per_class_min"], split["per_class_max"]

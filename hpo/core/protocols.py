@@ -83,6 +83,15 @@ class Executor(Protocol):
         """Give workers back; may be called twice."""
 
 
+OPTIONAL = frozenset(
+    {
+        *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
+        *("list_gallery", "add_classes"),
+    }
+)
+"""Methods of a trainer without which a search runs all the same; `hpo.core.trainers.demand`."""
+
+
 class Trainer(Protocol):
     """A trainer found by the entry-point group `hpo.trainers`. Importing it must not import torch.
 
@@ -175,7 +184,7 @@ class Trainer(Protocol):
     def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """[worker] Look every query up: `queries`, `suspects`, `map`, for people to look at.
 
-        A trainer may leave this method out; its reports then show no pictures.
+        Without it reports show no pictures.
         """
 
     def export(self, spec: Spec) -> dict[str, Any]:

@@ -34,6 +34,16 @@ def find_trainer(name: str) -> Trainer:
     return cast(Trainer, points[name].load())
 
 
+def demand(trainer: Trainer, method: str) -> None:
+    """Refuse what a trainer cannot do because it has left out a method that it may leave out.
+
+    Raises:
+        SpecError: naming trainer and method.
+    """
+    if not hasattr(trainer, method):
+        raise SpecError(f"trainer {trainer.name}: has no {method}, so it cannot do this")
+
+
 def _import_trainer(name: str) -> Trainer:
     """Import `module:ATTRIBUTE`; an error inside the module itself is a bug and passes through."""
     place, is_call, argument = name.partition("@")

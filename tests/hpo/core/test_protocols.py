@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from hpo.core.errors import SpecError
-from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver
-from hpo.core.trainers import find_trainer
+from hpo.core.protocols import OPTIONAL, Algorithm, Executor, Trainer, TrialDriver
+from hpo.core.trainers import demand, find_trainer
 from tests import quick_trainer
 
 
@@ -17,6 +17,8 @@ def members(protocol):
 
 def check_methods(thing, protocol):
     for name in members(protocol)[0]:
+        if name in OPTIONAL and not hasattr(thing, name):
+            continue
         wanted = inspect.signature(getattr(protocol, name)).parameters
         given = inspect.signature(getattr(thing, name)).parameters
         assert list(given) == [n for n in wanted if n != "self"], f"{thing}.{name}"
@@ -34,6 +36,17 @@ def test_trainers_have_all_members(name):
     for attribute in members(Trainer)[1]:
         assert hasattr(trainer, attribute), attribute
     assert trainer.direction in ("maximize", "minimize")
+
+
+def test_our_trainer_leaves_nothing_out():
+    assert all(hasattr(find_trainer("ml_recog"), name) for name in OPTIONAL)
+    assert members(Trainer)[0] >= OPTIONAL
+
+
+def test_what_is_left_out_is_refused_in_one_line():
+    demand(find_trainer("ml_recog"), "add_classes")
+    with pytest.raises(SpecError, match="^trainer quick: has no add_classes"):
+        demand(find_trainer(quick_trainer.NAME), "add_classes")
 
 
 def test_engine_algorithm_and_executors_have_all_members():

@@ -75,7 +75,11 @@ def test_a_ledger_that_cannot_write_ends_the_search(tmp_path):
 
 def test_confirmations_follow_when_the_algorithm_runs_dry(tmp_path):
     engine = run(tmp_path, Listed([0.01, 0.1]), budget=Budget(trials=20), confirm=1)
-    assert [t.purpose for t in engine.ledger.trials()] == ["search", "search", "confirm"]
+    trials = engine.ledger.trials()
+    assert [t.purpose for t in trials] == ["search", "search", "confirm", "confirm"]
+    # The default is the best of the two, so it alone is trained again, with two new seeds.
+    assert [t.params for t in trials[2:]] == [trials[0].params] * 2
+    assert len({t.seed for t in trials if t.params == trials[0].params}) == 3
 
 
 def test_calls_and_closing(tmp_path):

@@ -55,7 +55,7 @@ def test_jobs_become_configurations():
     searcher, _ = relay(Driver([job(3)]))
     assert searcher.suggest("t1") == {
         "trainer_name": "x", "threads": 1,
-        "job": {"number": 3, "spec": {"a": 1}, "folder": "/t/3", "resume_from": None},
+        "job": {"number": 3, "spec": {"a": 1}, "folder": "/t/3", "resume_from": None, "start_epoch": None},
     }  # fmt: skip
 
 

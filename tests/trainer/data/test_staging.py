@@ -80,9 +80,20 @@ def test_other_paths_are_refused(tmp_path, name, message):
         stage(str(tmp_path / name))
 
 
-def test_a_store_without_its_package_says_what_is_missing():
-    if any(Path(p, "s3fs").is_dir() for p in sys.path):
-        pytest.skip("s3fs is installed here: the message of its absence cannot be seen")
-    with pytest.raises(CredentialError, match=r"^s3://bucket/train: .*s3fs") as caught:
+def test_a_bucket_without_credentials_is_one_line(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(
+        CredentialError, match=r"^s3://bucket/train: no credentials; set AWS"
+    ) as caught:
         stage("s3://bucket/train")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_without_its_package_says_what_is_missing():
+    if any(Path(p, "gcsfs").is_dir() for p in sys.path):
+        pytest.skip("gcsfs is installed here: the message of its absence cannot be seen")
+    with pytest.raises(CredentialError, match=r"^gs://bucket/train: .*gcsfs") as caught:
+        stage("gs://bucket/train")
     assert "\n" not in str(caught.value)
