@@ -83,7 +83,7 @@ def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> dict[str, An
         session.trainer,
         session.study.budget,
         doubled,
-        seconds_per_epoch=float(probe.get("seconds_per_epoch") or 0.0),
+        probe=probe,
         options=session.study.search.algorithm_options,
     )
     return expected.to_dict() if expected else None

@@ -72,7 +72,7 @@ def forecast(
     budget: Budget,
     slots: Slots,
     *,
-    seconds_per_epoch: float,
+    probe: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Forecast | None:
@@ -84,13 +84,16 @@ def forecast(
         trainer: for its direction and seed key.
         budget: its limits.
         slots: how trials are placed.
-        seconds_per_epoch: of one trial while all slots are busy.
+        probe: `seconds_per_epoch` of one trial while all slots are busy, and `start_s` until the
+            first trial of a slot, whose worker is new, trains.
         options: the algorithm's own, which decide how it stops trials.
         seed: of the invented curves.
 
     Returns:
         The median search; None where no time per epoch is known.
     """
+    seconds_per_epoch = float(probe.get("seconds_per_epoch") or 0.0)
+    start_s = float(probe.get("start_s") or 0.0)
     if not seconds_per_epoch or not math.isfinite(seconds_per_epoch):
         return None
     rehearsed = _Rehearsed(plan, space, trainer, slots, options or {})
@@ -99,7 +102,7 @@ def forecast(
     for number, speed in enumerate(SPEEDS):
         pace = speed * seconds_per_epoch
         runs.append(rehearsed.run(shortened, pace, seed + number))
-    times = [factor * executor.now() for executor, _ in runs]
+    times = [start_s + factor * executor.now() for executor, _ in runs]
     trials = [ledger.trials() for _, ledger in runs]
     return Forecast(
         seconds=statistics.median(times),

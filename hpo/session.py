@@ -41,6 +41,7 @@ from hpo.engine import Engine, Plan
 from hpo.executors.division import Slots, divide_machine
 from hpo.handoff import hand_on
 from hpo.plan_study import plan_study
+from hpo.probing import probe_slots
 from hpo.rehearsal import Forecast, forecast
 from hpo.snapshot import StateWriter, describe_end, trial_row
 
@@ -301,7 +302,7 @@ class Session:
             data = self.trainer.inspect_data(self.plan.base_spec)
             self.bus.emit("preparing", what="probe")
             probe_spec = merged(self.plan.base_spec, {"results_dir": str(self.run)})
-            probe = executor.call("probe", probe_spec) if self.settings.probe else {}
+            probe = probe_slots(executor, probe_spec) if self.settings.probe else {}
             self.architectures.measure(executor, self.trainer, self.settings.progress)
         expected = self._forecast(probe)
         at_most = estimate_seconds(
@@ -350,7 +351,7 @@ class Session:
                 self.trainer,
                 left,
                 self.slots,
-                seconds_per_epoch=probe.get("seconds_per_epoch") or 0.0,
+                probe=probe,
                 options=self.study.search.algorithm_options,
             )
         except Exception as error:

@@ -33,12 +33,13 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
         of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
-        (of a GPU, else None), `batches_per_epoch`, `device`, and `random_weights`: whether training
-        starts from nothing.
+        (of a GPU, else None), `batches_per_epoch`, `device`, `random_weights` (whether training
+        starts from nothing) and `took_s` (what the measurement itself took).
 
     Raises:
         TrainerError: as `trainer.training.fit`.
     """
+    began = time.perf_counter()
     checked = checked_spec(spec)
     device = pick_device(checked.train.gpu_ids[0])
     with isolated(checked, device):
@@ -56,6 +57,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
             "batches_per_epoch": data.num_batches,
             "device": device_name(device),
             "random_weights": not has_pretrained_weights(checked),
+            "took_s": time.perf_counter() - began,
         }
 
 

@@ -385,6 +385,10 @@ class _Hooked:
         """Call a method of the trainer."""
         return self._inner.call(method, *args)
 
+    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
+        """Call a method of the trainer in every slot at once."""
+        return self._inner.call_in_all_slots(method, *args)
+
     def close(self) -> None:
         """Give workers back."""
         self._inner.close()

@@ -79,6 +79,9 @@ class Executor(Protocol):
     def call(self, method: str, *args: Any) -> Any:
         """Call one [worker] method of the trainer and return its result."""
 
+    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
+        """Call it in as many workers as trials run at a time, all at once: what they then get."""
+
     def close(self) -> None:
         """Give workers back; may be called twice."""
 

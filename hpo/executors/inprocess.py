@@ -37,6 +37,10 @@ class InProcessExecutor:
         """Call a trainer's method right here."""
         return call_method(self._trainer_name, method, args)
 
+    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
+        """Call it once: there is one slot."""
+        return [self.call(method, *args)]
+
     def close(self) -> None:
         """Nothing to give back."""
 

@@ -81,18 +81,31 @@ class RayExecutor:
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a trainer's method in a Ray worker."""
+        return self._call(1, method, args)[0]
+
+    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
+        """Call it in as many workers as trials will run at a time."""
+        return self._call(self._slots.count, method, args)
+
+    def _call(self, count: int, method: str, args: tuple[Any, ...]) -> list[Any]:
         import ray
 
         remote = ray.remote(
             num_cpus=self._slots.cpus, num_gpus=min(1.0, self._slots.gpus), max_retries=0
         )(_call_in_worker)
         try:
-            outcome = ray.get(remote.remote(self._trainer_name, method, args, self._threads))
+            outcomes = ray.get(
+                [
+                    remote.remote(self._trainer_name, method, args, self._threads)
+                    for _ in range(count)
+                ]
+            )
         except ray.exceptions.RayError as error:
             raise RemoteError(dict(LOST), str(error)) from error
-        if "failure" in outcome:
-            raise RemoteError(outcome["failure"], outcome["detail"])
-        return outcome["result"]
+        for outcome in outcomes:
+            if "failure" in outcome:
+                raise RemoteError(outcome["failure"], outcome["detail"])
+        return [outcome["result"] for outcome in outcomes]
 
     def close(self) -> None:
         """Stop Ray and remove its scratch folder."""

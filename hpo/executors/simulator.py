@@ -114,6 +114,10 @@ class SimulatedExecutor:
         """Answer by what was given as `answers`."""
         return self._answers[method](*args)
 
+    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
+        """Answer once for every slot."""
+        return [self.call(method, *args) for _ in range(self._slots)]
+
     def close(self) -> None:
         """Nothing to give back."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import tempfile
 import warnings
@@ -86,6 +87,8 @@ def _save(folder: Path, target: Path) -> None:
         inputs=Schema([ColSpec(DataType.string, "image")]),
         params=ParamSchema([ParamSpec("topk", DataType.long, 1)]),
     )
+    # An environment without pip, as uv makes them, is no fault.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example.*")
         mlflow.pyfunc.save_model(

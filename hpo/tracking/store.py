@@ -30,6 +30,8 @@ CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # The bottom of the terminal is the search's own.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A search tells nobody outside that it runs.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }

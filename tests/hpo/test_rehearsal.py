@@ -13,12 +13,17 @@ from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
 
-def foresee(budget, *, seconds=10.0, slots=2, gpus=0.0, **changes):
+def foresee(budget, *, seconds=10.0, slots=2, gpus=0.0, start_s=0.0, **changes):
     study = quick_study(budget=parse_budget(budget))
     plan = replace(plan_study(study, TRAINER), **changes)
     division = Slots(count=slots, cpus=1, gpus=gpus, total_cpus=slots, total_gpus=int(slots * gpus))
     return forecast(
-        plan, quick_space(study), TRAINER, study.budget, division, seconds_per_epoch=seconds
+        plan,
+        quick_space(study),
+        TRAINER,
+        study.budget,
+        division,
+        probe={"seconds_per_epoch": seconds, "start_s": start_s},
     )
 
 
@@ -30,6 +35,11 @@ def test_full_trials_take_what_they_take():
     assert expected.high_s == pytest.approx(2 * (1.15 * 30 + TRIAL_START_S))
     assert (expected.trials, expected.epochs, expected.pruned) == (4, 12, 0)
     assert expected.busy_share == pytest.approx(1.0)
+
+
+def test_a_new_worker_starts_once():
+    expected = foresee("4trials", algorithm="random", pruner="none", num_epochs=3, start_s=7.0)
+    assert expected.seconds == pytest.approx(7 + 2 * (30 + TRIAL_START_S))
 
 
 def test_an_odd_trial_leaves_a_slot_idle():
