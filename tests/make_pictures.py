@@ -46,20 +46,27 @@ def draw_terminal(run: RunDir, target: Path) -> None:
     screen.print(Text.from_ansi("$ hpo search --budget 12"))
     for line in lines.getvalue().splitlines():
         if "running #" not in line:  # the status lines of a file, which the view replaces
-            screen.print(Text.from_ansi(line))
+            screen.print(Text.from_ansi(without_place(line, run)))
     view = LiveView(io.StringIO(), console._progress)
     view._console = screen
     screen.print(view.render())
     target.write_text(screen.export_svg(title="hpo search"), encoding="utf-8")
 
 
-def draw_page(page: Path, target: Path, *, width: int, height: int) -> None:
-    """Photograph the top of a page."""
+def without_place(text: str, run: RunDir) -> str:
+    """The pictures belong to no machine: paths begin at the folder of the runs."""
+    return text.replace(f"{run.path.parent.parent.parent}/", "")
+
+
+def draw_report(run: RunDir, target: Path, *, width: int, height: int) -> None:
+    """Photograph the top of the report."""
     with tempfile.TemporaryDirectory() as profile:
+        page = Path(profile) / "report.html"
+        page.write_text(without_place((run.path / "report.html").read_text(), run))
         subprocess.run(
             [
                 find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                f"--user-data-dir={profile}", "--virtual-time-budget=15000",
+                f"--user-data-dir={profile}/browser", "--virtual-time-budget=15000",
                 f"--window-size={width},{height}", f"--screenshot={target.resolve()}",
                 page.resolve().as_uri(),
             ],
@@ -77,13 +84,13 @@ def main() -> None:
     run = find_run(args.run, Path(args.out))
     args.folder.mkdir(parents=True, exist_ok=True)
     draw_terminal(run, args.folder / "terminal.svg")
-    draw_page(run.path / "report.html", args.folder / "report.png", width=1100, height=1250)
+    draw_report(run, args.folder / "report.png", width=1100, height=1250)
     with tempfile.TemporaryDirectory() as shots:
         look(run, default_tracking_uri(Path(args.out)), Path(shots))
         with Image.open(Path(shots) / "mlflow_charts.png") as picture:
-            picture.convert("RGB").resize((1400, 1000)).quantize(128).save(
-                args.folder / "mlflow.png", optimize=True
-            )
+            # Without MLflow's assistant, which opens at the right on a first visit.
+            page = picture.convert("RGB").crop((0, 0, 1545, 1320)).resize((1030, 880))
+            page.quantize(128).save(args.folder / "mlflow.png", optimize=True)
 
 
 if __name__ == "__main__":

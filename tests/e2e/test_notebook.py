@@ -30,10 +30,10 @@ def test_every_cell_shows_something_real(tmp_path, monkeypatch):
     assert 0 < best[0] <= 1
     assert "train.optim.trunk.base_lr" in best[1]
     assert list(trials.columns) == ["state", "value", "epochs", "seconds"]
-    assert len(trials) == 4
+    assert len(trials) == 3
     assert sum(len(trace.y) for trace in curves.data) == trials["epochs"].sum()
     assert parallel.data[0].type == "parcoords"
-    assert count == 6
+    assert count == 4
     assert report.read_text().startswith("<!doctype html>")
     assert len(labels) == 3
     assert all(label for _, label in labels)
