@@ -21,6 +21,7 @@ from hpo.core.failures import describe_not_finite, shared_cause
 from hpo.core.ledger import Ledger
 from hpo.core.protocols import Algorithm
 from hpo.core.receipts import find_mismatch
+from hpo.core.replay import replay
 from hpo.core.reports import to_measurement
 from hpo.core.rundir import RunDir
 from hpo.core.seeds import derive_seed
@@ -117,7 +118,7 @@ class Engine:
         self._shared_cause = ""
         self._ran_dry = False
         self._decided: dict[int, Decision] = {}
-        self._replay()
+        self._decided |= replay(algorithm, ledger)
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
         getattr(algorithm, "attach", lambda _emit: None)(emit)
 
@@ -207,20 +208,6 @@ class Engine:
     def was_interrupted(self) -> bool:
         """Whether the user asked for a pause."""
         return self._stopping == "interrupted"
-
-    def _replay(self) -> None:
-        """Bring the algorithm to where the ledger is."""
-        for change in self._ledger.changes():
-            record = self._ledger.trial(change.number)
-            if record.purpose != "search":
-                continue
-            if change.what == "start":
-                self._algorithm.restore(record)
-            elif change.what == "epoch" and change.measurement is not None:
-                decision = self._algorithm.report(record.number, change.measurement)
-                self._decided[record.number] = decision
-            elif change.what == "end":
-                self._algorithm.tell(record)
 
     def _close_decided(self) -> None:
         """Close trials that were over when the driver was killed, but not yet booked as such."""

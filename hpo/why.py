@@ -13,6 +13,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.ledger import Change, Ledger
 from hpo.core.protocols import Algorithm
+from hpo.core.replay import replay
 from hpo.core.rungs import best_by, curve_of
 from hpo.core.trial import TrialRecord, TrialState
 
@@ -126,18 +127,7 @@ def _last_epoch(ledger: Ledger, trial: TrialRecord) -> Change:
 def _brought_to(ledger: Ledger, make_algorithm: MakeAlgorithm, moment: Change) -> Algorithm:
     """Return an algorithm that has heard everything before a moment."""
     algorithm = make_algorithm()
-    for change in ledger.changes():
-        if change.sequence >= moment.sequence:
-            break
-        record = ledger.trial(change.number)
-        if record.purpose != "search":
-            continue
-        if change.what == "start":
-            algorithm.restore(record)
-        elif change.what == "epoch" and change.measurement is not None:
-            algorithm.report(change.number, change.measurement)
-        elif change.what == "end":
-            algorithm.tell(record)
+    replay(algorithm, ledger, before=moment.sequence)
     return algorithm
 
 

@@ -13,6 +13,7 @@ from hpo.core.budget import render_seconds
 from hpo.core.ledger import Ledger
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
+from hpo.core.replay import replay
 from hpo.executors.division import Slots
 
 QUICKER, SLOWER = 0.8, 1.4
@@ -115,7 +116,7 @@ def first_batch(algorithm: Algorithm, ledger: Ledger, count: int) -> list[dict[s
         {"rec_id": t.number, "specs": dict(t.params), "goes_on_from_epoch": t.epochs}
         for t in waiting
     ]
-    _replay(algorithm, ledger)
+    replay(algorithm, ledger)
     number = ledger.next_number
     while len(batch) < count:
         suggestion = algorithm.ask(number)
@@ -124,20 +125,6 @@ def first_batch(algorithm: Algorithm, ledger: Ledger, count: int) -> list[dict[s
         batch.append({"rec_id": number, "specs": dict(suggestion.params)})
         number += 1
     return batch[:count]
-
-
-def _replay(algorithm: Algorithm, ledger: Ledger) -> None:
-    """Bring a fresh algorithm to where the ledger is."""
-    for change in ledger.changes():
-        record = ledger.trial(change.number)
-        if record.purpose != "search":
-            continue
-        if change.what == "start":
-            algorithm.restore(record)
-        elif change.what == "epoch" and change.measurement is not None:
-            algorithm.report(record.number, change.measurement)
-        elif change.what == "end":
-            algorithm.tell(record)
 
 
 def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dict[str, Any]:
