@@ -2,7 +2,8 @@
 
 Equal in distribution to the torchvision operations of the same names, in this order: random
 resized crop (antialiased), horizontal flip, Gaussian blur, rotation, colour jitter, normalisation,
-erasing. Crop, flip and blur are one product of matrices (`trainer.data.resample`).
+erasing. On an accelerator crop, flip and blur are one product of matrices for the whole batch; on
+a CPU torch's own resize of bytes crops image by image, which is faster (`trainer.data.resample`).
 Legend: N images, H x W pixels, C colours, B images of a block.
 """
 
@@ -19,7 +20,13 @@ from torch.nn.functional import affine_grid, grid_sample
 from trainer.data import augment_draws as draw
 from trainer.data.color import ColorDraws, jitter_colors, luma, make_color_draws, sort_orders
 from trainer.data.normalize import pixel_statistics
-from trainer.data.resample import AxisBlur, apply_separable, crop_matrices, pixel_centres
+from trainer.data.resample import (
+    AxisBlur,
+    apply_separable,
+    crop_each,
+    crop_matrices,
+    pixel_centres,
+)
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -36,7 +43,7 @@ class _Draws:
     places: Tensor
     """(N,): which image of the batch stands at each place of this order; on the CPU."""
     crop: Tensor
-    """(4, N): top, height, left and width in stored pixels; on the CPU."""
+    """(4, N): top, height, left and width in whole stored pixels; on the CPU."""
     geometry: Tensor
     """(7, N): the crop; flip, blur, degrees."""
     color: ColorDraws
@@ -110,11 +117,10 @@ class BatchAugment:
         return max(1, _BLOCK_FLOATS // (self._channels * self._height * self._width))
 
     def _augment_block(self, images_BHWC: Tensor, draws: _Draws, part: slice) -> Tensor:
-        down, right = _window(draws.crop[:, part], images_BHWC.shape[1], images_BHWC.shape[2])
-        planes = images_BHWC[:, down, right].permute(0, 3, 1, 2)
-        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
-        rows, columns = self._matrices(draws.geometry[:, part], down, right)
-        out = apply_separable(planes, rows, columns)
+        if self._device.type == "cpu":
+            out = self._resample_each(images_BHWC, draws, part)
+        else:
+            out = self._resample_at_once(images_BHWC, draws, part)
         if self.dataset.random_rotation:
             out = rotate(out, draws.geometry[6, part])
         if self.dataset.color_augmentation.enabled:
@@ -124,9 +130,24 @@ class BatchAugment:
             out.mul_(keep_mask(draws.erase[:, part], self._out_rows, self._out_columns))
         return out
 
-    def _matrices(self, geometry: Tensor, down: slice, right: slice) -> tuple[Tensor, Tensor]:
-        """Crop, flip, blur and 0..255 to 0..1: (N, H, rows seen), (N, W, columns seen)."""
-        top, tall, left, wide, flip, sigma, _ = geometry
+    def _resample_each(self, images_BHWC: Tensor, draws: _Draws, part: slice) -> Tensor:
+        """Crop, flip, blur, and 0..255 to 0..1: shape (B, C, H, W), image by image."""
+        boxes_N4 = draws.crop[:, part].T.int().tolist()
+        flips = draws.geometry[4, part].bool().tolist()
+        cropped = crop_each(images_BHWC, boxes_N4, flips, (self._height, self._width))
+        planes = cropped.to(torch.float32).mul_(1.0 / 255.0)
+        if not self.dataset.gaussian_blur.enabled:
+            return planes
+        sigma = draws.geometry[5, part]
+        rows, columns = self._blur_rows.matrices(sigma), self._blur_columns.matrices(sigma)
+        return apply_separable(planes, rows, columns)
+
+    def _resample_at_once(self, images_BHWC: Tensor, draws: _Draws, part: slice) -> Tensor:
+        """The same with few large operations, without rounding to bytes between them."""
+        down, right = _window(draws.crop[:, part])
+        planes = images_BHWC[:, down, right].permute(0, 3, 1, 2)
+        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
+        top, tall, left, wide, flip, sigma, _ = draws.geometry[:, part]
         stored_rows = pixel_centres(down.stop, self._device)[down]
         stored_columns = pixel_centres(right.stop, self._device)[right]
         rows = crop_matrices(top, tall, stored_rows, self._out_rows)
@@ -134,15 +155,14 @@ class BatchAugment:
         if self.dataset.gaussian_blur.enabled:
             rows = torch.bmm(self._blur_rows.matrices(sigma), rows)
             columns = torch.bmm(self._blur_columns.matrices(sigma), columns)
-        return rows, columns.mul_(1.0 / 255.0)
+        return apply_separable(planes, rows, columns.mul_(1.0 / 255.0))
 
     def _draw(self, stored_2: Tensor, sizes_N2: Tensor) -> _Draws:
         """Draw in an order that suits the colours; what else is drawn has no order of its own."""
         num, generator, dataset = len(sizes_N2), self.generator, self.dataset
         color, places = self._draw_colors(num)
         sizes_N2 = sizes_N2[places]
-        crop = draw.draw_crop_boxes(sizes_N2, generator)
-        crop = crop * (stored_2 / sizes_N2).T.repeat_interleave(2, dim=0)
+        crop = _in_stored_pixels(draw.draw_crop_boxes(sizes_N2, generator), sizes_N2, stored_2)
         flip = torch.rand(num, generator=generator) < dataset.prob
         sigma = draw.draw_uniform(num, *dataset.gaussian_blur.sigma, generator)
         degrees = draw.draw_uniform(num, 0.0, 180.0, generator)
@@ -169,13 +189,20 @@ class BatchAugment:
         return draws, places
 
 
-def _window(crop_4N: Tensor, height: int, width: int) -> tuple[slice, slice]:
+def _in_stored_pixels(boxes_4N: Tensor, sizes_N2: Tensor, stored_2: Tensor) -> Tensor:
+    """Boxes of the files in whole pixels of the stored images, none of them empty."""
+    scale_2N = (stored_2 / sizes_N2).T
+    start_2N = (boxes_4N[0::2] * scale_2N).round().minimum(stored_2[:, None] - 1)
+    end_2N = ((boxes_4N[0::2] + boxes_4N[1::2]) * scale_2N).round().minimum(stored_2[:, None])
+    length_2N = (end_2N - start_2N).clamp_(min=1.0)
+    return torch.stack([start_2N[0], length_2N[0], start_2N[1], length_2N[1]])
+
+
+def _window(crop_4N: Tensor) -> tuple[slice, slice]:
     """Rows and columns of the stored images that any of these crops looks at."""
     top, tall, left, wide = crop_4N
-    # A crop to the very edge may end a rounding error beyond it.
-    down = slice(int(top.min()), min(math.ceil(float((top + tall).max())), height))
-    right = slice(int(left.min()), min(math.ceil(float((left + wide).max())), width))
-    return down, right
+    down = slice(int(top.min()), int((top + tall).max()))
+    return down, slice(int(left.min()), int((left + wide).max()))
 
 
 def keep_mask(boxes_4N: Tensor, rows_H: Tensor, columns_W: Tensor) -> Tensor:

@@ -62,6 +62,18 @@ def test_pictures_are_augmented_each_in_its_own_way():
     assert len(torch.unique(out, dim=0)) == 16
 
 
+@pytest.mark.parametrize("sizes", [None, torch.tensor([[37, 91]]).expand(40, 2)])
+def test_both_ways_to_resample_give_the_same_pictures(sizes, monkeypatch):
+    """One by one and all at once: apart by the rounding to bytes, 0.5 / 255 and its spread."""
+    images = pictures(40, 80, 48)
+    spec = make_spec(color=False, re_prob=0.0)
+    one_by_one = BatchAugment(spec, 9)(images, sizes)
+    monkeypatch.setattr(BatchAugment, "_resample_each", BatchAugment._resample_at_once)
+    at_once = BatchAugment(spec, 9)(images, sizes)
+    assert (one_by_one - at_once).abs().max() * 0.226 * 255 < 1.01
+    assert not torch.equal(one_by_one, at_once)
+
+
 def test_block_size_does_not_matter(monkeypatch):
     images = pictures(20)
     whole = BatchAugment(make_spec(), 9)(images)

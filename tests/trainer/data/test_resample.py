@@ -1,8 +1,16 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
-from trainer.data.resample import AxisBlur, apply_separable, crop_matrices, pixel_centres
+from trainer.data.resample import (
+    AxisBlur,
+    apply_separable,
+    crop_each,
+    crop_matrices,
+    pixel_centres,
+)
 
 
 def pixels(num):
@@ -23,6 +31,19 @@ def test_crop_resize_and_flip_equal_torchvision(height, width):
         expected = tv.resized_crop(images[i], y, x, h, w, [height, width], antialias=True)
         expected = expected.flip(-1) if mirrored else expected
         torch.testing.assert_close(out[i], expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 48), (32, 120)])
+def test_crops_one_by_one_equal_those_of_pillow(height, width):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (len(CROPS), 80, 100, 3), generator=generator, dtype=torch.uint8)
+    boxes, flips = [(y, h, x, w) for y, x, h, w, _ in CROPS], [bool(crop[4]) for crop in CROPS]
+    out = crop_each(images, boxes, flips, (height, width))
+    for i, (y, x, h, w, mirrored) in enumerate(CROPS):
+        file = Image.fromarray(images[i].numpy()).crop((x, y, x + w, y + h))
+        expected = np.asarray(file.resize((width, height), Image.Resampling.BILINEAR)).astype(int)
+        expected = expected[:, ::-1] if mirrored else expected
+        assert abs(out[i].permute(1, 2, 0).numpy() - expected).max() <= 1
 
 
 def test_crop_of_everything_at_the_same_size_changes_nothing():
