@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 MAX_REASON = 300
+_NETWORK = (
+    r"\[Errno -?\d+\] ([\w ]+)",
+    r"Connection\w*Error\(\d+, '([\w ]+)'",
+    r"(Read timed out|Remote end closed connection without response)",
+)
+"""What a request's long story ends in, as people say it."""
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 ARTIFACTS = ".mlflow"
@@ -32,6 +38,7 @@ CLIENT_SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # The bottom of the terminal is the search's own.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A search tells nobody outside that it runs.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -99,9 +106,9 @@ def is_refusal(error: Exception) -> bool:
 def reason(error: Exception) -> str:
     """What an error says, in one short line without passwords."""
     text = " ".join(str(error).split()) or type(error).__name__
-    network = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
-    if network:
-        return network[1]
+    for pattern in _NETWORK:
+        if network := re.search(pattern, text):
+            return network[1]
     return re.sub(r"://[^/@\s]*@", "://", text)[:MAX_REASON]
 
 

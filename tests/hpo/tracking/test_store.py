@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo.tracking import default_tracking_uri
-from hpo.tracking.store import connect, ensure_experiment, local_database, shown
+from hpo.tracking.store import connect, ensure_experiment, local_database, reason, shown
 
 
 def test_the_default_is_a_database_in_the_run_root(tmp_path, monkeypatch):
@@ -28,6 +28,24 @@ def test_only_sqlite_addresses_have_a_local_database():
 def test_an_address_is_shown_without_its_password():
     assert shown("https://me:secret@mlflow:5000/x") == "https://mlflow:5000/x"
     assert shown("sqlite:////srv/mlflow.db") == "sqlite:////srv/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("... [Errno 111] Connection refused'))", "Connection refused"),
+        (
+            "API request to http://m:5/api failed with exception HTTPConnectionPool(host='m', port=5): "
+            "Max retries exceeded (Caused by ProtocolError('Connection aborted.', "
+            "ConnectionResetError(104, 'Connection reset by peer')))",
+            "Connection reset by peer",
+        ),
+        ("HTTPConnectionPool(host='m', port=5): Read timed out. (read timeout=10)", "Read timed out"),
+        ("INTERNAL: the table is gone", "INTERNAL: the table is gone"),
+    ],
+)  # fmt: skip
+def test_a_request_that_failed_is_told_by_what_happened(text, words):
+    assert reason(OSError(text)) == words
 
 
 def test_an_experiment_keeps_artifacts_beside_the_database_and_is_found_again(out):
