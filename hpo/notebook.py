@@ -23,13 +23,13 @@ from hpo.core.budget import extend_budget, parse_budget
 from hpo.core.errors import SpecError
 from hpo.core.rundir import RunDir, find_run
 from hpo.core.specs import merged, nest
+from hpo.core.study_checks import check_name, check_sources
 from hpo.core.study_spec import (
     DataSources,
     SearchOptions,
     StudySpec,
     anchored,
-    check_name,
-    check_sources,
+    load_given_study,
     load_study,
 )
 from hpo.report import charts, parameter_charts
@@ -119,7 +119,7 @@ def _study_from(
 
     is_embedded = study is None and data is None
     if study is not None or is_embedded:
-        base = load_study(Path(study) if study is not None else find_study(QUICKSTART))
+        base = load_given_study(Path(study) if study is not None else find_study(QUICKSTART))
     else:
         base = StudySpec()
     changes: dict[str, Any] = {"spec": merged(base.spec, nest(dict(spec or {})))}

@@ -18,6 +18,7 @@ from hpo.core.planning import (
 from hpo.core.protocols import Trainer
 from hpo.core.skill import load_skill
 from hpo.core.study_spec import StudySpec
+from hpo.core.trainers import demand
 
 
 def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
@@ -30,6 +31,8 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
     num_epochs = num_epochs_of(draft, trainer)
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
     check_options(study.search.algorithm, study.search.algorithm_options)
+    if study.search.max_latency or study.search.max_params:
+        demand(trainer, "measure")
     guess = build_space(study, trainer, draft, num_trials=study.budget.trials)
     choice = resolve_names(
         study.search.algorithm,

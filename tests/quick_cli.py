@@ -59,6 +59,7 @@ def events_of(out):
 def main():
     """Run the command line without MLflow."""
     sys.modules["mlflow"] = None
+    os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
     from hpo.cli.main import main as hpo_main
     from hpo.tracking import mirror
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 NAME = "tests.quick_trainer:TRAINER"
+os.environ.setdefault("HPO_TRAINER_MODULES", "tests")  # also for scripts that run outside pytest
 DEFAULTS = json.loads(
     (Path(__file__).parent / "quick_skill/schemas/train.schema.json").read_text()
 )["default"]

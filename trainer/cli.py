@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 DONE, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -56,8 +56,19 @@ _PACKAGES = frozenset(
 """What the trainer extra installs; without one of them the way out is known."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        told = message.replace("/--experiment-spec/--experiment_spec_file", "")
+        told = _one_line(told).removeprefix("argument ")
+        more = f"; `{self.prog} --help` lists what can be given"
+        self.exit(USER_ERROR, f"{self.prog}: error: {told}{more}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ml_recog",
         description="Metric-learning recognition: train, evaluate, label, export.",
         epilog=_epilog([_EXAMPLES["train"][0], _EXAMPLES["evaluate"][0], "ml_recog train --help"]),
@@ -147,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USER_ERROR
     strange = [word for word in rest if word.startswith("-")]
     if strange:
-        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+        parser.error(f"{' '.join(strange)}: no such option; overrides are spelt key=value")
     overrides = [*options.overrides, *rest]
     if getattr(options, "ignore_unmatched", False):
         overrides.append("dataset.ignore_unmatched=true")

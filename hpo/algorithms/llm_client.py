@@ -156,8 +156,10 @@ def make_client(options: Mapping[str, Any]) -> LlmClient:
         raise SpecError(f"llm_endpoint: must begin with http:// or https://, got {endpoint!r}")
     if not model:
         raise SpecError(
-            "llm_model: a model must be named, by --algorithm-option llm_model=NAME or "
-            "AUTOML_LLM_MODEL"
+            "search.algorithm_options.llm_model: the name of a language model must be given, and "
+            "there is no default; set AUTOML_LLM_MODEL, or --algorithm-option llm_model=NAME, to "
+            f"one that {endpoint} serves (AUTOML_LLM_ENDPOINT names another server, "
+            "AUTOML_LLM_API_KEY holds the key)"
         )
     return LlmClient(
         endpoint=endpoint,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpo.core.errors import SpecError
-from hpo.core.specs import nearest, parse_yaml, read_yaml
+from hpo.core.specs import nearest, parse_yaml, read_yaml, shown
 
 PREFIX = "automl_"
 _LIKE_DEFAULT: Final = object()
@@ -73,16 +73,16 @@ class Option:
             return self.default
         fits = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
         is_mixed_up = isinstance(value, bool) and self.kind is not bool
-        shown = "a secret value" if self.is_secret else repr(value)
+        got = "a secret value" if self.is_secret else shown(value)
         if not fits or is_mixed_up:
-            raise SpecError(f"{where}: must be a {self.kind_name}, got {shown}")
+            raise SpecError(f"{where}: must be a {self.kind_name}, got {got}")
         below = self.low is not None and value < self.low
         above = self.high is not None and value > self.high
         if below or above:
             limits = f"at least {self.low:g}" if self.high is None else (
                 f"between {self.low:g} and {self.high:g}"
             )  # fmt: skip
-            raise SpecError(f"{where}: must be {limits}, got {shown}")
+            raise SpecError(f"{where}: must be {limits}, got {got}")
         return float(value) if self.kind is float else value
 
 

@@ -96,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.what == "list":
         return _list_bank(args)
-    if args.max_hours is not None and args.max_hours <= 0:
+    if args.max_hours is not None and not args.max_hours > 0:
         raise SpecError(f"--max-hours: must be above 0, got {args.max_hours:g}")
-    skill = open_skill(_skill_dir(args))
     policy = resolve_policy(args.policy, args.request)
+    skill = open_skill(_skill_dir(args))
     route = decide_route(skill, args.action, policy)
     if args.resume or route.kind == AUTOML:
         return _search(args, skill, route)

@@ -61,8 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, tell, and say by the exit code whether a search can be started."""
+    from hpo.core.trainers import find_trainer
     from hpo.doctor import examine_machine
 
+    find_trainer(args.trainer)  # looking at the machine takes seconds
     sources = _sources(args)
     screen = _Screen(quiet=args.json)
     screen.line("machine")
@@ -84,9 +86,9 @@ def _sources(args: argparse.Namespace) -> dict[str, str]:
     """Folders by split, from the study and from flags; flags win."""
     found: dict[str, str] = {}
     if args.study:
-        from hpo.core.study_spec import anchored, load_study
+        from hpo.core.study_spec import anchored, load_given_study
 
-        data = anchored(load_study(Path(args.study)), Path.cwd()).data
+        data = anchored(load_given_study(Path(args.study)), Path.cwd()).data
         found = {name: getattr(data, name) for name in SOURCES if getattr(data, name)}
         if data.folder:
             found["images"] = data.folder

@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+
+from hpo.cli.arguments import Parser
 
 VERBS = (
     "plan", "search", "automl", "resume", "ls", "status", "best", "logs",
@@ -32,14 +33,6 @@ exit codes: 0 done, 2 wrong input (one line), 1 a bug, 130 interrupted (resumabl
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with exit code 2."""
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what can be given\n")
-
-
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Leaves room for the longest verb beside its help."""
 
@@ -52,9 +45,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         self._action_max_length = max(self._action_max_length, 2 * 2 + max(map(len, VERBS)))
 
 
-def build_parser(verb: str | None) -> argparse.ArgumentParser:
+def build_parser(verb: str | None) -> Parser:
     """The parser; only the named verb's module is imported, so that `--help` is quick."""
-    parser = _Parser(
+    parser = Parser(
         prog="hpo",
         description="Find the best hyperparameters of a metric-learning recognition trainer.",
         epilog=EPILOG,
@@ -83,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if word in VERBS), "")
     parser = build_parser(verb)
-    args = parser.parse_args(words)
+    args = parser.parse_whole(words)
     if args.version:
         return _print_versions()
     if args.verb is None:

@@ -46,10 +46,14 @@ def run(args: argparse.Namespace) -> int:
         raise SpecError(f"--topk: must be at least 1, got {args.topk}")
     args.run_name, images = split_words(args.words)
     if not images:
-        raise DataError(f"{args.words[0]}: is no picture; name at least one picture to label")
+        raise DataError(
+            f"{args.words[0]}: no such picture; name one to label, as `hpo predict [RUN] IMAGE`"
+        )
     missing = next((image for image in images if not image.is_file()), None)
     if missing is not None:
-        raise DataError(f"{missing}: no such picture")
+        raise DataError(
+            f"{missing}: {'a folder' if missing.is_dir() else 'no such picture'}; name image files"
+        )
     with machine_output():  # the trainer runs here, and its libraries may print
         rows = predict_with_run(chosen_run(args), images, args.topk)
     if args.json:

@@ -12,6 +12,9 @@ from hpo.cli.run_flags import add_json_argument, print_json, print_table
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
+MOST_SAMPLES = 100_000
+"""More than anybody looks at, and what a search can be planned for."""
+
 HELP = "show the search space: every parameter, its range and scale, and why"
 EPILOG = """\
 examples:
@@ -67,8 +70,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _compiled(args: argparse.Namespace) -> SearchSpace:
     from hpo.cli.space_source import find_source
+    from hpo.core.study_checks import check_count
     from search_spaces import compile_space
 
+    check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
     source = find_source(args)
     return compile_space(
         source.schema,
@@ -83,10 +88,10 @@ def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
     """Print configurations: parameters and pinned ones, flat dotted names."""
     import random
 
-    from hpo.core.errors import SpecError
+    from hpo.core.study_checks import LARGEST_SEED, check_count
 
-    if args.sample < 1:
-        raise SpecError(f"--sample: must be at least 1, got {args.sample}")
+    check_count(args.sample, "--sample", least=1, most=MOST_SAMPLES)
+    check_count(args.seed, "--seed", least=0, most=LARGEST_SEED)
     rng = random.Random(args.seed)
     pinned = {pin.name: pin.value for pin in space.pinned}
     for number in range(args.sample):

@@ -13,7 +13,7 @@ from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.skill import load_skill
 from hpo.core.specs import merged, nest, read_yaml
-from hpo.core.study_spec import DEFAULT_TRAINER, StudySpec, load_study
+from hpo.core.study_spec import DEFAULT_TRAINER, StudySpec, load_given_study
 from hpo.core.trainers import find_trainer
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
         return SpaceSource(schema=load_schema(args.schema), overlay=overlay_from_args(args))
     if args.skill:
         return _skill_source(Path(args.skill), overlay_from_args(args))
-    study = load_study(Path(args.study)) if args.study else StudySpec()
+    study = load_given_study(Path(args.study)) if args.study else StudySpec()
     return _study_source(replace(study, search=_search(args, study)))
 
 

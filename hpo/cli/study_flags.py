@@ -11,14 +11,19 @@ from hpo.core.budget import parse_budget
 from hpo.core.errors import SpecError
 from hpo.core.model_limits import parse_limits
 from hpo.core.specs import merged, nest, parse_assignments
+from hpo.core.study_checks import (
+    MOST_CONCURRENT,
+    check_count,
+    check_name,
+    check_search,
+    check_sources,
+)
 from hpo.core.study_spec import (
     DataSources,
     SearchOptions,
     StudySpec,
     anchored,
-    check_name,
-    check_sources,
-    load_study,
+    load_given_study,
 )
 
 QUICKSTART = "quickstart.yaml"
@@ -33,6 +38,8 @@ SEARCH_FLAGS = (
     "max_params",
 )
 """Flags that stand for the key of the same name in `search`."""
+FLAGS_OF = {"over": "--search-over"}
+"""Flags that are not spelt as their key."""
 
 
 def study_from_args(args: argparse.Namespace) -> StudySpec:
@@ -46,9 +53,9 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     """
     given = _data_from(args)
     if args.study:
-        study = load_study(Path(args.study))
+        study = load_given_study(Path(args.study))
     elif not given:
-        study = load_study(find_study(QUICKSTART))
+        study = load_given_study(find_study(QUICKSTART))
     else:
         study = StudySpec(
             name=_name_from(anchored(_with_data(StudySpec(), given), Path.cwd()).data)
@@ -61,10 +68,9 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
             changes[flag] = getattr(args, flag)
     study = replace(study, **changes, search=_search_from(args, study.search))
     study = anchored(_with_data(study, given), Path.cwd())
-    check_sources(study.data, "arguments")
-    check_name(study.name, "arguments")
-    if study.concurrent is not None and study.concurrent < 1:
-        raise SpecError(f"--concurrent: must be at least 1, got {study.concurrent}")
+    check_sources(study.data, "data")
+    check_name(study.name, "--name")
+    check_count(study.concurrent, "--concurrent", least=1, most=MOST_CONCURRENT)
     return study
 
 
@@ -96,12 +102,7 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
         given = parse_assignments(args.algorithm_option, "--algorithm-option")
         changes["algorithm_options"] = {**options.algorithm_options, **given}
     merged_options = replace(options, **changes)
-    parse_limits(merged_options.max_latency, merged_options.max_params)
-    if merged_options.confirm < 0:
-        raise SpecError(f"--confirm: must be 0 or more, got {merged_options.confirm}")
-    if (merged_options.until_converged or 0.0) < 0:
-        got = merged_options.until_converged
-        raise SpecError(f"--until-converged: must be 0 or more minutes, got {got:g}")
+    check_search(merged_options, "", lambda key: FLAGS_OF.get(key, f"--{key.replace('_', '-')}"))
     return merged_options
 
 

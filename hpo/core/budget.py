@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from hpo.core.errors import SpecError
+from hpo.core.wording import shown
 
 GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
 
@@ -25,7 +26,7 @@ _UNITS: dict[str, tuple[str, float]] = {
     "epoch": ("epochs", 1),
     "epochs": ("epochs", 1),
 }
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,20 +94,29 @@ def parse_budget(text: str) -> Budget:
     for part in str(text).lower().split(","):
         match = _PART.fullmatch(part.strip())
         if match is None or match[2] not in _UNITS:
-            raise SpecError(f"budget: {part.strip()!r} is not understood; write {GRAMMAR}")
+            raise SpecError(f"budget: {_refusal(part.strip())}; write {GRAMMAR}")
         name, factor = _UNITS[match[2]]
         amount = float(match[1]) * factor
         whole = name in {"trials", "epochs"}
         if not 0 < amount < math.inf or (whole and not amount.is_integer()):
             raise SpecError(
                 f"budget: a positive {'whole ' if whole else ''}number must stand before "
-                f"{match[2] or 'trials'!r}, got {match[1]}; write {GRAMMAR}"
+                f"{match[2] or 'trials'!r}, got {match[1][:40]}; write {GRAMMAR}"
             )
         if name in values:
-            raise SpecError(f"budget: {text!r} limits {name} twice; keep one of them")
+            what = name.replace("_", " ")
+            raise SpecError(f"budget: {shown(text)} limits {what} twice; keep one of them")
         values[name] = amount
     counts = {k: int(v) if k in {"trials", "epochs"} else v for k, v in values.items()}
     return Budget(**counts)  # type: ignore[arg-type]
+
+
+def _refusal(part: str) -> str:
+    if not part:
+        return "a limit must be given, got nothing"
+    if part.startswith("+"):
+        return f"{shown(part)} adds to the budget of an earlier search, which `hpo resume` does"
+    return f"{shown(part)} is not understood"
 
 
 def extend_budget(budget: Budget, text: str) -> Budget:

@@ -130,7 +130,8 @@ def build_base_spec(
     if study.weights:
         path = Path(study.weights).expanduser()
         if not path.is_file():
-            raise SpecError(f"--weights: {path} is not a file")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise SpecError(f"weights: {path} {what}; name a file of weights (--weights)")
         wanted["weights"] = str(path.resolve())
     with as_user_errors("spec"):
         return trainer.validate(merged(nest(study.spec), nest(trainer.data_overrides(wanted))))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.specs import read_yaml
+from hpo.core.specs import read_yaml, shown
 
 INFO_FILE = Path("references") / "skill_info.yaml"
 
@@ -56,7 +56,12 @@ def load_skill(path: Path) -> Skill:
         SpecError: when `references/skill_info.yaml` is missing or is not a mapping.
     """
     file = path / INFO_FILE
+    if not path.is_dir():
+        what = "is no folder" if path.exists() else "no such folder"
+        raise SpecError(f"{path}: {what}; a skill folder holds {INFO_FILE}")
+    if not file.is_file():
+        raise SpecError(f"{file}: no such file; is {path} a skill folder?")
     info = read_yaml(file)
     if not isinstance(info, dict):
-        raise SpecError(f"{file}: must be a mapping of keys, got {type(info).__name__}")
+        raise SpecError(f"{file}: must be a mapping of keys, got {shown(info)}")
     return Skill(path=path, info=info)

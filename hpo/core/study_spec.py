@@ -151,20 +151,34 @@ def load_study(path: Path) -> StudySpec:
     """
     data = read_yaml(path)
     if not isinstance(data, Mapping):
-        raise SpecError(f"{path}: a study file must be a mapping of keys, got {_kind(data)}")
+        raise SpecError(
+            f"{path}: a study file must be a mapping of keys, got {shown(data)}; "
+            f"it begins with `schema_version: {SCHEMA_VERSION}`"
+        )
     study = parse_study(data, where=str(path))
     if "name" not in data:
         study = replace(study, name=path.stem)
-        check_name(study.name, str(path))
+        check_name(study.name, f"{path}: name")
     return anchored(study, path.parent)
+
+
+def load_given_study(path: Path) -> StudySpec:
+    """Read a study file that may come from anywhere, so that it may not have code run.
+
+    Raises:
+        SpecError: with the path of the wrong key.
+    """
+    study = load_study(path)
+    refuse_code(study.trainer, f"{path}: trainer")
+    return study
 
 
 def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
     """Turn plain data into a `StudySpec`; unknown keys and wrong types are errors."""
     version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION or isinstance(version, bool):
         raise SpecError(
-            f"{where}: schema_version must be {SCHEMA_VERSION}, got {version!r}; "
+            f"{where}: schema_version must be {SCHEMA_VERSION}, got {shown(version)}; "
             f"write `schema_version: {SCHEMA_VERSION}` at the top"
         )
     values = _checked(StudySpec, data, where)
@@ -215,69 +229,40 @@ def _checked(
     if data is None:
         return {}
     if not isinstance(data, Mapping):
-        raise SpecError(f"{where}: must be a mapping of keys, got {_kind(data)}")
+        raise SpecError(f"{where}: must be a mapping of keys, got {shown(data)}")
     known = {item.name: str(item.type) for item in fields(kind)}
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in known:
-            raise SpecError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
+            guess = nearest(str(key), known) or f"; it may hold {', '.join(known)}"
+            raise SpecError(f"{where}: unknown key {shown(key)}{guess}")
         legal, word = _TYPES[known[key]]
         wrong_bool = isinstance(value, bool) and bool not in legal
         if wrong_bool or not isinstance(value, legal):
-            raise SpecError(f"{where}.{key}: must be {word}, got {_kind(value)} {value!r}")
-        values[key] = _names(value, f"{where}.{key}") if isinstance(value, list) else value
+            raise SpecError(f"{_key(where, key)}: must be {word}, got {shown(value)}")
+        values[key] = _names(value, _key(where, key)) if isinstance(value, list) else value
         if value is None and legal is _SECTION[0]:
             values[key] = {}
     return values
 
 
+def _key(where: str, key: Any) -> str:
+    """A key of a section: below a file stands a colon, below a section a dot."""
+    return f"{where}.{key}" if ": " in where else f"{where}: {key}"
+
+
 def _names(values: Any, where: str) -> tuple[str, ...]:
     wrong = [value for value in values if not isinstance(value, str)]
     if wrong:
-        raise SpecError(f"{where}: must be a list of names, got {wrong[0]!r} in it")
+        raise SpecError(f"{where}: must be a list of names, got {shown(wrong[0])} in it")
     return tuple(values)
 
 
 def _check_values(study: StudySpec, where: str) -> None:
-    if study.concurrent is not None and study.concurrent < 1:
-        raise SpecError(f"{where}.concurrent: must be at least 1, got {study.concurrent}")
-    if study.search.confirm < 0:
-        raise SpecError(f"{where}.search.confirm: must be 0 or more, got {study.search.confirm}")
-    if (study.search.until_converged or 0.0) < 0:
-        got = study.search.until_converged
-        raise SpecError(f"{where}.search.until_converged: must be 0 or more minutes, got {got}")
-    with _inside(f"{where}.search"):
-        parse_limits(study.search.max_latency, study.search.max_params)
-    check_name(study.name, where)
-    check_sources(study.data, f"{where}.data")
-
-
-def check_name(name: str, where: str) -> None:
-    """Refuse a study name that cannot be a folder below the folder of runs."""
-    if not name or name.startswith(".") or not name.isprintable() or "/" in name:
-        raise SpecError(
-            f"{where}.name: must be usable as a folder name (no '/', no leading '.'), got {name!r}"
-        )
-
-
-def check_sources(data: DataSources, where: str = "data") -> None:
-    """Refuse half-given data: all three splits, or one folder, or nothing."""
-    splits = {"train": data.train, "reference": data.reference, "query": data.query}
-    given = [name for name, value in splits.items() if value]
-    if data.folder and (given or data.test_reference or data.test_query):
-        raise SpecError(f"{where}: give either one folder to split or the splits, not both")
-    if given and len(given) < 3:
-        missing = " and ".join(name for name in splits if name not in given)
-        raise SpecError(
-            f"{where}: {missing} missing; train, reference and query belong together "
-            "(or give one folder of classes with --data)"
-        )
-    if data.test_query and not given:
-        raise SpecError(f"{where}: test_query needs train, reference and query beside it")
-    if data.test_reference and not data.test_query:
-        raise SpecError(f"{where}: test_reference needs test_query beside it")
-    if data.class_disjoint and not data.folder:
-        raise SpecError(f"{where}.class_disjoint: only applies when one folder is split (--data)")
+    check_count(study.concurrent, f"{where}: concurrent", least=1, most=MOST_CONCURRENT)
+    check_search(study.search, f"{where}: search.")
+    check_name(study.name, f"{where}: name")
+    check_sources(study.data, f"{where}: data")
 
 
 def anchored(study: StudySpec, folder: Path) -> StudySpec:
@@ -312,19 +297,16 @@ def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
     if _is_number(low) and _is_number(high) and (log is None or isinstance(log, bool)):
         return low, high, log
     raise SpecError(
-        f"search.ranges.{name}: must be [low, high] or {{low, high, log}}, got {value!r}"
+        f"search.ranges.{name}: must be [low, high] or {{low, high, log}} with two numbers, "
+        f"got {shown(value)}"
     )
 
 
 def _values(name: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list | tuple) or not values:
-        raise SpecError(f"search.options.{name}: must be a list of values, got {values!r}")
+        raise SpecError(f"search.options.{name}: must be a list of values, got {shown(values)}")
     return tuple(values)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__

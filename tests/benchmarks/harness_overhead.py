@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 TRAINER = "tests.benchmarks.noop_trainer:TRAINER"
+os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
 REPORTS = 9
 
 

@@ -83,7 +83,9 @@ def clear_caches(
     entries = list_caches(cache_dir)
     for name in names:
         if not any(_fits(e, name) for e in entries):
-            raise SpecError(f"cache: {name} names no cache; `hpo cache ls` lists them")
+            raise SpecError(
+                f"{name}: no decoded images of that name or folder; `hpo cache ls` lists them"
+            )
     due = time.time() - older_than_s
     chosen = [e for e in entries if not names or any(_fits(e, name) for name in names)]
     removed = [e for e in chosen if e.last_used <= due and _remove(e.path)]

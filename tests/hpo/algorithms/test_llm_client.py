@@ -113,7 +113,7 @@ def test_options_come_from_the_environment(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "llm_model: a model must be named"),
+        ({}, "llm_model: the name of a language model must be given"),
         ({"llm_endpoint": "ftp://x", "llm_model": "m"}, "must begin with http://"),
     ],
 )

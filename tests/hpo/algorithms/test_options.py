@@ -39,7 +39,7 @@ def test_every_spelling_is_met(name):
         ),
         ({"factor": 1}, "factor: must be between 2 and 9, got 1"),
         ({"factor": 2.5}, "factor: must be a whole number, got 2.5"),
-        ({"factor": True}, "factor: must be a whole number, got True"),
+        ({"factor": True}, "factor: must be a whole number, got true"),
         ({"share": "much"}, "share: must be a number, got 'much'"),
         ({"factor": 3, "eta": 3}, "factor is given twice"),
         ({"llm_key": 7}, "llm_key: must be a text, got a secret value"),

@@ -65,15 +65,15 @@ def test_versions(hpo):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("serach",), "invalid choice: 'serach'"),
-        (("search", "--buget", "5"), "unrecognized arguments: --buget"),
-        (("search", "--concurrent", "two"), "argument --concurrent: invalid int value: 'two'"),
-        (("search", "--seed", "1.5"), "argument --seed: invalid int value"),
-        (("search", "a.yaml", "b.yaml"), "unrecognized arguments: b.yaml"),
-        (("logs",), "required: TRIAL"),
-        (("logs", "one"), "argument TRIAL: invalid int value: 'one'"),
-        (("predict",), "required"),
-        (("export", "--trial", "best"), "argument --trial: invalid int value: 'best'"),
+        (("serach",), "there is no 'serach'; did you mean 'search'?"),
+        (("search", "--buget", "5"), "--buget: no such flag; did you mean '--budget'?"),
+        (("search", "--concurrent", "two"), "--concurrent: must be a whole number, got 'two'"),
+        (("search", "--seed", "1.5"), "--seed: must be a whole number"),
+        (("search", "a.yaml", "b.yaml"), "b.yaml: more than can be taken"),
+        (("logs",), "TRIAL: must be given"),
+        (("logs", "one"), "TRIAL: must be a whole number, got 'one'"),
+        (("predict",), "[RUN] IMAGE: must be given"),
+        (("export", "--trial", "best"), "--trial: must be a whole number, got 'best'"),
     ],
 )
 def test_wrong_arguments_are_one_line(fails, argv, said):
@@ -96,7 +96,12 @@ def test_a_bug_is_a_traceback_and_exit_code_1(tmp_path):
     from tests.quick_cli import call, events_of
 
     code, out, err = call(
-        tmp_path, "search", "s.yaml", "--json", PYTHONPATH=f"{tmp_path}:{':'.join(sys.path)}"
+        tmp_path,
+        "search",
+        "s.yaml",
+        "--json",
+        PYTHONPATH=f"{tmp_path}:{':'.join(sys.path)}",
+        HPO_TRAINER_MODULES="broken_trainer",
     )
     assert code == 1
     assert err.splitlines()[-1] == "ZeroDivisionError: division by zero"

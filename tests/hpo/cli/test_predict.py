@@ -33,7 +33,7 @@ def test_the_newest_run_needs_no_name(hpo, runs, second, photo):
     ("argv", "said"),
     [
         (("first", "none.jpg"), "none.jpg: no such picture"),
-        (("first",), "first: is no picture; name at least one picture to label"),
+        (("first",), "first: no such picture; name one to label"),
         (("first", "photo.jpg", "--topk", 0), "--topk: must be at least 1, got 0"),
         (("second", "photo.jpg"), "has no exported model yet; finish the search or run `hpo ex"),
         (("third", "photo.jpg"), "no run 'third'"),

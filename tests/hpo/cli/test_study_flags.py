@@ -102,7 +102,7 @@ def test_the_folder_one_stands_in_has_a_name_too(study_of, tmp_path):
     ("argv", "said"),
     [
         (("--budget", "5x"), "budget: '5x' is not understood"),
-        (("--budget", ""), "budget: '' is not understood"),
+        (("--budget", ""), "budget: a limit must be given, got nothing"),
         (("--budget", "2h,3h"), "limits seconds twice"),
         (("--train", "a"), "reference and query missing"),
         (("--train", "a", "--query", "b"), "reference missing"),
@@ -116,16 +116,16 @@ def test_the_folder_one_stands_in_has_a_name_too(study_of, tmp_path):
             "only applies when one folder is split",
         ),
         (("--concurrent", "0"), "--concurrent: must be at least 1, got 0"),
-        (("--confirm", "-1"), "--confirm: must be 0 or more, got -1"),
-        (("--name", "../up"), "arguments.name: must be usable as a folder name"),
-        (("--name", ""), "arguments.name: must be usable as a folder name"),
-        (("--name", ".x"), "arguments.name: must be usable as a folder name"),
+        (("--confirm", "-1"), "--confirm: must be at least 0, got -1"),
+        (("--name", "../up"), "--name: must be usable as a folder name"),
+        (("--name", ""), "--name: must be usable as a folder name"),
+        (("--name", ".x"), "--name: must be usable as a folder name"),
         (("--set", "train.lr"), "--set: key=value must be given"),
         (("--set", "a=[1"), "is not valid YAML"),
-        (("--set", "train=5"), "train: is a section, so it cannot be set to 5"),
+        (("--set", "train=5"), "train: is a section of keys, so it cannot be set to 5"),
         (("--set", "train.num_epochs.x=5"), "train.num_epochs: is a value"),
         (("none.yaml",), "none.yaml: no such file"),
-        (("studies",), "studies: cannot be read"),
+        (("studies",), "studies: must be a file, and is a folder"),
     ],
 )
 def test_what_does_not_fit_is_one_line(study_of, argv, said):
@@ -158,5 +158,5 @@ def test_flags_of_the_search_itself(study_of, tmp_path):
 
 
 def test_minutes_below_zero_are_refused(study_of):
-    with pytest.raises(SpecError, match="--until-converged: must be 0 or more minutes, got -1"):
+    with pytest.raises(SpecError, match="--until-converged: must be a number of minutes, 0 or more, got -1"):
         study_of("--until-converged", "-1")

@@ -43,11 +43,11 @@ def test_budget_grammar(text, expected):
     ("text", "said"),
     [
         ("5x", "'5x' is not understood"),
-        ("", "'' is not understood"),
+        ("", "a limit must be given, got nothing"),
         ("h", "'h' is not understood"),
         ("-3", "'-3' is not understood"),
         ("1e3", "'1e3' is not understood"),
-        ("2h,", "'' is not understood"),
+        ("2h,", "a limit must be given, got nothing"),
         ("2h 3m", "not understood"),
         ("nan", "'nan' is not understood"),
         ("infh", "not understood"),

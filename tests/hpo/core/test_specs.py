@@ -48,7 +48,7 @@ def test_numbers_as_people_write_them(text, value):
 @pytest.mark.parametrize(
     "text",
     ["a: [1", "a: b: c", "\tb: 1", "a: 2020-13-45", "? [a]\n: b", "!!python/object:os.system x",
-     "[" * 1000, "a: *missing", "a: !!int x"],
+     "a: *missing", "a: !!int x"],
 )  # fmt: skip
 def test_broken_yaml_is_one_line_with_its_place(text):
     with pytest.raises(SpecError, match=r"^file.yaml.*is not valid YAML: ") as caught:
@@ -59,11 +59,11 @@ def test_broken_yaml_is_one_line_with_its_place(text):
 def test_yaml_files_that_cannot_be_read(tmp_path):
     with pytest.raises(SpecError, match="missing.yaml: no such file"):
         read_yaml(tmp_path / "missing.yaml")
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="must be a file, and is a folder"):
         read_yaml(tmp_path)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(SpecError, match="binary.yaml: cannot be read"):
+    with pytest.raises(SpecError, match="binary.yaml: must be text in UTF-8, and byte 1 is none"):
         read_yaml(binary)
 
 
@@ -91,7 +91,10 @@ def test_dotted_and_nested_keys_mix():
     ("layers", "said"),
     [
         (({"a": 1}, {"a.b": 2}), r"a: is a value \(1\), so nothing can be set below it"),
-        (({"a": {"b": {"c": 1}}}, {"a.b": 2}), "a.b: is a section, so it cannot be set to 2"),
+        (
+            ({"a": {"b": {"c": 1}}}, {"a.b": 2}),
+            "a.b: is a section of keys, so it cannot be set to 2",
+        ),
         (({"a.b": 1, "a.b.c": 2},), r"a.b: is a value \(1\)"),
     ],
 )

@@ -1,0 +1,77 @@
+"""The parser of `hpo`: says in one line, in the user's words, what is wrong with the arguments."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+_WANTED = {"int": "a whole number", "float": "a number"}
+_WRONG_TYPE = re.compile(r"argument (\S+): invalid (int|float) value: (.*)", re.DOTALL)
+_NO_VALUE = re.compile(r"argument (\S+): expected (?:one argument|at least one argument)")
+_WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
+_MISSING = re.compile(r"the following arguments are required: (.*)")
+_TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line with what must hold, what was got and what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        told = " ".join(in_words(message).split())
+        more = f" `{self.prog} --help` lists what can be given"
+        self.exit(2, f"{self.prog}: {told}{'' if told.endswith('?') else ';'}{more}\n")
+
+    def parse_whole(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse all words; one that is left over is told with the nearest flag of its verb."""
+        args, rest = self.parse_known_args(words)
+        if rest:
+            spoken = _spoken_to(self, args)
+            flags = [flag for action in spoken._actions for flag in action.option_strings]
+            spoken.error(_left_over(rest, flags))
+        return args
+
+
+def _spoken_to(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
+    """The verb's own parser where a verb was given."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices.get(getattr(args, action.dest, None) or "", parser)
+    return parser
+
+
+def _left_over(rest: Sequence[str], flags: Iterable[str]) -> str:
+    from hpo.core.wording import nearest
+
+    flag = next((word for word in rest if word.startswith("-")), "")
+    if flag:
+        name = flag.partition("=")[0]
+        return f"{name}: no such flag{nearest(name, flags)}"
+    return f"{' '.join(rest)}: more than can be taken; put text with spaces in quotes"
+
+
+def in_words(message: str) -> str:
+    """Put a message of argparse into words of ours."""
+    if found := _WRONG_TYPE.fullmatch(message):
+        return f"{found[1]}: must be {_WANTED[found[2]]}, got {found[3]}"
+    if found := _NO_VALUE.fullmatch(message):
+        flag = found[1].rpartition("/")[2]
+        return f"{flag}: needs a value, got none; one that begins with - is written {flag}=-1"
+    if found := _WRONG_CHOICE.fullmatch(message):
+        return _wrong_choice(found[1], found[2], re.findall(r"'([^']*)'", found[3]))
+    if found := _MISSING.fullmatch(message):
+        return f"{found[1]}: must be given, got nothing"
+    if found := _TOGETHER.fullmatch(message):
+        return f"{found[1]}: cannot stand beside {found[2]}; leave one of them out"
+    return message
+
+
+def _wrong_choice(name: str, got: str, known: Sequence[str]) -> str:
+    from hpo.core.wording import nearest
+
+    guess = nearest(got.strip("'"), known)
+    if guess and len(known) > 5:
+        return f"{name}: there is no {got}{guess}"
+    return f"{name}: must be one of {', '.join(known)}, got {got}{guess}"

@@ -1,0 +1,36 @@
+"""How messages quote what was got, and name what may have been meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+LONGEST_SHOWN = 80
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: in the words of YAML, and not without end."""
+    names = {None: "nothing", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return names[value]
+    if isinstance(value, list | tuple | Mapping):
+        kind = "a mapping" if isinstance(value, Mapping) else "a list"
+        return f"{kind} {cut(repr(value))}" if value else f"an empty {kind[2:]}"
+    return cut(repr(value) if isinstance(value, str) else str(value))
+
+
+def cut(text: str) -> str:
+    """The beginning of a text that is too long for a message."""
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest the closest known name as ` (did you mean ...?)`, or nothing."""
+    names = list(known)
+    hits = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not hits:
+        leaf = name.rsplit(".", 1)[-1]
+        leaves = {n.rsplit(".", 1)[-1]: n for n in names}
+        hits = [leaves[h] for h in difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.75)]
+    return f"; did you mean {hits[0]!r}?" if hits else ""
