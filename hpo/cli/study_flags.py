@@ -9,7 +9,6 @@ from typing import Any
 
 from hpo.core.budget import parse_budget
 from hpo.core.errors import SpecError
-from hpo.core.model_limits import parse_limits
 from hpo.core.specs import merged, nest, parse_assignments
 from hpo.core.study_checks import (
     MOST_CONCURRENT,

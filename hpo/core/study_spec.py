@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.errors import SpecError
-from hpo.core.model_limits import parse_limits
-from hpo.core.specs import nearest, nest, read_yaml
+from hpo.core.specs import nearest, nest, read_yaml, shown
+from hpo.core.study_checks import (
+    MOST_CONCURRENT,
+    check_count,
+    check_name,
+    check_search,
+    check_sources,
+)
+from hpo.core.trainers import refuse_code
 
 if TYPE_CHECKING:
     from search_spaces import Overlay
