@@ -189,6 +189,10 @@ class Engine:
                 self._check_receipt(record, ended.receipt)
             self._finish(record, TrialState.COMPLETE)
 
+    def charge_gpus(self, per_trial: float) -> None:
+        """Count so many GPUs for each trial from now on, where they have been divided anew."""
+        self._account.gpus_per_trial = per_trial
+
     def spent(self) -> Spent:
         """What has been used of the budget."""
         return self._account.spent()

@@ -12,10 +12,10 @@ from typing import Any
 
 from hpo.architectures import Architectures
 from hpo.core.budget import Budget, Spent
-from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.errors import HpoError, RunError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
-from hpo.core.machine import count_cpus, count_gpus
+from hpo.core.ledger_backup import open_ledger
 from hpo.core.model_limits import parse_limits
 from hpo.core.planning import (
     StudyPlan,
@@ -38,10 +38,10 @@ from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
 from hpo.engine import Engine, Plan
-from hpo.executors.division import Slots, divide_machine
 from hpo.handoff import hand_on
+from hpo.packing import Packing, growth_of, measure_packed
+from hpo.placing import make_executor, place_trials
 from hpo.plan_study import plan_study
-from hpo.probing import probe_slots
 from hpo.rehearsal import Forecast, forecast
 from hpo.snapshot import StateWriter, describe_end, trial_row
 
@@ -56,6 +56,8 @@ class SearchSettings:
 
     executor: str = "ray"
     """`ray`, or `inprocess` for one slot without worker processes."""
+    ray_address: str = ""
+    """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
     probe: bool = True
     """Whether to measure an epoch before the start."""
     listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
@@ -90,7 +92,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
     trainer = find_trainer(study.trainer)
-    slots = _slots(study, settings)  # a budget that this machine cannot count is refused at once
+    slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
     plan = plan_study(study, trainer, slots=slots.count)
 
     def fill(folder: Path) -> None:
@@ -131,8 +133,9 @@ def _drive(
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
     with run.lock():
         run.stop_file.unlink(missing_ok=True)
-        ledger = Ledger.open(run.ledger_file)
-        bus = EventBus([EventFile(run.events_file)])
+        on_driver = bool(settings.ray_address)
+        ledger, backups = open_ledger(run, plan.study_uuid, on_driver=on_driver)
+        bus = EventBus([EventFile(run.events_file), *backups])
         try:
             for make in settings.listeners:
                 bus.add(make(run, study, plan, ledger))
@@ -149,6 +152,8 @@ def _drive(
         finally:
             bus.close()
             ledger.close()
+            for backup in backups:
+                backup.discard()
 
 
 class Session:
@@ -175,7 +180,7 @@ class Session:
                 f"{run}: the search space has changed since the search began (digest "
                 f"{plan.space_digest[:12]} -> {self.space.digest[:12]}); start a new search"
             )
-        self.slots = _slots(study, settings)
+        self.slots = place_trials(study, trainer, settings)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()
@@ -217,6 +222,7 @@ class Session:
             if not self._review(executor):
                 state.close_as("declined")
                 return SearchResult(run=self.run, interrupted=True)
+            engine.charge_gpus(self.slots.gpus)
             executor.run(engine)
             if engine.was_interrupted:
                 self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
@@ -258,7 +264,7 @@ class Session:
 
     def make_executor(self) -> Executor:
         """Build what runs trials."""
-        return EXECUTORS[self.settings.executor](self.study.trainer, self.slots)
+        return make_executor(self.study, self.slots, self.settings)
 
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Hand the best trial on, once the budget is spent."""
@@ -302,7 +308,7 @@ class Session:
             data = self.trainer.inspect_data(self.plan.base_spec)
             self.bus.emit("preparing", what="probe")
             probe_spec = merged(self.plan.base_spec, {"results_dir": str(self.run)})
-            probe = probe_slots(executor, probe_spec) if self.settings.probe else {}
+            probe, packing = self._measure(executor, probe_spec)
             self.architectures.measure(executor, self.trainer, self.settings.progress)
         expected = self._forecast(probe)
         at_most = estimate_seconds(
@@ -327,6 +333,7 @@ class Session:
             "concurrent": self.slots.count,
             "cpus_per_trial": self.slots.cpus,
             "gpus_per_trial": self.slots.gpus,
+            "packing": packing.to_dict() if packing else None,
             "probe": probe,
             "estimate_s": expected.seconds if expected else at_most,
             "at_most_s": at_most,
@@ -334,6 +341,18 @@ class Session:
             "prepared_in_s": round(time.monotonic() - began, 2),
         }
         return self.tell_review(review, executor)
+
+    def _measure(
+        self, executor: Executor, spec: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Packing | None]:
+        """Measure an epoch in every slot at once; trials may come to share GPUs by what it says."""
+        if not self.settings.probe:
+            return {}, None
+        growth = growth_of(self.space, self.trainer, self.plan.base_spec)
+        probe, self.slots, packing = measure_packed(
+            executor, spec, self.slots, self.study.trials_per_gpu, growth
+        )
+        return probe, packing
 
     def _forecast(self, probe: Mapping[str, Any]) -> Forecast | None:
         """Rehearse what is left of the search; one that cannot be rehearsed goes on without."""
@@ -358,34 +377,6 @@ class Session:
             logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)
             logger.debug("the traceback", exc_info=True)
             return None
-
-
-def _make_ray(trainer_name: str, slots: Slots) -> Executor:
-    from hpo.executors.ray import RayExecutor
-
-    return RayExecutor(trainer_name, slots)
-
-
-def _make_inprocess(trainer_name: str, _slots: Slots) -> Executor:
-    from hpo.executors.inprocess import InProcessExecutor
-
-    return InProcessExecutor(trainer_name)
-
-
-EXECUTORS: dict[str, Callable[[str, Slots], Executor]] = {
-    "ray": _make_ray,
-    "inprocess": _make_inprocess,
-}
-
-
-def _slots(study: StudySpec, settings: SearchSettings) -> Slots:
-    gpus = count_gpus()
-    if study.budget.gpu_seconds is not None and gpus == 0:
-        raise SpecError(
-            "budget: GPU hours need a GPU and none is visible here; give trials, time or epochs"
-        )
-    concurrent = 1 if settings.executor == "inprocess" else study.concurrent
-    return divide_machine(concurrent, cpus=count_cpus(), gpus=gpus)
 
 
 def snapshot_of(ledger: Ledger) -> list[TrialRecord]:

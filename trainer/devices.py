@@ -33,6 +33,36 @@ def pick_device(gpu_index: int) -> torch.device:
     return torch.device("cuda", min(gpu_index, count - 1))
 
 
+CONTEXT_BYTES = 600 * 2**20
+"""What CUDA itself takes of a card in every process, beside what torch allocates."""
+LEAST_FRACTION = 0.02
+
+
+def limit_memory(share: float) -> None:
+    """Keep this process within a share of each visible GPU's memory.
+
+    What goes beyond it fails here as out of memory, and other processes on the card go on.
+
+    Args:
+        share: above 0 and up to 1; CUDA's own part is counted in.
+    """
+    if not torch.cuda.is_available():
+        return
+    for index in range(torch.cuda.device_count()):
+        total = torch.cuda.get_device_properties(index).total_memory
+        fraction = max(share - CONTEXT_BYTES / total, LEAST_FRACTION)
+        torch.cuda.set_per_process_memory_fraction(fraction, index)
+
+
+def memory_limit_mib(device: torch.device) -> float | None:
+    """Return what this process may allocate on a GPU, or None where nothing keeps it."""
+    if device.type != "cuda":
+        return None
+    fraction = torch.cuda.get_per_process_memory_fraction(device)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return None if fraction >= 1.0 else float(fraction * total / 2**20)
+
+
 def training_devices(train: TrainConfig) -> tuple[str, list[int] | int]:
     """Return Lightning's `accelerator` and `devices` for `train.num_gpus` and `train.gpu_ids`.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer.data.batches import build_data
+from trainer.data.batches import Share, build_data
 from trainer.devices import pick_device, wants_bf16
 from trainer.embedding import embed
 from trainer.models.recognizer import has_pretrained_weights
@@ -43,7 +43,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     checked = checked_spec(spec)
     device = pick_device(checked.train.gpu_ids[0])
     with isolated(checked, device):
-        data = build_data(checked, device)
+        data = build_data(checked, device, share=Share(world_size=checked.train.num_gpus))
         module = build_module(checked, data, device)
         use_bf16 = wants_bf16(checked.train.precision, device)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)

@@ -6,6 +6,7 @@ Nothing here is copied from the spec: a value that did not reach its object show
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import resource
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 
-from trainer.devices import wants_bf16
+from trainer.devices import memory_limit_mib, wants_bf16
 from trainer.losses import read_loss
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
@@ -76,6 +77,8 @@ def build_receipt(
         "precision": str(trainer.precision),
         "device": device_name(next(module.model.parameters()).device),
         "peak_memory_mib": peak_memory_mib(next(module.model.parameters()).device),
+        "memory_limit_mib": memory_limit_mib(next(module.model.parameters()).device),
+        "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "torch_version": str(torch.__version__),
     }
 

@@ -49,6 +49,7 @@ class RecognitionTrainer:
     direction = "maximize"
     epochs_key = "train.num_epochs"
     seed_key = "train.seed"
+    devices_key = "train.num_gpus"
     multiple_of: Mapping[str, str] = {"train.batch_size": "dataset.num_instance"}
     """Parameter -> the parameter of which it must be a multiple."""
     restart_keys = (
@@ -190,6 +191,12 @@ class RecognitionTrainer:
 
         return probe(checked)
 
+    def limit_memory(self, share: float) -> None:
+        """Keep this process within a share of its GPU's memory from now on."""
+        from trainer.devices import limit_memory
+
+        limit_memory(share)
+
     def measure(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Measure a model in use: `latency_ms` of one picture, and `params`."""
         checked = parse_spec(spec, "train", is_complete=False)
@@ -206,9 +213,14 @@ class RecognitionTrainer:
     ) -> dict[str, Any]:
         """Train and return the receipt: the values read back from the live objects.
 
-        With `start_epoch`, `resume_from` is another run's checkpoint of that epoch.
+        With `start_epoch`, `resume_from` is another run's checkpoint of that epoch. A run on
+        several devices gets processes of its own, which end with this call.
         """
         checked = parse_spec(spec, "train")
+        if checked.train.num_gpus * checked.train.num_nodes > 1:
+            from trainer.launching import fit_in_processes
+
+            return fit_in_processes(checked, report, resume_from, start_epoch)
         from trainer.training import fit
 
         return fit(checked, report, resume_from, start_epoch)

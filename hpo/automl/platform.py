@@ -175,6 +175,9 @@ class PlatformExecutor:
         """Call it once: where jobs run is the platform's own affair."""
         return [self.call(method, *args)]
 
+    def divide(self, slots: Any) -> None:
+        """Nothing changes: the platform places its jobs."""
+
     def call(self, method: str, *args: Any) -> Any:
         """Refuse: single actions are jobs too (see `evaluate`)."""
         del args

@@ -389,6 +389,10 @@ class _Hooked:
         """Call a method of the trainer in every slot at once."""
         return self._inner.call_in_all_slots(method, *args)
 
+    def divide(self, slots: Any) -> None:
+        """Place what follows in other slots."""
+        self._inner.divide(slots)
+
     def close(self) -> None:
         """Give workers back."""
         self._inner.close()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hpo.core.study_spec import StudySpec
     from hpo.session import SearchResult, SearchSettings
 
+GRACE_S = 12.0
+"""How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
 ASK_ABOVE_S = 600
 """A search that is expected to take longer asks before it starts, where somebody can answer."""
 
@@ -47,6 +49,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
             listeners.append(lambda *_: printer)
         settings = SearchSettings(
             executor="inprocess" if getattr(args, "in_process", False) else "ray",
+            ray_address=getattr(args, "ray_address", ""),
             listeners=tuple(listeners),
             should_stop=lambda: wish.count > 0,
             confirm_start=lambda review: _ask(review, args, console),
@@ -142,18 +145,28 @@ class Wish:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Wish]:
-    """Count Ctrl-C and SIGTERM: the first asks to finish the epochs, the second stops at once."""
+    """Count Ctrl-C and SIGTERM: the first asks to finish the epochs, the second stops at once.
+
+    Who sends SIGTERM, as a scheduler does that wants the machine back, kills soon after: epochs
+    that last longer than `GRACE_S` are given up, and repeated when the search is resumed.
+    """
     wish = Wish()
 
-    def handle(_signal: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         wish.count += 1
         if wish.count > 1:
             raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+            wish.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish, then saving.")
+            return
         wish.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
 
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield wish
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         console = Console(sys.stderr)
         settings = SearchSettings(
             executor="inprocess" if args.in_process else "ray",
+            ray_address=args.ray_address,
             listeners=(lambda *_: _Preparing(console),),
             progress=console.progress,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, chosen_run
+from hpo.cli.run_flags import add_ray_argument, add_run_argument, chosen_run
 
 if TYPE_CHECKING:
     from hpo.session import SearchResult, SearchSettings
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
     )
+    add_ray_argument(parser)
     parser.add_argument("--no-report", action="store_true", help="write no report.html at the end")
 
 

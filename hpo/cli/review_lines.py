@@ -19,6 +19,7 @@ def render_review(review: Mapping[str, Any]) -> list[str]:
         *_space(review),
         *_method(review),
         *_measured(review["probe"]),
+        *_packing(review.get("packing")),
         *_budget(review),
     ]
 
@@ -67,6 +68,14 @@ def _measured(probe: Mapping[str, Any]) -> list[str]:
             f"{memory:.0f} MiB on {probe.get('device', 'cpu')}"
         )
     return lines
+
+
+def _packing(packing: Mapping[str, Any] | None) -> list[str]:
+    if not packing:
+        return []
+    number = packing["per_gpu"]
+    head = "1 trial a GPU" if number == 1 else f"{number} trials a GPU"
+    return [f"packing   {head}: {packing['reason']}"]
 
 
 def _budget(review: Mapping[str, Any]) -> list[str]:

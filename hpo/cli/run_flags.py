@@ -41,6 +41,17 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
+def add_ray_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--ray-address."""
+    parser.add_argument(
+        "--ray-address",
+        metavar="A",
+        default="",
+        help="run trials on a Ray cluster that is up already: auto for the one of this machine, or "
+        "host:port of its head",
+    )
+
+
 def chosen_run(args: argparse.Namespace) -> RunDir:
     """The run that the arguments name."""
     from hpo.core.rundir import find_run

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hpo.cli.overlay_flags import add_overlay_arguments
-from hpo.cli.run_flags import add_json_argument, add_out_argument
+from hpo.cli.run_flags import add_json_argument, add_out_argument, add_ray_argument
 
 if TYPE_CHECKING:
     from hpo.session import SearchResult, SearchSettings
@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--seed", metavar="N", type=int, help="seed of the search (default: 0)")
     how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
     how.add_argument(
+        "--trials-per-gpu",
+        metavar="N",
+        help="trials that share a GPU, or auto: as many as fit by the memory that one was measured "
+        "to take (default: 1)",
+    )
+    how.add_argument(
         "--confirm", metavar="K", type=int, help="train the K best again with another seed"
     )
     how.add_argument(
@@ -112,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
     )
+    add_ray_argument(run)
     run.add_argument("--no-report", action="store_true", help="write no report.html at the end")
     add_json_argument(parser)
 

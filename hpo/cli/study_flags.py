@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.core.budget import parse_budget
 from hpo.core.errors import SpecError
+from hpo.core.sharing import check_sharing
 from hpo.core.specs import merged, nest, parse_assignments
 from hpo.core.study_checks import (
     MOST_CONCURRENT,
@@ -65,12 +66,23 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     for flag in ("weights", "name", "concurrent"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
+    changes |= _sharing_from(args, study)
     study = replace(study, **changes, search=_search_from(args, study.search))
     study = anchored(_with_data(study, given), Path.cwd())
     check_sources(study.data, "data")
     check_name(study.name, "--name")
     check_count(study.concurrent, "--concurrent", least=1, most=MOST_CONCURRENT)
     return study
+
+
+def _sharing_from(args: argparse.Namespace, study: StudySpec) -> dict[str, Any]:
+    """What the flags say of sharing GPUs; the last word on how many run at a time is a flag's."""
+    if args.trials_per_gpu is not None:
+        wish = check_sharing(args.trials_per_gpu, args.concurrent, "--trials-per-gpu")
+        return {"trials_per_gpu": wish, "concurrent": None}
+    if args.concurrent is not None and study.trials_per_gpu is not None:
+        return {"trials_per_gpu": None}
+    return {}
 
 
 def _data_from(args: argparse.Namespace) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Account:
         self._now = now or time.monotonic
         self._budget = budget
         self._search_budget = _less_confirmations(budget) if confirm else budget
-        self._gpus_per_trial = gpus_per_trial
+        self.gpus_per_trial = gpus_per_trial
         self._base = ledger.active_seconds
         self._began: float | None = None
 
@@ -67,7 +67,7 @@ class Account:
         return Spent(
             trials=sum(t.purpose == "search" and not t.is_refused for t in trials),
             seconds=self.clock(),
-            gpu_seconds=sum(t.seconds for t in trials) * self._gpus_per_trial,
+            gpu_seconds=sum(t.seconds for t in trials) * self.gpus_per_trial,
             epochs=sum(t.trained_epochs for t in trials),
         )
 

@@ -1,4 +1,4 @@
-"""What this machine has: cores and GPUs, found without importing torch."""
+"""What this machine, or each of several, has: cores and GPUs, found without importing torch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,42 @@ import contextlib
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("optuna", "ray", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
 """Whose versions a run writes down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One computer."""
+
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The computers that trials run on; usually one."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> int:
+        """Cores of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(node.gpus for node in self.nodes)
+
+
+def this_machine() -> Machine:
+    """The computer that this runs on."""
+    return Machine(nodes=(Node(cpus=count_cpus(), gpus=count_gpus()),))
 
 
 def count_cpus() -> int:

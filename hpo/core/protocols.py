@@ -82,6 +82,9 @@ class Executor(Protocol):
     def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
         """Call it in as many workers as trials run at a time, all at once: what they then get."""
 
+    def divide(self, slots: Any) -> None:
+        """Place what starts from now on in other slots (`hpo.executors.division.Slots`)."""
+
     def close(self) -> None:
         """Give workers back; may be called twice."""
 
@@ -89,7 +92,7 @@ class Executor(Protocol):
 OPTIONAL = frozenset(
     {
         *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
-        *("list_gallery", "add_classes"),
+        *("list_gallery", "add_classes", "limit_memory"),
     }
 )
 """Methods of a trainer without which a search runs all the same; `hpo.core.trainers.demand`."""
@@ -100,7 +103,8 @@ class Trainer(Protocol):
 
     Methods marked [worker] run in a worker process, the others in the driver and must stay free of
     torch. It may also have `restart_keys`, a tuple of spec keys or sections that no checkpoint can
-    go on under once they have changed; without it that is `model`.
+    go on under once they have changed (without it that is `model`), and `devices_key`, the spec key
+    that holds how many devices a trial trains on; `fit` then starts its own processes on them.
     """
 
     name: str
@@ -179,6 +183,12 @@ class Trainer(Protocol):
 
         With `start_epoch`, `resume_from` is another trial's checkpoint, which must be of that
         epoch: training goes on from it under this spec, and its history stays the other trial's.
+        """
+
+    def limit_memory(self, share: float) -> None:
+        """[worker] Keep this process within a share of its GPU's memory from now on.
+
+        Without it trials that share a GPU are only kept apart by the margin they were packed with.
         """
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from hpo.core.study_checks import (
 )
 from hpo.core.trainers import refuse_code
 
+from hpo.core.sharing import check_sharing
+
 if TYPE_CHECKING:
     from search_spaces import Overlay
 
@@ -118,6 +120,8 @@ class StudySpec:
     """How trials are chosen; see `search`."""
     concurrent: int | None = None
     """Trials at a time; None lets the machine decide."""
+    trials_per_gpu: int | str | None = None
+    """Trials that share a GPU: a number, or `auto` for as many as fit by what one takes."""
 
     @property
     def trainer_name(self) -> str:
@@ -196,6 +200,10 @@ def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
     with _inside(f"{where}: spec"):
         values["spec"] = nest(values.get("spec") or {})
     with _inside(where):
+        if "trials_per_gpu" in values:
+            values["trials_per_gpu"] = check_sharing(
+                values["trials_per_gpu"], values.get("concurrent"), "trials_per_gpu"
+            )
         if "budget" in values:
             values["budget"] = parse_budget(str(values["budget"]))
         study = StudySpec(**values)
@@ -218,6 +226,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "int": ((int,), "a whole number"),
     "int | None": ((int, type(None)), "a whole number"),
+    "int | str | None": ((int, str, type(None)), "a whole number or auto"),
     "float | None": ((int, float, type(None)), "a number"),
     "bool": ((bool,), "true or false"),
     "Budget": ((str, int), "a budget such as 20, 2h or 500epochs"),

@@ -69,7 +69,8 @@ def test_once_saves_and_says_how_to_go_on(tmp_path, number):
     assert events[-1]["event"] == "interrupted"
     assert events[-1]["resume"] == f"hpo resume {run_dir}"
     assert err.splitlines()[-1] == f"hpo resume {run_dir}"
-    assert "Ctrl-C again stops at once" in err
+    said = {signal.SIGINT: "Ctrl-C again stops at once", signal.SIGTERM: "have 12 s to finish"}
+    assert said[number] in err
     assert "Traceback" not in err
     (suspended,) = [e for e in events if e["event"] == "trial_suspended"]
     code, out, _ = call(tmp_path, *err.splitlines()[-1].split()[1:], "--in-process", "--json")
@@ -95,6 +96,21 @@ def test_twice_stops_at_once(tmp_path):
     assert time.monotonic() - began < 30
     assert err.splitlines()[-1] == f"hpo resume {run_dir}"
     assert "stopped at once" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_wants_the_machine_back_gets_it_within_30_seconds(tmp_path):
+    driven = Driven(tmp_path, sleep=60)
+    run_dir = driven.until("started")["run_dir"]
+    driven.until("trial_started", trial=0)
+    began = time.monotonic()
+    driven.signal(signal.SIGTERM)
+    code, _, err = driven.end()
+    assert code == 130
+    assert 12 <= time.monotonic() - began < 30
+    assert "stopped at once; epochs that were running will be repeated" in err
+    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
     assert "Traceback" not in err
 
 

@@ -1,6 +1,8 @@
 import pytest
 
-from hpo.executors.division import divide_machine
+from hpo.core.errors import SpecError
+from hpo.core.machine import Machine, Node
+from hpo.executors.division import divide_machine, divide_nodes
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,58 @@ def test_all_places_fit_at_once(concurrent, gpus):
         card = next(i for i, room in enumerate(free) if room >= slots.gpus - 1e-9)
         free[card] -= slots.gpus
     assert slots.count * slots.cpus <= 4 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("per_card", "gpus", "count", "cpus_each", "gpus_each", "share"),
+    [(1, 2, 2, 8, 1.0, None), (2, 2, 4, 4, 0.5, 0.5), (3, 1, 3, 5, 0.3333, 1 / 3)],
+)
+def test_trials_that_share_a_card(per_card, gpus, count, cpus_each, gpus_each, share):
+    slots = divide_machine(None, cpus=16, gpus=gpus, per_card=per_card)
+    assert (slots.count, slots.cpus, slots.gpus) == (count, cpus_each, gpus_each)
+    assert slots.per_card == per_card
+    assert slots.memory_share == share
+
+
+@pytest.mark.parametrize(
+    ("concurrent", "cpus", "gpus", "count", "gpus_each", "threads"),
+    [
+        (None, 32, 8, 4, 2.0, 4),
+        (1, 32, 8, 1, 2.0, 16),
+        (9, 32, 8, 4, 2.0, 4),  # no more than there are cards for
+        (None, 32, 3, 1, 2.0, 16),
+        (None, 4, 0, 2, 0.0, 1),  # processes on the CPU
+        (None, 1, 0, 1, 0.0, 1),
+    ],
+)
+def test_trials_of_two_devices(concurrent, cpus, gpus, count, gpus_each, threads):
+    slots = divide_machine(concurrent, cpus=cpus, gpus=gpus, devices=2)
+    assert (slots.count, slots.gpus, slots.threads) == (count, gpus_each, threads)
+    assert slots.memory_share is None
+
+
+def cluster(*nodes):
+    return Machine(nodes=tuple(Node(cpus=cpus, gpus=gpus) for cpus, gpus in nodes))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "concurrent", "more", "count", "cpus_each", "gpus_each"),
+    [
+        ([(8, 0), (8, 0)], None, {}, 8, 2, 0.0),  # up to four a node
+        ([(8, 0), (8, 0)], 2, {}, 2, 8, 0.0),
+        ([(1, 0), (1, 0), (1, 0)], None, {}, 3, 1, 0.0),
+        ([(16, 4), (16, 4), (8, 0)], None, {}, 8, 4, 1.0),  # the head without GPUs runs none
+        ([(16, 4), (16, 2)], None, {}, 6, 4, 1.0),
+        ([(16, 2), (16, 2)], None, {"per_card": 2}, 8, 4, 0.5),
+        ([(16, 1), (16, 1)], 4, {}, 4, 8, 0.5),
+        ([(16, 2), (16, 1)], None, {"devices": 2}, 1, 16, 2.0),
+    ],
+)
+def test_places_on_several_nodes(nodes, concurrent, more, count, cpus_each, gpus_each):
+    slots = divide_nodes(concurrent, cluster(*nodes), **more)
+    assert (slots.count, slots.cpus, slots.gpus) == (count, cpus_each, gpus_each)
+
+
+def test_a_trial_does_not_span_nodes():
+    with pytest.raises(SpecError, match="a trial asks for 2 GPUs and 1 can be had here"):
+        divide_nodes(None, cluster((8, 1), (8, 1)), devices=2)

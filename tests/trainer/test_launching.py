@@ -1,0 +1,153 @@
+"""Runs of two processes on the CPU, started from a process that is none of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer.errors import InfrastructureError, SpecError
+from trainer.session import TRAINER
+
+on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested")
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return make_splits(tmp_path_factory.mktemp("pictures"))
+
+
+def two(splits, folder, epochs=3, **changes):
+    devices = {"train__num_gpus": 2, "train__gpu_ids": [0, 1], "train__batch_size": 8}
+    return train_spec(splits, folder, train__num_epochs=epochs, train__seed=1, **devices, **changes)
+
+
+def ranks_of(parent):
+    """Process ids of the ranks that a process has started, and those that these have."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes()
+                stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if b"trainer.rank_process" in command and stat[0] != "Z":
+                found[int(folder.name)] = int(stat[1])
+    ours = {pid for pid, above in found.items() if above == parent}
+    return sorted(ours | {pid for pid, above in found.items() if above in ours})
+
+
+def gone_within(pids, seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        left = [pid for pid in pids if is_alive(pid)]
+        if not left:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_several_computers_are_refused(splits, tmp_path):
+    spec = two(splits, tmp_path, train__num_nodes=2)
+    with pytest.raises(SpecError, match=r"train\.num_nodes: must be 1 in a run that a harness"):
+        TRAINER.fit(spec, lambda _: True)
+
+
+@on_cpu
+@pytest.mark.slow
+def test_a_run_of_two_processes_reports_and_leaves_nobody(splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    heard, pids = [], []
+
+    def report(epoch):
+        heard.append(epoch)
+        pids.extend(ranks_of(os.getpid()))
+        return epoch["epoch"] < 2  # stopped there, as a pruner would
+
+    receipt = TRAINER.fit(two(splits, tmp_path), report)
+    assert [epoch["epoch"] for epoch in heard] == [1, 2]
+    assert heard[0]["receipt"]["applied"]["train.num_gpus"] == 2
+    assert receipt["epochs"] == 2
+    assert len(set(pids)) == 2
+    assert gone_within(pids, 1.0)
+    lines = [json.loads(line) for line in (tmp_path / "status.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    again = []
+    TRAINER.fit(
+        two(splits, tmp_path),
+        lambda epoch: again.append(epoch) or True,
+        tmp_path / "ckpt/last.ckpt",
+    )
+    assert [(epoch["epoch"], epoch["replayed"]) for epoch in again] == [
+        (1, True), (2, True), (3, False),
+    ]  # fmt: skip
+
+
+@on_cpu
+@pytest.mark.slow
+def test_what_a_report_raises_ends_both_after_their_checkpoint(splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pids = []
+
+    def report(_epoch):
+        pids.extend(ranks_of(os.getpid()))
+        raise SystemExit  # as Ray stops a trial
+
+    with pytest.raises(SystemExit):
+        TRAINER.fit(two(splits, tmp_path), report)
+    assert len(pids) == 2
+    assert gone_within(pids, 1.0)
+    assert (tmp_path / "ckpt/last.ckpt").is_file()
+
+
+@on_cpu
+@pytest.mark.slow
+@pytest.mark.parametrize("nth", [0, 1])
+def test_a_killed_rank_takes_the_other_with_it(splits, tmp_path, monkeypatch, nth):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pids = []
+
+    def report(_epoch):
+        pids.extend(ranks_of(os.getpid()))
+        os.kill(pids[nth], signal.SIGKILL)
+        return True
+
+    with pytest.raises(InfrastructureError, match=r"the run's processes were lost"):
+        TRAINER.fit(two(splits, tmp_path, epochs=50), report)
+    assert len(pids) == 2
+    assert gone_within(pids, 1.0)
+
+
+@on_cpu
+@pytest.mark.slow
+def test_ranks_end_with_the_process_that_started_them(splits, tmp_path):
+    (tmp_path / "spec.json").write_text(json.dumps(two(splits, tmp_path / "out", epochs=500)))
+    code = (
+        "import json, sys; from trainer.session import TRAINER;"
+        "TRAINER.fit(json.load(open(sys.argv[1])), lambda e: print(e['epoch'], flush=True) or True)"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "spec.json")],
+        env=environment, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert starter.stdout.readline() == b"1\n"
+    pids = ranks_of(starter.pid)
+    assert len(pids) == 2
+    starter.kill()
+    starter.wait()
+    assert gone_within(pids, 10.0)

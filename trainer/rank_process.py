@@ -1,0 +1,72 @@
+"""`python -m trainer.rank_process TASK.json`: one process of a run on several devices.
+
+The first one is started by `trainer.launching` and reports to it; it starts the others, by the same
+command line. All of them end when the process that started them is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LOOK_EVERY_S = 0.5
+
+
+def main(path: str) -> int:
+    """Train as the task says, and tell how it went."""
+    task = json.loads(Path(path).read_text(encoding="utf-8"))
+    is_first = "LOCAL_RANK" not in os.environ
+    parent = task["parent"] if is_first else os.getppid()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO if is_first else logging.WARNING)
+    if not is_first:
+        _fit(task, lambda _epoch: True)
+        return 0
+    with os.fdopen(task["epochs"], "w") as epochs, os.fdopen(task["answers"]) as answers:
+
+        def say(**message: Any) -> None:
+            epochs.write(json.dumps(message) + "\n")
+            epochs.flush()
+
+        def report(epoch: Mapping[str, Any]) -> bool:
+            say(epoch=dict(epoch))
+            return json.loads(answers.readline() or "false") is True
+
+        try:
+            receipt = _fit(task, report)
+        except Exception as error:
+            logging.getLogger("trainer").exception("the run has failed")
+            say(failure={"type": type(error).__name__, "message": str(error)})
+            return 1
+        say(receipt=receipt)
+    return 0
+
+
+def _fit(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
+    from trainer.spec import parse_spec
+    from trainer.training import fit
+
+    resume_from = None if task["resume_from"] is None else Path(task["resume_from"])
+    return fit(parse_spec(task["spec"], "train"), report, resume_from, task["start_epoch"])
+
+
+def _end_with(parent: int) -> None:
+    """Kill the whole group once the process that started this one is gone."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_S)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
