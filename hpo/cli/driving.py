@@ -158,7 +158,7 @@ def interrupts() -> Iterator[Wish]:
             raise KeyboardInterrupt
         if number == signal.SIGTERM:
             signal.setitimer(signal.ITIMER_REAL, GRACE_S)
-            wish.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish, then saving.")
+            wish.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
             return
         wish.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
 

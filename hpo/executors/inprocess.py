@@ -7,6 +7,7 @@ from typing import Any
 
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
+from hpo.executors.division import Slots
 from hpo.executors.worker import call_method, run_job
 
 
@@ -40,6 +41,9 @@ class InProcessExecutor:
     def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
         """Call it once: there is one slot."""
         return [self.call(method, *args)]
+
+    def divide(self, slots: Slots) -> None:
+        """Nothing changes: there is one slot."""
 
     def close(self) -> None:
         """Nothing to give back."""

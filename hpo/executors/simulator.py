@@ -16,6 +16,7 @@ from typing import Any
 
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended, Job
+from hpo.executors.division import Slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,10 @@ class SimulatedExecutor:
     def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
         """Answer once for every slot."""
         return [self.call(method, *args) for _ in range(self._slots)]
+
+    def divide(self, slots: Slots) -> None:
+        """Run so many jobs at once from now on."""
+        self._slots = slots.count
 
     def close(self) -> None:
         """Nothing to give back."""

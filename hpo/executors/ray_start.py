@@ -1,0 +1,196 @@
+"""Starting a private Ray on this machine, or joining a cluster that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import HpoError
+from hpo.core.machine import Machine, Node
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+ANSWER_S = 10.0
+"""How long an address may take to answer."""
+
+_WORKER_SETTINGS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "MALLOC_ARENA_MAX": "2",
+}
+_SETTINGS = {
+    **_WORKER_SETTINGS,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_THRESHOLD_S": "1000000",
+    "RAY_DEDUP_LOGS": "0",
+}
+_QUIET: dict[str, Any] = {
+    "log_to_driver": False,
+    "configure_logging": False,
+    "logging_level": logging.ERROR,
+}
+_PASSED_ON = ("HPO_CACHE_DIR", "HPO_TRAINER_MODULES", "XDG_CACHE_HOME")
+"""Variables that mean the same on every node of a cluster."""
+
+
+def start_local(machine: Machine, threads: int) -> None:
+    """Start a private Ray: token-protected, no telemetry, no dashboard, quiet."""
+    os.environ.update(
+        {
+            **_SETTINGS,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_worker_niceness": "0",  # trials are the work; Ray would run them at nice 15
+            "OMP_NUM_THREADS": str(threads),
+        }
+    )
+    _keep_bytecode()
+    import ray
+
+    _read_settings_again()
+    with _own_sigterm():
+        ray.init(
+            address="local",
+            num_cpus=max(machine.cpus, 1),
+            num_gpus=machine.gpus,
+            include_dashboard=False,
+            runtime_env={"env_vars": _environment()},
+            **_QUIET,
+        )
+    _silence()
+
+
+def join_cluster(address: str) -> Machine:
+    """Join a cluster, unless that is done, and say what it has.
+
+    Args:
+        address: `auto` for the one that runs on this machine, or `host:port` of its head.
+
+    Raises:
+        HpoError: when nobody answers there, or the token is not the cluster's.
+    """
+    _check_address(address)
+    os.environ.update(_SETTINGS)
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    if not ray.is_initialized():
+        _read_settings_again()
+        try:
+            with _own_sigterm():
+                ray.init(address=address, runtime_env={"env_vars": _environment()}, **_QUIET)
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            raise _no_cluster(address, error) from error
+        _silence()
+        if os.environ.get("RAY_AUTH_MODE") != "token":
+            logger.warning(
+                "the Ray cluster at %s asks for no token: whoever reaches its ports can run code "
+                "there; start it with RAY_AUTH_MODE=token",
+                address,
+            )
+    return _look_at_nodes()
+
+
+def _look_at_nodes() -> Machine:
+    """What the living nodes have."""
+    import ray
+
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
+    found = [node["Resources"] for node in known if node["Alive"]]
+    nodes = [Node(cpus=int(r.get("CPU", 0)), gpus=int(r.get("GPU", 0))) for r in found]
+    usable = tuple(node for node in nodes if node.cpus)
+    if not usable:
+        raise HpoError("--ray-address: the cluster has no CPU cores for trials; add a node")
+    return Machine(nodes=usable)
+
+
+def _check_address(address: str) -> None:
+    """Refuse what cannot be joined, before Ray waits for it."""
+    if address == AUTO:
+        return
+    if "://" in address:
+        raise HpoError(
+            f"--ray-address: must be {AUTO} or host:port, got {address!r}; run hpo on a node of "
+            "the cluster, whose workers must see the run directory"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise HpoError(f"--ray-address: must be {AUTO} or host:port, got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except OSError as error:
+        raise HpoError(
+            f"--ray-address: nobody answers at {address}: {error.strerror or error}; start Ray "
+            "there with `ray start --head`"
+        ) from error
+
+
+def _no_cluster(address: str, error: Exception) -> HpoError:
+    words = " ".join(str(error).split())
+    if "uthenticat" in words or "token" in words.lower():
+        return HpoError(
+            f"--ray-address: the cluster at {address} asks for its token: set RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) as on its head"
+        )
+    if address == AUTO:
+        return HpoError(
+            "--ray-address auto: no Ray cluster runs on this machine; start one with "
+            "`ray start --head`, or give host:port"
+        )
+    return HpoError(f"--ray-address: {address} could not be joined: {words[:300]}")
+
+
+def _environment() -> dict[str, str]:
+    """Variables of worker processes, wherever they run."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**_WORKER_SETTINGS, **passed_on, "PYTHONPATH": path}
+
+
+def _keep_bytecode() -> None:
+    """Without a bytecode cache every worker compiles torch and its friends anew: 10 s each."""
+    if sys.dont_write_bytecode or os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ.setdefault(
+            "PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"hpo-pycache-{os.getuid()}")
+        )
+
+
+def _read_settings_again() -> None:
+    """Make Ray see mode and token: it read them when it was imported, or for an earlier search."""
+    internals: Any = importlib.import_module("ray._raylet")
+    internals.Config.initialize("")
+    internals.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep our handler of SIGTERM: Ray's own would end the search without saving."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _silence() -> None:
+    """Let Ray say nothing of trials that fail or workers that are renewed: the engine does."""
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

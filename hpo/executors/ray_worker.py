@@ -1,0 +1,93 @@
+"""What runs inside Ray's worker processes: one trial after the other, and single calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hpo.core.trainers import find_trainer
+from hpo.core.trial import Job
+from hpo.executors.worker import call_method, describe_failure, run_job
+
+RECYCLE_AFTER = 200
+"""Trials after which a worker makes room for a new one, whatever libraries have left behind."""
+
+
+class WornOutError(Exception):
+    """Ends a worker after a trial whose outcome has been told: the next one gets a new process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a worker may use."""
+
+    threads: int
+    memory_share: float | None
+    """Part of a GPU's memory; None where it has the GPU to itself."""
+
+
+def constants_of(trainer_name: str, place: Place) -> dict[str, Any]:
+    """What every trial's configuration holds beside its job."""
+    return {"trainer_name": trainer_name, "place": asdict(place)}
+
+
+class _Served:
+    """Trials that this process has run."""
+
+    trials = 0
+
+
+def train(config: dict[str, Any]) -> None:
+    """Run one trial. Stopping arrives as `SystemExit` out of `tune.report`."""
+    from ray import tune
+
+    _Served.trials += 1
+    name, job = config["trainer_name"], Job(**config["job"])
+
+    def report(payload: Mapping[str, Any]) -> bool:
+        tune.report({"number": job.number, "payload": json.dumps(dict(payload))})
+        return True
+
+    outcome = _settle(name, Place(**config["place"])) or run_job(name, job, report)
+    tune.report({"number": job.number, "outcome": json.dumps(outcome)})
+    if _is_worn(outcome):
+        raise WornOutError
+
+
+def _is_worn(outcome: Mapping[str, Any]) -> bool:
+    """Whether the process should not go on: what a failed allocation leaves is nobody's guess."""
+    kind = (outcome.get("failure") or {}).get("kind")
+    return kind == "out_of_memory" or _Served.trials >= RECYCLE_AFTER
+
+
+def call_in_worker(
+    trainer_name: str, method: str, args: tuple[Any, ...], place: Place
+) -> dict[str, Any]:
+    """Call a trainer's method; what goes wrong is carried over as data."""
+    try:
+        if trouble := _settle(trainer_name, place):
+            return {**trouble, "detail": ""}
+        return {"result": call_method(trainer_name, method, args)}
+    except Exception as error:  # noqa: BLE001 - the border: carried over as data
+        return {"failure": describe_failure(error), "detail": traceback.format_exc()}
+
+
+def _settle(trainer_name: str, place: Place) -> dict[str, Any] | None:
+    """Keep this process to its threads and its share of the GPU; a failure to is the outcome."""
+    # Ray would set one thread per whole CPU it was told of.
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(place.threads)
+    try:
+        limit = getattr(find_trainer(trainer_name), "limit_memory", None)
+        if limit is not None and place.memory_share is not None:
+            limit(place.memory_share)
+    except Exception as error:  # noqa: BLE001 - as above
+        return {"failure": describe_failure(error)}
+    return None
