@@ -17,7 +17,7 @@ from typing import Any
 from hpo.core.account import Account
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Emit
-from hpo.core.failures import describe_not_finite, shared_cause
+from hpo.core.failures import MAX_RETRIES, Retries, describe_not_finite, shared_cause
 from hpo.core.ledger import Ledger
 from hpo.core.protocols import Algorithm
 from hpo.core.receipts import find_mismatch
@@ -27,14 +27,12 @@ from hpo.core.rundir import RunDir
 from hpo.core.seeds import derive_seed
 from hpo.core.selection import best_trial, open_repeats, repeats_of
 from hpo.core.specs import lookup, merged
+from hpo.core.storage import demand_storage
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_events import ended_event, epoch_event, started_event
 from hpo.core.warm_start import CannotStartError, OverLimitError, find_start, settled_start
 
 logger = logging.getLogger(__name__)
-
-MAX_RETRIES = 2
-"""How often a trial is started again after its worker was lost."""
 
 
 class ReceiptError(Exception):
@@ -117,6 +115,7 @@ class Engine:
         self._confirming = False
         self._shared_cause = ""
         self._ran_dry = False
+        self._retries = Retries()
         self._decided: dict[int, Decision] = {}
         self._decided |= replay(algorithm, ledger)
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
@@ -289,7 +288,7 @@ class Engine:
         except CannotStartError as error:
             cause = {"kind": error.kind, "message": str(error)}
             self._finish(record, TrialState.FAILED, error=cause)
-            self._shared_cause = shared_cause(self._ledger.trials())
+            self._shared_cause = shared_cause(self._ledger.ended())
             return None
         self._live[record.number] = _Live(last_report=self._now())
         self._emit("trial_started", **started_event(record, is_resumed=bool(resume_from)))
@@ -365,19 +364,23 @@ class Engine:
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
-        lost = failure["kind"] == "infrastructure" and record.retries < MAX_RETRIES
-        if lost and self._pausing():
+        demand_storage(self._run, record, failure, self._emit)
+        is_lost = failure["kind"] == "infrastructure"
+        if is_lost and self._pausing():
             reason = failure["message"]
             self._emit("trial_suspended", trial=record.number, epoch=record.epochs, reason=reason)
             return
-        if lost:
+        if is_lost and self._retries.allow(record):
             self._ledger.annotate(record.number, retries=record.retries + 1)
             tried = (record.number, failure["message"], record.epochs, record.retries, MAX_RETRIES)
-            logger.warning("trial %d: %s; starting it again from epoch %d (retry %d of %d)", *tried)
+            text = (
+                "trial %d: %s; starting it again from epoch %d (retry %d; at most %d in one epoch)"
+            )
+            logger.warning(text, *tried)
             self._waiting.append(record.number)
             return
         self._finish(record, TrialState.FAILED, error=failure)
-        self._shared_cause = shared_cause(self._ledger.trials())
+        self._shared_cause = shared_cause(self._ledger.ended())
 
     def _pausing(self) -> bool:
         if not self._stopping and self._should_stop():

@@ -34,6 +34,7 @@ from hpo.core.rundir import (
     write_atomically,
 )
 from hpo.core.specs import merged, to_yaml
+from hpo.core.storage import as_run_error
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
@@ -147,6 +148,8 @@ def _drive(
         except (HpoError, KeyboardInterrupt):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and (told := as_run_error(run.path, error)):
+                raise told from error
             bus.emit("error", run_dir=str(run), message=f"{type(error).__name__}: {error}")
             raise
         finally:

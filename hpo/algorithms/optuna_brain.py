@@ -8,6 +8,8 @@ proposes its first points again after a restart).
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import random
 from collections.abc import Callable, Mapping
@@ -26,12 +28,15 @@ from optuna.trial import Trial
 
 from hpo.algorithms.judges import Judge
 from hpo.core.events import Emit
+from hpo.core.failures import is_infeasible
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 from search_spaces import Choice, Integer, Real
 
 if TYPE_CHECKING:
     from search_spaces import Dimension, SearchSpace
+
+logger = logging.getLogger(__name__)
 
 Limits = Mapping[str, tuple[float, float]]
 """Dimension -> (low, high) in its latent scale."""
@@ -173,12 +178,7 @@ class OptunaAlgorithm:
         chosen = Chosen(latents=self._chosen_before(len(self._trials)))
         if chosen.latents is None and self._recipe.chooser is not None:
             chosen = self._recipe.chooser.choose(number, list(self._seen.values()))
-        fixed = chosen.latents
-        self._study.sampler = self._recipe.make_sampler(seed)
-        if fixed is not None:
-            self._study.enqueue_trial(fixed, skip_if_exists=False)
-        trial = self._study.ask()
-        latents = _draw(self._space, lambda d: _suggest(trial, d))
+        trial, latents, note = self._sampled(seed, chosen.latents)
         trial, latents = self._kept_within({**self._limits, **chosen.limits}, trial, latents)
         params = self._space.decode(latents)
         self._take(number, trial, params, latents)
@@ -187,9 +187,44 @@ class OptunaAlgorithm:
             params=params,
             latents=latents,
             until_epoch=self._num_epochs,
-            note=chosen.note,
+            note="; ".join(filter(None, [chosen.note, note])),
             memo=chosen.memo,
         )
+
+    def _sampled(
+        self, seed: int, fixed: dict[str, Any] | None
+    ) -> tuple[Trial, dict[str, Any], str]:
+        """Draw a point; where the sampler fails, at random, so that the search goes on.
+
+        Returns:
+            The trial in Optuna's view, its latents, and what went wrong.
+        """
+        try:
+            return (*self._drawn(self._recipe.make_sampler(seed), fixed), "")
+        except Exception as error:
+            note = f"drawn at random: the sampler failed by {type(error).__name__}: {error}"
+            logger.warning("a proposal was %s", note)
+            logger.debug("the traceback", exc_info=True)
+        self._forget_unknown()
+        return (*self._drawn(optuna.samplers.RandomSampler(seed), fixed), note)
+
+    def _drawn(
+        self, sampler: optuna.samplers.BaseSampler, fixed: dict[str, Any] | None
+    ) -> tuple[Trial, dict[str, Any]]:
+        """Let a sampler propose, but for the latents that are fixed."""
+        self._study.sampler = sampler
+        if fixed is not None:
+            self._study.enqueue_trial(fixed, skip_if_exists=False)
+        trial = self._study.ask()
+        return trial, _draw(self._space, functools.partial(_suggest, trial))
+
+    def _forget_unknown(self) -> None:
+        """Close what a failed sampler has left half-proposed in the in-memory study."""
+        states = (optuna.trial.TrialState.RUNNING,)
+        known = {trial._trial_id for trial in self._trials.values()}
+        for frozen in self._study.get_trials(deepcopy=False, states=states):
+            if frozen._trial_id not in known:
+                self._study.tell(frozen.number, state=optuna.trial.TrialState.FAIL)
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started."""
@@ -268,6 +303,23 @@ class OptunaAlgorithm:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.FAIL)
+            if is_infeasible(trial):
+                self._avoid(trial.latents)
+
+    def _avoid(self, latents: dict[str, Any]) -> None:
+        """Let the sampler keep away from a point: one worse than any, whatever it showed before."""
+        known = self.distributions
+        facts = {"params": latents, "distributions": {name: known[name] for name in latents}}
+        state = optuna.trial.TrialState
+        if self._recipe.learns_from_pruned:  # one without values ranks behind all others
+            self._study.add_trial(optuna.trial.create_trial(state=state.PRUNED, **facts))
+            return
+        told = self._study.get_trials(deepcopy=False, states=(state.COMPLETE,))
+        values = [self._sign * t.value for t in told if t.value is not None]
+        if values:  # a surrogate needs a height; it stays in this view and reaches no ledger
+            self._study.add_trial(
+                optuna.trial.create_trial(value=self._sign * min(values), **facts)
+            )
 
     def peers(self, number: int) -> frozenset[int] | None:
         """Trials that one is judged against; None where that is everybody."""

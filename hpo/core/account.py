@@ -81,12 +81,11 @@ class Account:
 
     def _gain(self) -> Gain | None:
         """What the last part of the search has brought, measured once per ended trial."""
-        trials = self._ledger.trials()
-        ended = sum(t.state.is_finished for t in trials)
-        if self._judged[0] != ended:
+        ended = self._ledger.ended()
+        if self._judged[0] != len(ended):
             window_s = 60.0 * self._until_converged if self._until_converged else None
-            gain = measure_gain(trials, self._ledger.direction, window_s=window_s)
-            self._judged = (ended, gain)
+            gain = measure_gain(ended, self._ledger.direction, window_s=window_s)
+            self._judged = (len(ended), gain)
         return self._judged[1]
 
     def limit_of_everything(self) -> str | None:

@@ -54,7 +54,7 @@ def measure_gain(
     """Say what the last `window_s` seconds of training have brought.
 
     Args:
-        trials: of the study.
+        trials: of the study, in the order of their ends.
         direction: `maximize` or `minimize`.
         window_s: None for as long as `WINDOW_TRIALS` trials take in full.
 
@@ -63,7 +63,6 @@ def measure_gain(
         twice the window has been trained.
     """
     ended = [t for t in trials if t.purpose == "search" and t.state.is_finished]
-    ended.sort(key=lambda t: (t.ended or 0.0, t.number))
     whole = [t for t in ended if t.state is TrialState.COMPLETE and len(t.measurements) >= TAIL]
     if len(ended) < LEAST_TRIALS or not whole:
         return None

@@ -67,8 +67,8 @@ class EventBus:
         for listener in list(self._listeners):
             try:
                 listener.hear(event)
-            except Exception:  # a listener's failure must not end a search
-                logger.warning("%s no longer listens", type(listener).__name__, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - a listener's failure must not end a search
+                _warn(listener, "no longer listens", error)
                 self._listeners.remove(listener)
 
     def close(self) -> None:
@@ -76,9 +76,15 @@ class EventBus:
         for listener in self._listeners:
             try:
                 listener.close()
-            except Exception:  # as above
-                logger.warning("%s did not close", type(listener).__name__, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - as above
+                _warn(listener, "did not close", error)
         self._listeners.clear()
+
+
+def _warn(listener: Listener, what: str, error: Exception) -> None:
+    """Tell a listener's failure: a full disk in a line, a fault of its own with the traceback."""
+    is_outside = isinstance(error, OSError)
+    logger.warning("%s %s: %s", type(listener).__name__, what, error, exc_info=not is_outside)
 
 
 class EventFile:

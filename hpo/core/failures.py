@@ -1,13 +1,37 @@
-"""What failures mean for the search: a metric that is no number, a cause that trials share."""
+"""What failures mean for the search: which are retried, which are points to avoid, which end it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from hpo.core.trial import Measurement, TrialRecord
 
 MAX_SAME_FAILURES = 3
 """This many trials in a row with the same cause end the search."""
+MAX_RETRIES = 2
+"""How often a trial whose worker was lost is started again without having trained an epoch more."""
+INFEASIBLE = frozenset({"out_of_memory", "diverged"})
+"""Causes that lie in a trial's parameters: samplers learn to keep away from them."""
+
+
+def is_infeasible(trial: TrialRecord) -> bool:
+    """Whether a trial has failed by its parameters, and another one need not."""
+    return trial.error is not None and trial.error["kind"] in INFEASIBLE
+
+
+class Retries:
+    """Allows a trial whose worker was lost to be started again, as long as that leads anywhere."""
+
+    def __init__(self) -> None:
+        self._lost_at: dict[int, tuple[int, int]] = {}
+
+    def allow(self, trial: TrialRecord) -> bool:
+        """Count one more loss; False when the last starts have all been lost in the same epoch."""
+        epoch, count = self._lost_at.get(trial.number, (-1, 0))
+        count = count + 1 if epoch == trial.epochs else 1
+        self._lost_at[trial.number] = (trial.epochs, count)
+        return count <= MAX_RETRIES
 
 
 def describe_not_finite(measurement: Measurement) -> dict[str, str]:
@@ -18,12 +42,29 @@ def describe_not_finite(measurement: Measurement) -> dict[str, str]:
     }
 
 
-def shared_cause(trials: Iterable[TrialRecord]) -> str:
-    """The message that the last trials have all failed with, if that is enough to give up."""
-    started = (t for t in trials if not t.is_refused)
-    ended = sorted((t for t in started if t.ended is not None), key=lambda t: t.ended or 0.0)
-    last = ended[-MAX_SAME_FAILURES:]
-    causes = {(t.error or {}).get("message", "") for t in last}
-    if len(last) < MAX_SAME_FAILURES or len(causes) != 1:
+def shared_cause(ended: Iterable[TrialRecord]) -> str:
+    """The message that the last trials have all failed with, if that is enough to give up.
+
+    A cause that lies in the parameters is enough only while no trial at all has a result.
+
+    Args:
+        ended: the trials that have ended, in that order.
+    """
+    able = [t for t in ended if not t.is_refused]
+    last = able[-MAX_SAME_FAILURES:]
+    causes = {_cause(t) for t in last}
+    if len(last) < MAX_SAME_FAILURES or len(causes) != 1 or last[-1].error is None:
         return ""
-    return causes.pop()
+    if is_infeasible(last[-1]) and any(t.value is not None for t in able):
+        return ""
+    return last[-1].error["message"]
+
+
+def _cause(trial: TrialRecord) -> tuple[str, str]:
+    """What trials with the same trouble have in common: no epoch, no amount, no folder."""
+    if trial.error is None:
+        return "", ""
+    kind, message = trial.error["kind"], trial.error["message"]
+    if kind in INFEASIBLE:
+        return kind, ""
+    return kind, re.sub(r"trials/\d+", "trials/N", message)

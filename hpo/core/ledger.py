@@ -101,6 +101,10 @@ class Ledger:
         """One trial; KeyError when it does not exist."""
         return self._records[number]
 
+    def ended(self) -> list[TrialRecord]:
+        """Trials that have ended, in that order; no clock of the machine decides it."""
+        return [self._records[c.number] for c in self._changes if c.what == "end"]
+
     def changes(self) -> list[Change]:
         """Every recorded call in order."""
         return list(self._changes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.errors import SpecError
+from hpo.core.sharing import check_sharing
 from hpo.core.specs import nearest, nest, read_yaml, shown
 from hpo.core.study_checks import (
     MOST_CONCURRENT,
@@ -22,8 +23,6 @@ from hpo.core.study_checks import (
     check_sources,
 )
 from hpo.core.trainers import refuse_code
-
-from hpo.core.sharing import check_sharing
 
 if TYPE_CHECKING:
     from search_spaces import Overlay

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.core.errors import RunError
+from hpo.core.failures import MAX_RETRIES
 from hpo.core.ledger import Ledger
 from hpo.core.specs import read_yaml
 from hpo.core.trial import FAILURE_KINDS, Ended, TrialState
-from hpo.engine import MAX_RETRIES, ReceiptError
+from hpo.engine import ReceiptError
 from tests.quick_runs import (
     Listed,
     make_engine,
@@ -215,6 +217,30 @@ def test_a_lost_worker_starts_again_from_its_checkpoint_twice(tmp_path):
     record = engine.ledger.trial(0)
     assert (record.state, record.error["kind"]) == ("failed", "infrastructure")
     assert engine.next_job() is None
+
+
+def test_a_worker_that_is_lost_in_every_epoch_still_brings_its_trial_to_the_end(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=1))
+    for epoch in range(1, 9):
+        job = engine.next_job()
+        assert train(engine, job, start=epoch, until=epoch) == epoch
+        engine.on_end(0, LOST)
+        assert states(engine) == ["running"]
+    train_to_end(engine, engine.next_job(), start=9)
+    assert states(engine) == ["complete"]
+    assert engine.ledger.trial(0).retries == 8
+
+
+@pytest.mark.parametrize("kind", ["infrastructure", "code", "data"])
+def test_a_trial_that_finds_no_room_on_the_disk_is_kept(tmp_path, kind):
+    engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=1))
+    job = engine.next_job()
+    train(engine, job, until=3)
+    with pytest.raises(RunError, match=r"No space left on device; make room, then `hpo resume`"):
+        fail(engine, job, kind, "OSError: [Errno 28] No space left on device")
+    assert states(engine) == ["running"]
+    (event,) = engine.events.named("trial_suspended")
+    assert (event["trial"], event["epoch"]) == (0, 3)
 
 
 def test_what_a_resumed_trial_tells_again_is_not_counted_again(tmp_path):

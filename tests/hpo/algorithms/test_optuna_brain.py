@@ -4,7 +4,9 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
+import optuna
 import pytest
 
 from hpo.algorithms import PRUNERS, create_algorithm
@@ -227,6 +229,69 @@ def test_failures_are_no_values_and_stop_nothing(name):
         for t in algorithm._study.get_trials(deepcopy=False)
         if t.state.name == "FAIL"
     )
+
+
+@pytest.mark.parametrize("kind", ["out_of_memory", "diverged"])
+def test_a_sampler_keeps_away_from_where_trials_cannot_be_trained(kind):
+    """Wide models do not fit; of a fault in the code, which lies elsewhere, nothing is learnt."""
+
+    def too_wide(kind, seed):
+        algorithm, tried = optuna_algorithm("tpe", pruner="none", seed=seed), []
+        for number in range(30):
+            record = record_of(algorithm.ask(number))
+            tried.append(record.params["train.width"] > 100)
+            if tried[-1]:
+                record.state, record.error = TrialState.FAILED, {"kind": kind, "message": "no"}
+                algorithm.tell(record)
+            else:
+                train(algorithm, record, lambda e, lr=record.params["train.lr"]: -lr)
+        return sum(tried[-15:])
+
+    assert too_wide(kind, 1) < too_wide("code", 1)
+
+
+@pytest.mark.parametrize("name", ["tpe", "bayesian"])
+def test_a_point_to_avoid_has_no_value_that_any_result_could_be_taken_for(name):
+    algorithm = optuna_algorithm(name, pruner="none")
+    for number in range(3):
+        record = record_of(algorithm.ask(number))
+        train(algorithm, record, lambda e, n=number: 0.3 + n / 10)
+    record = record_of(algorithm.ask(3))
+    record.state, record.error = TrialState.FAILED, {"kind": "out_of_memory", "message": "no"}
+    algorithm.tell(record)
+    *_, failed, avoided = algorithm._study.get_trials(deepcopy=False)
+    assert (failed.state.name, failed.value) == ("FAIL", None)
+    assert avoided.params == failed.params
+    assert (avoided.state.name, avoided.value) == {
+        "tpe": ("PRUNED", None), "bayesian": ("COMPLETE", pytest.approx(0.3)),
+    }[name]  # fmt: skip
+
+
+class FailingSampler(optuna.samplers.RandomSampler):
+    """Fails while it proposes a value, as one whose model cannot be fitted."""
+
+    def sample_relative(self, study, trial, search_space):
+        raise ValueError("the matrix is singular")
+
+
+def test_a_sampler_that_fails_costs_a_note_and_not_the_search(monkeypatch, caplog):
+    algorithm = optuna_algorithm("tpe", pruner="none")
+    recipe = replace(algorithm._recipe, make_sampler=lambda seed: FailingSampler(seed=seed))
+    monkeypatch.setattr(algorithm, "_recipe", recipe)
+    first = algorithm.ask(0)
+    assert first.params == DEFAULT  # what no sampler chooses stays as it is
+    asked = [algorithm.ask(number) for number in range(1, 7)]
+    assert len({str(s.params) for s in asked}) == 6
+    note = "drawn at random: the sampler failed by ValueError: the matrix is singular"
+    assert [s.note for s in asked[-2:]] == [note] * 2
+    assert "the matrix is singular" in caplog.text
+    running = [t for t in algorithm._study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
+    assert len(running) == 7
+    again = optuna_algorithm("tpe", pruner="none")
+    monkeypatch.setattr(again, "_recipe", recipe)
+    for suggestion in [first, *asked[:-1]]:
+        again.restore(record_of(suggestion))
+    assert again.ask(6).params == asked[-1].params
 
 
 @pytest.mark.parametrize("name", ["tpe", pytest.param("bayesian", marks=pytest.mark.slow)])

@@ -158,5 +158,7 @@ def test_flags_of_the_search_itself(study_of, tmp_path):
 
 
 def test_minutes_below_zero_are_refused(study_of):
-    with pytest.raises(SpecError, match="--until-converged: must be a number of minutes, 0 or more, got -1"):
+    with pytest.raises(
+        SpecError, match="--until-converged: must be a number of minutes, 0 or more, got -1"
+    ):
         study_of("--until-converged", "-1")

@@ -53,6 +53,16 @@ def test_a_stumbling_listener_is_dropped_and_the_others_go_on(name, caplog):
     assert "Ear no longer listens" in caplog.text
 
 
+def test_a_full_disk_costs_the_file_of_events_a_line_and_no_traceback(tmp_path, caplog):
+    (tmp_path / "events").symlink_to("/dev/full")
+    bus, good = EventBus([EventFile(tmp_path / "events")]), Ear()
+    bus.add(good)
+    bus.emit("epoch", trial=1)
+    assert names(good) == ["epoch"]
+    assert "EventFile no longer listens: [Errno 28] No space left on device" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_closing_reaches_everybody_even_past_a_failure(caplog):
     bad, good = Ear(at_close=True), Ear()
     bus = EventBus([bad, good])

@@ -78,6 +78,11 @@ def test_the_story_by_hand(ledger):
     ]  # fmt: skip
 
 
+def test_ends_are_told_in_their_order(ledger):
+    write_story(ledger)
+    assert [t.number for t in ledger.ended()] == [1, 0, 2]
+
+
 def test_disk_and_memory_keep_the_same(path):
     disk, memory = Ledger.create(path, "maximize"), Ledger.create(None, "maximize")
     write_story(disk)

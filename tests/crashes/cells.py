@@ -1,0 +1,85 @@
+"""The cells of the crash matrix: moments, faults, and which of them make no sense together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One moment of a transition: a hook, before or after it, with these facts."""
+
+    transition: str
+    moment: str
+    hook: str
+    when: str
+    facts: dict = field(default_factory=dict)
+    side: str = "driver"
+    """Who passes it: `driver`, or `trainer` (in this process or in a worker)."""
+
+    @property
+    def name(self):
+        return f"{self.transition}: {self.moment}"
+
+
+TRIAL, FIRST_REPEAT = 2, 4
+"""The trial that is hit, and the first run of the confirmation."""
+
+MOMENTS = (
+    Moment("suggest", "before", "ask", "before", {"number": TRIAL}),
+    Moment("suggest", "after", "ask", "after", {"number": TRIAL}),
+    Moment("launch", "booked, spec not written", "write_spec", "before", {"number": TRIAL}),
+    Moment("launch", "training begins", "fit", "before", {"number": TRIAL}, "trainer"),
+    Moment("first report", "checkpoint there, not told", "report", "before", {"number": TRIAL, "epoch": 1}, "trainer"),
+    Moment("first report", "half written", "set_trial_intermediate_value", "before", {"number": TRIAL, "epoch": 1}),
+    Moment("first report", "written, not answered", "on_epoch", "after", {"number": TRIAL, "epoch": 1}),
+    Moment("checkpoint rename", "before", "rename last.ckpt", "before", {"number": 0, "epoch": 2}, "trainer"),
+    Moment("checkpoint rename", "after the last, before the best", "rename last.ckpt", "after", {"number": 0, "epoch": 2}, "trainer"),
+    Moment("tell", "before", "finish", "before", {"number": 1}),
+    Moment("tell", "half written", "set_trial_state_values", "before", {"number": 1}),
+    Moment("tell", "written, sampler not told", "finish", "after", {"number": 1}),
+    Moment("confirmation", "before the first run", "start", "before", {"number": FIRST_REPEAT}),
+    Moment("confirmation", "in a run", "rename last.ckpt", "before", {"number": FIRST_REPEAT, "epoch": 2}, "trainer"),
+    Moment("confirmation", "chosen", "choose", "after"),
+    Moment("export", "before", "export", "before", {}, "trainer"),
+    Moment("export", "written, not in place", "export", "after", {}, "trainer"),
+    Moment("hand-off", "model in place, report not", "write_atomically", "before", {"name": "report.json"}),
+    Moment("hand-off", "report there, end not told", "close_as", "before", {"status": "finished"}),
+    Moment("hand-off", "all written", "close_as", "after", {"status": "finished"}),
+)  # fmt: skip
+
+IN_PROCESS = (
+    "driver SIGKILL", "SIGTERM", "Ctrl-C", "Ctrl-C twice", "disk full", "ledger full", "read-only",
+    "out of memory", "clock +1 day", "clock -1 day",
+)  # fmt: skip
+WITH_MLFLOW = ("MLflow gone",)
+WITH_RAY = ("worker SIGKILL",)
+
+
+def no_sense(moment, fault):
+    """Why a cell makes no sense; empty when it does."""
+    if fault == "out of memory" and moment.side != "trainer":
+        return "only the trainer holds a model"
+    if fault == "worker SIGKILL" and moment.transition == "hand-off":
+        return "no worker is left"
+    return ""
+
+
+SHORT = (
+    ("suggest: after", "driver SIGKILL"),
+    ("launch: booked, spec not written", "driver SIGKILL"),
+    ("first report: checkpoint there, not told", "driver SIGKILL"),
+    ("first report: half written", "driver SIGKILL"),
+    ("checkpoint rename: before", "driver SIGKILL"),
+    ("tell: half written", "driver SIGKILL"),
+    ("confirmation: in a run", "driver SIGKILL"),
+    ("export: written, not in place", "driver SIGKILL"),
+    ("hand-off: report there, end not told", "driver SIGKILL"),
+    ("launch: training begins", "SIGTERM"),
+    ("tell: before", "Ctrl-C twice"),
+    ("first report: half written", "ledger full"),
+    ("launch: booked, spec not written", "read-only"),
+    ("launch: training begins", "out of memory"),
+    ("tell: before", "clock -1 day"),
+)
+"""The sample that the suite runs."""
