@@ -7,6 +7,7 @@ by Spearman's rank correlation of their best value so far.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,5 +130,6 @@ def _measure(
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
+    """Places of values in their order, from 1; equal values share the mean of theirs."""
     order = sorted(values)
-    return [(order.index(v) + 1 + order.index(v) + order.count(v)) / 2 for v in values]
+    return [(bisect_left(order, v) + 1 + bisect_right(order, v)) / 2 for v in values]

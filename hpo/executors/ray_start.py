@@ -38,6 +38,7 @@ _SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # half a minute is short on a busy machine
 }
 _QUIET: dict[str, Any] = {
     "log_to_driver": False,
