@@ -25,6 +25,8 @@ AUTO = "auto"
 ANSWER_S = 10.0
 """How long an address may take to answer."""
 
+START_ATTEMPTS = 3
+
 _WORKER_SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -38,7 +40,6 @@ _SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_DEDUP_LOGS": "0",
-    "RAY_raylet_start_wait_time_s": "120",  # half a minute is short on a busy machine
 }
 _QUIET: dict[str, Any] = {
     "log_to_driver": False,
@@ -64,15 +65,27 @@ def start_local(machine: Machine, threads: int) -> None:
     import ray
 
     _read_settings_again()
-    with _own_sigterm():
-        ray.init(
-            address="local",
-            num_cpus=max(machine.cpus, 1),
-            num_gpus=machine.gpus,
-            include_dashboard=False,
-            runtime_env={"env_vars": _environment()},
-            **_QUIET,
-        )
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            with _own_sigterm():
+                ray.init(
+                    address="local",
+                    num_cpus=max(machine.cpus, 1),
+                    num_gpus=machine.gpus,
+                    include_dashboard=False,
+                    runtime_env={"env_vars": _environment()},
+                    **_QUIET,
+                )
+            break
+        except Exception as error:
+            # Where its own processes take longer than half a minute, Ray raises `Exception` itself.
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                words = " ".join(str(error).split())[:300]
+                raise HpoError(
+                    f"Ray did not start: {words}; try again when the machine is less busy, or run "
+                    "one trial at a time with --in-process"
+                ) from error
     _silence()
 
 
@@ -144,17 +157,16 @@ def _check_address(address: str) -> None:
 
 def _no_cluster(address: str, error: Exception) -> HpoError:
     words = " ".join(str(error).split())
-    if "uthenticat" in words or "token" in words.lower():
-        return HpoError(
-            f"--ray-address: the cluster at {address} asks for its token: set RAY_AUTH_MODE=token "
-            "and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) as on its head"
-        )
-    if address == AUTO:
+    if address == AUTO and "token" not in words.lower():
         return HpoError(
             "--ray-address auto: no Ray cluster runs on this machine; start one with "
             "`ray start --head`, or give host:port"
         )
-    return HpoError(f"--ray-address: {address} could not be joined: {words[:300]}")
+    return HpoError(
+        f"--ray-address: {address} answers but cannot be joined: is it the port of Ray's head, and "
+        "are RAY_AUTH_MODE and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) the cluster's? Ray says: "
+        f"{words[:300]}"
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -23,6 +23,8 @@ common=(--set model.backbone=resnet_50 --set model.input_height=128 --set model.
         --set train.num_epochs=4 --set train.precision=bf16 --yes --out "$out/runs")
 if "$python" -c "import ray" 2>/dev/null; then
   "$python" -m hpo.cli.main search --budget 8 --concurrent 2 --name smoke "${common[@]}"
+  # As many on the card as fit by what one takes; the receipts tell each one's limit and card.
+  "$python" -m hpo.cli.main search --budget 8 --trials-per-gpu auto --name packed "${common[@]}"
 else
   echo "Ray is not installed: two searches of four trials share the card"
   pids=()
@@ -33,6 +35,7 @@ else
   for pid in "${pids[@]}"; do wait "$pid"; done
 fi
 "$python" tests/gpu/summary.py "$out/runs"
+"$python" tests/gpu/neighbours.py
 "$python" tests/benchmarks/trainer_throughput.py --trunks resnet_50@224 timm/resnet18@112 --batch 64 \
   --json "$out/throughput.json"
 "$python" tests/gpu/sharing.py --json "$out/sharing.json"

@@ -13,7 +13,9 @@ def main(folder):
     from hpo.core.rundir import list_runs
 
     seen = 0
-    print(f"{'run':<28} {'trial':>5} {'state':<9} {'P@1':>7} {'s/epoch':>8} {'MiB':>7}  device")
+    print(
+        f"{'run':<28} {'trial':>5} {'state':<9} {'P@1':>7} {'s/epoch':>8} {'MiB':>7} {'limit':>7}  device"
+    )
     for run in list_runs(Path(folder)):
         ledger = Ledger.open(run.ledger_file)
         for trial in ledger.trials():
@@ -22,10 +24,13 @@ def main(folder):
             value = f"{best.value:.4f}" if best else "-"
             seconds = trial.seconds / max(trial.epochs, 1)
             memory = receipt.get("peak_memory_mib", 0)
+            limit = receipt.get("memory_limit_mib")
+            limit_text = "-" if limit is None else f"{limit:.0f}"
             name = f"{run.study_name}/{run.path.name}"
             print(
                 f"{name:<28} {trial.number:>5} {trial.state:<9} {value:>7} {seconds:>8.2f} "
-                f"{memory:>7.0f}  {receipt.get('device')} {receipt.get('precision')}"
+                f"{memory:>7.0f} {limit_text:>7}  {receipt.get('device')} "
+                f"[{receipt.get('visible_devices')}] {receipt.get('precision')}"
             )
             seen += 1
         ledger.close()

@@ -14,9 +14,9 @@ from hpo.core.errors import HpoError
 from hpo.core.ledger import Ledger
 from hpo.core.ledger_backup import ledgers_dir
 from hpo.core.machine import Node
-from hpo.core.study_spec import SearchOptions
+from hpo.core.study_spec import SearchOptions, StudySpec
 from hpo.session import SearchSettings, start_search
-from tests.quick_runs import Ear, quick_study
+from tests.quick_runs import Ear
 from tests.sharing_trainer import NAME
 
 pytest.importorskip("ray")
@@ -76,9 +76,10 @@ class Killer(Ear):
 def test_a_search_goes_on_when_a_node_is_lost(cluster, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     ear = Killer(cluster, tmp_path)
-    study = quick_study(
-        {"fault.sleep": 0.3},
+    study = StudySpec(
+        name="quick",
         trainer=NAME,
+        spec={"fault": {"sleep": 0.3}},
         budget=Budget(trials=TRIALS),
         search=SearchOptions(algorithm="random", pruner="none"),
     )
@@ -93,7 +94,6 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster, tmp_path, caplog):
     assert [(str(t.state), t.epochs) for t in records] == [("complete", 9)] * TRIALS
     moved = [t.number for t in records if t.retries]
     assert 1 in moved
-    lost_raylet = ear.lost.all_processes
     for number in range(TRIALS):
         folder = result.run.trial_dir(number)
         trained = Counter(map(int, (folder / "trained.txt").read_text().split()))
@@ -102,7 +102,6 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster, tmp_path, caplog):
         starts = [json.loads(line) for line in (folder / "workers.ndjson").read_text().splitlines()]
         assert len(starts) == 1 + (number in moved)
         assert len({one["raylet"] for one in starts}) == len(starts)  # elsewhere the second time
-    assert lost_raylet is not None
     assert (result.run.best_dir / "model.onnx").is_file()
     assert list(ledgers_dir().iterdir()) == []
 
@@ -124,7 +123,10 @@ def test_a_wrong_token_is_one_line(cluster, monkeypatch):
 
     began = time.monotonic()
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-    with pytest.raises(HpoError, match=r"^--ray-address: the cluster at .* asks for its token"):
+    words = (
+        r"^--ray-address: .* answers but cannot be joined: is it .* RAY_AUTH_TOKEN .* the cluster's"
+    )
+    with pytest.raises(HpoError, match=words):
         join_cluster(cluster.address)
     assert time.monotonic() - began < 60
     monkeypatch.undo()
