@@ -16,7 +16,7 @@ from typing import Any
 
 from hpo.architectures import pareto, read_costs
 from hpo.confirming import confirm
-from hpo.core.errors import HpoError
+from hpo.core.errors import HpoError, RunError
 from hpo.core.events import Emit
 from hpo.core.ledger import Ledger
 from hpo.core.planning import StudyPlan, held_out_sources
@@ -24,6 +24,7 @@ from hpo.core.protocols import Executor, Trainer
 from hpo.core.rundir import RunDir, write_atomically
 from hpo.core.skill import load_skill
 from hpo.core.specs import merged, nest, to_yaml
+from hpo.core.storage import find_problem
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
 from hpo.executors.worker import describe_failure
@@ -100,6 +101,7 @@ def export_trial(
 
     Raises:
         HandoffError: when there is no checkpoint, or the export does not pass its checks.
+        RunError: when the run's disk takes no files.
     """
     checkpoint = find_checkpoint(run, trial)
     skill = load_skill(trainer.skill_dir)
@@ -117,6 +119,8 @@ def export_trial(
     try:
         result = dict(executor.call("export", export_spec))
     except Exception as error:
+        if problem := find_problem(draft, _line(error)):
+            raise RunError(f"{run}: {problem}") from error
         raise HandoffError(f"trial {trial.number} was not exported: {_line(error)}") from error
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")

@@ -17,6 +17,7 @@ from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
 from hpo.core.ledger_backup import open_ledger
 from hpo.core.model_limits import parse_limits
+from hpo.core.origin import take_origin, write_origin
 from hpo.core.planning import (
     StudyPlan,
     as_user_errors,
@@ -34,7 +35,7 @@ from hpo.core.rundir import (
     write_atomically,
 )
 from hpo.core.specs import merged, to_yaml
-from hpo.core.storage import as_run_error
+from hpo.core.storage import disk_faults_told
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
@@ -44,6 +45,7 @@ from hpo.packing import Packing, growth_of, measure_packed
 from hpo.placing import make_executor, place_trials
 from hpo.plan_study import plan_study
 from hpo.rehearsal import Forecast, forecast
+from hpo.resuming import settle_origin
 from hpo.snapshot import StateWriter, describe_end, trial_row
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class SearchSettings:
     """`ray`, or `inprocess` for one slot without worker processes."""
     ray_address: str = ""
     """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
+    force: bool = False
+    """Whether to go on with a run although its space, data or code have changed."""
     probe: bool = True
     """Whether to measure an epoch before the start."""
     listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
@@ -99,6 +103,8 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     def fill(folder: Path) -> None:
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
         plan.write(folder)
+        space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+        write_origin(folder, take_origin(space, plan.sources, trainer))
         Ledger.create(folder / LEDGER_FILE, trainer.direction).close()
         settings.fill(folder)
 
@@ -112,14 +118,18 @@ def resume_search(
     """Go on with a run from its ledger; a finished one only tells its result again.
 
     Raises:
-        RunError: when the run cannot be read, or its search space has changed since.
+        RunError: when the run cannot be read, or its space, data or code have changed since.
     """
     study = load_study(run.study_file)
     if budget is not None:
         study = replace(study, budget=budget)
     plan = read_plan(run.path)
     trainer = find_trainer(study.trainer)
-    return _drive(run, study, plan, trainer, settings, is_changed=budget is not None)
+    # A finished run that is only told again trains nothing that would have to compare.
+    is_over = budget is None and run.read_state().get("status") == "finished"
+    return _drive(
+        run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=budget is not None
+    )
 
 
 def _drive(
@@ -129,10 +139,13 @@ def _drive(
     trainer: Trainer,
     settings: SearchSettings,
     *,
+    is_resumed: bool = False,
     is_changed: bool = False,
 ) -> SearchResult:
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
-    with run.lock():
+    with disk_faults_told(run.path), run.lock():
+        if is_resumed:
+            plan = settle_origin(run, study, plan, trainer, force=settings.force)
         run.stop_file.unlink(missing_ok=True)
         on_driver = bool(settings.ray_address)
         ledger, backups = open_ledger(run, plan.study_uuid, on_driver=on_driver)
@@ -148,8 +161,6 @@ def _drive(
         except (HpoError, KeyboardInterrupt):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and (told := as_run_error(run.path, error)):
-                raise told from error
             bus.emit("error", run_dir=str(run), message=f"{type(error).__name__}: {error}")
             raise
         finally:

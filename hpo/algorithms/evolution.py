@@ -102,7 +102,7 @@ class EvolvingBrackets:
     @property
     def distributions(self) -> dict[str, Any]:
         """Every latent dimension as Optuna sees it, for the ledger."""
-        from hpo.algorithms.optuna_brain import to_distribution
+        from hpo.algorithms.optuna_points import to_distribution
 
         return {d.name: to_distribution(d) for d in self._space.dimensions}
 

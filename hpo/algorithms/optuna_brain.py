@@ -8,7 +8,6 @@ proposes its first points again after a restart).
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import random
@@ -19,22 +18,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import optuna
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.algorithms.judges import Judge
+from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
 from hpo.core.events import Emit
 from hpo.core.failures import is_infeasible
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
-from search_spaces import Choice, Integer, Real
 
 if TYPE_CHECKING:
-    from search_spaces import Dimension, SearchSpace
+    from search_spaces import SearchSpace
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +38,6 @@ Limits = Mapping[str, tuple[float, float]]
 """Dimension -> (low, high) in its latent scale."""
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 """Makes a sampler from a seed."""
-
-
-def to_distribution(dimension: Dimension) -> BaseDistribution:
-    """Optuna's form of one latent dimension."""
-    match dimension:
-        case Real(low=low, high=high, log=log):
-            return FloatDistribution(low, high, log=log)
-        case Integer(low=low, high=high, log=log, step=step):
-            return IntDistribution(low, high, log=log, step=1 if log else step)
-        case Choice(choices=choices):
-            return CategoricalDistribution(choices)
-    raise TypeError(f"no Optuna distribution for {dimension!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +200,7 @@ class OptunaAlgorithm:
         if fixed is not None:
             self._study.enqueue_trial(fixed, skip_if_exists=False)
         trial = self._study.ask()
-        return trial, _draw(self._space, functools.partial(_suggest, trial))
+        return trial, draw_point(self._space, trial)
 
     def _forget_unknown(self) -> None:
         """Close what a failed sampler has left half-proposed in the in-memory study."""
@@ -242,15 +226,12 @@ class OptunaAlgorithm:
         self._limits = dict(limits)
 
     def _added(self, latents: dict[str, Any]) -> Trial:
-        """Add a running trial that no sampler has chosen."""
-        known = self.distributions
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
-                params=latents,
-                distributions={name: known[name] for name in latents},
-            )
-        )
+        """Add a running trial that no sampler has chosen.
+
+        What lies outside the space, because that was changed since, no sampler gets to see.
+        """
+        state = optuna.trial.TrialState.RUNNING
+        self._study.add_trial(frozen_point(self.distributions, latents, state=state))
         return Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
 
     def _kept_within(
@@ -308,18 +289,15 @@ class OptunaAlgorithm:
 
     def _avoid(self, latents: dict[str, Any]) -> None:
         """Let the sampler keep away from a point: one worse than any, whatever it showed before."""
-        known = self.distributions
-        facts = {"params": latents, "distributions": {name: known[name] for name in latents}}
-        state = optuna.trial.TrialState
+        known, state = self.distributions, optuna.trial.TrialState
         if self._recipe.learns_from_pruned:  # one without values ranks behind all others
-            self._study.add_trial(optuna.trial.create_trial(state=state.PRUNED, **facts))
+            self._study.add_trial(frozen_point(known, latents, state=state.PRUNED))
             return
         told = self._study.get_trials(deepcopy=False, states=(state.COMPLETE,))
         values = [self._sign * t.value for t in told if t.value is not None]
         if values:  # a surrogate needs a height; it stays in this view and reaches no ledger
-            self._study.add_trial(
-                optuna.trial.create_trial(value=self._sign * min(values), **facts)
-            )
+            height = self._sign * min(values)
+            self._study.add_trial(frozen_point(known, latents, state=state.COMPLETE, value=height))
 
     def peers(self, number: int) -> frozenset[int] | None:
         """Trials that one is judged against; None where that is everybody."""
@@ -364,25 +342,6 @@ class OptunaAlgorithm:
         if early < len(self._recipe.first):
             return dict(self._recipe.first[early])
         return self._designed[index] if index < len(self._designed) else None
-
-
-def _draw(space: SearchSpace, draw: Callable[[Dimension], Any]) -> dict[str, Any]:
-    """Draw the active dimensions, parents before children."""
-    latents: dict[str, Any] = {}
-    for dimension in space.active_dimensions(latents):
-        latents[dimension.name] = draw(dimension)
-    return latents
-
-
-def _suggest(trial: Trial, dimension: Dimension) -> Any:
-    match dimension:
-        case Real(name=name, low=low, high=high, log=log):
-            return trial.suggest_float(name, low, high, log=log)
-        case Integer(name=name, low=low, high=high, log=log, step=step):
-            return trial.suggest_int(name, low, high, log=log, step=1 if log else step)
-        case Choice(name=name, choices=choices):
-            return trial.suggest_categorical(name, choices)
-    raise TypeError(f"no way to suggest {dimension!r}")
 
 
 def _is_finite(value: float | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_ray_argument, add_run_argument, chosen_run
@@ -16,6 +17,7 @@ examples:
   hpo resume                      the newest run, to the end of its budget
   hpo resume runs/retail/20260102-101500
   hpo resume --budget +20         20 trials more than before
+  hpo resume --force              go on although what it was searched with has changed
 """
 
 
@@ -23,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_run_argument(parser)
     parser.add_argument("--budget", metavar="B", help="new budget, or +B to add to the old one")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="go on although the search space, the data or the code have changed",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask before a long search")
     parser.add_argument(
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
@@ -48,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             from hpo.automl.session import with_session
 
             settings = with_session(settings)
+        settings = replace(settings, force=args.force)
         return resume_search(chosen, settings, budget=budget)
 
     return drive(args, start)

@@ -155,9 +155,8 @@ class Ledger:
             "seed": seed,
             "started": now,
         }
-        template = _template(record, head, distributions)
         with self._writing():
-            trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+            trial_id = self._create(record, head, distributions)
         number = self._storage.get_trial_number_from_id(trial_id)
         if number != suggestion.number:
             raise RunError(f"ledger: trial {suggestion.number} was written as {number}")
@@ -165,6 +164,20 @@ class Ledger:
         self._records[number] = record
         self._note("start", number, None, clock)
         return record
+
+    def _create(
+        self,
+        record: TrialRecord,
+        head: dict[str, Any],
+        distributions: Mapping[str, BaseDistribution] | None,
+    ) -> int:
+        """Write a trial; Optuna's tools see no params of one whose space was changed by force."""
+        try:
+            template = _template(record, head, distributions)
+            return self._storage.create_new_trial(self._study_id, template_trial=template)
+        except ValueError:
+            template = _template(record, head, None)
+            return self._storage.create_new_trial(self._study_id, template_trial=template)
 
     def record(self, number: int, measurement: Measurement, *, clock: float) -> None:
         """Write one epoch of a running trial; one that is already there is the caller's fault."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hpo.core.errors import RunError
@@ -25,6 +26,18 @@ def as_run_error(run: Path, error: OSError) -> RunError | None:
     said = error.strerror or os.strerror(error.errno)
     where = f" ({error.filename})" if error.filename else ""
     return RunError(f"{run}: {_words(said, error.errno, where)}")
+
+
+@contextlib.contextmanager
+def disk_faults_told(run: Path) -> Iterator[None]:
+    """Turn faults of the disk into one line about the run."""
+    try:
+        yield
+    except OSError as error:
+        told = as_run_error(run, error)
+        if told is None:
+            raise
+        raise told from error
 
 
 def demand_storage(

@@ -180,7 +180,7 @@ class RayPair:
         from ray.tune.schedulers.async_hyperband import _Bracket
         from ray.tune.search.optuna import OptunaSearch
 
-        from hpo.algorithms.optuna_brain import to_distribution
+        from hpo.algorithms.optuna_points import to_distribution
 
         dimensions = {d.name: to_distribution(d) for d in surface.space.dimensions}
         assert all(isinstance(d, BaseDistribution) for d in dimensions.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import signal
@@ -33,21 +34,17 @@ class Start:
 
 
 def write_study(
-    out, *, name="quick", trials=4, epochs=4, confirm=1, seed=0, sleep=0.0, trainer=NAME, **search
+    out, *, name="quick", trials=4, epochs=4, sleep=0.0, trainer=NAME, spec=None, **search
 ):
     """A study file in `out`; returns its path."""
     out.mkdir(parents=True, exist_ok=True)
-    lines = [
-        f"  {name}: {value}"
-        for name, value in ({"confirm": confirm, "seed": seed} | search).items()
-    ]
+    values = {"train.num_epochs": epochs} | ({"fault.sleep": sleep} if spec is None else spec)
+    study = {
+        "schema_version": 1, "name": name, "trainer": trainer, "budget": trials, "concurrent": 1,
+        "spec": values, "search": {"confirm": 1, "seed": 0} | search,
+    }  # fmt: skip
     path = out / "study.yaml"
-    path.write_text(
-        f"schema_version: 1\nname: {name}\ntrainer: {trainer}\nbudget: {trials}\nconcurrent: 1\n"
-        f"spec:\n  train.num_epochs: {epochs}\n  fault.sleep: {sleep}\nsearch:\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+    path.write_text(json.dumps(study))
     return path
 
 
@@ -70,7 +67,7 @@ def logs_of(out):
     return out.with_name(f"{out.name}-logs")
 
 
-def launch(out, *words, fork=True, prepare=lambda: None, while_running=lambda: None):
+def launch(out, *words, fork=True, while_running=lambda pid: None, limit_s=LIMIT_S):
     """Run `hpo WORDS --out OUT` to its end, in a child of this process."""
     from hpo.cli.main import main
 
@@ -84,8 +81,8 @@ def launch(out, *words, fork=True, prepare=lambda: None, while_running=lambda: N
     else:
         pid = os.fork()
         if pid == 0:
-            _become_driver(out, log, argv, prepare)
-        code = _wait(pid, out, while_running)
+            _become_driver(out, log, argv)
+        code = _wait(pid, out, while_running, limit_s)
     files = (log.with_suffix(".out"), log.with_suffix(".err"))
     said = [file.read_text(errors="replace") if file.exists() else "" for file in files]
     return Start(code, *said, time.monotonic() - began)
@@ -114,7 +111,7 @@ def _redirect(log):
         os.close(target)
 
 
-def _become_driver(out, log, argv, prepare):
+def _become_driver(out, log, argv):
     """The child's life; it never returns."""
     from hpo.cli.main import main
     from tests.crashes.hooks import Hooks
@@ -129,7 +126,6 @@ def _become_driver(out, log, argv, prepare):
         obey_permissions()
         (out / trap.DRIVER).write_text(str(os.getpid()))
         Hooks(out).install()
-        prepare()
         code = main(argv)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
@@ -143,8 +139,8 @@ def _become_driver(out, log, argv, prepare):
             os._exit(code)
 
 
-def _wait(pid, out, while_running):
-    until = time.monotonic() + LIMIT_S
+def _wait(pid, out, while_running, limit_s):
+    until = time.monotonic() + limit_s
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -156,7 +152,7 @@ def _wait(pid, out, while_running):
         happened = trap.sprung(out)
         if happened is not None and time.time() - happened > ROOM_AFTER_S:
             (out / trap.BALLAST).unlink(missing_ok=True)
-        while_running()
+        while_running(pid)
         time.sleep(0.01)
 
 

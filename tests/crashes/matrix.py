@@ -66,7 +66,7 @@ def run_cell(folder, moment, fault, reference, *, flags=FLAGS, name="quick", **l
     study = write_study(folder, name=name)
     trap.arm(folder, moment.hook, moment.when, fault, **moment.facts)
     start = launch(folder, "search", study, *flags, **launching)
-    wrong, starts = untidy(start), 1
+    wrong, starts = untidy(start, fault), 1
     if trap.sprung(folder) is None:
         wrong.append(f"the fault did not happen; {start.err[-300:]}")
     before = read_story(folder)
@@ -74,7 +74,7 @@ def run_cell(folder, moment, fault, reference, *, flags=FLAGS, name="quick", **l
         trap.mend(folder)
         start = launch(folder, "resume", *flags, **launching)
         starts += 1
-        wrong += untidy(start)
+        wrong += untidy(start, fault)
     after, finished = read_story(folder), finished_event(folder)
     elapsed = time.monotonic() - began
     wrong += faults_of(before, after, finished, kills=1, elapsed_s=elapsed)

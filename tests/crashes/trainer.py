@@ -10,7 +10,7 @@ from tests.quick_trainer import QuickTrainer
 
 NAME = "tests.crashes.trainer:TRAINER"
 BEGUN = "begun.txt"
-"""A line per epoch that was trained, those included that no checkpoint holds."""
+"""A line per epoch that was begun, those included that never ended."""
 
 
 class TrappedTrainer(QuickTrainer):
@@ -21,18 +21,27 @@ class TrappedTrainer(QuickTrainer):
         out, number = folder.parents[3], int(folder.name)
         self._sign_in(folder)
         pass_by(out, "fit", "before", number=number)
+        history = json.loads(Path(resume_from).read_text())["history"] if resume_from else []
+        last = spec["train"]["num_epochs"]
+
+        def begin(epoch):
+            if epoch <= last:
+                with (folder / BEGUN).open("a") as stream:
+                    stream.write(f"{epoch}\n")
 
         def passing(line):
             if not line.get("replayed"):
                 pass_by(out, "report", "before", number=number, epoch=line["epoch"])
-            return report(line)
+            goes_on = report(line)
+            if goes_on and line["epoch"] > len(history):
+                begin(line["epoch"] + 1)
+            return goes_on
 
+        begin(len(history) + 1)
         return super().fit(spec, passing, resume_from, start_epoch)
 
     def _save(self, folder, history):
         number, epoch = int(folder.name), history[-1]["epoch"]
-        with (folder / BEGUN).open("a") as stream:
-            stream.write(f"{epoch}\n")
         (folder / "ckpt").mkdir(parents=True, exist_ok=True)
         facts = {"number": number, "epoch": epoch}
         for name in ("last.ckpt", "best.ckpt"):

@@ -57,7 +57,7 @@ def _driver(out):
 
 
 def newest_worker(out):
-    """Process id of the worker that was the last to begin a trial."""
+    """Process id of the worker that was the last to begin a trial; IndexError before the first."""
     files = sorted(out.glob("*/*/trials/*/workers.ndjson"), key=lambda f: f.stat().st_mtime)
     return json.loads(files[-1].read_text().splitlines()[-1])["pid"]
 

@@ -56,7 +56,7 @@ def test_everything_of_a_search_is_in_its_run_directory(done):
     run = done[0].run
     names = {p.name for p in run.path.iterdir() if not p.name.endswith(("-wal", "-shm", ".lock"))}
     assert names == {
-        "study.yaml", "plan.json", "ledger.db", "state.json", "events.ndjson", "trials", "best",
+        "study.yaml", "plan.json", "origin.json", "ledger.db", "state.json", "events.ndjson", "trials", "best",
         "evaluations",
     }  # fmt: skip
     assert sorted(p.name for p in run.best_dir.iterdir()) == [

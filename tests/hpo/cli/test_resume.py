@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from hpo.core.specs import parse_yaml
 from tests.quick_cli import events_of
 
 
@@ -94,3 +95,29 @@ def test_a_moved_run_goes_on_where_it_is(hpo, second, tmp_path):
     finished = finished_of(out)
     assert finished["best"]["onnx"] == str(there / "best" / "model.onnx")
     assert sum(finished["trials"].values()) == 4
+
+
+def test_a_finished_run_that_was_moved_is_extended_there(hpo, first, tmp_path):
+    there = tmp_path / "backup" / "old" / "first" / first.name
+    there.parent.mkdir(parents=True)
+    shutil.move(first, there)
+    code, out, err = hpo("resume", there, "--budget", "+2", "--in-process", "--json")
+    assert code == 0, err
+    finished = finished_of(out)
+    assert sum(finished["trials"].values()) == 6
+    assert finished["best"]["onnx"] == str(there / "best" / "model.onnx")
+    assert not first.exists()
+
+
+def test_what_has_changed_is_one_line_and_can_be_forced(hpo, second):
+    text = (second / "study.yaml").read_text()
+    study = parse_yaml(text, "x")
+    study["search"]["ranges"] = {"train.lr": [1e-4, 1e-3]}
+    (second / "study.yaml").write_text(json.dumps(study))
+    code, out, err = hpo("resume", second, "--in-process")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert "train.lr: was 1e-05..0.1 log, is 0.0001..0.001 linear" in line
+    code, out, err = hpo("resume", second, "--in-process", "--json", "--force")
+    assert code == 0, err
+    assert sum(finished_of(out)["trials"].values()) == 4

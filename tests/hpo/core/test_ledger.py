@@ -78,6 +78,18 @@ def test_the_story_by_hand(ledger):
     ]  # fmt: skip
 
 
+def test_a_trial_of_a_changed_space_is_kept_though_optuna_would_refuse_it(path):
+    made = Ledger.create(path, "maximize")
+    made.start(suggestion(0), now=0.0, clock=0.0, distributions=FLOAT)
+    linear = {"lr": FloatDistribution(0.0, 1.0)}
+    made.start(suggestion(1, 0.5), now=1.0, clock=0.0, distributions=linear)
+    made.close()
+    again = Ledger.open(path)
+    assert [t.params["train.lr"] for t in again.trials()] == [0.01, 0.5]
+    assert again.trial(1).latents == {"lr": 0.5, "flag": "yes"}
+    again.close()
+
+
 def test_ends_are_told_in_their_order(ledger):
     write_story(ledger)
     assert [t.number for t in ledger.ended()] == [1, 0, 2]

@@ -1,0 +1,77 @@
+"""Points of the search space in Optuna's form: distributions, draws, trials made of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search_spaces import Choice, Integer, Real
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
+
+    from search_spaces import Dimension, SearchSpace
+
+
+def to_distribution(dimension: Dimension) -> BaseDistribution:
+    """Optuna's form of one latent dimension."""
+    match dimension:
+        case Real(low=low, high=high, log=log):
+            return FloatDistribution(low, high, log=log)
+        case Integer(low=low, high=high, log=log, step=step):
+            return IntDistribution(low, high, log=log, step=1 if log else step)
+        case Choice(choices=choices):
+            return CategoricalDistribution(choices)
+    raise TypeError(f"no Optuna distribution for {dimension!r}")
+
+
+def frozen_point(
+    known: Mapping[str, BaseDistribution],
+    latents: Mapping[str, Any],
+    *,
+    state: optuna.trial.TrialState,
+    value: float | None = None,
+) -> FrozenTrial:
+    """A trial that no sampler has chosen, without what lies outside the distributions.
+
+    That happens where the space was changed after the trial and the search goes on all the same.
+    """
+    inside = {n: v for n, v in latents.items() if n in known and _is_inside(known[n], v)}
+    distributions = {name: known[name] for name in inside}
+    return optuna.trial.create_trial(
+        state=state, params=inside, distributions=distributions, value=value
+    )
+
+
+def draw_point(space: SearchSpace, trial: Trial) -> dict[str, Any]:
+    """Let a trial's sampler draw the active dimensions, parents before children."""
+    latents: dict[str, Any] = {}
+    for dimension in space.active_dimensions(latents):
+        latents[dimension.name] = _suggest(trial, dimension)
+    return latents
+
+
+def _suggest(trial: Trial, dimension: Dimension) -> Any:
+    match dimension:
+        case Real(name=name, low=low, high=high, log=log):
+            return trial.suggest_float(name, low, high, log=log)
+        case Integer(name=name, low=low, high=high, log=log, step=step):
+            return trial.suggest_int(name, low, high, log=log, step=1 if log else step)
+        case Choice(name=name, choices=choices):
+            return trial.suggest_categorical(name, choices)
+    raise TypeError(f"no way to suggest {dimension!r}")
+
+
+def _is_inside(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:
+        return False
