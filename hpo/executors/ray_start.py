@@ -98,7 +98,7 @@ def join_cluster(address: str) -> Machine:
     Raises:
         HpoError: when nobody answers there, or the token is not the cluster's.
     """
-    _check_address(address)
+    address = _checked_address(address)
     os.environ.update(_SETTINGS)
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -134,10 +134,10 @@ def _look_at_nodes() -> Machine:
     return Machine(nodes=usable)
 
 
-def _check_address(address: str) -> None:
-    """Refuse what cannot be joined, before Ray waits for it."""
+def _checked_address(address: str) -> str:
+    """Return host and port; refuse what cannot be joined, before Ray waits minutes for it."""
     if address == AUTO:
-        return
+        address = _address_here()
     if "://" in address:
         raise HpoError(
             f"--ray-address: must be {AUTO} or host:port, got {address!r}; run hpo on a node of "
@@ -153,15 +153,26 @@ def _check_address(address: str) -> None:
             f"--ray-address: nobody answers at {address}: {error.strerror or error}; start Ray "
             "there with `ray start --head`"
         ) from error
+    return address
+
+
+def _address_here() -> str:
+    """The cluster that `ray start` has started or joined here last.
+
+    Ray itself would also take any other that it finds among the processes: a private one.
+    """
+    services: Any = importlib.import_module("ray._private.services")
+    found = os.environ.get("RAY_ADDRESS") or services.find_bootstrap_address(None)
+    if not found:
+        raise HpoError(
+            "--ray-address auto: no Ray cluster was started on this machine; start one with "
+            "`ray start --head`, or give host:port"
+        )
+    return str(found)
 
 
 def _no_cluster(address: str, error: Exception) -> HpoError:
     words = " ".join(str(error).split())
-    if address == AUTO and "token" not in words.lower():
-        return HpoError(
-            "--ray-address auto: no Ray cluster runs on this machine; start one with "
-            "`ray start --head`, or give host:port"
-        )
     return HpoError(
         f"--ray-address: {address} answers but cannot be joined: is it the port of Ray's head, and "
         "are RAY_AUTH_MODE and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) the cluster's? Ray says: "
@@ -205,5 +216,17 @@ def _own_sigterm() -> Iterator[None]:
 
 def _silence() -> None:
     """Let Ray say nothing of trials that fail or workers that are renewed: the engine does."""
+    _mend_lost_workers()
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _mend_lost_workers() -> None:
+    """Make Tune take a worker that Ray's memory monitor killed for what it is: a lost one.
+
+    Its error is none of those that Tune knows, so it would end the whole experiment.
+    """
+    import ray
+
+    manager: Any = importlib.import_module("ray.air.execution._internal.actor_manager")
+    manager.RayActorError = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
