@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from trainer.data.batches import Share, build_data
 from trainer.devices import pick_device, wants_bf16
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 _WARM_STEPS = 2
 _STEPS = 6
 _EVAL_BATCHES = 3
+_LONGEST_S = 15.0
+"""Of training steps, and of the validation of each split: slow models are measured by fewer, at
+least by one after the first."""
 
 
 def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
@@ -71,10 +75,15 @@ def _time_steps(
     module: RecognitionModule, data: RecognitionData, device: torch.device, *, use_bf16: bool
 ) -> float:
     """Return seconds per batch: drawing, augmenting, forward, backward and optimizer step."""
-    began = time.perf_counter()
-    counted = 0
+    first = began = time.perf_counter()
+    warm, counted = _WARM_STEPS, 0
     for number, batch in enumerate(_batches(data)):
-        if number == _WARM_STEPS:
+        so_far = time.perf_counter() - first
+        if number == 1 and so_far > _LONGEST_S / 2:
+            warm = 1
+        if number > warm and so_far > _LONGEST_S:
+            break
+        if number == warm:
             _synchronize(device)
             began, counted = time.perf_counter(), 0
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16):
@@ -107,17 +116,30 @@ def _time_validation(
         ("query", data.query),
     )
     for name, split in splits:
-        if split is None:
-            continue
-        images = min(len(split.labels), size * _EVAL_BATCHES)
-        began = time.perf_counter()
-        embed(
-            module.evaluated,
-            islice(data.eval_batches(name, size), _EVAL_BATCHES),
-            use_bf16=use_bf16,
-        )
-        total += (time.perf_counter() - began) * len(split.labels) / images
+        if split is not None:
+            timed = _Timed(islice(data.eval_batches(name, size), _EVAL_BATCHES))
+            embed(module.evaluated, timed, use_bf16=use_bf16)
+            total += timed.seconds * len(split.labels) / timed.images
     return total
+
+
+class _Timed:
+    """Batches until time is up, and how many images they held; the last one's work is counted."""
+
+    def __init__(self, batches: Iterator[Tensor]) -> None:
+        self._batches, self._began = batches, time.perf_counter()
+        self.images = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for batch in self._batches:
+            self.images += len(batch)
+            yield batch
+            if self.seconds > _LONGEST_S:
+                return
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
 
 
 def _synchronize(device: torch.device) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpo.algorithms.brackets import first_rung
+from hpo.algorithms.mfbo import TRIALS_PER_DIMENSION
 
 NAME = "auto"
 LEAST_REPORTS = 3
@@ -13,6 +14,8 @@ FEW_TRIALS = 60
 """Up to so many full trials a Gaussian process is quick to fit."""
 FEW_DIMENSIONS = 8
 """Up to so many dimensions it has points enough to learn from."""
+MANY_DIMENSIONS = 40
+"""Beyond these a Gaussian process learns too little from the trials of a search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,10 @@ def choose_algorithm(facts: Facts) -> tuple[str, str]:
     if is_short and is_small and facts.trials is not None and facts.trials <= FEW_TRIALS:
         words = f"{facts.trials} whole trials in {facts.dimensions} dimensions suit a model of the"
         return "bayesian", f"bayesian: {words} surface"
+    first = TRIALS_PER_DIMENSION * facts.dimensions
+    is_long = facts.trials is None or facts.trials > first
+    if not is_short and is_long and 0 < facts.dimensions <= MANY_DIMENSIONS:
+        return "mfbo", f"mfbo: tpe for {first} trials, then a model of all curves, stopped ones too"
     return "tpe", "tpe: learns from parallel and pruned trials alike, at no cost per proposal"
 
 

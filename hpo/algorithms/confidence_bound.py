@@ -7,7 +7,7 @@ nothing is proposed within a small radius of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
 RADIUS = 0.1
 """Distance in the unit cube within which a running trial keeps others away."""
-NUM_RANDOM, NUM_NEAR, NUM_ROUNDS = 2048, 512, 4
+NUM_RANDOM, NUM_NEAR = 2048, 512
+WIDTHS = tuple(0.1 / 3**k for k in range(4))
 MOST_POINTS = 200
 """The newest points that the process is fitted to."""
 
@@ -72,7 +73,9 @@ class ConfidenceBound:
         kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(values_N) - self._least))
         rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
         best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
-        point = self._climb(process, kappa, running_RD, best_KD, rng)
+        everywhere_MD = rng.random((NUM_RANDOM, best_KD.shape[1]))
+        start_MD = np.concatenate([everywhere_MD, near(best_KD, NUM_NEAR, WIDTHS[0], rng)])
+        point = climb(lambda at: self._bound(process, kappa, running_RD, at), start_MD, WIDTHS, rng)
         return latents_at(self._space, [float(u) for u in point])
 
     def score(
@@ -83,7 +86,9 @@ class ConfidenceBound:
         if known is None:
             return None
         at_MD = np.array([point_of(self._space, latents) for latents in candidates])
-        mean_M, _ = fit(self._features(known[0]), known[1]).predict(self._features(at_MD))
+        mean_M, _ = fit(features_of(self._space, known[0]), known[1]).predict(
+            features_of(self._space, at_MD)
+        )
         return [float(mean) for mean in mean_M]
 
     def _known(self, seen: Sequence[Observation]) -> tuple[Array, Array] | None:
@@ -99,60 +104,65 @@ class ConfidenceBound:
 
     def _fit(self, points_ND: Array, values_N: Array, running_RD: Array) -> GaussianProcess:
         """Fit to what has ended; add running trials with the values that are expected of them."""
-        process = fit(self._features(points_ND), values_N)
+        process = fit(features_of(self._space, points_ND), values_N)
         if not len(running_RD):
             return process
-        expected_R, _ = process.predict(self._features(running_RD))
-        both_NF = self._features(np.concatenate([points_ND, running_RD]))
+        expected_R, _ = process.predict(features_of(self._space, running_RD))
+        both_NF = features_of(self._space, np.concatenate([points_ND, running_RD]))
         both_N = np.concatenate([values_N, expected_R])
         return GaussianProcess(both_NF, both_N, process.lengths_F, process.noise)
-
-    def _climb(
-        self,
-        process: GaussianProcess,
-        kappa: float,
-        running_RD: Array,
-        best_KD: Array,
-        rng: np.random.Generator,
-    ) -> Array:
-        """Return the point with the highest bound: random points, then steps from the best."""
-        dimensions = best_KD.shape[1]
-        found_MD = np.concatenate([
-            rng.random((NUM_RANDOM, dimensions)), _near(best_KD, NUM_NEAR, 0.1, rng)
-        ])  # fmt: skip
-        for width in [0.1 / 3**k for k in range(NUM_ROUNDS)]:
-            bound_M = self._bound(process, kappa, running_RD, found_MD)
-            top_KD = found_MD[np.argsort(-bound_M, kind="stable")[:10]]
-            found_MD = np.concatenate([top_KD, _near(top_KD, NUM_NEAR, width, rng)])
-        return np.asarray(
-            found_MD[int(np.argmax(self._bound(process, kappa, running_RD, found_MD)))]
-        )
 
     def _bound(
         self, process: GaussianProcess, kappa: float, running_RD: Array, at_MD: Array
     ) -> Array:
-        mean_M, deviation_M = process.predict(self._features(at_MD))
-        bound_M = mean_M + kappa * deviation_M
-        if len(running_RD):
-            gap_MR = np.linalg.norm(at_MD[:, None, :] - running_RD[None, :, :], axis=2)
-            bound_M = np.where(gap_MR.min(axis=1) < RADIUS, bound_M - 1e3, bound_M)
-        return np.asarray(bound_M)
-
-    def _features(self, points_ND: Array) -> Array:
-        """What the process sees: numbers as the cube has them, options one beside the other."""
-        columns = []
-        for index, dimension in enumerate(self._space.dimensions):
-            column_N = points_ND[:, index]
-            if isinstance(dimension, Choice):
-                num = len(dimension.choices)
-                chosen_N = np.minimum((column_N * num).astype(int), num - 1)
-                columns += [(chosen_N == k) / np.sqrt(2.0) for k in range(num)]
-            else:
-                columns.append(column_N)
-        return np.stack(columns, axis=1).astype(float)
+        mean_M, deviation_M = process.predict(features_of(self._space, at_MD))
+        return keep_away(mean_M + kappa * deviation_M, at_MD, running_RD)
 
 
-def _near(centers_KD: Array, count: int, width: float, rng: np.random.Generator) -> Array:
+def features_of(space: SearchSpace, points_ND: Array) -> Array:
+    """What a process sees of points: numbers as the cube has them, options side by side."""
+    columns = []
+    for index, dimension in enumerate(space.dimensions):
+        column_N = points_ND[:, index]
+        if isinstance(dimension, Choice):
+            num = len(dimension.choices)
+            chosen_N = np.minimum((column_N * num).astype(int), num - 1)
+            columns += [(chosen_N == k) / np.sqrt(2.0) for k in range(num)]
+        else:
+            columns.append(column_N)
+    return np.stack(columns, axis=1).astype(float)
+
+
+def climb(
+    worth: Callable[[Array], Array],
+    start_MD: Array,
+    widths: Sequence[float],
+    rng: np.random.Generator,
+) -> Array:
+    """Return the point that is worth most: the start, then ever smaller steps from the best of it.
+
+    Args:
+        worth: of points of shape (M, D), in the unit cube.
+        start_MD: points to begin with.
+        widths: standard deviations of the steps, one round each.
+        rng: what is random.
+    """
+    found_MD = start_MD
+    for width in widths:
+        top_KD = found_MD[np.argsort(-worth(found_MD), kind="stable")[:10]]
+        found_MD = np.concatenate([top_KD, near(top_KD, NUM_NEAR, width, rng)])
+    return np.asarray(found_MD[int(np.argmax(worth(found_MD)))])
+
+
+def keep_away(worth_M: Array, at_MD: Array, running_RD: Array) -> Array:
+    """Make points next to running trials worth less than all others."""
+    if not len(running_RD):
+        return worth_M
+    gap_MR = np.linalg.norm(at_MD[:, None, :] - running_RD[None, :, :], axis=2)
+    return np.where(gap_MR.min(axis=1) < RADIUS, worth_M - 1e3, worth_M)
+
+
+def near(centers_KD: Array, count: int, width: float, rng: np.random.Generator) -> Array:
     """Return points around centers; half of the coordinates of each move."""
     chosen_MD = centers_KD[rng.integers(len(centers_KD), size=count)]
     moved_MD = rng.random(chosen_MD.shape) < 0.5

@@ -1,0 +1,134 @@
+"""Choosing a point by a Gaussian process over configuration and length of training.
+
+Every trial is a point, however long it ran: its last epoch is one more feature, so that trials that
+were stopped early, or still run, say what they can about full ones (multi-fidelity Bayesian
+optimization; Kandasamy et al. 2017). What is asked is the end of a full trial, by the logarithm of
+the expected improvement (Ament et al. 2023). Points are looked for around the best trials alone: in
+many dimensions the far corners, of which nothing is known, would win everywhere else (Eriksson et
+al. 2019). Legend: N known points, M points asked about, R running trials, D dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near
+from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit
+from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.core.events import Emit
+from hpo.core.seeds import derive_seed
+from hpo.core.trial import TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import Chosen, Observation
+    from search_spaces import SearchSpace
+
+LEAST_GAIN = 0.01
+"""Improvements below this part of the values' spread count as none."""
+MOST_POINTS = 200
+"""The newest trials that the process is fitted to."""
+NUM_START = 1024
+WIDTHS = (0.2, 0.1, 0.05, 0.02, 0.01)
+"""Of the steps around the best trials, in the unit cube."""
+
+_erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+class CurveModel:
+    """Chooses latents from what is known of a study.
+
+    Args:
+        space: what is searched.
+        direction: `maximize` or `minimize`.
+        seed: the study's seed.
+        num_epochs: length of a full trial.
+        least_trials: trials, of whatever state, before the model speaks.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        direction: str,
+        seed: int,
+        num_epochs: int,
+        least_trials: int,
+    ) -> None:
+        self._space, self._seed, self._least = space, seed, least_trials
+        self._num_epochs = num_epochs
+        self._sign = 1.0 if direction == "maximize" else -1.0
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Keep nothing: a choice depends on what is seen alone."""
+
+    def hear(self, trial: TrialRecord) -> None:
+        """Keep nothing."""
+
+    def attach(self, emit: Emit) -> None:
+        """Say nothing."""
+
+    def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
+        """Choose trial `number`, or leave it to the sampler while too little is known."""
+        from hpo.algorithms.optuna_brain import Chosen
+
+        known = [o for o in seen if o.value is not None and o.epochs > 0][-MOST_POINTS:]
+        if len(seen) < self._least or len(known) < 2:
+            return Chosen()
+        running = [o for o in seen if o.state is TrialState.RUNNING]
+        points_ND, running_RD = self._points(known), self._points(running)
+        process = self._fit(known, points_ND, running_RD)
+        expected_N, _ = process.predict(self._trained_in_full(points_ND))
+        goal = float(expected_N.max()) + LEAST_GAIN
+
+        def worth(at_MD: Array) -> Array:
+            mean_M, deviation_M = process.predict(self._trained_in_full(at_MD))
+            return keep_away(log_improvement(mean_M, deviation_M, goal), at_MD, running_RD)
+
+        best_KD = points_ND[np.argsort(-expected_N, kind="stable")[:5]]
+        rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))
+        start_MD = near(best_KD, NUM_START, WIDTHS[0], rng)
+        return Chosen(latents=self._latents_at(climb(worth, start_MD, WIDTHS[1:], rng)))
+
+    def _fit(
+        self, known: Sequence[Observation], points_ND: Array, running_RD: Array
+    ) -> GaussianProcess:
+        """Fit to what is known; running trials count as if they ended as expected."""
+        values_N = np.array([self._sign * (o.value or 0.0) for o in known])
+        values_N = (values_N - values_N.mean()) / (float(values_N.std()) or 1.0)
+        lengths_N = np.array([self._length(o.epochs) for o in known])
+        at_NF = np.column_stack([features_of(self._space, points_ND), lengths_N])
+        process = fit(at_NF, values_N)
+        if not len(running_RD):
+            return process
+        running_RF = self._trained_in_full(running_RD)
+        expected_R, _ = process.predict(running_RF)
+        both_NF, both_N = np.concatenate([at_NF, running_RF]), np.append(values_N, expected_R)
+        return GaussianProcess(both_NF, both_N, process.lengths_F, process.noise)
+
+    def _length(self, epochs: int) -> float:
+        """1 for a full trial; equal steps for equal ratios, as curves flatten."""
+        return math.log(epochs + 1) / math.log(self._num_epochs + 1)
+
+    def _trained_in_full(self, at_MD: Array) -> Array:
+        return np.column_stack([features_of(self._space, at_MD), np.ones(len(at_MD))])
+
+    def _points(self, trials: Sequence[Observation]) -> Array:
+        points = [point_of(self._space, o.latents) for o in trials]
+        return np.array(points).reshape(len(points), len(self._space.dimensions))
+
+    def _latents_at(self, point_D: Array) -> dict[str, Any]:
+        return latents_at(self._space, [float(u) for u in point_D])
+
+
+def log_improvement(mean_M: Array, deviation_M: Array, goal: float) -> Array:
+    """Logarithm of the expected improvement over `goal` of normally distributed values."""
+    z_M = (mean_M - goal) / deviation_M
+    density_M = np.exp(-0.5 * z_M**2) / math.sqrt(2.0 * math.pi)
+    above_M = 0.5 * _erfc(-z_M / math.sqrt(2.0))
+    # Far below the goal both terms cancel; the expansion of Mills' ratio leaves density / z^2.
+    gain_M = np.where(z_M < -6.0, density_M / z_M**2, density_M + z_M * above_M)
+    return np.asarray(np.log(np.maximum(deviation_M * gain_M, 1e-300)))

@@ -1,0 +1,40 @@
+"""`mfbo`: multi-fidelity Bayesian optimization, from the curves of stopped trials too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hpo.algorithms.entry import AlgorithmEntry, Setting
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, with_pruner
+from hpo.algorithms.tpe import tpe_recipe
+
+if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+
+TRIALS_PER_DIMENSION = 2
+"""Trials that TPE chooses first: a process over many dimensions needs points to learn from."""
+
+
+def build(setting: Setting) -> OptunaAlgorithm:
+    """Make it for a study: the start of `tpe`, then the model of the curves."""
+    from hpo.algorithms.curve_model import CurveModel
+
+    chooser = CurveModel(
+        setting.space,
+        direction=setting.direction,
+        seed=setting.seed,
+        num_epochs=setting.num_epochs,
+        least_trials=TRIALS_PER_DIMENSION * len(setting.space.dimensions),
+    )
+    return with_pruner(setting, replace(tpe_recipe(setting), chooser=chooser))
+
+
+ENTRY = AlgorithmEntry(
+    name="mfbo",
+    summary="tpe first, then a Gaussian process that learns from stopped trials too",
+    build=build,
+    options=(MAX_RECOMMENDATIONS,),
+    paper="Kandasamy et al. 2017; Ament et al. 2023 for the acquisition",
+    when="pruned searches of more trials than twice the dimensions",
+)

@@ -1,0 +1,104 @@
+import math
+
+import numpy as np
+import pytest
+
+from hpo.algorithms.curve_model import CurveModel, log_improvement
+from hpo.algorithms.optuna_brain import Observation
+from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.core.trial import TrialState
+from tests.quick_runs import quick_space
+
+EPOCHS = 9
+BEST = (0.7, 0.4, 0.5)
+
+
+def height(point):
+    return 1.0 - sum((u - b) ** 2 for u, b in zip(point, BEST, strict=True))
+
+
+def observation(number, point, *, epochs=EPOCHS, state=TrialState.COMPLETE, sign=1.0):
+    """A trial whose curve rises to its height by the square root of its epochs."""
+    space = quick_space()
+    latents = latents_at(space, point)
+    value = sign * height(point_of(space, latents)) * math.sqrt(epochs / EPOCHS)
+    return Observation(
+        number=number,
+        params=space.decode(latents),
+        latents=latents,
+        state=state,
+        value=value if epochs else None,
+        epochs=epochs,
+    )
+
+
+def spread(num, seed=0):
+    return np.random.default_rng(seed).random((num, 3)).tolist()
+
+
+def model(direction="maximize", least_trials=6):
+    return CurveModel(
+        quick_space(), direction=direction, seed=1, num_epochs=EPOCHS, least_trials=least_trials
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "goal"), [(0.0, 1.0, 0.5), (0.3, 0.2, 0.1), (-1.0, 0.5, 0.2)]
+)
+def test_expected_improvement_equals_the_mean_over_draws(mean, deviation, goal):
+    draws = mean + deviation * np.random.default_rng(0).standard_normal(2_000_000)
+    expected = np.maximum(draws - goal, 0.0).mean()
+    found = log_improvement(np.array([mean]), np.array([deviation]), goal)[0]
+    assert found == pytest.approx(math.log(expected), abs=0.05)
+
+
+def test_expected_improvement_grows_with_the_mean_however_small_it_is():
+    means = np.linspace(-30.0, 3.0, 400)
+    assert (np.diff(log_improvement(means, np.ones(400), 0.0)) > 0).all()
+
+
+def test_the_sampler_chooses_until_there_are_trials_enough():
+    seen = [observation(i, point) for i, point in enumerate(spread(5))]
+    assert model().choose(5, seen).latents is None
+    assert model(least_trials=5).choose(5, seen).latents is not None
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
+def test_what_is_proposed_lies_near_the_best(direction, sign):
+    seen = [observation(i, point, sign=sign) for i, point in enumerate(spread(20))]
+    latents = model(direction).choose(20, seen).latents
+    proposed = height(point_of(quick_space(), latents))
+    assert proposed > max(sign * o.value for o in seen)
+
+
+def test_stopped_trials_are_not_taken_for_bad_ones():
+    """All that lie near the best were stopped early, with values below those of poor full ones."""
+    points = spread(30, seed=2)
+    near = [point for point in points if height(point) > 0.85]
+    seen = [
+        observation(i, point, epochs=2, state=TrialState.PRUNED)
+        if point in near
+        else observation(i, point)
+        for i, point in enumerate(points)
+    ]
+    stopped = [o.value for o in seen if o.state is TrialState.PRUNED]
+    full = [o.value for o in seen if o.state is TrialState.COMPLETE]
+    assert len(stopped) >= 3
+    assert max(stopped) < np.median(full)
+    latents = model().choose(30, seen).latents
+    assert height(point_of(quick_space(), latents)) > max(full)
+
+
+def test_running_trials_keep_others_away():
+    seen = [observation(i, point) for i, point in enumerate(spread(20))]
+    first = model().choose(20, seen).latents
+    running = observation(20, point_of(quick_space(), first), epochs=0, state=TrialState.RUNNING)
+    second = model().choose(21, [*seen, running]).latents
+    gap = np.subtract(point_of(quick_space(), first), point_of(quick_space(), second))
+    assert np.linalg.norm(gap) >= 0.1
+
+
+def test_the_same_trials_give_the_same_choice():
+    seen = [observation(i, point) for i, point in enumerate(spread(12))]
+    assert model().choose(12, seen) == model().choose(12, seen)
+    assert model().choose(12, seen) != model().choose(13, seen)
