@@ -75,10 +75,17 @@ def describe_source(address: str) -> str:
     sizes = {name: path.stat().st_size for name, path in files}
     digest = hashlib.sha256(json.dumps(sizes).encode())
     for _, path in files[:: max(1, len(files) // MOST_SAMPLES)]:
+        digest.update(_beginning(path))
+    return f"{len(files)} files, {sum(sizes.values())} bytes, digest {digest.hexdigest()[:12]}"
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file; that it cannot be read is told by whoever needs all of it."""
+    try:
         with path.open("rb") as stream:
-            digest.update(stream.read(SAMPLE_BYTES))
-    megabytes = sum(sizes.values()) / 1e6
-    return f"{len(files)} files, {megabytes:.3f} MB, digest {digest.hexdigest()[:12]}"
+            return stream.read(SAMPLE_BYTES)
+    except OSError as error:
+        return f"unreadable: {error.errno}".encode()
 
 
 def _files_below(root: Path) -> Iterator[tuple[str, Path]]:

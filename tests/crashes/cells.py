@@ -66,9 +66,7 @@ def no_sense(moment, fault):
 
 
 SHORT = (
-    ("suggest: after", "driver SIGKILL"),
     ("launch: booked, spec not written", "driver SIGKILL"),
-    ("first report: checkpoint there, not told", "driver SIGKILL"),
     ("first report: half written", "driver SIGKILL"),
     ("checkpoint rename: before", "driver SIGKILL"),
     ("tell: half written", "driver SIGKILL"),
@@ -80,6 +78,5 @@ SHORT = (
     ("first report: half written", "ledger full"),
     ("launch: booked, spec not written", "read-only"),
     ("launch: training begins", "out of memory"),
-    ("tell: before", "clock -1 day"),
 )
 """The sample that the suite runs."""
