@@ -34,14 +34,23 @@ class Start:
 
 
 def write_study(
-    out, *, name="quick", trials=4, epochs=4, sleep=0.0, trainer=NAME, spec=None, **search
+    out,
+    *,
+    name="quick",
+    trials=4,
+    epochs=4,
+    sleep=0.0,
+    trainer=NAME,
+    spec=None,
+    data=None,
+    **search,
 ):
     """A study file in `out`; returns its path."""
     out.mkdir(parents=True, exist_ok=True)
     values = {"train.num_epochs": epochs} | ({"fault.sleep": sleep} if spec is None else spec)
     study = {
         "schema_version": 1, "name": name, "trainer": trainer, "budget": trials, "concurrent": 1,
-        "spec": values, "search": {"confirm": 1, "seed": 0} | search,
+        "data": data or {}, "spec": values, "search": {"confirm": 1, "seed": 0} | search,
     }  # fmt: skip
     path = out / "study.yaml"
     path.write_text(json.dumps(study))

@@ -113,16 +113,18 @@ class Forwarder:
 async def _forward(port, target):
     async def connect(reader, writer):
         upstream = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
+        # The server answers to its own name alone.
+        names = (f"127.0.0.1:{port}".encode(), f"127.0.0.1:{target}".encode())
+        await asyncio.gather(_pump(reader, upstream[1], names), _pump(upstream[0], writer))
 
     server = await asyncio.start_server(connect, "127.0.0.1", port)
     await server.serve_forever()
 
 
-async def _pump(reader, writer):
+async def _pump(reader, writer, names=(b"", b"")):
     try:
         while data := await reader.read(65536):
-            writer.write(data)
+            writer.write(data.replace(*names) if names[0] else data)
             await writer.drain()
     except ConnectionError:
         pass

@@ -29,6 +29,8 @@ from tests.crashes.trap import newest_worker
 
 WITH_RAY = tuple(flag for flag in FLAGS if flag != "--in-process")
 RAY_SHARE, RAY_DRIVER_SHARE = 4 / 15, 1 / 15
+LIMIT_S = 1200.0
+CLASSES = 4
 SMALL = {
     "model.backbone": "timm/test_resnet",
     "model.input_height": 32,
@@ -104,7 +106,7 @@ class Killer:
 
 
 def unbroken(folder, **study):
-    start = launch(folder, "search", write_study(folder, **study), *FLAGS)
+    start = launch(folder, "search", write_study(folder, **study), *FLAGS, limit_s=LIMIT_S)
     assert start.code == 0, start.err
     return read_story(folder), finished_event(folder)["best"]["trial"]
 
@@ -121,7 +123,7 @@ def run_round(
     words, starts, problems = ("search", path), 0, []
     while True:
         killer.plan()
-        start = launch(out, *words, *flags, while_running=killer, limit_s=1200)
+        start = launch(out, *words, *flags, while_running=killer, limit_s=LIMIT_S)
         starts += 1
         if start.code == 0:
             break
@@ -176,6 +178,18 @@ def rounds_without_torch(folder, kills, seed, tell):
             tell(Round(**told))
 
 
+def few_pictures(folder):
+    """A few classes of the embedded data set, as the sources of a study."""
+    from trainer.data.demo import make_demo_data
+
+    sources = make_demo_data(folder / "all", 3)
+    for split in ("train", "reference", "query"):
+        (folder / split).mkdir()
+        for path in sorted(Path(sources[split]).iterdir())[:CLASSES]:
+            (folder / split / path.name).symlink_to(path)
+    return {split: str(folder / split) for split in ("train", "reference", "query")}
+
+
 def rounds_with_torch(folder, kills, seed, tell):
     """Driver kills with the real trainer on the embedded pictures."""
 
@@ -185,10 +199,11 @@ def rounds_with_torch(folder, kills, seed, tell):
         import torch
 
         torch.set_num_threads(1)
+        data = few_pictures(folder / "pictures")
         left, number = kills, 0
         while left > 0:
             shape = {
-                "trainer": "ml_recog", "trials": 4, "epochs": 5, "confirm": 0, "seed": number,
+                "trainer": "ml_recog", "trials": 4, "epochs": 5, "confirm": 0, "seed": number, "data": data,
                 "spec": SMALL, "algorithm": "random", "pruner": "none",
             }  # fmt: skip
             rng = random.Random(f"{seed}-real-{number}")
