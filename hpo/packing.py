@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.sharing import AUTO
 from hpo.core.specs import lookup
-from hpo.executors.division import Slots, divide_machine
+from hpo.executors.division import Slots, share_cards
 from hpo.probing import probe_slots
 
 if TYPE_CHECKING:
@@ -68,12 +68,7 @@ def measure_packed(
     packing = fit_on_card(probe, slots, growth)
     if packing.per_gpu == 1:
         return probe, slots, packing
-    packed = replace(
-        divide_machine(
-            None, cpus=slots.total_cpus, gpus=slots.total_gpus, per_card=packing.per_gpu
-        ),
-        total_cpus=slots.total_cpus,
-    )
+    packed = share_cards(slots, packing.per_gpu)
     executor.divide(packed)
     together = probe_slots(executor, spec)
     gain = _gain(probe, together, packing.per_gpu)
@@ -105,7 +100,7 @@ def fit_on_card(
     factor, why = growth
     need = float(peak) * factor * MARGIN + CONTEXT_MIB
     fit = math.floor(float(total) / need)
-    cores = slots.total_cpus // slots.total_gpus
+    cores = int(slots.cpus)
     words = f"{peak:.0f} MiB at the peak"
     words += f", up to {factor:.2g} times that {why}" if factor > 1 else ""
     words += f", with a margin {need:.0f} of the card's {total:.0f} MiB each"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpo.core.errors import SpecError
 from hpo.core.machine import Machine
@@ -102,6 +102,16 @@ def divide_nodes(
         total_cpus=machine.cpus,
         total_gpus=machine.gpus,
         devices=devices,
+    )
+
+
+def share_cards(slots: Slots, per_card: int) -> Slots:
+    """Divide each place of one whole GPU among so many trials, its CPU cores likewise."""
+    return replace(
+        slots,
+        count=slots.count * per_card,
+        cpus=_share_cpus(int(slots.cpus), per_card),
+        gpus=_floor(slots.gpus / per_card),
     )
 
 

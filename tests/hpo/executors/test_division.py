@@ -2,7 +2,7 @@ import pytest
 
 from hpo.core.errors import SpecError
 from hpo.core.machine import Machine, Node
-from hpo.executors.division import divide_machine, divide_nodes
+from hpo.executors.division import divide_machine, divide_nodes, share_cards
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,14 @@ def cluster(*nodes):
 def test_places_on_several_nodes(nodes, concurrent, more, count, cpus_each, gpus_each):
     slots = divide_nodes(concurrent, cluster(*nodes), **more)
     assert (slots.count, slots.cpus, slots.gpus) == (count, cpus_each, gpus_each)
+
+
+def test_cards_are_shared_on_the_nodes_that_have_them():
+    one_each = divide_nodes(None, cluster((32, 0), (8, 1), (8, 1)))
+    shared = share_cards(one_each, 4)
+    assert (shared.count, shared.cpus, shared.gpus) == (8, 2, 0.25)  # a node's 8 cores, not 48
+    assert (shared.per_card, shared.memory_share) == (4, 0.25)
+    assert share_cards(divide_nodes(None, cluster((2, 1))), 4).cpus == 0.5
 
 
 def test_a_trial_does_not_span_nodes():
