@@ -57,8 +57,8 @@ def start_local(machine: Machine, threads: int) -> None:
             **_SETTINGS,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            # Ray starts a worker ahead whenever a trial is about to follow another, and would end it
-            # after a second: with short trials a core is busy with that alone.
+            # Ray starts a worker ahead whenever a trial is about to follow another, and would end
+            # it after a second: with short trials a core is busy with that alone.
             "RAY_idle_worker_killing_time_threshold_ms": "60000",
             "RAY_worker_niceness": "0",  # trials are the work; Ray would run them at nice 15
             "OMP_NUM_THREADS": str(threads),

@@ -4,7 +4,8 @@
 
 The search is the ordinary one (Ray, ledger on disk, MLflow mirror into SQLite) over a trainer whose
 epochs take no time, so what a trial takes is the harness's own. Memory is what the kernel says of the
-driver and of the workers (resident set) a few times a second. The cost of a trial is the driver's
+driver and of the workers that hold trials (resident set) a few times a second; spare workers, which
+Ray starts ahead and ends, and its agents are told apart from them. The cost of a trial is the driver's
 processor time, all its threads together: wall time is told too, but other programs are in it.
 """
 
@@ -31,7 +32,8 @@ SETTLED = 50
 MOST_GROWTH_MIB = 100.0
 MOST_SLOWDOWN = 1.5
 INTERVAL_S = 0.25
-WORKER = b"ray::"
+WORKER, TRIAL_WORKER = b"ray::", b"ray::ImplicitFunc"
+"""Ray's processes by their titles: any worker of it, and one that holds trials."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -44,7 +46,7 @@ def resident_mib(pid):
 
 
 def workers_of(driver):
-    """Process ids of the driver's Ray workers, at whatever depth."""
+    """Process ids and titles of the driver's Ray workers, at whatever depth."""
     parents, names = {}, {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -61,7 +63,7 @@ def workers_of(driver):
             pid = parents.get(pid, 0)
         return pid == driver
 
-    return [pid for pid, name in names.items() if name.startswith(WORKER) and is_ours(pid)]
+    return {pid: name for pid, name in names.items() if name.startswith(WORKER) and is_ours(pid)}
 
 
 class Sampler(threading.Thread):
@@ -75,7 +77,8 @@ class Sampler(threading.Thread):
     def run(self):
         driver = os.getpid()
         while not self.ended.wait(INTERVAL_S):
-            workers = [resident_mib(pid) for pid in workers_of(driver)]
+            found = {pid: (resident_mib(pid), name) for pid, name in workers_of(driver).items()}
+            workers = [mib for mib, name in found.values() if name.startswith(TRIAL_WORKER)]
             self.rows.append(
                 {
                     "seconds": round(time.monotonic() - self.began, 2),
@@ -83,6 +86,7 @@ class Sampler(threading.Thread):
                     "driver_mib": round(resident_mib(driver), 1),
                     "workers_mib": round(sum(workers), 1),
                     "workers": len(workers),
+                    "spare_mib": round(sum(mib for mib, _ in found.values()) - sum(workers), 1),
                 }
             )
 
@@ -130,8 +134,10 @@ def search(args, out, sampler, ends):
 
 
 def at_trials(rows, first, last, name):
-    """The median of a column while so many trials had ended."""
-    return statistics.median(r[name] for r in rows if first <= r["trials"] < last)
+    """The median of a column while so many trials had ended and every worker was there."""
+    rows = [r for r in rows if first <= r["trials"] < last]
+    usual = statistics.mode(r["workers"] for r in rows)
+    return statistics.median(r[name] for r in rows if r["workers"] == usual)
 
 
 def gaps_ms(times):
@@ -168,7 +174,8 @@ def plot(rows, ends, facts, path):
     figure, (memory, cost) = plt.subplots(2, 1, figsize=(8, 6), sharex=True)
     rows = [r for r in rows if 0 < r["trials"] < len(ends.wall)]
     trials = [r["trials"] for r in rows]
-    for name, label in (("driver_mib", "driver"), ("workers_mib", "workers, all")):
+    shown = {"driver_mib": "driver", "workers_mib": "workers with trials", "spare_mib": "spare"}
+    for name, label in shown.items():
         memory.plot(trials, [r[name] for r in rows], label=label, lw=1.2)
     memory.axvline(SETTLED, color="0.7", lw=0.8, ls="--")
     memory.set(ylabel="resident memory, MiB", ylim=(0, None))
