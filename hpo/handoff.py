@@ -117,7 +117,7 @@ def export_trial(
     )
     began = time.monotonic()
     try:
-        result = dict(executor.call("export", export_spec))
+        result = dict(_call(executor, "export", export_spec))
     except Exception as error:
         if problem := find_problem(draft, _line(error)):
             raise RunError(f"{run}: {problem}") from error
@@ -137,6 +137,17 @@ def export_trial(
         "onnx": str(folder / "model.onnx"),
         "seconds": round(time.monotonic() - began, 2),
     }
+
+
+def _call(executor: Executor, method: str, spec: Mapping[str, Any]) -> Any:
+    """Call a method of the trainer in a worker, and once more where that worker was lost."""
+    try:
+        return executor.call(method, spec)
+    except HpoError as error:
+        if getattr(error, "kind", "") != "infrastructure":
+            raise
+        logger.warning("%s: %s; trying once more", method, error)
+        return executor.call(method, spec)
 
 
 def find_checkpoint(run: RunDir, trial: TrialRecord) -> Path:
@@ -184,7 +195,7 @@ def _evaluate_held_out(
         nest(skill.fill("evaluate", "output_dir", folder)),
     )
     try:
-        outcome = executor.call("evaluate", test_spec)
+        outcome = _call(executor, "evaluate", test_spec)
     except Exception as error:  # the winner is chosen and exported; this is told and not fatal
         logger.warning("the test split was not evaluated: %s", _line(error))
         logger.debug("the traceback", exc_info=True)

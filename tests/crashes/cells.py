@@ -60,7 +60,8 @@ def no_sense(moment, fault):
     """Why a cell makes no sense; empty when it does."""
     if fault == "out of memory" and moment.side != "trainer":
         return "only the trainer holds a model"
-    if fault == "worker SIGKILL" and moment.transition == "hand-off":
+    is_late = moment.transition == "hand-off" or moment.hook == "choose"
+    if fault == "worker SIGKILL" and is_late:
         return "no worker is left"
     return ""
 

@@ -37,7 +37,11 @@ SMALL = {
     "model.input_width": 32,
     "model.feat_dim": 32,
     "dataset.workers": 0,
+    "train.batch_size": 16,
 }
+IN_TRAINING = 0.7
+"""Share of the kills whose delay begins with the first sign of training after a start."""
+SIGNS = ('"event": "trial_started"', '"event": "epoch"')
 
 
 @dataclass
@@ -75,9 +79,23 @@ class Killer:
     def plan(self):
         self.begun = time.monotonic()
         self.delay = self.rng.uniform(*self.within)
+        self.waits = not self.worker and self.rng.random() < IN_TRAINING
+        self.told = sum(path.stat().st_size for path in self.events())
+
+    def events(self):
+        return list(self.out.glob("*/*/events.ndjson"))
+
+    def trains(self):
+        """Whether training has begun since the plan, from when on the delay then counts."""
+        new = [path.read_bytes()[self.told :].decode(errors="replace") for path in self.events()]
+        if any(sign in text for text in new for sign in SIGNS):
+            self.begun, self.waits = time.monotonic(), False
+        return not self.waits
 
     def __call__(self, driver):
-        if self.left == 0 or time.monotonic() - self.begun < self.delay:
+        if self.left == 0 or (self.waits and not self.trains()):
+            return
+        if time.monotonic() - self.begun < self.delay:
             return
         if self.worker:
             self.hit_worker()
@@ -133,7 +151,8 @@ def run_round(
         if read_story(out) is not None:
             words = ("resume",)
     after, finished = read_story(out), finished_event(out)
-    problems += faults_of(None, after, finished, kills=max(killer.done, 0))
+    problems += faults_of(None, after, finished, kills=killer.done)
+    problems += epochs_trained_again(out)
     problems += differences(whole, winner, after, finished)
     return Round(
         who, killer.done, starts, len(after.trials), after.epochs, whole.epochs, after.repeated,
@@ -152,9 +171,9 @@ def rounds_without_torch(folder, kills, seed, tell):
         warm_up(folder / "warm")
         while left > 0:
             rng = random.Random(f"{seed}-{number}")
-            shape = {"trials": 12, "epochs": 6, "confirm": 1, "seed": number, "sleep": 0.01}
+            shape = {"trials": 12, "epochs": 6, "confirm": 1, "seed": number, "sleep": 0.04}
             done = run_round(
-                folder / f"p{number}", "driver", rng, min(left, 40), within=(0.05, 1.5), **shape
+                folder / f"p{number}", "driver", rng, min(left, 40), within=(0.02, 1.2), **shape
             )
             left, number = left - done.kills, number + 1
             say(asdict(done))
@@ -176,6 +195,24 @@ def rounds_without_torch(folder, kills, seed, tell):
     for work in (in_process, with_ray):
         for told in in_child(work):
             tell(Round(**told))
+
+
+def epochs_trained_again(out):
+    """Sentences on trials that went on before the last epoch they had told; whatever the trainer."""
+    wrong, last = [], {}
+    (events,) = out.glob("*/*/events.ndjson")
+    for line in events.read_text().splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:  # cut off by a kill
+            continue
+        if event["event"] == "epoch":
+            last[event["trial"]] = event["epoch"]
+        elif event["event"] == "trial_started":
+            known, start = last.get(event["trial"], 0), event["resumed_from_epoch"] or 0
+            if start < known:
+                wrong.append(f"trial {event['trial']} went on from {start} and had told {known}")
+    return wrong
 
 
 def few_pictures(folder):
@@ -203,13 +240,11 @@ def rounds_with_torch(folder, kills, seed, tell):
         left, number = kills, 0
         while left > 0:
             shape = {
-                "trainer": "ml_recog", "trials": 4, "epochs": 5, "confirm": 0, "seed": number, "data": data,
+                "trainer": "ml_recog", "trials": 3, "epochs": 4, "confirm": 0, "seed": number, "data": data,
                 "spec": SMALL, "algorithm": "random", "pruner": "none",
             }  # fmt: skip
             rng = random.Random(f"{seed}-real-{number}")
-            done = run_round(
-                folder / f"t{number}", "driver", rng, left, within=(2.0, 14.0), **shape
-            )
+            done = run_round(folder / f"t{number}", "driver", rng, left, within=(0.5, 8.0), **shape)
             left, number = left - done.kills, number + 1
             say(asdict(done))
             if done.wrong:

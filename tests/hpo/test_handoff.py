@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.errors import RunError
+from hpo.core.errors import HpoError, RunError
 from hpo.core.ledger import Ledger
 from hpo.core.planning import StudyPlan
 from hpo.core.rundir import RunDir
@@ -174,3 +174,27 @@ def test_nothing_but_failures_names_the_first(tmp_path):
 def test_no_trial_at_all_is_no_failure(tmp_path):
     engine = make_engine(tmp_path, Listed([]))
     assert hand((RunDir(tmp_path), engine))[0] is None
+
+
+class LostWorker(HpoError):
+    kind = "infrastructure"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_lost_worker_is_replaced_once(searched, caplog, times):
+    class Mortal(QuickTrainer):
+        lost = 0
+
+        def export(self, spec):
+            Mortal.lost += 1
+            if Mortal.lost <= times:
+                raise LostWorker("the worker process was lost")
+            return super().export(spec)
+
+    if times == 1:
+        result, _ = hand(searched, Caller(Mortal()))
+        assert result["trial"] == 1
+        assert "export: the worker process was lost; trying once more" in caplog.text
+    else:
+        with pytest.raises(HandoffError, match="trial 1 was not exported: the worker process"):
+            hand(searched, Caller(Mortal()))
