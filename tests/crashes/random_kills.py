@@ -24,7 +24,6 @@ from pathlib import Path
 from tests.crashes.checks import differences, faults_of, finished_event, read_story
 from tests.crashes.driver import FLAGS, launch, warm_up, write_study
 from tests.crashes.hosts import in_child
-from tests.crashes.trainer import BEGUN
 from tests.crashes.trap import newest_worker
 
 WITH_RAY = tuple(flag for flag in FLAGS if flag != "--in-process")
@@ -108,7 +107,7 @@ class Killer:
             pid = newest_worker(self.out)
         except (IndexError, ValueError):
             return
-        epochs = sum(len(f.read_text().split()) for f in self.out.glob(f"*/*/trials/*/{BEGUN}"))
+        epochs = sum(path.read_text().count(SIGNS[1]) for path in self.events())
         if pid in self.victims or list(self.victims.values())[-2:] == [epochs] * 2:
             return
         self.victims[pid] = epochs
