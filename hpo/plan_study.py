@@ -11,12 +11,14 @@ from hpo.core.planning import (
     as_user_errors,
     build_base_spec,
     build_space,
+    held_out_sources,
     num_epochs_of,
     num_reports_of,
     resolve_sources,
 )
 from hpo.core.protocols import Trainer
 from hpo.core.skill import load_skill
+from hpo.core.specs import merged, nest
 from hpo.core.study_spec import StudySpec
 from hpo.core.trainers import demand
 
@@ -48,6 +50,9 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
     space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
     with as_user_errors():
         trainer.inspect_data(base_spec)
+    if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
+        with as_user_errors("final evaluation"):
+            trainer.inspect_data(merged(base_spec, nest(trainer.data_overrides(held_out))))
     first = first_points(
         space,
         runs=study.search.warm_start,

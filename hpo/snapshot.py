@@ -13,6 +13,7 @@ from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
 from hpo.core.rungs import measure_rungs
 from hpo.core.study_spec import StudySpec
+from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
 
@@ -34,6 +35,7 @@ class StateWriter:
 
     def __init__(self, run: RunDir, study: StudySpec, engine: Engine, ledger: Ledger) -> None:
         self._run, self._study, self._engine, self._ledger = run, study, engine, ledger
+        self._metric = find_trainer(study.trainer).monitoring_metric
         self._written = 0.0
         self._closed = False
 
@@ -64,6 +66,7 @@ class StateWriter:
                 "pid": os.getpid(),
                 "updated": time.time(),
                 "study": self._study.name,
+                "metric": self._metric,
                 "budget": self._study.budget.to_text(),
                 "spent": asdict(self._engine.spent()),
                 "best": None if best is None else trial_row(best, self._ledger.direction),

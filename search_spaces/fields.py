@@ -136,7 +136,10 @@ def read_conditions(
 
 def shape_of(value: object) -> str:
     """Say what a value is, for messages."""
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing"
+    names = {bool: "a truth value", int: "a number", float: "a number", str: "text"}
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
 def _kind(type_name: object) -> Kind:

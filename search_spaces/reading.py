@@ -45,15 +45,18 @@ def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
     from pathlib import Path  # a tenth of the time that importing this package takes
 
     path = Path(source)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SchemaError(f"{path}: must be a file, and is a pipe or device; copy it first")
     try:
-        root = json.loads(path.read_text(encoding="utf-8"))
+        root = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise SchemaError(
             f"{path}: cannot be read ({error.strerror}); give the path of a train.schema.json"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SchemaError(
-            f"{path}: must be JSON, got {error}; restore the file from the skill it belongs to"
+            f"{path}: must be JSON, and is not: {_why_no_json(error)}; restore the file from the "
+            "skill it belongs to"
         ) from error
     if not isinstance(root, Mapping):
         raise SchemaError(
@@ -64,6 +67,27 @@ def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
     except SchemaError as error:
         text = str(error)
         raise SchemaError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object whose keys differ: of two values for one key neither can be meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
+
+
+def _why_no_json(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is no text in UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        what = "it is empty" if not error.doc.strip() else error.msg[0].lower() + error.msg[1:]
+        return f"{what} (line {error.lineno})"
+    return str(error).partition(";")[0]
 
 
 class _Reader:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from trainer.errors import CheckpointError, InfrastructureError
+from trainer.models.unpickle import CodeInFileError, load_restricted
 
 FORMAT = "ml_recog.checkpoint"
 VERSION = 1
@@ -83,13 +84,12 @@ def load(path: Path) -> Payload:
         )
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:
-        first_line = (str(e) or type(e).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: not a readable checkpoint: {first_line}") from e
+    except Exception as e:  # noqa: BLE001 - torch raises whatever a damaged file leads to
+        payload = _foreign(path, e)
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: holds weights but no training state, so it cannot be resumed; "
-            "give it as model.pretrained_model_path to start from its weights"
+            f"{path}: must be a last.ckpt or best.ckpt of this trainer, and holds weights but no "
+            "training state of it; give it as model.pretrained_model_path to start from its weights"
         )
     if payload["version"] != VERSION:
         raise CheckpointError(
@@ -97,6 +97,27 @@ def load(path: Path) -> Payload:
             "it was written by another release of the trainer"
         )
     return payload
+
+
+def _foreign(path: Path, problem: Exception) -> Payload:
+    """Read a file with objects of another program beside its tensors; nothing in it is run.
+
+    Raises:
+        CheckpointError: it is damaged, or holds code.
+    """
+    try:
+        content, _ = load_restricted(path)
+    except CodeInFileError as e:
+        raise CheckpointError(
+            f"{path}: must hold tensors and plain data, and holds code that would run on opening "
+            f"({e}); refused"
+        ) from e
+    except Exception as e:
+        raise CheckpointError(
+            f"{path}: must be a checkpoint, and is damaged or none ({type(problem).__name__}); "
+            "give the path of a last.ckpt or best.ckpt"
+        ) from e
+    return content if isinstance(content, dict) else {}
 
 
 class CheckpointWriter:

@@ -199,6 +199,9 @@ def _explained(error: Exception) -> tuple[int, str]:
     missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     if missing.partition(".")[0] in _PACKAGES:
         return USER_ERROR, f"error: {missing} is not installed; install hpo-recognition[trainer]"
+    if isinstance(error, OSError) and error.filename is not None:
+        place = error.filename2 or error.filename
+        return USER_ERROR, f"error: {place}: cannot be read or written: {error.strerror}"
     traceback.print_exception(error)
     return BUG, f"failed by a bug: {type(error).__name__}: {error}"
 

@@ -42,8 +42,10 @@ class OnnxModel:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as e:
-            first_line = str(e).strip().splitlines()[0]
-            raise CheckpointError(f"{path}: not a readable ONNX file: {first_line}") from e
+            raise CheckpointError(
+                f"{path}: not a readable ONNX file: it is damaged, cut off or of another kind; "
+                "export it again"
+            ) from e
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise CheckpointError(f"{path}: one image input N x C x H x W is needed")

@@ -35,7 +35,6 @@ class Facts:
     total: int | None = None
     policy: str = "on"
     session_id: str = ""
-    goal: str = ""
     adjustments: list[dict[str, Any]] = field(default_factory=list)
     """`{param, from, to, reason}` of what holds for every trial."""
     first_adjustments: list[dict[str, Any]] = field(default_factory=list)

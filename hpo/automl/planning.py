@@ -56,7 +56,6 @@ class Request:
     needs_data: bool = True
     """Whether the trainer's data sources must be known here."""
     policy: str = "on"
-    goal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +134,6 @@ class _Planner:
         total = self._total(options, int(lookup(trainer.validate(given), trainer.epochs_key)))
         study = StudySpec(
             name=self.request.workspace.name,
-            description=self.request.goal,
             trainer=name,
             data=study_sources(self.request, trainer, given, eval_data),
             spec=given,
@@ -169,7 +167,6 @@ class _Planner:
             base_checkpoint=request.base_checkpoint,
             policy=request.policy,
             session_id=str(values["session_id"]),
-            goal=request.goal,
             run_final_evaluation=bool(values["run_final_evaluation"]),
             delete_intermediate=bool(values["automl_delete_intermediate_ckpt"]),
         )

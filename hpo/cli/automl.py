@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     route = parser.add_argument_group("route")
     route.add_argument("--policy", metavar="P", help="on, off or auto; beats the request's words")
     route.add_argument("--request", metavar="TEXT", default="", help="the user's own words")
-    route.add_argument("--goal", metavar="TEXT", default="", help="what the result is for")
     data = parser.add_argument_group("data: roots that hold what the skill lists")
     data.add_argument("--data", metavar="ROOT", default="", help="root of all data")
     data.add_argument("--eval-data", metavar="ROOT", default="", help="root of evaluation data")
@@ -210,7 +209,6 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
         },
         base_checkpoint=args.weights or _parent_weights(args),
         policy=route.policy.shown,
-        goal=args.goal,
     )
 
 

@@ -27,8 +27,14 @@ def run(args: argparse.Namespace) -> int:
     report_file = chosen.best_dir / REPORT_FILE
     best = chosen.read_state().get("best")
     if report_file.is_file():
-        best = json.loads(report_file.read_text(encoding="utf-8"))
-        best = relocated(best, Path(best["onnx"]).parent.parent, chosen.path)
+        try:
+            best = json.loads(report_file.read_text(encoding="utf-8"))
+            best = relocated(best, Path(best["onnx"]).parent.parent, chosen.path)
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{report_file}: must be what a search wrote of its winner, and is damaged; "
+                f"`hpo export {chosen}` makes the winner's files again"
+            ) from error
     if best is None:
         raise RunError(f"{chosen}: no trial has a result yet; `hpo status {chosen}` shows them")
     if args.json:

@@ -29,10 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say where the files are."""
     from hpo.cli.driving import machine_output
+    from hpo.core.errors import SpecError
     from hpo.exporting import export_run
 
     chosen = chosen_run(args)
     file = Path(args.file) if args.file else None
+    if file is not None and (file.is_dir() or file.parent.is_file()):
+        raise SpecError(
+            f"--out: must be a file to write, and {args.file} is a folder or below a file"
+        )
     with machine_output():  # the trainer runs here, and its libraries may print
         result = export_run(chosen, trial=args.trial, file=file)
     if args.json:

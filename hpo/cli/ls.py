@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json, print_table
+from hpo.cli.run_flags import (
+    add_json_argument,
+    add_out_argument,
+    print_json,
+    print_table,
+    short_metric,
+)
 
 HELP = "list runs"
 
@@ -29,10 +35,17 @@ def run(args: argparse.Namespace) -> int:
         print(f"no runs below {args.out}/; `hpo search` makes one")
         return 0
     table = []
+    metrics = sorted({short_metric(row["metric"]) for row in rows})
     for row in rows:
         best = row["best"]
         ended = sum(row["counts"].values())
         value = "" if best is None or best["value"] is None else f"{best['value']:.4f}"
-        table.append([row["study"], row["status"], str(ended), value, row["run_dir"]])
-    print_table(["STUDY", "STATUS", "TRIALS", "P@1", "RUN"], table)
+        cells = [row["study"], row["status"], str(ended), value, row["run_dir"]]
+        if len(metrics) > 1:
+            cells.insert(4, short_metric(row["metric"]))
+        table.append(cells)
+    head = ["STUDY", "STATUS", "TRIALS", "BEST", "OF", "RUN"]
+    if len(metrics) == 1:
+        head[3:5] = metrics
+    print_table(head, table)
     return 0

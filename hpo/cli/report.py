@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     from hpo.cli.driving import machine_output
+    from hpo.core.errors import SpecError
     from hpo.executors.inprocess import InProcessExecutor
     from hpo.report.facts import load_facts
     from hpo.report.page import write_report
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     facts = load_facts(chosen_run(args))
     executor = None if args.no_pictures else InProcessExecutor(facts.study.trainer)
     folder = Path(args.to).resolve() if args.to else None
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise SpecError(f"--to: must be a folder to write into, and {args.to} is a file")
     with machine_output():  # the trainer runs here, and its libraries may print
         if executor is not None and not args.json:
             print("looking at the winner's queries ...", file=sys.stderr)

@@ -12,7 +12,7 @@ from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.skill import load_skill
-from hpo.core.specs import merged, nest, read_yaml
+from hpo.core.specs import merged, nest, read_yaml, shown
 from hpo.core.study_spec import DEFAULT_TRAINER, StudySpec, load_given_study
 from hpo.core.trainers import find_trainer
 
@@ -69,7 +69,7 @@ def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:
     file = skill.template_file("train")
     template = read_yaml(file) if file.is_file() else {}
     if not isinstance(template, Mapping):
-        raise SpecError(f"{file}: must be a mapping of keys, got {type(template).__name__}")
+        raise SpecError(f"{file}: must be a mapping of keys, got {shown(template)}")
     network = skill.network_arch or schema.network_arch
     return SpaceSource(
         schema=schema, overlay=overlay, spec=nest(template), trainer=_registered(network)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
+from hpo.cli.run_flags import (
+    add_run_argument,
+    chosen_run,
+    print_json,
+    print_table,
+    short_metric,
+)
 
 if TYPE_CHECKING:
     from hpo.core.rundir import RunDir
@@ -26,12 +32,15 @@ def describe(run: RunDir) -> dict[str, Any]:
         status = "running"
     elif status == "running":
         status = "stopped"
+    elif run.state_file.is_file() and not state:
+        status = "damaged"
     trials = state.get("trials", [])
     searched = [t["state"] for t in trials if t["purpose"] == "search"]
     return {
         "run_dir": str(run),
         "study": run.study_name,
         "status": status,
+        "metric": state.get("metric") or "",
         "budget": state.get("budget"),
         "spent": state.get("spent"),
         "counts": {s: searched.count(s) for s in ("complete", "pruned", "failed")},
@@ -52,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     counts = ", ".join(f"{n} {s}" for s, n in row["counts"].items() if n)
     print(f"run     {row['run_dir']}")
     print(f"status  {row['status']}; {counts or 'no trial has ended'}; {row['running']} running")
-    print(f"budget  {row['budget']}")
+    print(f"budget  {row['budget'] or 'unknown'}")
     print()
     table = []
     for trial in row["trials"]:
@@ -75,11 +84,13 @@ def run(args: argparse.Namespace) -> int:
                 note,
             ]
         )
-    print_table(["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS", ""], table)
+    print_table(["TRIAL", "STATE", short_metric(row["metric"]), "EPOCH", "SECONDS", ""], table)
     if row["rungs"]:
         print()
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
+    if row["status"] == "damaged":
+        print(f"\nstate.json cannot be read; `hpo resume {row['run_dir']}` writes it anew")
     if row["status"] in ("stopped", "interrupted", "declined", "failed"):
         print(f"\ngo on with: hpo resume {row['run_dir']}")
     return 0

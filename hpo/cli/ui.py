@@ -15,6 +15,7 @@ from hpo.cli.run_flags import add_run_argument, chosen_run
 if TYPE_CHECKING:
     from types import FrameType
 
+LAST_PORT = 65535
 HELP = "open MLflow's page on the trials of a run"
 EPILOG = """\
 examples:
@@ -80,9 +81,15 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
     from hpo.tracking.server import LOCAL_HOSTS
     from hpo.tracking.store import local_database
 
+    if args.port is not None and not 0 <= args.port <= LAST_PORT:
+        raise HpoError(f"--port: must be between 0 and {LAST_PORT}, got {args.port}")
+    if not args.host:
+        raise HpoError(
+            "--host: must be an address, got nothing; leave it out for this machine alone"
+        )
     if args.host not in LOCAL_HOSTS and not args.yes_expose:
         raise HpoError(
-            f"--host {args.host}: other machines would reach the page, which has no password; "
+            f"--host {args.host!r}: other machines would reach the page, which has no password; "
             "leave --host out, or add --yes-expose if that is what you want"
         )
     if find_spec("mlflow") is None:

@@ -76,6 +76,8 @@ class Ledger:
         """
         if not path.is_file():
             raise RunError(f"{path}: no ledger there, so this is not a run directory")
+        if not _holds_a_study(path):  # to open it would write tables into somebody's database
+            raise RunError(f"{path}: must be the ledger of a search, and holds none; restore it")
         try:
             storage = _open_storage(path)
             study_id = storage.get_study_id_from_name(STUDY_NAME)
@@ -302,6 +304,17 @@ def _open_storage(path: Path | None) -> BaseStorage:
     storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
     _relax_syncs(storage)
     return storage
+
+
+def _holds_a_study(path: Path) -> bool:
+    """Look without writing; what cannot be read at all is told where it is opened."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("SELECT study_id FROM studies").fetchall())
+    except sqlite3.OperationalError as error:
+        return "no such table" not in str(error)
+    except sqlite3.DatabaseError:
+        return True
 
 
 def _first_line(error: BaseException) -> str:

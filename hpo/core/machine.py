@@ -62,8 +62,18 @@ def _cgroup_quota() -> int | None:
 def count_gpus() -> int:
     """CUDA devices that are visible to this process."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    if visible is None:
+        return _count_listed()
+    named = len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    return named if named and _has_device() else 0
+
+
+def _has_device() -> bool:
+    """Whether there is a GPU at all: a variable that names one may be left from elsewhere."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or _count_listed() > 0
+
+
+def _count_listed() -> int:
     try:
         listing = subprocess.run(
             ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20, check=False

@@ -62,10 +62,35 @@ def read_plan(folder: Path) -> StudyPlan:
     Raises:
         RunError: when it is missing or damaged.
     """
+    file = folder / PLAN_FILE
     try:
-        return StudyPlan(**json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")))
-    except (OSError, TypeError, json.JSONDecodeError) as error:
-        raise RunError(f"{folder / PLAN_FILE}: cannot be read: {error}") from error
+        plan = StudyPlan(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise RunError(f"{file}: is missing; restore it, or start a new search") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise RunError(_damaged(file)) from error
+    if not _is_sound(plan):
+        raise RunError(_damaged(file))
+    return plan
+
+
+def _damaged(file: Path) -> str:
+    return (
+        f"{file}: must be the plan that a search wrote, and is damaged or of another program; "
+        "restore it, or start a new search"
+    )
+
+
+def _is_sound(plan: StudyPlan) -> bool:
+    """Whether what a search reckons with is of its kind; a file may have been edited."""
+    facts: list[tuple[Any, Any]] = [
+        *((text, str) for text in (plan.study_uuid, plan.algorithm, plan.pruner)),
+        *((mapping, dict) for mapping in (plan.base_spec, plan.sources)),
+        (plan.space_digest, str),
+        (plan.num_epochs, int),
+        (plan.planned_trials, int | None),
+    ]
+    return all(isinstance(value, kind) for value, kind in facts)
 
 
 @contextlib.contextmanager

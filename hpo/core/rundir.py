@@ -25,6 +25,7 @@ from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.specs import merged, to_yaml
+from hpo.core.wording import nearest, shown
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
@@ -107,9 +108,9 @@ class RunDir:
         """The last written state; empty when there is none yet."""
         try:
             state = json.loads(self.state_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return {}
-        return state if isinstance(state, dict) else {}
+        return state if _is_state(state) else {}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -142,6 +143,15 @@ class RunDir:
         except BlockingIOError:
             return True
         return False
+
+
+def _is_state(state: Any) -> bool:
+    """Whether readers can go by it: a damaged one counts as none."""
+    if not isinstance(state, dict) or not isinstance(state.get("best"), dict | None):
+        return False
+    trials = state.get("trials", [])
+    rows = trials if isinstance(trials, list) else [None]
+    return all(isinstance(row, dict) and {"trial", "state", "purpose"} <= set(row) for row in rows)
 
 
 def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:
@@ -197,14 +207,26 @@ def find_run(name: str | None, out: Path) -> RunDir:
     Raises:
         RunError: when nothing fits.
     """
+    if name == "":
+        raise RunError("RUN: must be a run directory or a name, got nothing; `hpo ls` lists runs")
     if name and (Path(name) / STUDY_FILE).is_file():
         return RunDir(Path(name))
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: must be a folder of runs, and is a file; choose another --out")
     runs = list_runs(out)
-    if name:
+    if name is not None:
         runs = [r for r in runs if name in (r.study_name, r.path.name)]
+    if name is not None and not runs and Path(name).exists():
+        raise RunError(
+            f"{name}: must be a run directory, and has no {STUDY_FILE} in it; `hpo ls` lists runs"
+        )
     if not runs:
-        what = f"no run {name!r}" if name else "no runs"
-        raise RunError(f"{what} below {out}/; `hpo ls` lists runs, `hpo search` makes one")
+        what = "no runs" if name is None else f"no run {shown(name)}"
+        known = [] if name is None else {n for r in list_runs(out) for n in (r.study_name,)}
+        raise RunError(
+            f"{what} below {out}/{nearest(name or '', sorted(known))}; `hpo ls` lists runs, "
+            "`hpo search` makes one"
+        )
     return runs[-1]
 
 

@@ -10,6 +10,8 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.specs import read_yaml, shown
 
 INFO_FILE = Path("references") / "skill_info.yaml"
+SECTIONS = ("actions", "spec_params")
+"""Of a metadata file; each holds one mapping an action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,24 @@ def load_skill(path: Path) -> Skill:
         raise SpecError(f"{path}: {what}; a skill folder holds {INFO_FILE}")
     if not file.is_file():
         raise SpecError(f"{file}: no such file; is {path} a skill folder?")
+    return Skill(path=path, info=read_info(file))
+
+
+def read_info(file: Path) -> dict[str, Any]:
+    """Read a metadata file whose sections are mappings.
+
+    Raises:
+        SpecError: when it is missing or is not of that form.
+    """
     info = read_yaml(file)
     if not isinstance(info, dict):
         raise SpecError(f"{file}: must be a mapping of keys, got {shown(info)}")
-    return Skill(path=path, info=info)
+    for name in SECTIONS:
+        entries = info.get(name) or {}
+        if not isinstance(entries, dict):
+            raise SpecError(f"{file}: {name}: must be a mapping of keys, got {shown(entries)}")
+        wrong = next((n for n, e in entries.items() if not isinstance(e, dict | None)), None)
+        if wrong is not None:
+            got = shown(entries[wrong])
+            raise SpecError(f"{file}: {name}.{wrong}: must be a mapping of keys, got {got}")
+    return info

@@ -142,7 +142,10 @@ def read_job(folder: Path) -> Job:
         known = {item.name for item in fields(Job)} - {"folder"}
         job = Job(**{k: v for k, v in data.items() if k in known}, folder=folder.absolute())
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from error
+        raise RunError(
+            f"{file}: must be the record of a job, and is missing or damaged; remove {folder}, or "
+            "restore it"
+        ) from error
     return job if _is_honest(job) else _gone(folder, job)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
-from hpo.core.skill import Skill, load_skill
-from hpo.core.specs import nearest, read_yaml
+from hpo.core.skill import Skill, load_skill, read_info
+from hpo.core.specs import nearest, read_yaml, shown
 
 CORE_PARAMS: Mapping[str, Mapping[str, str]] = {
     "gen_trt_engine": {
@@ -31,10 +31,7 @@ def load_pages(skill_dir: Path) -> list[Skill]:
     """
     pages = [load_skill(skill_dir)]
     for file in sorted((skill_dir / "references").glob("*.skill_info.yaml")):
-        info = read_yaml(file)
-        if not isinstance(info, dict):
-            raise SpecError(f"{file}: must be a mapping of keys, got {type(info).__name__}")
-        pages.append(Skill(path=skill_dir, info=info))
+        pages.append(Skill(path=skill_dir, info=read_info(file)))
     return pages
 
 
@@ -48,7 +45,7 @@ def pages_with(pages: list[Skill], action: str) -> list[Skill]:
     if not found:
         known = sorted({name for page in pages for name in page.info.get("actions") or {}})
         raise SpecError(
-            f"{action}: no such action in {pages[0].path}; it has {', '.join(known)}"
+            f"{action}: no such action in {pages[0].path}; it has {', '.join(known) or 'none'}"
             f"{nearest(action, known)}"
         )
     return found
@@ -101,7 +98,7 @@ def read_template(page: Skill, action: str) -> dict[str, Any]:
         return {}
     data = read_yaml(file)
     if not isinstance(data, dict):
-        raise SpecError(f"{file}: must be a mapping of keys, got {type(data).__name__}")
+        raise SpecError(f"{file}: must be a mapping of keys, got {shown(data)}")
     return data
 
 

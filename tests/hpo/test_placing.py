@@ -1,6 +1,8 @@
 """Where the trials of a study run."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +15,11 @@ from hpo.session import SearchSettings
 from tests.quick_trainer import TRAINER
 
 RAY = SearchSettings()
+TOOLS = Path(__file__).parents[1] / "fake_tools"
 
 
 def place(monkeypatch, gpus, trainer=TRAINER, start=RAY, **study):
+    monkeypatch.setenv("PATH", f"{TOOLS}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
     return place_trials(StudySpec(**study), trainer, start)
 

@@ -54,7 +54,7 @@ def test_list_inside_properties_is_no_parameter():
 def test_anything_else_inside_properties_is_a_warning():
     data = schema_of({"a.x": number(0, 1, 0.5)})
     data["properties"]["note"] = "hello"
-    assert "note: a str inside properties" in load_schema(data).warnings[0]
+    assert "note: text inside properties" in load_schema(data).warnings[0]
 
 
 def test_unknown_keys_and_types_are_warnings_never_silence():

@@ -14,6 +14,9 @@ from trainer.config.shorthand import shorthands
 from trainer.config.tree import keys
 from trainer.errors import SpecError
 
+_LARGEST_FILE = 16_000_000
+_DEEPEST = 60
+_MOST_VALUES = 200_000
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
@@ -41,12 +44,71 @@ for _side in (_SpecLoader, _SpecDumper):
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derived from SafeLoader
+        _refuse_depth(text, where)
+        data = yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derived from SafeLoader
+    except (ValueError, TypeError, AttributeError) as error:  # 2020-13-45 is taken for a date
+        msg = f"{where}: must be YAML, but {error}; put text in quotes"
+        raise SpecError(msg) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        problem = getattr(error, "problem", None) or "it holds a character that text may not"
+        tag = re.fullmatch("could not determine a constructor for the tag '(.+)'", problem)
+        if tag:
+            name = tag[1].replace("tag:yaml.org,2002:", "!!")
+            problem = f"the tag {name} is refused; only plain values are taken"
         msg = f"{where}{line}: must be YAML, but {problem}"
+        raise SpecError(msg) from error
+    if _count(data, {}, ()) > _MOST_VALUES:
+        msg = f"{where}: holds more than {_MOST_VALUES} values once its aliases are written out"
+        raise SpecError(msg)
+    return data
+
+
+def _refuse_depth(text: str, where: str) -> None:
+    """Look at the nesting by events, which need no stack, before anything is built."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            msg = f"{where}: must be nested at most {_DEEPEST} levels deep, and is deeper"
+            raise SpecError(msg)
+
+
+def _count(value: Any, known: dict[int, int], above: tuple[int, ...]) -> int:
+    """Values below one, each alias counted as often as it stands; without end for one in itself."""
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) in above:
+        return _MOST_VALUES + 1
+    if id(value) not in known:
+        items = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(item, known, (*above, id(value))) for item in items)
+    return known[id(value)]
+
+
+def _read_text(path: Path) -> str:
+    """Read a text file; devices and pipes, which may never end, are refused."""
+    try:
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a pipe or device"
+            msg = f"{path}: must be a spec file, and is {what}"
+            raise SpecError(msg)
+        if path.stat().st_size > _LARGEST_FILE:
+            msg = f"{path}: must have at most {_LARGEST_FILE // 1_000_000} MB; is it a spec file?"
+            raise SpecError(msg)
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        msg = f"{path}: no such spec file"
+        raise SpecError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path}: must be text in UTF-8, and byte {error.start + 1} is none"
+        raise SpecError(msg) from error
+    except OSError as error:
+        msg = f"{path}: the spec file cannot be read: {error.strerror}"
         raise SpecError(msg) from error
 
 
@@ -56,15 +118,7 @@ def read_spec_file(path: Path) -> dict[str, Any]:
     Raises:
         SpecError: when there is no such file, it is not YAML, or it holds no mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        msg = f"{path}: no such spec file"
-        raise SpecError(msg) from error
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: the spec file cannot be read: {error}"
-        raise SpecError(msg) from error
-    data = _parse(text, str(path))
+    data = _parse(_read_text(path), str(path))
     if data is None:
         return {}
     if not isinstance(data, dict):

@@ -93,7 +93,7 @@ def missing(spec: Spec, action: Action) -> Iterator[str]:
         if not any(value_at(spec, path) for path in group):
             info: KeyInfo = keys()[group[0]].info
             other = "".join(f" or {path}" for path in group[1:])
-            yield f"{group[0]}{other}: must be given for {action}: {info.description}"
+            yield f"{group[0]}{other}: must be given for {action}: {info.description.rstrip('.')}"
 
 
 def refused(spec: Spec, action: Action) -> Iterator[str]:

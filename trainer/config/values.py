@@ -47,9 +47,11 @@ def _number(value: Any) -> float | None:
                 value = float(value)
             except ValueError:
                 return None
-    if isinstance(value, int | float) and math.isfinite(value):
-        return value
-    return None
+    try:
+        is_finite = isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return None
+    return value if is_finite else None
 
 
 def _wanted(noun: str, bounds: Bounds) -> str:

@@ -73,9 +73,16 @@ def extract(archive: Path, target: Path) -> tuple[int, int]:
             _write(member, target, budget)
     except _DAMAGE as error:
         raise DataError(
-            f"{archive}: damaged or not an archive ({' '.join(str(error).split())})"
+            f"{archive}: damaged or not an archive ({_why(error, archive)}); fetch or pack it again"
         ) from error
     return budget.num_files, budget.num_bytes
+
+
+def _why(error: BaseException, archive: Path) -> str:
+    if archive.stat().st_size == 0:
+        return "it is empty"
+    text = " ".join(str(error).split())
+    return "of no known format" if "could not be opened" in text else text
 
 
 class _Budget:

@@ -69,13 +69,17 @@ def decode_image(path: Path, size: ImageSize) -> DecodedImage:
     """
     from PIL import Image
 
+    data = None
     try:
         with path.open("rb") as file:
             data = file.read()
         with Image.open(io.BytesIO(data)) as image:
             return _to_size(image, size)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: not a readable image ({_one_line(error)})") from error
+        reason = "it is empty" if data == b"" else _one_line(error)
+        raise ImageError(
+            f"{path}: not a readable image ({reason}); replace or remove it"
+        ) from error
 
 
 def _to_size(image: Image, size: ImageSize) -> DecodedImage:
@@ -125,6 +129,15 @@ def _eight_bits(grey_HW: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
 
 
+_PLAINLY = {
+    "cannot identify": "unknown format",
+    "truncated": "it is cut off",
+    "decompression bomb": "it claims more pixels than any photograph has",
+}
+"""Part of Pillow's words -> ours."""
+
+
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return "unknown format" if "cannot identify" in text else text or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    plain = (ours for theirs, ours in _PLAINLY.items() if theirs in text.lower())
+    return next(plain, text)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.errors import DataError
+from trainer.errors import DataError, ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 IMAGE_EXTENSIONS = frozenset(
@@ -46,7 +48,7 @@ def scan_folder(path: str | Path) -> ImageFolder:
 
     One single folder that wraps the class folders, as archives often have it, is stepped into.
     Hidden entries are ignored, images may lie deeper inside their class folder, a class folder
-    without images is warned about.
+    without images is told of.
 
     Args:
         path: the folder.
@@ -56,6 +58,7 @@ def scan_folder(path: str | Path) -> ImageFolder:
 
     Raises:
         DataError: no such folder, no class folder in it, or no image in any of them.
+        ImageError: what is named like a picture is a broken link, a pipe or a device.
     """
     root = Path(path)
     if not root.is_dir():
@@ -72,9 +75,7 @@ def scan_folder(path: str | Path) -> ImageFolder:
         known = " ".join(sorted(IMAGE_EXTENSIONS))
         raise DataError(f"{root}: no images in its {len(names)} class folders (looked for {known})")
     if empty:
-        _logger.warning(
-            "%s: %d class folders hold no image: %s", root, len(empty), name_list(empty)
-        )
+        _logger.info("%s: %d class folders hold no image: %s", root, len(empty), name_list(empty))
     sizes = [len(found[name]) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), sizes)
     return ImageFolder(root, classes, tuple(p for name in classes for p in found[name]), labels)
@@ -135,7 +136,7 @@ def match_classes(
         raise DataError(
             f"{query.root}: {len(missing)} of {len(query.classes)} query classes "
             f"({dropped} images) are not in the reference {reference.root}: {name_list(missing)}; "
-            "add them there or pass --ignore-unmatched (dataset.ignore_unmatched=true)"
+            "add them there, or leave them out by dataset.ignore_unmatched=true"
         )
     return MatchedQuery(
         keep=keep, labels=labels[keep], dropped_classes=missing, dropped_images=dropped
@@ -163,11 +164,32 @@ def _is_hidden(name: str) -> bool:
 
 def _images_of(folder: Path, root: Path) -> list[str]:
     found: list[str] = []
-    for directory, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        inside = Path(directory).relative_to(root).as_posix()
-        found += [f"{inside}/{name}" for name in files if _is_image(name)]
+    odd: list[str] = []
+    todo = [folder.relative_to(root).as_posix()]
+    while todo:
+        inside = todo.pop()
+        with os.scandir(f"{root}/{inside}") as entries:
+            for entry in entries:
+                if _leads_to(entry.is_dir):
+                    if not (_is_hidden(entry.name) or entry.is_symlink()):
+                        todo.append(f"{inside}/{entry.name}")
+                elif _is_image(entry.name):
+                    (found if _leads_to(entry.is_file) else odd).append(f"{inside}/{entry.name}")
+    if odd:
+        more = f" (and {len(odd) - 1} more such)" if len(odd) > 1 else ""
+        raise ImageError(
+            f"{root}/{min(odd)}: must be a file, and is a broken link, pipe or device{more}; "
+            "mend or remove it"
+        )
     return sorted(found)
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; a link is what it leads to."""
+    try:
+        return kind()
+    except OSError:  # a link to itself
+        return False
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -98,6 +98,8 @@ def _guarded(uri: str, work: Callable[[], _Result]) -> _Result:
         raise DataError(f"{uri}: nothing there") from error
     except Exception as error:  # every store has its own exception types
         text = " ".join(str(error).split()) or type(error).__name__
+        if text.startswith("Protocol not known"):
+            text = "no such kind of address; give a folder, an archive or s3://bucket/path"
         is_denied = isinstance(error, PermissionError) or any(
             word in f"{type(error).__name__} {text}".lower() for word in _DENIED
         )

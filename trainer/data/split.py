@@ -56,6 +56,11 @@ def split_folder(
         DataError: classes with too few images (named), or too few classes.
     """
     source = scan_folder(stage(str(folder)))
+    if len(source.classes) < 2:
+        raise DataError(
+            f"{folder}: two classes or more must be there to tell apart, got {source.classes[0]} "
+            "alone; each class is a folder of pictures"
+        )
     assign = _by_class if class_disjoint else _by_image
     parts = assign(source, seed)
     target = out / _key(source, seed, class_disjoint=class_disjoint)

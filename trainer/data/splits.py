@@ -157,7 +157,11 @@ def num_workers(spec: Spec) -> int:
 
 def _scan(key: str, uri: str) -> ImageFolder:
     try:
-        return scan_folder(stage(uri))
+        folder = stage(uri)
+        try:
+            return scan_folder(folder)
+        except DataError as error:  # an unpacked archive is named, not its place in the cache
+            raise DataError(str(error).replace(str(folder), uri)) from error
     except (DataError, CredentialError) as error:
         raise type(error)(f"{key}: {error}") from error
 

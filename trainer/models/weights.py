@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,17 +106,23 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of pickle protocols that torch knows less
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         # A foreign object or damage: the restricted reader tells the two apart.
         pass
     except Exception as e:
-        raise CheckpointError(f"{path}: damaged or no weight file: {_first_line(e)}") from e
+        raise _damaged(path) from e
     try:
         content, dropped = load_restricted(path)
     except CodeInFileError as e:
         return _read_fully(path, f"holds code that would run on opening ({e})", e)
     except pickle.UnpicklingError as e:
+        if str(e).startswith("damaged"):
+            raise _damaged(path) from e
         return _read_fully(path, f"cannot be read as tensors alone: {_first_line(e)}", e)
     if dropped:
         names = ", ".join(dropped[:SHOWN]) + (", ..." if len(dropped) > SHOWN else "")
@@ -123,6 +130,12 @@ def _read_pickle(path: Path) -> Any:
             "%s: took the tensors, dropped %d other types: %s", path, len(dropped), names
         )
     return content
+
+
+def _damaged(path: Path) -> CheckpointError:
+    size = path.stat().st_size
+    what = "empty" if size == 0 else f"damaged, cut off or none ({size} bytes)"
+    return CheckpointError(f"{path}: must be a weight file, and is {what}; fetch or save it again")
 
 
 def _read_fully(path: Path, reason: str, cause: Exception) -> Any:
@@ -225,7 +238,9 @@ def _fill_aliases(values: dict[str, Tensor], target: Mapping[str, Tensor], what:
         names.setdefault(id(tensor), []).append(key)
     for group in names.values():
         first, *others = [key for key in group if key in values] or [""]
-        if any(not torch.equal(values[first], values[key]) for key in others):
+        # Numbers that are not finite are told as such, by whoever loads them.
+        same = [torch.equal(values[first].nan_to_num(), values[k].nan_to_num()) for k in others]
+        if not all(same):
             raise CheckpointError(f"{what}: {' and '.join(group)} must be equal, and differ")
         if first:
             values.update(dict.fromkeys(group, values[first]))

@@ -27,7 +27,7 @@ TWO = ["--settings", "automl_max_recommendations=2", "algorithm=random"]
 
 
 def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
-    assert main([*QUICK, *TWO, "--request", "train it", "--goal", "demo", "--yes", "--json"]) == 0
+    assert main([*QUICK, *TWO, "--request", "train it", "--yes", "--json"]) == 0
     out, err = capfd.readouterr()
     events = events_of(out)
     names = [event["event"] for event in events]
@@ -49,7 +49,7 @@ def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
     finished = events_of(capfd.readouterr().out)[-1]
     assert finished["trials"]["complete"] == 3
     facts = json.loads((run_dir / ".automl/controller/facts.json").read_text())
-    assert (facts["total"], facts["goal"]) == (3, "demo")
+    assert facts["total"] == 3
 
 
 def test_the_defaults_are_ten_bayesian_trials_of_the_models_metric(here, capfd):

@@ -36,4 +36,4 @@ def test_a_damaged_run_does_not_hide_the_others(json_of, first, second):
     (first / "state.json").write_text("{")
     (first / "ledger.db").write_text("noise")
     rows = json_of("ls")
-    assert [row["status"] for row in rows] == ["new", "interrupted"]
+    assert [row["status"] for row in rows] == ["damaged", "interrupted"]

@@ -36,7 +36,7 @@ def test_a_paused_run_says_how_to_go_on(hpo, second):
 def test_the_same_for_programs(json_of, first):
     row = json_of("status", "first")
     assert set(row) == {
-        "run_dir", "study", "status", "budget", "spent", "counts", "running", "best", "updated",
+        "run_dir", "study", "status", "metric", "budget", "spent", "counts", "running", "best", "updated",
         "trials", "rungs",
     }  # fmt: skip
     assert row["run_dir"] == str(first)

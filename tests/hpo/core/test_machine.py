@@ -5,6 +5,8 @@ import pytest
 
 from hpo.core.machine import count_cpus, count_gpus, free_memory_mib
 
+TOOLS = Path(__file__).parents[2] / "fake_tools"
+
 
 def test_cores_are_no_more_than_the_process_may_use():
     assert 1 <= count_cpus() <= len(os.sched_getaffinity(0))
@@ -14,8 +16,16 @@ def test_cores_are_no_more_than_the_process_may_use():
     ("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,2", 2), ("0, ", 1)]
 )
 def test_visible_devices_are_counted(monkeypatch, visible, count):
+    monkeypatch.setenv("PATH", f"{TOOLS}:/bin:/usr/bin")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert count_gpus() == count
+
+
+@pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="there is a GPU here")
+def test_a_variable_makes_no_gpu_where_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert count_gpus() == 0
 
 
 def fake_tool(folder, body):

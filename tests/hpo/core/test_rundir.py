@@ -127,7 +127,11 @@ def test_a_run_that_is_not_there(tmp_path):
     with pytest.raises(RunError, match="no runs below .*`hpo search` makes one"):
         find_run(None, tmp_path)
     make(tmp_path, "a", "20260101-090000")
-    for name in ("c", str(tmp_path), "../a"):
+    with pytest.raises(RunError, match="must be a run directory, and has no study.yaml in it"):
+        find_run(str(tmp_path), tmp_path)
+    with pytest.raises(RunError, match="RUN: must be a run directory or a name, got nothing"):
+        find_run("", tmp_path)
+    for name in ("c", "../a"):
         with pytest.raises(RunError, match=re.escape(f"no run {name!r} below")):
             find_run(name, tmp_path)
 

@@ -20,7 +20,7 @@ def test_a_skill_folder_names_its_files_and_fields():
     ("text", "said"),
     [
         (None, "no such file"),
-        ("- a\n", "must be a mapping of keys, got list"),
+        ("- a\n", "must be a mapping of keys, got a list"),
         ("a: [", "not valid YAML"),
     ],
 )

@@ -75,7 +75,7 @@ def test_damaged_records_are_named_and_left_out_of_lists(tmp_path):
     broken = make(tmp_path)
     (broken.folder / "job.json").write_text('{"id": ')
     assert [found.id for found in list_jobs(tmp_path)] == [job.id]
-    with pytest.raises(RunError, match=r"train-2/job.json: cannot be read"):
+    with pytest.raises(RunError, match=r"train-2/job.json: must be the record of a job"):
         find_job(tmp_path, broken.id)
 
 

@@ -45,8 +45,8 @@ def test_a_skill_without_schema_or_template_knows_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("references/x.skill_info.yaml", "- a", "must be a mapping of keys, got list"),
-        ("references/spec_template_train.yaml", "7", "must be a mapping of keys, got int"),
+        ("references/x.skill_info.yaml", "- a", "must be a mapping of keys, got a list"),
+        ("references/spec_template_train.yaml", "7", "must be a mapping of keys, got 7"),
         ("schemas/train.schema.json", "{", "cannot be read"),
     ],
 )

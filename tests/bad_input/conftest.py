@@ -1,0 +1,21 @@
+import sys
+
+import pytest
+
+from tests.bad_input.judging import ask, judge, lay_out
+
+
+@pytest.fixture
+def answered(tmp_path, monkeypatch, capfd):
+    """Judges one case in a folder of its own, as if MLflow were not installed: importing it takes seconds."""
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    monkeypatch.chdir(desk)
+
+    def run(case):
+        lay_out(case, desk)
+        return judge(case, ask(case.argv, capfd))
+
+    return run
