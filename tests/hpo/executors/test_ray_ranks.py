@@ -80,6 +80,7 @@ class Driver:
 
 
 def gone_within(pids, seconds):
+    """Ranks look every half second; the rest is what a busy machine takes to end them."""
     until = time.monotonic() + seconds
     while any(pid in processes() for pid in pids):
         if time.monotonic() > until:
@@ -112,7 +113,7 @@ def test_no_rank_outlives_its_trial(tmp_path):
         assert receipt["applied"]["train.num_gpus"] == 2
         for number in (0, 1):
             assert len(driver.seen[number]) == 2
-            assert gone_within(driver.seen[number], 10.0), f"orphans of trial {number}"
+            assert gone_within(driver.seen[number], 60.0), f"orphans of trial {number}"
         assert (driver.ends[0].receipt, driver.ends[0].failure) == (None, None)
         assert driver.ends[1].failure == LOST
         for number in (0, 1):
