@@ -21,7 +21,7 @@ def searched(words, *says, **more):
 
 
 BUDGETS = [
-    searched(["--budget", text], "budget:", "write 20")
+    searched(["--budget", text], "budget:", "twice" if text == "2h,3h" else "write 20")
     for text in (
         "0",
         "-3",
