@@ -37,7 +37,9 @@ def test_a_plan_reads_back_as_written(tmp_path):
 def test_a_damaged_plan_is_one_line(tmp_path, text):
     if text is not None:
         (tmp_path / PLAN_FILE).write_text(text)
-    with pytest.raises(RunError, match=r"plan.json: (is missing; restore it|must be the plan that a search wrote)") as caught:
+    with pytest.raises(
+        RunError, match=r"plan.json: (is missing; restore it|must be the plan that a search wrote)"
+    ) as caught:
         read_plan(tmp_path)
     assert "\n" not in str(caught.value)
 
