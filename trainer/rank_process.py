@@ -47,7 +47,7 @@ def main(path: str) -> int:
             receipt = _fit(task, report)
         except Exception as error:
             logging.getLogger("trainer").exception("the run has failed")
-            say(failure={"type": type(error).__name__, "message": str(error)})
+            say(failure=_told(error))
             return 1
         say(receipt=receipt)
     return 0
@@ -59,6 +59,19 @@ def _fit(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
 
     resume_from = None if task["resume_from"] is None else Path(task["resume_from"])
     return fit(parse_spec(task["spec"], "train"), report, resume_from, task["start_epoch"])
+
+
+def _told(error: Exception) -> dict[str, str]:
+    """The failure as the starter hears it: a lost neighbour is no fault of the model's code.
+
+    Gloo raises plain RuntimeErrors that name its sources; NCCL's errors have classes of their own.
+    """
+    from torch.distributed import DistError
+
+    if isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+        words = f"the run's processes were lost ({error})"
+        return {"type": "InfrastructureError", "message": words}
+    return {"type": type(error).__name__, "message": str(error)}
 
 
 def _end_with(parent: int) -> None:
