@@ -85,7 +85,8 @@ def load(path: Path) -> Payload:
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # noqa: BLE001 - torch raises whatever a damaged file leads to
-        payload = _foreign(path, e)
+        _refuse_foreign(path, e)
+        payload = None
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: must be a last.ckpt or best.ckpt of this trainer, and holds weights but no "
@@ -99,11 +100,11 @@ def load(path: Path) -> Payload:
     return payload
 
 
-def _foreign(path: Path, problem: Exception) -> Payload:
-    """Read a file with objects of another program beside its tensors; nothing in it is run.
+def _refuse_foreign(path: Path, problem: Exception) -> None:
+    """Say what is wrong with a file of more than plain data, unless it is another program's.
 
     Raises:
-        CheckpointError: it is damaged, or holds code.
+        CheckpointError: it is damaged, holds code, or is one of ours that was tampered with.
     """
     try:
         content, _ = load_restricted(path)
@@ -117,7 +118,11 @@ def _foreign(path: Path, problem: Exception) -> Payload:
             f"{path}: must be a checkpoint, and is damaged or none ({type(problem).__name__}); "
             "give the path of a last.ckpt or best.ckpt"
         ) from e
-    return content if isinstance(content, dict) else {}
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        raise CheckpointError(
+            f"{path}: must hold tensors and plain data, and holds other objects, which this "
+            "trainer never writes; refused"
+        )
 
 
 class CheckpointWriter:

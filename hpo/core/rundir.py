@@ -227,6 +227,12 @@ def find_run(name: str | None, out: Path) -> RunDir:
             f"{what} below {out}/{nearest(name or '', sorted(known))}; `hpo ls` lists runs, "
             "`hpo search` makes one"
         )
+    studies = sorted({r.study_name for r in runs})
+    if name is not None and name not in studies and len(studies) > 1:
+        raise RunError(
+            f"{shown(name)}: must name one run, and is one of {' and of '.join(studies)}; give its "
+            f"path, e.g. {runs[-1].path}"
+        )
     return runs[-1]
 
 

@@ -56,8 +56,9 @@ def told(reports):
 
 
 def test_four_classes_of_eight_pictures_are_learnt_by_heart(splits, tmp_path):
+    by_heart = splits | {"query": splits["train"]}
     spec = train_spec(
-        splits, tmp_path, train__num_epochs=40, train__optim__trunk__base_lr=3e-3,
+        by_heart, tmp_path, train__num_epochs=120, train__optim__trunk__base_lr=3e-3,
         train__optim__embedder__base_lr=3e-3,
     )  # fmt: skip
     seen, began = [], time.process_time()
@@ -65,7 +66,7 @@ def test_four_classes_of_eight_pictures_are_learnt_by_heart(splits, tmp_path):
     assert time.process_time() - began < 30  # of one core; the wall clock is others' too
     assert receipt["best"]["value"] == 1.0
     assert seen[0] < 1.0
-    assert receipt["epochs"] == len(seen) < 40
+    assert receipt["epochs"] == len(seen) < 120
 
 
 def test_each_epoch_is_written_down_before_it_is_reported(splits, tmp_path):

@@ -107,14 +107,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # of pickle protocols that torch knows less
+            # Of pickle protocols that torch knows less well.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         # A foreign object or damage: the restricted reader tells the two apart.
         pass
     except Exception as e:
+        if "TorchScript" in str(e):
+            raise CheckpointError(
+                f"{path}: must be a weight file, and is a TorchScript program; save its "
+                "state_dict() and give that"
+            ) from e
         raise _damaged(path) from e
     try:
         content, dropped = load_restricted(path)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 
 import pytest
 
@@ -65,6 +66,7 @@ def kept_runs(tmp_path_factory):
     from dataclasses import replace
 
     start_search(replace(first, name="first"), out, Ear().settings())
+    time.sleep(1)  # runs are named by the second
     second = replace(quick_study(budget=Budget(trials=4)), name="second")
     start_search(second, out, Ear(stop_after=(1, 1)).settings())
     return out

@@ -146,7 +146,7 @@ def test_wishes_are_counted_and_handlers_given_back(capsys):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
-    assert "finishing the running epochs, then saving" in capsys.readouterr().err
+    assert "running epochs have 12 s to finish" in capsys.readouterr().err
 
 
 def test_stdout_for_programs_alone(capfd):

@@ -82,13 +82,13 @@ BAD = [
     (("study.yaml", "--range", "train.lr=a..b"), "--range train.lr=a..b: must be"),
     (("study.yaml", "--fix", "train.nothing=1"), "train.nothing"),
     (("study.yaml", "--train", "a", "--query", "b"), "reference missing"),
-    (("study.yaml", "--weights", "none.pth"), "none.pth is not a file"),
-    (("study.yaml", "--name", "a/b"), "arguments.name: must be usable as a folder name"),
+    (("study.yaml", "--weights", "none.pth"), "none.pth does not exist; name a file of weights"),
+    (("study.yaml", "--name", "a/b"), "--name: must be usable as a folder name"),
     (("study.yaml", "--out", "study.yaml"), "cannot hold run directories"),
     (("wrong.yaml",), "wrong.yaml: unknown key 'bugdet'; did you mean 'budget'?"),
     (("broken.yaml",), "broken.yaml (line 3): is not valid YAML"),
     (("nobody.yaml",), "no trainer is registered as 'nobody'"),
-    (("gone.yaml",), "trainer: 'gone.away:T' cannot be imported"),
+    (("gone.yaml",), "trainer: must be the name of a registered trainer, got 'gone.away:T'"),
 ]
 
 
