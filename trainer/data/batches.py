@@ -99,6 +99,11 @@ class RecognitionData:
         Yields:
             float32 images (N, C, H, W), channels last, and int64 labels (N,), both on the device.
         """
+        batches = self._augmented(epoch)
+        # A step leaves cores idle at each of its small operations: the next batch is made in them.
+        yield from ahead(batches) if self._device.type == "cpu" else batches
+
+    def _augmented(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         split, bank = self._trained(), self._banks["train"]
         self._augment.generator.manual_seed(_epoch_seed(self._seed, epoch, self._share.rank))
 
@@ -140,7 +145,7 @@ class RecognitionData:
         )
 
     def _hidden(self, parts: Iterator[_T], bank: ImageBank) -> Iterator[_T]:
-        """Gather ahead in a thread while a GPU computes; a CPU step needs the core itself."""
+        """Gather ahead in a thread while a GPU computes."""
         is_hidden = self._device.type == "cuda" and not bank.is_resident
         return ahead(parts) if is_hidden else parts
 
