@@ -48,7 +48,7 @@ def scan_folder(path: str | Path) -> ImageFolder:
 
     One single folder that wraps the class folders, as archives often have it, is stepped into.
     Hidden entries are ignored, images may lie deeper inside their class folder, a class folder
-    without images is told of.
+    without images is warned about.
 
     Args:
         path: the folder.
@@ -75,7 +75,9 @@ def scan_folder(path: str | Path) -> ImageFolder:
         known = " ".join(sorted(IMAGE_EXTENSIONS))
         raise DataError(f"{root}: no images in its {len(names)} class folders (looked for {known})")
     if empty:
-        _logger.info("%s: %d class folders hold no image: %s", root, len(empty), name_list(empty))
+        _logger.warning(
+            "%s: %d class folders hold no image: %s", root, len(empty), name_list(empty)
+        )
     sizes = [len(found[name]) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), sizes)
     return ImageFolder(root, classes, tuple(p for name in classes for p in found[name]), labels)
