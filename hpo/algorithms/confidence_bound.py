@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit
+from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.events import Emit
 from hpo.core.seeds import derive_seed
@@ -104,13 +104,8 @@ class ConfidenceBound:
 
     def _fit(self, points_ND: Array, values_N: Array, running_RD: Array) -> GaussianProcess:
         """Fit to what has ended; add running trials with the values that are expected of them."""
-        process = fit(features_of(self._space, points_ND), values_N)
-        if not len(running_RD):
-            return process
-        expected_R, _ = process.predict(features_of(self._space, running_RD))
-        both_NF = features_of(self._space, np.concatenate([points_ND, running_RD]))
-        both_N = np.concatenate([values_N, expected_R])
-        return GaussianProcess(both_NF, both_N, process.lengths_F, process.noise)
+        known_NF, running_RF = (features_of(self._space, p) for p in (points_ND, running_RD))
+        return with_expected(fit(known_NF, values_N), known_NF, values_N, running_RF)
 
     def _bound(
         self, process: GaussianProcess, kappa: float, running_RD: Array, at_MD: Array

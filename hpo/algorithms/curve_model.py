@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near
-from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit
+from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.events import Emit
 from hpo.core.seeds import derive_seed
@@ -101,13 +101,8 @@ class CurveModel:
         values_N = (values_N - values_N.mean()) / (float(values_N.std()) or 1.0)
         lengths_N = np.array([self._length(o.epochs) for o in known])
         at_NF = np.column_stack([features_of(self._space, points_ND), lengths_N])
-        process = fit(at_NF, values_N)
-        if not len(running_RD):
-            return process
         running_RF = self._trained_in_full(running_RD)
-        expected_R, _ = process.predict(running_RF)
-        both_NF, both_N = np.concatenate([at_NF, running_RF]), np.append(values_N, expected_R)
-        return GaussianProcess(both_NF, both_N, process.lengths_F, process.noise)
+        return with_expected(fit(at_NF, values_N), at_NF, values_N, running_RF)
 
     def _length(self, epochs: int) -> float:
         """1 for a full trial; equal steps for equal ratios, as curves flatten."""

@@ -46,6 +46,24 @@ class GaussianProcess:
         return np.asarray(mean_M), np.asarray(np.sqrt(variance_M))
 
 
+def with_expected(
+    process: GaussianProcess, x_NF: Array, y_N: Array, running_RF: Array
+) -> GaussianProcess:
+    """Add points whose values are not known yet, as if they came out as expected.
+
+    Args:
+        process: fitted to the points before.
+        x_NF: those points.
+        y_N: their normalised values.
+        running_RF: the points to add; there may be none.
+    """
+    if not len(running_RF):
+        return process
+    expected_R, _ = process.predict(running_RF)
+    both_NF, both_N = np.concatenate([x_NF, running_RF]), np.concatenate([y_N, expected_R])
+    return GaussianProcess(both_NF, both_N, process.lengths_F, process.noise)
+
+
 def fit(x_NF: Array, y_N: Array) -> GaussianProcess:
     """Fit lengths and noise to points and their normalised values."""
     ones_F = np.ones(x_NF.shape[1])

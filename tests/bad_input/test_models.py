@@ -347,5 +347,6 @@ CASES = [*SPECS, *FILES]
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_an_action_cannot_use_is_one_line(case, answered, tmp_path):
-    answered(case)
+    line = answered(case)
+    assert all(word in line for word in case.says)
     assert not list(tmp_path.rglob("pwned"))

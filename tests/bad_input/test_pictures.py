@@ -374,6 +374,7 @@ CASES = [*PICTURES, *FOLDERS, *ARCHIVES]
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_pictures_that_cannot_be_used_are_one_line(case, answered, tmp_path):
-    answered(case)
+    line = answered(case)
+    assert all(word in line for word in case.says)
     assert not list(tmp_path.rglob("evil*"))
     assert not list(tmp_path.glob("desk/runs/*/*"))

@@ -308,4 +308,5 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_run_that_cannot_be_used_is_one_line(case, answered):
-    answered(case)
+    line = answered(case)
+    assert all(word in line for word in case.says)

@@ -182,4 +182,5 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_malformed_schema_is_one_line(case, answered):
-    answered(case)
+    line = answered(case)
+    assert all(word in line for word in case.says)

@@ -190,4 +190,5 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_wrong_words_are_one_line(case, answered):
-    answered(case)
+    line = answered(case)
+    assert all(word in line for word in case.says)

@@ -141,11 +141,17 @@ def test_a_restarted_search_goes_on_as_an_unbroken_one(name, style):
         assert broken.replayed().run().story() == whole
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [
+        pytest.param(
+            name, style, marks=[pytest.mark.slow] if name in SLOW and style == "rungs" else []
+        )
+        for name in NAMES
+        for style in STYLES
+    ],
+)
 def test_minimizing_the_negative_mirrors_maximizing(name, style):
-    if name in SLOW and style == "rungs":
-        pytest.skip("a proposal of bayesian takes seconds; it does the same in both styles")
     assert told(name, style, "minimize") == told(name, style)
 
 

@@ -48,10 +48,12 @@ def test_no_crash_at_any_moment_loses_anything(tmp_path):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_random_kills_change_nothing():
-    subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "tests.crashes.random_kills", "--kills", "30"],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=3600, check=True,
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=3600, check=False,
+        capture_output=True, text=True,
     )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
 
 
 def test_the_sample_names_cells_that_exist():

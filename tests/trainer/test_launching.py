@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.processes import living, ranks_below
 from tests.trainer.tiny import make_splits, train_spec
 from trainer.errors import InfrastructureError, SpecError
 from trainer.session import TRAINER
@@ -28,37 +28,13 @@ def two(splits, folder, epochs=3, **changes):
     return train_spec(splits, folder, train__num_epochs=epochs, train__seed=1, **devices, **changes)
 
 
-def ranks_of(parent):
-    """Process ids of the ranks that a process has started, and those that these have."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes()
-                stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if b"trainer.rank_process" in command and stat[0] != "Z":
-                found[int(folder.name)] = int(stat[1])
-    ours = {pid for pid, above in found.items() if above == parent}
-    return sorted(ours | {pid for pid, above in found.items() if above in ours})
-
-
 def gone_within(pids, seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        left = [pid for pid in pids if is_alive(pid)]
-        if not left:
+        if living().keys().isdisjoint(pids):
             return True
         time.sleep(0.1)
     return False
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_several_computers_are_refused(splits, tmp_path):
@@ -75,7 +51,7 @@ def test_a_run_of_two_processes_reports_and_leaves_nobody(splits, tmp_path, monk
 
     def report(epoch):
         heard.append(epoch)
-        pids.extend(ranks_of(os.getpid()))
+        pids.extend(sorted(ranks_below(os.getpid())))
         return epoch["epoch"] < 2  # stopped there, as a pruner would
 
     receipt = TRAINER.fit(two(splits, tmp_path), report)
@@ -104,7 +80,7 @@ def test_what_a_report_raises_ends_both_after_their_checkpoint(splits, tmp_path,
     pids = []
 
     def report(_epoch):
-        pids.extend(ranks_of(os.getpid()))
+        pids.extend(sorted(ranks_below(os.getpid())))
         raise SystemExit  # as Ray stops a trial
 
     with pytest.raises(SystemExit):
@@ -122,7 +98,7 @@ def test_a_killed_rank_takes_the_other_with_it(splits, tmp_path, monkeypatch, nt
     pids = []
 
     def report(_epoch):
-        pids.extend(ranks_of(os.getpid()))
+        pids.extend(sorted(ranks_below(os.getpid())))
         os.kill(pids[nth], signal.SIGKILL)
         return True
 
@@ -146,7 +122,7 @@ def test_ranks_end_with_the_process_that_started_them(splits, tmp_path):
         env=environment, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert starter.stdout.readline() == b"1\n"
-    pids = ranks_of(starter.pid)
+    pids = sorted(ranks_below(starter.pid))
     assert len(pids) == 2
     starter.kill()
     starter.wait()

@@ -3,12 +3,12 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from hpo.core.trial import Job
 from hpo.executors.division import divide_machine
+from tests.processes import living, ranks_below
 from tests.trainer.tiny import make_splits, train_spec
 
 pytest.importorskip("ray")
@@ -18,37 +18,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested"),
 ]
-
-
-def processes():
-    """pid -> (parent, command) of everything that lives."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes()
-                stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if stat[0] != "Z":
-                found[int(folder.name)] = (int(stat[1]), command)
-    return found
-
-
-def ranks():
-    """The ranks below this process: pid -> parent."""
-    known = processes()
-
-    def is_ours(pid):
-        while pid in known and pid != os.getpid():
-            pid = known[pid][0]
-        return pid == os.getpid()
-
-    return {
-        pid: parent
-        for pid, (parent, command) in known.items()
-        if b"trainer.rank_process" in command and is_ours(pid)
-    }
 
 
 class Driver:
@@ -68,7 +37,7 @@ class Driver:
 
     def on_epoch(self, number, payload):
         self.epochs.append((number, payload["epoch"], payload.get("receipt")))
-        self.seen[number] = ranks()
+        self.seen[number] = ranks_below(os.getpid())
         if number == 1:
             (first,) = [p for p, parent in self.seen[1].items() if parent not in self.seen[1]]
             os.kill(self.seen[1][first], signal.SIGKILL)
@@ -82,7 +51,7 @@ class Driver:
 def gone_within(pids, seconds):
     """Ranks look every half second; the rest is what a busy machine takes to end them."""
     until = time.monotonic() + seconds
-    while any(pid in processes() for pid in pids):
+    while any(pid in living() for pid in pids):
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
@@ -118,7 +87,7 @@ def test_no_rank_outlives_its_trial(tmp_path):
         assert driver.ends[1].failure == LOST
         for number in (0, 1):
             assert (tmp_path / f"{number:04d}/ckpt/last.ckpt").is_file()
-        assert ranks() == {}
+        assert ranks_below(os.getpid()) == {}
     finally:
         executor.close()
         os.environ.clear()
