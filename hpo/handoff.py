@@ -19,11 +19,12 @@ from hpo.confirming import confirm
 from hpo.core.errors import HpoError, RunError
 from hpo.core.events import Emit
 from hpo.core.ledger import Ledger
+from hpo.core.plain_yaml import to_yaml
 from hpo.core.planning import StudyPlan, held_out_sources
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.rundir import RunDir, write_atomically
 from hpo.core.skill import load_skill
-from hpo.core.specs import merged, nest, to_yaml
+from hpo.core.specs import merged, nest
 from hpo.core.storage import find_problem
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine

@@ -18,6 +18,7 @@ from hpo.core.ledger import Ledger
 from hpo.core.ledger_backup import open_ledger
 from hpo.core.model_limits import parse_limits
 from hpo.core.origin import take_origin, write_origin
+from hpo.core.plain_yaml import to_yaml
 from hpo.core.planning import (
     StudyPlan,
     as_user_errors,
@@ -34,7 +35,7 @@ from hpo.core.rundir import (
     relocated,
     write_atomically,
 )
-from hpo.core.specs import merged, to_yaml
+from hpo.core.specs import merged
 from hpo.core.storage import disk_faults_told
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpo.core.errors import SpecError
-from hpo.core.specs import nearest, parse_yaml, read_yaml, shown
+from hpo.core.plain_yaml import parse_yaml, read_yaml
+from hpo.core.wording import nearest, shown
 
 PREFIX = "automl_"
 _LIKE_DEFAULT: Final = object()

@@ -14,9 +14,9 @@ from hpo.automl.planning import Planned
 from hpo.core.errors import RunError
 from hpo.core.events import EventBus
 from hpo.core.ledger import Ledger
+from hpo.core.plain_yaml import to_yaml
 from hpo.core.planning import StudyPlan, build_space, read_plan
 from hpo.core.rundir import LEDGER_FILE, STUDY_FILE, RunDir
-from hpo.core.specs import to_yaml
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.engine import Engine, Plan

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hpo.automl.evaluation import read_evaluations, run_final
 from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
 from hpo.automl.recommendation import metric_of
+from hpo.core.plain_yaml import to_yaml
 from hpo.core.protocols import Executor
 from hpo.core.rundir import write_atomically
-from hpo.core.specs import merged, to_yaml
+from hpo.core.specs import merged
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.handoff import HandoffError, export_trial
 

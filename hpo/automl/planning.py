@@ -20,10 +20,11 @@ from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_n
 from hpo.automl.sources import eval_keys, start_weights, study_sources, train_keys
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.planning import as_user_errors
 from hpo.core.protocols import Trainer
 from hpo.core.skill import Skill
-from hpo.core.specs import flatten, lookup, merged, nest, read_yaml
+from hpo.core.specs import flatten, lookup, merged, nest
 from hpo.core.study_spec import SearchOptions, StudySpec
 from hpo.core.trainers import find_trainer
 

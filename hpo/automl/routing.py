@@ -10,8 +10,8 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError, NotRunnableError, SkillFolderError
 from hpo.core.errors import SpecError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.skill import INFO_FILE, Skill, load_skill
-from hpo.core.specs import read_yaml
 
 AUTOML, DIRECT = "automl", "direct"
 ACTION = "train"

@@ -11,7 +11,7 @@ from hpo.automl.errors import SkillFolderError
 from hpo.automl.routing import check_gates
 from hpo.core.errors import SpecError
 from hpo.core.skill import INFO_FILE, Skill, load_skill
-from hpo.core.specs import nearest
+from hpo.core.wording import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -259,7 +259,7 @@ def _settings(words: list[str]) -> dict[str, Any]:
 
 def _read_mapping(file: str, flag: str) -> dict[str, Any]:
     from hpo.core.errors import SpecError
-    from hpo.core.specs import read_yaml
+    from hpo.core.plain_yaml import read_yaml
 
     data = read_yaml(Path(file))
     if not isinstance(data, dict):

@@ -118,7 +118,7 @@ def _range(text: str) -> tuple[str, Any]:
 
 
 def _choices(text: str) -> tuple[str, list[Any]]:
-    from hpo.core.specs import parse_yaml
+    from hpo.core.plain_yaml import parse_yaml
 
     name, value = _split("--options", text, "NAME=A,B,C")
     listed = parse_yaml(value if value.startswith("[") else f"[{value}]", f"--options {name}")
@@ -126,7 +126,7 @@ def _choices(text: str) -> tuple[str, list[Any]]:
 
 
 def _fixed(text: str) -> tuple[str, Any]:
-    from hpo.core.specs import parse_yaml
+    from hpo.core.plain_yaml import parse_yaml
 
     name, value = _split("--fix", text, "NAME=VALUE")
     return name, parse_yaml(value, f"--fix {name}")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
 from hpo.core.errors import SpecError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.protocols import Trainer
 from hpo.core.skill import load_skill
-from hpo.core.specs import merged, nest, read_yaml, shown
+from hpo.core.specs import merged, nest
 from hpo.core.study_spec import DEFAULT_TRAINER, StudySpec, load_given_study
 from hpo.core.trainers import find_trainer
+from hpo.core.wording import shown
 
 if TYPE_CHECKING:
     from search_spaces import Overlay, Schema

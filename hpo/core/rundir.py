@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
-from hpo.core.specs import merged, to_yaml
+from hpo.core.plain_yaml import to_yaml
+from hpo.core.specs import merged
 from hpo.core.wording import nearest, shown
 
 STUDY_FILE = "study.yaml"

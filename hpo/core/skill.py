@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.specs import read_yaml, shown
+from hpo.core.plain_yaml import read_yaml
+from hpo.core.wording import shown
 
 INFO_FILE = Path("references") / "skill_info.yaml"
 SECTIONS = ("actions", "spec_params")

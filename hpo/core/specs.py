@@ -6,13 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.core.errors import SpecError
-from hpo.core.plain_yaml import DEEPEST
-from hpo.core.plain_yaml import parse_yaml as parse_yaml
-from hpo.core.plain_yaml import read_yaml as read_yaml
-from hpo.core.plain_yaml import to_yaml as to_yaml
-from hpo.core.wording import cut
-from hpo.core.wording import nearest as nearest
-from hpo.core.wording import shown as shown
+from hpo.core.plain_yaml import DEEPEST, parse_yaml
+from hpo.core.wording import cut, shown
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.errors import SpecError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.sharing import check_sharing
-from hpo.core.specs import nearest, nest, read_yaml, shown
+from hpo.core.specs import nest
 from hpo.core.study_checks import (
     MOST_CONCURRENT,
     check_count,
@@ -23,6 +24,7 @@ from hpo.core.study_checks import (
     check_sources,
 )
 from hpo.core.trainers import refuse_code
+from hpo.core.wording import nearest, shown
 
 if TYPE_CHECKING:
     from search_spaces import Overlay

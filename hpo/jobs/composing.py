@@ -10,7 +10,8 @@ from typing import Any
 
 from hpo.core.errors import DataError, SpecError
 from hpo.core.skill import Skill
-from hpo.core.specs import flatten, lookup, merged, nearest, nest
+from hpo.core.specs import flatten, lookup, merged, nest
+from hpo.core.wording import nearest
 from hpo.jobs.data_sources import (
     UNSET_MARKS,
     as_absolute,

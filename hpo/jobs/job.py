@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.rundir import write_atomically
-from hpo.core.specs import nearest, read_yaml
+from hpo.core.wording import nearest
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"

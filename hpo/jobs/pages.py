@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.skill import Skill, load_skill, read_info
-from hpo.core.specs import nearest, read_yaml, shown
+from hpo.core.wording import nearest, shown
 
 CORE_PARAMS: Mapping[str, Mapping[str, str]] = {
     "gen_trt_engine": {

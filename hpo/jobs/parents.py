@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import HpoError, RunError
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.planning import held_out_sources, read_plan
 from hpo.core.rundir import STUDY_FILE, RunDir, find_run
 from hpo.core.skill import Skill
-from hpo.core.specs import flatten, read_yaml
+from hpo.core.specs import flatten
 from hpo.core.study_spec import load_study
 from hpo.core.trainers import find_trainer
 from hpo.jobs.checkpoints import choose_checkpoint, list_checkpoints

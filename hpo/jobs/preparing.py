@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.plain_yaml import read_yaml, to_yaml
 from hpo.core.planning import as_user_errors
 from hpo.core.skill import Skill
-from hpo.core.specs import flatten, nest, read_yaml, to_yaml
+from hpo.core.specs import flatten, nest
 from hpo.core.trainers import find_trainer
 from hpo.jobs.composing import Wish, choose_page, compose, results_dir_of
 from hpo.jobs.inference import Standing

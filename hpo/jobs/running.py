@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hpo.core.errors import SpecError
-from hpo.core.specs import parse_yaml
+from hpo.core.plain_yaml import parse_yaml
 from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
 
 STOPPED = (130, -signal.SIGTERM, -signal.SIGINT)

@@ -8,7 +8,7 @@ import pytest
 from hpo.core.errors import RunError
 from hpo.core.failures import MAX_RETRIES
 from hpo.core.ledger import Ledger
-from hpo.core.specs import read_yaml
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.trial import FAILURE_KINDS, Ended, TrialState
 from hpo.engine import ReceiptError
 from tests.quick_runs import (

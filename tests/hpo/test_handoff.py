@@ -7,9 +7,9 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import HpoError, RunError
 from hpo.core.ledger import Ledger
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.planning import StudyPlan
 from hpo.core.rundir import RunDir
-from hpo.core.specs import read_yaml
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.handoff import HandoffError, export_trial, find_checkpoint, hand_on, next_commands
 from tests.quick_runs import Events, Listed, make_engine, quick_study

@@ -11,7 +11,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.core.ledger import Ledger
 from hpo.core.origin import ORIGIN_FILE, describe_source
-from hpo.core.specs import parse_yaml
+from hpo.core.plain_yaml import parse_yaml
 from hpo.core.study_spec import DataSources
 from hpo.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study

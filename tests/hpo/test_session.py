@@ -10,8 +10,8 @@ import pytest
 from hpo.core.budget import Budget, parse_budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.ledger import Ledger
+from hpo.core.plain_yaml import parse_yaml
 from hpo.core.rundir import list_runs
-from hpo.core.specs import parse_yaml
 from hpo.core.study_spec import SearchOptions, load_study
 from hpo.engine import ReceiptError
 from hpo.handoff import HandoffError

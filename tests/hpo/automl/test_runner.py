@@ -10,8 +10,8 @@ from hpo import AutoMLRunner, query_status
 from hpo.automl.errors import ReviewDeclinedError
 from hpo.core.errors import RunError
 from hpo.core.ledger import Ledger
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.rundir import RunDir, list_runs
-from hpo.core.specs import read_yaml
 from tests.hpo.automl.conftest import make_skill
 from tests.quick_trainer import NAME, peak
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from hpo.core.specs import parse_yaml
+from hpo.core.plain_yaml import parse_yaml
 from tests.quick_cli import events_of
 
 

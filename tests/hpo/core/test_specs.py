@@ -4,18 +4,9 @@ import pytest
 import yaml
 
 from hpo.core.errors import SpecError
-from hpo.core.specs import (
-    flatten,
-    lookup,
-    merge_into,
-    merged,
-    nearest,
-    nest,
-    parse_assignments,
-    parse_yaml,
-    read_yaml,
-    to_yaml,
-)
+from hpo.core.plain_yaml import parse_yaml, read_yaml, to_yaml
+from hpo.core.specs import flatten, lookup, merge_into, merged, nest, parse_assignments
+from hpo.core.wording import nearest
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.core.specs import parse_yaml, to_yaml
+from hpo.core.plain_yaml import parse_yaml, to_yaml
 from hpo.core.study_spec import (
     DataSources,
     SearchOptions,
