@@ -93,14 +93,12 @@ class ConfidenceBound:
 
     def _known(self, seen: Sequence[Observation]) -> tuple[Array, Array] | None:
         """Points of ended trials and their normalised values, larger is better."""
-        ended = [o for o in seen if o.state is not TrialState.RUNNING and o.value is not None]
-        ended = ended[-MOST_POINTS:]
-        if len(ended) < self._least:
+        ended = [o for o in seen if o.state is not TrialState.RUNNING]
+        ended = [o for o in ended if o.value is not None or o.is_infeasible][-MOST_POINTS:]
+        if sum(not o.is_infeasible for o in ended) < self._least:
             return None
         points_ND = np.array([point_of(self._space, o.latents) for o in ended])
-        values_N = np.array([self._sign * (o.value or 0.0) for o in ended])
-        spread = float(values_N.std())
-        return points_ND, (values_N - values_N.mean()) / (spread if spread > 0 else 1.0)
+        return points_ND, normalised(ended, sign=self._sign)
 
     def _fit(self, points_ND: Array, values_N: Array, running_RD: Array) -> GaussianProcess:
         """Fit to what has ended; add running trials with the values that are expected of them."""
@@ -112,6 +110,22 @@ class ConfidenceBound:
     ) -> Array:
         mean_M, deviation_M = process.predict(features_of(self._space, at_MD))
         return keep_away(mean_M + kappa * deviation_M, at_MD, running_RD)
+
+
+def normalised(known: Sequence[Observation], *, sign: float) -> Array:
+    """Return values of mean 0 and deviation 1, larger is better.
+
+    A trial that failed by its parameters counts as the worst of the others, whatever it showed
+    before it failed: a surrogate needs a height there, and this one makes it keep away.
+
+    Args:
+        known: trials of which at least one has a value and did not fail so.
+        sign: -1 where smaller values are better.
+    """
+    lived_N = np.array([not o.is_infeasible for o in known])
+    values_N = np.array([sign * (o.value or 0.0) for o in known])
+    values_N = np.where(lived_N, values_N, values_N[lived_N].min())
+    return np.asarray((values_N - values_N.mean()) / (float(values_N.std()) or 1.0))
 
 
 def features_of(space: SearchSpace, points_ND: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near
+from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near, normalised
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.events import Emit
@@ -75,8 +75,8 @@ class CurveModel:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
         from hpo.algorithms.optuna_brain import Chosen
 
-        known = [o for o in seen if o.value is not None and o.epochs > 0][-MOST_POINTS:]
-        if len(seen) < self._least or len(known) < 2:
+        known = [o for o in seen if _is_known(o)][-MOST_POINTS:]
+        if len(seen) < self._least or sum(not o.is_infeasible for o in known) < 2:
             return Chosen()
         running = [o for o in seen if o.state is TrialState.RUNNING]
         points_ND, running_RD = self._points(known), self._points(running)
@@ -97,15 +97,18 @@ class CurveModel:
         self, known: Sequence[Observation], points_ND: Array, running_RD: Array
     ) -> GaussianProcess:
         """Fit to what is known; running trials count as if they ended as expected."""
-        values_N = np.array([self._sign * (o.value or 0.0) for o in known])
-        values_N = (values_N - values_N.mean()) / (float(values_N.std()) or 1.0)
-        lengths_N = np.array([self._length(o.epochs) for o in known])
+        values_N = normalised(known, sign=self._sign)
+        lengths_N = np.array([self._length(o) for o in known])
         at_NF = np.column_stack([features_of(self._space, points_ND), lengths_N])
         running_RF = self._trained_in_full(running_RD)
         return with_expected(fit(at_NF, values_N), at_NF, values_N, running_RF)
 
-    def _length(self, epochs: int) -> float:
-        """1 for a full trial; equal steps for equal ratios, as curves flatten."""
+    def _length(self, trial: Observation) -> float:
+        """1 for a full trial; equal steps for equal ratios, as curves flatten.
+
+        One that failed by its parameters will do so in full ones too.
+        """
+        epochs = self._num_epochs if trial.is_infeasible else trial.epochs
         return math.log(epochs + 1) / math.log(self._num_epochs + 1)
 
     def _trained_in_full(self, at_MD: Array) -> Array:
@@ -117,6 +120,10 @@ class CurveModel:
 
     def _latents_at(self, point_D: Array) -> dict[str, Any]:
         return latents_at(self._space, [float(u) for u in point_D])
+
+
+def _is_known(trial: Observation) -> bool:
+    return trial.is_infeasible or (trial.value is not None and trial.epochs > 0)
 
 
 def log_improvement(mean_M: Array, deviation_M: Array, goal: float) -> Array:

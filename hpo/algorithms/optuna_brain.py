@@ -52,6 +52,8 @@ class Observation:
     """Best so far in the metric's own sign; None while there is none, and for failed trials."""
     epochs: int
     error: str = ""
+    is_infeasible: bool = False
+    """Whether it failed by its parameters, so that points like it are to be kept away from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +273,10 @@ class OptunaAlgorithm:
             self._recipe.chooser.hear(trial)
         error = (trial.error or {}).get("message", "")
         value = trial.value if _is_finite(trial.value) else None
-        self._see(trial.number, value=value, state=trial.state, error=error)
+        infeasible = is_infeasible(trial)
+        self._see(
+            trial.number, value=value, state=trial.state, error=error, is_infeasible=infeasible
+        )
         brain_trial = self._trials[trial.number]
         is_full = trial.state is TrialState.COMPLETE
         self._num_complete += is_full and trial.epochs >= self._num_epochs
@@ -284,7 +289,7 @@ class OptunaAlgorithm:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.FAIL)
-            if is_infeasible(trial):
+            if infeasible:
                 self._avoid(trial.latents)
 
     def _avoid(self, latents: dict[str, Any]) -> None:

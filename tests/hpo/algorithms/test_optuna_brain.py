@@ -250,6 +250,31 @@ def test_a_sampler_keeps_away_from_where_trials_cannot_be_trained(kind):
     assert too_wide(kind, 1) < too_wide("code", 1)
 
 
+@pytest.mark.parametrize("name", ["mfbo", "bfbo"])
+def test_a_surrogate_keeps_away_however_well_such_trials_began(name):
+    """The wider the better, but those above 100 fail after an epoch whose value is the best yet."""
+
+    def num_too_wide(kind):
+        algorithm, tried = optuna_algorithm(name, pruner="none", seed=1), []
+        for number in range(30):
+            record = record_of(algorithm.ask(number))
+            width = record.params["train.width"]
+            tried.append(width > 100)
+            if tried[-1]:
+                first = Measurement(epoch=1, value=width)
+                record.measurements.append(first)
+                algorithm.report(number, first)
+                record.state, record.value = TrialState.FAILED, width
+                record.error = {"kind": kind, "message": "no"}
+                algorithm.tell(record)
+            else:
+                train(algorithm, record, lambda e, w=width: w)
+        return sum(tried[-15:])
+
+    assert num_too_wide("out_of_memory") <= 3
+    assert num_too_wide("code") >= 10
+
+
 @pytest.mark.parametrize("name", ["tpe", "bayesian"])
 def test_a_point_to_avoid_has_no_value_that_any_result_could_be_taken_for(name):
     algorithm = optuna_algorithm(name, pruner="none")
