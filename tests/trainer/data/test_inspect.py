@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,27 @@ def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
     result = inspect_data(make_spec(**folders))
     assert kinds(result) == ["small_image"] * 3  # 24 x 20 where the input is 16 x 32
     assert "7 of 7 images are smaller than the input (16 x 32" in one_of(result, "train")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "told"),
+    [
+        (
+            224,
+            224,
+            "model.input_height=32 and model.input_width=32 show as much, at 2% of the work",
+        ),
+        (64, 32, "model.input_height=32 and model.input_width=32 show as much, at 50% of the work"),
+        (32, 32, ""),  # 24 x 20 pictures fit no smaller multiple of 32
+    ],
+)
+def test_an_input_that_enlarges_all_pictures_comes_with_one_that_does_not(
+    folders, make_spec, height, width, told
+):
+    spec = make_spec(**folders)
+    model = replace(spec.model, input_height=height, input_width=width)
+    spec = replace(spec, model=model)
+    assert one_of(inspect_data(spec), "train").partition("wide)")[2].removeprefix("; ") == told
 
 
 def one_of(result, split):
