@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,6 +22,7 @@ from hpo.core.rundir import RunDir, write_atomically
 from hpo.core.selection import finalists, repeats_of
 from hpo.core.skill import load_skill
 from hpo.core.specs import merged, nest
+from hpo.core.storage import find_problem
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.executors.worker import describe_failure
 
@@ -111,6 +113,15 @@ def _comparable(
     return [(trial, [r for r in repeats if r.seed in common]) for trial, repeats in found]
 
 
+def was_compared(run: RunDir, number: int) -> bool:
+    """Whether a finalist's repeat has been evaluated, so that nobody asks for its checkpoint."""
+    return _hits_file(run, number).is_file()
+
+
+def _hits_file(run: RunDir, number: int) -> Path:
+    return run.evaluations_dir / "confirm" / f"{number:04d}" / "hits.json"
+
+
 def _evaluate(
     run: RunDir,
     trainer: Trainer,
@@ -122,12 +133,12 @@ def _evaluate(
 
     Without them (the trainer tells none, or the evaluation failed) the reported values decide.
     """
-    folder = run.evaluations_dir / "confirm" / f"{trial.number:04d}"
-    file = folder / "hits.json"
+    file = _hits_file(run, trial.number)
+    folder = file.parent
     if file.is_file():
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return kept
-    checkpoint = run.trial_dir(trial.number) / "ckpt" / "best.ckpt"
+    checkpoint = run.checkpoints_dir(trial.number) / "best.ckpt"
     skill = load_skill(trainer.skill_dir)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -139,6 +150,8 @@ def _evaluate(
         outcome = executor.call("evaluate", spec)
     except Exception as error:  # the values of the runs still decide; said in the result's words
         line = describe_failure(error)["message"]
+        if (problem := find_problem(folder, line)) and problem.is_room:
+            raise problem.as_error(run) from error
         logger.warning("trial %d was not evaluated for the comparison: %s", trial.number, line)
         logger.debug("the traceback", exc_info=True)
         return {"hits": [], "query_classes": [], "metrics": {}}

@@ -17,20 +17,21 @@ from typing import Any
 from hpo.core.account import Account
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Emit
-from hpo.core.failures import MAX_RETRIES, Retries, describe_not_finite, shared_cause
+from hpo.core.failures import Retries, describe_not_finite, describe_retry, shared_cause
 from hpo.core.ledger import Ledger
 from hpo.core.protocols import Algorithm
 from hpo.core.receipts import find_mismatch
+from hpo.core.repeats import propose_repeat
 from hpo.core.replay import replay
 from hpo.core.reports import to_measurement
 from hpo.core.rundir import RunDir
-from hpo.core.seeds import derive_seed
-from hpo.core.selection import best_trial, open_repeats, repeats_of
-from hpo.core.specs import lookup, merged
+from hpo.core.selection import best_trial, open_repeats
 from hpo.core.storage import demand_storage
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_events import ended_event, epoch_event, started_event
-from hpo.core.warm_start import CannotStartError, OverLimitError, find_start, settled_start
+from hpo.core.warm_start import CannotStartError, settled_start
+from hpo.launching import Launcher
+from hpo.room import Room
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Engine:
         plan: the study's constants.
         emit: tells listeners what happens.
         should_stop: asked at every step whether the user wants the search to pause.
+        room: watches the run's disk; None never waits for room.
         now: a clock in seconds that never goes back; default: the machine's.
     """
 
@@ -93,6 +95,7 @@ class Engine:
         plan: Plan,
         emit: Emit,
         should_stop: Callable[[], bool] = lambda: False,
+        room: Room | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
         self._run = run
@@ -101,7 +104,13 @@ class Engine:
         self._plan = plan
         self._emit = emit
         self._should_stop = should_stop
+        self._room = room
+        if room is not None:
+            room.on_waited = self._forgive
         self._now = now or time.monotonic
+        self._launcher = Launcher(
+            run, ledger, base_spec=plan.base_spec, seed_key=plan.seed_key, refuse=plan.refuse
+        )
         self._live: dict[int, _Live] = {}
         self._account = Account(
             ledger,
@@ -124,7 +133,7 @@ class Engine:
     def next_job(self) -> Job | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
         self._close_decided()
-        if self._pausing():
+        if self._pausing() or self._waits_for_room():
             return None
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
@@ -144,6 +153,13 @@ class Engine:
         if self._live or self._next_waiting() is not None:
             return False
         return self._limit_reached() is not None and not self._open_confirmations()
+
+    def rest(self) -> bool:
+        """Let a moment pass where the search waits for room on the disk."""
+        if self._room is None or not self._room.why or self.is_over():
+            return False
+        self._room.rest()
+        return True
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Record an epoch and say whether the trial goes on."""
@@ -175,7 +191,7 @@ class Engine:
             self._account.stop_clock()
         failure = live.failure or ended.failure
         if live.verdict == "suspended":
-            self._emit("trial_suspended", trial=number, epoch=record.epochs, reason=live.reason)
+            self._tell_suspended(record, live.reason)
         elif live.verdict == "pruned":
             self._finish(record, TrialState.PRUNED, reason=live.reason)
         elif failure is not None and live.verdict != "reached":
@@ -234,14 +250,8 @@ class Engine:
         if suggestion is None:
             self._ran_dry = not self._live
             return None
-        job = self._start(suggestion, seed=self._search_seed(), purpose="search")
-        return job or self.next_job()
-
-    def _search_seed(self) -> int:
-        """One seed for all searched trials, so that they differ in their parameters alone."""
-        key = self._plan.seed_key
-        seed = int(lookup(self._plan.base_spec, key)) if key else -1
-        return seed if seed >= 0 else derive_seed(self._plan.study_seed, "trials")
+        seed = self._launcher.search_seed(self._plan.study_seed)
+        return self._start(suggestion, seed=seed, purpose="search") or self.next_job()
 
     def _next_confirmation(self) -> Job | None:
         self._confirming = True
@@ -249,16 +259,8 @@ class Engine:
         if not pending or self._account.limit_of_everything() is not None:
             return None
         self._account.start_clock()
-        finalist = pending[0]
-        suggestion = Suggestion(
-            number=self._ledger.next_number,
-            params=finalist.params,
-            latents=finalist.latents,
-            until_epoch=max(t.until_epoch for t in pending),
-        )
-        # Finalists share their new seeds, so that they differ in their parameters alone.
-        nth = len(repeats_of(finalist, self._ledger.trials()))
-        seed = derive_seed(self._plan.study_seed, "confirm", nth)
+        trials, study_seed = self._ledger.trials(), self._plan.study_seed
+        suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
         return self._start(suggestion, seed=seed, purpose="confirm")
 
     def _open_confirmations(self) -> list[TrialRecord]:
@@ -282,42 +284,25 @@ class Engine:
     def _job(self, record: TrialRecord) -> Job | None:
         """A start of a trial; None when it cannot start, which is booked as its failure."""
         self._account.start_clock()
-        spec = self.spec_of(record)
         try:
-            folder, resume_from, start_epoch = self._prepare_folder(record, spec)
+            job = self._launcher.job_of(record)
         except CannotStartError as error:
             cause = {"kind": error.kind, "message": str(error)}
             self._finish(record, TrialState.FAILED, error=cause)
             self._shared_cause = shared_cause(self._ledger.ended())
             return None
+        except OSError as error:
+            if self._room is None or not self._room.is_full(error):
+                raise
+            self._waiting.append(record.number)
+            return None
         self._live[record.number] = _Live(last_report=self._now())
-        self._emit("trial_started", **started_event(record, is_resumed=bool(resume_from)))
-        return Job(
-            number=record.number,
-            spec=spec,
-            folder=folder,
-            resume_from=resume_from,
-            start_epoch=start_epoch,
-        )
-
-    def _prepare_folder(
-        self, record: TrialRecord, spec: dict[str, Any]
-    ) -> tuple[str, str | None, int | None]:
-        """Write a trial's spec; return its folder, the checkpoint to go on from, and its epoch."""
-        if why := self._plan.refuse(record.params):
-            raise OverLimitError(why)
-        if self._run is None:
-            return "", None, record.base_epoch or None
-        folder = self._run.write_spec(record.number, spec)
-        checkpoint, start_epoch = find_start(self._run, record, self._ledger)
-        return str(folder), str(checkpoint) if checkpoint else None, start_epoch
+        self._emit("trial_started", **started_event(record, is_resumed=bool(job.resume_from)))
+        return job
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
         """The full spec of one trial."""
-        own: dict[str, Any] = {self._plan.seed_key: record.seed} if self._plan.seed_key else {}
-        if self._run is not None:
-            own["results_dir"] = str(self._run.trial_dir(record.number))
-        return merged(self._plan.base_spec, record.params, own)
+        return self._launcher.spec_of(record)
 
     def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
         """Ask the algorithm, then look at the user's wish and the budget."""
@@ -364,28 +349,49 @@ class Engine:
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
+        if self._room is not None and self._room.is_to_blame(record.number, failure):
+            self._tell_suspended(record, self._room.why)
+            self._waiting.append(record.number)
+            return
         demand_storage(self._run, record, failure, self._emit)
         is_lost = failure["kind"] == "infrastructure"
         if is_lost and self._pausing():
-            reason = failure["message"]
-            self._emit("trial_suspended", trial=record.number, epoch=record.epochs, reason=reason)
+            self._tell_suspended(record, failure["message"])
             return
         if is_lost and self._retries.allow(record):
             self._ledger.annotate(record.number, retries=record.retries + 1)
-            tried = (record.number, failure["message"], record.epochs, record.retries, MAX_RETRIES)
-            text = (
-                "trial %d: %s; starting it again from epoch %d (retry %d; at most %d in one epoch)"
-            )
-            logger.warning(text, *tried)
+            logger.warning("%s", describe_retry(record, failure["message"]))
             self._waiting.append(record.number)
             return
         self._finish(record, TrialState.FAILED, error=failure)
         self._shared_cause = shared_cause(self._ledger.ended())
 
+    def _tell_suspended(self, record: TrialRecord, reason: str) -> None:
+        self._emit("trial_suspended", trial=record.number, epoch=record.epochs, reason=reason)
+
     def _pausing(self) -> bool:
         if not self._stopping and self._should_stop():
             self._stopping = "interrupted"
         return bool(self._stopping) or bool(self._shared_cause)
+
+    def _waits_for_room(self) -> bool:
+        """Whether there is more to start, and no room on the disk for it; the clock then stands."""
+        if self._room is None or not self._has_more() or not self._room.is_short(len(self._live)):
+            return False
+        if not self._live:
+            self._account.stop_clock()
+        return True
+
+    def _has_more(self) -> bool:
+        if self._next_waiting() is not None or self._limit_reached() is None:
+            return True
+        return bool(self._open_confirmations())
+
+    def _forgive(self, seconds: float) -> None:
+        """Charge nobody for a time in which this process could write nothing, and stood still."""
+        self._account.forgive(seconds)
+        for live in self._live.values():
+            live.last_report += seconds
 
     def _limit_reached(self) -> str | None:
         """The limit that keeps new search trials from starting."""

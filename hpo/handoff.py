@@ -16,8 +16,9 @@ from typing import Any
 
 from hpo.architectures import pareto, read_costs
 from hpo.confirming import confirm
-from hpo.core.errors import HpoError, RunError
+from hpo.core.errors import HpoError
 from hpo.core.events import Emit
+from hpo.core.keeping import describe_removed, was_removed
 from hpo.core.ledger import Ledger
 from hpo.core.plain_yaml import to_yaml
 from hpo.core.planning import StudyPlan, held_out_sources
@@ -121,7 +122,7 @@ def export_trial(
         result = dict(_call(executor, "export", export_spec))
     except Exception as error:
         if problem := find_problem(draft, _line(error)):
-            raise RunError(f"{run}: {problem}") from error
+            raise problem.as_error(run) from error
         raise HandoffError(f"trial {trial.number} was not exported: {_line(error)}") from error
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
@@ -157,7 +158,9 @@ def find_checkpoint(run: RunDir, trial: TrialRecord) -> Path:
     Raises:
         HandoffError: when it is gone.
     """
-    path = run.trial_dir(trial.number) / "ckpt" / "best.ckpt"
+    path = run.checkpoints_dir(trial.number) / "best.ckpt"
+    if not path.is_file() and was_removed(run, trial.number):
+        raise HandoffError(describe_removed(run, trial.number))
     if not path.is_file():
         raise HandoffError(f"trial {trial.number}: {path} is missing, so it cannot be exported")
     return path

@@ -6,13 +6,22 @@ import logging
 from dataclasses import replace
 
 from hpo.core.errors import RunError
+from hpo.core.keeping import ALL
 from hpo.core.origin import find_changes, take_origin, write_origin
+from hpo.core.plain_yaml import read_yaml
 from hpo.core.planning import StudyPlan, build_space
 from hpo.core.protocols import Trainer
 from hpo.core.rundir import RunDir
-from hpo.core.study_spec import StudySpec
+from hpo.core.study_spec import StudySpec, load_study
 
 logger = logging.getLogger(__name__)
+
+
+def load_run_study(run: RunDir) -> StudySpec:
+    """Read the study of a run; one of an earlier release goes on to keep every checkpoint."""
+    study = load_study(run.study_file)
+    is_earlier = "keep" not in read_yaml(run.study_file)
+    return replace(study, keep=ALL) if is_earlier else study
 
 
 def settle_origin(

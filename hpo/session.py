@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from hpo.architectures import Architectures
 from hpo.core.budget import Budget, Spent
+from hpo.core.disk import free_bytes, parse_size
 from hpo.core.errors import HpoError, RunError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.ledger import Ledger
@@ -21,9 +21,7 @@ from hpo.core.origin import take_origin, write_origin
 from hpo.core.plain_yaml import to_yaml
 from hpo.core.planning import (
     StudyPlan,
-    as_user_errors,
     build_space,
-    estimate_seconds,
     read_plan,
 )
 from hpo.core.protocols import Algorithm, Executor, Trainer
@@ -35,18 +33,19 @@ from hpo.core.rundir import (
     relocated,
     write_atomically,
 )
-from hpo.core.specs import merged
 from hpo.core.storage import disk_faults_told
-from hpo.core.study_spec import StudySpec, load_study
+from hpo.core.study_spec import StudySpec
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
 from hpo.engine import Engine, Plan
 from hpo.handoff import hand_on
+from hpo.keeper import Keeper
 from hpo.packing import Packing, growth_of, measure_packed
 from hpo.placing import make_executor, place_trials
 from hpo.plan_study import plan_study
-from hpo.rehearsal import Forecast, forecast
-from hpo.resuming import settle_origin
+from hpo.resuming import load_run_study, settle_origin
+from hpo.reviewing import disk_warning, review_of
+from hpo.room import Room
 from hpo.snapshot import StateWriter, describe_end, trial_row
 
 logger = logging.getLogger(__name__)
@@ -79,6 +78,8 @@ class SearchSettings:
     """Stands before the timestamp in the name of a new run directory."""
     fill: Callable[[Path], None] = lambda _folder: None
     """Writes more files into a new run directory before it appears."""
+    free_space: Callable[[Path], int] = free_bytes
+    """What may still be written to the disk of a folder, in bytes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,22 +115,34 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
 
 
 def resume_search(
-    run: RunDir, settings: SearchSettings, *, budget: Budget | None = None
+    run: RunDir,
+    settings: SearchSettings,
+    *,
+    budget: Budget | None = None,
+    keep: str | None = None,
+    disk_quota: str | None = None,
 ) -> SearchResult:
     """Go on with a run from its ledger; a finished one only tells its result again.
+
+    Args:
+        run: the run.
+        settings: of this start.
+        budget: in place of the study's.
+        keep: in place of the study's: `best` or `all`.
+        disk_quota: in place of the study's, such as `20GB`.
 
     Raises:
         RunError: when the run cannot be read, or its space, data or code have changed since.
     """
-    study = load_study(run.study_file)
-    if budget is not None:
-        study = replace(study, budget=budget)
+    given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
+    changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+    study = replace(load_run_study(run), **changes)
     plan = read_plan(run.path)
     trainer = find_trainer(study.trainer)
     # A finished run that is only told again trains nothing that would have to compare.
     is_over = budget is None and run.read_state().get("status") == "finished"
     return _drive(
-        run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=budget is not None
+        run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=bool(changes)
     )
 
 
@@ -200,14 +213,27 @@ class Session:
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
+        self.room = Room(
+            run,
+            emit=bus.emit,
+            should_stop=self._should_stop,
+            quota=parse_size(study.disk_quota, "disk_quota"),
+            keep=study.keep,
+            free=settings.free_space,
+        )
+        ledger.wait_with(self.room.patiently)
 
     def search(self) -> SearchResult:
         """Run to the end, or to the user's wish to pause."""
-        engine = self._make_engine()
+        algorithm = self.make_algorithm()
+        engine = self._make_engine(algorithm)
         self.spent_before = engine.spent()
         state = StateWriter(self.run, self.study, engine, self.ledger)
         self.bus.add(state)
+        keeper = self._watch_disk(algorithm)
         if engine.is_over() and (done := self.run.read_state().get("finished")):
+            if keeper is not None:
+                keeper.sweep()
             done = relocated(done, Path(done["run_dir"]), self.run.path)
             self.bus.emit("finished", **done)
             state.close_as("finished", finished=done)
@@ -243,12 +269,12 @@ class Session:
                 self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
                 state.close_as("interrupted")
                 return SearchResult(run=self.run, interrupted=True)
-            best = self.conclude(engine, executor)
+            best = self.room.patiently(lambda: self.conclude(engine, executor))
             page = self._write_report(executor) if self.settings.report else None
         finished = describe_end(self.run, self.study, engine, self.ledger, best)
         finished["report"] = page
         self.bus.emit("finished", **finished)
-        state.close_as("finished", finished=finished)
+        self.room.patiently(lambda: state.close_as("finished", finished=finished))
         return SearchResult(run=self.run, finished=finished)
 
     def _write_report(self, executor: Executor) -> str | None:
@@ -293,11 +319,30 @@ class Session:
         self.bus.emit("review", **review)
         return self.settings.confirm_start(review)
 
-    def _make_engine(self) -> Engine:
+    def _should_stop(self) -> bool:
+        return self.settings.should_stop() or self.run.stop_file.exists()
+
+    def _watch_disk(self, algorithm: Algorithm) -> Keeper | None:
+        """Learn from events how large checkpoints are, and remove those that nothing can need."""
+        if self.engine_run is None:
+            return None
+        keeper = Keeper(
+            self.run,
+            self.ledger,
+            algorithm,
+            keep=self.study.keep,
+            confirm=self.study.search.confirm,
+            emit=self.bus.emit,
+        )
+        self.bus.add(self.room)
+        self.bus.add(keeper)
+        return keeper
+
+    def _make_engine(self, algorithm: Algorithm) -> Engine:
         return Engine(
             run=self.engine_run,
             ledger=self.ledger,
-            algorithm=self.make_algorithm(),
+            algorithm=algorithm,
             plan=Plan(
                 base_spec=self.plan.base_spec,
                 seed_key=self.trainer.seed_key,
@@ -311,53 +356,23 @@ class Session:
                 refuse=self.architectures.refuse,
             ),
             emit=self.bus.emit,
-            should_stop=lambda: self.settings.should_stop() or self.run.stop_file.exists(),
+            should_stop=self._should_stop,
+            room=None if self.engine_run is None else self.room,
         )
 
     def _review(self, executor: Executor) -> bool:
         """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
-        began = time.monotonic()
-        self.bus.emit("preparing", what="images")
-        with as_user_errors():
-            self.trainer.prepare(self.plan.base_spec, self.settings.progress)
-            data = self.trainer.inspect_data(self.plan.base_spec)
-            self.bus.emit("preparing", what="probe")
-            probe_spec = merged(self.plan.base_spec, {"results_dir": str(self.run)})
-            probe, packing = self._measure(executor, probe_spec)
-            self.architectures.measure(executor, self.trainer, self.settings.progress)
-        expected = self._forecast(probe)
-        at_most = estimate_seconds(
-            self.study.budget,
-            num_epochs=self.plan.num_epochs,
-            seconds_per_epoch=probe.get("seconds_per_epoch"),
-            slots=self.slots.count,
-        )
-        review = {
-            "study": self.study.name,
-            "trainer": self.study.trainer,
-            "data": data,
-            "searched": [parameter.name for parameter in self.space.parameters],
-            "pinned": {pin.name: pin.reason for pin in self.space.pinned},
-            "warnings": [*self.space.warnings, *filter(None, [self.plan.warning])],
-            "algorithm": self.plan.algorithm,
-            "pruner": self.plan.pruner,
-            "reason": self.plan.reason,
-            "first": [start["source"] for start in self.plan.first],
-            "budget": str(self.study.budget),
-            "epochs_per_trial": self.plan.num_epochs,
-            "concurrent": self.slots.count,
-            "cpus_per_trial": self.slots.cpus,
-            "gpus_per_trial": self.slots.gpus,
-            "packing": packing.to_dict() if packing else None,
-            "probe": probe,
-            "estimate_s": expected.seconds if expected else at_most,
-            "at_most_s": at_most,
-            "forecast": expected.to_dict() if expected else None,
-            "prepared_in_s": round(time.monotonic() - began, 2),
-        }
+        review = review_of(self, executor)
         return self.tell_review(review, executor)
 
-    def _measure(
+    def disk_warning(self, probe: Mapping[str, Any]) -> str:
+        """Say before the start that checkpoints may find no room; empty while they will."""
+        size = int(probe.get("checkpoint_bytes") or 0)
+        self.room.expect(size)
+        left, slots = self.room.left(), self.slots.count
+        return disk_warning(self.study, self.spent_before, left, checkpoint_bytes=size, slots=slots)
+
+    def measure(
         self, executor: Executor, spec: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Packing | None]:
         """Measure an epoch in every slot at once; trials may come to share GPUs by what it says."""
@@ -368,30 +383,6 @@ class Session:
             executor, spec, self.slots, self.study.trials_per_gpu, growth
         )
         return probe, packing
-
-    def _forecast(self, probe: Mapping[str, Any]) -> Forecast | None:
-        """Rehearse what is left of the search; one that cannot be rehearsed goes on without."""
-        spent, budget = self.spent_before, self.study.budget
-        left = Budget(
-            trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
-            seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
-            gpu_seconds=budget.gpu_seconds,
-            epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
-        )
-        try:
-            return forecast(
-                self.plan,
-                self.space,
-                self.trainer,
-                left,
-                self.slots,
-                probe=probe,
-                options=self.study.search.algorithm_options,
-            )
-        except Exception as error:
-            logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)
-            logger.debug("the traceback", exc_info=True)
-            return None
 
 
 def snapshot_of(ledger: Ledger) -> list[TrialRecord]:

@@ -19,6 +19,7 @@ from hpo.engine import Engine
 
 FALLBACK = "fallback"
 """A trial's note begins with it where a language model was to choose it and failed to."""
+AT_ONCE = ("started", "paused", "continued")
 MIN_INTERVAL_S = 0.5
 """`state.json` is rewritten at most this often."""
 
@@ -38,15 +39,19 @@ class StateWriter:
         self._metric = find_trainer(study.trainer).monitoring_metric
         self._written = 0.0
         self._closed = False
+        self._paused = ""
+        """Why the search waits."""
 
     def hear(self, event: Event) -> None:
         """Rewrite the state unless that was done a moment ago."""
         if self._closed or event["event"] == "finished":
             return
-        now = time.monotonic()
-        if now - self._written >= MIN_INTERVAL_S or event["event"] == "started":
+        now, name = time.monotonic(), event["event"]
+        if name in ("paused", "continued"):
+            self._paused = event["text"] if name == "paused" else ""
+        if now - self._written >= MIN_INTERVAL_S or name in AT_ONCE:
             self._written = now
-            self._write("running", {})
+            self._write("running", {"paused": self._paused} if self._paused else {})
 
     def close_as(self, status: str, **extra: Any) -> None:
         """Write the last state of this start of the search."""

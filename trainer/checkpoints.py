@@ -27,6 +27,8 @@ VERSION = 1
 LAST = "ckpt/last.ckpt"
 BEST = "ckpt/best.ckpt"
 
+_PROBE_BYTES = 1 << 16
+
 logger = logging.getLogger(__name__)
 
 Payload = dict[str, Any]
@@ -52,9 +54,24 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except RuntimeError:  # of torch's writer, which does not say what the disk has said
+        _demand_room(temporary)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _demand_room(file: Path) -> None:
+    """Write a little more to a file that could not be finished.
+
+    Raises:
+        OSError: what the disk says.
+    """
+    with file.open("ab") as stream:
+        stream.write(bytes(_PROBE_BYTES))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def save(payload: Payload, paths: list[Path]) -> None:

@@ -15,6 +15,7 @@ from trainer.devices import pick_device, wants_bf16
 from trainer.embedding import embed
 from trainer.models.recognizer import has_pretrained_weights
 from trainer.receipt import device_name, peak_memory_mib
+from trainer.state import checkpoint_bytes
 from trainer.training import build_module, checked_spec, isolated
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
         of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
-        (of a GPU, else None), `batches_per_epoch`, `device`, `random_weights` (whether training
-        starts from nothing) and `took_s` (what the measurement itself took).
+        (of a GPU, else None), `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
+        `random_weights` (whether training starts from nothing) and `took_s` (what the measurement
+        itself took).
 
     Raises:
         TrainerError: as `trainer.training.fit`.
@@ -60,6 +62,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
             "total_memory_mib": _total_memory_mib(device),
             "batches_per_epoch": data.num_batches,
             "device": device_name(device),
+            "checkpoint_bytes": checkpoint_bytes(module),
             "random_weights": not has_pretrained_weights(checked),
             "took_s": time.perf_counter() - began,
         }

@@ -56,6 +56,15 @@ def capture(
     return payload
 
 
+def checkpoint_bytes(module: RecognitionModule) -> int:
+    """What the tensors of a checkpoint take: nearly all of it."""
+    raw = module.model.state_dict() if module.running_mean is not None else {}
+    parts = (module.evaluated.state_dict(), raw, module.loss.state_dict())
+    tensors = [value for part in parts for value in part.values()]
+    tensors += [v for state in module.optimizer.state.values() for v in state.values()]
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
+
+
 def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path) -> None:
     """Put a captured state back; hyperparameters stay those of the module's own spec.
 

@@ -9,7 +9,7 @@ better. Everything is a function of the recorded jobs and the study's seed.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,14 @@ class EvolvingBrackets:
         from hpo.algorithms.optuna_points import to_distribution
 
         return {d.name: to_distribution(d) for d in self._space.dimensions}
+
+    def start_points(self) -> Collection[int]:
+        """The best of each rung of the first bracket that the next rung has yet to take up."""
+        found = []
+        for rung, size in enumerate(self._shape(0).sizes[1:], 1):
+            taken = self._started(0, rung)
+            found += [m.number for m in self._best_of(0, rung - 1)[taken:size]]
+        return found
 
     def ask(self, number: int) -> Suggestion | None:
         """Return the default configuration, then jobs of the oldest bracket that has one ready."""

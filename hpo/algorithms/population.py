@@ -9,7 +9,7 @@ of one of the worst. Nobody waits for more than half of the population.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +161,25 @@ class Population:
         if trial.state is not TrialState.COMPLETE:
             stage.score = None
 
+    def start_points(self) -> Collection[int]:
+        """Members' newest generations, and the best of every generation that some stand at.
+
+        The best of a generation are copied by those who end it later too.
+        """
+        going_on = [s for s in self._newest.values() if s.generation + 1 < len(self._ends)]
+        levels = {s.generation for s in going_on}
+        if len(self._newest) < self._size and len(self._ends) > 1:
+            levels.add(0)
+        found = {s.number for s in going_on if not s.is_running and s.score is not None}
+        for level in levels:
+            able = [s for s in self._ended(level) if s.score is not None]
+            found |= {s.number for s in able[: self._copied(self._size)]}
+        return found
+
+    def _copied(self, ended: int) -> int:
+        """How many of a generation are copied once so many have ended it."""
+        return max(1, int(self._moves.quantile * ended))
+
     def _suggestion(
         self, number: int, latents: dict[str, Any], until: int, start: tuple[int, int] | None
     ) -> Suggestion:
@@ -212,7 +231,7 @@ class Population:
         rng = random.Random(derive_seed(self._seed, number))
         order = self._ended(before.generation)
         able = [s for s in order if s.score is not None]
-        count = max(1, int(self._moves.quantile * len(order)))
+        count = self._copied(len(order))
         is_weak = before in order[len(order) - count :] and len(order) > 2 * count - 1
         source, latents = before, before.latents
         if before.score is None or (is_weak and self._moves.quantile > 0):

@@ -8,7 +8,7 @@ says which of them go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -87,6 +87,13 @@ class RungJobs:
     def narrow(self, limits: Mapping[str, tuple[float, float]]) -> None:
         """Narrow what the proposer proposes, where it can."""
         getattr(self._proposer, "narrow", lambda _limits: None)(limits)
+
+    def start_points(self) -> Collection[int]:
+        """The newest jobs of configurations that wait at a rung, or go on to the next."""
+        able = [c for c in self._climbers if c.bracket != DEFAULT]
+        if self._policy.is_enough(able):
+            return ()
+        return [c.latest for c in able if c.state in ("waiting", "going")]
 
     def ask(self, number: int) -> Suggestion | None:
         """Return the next rung of a configuration that goes on, else a new configuration."""

@@ -148,6 +148,10 @@ class HookedDriver:
         """As the engine says."""
         return self._driver.is_over()
 
+    def rest(self) -> bool:
+        """As the engine says."""
+        return self._driver.rest()
+
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Put the extractor's value in place; hold back what `eval_fn` will replace."""
         line = dict(payload)

@@ -20,6 +20,7 @@ from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_n
 from hpo.automl.sources import eval_keys, start_weights, study_sources, train_keys
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
+from hpo.core.keeping import ALL
 from hpo.core.plain_yaml import read_yaml
 from hpo.core.planning import as_user_errors
 from hpo.core.protocols import Trainer
@@ -141,6 +142,7 @@ class _Planner:
             budget=Budget(trials=total or NO_LIMIT),
             search=self._search(options),
             concurrent=self._concurrent(options),
+            keep=ALL,  # `automl_delete_intermediate_ckpt` says what goes, at the end
         )
         facts = replace(
             self._facts(metric, direction),

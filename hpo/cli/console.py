@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from hpo.cli.progress import Progress, describe_left, describe_use
 from hpo.cli.review_lines import render_front, render_outcome, render_review
 from hpo.core.budget import render_seconds
+from hpo.core.disk import render_bytes
 from hpo.core.events import Event
 from hpo.core.trial import OVER_LIMIT
 
@@ -42,6 +43,7 @@ class Console:
         self._resume = ""
         self._farewell: list[str] = []
         self._word = "P@1"
+        self._removed = 0
 
     def hear(self, event: Event) -> None:
         """Print what an event means to a person."""
@@ -158,6 +160,22 @@ class Console:
     def _on_trial_suspended(self, event: Event) -> None:
         self._line(f"trial {event['trial']:>3}  paused after epoch {event['epoch']}")
 
+    def _on_disk_low(self, event: Event) -> None:
+        self._line(self.wrapped(f"disk      {event['text']}", self._stream))
+
+    def _on_paused(self, event: Event) -> None:
+        if self._view is not None:
+            self._view.phase = "waiting for room on the disk"
+        self._line(self.wrapped(f"paused    {event['text']}", self._stream))
+
+    def _on_continued(self, event: Event) -> None:
+        if self._view is not None:
+            self._view.phase = ""
+        self._line(self.wrapped(f"goes on   {event['text']}", self._stream))
+
+    def _on_checkpoints_removed(self, event: Event) -> None:
+        self._removed += event["bytes"]
+
     def _on_confirmed(self, event: Event) -> None:
         value = "failed" if event["value"] is None else f"{self._word} {event['value']:.4f}"
         self._line(f"trial {event['trial']:>3}  a finalist again with another seed: {value}")
@@ -191,6 +209,7 @@ class Console:
         word, _, rule = str(event.get("ended_because", "")).partition(": ")
         if word == "converged":
             self._line(f"converged {rule}")
+        self._tell_removed()
         for rung in event.get("rungs", []):
             self._line(f"rung      {rung['text']}")
         best = event["best"]
@@ -215,6 +234,11 @@ class Console:
             self._line(f"report    {event['report']}")
         self._line(f"next      hpo predict {event['run_dir']} IMAGE...")
         self._line(f"          hpo ui {event['run_dir']}")
+
+    def _tell_removed(self) -> None:
+        if self._removed:
+            freed = render_bytes(self._removed)
+            self._line(f"disk      {freed} of checkpoints that lost were removed (keep: best)")
 
     # Lines --------------------------------------------------------------------------------------
 

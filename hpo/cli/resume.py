@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_ray_argument, add_run_argument, chosen_run
+from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
 
 if TYPE_CHECKING:
     from hpo.session import SearchResult, SearchSettings
@@ -17,6 +17,7 @@ examples:
   hpo resume                      the newest run, to the end of its budget
   hpo resume runs/retail/20260102-101500
   hpo resume --budget +20         20 trials more than before
+  hpo resume --keep best          remove the checkpoints that nothing can need any more
   hpo resume --force              go on although what it was searched with has changed
 """
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_run_argument(parser)
     parser.add_argument("--budget", metavar="B", help="new budget, or +B to add to the old one")
+    add_disk_arguments(parser, default="as the search began")
     parser.add_argument(
         "--force",
         action="store_true",
@@ -42,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Resume, with the same events and last line as a search."""
     from hpo.cli.driving import drive
     from hpo.core.budget import extend_budget
+    from hpo.core.disk import parse_size
+    from hpo.core.keeping import check_keep
     from hpo.core.study_spec import load_study
 
     def start(settings: SearchSettings) -> SearchResult:
@@ -49,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
         from hpo.session import resume_search
 
         chosen, budget = chosen_run(args), None
+        if args.keep is not None:
+            check_keep(args.keep, "--keep")
+        parse_size(args.disk_quota or "", "--disk-quota")
         if args.budget is not None:
             budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
         if is_workspace(chosen.path):
@@ -56,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
             settings = with_session(settings)
         settings = replace(settings, force=args.force)
-        return resume_search(chosen, settings, budget=budget)
+        return resume_search(
+            chosen, settings, budget=budget, keep=args.keep, disk_quota=args.disk_quota
+        )
 
     return drive(args, start)

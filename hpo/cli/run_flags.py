@@ -52,6 +52,24 @@ def add_ray_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
+def add_disk_arguments(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, default: str = "best"
+) -> None:
+    """--keep and --disk-quota."""
+    parser.add_argument(
+        "--keep",
+        metavar="WHAT",
+        help="checkpoints that stay on disk: best, those that something can still need, or all "
+        f"(default: {default})",
+    )
+    parser.add_argument(
+        "--disk-quota",
+        metavar="SIZE",
+        help="what the run directory may take, e.g. 20GB; a search that has reached it waits for "
+        "room",
+    )
+
+
 def chosen_run(args: argparse.Namespace) -> RunDir:
     """The run that the arguments name."""
     from hpo.core.rundir import find_run

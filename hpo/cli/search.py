@@ -6,7 +6,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hpo.cli.overlay_flags import add_overlay_arguments
-from hpo.cli.run_flags import add_json_argument, add_out_argument, add_ray_argument
+from hpo.cli.run_flags import (
+    add_disk_arguments,
+    add_json_argument,
+    add_out_argument,
+    add_ray_argument,
+)
 
 if TYPE_CHECKING:
     from hpo.session import SearchResult, SearchSettings
@@ -119,6 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
     )
     add_ray_argument(run)
+    add_disk_arguments(run)
     run.add_argument("--no-report", action="store_true", help="write no report.html at the end")
     add_json_argument(parser)
 

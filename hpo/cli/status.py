@@ -49,6 +49,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "updated": state.get("updated"),
         "trials": trials,
         "rungs": state.get("rungs", []),
+        "paused": state.get("paused", "") if status == "running" else "",
     }
 
 
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     counts = ", ".join(f"{n} {s}" for s, n in row["counts"].items() if n)
     print(f"run     {row['run_dir']}")
     print(f"status  {row['status']}; {counts or 'no trial has ended'}; {row['running']} running")
+    if row["paused"]:
+        print(f"paused  {row['paused']}")
     print(f"budget  {row['budget'] or 'unknown'}")
     print()
     table = []

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import parse_budget
+from hpo.core.disk import parse_size
 from hpo.core.errors import SpecError
+from hpo.core.keeping import check_keep
 from hpo.core.sharing import check_sharing
 from hpo.core.specs import merged, nest, parse_assignments
 from hpo.core.study_checks import (
@@ -63,7 +65,7 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     changes: dict[str, Any] = {"spec": merged(study.spec, nest(parse_assignments(args.set)))}
     if args.budget is not None:
         changes["budget"] = parse_budget(args.budget)
-    for flag in ("weights", "name", "concurrent"):
+    for flag in ("weights", "name", "concurrent", "keep", "disk_quota"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     changes |= _sharing_from(args, study)
@@ -72,6 +74,8 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     check_sources(study.data, "data")
     check_name(study.name, "--name")
     check_count(study.concurrent, "--concurrent", least=1, most=MOST_CONCURRENT)
+    check_keep(study.keep, "--keep")
+    parse_size(study.disk_quota, "--disk-quota")
     return study
 
 

@@ -57,6 +57,11 @@ class Account:
         """Charge nothing until the clock is started again."""
         self._base, self._began = self.clock(), None
 
+    def forgive(self, seconds: float) -> None:
+        """Take time back that a running clock has charged."""
+        if self._began is not None:
+            self._began += seconds
+
     def clock(self) -> float:
         """Seconds the search has been active, over all its starts."""
         return self._base + (0.0 if self._began is None else self._now() - self._began)

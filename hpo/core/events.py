@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -23,6 +24,10 @@ NAMES = (
     "epoch",
     "trial_finished",
     "trial_suspended",
+    "checkpoints_removed",
+    "disk_low",
+    "paused",
+    "continued",
     "confirmed",
     "chosen",
     "evaluated",
@@ -33,6 +38,9 @@ NAMES = (
     "error",
 )
 """Every event name; `started`, `finished` and `error` frame what `--json` prints."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A listener that fails by these has lost nothing that it could not write later."""
 
 Event = dict[str, Any]
 Emit = Callable[..., None]
@@ -54,6 +62,7 @@ class EventBus:
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self._listeners = list(listeners)
+        self._without_room: set[int] = set()
 
     def add(self, listener: Listener) -> None:
         """Let one more listener hear what follows."""
@@ -68,8 +77,18 @@ class EventBus:
             try:
                 listener.hear(event)
             except Exception as error:  # noqa: BLE001 - a listener's failure must not end a search
-                _warn(listener, "no longer listens", error)
-                self._listeners.remove(listener)
+                self._note_failure(listener, error)
+            else:
+                self._without_room.discard(id(listener))
+
+    def _note_failure(self, listener: Listener, error: Exception) -> None:
+        """Drop a listener that failed, unless all that it lacks is room on the disk."""
+        if not isinstance(error, OSError) or error.errno not in FULL:
+            _warn(listener, "no longer listens", error)
+            self._listeners.remove(listener)
+        elif id(listener) not in self._without_room:
+            self._without_room.add(id(listener))
+            _warn(listener, "is late", error)
 
     def close(self) -> None:
         """Close all listeners."""
@@ -88,18 +107,27 @@ def _warn(listener: Listener, what: str, error: Exception) -> None:
 
 
 class EventFile:
-    """Appends events to a file, one JSON object a line."""
+    """Appends events to a file, one JSON object a line; what the disk refuses is written later."""
 
     def __init__(self, path: Path) -> None:
-        self._stream = path.open("a", encoding="utf-8", buffering=1)
+        self._stream = path.open("ab", buffering=0)
+        self._unwritten = b""
 
     def hear(self, event: Event) -> None:
-        """Write one line."""
-        self._stream.write(to_json(event) + "\n")
+        """Write one line, and before it those that found no room."""
+        self._unwritten += to_json(event).encode() + b"\n"
+        self._write()
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        try:
+            self._write()
+        finally:
+            self._stream.close()
+
+    def _write(self) -> None:
+        while self._unwritten:
+            self._unwritten = self._unwritten[self._stream.write(self._unwritten) :]
 
 
 class EventPrinter:

@@ -34,6 +34,14 @@ class Retries:
         return count <= MAX_RETRIES
 
 
+def describe_retry(trial: TrialRecord, message: str) -> str:
+    """What people are told when a trial is started again."""
+    return (
+        f"trial {trial.number}: {message}; starting it again from epoch {trial.epochs} (retry "
+        f"{trial.retries}; at most {MAX_RETRIES} in one epoch)"
+    )
+
+
 def describe_not_finite(measurement: Measurement) -> dict[str, str]:
     """The failure of a trial whose metric is no number."""
     return {

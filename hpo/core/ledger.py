@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hpo.core.errors import RunError
+from hpo.core.ledger_storage import (
+    Patience,
+    PatientStorage,
+    first_line,
+    holds_a_study,
+    open_storage,
+)
 from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -62,7 +68,7 @@ class Ledger:
         """Make an empty ledger at `path`, or in memory when it is None."""
         from optuna.study import StudyDirection
 
-        storage = _open_storage(path)
+        storage = open_storage(path)
         kind = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
         storage.create_new_study([kind], STUDY_NAME)
         return cls(storage, direction)
@@ -76,15 +82,19 @@ class Ledger:
         """
         if not path.is_file():
             raise RunError(f"{path}: no ledger there, so this is not a run directory")
-        if not _holds_a_study(path):  # to open it would write tables into somebody's database
+        if not holds_a_study(path):  # to open it would write tables into somebody's database
             raise RunError(f"{path}: must be the ledger of a search, and holds none; restore it")
         try:
-            storage = _open_storage(path)
+            storage = open_storage(path)
             study_id = storage.get_study_id_from_name(STUDY_NAME)
             direction = storage.get_study_directions(study_id)[0]
             return cls(storage, direction.name.lower())
         except Exception as error:
-            raise RunError(f"{path}: the ledger cannot be read: {_first_line(error)}") from error
+            raise RunError(f"{path}: the ledger cannot be read: {first_line(error)}") from error
+
+    def wait_with(self, patiently: Patience) -> None:
+        """Let writes wait from now on while the disk has no room for them."""
+        self._storage = cast("BaseStorage", PatientStorage(self._storage, patiently))
 
     def close(self) -> None:
         """Let go of the database."""
@@ -272,7 +282,7 @@ class Ledger:
         except StorageInternalError as error:
             cause = error.__cause__ or error.__context__ or error
             raise RunError(
-                f"the ledger cannot be written: {_first_line(cause)}; every call before is kept, "
+                f"the ledger cannot be written: {first_line(cause)}; every call before is kept, "
                 "so `hpo resume` goes on from there"
             ) from error
 
@@ -289,47 +299,6 @@ class Ledger:
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
         changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
-
-
-def _open_storage(path: Path | None) -> BaseStorage:
-    import optuna
-    from optuna.storages import InMemoryStorage, RDBStorage
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if path is None:
-        return InMemoryStorage()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
-    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-    _relax_syncs(storage)
-    return storage
-
-
-def _holds_a_study(path: Path) -> bool:
-    """Look without writing; what cannot be read at all is told where it is opened."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            return bool(connection.execute("SELECT study_id FROM studies").fetchall())
-    except sqlite3.OperationalError as error:
-        return "no such table" not in str(error)
-    except sqlite3.DatabaseError:
-        return True
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _relax_syncs(storage: Any) -> None:
-    """Sync per checkpoint of the log, not per commit: in WAL mode safe against a killed process."""
-    from sqlalchemy import event
-
-    storage.engine.dispose()
-
-    @event.listens_for(storage.engine, "connect")
-    def set_pragma(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _optuna_state(state: TrialState) -> Any:

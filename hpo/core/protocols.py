@@ -6,7 +6,7 @@ ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +33,8 @@ class Algorithm(Protocol):
         would have proposed.
 
     It may also have `attach(emit)`, called once after the replay: `emit("algorithm", step=...,
-    trial=..., text=...)` then tells listeners what it does.
+    trial=..., text=...)` then tells listeners what it does. One whose proposals start from other
+    trials is a `WarmStarter` too.
     """
 
     def ask(self, number: int) -> Suggestion | None:
@@ -49,6 +50,23 @@ class Algorithm(Protocol):
         """Hear that a trial has ended (complete, pruned or failed)."""
 
 
+class WarmStarter(Protocol):
+    """What an algorithm must also have when it proposes trials with `start_from`.
+
+    Checkpoints are removed by it (`keep: best`): without this method no trial is ever taken to
+    start from one that has ended.
+
+    Example: rungs of 1 and 3 epochs, one in three goes on: with trials 0 and 1 at the first rung
+        `{0, 1}`; with trial 2 told, which closes the rung, `{1}`; after `ask` took it up, none.
+    """
+
+    def start_points(self) -> Collection[int]:
+        """Trials that a later `ask` may still name in `start_from`, among those told to have ended.
+
+        Those that others start from at this moment need not be named.
+        """
+
+
 class TrialDriver(Protocol):
     """What an executor asks and tells: the engine, seen from below. Called from one thread.
 
@@ -62,6 +80,12 @@ class TrialDriver(Protocol):
 
     def is_over(self) -> bool:
         """Whether no further job will come, even when all running trials have ended."""
+
+    def rest(self) -> bool:
+        """Let a moment of a pause pass; True when a job may come later though none does now.
+
+        An executor asks where nothing runs and it would go home otherwise.
+        """
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Hear what a trainer passed to `Report`; False when the trial should be stopped."""

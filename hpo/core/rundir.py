@@ -92,6 +92,10 @@ class RunDir:
         """The folder of one trial."""
         return self.path / "trials" / f"{number:04d}"
 
+    def checkpoints_dir(self, number: int) -> Path:
+        """Where the checkpoints of one trial lie."""
+        return self.trial_dir(number) / "ckpt"
+
     def write_spec(self, number: int, spec: Mapping[str, Any]) -> Path:
         """Write a trial's spec into its folder, paths relative to the run; return the folder."""
         folder = self.trial_dir(number)

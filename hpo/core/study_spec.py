@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
+from hpo.core.disk import parse_size
 from hpo.core.errors import SpecError
+from hpo.core.keeping import BEST, check_keep
 from hpo.core.plain_yaml import read_yaml
 from hpo.core.sharing import check_sharing
 from hpo.core.specs import nest
@@ -123,6 +125,10 @@ class StudySpec:
     """Trials at a time; None lets the machine decide."""
     trials_per_gpu: int | str | None = None
     """Trials that share a GPU: a number, or `auto` for as many as fit by what one takes."""
+    keep: str = BEST
+    """Checkpoints that stay on disk: `best`, those that something can still need, or `all`."""
+    disk_quota: str = ""
+    """What the run directory may take, such as `20GB`; a search that has reached it waits."""
 
     @property
     def trainer_name(self) -> str:
@@ -280,6 +286,8 @@ def _check_values(study: StudySpec, where: str) -> None:
     check_search(study.search, f"{where}: search.")
     check_name(study.name, f"{where}: name")
     check_sources(study.data, f"{where}: data")
+    check_keep(study.keep, f"{where}: keep")
+    parse_size(study.disk_quota, f"{where}: disk_quota")
 
 
 def anchored(study: StudySpec, folder: Path) -> StudySpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hpo.core.keeping import describe_removed, was_removed
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
 from hpo.core.trial import OVER_LIMIT, Suggestion, TrialRecord
@@ -48,7 +49,7 @@ def find_start(run: RunDir, record: TrialRecord, ledger: Ledger) -> tuple[Path |
     Raises:
         NoCheckpointError: when the source trial has left none of that epoch; never another one.
     """
-    own = run.trial_dir(record.number) / "ckpt" / "last.ckpt"
+    own = run.checkpoints_dir(record.number) / "last.ckpt"
     if own.is_file():
         return own, None
     if record.start_from is None:
@@ -57,6 +58,8 @@ def find_start(run: RunDir, record: TrialRecord, ledger: Ledger) -> tuple[Path |
     source = ledger.trial(number)
     told = next((m.checkpoint for m in source.measurements if m.epoch == epoch), None)
     path = run.trial_dir(number) / (told or "ckpt/last.ckpt")
+    if not path.is_file() and was_removed(run, number):
+        raise NoCheckpointError(describe_removed(run, number))
     if source.epochs != epoch or not path.is_file():
         raise NoCheckpointError(
             "the trial that it starts from has left no checkpoint of its last epoch; "

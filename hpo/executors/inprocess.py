@@ -27,7 +27,9 @@ class InProcessExecutor:
 
     def run(self, driver: TrialDriver) -> None:
         """Run jobs until the driver has none left."""
-        while (job := driver.next_job()) is not None:
+        while (job := driver.next_job()) is not None or driver.rest():
+            if job is None:
+                continue
             try:
                 outcome = run_job(self._trainer_name, job, _reporter(driver, job.number))
             except _DriverFault as fault:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo.core.keeping import describe_removed, was_removed
 from hpo.core.protocols import Executor
 from hpo.core.rundir import write_atomically
 from hpo.core.skill import load_skill
@@ -37,13 +38,18 @@ def look(
     logged, as a report is worth having without pictures.
     """
     kept = facts.run.evaluations_dir / "looks" / f"{trial.number:04d}.json"
-    checkpoint = facts.run.trial_dir(trial.number) / "ckpt" / "best.ckpt"
+    checkpoint = facts.run.checkpoints_dir(trial.number) / "best.ckpt"
+    is_gone = was_removed(facts.run, trial.number)
     with contextlib.suppress(OSError, json.JSONDecodeError):
-        if kept.stat().st_mtime >= checkpoint.stat().st_mtime:
+        if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
             found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
             if found["map"] or not with_map:
                 return found
-    if not hasattr(facts.trainer, "explain") or not checkpoint.is_file():
+    if not hasattr(facts.trainer, "explain"):
+        return None
+    if not checkpoint.is_file():
+        if is_gone:
+            logger.warning("%s", describe_removed(facts.run, trial.number))
         return None
     skill = load_skill(facts.trainer.skill_dir)
     fields = {name: str(checkpoint) for name in skill.fields("evaluate", "parent_model")}

@@ -13,7 +13,7 @@ from tests.quick_runs import Ear, quick_study
 def run(tmp_path_factory):
     """A finished search with a failed trial: 1 raised before its first epoch was over."""
     spec = {"fault.kind": "raise", "fault.trial": 1, "fault.epoch": 1}
-    study = quick_study(spec, budget=Budget(trials=4))
+    study = quick_study(spec, budget=Budget(trials=4), keep="all")
     return start_search(study, tmp_path_factory.mktemp("runs"), Ear().settings()).run
 
 
@@ -59,6 +59,19 @@ def test_a_trial_without_a_checkpoint_is_the_users_matter(run):
     (run.trial_dir(1) / "ckpt" / "best.ckpt").unlink()
     with pytest.raises(RunError, match=r"trial 1: .*best.ckpt is missing"):
         export_run(run, trial=1, file=None)
+
+
+def test_a_trial_whose_checkpoint_was_removed(tmp_path):
+    """By default losers keep none; the winner and the default can be exported all the same."""
+    run = start_search(quick_study(budget=Budget(trials=4)), tmp_path, Ear().settings()).run
+    best = json.loads((run.best_dir / "report.json").read_text())["trial"]
+    for number in range(4):
+        if number in (0, best):
+            assert export_run(run, trial=number, file=None)["trial"] == number
+        else:
+            words = rf"^trial {number}: its checkpoints were removed .*`keep: best`.*--keep all"
+            with pytest.raises(RunError, match=words):
+                export_run(run, trial=number, file=None)
 
 
 def test_a_run_without_a_result(tmp_path):

@@ -40,5 +40,11 @@ def test_what_cannot_be_exported(fails, runs, argv, said):
 
 
 def test_a_trial_whose_checkpoint_is_gone(fails, first):
-    (first / "trials/0001/ckpt/best.ckpt").unlink()
-    assert "best.ckpt is missing" in fails("export", "first", "--trial", 1)
+    (first / "trials/0000/ckpt/best.ckpt").unlink()
+    assert "best.ckpt is missing" in fails("export", "first", "--trial", 0)
+
+
+def test_a_trial_whose_checkpoint_was_removed(fails, first):
+    line = fails("export", "first", "--trial", 1)  # it has failed
+    assert "trial 1: its checkpoints were removed" in line
+    assert f"train {first / 'trials/0001/spec.yaml'} again" in line

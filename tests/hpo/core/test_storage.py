@@ -11,7 +11,7 @@ from tests.crashes.driver import on_small_disk
 
 
 def test_a_disk_with_room_is_left_as_it_was(tmp_path):
-    assert find_problem(tmp_path) == ""
+    assert find_problem(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -23,7 +23,8 @@ def test_a_full_disk_says_so_until_there_is_room(tmp_path):
                 stream.write(bytes(4096))
         full = find_problem(tmp_path / "small")
         ballast.unlink()
-        return f"{full}|{find_problem(tmp_path / 'small')}"
+        assert full.is_room
+        return f"{full.words}|{find_problem(tmp_path / 'small')}"
 
     told = on_small_disk(tmp_path / "small", 1, work)
     if told is None:
@@ -33,18 +34,20 @@ def test_a_full_disk_says_so_until_there_is_room(tmp_path):
         "its disk takes no more files: No space left on device; make room, then `hpo resume` goes "
         "on after the last finished epoch"
     )
-    assert empty == ""
+    assert empty == "None"
 
 
 def test_a_trial_that_found_no_room_is_believed(tmp_path):
     told = "[Errno 28] No space left on device: '/runs/x/trials/0003/ckpt/.last.ckpt'"
-    assert "make room" in find_problem(tmp_path, told)
-    assert find_problem(tmp_path, "the worker process was lost") == ""
+    assert "make room" in find_problem(tmp_path, told).words
+    assert find_problem(tmp_path, "the worker process was lost") is None
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "trials").write_text("a file where a folder should be")
-    assert "make it writable" in find_problem(tmp_path / "trials" / "0001")
+    problem = find_problem(tmp_path / "trials" / "0001")
+    assert "make it writable" in problem.words
+    assert not problem.is_room
 
 
 @pytest.mark.parametrize(
