@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from trainer.errors import DeviceMemoryError
+from trainer.host_memory import keep_freed_blocks, return_freed_blocks
 
 _LIGHTNING_LOGGERS = (
     "pytorch_lightning",
@@ -92,6 +93,7 @@ def memory_errors_named(what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def released(device: torch.device) -> Iterator[None]:
     """Give the memory of everything made inside back when leaving, however it is left."""
+    keep_freed_blocks()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     # What was there before is set aside, so that collecting looks at the run's own objects alone:
@@ -110,6 +112,7 @@ def released(device: torch.device) -> Iterator[None]:
             gc.unfreeze()
         if device.type == "cuda":
             torch.cuda.empty_cache()
+        return_freed_blocks()
 
 
 def _drop_frames(e: BaseException | None) -> None:

@@ -30,7 +30,8 @@ START_ATTEMPTS = 3
 _WORKER_SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "MALLOC_ARENA_MAX": "2",
+    # Trials run in a thread. Its own arena would give large blocks back at every step.
+    "MALLOC_ARENA_MAX": "1",
     # A stopped trial may have a checkpoint to write or processes to end. Where that takes longer,
     # Tune drops the next trial of this worker and tells nobody.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
