@@ -165,8 +165,9 @@ def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, An
             message = (
                 f"{name}: {small.sum()} of {len(small)} images are smaller than the input "
                 f"({size.height} x {size.width} pixels high and wide)"
-                f"{_enough(split.sizes, size)}"
             )
+            if name == "train":
+                message += _enough(split.sizes, size)
             paths = (split.paths[i] for i in np.flatnonzero(small)[:_PATHS_SHOWN])
             found.append(_finding("small_image", "info", message, paths))
     return found
