@@ -76,6 +76,7 @@ SHORT = (
     ("hand-off: report there, end not told", "driver SIGKILL"),
     ("launch: training begins", "SIGTERM"),
     ("tell: before", "Ctrl-C twice"),
+    ("launch: training begins", "disk full"),
     ("first report: half written", "ledger full"),
     ("launch: booked, spec not written", "read-only"),
     ("launch: training begins", "out of memory"),

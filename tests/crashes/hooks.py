@@ -63,7 +63,7 @@ class Hooks:
         from optuna.storages import RDBStorage
 
         def is_on_disk(ledger):
-            return isinstance(ledger._storage, RDBStorage)
+            return hasattr(ledger._storage, "engine")
 
         def started(_, suggestion, **more):
             return {"number": suggestion.number, "purpose": more.get("purpose", "search")}

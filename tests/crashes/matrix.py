@@ -26,6 +26,8 @@ from tests.crashes.hooks import Hooks
 from tests.crashes.hosts import Forwarder, KeptRay, free_port, in_child, wrong_in_mlflow
 
 MAX_STARTS = 6
+WAITS = ("disk full", "ledger full")
+"""Faults that the search waits out: its first start goes on to the end once there is room."""
 CHANGES_TRIALS = ("out of memory",)
 """Faults after which the sampler knows something else, so that later trials may differ."""
 DISK_MIB = 3
@@ -75,6 +77,8 @@ def run_cell(folder, moment, fault, reference, *, flags=FLAGS, name="quick", **l
         start = launch(folder, "resume", *flags, **launching)
         starts += 1
         wrong += untidy(start, fault)
+    if fault in WAITS and starts > 1:
+        wrong.append("it has ended and not waited for room")
     after, finished = read_story(folder), finished_event(folder)
     elapsed = time.monotonic() - began
     wrong += faults_of(before, after, finished, kills=1, elapsed_s=elapsed)

@@ -15,6 +15,9 @@ import signal
 import time
 
 TRAP, SPRUNG, DRIVER, BALLAST = "trap.json", "trap.sprung.json", "driver.pid", ".ballast"
+LIMIT = ".ledger-limit"
+"""While it is there, a ledger that was filled grows no further."""
+MOST_PAGES = 2**30
 DAY = 86_400.0
 LEDGERS = []
 """The ledger of the driver that runs in this process, the newest last."""
@@ -100,16 +103,18 @@ def fill_disk(out):
 
 
 def fill_ledger(out):
-    """Let the database grow no further."""
+    """Let the database grow no further until somebody makes room."""
     from sqlalchemy import event
 
     engine = LEDGERS[-1]._storage.engine
+    (out / LIMIT).touch()
 
-    def limit(connection, _record=None):
+    def limit(connection, *_):
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count={pages}")
+        most = pages if (out / LIMIT).exists() else MOST_PAGES
+        connection.execute(f"PRAGMA max_page_count={most}")
 
-    event.listen(engine, "connect", limit)
+    event.listen(engine, "checkout", limit)
     with engine.connect() as connection:
         limit(connection.connection.dbapi_connection)
 
@@ -161,7 +166,13 @@ FAULTS = {
 }
 
 
+def make_room(out):
+    """Let disk and ledger take something again."""
+    (out / BALLAST).unlink(missing_ok=True)
+    (out / LIMIT).unlink(missing_ok=True)
+
+
 def mend(out):
     """Undo what outlives a process."""
-    (out / BALLAST).unlink(missing_ok=True)
+    make_room(out)
     make_writable(out)
