@@ -67,10 +67,12 @@ def hand_on(
     emit("exported", trial=best.number, **exported)
     test = _evaluate_held_out(run, plan, trainer, best, engine.spec_of(best), executor)
     if test is not None:
-        emit("evaluated", trial=best.number, split="test", metrics=test)
+        value = test.get(trainer.monitoring_metric)
+        emit("evaluated", trial=best.number, split="test", metrics=test, metric_value=value)
     measured = best.best_measurement(ledger.direction)
     result = {
         "trial": best.number,
+        "metric": trainer.monitoring_metric,
         "value": measured.value if measured else None,
         "epoch": measured.epoch if measured else None,
         "params": best.params,

@@ -249,6 +249,7 @@ class Session:
             ),
             spent=asdict(engine.spent()),
             direction=self.trainer.direction,
+            metric=self.trainer.monitoring_metric,
             trials=[trial_row(t, self.trainer.direction) for t in self.ledger.trials()],
         )
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpo.cli.console import render_value
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
+from hpo.core.wording import metric_word
 
 HELP = "show the best trial and where its files are"
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(best)
         return 0
-    print(f"trial {best['trial']}: P@1 {best['value']:.4f}")
+    print(f"trial {best['trial']}: {metric_word(best.get('metric', ''))} {best['value']:.4f}")
     for name, value in best["params"].items():
         print(f"  {name} = {render_value(value)}")
     for name in ("spec", "checkpoint", "onnx", "gallery"):

@@ -42,7 +42,6 @@ class Console:
         self._expected: dict[str, Any] | None = None
         self._resume = ""
         self._farewell: list[str] = []
-        self._word = "P@1"
         self._removed = 0
 
     def hear(self, event: Event) -> None:
@@ -110,8 +109,6 @@ class Console:
     def _on_review(self, event: Event) -> None:
         for line in render_review(event):
             self._line(self.wrapped(line, self._stream))
-        if "precision" not in (metric := event.get("metric", "precision")).lower():
-            self._word = metric
         self._expected = event.get("forecast")
         if not self._live:
             self._line("")
@@ -149,7 +146,7 @@ class Console:
             note = "the default configuration"
         paint = {"complete": "32", "pruned": "33", "failed": "31"}.get(state, "0")
         took, epochs = render_seconds(event["seconds"]), self._progress.epochs_per_trial
-        value = f"{self._word} {value}"
+        value = f"{self._progress.metric_word} {value}"
         self._line(
             f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
             f"epoch {event['epoch']:>2}/{epochs}  {took:>6}  {note}".rstrip(),
@@ -177,7 +174,11 @@ class Console:
         self._removed += event["bytes"]
 
     def _on_confirmed(self, event: Event) -> None:
-        value = "failed" if event["value"] is None else f"{self._word} {event['value']:.4f}"
+        value = (
+            "failed"
+            if event["value"] is None
+            else f"{self._progress.metric_word} {event['value']:.4f}"
+        )
         self._line(f"trial {event['trial']:>3}  a finalist again with another seed: {value}")
 
     def _on_exported(self, event: Event) -> None:
@@ -186,9 +187,11 @@ class Console:
         self._line(f"exported  trial {event['trial']} as ONNX, {note}: {event['onnx']}")
 
     def _on_evaluated(self, event: Event) -> None:
-        value = event["metrics"].get("val_precision_at_1", event["metrics"].get("precision_at_1"))
+        value = event.get("metric_value")
         if value is not None:
-            self._line(f"held out  P@1 {value:.4f} on the {event['split']} split")
+            self._line(
+                f"held out  {self._progress.metric_word} {value:.4f} on the {event['split']} split"
+            )
 
     def _drop_view(self) -> None:
         if self._view is not None:
@@ -219,12 +222,13 @@ class Console:
         gain, confirmation = "", best.get("confirmation")
         if best.get("default_value") is not None and best["trial"] != 0 and not confirmation:
             gain = f" ({best['value'] - best['default_value']:+.4f} over the default)"
-        self._line(f"best      trial {best['trial']}: {self._word} {best['value']:.4f}{gain}")
+        value = f"{self._progress.metric_word} {best['value']:.4f}"
+        self._line(f"best      trial {best['trial']}: {value}{gain}")
         for number, words in enumerate(confirmation["words"] if confirmation else []):
             self._line(f"{'confirmed ' if number == 0 else ' ' * 10}{words}")
         for name, value in best["params"].items():
             self._line(f"          {name} = {render_value(value)}")
-        for line in render_front(best.get("pareto") or [], self._word):
+        for line in render_front(best.get("pareto") or [], self._progress.metric_word):
             self._line(line)
         if not best["onnx"]:
             self._line(f"spec      {best['spec']}")

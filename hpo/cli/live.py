@@ -133,7 +133,7 @@ class LiveView:
         epochs = self._progress.epochs_per_trial
         text = Text(f"trial {number:>3}  epoch {trial.epoch:>2}/{epochs}")
         if trial.values:
-            text.append(f"  P@1 {trial.values[-1]:.4f}  ")
+            text.append(f"  {self._progress.metric_word} {trial.values[-1]:.4f}  ")
             text.append(spark(trial.values[-SPARK_EPOCHS:]), style="cyan")
         if trial.is_repeat:
             text.append("  a finalist again", style="dim")

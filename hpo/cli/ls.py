@@ -10,8 +10,8 @@ from hpo.cli.run_flags import (
     add_out_argument,
     print_json,
     print_table,
-    short_metric,
 )
+from hpo.core.wording import metric_word
 
 HELP = "list runs"
 
@@ -35,14 +35,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"no runs below {args.out}/; `hpo search` makes one")
         return 0
     table = []
-    metrics = sorted({short_metric(row["metric"]) for row in rows})
+    metrics = sorted({metric_word(row["metric"]) for row in rows})
     for row in rows:
         best = row["best"]
         ended = sum(row["counts"].values())
         value = "" if best is None or best["value"] is None else f"{best['value']:.4f}"
         cells = [row["study"], row["status"], str(ended), value, row["run_dir"]]
         if len(metrics) > 1:
-            cells.insert(4, short_metric(row["metric"]))
+            cells.insert(4, metric_word(row["metric"]))
         table.append(cells)
     head = ["STUDY", "STATUS", "TRIALS", "BEST", "OF", "RUN"]
     if len(metrics) == 1:

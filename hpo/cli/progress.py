@@ -12,6 +12,7 @@ from typing import Any
 from hpo.core.budget import Budget, Spent, fraction_used, parse_budget, render_seconds
 from hpo.core.events import Event
 from hpo.core.trial import OVER_LIMIT
+from hpo.core.wording import metric_word
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class Progress:
         self.best: Best | None = None
         self.default: float | None = None
         self.direction = "maximize"
+        self.metric_word = metric_word("")
 
     def hear(self, event: Event) -> None:
         """Take an event into account."""
@@ -159,6 +161,7 @@ class Progress:
         known = {item.name for item in fields(Spent)}
         self.spent = Spent(**{k: v for k, v in event["spent"].items() if k in known})
         self.direction = event.get("direction", "maximize")
+        self.metric_word = metric_word(event.get("metric", ""))
         self._started = self.spent.trials
         for row in event["trials"]:
             self._count(row)

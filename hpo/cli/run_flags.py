@@ -79,11 +79,6 @@ def chosen_run(args: argparse.Namespace) -> RunDir:
     return find_run(name, Path(args.out))
 
 
-def short_metric(name: str) -> str:
-    """A metric as a table's head; runs of earlier releases do not tell theirs."""
-    return "P@1" if name in ("", "val_precision_at_1") else name
-
-
 def print_json(data: Any) -> None:
     """Print one JSON document."""
     json.dump(data, sys.stdout, indent=1, default=str)

@@ -10,8 +10,8 @@ from hpo.cli.run_flags import (
     chosen_run,
     print_json,
     print_table,
-    short_metric,
 )
+from hpo.core.wording import metric_word
 
 if TYPE_CHECKING:
     from hpo.core.rundir import RunDir
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
                 note,
             ]
         )
-    print_table(["TRIAL", "STATE", short_metric(row["metric"]), "EPOCH", "SECONDS", ""], table)
+    print_table(["TRIAL", "STATE", metric_word(row["metric"]), "EPOCH", "SECONDS", ""], table)
     if row["rungs"]:
         print()
     for rung in row["rungs"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,15 @@ def shown(value: Any) -> str:
 def cut(text: str) -> str:
     """The beginning of a text that is too long for a message."""
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def metric_word(name: str) -> str:
+    """What people call a metric in tables and lines: Precision@1 has a short name.
+
+    Runs of earlier releases do not tell theirs, which is that one.
+    """
+    plain = "_".join(re.findall(r"[a-z0-9]+", name.lower())).removeprefix("val_")
+    return "P@1" if plain in ("", "precision_at_1", "precision_1") else name
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

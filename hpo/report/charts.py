@@ -41,7 +41,7 @@ def history(facts: Facts) -> Figure:
                     "x": [t.number for t in of_state],
                     "y": [facts.value_of(t) for t in of_state],
                     "text": [_hover(t) for t in of_state],
-                    "hovertemplate": "%{text}<br>P@1 %{y:.4f}<extra></extra>",
+                    "hovertemplate": f"%{{text}}<br>{facts.metric_word} %{{y:.4f}}<extra></extra>",
                     "marker": {"color": color, "size": 9},
                 }
             )
@@ -59,7 +59,10 @@ def history(facts: Facts) -> Figure:
     )
     return {
         "data": traces,
-        "layout": {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": "P@1"}}},
+        "layout": {
+            "xaxis": {"title": {"text": "trial"}},
+            "yaxis": {"title": {"text": facts.metric_word}},
+        },
     }
 
 
@@ -81,7 +84,7 @@ def _best_so_far(facts: Facts) -> tuple[list[int], list[float]]:
 
 
 def curves(facts: Facts) -> Figure:
-    """P@1 after every epoch, the winner and the default in front."""
+    """The value after every epoch, the winner and the default in front."""
     winner = facts.best.number if facts.best else None
     order = sorted(
         (t for t in facts.searched if t.measurements),
@@ -107,7 +110,10 @@ def curves(facts: Facts) -> Figure:
         shown.add(name)
     return {
         "data": traces,
-        "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "P@1"}}},
+        "layout": {
+            "xaxis": {"title": {"text": "epoch"}},
+            "yaxis": {"title": {"text": facts.metric_word}},
+        },
     }
 
 

@@ -17,6 +17,7 @@ from hpo.core.selection import best_trial
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord
+from hpo.core.wording import metric_word
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -50,6 +51,11 @@ class Facts:
         """Trial 0, the default configuration, when it has a result."""
         first = self.trials[0] if self.trials else None
         return first if first is not None and first.measurements and not first.error else None
+
+    @property
+    def metric_word(self) -> str:
+        """What the values are, in short."""
+        return metric_word(self.trainer.monitoring_metric)
 
     def value_of(self, trial: TrialRecord | None) -> float | None:
         """Best value of a trial over its epochs."""

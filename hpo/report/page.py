@@ -99,14 +99,14 @@ def _cards(facts: Facts) -> list[tuple[str, str, str]]:
     """Return the figures at the top as (label, figure, note)."""
     value, default = facts.value_of(facts.best), facts.value_of(facts.default)
     test = (facts.handed_on.get("test") or {}).get(facts.trainer.monitoring_metric)
-    cards = []
+    cards, word = [], facts.metric_word
     if facts.best is not None and value is not None:
-        cards.append(("best P@1", f"{value:.3f}", f"trial {facts.best.number}, validation"))
+        cards.append((f"best {word}", f"{value:.3f}", f"trial {facts.best.number}, validation"))
     if default is not None:
         gain = "" if value is None else f"{value - default:+.3f} gained"
-        cards.append(("default P@1", f"{default:.3f}", gain))
+        cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:
-        cards.append(("held-out P@1", f"{test:.3f}", "looked at once"))
+        cards.append((f"held-out {word}", f"{test:.3f}", "looked at once"))
     pruned = sum(t.state is TrialState.PRUNED for t in facts.searched)
     cards.append(("trials", str(len(facts.searched)), f"{pruned} pruned"))
     cards.append(("time", render_seconds(facts.active_seconds), str(facts.study.budget)))
@@ -115,12 +115,13 @@ def _cards(facts: Facts) -> list[tuple[str, str, str]]:
 
 def _charts(facts: Facts) -> list[Chart]:
     importance, how = parameter_charts.importance_bars(facts)
+    word = facts.metric_word
     made = [
         ("history", "Trials in order", "Hover for parameters.", charts.history(facts)),
         (
             "curves",
             "Learning curves",
-            "P@1 after every validated epoch. Pruned trials end where they were stopped.",
+            f"{word} after every validated epoch. Pruned trials end where they were stopped.",
             charts.curves(facts),
         ),
         ("importance", "Which parameters matter", how, importance),
@@ -133,7 +134,7 @@ def _charts(facts: Facts) -> list[Chart]:
         (
             "slices",
             "Value against each parameter",
-            "Blue: the winner; orange: the default; pale: pruned, at the P@1 it had by then.",
+            f"Blue: the winner; orange: the default; pale: pruned, at the {word} it had by then.",
             parameter_charts.slices(facts),
         ),
         ("slots", "Slots", "Which trial ran where, when. A gap is idle time.", charts.slots(facts)),

@@ -35,14 +35,17 @@ def importance_bars(facts: Facts) -> tuple[Figure | None, str]:
         "yaxis": {"automargin": True},
         "height": 90 + 26 * len(names),
     }
-    text = f"PED-ANOVA on the P@1 of {count} trials after epoch {epoch}, which they all reached."
+    text = (
+        f"PED-ANOVA on the {facts.metric_word} of {count} trials after epoch {epoch}, which they "
+        "all reached."
+    )
     if count < 30:
         text += f" With {count} trials this is a hint, not a finding."
     return {"data": [trace], "layout": layout}, text
 
 
 def parallel(facts: Facts) -> Figure | None:
-    """One line a trial through its parameters and its P@1; ranges can be picked on every axis.
+    """One line a trial through its parameters and its value; ranges can be picked on every axis.
 
     Optuna's own plot of this kind cannot be filtered.
     """
@@ -65,7 +68,7 @@ def parallel(facts: Facts) -> Figure | None:
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
         "dimensions": [
             *(_axis(name, [t.params[name] for t in trials], trials) for name in names),
-            {"label": "P@1", "values": values},
+            {"label": facts.metric_word, "values": values},
         ],
     }
     return {
@@ -110,7 +113,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def slices(facts: Facts) -> Figure | None:
-    """P@1 against each of the parameters that tell most, three in a row."""
+    """The value against each of the parameters that tell most, three in a row."""
     names = _most_telling(facts, MAX_SLICES)
     tried = [t for t in facts.searched if t.measurements and not t.error]
     if len(tried) < 2 or not names:
@@ -138,7 +141,7 @@ def slices(facts: Facts) -> Figure | None:
             "exponentformat": "power",
             "dtick": 1 if is_log else None,
         }
-        layout[f"yaxis{axis}"] = {"title": {"text": "P@1"} if not position % 3 else {}}
+        layout[f"yaxis{axis}"] = {"title": {"text": facts.metric_word} if not position % 3 else {}}
         traces.append(_slice_trace(facts, name, axis, tried))
     return {"data": traces, "layout": layout}
 
@@ -161,7 +164,11 @@ def _slice_trace(
         "xaxis": f"x{axis}",
         "yaxis": f"y{axis}",
         "text": [f"trial {t.number}, {t.state}" for t in own],
-        "hovertemplate": "%{text}<br>" + name + " = %{x:.4g}<br>P@1 %{y:.4f}<extra></extra>",
+        "hovertemplate": "%{text}<br>"
+        + name
+        + " = %{x:.4g}<br>"
+        + facts.metric_word
+        + " %{y:.4f}<extra></extra>",
         "marker": {"color": colors, "size": [11 if t.number in (0, winner) else 8 for t in own]},
     }
 

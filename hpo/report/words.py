@@ -34,14 +34,14 @@ def _found(facts: Facts) -> str:
     if best is None or value is None:
         return "No trial has a result."
     default = facts.value_of(facts.default)
-    where = "on the validation queries"
+    where, name = "on the validation queries", facts.metric_word
     if best.number == 0:
-        return f"The default configuration is still the best: P@1 {value:.4f} {where}."
+        return f"The default configuration is still the best: {name} {value:.4f} {where}."
     if default is None:
-        return f"Trial {best.number} is the best: P@1 {value:.4f} {where}."
+        return f"Trial {best.number} is the best: {name} {value:.4f} {where}."
     word = "above" if value >= default else "below"
     return (
-        f"Trial {best.number} is the best: P@1 {value:.4f} {where}, {abs(value - default):.4f} "
+        f"Trial {best.number} is the best: {name} {value:.4f} {where}, {abs(value - default):.4f} "
         f"{word} the default configuration ({default:.4f})."
     )
 
@@ -52,8 +52,8 @@ def _held_out(facts: Facts) -> str:
     if value is None:
         return ""
     return (
-        f"On the held-out test queries, which chose nothing, it reaches P@1 {value:.4f}: "
-        "the figure to expect in use."
+        "On the held-out test queries, which chose nothing, it reaches "
+        f"{facts.metric_word} {value:.4f}: the figure to expect in use."
     )
 
 
@@ -179,7 +179,7 @@ def markdown(facts: Facts, shares: Mapping[str, float], pages: Sequence[str] = (
         "",
         "## Trials",
         "",
-        "| trial | state | P@1 | epochs | time | |",
+        f"| trial | state | {facts.metric_word} | epochs | time | |",
         "|---|---|---|---|---|---|",
     ]
     lines += [

@@ -117,7 +117,7 @@ def test_random_weights_are_said_loudly():
             "exported  trial 2 as ONNX, checked on 64 images: /m.onnx",
         ),
         (
-            {"event": "evaluated", "split": "test", "metrics": {"val_precision_at_1": 0.4}},
+            {"event": "evaluated", "split": "test", "metrics": {"x": 0.4}, "metric_value": 0.4},
             "held out  P@1 0.4000 on the test split",
         ),
         ({"event": "evaluated", "split": "test", "metrics": {"error": "gone"}}, None),
@@ -128,6 +128,15 @@ def test_one_line_an_event(event, line):
     assert lines[0] == "run       /r"
     assert lines[9] == ""
     assert lines[10:] == ([] if line is None else [line])
+
+
+def test_another_metric_is_called_by_its_name():
+    start = {**started(), "metric": "val_map_at_r"}
+    assert (
+        said(start, REVIEW, ended(1))
+        .splitlines()[-1]
+        .startswith("trial   1  complete  val_map_at_r 0.5000")
+    )
 
 
 def test_the_end():
