@@ -22,6 +22,7 @@ from trainer.data.color import ColorDraws, jitter_colors, luma, make_color_draws
 from trainer.data.normalize import pixel_statistics
 from trainer.data.resample import (
     AxisBlur,
+    apply_bands,
     apply_separable,
     crop_each,
     crop_matrices,
@@ -140,7 +141,7 @@ class BatchAugment:
             return planes
         sigma = draws.geometry[5, part]
         rows, columns = self._blur_rows.matrices(sigma), self._blur_columns.matrices(sigma)
-        return apply_separable(planes, rows, columns)
+        return apply_bands(planes, rows, columns, (self._blur_rows.reach, self._blur_columns.reach))
 
     def _resample_at_once(self, images_BHWC: Tensor, draws: _Draws, part: slice) -> Tensor:
         """The same with few large operations, without rounding to bytes between them."""

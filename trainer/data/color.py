@@ -140,11 +140,12 @@ def shift_hue(images_N3P: Tensor, turns_N: Tensor) -> Tensor:
     red, green, blue = images_N3P.unbind(1)
     value, lowest = images_N3P.amax(1), images_N3P.amin(1)
     chroma = value - lowest
-    is_red, is_green = value == red, value == green
-    sextant = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
-    sextant.div_(chroma.clamp(min=1e-12))
+    # Which colour is the largest, as 0 and 1: masks of bools are several times slower on a CPU.
+    not_red, not_green = (value - red).sign_(), (value - green).sign_()
+    other = torch.lerp(blue - red, red - green, not_green)
+    sextant = torch.lerp(green - blue, other, not_red).div_(chroma.clamp(min=1e-12))
     # red begins at 6, green at 8, blue at 10: one turn ahead, so that `frac` never sees below 0
-    sextant.add_(10.0).add_(is_red, alpha=-4.0).add_(is_green & ~is_red, alpha=-2.0)
+    sextant.add_(not_green.add_(1.0).mul_(not_red), alpha=2.0).add_(6.0)
     sextant = sextant.mul_(1.0 / 6.0).add_(turns_N[:, None]).frac_().mul_(6.0)
     out = torch.empty_like(images_N3P)
     torch.sub(sextant, 3.0, out=out[:, 0]).abs_().sub_(1.0)

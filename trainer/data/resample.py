@@ -15,7 +15,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+
+_BAND = 32
+"""Output pixels that one product of a band makes on the CPU: wider ones multiply more zeros."""
 
 
 def pixel_centres(num_pixels: int, device: torch.device) -> Tensor:
@@ -88,6 +92,9 @@ class AxisBlur:
         num_taps: kernel size, odd and at most 2 * num_pixels - 1.
         num_pixels: length of the axis (O).
         device: of the result.
+
+    Attributes:
+        reach: pixels to either side that have a weight.
     """
 
     def __init__(self, num_taps: int, num_pixels: int, device: torch.device | str = "cpu") -> None:
@@ -98,6 +105,7 @@ class AxisBlur:
         source_KO = torch.where(source_KO > last, 2 * last - source_KO, source_KO)
         spread_KOO = torch.nn.functional.one_hot(source_KO, num_pixels)
         self._num_pixels = num_pixels
+        self.reach = half
         self._exponent_K = -0.5 * offsets_K.float() ** 2
         self._spread_KP = spread_KOO.float().flatten(1)
 
@@ -124,3 +132,36 @@ def apply_separable(images_NCHW: Tensor, rows_NOH: Tensor, columns_NOW: Tensor) 
     planes = images_NCHW.reshape(num, channels * height, width)
     wide = torch.bmm(planes, columns_NOW.transpose(1, 2))
     return torch.matmul(rows_NOH[:, None], wide.view(num, channels, height, out_width))
+
+
+def apply_bands(
+    images_NCHW: Tensor, rows_NHH: Tensor, columns_NWW: Tensor, reach: tuple[int, int]
+) -> Tensor:
+    """`apply_separable` of square weights that are 0 far from the diagonal, band by band.
+
+    Args:
+        images_NCHW: float images.
+        rows_NHH: weights along the height.
+        columns_NWW: weights along the width.
+        reach: how far from the diagonal weights along height and width go.
+
+    Returns:
+        Float images of the same shape.
+    """
+    num, channels, height, width = images_NCHW.shape
+    planes = images_NCHW.reshape(num, channels * height, width)
+    wide = torch.empty_like(planes)
+    for out, near in _bands(width, reach[1]):
+        wide[..., out] = torch.bmm(planes[..., near], columns_NWW[:, out, near].transpose(1, 2))
+    wide = wide.view(num, channels, height, width)
+    done = torch.empty_like(wide)
+    for out, near in _bands(height, reach[0]):
+        done[:, :, out] = torch.matmul(rows_NHH[:, None, out, near], wide[:, :, near])
+    return done
+
+
+def _bands(length: int, reach: int) -> Iterator[tuple[slice, slice]]:
+    """Output pixels of each band, and the pixels that they are made of."""
+    for start in range(0, length, _BAND):
+        stop = min(start + _BAND, length)
+        yield slice(start, stop), slice(max(0, start - reach), min(length, stop + reach))

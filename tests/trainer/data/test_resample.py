@@ -6,6 +6,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from trainer.data.resample import (
     AxisBlur,
+    apply_bands,
     apply_separable,
     crop_each,
     crop_matrices,
@@ -72,3 +73,15 @@ def test_blur_with_the_widest_legal_kernel_mirrors_once():
     # all nine taps weigh alike; at pixel 0 the other four are met twice, once mirrored
     torch.testing.assert_close(flat[0], torch.tensor([1.0, 2, 2, 2, 2]) / 9)
     torch.testing.assert_close(flat[4], torch.tensor([2.0, 2, 2, 2, 1]) / 9)
+
+
+@pytest.mark.parametrize(("height", "width", "taps"), [(40, 70, (15, 21)), (7, 33, (13, 3))])
+def test_bands_equal_the_whole_product(height, width, taps):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 2, height, width, generator=generator)
+    sigma = torch.tensor([0.1, 1.0, 6.0])
+    down, across = AxisBlur(taps[0], height), AxisBlur(taps[1], width)
+    rows, columns = down.matrices(sigma), across.matrices(sigma)
+    banded = apply_bands(images, rows, columns, (down.reach, across.reach))
+    expected = torch.einsum("nab,ncbd,ned->ncae", rows, images, columns)
+    torch.testing.assert_close(banded, expected, rtol=0, atol=1e-6)
