@@ -12,6 +12,9 @@ EPILOG = """\
 examples:
   hpo predict photo.jpg                by the newest run
   hpo predict retail shelf/*.jpg --topk 3
+
+A line a picture: the classes of its nearest gallery pictures, each with its distance; the smaller
+it is, the surer the label. Distances of two models do not compare.
 """
 
 
