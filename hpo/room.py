@@ -30,7 +30,6 @@ REST_S = 0.5
 LOOK_EVERY_S = 2.0
 LONGEST_WAIT_S = 300.0
 """Between two starts of a trial that fails for want of room although there seems to be some."""
-GO_ON = "goes on by itself when there is room; Ctrl-C stops, `hpo resume` goes on later"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +242,11 @@ class Room:
         if self.why:
             return
         self.why = why
-        text = f"{why}; {GO_ON}"
+        command = "hpo resume" + (" --keep best" if self._keep == ALL else "")
+        command += " --disk-quota SIZE" if left.is_quota else ""
+        text = (
+            f"{why}; goes on by itself when there is room; Ctrl-C stops, `{command}` goes on later"
+        )
         self._emit("paused", text=text, free_bytes=left.bytes, needed_bytes=self.needed())
 
     def _go_on(self, left: Left) -> None:

@@ -12,6 +12,7 @@ from hpo.core.events import Event
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
 from hpo.core.rungs import measure_rungs
+from hpo.core.storage import OUT_OF_ROOM
 from hpo.core.study_spec import StudySpec
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord, TrialState
@@ -54,8 +55,15 @@ class StateWriter:
             self._write("running", {"paused": self._paused} if self._paused else {})
 
     def close_as(self, status: str, **extra: Any) -> None:
-        """Write the last state of this start of the search."""
-        self._write(status, extra)
+        """Write the last state of this start of the search.
+
+        On a full disk an interrupted one goes without: no driver behind a `running` says as much.
+        """
+        try:
+            self._write(status, extra)
+        except OSError as error:
+            if status != "interrupted" or error.errno not in OUT_OF_ROOM:
+                raise
         self._closed = True
 
     def close(self) -> None:

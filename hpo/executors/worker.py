@@ -36,12 +36,15 @@ def run_job(
     """
     resume_from = Path(job.resume_from) if job.resume_from else None
     start = {} if job.start_epoch is None else {"start_epoch": job.start_epoch}
-    with trial_log(Path(job.folder)):
-        try:
-            receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from, **start)
-        except Exception as error:
-            logger.exception("trial %d failed", job.number)
-            return {"failure": describe_failure(error)}
+    try:
+        with trial_log(Path(job.folder)):
+            try:
+                receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from, **start)
+            except Exception as error:
+                logger.exception("trial %d failed", job.number)
+                return {"failure": describe_failure(error)}
+    except OSError as error:  # the log could not be written to its end
+        return {"failure": describe_failure(error)}
     return {"receipt": receipt}
 
 

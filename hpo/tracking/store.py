@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -109,6 +110,7 @@ def reason(error: Exception) -> str:
     for pattern in _NETWORK:
         if network := re.search(pattern, text):
             return network[1]
+    text = text.partition(" [SQL: ")[0]  # a database's own words; the statement helps nobody
     return re.sub(r"://[^/@\s]*@", "://", text)[:MAX_REASON]
 
 
@@ -116,6 +118,8 @@ def _set_up() -> None:
     """Apply the client's settings; MLflow reads some of them while it is imported."""
     for name, value in CLIENT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    # What a database refuses is raised too, and told in a line; this would be its traceback.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def find_runs(

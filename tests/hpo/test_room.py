@@ -98,7 +98,7 @@ def test_where_everything_is_kept_it_says_how_many_trials_may_fit(tmp_path):
 
 
 def test_a_pause_begins_once_and_ends_once(tmp_path):
-    disk = Disk(tmp_path, free=50 * MB)
+    disk = Disk(tmp_path, free=50 * MB, keep=BEST)
     disk.checkpoint(0, 10 * MB)
     assert not disk.room.is_short()
     disk.free = 29 * MB
@@ -126,6 +126,7 @@ def test_a_quota_counts_what_the_run_takes(tmp_path):
     assert disk.room.is_short()
     (text,) = disk.words("paused")
     assert text.startswith(f"{tmp_path} takes 4.9 MB of its quota of 5.0 MB, and a trial needs ")
+    assert text.endswith("Ctrl-C stops, `hpo resume --keep best --disk-quota SIZE` goes on later")
     (tmp_path / "log").unlink()
     disk.sleep(2)
     assert not disk.room.is_short()

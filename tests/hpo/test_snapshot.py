@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -95,3 +96,22 @@ def test_any_other_end_is_a_failure(engine, tmp_path):
     writer.hear({"event": "started"})
     writer.close()
     assert RunDir(tmp_path).read_state()["status"] == "failed"
+
+
+def test_a_pause_for_want_of_room_is_in_the_state_until_it_is_over(engine, tmp_path):
+    writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
+    writer.hear({"event": "paused", "text": "the disk is full"})
+    assert RunDir(tmp_path).read_state()["paused"] == "the disk is full"
+    writer.hear({"event": "continued", "text": "there is room again"})
+    assert "paused" not in RunDir(tmp_path).read_state()
+
+
+def test_an_interrupted_search_on_a_full_disk_ends_all_the_same(engine, tmp_path, monkeypatch):
+    def full(_run, _state):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
+    monkeypatch.setattr(RunDir, "write_state", full)
+    with pytest.raises(OSError, match="No space"):  # which the session waits for
+        writer.close_as("finished")
+    writer.close_as("interrupted")

@@ -121,6 +121,18 @@ def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):
     assert "in _fail" in log
 
 
+def test_a_log_that_finds_no_room_is_told_as_such(tmp_path):
+    """The trainer's first word does not fit, and what is left of it neither when the log closes."""
+    started = job(tmp_path)
+    (tmp_path / "0003").mkdir(exist_ok=True)
+    (tmp_path / "0003/log.txt").symlink_to("/dev/full")
+    assert run_job(NAME, started, lambda _: True) == {
+        "failure": {
+            "kind": "infrastructure", "message": "[Errno 28] No space left on device",
+        }
+    }  # fmt: skip
+
+
 def test_what_stops_a_worker_passes_through(tmp_path):
     def stop(_payload):
         raise SystemExit(0)

@@ -42,6 +42,11 @@ def test_an_address_is_shown_without_its_password():
         ),
         ("HTTPConnectionPool(host='m', port=5): Read timed out. (read timeout=10)", "Read timed out"),
         ("INTERNAL: the table is gone", "INTERNAL: the table is gone"),
+        (
+            "(sqlite3.OperationalError) database or disk is full [SQL: INSERT INTO params VALUES (?)] "
+            "[parameters: [('a', 1)]]",
+            "(sqlite3.OperationalError) database or disk is full",
+        ),
     ],
 )  # fmt: skip
 def test_a_request_that_failed_is_told_by_what_happened(text, words):
