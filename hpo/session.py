@@ -335,8 +335,8 @@ class Session:
             confirm=self.study.search.confirm,
             emit=self.bus.emit,
         )
-        self.bus.add(self.room)
         self.bus.add(keeper)
+        self.bus.add(self.room)  # which warns of what is left when the keeper is through
         return keeper
 
     def _make_engine(self, algorithm: Algorithm) -> Engine:
