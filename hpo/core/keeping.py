@@ -80,8 +80,9 @@ def needed_trials(
         winner = best_trial(some, direction)
         kept |= set() if winner is None else {winner.number}
         kept |= set(also(some))
-    kept |= {t.number for t in trials if t.purpose == "search" and repeats_of(t, trials)}
-    kept |= {t.number for t in trials if t.purpose == "confirm" and not compared(t)}
+    again = [t for t in trials if t.purpose == "confirm"]
+    kept |= {t.number for t in trials if t.purpose == "search" and repeats_of(t, again)}
+    kept |= {t.number for t in again if not compared(t)}
     return kept
 
 

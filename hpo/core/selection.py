@@ -72,7 +72,8 @@ def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | N
     compared = [t for t in searched if t.chosen_over == len(everything)]
     if compared or not searched:
         return compared[0] if compared else None
-    values = {t.number: repeat_values(t, everything, direction) for t in searched}
+    again = [t for t in everything if t.purpose == "confirm"]
+    values = {t.number: repeat_values(t, again, direction) for t in searched}
     able = [t for t in searched if values[t.number]]
     if not able:
         return searched[0]
