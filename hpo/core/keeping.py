@@ -16,7 +16,7 @@ from pathlib import Path
 from hpo.core.disk import folder_bytes
 from hpo.core.errors import SpecError
 from hpo.core.rundir import RunDir
-from hpo.core.selection import best_trial, finalists, repeats_of
+from hpo.core.selection import best_trial, finalists, ranked, repeats_of
 from hpo.core.trial import TrialRecord
 from hpo.core.wording import shown
 
@@ -77,6 +77,9 @@ def needed_trials(
     # A running trial may still fail, and then those behind it move up.
     for some in (list(trials), [t for t in trials if t.state.is_finished]):
         kept |= {t.number for t in finalists(some, direction, max(1, confirm))}
+        # Trial 0 is compared in the shape of its best twin, known or not while it has no epoch.
+        twins = [t for t in some if t.purpose == "search" and t.params == trials[0].params]
+        kept |= {t.number for t in ranked(twins, direction)[:1]}
         winner = best_trial(some, direction)
         kept |= set() if winner is None else {winner.number}
         kept |= set(also(some))

@@ -75,11 +75,16 @@ def test_repeats_stay_until_they_were_compared_and_their_finalists_for_good():
     assert {1, 2} < needed_trials(extended, "maximize", confirm=2)
 
 
+def test_a_twin_of_the_default_stays_while_that_one_has_no_result():
+    trials = [trial(0, [], "running", lr=1), trial(1, [0.4], lr=1), trial(2, [0.5], lr=2)]
+    assert needed_trials(trials, "maximize") == {0, 1, 2}
+
+
 STATES = st.sampled_from(["complete", "complete", "pruned", "failed"])
 LENGTHS, VALUES = st.integers(1, 3), st.integers(0, 4)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(STATES, LENGTHS, VALUES, st.integers(0, 3)), min_size=1, max_size=14),
     st.integers(0, 3), st.sampled_from(["maximize", "minimize"]), st.integers(0, 9),
