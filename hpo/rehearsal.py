@@ -187,6 +187,7 @@ class _Rehearsed:
                 budget=budget,
                 gpus_per_trial=self.slots.gpus,
                 study_seed=seed,
+                num_epochs=plan.num_epochs,
             ),
             emit=lambda _event, **_data: None,
             now=executor.now,

@@ -84,13 +84,15 @@ def test_without_a_time_per_epoch_nothing_is_said():
     assert foresee("20trials", seconds=float("nan")) is None
 
 
-def test_the_search_that_follows_trains_about_as_many_epochs(tmp_path):
+@pytest.mark.parametrize("algorithm", ["auto", "pbt", "dehb", "hyperband", "bohb"])
+def test_the_search_that_follows_trains_about_as_many_epochs(tmp_path, algorithm):
     study = quick_study(budget=parse_budget("30"))
+    study = replace(study, search=replace(study.search, algorithm=algorithm))
     reviews = []
     settings = SearchSettings(
         executor="inprocess", confirm_start=lambda review: reviews.append(review) or True
     )
     finished = start_search(study, tmp_path, settings).finished
     expected = reviews[0]["forecast"]
-    assert expected["trials"] == 30
+    assert expected["trials"] == sum(finished["trials"].values())
     assert finished["spent"]["epochs"] == pytest.approx(expected["epochs"], rel=0.5)
