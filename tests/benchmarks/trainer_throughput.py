@@ -11,10 +11,10 @@ Per trunk and size, in small slices by turns, in images per second:
   workers, one optimizer group per tensor, a plain loop (Lightning would slow it further).
 
 Then the seconds of one validation against its forward passes alone, and of a validation with the
-full set of metrics. The clock is the wall's on a GPU or an idle machine; on a CPU that others use
-it is the processor seconds of this process and its loader workers (`--clock` decides). Loader
-workers stand still while it is not their turn. FOLDER holds train, reference and val; by default
-the demonstration pictures are drawn.
+full set of metrics. Ratios are medians over rounds, with a 95 % interval. The clock is the wall's
+on a GPU or an idle machine; on a CPU that others use it is the processor seconds of this process
+and its loader workers (`--clock` decides). Loader workers stand still while it is not their turn.
+FOLDER holds train, reference and val; by default the demonstration pictures are drawn.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import platform
+import random
 import statistics
 import tempfile
 import time
@@ -213,7 +214,15 @@ def measure(case: str, args: argparse.Namespace, images: dict[str, str]) -> dict
     for other in ("floor_a", "recipe"):
         ratios = [theirs / ours for ours, theirs in zip(times["ours"], times[other], strict=True)]
         figures[f"ours_over_{other}"] = statistics.median(ratios)
+        figures[f"ours_over_{other}_low"], figures[f"ours_over_{other}_high"] = interval(ratios)
     return figures | validation | {"peak_mib": peak_mib, "rounds": len(times["ours"])}
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the median over rounds."""
+    rng = random.Random(0)
+    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return medians[50], medians[1949]
 
 
 def case_spec(trunk: str, size: int, args: argparse.Namespace, images: dict[str, str]) -> Spec:
@@ -288,7 +297,7 @@ def show_header(facts: dict[str, Any]) -> None:
     """The first lines of the table."""
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
     print(
-        f"{'images/s':24}{'floor A':>9}{'floor B':>9}{'ours':>9}{'recipe':>9}{'ours/A':>8}"
+        f"{'images/s':24}{'floor A':>9}{'floor B':>9}{'ours':>9}{'recipe':>9}{'ours/A':>8}{'95 %':>13}"
         f"{'ours/rec':>9}{'val s':>8}{'forward':>9}{'ratio':>7}{'MiB':>7}",
         flush=True,
     )
@@ -298,7 +307,9 @@ def show(case: str, row: dict[str, float]) -> None:
     """A line for people, as soon as it is known."""
     print(
         f"{case:24}{row['floor_a']:9.1f}{row['floor_b']:9.1f}{row['ours']:9.1f}"
-        f"{row['recipe']:9.1f}{row['ours_over_floor_a']:8.3f}{row['ours_over_recipe']:9.2f}"
+        f"{row['recipe']:9.1f}{row['ours_over_floor_a']:8.3f}"
+        f"  {row['ours_over_floor_a_low']:.3f}-{row['ours_over_floor_a_high']:.3f}"
+        f"{row['ours_over_recipe']:9.2f}"
         f"{row['val_s']:8.2f}{row['val_forward_s']:9.2f}{row['val_over_forward']:7.3f}"
         f"{row['peak_mib']:7.0f}",
         flush=True,
