@@ -24,6 +24,7 @@ from hpo.core.keeping import ALL
 from hpo.core.plain_yaml import read_yaml
 from hpo.core.planning import as_user_errors
 from hpo.core.protocols import Trainer
+from hpo.core.sharing import check_sharing
 from hpo.core.skill import Skill
 from hpo.core.specs import flatten, lookup, merged, nest
 from hpo.core.study_spec import SearchOptions, StudySpec
@@ -58,6 +59,8 @@ class Request:
     needs_data: bool = True
     """Whether the trainer's data sources must be known here."""
     policy: str = "on"
+    trials_per_gpu: int | str | None = None
+    """How many trials share a GPU, or `auto`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +144,7 @@ class _Planner:
             spec=given,
             budget=Budget(trials=total or NO_LIMIT),
             search=self._search(options),
-            concurrent=self._concurrent(options),
+            **self._slots(options),
             keep=ALL,  # `automl_delete_intermediate_ckpt` says what goes, at the end
         )
         facts = replace(
@@ -279,6 +282,13 @@ class _Planner:
         """Whether every rung is a job of its own: where values are known at the end alone."""
         at_end = self.request.platform or self.request.reports_at_end or self.registered is None
         return bool(at_end and self.settings.stops_trials)
+
+    def _slots(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """How many trials run at a time: a number, or by how many share a GPU."""
+        concurrent, wish = self._concurrent(options), self.request.trials_per_gpu
+        if wish is None:
+            return {"concurrent": concurrent}
+        return {"trials_per_gpu": check_sharing(wish, concurrent, "trials_per_gpu")}
 
     def _concurrent(self, options: Mapping[str, Any]) -> int | None:
         asked = options.get("max_concurrent") or self.settings.values["automl_max_concurrent"]

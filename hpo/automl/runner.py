@@ -87,6 +87,8 @@ class AutoMLRunner:
         max_hours: float | None = None,
         accept_no_baseline: bool = False,
         in_process: bool = False,
+        trials_per_gpu: int | str | None = None,
+        ray_address: str = "",
         listeners: Listeners = (),
         should_stop: Callable[[], bool] = lambda: False,
         **platform_kwargs: Any,
@@ -117,6 +119,8 @@ class AutoMLRunner:
             max_hours: longer searches stop at the review.
             accept_no_baseline: go on when the baseline cannot be evaluated.
             in_process: one trial at a time in this process, without workers.
+            trials_per_gpu: how many trials share a GPU, or `auto`; None leaves one on each.
+            ray_address: a Ray cluster that is up already: `auto`, or `host:port` of its head.
             listeners: factories of further event listeners, as `SearchSettings.listeners`.
             should_stop: asked at every step whether to pause.
             **platform_kwargs: passed on to every `create_job`.
@@ -160,6 +164,7 @@ class AutoMLRunner:
             platform=type(self._platform).__name__ if self._platform is not None else "",
             trainer=self._trainer,
             reports_at_end=eval_fn is not None,
+            trials_per_gpu=trials_per_gpu,
         )
         hooks = Hooks(
             metric_extractor=metric_extractor,
@@ -178,6 +183,7 @@ class AutoMLRunner:
         )
         search = SearchSettings(
             executor="inprocess" if in_process else "ray",
+            ray_address=ray_address,
             probe=self._platform is None,
             confirm_start=confirm or (lambda _review: True),
             listeners=(*listeners, *_wandb(wandb_config)),

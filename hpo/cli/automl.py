@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json, print_table
+from hpo.cli.run_flags import (
+    add_json_argument,
+    add_out_argument,
+    add_ray_argument,
+    add_sharing_argument,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from hpo.automl.planning import Request
@@ -85,6 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
     )
+    add_sharing_argument(run)
+    add_ray_argument(run)
     add_json_argument(parser)
 
 
@@ -209,6 +218,7 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
         },
         base_checkpoint=args.weights or _parent_weights(args),
         policy=route.policy.shown,
+        trials_per_gpu=args.trials_per_gpu,
     )
 
 

@@ -52,6 +52,16 @@ def add_ray_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
+def add_sharing_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--trials-per-gpu."""
+    parser.add_argument(
+        "--trials-per-gpu",
+        metavar="N",
+        help="trials that share a GPU, or auto: as many as fit by the memory that one was measured "
+        "to take (default: 1)",
+    )
+
+
 def add_disk_arguments(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, default: str = "best"
 ) -> None:

@@ -11,6 +11,7 @@ from hpo.cli.run_flags import (
     add_json_argument,
     add_out_argument,
     add_ray_argument,
+    add_sharing_argument,
 )
 
 if TYPE_CHECKING:
@@ -77,12 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--seed", metavar="N", type=int, help="seed of the search (default: 0)")
     how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
-    how.add_argument(
-        "--trials-per-gpu",
-        metavar="N",
-        help="trials that share a GPU, or auto: as many as fit by the memory that one was measured "
-        "to take (default: 1)",
-    )
+    add_sharing_argument(how)
     how.add_argument(
         "--confirm", metavar="K", type=int, help="train the K best again with another seed"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from hpo import AutoMLRunner, query_status
 from hpo.automl.errors import ReviewDeclinedError
-from hpo.core.errors import RunError
+from hpo.core.errors import HpoError, RunError
 from hpo.core.ledger import Ledger
 from hpo.core.plain_yaml import read_yaml
 from hpo.core.rundir import RunDir, list_runs
@@ -79,6 +79,27 @@ def test_56_a_second_writer_is_refused(run):
     held = RunDir(Path(result["workspace_path"]))
     with held.lock(), pytest.raises(RunError, match="another search is running in it"):
         run(workspace_path=held.path, resume=True)
+
+
+def test_trials_may_share_a_gpu(run):
+    result = run(trials_per_gpu="2", settings={"automl_max_recommendations": 1})
+    study = read_yaml(Path(result["workspace_path"]) / "study.yaml")
+    assert (study["trials_per_gpu"], study.get("concurrent")) == (2, None)
+    with pytest.raises(ValueError, match=r"trials_per_gpu: cannot stand beside `concurrent` \(3\)"):
+        run(trials_per_gpu="auto", settings={"automl_max_concurrent": 3})
+    with pytest.raises(ValueError, match="trials_per_gpu: must be auto or a number from 1"):
+        run(trials_per_gpu="many")
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(skill, data, tmp_path):
+    runner = AutoMLRunner(skill_dir=skill, trainer=NAME)
+    with pytest.raises(HpoError, match="--ray-address: nobody answers at 127.0.0.1:1"):
+        runner.run(
+            automl_settings={"algorithm": "random", "metric": "kpi"},
+            spec_overrides=data,
+            workspace_path=tmp_path / "ws",
+            ray_address="127.0.0.1:1",
+        )
 
 
 # Wrong input -------------------------------------------------------------------------------------
