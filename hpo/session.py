@@ -272,7 +272,7 @@ class Session:
                 return SearchResult(run=self.run, interrupted=True)
             best = self.room.patiently(lambda: self.conclude(engine, executor))
             page = self._write_report(executor) if self.settings.report else None
-        finished = describe_end(self.run, self.study, engine, self.ledger, best)
+        finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space)
         finished["report"] = page
         self.bus.emit("finished", **finished)
         self.room.patiently(lambda: state.close_as("finished", finished=finished))

@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hpo.core.edges import find_edges
 from hpo.core.events import Event
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import RunDir
@@ -17,6 +18,9 @@ from hpo.core.study_spec import StudySpec
 from hpo.core.trainers import find_trainer
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.engine import Engine
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
 
 FALLBACK = "fallback"
 """A trial's note begins with it where a language model was to choose it and failed to."""
@@ -132,6 +136,7 @@ def describe_end(
     engine: Engine,
     ledger: Ledger,
     best: Mapping[str, Any] | None,
+    space: SearchSpace,
 ) -> dict[str, Any]:
     """The data of the `finished` event."""
     trials = ledger.trials()
@@ -147,5 +152,6 @@ def describe_end(
         "spent": {k: round(v, 3) for k, v in asdict(engine.spent()).items()},
         "ended_because": engine.ended_because,
         "rungs": rungs_of(ledger),
+        "edges": [str(edge) for edge in find_edges(space, trials, ledger.direction)],
         "fallbacks": sum(t.note.startswith(FALLBACK) for t in trials),
     }

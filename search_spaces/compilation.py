@@ -236,6 +236,7 @@ class _Compiler:
             why=why,
             is_popular=draft.leaf.is_popular,
             description=draft.leaf.description,
+            bounds=draft.bounds,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from search_spaces.dimensions import Condition, Dimension
 from search_spaces.domains.base import Domain
+from search_spaces.rule import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Parameter:
     why: str = ""
     is_popular: bool = False
     description: str = ""
+    bounds: Bounds = field(default_factory=Bounds)
+    """What the schema and the spec allow, where the range may be a part of it."""
 
     @property
     def distribution(self) -> dict[str, Any]:

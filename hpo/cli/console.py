@@ -212,9 +212,7 @@ class Console:
         word, _, rule = str(event.get("ended_because", "")).partition(": ")
         if word == "converged":
             self._line(f"converged {rule}")
-        self._tell_removed()
-        for rung in event.get("rungs", []):
-            self._line(f"rung      {rung['text']}")
+        self._tell_findings(event)
         best = event["best"]
         if best is None:
             self._line("no trial has a result")
@@ -239,10 +237,14 @@ class Console:
         self._line(f"next      hpo predict {event['run_dir']} IMAGE...")
         self._line(f"          hpo ui {event['run_dir']}")
 
-    def _tell_removed(self) -> None:
+    def _tell_findings(self, event: Event) -> None:
         if self._removed:
             freed = render_bytes(self._removed)
             self._line(f"disk      {freed} of checkpoints that lost were removed (keep: best)")
+        for rung in event.get("rungs", []):
+            self._line(f"rung      {rung['text']}")
+        for edge in event.get("edges", []):
+            self._line(f"range     {edge}")
 
     # Lines --------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.edges import find_edges
 from hpo.core.rungs import measure_rungs
 from hpo.core.trial import TrialState
 from hpo.report.facts import Facts
@@ -23,6 +24,7 @@ def sentences(facts: Facts) -> list[str]:
             _confirmed(facts),
             _spent(facts),
             _failed(facts),
+            *_edges(facts),
             _unfinished(facts),
         )
         if text
@@ -68,6 +70,11 @@ def _confirmed(facts: Facts) -> str:
 def rungs(facts: Facts) -> list[str]:
     """Return what is known of the epochs at which trials were stopped, a line each."""
     return [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
+
+
+def _edges(facts: Facts) -> list[str]:
+    found = find_edges(facts.space, facts.searched, facts.direction)
+    return [f"A range may be too narrow. {edge}." for edge in found]
 
 
 def _spent(facts: Facts) -> str:

@@ -150,6 +150,11 @@ def test_the_end():
     ]
 
 
+def test_ranges_that_were_too_narrow_are_told_before_the_best():
+    lines = said(finished(edges=["train.lr: look further"])).splitlines()
+    assert lines[1] == "range     train.lr: look further"
+
+
 def test_an_end_without_a_result():
     assert said(finished(best=None, trials={})).splitlines() == [
         "finished  no trials in 1m 05s", "no trial has a result",

@@ -92,6 +92,13 @@ def test_markdown_has_a_line_for_every_trial(facts):
     assert f"hpo resume {facts.run} --budget +20" in text
 
 
+def test_a_range_that_cuts_off_the_best_is_told(facts):
+    trials = [make_trial(n, [0.9 - n / 10] * 9) for n in range(4)]  # all at the high end, 0.1
+    told = " ".join(words.sentences(with_trials(facts, trials, best=trials[0])))
+    assert "train.lr: the best trials lie at the high end of its range (0.1)" in told
+    assert "--range train.lr=1e-05..1,log" in told
+
+
 def test_what_the_rungs_knew_is_told(facts):
     (first, *_) = words.rungs(facts)
     stopped = min(t.epochs for t in facts.searched if str(t.state) == "pruned")

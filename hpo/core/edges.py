@@ -1,0 +1,85 @@
+"""Ranges that were too narrow: the best trials lie at an end that the schema lets one move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.selection import ranked
+from hpo.core.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+    from search_spaces.widening import End
+
+LOOKED_AT, LEAST = 5, 3
+"""How many of the best trials that were trained longest are looked at, and the least that there
+must be."""
+NEAR = 0.02
+"""This part of a range is its end: of five trials drawn at random, three lie in one by a chance of
+one in twelve thousand."""
+SHARE = 0.6
+"""The part of those trials, the best one among them, that must lie there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A parameter whose best values lie at an end of its range."""
+
+    name: str
+    end: End
+    at: float
+    """That end."""
+    wider: tuple[float, float]
+    """A range that goes further."""
+    is_log: bool
+
+    def __str__(self) -> str:
+        """Say it in a line, with what to do."""
+        (low, high), scale = self.wider, ",log" if self.is_log else ""
+        return (
+            f"{self.name}: the best trials lie at the {self.end} end of its range ({self.at:.4g}); "
+            f"to look further: --range {self.name}={low:.4g}..{high:.4g}{scale}"
+        )
+
+
+def find_edges(space: SearchSpace, trials: Iterable[TrialRecord], direction: str) -> list[Edge]:
+    """Return the parameters whose range cuts off the best trials, where the schema allows more."""
+    from search_spaces.widening import is_log, widened
+
+    order = ranked([t for t in trials if t.purpose == "search"], direction)
+    best = [t for t in order if t.epochs == order[0].epochs][:LOOKED_AT]
+    found = []
+    for parameter in space.parameters:
+        values = [t.params[parameter.name] for t in best if parameter.name in t.params]
+        end = _end_of(parameter, values)
+        wider = None if end is None else widened(parameter, end)
+        if end is not None and wider is not None:
+            found.append(
+                Edge(
+                    name=parameter.name,
+                    end=end,
+                    at=parameter.distribution[end],
+                    wider=wider,
+                    is_log=is_log(parameter),
+                )
+            )
+    return found
+
+
+def _end_of(parameter: Any, values: list[Any]) -> End | None:
+    """The end at which the best values lie, the very best one among them."""
+    from search_spaces.widening import place_in_range
+
+    places = [place for v in values if (place := place_in_range(parameter, v)) is not None]
+    if len(places) < LEAST:
+        return None
+    ends: tuple[tuple[End, list[bool]], ...] = (
+        ("low", [place <= NEAR for place in places]),
+        ("high", [place >= 1 - NEAR for place in places]),
+    )
+    for end, near in ends:
+        if near[0] and sum(near) >= SHARE * len(near):
+            return end
+    return None

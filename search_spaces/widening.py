@@ -1,0 +1,64 @@
+"""Where values lie in a parameter's range, and the range that goes further than one of its ends."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from search_spaces.domains.number import Number
+from search_spaces.parameter import Parameter
+from search_spaces.ranges import clamped
+from search_spaces.rule import Scale
+
+End = Literal["low", "high"]
+
+FURTHER = 0.5
+"""How much wider, in the scale of the range, a widened one is."""
+LEAST_ROOM = 0.05
+"""Less than this part of the range beyond an end is nothing to look for."""
+
+
+def place_in_range(parameter: Parameter, value: Any) -> float | None:
+    """Return where a value lies in its range: 0 at the low end, 1 at the high one, in its scale.
+
+    None for what is no plain number: options, lists, numbers that others bound, reflected scales.
+    """
+    domain = parameter.domain
+    if not isinstance(domain, Number) or domain.relations or domain.scale is Scale.REFLECTED:
+        return None
+    low, high = _scaled(domain, domain.low), _scaled(domain, domain.high)
+    return (_scaled(domain, float(value)) - low) / (high - low) if high > low else None
+
+
+def widened(parameter: Parameter, end: End) -> tuple[float, float] | None:
+    """Return the range that goes on beyond an end by half its width, as far as the schema allows.
+
+    Example: `log 1e-4 .. 1e-2` becomes 1e-5 .. 1e-2 at its low end, 1e-4 .. 1e-1 at its high one.
+
+    Returns:
+        None where the schema ends there, or for what `place_in_range` does not know.
+    """
+    domain = parameter.domain
+    if place_in_range(parameter, parameter.default) is None or not isinstance(domain, Number):
+        return None
+    width = _scaled(domain, domain.high) - _scaled(domain, domain.low)
+    edge, sign = (domain.low, -1) if end == "low" else (domain.high, 1)
+    wished = _unscaled(domain, _scaled(domain, edge) + sign * FURTHER * width)
+    new = clamped(parameter.bounds, wished)
+    if sign * (_scaled(domain, new) - _scaled(domain, edge)) <= LEAST_ROOM * width:
+        return None
+    return (new, domain.high) if end == "low" else (domain.low, new)
+
+
+def is_log(parameter: Parameter) -> bool:
+    """Whether a range is searched evenly in the logarithm."""
+    return isinstance(parameter.domain, Number) and parameter.domain.scale is Scale.LOG
+
+
+def _scaled(domain: Number, value: float) -> float:
+    return math.log(value) if domain.scale is Scale.LOG else float(value)
+
+
+def _unscaled(domain: Number, place: float) -> float:
+    value = math.exp(place) if domain.scale is Scale.LOG else place
+    return float(round(value)) if domain.is_int else value
