@@ -8,7 +8,15 @@ from hpo.core.budget import Budget
 from hpo.core.rundir import RunDir
 from hpo.core.trial import Ended
 from hpo.snapshot import StateWriter, describe_end, trial_counts, trial_row
-from tests.quick_runs import Listed, make_engine, quick_study, run_all, train, train_to_end
+from tests.quick_runs import (
+    Listed,
+    make_engine,
+    quick_space,
+    quick_study,
+    run_all,
+    train,
+    train_to_end,
+)
 
 STUDY = quick_study(budget=Budget(trials=4))
 
@@ -43,7 +51,7 @@ def test_counts_are_of_the_three_ends_alone(engine):
 
 
 def test_the_end_in_data(engine, tmp_path):
-    end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, {"trial": 0})
+    end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, {"trial": 0}, quick_space())
     assert end["trials"] == {"complete": 1, "pruned": 1, "failed": 1}
     assert (end["suspended"], end["confirmations"], end["budget"]) == (1, 0, "4trials")
     assert (end["spent"]["trials"], end["spent"]["epochs"]) == (4, 18)
@@ -55,7 +63,7 @@ def test_the_end_in_data(engine, tmp_path):
 def test_confirmations_are_under_their_own_key(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2), confirm=1)
     run_all(engine)
-    end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, None)
+    end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, None, quick_space())
     assert end["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
     assert (end["confirmations"], end["best"]) == (4, None)
 
