@@ -60,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
         print_json(row)
         return 0
     counts = ", ".join(f"{n} {s}" for s, n in row["counts"].items() if n)
+    waiting = "running" if row["status"] == "running" else "paused"
     print(f"run     {row['run_dir']}")
-    print(f"status  {row['status']}; {counts or 'no trial has ended'}; {row['running']} running")
+    print(f"status  {row['status']}; {counts or 'no trial has ended'}; {row['running']} {waiting}")
     if row["paused"]:
         print(f"paused  {row['paused']}")
     print(f"budget  {row['budget'] or 'unknown'}")
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         table.append(
             [
                 str(trial["trial"]),
-                trial["state"],
+                waiting if trial["state"] == "running" else trial["state"],
                 value + mark,
                 epochs,
                 f"{trial['seconds']:.0f}",

@@ -37,7 +37,7 @@ def history(facts: Facts) -> Figure:
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "name": str(state),
+                    "name": facts.state_word(state),
                     "x": [t.number for t in of_state],
                     "y": [facts.value_of(t) for t in of_state],
                     "text": [_hover(t) for t in of_state],
@@ -93,7 +93,7 @@ def curves(facts: Facts) -> Figure:
     shown = set()
     traces = []
     for trial in order:
-        name, line = _curve_style(trial, winner)
+        name, line = _curve_style(facts, trial, winner)
         traces.append(
             {
                 "type": "scatter",
@@ -117,12 +117,14 @@ def curves(facts: Facts) -> Figure:
     }
 
 
-def _curve_style(trial: TrialRecord, winner: int | None) -> tuple[str, dict[str, Any]]:
+def _curve_style(
+    facts: Facts, trial: TrialRecord, winner: int | None
+) -> tuple[str, dict[str, Any]]:
     if trial.number == winner:
         return f"winner (trial {winner})", {"color": "@accent", "width": 3.5}
     if trial.number == 0:
         return "default (trial 0)", {"color": "@default", "width": 2.5, "dash": "dash"}
-    return str(trial.state), {"color": STATE_COLORS[trial.state], "width": 1.5}
+    return facts.state_word(trial.state), {"color": STATE_COLORS[trial.state], "width": 1.5}
 
 
 def slots(facts: Facts) -> Figure | None:
@@ -143,7 +145,7 @@ def slots(facts: Facts) -> Figure | None:
                 {
                     "type": "bar",
                     "orientation": "h",
-                    "name": str(state),
+                    "name": facts.state_word(state),
                     "y": [f"slot {lane + 1}" for _, lane in own],
                     "base": [(t.started - origin) / 60 for t, _ in own],
                     "x": [((t.ended or t.started + t.seconds) - t.started) / 60 for t, _ in own],

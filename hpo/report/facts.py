@@ -16,7 +16,7 @@ from hpo.core.rundir import RunDir
 from hpo.core.selection import best_trial
 from hpo.core.study_spec import StudySpec, load_study
 from hpo.core.trainers import find_trainer
-from hpo.core.trial import TrialRecord
+from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.wording import metric_word
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class Facts:
     def metric_word(self) -> str:
         """What the values are, in short."""
         return metric_word(self.trainer.monitoring_metric)
+
+    def state_word(self, state: TrialState) -> str:
+        """A trial's state for people: one that waits for `hpo resume` does not run."""
+        return "paused" if state is TrialState.RUNNING and self.status != "running" else str(state)
 
     def value_of(self, trial: TrialRecord | None) -> float | None:
         """Best value of a trial over its epochs."""

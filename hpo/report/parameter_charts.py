@@ -163,7 +163,7 @@ def _slice_trace(
         "y": [facts.value_of(t) for t in own],
         "xaxis": f"x{axis}",
         "yaxis": f"y{axis}",
-        "text": [f"trial {t.number}, {t.state}" for t in own],
+        "text": [f"trial {t.number}, {facts.state_word(t.state)}" for t in own],
         "hovertemplate": "%{text}<br>"
         + name
         + " = %{x:.4g}<br>"

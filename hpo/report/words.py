@@ -80,7 +80,9 @@ def _edges(facts: Facts) -> list[str]:
 def _spent(facts: Facts) -> str:
     states = [t.state for t in facts.searched]
     counts = ", ".join(
-        f"{states.count(state)} {state}" for state in TrialState if states.count(state)
+        f"{states.count(state)} {facts.state_word(state)}"
+        for state in TrialState
+        if states.count(state)
     )
     trained = sum(t.epochs for t in facts.searched)
     full = len(facts.searched) * facts.plan.num_epochs
@@ -143,7 +145,7 @@ def trial_rows(facts: Facts) -> list[dict[str, str]]:
         rows.append(
             {
                 "trial": str(trial.number),
-                "state": str(trial.state),
+                "state": facts.state_word(trial.state),
                 "value": "" if value is None or trial.error else f"{value:.4f}",
                 "epochs": f"{trial.epochs}/{trial.until_epoch}",
                 "time": render_seconds(trial.seconds),

@@ -29,7 +29,7 @@ def test_a_finished_run(hpo, first):
 def test_a_paused_run_says_how_to_go_on(hpo, second):
     code, out, err = hpo("status")  # the newest
     assert (code, err) == (0, "")
-    assert "status  interrupted; 1 complete; 1 running" in out
+    assert "status  interrupted; 1 complete; 1 paused" in out
     assert out.splitlines()[-1] == f"go on with: hpo resume {second}"
 
 

@@ -99,6 +99,15 @@ def test_a_range_that_cuts_off_the_best_is_told(facts):
     assert "--range train.lr=1e-05..1,log" in told
 
 
+def test_a_trial_that_waits_for_a_resume_does_not_run(facts):
+    trials = [make_trial(0, [0.5] * 9), make_trial(1, [0.4], TrialState.RUNNING)]
+    ended = with_trials(facts, trials, best=trials[0], status="finished")
+    assert "2 trials (1 paused, 1 complete)" in " ".join(words.sentences(ended))
+    assert [row["state"] for row in words.trial_rows(ended)] == ["complete", "paused"]
+    live = " ".join(words.sentences(replace(ended, status="running")))
+    assert "(1 running, 1 complete)" in live
+
+
 def test_what_the_rungs_knew_is_told(facts):
     (first, *_) = words.rungs(facts)
     stopped = min(t.epochs for t in facts.searched if str(t.state) == "pruned")
