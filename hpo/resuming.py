@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from hpo.core.errors import RunError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.keeping import ALL
 from hpo.core.origin import find_changes, take_origin, write_origin
 from hpo.core.plain_yaml import read_yaml
@@ -18,8 +18,18 @@ logger = logging.getLogger(__name__)
 
 
 def load_run_study(run: RunDir) -> StudySpec:
-    """Read the study of a run; one of an earlier release goes on to keep every checkpoint."""
+    """Read the study of a run; one of an earlier release goes on to keep every checkpoint.
+
+    Raises:
+        SpecError: when it is no study file, or the end of it is gone: keys that are not there would
+            silently have their defaults.
+    """
     study = load_study(run.study_file)
+    if not run.study_file.read_text(encoding="utf-8").endswith(("\n", "}")):
+        raise SpecError(
+            f"{run.study_file}: must end with a line break; what was written last is cut off, so "
+            "bring the file back, or end its last line if it is whole"
+        )
     is_earlier = "keep" not in read_yaml(run.study_file)
     return replace(study, keep=ALL) if is_earlier else study
 

@@ -34,10 +34,6 @@ def test_blocks_are_not_fetched_from_the_kernel_again_and_again():
     before = faults()
     use_blocks(20)
     assert faults() - before < 3 * pages_a_round  # 20 rounds of them where nothing is kept
-    return_freed_blocks()
-    before = faults()
-    use_blocks(1)
-    assert faults() - before > pages_a_round // 2  # so the pages had gone back
 
 
 def test_what_is_kept_goes_back_in_the_end():
