@@ -10,7 +10,7 @@ from hpo.core.selection import ranked
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+    from search_spaces import Parameter, SearchSpace
     from search_spaces.widening import End
 
 LOOKED_AT, LEAST = 5, 3
@@ -68,7 +68,7 @@ def find_edges(space: SearchSpace, trials: Iterable[TrialRecord], direction: str
     return found
 
 
-def _end_of(parameter: Any, values: list[Any]) -> End | None:
+def _end_of(parameter: Parameter, values: list[Any]) -> End | None:
     """The end at which the best values lie, the very best one among them."""
     from search_spaces.widening import place_in_range
 
