@@ -7,7 +7,7 @@ python=${PYTHON:-.venv/bin/python}
 bin=$(dirname "$python")
 
 "$bin/ruff" format --check hpo trainer search_spaces tests
-"$bin/ruff" check hpo trainer search_spaces tests
+"$bin/ruff" check hpo trainer search_spaces tests docs
 "$bin/mypy"
 "$bin/lint-imports"
 "$python" -m trainer.config.generate --check

@@ -8,6 +8,7 @@ import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +64,22 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     check = doctor._disk("runs", tmp_path / "file" / "below")
     assert check.status == "error"
     assert check.advice == "choose another --out"
-    assert doctor._disk("runs", tmp_path / "not" / "there").status == "ok"
+
+
+@pytest.mark.parametrize(("free_gib", "status"), [(9.9, "warning"), (10.1, "ok")])
+def test_a_folder_to_be_made_is_judged_by_the_room_on_its_disk(
+    tmp_path, monkeypatch, free_gib, status
+):
+    asked = []
+
+    def usage(folder):
+        asked.append(folder)
+        return SimpleNamespace(free=int(free_gib * 1024**3))
+
+    monkeypatch.setattr("hpo.doctor.shutil.disk_usage", usage)
+    check = doctor._disk("runs", tmp_path / "not" / "there")
+    assert (check.status, asked) == (status, [tmp_path])
+    assert check.text == f"{tmp_path}/not/there: 10 GiB free"
 
 
 def test_open_files_are_counted():
