@@ -29,6 +29,7 @@ from trainer.distributed import Place, find_place
 from trainer.epochs import EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
 from trainer.isolation import (
+    CallersSigterm,
     cudnn_switches,
     memory_errors_named,
     plain_interrupts,
@@ -174,7 +175,7 @@ class _Run:
             precision="bf16-mixed" if self.use_bf16 else "32-true",
             max_epochs=max(max_epochs, 0),
             accumulate_grad_batches=train.accumulate_grad_batches,
-            callbacks=[reporter],
+            callbacks=[reporter, CallersSigterm()],
             limit_val_batches=0,
             num_sanity_val_steps=0,
             logger=False,

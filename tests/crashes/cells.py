@@ -82,3 +82,23 @@ SHORT = (
     ("launch: training begins", "out of memory"),
 )
 """The sample that the suite runs."""
+REAL = (
+    ("launch: training begins", "driver SIGKILL"),
+    ("first report: checkpoint there, not told", "driver SIGKILL"),
+    ("first report: half written", "driver SIGKILL"),
+    ("checkpoint rename: before", "driver SIGKILL"),
+    ("checkpoint rename: after the last, before the best", "driver SIGKILL"),
+    ("tell: half written", "driver SIGKILL"),
+    ("confirmation: in a run", "driver SIGKILL"),
+    ("export: written, not in place", "driver SIGKILL"),
+    ("first report: written, not answered", "SIGTERM"),
+    ("checkpoint rename: before", "Ctrl-C"),
+    ("first report: checkpoint there, not told", "Ctrl-C twice"),
+    ("launch: training begins", "disk full"),
+    ("checkpoint rename: before", "disk full"),
+    ("tell: before", "ledger full"),
+    ("first report: half written", "read-only"),
+    ("first report: checkpoint there, not told", "out of memory"),
+    ("export: before", "out of memory"),
+)
+"""The sample that runs with the real trainer."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpo.core.ledger import Ledger
 from hpo.core.rundir import list_runs
 from tests.crashes.driver import logs_of
-from tests.crashes.trainer import BEGUN
+from tests.crashes.trainer import TRAINED
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def read_story(out):
         ]
         for t in records
     ]  # fmt: skip
-    begun = [(run.trial_dir(t.number) / BEGUN) for t in records]
-    counts = [Counter(path.read_text().split()) for path in begun if path.exists()]
+    notes = [(run.trial_dir(t.number) / TRAINED) for t in records]
+    counts = [Counter(path.read_text().split()) for path in notes if path.exists()]
     return Story(
         rows,
         {t.number: row for t, row in zip(records, rows, strict=True) if t.state.is_finished},

@@ -1,8 +1,9 @@
 """The crash matrix: every transition of a search x every fault, as one command.
 
     python -m tests.crashes.matrix --long --json matrix.json
+    python -m tests.crashes.matrix --real
 
-A cell searches with the trainer without torch in a child process, lets one fault happen at one
+A cell searches with the trainer without torch (`--real`: with the real one) in a child process, lets one fault happen at one
 moment, resumes until the search is over, and compares with an unbroken search of the same seed.
 Exit code 1 when a cell is red.
 """
@@ -19,18 +20,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.crashes import trap
-from tests.crashes.cells import IN_PROCESS, MOMENTS, SHORT, WITH_MLFLOW, WITH_RAY, no_sense
+from tests.crashes.cells import IN_PROCESS, MOMENTS, REAL, SHORT, WITH_MLFLOW, WITH_RAY, no_sense
 from tests.crashes.checks import differences, faults_of, finished_event, read_story, untidy
 from tests.crashes.driver import FLAGS, launch, on_small_disk, warm_up, write_study
 from tests.crashes.hooks import Hooks
 from tests.crashes.hosts import Forwarder, KeptRay, free_port, in_child, wrong_in_mlflow
+from tests.crashes.real_trainer import NAME, SMALL, few_pictures, import_torch
 
 MAX_STARTS = 6
 WAITS = ("disk full", "ledger full")
 """Faults that the search waits out: its first start goes on to the end once there is room."""
 CHANGES_TRIALS = ("out of memory",)
 """Faults after which the sampler knows something else, so that later trials may differ."""
-DISK_MIB = 3
+DISK_MIB, REAL_DISK_MIB = 3, 60
 
 
 @dataclass(frozen=True)
@@ -55,26 +57,26 @@ class Reference:
     winner: int
 
 
-def search_unbroken(folder):
-    study = write_study(folder)
+def search_unbroken(folder, **study):
+    study = write_study(folder, **study)
     start = launch(folder, "search", study, *FLAGS)
     assert start.code == 0, start.err
     return Reference(read_story(folder), finished_event(folder)["best"]["trial"])
 
 
-def run_cell(folder, moment, fault, reference, *, flags=FLAGS, name="quick", **launching):
+def run_cell(folder, moment, fault, reference, *, flags=FLAGS, fork=True, **study):
     """Search, be hit, go on to the end; returns the cell."""
     began = time.monotonic()
-    study = write_study(folder, name=name)
+    study = write_study(folder, **study)
     trap.arm(folder, moment.hook, moment.when, fault, **moment.facts)
-    start = launch(folder, "search", study, *flags, **launching)
+    start = launch(folder, "search", study, *flags, fork=fork)
     wrong, starts = untidy(start, fault), 1
     if trap.sprung(folder) is None:
         wrong.append(f"the fault did not happen; {start.err[-300:]}")
     before = read_story(folder)
     while start.code != 0 and starts < MAX_STARTS:
         trap.mend(folder)
-        start = launch(folder, "resume", *flags, **launching)
+        start = launch(folder, "resume", *flags, fork=fork)
         starts += 1
         wrong += untidy(start, fault)
     if fault in WAITS and starts > 1:
@@ -103,11 +105,11 @@ def wrong_after_oom(moment, reference, after):
     return wrong + ([] if counts[0] == counts[1] else [f"{counts[1]} trials"])
 
 
-def run_on_small_disk(folder, moment, fault, reference):
+def run_on_small_disk(folder, moment, fault, reference, *, size_mib=DISK_MIB, **study):
     def work():
-        return json.dumps(asdict(run_cell(folder, moment, fault, reference)))
+        return json.dumps(asdict(run_cell(folder, moment, fault, reference, **study)))
 
-    text = on_small_disk(folder, DISK_MIB, work)
+    text = on_small_disk(folder, size_mib, work)
     if text is None:
         return Cell(moment.name, fault, "none", words="no disk can be mounted here")
     return Cell(**json.loads(text))
@@ -120,6 +122,22 @@ def run_in_process(folder, wanted, tell):
     for number, (moment, fault) in enumerate(wanted):
         run = run_on_small_disk if fault == "disk full" else run_cell
         tell(run(folder / f"cell-{number:03d}", moment, fault, reference))
+
+
+def run_with_torch(folder, wanted, tell):
+    """Cells whose driver is a forked child, with the real trainer in it."""
+    warm_up(folder / "warm")
+    import_torch()
+    (folder / "pictures").mkdir()
+    study = {"trainer": NAME, "spec": SMALL, "data": few_pictures(folder / "pictures")}
+    reference = search_unbroken(folder / "whole", **study)
+    for number, (moment, fault) in enumerate(wanted):
+        place = folder / f"cell-{number:03d}"
+        if fault == "disk full":
+            more = {"size_mib": REAL_DISK_MIB, **study}
+            tell(run_on_small_disk(place, moment, fault, reference, **more))
+        else:
+            tell(run_cell(place, moment, fault, reference, **study))
 
 
 def run_with_mlflow(folder, wanted, tell):
@@ -164,7 +182,12 @@ def run_with_ray(folder, wanted, tell):
         ray.close()
 
 
-GROUPS = {"in-process": run_in_process, "mlflow": run_with_mlflow, "ray": run_with_ray}
+GROUPS = {
+    "in-process": run_in_process,
+    "mlflow": run_with_mlflow,
+    "ray": run_with_ray,
+    "real": run_with_torch,
+}
 
 
 def run_group(name, folder, wanted, tell):
@@ -211,14 +234,15 @@ def mark(cell):
     return f"ok, {cell.repeated} epoch" if cell.repeated else "ok"
 
 
-def wanted_cells(long, faults, moments):
-    """Group -> its cells."""
-    if long:
+def wanted_cells(sample, faults, moments):
+    """Group -> its cells, of the sample `short` or `real`, or of all (`long`)."""
+    if sample == "long":
         groups = {"in-process": IN_PROCESS, "mlflow": WITH_MLFLOW, "ray": WITH_RAY}
         pairs = {g: [(m, f) for m in MOMENTS for f in names] for g, names in groups.items()}
     else:
         named = {m.name: m for m in MOMENTS}
-        pairs = {"in-process": [(named[name], fault) for name, fault in SHORT]}
+        group, cells = ("real", REAL) if sample == "real" else ("in-process", SHORT)
+        pairs = {group: [(named[name], fault) for name, fault in cells]}
     return {
         group: [
             (m, f) for m, f in some
@@ -230,7 +254,14 @@ def wanted_cells(long, faults, moments):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m tests.crashes.matrix", description=__doc__)
-    parser.add_argument("--long", action="store_true", help="every cell, Ray and MLflow included")
+    samples = parser.add_mutually_exclusive_group()
+    for sample, text in [
+        ("long", "every cell, Ray and MLflow included"),
+        ("real", "a sample of the cells, with the real trainer"),
+    ]:
+        samples.add_argument(
+            f"--{sample}", action="store_const", dest="sample", const=sample, help=text
+        )
     parser.add_argument("--json", type=Path, help="also write the cells to this file")
     parser.add_argument("--fault", action="append", default=[], help="only this fault")
     parser.add_argument("--moment", action="append", default=[], help="only moments with this word")
@@ -246,7 +277,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory(prefix="crashes-") as scratch:
         folder = args.keep or Path(scratch)
         cells = []
-        for group, wanted in wanted_cells(args.long, args.fault, args.moment).items():
+        for group, wanted in wanted_cells(args.sample, args.fault, args.moment).items():
             cells += run_group(group, folder / group, wanted, tell)
     red = [cell for cell in cells if cell.state == "failed"]
     print(f"\n{table(cells)}\n\n{len(cells)} cells, {len(red)} red")

@@ -24,20 +24,12 @@ from pathlib import Path
 from tests.crashes.checks import differences, faults_of, finished_event, read_story
 from tests.crashes.driver import FLAGS, launch, warm_up, write_study
 from tests.crashes.hosts import in_child
+from tests.crashes.real_trainer import SMALL, few_pictures, import_torch
 from tests.crashes.trap import newest_worker
 
 WITH_RAY = tuple(flag for flag in FLAGS if flag != "--in-process")
 RAY_SHARE, RAY_DRIVER_SHARE = 4 / 15, 1 / 15
 LIMIT_S = 1200.0
-CLASSES = 4
-SMALL = {
-    "model.backbone": "timm/test_resnet",
-    "model.input_height": 32,
-    "model.input_width": 32,
-    "model.feat_dim": 32,
-    "dataset.workers": 0,
-    "train.batch_size": 16,
-}
 IN_TRAINING = 0.7
 """Share of the kills whose delay begins with the first sign of training after a start."""
 SIGNS = ('"event": "trial_started"', '"event": "epoch"')
@@ -214,27 +206,11 @@ def epochs_trained_again(out):
     return wrong
 
 
-def few_pictures(folder):
-    """A few classes of the embedded data set, as the sources of a study."""
-    from trainer.data.demo import make_demo_data
-
-    sources = make_demo_data(folder / "all", 3)
-    for split in ("train", "reference", "query"):
-        (folder / split).mkdir()
-        for path in sorted(Path(sources[split]).iterdir())[:CLASSES]:
-            (folder / split / path.name).symlink_to(path)
-    return {split: str(folder / split) for split in ("train", "reference", "query")}
-
-
 def rounds_with_torch(folder, kills, seed, tell):
     """Driver kills with the real trainer on the embedded pictures."""
 
     def work(say):
-        import pytorch_lightning  # noqa: F401 - imported before the fork, so that starts are quick
-        import timm  # noqa: F401
-        import torch
-
-        torch.set_num_threads(1)
+        import_torch()
         data = few_pictures(folder / "pictures")
         left, number = kills, 0
         while left > 0:

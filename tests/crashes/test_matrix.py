@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.cells import IN_PROCESS, MOMENTS, SHORT, WITH_MLFLOW, WITH_RAY, no_sense
+from tests.crashes.cells import IN_PROCESS, MOMENTS, REAL, SHORT, WITH_MLFLOW, WITH_RAY, no_sense
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +46,14 @@ def test_no_crash_at_any_moment_loses_anything(tmp_path):
 
 
 @pytest.mark.slow
+def test_crashes_of_the_real_trainer_lose_nothing(tmp_path):
+    cells, result = cells_of(tmp_path, "--real", timeout=1800)
+    assert red(cells) == {}
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert [(c["moment"], c["fault"]) for c in cells] == list(REAL)
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_random_kills_change_nothing():
     result = subprocess.run(
@@ -56,8 +64,9 @@ def test_random_kills_change_nothing():
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
 
 
-def test_the_sample_names_cells_that_exist():
+def test_the_samples_name_cells_that_exist():
     names = {m.name for m in MOMENTS}
-    assert {name for name, _ in SHORT} <= names
-    assert {fault for _, fault in SHORT} <= set(IN_PROCESS)
-    assert not any(no_sense(m, f) for m in MOMENTS for name, f in SHORT if m.name == name)
+    sample = (*SHORT, *REAL)
+    assert {name for name, _ in sample} <= names
+    assert {fault for _, fault in sample} <= set(IN_PROCESS)
+    assert not any(no_sense(m, f) for m in MOMENTS for name, f in sample if m.name == name)

@@ -9,8 +9,41 @@ from tests.crashes.trap import pass_by
 from tests.quick_trainer import QuickTrainer
 
 NAME = "tests.crashes.trainer:TRAINER"
-BEGUN = "begun.txt"
-"""A line per epoch that was begun, those included that never ended."""
+TRAINED = "trained.txt"
+"""A line per epoch that was trained."""
+
+
+class Epochs:
+    """Hears every epoch for a report, passes its moment, and notes what is trained.
+
+    Args:
+        folder: the trial's.
+        report: what is to be told.
+        done: epochs that the checkpoint holds.
+        last: the last epoch.
+        at: whether an epoch is noted as it is `begun` or when it has `ended`.
+    """
+
+    def __init__(self, folder, report, done, *, last, at="begun"):
+        self._folder, self._report, self._done, self._last = folder, report, done, last
+        self._at = at
+        self._note("begun", done + 1)
+
+    def __call__(self, line):
+        out, epoch = self._folder.parents[3], line["epoch"]
+        if epoch <= self._done:
+            return self._report(line)
+        self._note("ended", epoch)
+        pass_by(out, "report", "before", number=int(self._folder.name), epoch=epoch)
+        goes_on = self._report(line)
+        if goes_on:
+            self._note("begun", epoch + 1)
+        return goes_on
+
+    def _note(self, moment, epoch):
+        if moment == self._at and epoch <= self._last:
+            with (self._folder / TRAINED).open("a") as stream:
+                stream.write(f"{epoch}\n")
 
 
 class TrappedTrainer(QuickTrainer):
@@ -18,27 +51,11 @@ class TrappedTrainer(QuickTrainer):
 
     def fit(self, spec, report, resume_from=None, start_epoch=None):
         folder = Path(spec["results_dir"])
-        out, number = folder.parents[3], int(folder.name)
         self._sign_in(folder)
-        pass_by(out, "fit", "before", number=number)
-        history = json.loads(Path(resume_from).read_text())["history"] if resume_from else []
-        last = spec["train"]["num_epochs"]
-
-        def begin(epoch):
-            if epoch <= last:
-                with (folder / BEGUN).open("a") as stream:
-                    stream.write(f"{epoch}\n")
-
-        def passing(line):
-            if not line.get("replayed"):
-                pass_by(out, "report", "before", number=number, epoch=line["epoch"])
-            goes_on = report(line)
-            if goes_on and line["epoch"] > len(history):
-                begin(line["epoch"] + 1)
-            return goes_on
-
-        begin(len(history) + 1)
-        return super().fit(spec, passing, resume_from, start_epoch)
+        pass_by(folder.parents[3], "fit", "before", number=int(folder.name))
+        done = len(json.loads(Path(resume_from).read_text())["history"]) if resume_from else 0
+        epochs = Epochs(folder, report, done, last=spec["train"]["num_epochs"])
+        return super().fit(spec, epochs, resume_from, start_epoch)
 
     def _save(self, folder, history):
         number, epoch = int(folder.name), history[-1]["epoch"]

@@ -2,6 +2,7 @@ import gc
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,6 +68,24 @@ def test_four_classes_of_eight_pictures_are_learnt_by_heart(splits, tmp_path):
     assert receipt["best"]["value"] == 1.0
     assert seen[0] < 1.0
     assert receipt["epochs"] == len(seen) < 120
+
+
+def test_sigterm_is_the_callers_to_answer(splits, tmp_path):
+    """Who heard it may let the epoch end; Lightning would leave in its midst, with exit code 0."""
+    heard, reports = [], Reports()
+
+    def report(message):
+        if message["epoch"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return reports(message)
+
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        fit(train_spec(splits, tmp_path, train__num_epochs=3), report)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    assert [r["epoch"] for r in reports] == [1, 2, 3]
 
 
 def test_each_epoch_is_written_down_before_it_is_reported(splits, tmp_path):
