@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +109,14 @@ def test_a_packed_recording_is_read(tmp_path):
 
 
 def test_the_recording_that_comes_with_the_project_is_whole():
-    """Every run is complete or says how it failed; the default is the first."""
+    """Two hundred configurations, twenty of them with three more seeds; the default is the first."""
     recorded = read_curves(PACKED)
     assert PACKED.stat().st_size < 2_000_000
     assert recorded.runs[0]["source"] == "default"
+    seeds = Counter(run["seed"] for run in recorded.runs)
+    assert seeds == {1: 200, 2: 20, 3: 20, 4: 20}
+    first = [run["index"] for run in recorded.runs if run["seed"] == 1]
+    assert sorted(first) == list(range(200))
     for run in recorded.runs:
         assert run["failure"] or len(run["value"]) == recorded.num_epochs
         assert all(0.0 <= value <= 1.0 for value in run["value"])
