@@ -387,5 +387,8 @@ class Session:
 
 
 def snapshot_of(ledger: Ledger) -> list[TrialRecord]:
-    """Copies of all records, for readers in other threads."""
-    return [replace(t, measurements=list(t.measurements)) for t in ledger.trials()]
+    """All records, for readers in other threads; those that still change are copied."""
+    return [
+        t if t.state.is_finished else replace(t, measurements=list(t.measurements))
+        for t in ledger.trials()
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hpo.core.budget import Budget, Spent, exhausted
 from hpo.core.convergence import Gain, measure_gain
@@ -13,6 +13,28 @@ from hpo.core.trial import TrialRecord
 
 CONFIRM_SHARE = 0.15
 """Share of a time or epoch budget that is kept for confirmations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cost:
+    """What trials have cost."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    epochs: int = 0
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> _Cost:
+        """Return that of one trial; a confirmation, or one that was refused, counts as none."""
+        is_counted = trial.purpose == "search" and not trial.is_refused
+        return cls(trials=int(is_counted), seconds=trial.seconds, epochs=trial.trained_epochs)
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(
+            trials=self.trials + other.trials,
+            seconds=self.seconds + other.seconds,
+            epochs=self.epochs + other.epochs,
+        )
 
 
 class Account:
@@ -47,6 +69,10 @@ class Account:
         self.gpus_per_trial = gpus_per_trial
         self._base = ledger.active_seconds
         self._began: float | None = None
+        self._ended = _Cost()
+        """Of the trials that have ended, whose costs are what they are for ever."""
+        self._open: list[int] = []
+        self._num_seen = 0
 
     def start_clock(self) -> None:
         """Charge the time from now on; a clock that runs already is left alone."""
@@ -68,13 +94,23 @@ class Account:
 
     def spent(self) -> Spent:
         """What has been used of the budget."""
-        trials = self._ledger.trials()
+        total = self._total()
         return Spent(
-            trials=sum(t.purpose == "search" and not t.is_refused for t in trials),
+            trials=total.trials,
             seconds=self.clock(),
-            gpu_seconds=sum(t.seconds for t in trials) * self.gpus_per_trial,
-            epochs=sum(t.trained_epochs for t in trials),
+            gpu_seconds=total.seconds * self.gpus_per_trial,
+            epochs=total.epochs,
         )
+
+    def _total(self) -> _Cost:
+        """Cost of all trials; looks only at those that had not ended when it was last asked."""
+        self._open += range(self._num_seen, self._ledger.next_number)
+        self._num_seen = self._ledger.next_number
+        records = [self._ledger.trial(number) for number in self._open]
+        still_open = [r for r in records if not r.state.is_finished]
+        self._ended = sum((_Cost.of(r) for r in records if r.state.is_finished), self._ended)
+        self._open = [r.number for r in still_open]
+        return sum((_Cost.of(r) for r in still_open), self._ended)
 
     def limit_of_search(self) -> str | None:
         """The limit that keeps new search trials from starting, or that it no longer pays."""

@@ -135,6 +135,7 @@ class TrialRecord:
     """How often the trial was started again after its worker was lost."""
     chosen_over: int | None = None
     """Set when a comparison of finalists chose this trial: how many trials there were then."""
+    _best: _Best | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_refused(self) -> bool:
@@ -160,5 +161,23 @@ class TrialRecord:
         """The epoch with the best value so far; the earliest of equals."""
         if not self.measurements:
             return None
-        sign = 1.0 if direction == "maximize" else -1.0
-        return max(self.measurements, key=lambda m: (sign * m.value, -m.epoch))
+        count, newest = len(self.measurements), self.measurements[-1]
+        if self._best is None or not self._best.holds(count, newest, direction):
+            sign = 1.0 if direction == "maximize" else -1.0
+            best = max(self.measurements, key=lambda m: (sign * m.value, -m.epoch))
+            self._best = _Best(count=count, newest=newest, direction=direction, measurement=best)
+        return self._best.measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Best:
+    """The best of so many measurements, which is asked for far more often than it changes."""
+
+    count: int
+    newest: Measurement
+    direction: str
+    measurement: Measurement
+
+    def holds(self, count: int, newest: Measurement, direction: str) -> bool:
+        """Whether it is still the best of these."""
+        return self.count == count and self.newest is newest and self.direction == direction

@@ -1,9 +1,11 @@
+import random
+
 import pytest
 
 from hpo.core.account import Account
 from hpo.core.budget import Budget, Spent
 from hpo.core.ledger import Ledger
-from hpo.core.trial import Measurement, Suggestion
+from hpo.core.trial import Measurement, Suggestion, TrialState
 
 
 class Clock:
@@ -39,6 +41,47 @@ def account(ledger, confirm=0, gpus=0.5, **limits):
 def test_what_is_counted(ledger):
     spent = account(ledger, trials=9).spent()
     assert spent == Spent(trials=2, seconds=30.0, gpu_seconds=6.0, epochs=6)
+
+
+def test_what_is_counted_is_the_sum_over_all_trials_at_any_moment():
+    """Against a loop over the whole ledger, while trials begin, train and end in any order."""
+    rng, made, running = random.Random(3), Ledger.create(None, "maximize"), []
+    book = account(made, gpus=0.25)
+    for _ in range(300):
+        move = rng.choice(["start", "epoch", "epoch", "epoch", "end"])
+        if move == "start":
+            number = made.next_number
+            warm = (0, made.trial(0).epochs) if number and made.trial(0).measurements else None
+            suggestion = Suggestion(
+                number=number, params={}, latents={}, until_epoch=99, start_from=warm
+            )
+            purpose = rng.choice(["search", "confirm"])
+            made.start(suggestion, now=0.0, clock=0.0, purpose=purpose)
+            running.append(number)
+        elif running:
+            number = rng.choice(running)
+            if move == "epoch":
+                seconds, epoch = rng.random(), made.trial(number).epochs + 1
+                measurement = Measurement(epoch=epoch, value=0.5, seconds=seconds)
+                made.record(number, measurement, clock=0.0)
+            else:
+                kind = rng.choice(["out_of_memory", "over_limit"])
+                is_whole = made.trial(number).measurements and rng.random() < 0.6
+                cause = None if is_whole else {"kind": kind, "message": "m"}
+                state = TrialState.FAILED if cause else TrialState.COMPLETE
+                made.finish(number, state, now=0.0, clock=0.0, error=cause)
+                running.remove(number)
+        seconds = epochs = trials = 0
+        for trial in made.trials():
+            seconds += trial.seconds
+            epochs += len(trial.measurements)
+            refused = trial.error is not None and trial.error["kind"] == "over_limit"
+            trials += trial.purpose == "search" and not refused
+        spent = book.spent()
+        assert (spent.trials, spent.epochs) == (trials, epochs)
+        assert spent.gpu_seconds == pytest.approx(0.25 * seconds)
+    assert made.next_number > 20
+    assert any(t.is_refused for t in made.trials())
 
 
 def test_the_clock_goes_on_from_the_ledger_and_only_while_started(ledger, clock):

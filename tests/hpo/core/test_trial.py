@@ -26,6 +26,17 @@ def test_best_epoch_is_the_earliest_of_equals(values, direction, epoch):
     assert record(*values).best_measurement(direction).epoch == epoch
 
 
+def test_the_best_is_that_of_all_epochs_so_far_in_either_direction():
+    trial, values = record(), [0.3, 0.1, 0.5, 0.5, 0.2]
+    for number, value in enumerate(values, 1):
+        trial.measurements.append(Measurement(epoch=number, value=value))
+        seen = values[:number]
+        assert trial.best_measurement("maximize").epoch == seen.index(max(seen)) + 1
+        assert trial.best_measurement("minimize").epoch == seen.index(min(seen)) + 1
+    trial.measurements = [Measurement(epoch=7, value=0.05)] * len(values)
+    assert trial.best_measurement("maximize").epoch == 7
+
+
 def test_no_epoch_no_best():
     assert record().best_measurement("maximize") is None
 
