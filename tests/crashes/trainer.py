@@ -9,7 +9,7 @@ from tests.crashes.trap import pass_by
 from tests.quick_trainer import QuickTrainer
 
 NAME = "tests.crashes.trainer:TRAINER"
-TRAINED = "trained.txt"
+TRAINED = "epochs_trained.txt"
 """A line per epoch that was trained."""
 
 
