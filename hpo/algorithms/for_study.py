@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.entry import Context
 from hpo.algorithms.registry import create_algorithm
 from hpo.core.planning import StudyPlan
 from hpo.core.protocols import Algorithm, Trainer
+from hpo.core.seeds import derive_seed
 from hpo.core.study_spec import StudySpec
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ def algorithm_for(
         pruner=plan.pruner,
         direction=trainer.direction,
         num_epochs=plan.num_epochs,
-        seed=study.search.seed,
+        seed=algorithm_seed(study.search.seed, plan.first),
         options=study.search.algorithm_options,
         context=Context(
             planned_trials=plan.planned_trials,
@@ -33,3 +36,15 @@ def algorithm_for(
             restart_keys=tuple(getattr(trainer, "restart_keys", ("model",))),
         ),
     )
+
+
+def algorithm_seed(seed: int, first: Sequence[Mapping[str, Any]]) -> int:
+    """The study's seed, or another one where it begins with configurations from before.
+
+    The run that those come from had most likely the same seed: what was drawn in it at random would
+    be drawn again, and nothing be learnt from training it a second time.
+    """
+    if not first:
+        return seed
+    known = [json.dumps(start["latents"], sort_keys=True, default=str) for start in first]
+    return derive_seed(seed, "after", *known)

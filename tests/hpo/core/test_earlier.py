@@ -96,6 +96,19 @@ def test_a_search_begins_with_them_and_is_better_for_it(earlier, tmp_path):
     assert best(params[:4]) > best(cold[:4])
 
 
+def test_with_the_same_seed_nothing_is_trained_a_second_time(earlier, tmp_path):
+    """But for the default and what it begins with, which are compared again."""
+    run, trials = earlier
+    wishes = SearchOptions(pruner="none", seed=5, warm_start=(str(run),))
+    study = quick_study(budget=Budget(trials=9), search=wishes)
+    later = start_search(study, tmp_path, Ear().settings(probe=False))
+    ledger = Ledger.open(later.run.ledger_file)
+    drawn = [t.params for t in ledger.trials()][4:]
+    ledger.close()
+    assert len(drawn) == 5
+    assert not [params for params in drawn if params in [t.params for t in trials]]
+
+
 @pytest.mark.parametrize(
     ("name", "said"), [("nowhere", "is not a run directory"), ("", "is not a run directory")]
 )
