@@ -6,6 +6,7 @@ probe: the newest one, the best one and the one that is being written beside the
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,8 +29,10 @@ LOW_AT = 4
 """So many times what is needed to start a trial is little enough for a warning."""
 REST_S = 0.5
 LOOK_EVERY_S = 2.0
+SCARCE_WAIT_S = 30.0
 LONGEST_WAIT_S = 300.0
-"""Between two starts of a trial that fails for want of room although there seems to be some."""
+"""Between two starts of a trial that fails for want of room although there seems to be some: the
+first wait where it may be too little, and the longest anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,8 @@ class Room:
         self.why = ""
         """Why the search waits; empty while it does not."""
         self._largest = 0
-        self._least = 0
+        self._enough = math.inf
+        """With so much free there is more than when a trial found too little: no need to wait."""
         self._blamed: dict[int, int] = {}
         self._not_before = self._look_again = 0.0
         self._used = (float("-inf"), 0)
@@ -121,7 +125,7 @@ class Room:
         """Learn how large checkpoints are, and warn once while little is left."""
         if event["event"] == "epoch":
             self._blamed.pop(event["trial"], None)
-            self._least = 0 if not self._blamed else self._least
+            self._enough = self._enough if self._blamed else math.inf
             self._look_at(self._run.checkpoints_dir(event["trial"]))
         elif event["event"] == "started":
             for folder in self._run.path.glob("trials/[0-9]*/ckpt"):
@@ -166,8 +170,9 @@ class Room:
         now = self._now()
         if self.why and now < self._look_again:
             return True
-        left, needed = self.left(), max(self.needed(running), self._least)
-        if left.bytes >= needed and now >= self._not_before:
+        left, needed = self.left(), self.needed(running)
+        has_waited = now >= self._not_before or left.bytes >= self._enough
+        if left.bytes >= needed and has_waited:
             self._go_on(left)
             return False
         self._look_again = now + LOOK_EVERY_S
@@ -177,8 +182,9 @@ class Room:
     def is_to_blame(self, number: int, failure: Mapping[str, str]) -> bool:
         """Whether a trial failed for want of room alone; the search then waits for some.
 
-        Where there seems to be enough (a quota of the user's, another disk), the trial is started
-        again after a while all the same, and after twice as long when it fails in the same way.
+        Where there seems to be enough (a quota of the user's, another disk, room that somebody made
+        before this was told), the trial is started again after a while all the same, and after
+        twice as long when it fails in the same way.
         """
         told, free = failure["message"], self._free(self._run.path)
         problem = find_problem(self._run.trial_dir(number), told)
@@ -186,10 +192,11 @@ class Room:
         if not is_lost and (problem is None or not problem.is_room):
             return False
         self._blamed[number] = self._blamed.get(number, 0) + 1
-        wait = min(LONGEST_WAIT_S, LOOK_EVERY_S * 2.0 ** (self._blamed[number] - 1))
+        is_scarce = free < self.needed() * LOW_AT  # it may want more than that
+        wait = SCARCE_WAIT_S if is_scarce else LOOK_EVERY_S
+        wait = min(LONGEST_WAIT_S, wait * 2.0 ** (self._blamed[number] - 1))
         self._not_before = self._now() + wait
-        if free < self.needed() * LOW_AT:  # so it wants more than that
-            self._least = max(self._least, free + SPARE_BYTES)
+        self._enough = free + SPARE_BYTES if is_scarce else math.inf
         self._pause(f"trial {number} found no room: {told}", self.left())
         return True
 

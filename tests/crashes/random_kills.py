@@ -178,10 +178,16 @@ def rounds_without_torch(folder, kills, seed, tell):
         if workers:
             more = {"flags": WITH_RAY, "within": (0.1, 1.2), "worker": True}
             say(asdict(run_round(folder / "r0", "worker (Ray)", rng, workers, **more, **shape)))
-        shape = {"trials": max(4, ray_drivers), "epochs": 6, "confirm": 0, "sleep": 0.3}
-        if ray_drivers:
-            more = {"flags": WITH_RAY, "within": (4.0, 25.0)}
-            say(asdict(run_round(folder / "r1", "driver (Ray)", rng, ray_drivers, **more, **shape)))
+        left, number = ray_drivers, 0
+        while left > 0:
+            rng = random.Random(f"{seed}-ray-driver-{number}")
+            shape = {"trials": max(4, left), "epochs": 6, "confirm": 0, "sleep": 0.3}
+            more = {"flags": WITH_RAY, "within": (1.0, 12.0)}
+            done = run_round(folder / f"r1-{number}", "driver (Ray)", rng, left, **more, **shape)
+            left, number = left - done.kills, number + 1
+            say(asdict(done))
+            if done.wrong:
+                return
 
     for work in (in_process, with_ray):
         for told in in_child(work):
