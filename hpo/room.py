@@ -27,6 +27,8 @@ FILES_PER_TRIAL = 3
 """Newest, best, and the one that is being written."""
 LOW_AT = 4
 """So many times what is needed to start a trial is little enough for a warning."""
+BETTER_AT = 6
+"""So many times is enough to warn anew when it is little again."""
 REST_S = 0.5
 LOOK_EVERY_S = 2.0
 SCARCE_WAIT_S = 30.0
@@ -145,9 +147,9 @@ class Room:
 
     def _warn(self) -> None:
         left, needed = self.left(), self.needed()
-        if left.bytes >= LOW_AT * needed:
+        if left.bytes >= BETTER_AT * needed:
             self._is_low = False
-        elif not self._is_low and not self.why:
+        elif left.bytes < LOW_AT * needed and not self._is_low and not self.why:
             self._is_low = True
             self._emit("disk_low", free_bytes=left.bytes, needed_bytes=needed, text=self._low(left))
 

@@ -82,6 +82,11 @@ def test_it_warns_once_in_good_time_and_again_after_it_was_better(tmp_path):
     assert disk.words("disk_low") == [
         f"the disk of {tmp_path} has 110.0 MB free; a trial needs 30.3 MB to start; make room"
     ]
+    disk.free = 130 * MB  # a loser's checkpoints were removed, which is no news
+    disk.checkpoint(1, 10 * MB)
+    disk.free = 110 * MB
+    disk.checkpoint(1, 10 * MB)
+    assert len(disk.words("disk_low")) == 1
     disk.free = 500 * MB
     disk.checkpoint(1, 10 * MB)
     disk.free = 50 * MB
