@@ -3,9 +3,9 @@
     python -m tests.crashes.matrix --long --json matrix.json
     python -m tests.crashes.matrix --real
 
-A cell searches with the trainer without torch (`--real`: with the real one) in a child process, lets one fault happen at one
-moment, resumes until the search is over, and compares with an unbroken search of the same seed.
-Exit code 1 when a cell is red.
+A cell searches with the trainer without torch (`--real`: with the real one) in a child process,
+lets one fault happen at one moment, resumes until the search is over, and compares with an unbroken
+search of the same seed. Exit code 1 when a cell is red.
 """
 
 from __future__ import annotations

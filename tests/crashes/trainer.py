@@ -46,7 +46,18 @@ class Epochs:
                 stream.write(f"{epoch}\n")
 
 
-class TrappedTrainer(QuickTrainer):
+class TrapsExport:
+    """Passes the moments before and after an export; stands before a trainer's own class."""
+
+    def export(self, spec):
+        out = Path(spec["export"]["checkpoint"]).parents[3]
+        pass_by(out, "export", "before")
+        result = super().export(spec)
+        pass_by(out, "export", "after")
+        return result
+
+
+class TrappedTrainer(TrapsExport, QuickTrainer):
     name = "trapped"
 
     def fit(self, spec, report, resume_from=None, start_epoch=None):
@@ -67,13 +78,6 @@ class TrappedTrainer(QuickTrainer):
             pass_by(folder.parents[3], f"rename {name}", "before", **facts)
             draft.replace(folder / "ckpt" / name)
             pass_by(folder.parents[3], f"rename {name}", "after", **facts)
-
-    def export(self, spec):
-        out = Path(spec["export"]["checkpoint"]).parents[3]
-        pass_by(out, "export", "before")
-        result = super().export(spec)
-        pass_by(out, "export", "after")
-        return result
 
 
 TRAINER = TrappedTrainer()
