@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.core.account import Account
+from hpo.core.asking import ask
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Emit
 from hpo.core.failures import Retries, describe_not_finite, describe_retry, shared_cause
@@ -125,8 +126,7 @@ class Engine:
         self._shared_cause = ""
         self._ran_dry = False
         self._retries = Retries()
-        self._decided: dict[int, Decision] = {}
-        self._decided |= replay(algorithm, ledger)
+        self._decided: dict[int, Decision] = dict(replay(algorithm, ledger))
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
         getattr(algorithm, "attach", lambda _emit: None)(emit)
 
@@ -246,7 +246,7 @@ class Engine:
 
     def _next_search_job(self) -> Job | None:
         self._account.start_clock()
-        suggestion = self._algorithm.ask(self._ledger.next_number)
+        suggestion = ask(self._algorithm, self._ledger.next_number, waits=not self._live)
         if suggestion is None:
             self._ran_dry = not self._live
             return None

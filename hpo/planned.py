@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpo.core.asking import ask
 from hpo.core.budget import Budget
 from hpo.core.protocols import Executor
 from hpo.core.study_spec import StudySpec
@@ -66,7 +67,7 @@ def _first_batch(session: Session) -> list[dict[str, Any]]:
     most = session.study.budget.trials or session.slots.count
     batch = []
     for number in range(min(session.slots.count, most)):
-        suggestion = algorithm.ask(number)
+        suggestion = ask(algorithm, number)
         if suggestion is None:
             break
         batch.append({"trial": number, "params": dict(suggestion.params)})

@@ -3,7 +3,8 @@
 It is switched on by `AUTOML_LLM_ANALYZER_ENABLED`; every `AUTOML_LLM_ANALYZER_INTERVAL` ended
 trials (5) it says what it sees, as an event. With `AUTOML_LLM_ANALYZER_NARROW_RANGES` it may also
 narrow ranges, which then hold for what is proposed from there on; they are kept with the next
-trial, so a resumed search has them too. A failed call is an event and changes nothing else.
+trial, so a resumed search has them too. A failed call is an event and changes nothing else. It
+thinks beside the trials; it is waited for where none runs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.llm_client import LLM_OPTIONS, LlmClient, LlmError, make_client
+from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task
 from hpo.algorithms.options import resolve_options
 from hpo.core.errors import SpecError
@@ -100,6 +102,9 @@ class Analyzed:
     def __init__(self, algorithm: Algorithm, client: LlmClient, task: Task, wish: Wish) -> None:
         self._inner, self._client, self._task, self._wish = algorithm, client, task, wish
         self._ended: dict[int, TrialRecord] = {}
+        self._running: set[int] = set()
+        self._question: Question[dict[str, Any]] | None = None
+        self._asked_at = 0
         self._memo: dict[str, Any] | None = None
         self._emit: Emit | None = None
 
@@ -114,8 +119,12 @@ class Analyzed:
 
     def ask(self, number: int) -> Suggestion | None:
         """Propose; ranges that were narrowed since the last proposal are kept with this one."""
+        self._listen()
         suggestion = self._inner.ask(number)
-        if suggestion is None or self._memo is None:
+        if suggestion is None:
+            return None
+        self._running.add(number)
+        if self._memo is None:
             return suggestion
         memo, self._memo = {**(suggestion.memo or {}), MEMO: self._memo}, None
         return replace(suggestion, memo=memo)
@@ -125,24 +134,48 @@ class Analyzed:
         limits = (trial.memo or {}).get(MEMO)
         if limits is not None:
             self._narrow({name: (low, high) for name, (low, high) in limits.items()})
+        self._running.add(trial.number)
         self._inner.restore(trial)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
         """Pass an epoch on."""
+        self._listen()
         return self._inner.report(number, measurement)
 
     def tell(self, trial: TrialRecord) -> None:
         """Pass an end on; after every so many of them, analyse."""
         self._inner.tell(trial)
         self._ended[trial.number] = trial
-        if self._emit is None or len(self._ended) % self._wish.interval:
-            return
-        try:
-            self._analyze(trial.number)
-        except LlmError as error:
-            self._tell("analysis_failed", trial.number, str(error))
+        self._running.discard(trial.number)
+        if self._emit is not None and len(self._ended) % self._wish.interval == 0:
+            self._ask_model(trial.number)
+        self._listen(waits=not self._running)
 
-    def _analyze(self, number: int) -> None:
+    def _ask_model(self, number: int) -> None:
+        """Put the trials before the model, unless it still thinks about those before."""
+        self._listen()
+        if self._question is not None:
+            return
+        text = self._question_text()
+        self._asked_at = number
+        self._question = Question(lambda: self._client.ask_json(SYSTEM, text))
+        self._question.is_answered(AT_ONCE_S)
+
+    def _listen(self, *, waits: bool = False) -> None:
+        """Take what the model has answered, if it has."""
+        if self._question is None:
+            return
+        if waits:
+            self._question.wait()
+        if not self._question.is_answered():
+            return
+        question, self._question = self._question, None
+        try:
+            self._take(question.answer())
+        except LlmError as error:
+            self._tell("analysis_failed", self._asked_at, str(error))
+
+    def _question_text(self) -> str:
         from hpo.algorithms.optuna_brain import Observation
 
         seen = [
@@ -159,7 +192,15 @@ class Analyzed:
         ]
         ranges = ', "ranges": {name: [low, high]} for those to narrow' if self._wish.narrows else ""
         wish = f'Analyse the trials. Answer {{"analysis": "two sentences"{ranges}}}.'
-        answer = self._client.ask_json(SYSTEM, self._task.describe(seen, wish=wish))
+        return self._task.describe(seen, wish=wish)
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        """Tell what it saw, and narrow ranges as it said.
+
+        Raises:
+            LlmError: for ranges that are none.
+        """
+        number = self._asked_at
         text = " ".join(str(answer.get("analysis") or "").split())
         limits = self._task.limits(answer.get("ranges") or {}) if self._wish.narrows else {}
         self._tell("analyzed", number, text, ranges=answer.get("ranges") if limits else None)

@@ -1,15 +1,18 @@
 """What the choosers that ask a language model have in common, and the plainest of them.
 
-A call that fails is never silent: the trial is then chosen by the sampler beside the model, its
-note says so and is counted, and after too many failures in a row the search ends with the cause.
+The model thinks in a thread of its own (`hpo.algorithms.llm_question`), one trial at a time. A call
+that fails is never silent: the trial is then chosen by the sampler beside the model, its note says
+so and is counted, and after too many failures in a row the search ends with the cause.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpo.algorithms.llm_client import LlmClient, LlmError
+from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task, best_of, is_new
 from hpo.core.events import Emit
 from hpo.core.trial import TrialRecord
@@ -40,6 +43,8 @@ class LlmChooser:
         self.client, self.task, self._max_failures = client, task, max_failures
         self._failures = 0
         self._emit: Emit | None = None
+        self._question: Question[Chosen] | None = None
+        self._told: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
     def attach(self, emit: Emit) -> None:
         """Tell listeners from now on."""
@@ -52,17 +57,32 @@ class LlmChooser:
     def hear(self, trial: TrialRecord) -> None:
         """Nothing is done with an end: it is seen at the next choice."""
 
-    def choose(self, number: int, seen: list[Observation]) -> Chosen:
-        """Ask the model; a failure leaves the trial to the sampler."""
+    def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
+        """Ask the model; None while it thinks. A failure leaves the trial to the sampler."""
+        patience = 0.0
+        if self._question is None:
+            self._question, patience = Question(lambda: self.ask(number, seen)), AT_ONCE_S
+        if not self._question.is_answered(patience):
+            return None
+        question, self._question = self._question, None
         try:
-            chosen = self.ask(number, seen)
+            chosen = question.answer()
         except LlmError as error:
-            return self._made_up_for(number, error)
-        self._failures = 0
+            chosen = self._made_up_for(number, error)
+        else:
+            self._failures = 0
+        self.flush()
         return chosen
 
+    def settle(self) -> bool:
+        """Wait while the model thinks."""
+        if self._question is None:
+            return False
+        self._question.wait()
+        return True
+
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
-        """Return the model's configuration.
+        """Return the model's configuration; runs in a thread of its own.
 
         Raises:
             LlmError: when there is none.
@@ -97,9 +117,15 @@ class LlmChooser:
         raise LlmError(f"language model {self.client.model}: {problem}")
 
     def tell(self, step: str, number: int, text: str, **more: Any) -> None:
-        """Make an event of a step."""
-        if self._emit is not None:
-            self._emit("algorithm", algorithm=self.name, step=step, trial=number, text=text, **more)
+        """Make an event of a step, for `flush` to tell."""
+        self._told.put({"step": step, "trial": number, "text": text, **more})
+
+    def flush(self) -> None:
+        """Tell listeners of the steps so far; they are only ever told from the driver's thread."""
+        while not self._told.empty():
+            step = self._told.get()
+            if self._emit is not None:
+                self._emit("algorithm", algorithm=self.name, **step)
 
     def _base(self, seen: Sequence[Observation]) -> dict[str, Any]:
         """Values of parameters that an answer leaves out: those of the best trial."""

@@ -94,6 +94,7 @@ class ResearchChooser(LlmChooser):
         checked = "values read back from the live trainer" if trial.receipt else "no receipt"
         self.tell("verified", trial.number, checked)
         self.tell(outcome, trial.number, text)
+        self.flush()
 
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
         """Design the next experiment."""
@@ -124,7 +125,8 @@ class ResearchChooser(LlmChooser):
         best = best_of(seen, self.task.direction)
         found = {
             "research_goal": self._goal,
-            "outcomes_of_experiments": {str(n): what for n, what in self._outcomes.items()},
+            # A copy: trials end, and are heard of in another thread, while a question is made.
+            "outcomes_of_experiments": {str(n): what for n, what in dict(self._outcomes).items()},
             "best_trial": None if best is None else best.number,
             "phase": None if phase is None else asdict(phase),
         }

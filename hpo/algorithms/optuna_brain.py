@@ -69,10 +69,10 @@ class Chosen:
 
 
 class Chooser(Protocol):
-    """Chooses trials from what is known."""
+    """Chooses trials from what is known. One that may think for long has `settle` too."""
 
-    def choose(self, number: int, seen: list[Observation]) -> Chosen:
-        """Choose trial `number`; `seen` holds all trials before it."""
+    def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
+        """Choose trial `number`; `seen` holds all trials before it. None while it thinks."""
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded choice, in place of `choose`."""
@@ -163,7 +163,10 @@ class OptunaAlgorithm:
         seed = derive_seed(self._seed, number)
         chosen = Chosen(latents=self._chosen_before(len(self._trials)))
         if chosen.latents is None and self._recipe.chooser is not None:
-            chosen = self._recipe.chooser.choose(number, list(self._seen.values()))
+            made = self._recipe.chooser.choose(number, list(self._seen.values()))
+            if made is None:
+                return None
+            chosen = made
         trial, latents, note = self._sampled(seed, chosen.latents)
         trial, latents = self._kept_within({**self._limits, **chosen.limits}, trial, latents)
         params = self._space.decode(latents)
@@ -217,6 +220,11 @@ class OptunaAlgorithm:
         if self._recipe.chooser is not None:
             self._recipe.chooser.restore(trial)
         self._take(trial.number, self._added(trial.latents), trial.params, trial.latents)
+
+    def settle(self) -> bool:
+        """Wait while the chooser thinks; False when it does not."""
+        settle: Callable[[], bool] = getattr(self._recipe.chooser, "settle", lambda: False)
+        return settle()
 
     def attach(self, emit: Emit) -> None:
         """Let the chooser tell listeners what it does."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.facts import RUNGS_STYLE, Facts
+from hpo.core.asking import ask
 from hpo.core.budget import render_seconds
 from hpo.core.ledger import Ledger
 from hpo.core.machine import free_memory_mib
@@ -119,7 +120,7 @@ def first_batch(algorithm: Algorithm, ledger: Ledger, count: int) -> list[dict[s
     replay(algorithm, ledger)
     number = ledger.next_number
     while len(batch) < count:
-        suggestion = algorithm.ask(number)
+        suggestion = ask(algorithm, number)
         if suggestion is None:
             break
         batch.append({"rec_id": number, "specs": dict(suggestion.params)})

@@ -33,12 +33,14 @@ class Algorithm(Protocol):
         would have proposed.
 
     It may also have `attach(emit)`, called once after the replay: `emit("algorithm", step=...,
-    trial=..., text=...)` then tells listeners what it does. One whose proposals start from other
-    trials is a `WarmStarter` too.
+    trial=..., text=...)` then tells listeners what it does. One that needs more than a moment for a
+    proposal returns None from `ask` meanwhile and has `settle()`, which waits until another `ask`
+    is worth it, and returns False where there is nothing to wait for (`hpo.core.asking`). One whose
+    proposals start from other trials is a `WarmStarter` too.
     """
 
     def ask(self, number: int) -> Suggestion | None:
-        """Propose trial `number`, or None when a running trial must end first."""
+        """Propose trial `number`, or None when a running trial must end first, or a thought."""
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started, in place of `ask`."""

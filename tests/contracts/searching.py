@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hpo.algorithms import create_algorithm
 from hpo.algorithms.entry import Context
+from hpo.core.asking import ask
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from tests.quick_runs import quick_space
 from tests.quick_trainer import peak
@@ -85,7 +86,7 @@ class Search:
 
     def fill(self):
         while len(self.live) < self.slots and len(self.records) < self.most:
-            suggestion = self.algorithm.ask(len(self.records))
+            suggestion = ask(self.algorithm, len(self.records))
             if suggestion is None:
                 self.idle += 1
                 return

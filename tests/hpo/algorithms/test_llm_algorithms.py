@@ -1,18 +1,22 @@
 """The three that ask a language model, in whole searches against an endpoint on this machine."""
 
 import re
+import threading
 
 import pytest
 
+from hpo.algorithms import create_algorithm
 from hpo.algorithms.llm_client import LlmError
+from hpo.core.asking import ask
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
-from hpo.core.trial import TrialState
+from hpo.core.trial import Measurement, TrialState
 from hpo.session import resume_search, start_search
 from tests.local_llm import MODEL, Endpoint, answer_to
-from tests.quick_runs import Ear, quick_study
+from tests.contracts.searching import record_of
+from tests.quick_runs import Ear, quick_space, quick_study
 
 KEY = "sk-very-secret-0123456789"
 DEAD = "http://127.0.0.1:9/v1"
@@ -73,6 +77,35 @@ def test_the_model_sees_trials_and_its_words_stand_with_its_choices(tmp_path):
     last = endpoint.requests[-1][2]["messages"][-1]["content"]
     assert f'"score": {trials[3].value}' in last
     assert len(steps(ear, "proposed")) == 6
+
+
+@pytest.mark.parametrize("name", ["llm", "hybrid", "autoresearch"])
+def test_trials_go_on_while_the_model_thinks(name):
+    thought, told = threading.Event(), []
+
+    def reply(question):
+        assert thought.wait(60.0)
+        return answer_to(question)
+
+    endpoint = Endpoint(reply)
+    with endpoint.running() as address:
+        algorithm = create_algorithm(
+            name, quick_space(), direction="maximize", num_epochs=9, seed=0, pruner="none",
+            options={"llm_endpoint": address},
+        )  # fmt: skip
+        algorithm.attach(lambda _, **event: told.append(event["step"]))
+        first = record_of(ask(algorithm, 0))
+        assert ask(algorithm, 1, waits=False) is None
+        for epoch in range(1, 10):
+            first.measurements.append(Measurement(epoch=epoch, value=0.5))
+            assert not algorithm.report(0, first.measurements[-1]).stop
+            assert ask(algorithm, 1, waits=False) is None
+        first.state, first.value = TrialState.COMPLETE, 0.5
+        algorithm.tell(first)
+        thought.set()
+        assert ask(algorithm, 1).note
+    assert len(endpoint.requests) == 1
+    assert {"llm": "proposed", "hybrid": "planned", "autoresearch": "screened"}[name] in told
 
 
 def test_an_answer_that_cannot_be_used_is_asked_for_again_with_the_reason(tmp_path):

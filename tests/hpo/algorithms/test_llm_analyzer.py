@@ -1,15 +1,21 @@
 """The analyst beside algorithms: what it says, what it narrows, and that its failures change nothing."""
 
+import threading
+import time
+
 import pytest
 
+from hpo.algorithms import create_algorithm
 from hpo.algorithms.llm_analyzer import Wish, wish_of
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
+from hpo.core.trial import TrialState
 from hpo.session import resume_search, start_search
 from tests.local_llm import MODEL, Endpoint
-from tests.quick_runs import Ear, quick_study
+from tests.contracts.searching import record_of
+from tests.quick_runs import Ear, quick_space, quick_study
 
 ON = "AUTOML_LLM_ANALYZER_ENABLED"
 INTERVAL = "AUTOML_LLM_ANALYZER_INTERVAL"
@@ -87,6 +93,38 @@ def test_it_speaks_after_every_so_many_trials_and_changes_nothing_by_itself(
     assert ear.named("algorithm")[0]["text"] == "small rates are best"
     monkeypatch.delenv(ON)
     assert params_of(run(tmp_path / "without", Ear(), name)) == params_of(result)
+
+
+@pytest.mark.usefixtures("_analyst")
+def test_it_thinks_beside_running_trials_and_narrows_when_it_has_answered(monkeypatch):
+    monkeypatch.setenv(NARROWS, "1")
+    thought, told = threading.Event(), []
+
+    def reply(question):
+        assert thought.wait(60.0)
+        return said(question)
+
+    with Endpoint(reply).running() as address:
+        monkeypatch.setenv("AUTOML_LLM_ENDPOINT", address)
+        algorithm = create_algorithm(
+            "random", quick_space(), direction="maximize", num_epochs=9, seed=4, pruner="none"
+        )
+        algorithm.attach(lambda _, **event: told.append(event["step"]))
+        running = [record_of(algorithm.ask(number)) for number in range(4)]
+        for record in running[:3]:
+            record.state, record.value = TrialState.COMPLETE, 0.5
+            algorithm.tell(record)
+        rates = [algorithm.ask(number).params["train.lr"] for number in range(4, 12)]
+        assert told == []
+        thought.set()
+        patience = time.monotonic() + 60.0
+        number = 12
+        while not told and time.monotonic() < patience:
+            last = algorithm.ask(number).params["train.lr"]
+            number += 1
+    assert told == ["analyzed"]
+    assert max(rates) > 1e-4
+    assert last <= 1e-4 * (1 + 1e-9)
 
 
 @pytest.mark.usefixtures("_analyst")

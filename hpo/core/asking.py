@@ -1,0 +1,25 @@
+"""Asking an algorithm for a trial."""
+
+from __future__ import annotations
+
+from hpo.core.protocols import Algorithm
+from hpo.core.trial import Suggestion
+
+
+def ask(algorithm: Algorithm, number: int, *, waits: bool = True) -> Suggestion | None:
+    """Ask for trial `number`.
+
+    Args:
+        algorithm: one that may need time to think (`Algorithm.settle`).
+        number: of the trial.
+        waits: whether to wait for what it thinks about; False while trials run, which would wait
+            too. They end, and it is asked again.
+
+    Returns:
+        None when there is none, or not yet.
+    """
+    suggestion = algorithm.ask(number)
+    settle = getattr(algorithm, "settle", lambda: False)
+    while suggestion is None and waits and settle():
+        suggestion = algorithm.ask(number)
+    return suggestion
