@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpo.algorithms.brackets import first_rung
-from hpo.algorithms.mfbo import TRIALS_PER_DIMENSION
+from hpo.algorithms.mfbo import OTHERS_BEFORE_STEPS, TRIALS_PER_DIMENSION
 
 NAME = "auto"
 LEAST_REPORTS = 3
@@ -44,10 +44,13 @@ def choose_algorithm(facts: Facts) -> tuple[str, str]:
     if is_short and is_small and facts.trials is not None and facts.trials <= FEW_TRIALS:
         words = f"{facts.trials} whole trials in {facts.dimensions} dimensions suit a model of the"
         return "bayesian", f"bayesian: {words} surface"
+    can_model = not is_short and 0 < facts.dimensions <= MANY_DIMENSIONS
     first = TRIALS_PER_DIMENSION * facts.dimensions
-    is_long = facts.trials is None or facts.trials > first
-    if not is_short and is_long and 0 < facts.dimensions <= MANY_DIMENSIONS:
+    if can_model and (facts.trials is None or facts.trials > first):
         return "mfbo", f"mfbo: tpe for {first} trials, then a model of all curves, stopped ones too"
+    if can_model and facts.trials is not None and facts.trials > OTHERS_BEFORE_STEPS + 1:
+        words = "and small steps from the default while nothing is better"
+        return "mfbo", f"mfbo: tpe for so few trials, {words}"
     return "tpe", "tpe: learns from parallel and pruned trials alike, at no cost per proposal"
 
 

@@ -1,4 +1,7 @@
-"""`mfbo`: multi-fidelity Bayesian optimization, from the curves of stopped trials too."""
+"""`mfbo`: multi-fidelity Bayesian optimization, from the curves of stopped trials too.
+
+Where nothing better than the default is found, small steps from that one are tried beside it.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,24 @@ if TYPE_CHECKING:
 
 TRIALS_PER_DIMENSION = 2
 """Trials that TPE chooses first: a process over many dimensions needs points to learn from."""
+OTHERS_BEFORE_STEPS = 10
+"""Trials that must have failed to be better than the default before small steps from it begin."""
 
 
 def build(setting: Setting) -> OptunaAlgorithm:
     """Make it for a study: the start of `tpe`, then the model of the curves."""
+    from hpo.algorithms.close_look import CloseLook
     from hpo.algorithms.curve_model import CurveModel
 
-    chooser = CurveModel(
-        setting.space,
-        direction=setting.direction,
-        seed=setting.seed,
+    space, direction, seed = setting.space, setting.direction, setting.seed
+    model = CurveModel(
+        space,
+        direction=direction,
+        seed=seed,
         num_epochs=setting.num_epochs,
-        least_trials=TRIALS_PER_DIMENSION * len(setting.space.dimensions),
+        least_trials=TRIALS_PER_DIMENSION * len(space.dimensions),
     )
+    chooser = CloseLook(model, space, direction=direction, seed=seed, others=OTHERS_BEFORE_STEPS)
     return with_pruner(setting, replace(tpe_recipe(setting), chooser=chooser))
 
 

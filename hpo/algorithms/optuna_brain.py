@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RUNS_IN_FULL = "runs_in_full"
+"""Key of a memo: the trial is never pruned."""
 Limits = Mapping[str, tuple[float, float]]
 """Dimension -> (low, high) in its latent scale."""
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
@@ -170,7 +172,7 @@ class OptunaAlgorithm:
         trial, latents, note = self._sampled(seed, chosen.latents)
         trial, latents = self._kept_within({**self._limits, **chosen.limits}, trial, latents)
         params = self._space.decode(latents)
-        self._take(number, trial, params, latents)
+        self._take(number, trial, params, latents, chosen.memo)
         return Suggestion(
             number=number,
             params=params,
@@ -219,7 +221,8 @@ class OptunaAlgorithm:
         """Take a recorded trial as started."""
         if self._recipe.chooser is not None:
             self._recipe.chooser.restore(trial)
-        self._take(trial.number, self._added(trial.latents), trial.params, trial.latents)
+        brain_trial = self._added(trial.latents)
+        self._take(trial.number, brain_trial, trial.params, trial.latents, trial.memo)
 
     def settle(self) -> bool:
         """Wait while the chooser thinks; False when it does not."""
@@ -325,9 +328,15 @@ class OptunaAlgorithm:
         return recipe.enough_complete is not None and self._num_complete >= recipe.enough_complete
 
     def _take(
-        self, number: int, trial: Trial, params: dict[str, Any], latents: dict[str, Any]
+        self,
+        number: int,
+        trial: Trial,
+        params: dict[str, Any],
+        latents: dict[str, Any],
+        memo: Mapping[str, Any] | None,
     ) -> None:
-        if self._recipe.include_default and not self._trials:
+        is_default = self._recipe.include_default and not self._trials
+        if is_default or (memo or {}).get(RUNS_IN_FULL):
             self._protected.add(number)
         self._trials[number] = trial
         self._seen[number] = Observation(

@@ -269,18 +269,15 @@ def climb(name, most, scale=1.0, offset=0.0):
     return [record.params["train.margin"] for record in made.records]
 
 
-@pytest.mark.parametrize(
-    ("name", "most", "least"), [("tpe", 50, 3), ("bfbo", 20, 5), ("bohb", 60, 5)]
-)
-def test_a_model_finds_the_top_of_a_parabola(name, most, least):
-    """The last five proposals lie within 0.1 of the width around the optimum; TPE goes on exploring."""
+@pytest.mark.parametrize(("name", "most"), [("tpe", 200), ("mfbo", 60), ("bfbo", 20), ("bohb", 60)])
+def test_a_model_finds_the_top_of_a_parabola(name, most):
+    """The last five proposals lie within 0.1 of the width around the optimum; TPE explores long."""
     last = climb(name, most)[-5:]
-    assert sum(abs(margin - 1.4) <= 0.2 for margin in last) >= least, last
-    assert abs(sum(last) / 5 - 1.4) <= 0.2
+    assert all(abs(margin - 1.4) <= 0.2 for margin in last), last
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(128, 0), (1 / 128, 0), (1, 64)])
-@pytest.mark.parametrize(("name", "most"), [("tpe", 30), ("bfbo", 14), ("bohb", 30)])
+@pytest.mark.parametrize(("name", "most"), [("tpe", 30), ("mfbo", 30), ("bfbo", 14), ("bohb", 30)])
 def test_neither_scale_nor_offset_of_the_metric_matter(name, most, scale, offset):
     """The proposals are the same to the last digit that rounding leaves."""
     assert climb(name, most, scale, offset) == pytest.approx(climb(name, most), rel=0, abs=0.02)
@@ -293,4 +290,4 @@ def test_bayesian_finds_the_top_of_a_parabola_at_any_scale(scale, offset):
         pruner="none",
     ).run()  # fmt: skip
     last = [record.params["train.margin"] for record in made.records[-5:]]
-    assert sum(abs(margin - 1.4) <= 0.2 for margin in last) >= 4, last
+    assert all(abs(margin - 1.4) <= 0.2 for margin in last), last

@@ -14,8 +14,8 @@ from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
 from hpo.core.trial import Measurement, TrialState
 from hpo.session import resume_search, start_search
-from tests.local_llm import MODEL, Endpoint, answer_to
 from tests.contracts.searching import record_of
+from tests.local_llm import MODEL, Endpoint, answer_to
 from tests.quick_runs import Ear, quick_space, quick_study
 
 KEY = "sk-very-secret-0123456789"

@@ -13,8 +13,8 @@ from hpo.core.ledger import Ledger
 from hpo.core.study_spec import SearchOptions
 from hpo.core.trial import TrialState
 from hpo.session import resume_search, start_search
-from tests.local_llm import MODEL, Endpoint
 from tests.contracts.searching import record_of
+from tests.local_llm import MODEL, Endpoint
 from tests.quick_runs import Ear, quick_space, quick_study
 
 ON = "AUTOML_LLM_ANALYZER_ENABLED"
