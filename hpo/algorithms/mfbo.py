@@ -40,7 +40,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
 
 ENTRY = AlgorithmEntry(
     name="mfbo",
-    summary="tpe first, then a Gaussian process that learns from stopped trials too",
+    summary="tpe, then a Gaussian process over stopped trials too; small steps from a good default",
     build=build,
     options=(MAX_RECOMMENDATIONS,),
     paper="Kandasamy et al. 2017; Ament et al. 2023 for the acquisition",
