@@ -81,8 +81,8 @@ class Architectures:
         if all(row["refused"] for row in self.rows):
             least = min(self.rows, key=lambda row: row["latency_ms"])
             raise SpecError(
-                f"search: no architecture keeps the limit; the quickest, "
-                f"{describe(least['architecture'])}: {least['refused']}"
+                "limits: no architecture keeps them, raise --max-latency or --max-params; the "
+                f"quickest, {describe(least['architecture'])}: {least['refused']}"
             )
         if self._file is not None:
             write_atomically(self._file, json.dumps(self.rows, indent=1) + "\n")
@@ -97,7 +97,9 @@ class Architectures:
     def _list(self, trainer: Trainer) -> list[dict[str, Any]]:
         """Every combination of the searched architecture parameters, the default first."""
         if not hasattr(trainer, "measure"):
-            raise SpecError(f"search: {trainer.name} cannot measure what a model costs")
+            raise SpecError(
+                f"limits: {trainer.name} cannot measure what a model costs; leave them out"
+            )
         shapes = [d for p in self._space.parameters if p.name in self._names for d in p.dimensions]
         choices = [_values(dimension) for dimension in shapes]
         default = self._space.encode(self._space.default())

@@ -209,6 +209,8 @@ def list_runs(out: Path) -> list[RunDir]:
 def find_run(name: str | None, out: Path) -> RunDir:
     """Find a run by path, or by study name or timestamp below `out`; None means the newest.
 
+    The path of a study's folder means its newest run.
+
     Raises:
         RunError: when nothing fits.
     """
@@ -216,6 +218,10 @@ def find_run(name: str | None, out: Path) -> RunDir:
         raise RunError("RUN: must be a run directory or a name, got nothing; `hpo ls` lists runs")
     if name and (Path(name) / STUDY_FILE).is_file():
         return RunDir(Path(name))
+    if name and (
+        inside := [r for r in list_runs(Path(name).parent) if r.path.parent == Path(name)]
+    ):
+        return inside[-1]
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: must be a folder of runs, and is a file; choose another --out")
     runs = list_runs(out)

@@ -121,6 +121,7 @@ def test_a_run_is_found_by_path_name_and_time(tmp_path):
     assert find_run("a", tmp_path).path == second
     assert find_run("20260101-090000", tmp_path).path == first
     assert find_run(str(first), tmp_path / "elsewhere").path == first
+    assert find_run(f"{tmp_path}/a/", tmp_path / "elsewhere").path == second
     make(tmp_path, "b", "20260101-090000")
     with pytest.raises(
         RunError, match="20260101-090000.*must name one run, and is one of a and of b"
