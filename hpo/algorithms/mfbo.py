@@ -43,6 +43,7 @@ ENTRY = AlgorithmEntry(
     summary="tpe, then a Gaussian process over stopped trials too; small steps from a good default",
     build=build,
     options=(MAX_RECOMMENDATIONS,),
-    paper="Kandasamy et al. 2017; Ament et al. 2023 for the acquisition",
-    when="pruned searches of more trials than twice the dimensions",
+    paper="Kandasamy et al. 2017; Ament et al. 2023 for the acquisition, Brockhoff et al. 2010 for "
+    "the steps",
+    when="pruned searches of twelve trials or more",
 )

@@ -16,13 +16,16 @@ import json
 import os
 import platform
 import random
+import sys
 import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from hpo.core.seeds import derive_seed
-from search_spaces import SearchSpace, compile_space, load_schema
+from tests.benchmarks.surfaces import compiled, draw_raw
 from trainer.session import TRAINER
 
 NUM_CONFIGS = 200
@@ -119,18 +122,6 @@ def base_spec(sources: dict[str, str]) -> dict[str, Any]:
     return TRAINER.validate(own | TRAINER.data_overrides(sources))
 
 
-def compiled(base: dict[str, Any], limits: Any, *, num_trials: int | None = None) -> SearchSpace:
-    """The space of a search on this spec."""
-    return compile_space(
-        load_schema(TRAINER.skill_dir / "schemas" / "train.schema.json"),
-        spec=base,
-        inactive=TRAINER.inactive,
-        limits=limits,
-        multiple_of=TRAINER.multiple_of,
-        num_trials=num_trials,
-    )
-
-
 def draw_configs(base: dict[str, Any]) -> list[dict[str, Any]]:
     """All configurations in the order in which they are recorded: [{"source", "params"}]."""
     space = compiled(base, TRAINER.limits(base))
@@ -145,20 +136,6 @@ def draw_configs(base: dict[str, Any]) -> list[dict[str, Any]]:
         else:
             configs.append({"source": "compiled", "params": space.sample(rng)})
     return configs
-
-
-def draw_raw(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
-    """Uniform between the bounds the schema states, as a harness without a rule would."""
-    schema = load_schema(TRAINER.skill_dir / "schemas" / "train.schema.json")
-    drawn: dict[str, Any] = {}
-    for parameter in space.parameters:
-        leaf = schema.leaves[parameter.name]
-        low, high = float(leaf.minimum or 0.0), float(leaf.maximum)
-        whole = leaf.kind.value == "int"
-        drawn[parameter.name] = (
-            rng.randint(int(low), int(high)) if whole else low + (high - low) * (1 - rng.random())
-        )
-    return drawn
 
 
 def next_run(path: Path, share: int, of: int, num_configs: int) -> tuple[int, int] | None:

@@ -67,7 +67,7 @@ class Surface(Protocol):
         """Draw uniformly between the bounds that the schema states."""
 
 
-def compiled(spec: Mapping[str, Any], limits: Any) -> SearchSpace:
+def compiled(spec: Mapping[str, Any], limits: Any, *, num_trials: int | None = None) -> SearchSpace:
     """The space of a search on this spec."""
     return compile_space(
         load_schema(TRAINER.skill_dir / "schemas" / "train.schema.json"),
@@ -75,6 +75,7 @@ def compiled(spec: Mapping[str, Any], limits: Any) -> SearchSpace:
         inactive=TRAINER.inactive,
         limits=limits,
         multiple_of=TRAINER.multiple_of,
+        num_trials=num_trials,
     )
 
 
