@@ -20,7 +20,8 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
         "run_name",
         metavar="RUN",
         nargs="?",
-        help="run directory, study name or timestamp (default: the newest run below --out)",
+        help="run directory, a study by name or folder, or a timestamp (default: the newest run "
+        "below --out)",
     )
     add_out_argument(parser)
     add_json_argument(parser)
