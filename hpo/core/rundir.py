@@ -206,6 +206,11 @@ def list_runs(out: Path) -> list[RunDir]:
     )
 
 
+def _runs_in(study: Path) -> list[RunDir]:
+    """The runs in one study's folder, the newest last."""
+    return [run for run in list_runs(study.parent) if run.path.parent == study]
+
+
 def find_run(name: str | None, out: Path) -> RunDir:
     """Find a run by path, or by study name or timestamp below `out`; None means the newest.
 
@@ -218,9 +223,7 @@ def find_run(name: str | None, out: Path) -> RunDir:
         raise RunError("RUN: must be a run directory or a name, got nothing; `hpo ls` lists runs")
     if name and (Path(name) / STUDY_FILE).is_file():
         return RunDir(Path(name))
-    if name and (
-        inside := [r for r in list_runs(Path(name).parent) if r.path.parent == Path(name)]
-    ):
+    if name and (inside := _runs_in(Path(name).resolve())):
         return inside[-1]
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: must be a folder of runs, and is a file; choose another --out")

@@ -112,7 +112,7 @@ def test_runs_are_listed_by_time_and_dot_folders_are_not_runs(tmp_path):
     assert list_runs(tmp_path / "missing") == []
 
 
-def test_a_run_is_found_by_path_name_and_time(tmp_path):
+def test_a_run_is_found_by_path_name_and_time(tmp_path, monkeypatch):
     first = make(tmp_path, "a", "20260101-090000")
     second = make(tmp_path, "a", "20260102-090000")
     other = make(tmp_path, "b", "20260101-120000")
@@ -122,6 +122,8 @@ def test_a_run_is_found_by_path_name_and_time(tmp_path):
     assert find_run("20260101-090000", tmp_path).path == first
     assert find_run(str(first), tmp_path / "elsewhere").path == first
     assert find_run(f"{tmp_path}/a/", tmp_path / "elsewhere").path == second
+    monkeypatch.chdir(tmp_path.parent)
+    assert find_run(f"{tmp_path.name}/a", tmp_path / "elsewhere").path == second
     make(tmp_path, "b", "20260101-090000")
     with pytest.raises(
         RunError, match="20260101-090000.*must name one run, and is one of a and of b"
