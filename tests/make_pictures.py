@@ -8,6 +8,7 @@ Needs Chromium (or Chrome) for the report and MLflow's page.
 import argparse
 import io
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,6 +24,14 @@ from tests.e2e.mlflow_page import find_browser, look
 COLUMNS = 104
 SHOWN_TRIALS = 9
 """The terminal is shown after so many trials have ended."""
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        """So lines are wrapped for it."""
+        return True
 
 
 def draw_terminal(run: RunDir, target: Path) -> None:
@@ -44,9 +53,13 @@ def draw_terminal(run: RunDir, target: Path) -> None:
             break
     screen = RichConsole(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     screen.print(Text.from_ansi("$ hpo search --budget 12"))
+    os.environ["COLUMNS"] = str(COLUMNS)
     for line in lines.getvalue().splitlines():
         if "running #" not in line:  # the status lines of a file, which the view replaces
-            screen.print(Text.from_ansi(without_place(line, run)))
+            text = without_place(line, run)
+            if "\x1b" not in text:  # colours have no width, which a search knows and this does not
+                text = Console.wrapped(text, Terminal())
+            screen.print(Text.from_ansi(text))
     view = LiveView(io.StringIO(), console._progress)
     view._console = screen
     screen.print(view.render())
