@@ -47,7 +47,7 @@ def test_quickstart_plans_on_the_embedded_pictures_layout(pictures, monkeypatch)
     assert load_study(STUDIES / "quickstart.yaml").data.is_default
     assert made.base_spec["model"]["backbone"].startswith("timm/")
     assert "train.optim.trunk.base_lr" in searched
-    assert made.algorithm == "tpe"
+    assert made.algorithm == "mfbo"
 
 
 def test_retail_follows_the_skill_page(pictures, monkeypatch):
