@@ -28,7 +28,7 @@ from hpo.core.reports import to_measurement
 from hpo.core.rundir import RunDir
 from hpo.core.selection import best_trial, open_repeats
 from hpo.core.storage import demand_storage
-from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_events import ended_event, epoch_event, started_event
 from hpo.core.warm_start import CannotStartError, settled_start
 from hpo.launching import Launcher
@@ -126,7 +126,7 @@ class Engine:
         self._shared_cause = ""
         self._ran_dry = False
         self._retries = Retries()
-        self._decided: dict[int, Decision] = dict(replay(algorithm, ledger))
+        self._decided = replay(algorithm, ledger)
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
         getattr(algorithm, "attach", lambda _emit: None)(emit)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.algorithms.gaussian_process import Array
-from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.algorithms.unit_points import default_latents, is_new, latents_at, point_of
 from hpo.core.events import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import TrialRecord, TrialState
@@ -61,6 +61,7 @@ class CloseLook:
     ) -> None:
         self._inner, self._space, self._seed, self._others = inner, space, seed, others
         self._sign = 1.0 if direction == "maximize" else -1.0
+        self._default = default_latents(space)
         self._steps: dict[int, Step] = {}
 
     def restore(self, trial: TrialRecord) -> None:
@@ -89,7 +90,7 @@ class CloseLook:
             return None
         step = self._next_from(best, seen)
         latents = latents_at(self._space, list(map(float, self._point(number, step, seen))))
-        if any(latents == o.latents for o in seen):  # options alone, or whole numbers, stay put
+        if not is_new(latents, seen):  # options alone, or whole numbers, stay put
             return None
         self._steps[number] = step
         source = f"trial {step.origin}"
@@ -107,8 +108,8 @@ class CloseLook:
         """Whether the default is still the best after others enough."""
         others = [o for o in seen if o.number not in self._steps]
         ended = sum(o.state is not TrialState.RUNNING for o in others)
-        is_default = best.latents == dict(self._space.encode(self._space.default()))
-        return ended > self._others and (is_default or best.number in self._steps)
+        is_close = best.latents == self._default or best.number in self._steps
+        return ended > self._others and is_close
 
     def _next_from(self, best: Observation, seen: Sequence[Observation]) -> Step:
         """The mirror image of a step that was no better, else a new one."""
@@ -125,9 +126,10 @@ class CloseLook:
         return Step(origin=best.number, width=width, mirrors=None)
 
     def _point(self, number: int, step: Step, seen: Sequence[Observation]) -> Array:
-        points = {o.number: np.array(point_of(self._space, o.latents)) for o in seen}
-        origin_D = points[step.origin]
+        latents = {o.number: o.latents for o in seen}
+        origin_D = np.array(point_of(self._space, latents[step.origin]))
         if step.mirrors is not None:
-            return np.asarray(np.clip(2.0 * origin_D - points[step.mirrors], 0.0, 1.0))
+            failed_D = np.array(point_of(self._space, latents[step.mirrors]))
+            return np.asarray(np.clip(2.0 * origin_D - failed_D, 0.0, 1.0))
         rng = np.random.default_rng(derive_seed(self._seed, number, "step"))
         return np.asarray(np.clip(rng.normal(origin_D, step.width), 0.0, 1.0))

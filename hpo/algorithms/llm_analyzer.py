@@ -159,7 +159,7 @@ class Analyzed:
         text = self._question_text()
         self._asked_at = number
         self._question = Question(lambda: self._client.ask_json(SYSTEM, text))
-        self._question.is_answered(AT_ONCE_S)
+        self._question.wait(AT_ONCE_S)
 
     def _listen(self, *, waits: bool = False) -> None:
         """Take what the model has answered, if it has."""

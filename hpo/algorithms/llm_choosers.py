@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpo.algorithms.llm_client import LlmClient, LlmError
 from hpo.algorithms.llm_question import AT_ONCE_S, Question
-from hpo.algorithms.llm_task import SYSTEM, Task, best_of, is_new
+from hpo.algorithms.llm_task import SYSTEM, Task, best_of
+from hpo.algorithms.unit_points import is_new
 from hpo.core.events import Emit
 from hpo.core.trial import TrialRecord
 
@@ -59,10 +60,10 @@ class LlmChooser:
 
     def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
         """Ask the model; None while it thinks. A failure leaves the trial to the sampler."""
-        patience = 0.0
         if self._question is None:
-            self._question, patience = Question(lambda: self.ask(number, seen)), AT_ONCE_S
-        if not self._question.is_answered(patience):
+            self._question = Question(lambda: self.ask(number, seen))
+            self._question.wait(AT_ONCE_S)
+        if not self._question.is_answered():
             return None
         question, self._question = self._question, None
         try:

@@ -37,13 +37,13 @@ class Question(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised again by `answer`
             self._answer.set_exception(error)
 
-    def is_answered(self, within_s: float = 0.0) -> bool:
+    def is_answered(self) -> bool:
         """Whether the answer, or the error in its place, is there."""
-        return self._answer.done() or bool(wait([self._answer], within_s).done)
+        return self._answer.done()
 
-    def wait(self) -> None:
-        """Wait until it is."""
-        wait([self._answer])
+    def wait(self, within_s: float | None = None) -> None:
+        """Wait until it is; no longer than this, if given."""
+        wait([self._answer], within_s)
 
     def answer(self) -> T:
         """Return what `ask` returned, or raise what it raised."""

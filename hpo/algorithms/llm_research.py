@@ -14,7 +14,8 @@ from hpo.algorithms.confidence_bound import ConfidenceBound
 from hpo.algorithms.llm_choosers import LlmChooser
 from hpo.algorithms.llm_client import LlmClient, LlmError
 from hpo.algorithms.llm_phases import Phase, read_phases
-from hpo.algorithms.llm_task import Task, best_of, is_new
+from hpo.algorithms.llm_task import Task, best_of
+from hpo.algorithms.unit_points import is_new
 from hpo.core.errors import SpecError
 from hpo.core.trial import TrialRecord, TrialState
 

@@ -117,11 +117,6 @@ def best_of(seen: Sequence[Observation], direction: str) -> Observation | None:
     return max(able, key=lambda o: (o.epochs, sign * (o.value or 0.0)), default=None)
 
 
-def is_new(latents: Mapping[str, Any], seen: Sequence[Observation]) -> bool:
-    """Whether no trial had this configuration."""
-    return all(dict(latents) != dict(o.latents) for o in seen)
-
-
 def _row(seen: Observation, sign: float) -> dict[str, Any]:
     row = {
         "trial": seen.number,

@@ -24,6 +24,7 @@ from optuna.trial import Trial
 
 from hpo.algorithms.judges import Judge
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
+from hpo.algorithms.unit_points import default_latents
 from hpo.core.events import Emit
 from hpo.core.failures import is_infeasible
 from hpo.core.seeds import derive_seed
@@ -359,7 +360,7 @@ class OptunaAlgorithm:
         Those to start with and the default take the first places of the design.
         """
         if index == 0 and self._recipe.include_default:
-            return dict(self._space.encode(self._space.default()))
+            return default_latents(self._space)
         early = index - int(self._recipe.include_default)
         if early < len(self._recipe.first):
             return dict(self._recipe.first[early])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo.algorithms.optuna_brain import Observation
     from search_spaces import SearchSpace
 
 MIDDLE = 0.5
@@ -31,3 +32,8 @@ def point_of(space: SearchSpace, latents: Mapping[str, Any]) -> tuple[float, ...
 def default_latents(space: SearchSpace) -> dict[str, Any]:
     """Return the latents of the default configuration."""
     return dict(space.encode(space.default()))
+
+
+def is_new(latents: Mapping[str, Any], seen: Sequence[Observation]) -> bool:
+    """Whether no trial had this configuration."""
+    return all(dict(latents) != dict(o.latents) for o in seen)
