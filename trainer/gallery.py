@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import DataError
-from trainer.retrieval import Floats, Indices, search
+from trainer.retrieval import Floats, Indices, UnitGallery, search
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GalleryIndex:
     """Reference embeddings, G of D dimensions.
 
@@ -58,7 +59,12 @@ class GalleryIndex:
                 f"topk: must be at most the {len(self)} pictures of the gallery, got {k}"
             )
         self._check_length(query_QD)
-        return search(query_QD, self.emb_GD, k)
+        return search(query_QD, self._unit, k)
+
+    @cached_property
+    def _unit(self) -> UnitGallery:
+        """Made ready by the first search, and used by all that follow."""
+        return UnitGallery.of(self.emb_GD)
 
     def names_of(self, indices: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the class names of entries, same shape."""

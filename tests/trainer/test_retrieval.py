@@ -1,8 +1,11 @@
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from trainer.errors import DataError, DivergedError
-from trainer.retrieval import first_relevant_ranks, has_faiss, search
+from trainer.retrieval import UnitGallery, first_relevant_ranks, has_faiss, normalize, search
 
 BACKENDS = [
     "matmul",
@@ -73,6 +76,100 @@ def test_faiss_and_matmul_agree_where_some_queries_have_many_equals_and_blocks_a
     assert ours[0][0].tolist() == [0, 1, 2]
 
 
+def exact_search(query, gallery, k):
+    """Compare all pairs in whole numbers: unit vectors in steps of 2**-25, by Python's integers."""
+    steps = lambda rows: [[round(float(v) * 2**25) for v in row] for row in normalize(rows)]  # noqa: E731
+    gallery, found = steps(gallery), []
+    for row in steps(query):
+        squared = [sum((a - b) ** 2 for a, b in zip(row, g, strict=True)) for g in gallery]
+        order = sorted(range(len(gallery)), key=lambda g: (squared[g], g))[:k]
+        found.append((order, [np.float32((squared[g] / 2**50) ** 0.5) for g in order]))
+    return np.array([f[0] for f in found]), np.array([f[1] for f in found], dtype=np.float32)
+
+
+def collapsed(rng, count, dim, spread):
+    return 3.0 + spread * rng.normal(size=(count, dim))
+
+
+def with_copies(rng, count, dim):
+    return rng.normal(size=(7, dim))[rng.integers(0, 7, count)]
+
+
+def with_zeros(rng, count, dim):
+    rows = rng.normal(size=(count, dim))
+    rows[:: count // 5] = 0.0
+    return rows
+
+
+def partly_collapsed(rng, count, dim):
+    rows = rng.normal(size=(count, dim))
+    rows[: count // 3] = 1.0 + 1e-7 * rng.normal(size=(count // 3, dim))
+    return rows
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("k", [1, 2, 9])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda *a: collapsed(*a, 1e-7),
+        lambda *a: collapsed(*a, 1e-9),
+        lambda *a: collapsed(*a, 1e-3),
+        with_copies,
+        with_zeros,
+        partly_collapsed,
+    ],
+)
+def test_order_and_distances_equal_comparing_whole_numbers(backend, k, draw):
+    rng = np.random.default_rng(k)
+    gallery = draw(rng, 300, 5)
+    query = np.concatenate([draw(rng, 12, 5), gallery[:3]])
+    indices, distances = search(query, gallery, k, backend=backend)
+    slow_indices, slow_distances = exact_search(query, gallery, k)
+    assert np.array_equal(indices, slow_indices)
+    assert np.array_equal(distances, slow_distances)
+
+
+def test_collapsed_embeddings_cost_little_more_than_others():
+    rng = np.random.default_rng(9)
+
+    def seconds(spread):
+        query, gallery = (collapsed(rng, 2000, 32, spread) for _ in range(2))
+        begun = time.process_time()
+        search(query, gallery, 5, backend="matmul")
+        return time.process_time() - begun
+
+    seconds(1.0)
+    # Sorting all pairs took over thirty times as long.
+    assert min(seconds(1e-8) for _ in range(3)) < 8 * min(seconds(1.0) for _ in range(3))
+
+
+def test_a_gallery_made_ready_once_gives_the_same_and_spares_the_work():
+    rng = np.random.default_rng(10)
+    gallery, query = rng.normal(size=(30_000, 64)).astype(np.float32), rng.normal(size=(1, 64))
+    ready = UnitGallery.of(gallery)
+
+    def seconds(given):
+        begun = time.process_time()
+        found.append(search(query, given, 3))
+        return time.process_time() - begun
+
+    found = []
+    once, each_time = (min(seconds(given) for _ in range(5)) for given in (ready, gallery))
+    assert 3 * once < each_time
+    assert all(np.array_equal(f[0], found[0][0]) for f in found)
+    assert all(np.array_equal(f[1], found[0][1]) for f in found)
+
+
+def test_one_query_takes_no_copy_of_a_gallery_that_is_ready():
+    gallery = UnitGallery.of(np.random.default_rng(11).normal(size=(20_000, 64)))
+    tracemalloc.start()
+    search(np.ones((1, 64)), gallery, 5)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < gallery.unit_GD.nbytes / 10
+
+
 def test_length_of_vectors_does_not_matter():
     rng = np.random.default_rng(1)
     query, gallery = rng.normal(size=(9, 6)), rng.normal(size=(20, 6))
@@ -100,6 +197,16 @@ def test_k_beyond_the_gallery_is_one_line():
 def test_nan_is_a_divergence_and_not_a_neighbour():
     with pytest.raises(DivergedError, match="1 of 2 rows"):
         search(np.array([[1.0, np.nan], [1.0, 0.0]]), np.eye(2), 1)
+    with pytest.raises(DivergedError, match="2 of 3 rows"):
+        UnitGallery.of(np.array([[1.0, np.nan], [1.0, 0.0], [np.inf, 1.0]]))
+
+
+def test_bad_rows_are_counted_over_all_blocks(monkeypatch):
+    monkeypatch.setattr("trainer.retrieval._BLOCK_BYTES", 8 * 2 * 2)
+    rows = np.ones((9, 2))
+    rows[[1, 4, 8], 0] = np.nan
+    with pytest.raises(DivergedError, match="3 of 9 rows"):
+        normalize(rows)
 
 
 def test_first_relevant_rank_equals_walking_down_the_ranking():
