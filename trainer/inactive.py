@@ -49,6 +49,22 @@ def _momentum(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def _schedule(spec: Spec) -> Iterator[tuple[str, str]]:
+    course = spec.train.optim.schedule
+    if course != "one_cycle":
+        yield "train.optim.warmup_share", f"only one_cycle has it; train.optim.schedule is {course}"
+    if course != "steps":
+        for name in ("gamma", "steps"):
+            yield f"train.optim.{name}", f"train.optim.schedule is {course}, without milestones"
+    else:
+        yield from _milestones(spec)
+    if course == "one_cycle":
+        for name in ("warmup_factor", "warmup_iters", "warmup_method"):
+            yield f"train.optim.{name}", "one_cycle rises over train.optim.warmup_share"
+    else:
+        yield from _warmup(spec)
+
+
+def _milestones(spec: Spec) -> Iterator[tuple[str, str]]:
     optim, epochs = spec.train.optim, spec.train.num_epochs
     if not optim.steps:
         yield "train.optim.gamma", "there is no milestone in train.optim.steps"
@@ -57,6 +73,10 @@ def _schedule(spec: Spec) -> Iterator[tuple[str, str]]:
         yield "train.optim.gamma", reason
     elif optim.gamma == 1.0:
         yield "train.optim.steps", "train.optim.gamma is 1, so milestones change no rate"
+
+
+def _warmup(spec: Spec) -> Iterator[tuple[str, str]]:
+    optim = spec.train.optim
     if optim.warmup_factor == 1.0:
         for name in ("warmup_iters", "warmup_method"):
             yield f"train.optim.{name}", "train.optim.warmup_factor is 1, so there is no warm-up"

@@ -101,7 +101,7 @@ class RecognitionModule(pl.LightningModule):
         self.accumulate = train.accumulate_grad_batches
         steps_per_epoch = math.ceil(num_batches / self.accumulate)
         self.optimizer = build_optimizer(spec, model.trunk, model.embedder, self.loss)
-        self.schedule = build_schedule(train.optim, steps_per_epoch)
+        self.schedule = build_schedule(train, steps_per_epoch)
         self.scheduler = schedule_optimizer(self.optimizer, self.schedule)
         self.running_mean = RunningMean(model, train.ema_decay) if train.ema_decay > 0 else None
         self.progress = Progress()

@@ -1,7 +1,8 @@
-"""Optimizer and schedule of a spec: parameter groups, warm-up in steps, milestones in epochs."""
+"""Optimizer and schedule of a spec: parameter groups, and the course of their learning rates."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
-    from trainer.config.optim import GroupConfig, OptimConfig
+    from trainer.config.optim import GroupConfig
     from trainer.config.root import Spec
+    from trainer.config.train import TrainConfig
 
 Groups = list[dict[str, Any]]
 
@@ -27,8 +29,8 @@ class Schedule:
     """The factor on every learning rate, as a function of optimizer steps.
 
     Example: `Schedule(warmup_iters=10, warmup_factor=0.01, warmup_method="linear", gamma=0.1,
-    milestones=(2,), steps_per_epoch=100)` gives 0.01 at step 0, 0.505 at step 5, 1 at step 10 and
-    0.1 from step 200 on.
+    milestones=(2,), steps_per_epoch=100, total_steps=300)` gives 0.01 at step 0, 0.505 at step 5, 1
+    at step 10 and 0.1 from step 200 on.
     """
 
     warmup_iters: int
@@ -38,16 +40,44 @@ class Schedule:
     milestones: tuple[int, ...]
     """Epochs after which the rates are multiplied by `gamma`."""
     steps_per_epoch: int
+    total_steps: int
+    """Of the whole run."""
+    course: str = "steps"
+    warmup_share: float = 0.2
+    """Share of the run in which `one_cycle` rises."""
 
     def factor(self, step: int) -> float:
         """Return the factor for the optimizer step with this number, counted from 0."""
+        return _COURSES[self.course](self, step)
+
+    def _milestones(self, step: int) -> float:
         passed = sum(step >= milestone * self.steps_per_epoch for milestone in self.milestones)
         return self._warmup(step) * self.gamma**passed
+
+    def _cosine(self, step: int) -> float:
+        return self._warmup(step) * _eased(1.0, 0.0, step / self.total_steps)
+
+    def _one_cycle(self, step: int) -> float:
+        """As `OneCycleLR` of torch with its defaults: the last step is the lowest."""
+        top = self.warmup_share * self.total_steps - 1.0
+        if step < top:
+            return _eased(ONE_CYCLE_START, 1.0, step / top)
+        top, last = max(top, 0.0), self.total_steps - 1.0
+        return _eased(1.0, ONE_CYCLE_END, (step - top) / (last - top) if last > top else 0.0)
 
     def _warmup(self, step: int) -> float:
         if step >= self.warmup_iters:
             return 1.0
         return _WARMUPS[self.warmup_method](self.warmup_factor, step / self.warmup_iters)
+
+
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = ONE_CYCLE_START / 1e4
+
+
+def _eased(start: float, end: float, share: float) -> float:
+    """Go from start to end along half a cosine."""
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
 
 def _linear(start: float, share: float) -> float:
@@ -60,9 +90,16 @@ def _constant(start: float, share: float) -> float:  # noqa: ARG001 - one signat
 
 _WARMUPS: dict[str, Callable[[float, float], float]] = {"linear": _linear, "constant": _constant}
 
+_COURSES: dict[str, Callable[[Schedule, int], float]] = {
+    "steps": Schedule._milestones,
+    "cosine": Schedule._cosine,
+    "one_cycle": Schedule._one_cycle,
+}
 
-def build_schedule(optim: OptimConfig, steps_per_epoch: int) -> Schedule:
+
+def build_schedule(train: TrainConfig, steps_per_epoch: int) -> Schedule:
     """Return the schedule of `train.optim` for this many optimizer steps per epoch."""
+    optim = train.optim
     return Schedule(
         warmup_iters=optim.warmup_iters,
         warmup_factor=optim.warmup_factor,
@@ -70,6 +107,9 @@ def build_schedule(optim: OptimConfig, steps_per_epoch: int) -> Schedule:
         gamma=optim.gamma,
         milestones=tuple(optim.steps),
         steps_per_epoch=steps_per_epoch,
+        total_steps=train.num_epochs * steps_per_epoch,
+        course=optim.schedule,
+        warmup_share=optim.warmup_share,
     )
 
 

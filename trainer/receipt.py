@@ -132,13 +132,18 @@ def _applied_rates(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def _applied_schedule(module: RecognitionModule) -> dict[str, Any]:
     schedule = module.schedule
-    return {
+    applied: dict[str, Any] = {"train.optim.schedule": schedule.course}
+    if schedule.course == "one_cycle":
+        return applied | {"train.optim.warmup_share": schedule.warmup_share}
+    applied |= {
         "train.optim.warmup_iters": schedule.warmup_iters,
         "train.optim.warmup_factor": schedule.warmup_factor,
         "train.optim.warmup_method": schedule.warmup_method,
-        "train.optim.gamma": schedule.gamma,
-        "train.optim.steps": list(schedule.milestones),
     }
+    if schedule.course == "steps":
+        applied["train.optim.gamma"] = schedule.gamma
+        applied["train.optim.steps"] = list(schedule.milestones)
+    return applied
 
 
 def _applied_miner(module: RecognitionModule) -> dict[str, Any]:

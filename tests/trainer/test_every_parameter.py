@@ -45,6 +45,8 @@ CASES = GROUPS | OWN | {
     "train.loss.name": ({}, "arcface", {"loss", "pairs", "groups"}),
     "train.loss.base_lr": ({"train.loss.name": "arcface"}, 0.3, RATE),
     "train.optim.name": ({}, "AdamW", RATE),
+    "train.optim.schedule": ({}, "cosine", {"rates"}),
+    "train.optim.warmup_share": ({"train.optim.schedule": "one_cycle"}, 0.4, {"rates"}),
     "train.optim.gamma": (SCHEDULE, 0.5, {"rates"}),
     "train.optim.warmup_factor": (SCHEDULE, 0.5, {"rates"}),
     "train.optim.warmup_iters": (SCHEDULE, 3, {"rates"}),

@@ -16,6 +16,7 @@ def test_under_the_defaults_momentum_gamma_and_other_losses_rest():
         "train.optim.trunk.momentum",
         "train.optim.embedder.momentum",
         "train.optim.gamma",
+        "train.optim.warmup_share",
     }
     assert (
         found["train.optim.gamma"] == "the first milestone (40) is not before the last epoch (10)"
@@ -141,8 +142,11 @@ SITUATIONS = {
         "train.optim.steps": [2],
     },
     "proxy anchor": {"train.loss.name": "proxy_anchor"},
+    "cosine": {"train.optim.schedule": "cosine", "train.optim.steps": [2]},
+    "one cycle": {"train.optim.schedule": "one_cycle", "train.optim.steps": [2]},
 }
 CHANGED = {
+    "train.optim.warmup_share": 0.4,
     "train.optim.gamma": 0.7,
     "train.optim.steps": [1],
     "train.optim.warmup_factor": 0.6,
@@ -185,7 +189,7 @@ def built(overrides):
         {name: value for name, value in group.items() if name != "params"}
         for group in optimizer.param_groups
     ]
-    schedule = build_schedule(spec.train.optim, steps_per_epoch=9)
+    schedule = build_schedule(spec.train, steps_per_epoch=9)
     rates = [schedule.factor(step) for step in range(9 * spec.train.num_epochs)]
     return str((groups, rates, read_loss(loss), getattr(miner, "epsilon", None)))
 

@@ -41,27 +41,78 @@ class Part(nn.Module):
     ],
 )
 def test_the_rate_at_hand_computed_points(step, factor):
-    schedule = build_schedule(spec_of().train.optim, steps_per_epoch=100)
+    schedule = build_schedule(spec_of().train, steps_per_epoch=100)
     assert schedule.factor(step) == pytest.approx(factor)
 
 
 def test_constant_warm_up_holds_one_level():
-    schedule = build_schedule(spec_of(train__optim__warmup_method="constant").train.optim, 100)
+    schedule = build_schedule(spec_of(train__optim__warmup_method="constant").train, 100)
     assert [schedule.factor(s) for s in (0, 9, 10)] == [0.01, 0.01, 1.0]
 
 
 def test_a_milestone_within_the_warm_up_counts_too():
     schedule = Schedule(
         warmup_iters=4, warmup_factor=0.5, warmup_method="linear", gamma=0.1, milestones=(1,),
-        steps_per_epoch=2,
+        steps_per_epoch=2, total_steps=8,
     )  # fmt: skip
     assert schedule.factor(2) == pytest.approx(0.75 * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [  # 4 epochs of 10 steps: (1 + cos(180 degrees * step / 40)) / 2, rising to it over 4 steps
+        (0, 0.1),
+        (2, 0.55 * 0.993844),
+        (10, 0.853553),
+        (20, 0.5),
+        (30, 0.146447),
+        (39, 0.001541),
+        (40, 0.0),
+    ],
+)
+def test_cosine_falls_from_full_to_nothing_over_the_run(step, factor):
+    spec = spec_of(
+        train__optim__schedule="cosine", train__num_epochs=4, train__optim__warmup_iters=4,
+        train__optim__warmup_factor=0.1,
+    )  # fmt: skip
+    assert build_schedule(spec.train, 10).factor(step) == pytest.approx(factor, abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_one_cycle_is_torchs(share):
+    spec = spec_of(
+        train__optim__schedule="one_cycle", train__num_epochs=4, train__optim__warmup_share=share
+    )
+    schedule = build_schedule(spec.train, 10)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    torchs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=40, pct_start=share, cycle_momentum=False
+    )
+    for step in range(40):
+        assert schedule.factor(step) == pytest.approx(torchs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        if step < 39:
+            torchs.step()
+    # By hand: from 1/25 of the rates to all of them after the warm-up, and to 1/250000 at the end.
+    assert schedule.factor(0) == pytest.approx(0.04)
+    assert schedule.factor(round(40 * share) - 1) == pytest.approx(1.0)
+    assert schedule.factor(39) == pytest.approx(4e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_one_cycle_of_very_few_steps_stays_within_its_ends(steps, share):
+    spec = spec_of(
+        train__optim__schedule="one_cycle", train__num_epochs=1, train__optim__warmup_share=share
+    )
+    schedule = build_schedule(spec.train, steps)
+    assert all(4e-6 <= schedule.factor(step) <= 1.0 for step in range(steps + 1))
 
 
 def test_the_optimizer_follows_the_schedule_step_by_step():
     spec = spec_of(train__optim__trunk__base_lr=0.2, train__optim__embedder__base_lr=0.4)
     optimizer = build_optimizer(spec, Part(), nn.Linear(4, 2), nn.Identity())
-    scheduler = schedule_optimizer(optimizer, build_schedule(spec.train.optim, 100))
+    scheduler = schedule_optimizer(optimizer, build_schedule(spec.train, 100))
     rates = []
     for _ in range(12):
         rates.append([group["lr"] for group in optimizer.param_groups])

@@ -136,6 +136,7 @@ VARIANTS = {
         "train__loss__name": "arcface",
         "train__optim__steps": [2],
     },
+    "one cycle": {"train__optim__schedule": "one_cycle", "train__optim__warmup_share": 0.3},
 }
 
 

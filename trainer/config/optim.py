@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from trainer.config.fields import choice, integer, real, section, sequence
 
+SCHEDULES = ("steps", "cosine", "one_cycle")
+"""Courses of the learning rates; the first is the published one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupConfig:
@@ -65,6 +68,22 @@ class OptimConfig:
     )
     steps: tuple[int, ...] = sequence(
         (40, 70), int, "Epochs after which every learning rate is multiplied by `gamma`."
+    )
+    schedule: str = choice(
+        "steps",
+        SCHEDULES,
+        "Course of the learning rates: falls at the milestones in `steps`, half a cosine from full"
+        " to 0 over the run, or one cycle (a rise over `warmup_share` of the run, then a fall to"
+        " nearly 0).",
+        is_extension=True,
+    )
+    warmup_share: float = real(
+        0.2,
+        "Share of the run in which one_cycle rises from 1/25 of the rates to all of them.",
+        minimum=0.0,
+        maximum=0.5,
+        valid_max=1.0,
+        is_extension=True,
     )
     gamma: float = real(
         0.1,
