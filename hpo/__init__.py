@@ -6,21 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.automl.ask_report import AutoML
+    from hpo.api import Study, load, search
+    from hpo.automl.ask_tell import AutoML
     from hpo.automl.runner import AutoMLRunner
     from hpo.automl.status import query_status
-    from hpo.notebook import Study, load, search
 
 __version__ = "0.1.0"
 __all__ = ["AutoML", "AutoMLRunner", "Study", "load", "query_status", "search"]
 
 _PLACES = {
-    "AutoML": "hpo.automl.ask_report",
+    "AutoML": "hpo.automl.ask_tell",
     "AutoMLRunner": "hpo.automl.runner",
-    "Study": "hpo.notebook",
-    "load": "hpo.notebook",
+    "Study": "hpo.api",
+    "load": "hpo.api",
     "query_status": "hpo.automl.status",
-    "search": "hpo.notebook",
+    "search": "hpo.api",
 }
 """Public names, imported where they are first used, so that `import hpo` costs nothing."""
 

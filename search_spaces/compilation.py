@@ -15,13 +15,13 @@ from search_spaces.errors import PointError, nearest
 from search_spaces.notes import Notes
 from search_spaces.ordering import parents_first
 from search_spaces.overlay import Overlay, Wish
+from search_spaces.overlay_reading import gather_wishes
 from search_spaces.parameter import Parameter, Pinned
+from search_spaces.parent_ranges import make_room, respect_child
 from search_spaces.ranges import set_interval
-from search_spaces.room import make_room, respect_child
 from search_spaces.schema import MANDATORY, Schema, is_finite, lookup, merged, with_values
 from search_spaces.selection import select_names
 from search_spaces.space import SearchSpace
-from search_spaces.wishes import gather_wishes
 
 MultipleOf = Mapping[str, str | tuple[str, int]]
 """Name -> the parameter it is a multiple of, or (that parameter, least number of them)."""

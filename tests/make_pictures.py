@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from hpo.cli.console import Console
-from hpo.cli.live import LiveView
-from hpo.core.rundir import RunDir, find_run
+from hpo.console.console import Console
+from hpo.console.live import LiveView
+from hpo.run.run_dir import RunDir, find_run
 from hpo.tracking import default_tracking_uri
 from tests.e2e.mlflow_page import find_browser, look
 

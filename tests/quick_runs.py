@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from hpo.algorithms import create_algorithm
-from hpo.core.ledger import Ledger
-from hpo.core.planning import build_base_spec, build_space
-from hpo.core.rundir import RunDir
-from hpo.core.specs import flatten
-from hpo.core.study_spec import StudySpec
+from hpo.core.spec_dicts import flatten
 from hpo.core.trial import Decision, Ended, Suggestion
-from hpo.engine import Engine, Plan
-from hpo.session import SearchSettings
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.search.engine import Engine, Plan
+from hpo.search.session import SearchSettings
+from hpo.study.plan import build_base_spec, build_space
+from hpo.study.spec import StudySpec
 from tests.quick_trainer import NAME, TRAINER
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.entry import Context
 from hpo.algorithms.registry import create_algorithm
-from hpo.core.planning import StudyPlan
 from hpo.core.protocols import Algorithm, Trainer
 from hpo.core.seeds import derive_seed
-from hpo.core.study_spec import StudySpec
+from hpo.study.plan import StudyPlan
+from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

@@ -20,9 +20,9 @@ from hpo.algorithms.llm_task import SYSTEM, Task
 from hpo.algorithms.options import resolve_options
 from hpo.core.errors import SpecError
 from hpo.core.events import Emit
-from hpo.core.plain_yaml import parse_yaml
 from hpo.core.protocols import Algorithm
 from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
+from hpo.core.yaml_io import parse_yaml
 
 if TYPE_CHECKING:
     from hpo.algorithms.entry import Setting

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpo.core.errors import SpecError
-from hpo.core.plain_yaml import parse_yaml, read_yaml
-from hpo.core.wording import nearest, shown
+from hpo.core.text import nearest, shown
+from hpo.core.yaml_io import parse_yaml, read_yaml
 
 PREFIX = "automl_"
 _LIKE_DEFAULT: Final = object()

@@ -26,9 +26,9 @@ from hpo.algorithms.judges import Judge
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
 from hpo.algorithms.unit_points import default_latents
 from hpo.core.events import Emit
-from hpo.core.failures import is_infeasible
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial_failures import is_infeasible
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

@@ -34,7 +34,7 @@ from hpo.algorithms.options import resolve_options, without_secrets
 from hpo.algorithms.pruners import PRUNERS
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Algorithm
-from hpo.core.wording import nearest
+from hpo.core.text import nearest
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.facts import Facts, is_workspace
 from hpo.automl.planning import Planned
+from hpo.automl.workspace import Facts, is_workspace
 from hpo.core.errors import RunError
 from hpo.core.events import EventBus
-from hpo.core.ledger import Ledger
-from hpo.core.plain_yaml import to_yaml
-from hpo.core.planning import StudyPlan, build_space, read_plan
-from hpo.core.rundir import LEDGER_FILE, STUDY_FILE, RunDir
-from hpo.core.study_spec import StudySpec, load_study
-from hpo.core.trainers import find_trainer
-from hpo.engine import Engine, Plan
-from hpo.plan_study import plan_study
+from hpo.core.yaml_io import to_yaml
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
+from hpo.search.engine import Engine, Plan
+from hpo.search.make_plan import plan_study
+from hpo.study.plan import StudyPlan, build_space, read_plan
+from hpo.study.spec import StudySpec, load_study
+from hpo.study.trainers import find_trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

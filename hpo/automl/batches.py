@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError
 from hpo.automl.skill_trainer import SkillTrainer
-from hpo.core.specs import lookup
+from hpo.core.spec_dicts import lookup
 
 USUAL_BATCH = 32
 """What a batch that nobody chose is raised to, where the data hold as much."""

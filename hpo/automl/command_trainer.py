@@ -18,14 +18,14 @@ from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
 from hpo.automl.overrides import shorthands
 from hpo.automl.status_file import StatusFile, read_metric
 from hpo.core.errors import HpoError, RunError, SpecError
-from hpo.core.plain_yaml import read_yaml, to_yaml
 from hpo.core.protocols import Report, Spec
-from hpo.core.rundir import write_atomically
-from hpo.core.skill import Skill
-from hpo.core.specs import flatten, lookup, merged, nest
+from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.jobs.checkpoints import choose_checkpoint
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
-from hpo.jobs.running import command_of, start_worker
+from hpo.jobs.run_command import command_of, start_worker
+from hpo.run.run_dir import write_atomically
+from hpo.study.skill import Skill
 
 POLL_S = 0.1
 STOP_WITHIN_S = 30.0

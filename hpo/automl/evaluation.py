@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.facts import Facts
 from hpo.automl.hooks import Hooks, as_number
 from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
 from hpo.automl.recommendation import Recommendation
 from hpo.automl.skill_trainer import SkillTrainer
+from hpo.automl.workspace import Facts
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
-from hpo.core.rundir import RunDir, write_atomically
-from hpo.core.skill import Skill
-from hpo.core.specs import merged, nest
+from hpo.core.spec_dicts import merged, nest
 from hpo.executors.worker import describe_failure
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.study.skill import Skill
 
 logger = logging.getLogger(__name__)
 

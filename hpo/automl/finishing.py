@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from hpo.automl.evaluation import read_evaluations, run_final
 from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
 from hpo.automl.recommendation import metric_of
-from hpo.core.plain_yaml import to_yaml
 from hpo.core.protocols import Executor
-from hpo.core.rundir import write_atomically
-from hpo.core.specs import merged
+from hpo.core.spec_dicts import merged
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.handoff import HandoffError, export_trial
+from hpo.core.yaml_io import to_yaml
+from hpo.results.handoff import HandoffError, export_trial
+from hpo.run.run_dir import write_atomically
 
 if TYPE_CHECKING:
     from hpo.automl.session import AutoMLSession
-    from hpo.engine import Engine
+    from hpo.search.engine import Engine
 
 logger = logging.getLogger(__name__)
 

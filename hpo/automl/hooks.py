@@ -11,10 +11,10 @@ from typing import Any
 from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.recommendation import Recommendation, metric_of, status_word
 from hpo.core.events import Event
-from hpo.core.ledger import Ledger
 from hpo.core.protocols import TrialDriver
-from hpo.core.specs import merged
+from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, Job
+from hpo.run.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 

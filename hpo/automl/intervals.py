@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.automl.batches import Adjusted
-from hpo.core.specs import lookup
+from hpo.core.spec_dicts import lookup
 
 NAMES = ("checkpoint_interval", "validation_interval")
 

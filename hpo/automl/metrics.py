@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError
 from hpo.core.protocols import Trainer
-from hpo.core.skill import Skill, load_skill
+from hpo.study.skill import Skill, load_skill
 
 KPI = "kpi"
 DEFAULT_METRIC = "loss"

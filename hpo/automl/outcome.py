@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.evaluation import MEASURED, SKIPPED, read_evaluations
-from hpo.automl.facts import Facts
 from hpo.automl.hooks import Show
 from hpo.automl.recommendation import CANCELED, metric_of, status_word
+from hpo.automl.workspace import Facts
 from hpo.core.errors import RunError
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import RunDir
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.jobs.checkpoints import choose_checkpoint
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
 
 NOT_DONE = {"status": SKIPPED, "reason": "the search has not ended"}
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.errors import AutoMLError
-from hpo.core.skill import Skill
-from hpo.core.specs import flatten, merge_into, nest
+from hpo.core.spec_dicts import flatten, merge_into, nest
+from hpo.study.skill import Skill
 
 if TYPE_CHECKING:
     from search_spaces import Schema

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.batches import adjust_batch
+from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_keys
 from hpo.automl.errors import AutoMLError
-from hpo.automl.facts import RUNGS_STYLE, RUNNING_STYLE, Facts
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
 from hpo.automl.overrides import Overrides, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
-from hpo.automl.sources import eval_keys, start_weights, study_sources, train_keys
+from hpo.automl.workspace import RUNGS_STYLE, RUNNING_STYLE, Facts
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.core.keeping import ALL
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.planning import as_user_errors
 from hpo.core.protocols import Trainer
-from hpo.core.sharing import check_sharing
-from hpo.core.skill import Skill
-from hpo.core.specs import flatten, lookup, merged, nest
-from hpo.core.study_spec import SearchOptions, StudySpec
-from hpo.core.trainers import find_trainer
+from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.yaml_io import read_yaml
+from hpo.run.checkpoint_retention import ALL
+from hpo.study.plan import as_user_errors
+from hpo.study.sharing import check_sharing
+from hpo.study.skill import Skill
+from hpo.study.spec import SearchOptions, StudySpec
+from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
     from search_spaces import Schema
@@ -182,7 +182,7 @@ class _Planner:
 
         more: set[str] = set()
         if self.registered is not None:
-            from hpo.core.skill import load_skill
+            from hpo.study.skill import load_skill
 
             file = load_skill(self.registered.skill_dir).schema_file("train")
             more = set(load_schema(file).leaves) if file.is_file() else set()

@@ -20,12 +20,12 @@ from hpo.automl.hooks import Hooks
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
 from hpo.automl.status_file import StatusFile
 from hpo.core.errors import RunError
-from hpo.core.ledger import Ledger
 from hpo.core.protocols import TrialDriver
-from hpo.core.rundir import write_atomically
-from hpo.core.specs import merged, nest
+from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import Ended, Job, TrialRecord
 from hpo.jobs.checkpoints import choose_checkpoint
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import write_atomically
 
 logger = logging.getLogger(__name__)
 

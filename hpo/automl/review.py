@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.facts import RUNGS_STYLE, Facts
+from hpo.automl.workspace import RUNGS_STYLE, Facts
 from hpo.core.asking import ask
 from hpo.core.budget import render_seconds
-from hpo.core.ledger import Ledger
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
-from hpo.core.replay import replay
 from hpo.executors.division import Slots
+from hpo.run.ledger import Ledger
+from hpo.run.replay import replay
 
 QUICKER, SLOWER = 0.8, 1.4
 """Ends of the interval around the expected time: what a probe of a few steps is good for."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError, NotRunnableError, SkillFolderError
 from hpo.core.errors import SpecError
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.skill import INFO_FILE, Skill, load_skill
+from hpo.core.yaml_io import read_yaml
+from hpo.study.skill import INFO_FILE, Skill, load_skill
 
 AUTOML, DIRECT = "automl", "direct"
 ACTION = "train"

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
-from hpo.automl.executing import execute
+from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
 from hpo.automl.planning import Request
 from hpo.automl.platform import Platform
 from hpo.automl.routing import name_of, open_skill
 from hpo.automl.session import RouteSettings
-from hpo.session import SearchSettings
+from hpo.search.session import SearchSettings
 
 logger = logging.getLogger(__name__)
 

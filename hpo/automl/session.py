@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from hpo.automl.data_sources import stage_sources
 from hpo.automl.evaluation import FAILED, Evaluator, run_baseline
-from hpo.automl.facts import RUNGS_STYLE, Facts, read_facts
 from hpo.automl.finishing import conclude
 from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
 from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
@@ -18,13 +17,14 @@ from hpo.automl.recommendation import Recommendation, metric_of, status_word
 from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_shorten
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
+from hpo.automl.workspace import RUNGS_STYLE, Facts, read_facts
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
-from hpo.core.rundir import RunDir
-from hpo.core.specs import flatten, merged
+from hpo.core.spec_dicts import flatten, merged
 from hpo.core.trial import TrialRecord
-from hpo.engine import Engine
-from hpo.session import SearchResult, SearchSettings, Session
+from hpo.run.run_dir import RunDir
+from hpo.search.engine import Engine
+from hpo.search.session import SearchResult, SearchSettings, Session
 
 logger = logging.getLogger(__name__)
 

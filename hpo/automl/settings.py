@@ -9,7 +9,7 @@ from typing import Any
 from hpo.automl.errors import AutoMLError
 from hpo.automl.metrics import DEFAULT_METRIC
 from hpo.core.errors import SpecError
-from hpo.core.wording import nearest
+from hpo.core.text import nearest
 
 DEFAULT_RECOMMENDATIONS = 20
 NO_LIMIT = 10_000

@@ -10,8 +10,8 @@ from typing import Any
 from hpo.automl.errors import SkillFolderError
 from hpo.automl.routing import check_gates
 from hpo.core.errors import SpecError
-from hpo.core.skill import INFO_FILE, Skill, load_skill
-from hpo.core.wording import nearest
+from hpo.core.text import nearest
+from hpo.study.skill import INFO_FILE, Skill, load_skill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from hpo.automl.command_trainer import CommandTrainer
 from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
 from hpo.automl.overrides import shorthands
 from hpo.core.errors import RunError, SpecError
-from hpo.core.plain_yaml import read_yaml
 from hpo.core.protocols import Report, Spec, Trainer
-from hpo.core.skill import Skill, load_skill
-from hpo.core.specs import flatten, lookup, merged, nest
-from hpo.core.trainers import GROUP, find_trainer
+from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.yaml_io import read_yaml
+from hpo.study.skill import Skill, load_skill
+from hpo.study.trainers import GROUP, find_trainer
 
 Limits = dict[str, tuple[float | None, float | None]]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.facts import AUTOML_DIR, Facts, read_facts
 from hpo.automl.platform import read_active
 from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS
+from hpo.automl.workspace import AUTOML_DIR, Facts, read_facts
 from hpo.core.errors import HpoError
 
 _WORDS = {"complete": SUCCESS, "pruned": SUCCESS, "failed": FAILURE}

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.facts import AUTOML_DIR, Facts
 from hpo.automl.recommendation import metric_of, status_word
+from hpo.automl.workspace import AUTOML_DIR, Facts
 from hpo.core.events import Event
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import RunDir, write_atomically
 from hpo.core.selection import best_trial
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir, write_atomically
 
 _TOLD = ("started", "trial_started", "trial_finished", "trial_suspended", "confirmed")
 

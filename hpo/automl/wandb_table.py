@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.events import Event, Listener
-from hpo.core.ledger import Ledger
-from hpo.core.planning import StudyPlan
-from hpo.core.rundir import RunDir
-from hpo.core.study_spec import StudySpec
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import StudyPlan
+from hpo.study.spec import StudySpec
 
 logger = logging.getLogger(__name__)
 

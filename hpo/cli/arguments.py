@@ -43,7 +43,7 @@ def _spoken_to(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any
 
 
 def _left_over(rest: Sequence[str], flags: Iterable[str]) -> str:
-    from hpo.core.wording import nearest
+    from hpo.core.text import nearest
 
     flag = next((word for word in rest if word.startswith("-")), "")
     if flag:
@@ -69,7 +69,7 @@ def in_words(message: str) -> str:
 
 
 def _wrong_choice(name: str, got: str, known: Sequence[str]) -> str:
-    from hpo.core.wording import nearest
+    from hpo.core.text import nearest
 
     guess = nearest(got.strip("'"), known)
     if guess and len(known) > 5:

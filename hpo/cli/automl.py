@@ -19,8 +19,8 @@ from hpo.cli.run_flags import (
 if TYPE_CHECKING:
     from hpo.automl.planning import Request
     from hpo.automl.routing import Route
-    from hpo.core.skill import Skill
-    from hpo.session import SearchResult, SearchSettings
+    from hpo.search.session import SearchResult, SearchSettings
+    from hpo.study.skill import Skill
 
 DEFAULT_RECOMMENDATIONS = 10
 ALGORITHM = "bayesian"
@@ -145,7 +145,7 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     """A search, with the terminal attached."""
     from dataclasses import replace
 
-    from hpo.automl.executing import execute
+    from hpo.automl.execute import execute
     from hpo.automl.session import RouteSettings
     from hpo.cli.automl_console import make_console
     from hpo.cli.driving import drive
@@ -189,7 +189,7 @@ def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.N
 
 def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
     from hpo.automl.planning import Request
-    from hpo.core.specs import parse_assignments
+    from hpo.core.spec_dicts import parse_assignments
 
     place = Path(args.workspace) if args.workspace else _default_place(args, skill)
     settings = _settings(args.settings)
@@ -256,7 +256,7 @@ def _limits_trials(settings: dict[str, Any]) -> bool:
 
 def _settings(words: list[str]) -> dict[str, Any]:
     """Read files and assignments in order; later ones win."""
-    from hpo.core.specs import parse_assignments
+    from hpo.core.spec_dicts import parse_assignments
 
     found: dict[str, Any] = {}
     for word in words:
@@ -269,7 +269,7 @@ def _settings(words: list[str]) -> dict[str, Any]:
 
 def _read_mapping(file: str, flag: str) -> dict[str, Any]:
     from hpo.core.errors import SpecError
-    from hpo.core.plain_yaml import read_yaml
+    from hpo.core.yaml_io import read_yaml
 
     data = read_yaml(Path(file))
     if not isinstance(data, dict):
@@ -279,10 +279,10 @@ def _read_mapping(file: str, flag: str) -> dict[str, Any]:
 
 def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     """One plain run of the action, as a job."""
-    from hpo.automl.direct import run_directly
+    from hpo.automl.plain_run import run_directly
     from hpo.cli.automl_console import tell_job, tell_route
     from hpo.cli.driving import machine_output
-    from hpo.core.specs import parse_assignments
+    from hpo.core.spec_dicts import parse_assignments
 
     if args.settings or args.hyperparameters or args.ranges:
         print(

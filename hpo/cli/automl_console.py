@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo.cli.console import render_value
+from hpo.console.console import render_value
 from hpo.core.budget import render_seconds
 from hpo.core.events import Event, to_json
 

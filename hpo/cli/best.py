@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from hpo.cli.console import render_value
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
-from hpo.core.wording import metric_word
+from hpo.console.console import render_value
+from hpo.core.text import metric_word
 
 HELP = "show the best trial and where its files are"
 
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search the best trial so far."""
     from hpo.core.errors import RunError
-    from hpo.core.rundir import relocated
-    from hpo.handoff import REPORT_FILE
+    from hpo.results.handoff import REPORT_FILE
+    from hpo.run.run_dir import relocated
 
     chosen = chosen_run(args)
     report_file = chosen.best_dir / REPORT_FILE

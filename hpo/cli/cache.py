@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or remove."""
     from hpo.core.errors import SpecError
-    from hpo.core.trainers import find_trainer
+    from hpo.study.trainers import find_trainer
 
     trainer = find_trainer(args.trainer)
     if not hasattr(trainer, "list_caches"):

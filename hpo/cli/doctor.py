@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
 
 if TYPE_CHECKING:
-    from hpo.doctor import Check
+    from hpo.doctor.machine import Check
 
 HELP = "look for faults of this machine and of pictures before a search"
 
@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, tell, and say by the exit code whether a search can be started."""
-    from hpo.core.trainers import find_trainer
-    from hpo.doctor import examine_machine
+    from hpo.doctor.machine import examine_machine
+    from hpo.study.trainers import find_trainer
 
     find_trainer(args.trainer)  # looking at the machine takes seconds
     sources = _sources(args)
@@ -86,7 +86,7 @@ def _sources(args: argparse.Namespace) -> dict[str, str]:
     """Folders by split, from the study and from flags; flags win."""
     found: dict[str, str] = {}
     if args.study:
-        from hpo.core.study_spec import anchored, load_given_study
+        from hpo.study.spec import anchored, load_given_study
 
         data = anchored(load_given_study(Path(args.study)), Path.cwd()).data
         found = {name: getattr(data, name) for name in SOURCES if getattr(data, name)}
@@ -101,8 +101,8 @@ def _sources(args: argparse.Namespace) -> dict[str, str]:
 def _look_at(
     args: argparse.Namespace, sources: Mapping[str, str], screen: _Screen
 ) -> dict[str, Any]:
-    from hpo.core.planning import as_user_errors
-    from hpo.core.trainers import demand, find_trainer
+    from hpo.study.plan import as_user_errors
+    from hpo.study.trainers import demand, find_trainer
 
     trainer = find_trainer(args.trainer)
     demand(trainer, "diagnose_data")

@@ -10,17 +10,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo.cli.console import Console
+from hpo.console.console import Console
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from hpo.core.events import Listener
-    from hpo.core.ledger import Ledger
-    from hpo.core.planning import StudyPlan
-    from hpo.core.rundir import RunDir
-    from hpo.core.study_spec import StudySpec
-    from hpo.session import SearchResult, SearchSettings
+    from hpo.run.ledger import Ledger
+    from hpo.run.run_dir import RunDir
+    from hpo.search.session import SearchResult, SearchSettings
+    from hpo.study.plan import StudyPlan
+    from hpo.study.spec import StudySpec
 
 GRACE_S = 12.0
 """How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
@@ -31,8 +31,8 @@ ASK_ABOVE_S = 600
 def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResult]) -> int:
     """Run a search with the terminal attached and return the exit code."""
     from hpo.core.events import EventPrinter
-    from hpo.handoff import HandoffError
-    from hpo.session import SearchSettings
+    from hpo.results.handoff import HandoffError
+    from hpo.search.session import SearchSettings
 
     with machine_output() as stream, interrupts() as wish:
         console = Console(sys.stderr)
@@ -75,8 +75,8 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
-    from hpo.core.trainers import find_trainer
-    from hpo.session import snapshot_of
+    from hpo.search.session import snapshot_of
+    from hpo.study.trainers import find_trainer
     from hpo.tracking import MlflowMirror, default_tracking_uri
 
     return MlflowMirror(

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and say where the files are."""
     from hpo.cli.driving import machine_output
     from hpo.core.errors import SpecError
-    from hpo.exporting import export_run
+    from hpo.results.export import export_run
 
     chosen = chosen_run(args)
     file = Path(args.file) if args.file else None

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Add what is to be added, and tell what is there."""
     from hpo.cli.driving import machine_output
-    from hpo.exporting import extend_gallery, list_gallery
+    from hpo.results.export import extend_gallery, list_gallery
 
     chosen = chosen_run(args)
     added = None

@@ -120,8 +120,8 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
 
 def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
     from hpo.core.errors import SpecError
-    from hpo.core.specs import parse_assignments
-    from hpo.jobs.composing import Wish
+    from hpo.core.spec_dicts import parse_assignments
+    from hpo.jobs.compose_spec import Wish
 
     overrides = parse_assignments(args.set)
     if args.resume and args.dry_run:

@@ -19,7 +19,7 @@ MESSAGE_WIDTH = 80
 
 def tell_start(job: Job) -> None:
     """Say what was found for the spec, so that nothing is chosen in silence."""
-    from hpo.core.specs import flatten
+    from hpo.core.spec_dicts import flatten
 
     flat = flatten(job.spec())
     parent = f" from {job.parent_job_id}" if job.parent_job_id else ""

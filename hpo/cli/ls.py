@@ -11,7 +11,7 @@ from hpo.cli.run_flags import (
     print_json,
     print_table,
 )
-from hpo.core.wording import metric_word
+from hpo.core.text import metric_word
 
 HELP = "list runs"
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line per run, the newest last."""
     from hpo.cli.status import describe
-    from hpo.core.rundir import list_runs
+    from hpo.run.run_dir import list_runs
 
     rows = [describe(run) for run in list_runs(Path(args.out))]
     if args.json:

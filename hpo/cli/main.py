@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     _configure_logging(debug=args.debug)
     from hpo.core.errors import HpoError
-    from hpo.core.planning import as_user_errors
+    from hpo.study.plan import as_user_errors
 
     try:
         with as_user_errors():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.core.study_spec import SearchOptions
+    from hpo.study.spec import SearchOptions
     from search_spaces import Overlay
 
 
@@ -75,7 +75,7 @@ def overlay_from_args(args: argparse.Namespace) -> Overlay:
     """
     from dataclasses import replace
 
-    from hpo.core.study_spec import SearchOptions, StudySpec
+    from hpo.study.spec import SearchOptions, StudySpec
 
     options = SearchOptions()
     return StudySpec(search=replace(options, **overlay_changes(args, options))).overlay
@@ -118,7 +118,7 @@ def _range(text: str) -> tuple[str, Any]:
 
 
 def _choices(text: str) -> tuple[str, list[Any]]:
-    from hpo.core.plain_yaml import parse_yaml
+    from hpo.core.yaml_io import parse_yaml
 
     name, value = _split("--options", text, "NAME=A,B,C")
     listed = parse_yaml(value if value.startswith("[") else f"[{value}]", f"--options {name}")
@@ -126,7 +126,7 @@ def _choices(text: str) -> tuple[str, list[Any]]:
 
 
 def _fixed(text: str) -> tuple[str, Any]:
-    from hpo.core.plain_yaml import parse_yaml
+    from hpo.core.yaml_io import parse_yaml
 
     name, value = _split("--fix", text, "NAME=VALUE")
     return name, parse_yaml(value, f"--fix {name}")

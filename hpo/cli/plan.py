@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.cli import search as search_verb
-from hpo.cli.console import Console, render_value
-from hpo.cli.review_lines import render_review
 from hpo.cli.run_flags import print_json
+from hpo.console.console import Console, render_value
+from hpo.console.review_lines import render_review
 from hpo.core.budget import Budget, render_seconds
 
 HELP = "say what a search would do and how long it would take, without starting it"
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.cli.study_flags import study_from_args
     from hpo.core.errors import SpecError
-    from hpo.planned import cost_of, plan_search
-    from hpo.session import SearchSettings
+    from hpo.search.dry_run import cost_of, plan_search
+    from hpo.search.session import SearchSettings
 
     price = args.price_per_gpu_hour
     if price is not None and not 0 < price < float("inf"):

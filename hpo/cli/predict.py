@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the nearest labels of each picture."""
     from hpo.cli.driving import machine_output
     from hpo.core.errors import DataError, SpecError
-    from hpo.exporting import predict_with_run
+    from hpo.results.export import predict_with_run
 
     if args.topk < 1:
         raise SpecError(f"--topk: must be at least 1, got {args.topk}")

@@ -38,12 +38,12 @@ def cli_page() -> str:
 
 def study_page() -> str:
     """Return every key of a study file, with its default and what it does."""
-    from hpo.core import study_spec
+    from hpo.study import spec
 
     sections = (
-        ("", study_spec.StudySpec, "Study file"),
-        ("data.", study_spec.DataSources, "data"),
-        ("search.", study_spec.SearchOptions, "search"),
+        ("", spec.StudySpec, "Study file"),
+        ("data.", spec.DataSources, "data"),
+        ("search.", spec.SearchOptions, "search"),
     )
     parts = [f"# Study file\n\n{NOTE}"]
     parts.append(
@@ -54,7 +54,7 @@ def study_page() -> str:
         if prefix:
             parts.append(f"## {title}\n")
         parts.append("| key | default | what it does |\n|---|---|---|")
-        rows = _fields(study_spec, cls.__name__)
+        rows = _fields(spec, cls.__name__)
         parts += [f"| `{prefix}{name}` | {default} | {text} |" for name, default, text in rows]
         parts.append("")
     return "\n".join(parts)
@@ -62,7 +62,7 @@ def study_page() -> str:
 
 def spec_page() -> str:
     """Return every key of the trainer's training spec, from its schema."""
-    from hpo.core.trainers import find_trainer
+    from hpo.study.trainers import find_trainer
 
     schema = find_trainer("ml_recog").skill_dir / "schemas" / "train.schema.json"
     data = json.loads(schema.read_text(encoding="utf-8"))

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.core.errors import SpecError
     from hpo.executors.inprocess import InProcessExecutor
-    from hpo.report.facts import load_facts
     from hpo.report.page import write_report
+    from hpo.report.run_data import load_facts
 
     facts = load_facts(chosen_run(args))
     executor = None if args.no_pictures else InProcessExecutor(facts.study.trainer)

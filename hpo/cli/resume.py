@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
 
 if TYPE_CHECKING:
-    from hpo.session import SearchResult, SearchSettings
+    from hpo.search.session import SearchResult, SearchSettings
 
 HELP = "go on with a stopped search, or extend a finished one"
 EPILOG = """\
@@ -44,13 +44,13 @@ def run(args: argparse.Namespace) -> int:
     """Resume, with the same events and last line as a search."""
     from hpo.cli.driving import drive
     from hpo.core.budget import extend_budget
-    from hpo.core.disk import parse_size
-    from hpo.core.keeping import check_keep
-    from hpo.core.study_spec import load_study
+    from hpo.core.bytes import parse_size
+    from hpo.run.checkpoint_retention import check_keep
+    from hpo.study.spec import load_study
 
     def start(settings: SearchSettings) -> SearchResult:
-        from hpo.automl.facts import is_workspace
-        from hpo.session import resume_search
+        from hpo.automl.workspace import is_workspace
+        from hpo.search.session import resume_search
 
         chosen, budget = chosen_run(args), None
         if args.keep is not None:

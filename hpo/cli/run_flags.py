@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.core.rundir import RunDir
+    from hpo.run.run_dir import RunDir
 
 DEFAULT_OUT = "runs"
 
@@ -83,7 +83,7 @@ def add_disk_arguments(
 
 def chosen_run(args: argparse.Namespace) -> RunDir:
     """The run that the arguments name."""
-    from hpo.core.rundir import find_run
+    from hpo.run.run_dir import find_run
 
     # `.` is the run that one stands in, else the newest.
     name = None if args.run_name == "." and not Path("study.yaml").is_file() else args.run_name

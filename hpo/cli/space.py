@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the space, or samples of it, or what is suspicious about its schema."""
-    from hpo.core.planning import as_user_errors
+    from hpo.study.plan import as_user_errors
 
     with as_user_errors():
         if args.lint:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _compiled(args: argparse.Namespace) -> SearchSpace:
     from hpo.cli.space_source import find_source
-    from hpo.core.study_checks import check_count
+    from hpo.study.checks import check_count
     from search_spaces import compile_space
 
     check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
@@ -88,7 +88,7 @@ def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
     """Print configurations: parameters and pinned ones, flat dotted names."""
     import random
 
-    from hpo.core.study_checks import LARGEST_SEED, check_count
+    from hpo.study.checks import LARGEST_SEED, check_count
 
     check_count(args.sample, "--sample", least=1, most=MOST_SAMPLES)
     check_count(args.seed, "--seed", least=0, most=LARGEST_SEED)

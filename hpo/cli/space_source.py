@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
 from hpo.core.errors import SpecError
-from hpo.core.plain_yaml import read_yaml
 from hpo.core.protocols import Trainer
-from hpo.core.skill import load_skill
-from hpo.core.specs import merged, nest
-from hpo.core.study_spec import DEFAULT_TRAINER, StudySpec, load_given_study
-from hpo.core.trainers import find_trainer
-from hpo.core.wording import shown
+from hpo.core.spec_dicts import merged, nest
+from hpo.core.text import shown
+from hpo.core.yaml_io import read_yaml
+from hpo.study.skill import load_skill
+from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_given_study
+from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
     from search_spaces import Overlay, Schema
@@ -82,7 +82,7 @@ def _registered(network: str) -> Trainer | None:
     """The trainer of a network, or None when none is registered under its name."""
     from importlib.metadata import entry_points
 
-    from hpo.core.trainers import GROUP
+    from hpo.study.trainers import GROUP
 
     names = {point.name for point in entry_points(group=GROUP)}
     return find_trainer(network) if network in names else None

@@ -11,10 +11,10 @@ from hpo.cli.run_flags import (
     print_json,
     print_table,
 )
-from hpo.core.wording import metric_word
+from hpo.core.text import metric_word
 
 if TYPE_CHECKING:
-    from hpo.core.rundir import RunDir
+    from hpo.run.run_dir import RunDir
 
 HELP = "show how a run stands"
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import parse_budget
-from hpo.core.disk import parse_size
+from hpo.core.bytes import parse_size
 from hpo.core.errors import SpecError
-from hpo.core.keeping import check_keep
-from hpo.core.sharing import check_sharing
-from hpo.core.specs import merged, nest, parse_assignments
-from hpo.core.study_checks import (
+from hpo.core.spec_dicts import merged, nest, parse_assignments
+from hpo.run.checkpoint_retention import check_keep
+from hpo.study.checks import (
     MOST_CONCURRENT,
     check_count,
     check_name,
     check_search,
     check_sources,
 )
-from hpo.core.study_spec import (
+from hpo.study.sharing import check_sharing
+from hpo.study.spec import (
     DataSources,
     SearchOptions,
     StudySpec,
@@ -110,7 +110,7 @@ def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOpti
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     if args.warm_start:
-        from hpo.core.rundir import find_run
+        from hpo.run.run_dir import find_run
 
         changes["warm_start"] = tuple(str(find_run(r, Path(args.out))) for r in args.warm_start)
     if args.algorithm_option:

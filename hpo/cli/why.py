@@ -9,8 +9,8 @@ from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, p
 
 if TYPE_CHECKING:
     from hpo.core.protocols import Algorithm
-    from hpo.core.rundir import RunDir
-    from hpo.why import MakeAlgorithm
+    from hpo.report.why import MakeAlgorithm
+    from hpo.run.run_dir import RunDir
 
 HELP = "say why a trial ended as it did"
 EPILOG = """\
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the reasons."""
-    from hpo.core.ledger import Ledger
-    from hpo.why import explain
+    from hpo.report.why import explain
+    from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args)
     ledger = Ledger.open(chosen.ledger_file)
@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
 def _maker(chosen: RunDir) -> MakeAlgorithm | None:
     """How the run's algorithm is built again; None for the AutoML route's, which has its own."""
     from hpo.algorithms.for_study import algorithm_for
-    from hpo.automl.facts import is_workspace
-    from hpo.core.planning import build_space, read_plan
-    from hpo.core.study_spec import load_study
-    from hpo.core.trainers import find_trainer
+    from hpo.automl.workspace import is_workspace
+    from hpo.study.plan import build_space, read_plan
+    from hpo.study.spec import load_study
+    from hpo.study.trainers import find_trainer
 
     if is_workspace(chosen.path):
         return None

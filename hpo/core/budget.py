@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from hpo.core.errors import SpecError
-from hpo.core.wording import shown
+from hpo.core.text import shown
 
 GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
 

@@ -121,7 +121,7 @@ OPTIONAL = frozenset(
         *("list_gallery", "add_classes", "limit_memory"),
     }
 )
-"""Methods of a trainer without which a search runs all the same; `hpo.core.trainers.demand`."""
+"""Methods of a trainer without which a search runs all the same; `hpo.study.trainers.demand`."""
 
 
 class Trainer(Protocol):

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hpo.core.trainers import find_trainer
 from hpo.core.trial import Job
 from hpo.executors.worker import call_method, describe_failure, run_job
+from hpo.study.trainers import find_trainer
 
 RECYCLE_AFTER = 200
 """Trials after which a worker makes room for a new one, whatever libraries have left behind."""

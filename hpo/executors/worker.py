@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.core.trainers import find_trainer
 from hpo.core.trial import FAILURE_KINDS, Job
+from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import DataError
-from hpo.core.skill import Skill
-from hpo.core.specs import flatten, nest
+from hpo.core.spec_dicts import flatten, nest
 from hpo.jobs.pages import (
     expand_shorthands,
     is_optional_input,
@@ -20,6 +19,7 @@ from hpo.jobs.pages import (
     pages_with,
     read_template,
 )
+from hpo.study.skill import Skill
 
 ROOTS = ("train_dataset_uri", "eval_dataset_uri", "calibration_dataset_uri")
 """Names of the roots: addresses or folders that hold what `data_sources` lists."""

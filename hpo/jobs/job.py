@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.rundir import write_atomically
-from hpo.core.wording import nearest
+from hpo.core.text import nearest
+from hpo.core.yaml_io import read_yaml
+from hpo.run.run_dir import write_atomically
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.skill import Skill, load_skill, read_info
-from hpo.core.wording import nearest, shown
+from hpo.core.text import nearest, shown
+from hpo.core.yaml_io import read_yaml
+from hpo.study.skill import Skill, load_skill, read_info
 
 CORE_PARAMS: Mapping[str, Mapping[str, str]] = {
     "gen_trt_engine": {

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import HpoError, RunError
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.planning import held_out_sources, read_plan
-from hpo.core.rundir import STUDY_FILE, RunDir, find_run
-from hpo.core.skill import Skill
-from hpo.core.specs import flatten
-from hpo.core.study_spec import load_study
-from hpo.core.trainers import find_trainer
+from hpo.core.spec_dicts import flatten
+from hpo.core.yaml_io import read_yaml
 from hpo.jobs.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
 from hpo.jobs.pages import file_outputs, load_pages
+from hpo.run.run_dir import STUDY_FILE, RunDir, find_run
+from hpo.study.plan import held_out_sources, read_plan
+from hpo.study.skill import Skill
+from hpo.study.spec import load_study
+from hpo.study.trainers import find_trainer
 
 TRAINING = ("train", "retrain", "finetune", "distill", "prune", "quantize")
 """Actions that end with a checkpoint."""

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.jobs.composing import Wish
+from hpo.jobs.compose_spec import Wish
+from hpo.jobs.create import JobMaker
 from hpo.jobs.data_sources import ROOTS
 from hpo.jobs.job import (
     ENDED,
     Job,
     find_job,
 )
-from hpo.jobs.preparing import JobMaker
-from hpo.jobs.running import Echo, run_job, start_worker
+from hpo.jobs.run_command import Echo, run_job, start_worker
 
 DEFAULT_NETWORK = "ml_recog"
 POLL_S = 0.2

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import DataError
-from hpo.core.planning import as_user_errors
 from hpo.core.protocols import Trainer
-from hpo.core.rundir import write_atomically
 from hpo.jobs.data_sources import check_present, is_local
+from hpo.run.run_dir import write_atomically
+from hpo.study.plan import as_user_errors
 
 STAGING_FILE = Path("evaluations") / "data_staging.json"
 

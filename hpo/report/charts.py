@@ -11,8 +11,8 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.report.facts import Facts
-from hpo.report.shown_study import short_name
+from hpo.report.optuna_view import short_name
+from hpo.report.run_data import Facts
 
 Figure = dict[str, Any]
 """`{"data": [...], "layout": {...}}` as plotly.js takes it."""

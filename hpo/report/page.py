@@ -10,11 +10,11 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.protocols import Executor
-from hpo.core.rundir import write_atomically
 from hpo.core.trial import TrialState
-from hpo.report import charts, looks, parameter_charts, words
-from hpo.report.facts import Facts
-from hpo.report.shown_study import importances
+from hpo.report import charts, mistakes, parameter_charts, summary
+from hpo.report.optuna_view import importances
+from hpo.report.run_data import Facts
+from hpo.run.run_dir import write_atomically
 
 MISSES = 10
 SUSPECTS = 10
@@ -49,13 +49,13 @@ def write_report(facts: Facts, executor: Executor | None, folder: Path | None = 
     folder = folder or facts.run.path
     winner = default = None
     if executor and facts.best:
-        winner = looks.look(facts, facts.best, executor, with_map=True)
+        winner = mistakes.look(facts, facts.best, executor, with_map=True)
     if executor and winner and facts.default and facts.default is not facts.best:
-        default = looks.look(facts, facts.default, executor, with_map=False)
+        default = mistakes.look(facts, facts.default, executor, with_map=False)
     shares, _, _ = importances(facts)
     page = folder / "report.html"
     write_atomically(page, render(facts, shares, winner, default))
-    write_atomically(folder / "report.md", words.markdown(facts, shares))
+    write_atomically(folder / "report.md", summary.markdown(facts, shares))
     return page
 
 
@@ -79,15 +79,15 @@ def render(
         name=facts.study.name,
         run=str(facts.run),
         cards=_cards(facts),
-        sentences=words.sentences(facts),
+        sentences=summary.sentences(facts),
         charts=_charts(facts),
-        rungs=words.rungs(facts),
+        rungs=summary.rungs(facts),
         pareto=facts.handed_on.get("pareto") or [],
-        parameters=words.parameter_rows(facts, shares),
+        parameters=summary.parameter_rows(facts, shares),
         pinned=facts.space.pinned,
-        trials=words.trial_rows(facts),
+        trials=summary.trial_rows(facts),
         looked=_looked(winner, default) if winner else None,
-        commands=words.commands(facts),
+        commands=summary.commands(facts),
         versions=facts.plan.versions,
         method=f"{facts.plan.algorithm} + {facts.plan.pruner}; {facts.plan.reason}",
         sources=facts.plan.sources,
@@ -148,16 +148,16 @@ def _charts(facts: Facts) -> list[Chart]:
 def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dict[str, Any]:
     """What stands behind the winner's figure, ready to be laid out."""
     queries = winner["queries"]
-    means, counts = looks.per_class(queries)
-    before = looks.per_class(default["queries"])[0] if default else None
-    picture = {path: looks.thumbnail(path) for path in _paths(winner)}
+    means, counts = mistakes.per_class(queries)
+    before = mistakes.per_class(default["queries"])[0] if default else None
+    picture = {path: mistakes.thumbnail(path) for path in _paths(winner)}
     return {
         "num_queries": len(queries),
         "num_misses": sum(not row["hit"] for row in queries),
-        "misses": looks.worst_misses(queries, MISSES),
+        "misses": mistakes.worst_misses(queries, MISSES),
         "suspects": winner["suspects"][:SUSPECTS],
         "num_suspects": len(winner["suspects"]),
-        "confusions": looks.confusions(queries)[:CONFUSIONS],
+        "confusions": mistakes.confusions(queries)[:CONFUSIONS],
         "worse": _changes(means, before, counts, -1) if before else [],
         "better": _changes(means, before, counts, 1) if before else [],
         "has_default": before is not None,
@@ -181,7 +181,7 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
 def _paths(winner: Mapping[str, Any]) -> set[str]:
     """Pictures that the page shows."""
     paths = {row["path"] for row in winner["suspects"][:SUSPECTS]}
-    for row in looks.worst_misses(winner["queries"], MISSES):
+    for row in mistakes.worst_misses(winner["queries"], MISSES):
         paths |= {row["path"], row["nearest"]["path"], row["own"]["path"]}
     return paths
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hpo.core.trial import TrialRecord
 from hpo.report.charts import STATE_COLORS, Figure
-from hpo.report.facts import Facts
-from hpo.report.shown_study import importances, short_name, shown_study
+from hpo.report.optuna_view import importances, short_name, shown_study
+from hpo.report.run_data import Facts
 
 MAX_AXES = 8
 MAX_SLICES = 6

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpo.core.events import Event
-from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord
+from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study
 from hpo.tracking.store import expected_errors, reason, shown
 from hpo.tracking.writer import StudyWriter

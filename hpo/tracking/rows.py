@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.run_dir import RunDir
 
 STUDY_TAG = "hpo.study_uuid"
 TRIAL_TAG = "hpo.trial"

@@ -16,7 +16,7 @@ from typing import IO, Any
 from urllib import error, parse, request
 
 from hpo.core.errors import HpoError
-from hpo.core.rundir import RunDir
+from hpo.run.run_dir import RunDir
 from hpo.tracking import rows
 from hpo.tracking.store import CLIENT_SETTINGS
 from hpo.tracking.view import comparison_path, experiment_path, run_path, table_path

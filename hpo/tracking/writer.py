@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from hpo.core.events import Event
-from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study, log_axes
 from hpo.tracking.store import (
     connect,

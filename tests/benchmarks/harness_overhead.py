@@ -48,11 +48,11 @@ def run_harness(executor, trials, ledger, folder):
     """Run no-op trials through engine and executor; the pruner is off, so every trial reports nine times."""
     from hpo.algorithms import create_algorithm
     from hpo.core.budget import Budget
-    from hpo.core.planning import build_space
-    from hpo.core.rundir import RunDir
-    from hpo.core.study_spec import StudySpec
-    from hpo.core.trainers import find_trainer
-    from hpo.engine import Engine, Plan
+    from hpo.run.run_dir import RunDir
+    from hpo.search.engine import Engine, Plan
+    from hpo.study.plan import build_space
+    from hpo.study.spec import StudySpec
+    from hpo.study.trainers import find_trainer
 
     trainer = find_trainer(TRAINER)
     study = StudySpec(name="noop", trainer=TRAINER, budget=Budget(trials=trials))
@@ -113,10 +113,10 @@ def main():
     parser.add_argument("--slots", type=int, default=1)
     args = parser.parse_args()
 
-    from hpo.core.ledger import Ledger
     from hpo.core.machine import count_cpus
     from hpo.executors.division import divide_machine
     from hpo.executors.ray import RayExecutor
+    from hpo.run.ledger import Ledger
 
     executor = RayExecutor(TRAINER, divide_machine(args.slots, cpus=count_cpus(), gpus=0))
     with tempfile.TemporaryDirectory() as name:

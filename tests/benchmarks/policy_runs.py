@@ -11,12 +11,12 @@ from hpo.algorithms import create_algorithm
 from hpo.algorithms.entry import Context
 from hpo.algorithms.registry import ALGORITHMS
 from hpo.core.budget import Budget
-from hpo.core.ledger import Ledger
 from hpo.core.seeds import derive_seed
-from hpo.core.specs import lookup
+from hpo.core.spec_dicts import lookup
 from hpo.core.trial import CONTINUE, Decision, Ended, Job, Measurement, Suggestion, TrialRecord
-from hpo.engine import Engine, Plan
 from hpo.executors.simulator import SimulatedExecutor
+from hpo.run.ledger import Ledger
+from hpo.search.engine import Engine, Plan
 from tests.benchmarks.surfaces import Surface
 
 LANGUAGE_MODELS = ("llm", "hybrid", "autoresearch")

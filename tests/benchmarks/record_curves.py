@@ -162,7 +162,7 @@ def train(
     base: dict[str, Any], config: dict[str, Any], index: int, seed: int, folder: Path
 ) -> dict[str, Any]:
     """Train one configuration once: its curve, or how it failed."""
-    from hpo.core.specs import merged
+    from hpo.core.spec_dicts import merged
 
     spec = merged(base, config["params"], {"train.seed": seed, "results_dir": str(folder)})
     curve: dict[str, list[float]] = {"value": [], "train_loss": [], "cpu_s": [], "seconds": []}

@@ -122,8 +122,8 @@ def search(args, out, sampler, ends):
     """Run the search, as `hpo search` would."""
     from hpo.cli.driving import mlflow_listener
     from hpo.core.budget import Budget
-    from hpo.core.study_spec import SearchOptions, StudySpec
-    from hpo.session import SearchSettings, start_search
+    from hpo.search.session import SearchSettings, start_search
+    from hpo.study.spec import SearchOptions, StudySpec
 
     os.environ.setdefault("HPO_TRAINER_MODULES", "tests.quick_trainer")
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{out / 'mlflow.db'}"

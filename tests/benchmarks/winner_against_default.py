@@ -21,16 +21,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hpo.core.comparing import Finalist, Standing, compare
-from hpo.core.ledger import Ledger
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.planning import held_out_sources, read_plan
-from hpo.core.rundir import RunDir, find_run
 from hpo.core.selection import best_trial
-from hpo.core.skill import load_skill
-from hpo.core.specs import merged, nest
-from hpo.core.study_spec import load_study
-from hpo.core.trainers import find_trainer
+from hpo.core.spec_dicts import merged, nest
+from hpo.core.yaml_io import read_yaml
+from hpo.results.compare import Finalist, Standing, compare
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir, find_run
+from hpo.study.plan import held_out_sources, read_plan
+from hpo.study.skill import load_skill
+from hpo.study.spec import load_study
+from hpo.study.trainers import find_trainer
 
 
 def main() -> None:

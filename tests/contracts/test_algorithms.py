@@ -14,8 +14,8 @@ import pytest
 
 from hpo.algorithms import ALGORITHMS
 from hpo.core.selection import best_trial
-from hpo.core.study_spec import SearchOptions
 from hpo.core.trial import TrialState
+from hpo.study.spec import SearchOptions
 from tests.contracts.searching import EPOCHS, HALVING, Search, curve
 from tests.quick_runs import quick_space, quick_study
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpo.core.keeping import start_points_of
+from hpo.run.checkpoint_retention import start_points_of
 from tests.contracts.searching import HALVING, Search
 
 SMALL = {"pbt": {"population_size": 8, "eval_interval": 3}}

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import list_runs
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import list_runs
 from tests.crashes.driver import logs_of
 from tests.crashes.trainer import TRAINED
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 
-import hpo.handoff
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import RunDir
-from hpo.engine import Engine
-from hpo.session import Session
-from hpo.snapshot import StateWriter
+import hpo.results.handoff
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.search.engine import Engine
+from hpo.search.session import Session
+from hpo.search.state_writer import StateWriter
 from tests.crashes.trap import LEDGERS, pass_by
 
 
@@ -31,7 +31,7 @@ class Hooks:
             is_real=lambda engine: engine._run is not None,
         )  # fmt: skip
         self._wrap(StateWriter, "close_as", lambda _, status, **_extra: {"status": status})
-        self._wrap(hpo.handoff, "write_atomically", lambda path, text: {"name": path.name})
+        self._wrap(hpo.results.handoff, "write_atomically", lambda path, text: {"name": path.name})
         make = Session.make_algorithm
 
         @functools.wraps(make)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib import parse, request
 
-from hpo.core.rundir import RunDir, find_run
+from hpo.run.run_dir import RunDir, find_run
 from hpo.tracking import default_tracking_uri
 from hpo.tracking.server import base_url, choose_port, find_links, running_server
 

@@ -14,7 +14,7 @@ import pytest
 from hpo.cli.job import _prepared
 from hpo.cli.main import build_parser
 from hpo.jobs import LocalJobs
-from hpo.jobs.running import _Lines
+from hpo.jobs.run_command import _Lines
 from tests.e2e.shop import make_shop, small_flags
 from trainer.cli import main as trainer_main
 

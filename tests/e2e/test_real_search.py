@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.core.ledger import Ledger
 from hpo.core.trial import TrialState
+from hpo.run.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -214,10 +214,10 @@ def test_broken_plumbing_ends_the_search(photos, tmp_path, monkeypatch):
     """A trainer that trains with another rate than it was told must not produce a result."""
     import trainer.module
     from hpo.core.budget import Budget
-    from hpo.core.specs import nest
-    from hpo.core.study_spec import DataSources, StudySpec
-    from hpo.engine import ReceiptError
-    from hpo.session import SearchSettings, start_search
+    from hpo.core.spec_dicts import nest
+    from hpo.search.engine import ReceiptError
+    from hpo.search.session import SearchSettings, start_search
+    from hpo.study.spec import DataSources, StudySpec
 
     monkeypatch.setenv("HPO_CACHE_DIR", str(photos / "cache"))
     build = trainer.module.build_optimizer

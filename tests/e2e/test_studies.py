@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.core.planning import build_space
-from hpo.core.study_spec import DataSources, load_study
-from hpo.core.trainers import find_trainer
-from hpo.plan_study import plan_study
+from hpo.search.make_plan import plan_study
+from hpo.study.plan import build_space
+from hpo.study.spec import DataSources, load_study
+from hpo.study.trainers import find_trainer
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.ledger import Ledger
-from hpo.core.study_spec import DataSources, SearchOptions, StudySpec
 from hpo.core.trial import TrialState
-from hpo.session import resume_search, start_search
+from hpo.run.ledger import Ledger
+from hpo.search.session import resume_search, start_search
+from hpo.study.spec import DataSources, SearchOptions, StudySpec
 from tests.quick_runs import Ear
 from tests.trainer.tiny import make_splits, train_spec
 

@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 def main(folder):
-    from hpo.core.ledger import Ledger
-    from hpo.core.rundir import list_runs
+    from hpo.run.ledger import Ledger
+    from hpo.run.run_dir import list_runs
 
     seen = 0
     print(

@@ -9,10 +9,10 @@ from hpo.algorithms import create_algorithm
 from hpo.algorithms.llm_analyzer import Wish, wish_of
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.core.ledger import Ledger
-from hpo.core.study_spec import SearchOptions
 from hpo.core.trial import TrialState
-from hpo.session import resume_search, start_search
+from hpo.run.ledger import Ledger
+from hpo.search.session import resume_search, start_search
+from hpo.study.spec import SearchOptions
 from tests.contracts.searching import record_of
 from tests.local_llm import MODEL, Endpoint
 from tests.quick_runs import Ear, quick_space, quick_study

@@ -5,7 +5,7 @@ import pytest
 from hpo.automl.batches import adjust_batch
 from hpo.automl.errors import AutoMLError
 from hpo.automl.skill_trainer import SkillTrainer, trainer_name
-from hpo.core.specs import nest
+from hpo.core.spec_dicts import nest
 from trainer.session import TRAINER
 
 KEY = "train.batch_size"

@@ -6,7 +6,7 @@ import pytest
 
 from hpo import AutoMLRunner
 from hpo.automl.command_trainer import CommandTrainer
-from hpo.core.skill import load_skill
+from hpo.study.skill import load_skill
 from tests.foreign_trainer import METRIC, value_at
 from tests.hpo.automl.foreign import make_foreign_skill
 

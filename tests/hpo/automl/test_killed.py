@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpo import AutoMLRunner, query_status
-from hpo.core.ledger import Ledger
+from hpo.run.ledger import Ledger
 from tests.hpo.automl.conftest import make_skill
 from tests.quick_trainer import NAME
 

@@ -13,8 +13,8 @@ from hpo.automl.metrics import (
     resolve_direction,
     resolve_metric,
 )
-from hpo.core.skill import Skill, load_skill
-from hpo.core.trainers import find_trainer
+from hpo.study.skill import Skill, load_skill
+from hpo.study.trainers import find_trainer
 from tests.hpo.automl.foreign import make_foreign_skill
 
 

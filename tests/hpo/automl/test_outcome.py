@@ -2,12 +2,12 @@
 
 import pytest
 
-from hpo.automl.facts import Facts
 from hpo.automl.outcome import build_result, render_comparison, root_cause
 from hpo.automl.recommendation import Recommendation
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import RunDir
+from hpo.automl.workspace import Facts
 from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
 
 FACTS = Facts(
     skill_dir="/s", network="n", metric="acc", direction="maximize", algorithm="hyperband", total=3,

@@ -4,8 +4,8 @@ import pytest
 
 from hpo.automl.errors import AutoMLError
 from hpo.automl.overrides import resolve_overrides
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.skill import Skill
+from hpo.core.yaml_io import read_yaml
+from hpo.study.skill import Skill
 from search_spaces import load_schema
 from tests.hpo.automl.foreign import make_foreign_skill
 from trainer.session import TRAINER

@@ -12,9 +12,9 @@ from hpo.automl.metrics import resolve_metric
 from hpo.automl.planning import Request, plan_request
 from hpo.automl.routing import AUTOML, DIRECT, decide_route, resolve_policy
 from hpo.core.errors import SpecError
-from hpo.core.planning import build_base_spec, build_space
-from hpo.core.skill import load_skill
-from hpo.core.trainers import find_trainer
+from hpo.study.plan import build_base_spec, build_space
+from hpo.study.skill import load_skill
+from hpo.study.trainers import find_trainer
 from tests.trainer.tiny import make_splits
 
 SHARED = os.environ.get("HPO_SHARED_DIR")

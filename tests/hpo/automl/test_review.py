@@ -2,10 +2,10 @@
 
 import pytest
 
-from hpo.automl.facts import RUNGS_STYLE, Facts
 from hpo.automl.review import estimate, first_batch, ways_to_shorten
-from hpo.core.ledger import Ledger
+from hpo.automl.workspace import RUNGS_STYLE, Facts
 from hpo.core.trial import TrialState
+from hpo.run.ledger import Ledger
 from tests.quick_runs import optuna_algorithm
 
 FACTS = {"skill_dir": "/s", "network": "n", "metric": "m", "direction": "maximize"}

@@ -14,8 +14,8 @@ from hpo.automl.routing import (
     open_skill,
     resolve_policy,
 )
-from hpo.core.plain_yaml import parse_yaml
-from hpo.core.skill import load_skill
+from hpo.core.yaml_io import parse_yaml
+from hpo.study.skill import load_skill
 
 SCHEMA, TEMPLATE = "schemas/train.schema.json", "references/spec_template_train.yaml"
 

@@ -9,9 +9,9 @@ import pytest
 from hpo import AutoMLRunner, query_status
 from hpo.automl.errors import ReviewDeclinedError
 from hpo.core.errors import HpoError, RunError
-from hpo.core.ledger import Ledger
-from hpo.core.plain_yaml import read_yaml
-from hpo.core.rundir import RunDir, list_runs
+from hpo.core.yaml_io import read_yaml
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir, list_runs
 from tests.hpo.automl.conftest import make_skill
 from tests.quick_trainer import NAME, peak
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from hpo.automl.session import with_session
 from hpo.core.budget import parse_budget
-from hpo.core.rundir import RunDir
-from hpo.session import SearchSettings, resume_search
+from hpo.run.run_dir import RunDir
+from hpo.search.session import SearchSettings, resume_search
 
 
 def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):

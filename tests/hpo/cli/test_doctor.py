@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo import doctor
 from hpo.cli.main import main
+from hpo.doctor import machine
 
 
 @pytest.fixture(autouse=True)
 def _quick_torch(monkeypatch):
-    monkeypatch.setattr(doctor, "_TORCH", 'print(\'{"cuda": false, "built_for": null}\')')
+    monkeypatch.setattr(machine, "_TORCH", 'print(\'{"cuda": false, "built_for": null}\')')
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from hpo.cli.plan import render_more
 from hpo.core.budget import parse_budget
-from hpo.core.ledger import Ledger
-from hpo.planned import cost_of, plan_search
-from hpo.session import SearchSettings, start_search
+from hpo.run.ledger import Ledger
+from hpo.search.dry_run import cost_of, plan_search
+from hpo.search.session import SearchSettings, start_search
 from tests.quick_cli import call, write_study
 from tests.quick_runs import quick_study
 

@@ -8,8 +8,8 @@ import pytest
 
 from hpo.cli import reference_pages
 from hpo.cli.main import VERBS, main
-from hpo.core.study_spec import DataSources, SearchOptions, StudySpec
-from hpo.core.trainers import find_trainer
+from hpo.study.spec import DataSources, SearchOptions, StudySpec
+from hpo.study.trainers import find_trainer
 
 
 def test_every_verb_has_its_help():

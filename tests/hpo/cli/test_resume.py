@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from hpo.core.plain_yaml import parse_yaml
+from hpo.core.yaml_io import parse_yaml
 from tests.quick_cli import events_of
 
 

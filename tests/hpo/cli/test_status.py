@@ -64,7 +64,7 @@ def test_a_driver_that_was_killed_shows_as_stopped(hpo, json_of, second):
     assert json_of("status")["status"] == "stopped"
     assert f"go on with: hpo resume {second}" in hpo("status")[1]
     code = (
-        "import sys, time; from pathlib import Path; from hpo.core.rundir import RunDir\n"
+        "import sys, time; from pathlib import Path; from hpo.run.run_dir import RunDir\n"
         "with RunDir(Path(sys.argv[1])).lock():\n    print('held', flush=True); time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(second)], stdout=subprocess.PIPE)

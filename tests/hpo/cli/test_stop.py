@@ -9,7 +9,7 @@ import pytest
 def driven(second):
     """A run that some other process holds."""
     code = (
-        "import sys, time; from pathlib import Path; from hpo.core.rundir import RunDir\n"
+        "import sys, time; from pathlib import Path; from hpo.run.run_dir import RunDir\n"
         "with RunDir(Path(sys.argv[1])).lock():\n    print('held', flush=True); time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(second)], stdout=subprocess.PIPE)

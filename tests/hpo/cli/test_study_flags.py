@@ -7,7 +7,7 @@ from hpo.cli.search import add_arguments
 from hpo.cli.study_flags import find_study, study_from_args
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.core.study_spec import DataSources
+from hpo.study.spec import DataSources
 
 FILE = """
 schema_version: 1

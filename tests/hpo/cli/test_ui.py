@@ -12,7 +12,7 @@ from urllib import request
 import pytest
 
 from hpo.cli.main import main
-from hpo.core.rundir import create_run
+from hpo.run.run_dir import create_run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from hpo.core.errors import SpecError
 from hpo.core.protocols import OPTIONAL, Algorithm, Executor, Trainer, TrialDriver
-from hpo.core.trainers import demand, find_trainer
+from hpo.study.trainers import demand, find_trainer
 from tests import quick_trainer
 
 
@@ -51,9 +51,9 @@ def test_what_is_left_out_is_refused_in_one_line():
 
 def test_engine_algorithm_and_executors_have_all_members():
     from hpo.algorithms.optuna_brain import OptunaAlgorithm
-    from hpo.engine import Engine
     from hpo.executors.inprocess import InProcessExecutor
     from hpo.executors.ray import RayExecutor
+    from hpo.search.engine import Engine
 
     for kind, protocol in (
         (Engine, TrialDriver),

@@ -11,11 +11,11 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import HpoError
-from hpo.core.ledger import Ledger
-from hpo.core.ledger_backup import ledgers_dir
 from hpo.core.machine import Node
-from hpo.core.study_spec import SearchOptions, StudySpec
-from hpo.session import SearchSettings, start_search
+from hpo.run.ledger import Ledger
+from hpo.run.ledger_backup import ledgers_dir
+from hpo.search.session import SearchSettings, start_search
+from hpo.study.spec import SearchOptions, StudySpec
 from tests.quick_runs import Ear
 from tests.sharing_trainer import NAME
 

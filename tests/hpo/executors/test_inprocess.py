@@ -3,8 +3,8 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.core.trial import TrialState
-from hpo.engine import ReceiptError
 from hpo.executors.inprocess import InProcessExecutor
+from hpo.search.engine import ReceiptError
 from tests.quick_runs import Listed, make_engine, optuna_algorithm, quick_study
 from tests.quick_trainer import NAME, TRAINER
 

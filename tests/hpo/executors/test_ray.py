@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.engine import ReceiptError
 from hpo.executors.division import divide_machine
+from hpo.search.engine import ReceiptError
 from tests.quick_runs import Listed, make_engine, quick_study
 from tests.quick_trainer import NAME, TRAINER
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.specs import flatten
+from hpo.core.spec_dicts import flatten
 from hpo.executors.division import divide_machine
 from tests.quick_runs import Listed, make_engine, quick_study
 from tests.sharing_trainer import NAME

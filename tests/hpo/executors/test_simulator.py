@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.ledger import Ledger
-from hpo.engine import Engine, Plan
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor, SimulatedFailure
+from hpo.run.ledger import Ledger
+from hpo.search.engine import Engine, Plan
 from tests.quick_runs import Events, Listed, optuna_algorithm
 
 SPEC = {"train": {"seed": 1, "lr": 0.0, "margin": 0.0, "width": 0}}

@@ -72,7 +72,7 @@ def trained(jobs, data):
 
 def run(jobs, action, data=None, overrides=None, **more):
     """Run a job to its end, here."""
-    from hpo.jobs.composing import Wish
+    from hpo.jobs.compose_spec import Wish
 
     roots = {"train_dataset_uri": str(data)} if data else {}
     wish = Wish(action=action, overrides=overrides or {}, roots=roots)

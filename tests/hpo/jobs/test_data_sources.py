@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from hpo.core.errors import DataError
-from hpo.core.skill import load_skill
 from hpo.jobs.data_sources import joined, resolve_data_sources
+from hpo.study.skill import load_skill
 
 REFERENCE, QUERY = "dataset.val_dataset.reference", "dataset.val_dataset.query"
 CALIBRATION = "gen_trt_engine.tensorrt.calibration.cal_image_dir"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.specs import flatten
-from hpo.jobs.composing import Wish
+from hpo.core.spec_dicts import flatten
+from hpo.jobs.compose_spec import Wish
 from hpo.jobs.inference import FUNCTIONS, Standing, infer_fields
 from hpo.jobs.platform import LocalJobs
 from tests.hpo.jobs.conftest import OWN_SKILL, SPLITS, run, spec_of

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.jobs.composing import Wish
+from hpo.jobs.compose_spec import Wish
 from hpo.jobs.parents import find_parent, lineage, model_of
 from hpo.jobs.platform import LocalJobs
-from hpo.session import start_search
+from hpo.search.session import start_search
 from tests.hpo.jobs.conftest import run, spec_of
 from tests.quick_runs import Ear, quick_study
 

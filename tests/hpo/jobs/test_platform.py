@@ -64,7 +64,7 @@ def test_a_training_goes_on_from_its_own_newest_state(jobs, data, trained):
 
 
 def test_only_ended_trainings_are_resumed(jobs, data, tmp_path):
-    from hpo.jobs.composing import Wish
+    from hpo.jobs.compose_spec import Wish
 
     pending = jobs.prepare_job(Wish(action="train", roots={ROOTS: str(data)}))
     with pytest.raises(RunError, match="is pending; only a job that has ended can be resumed"):

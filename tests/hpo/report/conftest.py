@@ -3,8 +3,8 @@
 import pytest
 
 from hpo.core.budget import parse_budget
-from hpo.report.facts import load_facts
-from hpo.session import SearchSettings, start_search
+from hpo.report.run_data import load_facts
+from hpo.search.session import SearchSettings, start_search
 from tests.quick_runs import quick_study
 
 

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from hpo.core.errors import RunError
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import LEDGER_FILE, RunDir
-from hpo.report import looks
-from hpo.report.facts import load_facts
+from hpo.report import mistakes
 from hpo.report.page import render, write_report
+from hpo.report.run_data import load_facts
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import LEDGER_FILE, RunDir
 from tests.quick_trainer import TRAINER
 
 
@@ -129,9 +129,9 @@ def test_thumbnails_keep_their_proportions(tmp_path):
     import io
 
     Image.new("RGB", (400, 200), "red").save(tmp_path / "wide.png")
-    data = looks.thumbnail(tmp_path / "wide.png").removeprefix("data:image/jpeg;base64,")
+    data = mistakes.thumbnail(tmp_path / "wide.png").removeprefix("data:image/jpeg;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (112, 56)
-    assert looks.thumbnail(tmp_path / "missing.png") is None
+    assert mistakes.thumbnail(tmp_path / "missing.png") is None
 
 
 def test_counts_of_confusions():
@@ -139,8 +139,8 @@ def test_counts_of_confusions():
         {"class": a, "hit": a == b, "nearest": {"class": b}}
         for a, b in ["xx", "xy", "xy", "xz", "yy", "yx"]
     ]
-    assert looks.per_class(rows) == ({"x": 0.25, "y": 0.5}, {"x": 4, "y": 2})
-    assert looks.confusions(rows) == [("x", "y", 2), ("x", "z", 1), ("y", "x", 1)]
+    assert mistakes.per_class(rows) == ({"x": 0.25, "y": 0.5}, {"x": 4, "y": 2})
+    assert mistakes.confusions(rows) == [("x", "y", 2), ("x", "z", 1), ("y", "x", 1)]
 
 
 def test_the_clearest_mistakes_come_first():
@@ -154,7 +154,7 @@ def test_the_clearest_mistakes_come_first():
         }
         for i, (other, own) in enumerate([("y", 0.6), ("y", 1.5), ("y", 0.9), ("z", 0.7)])
     ]
-    assert [row["path"] for row in looks.worst_misses(rows, 4)] == ["1", "2", "3"]
+    assert [row["path"] for row in mistakes.worst_misses(rows, 4)] == ["1", "2", "3"]
 
 
 def test_a_run_without_trials_has_nothing_to_report(searched, tmp_path):

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 from hpo.core.events import EventBus, EventFile
-from hpo.core.ledger import Ledger
-from hpo.core.rundir import create_run
 from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import create_run
 from hpo.tracking import MlflowMirror
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"

@@ -12,8 +12,8 @@ import pytest
 
 from hpo.cli.driving import mlflow_listener
 from hpo.core.budget import Budget
-from hpo.core.ledger import Ledger
-from hpo.session import SearchSettings, Session, start_search
+from hpo.run.ledger import Ledger
+from hpo.search.session import SearchSettings, Session, start_search
 from hpo.tracking import server
 from hpo.tracking.store import connect, steps_of
 from hpo.tracking.summary import STEPS_METRIC

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.core.rundir import RunDir
+from hpo.run.run_dir import RunDir
 from hpo.tracking.registry import ALIAS, register_winner
 from hpo.tracking.rows import Study
 from hpo.tracking.store import connect, ensure_experiment

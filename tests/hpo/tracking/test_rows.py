@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from hpo.core.rundir import RunDir
 from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.run.run_dir import RunDir
 from hpo.tracking import rows
 
 

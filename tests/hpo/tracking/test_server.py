@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 import pytest
 
 from hpo.core.errors import HpoError
-from hpo.core.rundir import RunDir
+from hpo.run.run_dir import RunDir
 from hpo.tracking import server
 from hpo.tracking.store import connect
 from tests.hpo.tracking.scripted import UUID

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hpo.core.rundir import RunDir
 from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.run.run_dir import RunDir
 from hpo.tracking import summary
 from hpo.tracking.rows import Study
 

@@ -4,8 +4,8 @@ import base64
 import json
 import zlib
 
-from hpo.core.rundir import RunDir
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study
 from hpo.tracking.view import comparison_path, table_path, view_id, view_tag
 

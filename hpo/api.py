@@ -1,0 +1,347 @@
+"""Searches from Python: one call to search, one object to look at what came of it.
+
+import hpo
+
+study = hpo.search(data="photos", budget="40", spec={"train.num_epochs": 20})
+study.best_params
+study.trials_dataframe()
+study.plot_curves()
+
+study = hpo.load("photos")          # the newest run of that name, also while it goes on
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.budget import extend_budget, parse_budget
+from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import merged, nest
+from hpo.report import charts, parameter_charts
+from hpo.report.optuna_view import short_name
+from hpo.report.run_data import Facts, load_facts
+from hpo.run.run_dir import RunDir, find_run
+from hpo.study.checks import check_name, check_sources
+from hpo.study.spec import (
+    DataSources,
+    SearchOptions,
+    StudySpec,
+    anchored,
+    load_given_study,
+    load_study,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from hpo.search.session import SearchSettings
+
+PathLike = str | os.PathLike[str]
+Data = PathLike | Mapping[str, PathLike]
+
+COLORS = {
+    "@accent": "#2563c9",
+    "@default": "#c9701a",
+    "@complete": "#5b7fb5",
+    "@pruned": "#c3c9d3",
+    "@failed": "#c43d3d",
+    "@muted": "#667085",
+    "@page": "#ffffff",
+}
+"""The report's light theme."""
+
+SOURCES = ("train", "reference", "query", "test_reference", "test_query")
+
+
+def search(
+    study: PathLike | None = None,
+    *,
+    data: Data | None = None,
+    budget: str | int | None = None,
+    spec: Mapping[str, Any] | None = None,
+    weights: PathLike | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    out: PathLike = "runs",
+    **settings: Any,
+) -> Study:
+    """Search, and return what was found; without pictures, on the embedded ones.
+
+    Args:
+        study: a study file; everything else is laid over it.
+        data: one folder of classes, split for you; or the splits: train, reference, query and
+            where given test_reference and test_query.
+        budget: as on the command line: `20`, `"2h"`, `"40,3h"`.
+        spec: keys of the trainer's spec, dotted or nested.
+        weights: a file of pretrained weights.
+        name: of the study.
+        options: of `hpo.study.spec.SearchOptions`: algorithm, pruner, seed, confirm, over,
+            ranges, options, fix...
+        out: the folder that runs lie in.
+        **settings: of `hpo.search.session.SearchSettings`, e.g. `executor="inprocess"`.
+
+    Raises:
+        HpoError: for wrong input, in one line.
+        HandoffError: when no trial has a result or the export fails.
+    """
+    from hpo.search.session import start_search
+
+    wanted = _study_from(study, data, budget, spec, weights, name, options)
+    result = start_search(wanted, Path(out), _settings(settings))
+    return Study(result.run)
+
+
+def load(run: PathLike | None = None, *, out: PathLike = "runs") -> Study:
+    """Return a run by its directory, its study's name or timestamp; the newest by default.
+
+    Raises:
+        RunError: when there is none.
+    """
+    return Study(find_run(None if run is None else os.fspath(run), Path(out)))
+
+
+def _study_from(
+    study: PathLike | None,
+    data: Data | None,
+    budget: str | int | None,
+    spec: Mapping[str, Any] | None,
+    weights: PathLike | None,
+    name: str | None,
+    options: Mapping[str, Any] | None,
+) -> StudySpec:
+    from hpo.cli.study_flags import QUICKSTART, find_study
+
+    is_embedded = study is None and data is None
+    if study is not None or is_embedded:
+        base = load_given_study(Path(study) if study is not None else find_study(QUICKSTART))
+    else:
+        base = StudySpec()
+    changes: dict[str, Any] = {"spec": merged(base.spec, nest(dict(spec or {})))}
+    if budget is not None:
+        changes["budget"] = parse_budget(str(budget))
+    if weights is not None:
+        changes["weights"] = os.fspath(weights)
+    if data is not None:
+        changes["data"] = _sources(data)
+    if name is not None:
+        changes["name"] = name
+    elif data is not None and not isinstance(data, Mapping) and study is None:
+        changes["name"] = Path(data).resolve().name
+    if options:
+        changes["search"] = _options(base.search, options)
+    wanted = anchored(replace(base, **changes), Path.cwd())
+    check_sources(wanted.data, "data")
+    check_name(wanted.name, "name")
+    return wanted
+
+
+def _sources(data: Data) -> DataSources:
+    if not isinstance(data, Mapping):
+        return DataSources(folder=os.fspath(data))
+    unknown = sorted(set(data) - set(SOURCES))
+    if unknown:
+        raise SpecError(f"data: unknown {unknown[0]!r}; the splits are {', '.join(SOURCES)}")
+    given: dict[str, Any] = {key: os.fspath(path) for key, path in data.items()}
+    return DataSources(**given)
+
+
+def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:
+    known = set(SearchOptions.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise SpecError(f"options: unknown {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    return replace(base, **options)
+
+
+def _settings(changes: Mapping[str, Any]) -> SearchSettings:
+    """Settings as the command line has them: lines on stderr, MLflow, a report at the end."""
+    from hpo.cli.driving import mlflow_listener
+    from hpo.console.console import Console
+    from hpo.search.session import SearchSettings
+
+    console = Console(sys.stderr)
+    base = SearchSettings(
+        listeners=(mlflow_listener, lambda *_: console), progress=console.progress, report=True
+    )
+    unknown = sorted(set(changes) - set(SearchSettings.__dataclass_fields__))
+    if unknown:
+        raise SpecError(f"{unknown[0]}: no such argument of a search")
+    return replace(base, **changes)
+
+
+class Study:
+    """One run, read anew from its ledger each time something is asked for.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: RunDir | PathLike) -> None:
+        self._run = run if isinstance(run, RunDir) else RunDir(Path(run))
+
+    def __repr__(self) -> str:
+        return f"Study({str(self._run)!r})"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where everything of the search lies."""
+        return self._run.path
+
+    @property
+    def facts(self) -> Facts:
+        """Study, plan, space and trials as they stand."""
+        return load_facts(self._run)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The winner: trial, value, params and, after the hand-off, its files; empty before."""
+        facts = self.facts
+        if facts.best is None:
+            return {}
+        files = {
+            key: facts.handed_on[key]
+            for key in ("spec", "checkpoint", "onnx", "gallery", "test")
+            if key in facts.handed_on
+        }
+        return {
+            "trial": facts.best.number,
+            "value": facts.value_of(facts.best),
+            "default_value": facts.value_of(facts.default),
+            "params": dict(facts.best.params),
+            **files,
+        }
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The winner's parameters by dotted name."""
+        return dict(self.best.get("params", {}))
+
+    @property
+    def best_value(self) -> float | None:
+        """The winner's value on the validation queries."""
+        value = self.best.get("value")
+        return None if value is None else float(value)
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """One row a trial: number, state, value, epochs, seconds, error and its parameters."""
+        import pandas as pd
+
+        facts = self.facts
+        rows = [
+            {
+                "trial": t.number,
+                "purpose": t.purpose,
+                "state": str(t.state),
+                "value": None if t.error else facts.value_of(t),
+                "epochs": t.epochs,
+                "seconds": t.seconds,
+                "error": (t.error or {}).get("message"),
+                **{short_name(key): value for key, value in t.params.items()},
+            }
+            for t in facts.trials
+        ]
+        return pd.DataFrame(rows).set_index("trial")
+
+    def epochs_dataframe(self) -> pd.DataFrame:
+        """One row a validated epoch: trial, epoch, value, seconds and the other metrics."""
+        import pandas as pd
+
+        rows = [
+            {
+                "trial": t.number,
+                "epoch": m.epoch,
+                "value": m.value,
+                "seconds": m.seconds,
+                **m.metrics,
+            }
+            for t in self.facts.trials
+            for m in t.measurements
+        ]
+        return pd.DataFrame(rows)
+
+    def plot_history(self) -> go.Figure:
+        """Value of every trial in order, and the best so far."""
+        return _figure(charts.history(self.facts))
+
+    def plot_curves(self) -> go.Figure:
+        """P@1 after every epoch, the winner and the default in front."""
+        return _figure(charts.curves(self.facts))
+
+    def plot_importance(self) -> go.Figure:
+        """Which parameters matter.
+
+        Raises:
+            SpecError: when there are too few trials to say.
+        """
+        return _figure(*parameter_charts.importance_bars(self.facts))
+
+    def plot_parallel(self) -> go.Figure:
+        """Parallel coordinates of the parameters that tell most."""
+        return _figure(parameter_charts.parallel(self.facts), "two trials with a result are needed")
+
+    def plot_slices(self) -> go.Figure:
+        """P@1 against each of the parameters that tell most."""
+        return _figure(parameter_charts.slices(self.facts), "two trials with a result are needed")
+
+    def plot_slots(self) -> go.Figure:
+        """Which trial ran where, when."""
+        return _figure(charts.slots(self.facts), "no trial has an epoch yet")
+
+    def resume(self, budget: str | int | None = None, **settings: Any) -> Study:
+        """Go on, to the end of the budget or of a new one (`"+20"` adds to the old).
+
+        Raises:
+            HpoError: as `search`.
+        """
+        from hpo.search.session import resume_search
+
+        wanted = None
+        if budget is not None:
+            wanted = extend_budget(load_study(self._run.study_file).budget, str(budget))
+        resume_search(self._run, _settings(settings), budget=wanted)
+        return self
+
+    def predict(self, images: Sequence[PathLike], topk: int = 1) -> list[dict[str, Any]]:
+        """Label pictures by the exported model and its gallery.
+
+        Raises:
+            RunError: when the search has not exported a model yet.
+        """
+        from hpo.results.export import predict_with_run
+
+        return predict_with_run(self._run, [Path(image) for image in images], topk)
+
+    def report(self) -> Path:
+        """Write `report.html` and return its path."""
+        from hpo.executors.inprocess import InProcessExecutor
+        from hpo.report.page import write_report
+
+        facts = self.facts
+        return write_report(facts, InProcessExecutor(facts.study.trainer))
+
+
+def _figure(figure: charts.Figure | None, reason: str = "") -> go.Figure:
+    import plotly.graph_objects as go
+
+    if figure is None:
+        raise SpecError(f"nothing to draw: {reason}")
+    made = go.Figure(_colored(figure))
+    made.update_layout(template="plotly_white")
+    return made
+
+
+def _colored(value: Any) -> Any:
+    """Replace the names of colours in a chart."""
+    if isinstance(value, str):
+        return COLORS.get(value, value)
+    if isinstance(value, Mapping):
+        return {key: _colored(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_colored(item) for item in value]
+    return value

@@ -1,0 +1,283 @@
+"""`AutoML`: ask for configurations, train them yourself, report their values.
+
+    automl = AutoML(workspace="ws", network="ml_recog", train_specs=spec, settings=settings)
+    while not automl.is_complete():
+        for rec in automl.next_recommendation():
+            automl.report_result(rec.id, train(rec.specs))
+    automl.finish()
+
+The workspace is an ordinary run directory and the engine that of every search; what the caller
+reports is a trial's value at its last epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hpo.automl.asking import build_engine, open_or_create
+from hpo.automl.errors import AutoMLError
+from hpo.automl.hooks import as_number
+from hpo.automl.metrics import METRIC_NOT_FOUND
+from hpo.automl.outcome import build_result
+from hpo.automl.planning import Request, as_value_errors, plan_request
+from hpo.automl.recommendation import Recommendation, metric_of, status_word
+from hpo.automl.routing import open_skill
+from hpo.automl.skill_trainer import registered_trainer
+from hpo.automl.status import query_status
+from hpo.automl.views import Views
+from hpo.automl.wandb_table import group_of, make_listener
+from hpo.automl.workspace import RUNGS_STYLE, Facts, read_facts
+from hpo.core.errors import RunError, SpecError
+from hpo.core.events import EventBus, EventFile
+from hpo.core.selection import best_trial
+from hpo.core.spec_dicts import merged
+from hpo.core.trial import Ended, TrialRecord
+from hpo.run.ledger import Ledger
+from hpo.search.engine import Engine
+from hpo.search.state_writer import StateWriter
+
+logger = logging.getLogger(__name__)
+
+
+class AutoML:
+    """A search whose trials the caller trains.
+
+    Args:
+        workspace: a folder that does not exist yet, or is empty: it becomes the workspace. One that
+            holds a workspace is gone on with.
+        network: a registered network, or the path of a skill folder.
+        train_specs: the spec of every trial, nested or dotted, over the skill's template.
+        settings: as `automl_settings` of `AutoMLRunner.run`.
+        wandb_config: `{"enabled", "project"}`.
+        action: what is searched.
+        automl_hyperparameters: searched parameters; None means the schema's default list.
+        custom_param_ranges: as in `AutoMLRunner.run`.
+        trainer: a registered trainer that knows the network's spec.
+
+    Raises:
+        ValueError: for wrong settings, specs or ranges.
+        RunError: when another process has the workspace.
+    """
+
+    def __init__(  # noqa: PLR0913 - the published call
+        self,
+        workspace: str | Path,
+        network: str,
+        train_specs: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        wandb_config: Mapping[str, Any] | None = None,
+        *,
+        action: str = "train",
+        automl_hyperparameters: list[str] | None = None,
+        custom_param_ranges: Any = None,
+        trainer: str = "",
+    ) -> None:
+        folder = Path(workspace).expanduser().resolve()
+        request = Request(
+            skill=open_skill(_skill_folder(network, trainer)),
+            action=action,
+            workspace=folder,
+            settings=settings or {},
+            overrides=train_specs or {},
+            hyperparameters=automl_hyperparameters,
+            ranges=custom_param_ranges,
+            trainer=trainer,
+            platform="the caller",
+            needs_data=False,
+        )
+        with as_value_errors():
+            planned = plan_request(request)
+            self.run = open_or_create(folder, planned)
+        self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
+        self._lock = self.run.lock()
+        self._lock.__enter__()
+        try:
+            self._begin(planned.settings.secrets, wandb_config)
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+
+    def _begin(self, secrets: Mapping[str, Any], wandb_config: Mapping[str, Any] | None) -> None:
+        """Bring engine and algorithm to where the ledger is."""
+        self.facts: Facts = read_facts(self.run.path)
+        self._ledger = Ledger.open(self.run.ledger_file)
+        self._bus = EventBus([EventFile(self.run.events_file)])
+        parts = build_engine(self.run, self.facts, self._ledger, self._bus, secrets, self._slots)
+        self._engine: Engine = parts.engine
+        self._base_spec, self._epochs_key = parts.plan.base_spec, parts.epochs_key
+        self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
+        self._bus.add(self._state)
+        brain = {"algorithm": self.facts.algorithm, "style": self.facts.style}
+        self._bus.add(Views(self.run, self._ledger, self.facts, brain, self._job_of))
+        if wandb_config and wandb_config.get("enabled"):
+            self._bus.add(
+                make_listener(wandb_config, self.run, parts.study, parts.plan, self._ledger)
+            )
+        self._open: dict[int, Recommendation] = {}
+        self._is_finished = False
+        self._bus.emit(
+            "started",
+            run_dir=str(self.run),
+            study=parts.study.name,
+            budget=str(parts.study.budget),
+            trials_so_far=sum(t.state.is_finished for t in self._ledger.trials()),
+        )
+
+    @property
+    def wandb_group(self) -> str:
+        """The group under which all runs of this search are found."""
+        return group_of(self.run)
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to train or to report."""
+        return self._is_finished or (not self._open and self._engine.is_over())
+
+    def next_recommendation(self) -> list[Recommendation]:
+        """Return configurations to train now; empty while reported values are awaited.
+
+        A configuration that goes on from an earlier one has `resume_from_epoch`; its `specs` then
+        hold the epoch to train until.
+        """
+        self._demand_open()
+        fresh = []
+        while len(self._open) < self._slots:
+            job = self._engine.next_job()
+            if job is None:
+                break
+            rec = self._show(job.number)
+            self._open[job.number] = rec
+            fresh.append(rec)
+        self._tell_readers()
+        return fresh
+
+    def report_result(
+        self,
+        rec_id: int,
+        value: float | None,
+        best_epoch: int | None = None,
+        status: str = "success",
+    ) -> None:
+        """Tell the value of a configuration; None, or a status of failure, means that it has none.
+
+        Args:
+            rec_id: its id.
+            value: in the caller's own scale.
+            best_epoch: the epoch that it was measured at; the last one where not given.
+            status: `success` or `failure`.
+
+        Raises:
+            AutoMLError: for an id that was not handed out, or has been reported.
+        """
+        self._demand_open()
+        if rec_id not in self._open:
+            known = ", ".join(str(number) for number in sorted(self._open)) or "none"
+            raise AutoMLError(f"rec_id: {rec_id!r} awaits no result; awaited are {known}")
+        record = self._ledger.trial(rec_id)
+        del self._open[rec_id]
+        number = as_number(value)
+        if status != "success" or number is None:
+            reason = METRIC_NOT_FOUND if status == "success" else f"reported as {status}"
+            self._engine.on_end(rec_id, Ended(failure={"kind": "code", "message": reason}))
+            self._tell_readers()
+            return
+        metrics = {} if best_epoch is None else {"best_epoch": float(best_epoch)}
+        payload = {"epoch": record.until_epoch, "value": number, "metrics": metrics}
+        self._engine.on_epoch(rec_id, payload)
+        self._engine.on_end(rec_id, Ended())
+        self._tell_readers()
+
+    def get_best(self) -> Recommendation | None:
+        """The best configuration so far, of those trained longest."""
+        best = best_trial(self._ledger.trials(), self._ledger.direction)
+        return None if best is None else self._show(best.number)
+
+    def get_status(self) -> dict[str, Any]:
+        """As `query_status` of this workspace."""
+        self._tell_readers()
+        return query_status(self.run.path)
+
+    def get_history(self) -> list[Recommendation]:
+        """Every configuration."""
+        return [self._show(t.number) for t in self._ledger.trials() if t.purpose == "search"]
+
+    def result(self) -> dict[str, Any]:
+        """The same result as `AutoMLRunner.run` returns."""
+        return build_result(
+            self.run, self._ledger, self.facts, self._show,
+            ended_because=self._engine.ended_because,
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Close the workspace; calling it again does nothing. Reading stays possible."""
+        if self._is_finished:
+            return
+        is_over = self.is_complete()
+        self._is_finished = True
+        self._state.close_as("finished" if is_over else "interrupted")
+        self._bus.close()
+        self._lock.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    def _tell_readers(self) -> None:
+        """Write the state at once, however short ago that was done."""
+        self._state.hear({"event": "started"})
+
+    def _demand_open(self) -> None:
+        if self._is_finished:
+            raise RunError(f"{self.run}: finish() was called; open the workspace again to go on")
+
+    def _job_of(self, number: int) -> tuple[str, str]:
+        return "", str(self.run.trial_dir(number))
+
+    def _show(self, number: int) -> Recommendation:
+        record = self._ledger.trial(number)
+        folder = str(self.run.trial_dir(number))
+        return Recommendation(
+            id=number,
+            specs=self._specs_of(record),
+            status=status_word(record),
+            job_id=self._open[number].job_id if number in self._open else "",
+            resume_from_epoch=record.start_from[1] if record.start_from else None,
+            metric=metric_of(record, self._ledger.direction),
+            results_dir=folder,
+            full_spec=merged(
+                self._engine.spec_of(record), self._specs_of(record), {"results_dir": folder}
+            ),
+        )
+
+    def _specs_of(self, record: TrialRecord) -> dict[str, Any]:
+        """The searched values, and the epoch to train until where rungs decide it."""
+        specs = dict(record.params)
+        if self.facts.style == RUNGS_STYLE:
+            specs[self._epochs_key] = record.until_epoch
+        return specs
+
+
+def _skill_folder(network: str, trainer: str) -> Path:
+    folder = Path(network).expanduser()
+    if (folder / "references").is_dir():
+        return folder
+    if trainer:
+        from hpo.study.trainers import find_trainer
+
+        return find_trainer(trainer).skill_dir
+    found = registered_trainer(network)
+    if found is None:
+        raise SpecError(
+            f"network: {network!r} is neither registered nor a skill folder; give the folder's path"
+        )
+    return found.skill_dir

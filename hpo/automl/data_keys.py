@@ -1,0 +1,91 @@
+"""Where the data and start weights of a request lie, as spec keys and as a study's sources."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.automl.errors import AutoMLError
+from hpo.automl.overrides import Overrides, expand_shorthands
+from hpo.automl.skill_trainer import SkillTrainer
+from hpo.core.errors import DataError, HpoError
+from hpo.core.spec_dicts import flatten
+from hpo.jobs.data_sources import resolve_data_sources
+from hpo.study.spec import DataSources
+
+if TYPE_CHECKING:
+    from hpo.automl.planning import Request
+
+SOURCES = ("train", "reference", "query")
+
+
+def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:
+    """Data keys of training from exact keys and roots."""
+    if not (request.skill.info.get("data_sources") or {}).get("train"):
+        return {}
+    flat = flatten(overrides.nested)
+    if request.platform or not request.needs_data:  # its paths are not to be seen from here
+        with contextlib.suppress(HpoError):
+            return resolve_data_sources(request.skill, "train", request.roots, flat)
+        return {}
+    return resolve_data_sources(request.skill, "train", request.roots, flat)
+
+
+def eval_keys(request: Request) -> tuple[dict[str, Any], str]:
+    """Data keys of the final evaluation where roots give others, and why not otherwise."""
+    table = (request.skill.info.get("data_sources") or {}).get("evaluate")
+    if not table:
+        return {}, "the skill names no data for the evaluate action"
+    own = flatten(expand_shorthands(request.eval_overrides, request.skill))
+    if not any(request.roots.values()) and not own:
+        return {}, "no root was given below which other evaluation data lie"
+    try:
+        return resolve_data_sources(request.skill, "evaluate", request.roots, own), ""
+    except DataError as error:
+        if own:
+            raise
+        return {}, str(error)
+
+
+def start_weights(request: Request, overrides: Overrides) -> dict[str, str]:
+    """Spec keys of the weights that every trial starts from."""
+    base = request.base_checkpoint
+    if not base:
+        return {}
+    if "://" not in base and not request.platform:
+        path = Path(base).expanduser()
+        if not path.is_file():
+            raise AutoMLError(f"base_checkpoint: {path} is not a file")
+        base = str(path.resolve())
+    fields = request.skill.fields("train", "ptm_if_no_resume_model")
+    if not fields:
+        raise AutoMLError(
+            f"base_checkpoint: {request.skill.path} names no field that takes start weights"
+        )
+    return {name: base for name in fields if name not in overrides.names}
+
+
+def study_sources(
+    request: Request, trainer: SkillTrainer, given: Mapping[str, Any], eval_keys: Mapping[str, Any]
+) -> DataSources:
+    """The same sources by their names, as every study has them."""
+    keys = trainer.data_overrides({name: name for name in SOURCES})
+    if not keys:
+        return DataSources()
+    flat = flatten(trainer.validate(given))
+    named = {str(name): flat.get(key) for key, name in keys.items()}
+    missing = [key for key, name in keys.items() if not named.get(str(name))]
+    if missing and not request.needs_data:
+        return DataSources()
+    if missing:
+        raise AutoMLError(f"{', '.join(missing)}: mandatory data source not given")
+    tests = {str(name): eval_keys[key] for key, name in keys.items() if key in eval_keys}
+    return DataSources(
+        train=str(named.get("train", "")),
+        reference=str(named.get("reference", "")),
+        query=str(named.get("query", "")),
+        test_reference=str(tests.get("reference", "")) if "query" in tests else "",
+        test_query=str(tests.get("query", "")),
+    )

@@ -1,0 +1,149 @@
+"""Carrying a request out: plan, review and search, or go on with a workspace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo.automl.outcome import build_result
+from hpo.automl.planning import Planned, Request, as_value_errors, plan_request
+from hpo.automl.routing import demand_runnable
+from hpo.automl.session import RouteSettings, with_session
+from hpo.automl.settings import MAX_RECOMMENDATIONS
+from hpo.automl.workspace import Facts, is_workspace, read_facts
+from hpo.core.budget import Budget
+from hpo.core.errors import RunError, SpecError
+from hpo.core.spec_dicts import flatten
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import ROUTE_PREFIX, RunDir
+from hpo.search.session import SearchResult, SearchSettings, resume_search, start_search
+from hpo.study.spec import StudySpec, load_study
+
+
+def execute(
+    request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool = False
+) -> tuple[SearchResult, dict[str, Any]]:
+    """Plan, review and search; or go on with the workspace that the request names.
+
+    Returns:
+        How the search ended, and the route's result of it; `route.declined` says why the review
+        stopped it, if it did.
+
+    Raises:
+        HpoError: for whatever the caller can mend.
+    """
+    demand_runnable(request.skill, request.action)
+    search = with_session(replace(search, name_prefix=ROUTE_PREFIX), route)
+    with as_value_errors():
+        if resume:
+            result = _resume(request, route, search)
+        else:
+            planned = plan_request(request)
+            route.secrets = planned.settings.secrets
+            search = replace(search, fill=planned.facts.write)
+            result = start_search(planned.study, request.workspace.parent, search)
+    return result, _result_of(result, route)
+
+
+def _with_fallbacks(found: dict[str, Any], count: int) -> dict[str, Any]:
+    """Say how often another sampler had to stand in for a language model."""
+    if count:
+        found["warnings"].append(
+            f"{found['progress']['algorithm']}: {count} of {len(found['history'])} configurations "
+            "were not proposed by the model: its endpoint failed and another sampler stood in"
+        )
+    return {**found, "fallbacks": count}
+
+
+def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
+    folder = request.workspace
+    if not is_workspace(folder):
+        raise RunError(
+            f"{folder}: is no AutoML workspace; give the full path, .../{ROUTE_PREFIX}<timestamp>"
+        )
+    run = RunDir(folder)
+    budget = None
+    given = (request.settings, request.algorithm, request.overrides, request.ranges)
+    if any(given) or request.hyperparameters is not None:
+        study = load_study(run.study_file)
+        planned = plan_request(_completed(request, study, read_facts(folder)))
+        route.secrets = planned.settings.secrets
+        _demand_same(folder, study, planned)
+        budget = _extended(study, planned)
+    return resume_search(run, search, budget=budget)
+
+
+def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
+    session = route.session
+    assert session is not None  # noqa: S101 - every search makes one
+    session.ledger = Ledger.open(result.run.ledger_file)
+    try:
+        ended = str(result.finished.get("ended_because", "interrupted"))
+        found = build_result(
+            result.run, session.ledger, session.facts, session.show, ended_because=ended
+        )
+        return _with_fallbacks(found, int(result.finished.get("fallbacks") or 0))
+    finally:
+        session.ledger.close()
+
+
+def _completed(request: Request, study: StudySpec, facts: Facts) -> Request:
+    """What a resumed search is asked for: what was begun, under what is given now."""
+    begun: dict[str, Any] = {"metric": facts.metric, "direction": facts.direction}
+    if request.algorithm is None:
+        begun["algorithm"] = study.search.algorithm
+    settings = {key: value for key, value in request.settings.items() if value is not None}
+    if "automl_algorithm" in settings:
+        begun.pop("algorithm", None)
+    return replace(
+        request,
+        workspace=request.workspace.parent,
+        settings=begun | settings,
+        overrides=request.overrides or study.spec,
+        ranges=request.ranges or study.search.custom_param_ranges,
+        hyperparameters=request.hyperparameters
+        if request.hyperparameters is not None
+        else (list(study.search.over) or None),
+        platform=request.platform or facts.platform,
+    )
+
+
+def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
+    """Refuse to go on with another algorithm; another space is refused by its digest."""
+    new = planned.study
+    if new.search.algorithm != study.search.algorithm:
+        raise SpecError(
+            f"{folder}: was begun with {study.search.algorithm}, got {new.search.algorithm}; "
+            "resume with the same algorithm, or start a new workspace"
+        )
+    if planned.facts.metric != read_facts(folder).metric:
+        raise SpecError(
+            f"{folder}: was begun for {read_facts(folder).metric!r}, got "
+            f"{planned.facts.metric!r}; start a new workspace for another metric"
+        )
+    if dict(new.spec) != dict(study.spec):
+        old, now = flatten(study.spec), flatten(new.spec)
+        changed = [key for key in sorted({*old, *now}) if old.get(key) != now.get(key)]
+        raise SpecError(
+            f"{folder}: its spec has changed ({', '.join(changed)}); start a new workspace for it"
+        )
+    for name in ("over", "custom_param_ranges", "override_automl_disabled_params"):
+        old, now = getattr(study.search, name), getattr(new.search, name)
+        if _plain(old) != _plain(now):
+            raise SpecError(
+                f"{folder}: its search space has changed ({name}: {old!r} -> {now!r}); "
+                "start a new workspace for another space"
+            )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _extended(study: StudySpec, planned: Planned) -> Budget | None:
+    """A larger number of recommendations extends the search."""
+    total = planned.facts.total
+    if total is None or MAX_RECOMMENDATIONS not in planned.settings.given:
+        return None
+    return None if total == study.budget.trials else Budget(trials=total)

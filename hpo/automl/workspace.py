@@ -1,0 +1,78 @@
+"""What an AutoML workspace knows beyond a run directory: `.automl/controller/facts.json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.run.run_dir import write_atomically
+
+AUTOML_DIR = ".automl"
+FACTS_FILE = Path(AUTOML_DIR) / "controller" / "facts.json"
+
+RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The constants of one workspace; no secrets."""
+
+    skill_dir: str
+    network: str
+    metric: str
+    """As the caller names it."""
+    direction: str
+    algorithm: str
+    style: str = RUNNING_STYLE
+    """`rungs` where every rung is a job of its own."""
+    platform: str = ""
+    """Class of the platform; empty for trials on this machine."""
+    image: str = ""
+    base_checkpoint: str = ""
+    total: int | None = None
+    policy: str = "on"
+    session_id: str = ""
+    adjustments: list[dict[str, Any]] = field(default_factory=list)
+    """`{param, from, to, reason}` of what holds for every trial."""
+    first_adjustments: list[dict[str, Any]] = field(default_factory=list)
+    """The same of the default configuration alone."""
+    warnings: list[str] = field(default_factory=list)
+    train_keys: dict[str, Any] = field(default_factory=dict)
+    """Data keys of training, dotted."""
+    eval_keys: dict[str, Any] = field(default_factory=dict)
+    """Data keys of the final evaluation where they are others, dotted."""
+    no_eval_reason: str = ""
+    """Why there are no other data to evaluate on."""
+    run_final_evaluation: bool = True
+    delete_intermediate: bool = False
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the file into a run directory."""
+        text = json.dumps(asdict(self), indent=1, default=str) + "\n"
+        write_atomically(folder / FACTS_FILE, text)
+
+
+def is_workspace(folder: Path) -> bool:
+    """Whether a run directory is an AutoML workspace."""
+    return (folder / FACTS_FILE).is_file()
+
+
+def read_facts(folder: Path) -> Facts:
+    """Read the file of a run directory.
+
+    Raises:
+        RunError: when it is missing or damaged.
+    """
+    file = folder / FACTS_FILE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        known = {item.name for item in fields(Facts)}
+        return Facts(**{key: value for key, value in data.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{file}: cannot be read, so this is no AutoML workspace: {error}"
+        ) from error

@@ -1,0 +1,1 @@
+"""What a terminal shows of a search: review, live view, progress lines; the verbs are `hpo.cli`."""

@@ -1,0 +1,181 @@
+"""The view at the bottom of a terminal while a search runs; lines scroll by above it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hpo.console.progress import Progress, RunningTrial, describe_left, describe_use
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+REFRESHES_A_SECOND = 2
+MOST_ROWS = 8
+"""More running trials than this are counted, not listed."""
+BARS = "▁▂▃▄▅▆▇█"
+SPARK_EPOCHS = 12
+HINT = "Ctrl-C: finish the running epochs, save, stop.  `hpo resume` goes on."
+COLORS = {"complete": "green", "pruned": "yellow", "failed": "red"}
+
+
+class LiveView:
+    """Draws a `Progress` by rich; `NO_COLOR` and the terminal's theme are kept to.
+
+    Args:
+        stream: the terminal.
+        progress: what to draw.
+    """
+
+    def __init__(self, stream: TextIO, progress: Progress) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._progress = progress
+        self.phase = ""
+        """What is being done when no trial runs, e.g. `writing the report`."""
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self.render,
+            refresh_per_second=REFRESHES_A_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._logs = contextlib.ExitStack()
+
+    def start(self) -> None:
+        """Show the view; log messages go above it from now on."""
+        if not self._live.is_started:
+            self._logs.enter_context(_logs_to(self))
+            self._live.start(refresh=True)
+
+    def stop(self) -> None:
+        """Take the view away."""
+        if self._live.is_started:
+            self._live.stop()
+        self._logs.close()
+
+    def line(self, text: str, *, crop: bool = False) -> None:
+        """Print a line above the view; where cropped, no more of it than fits."""
+        from rich.text import Text
+
+        shown = Text.from_ansi(text)
+        if crop:
+            shown.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(shown)
+
+    def render(self) -> RenderableType:
+        """Return the whole view, never wider than the terminal."""
+        from rich.console import Group
+        from rich.padding import Padding
+        from rich.text import Text
+
+        rows: list[RenderableType] = [self._bar(), self._best(), *self._trials()]
+        if self.phase:
+            rows.append(Text(f"{self.phase} ...", style="bold"))
+        rows.append(Text(HINT, style="dim"))
+        for row in rows:
+            if isinstance(row, Text):
+                row.no_wrap, row.overflow = True, "ellipsis"
+        return Padding(Group(*rows), (1, 0, 0, 0))
+
+    def _bar(self) -> Text:
+        from rich.text import Text
+
+        fraction = self._progress.fraction()
+        width = max(8, min(24, self._console.width - 58))
+        done = round(fraction * width)
+        text = Text("━" * done, style="green")
+        text.append("─" * (width - done), style="dim")
+        text.append(f" {fraction:>4.0%}  {describe_use(self._progress)}", style="default")
+        left = describe_left(self._progress)
+        text.append(f"  {left}" if left else "", style="default")
+        return text
+
+    def _best(self) -> Text:
+        from rich.text import Text
+
+        progress = self._progress
+        if progress.best is None:
+            return Text("no result yet")
+        text = Text("best ")
+        text.append(f"{progress.best.value:.4f}", style="bold")
+        text.append(f" (trial {progress.best.trial})")
+        gain = progress.gain()
+        if gain is not None:
+            text.append(f"  {gain:+.4f} over the default", style="green" if gain > 0 else "")
+        for state in ("complete", "pruned", "failed"):
+            if progress.counts[state]:
+                text.append("  ")
+                text.append(f"{progress.counts[state]} {state}", style=COLORS[state])
+        if progress.causes:
+            causes = ", ".join(f"{n} {kind}" for kind, n in progress.causes.most_common())
+            text.append(f" ({causes})")
+        return text
+
+    def _trials(self) -> list[Text]:
+        from rich.text import Text
+
+        running = sorted(self._progress.running.items())
+        rows = [self._trial(number, trial) for number, trial in running[:MOST_ROWS]]
+        if len(running) > MOST_ROWS:
+            rows.append(Text(f"and {len(running) - MOST_ROWS} more trials"))
+        return rows
+
+    def _trial(self, number: int, trial: RunningTrial) -> Text:
+        from rich.text import Text
+
+        epochs = self._progress.epochs_per_trial
+        text = Text(f"trial {number:>3}  epoch {trial.epoch:>2}/{epochs}")
+        if trial.values:
+            text.append(f"  {self._progress.metric_word} {trial.values[-1]:.4f}  ")
+            text.append(spark(trial.values[-SPARK_EPOCHS:]), style="cyan")
+        if trial.is_repeat:
+            text.append("  a finalist again", style="dim")
+        return text
+
+
+def spark(values: Sequence[float]) -> str:
+    """A learning curve in a line of characters, its own lowest to its own highest value."""
+    low, high = min(values), max(values)
+    if high == low:
+        return BARS[3] * len(values)
+    return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
+
+
+class _LineWriter:
+    """A stream whose whole lines are printed above a view."""
+
+    def __init__(self, view: LiveView) -> None:
+        self._view, self._rest = view, ""
+
+    def write(self, text: str) -> int:
+        """Print what is complete."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._view.line(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back but half a line."""
+
+
+@contextlib.contextmanager
+def _logs_to(view: LiveView) -> Iterator[None]:
+    """Send what the root logger's handlers print to the terminal above the view."""
+    writer: Any = _LineWriter(view)
+    moved = []
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+            moved.append((handler, handler.setStream(writer)))
+    try:
+        yield
+    finally:
+        for handler, stream in moved:
+            if stream is not None:
+                handler.setStream(stream)

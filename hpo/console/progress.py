@@ -1,0 +1,264 @@
+"""How a search stands, counted from its events; what the live view and the status line show."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from hpo.core.budget import Budget, Spent, fraction_used, parse_budget, render_seconds
+from hpo.core.events import Event
+from hpo.core.text import metric_word
+from hpo.core.trial import OVER_LIMIT
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningTrial:
+    """One trial that is being trained."""
+
+    began: float
+    epoch: int = 0
+    values: list[float] = field(default_factory=list)
+    is_repeat: bool = False
+    """Whether it is a finalist trained again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Best:
+    """The best value so far."""
+
+    value: float
+    trial: int
+
+
+class Progress:
+    """Counts what happens; asks a clock and nothing else.
+
+    Args:
+        now: a clock in seconds that never goes back.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._began: float | None = None
+        self._durations: list[float] = []
+        self._epoch_seconds: list[float] = []
+        self._expected_s: float | None = None
+        self._gpus = 0.0
+        self._started = 0
+        self.budget = Budget()
+        self.spent = Spent()
+        self.epochs_per_trial = 0
+        self.slots = 1
+        self.running: dict[int, RunningTrial] = {}
+        self.counts: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.best: Best | None = None
+        self.default: float | None = None
+        self.direction = "maximize"
+        self.metric_word = metric_word("")
+
+    def hear(self, event: Event) -> None:
+        """Take an event into account."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    # What is shown --------------------------------------------------------------------------------
+
+    def done(self) -> int:
+        """Trials that have ended."""
+        return sum(self.counts.values())
+
+    def elapsed(self) -> float:
+        """Seconds since the first trial of this start."""
+        return 0.0 if self._began is None else self._now() - self._began
+
+    def fraction(self) -> float:
+        """Share of the budget that is gone; a trial under way counts by its epochs."""
+        if self.budget.trials is not None and self.epochs_per_trial:
+            part = sum(t.epoch for t in self.running.values() if not t.is_repeat)
+            trials = self.done() + part / self.epochs_per_trial
+            shares = [trials / self.budget.trials]
+        else:
+            shares = []
+        others = Budget(
+            seconds=self.budget.seconds,
+            gpu_seconds=self.budget.gpu_seconds,
+            epochs=self.budget.epochs,
+        )
+        return min(1.0, max([*shares, fraction_used(others, self._spent_now())]))
+
+    def gain(self) -> float | None:
+        """How much better the best is than the default configuration."""
+        if self.best is None or self.default is None or self.best.trial == 0:
+            return None
+        return self.best.value - self.default
+
+    def trials_per_hour(self) -> float | None:
+        """Ended trials an hour, in this start; None before the first."""
+        if not self._durations or self.elapsed() <= 0:
+            return None
+        return 3600 * len(self._durations) / self.elapsed()
+
+    def remaining(self) -> tuple[float, float] | None:
+        """Seconds left, as the ends of an interval; None while nothing is known."""
+        limits = [limit for limit in (self._time_left(), self._trials_left()) if limit is not None]
+        if not limits:
+            return None
+        return min(low for low, _ in limits), min(high for _, high in limits)
+
+    def _time_left(self) -> tuple[float, float] | None:
+        """Until the limit on time or epochs."""
+        spent, lefts = self._spent_now(), []
+        if self.budget.seconds is not None:
+            lefts.append(self.budget.seconds - spent.seconds)
+        if self.budget.gpu_seconds is not None and self._gpus:
+            lefts.append((self.budget.gpu_seconds - spent.gpu_seconds) / (self._gpus * self.slots))
+        if self.budget.epochs is not None and self._epoch_seconds:
+            pace = statistics.fmean(self._epoch_seconds[-50:]) / self.slots
+            lefts.append((self.budget.epochs - spent.epochs) * pace)
+        if not lefts:
+            return None
+        left = max(0.0, min(lefts))
+        return left, left
+
+    def _trials_left(self) -> tuple[float, float] | None:
+        """Until the last trial: by the review at first, by the trials that have ended later."""
+        if self.budget.trials is None:
+            return None
+        if len(self._durations) < 2:
+            if self._expected_s is None:
+                return None
+            left = max(0.0, self._expected_s - self.elapsed())
+            return 0.6 * left, 1.4 * left
+        usual = statistics.fmean(self._durations)
+        spread = statistics.stdev(self._durations)
+        waiting = max(0, self.budget.trials - self._started)
+        now = self._now()
+        under_way = sum(max(0.1 * usual, usual - (now - t.began)) for t in self.running.values())
+        work = (waiting * usual + under_way) / self.slots
+        doubt = 2 * spread * (waiting + len(self.running)) ** 0.5 / self.slots
+        return max(0.0, work - doubt), work + doubt
+
+    def _spent_now(self) -> Spent:
+        """What was spent before, and since the first trial of this start."""
+        elapsed = self.elapsed()
+        return Spent(
+            trials=self.spent.trials,
+            seconds=self.spent.seconds + elapsed,
+            gpu_seconds=self.spent.gpu_seconds,
+            epochs=self.spent.epochs,
+        )
+
+    # One method per event -------------------------------------------------------------------------
+
+    def _on_started(self, event: Event) -> None:
+        self.budget = parse_budget(event["budget_text"])
+        known = {item.name for item in fields(Spent)}
+        self.spent = Spent(**{k: v for k, v in event["spent"].items() if k in known})
+        self.direction = event.get("direction", "maximize")
+        self.metric_word = metric_word(event.get("metric", ""))
+        self._started = self.spent.trials
+        for row in event["trials"]:
+            self._count(row)
+
+    def _count(self, row: dict[str, Any]) -> None:
+        """Take up a trial of an earlier start."""
+        if row["purpose"] != "search" or (row["error"] or {}).get("kind") == OVER_LIMIT:
+            return
+        if row["state"] != "running":
+            self.counts[row["state"]] += 1
+            if row["error"]:
+                self.causes[row["error"]["kind"]] += 1
+        if row["value"] is not None:
+            self._rate(row["trial"], row["value"])
+
+    def _on_review(self, event: Event) -> None:
+        self.epochs_per_trial = event["epochs_per_trial"]
+        self.slots = event["concurrent"]
+        self._gpus = event.get("gpus_per_trial") or 0.0
+        self._expected_s = event.get("estimate_s")
+
+    def _on_trial_started(self, event: Event) -> None:
+        if self._began is None:
+            self._began = self._now()
+        number, resumed = event["trial"], event.get("resumed_from_epoch") or 0
+        is_repeat = event.get("purpose", "search") != "search"
+        self.running[number] = RunningTrial(began=self._now(), epoch=resumed, is_repeat=is_repeat)
+        if not is_repeat and number >= self._started:
+            self._started = number + 1
+
+    def _on_epoch(self, event: Event) -> None:
+        number, value = event["trial"], event["value"]
+        trial = self.running.setdefault(number, RunningTrial(began=self._now()))
+        trial.epoch = event["epoch"]
+        trial.values.append(value)
+        seconds = float(event.get("seconds") or 0.0)
+        self._epoch_seconds.append(seconds)
+        self.spent = Spent(
+            trials=self.spent.trials,
+            seconds=self.spent.seconds,
+            gpu_seconds=self.spent.gpu_seconds + seconds * self._gpus,
+            epochs=self.spent.epochs + 1,
+        )
+        if not trial.is_repeat:
+            self._rate(number, value)
+
+    def _rate(self, number: int, value: float) -> None:
+        sign = 1.0 if self.direction == "maximize" else -1.0
+        if number == 0 and (self.default is None or sign * value > sign * self.default):
+            self.default = value
+        if self.best is None or sign * value > sign * self.best.value:
+            self.best = Best(value=value, trial=number)
+
+    def _on_trial_finished(self, event: Event) -> None:
+        trial = self.running.pop(event["trial"], None)
+        is_refused = (event["error"] or {}).get("kind") == OVER_LIMIT
+        if trial is None or trial.is_repeat or is_refused:
+            return
+        self.counts[event["state"]] += 1
+        self._durations.append(self._now() - trial.began)
+        if event["error"]:
+            self.causes[event["error"]["kind"]] += 1
+
+    def _on_trial_suspended(self, event: Event) -> None:
+        self.running.pop(event["trial"], None)
+
+    def _on_confirmed(self, event: Event) -> None:
+        self.running.pop(event["trial"], None)
+
+
+def describe_use(progress: Progress) -> str:
+    """What has been used of the budget: `12 of 40 trials`, `25m of 2h`."""
+    budget: Budget = progress.budget
+    if budget.trials is not None:
+        return f"{progress.done()} of {budget.trials} trials"
+    if budget.seconds is not None:
+        used = progress.spent.seconds + progress.elapsed()
+        return f"{render_seconds(used)} of {render_seconds(budget.seconds)}"
+    if budget.epochs is not None:
+        return f"{progress.spent.epochs} of {budget.epochs} epochs"
+    return f"{progress.done()} trials"
+
+
+def describe_left(progress: Progress) -> str:
+    """How long it will still take, and the pace: `3m to 5m left, 96 trials/h`."""
+    parts = []
+    left = progress.remaining()
+    if left is not None and left[1] >= 1:
+        low, high = (render_seconds(_rounded(seconds)) for seconds in left)
+        parts.append(f"{low} left" if low == high else f"{low} to {high} left")
+    pace = progress.trials_per_hour()
+    if pace is not None:
+        parts.append(f"{pace:.0f} trials/h")
+    return ", ".join(parts)
+
+
+def _rounded(seconds: float) -> float:
+    """No more digits than are known: to 5 s below a minute, to 10 s below 10."""
+    step = 5 if seconds < 60 else 10 if seconds < 600 else 60
+    return step * round(seconds / step)

@@ -1,0 +1,120 @@
+"""The launch review as lines: what will be searched, on what, how, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.core.budget import render_seconds
+from hpo.study.model_limits import render_count
+
+FINDINGS_SHOWN = 6
+
+
+def render_review(review: Mapping[str, Any]) -> list[str]:
+    """Return the launch review, a line each."""
+    return [
+        *_data(review["data"]),
+        *(f"warning   {text}" for text in review["warnings"]),
+        *_space(review),
+        *_method(review),
+        *_measured(review["probe"]),
+        *_packing(review.get("packing")),
+        *_budget(review),
+    ]
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, split in (data.get("splits") or {}).items():
+        low, high = split.get("per_class_min"), split.get("per_class_max")
+        each = "" if low is None else f", {low} each" if low == high else f", {low} to {high} each"
+        lines.append(f"{name:<9} {split['images']} images of {split['classes']} classes{each}")
+    findings = data.get("findings", [])
+    lines += [f"warning   {finding['message']}" for finding in findings[:FINDINGS_SHOWN]]
+    if len(findings) > FINDINGS_SHOWN:
+        lines.append(f"          and {len(findings) - FINDINGS_SHOWN} more (hpo doctor)")
+    return lines
+
+
+def _space(review: Mapping[str, Any]) -> list[str]:
+    lines = [f"searched  {len(review['searched'])} parameters: {_names(review['searched'])}"]
+    if review["pinned"]:
+        lines.append(f"pinned    {_names(review['pinned'])}  (hpo space says why)")
+    return lines
+
+
+def _names(names: Any) -> str:
+    return ", ".join(name.removeprefix("train.optim.") for name in names)
+
+
+def _method(review: Mapping[str, Any]) -> list[str]:
+    pruner = "" if review["pruner"] == "none" else f" + {review['pruner']}"
+    reason = f"; {review['reason']}" if review["reason"] else ""
+    begin = [f"first     {source}" for source in review.get("first", [])]
+    return [f"method    {review['algorithm']}{pruner}{reason}", *begin]
+
+
+def _measured(probe: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if probe.get("random_weights"):
+        lines.append(
+            "WEIGHTS   training starts from RANDOM weights; --weights FILE starts from yours"
+        )
+    if probe:
+        speed, memory = probe.get("images_per_s", 0), probe.get("peak_memory_mib", 0)
+        lines.append(
+            f"measured  {probe['seconds_per_epoch']:.1f} s an epoch, {speed:.0f} images/s, "
+            f"{memory:.0f} MiB on {probe.get('device', 'cpu')}"
+        )
+    return lines
+
+
+def _packing(packing: Mapping[str, Any] | None) -> list[str]:
+    if not packing:
+        return []
+    number = packing["per_gpu"]
+    head = "1 trial a GPU" if number == 1 else f"{number} trials a GPU"
+    return [f"packing   {head}: {packing['reason']}"]
+
+
+def _budget(review: Mapping[str, Any]) -> list[str]:
+    slots, epochs = review["concurrent"], review["epochs_per_trial"]
+    at_once = "one at a time" if slots == 1 else f"{slots} at a time"
+    lines = [f"budget    {review['budget']}, {epochs} epochs each, {at_once}"]
+    expected = review.get("forecast")
+    if expected:
+        low, high = render_seconds(expected["low_s"]), render_seconds(expected["high_s"])
+        span = "" if low == high else f" ({low} to {high})"
+        pruned = f", about {expected['pruned']} pruned" if expected["pruned"] else ""
+        lines.append(
+            f"expected  {render_seconds(expected['seconds'])}{span}: "
+            f"{expected['trials']} trials, {expected['epochs']} epochs{pruned}"
+        )
+    elif review["estimate_s"]:
+        lines[0] += f", at most {render_seconds(review['estimate_s'])}"
+    return lines
+
+
+def render_outcome(expected: Mapping[str, Any] | None, took_s: float) -> str:
+    """How the expectation compares with what came, as words behind the time."""
+    if not expected or took_s <= 0:
+        return ""
+    off = took_s / expected["seconds"] - 1.0
+    word = "longer" if off > 0 else "shorter"
+    span = f"{render_seconds(expected['seconds'])} expected"
+    return f" ({span})" if abs(off) < 0.05 else f" ({span}, {abs(off):.0%} {word})"
+
+
+def render_front(rows: list[dict[str, Any]], word: str) -> list[str]:
+    """The best trial of each architecture against what it costs; nothing where there is but one."""
+    if len(rows) < 2:
+        return []
+    width = max(len(row["name"]) for row in rows)
+    lines = [
+        f"{'cost':<10}{row['name']:<{width}}  {row['latency_ms']:>8.2f} ms  "
+        f"{render_count(row['params']):>6} parameters  {word} {row['value']:.4f} "
+        f"(trial {row['trial']}){'' if row['on_front'] else '  a quicker one is as good'}"
+        for row in rows
+    ]
+    return [lines[0], *(" " * 10 + line[10:] for line in lines[1:])]

@@ -1,0 +1,94 @@
+"""Specs as data: dotted and nested forms, merging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hpo.core.errors import SpecError
+from hpo.core.text import cut, shown
+from hpo.core.yaml_io import DEEPEST, parse_yaml
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into dotted keys; an empty mapping stays a value."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted (or already nested) keys into nested dictionaries.
+
+    Raises:
+        SpecError: when one key is both a value and a section.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        merge_into(nested, _as_tree(str(name), value))
+    return nested
+
+
+def _as_tree(name: str, value: Any) -> dict[str, Any]:
+    parts = name.split(".")
+    if len(parts) > DEEPEST:
+        raise SpecError(f"{cut(name)}: must have at most {DEEPEST} parts, got {len(parts)}")
+    value = nest(value) if isinstance(value, Mapping) else value
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def merge_into(base: dict[str, Any], extra: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Merge nested `extra` into nested `base` (which is changed and returned); `extra` wins."""
+    for key, value in extra.items():
+        where = f"{path}{key}"
+        old = base.get(key)
+        if isinstance(value, Mapping):
+            if old is not None and not isinstance(old, dict):
+                raise SpecError(
+                    f"{where}: is a value ({shown(old)}), so nothing can be set below it"
+                )
+            base[key] = merge_into(dict(old or {}), value, f"{where}.")
+        elif isinstance(old, dict) and old:
+            raise SpecError(
+                f"{where}: is a section of keys, so it cannot be set to {shown(value)}; "
+                "set the keys below it"
+            )
+        else:
+            base[key] = value
+    return base
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested specs from left to right into a new one."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        merge_into(result, nest(layer))
+    return result
+
+
+def lookup(nested: Mapping[str, Any], name: str) -> Any:
+    """Return the value under a dotted name; KeyError when there is none."""
+    value: Any = nested
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise KeyError(name)
+        value = value[part]
+    return value
+
+
+def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:
+    """Read `key=value` words; values are YAML, so numbers, lists and booleans keep their type."""
+    assignments: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key.strip():
+            raise SpecError(f"{flag}: key=value must be given, got {pair!r}")
+        assignments[key.strip()] = parse_yaml(value, f"{flag} {key}") if value else ""
+    return assignments

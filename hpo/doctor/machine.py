@@ -1,0 +1,236 @@
+"""What can keep a search from running well on this machine, found before it is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from hpo.core.machine import count_cpus, free_memory_mib
+from hpo.study.plan import cache_dir
+
+Status = Literal["ok", "info", "warning", "error"]
+
+PACKAGES = (
+    *("optuna", "ray", "mlflow", "torch", "torchvision", "pytorch-lightning"),
+    *("pytorch-metric-learning", "timm", "onnx", "onnxruntime"),
+)
+TESTED_WITH = {"optuna": 5, "ray": 2, "mlflow": 3, "torch": 2, "pytorch-lightning": 2}
+"""Major versions that the code is tested with."""
+GPU_MIB = 16 * 1024
+"""Below this the larger backbones do not fit at their usual batch."""
+LEAST_MEMORY_MIB = 4 * 1024
+LEAST_DISK_GIB = 10
+LEAST_FILES = 4096
+ANSWER_S = 5.0
+
+_TORCH = """
+import json, torch, torchvision
+found = {"cuda": torch.cuda.is_available(), "built_for": torch.version.cuda}
+if found["cuda"]:
+    found["devices"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    found["bf16"] = torch.cuda.is_bf16_supported()
+    torch.ones(8, device="cuda").sum().item()
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Status
+    text: str
+    advice: str = ""
+    """What to do about it; empty when all is well."""
+
+
+def examine_machine(out: Path) -> Iterator[Check]:
+    """Look at everything but the pictures, the quickest first.
+
+    Args:
+        out: the folder that runs will lie in.
+    """
+    yield _python()
+    yield _packages()
+    yield from _gpus()
+    yield _torch()
+    yield _memory()
+    yield _disk("runs", out)
+    yield _disk("cache", cache_dir())
+    yield _shared_memory()
+    yield _open_files()
+    yield _mlflow(out)
+
+
+def _python() -> Check:
+    text = f"Python {platform.python_version()}, {count_cpus()} cores to use"
+    return Check(name="python", status="ok", text=text)
+
+
+def _packages() -> Check:
+    found, missing, untested = [], [], []
+    for name in PACKAGES:
+        try:
+            number = version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+            continue
+        found.append(f"{name} {number}")
+        if name in TESTED_WITH and int(number.split(".")[0]) != TESTED_WITH[name]:
+            untested.append(f"{name} {number}")
+    if missing:
+        return Check(
+            name="packages",
+            status="error",
+            text=f"not installed: {', '.join(missing)}",
+            advice="pip install -c constraints.txt -e '.[all]'",
+        )
+    if untested:
+        return Check(
+            name="packages",
+            status="warning",
+            text=f"other major versions than tested: {', '.join(untested)}",
+            advice="install with -c constraints.txt",
+        )
+    return Check(name="packages", status="ok", text=", ".join(found))
+
+
+def _gpus() -> list[Check]:
+    fields = "name,driver_version,memory.total,memory.free"
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
+            capture_output=True, text=True, timeout=20, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return [Check(name="gpu", status="info", text="none; trials will run on CPU cores")]
+    checks = []
+    for number, line in enumerate(filter(None, listing.splitlines())):
+        name, driver, total, free = (part.strip() for part in line.split(","))
+        text = f"{number}: {name}, driver {driver}, {free} of {total} MiB free"
+        small, busy = _below(total, GPU_MIB), _below(free, 0.5 * _number(total))
+        advice = ""
+        if small:
+            advice = "under 16 GB: choose a smaller batch, input or backbone"
+        elif busy:
+            advice = "another process holds most of it; trials may run out of memory"
+        status: Status = "warning" if advice else "ok"
+        checks.append(Check(name="gpu", status=status, text=text, advice=advice))
+    return checks or [Check(name="gpu", status="info", text="none; trials will run on CPU cores")]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # "[N/A]" where memory is shared with the host
+        return float("inf")
+
+
+def _below(text: str, limit: float) -> bool:
+    return _number(text) < limit
+
+
+def _torch() -> Check:
+    """In a process of its own: a broken CUDA installation may end the process."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    try:
+        process = subprocess.run(
+            [sys.executable, "-c", _TORCH],
+            capture_output=True, text=True, timeout=120, check=False, env=environment,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        advice = "run `python -c 'import torch'` to see where it hangs"
+        return Check(name="torch", status="error", text="does not answer in 120 s", advice=advice)
+    if process.returncode != 0:
+        last = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        return Check(
+            name="torch",
+            status="error",
+            text=f"cannot be used: {last}",
+            advice="install torch and torchvision from one source, with -c constraints.txt",
+        )
+    found = json.loads(process.stdout.strip().splitlines()[-1])
+    if found["cuda"]:
+        precision = "bf16" if found["bf16"] else "no bf16"
+        return Check(
+            name="torch", status="ok", text=f"sees {', '.join(found['devices'])}, {precision}"
+        )
+    built = f"built for CUDA {found['built_for']}" if found["built_for"] else "built without CUDA"
+    return Check(name="torch", status="ok", text=f"runs on CPU ({built}, no device to use)")
+
+
+def _memory() -> Check:
+    free = free_memory_mib()
+    if free is None:
+        return Check(name="memory", status="info", text="the system does not tell how much is free")
+    text = f"{free / 1024:.1f} GiB free"
+    if free < LEAST_MEMORY_MIB:
+        advice = "a trial takes 1 to 3 GiB; close other programs or run fewer at a time"
+        return Check(name="memory", status="warning", text=text, advice=advice)
+    return Check(name="memory", status="ok", text=text)
+
+
+def _disk(name: str, folder: Path) -> Check:
+    """Room and the right to write where a folder is or will be."""
+    existing = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        advice = "choose another --out" if name == "runs" else "set HPO_CACHE_DIR to another folder"
+        return Check(name=name, status="error", text=f"{existing} cannot be written", advice=advice)
+    free = shutil.disk_usage(existing).free / 1024**3
+    text = f"{folder}: {free:.0f} GiB free"
+    if free < LEAST_DISK_GIB:
+        advice = "checkpoints and decoded pictures may not fit"
+        return Check(name=name, status="warning", text=text, advice=advice)
+    return Check(name=name, status="ok", text=text)
+
+
+def _shared_memory() -> Check:
+    folder = Path("/dev/shm")  # noqa: S108 - Ray's, looked at and not written
+    if not folder.is_dir():
+        return Check(name="shared", status="info", text="no /dev/shm; Ray uses the disk instead")
+    free = shutil.disk_usage(folder).free / 1024**3
+    if free < 1:
+        advice = "in a container: start it with --shm-size=2g"
+        text = f"{free:.2f} GiB of shared memory"
+        return Check(name="shared", status="warning", text=text, advice=advice)
+    return Check(name="shared", status="ok", text=f"{free:.1f} GiB of shared memory")
+
+
+def _open_files() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < LEAST_FILES:
+        text = f"{soft} may be open at a time (up to {hard} can be had)"
+        return Check(name="files", status="warning", text=text, advice=f"ulimit -n {LEAST_FILES}")
+    return Check(name="files", status="ok", text=f"{soft} may be open at a time")
+
+
+def _mlflow(out: Path) -> Check:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri.startswith(("http://", "https://")):
+        where = uri or f"{out}/mlflow.db"
+        return Check(name="mlflow", status="ok", text=f"runs are mirrored to {where}")
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_S) as answer:  # noqa: S310 - http
+            status = int(answer.status)
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return Check(
+            name="mlflow",
+            status="warning",
+            text=f"{uri} does not answer: {reason}",
+            advice="a search goes on without it and catches up when it is back",
+        )
+    return Check(name="mlflow", status="ok", text=f"{uri} answers ({status})")

@@ -1,0 +1,149 @@
+"""Several trials on one GPU: how many fit, by what one of them was measured to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.protocols import Executor, Trainer
+from hpo.core.spec_dicts import lookup
+from hpo.executors.division import Slots, share_cards
+from hpo.executors.probing import probe_slots
+from hpo.study.sharing import AUTO
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+MARGIN = 1.25
+"""The allocator's gaps, and what other configurations need beyond the default one."""
+CONTEXT_MIB = 600.0
+"""What CUDA itself takes in every process, beside the trial's own memory."""
+MOST = 8
+"""Trials on one GPU beyond which nothing is gained: they take turns on it."""
+LEAST_GAIN = 1.05
+"""Trials share a card where they are together this much quicker than one after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """What was chosen, and why in one line."""
+
+    per_gpu: int
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the review."""
+        return {"per_gpu": self.per_gpu, "reason": self.reason}
+
+
+def measure_packed(
+    executor: Executor,
+    spec: Mapping[str, Any],
+    slots: Slots,
+    wish: int | str | None,
+    growth: tuple[float, str] = (1.0, ""),
+) -> tuple[dict[str, Any], Slots, Packing | None]:
+    """Measure an epoch in all slots at once, and divide GPUs anew where that was asked for.
+
+    With `auto` one trial per GPU is measured first, then as many at once as fit; they stay together
+    only where that is quicker than one after the other.
+
+    Args:
+        executor: places calls and trials; is told of a new division.
+        spec: the base spec.
+        slots: one trial per GPU for `auto`.
+        wish: `auto`, a number, or None.
+        growth: how much more memory a searched configuration may take than this spec, and why.
+
+    Returns:
+        The probe of the slots as they are then, the slots, and what to tell of the choice.
+    """
+    probe = probe_slots(executor, spec)
+    if wish is None:
+        return probe, slots, None
+    if wish != AUTO:
+        return probe, slots, _as_asked(slots, int(wish), probe, growth[0])
+    packing = fit_on_card(probe, slots, growth)
+    if packing.per_gpu == 1:
+        return probe, slots, packing
+    packed = share_cards(slots, packing.per_gpu)
+    executor.divide(packed)
+    together = probe_slots(executor, spec)
+    gain = _gain(probe, together, packing.per_gpu)
+    if gain < LEAST_GAIN:
+        executor.divide(slots)
+        words = f"{packing.per_gpu} would fit, but are together no quicker than one (x{gain:.2f})"
+        return probe, slots, Packing(per_gpu=1, reason=words)
+    words = f"{packing.reason}; together they train {gain:.1f} times as fast as one"
+    return together, packed, Packing(per_gpu=packing.per_gpu, reason=words)
+
+
+def fit_on_card(
+    probe: Mapping[str, Any], slots: Slots, growth: tuple[float, str] = (1.0, "")
+) -> Packing:
+    """Say how many trials fit on a card, by the peak of one of them, with a margin.
+
+    Args:
+        probe: with `peak_memory_mib`, and `total_memory_mib` of a GPU.
+        slots: of the machine, for its cores.
+        growth: how much more memory a searched configuration may take, and why.
+    """
+    if slots.total_gpus == 0:
+        return Packing(per_gpu=1, reason="no GPU is visible; trials share the CPU's cores")
+    if slots.devices > 1:
+        return Packing(per_gpu=1, reason=f"each trial has {slots.devices} GPUs to itself")
+    peak, total = probe.get("peak_memory_mib"), probe.get("total_memory_mib")
+    if not peak or not total:
+        return Packing(per_gpu=1, reason="the trainer does not tell how much memory it takes")
+    factor, why = growth
+    need = float(peak) * factor * MARGIN + CONTEXT_MIB
+    fit = math.floor(float(total) / need)
+    cores = int(slots.cpus)
+    words = f"{peak:.0f} MiB at the peak"
+    words += f", up to {factor:.2g} times that {why}" if factor > 1 else ""
+    words += f", with a margin {need:.0f} of the card's {total:.0f} MiB each"
+    if fit <= 1:
+        return Packing(per_gpu=1, reason=f"{words}: one fits")
+    limits = ((fit, f"{words}: {fit} fit"), (cores, "as many as there are CPU cores for each GPU"))
+    number, reason = min([*limits, (MOST, f"{words}: {fit} fit, of which {MOST} are of use")])
+    return Packing(per_gpu=max(1, number), reason=reason)
+
+
+def growth_of(
+    space: SearchSpace, trainer: Trainer, base_spec: Mapping[str, Any]
+) -> tuple[float, str]:
+    """How much more memory than the base spec a searched batch takes at its largest: (times, why).
+
+    Most memory of a training is its batch's activations.
+    """
+    for parameter in space.parameters:
+        if parameter.name not in trainer.multiple_of:
+            continue
+        drawn = parameter.distribution
+        high = max(drawn.get("options") or [drawn.get("high") or 0])
+        usual = float(lookup(base_spec, parameter.name))
+        if 0 < usual < high:
+            return float(high) / usual, f"at {parameter.name} {high:g}"
+    return 1.0, ""
+
+
+def _as_asked(slots: Slots, wish: int, probe: Mapping[str, Any], factor: float) -> Packing:
+    """The number that was asked for, with a word of warning where it will hardly fit."""
+    if slots.total_gpus == 0:
+        return Packing(per_gpu=1, reason="no GPU is visible; trials share the CPU's cores")
+    peak, total = probe.get("peak_memory_mib"), probe.get("total_memory_mib")
+    reason = "as asked for"
+    if peak and total:
+        left = float(total) / wish - CONTEXT_MIB
+        reason += f"; each may take {left:.0f} MiB and was measured to take {peak:.0f}"
+        if float(peak) * factor > left:
+            reason += ", which is TOO LITTLE for some: those end as out of memory"
+    return Packing(per_gpu=slots.per_card, reason=reason)
+
+
+def _gain(alone: Mapping[str, Any], together: Mapping[str, Any], number: int) -> float:
+    """How many times as fast a card trains with so many trials on it."""
+    one, each = (float(probe.get("seconds_per_epoch") or 0.0) for probe in (alone, together))
+    return number * one / each if one and each else float(number)

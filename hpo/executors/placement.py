@@ -1,0 +1,100 @@
+"""Where the trials of a study run: on which machine, how many at a time, through what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from hpo.core.errors import SpecError
+from hpo.core.machine import Machine, this_machine
+from hpo.core.protocols import Executor, Trainer
+from hpo.core.spec_dicts import lookup
+from hpo.executors.division import Slots, divide_nodes
+from hpo.study.sharing import AUTO
+from hpo.study.spec import StudySpec
+
+IN_PROCESS = "inprocess"
+
+
+class Start(Protocol):
+    """What belongs to one start of a search; `hpo.search.session.SearchSettings` is one."""
+
+    @property
+    def executor(self) -> str:
+        """A key of `EXECUTORS`."""
+
+    @property
+    def ray_address(self) -> str:
+        """Of a Ray cluster that runs already; empty for this machine alone."""
+
+
+def place_trials(study: StudySpec, trainer: Trainer, start: Start) -> Slots:
+    """Divide the machine, or the cluster, among trials; `auto` packing begins with one per GPU.
+
+    Raises:
+        SpecError: for a budget that this machine cannot count, or trials that do not fit on it.
+    """
+    machine = find_machine(start)
+    if study.budget.gpu_seconds is not None and machine.gpus == 0:
+        raise SpecError(
+            "budget: GPU hours need a GPU and none is visible here; give trials, time or epochs"
+        )
+    wish = study.trials_per_gpu
+    devices = count_devices(study.spec, trainer)
+    if start.executor == IN_PROCESS:
+        return divide_nodes(1, machine)
+    if devices > 1 and isinstance(wish, int) and wish > 1:
+        raise SpecError(
+            f"trials_per_gpu: must be 1 or {AUTO} where a trial has {devices} GPUs, got {wish}"
+        )
+    return divide_nodes(
+        study.concurrent,
+        machine,
+        per_card=wish if isinstance(wish, int) and devices == 1 else None,
+        devices=devices,
+    )
+
+
+def find_machine(start: Start) -> Machine:
+    """What trials can run on; a cluster is joined for it."""
+    if not start.ray_address:
+        return this_machine()
+    if start.executor == IN_PROCESS:
+        raise SpecError("--ray-address: cannot stand beside --in-process, which starts no workers")
+    from hpo.executors.ray_start import join_cluster
+
+    return join_cluster(start.ray_address)
+
+
+def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:
+    """How many devices a trial trains on, by the spec key that the trainer names for it."""
+    key = getattr(trainer, "devices_key", "")
+    if not key:
+        return 1
+    try:
+        return int(lookup(trainer.validate(spec), key))
+    except KeyError:
+        return 1
+
+
+def make_executor(study: StudySpec, slots: Slots, start: Start) -> Executor:
+    """Build what runs the trials of a study."""
+    return EXECUTORS[start.executor](study.trainer, slots, start.ray_address)
+
+
+def _make_ray(trainer_name: str, slots: Slots, address: str) -> Executor:
+    from hpo.executors.ray import RayExecutor
+
+    return RayExecutor(trainer_name, slots, address)
+
+
+def _make_inprocess(trainer_name: str, _slots: Slots, _address: str) -> Executor:
+    from hpo.executors.inprocess import InProcessExecutor
+
+    return InProcessExecutor(trainer_name)
+
+
+EXECUTORS: dict[str, Callable[[str, Slots, str], Executor]] = {
+    "ray": _make_ray,
+    IN_PROCESS: _make_inprocess,
+}

@@ -1,0 +1,200 @@
+"""The full spec of a job: template, what the parent was built from, data, overrides, inference."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import DataError, SpecError
+from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.text import nearest
+from hpo.jobs.data_sources import (
+    UNSET_MARKS,
+    as_absolute,
+    data_entries,
+    resolve_data_sources,
+)
+from hpo.jobs.inference import Standing, accepted_kinds, infer_fields
+from hpo.jobs.pages import (
+    action_info,
+    expand_shorthands,
+    is_optional_input,
+    known_spec,
+    read_template,
+    spec_params,
+)
+from hpo.jobs.parent_data import carried_sections, inherited_data, is_known
+from hpo.jobs.parents import Parent, model_of
+from hpo.study.skill import Skill
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a job is asked to do."""
+
+    action: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Spec keys, dotted, nested or shorthand; they beat everything else."""
+    roots: Mapping[str, str] = field(default_factory=dict)
+    data_format: str = ""
+    base: Mapping[str, Any] | None = None
+    """A whole spec in place of the template."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A full spec, and how the values that nobody wrote were found."""
+
+    spec: dict[str, Any]
+    inferred: dict[str, str]
+    roots: dict[str, str]
+
+
+def choose_page(pages: list[Skill], wish: Wish, standing: Standing) -> Skill:
+    """Of the pages that know an action, the one that takes what the job is started from.
+
+    Args:
+        pages: in the skill's order; the first is taken where nothing tells them apart.
+        wish: its overrides may name a page's input, such as `evaluate.trt_engine`.
+        standing: its parent's model may fit the field of one page alone.
+    """
+    flat = flatten(nest(wish.overrides))
+    fields = [_model_fields(page, wish.action) for page in pages]
+    for page, names in zip(pages, fields, strict=True):
+        if any(flat.get(name) for name in names):
+            return page
+    parent = standing.parent
+    if parent is None or len(pages) == 1:
+        return pages[0]
+    kind = model_of(parent, standing.checkpoint).kind
+    order = [(accepted_kinds(n), page) for page, names in zip(pages, fields, strict=True)
+             for n in names]  # fmt: skip
+    fitting = [(kinds.index(kind), page) for kinds, page in order if kind in kinds]
+    return min(fitting, key=lambda pair: pair[0])[1] if fitting else pages[0]
+
+
+def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> Composed:
+    """Build the spec of a job.
+
+    Args:
+        page: where the action stands.
+        wish: what is asked for.
+        standing: folder, parent and weights.
+        line: the parent and its ancestors, nearest first.
+
+    Raises:
+        SpecError: for a misspelt override; or naming every mandatory input and source that
+            nothing gives.
+        RunError: when the parent has no fitting model.
+    """
+    action = wish.action
+    template = read_template(page, action)
+    known = merged(known_spec(page, action), template)
+    given = _given(page, wish)
+    check_overrides(given, known)
+    roots = _all_roots(wish, line)
+    base = {} if wish.base is not None else _without_examples(page, action, template)
+    carried = carried_sections(page, action, known, standing.parent)
+    kept, notes = inherited_data(page, action, {**flatten(base), **given}, roots, line)
+    data, problem = _resolved(page, wish, roots, {**kept, **given})
+    set_fields = [name for name, value in given.items() if value]
+    filled = infer_fields(spec_params(page, action), standing, set_fields)
+    values = {name: value for name, (value, _) in filled.items()}
+    spec = _without_marks(merged(base, carried, given, data, values))
+    missing = _missing_inputs(page, action, spec)
+    if missing or problem is not None:
+        raise SpecError("; ".join([*missing, *([str(problem)] if problem else [])])) from problem
+    inferred = {**notes, **{name: how for name, (_, how) in filled.items()}}
+    return Composed(spec=spec, inferred=inferred, roots=roots)
+
+
+def check_overrides(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse keys that look like misspelt ones; tell of others that no schema knows.
+
+    Raises:
+        SpecError: naming the key that was probably meant.
+    """
+    if not known:
+        return
+    names = list(flatten(known))
+    for key in given:
+        if is_known(key, known):
+            continue
+        guess = nearest(key, names)
+        if guess:
+            raise SpecError(f"{key}: no such spec key{guess}")
+        logger.warning("%s: no schema of the skill knows this key; passed on as it is", key)
+
+
+def _model_fields(page: Skill, action: str) -> list[str]:
+    params = spec_params(page, action)
+    return [name for name, what in params.items() if what.startswith("parent_model")]
+
+
+def _all_roots(wish: Wish, line: list[Parent]) -> dict[str, str]:
+    roots: dict[str, str] = {}
+    for more in (dict(wish.roots), *(parent.roots for parent in line)):
+        roots = {**more, **roots}
+    return {name: as_absolute(root) for name, root in roots.items() if root}
+
+
+def _given(page: Skill, wish: Wish) -> dict[str, Any]:
+    """Overrides over a whole given spec, dotted, without marks for what is still to be given."""
+    layers = [wish.base or {}, expand_shorthands(page, wish.overrides)]
+    return flatten(_without_marks(merged(*layers)))
+
+
+def _without_examples(page: Skill, action: str, template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template without its examples of data and of files that are found or made."""
+    examples = {*data_entries(page, action), *spec_params(page, action)}
+    return nest({name: v for name, v in flatten(template).items() if name not in examples})
+
+
+def _without_marks(spec: Mapping[str, Any]) -> dict[str, Any]:
+    flat = flatten(spec)
+    return nest({k: v for k, v in flat.items() if not (isinstance(v, str) and v in UNSET_MARKS)})
+
+
+def _resolved(
+    page: Skill, wish: Wish, roots: Mapping[str, str], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], DataError | None]:
+    """The data, or what is wrong with them, to be told with all else that is missing."""
+    try:
+        found = resolve_data_sources(page, wish.action, roots, given, data_format=wish.data_format)
+    except DataError as error:
+        return {}, error
+    return found, None
+
+
+def _missing_inputs(page: Skill, action: str, spec: Mapping[str, Any]) -> list[str]:
+    """A line about mandatory inputs that are still unset; data keys have been seen to before."""
+    data = data_entries(page, action)
+    missing = [
+        name
+        for name in action_info(page, action).get("inputs") or {}
+        if name not in data and not is_optional_input(page, action, name) and not _has(spec, name)
+    ]
+    if not missing:
+        return []
+    return [
+        f"{', '.join(missing)}: must be given for {action}; name a parent job that holds it, "
+        "or set it"
+    ]
+
+
+def _has(spec: Mapping[str, Any], name: str) -> bool:
+    try:
+        return bool(lookup(spec, name))
+    except KeyError:
+        return False
+
+
+def results_dir_of(spec: Mapping[str, Any], folder: Path) -> str:
+    """Where the action writes, where that is not the job's own folder; empty where it is."""
+    wanted = str(spec.get("results_dir") or folder)
+    return "" if Path(wanted).absolute() == folder else str(Path(wanted).absolute())

@@ -1,0 +1,187 @@
+"""Making a job's folder: everything is checked and written before anything is started."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError, SpecError
+from hpo.core.spec_dicts import flatten, nest
+from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.jobs.compose_spec import Wish, choose_page, compose, results_dir_of
+from hpo.jobs.inference import Standing
+from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, SUCCESS, Job, create_folder, find_job, read_job
+from hpo.jobs.pages import action_info, load_pages, pages_with
+from hpo.jobs.parents import Parent, find_parent, lineage
+from hpo.jobs.run_command import command_of
+from hpo.study.plan import as_user_errors
+from hpo.study.skill import Skill
+from hpo.study.trainers import find_trainer
+
+DEFAULT_NETWORK = "ml_recog"
+
+
+class JobMaker:
+    """Makes jobs below one root.
+
+    Args:
+        root: jobs lie in `<root>/results/<job_id>/`.
+        skill_dir: the skill whose actions are run; None takes the parent's, else that of the
+            registered recognition trainer.
+    """
+
+    def __init__(self, root: Path | str = ".", skill_dir: Path | str | None = None) -> None:
+        self.root = Path(root).absolute()
+        self.skill_dir = None if skill_dir is None else Path(skill_dir).absolute()
+
+    def prepare_job(
+        self,
+        wish: Wish,
+        *,
+        parent_job_id: str = "",
+        job_id: str = "",
+        checkpoint: str | int = "best_model",
+        base_checkpoint: str = "",
+    ) -> Job:
+        """Make a job's folder with its full spec; nothing is started.
+
+        Args:
+            wish: action, overrides, roots.
+            parent_job_id: job, run or path that the job starts from.
+            job_id: the new job's id; the next free `<action>-<n>` where empty.
+            checkpoint: which checkpoint of the parent: `best_model`, `latest_model` or an epoch.
+            base_checkpoint: weights that a training starts from.
+
+        Raises:
+            HpoError: one line about what is wrong; no folder is left behind then.
+        """
+        parent = find_parent(self.root, parent_job_id) if parent_job_id else None
+        pages = load_pages(self._skill_of(parent))
+        fitting = pages_with(pages, wish.action)
+        name, folder = create_folder(self.root, wish.action, job_id)
+        try:
+            standing = Standing(
+                results_dir=folder,
+                parent=parent,
+                checkpoint=checkpoint,
+                base_checkpoint=_absolute_file(base_checkpoint),
+            )
+            page = choose_page(fitting, wish, standing)
+            job = Job(
+                id=name,
+                action=wish.action,
+                skill_dir=str(pages[0].path),
+                folder=folder,
+                network_arch=page.network_arch,
+                parent_job_id=parent_job_id,
+                page=pages.index(page),
+                created=time.time(),
+            )
+            return self._write(job, page, wish, standing)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def prepare_resume(self, job_id: str, overrides: Mapping[str, Any] | None = None) -> Job:
+        """Make a job that has ended ready to run again in its folder, from its own newest state.
+
+        Args:
+            job_id: a training that ended early, or one that is to go on further.
+            overrides: spec keys to change, such as `train.num_epochs`.
+
+        Raises:
+            RunError: when it is still running, or is a search.
+        """
+        job = find_job(self.root, job_id)
+        if job.status not in ENDED:
+            raise RunError(f"{job_id}: is {job.status}; only a job that has ended can be resumed")
+        if job.run_dir:
+            raise RunError(f"{job_id}: is a search; go on with `hpo resume {job.run_dir}`")
+        page = load_pages(Path(job.skill_dir))[job.page]
+        base = _without_inferred(job)
+        wish = Wish(action=job.action, overrides=overrides or {}, roots=job.roots, base=base)
+        parent = find_parent(self.root, job.parent_job_id) if job.parent_job_id else None
+        standing = Standing(results_dir=job.results_dir, parent=parent, is_resumed=True)
+        return self._write(replace(job, status=PENDING, created=time.time()), page, wish, standing)
+
+    def register_run(
+        self, run_dir: Path, *, job_id: str = "", roots: Mapping[str, str] | None = None
+    ) -> Job:
+        """Give a search's run directory a job id, so that jobs can start from its best trial."""
+        skill_dir = self._skill_of(None)
+        name, folder = create_folder(self.root, "automl", job_id)
+        job = Job(
+            id=name,
+            action="train",
+            skill_dir=str(skill_dir),
+            folder=folder,
+            network_arch=load_pages(skill_dir)[0].network_arch,
+            status=SUCCESS,
+            own_results_dir=str(run_dir.absolute()),
+            run_dir=str(run_dir.absolute()),
+            roots=dict(roots or {}),
+            created=time.time(),
+        )
+        job.save()
+        return job
+
+    def _skill_of(self, parent: Parent | None) -> Path:
+        if self.skill_dir is not None:
+            return self.skill_dir
+        return parent.skill_dir if parent else find_trainer(DEFAULT_NETWORK).skill_dir
+
+    def _write(self, job: Job, page: Skill, wish: Wish, standing: Standing) -> Job:
+        composed = compose(page, wish, standing, list(lineage(self.root, standing.parent)))
+        _judge(page, wish.action, composed.spec)
+        spec_file = job.folder / SPEC_FILE
+        command = command_of(str(action_info(page, wish.action).get("command", "")), spec_file)
+        spec_file.write_text(to_yaml(composed.spec), encoding="utf-8")
+        job = replace(
+            job,
+            command=command,
+            own_results_dir=results_dir_of(composed.spec, job.folder),
+            roots=composed.roots,
+            inferred=composed.inferred,
+        )
+        job.save()
+        return read_job(job.folder)
+
+
+def _judge(page: Skill, action: str, spec: Mapping[str, Any]) -> None:
+    """Let a registered trainer look at a train spec before anything is started.
+
+    Raises:
+        HpoError: what is wrong with it, in the trainer's words.
+    """
+    if action != "train":
+        return
+    try:
+        trainer = find_trainer(page.network_arch)
+    except SpecError:  # a network that is known by its skill folder alone
+        return
+    with as_user_errors():
+        trainer.validate(spec)
+
+
+def _without_inferred(job: Job) -> dict[str, Any]:
+    """A job's spec without what was found for its last run."""
+    flat = flatten(read_yaml(job.spec_file))
+    return nest({name: v for name, v in flat.items() if name not in job.inferred})
+
+
+def _absolute_file(text: str) -> str:
+    """Local weights by absolute path; addresses and several joined by commas stay as they are.
+
+    Raises:
+        SpecError: when a local file is missing.
+    """
+    if not text or "://" in text or "," in text:
+        return text
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise SpecError(f"base checkpoint: {path} is no file")
+    return str(path)

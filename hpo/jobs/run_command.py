@@ -1,0 +1,220 @@
+"""Running a job's command: `python -m hpo.jobs.run_command FOLDER`, or in this process.
+
+The command inherits the job's lock, so a job counts as running while its command lives, even when
+the worker that watches it was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from hpo.core.errors import SpecError
+from hpo.core.yaml_io import parse_yaml
+from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
+
+STOPPED = (130, -signal.SIGTERM, -signal.SIGINT)
+"""Exit codes of a command that was asked to go."""
+MAX_RESULTS = 200
+"""So many printed values are kept in a record; the rest stands in the action's own files."""
+
+_RESULT = re.compile(r"([A-Za-z_][\w. @()-]{0,80}): (\S.*)")
+
+Echo = Callable[[str, str], None]
+"""Hears each line as it comes, with the stream that it came on (`stdout`, `stderr`)."""
+
+
+def command_of(template: str, spec_file: Path) -> list[str]:
+    """The words of a skill's command line.
+
+    Args:
+        template: such as `ml_recog train -e {config_path}`.
+        spec_file: what takes the place of `{config_path}`.
+
+    Raises:
+        SpecError: when the program is not installed.
+    """
+    words = [word.replace("{config_path}", str(spec_file)) for word in shlex.split(template)]
+    if not words:
+        raise SpecError("command: the skill names no command for this action")
+    program = shutil.which(words[0], path=_search_path())
+    if program is None:
+        raise SpecError(
+            f"command: {words[0]} is not installed in this environment or on PATH; "
+            "install what the skill runs"
+        )
+    return [program, *words[1:]]
+
+
+def run_job(job: Job, echo: Echo | None = None) -> Job:
+    """Run a job's command to its end and record how it went.
+
+    Args:
+        job: its record; the command's working folder is the present one.
+        echo: hears the command's lines.
+
+    Returns:
+        The final record. A Ctrl-C or SIGTERM is passed on to the command once, and kills it the
+        second time; the job is then canceled.
+
+    Raises:
+        RunError: when another worker runs the job.
+    """
+    with job.lock() as lock:
+        job = replace(
+            job, status=RUNNING, started=time.time(), pid=None,
+            ended=None, exit_code=None, message="", result={},
+        )  # fmt: skip
+        job.save()
+        try:
+            code, lines = _follow(job, lock, echo)
+        except OSError as error:
+            code, lines = 1, _Lines(errors=[f"{job.command[0]}: cannot be started: {error}"])
+        job = _ended(job, code, lines)
+        job.save()
+    return job
+
+
+class _Lines:
+    """What is kept of a command's output: printed values, and the last line about an error."""
+
+    def __init__(self, errors: list[str] | None = None) -> None:
+        self.results: dict[str, Any] = {}
+        self.errors = errors or []
+        self.was_stopped = False
+
+    def hear(self, stream: str, line: str) -> None:
+        if stream == "stderr" and line.strip():
+            self.errors = [line.strip()]
+            return
+        match = _RESULT.fullmatch(line.strip())
+        if match and len(self.results) < MAX_RESULTS:
+            self.results[match[1]] = _scalar(match[2])
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = parse_yaml(text, "a printed value")
+    except SpecError:
+        return text
+    return value if isinstance(value, int | float | bool) else text
+
+
+def _ended(job: Job, code: int, lines: _Lines) -> Job:
+    status = SUCCESS if code == 0 else FAILURE
+    if lines.was_stopped or code in STOPPED:
+        status = CANCELED
+    name = Path(job.command[0]).name if job.command else ""
+    last = lines.errors[-1] if lines.errors else f"exit code {code}"
+    if code < 0:
+        last = f"killed by {signal.Signals(-code).name}"
+    message = re.sub(rf"^{re.escape(name)} \S+: (error: )?", "", last)
+    return replace(
+        job,
+        status=status,
+        exit_code=code,
+        ended=time.time(),
+        message="" if status == SUCCESS else message,
+        result=lines.results,
+    )
+
+
+def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
+    """Start the command, copy its output into the log, and wait for it."""
+    lines = _Lines()
+    hearers = [lines.hear] + ([echo] if echo else [])
+    with job.log_file.open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            job.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=os.environ | {"PATH": _search_path(), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C reaches the command once, by us
+            pass_fds=(lock,),
+        )
+        replace(job, pid=process.pid).save()
+        guard = threading.Lock()
+        readers = [
+            threading.Thread(target=_copy, args=(stream, name, log, guard, hearers), daemon=True)
+            for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr"))
+        ]
+        for reader in readers:
+            reader.start()
+        with _passed_on(process, lines):
+            code = process.wait()
+        for reader in readers:
+            reader.join()
+    return code, lines
+
+
+def _copy(
+    stream: IO[str], name: str, log: IO[str], guard: threading.Lock, hearers: list[Echo]
+) -> None:
+    with stream:
+        for line in stream:
+            with guard:
+                log.write(line if line.endswith("\n") else f"{line}\n")
+                log.flush()
+                for hear in hearers:
+                    hear(name, line.rstrip("\n"))
+
+
+@contextlib.contextmanager
+def _passed_on(process: subprocess.Popen[str], lines: _Lines) -> Iterator[None]:
+    """Pass SIGINT and SIGTERM on to the command: first gently, then for good."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_signal: int, _frame: object) -> None:
+        how = signal.SIGKILL if lines.was_stopped else signal.SIGTERM
+        lines.was_stopped = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _search_path() -> str:
+    """PATH with this interpreter's folder in front: a skill's program may live only there."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def start_worker(job: Job) -> subprocess.Popen[bytes]:
+    """Start a process of its own that runs a job and outlives this one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hpo.jobs.run_command", str(job.folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job of one folder; returns its command's exit code."""
+    return run_job(read_job(Path(arguments[0]))).exit_code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

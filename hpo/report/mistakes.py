@@ -1,0 +1,115 @@
+"""What the winner still gets wrong: the trainer's explanation of it, and pictures small enough.
+
+The explanations are kept below `evaluations/looks/`, so that a report can be made again at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpo.core.protocols import Executor
+from hpo.core.spec_dicts import merged, nest
+from hpo.core.trial import TrialRecord
+from hpo.executors.worker import describe_failure
+from hpo.report.run_data import Facts
+from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.run_dir import write_atomically
+from hpo.study.skill import load_skill
+
+logger = logging.getLogger(__name__)
+
+THUMBNAIL_PX = 112
+
+
+def look(
+    facts: Facts, trial: TrialRecord, executor: Executor, *, with_map: bool
+) -> dict[str, Any] | None:
+    """Return the trainer's explanation of a trial's best checkpoint (see `Trainer.explain`).
+
+    None when the trainer has no such method, the checkpoint is gone, or it fails; the last is
+    logged, as a report is worth having without pictures.
+    """
+    kept = facts.run.evaluations_dir / "looks" / f"{trial.number:04d}.json"
+    checkpoint = facts.run.checkpoints_dir(trial.number) / "best.ckpt"
+    is_gone = was_removed(facts.run, trial.number)
+    with contextlib.suppress(OSError, json.JSONDecodeError):
+        if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
+            found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+            if found["map"] or not with_map:
+                return found
+    if not hasattr(facts.trainer, "explain"):
+        return None
+    if not checkpoint.is_file():
+        if is_gone:
+            logger.warning("%s", describe_removed(facts.run, trial.number))
+        return None
+    skill = load_skill(facts.trainer.skill_dir)
+    fields = {name: str(checkpoint) for name in skill.fields("evaluate", "parent_model")}
+    where = {name: str(kept.parent) for name in skill.fields("evaluate", "output_dir")}
+    spec = merged(facts.plan.base_spec, trial.params, nest(fields), nest(where))
+    try:
+        explained = dict(executor.call("explain", spec, with_map))
+    except Exception as error:
+        logger.warning("trial %d was not looked at: %s", trial.number, _line(error))
+        logger.debug("the traceback", exc_info=True)
+        return None
+    write_atomically(kept, json.dumps(explained))
+    return explained
+
+
+def _line(error: Exception) -> str:
+    return describe_failure(error)["message"]
+
+
+def per_class(queries: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, int]]:
+    """Return Precision@1 and number of queries per class."""
+    hits: dict[str, list[bool]] = defaultdict(list)
+    for row in queries:
+        hits[row["class"]].append(bool(row["hit"]))
+    means = {name: sum(values) / len(values) for name, values in hits.items()}
+    return means, {name: len(values) for name, values in hits.items()}
+
+
+def confusions(queries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """Return (class, taken for, how often), the most frequent first."""
+    pairs = Counter((row["class"], row["nearest"]["class"]) for row in queries if not row["hit"])
+    return [(*pair, n) for pair, n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def worst_misses(queries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """Return the clearest mistakes: the farthest from their own class, two of a pair at most."""
+    taken: Counter[tuple[str, str]] = Counter()
+    chosen: list[Mapping[str, Any]] = []
+    misses = [row for row in queries if not row["hit"]]
+    for row in sorted(
+        misses, key=lambda r: (r["nearest"]["distance"] - r["own"]["distance"], r["path"])
+    ):
+        pair = (row["class"], row["nearest"]["class"])
+        if taken[pair] < 2 and len(chosen) < count:
+            taken[pair] += 1
+            chosen.append(row)
+    return chosen
+
+
+def thumbnail(path: str | Path) -> str | None:
+    """Return a picture as a small data URI; None when it can no longer be read."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as picture:
+            picture.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
+            small = ImageOps.exif_transpose(picture).convert("RGB")
+            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    except (OSError, ValueError):
+        return None
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,105 @@
+"""The search as an Optuna study in spec units, for Optuna's plots and importances.
+
+The ledger's own study holds what the sampler sees (fractions of a room, logarithms of a distance to
+one), which no person wants on an axis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpo.report.run_data import Facts
+
+if TYPE_CHECKING:
+    import optuna
+
+MIN_FOR_IMPORTANCE = 8
+
+
+def shown_study(facts: Facts, *, until_epoch: int | None = None) -> optuna.Study:
+    """Return an in-memory study of the trials with a result.
+
+    Args:
+        facts: the search.
+        until_epoch: every trial that got this far counts with its best value up to there, so that
+            pruned and complete ones can be compared; None takes each at its end.
+    """
+    import optuna
+
+    direction = optuna.study.StudyDirection[facts.direction.upper()]
+    study = optuna.create_study(direction=direction)
+    distributions = _distributions(facts)
+    for trial in facts.searched:
+        seen = [m.value for m in trial.measurements if not until_epoch or m.epoch <= until_epoch]
+        if not seen or trial.error or (until_epoch and trial.epochs < until_epoch):
+            continue
+        params = {short_name(k): _scalar(v) for k, v in trial.params.items()}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=params,
+                distributions={name: distributions[name] for name in params},
+                value=max(seen) if facts.direction == "maximize" else min(seen),
+                user_attrs={"trial": trial.number},
+            )
+        )
+    return study
+
+
+def comparable_epoch(facts: Facts) -> int:
+    """The latest epoch that enough trials reached to be compared there: ten, or all there are."""
+    reached = sorted((t.epochs for t in facts.searched if t.measurements), reverse=True)
+    return reached[min(len(reached), 10) - 1] if reached else 0
+
+
+def importances(facts: Facts) -> tuple[dict[str, float], int, int]:
+    """Return (parameter -> share of the explained variance, epoch compared at, trials compared).
+
+    Empty where there are too few trials to say anything. By PED-ANOVA (Watanabe et al. 2023).
+    """
+    import optuna
+
+    epoch = comparable_epoch(facts)
+    study = shown_study(facts, until_epoch=epoch)
+    count = len(study.trials)
+    if count < MIN_FOR_IMPORTANCE:
+        return {}, epoch, count
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return dict(shares), epoch, count
+
+
+def short_name(name: str) -> str:
+    """A parameter's name without the parts that most share: `trunk.base_lr`."""
+    for prefix in ("train.optim.", "train.", "dataset.", "model."):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, (int, float, str, bool)) or value is None else str(value)
+
+
+def _distributions(facts: Facts) -> dict[str, optuna.distributions.BaseDistribution]:
+    """One distribution per parameter, wide enough for every value that was tried."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    wanted = {p["name"]: p["distribution"] for p in facts.space.to_json()["parameters"]}
+    tried: dict[str, list[Any]] = {}
+    for trial in facts.searched:
+        for name, value in trial.params.items():
+            tried.setdefault(name, []).append(_scalar(value))
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    for name, values in tried.items():
+        shape = wanted.get(name, {})
+        if shape.get("low") is not None and all(map(_is_number, values)):
+            low, high = min(shape["low"], *values), max(shape["high"], *values)
+            is_log = shape.get("scale") == "log" and low > 0
+            found[short_name(name)] = FloatDistribution(float(low), float(high), log=is_log)
+        else:
+            found[short_name(name)] = CategoricalDistribution(sorted(set(values), key=str))
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,127 @@
+"""What a report is made of, read from a run directory; nothing here draws or trains."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.errors import RunError
+from hpo.core.protocols import Trainer
+from hpo.core.selection import best_trial
+from hpo.core.text import metric_word
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import StudyPlan, build_space, read_plan
+from hpo.study.spec import StudySpec, load_study
+from hpo.study.trainers import find_trainer
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One search, at the time of looking."""
+
+    run: RunDir
+    study: StudySpec
+    plan: StudyPlan
+    trainer: Trainer
+    space: SearchSpace
+    direction: str
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+    status: str
+    active_seconds: float
+    """Time the search was at work, downtime excluded."""
+    handed_on: Mapping[str, Any] = field(default_factory=dict)
+    """`best/report.json`; empty before the hand-off."""
+
+    @property
+    def searched(self) -> list[TrialRecord]:
+        """Trials of the search itself, confirmations left out."""
+        return [t for t in self.trials if t.purpose == "search"]
+
+    @property
+    def default(self) -> TrialRecord | None:
+        """Trial 0, the default configuration, when it has a result."""
+        first = self.trials[0] if self.trials else None
+        return first if first is not None and first.measurements and not first.error else None
+
+    @property
+    def metric_word(self) -> str:
+        """What the values are, in short."""
+        return metric_word(self.trainer.monitoring_metric)
+
+    def state_word(self, state: TrialState) -> str:
+        """A trial's state for people: one that waits for `hpo resume` does not run."""
+        return "paused" if state is TrialState.RUNNING and self.status != "running" else str(state)
+
+    def value_of(self, trial: TrialRecord | None) -> float | None:
+        """Best value of a trial over its epochs."""
+        best = trial.best_measurement(self.direction) if trial else None
+        return best.value if best else None
+
+
+def load_facts(run: RunDir, *, status: str = "") -> Facts:
+    """Read everything a report needs from a run.
+
+    Args:
+        run: the run.
+        status: how the search stands, where its own driver asks; else it is read from the run.
+
+    Raises:
+        RunError: when the run cannot be read.
+    """
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+    ledger = Ledger.open(run.ledger_file)
+    trials, seconds = tuple(ledger.trials()), ledger.active_seconds
+    direction = ledger.direction
+    ledger.close()
+    if not trials:
+        raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
+    handed_on = _read_json(run.best_dir / "report.json")
+    return Facts(
+        run=run,
+        study=study,
+        plan=plan,
+        trainer=trainer,
+        space=space,
+        direction=direction,
+        trials=trials,
+        best=_winner(trials, direction, handed_on),
+        status=status or _status(run),
+        active_seconds=seconds,
+        handed_on=handed_on,
+    )
+
+
+def _status(run: RunDir) -> str:
+    """A driver that was killed leaves `running` behind."""
+    if run.is_running():
+        return "running"
+    status = str(run.read_state().get("status", "new"))
+    return "stopped" if status == "running" else status
+
+
+def _winner(
+    trials: tuple[TrialRecord, ...], direction: str, handed_on: Mapping[str, Any]
+) -> TrialRecord | None:
+    """The trial that was handed on, else the best so far."""
+    number = handed_on.get("trial")
+    if isinstance(number, int) and 0 <= number < len(trials):
+        return trials[number]
+    return best_trial(trials, direction)
+
+
+def _read_json(path: Any) -> dict[str, Any]:
+    with contextlib.suppress(OSError, json.JSONDecodeError):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return data if isinstance(data, dict) else {}
+    return {}

@@ -1,0 +1,203 @@
+"""What a search found, in sentences; the same on the page, in Markdown and at the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpo.core.budget import render_seconds
+from hpo.core.edges import find_edges
+from hpo.core.rungs import measure_rungs
+from hpo.core.trial import TrialState
+from hpo.report.optuna_view import short_name
+from hpo.report.run_data import Facts
+
+
+def sentences(facts: Facts) -> list[str]:
+    """Return what a person wants to know first."""
+    return [
+        text
+        for text in (
+            _found(facts),
+            _held_out(facts),
+            _confirmed(facts),
+            _spent(facts),
+            _failed(facts),
+            *_edges(facts),
+            _unfinished(facts),
+        )
+        if text
+    ]
+
+
+def _found(facts: Facts) -> str:
+    best, value = facts.best, facts.value_of(facts.best)
+    if best is None or value is None:
+        return "No trial has a result."
+    default = facts.value_of(facts.default)
+    where, name = "on the validation queries", facts.metric_word
+    if best.number == 0:
+        return f"The default configuration is still the best: {name} {value:.4f} {where}."
+    if default is None:
+        return f"Trial {best.number} is the best: {name} {value:.4f} {where}."
+    word = "above" if value >= default else "below"
+    return (
+        f"Trial {best.number} is the best: {name} {value:.4f} {where}, {abs(value - default):.4f} "
+        f"{word} the default configuration ({default:.4f})."
+    )
+
+
+def _held_out(facts: Facts) -> str:
+    test = facts.handed_on.get("test") or {}
+    value = test.get(facts.trainer.monitoring_metric)
+    if value is None:
+        return ""
+    return (
+        "On the held-out test queries, which chose nothing, it reaches "
+        f"{facts.metric_word} {value:.4f}: the figure to expect in use."
+    )
+
+
+def _confirmed(facts: Facts) -> str:
+    told = (facts.handed_on.get("confirmation") or {}).get("words")
+    if told:
+        return f"Finalists were trained again with other seeds: {'; '.join(told)}."
+    repeats = [t for t in facts.trials if t.purpose == "confirm" and t.measurements]
+    return f"Finalists were trained again {len(repeats)} times with other seeds." if repeats else ""
+
+
+def rungs(facts: Facts) -> list[str]:
+    """Return what is known of the epochs at which trials were stopped, a line each."""
+    return [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
+
+
+def _edges(facts: Facts) -> list[str]:
+    found = find_edges(facts.space, facts.searched, facts.direction)
+    return [f"A range may be too narrow. {edge}." for edge in found]
+
+
+def _spent(facts: Facts) -> str:
+    states = [t.state for t in facts.searched]
+    counts = ", ".join(
+        f"{states.count(state)} {facts.state_word(state)}"
+        for state in TrialState
+        if states.count(state)
+    )
+    trained = sum(t.epochs for t in facts.searched)
+    full = len(facts.searched) * facts.plan.num_epochs
+    saved = f"; stopping early saved {full - trained} of {full} epochs" if full > trained else ""
+    word = "trial" if len(facts.searched) == 1 else "trials"
+    return (
+        f"{len(facts.searched)} {word} ({counts}) in {render_seconds(facts.active_seconds)}, "
+        f"{trained} epochs{saved}."
+    )
+
+
+def _failed(facts: Facts) -> str:
+    failed = [t for t in facts.trials if t.error]
+    if not failed:
+        return ""
+    first = failed[0]
+    cause = (first.error or {}).get("message", "")
+    return f"{len(failed)} failed; trial {first.number}: {cause}"
+
+
+def _unfinished(facts: Facts) -> str:
+    if facts.status == "finished":
+        return ""
+    return (
+        f"The search has not ended ({facts.status}), so this is how it stands; go on with "
+        f"`hpo resume {shlex.quote(str(facts.run))}`."
+    )
+
+
+def parameter_rows(facts: Facts, shares: Mapping[str, float]) -> list[dict[str, str]]:
+    """Return the searched parameters: name, default, winner's value, importance, range."""
+    default = facts.space.default()
+    winner = facts.best.params if facts.best else {}
+    rows = []
+    for parameter in facts.space.parameters:
+        name = parameter.name
+        share = shares.get(short_name(name))
+        rows.append(
+            {
+                "name": name,
+                "default": shown(default.get(name, parameter.default)),
+                "winner": shown(winner[name]) if name in winner else "inactive",
+                "importance": "" if share is None else f"{share:.0%}",
+                "why": parameter.why,
+            }
+        )
+    return sorted(rows, key=lambda row: -shares.get(short_name(row["name"]), -1.0))
+
+
+def trial_rows(facts: Facts) -> list[dict[str, str]]:
+    """Return every trial as a row of a table."""
+    rows = []
+    for trial in facts.trials:
+        value = facts.value_of(trial)
+        note = (trial.error or {}).get("message", "")
+        if trial.purpose == "confirm":
+            note = f"confirmation {note}".strip()
+        elif trial.number == 0 and not note:
+            note = "the default configuration"
+        rows.append(
+            {
+                "trial": str(trial.number),
+                "state": facts.state_word(trial.state),
+                "value": "" if value is None or trial.error else f"{value:.4f}",
+                "epochs": f"{trial.epochs}/{trial.until_epoch}",
+                "time": render_seconds(trial.seconds),
+                "note": note,
+                "params": ", ".join(f"{short_name(k)} {shown(v)}" for k, v in trial.params.items()),
+            }
+        )
+    return rows
+
+
+def shown(value: Any) -> str:
+    """A value for people: four digits."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def commands(facts: Facts) -> list[tuple[str, str]]:
+    """Return (what for, command) of what can be done next."""
+    run = shlex.quote(str(facts.run))
+    study = shlex.quote(str(facts.run.study_file))
+    return [
+        ("the same search again", f"hpo search {study}"),
+        ("search on", f"hpo resume {run} --budget +20"),
+        ("label pictures with the best model", f"hpo predict {run} IMAGE..."),
+        ("compare the trials in MLflow", f"hpo ui {run}"),
+    ]
+
+
+def markdown(facts: Facts, shares: Mapping[str, float], pages: Sequence[str] = ()) -> str:
+    """Return the report as Markdown: words and tables, no pictures."""
+    lines = [f"# {facts.study.name}", "", *(f"- {text}" for text in sentences(facts)), ""]
+    lines += ["## Parameters", "", "| parameter | default | winner | importance |"]
+    lines += ["|---|---|---|---|"]
+    lines += [
+        f"| {r['name']} | {r['default']} | {r['winner']} | {r['importance']} |"
+        for r in parameter_rows(facts, shares)
+    ]
+    lines += [
+        "",
+        "## Trials",
+        "",
+        f"| trial | state | {facts.metric_word} | epochs | time | |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['trial']} | {r['state']} | {r['value']} | {r['epochs']} | {r['time']} | "
+        f"{r['note'].replace('|', '/')} |"
+        for r in trial_rows(facts)
+    ]
+    for page in pages:
+        lines += ["", page]
+    lines += ["", "## Next", ""]
+    lines += [f"- {what}: `{command}`" for what, command in commands(facts)]
+    return "\n".join(lines) + "\n"

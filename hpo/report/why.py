@@ -1,0 +1,205 @@
+"""Why a trial ended as it did: who decided, at which rung, against whom, and what was missing.
+
+What it would have needed is asked of the algorithm itself: it is brought to the moment before the
+decision from the ledger, once for each value that is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.core.protocols import Algorithm
+from hpo.core.rungs import best_by, curve_of
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.ledger import Change, Ledger
+from hpo.run.replay import replay
+
+MakeAlgorithm = Callable[[], Algorithm]
+
+
+def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm | None) -> dict[str, Any]:
+    """Say why a trial ended as it did.
+
+    Args:
+        ledger: the study.
+        number: of the trial.
+        make_algorithm: builds the study's algorithm, which has heard nothing; None where it cannot
+            be built again, and then it is not said what a pruned trial would have needed.
+
+    Returns:
+        `{"trial", "state", "purpose", "epoch", "until_epoch", "value", "lines"}`, for a pruned
+        trial also `competitors` (number and best value at the rung, best first), `place` and
+        `needed`. `lines` says it all to people.
+
+    Raises:
+        RunError: when there is no such trial.
+    """
+    trials = {t.number: t for t in ledger.trials()}
+    if number not in trials:
+        known = f"0 to {len(trials) - 1}" if trials else "none yet"
+        raise RunError(f"there is no trial {number}; trials are {known}")
+    trial = trials[number]
+    found: dict[str, Any] = {
+        "trial": number,
+        "state": str(trial.state),
+        "purpose": trial.purpose,
+        "epoch": trial.epochs,
+        "until_epoch": trial.until_epoch,
+        "value": trial.value,
+    }
+    if trial.state is TrialState.PRUNED and trial.purpose == "search":
+        found |= _pruned(ledger, trial, make_algorithm)
+    else:
+        found["lines"] = _EXPLAIN[trial.state](ledger, trial)
+    if trial.start_from is not None:
+        source, epoch = trial.start_from
+        found["lines"] = [f"it goes on from trial {source}, epoch {epoch}", *found["lines"]]
+    return found
+
+
+def _pruned(
+    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm | None
+) -> dict[str, Any]:
+    """Against whom a stopped trial stood at its last epoch, and what would have saved it."""
+    trials = {t.number: t for t in ledger.trials()}
+    sign = 1.0 if ledger.direction == "maximize" else -1.0
+    earlier = _measured_before(ledger, trial)
+    peers = None
+    if make_algorithm is not None:
+        peers = _peers(ledger, trial, make_algorithm)
+    rows = []
+    for other in sorted({*earlier, trial.number}):
+        value = best_by(curve_of(trials[other], trials), trial.epochs, ledger.direction)
+        if value is not None and (peers is None or other in peers):
+            rows.append({"trial": other, "value": value})
+    rows.sort(key=lambda row: (-sign * row["value"], row["trial"]))
+    own = next(row["value"] for row in rows if row["trial"] == trial.number)
+    place = 1 + sum(sign * row["value"] > sign * own for row in rows)
+    lines = [
+        f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {own:.4f} by then, place "
+        f"{place} of {len(rows)} measured at this epoch before or with it"
+    ]
+    needed = None
+    if make_algorithm is not None:
+        reason, needed = _ask(ledger, trial, make_algorithm, [row["value"] for row in rows])
+        lines += [f"the algorithm said: {reason}"] if reason else []
+    if needed is not None:
+        than = "at least" if sign > 0 else "at most"
+        lines.append(f"it would have gone on with {than} {needed:.4f} ({needed - own:+.4f})")
+    elif make_algorithm is not None:
+        lines.append("no value of a trial beside it would have saved it: its own curve decided")
+    shown = [f"trial {r['trial']}: {r['value']:.4f}" for r in rows if r["trial"] != trial.number]
+    lines.append("against " + (", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")))
+    return {"competitors": rows, "place": place, "needed": needed, "lines": lines}
+
+
+def _ask(
+    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm, values: list[float]
+) -> tuple[str, float | None]:
+    """Ask for the reason of the decision, and for the least of the values that would go on."""
+    moment = _last_epoch(ledger, trial)
+
+    def decide(value: float | None) -> Any:
+        algorithm = _brought_to(ledger, make_algorithm, moment)
+        measured = trial.measurements[-1]
+        shown = measured if value is None else replace(measured, value=value)
+        return algorithm.report(trial.number, shown)
+
+    reason = decide(None).reason
+    low, high = -1, len(values)  # values are sorted from the best; a worse one never does better
+    while high - low > 1:
+        middle = (low + high) // 2
+        if decide(values[middle]).stop:
+            high = middle
+        else:
+            low = middle
+    return reason, values[low] if low >= 0 else None
+
+
+def _last_epoch(ledger: Ledger, trial: TrialRecord) -> Change:
+    last = [c for c in ledger.changes() if c.number == trial.number and c.what == "epoch"]
+    return last[-1]
+
+
+def _brought_to(ledger: Ledger, make_algorithm: MakeAlgorithm, moment: Change) -> Algorithm:
+    """Return an algorithm that has heard everything before a moment."""
+    algorithm = make_algorithm()
+    replay(algorithm, ledger, before=moment.sequence)
+    return algorithm
+
+
+def _peers(
+    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm
+) -> frozenset[int] | None:
+    """Trials that the decider compares this one with, where it has brackets; None means all."""
+    algorithm = _brought_to(ledger, make_algorithm, _last_epoch(ledger, trial))
+    ask = getattr(algorithm, "peers", None)
+    return None if ask is None else ask(trial.number)
+
+
+def _measured_before(ledger: Ledger, trial: TrialRecord) -> list[int]:
+    """Searched trials that had reached the epoch when the decision fell."""
+    moment = _last_epoch(ledger, trial)
+    reached = {
+        c.number
+        for c in ledger.changes()
+        if c.sequence < moment.sequence
+        and c.measurement is not None
+        and c.measurement.epoch >= trial.epochs
+    }
+    return sorted(n for n in reached if ledger.trial(n).purpose == "search")
+
+
+def _complete(ledger: Ledger, trial: TrialRecord) -> list[str]:
+    if trial.purpose == "confirm":
+        return [f"a finalist trained again with seed {trial.seed}: {_shown(trial)}"]
+    alike = [
+        t
+        for t in ledger.trials()
+        if t.purpose == "search"
+        and t.state is TrialState.COMPLETE
+        and t.until_epoch == trial.until_epoch
+        and t.value is not None
+    ]
+    sign = 1.0 if ledger.direction == "maximize" else -1.0
+    ahead = sum(sign * (t.value or 0.0) > sign * (trial.value or 0.0) for t in alike)
+    lines = [
+        f"trained until its last epoch, {trial.until_epoch}: {_shown(trial)}, place {ahead + 1} of "
+        f"{len(alike)} that were trained as long"
+    ]
+    later = [t.number for t in ledger.trials() if t.start_from and t.start_from[0] == trial.number]
+    if later:
+        words = ", ".join(f"trial {number}" for number in later)
+        lines.append(f"{words} went on from its checkpoint")
+    return lines
+
+
+def _failed(_ledger: Ledger, trial: TrialRecord) -> list[str]:
+    error = trial.error or {"kind": "unknown", "message": "no cause was recorded"}
+    lines = [f"failed after epoch {trial.epochs} ({error['kind']}): {error['message']}"]
+    if trial.retries:
+        lines.append(f"it was started again {trial.retries} times before")
+    return lines
+
+
+def _running(_ledger: Ledger, trial: TrialRecord) -> list[str]:
+    return [f"not ended: epoch {trial.epochs} of {trial.until_epoch}; runs, or waits for a resume"]
+
+
+def _stopped(_ledger: Ledger, trial: TrialRecord) -> list[str]:
+    return [f"stopped at epoch {trial.epochs} of {trial.until_epoch}"]
+
+
+def _shown(trial: TrialRecord) -> str:
+    return "no value" if trial.value is None else f"best value {trial.value:.4f}"
+
+
+_EXPLAIN: dict[TrialState, Callable[[Ledger, TrialRecord], list[str]]] = {
+    TrialState.COMPLETE: _complete,
+    TrialState.FAILED: _failed,
+    TrialState.RUNNING: _running,
+    TrialState.PRUNED: _stopped,
+}

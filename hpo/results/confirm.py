@@ -1,0 +1,249 @@
+"""The winner's confirmation: finalists that were trained again are compared query by query.
+
+The runs themselves are the engine's (`hpo.core.selection.open_repeats`); here their checkpoints are
+evaluated, compared (`hpo.results.compare`), and the choice is kept in the ledger and put in words.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hpo.results.compare import Finalist, Standing, choose, compare
+from hpo.core.events import Emit
+from hpo.run.ledger import Ledger
+from hpo.core.protocols import Executor, Trainer
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.core.selection import finalists, repeats_of
+from hpo.study.skill import load_skill
+from hpo.core.spec_dicts import merged, nest
+from hpo.run.disk_errors import find_problem
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.executors.worker import describe_failure
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-6
+"""Two figures of one metric may differ by so much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What the comparison of the finalists came to."""
+
+    winner: int
+    default: int | None
+    standings: list[Standing]
+    words: list[str]
+    """The same for people, a sentence each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `report.json` and in the event."""
+        return {**asdict(self), "standings": [asdict(s) for s in self.standings]}
+
+
+def confirm(
+    run: RunDir,
+    ledger: Ledger,
+    trainer: Trainer,
+    executor: Executor,
+    spec_of: Callable[[TrialRecord], Mapping[str, Any]],
+    emit: Emit,
+) -> Confirmation | None:
+    """Compare the finalists that were trained again, and keep the choice in the ledger.
+
+    Args:
+        run: where checkpoints and evaluations lie.
+        ledger: the study.
+        trainer: for its skill, its metric and its direction.
+        executor: evaluates checkpoints.
+        spec_of: full spec of a trial.
+        emit: hears `chosen`.
+
+    Returns:
+        None when no two finalists have a full run with the same new seed.
+    """
+    trials = ledger.trials()
+    runs = _comparable(trials, trainer.direction)
+    if runs is None:
+        return None
+    seen = {r.number: _evaluate(run, trainer, executor, spec_of, r) for rs in runs for r in rs[1]}
+    sign = 1.0 if trainer.direction == "maximize" else -1.0
+    classes = _classes(list(seen.values()), trainer.monitoring_metric) if sign > 0 else None
+    have_hits = classes is not None
+    found = [
+        Finalist(
+            number=trial.number,
+            values=tuple(sign * _value(r, seen[r.number], trainer) for r in repeats),
+            cost=median(m.seconds for r in repeats for m in r.measurements),
+            hits=tuple(tuple(seen[r.number]["hits"]) for r in repeats) if have_hits else (),
+        )
+        for trial, repeats in runs
+    ]
+    standings = compare(found, classes or None)
+    default = next((t.number for t, _ in runs if t.params == trials[0].params), None)
+    winner = choose(standings, default)
+    ledger.choose(winner)
+    words = describe(standings, winner, default, sign=sign)
+    result = Confirmation(winner=winner, default=default, standings=standings, words=words)
+    emit("chosen", **result.to_json())
+    return result
+
+
+def _comparable(
+    trials: Sequence[TrialRecord], direction: str
+) -> list[tuple[TrialRecord, list[TrialRecord]]] | None:
+    """Finalists with their full repeats, the same seeds for all; those without any are left out."""
+    count = len({json.dumps(t.params, sort_keys=True) for t in trials if t.purpose == "confirm"})
+    found = []
+    for trial in finalists(trials, direction, count):
+        repeats = [r for r in repeats_of(trial, trials) if r.state is TrialState.COMPLETE]
+        if repeats:
+            found.append((trial, repeats))
+    if len(found) < 2:
+        return None
+    common = set.intersection(*({r.seed for r in repeats} for _, repeats in found))
+    if not common:
+        return None
+    return [(trial, [r for r in repeats if r.seed in common]) for trial, repeats in found]
+
+
+def was_compared(run: RunDir, number: int) -> bool:
+    """Whether a finalist's repeat has been evaluated, so that nobody asks for its checkpoint."""
+    return _hits_file(run, number).is_file()
+
+
+def _hits_file(run: RunDir, number: int) -> Path:
+    return run.evaluations_dir / "confirm" / f"{number:04d}" / "hits.json"
+
+
+def _evaluate(
+    run: RunDir,
+    trainer: Trainer,
+    executor: Executor,
+    spec_of: Callable[[TrialRecord], Mapping[str, Any]],
+    trial: TrialRecord,
+) -> dict[str, Any]:
+    """Hits of a trial's best checkpoint on the validation queries; kept, so asked for once.
+
+    Without them (the trainer tells none, or the evaluation failed) the reported values decide.
+    """
+    file = _hits_file(run, trial.number)
+    folder = file.parent
+    if file.is_file():
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+    checkpoint = run.checkpoints_dir(trial.number) / "best.ckpt"
+    skill = load_skill(trainer.skill_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        spec = merged(
+            spec_of(trial),
+            nest(skill.fill("evaluate", "parent_model", checkpoint)),
+            nest(skill.fill("evaluate", "output_dir", folder)),
+        )
+        outcome = executor.call("evaluate", spec)
+    except Exception as error:  # the values of the runs still decide; said in the result's words
+        line = describe_failure(error)["message"]
+        if (problem := find_problem(folder, line)) and problem.is_room:
+            raise problem.as_error(run) from error
+        logger.warning("trial %d was not evaluated for the comparison: %s", trial.number, line)
+        logger.debug("the traceback", exc_info=True)
+        return {"hits": [], "query_classes": [], "metrics": {}}
+    kept = {
+        "hits": [bool(hit) for hit in outcome.get("hits") or []],
+        "query_classes": list(outcome.get("query_classes") or []),
+        "metrics": {k: v for k, v in outcome["metrics"].items() if isinstance(v, int | float)},
+    }
+    write_atomically(file, json.dumps(kept) + "\n")
+    return kept
+
+
+def _classes(seen: Sequence[Mapping[str, Any]], metric: str) -> list[int] | None:
+    """Class of each query if the metric is the hits' mean over classes; [] if over queries.
+
+    None where the metric is neither, so that hits say nothing about it.
+    """
+    hits, names = seen[0]["hits"], seen[0]["query_classes"]
+    if not hits or any(len(s["hits"]) != len(hits) for s in seen):
+        return None
+    labels = {name: i for i, name in enumerate(sorted(set(names)))}
+    classes = [labels[name] for name in names] if len(names) == len(hits) else []
+    told = [s["metrics"].get(metric) for s in seen]
+    means = {
+        "class": [_class_mean(s["hits"], classes) for s in seen],
+        "query": [sum(s["hits"]) / len(hits) for s in seen],
+    }
+    for kind, values in means.items():
+        if all(v is not None and t is not None and abs(v - t) <= TOLERANCE
+               for v, t in zip(values, told, strict=True)):  # fmt: skip
+            return classes if kind == "class" else []
+    return None
+
+
+def _class_mean(hits: Sequence[bool], classes: Sequence[int]) -> float | None:
+    if not classes:
+        return None
+    by_class: dict[int, list[bool]] = {}
+    for hit, label in zip(hits, classes, strict=True):
+        by_class.setdefault(label, []).append(hit)
+    return sum(sum(h) / len(h) for h in by_class.values()) / len(by_class)
+
+
+def _value(trial: TrialRecord, seen: Mapping[str, Any], trainer: Trainer) -> float:
+    """The metric of a run: as evaluated, else as reported at its best epoch."""
+    best = trial.best_measurement(trainer.direction)
+    reported = best.value if best else float("nan")
+    return float(seen["metrics"].get(trainer.monitoring_metric, reported)) if seen["hits"] else (
+        reported
+    )  # fmt: skip
+
+
+def describe(
+    standings: Sequence[Standing], winner: int, default: int | None, *, sign: float = 1.0
+) -> list[str]:
+    """Say in sentences who won, against whom, and what is no more than chance."""
+    by_number = {s.number: s for s in standings}
+    best, seeds = by_number[winner], len(standings[0].values)
+    runs = f"{seeds} new seed{'s' if seeds > 1 else ''}"
+    words = [f"trial {winner}: {_figure(best, sign)} over {runs}"]
+    tied = [s for s in standings if s.is_tied and s.number != winner]
+    if tied:
+        names = " and ".join(_name(s.number, default) for s in tied)
+        words.append(f"a tie with {names}: the difference may be chance")
+    leader = standings[0]
+    if leader.number != winner:
+        words.append(
+            f"{_name(winner, default)} is the cheaper one: {best.cost:.2g} s an epoch against "
+            f"{leader.cost:.2g} s of {_name(leader.number, default)}"
+        )
+    if winner == default:
+        words.append("nothing that was found is better than the default configuration")
+    elif default is not None:
+        words.append(_against_default(by_number[default], best, sign))
+    if best.interval is None:
+        words.append("the trainer tells no hits that explain its metric, so means alone decide")
+    return words
+
+
+def _against_default(default: Standing, best: Standing, sign: float) -> str:
+    gain = sign * (best.value - default.value)
+    text = f"{gain:+.4f} over the default ({_figure(default, sign)})"
+    return f"{text}, which may be chance" if default.is_tied else text
+
+
+def _figure(standing: Standing, sign: float) -> str:
+    value = f"{sign * standing.value:.4f}"
+    if standing.interval is None:
+        return value
+    low, high = sorted(sign * end for end in standing.interval)
+    return f"{value} ({low:.4f} to {high:.4f})"
+
+
+def _name(number: int, default: int | None) -> str:
+    return "the default" if number == default else f"trial {number}"

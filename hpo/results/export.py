@@ -1,0 +1,126 @@
+"""Exporting any trial of a run, and predicting with a run's best model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.run.ledger import Ledger
+from hpo.study.plan import as_user_errors, read_plan
+from hpo.core.protocols import Trainer
+from hpo.run.run_dir import RunDir
+from hpo.core.selection import best_trial
+from hpo.core.spec_dicts import merged
+from hpo.study.spec import load_study
+from hpo.study.trainers import demand, find_trainer
+from hpo.core.trial import TrialRecord
+from hpo.executors.inprocess import InProcessExecutor
+from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
+
+
+def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str, Any]:
+    """Export one trial of a run.
+
+    Args:
+        run: the run.
+        trial: its number; None takes the best.
+        file: where the ONNX file is to lie (its gallery beside it); None means the run's own
+            folder, `best/` for the
+            best trial and `exports/NNNN/` for another.
+
+    Raises:
+        RunError: when there is no such trial, or it has no checkpoint.
+    """
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    ledger = Ledger.open(run.ledger_file)
+    record = _find(ledger, run, trial)
+    ledger.close()
+    try:
+        find_checkpoint(run, record)
+    except HandoffError as error:
+        raise RunError(str(error)) from error
+    is_best = trial is None
+    folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
+    spec = merged(
+        plan.base_spec,
+        record.params,
+        {trainer.seed_key: record.seed} if trainer.seed_key else {},
+        {"results_dir": str(run.trial_dir(record.number))},
+    )
+    report = folder / "report.json"
+    kept = report.read_bytes() if report.is_file() else None
+    result = export_trial(run, trainer, record, spec, InProcessExecutor(study.trainer), folder)
+    if kept is not None and json.loads(kept)["trial"] == record.number:
+        report.write_bytes(kept)
+    if file is not None:
+        result["onnx"] = str(_copy(Path(result["onnx"]), file))
+        gallery = folder / "gallery.npz"
+        if gallery.is_file():
+            result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
+    return {"trial": record.number, **result}
+
+
+def predict_with_run(run: RunDir, images: list[Path], topk: int) -> list[dict[str, Any]]:
+    """Label images by the best model and the gallery of a run.
+
+    Raises:
+        RunError: when the run has no exported model yet.
+    """
+    trainer = _trainer_of_export(run)
+    with as_user_errors():
+        return trainer.predict(run.best_dir, images, topk)
+
+
+def list_gallery(run: RunDir) -> dict[str, int]:
+    """Return class -> number of pictures of a run's gallery.
+
+    Raises:
+        RunError: when the run has no exported model yet.
+    """
+    trainer = _trainer_of_export(run)
+    demand(trainer, "list_gallery")
+    with as_user_errors():
+        return trainer.list_gallery(run.best_dir)
+
+
+def extend_gallery(run: RunDir, images: Path) -> dict[str, Any]:
+    """Add the pictures of a folder of class folders to a run's gallery, without training.
+
+    Raises:
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    trainer = _trainer_of_export(run)
+    demand(trainer, "add_classes")
+    with run.lock(), as_user_errors():
+        return trainer.add_classes(run.best_dir, images)
+
+
+def _trainer_of_export(run: RunDir) -> Trainer:
+    if not (run.best_dir / "model.onnx").is_file():
+        raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
+    return find_trainer(load_study(run.study_file).trainer)
+
+
+def _find(ledger: Ledger, run: RunDir, number: int | None) -> TrialRecord:
+    trials = ledger.trials()
+    if number is None:
+        best = best_trial(trials, ledger.direction)
+        if best is None:
+            raise RunError(f"{run}: no trial has a result yet, so there is nothing to export")
+        return best
+    if not 0 <= number < len(trials):
+        raise RunError(f"{run}: there is no trial {number}; it has {len(trials)} trials from 0 on")
+    return trials[number]
+
+
+def _copy(source: Path, target: Path) -> Path:
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}-new")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
+    return target

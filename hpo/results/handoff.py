@@ -1,0 +1,237 @@
+"""The hand-off: the winner's spec, checkpoint, checked ONNX file, gallery and report.
+
+Which spec fields name a checkpoint or an output file is read from the skill's `spec_params`, not
+known here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.results.model_costs import pareto, read_costs
+from hpo.results.confirm import confirm
+from hpo.core.errors import HpoError
+from hpo.core.events import Emit
+from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.ledger import Ledger
+from hpo.core.yaml_io import to_yaml
+from hpo.study.plan import StudyPlan, held_out_sources
+from hpo.core.protocols import Executor, Trainer
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.study.skill import load_skill
+from hpo.core.spec_dicts import merged, nest
+from hpo.run.disk_errors import find_problem
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.search.engine import Engine
+from hpo.executors.worker import describe_failure
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE = "report.json"
+
+
+class HandoffError(Exception):
+    """The winner could not be exported; without an ONNX file a search has not succeeded."""
+
+
+def hand_on(
+    run: RunDir,
+    plan: StudyPlan,
+    trainer: Trainer,
+    engine: Engine,
+    ledger: Ledger,
+    executor: Executor,
+    emit: Emit,
+) -> dict[str, Any] | None:
+    """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
+
+    Returns:
+        `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
+        None when no trial has a result.
+
+    Raises:
+        HandoffError: when the export fails.
+    """
+    confirmation = confirm(run, ledger, trainer, executor, engine.spec_of, emit)
+    best = engine.best()
+    if best is None:
+        _explain_nothing(ledger.trials())
+        return None
+    exported = export_trial(run, trainer, best, engine.spec_of(best), executor, run.best_dir)
+    emit("exported", trial=best.number, **exported)
+    test = _evaluate_held_out(run, plan, trainer, best, engine.spec_of(best), executor)
+    if test is not None:
+        value = test.get(trainer.monitoring_metric)
+        emit("evaluated", trial=best.number, split="test", metrics=test, metric_value=value)
+    measured = best.best_measurement(ledger.direction)
+    result = {
+        "trial": best.number,
+        "metric": trainer.monitoring_metric,
+        "value": measured.value if measured else None,
+        "epoch": measured.epoch if measured else None,
+        "params": best.params,
+        "spec": str(run.best_dir / "spec.yaml"),
+        "checkpoint": str(run.best_dir / "model.ckpt"),
+        "onnx": exported["onnx"],
+        "gallery": exported.get("gallery"),
+        "default_value": _default_value(ledger),
+        "confirmation": confirmation and confirmation.to_json(),
+        "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
+        "test": test,
+    }
+    report = {**result, "export": exported, "receipt": best.receipt, "next": next_commands(run)}
+    write_atomically(run.best_dir / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
+    return result
+
+
+def export_trial(
+    run: RunDir,
+    trainer: Trainer,
+    trial: TrialRecord,
+    spec: Mapping[str, Any],
+    executor: Executor,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write spec, checkpoint, ONNX and gallery of a trial into `folder`.
+
+    The folder is built under another name and put in place at the end, so there is never half a
+    hand-off.
+
+    Raises:
+        HandoffError: when there is no checkpoint, or the export does not pass its checks.
+        RunError: when the run's disk takes no files.
+    """
+    checkpoint = find_checkpoint(run, trial)
+    skill = load_skill(trainer.skill_dir)
+    draft = folder.with_name(f".{folder.name}-new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    shutil.copyfile(checkpoint, draft / "model.ckpt")
+    export_spec = merged(
+        spec,
+        nest(skill.fill("export", "parent_model", draft / "model.ckpt")),
+        nest(skill.fill("export", "create_onnx_file", draft / "model.onnx")),
+        nest(skill.fill("export", "output_dir", draft)),
+    )
+    began = time.monotonic()
+    try:
+        result = dict(_call(executor, "export", export_spec))
+    except Exception as error:
+        if problem := find_problem(draft, _line(error)):
+            raise problem.as_error(run) from error
+        raise HandoffError(f"trial {trial.number} was not exported: {_line(error)}") from error
+    if not (draft / "model.onnx").is_file():
+        raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
+    (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
+    if folder.exists():
+        shutil.rmtree(folder)
+    draft.rename(folder)
+    moved = {
+        k: str(v).replace(str(draft), str(folder)) if isinstance(v, str) else v
+        for k, v in result.items()
+    }
+    return {
+        **moved,
+        "onnx": str(folder / "model.onnx"),
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _call(executor: Executor, method: str, spec: Mapping[str, Any]) -> Any:
+    """Call a method of the trainer in a worker, and once more where that worker was lost."""
+    try:
+        return executor.call(method, spec)
+    except HpoError as error:
+        if getattr(error, "kind", "") != "infrastructure":
+            raise
+        logger.warning("%s: %s; trying once more", method, error)
+        return executor.call(method, spec)
+
+
+def find_checkpoint(run: RunDir, trial: TrialRecord) -> Path:
+    """The checkpoint of a trial's best epoch.
+
+    Raises:
+        HandoffError: when it is gone.
+    """
+    path = run.checkpoints_dir(trial.number) / "best.ckpt"
+    if not path.is_file() and was_removed(run, trial.number):
+        raise HandoffError(describe_removed(run, trial.number))
+    if not path.is_file():
+        raise HandoffError(f"trial {trial.number}: {path} is missing, so it cannot be exported")
+    return path
+
+
+def next_commands(run: RunDir) -> list[str]:
+    """What a user may want to do with a finished run."""
+    best = run.best_dir
+    return [
+        f"hpo predict {run} IMAGE...",
+        f"hpo ui {run}",
+        f"hpo resume {run} --budget +20",
+        f"ml_recog evaluate -e {best / 'spec.yaml'} evaluate.checkpoint={best / 'model.ckpt'}",
+    ]
+
+
+def _evaluate_held_out(
+    run: RunDir,
+    plan: StudyPlan,
+    trainer: Trainer,
+    trial: TrialRecord,
+    spec: Mapping[str, Any],
+    executor: Executor,
+) -> dict[str, Any] | None:
+    """Evaluate on the test split, if the study has one; its numbers choose nothing."""
+    sources = held_out_sources(plan.sources)
+    if sources is None:
+        return None
+    skill = load_skill(trainer.skill_dir)
+    folder = run.evaluations_dir / "test"
+    folder.mkdir(parents=True, exist_ok=True)
+    test_spec = merged(
+        spec,
+        nest(trainer.data_overrides(sources)),
+        nest(skill.fill("evaluate", "parent_model", run.best_dir / "model.ckpt")),
+        nest(skill.fill("evaluate", "output_dir", folder)),
+    )
+    try:
+        outcome = _call(executor, "evaluate", test_spec)
+    except Exception as error:  # the winner is chosen and exported; this is told and not fatal
+        logger.warning("the test split was not evaluated: %s", _line(error))
+        logger.debug("the traceback", exc_info=True)
+        return {"error": _line(error)}
+    return {"trial": trial.number, **dict(outcome["metrics"])}
+
+
+def _line(error: Exception) -> str:
+    """One line about an error of a worker's call, wherever the worker was."""
+    return str(error) if isinstance(error, HpoError) else describe_failure(error)["message"]
+
+
+def _default_value(ledger: Ledger) -> float | None:
+    """The best value of trial 0, the default configuration."""
+    trials = ledger.trials()
+    best = trials[0].best_measurement(ledger.direction) if trials else None
+    return best.value if best and trials[0].state is not TrialState.FAILED else None
+
+
+def _explain_nothing(trials: list[TrialRecord]) -> None:
+    """Say why there is no best trial.
+
+    Raises:
+        HandoffError: always when trials have failed; a search without a trial is left to the
+            caller.
+    """
+    causes = [t.error for t in trials if t.error]
+    if causes:
+        first = causes[0]
+        raise HandoffError(
+            f"none of {len(trials)} trials has a result; the first failed by {first['kind']}: "
+            f"{first['message']}"
+        )

@@ -1,0 +1,186 @@
+"""What each searched architecture costs in use, and which of them are within the limits.
+
+An architecture is what the `model` section of a spec says. Each one that the search may come to is
+measured once, before the first trial; configurations beyond a limit are refused before they start,
+and count as no trial. The measurements are kept in the run, so that a resumed search has the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.errors import SpecError
+from hpo.study.model_limits import ModelLimits
+from hpo.core.protocols import Executor, Trainer
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.core.selection import ranked
+from hpo.core.spec_dicts import merged
+from hpo.core.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from search_spaces import Dimension, SearchSpace
+
+PREFIX = "model."
+"""Parameters below it make the architecture."""
+FILE = "architectures.json"
+MOST = 64
+"""More architectures than this are not measured one by one."""
+
+
+class Architectures:
+    """What the architectures of a search cost.
+
+    Example: `found = Architectures(run, space, base_spec, limits)`; `found.measure(executor)` in
+        the review; then `found.refuse(params)` for every suggestion.
+    """
+
+    def __init__(
+        self,
+        run: RunDir | None,
+        space: SearchSpace,
+        base_spec: Mapping[str, Any],
+        limits: ModelLimits,
+    ) -> None:
+        self._file = None if run is None else run.path / FILE
+        self._space, self._base_spec, self._limits = space, base_spec, limits
+        self._names = [p.name for p in space.parameters if p.name.startswith(PREFIX)]
+        self.rows: list[dict[str, Any]] = []
+        """`{"architecture": {...}, "latency_ms", "params", "device", "refused"}`, one for each."""
+        if run is not None:
+            self.rows = read_costs(run)
+
+    def measure(
+        self,
+        executor: Executor,
+        trainer: Trainer,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        """Measure every architecture once: where there is a limit, or more than one of them.
+
+        Raises:
+            SpecError: when there is a limit and the architectures cannot be listed or measured, or
+                none of them keeps it.
+        """
+        if self.rows or not (self._limits or self._names):
+            return
+        try:
+            wanted = self._list(trainer)
+        except SpecError:
+            if self._limits:
+                raise
+            return
+        for number, architecture in enumerate(wanted, 1):
+            cost = dict(executor.call("measure", merged(self._base_spec, architecture)))
+            refused = self._limits.broken_by(cost)
+            self.rows.append({"architecture": architecture, **cost, "refused": refused})
+            if progress is not None:
+                progress("architectures measured", number, len(wanted))
+        if all(row["refused"] for row in self.rows):
+            least = min(self.rows, key=lambda row: row["latency_ms"])
+            raise SpecError(
+                "limits: no architecture keeps them, raise --max-latency or --max-params; the "
+                f"quickest, {describe(least['architecture'])}: {least['refused']}"
+            )
+        if self._file is not None:
+            write_atomically(self._file, json.dumps(self.rows, indent=1) + "\n")
+
+    def refuse(self, params: Mapping[str, Any]) -> str:
+        """Why a configuration is not tried; empty when it may be."""
+        row = cost_of(self.rows, params)
+        return (
+            f"{describe(row['architecture'])}: {row['refused']}" if row and row["refused"] else ""
+        )
+
+    def _list(self, trainer: Trainer) -> list[dict[str, Any]]:
+        """Every combination of the searched architecture parameters, the default first."""
+        if not hasattr(trainer, "measure"):
+            raise SpecError(
+                f"limits: {trainer.name} cannot measure what a model costs; leave them out"
+            )
+        shapes = [d for p in self._space.parameters if p.name in self._names for d in p.dimensions]
+        choices = [_values(dimension) for dimension in shapes]
+        default = self._space.encode(self._space.default())
+        found = [_own(self._space.default())]
+        for combination in itertools.islice(itertools.product(*choices), MOST**2):
+            drawn = dict(zip((d.name for d in shapes), combination, strict=True))
+            own = _own(self._space.decode(default | drawn))
+            if own not in found:
+                found.append(own)
+        if len(found) > MOST:
+            raise SpecError(
+                f"search: more than {MOST} architectures would have to be measured; search fewer "
+                f"options of {', '.join(self._names)}"
+            )
+        return found
+
+
+def read_costs(run: RunDir) -> list[dict[str, Any]]:
+    """What was measured in a run; empty where nothing was."""
+    file = run.path / FILE
+    rows: list[dict[str, Any]] = (
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    )
+    return rows
+
+
+def cost_of(rows: Iterable[dict[str, Any]], params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The measured row of a configuration's architecture."""
+    return next((row for row in rows if row["architecture"] == _own(params)), None)
+
+
+def _own(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name.startswith(PREFIX)}
+
+
+def _values(dimension: Dimension) -> Iterable[Any]:
+    """Everything a dimension can be.
+
+    Raises:
+        SpecError: when that is not a short list.
+    """
+    from search_spaces import Choice, Integer
+
+    if isinstance(dimension, Choice):
+        return list(dimension.choices)
+    if isinstance(dimension, Integer) and dimension.high - dimension.low <= MOST * dimension.step:
+        return range(dimension.low, dimension.high + 1, dimension.step)
+    raise SpecError(
+        f"search: {dimension.name} has too many values to measure each; give it --options to be "
+        "searched under a limit on latency or parameters"
+    )
+
+
+def pareto(
+    trials: Iterable[TrialRecord], costs: Iterable[dict[str, Any]], direction: str
+) -> list[dict[str, Any]]:
+    """The best trial of each architecture, the quickest first, and whether another one beats it.
+
+    A row is on the front when no quicker architecture has a value as good.
+    """
+    searched = [t for t in ranked(trials, direction) if t.purpose == "search"]
+    sign = 1.0 if direction == "maximize" else -1.0
+    rows: dict[str, dict[str, Any]] = {}
+    for trial in searched:
+        cost, best = cost_of(costs, trial.params), trial.best_measurement(direction)
+        if cost is None or best is None or trial.epochs < searched[0].epochs:
+            continue
+        name = describe(cost["architecture"])
+        if name not in rows:
+            told = {key: cost[key] for key in ("architecture", "latency_ms", "params")}
+            rows[name] = {**told, "name": name, "trial": trial.number, "value": best.value}
+    ordered = sorted(rows.values(), key=lambda row: (row["latency_ms"], -sign * row["value"]))
+    top = float("-inf")
+    for row in ordered:
+        row["on_front"] = sign * row["value"] > top
+        top = max(top, sign * row["value"])
+    return ordered
+
+
+def describe(architecture: Mapping[str, Any]) -> str:
+    """An architecture in a few words."""
+    if not architecture:
+        return "the model of the spec"
+    return ", ".join(f"{name.removeprefix(PREFIX)}={value}" for name, value in architecture.items())

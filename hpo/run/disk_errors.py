@@ -1,0 +1,136 @@
+"""Faults of the disk that holds a run: no trial's fault, and over once it takes files again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.core.errors import RunError
+from hpo.core.events import Emit
+from hpo.core.trial import TrialRecord
+from hpo.run.run_dir import RunDir
+
+OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+PROBE_FILE = ".probe"
+PROBE_BYTES = 1 << 16
+SQLITE_FULL, SQLITE_VAGUE = 13, (10, 14)
+"""What a database says on a full disk: that, or an I/O error or a file that it cannot open."""
+
+
+class OutOfRoomError(RunError):
+    """The disk that holds a run is full, or somebody's quota on it is used up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a folder takes no more files."""
+
+    words: str
+    is_room: bool
+    """Whether it is over once somebody makes room."""
+
+    def as_error(self, run: RunDir) -> RunError:
+        """The error that ends a search by it."""
+        return (OutOfRoomError if self.is_room else RunError)(f"{run}: {self.words}")
+
+
+def as_run_error(run: Path, error: OSError) -> RunError | None:
+    """Put a fault of the disk into one line for people; None when the error is none."""
+    if error.errno not in (*OUT_OF_ROOM, *REFUSED):
+        return None
+    said = error.strerror or os.strerror(error.errno)
+    where = f" ({error.filename})" if error.filename else ""
+    return RunError(f"{run}: {_words(said, error.errno, where)}")
+
+
+@contextlib.contextmanager
+def disk_faults_told(run: Path) -> Iterator[None]:
+    """Turn faults of the disk into one line about the run."""
+    try:
+        yield
+    except OSError as error:
+        told = as_run_error(run, error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def demand_storage(
+    run: RunDir | None, trial: TrialRecord, failure: Mapping[str, str], emit: Emit
+) -> None:
+    """Keep a trial that failed because the run's disk takes no files: it is not to blame.
+
+    Raises:
+        RunError: to end the search where the disk takes none.
+    """
+    if run is None:
+        return
+    problem = find_problem(run.trial_dir(trial.number), failure["message"])
+    if problem:
+        emit("trial_suspended", trial=trial.number, epoch=trial.epochs, reason=problem.words)
+        raise problem.as_error(run)
+
+
+def find_problem(folder: Path, told: str = "") -> Problem | None:
+    """Say why a folder takes no more files; None while it does.
+
+    Args:
+        folder: where to write a few kilobytes for a moment.
+        told: what somebody who wrote there has failed with; a disk may have room for the probe and
+            none for a checkpoint.
+    """
+    for number in OUT_OF_ROOM:
+        if os.strerror(number) in told:
+            return Problem(words=_words(os.strerror(number), number), is_room=True)
+    probe = folder / PROBE_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(PROBE_BYTES))
+    except OSError as error:
+        words = _words(error.strerror or str(error), error.errno)
+        return Problem(words=words, is_room=error.errno in OUT_OF_ROOM)
+    finally:
+        _remove(probe)
+    return None
+
+
+def out_of_room(error: BaseException, *, is_short: bool) -> str:
+    """What an error says of a full disk; empty where it is another one.
+
+    Args:
+        error: of any write of the driver; what caused it is looked at too.
+        is_short: whether next to nothing is free, so that a database's vague errors come of it.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in OUT_OF_ROOM:
+            return seen.strerror or os.strerror(seen.errno)
+        if isinstance(seen, OutOfRoomError):
+            return os.strerror(errno.ENOSPC)
+        if isinstance(seen, sqlite3.Error):
+            code = getattr(seen, "sqlite_errorcode", 0) & 0xFF
+            if code == SQLITE_FULL or (is_short and code in SQLITE_VAGUE):
+                return str(seen)
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def _words(said: str, number: int | None, where: str = "") -> str:
+    mend = "make room" if number in OUT_OF_ROOM else "make it writable"
+    return (
+        f"its disk takes no more files: {said}{where}; {mend}, then `hpo resume` goes on "
+        "after the last finished epoch"
+    )
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # what could not be written cannot always be removed

@@ -1,0 +1,368 @@
+"""The ledger: the one owner of trial state, an Optuna study written by the driver alone.
+
+On disk it is SQLite in write-ahead mode, so a killed driver leaves it readable and complete up to
+the last call that returned. Every call that changes a trial carries a sequence number; replaying
+the calls in that order rebuilds an algorithm exactly. The study can also be opened by optuna-
+dashboard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from hpo.core.errors import RunError
+from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialState
+from hpo.run.ledger_storage import (
+    Patience,
+    PatientStorage,
+    first_line,
+    holds_a_study,
+    open_storage,
+)
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+STUDY_NAME = "study"
+"""Constant, because Optuna's Hyperband hashes the name into its brackets."""
+
+CHOSEN = "chosen"
+"""Attribute of the study: the winner of a comparison, and over how many trials."""
+
+
+class Change(NamedTuple):
+    """One recorded call, for replay: `what` is `start`, `epoch` or `end`."""
+
+    sequence: int
+    what: str
+    number: int
+    measurement: Measurement | None
+
+
+class Ledger:
+    """Trials of one study, in memory or in a SQLite file.
+
+    Example: `start(suggestion)` -> record 0, RUNNING; `record(0, epoch 1)`; `finish(0, COMPLETE,
+        value)`. Opened again after a crash in between, `trials()` shows trial 0 RUNNING with epoch
+        1.
+    """
+
+    def __init__(self, storage: BaseStorage, direction: str) -> None:
+        self._storage = storage
+        self.direction = direction
+        self._study_id = storage.get_study_id_from_name(STUDY_NAME)
+        self._ids: dict[int, int] = {}
+        self._records: dict[int, TrialRecord] = {}
+        self._changes: list[Change] = []
+        self.active_seconds = 0.0
+        self._load()
+
+    @classmethod
+    def create(cls, path: Path | None, direction: str) -> Ledger:
+        """Make an empty ledger at `path`, or in memory when it is None."""
+        from optuna.study import StudyDirection
+
+        storage = open_storage(path)
+        kind = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        storage.create_new_study([kind], STUDY_NAME)
+        return cls(storage, direction)
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Open the ledger of an existing run.
+
+        Raises:
+            RunError: when there is no ledger or it is not readable.
+        """
+        if not path.is_file():
+            raise RunError(f"{path}: no ledger there, so this is not a run directory")
+        if not holds_a_study(path):  # to open it would write tables into somebody's database
+            raise RunError(f"{path}: must be the ledger of a search, and holds none; restore it")
+        try:
+            storage = open_storage(path)
+            study_id = storage.get_study_id_from_name(STUDY_NAME)
+            direction = storage.get_study_directions(study_id)[0]
+            return cls(storage, direction.name.lower())
+        except Exception as error:
+            raise RunError(f"{path}: the ledger cannot be read: {first_line(error)}") from error
+
+    def wait_with(self, patiently: Patience) -> None:
+        """Let writes wait from now on while the disk has no room for them."""
+        self._storage = cast("BaseStorage", PatientStorage(self._storage, patiently))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._storage.remove_session()
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next trial will have."""
+        return len(self._records)
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials in order of their numbers; live records, not copies."""
+        return [self._records[n] for n in sorted(self._records)]
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial; KeyError when it does not exist."""
+        return self._records[number]
+
+    def ended(self) -> list[TrialRecord]:
+        """Trials that have ended, in that order; no clock of the machine decides it."""
+        return [self._records[c.number] for c in self._changes if c.what == "end"]
+
+    def changes(self) -> list[Change]:
+        """Every recorded call in order."""
+        return list(self._changes)
+
+    def start(
+        self,
+        suggestion: Suggestion,
+        *,
+        now: float,
+        clock: float,
+        seed: int = 0,
+        purpose: str = "search",
+        distributions: Mapping[str, BaseDistribution] | None = None,
+    ) -> TrialRecord:
+        """Write a new RUNNING trial in one transaction and return its record.
+
+        Args:
+            suggestion: what will be trained; its number must be `next_number`.
+            now: unix time.
+            clock: seconds the search has been active.
+            seed: the trial's random seed.
+            purpose: `search` or `confirm`.
+            distributions: Optuna's view of the latents, so that its tools can read the study.
+        """
+        record = TrialRecord(
+            number=suggestion.number,
+            state=TrialState.RUNNING,
+            params=dict(suggestion.params),
+            latents=dict(suggestion.latents),
+            until_epoch=suggestion.until_epoch,
+            start_from=suggestion.start_from,
+            note=suggestion.note,
+            memo=suggestion.memo,
+            purpose=purpose,
+            seed=seed,
+            started=now,
+        )
+        head = {
+            "sequence": len(self._changes),
+            "clock": clock,
+            "params": record.params,
+            "latents": record.latents,
+            "until_epoch": record.until_epoch,
+            "start_from": record.start_from,
+            "note": record.note,
+            "memo": record.memo,
+            "purpose": purpose,
+            "seed": seed,
+            "started": now,
+        }
+        with self._writing():
+            trial_id = self._create(record, head, distributions)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        if number != suggestion.number:
+            raise RunError(f"ledger: trial {suggestion.number} was written as {number}")
+        self._ids[number] = trial_id
+        self._records[number] = record
+        self._note("start", number, None, clock)
+        return record
+
+    def _create(
+        self,
+        record: TrialRecord,
+        head: dict[str, Any],
+        distributions: Mapping[str, BaseDistribution] | None,
+    ) -> int:
+        """Write a trial; Optuna's tools see no params of one whose space was changed by force."""
+        try:
+            template = _template(record, head, distributions)
+            return self._storage.create_new_trial(self._study_id, template_trial=template)
+        except ValueError:
+            template = _template(record, head, None)
+            return self._storage.create_new_trial(self._study_id, template_trial=template)
+
+    def record(self, number: int, measurement: Measurement, *, clock: float) -> None:
+        """Write one epoch of a running trial; one that is already there is the caller's fault."""
+        record = self._records[number]
+        if measurement.epoch <= record.epochs:
+            raise ValueError(f"trial {number}: epoch {measurement.epoch} is already recorded")
+        line = {
+            "sequence": len(self._changes),
+            "clock": clock,
+            "value": measurement.value,
+            "metrics": measurement.metrics,
+            "seconds": measurement.seconds,
+            "checkpoint": measurement.checkpoint,
+        }
+        trial_id = self._ids[number]
+        with self._writing():
+            self._storage.set_trial_user_attr(trial_id, f"epoch:{measurement.epoch}", line)
+            self._storage.set_trial_intermediate_value(
+                trial_id, measurement.epoch, measurement.value
+            )
+        record.measurements.append(measurement)
+        record.seconds += measurement.seconds
+        self._note("epoch", number, measurement, clock)
+
+    def annotate(
+        self, number: int, *, receipt: Mapping[str, Any] | None = None, retries: int | None = None
+    ) -> None:
+        """Keep a running trial's receipt, or the count of its restarts."""
+        record = self._records[number]
+        with self._writing():
+            if receipt is not None:
+                self._storage.set_trial_user_attr(self._ids[number], "receipt", dict(receipt))
+                record.receipt = dict(receipt)
+            if retries is not None:
+                self._storage.set_trial_user_attr(self._ids[number], "retries", retries)
+                record.retries = retries
+
+    def choose(self, number: int) -> None:
+        """Keep which trial a comparison of finalists chose; more trials make it void."""
+        chosen = {"number": number, "over": len(self._records)}
+        with self._writing():
+            self._storage.set_study_user_attr(self._study_id, CHOSEN, chosen)
+        self._mark(chosen)
+
+    def _mark(self, chosen: Mapping[str, int]) -> None:
+        for record in self._records.values():
+            record.chosen_over = chosen["over"] if record.number == chosen["number"] else None
+
+    def finish(
+        self,
+        number: int,
+        state: TrialState,
+        *,
+        now: float,
+        clock: float,
+        error: Mapping[str, str] | None = None,
+    ) -> TrialRecord:
+        """Close a trial; its value is its best epoch, and a failed trial has none."""
+        record = self._records[number]
+        if record.state.is_finished:
+            raise ValueError(f"trial {number}: has already ended as {record.state}")
+        best = record.best_measurement(self.direction)
+        value = best.value if best and state is not TrialState.FAILED else None
+        tail = {
+            "sequence": len(self._changes),
+            "clock": clock,
+            "ended": now,
+            "error": dict(error) if error else None,
+        }
+        values = None if value is None else [value]
+        with self._writing():
+            self._storage.set_trial_user_attr(self._ids[number], "end", tail)
+            self._storage.set_trial_state_values(self._ids[number], _optuna_state(state), values)
+        record.state, record.value, record.ended = state, value, now
+        record.error = dict(error) if error else None
+        self._note("end", number, None, clock)
+        return record
+
+    def _note(self, what: str, number: int, measurement: Measurement | None, clock: float) -> None:
+        self._changes.append(Change(len(self._changes), what, number, measurement))
+        self.active_seconds = max(self.active_seconds, clock)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tell a write that the disk refused in the disk's words; what was written before stays."""
+        from optuna.exceptions import StorageInternalError
+
+        try:
+            yield
+        except StorageInternalError as error:
+            cause = error.__cause__ or error.__context__ or error
+            raise RunError(
+                f"the ledger cannot be written: {first_line(cause)}; every call before is kept, "
+                "so `hpo resume` goes on from there"
+            ) from error
+
+    def _load(self) -> None:
+        changes: list[Change] = []
+        for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            record, its_changes, clock = _read_trial(frozen, self.direction)
+            self._ids[record.number] = frozen._trial_id
+            self._records[record.number] = record
+            changes += its_changes
+            self.active_seconds = max(self.active_seconds, clock)
+        if chosen := self._storage.get_study_user_attrs(self._study_id).get(CHOSEN):
+            self._mark(chosen)
+        # A call that was cut off leaves a gap in the numbers, never a wrong order.
+        changes.sort(key=lambda change: change.sequence)
+        self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
+
+
+def _optuna_state(state: TrialState) -> Any:
+    import optuna
+
+    names = {
+        TrialState.RUNNING: "RUNNING",
+        TrialState.COMPLETE: "COMPLETE",
+        TrialState.PRUNED: "PRUNED",
+        TrialState.FAILED: "FAIL",
+    }
+    return optuna.trial.TrialState[names[state]]
+
+
+def _template(
+    record: TrialRecord,
+    head: dict[str, Any],
+    distributions: Mapping[str, BaseDistribution] | None,
+) -> FrozenTrial:
+    import optuna
+
+    known = {k: d for k, d in (distributions or {}).items() if k in record.latents}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={k: record.latents[k] for k in known},
+        distributions=known,
+        user_attrs={"start": json.loads(json.dumps(head))},
+    )
+
+
+def _read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[Change], float]:
+    attrs = frozen.user_attrs
+    head, tail = attrs["start"], attrs.get("end")
+    states = {_optuna_state(state): state for state in TrialState}
+    record = TrialRecord(
+        number=frozen.number,
+        state=states[frozen.state],
+        params=head["params"],
+        latents=head["latents"],
+        until_epoch=head["until_epoch"],
+        start_from=tuple(head["start_from"]) if head["start_from"] else None,
+        note=head.get("note", ""),
+        memo=head.get("memo"),
+        purpose=head["purpose"],
+        seed=head["seed"],
+        started=head["started"],
+        receipt=attrs.get("receipt"),
+        retries=attrs.get("retries", 0),
+    )
+    changes = [Change(head["sequence"], "start", record.number, None)]
+    clock = head["clock"]
+    lines = {int(k[6:]): v for k, v in attrs.items() if k.startswith("epoch:")}
+    for epoch, line in sorted(lines.items()):
+        measurement = Measurement(
+            epoch=epoch, **{k: v for k, v in line.items() if k not in {"sequence", "clock"}}
+        )
+        record.measurements.append(measurement)
+        record.seconds += measurement.seconds
+        changes.append(Change(line["sequence"], "epoch", record.number, measurement))
+        clock = max(clock, line["clock"])
+    if record.state.is_finished and tail:
+        best = record.best_measurement(direction)
+        record.value = best.value if best and record.state is not TrialState.FAILED else None
+        record.ended, record.error = tail["ended"], tail["error"]
+        changes.append(Change(tail["sequence"], "end", record.number, None))
+        clock = max(clock, tail["clock"])
+    return record, changes, clock

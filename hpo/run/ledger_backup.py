@@ -1,0 +1,153 @@
+"""A ledger on the driver's own disk, with a copy in the run directory after every finished trial.
+
+SQLite must not be written over a network file system, and a run on a cluster lies on one. The copy
+is a plain ledger like any other, so every reader, and a resume on another machine, goes by it; a
+resume on the same machine goes by whichever of the two knows more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from hpo.core.errors import RunError
+from hpo.core.events import Event
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
+
+LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
+"""Names the folder on the driver's own disk; by default one among the temporary files."""
+_COPIED_AFTER = ("started", "trial_finished", "confirmed", "chosen", "interrupted", "finished")
+
+
+def ledgers_dir() -> Path:
+    """Where ledgers of runs on shared disks live while they are written."""
+    chosen = os.environ.get(LEDGERS_VARIABLE)
+    return Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"hpo-ledgers-{os.getuid()}"
+
+
+def open_ledger(
+    run: RunDir, study_uuid: str, *, on_driver: bool
+) -> tuple[Ledger, list[LedgerBackup]]:
+    """Open the ledger of a run where it is to be written, and what copies it from there.
+
+    Args:
+        run: whose lock is held.
+        study_uuid: names the ledger on the driver's disk.
+        on_driver: whether it is to be written there, and not in the run directory.
+
+    Returns:
+        The ledger, and the one listener that keeps the run's copy up to date, if it needs one.
+    """
+    local, shared = ledgers_dir() / f"{study_uuid}.db", run.ledger_file
+    if local.is_file() and _count_facts(local) > _count_facts(shared):
+        logger.info("the ledger goes on from %s, which knows more than %s", local, shared)
+        copy_ledger(local, shared)
+    if not on_driver:
+        _remove(local)
+        return Ledger.open(shared), []
+    local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove(local)
+    if not shared.is_file():
+        return Ledger.open(shared), []  # which says that it is missing
+    copy_ledger(shared, local)
+    return Ledger.open(local), [LedgerBackup(local, shared)]
+
+
+class LedgerBackup:
+    """Copies a ledger to the run after every finished trial; a `hpo.core.events.Listener`.
+
+    Args:
+        local: the ledger that is written.
+        shared: the copy.
+    """
+
+    def __init__(self, local: Path, shared: Path) -> None:
+        self._local, self._shared = local, shared
+        self._problem = ""
+
+    def hear(self, event: Event) -> None:
+        """Copy where a trial has ended."""
+        if event["event"] in _COPIED_AFTER:
+            self._copy()
+
+    def close(self) -> None:
+        """Copy for the last time."""
+        self._copy()
+
+    def discard(self) -> None:
+        """Remove the local ledger, once it is closed and all of it has arrived."""
+        if not self._problem:
+            _remove(self._local)
+
+    def _copy(self) -> None:
+        """Copy; a disk that is away for a while only makes the copy late."""
+        try:
+            copy_ledger(self._local, self._shared)
+        except OSError as error:
+            if not self._problem:
+                logger.warning(
+                    "%s cannot be brought up to date: %s; the search goes on, its ledger is %s",
+                    self._shared,
+                    error.strerror or error,
+                    self._local,
+                )
+            self._problem = str(error)
+        else:
+            self._problem = ""
+
+
+def copy_ledger(source: Path, target: Path) -> None:
+    """Copy a ledger that may be in use; the target is replaced in one step.
+
+    Raises:
+        OSError: when the target cannot be written.
+        RunError: when the source is no ledger.
+    """
+    with tempfile.TemporaryDirectory(prefix="hpo-ledger-") as folder:
+        whole = Path(folder) / "ledger.db"
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(source)) as old,
+                contextlib.closing(sqlite3.connect(whole)) as new,
+            ):
+                old.backup(new)
+                new.execute("PRAGMA journal_mode=DELETE")  # one file, whole in itself
+        except sqlite3.Error as error:
+            raise RunError(f"{source}: the ledger cannot be copied: {error}") from error
+        draft = target.with_name(f".{target.name}-{os.getpid()}")
+        try:
+            shutil.copyfile(whole, draft)
+            with draft.open("rb") as stream:
+                os.fsync(stream.fileno())
+            _remove_journals(target)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _count_facts(path: Path) -> int:
+    """How much a ledger knows: every recorded call adds to it."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+            return int(base.execute("SELECT count(*) FROM trial_user_attributes").fetchone()[0])
+    except sqlite3.Error:
+        return -1
+
+
+def _remove_journals(path: Path) -> None:
+    """Journals of a replaced database would be played into the new one."""
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    _remove_journals(path)
+    path.unlink(missing_ok=True)

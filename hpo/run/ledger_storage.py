@@ -1,0 +1,94 @@
+"""Where a ledger is kept: Optuna's storage in SQLite, and one that waits for room on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+T = TypeVar("T")
+
+WRITES = frozenset(
+    {
+        *("create_new_trial", "set_trial_user_attr", "set_trial_intermediate_value"),
+        *("set_trial_state_values", "set_study_user_attr"),
+    }
+)
+"""Methods that change a study, each in one transaction."""
+
+
+class Patience(Protocol):
+    """Calls something again until there is room for what it writes; see `hpo.run.disk_space`."""
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """Call it, and return its result."""
+
+
+class PatientStorage:
+    """A storage whose writes wait for room.
+
+    A write that failed has changed nothing, so it is simply made again.
+
+    Args:
+        storage: does the work.
+        patiently: makes a write until it succeeds, or raises what it met.
+    """
+
+    def __init__(self, storage: BaseStorage, patiently: Patience) -> None:
+        self._storage, self._patiently = storage, patiently
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever the storage has."""
+        method = getattr(self._storage, name)
+        if name not in WRITES:
+            return method
+        return lambda *args, **more: self._patiently(functools.partial(method, *args, **more))
+
+
+def open_storage(path: Path | None) -> BaseStorage:
+    """Open the database at `path`, making it where it is missing; None means memory."""
+    import optuna
+    from optuna.storages import InMemoryStorage, RDBStorage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if path is None:
+        return InMemoryStorage()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    _relax_syncs(storage)
+    return storage
+
+
+def holds_a_study(path: Path) -> bool:
+    """Look without writing; what cannot be read at all is told where it is opened."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("SELECT study_id FROM studies").fetchall())
+    except sqlite3.OperationalError as error:
+        return "no such table" not in str(error)
+    except sqlite3.DatabaseError:
+        return True
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _relax_syncs(storage: Any) -> None:
+    """Sync per checkpoint of the log, not per commit: in WAL mode safe against a killed process."""
+    from sqlalchemy import event
+
+    storage.engine.dispose()
+
+    @event.listens_for(storage.engine, "connect")
+    def set_pragma(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,276 @@
+"""The run directory: one folder that holds everything of a search and can be moved.
+
+```
+<out>/<study>/<timestamp>/
+  study.yaml  ledger.db  state.json  events.ndjson
+  trials/0007/{spec.yaml, status.jsonl, log.txt, ckpt/}
+  best/  evaluations/
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.core.spec_dicts import merged
+from hpo.core.text import nearest, shown
+from hpo.core.yaml_io import to_yaml
+
+STUDY_FILE = "study.yaml"
+LEDGER_FILE = "ledger.db"
+ROUTE_PREFIX = "run_"
+"""Stands before the timestamp where the AutoML route made the run."""
+LOCK_ATTEMPTS = 20
+"""A reader's look at the lock takes microseconds; a driver in it stays."""
+
+
+class RunDir:
+    """Names inside a run directory; creating one does not touch the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def study_file(self) -> Path:
+        """The merged study definition."""
+        return self.path / STUDY_FILE
+
+    @property
+    def ledger_file(self) -> Path:
+        """The Optuna study."""
+        return self.path / LEDGER_FILE
+
+    @property
+    def state_file(self) -> Path:
+        """What readers look at; replaced atomically."""
+        return self.path / "state.json"
+
+    @property
+    def events_file(self) -> Path:
+        """Every event of the run, one JSON object a line."""
+        return self.path / "events.ndjson"
+
+    @property
+    def best_dir(self) -> Path:
+        """The hand-off: spec, checkpoint, ONNX, gallery, report."""
+        return self.path / "best"
+
+    @property
+    def evaluations_dir(self) -> Path:
+        """Baseline and final evaluations."""
+        return self.path / "evaluations"
+
+    @property
+    def stop_file(self) -> Path:
+        """Its presence asks the driver to finish and save."""
+        return self.path / ".stop"
+
+    @property
+    def study_name(self) -> str:
+        """The folder above the timestamp."""
+        return self.path.parent.name
+
+    def trial_dir(self, number: int) -> Path:
+        """The folder of one trial."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def checkpoints_dir(self, number: int) -> Path:
+        """Where the checkpoints of one trial lie."""
+        return self.trial_dir(number) / "ckpt"
+
+    def write_spec(self, number: int, spec: Mapping[str, Any]) -> Path:
+        """Write a trial's spec into its folder, paths relative to the run; return the folder."""
+        folder = self.trial_dir(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = merged(spec, {"results_dir": str(folder.relative_to(self.path))})
+        (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
+        return folder
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Replace `state.json` in one step."""
+        # Without indentation: it is written twice a second, and so many times as quick.
+        write_atomically(self.state_file, json.dumps(state) + "\n")
+
+    def read_state(self) -> dict[str, Any]:
+        """The last written state; empty when there is none yet."""
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if _is_state(state) else {}
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for one driver.
+
+        Raises:
+            RunError: when another driver holds it.
+        """
+        with (self.path / ".lock").open("a+") as handle:
+            for attempt in range(LOCK_ATTEMPTS):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if attempt + 1 == LOCK_ATTEMPTS:
+                        raise RunError(
+                            f"{self.path}: another search is running in it; wait for it, "
+                            "or `hpo stop` it"
+                        ) from error
+                    time.sleep(0.01)
+            yield
+
+    def is_running(self) -> bool:
+        """Whether some driver holds the run at this moment."""
+        try:
+            with (self.path / ".lock").open("r") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _is_state(state: Any) -> bool:
+    """Whether readers can go by it: a damaged one counts as none."""
+    if not isinstance(state, dict) or not isinstance(state.get("best"), dict | None):
+        return False
+    trials = state.get("trials", [])
+    rows = trials if isinstance(trials, list) else [None]
+    return all(isinstance(row, dict) and {"trial", "state", "purpose"} <= set(row) for row in rows)
+
+
+def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:
+    """Make a run directory that appears in one step with what `fill(folder)` writes into it.
+
+    Its name is `prefix` and the time; two in one second get two names.
+    """
+    parent = out.resolve() / study
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
+    except OSError as error:
+        raise RunError(
+            f"{out}: cannot hold run directories: {error.strerror}; choose another --out"
+        ) from error
+    try:
+        draft.chmod(0o755)
+        fill(draft)
+        return RunDir(_place(draft, parent, prefix))
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _place(draft: Path, parent: Path, prefix: str) -> Path:
+    """Rename the draft to a free timestamp; two searches in one second get two folders."""
+    stamp = prefix + dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1, 1000):
+        target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+        if target.exists():
+            continue
+        with contextlib.suppress(OSError):  # somebody else took the name in between
+            draft.rename(target)
+            return target
+    raise RunError(f"{parent}: no free name for a run below it")
+
+
+def list_runs(out: Path) -> list[RunDir]:
+    """All run directories below `out`, the newest last."""
+    if not out.is_dir():
+        return []
+    # Dot folders are not even looked into: a draft may go away in that moment.
+    found = [RunDir(file.parent) for file in out.glob(f"[!.]*/[!.]*/{STUDY_FILE}")]
+    return sorted(
+        found,
+        key=lambda run: (run.path.name.removeprefix(ROUTE_PREFIX), run.path.stat().st_ctime),
+    )
+
+
+def _runs_in(study: Path) -> list[RunDir]:
+    """The runs in one study's folder, the newest last."""
+    return [run for run in list_runs(study.parent) if run.path.parent == study]
+
+
+def find_run(name: str | None, out: Path) -> RunDir:
+    """Find a run by path, or by study name or timestamp below `out`; None means the newest.
+
+    The path of a study's folder means its newest run.
+
+    Raises:
+        RunError: when nothing fits.
+    """
+    if name == "":
+        raise RunError("RUN: must be a run directory or a name, got nothing; `hpo ls` lists runs")
+    if name and (Path(name) / STUDY_FILE).is_file():
+        return RunDir(Path(name))
+    if name and (inside := _runs_in(Path(name).resolve())):
+        return inside[-1]
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: must be a folder of runs, and is a file; choose another --out")
+    runs = list_runs(out)
+    if name is not None:
+        runs = [r for r in runs if name in (r.study_name, r.path.name)]
+    if name is not None and not runs and Path(name).exists():
+        raise RunError(
+            f"{name}: must be a run directory, and has no {STUDY_FILE} in it; `hpo ls` lists runs"
+        )
+    if not runs:
+        what = "no runs" if name is None else f"no run {shown(name)}"
+        known = [] if name is None else {n for r in list_runs(out) for n in (r.study_name,)}
+        raise RunError(
+            f"{what} below {out}/{nearest(name or '', sorted(known))}; `hpo ls` lists runs, "
+            "`hpo search` makes one"
+        )
+    studies = sorted({r.study_name for r in runs})
+    if name is not None and name not in studies and len(studies) > 1:
+        raise RunError(
+            f"{shown(name)}: must name one run, and is one of {' and of '.join(studies)}; give its "
+            f"path, e.g. {runs[-1].path}"
+        )
+    return runs[-1]
+
+
+def relocated(data: Any, old: Path, new: Path) -> Any:
+    """Copy plain data of a run that was moved, its paths below `old` pointing below `new`."""
+    if isinstance(data, str):
+        path = rf"(?<![^\s=]){re.escape(str(old))}(?=[/\s]|$)"
+        return re.sub(path, lambda _: str(new), data)
+    if isinstance(data, dict):
+        return {key: relocated(value, old, new) for key, value in data.items()}
+    if isinstance(data, list):
+        return [relocated(value, old, new) for value in data]
+    return data
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file by a temporary name and a rename, so that readers never see half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

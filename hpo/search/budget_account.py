@@ -1,0 +1,150 @@
+"""What a search has used of its budget, and which limit it has reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hpo.core.budget import Budget, Spent, exhausted
+from hpo.core.trial import TrialRecord
+from hpo.run.ledger import Ledger
+from hpo.search.convergence import Gain, measure_gain
+
+CONFIRM_SHARE = 0.15
+"""Share of a time or epoch budget that is kept for confirmations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cost:
+    """What trials have cost."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    epochs: int = 0
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> _Cost:
+        """Return that of one trial; a confirmation, or one that was refused, counts as none."""
+        is_counted = trial.purpose == "search" and not trial.is_refused
+        return cls(trials=int(is_counted), seconds=trial.seconds, epochs=trial.trained_epochs)
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(
+            trials=self.trials + other.trials,
+            seconds=self.seconds + other.seconds,
+            epochs=self.epochs + other.epochs,
+        )
+
+
+class Account:
+    """Counts trials, epochs and time of one search; all but the running clock stands in the ledger.
+
+    Args:
+        ledger: the study.
+        budget: the limits.
+        confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
+        gpus_per_trial: GPUs that each trial holds.
+        now: a clock in seconds that never goes back; default: the machine's.
+        until_converged: minutes of training that must pay for the search to go on; 0 chooses them,
+            None goes on to the end of the budget.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        budget: Budget,
+        *,
+        confirm: int,
+        gpus_per_trial: float,
+        now: Callable[[], float] | None = None,
+        until_converged: float | None = None,
+    ) -> None:
+        self._until_converged = until_converged
+        self._judged: tuple[int, Gain | None] = (-1, None)
+        self._ledger = ledger
+        self._now = now or time.monotonic
+        self._budget = budget
+        self._search_budget = _less_confirmations(budget) if confirm else budget
+        self.gpus_per_trial = gpus_per_trial
+        self._base = ledger.active_seconds
+        self._began: float | None = None
+        self._ended = _Cost()
+        """Of the trials that have ended, whose costs are what they are for ever."""
+        self._open: list[int] = []
+        self._num_seen = 0
+
+    def start_clock(self) -> None:
+        """Charge the time from now on; a clock that runs already is left alone."""
+        if self._began is None:
+            self._began = self._now()
+
+    def stop_clock(self) -> None:
+        """Charge nothing until the clock is started again."""
+        self._base, self._began = self.clock(), None
+
+    def forgive(self, seconds: float) -> None:
+        """Take time back that a running clock has charged."""
+        if self._began is not None:
+            self._began += seconds
+
+    def clock(self) -> float:
+        """Seconds the search has been active, over all its starts."""
+        return self._base + (0.0 if self._began is None else self._now() - self._began)
+
+    def spent(self) -> Spent:
+        """What has been used of the budget."""
+        total = self._total()
+        return Spent(
+            trials=total.trials,
+            seconds=self.clock(),
+            gpu_seconds=total.seconds * self.gpus_per_trial,
+            epochs=total.epochs,
+        )
+
+    def _total(self) -> _Cost:
+        """Cost of all trials; looks only at those that had not ended when it was last asked."""
+        self._open += range(self._num_seen, self._ledger.next_number)
+        self._num_seen = self._ledger.next_number
+        records = [self._ledger.trial(number) for number in self._open]
+        still_open = [r for r in records if not r.state.is_finished]
+        self._ended = sum((_Cost.of(r) for r in records if r.state.is_finished), self._ended)
+        self._open = [r.number for r in still_open]
+        return sum((_Cost.of(r) for r in still_open), self._ended)
+
+    def limit_of_search(self) -> str | None:
+        """The limit that keeps new search trials from starting, or that it no longer pays."""
+        limit = exhausted(self._search_budget, self.spent())
+        if limit is not None or self._until_converged is None:
+            return limit
+        gain = self._gain()
+        return f"converged: {gain}" if gain is not None and gain.has_converged else None
+
+    def _gain(self) -> Gain | None:
+        """What the last part of the search has brought, measured once per ended trial."""
+        ended = self._ledger.ended()
+        if self._judged[0] != len(ended):
+            window_s = 60.0 * self._until_converged if self._until_converged else None
+            gain = measure_gain(ended, self._ledger.direction, window_s=window_s)
+            self._judged = (len(ended), gain)
+        return self._judged[1]
+
+    def limit_of_everything(self) -> str | None:
+        """The limit that ends confirmations too; the number of trials does not."""
+        return exhausted(replace(self._budget, trials=None), self.spent())
+
+    def limit_of(self, trial: TrialRecord) -> str | None:
+        """The limit that cuts off this trial; the number of trials never does."""
+        if trial.purpose == "confirm":
+            return self.limit_of_everything()
+        return exhausted(replace(self._search_budget, trials=None), self.spent())
+
+
+def _less_confirmations(budget: Budget) -> Budget:
+    share = 1.0 - CONFIRM_SHARE
+    return replace(
+        budget,
+        seconds=None if budget.seconds is None else budget.seconds * share,
+        gpu_seconds=None if budget.gpu_seconds is None else budget.gpu_seconds * share,
+        epochs=None if budget.epochs is None else max(1, int(budget.epochs * share)),
+    )

@@ -1,0 +1,91 @@
+"""Removes the checkpoints of trials that lost, as the search goes on (`keep: best`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from hpo.core.events import Emit, Event
+from hpo.core.protocols import Algorithm
+from hpo.core.trial import TrialRecord
+from hpo.results.confirm import was_compared
+from hpo.results.model_costs import pareto, read_costs
+from hpo.run.checkpoint_retention import ALL, needed_trials, remove_checkpoints, start_points_of
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
+
+MOMENTS = ("started", "trial_finished", "confirmed", "chosen")
+"""Events after which checkpoints may have become useless; results are on disk by then."""
+
+
+class Keeper:
+    """A listener that keeps what can still be asked for, and removes the other checkpoints.
+
+    What it removes is decided anew from the ledger each time, so a kill anywhere costs nothing.
+
+    Args:
+        run: where the checkpoints lie.
+        ledger: the study.
+        algorithm: names the trials that it may start others from.
+        keep: `best` or `all`.
+        confirm: how many finalists are trained again.
+        emit: hears `checkpoints_removed` (trial, bytes).
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        ledger: Ledger,
+        algorithm: Algorithm,
+        *,
+        keep: str,
+        confirm: int,
+        emit: Emit,
+    ) -> None:
+        self._run, self._ledger, self._algorithm = run, ledger, algorithm
+        self._keep, self._confirm, self._emit = keep, confirm, emit
+        self._gone: set[int] = set()
+        self._is_refused = False
+
+    def hear(self, event: Event) -> None:
+        """Remove after an end."""
+        if event["event"] in MOMENTS:
+            self.sweep()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def sweep(self) -> None:
+        """Remove the checkpoints that nothing can need any more."""
+        if self._keep == ALL:
+            return
+        needed = needed_trials(
+            self._ledger.trials(),
+            self._ledger.direction,
+            confirm=self._confirm,
+            start_points=start_points_of(self._algorithm),
+            compared=lambda repeat: was_compared(self._run, repeat.number),
+            also=self._front,
+        )
+        for trial in self._ledger.trials():
+            if trial.number not in needed and trial.number not in self._gone:
+                self._remove(trial.number)
+
+    def _front(self, trials: list[TrialRecord]) -> Collection[int]:
+        """The best of every architecture that no cheaper one beats: people choose among them."""
+        rows = pareto(trials, read_costs(self._run), self._ledger.direction)
+        return [row["trial"] for row in rows if row["on_front"]]
+
+    def _remove(self, number: int) -> None:
+        try:
+            freed = remove_checkpoints(self._run, number)
+        except OSError as error:
+            if not self._is_refused:
+                logger.warning("trial %d: its checkpoints were not removed: %s", number, error)
+            self._is_refused = True
+            return
+        self._gone.add(number)
+        if freed:
+            self._emit("checkpoints_removed", trial=number, bytes=freed)

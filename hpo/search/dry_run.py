@@ -1,0 +1,121 @@
+"""What a search would do, without starting it: its review, first batch, time and cost."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.asking import ask
+from hpo.core.budget import Budget
+from hpo.core.protocols import Executor
+from hpo.search.forecast import forecast
+from hpo.search.session import SearchSettings, Session, start_search
+from hpo.study.spec import StudySpec
+
+SMALL_GPU_MIB = 16 * 1024
+HEADROOM = 0.9
+"""Share of a card's memory that trials may fill."""
+
+
+def plan_search(study: StudySpec, settings: SearchSettings) -> dict[str, Any]:
+    """Prepare a search up to the moment before its first trial and return its review.
+
+    Pictures are looked at and decoded as the search would (what is decoded stays in the cache), an
+    epoch is measured, and no run directory is left behind.
+
+    Returns:
+        The `review` event's data with `first_batch` (the configurations that would be trained
+        first), `with_twice_the_slots` (a forecast, where one can be made) and `batch_in_memory`
+        (the largest batch that the measured memory allows on a GPU, else None).
+
+    Raises:
+        HpoError: for anything that would keep the search from starting.
+    """
+    kept: dict[str, Any] = {}
+
+    class Planned(Session):
+        """A session that ends where the first trial would start."""
+
+        def disk_warning(self, probe: Mapping[str, Any]) -> str:
+            """None: this folder goes away, and another one will hold the checkpoints."""
+            del probe
+            return ""
+
+        def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+            del executor
+            kept.update(review)
+            kept["first_batch"] = _first_batch(self)
+            kept["with_twice_the_slots"] = _with_more_slots(self, review["probe"])
+            kept["batch_in_memory"] = _batch_in_memory(self, review["probe"])
+            return False
+
+    folder = Path(tempfile.mkdtemp(prefix="hpo-plan-"))
+    try:
+        start_search(study, folder, replace(settings, make_session=Planned, report=False))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return kept
+
+
+def _first_batch(session: Session) -> list[dict[str, Any]]:
+    """Ask a fresh algorithm, with the search's own seed, for what it would propose first."""
+    algorithm = session.make_algorithm()
+    most = session.study.budget.trials or session.slots.count
+    batch = []
+    for number in range(min(session.slots.count, most)):
+        suggestion = ask(algorithm, number)
+        if suggestion is None:
+            break
+        batch.append({"trial": number, "params": dict(suggestion.params)})
+    return batch
+
+
+def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Rehearse with twice as many trials at a time, on twice the hardware."""
+    slots = session.slots
+    doubled = replace(
+        slots,
+        count=2 * slots.count,
+        total_cpus=2 * slots.total_cpus,
+        total_gpus=2 * slots.total_gpus,
+    )
+    expected = forecast(
+        session.plan,
+        session.space,
+        session.trainer,
+        session.study.budget,
+        doubled,
+        probe=probe,
+        options=session.study.search.algorithm_options,
+    )
+    return expected.to_dict() if expected else None
+
+
+def _batch_in_memory(session: Session, probe: Mapping[str, Any]) -> int | None:
+    """Scale the measured memory by the batch: activations grow with it, and most of it is those."""
+    from hpo.core.spec_dicts import lookup
+
+    total, peak = probe.get("total_memory_mib"), probe.get("peak_memory_mib")
+    name = next(iter(session.trainer.multiple_of), None)
+    if not total or not peak or name is None:
+        return None
+    batch = int(lookup(session.plan.base_spec, name))
+    step = int(lookup(session.plan.base_spec, session.trainer.multiple_of[name]))
+    fits = int(batch * HEADROOM * total / peak)
+    return max(step, fits - fits % step)
+
+
+def cost_of(review: Mapping[str, Any], price_per_gpu_hour: float, budget: Budget) -> float | None:
+    """What the GPUs of a search cost, by its forecast; None without GPUs or forecast."""
+    gpus = review["gpus_per_trial"] * review["concurrent"]
+    expected = review.get("forecast")
+    if not gpus or not expected:
+        return None
+    seconds = expected["seconds"]
+    if budget.gpu_seconds is not None:
+        seconds = min(seconds, budget.gpu_seconds / gpus)
+    return float(seconds * gpus / 3600 * price_per_gpu_hour)

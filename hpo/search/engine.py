@@ -1,0 +1,400 @@
+"""The engine: turns proposals into jobs, epochs into decisions, and keeps the ledger.
+
+It is passive and single-threaded: an executor asks for jobs and tells what happened
+(`hpo.core.protocols.TrialDriver`). Everything it knows it reads back from the ledger, so the same
+path serves a fresh start, a crash and "20 more trials".
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.core.asking import ask
+from hpo.core.budget import Budget, Spent
+from hpo.core.events import Emit
+from hpo.core.protocols import Algorithm
+from hpo.core.repeats import propose_repeat
+from hpo.core.reports import to_measurement
+from hpo.core.selection import best_trial, open_repeats
+from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial_events import ended_event, epoch_event, started_event
+from hpo.core.trial_failures import Retries, describe_not_finite, describe_retry, shared_cause
+from hpo.run.disk_errors import demand_storage
+from hpo.run.disk_space import Room
+from hpo.run.ledger import Ledger
+from hpo.run.replay import replay
+from hpo.run.run_dir import RunDir
+from hpo.search.budget_account import Account
+from hpo.search.launcher import Launcher
+from hpo.search.receipts import find_mismatch
+from hpo.search.warm_start import CannotStartError, settled_start
+
+logger = logging.getLogger(__name__)
+
+
+class ReceiptError(Exception):
+    """A suggestion did not arrive at the trainer's live objects: a bug, not a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the engine needs to know of a study."""
+
+    base_spec: Mapping[str, Any]
+    """Full spec of a trial without its searched parameters."""
+    seed_key: str
+    """Spec key of the random seed; empty for a trainer that has none."""
+    direction: str
+    budget: Budget
+    confirm: int = 0
+    gpus_per_trial: float = 0.0
+    study_seed: int = 0
+    until_converged: float | None = None
+    """See `hpo.search.budget_account.Account`."""
+    num_epochs: int | None = None
+    """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
+    refuse: Callable[[Mapping[str, Any]], str] = lambda _params: ""
+    """Why parameters are not to be tried at all; empty when they may be."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Live:
+    """A trial that runs at this moment."""
+
+    verdict: str = ""
+    """Why it was told to stop: `pruned`, `suspended`, `failed` or `reached` (its last epoch)."""
+    reason: str = ""
+    failure: dict[str, str] | None = None
+    last_report: float
+
+
+class Engine:
+    """Drives one search.
+
+    Args:
+        run: the run directory; None, in simulations, writes nothing.
+        ledger: the study.
+        algorithm: proposes and prunes; fresh, it is brought up to date from the ledger here.
+        plan: the study's constants.
+        emit: tells listeners what happens.
+        should_stop: asked at every step whether the user wants the search to pause.
+        room: watches the run's disk; None never waits for room.
+        now: a clock in seconds that never goes back; default: the machine's.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: RunDir | None,
+        ledger: Ledger,
+        algorithm: Algorithm,
+        plan: Plan,
+        emit: Emit,
+        should_stop: Callable[[], bool] = lambda: False,
+        room: Room | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._algorithm = algorithm
+        self._plan = plan
+        self._emit = emit
+        self._should_stop = should_stop
+        self._room = room
+        if room is not None:
+            room.on_waited = self._forgive
+        self._now = now or time.monotonic
+        self._launcher = Launcher(
+            run, ledger, base_spec=plan.base_spec, seed_key=plan.seed_key, refuse=plan.refuse
+        )
+        self._live: dict[int, _Live] = {}
+        self._account = Account(
+            ledger,
+            plan.budget,
+            confirm=plan.confirm,
+            gpus_per_trial=plan.gpus_per_trial,
+            now=self._now,
+            until_converged=plan.until_converged,
+        )
+        self._stopping = ""
+        self._confirming = False
+        self._shared_cause = ""
+        self._ran_dry = False
+        self._retries = Retries()
+        self._decided = replay(algorithm, ledger)
+        self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
+        getattr(algorithm, "attach", lambda _emit: None)(emit)
+
+    def next_job(self) -> Job | None:
+        """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
+        self._close_decided()
+        if self._pausing() or self._waits_for_room():
+            return None
+        if (waiting := self._next_waiting()) is not None:
+            self._waiting.remove(waiting.number)
+            return self._job(waiting) or self.next_job()
+        if self._limit_reached() is None and not self._confirming:
+            job = self._next_search_job()
+            if job is not None or not self._ran_dry:
+                return job
+        if self._shared_cause or any(self._ledger.trial(n).purpose == "search" for n in self._live):
+            return None
+        return self._next_confirmation()
+
+    def is_over(self) -> bool:
+        """Whether no further job will come once the running trials have ended."""
+        if self._pausing():
+            return True
+        if self._live or self._next_waiting() is not None:
+            return False
+        return self._limit_reached() is not None and not self._open_confirmations()
+
+    def rest(self) -> bool:
+        """Let a moment pass where the search waits for room on the disk."""
+        if self._room is None or not self._room.why or self.is_over():
+            return False
+        self._room.rest()
+        return True
+
+    def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
+        """Record an epoch and say whether the trial goes on."""
+        live, record = self._live[number], self._ledger.trial(number)
+        if live.verdict:
+            return False
+        receipt = payload.get("receipt")
+        if receipt is not None and record.receipt is None:
+            self._check_receipt(record, receipt)
+        if payload["epoch"] <= record.epochs:  # a resumed trial tells its history again
+            if self._pausing():
+                self._suspend(live)
+                return False
+            return True
+        now = self._now()
+        measurement = to_measurement(payload, seconds=now - live.last_report)
+        live.last_report = now
+        if not math.isfinite(measurement.value):
+            live.verdict, live.failure = "failed", describe_not_finite(measurement)
+            return False
+        self._ledger.record(number, measurement, clock=self._account.clock())
+        self._emit("epoch", **epoch_event(record, measurement))
+        return self._judge(record, live, measurement)
+
+    def on_end(self, number: int, ended: Ended) -> None:
+        """Close a trial, keep it for later, or start it again."""
+        live, record = self._live.pop(number), self._ledger.trial(number)
+        if not self._live:  # what follows a last epoch is not charged
+            self._account.stop_clock()
+        failure = live.failure or ended.failure
+        if live.verdict == "suspended":
+            self._tell_suspended(record, live.reason)
+        elif live.verdict == "pruned":
+            self._finish(record, TrialState.PRUNED, reason=live.reason)
+        elif failure is not None and live.verdict != "reached":
+            self._fail(record, failure)
+        elif record.epochs < record.until_epoch:
+            words = f"the trainer ended after epoch {record.epochs} of {record.until_epoch}"
+            self._fail(record, {"kind": "code", "message": words})
+        else:
+            if ended.receipt is not None:
+                self._check_receipt(record, ended.receipt)
+            self._finish(record, TrialState.COMPLETE)
+
+    def charge_gpus(self, per_trial: float) -> None:
+        """Count so many GPUs for each trial from now on, where they have been divided anew."""
+        self._account.gpus_per_trial = per_trial
+
+    def spent(self) -> Spent:
+        """What has been used of the budget."""
+        return self._account.spent()
+
+    def best(self) -> TrialRecord | None:
+        """The best trial so far."""
+        return best_trial(self._ledger.trials(), self._plan.direction)
+
+    @property
+    def ended_because(self) -> str:
+        """`interrupted`, the limit that was reached, or the cause that failing trials share."""
+        if self._shared_cause:
+            return self._shared_cause
+        return self._stopping or self._limit_reached() or ""
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the user asked for a pause."""
+        return self._stopping == "interrupted"
+
+    def _close_decided(self) -> None:
+        """Close trials that were over when the driver was killed, but not yet booked as such."""
+        for number in list(self._waiting):
+            record, decision = self._ledger.trial(number), self._decided.pop(number, None)
+            if decision is not None and decision.stop:
+                self._waiting.remove(number)
+                self._finish(record, TrialState.PRUNED, reason=decision.reason)
+            elif record.epochs >= record.until_epoch and record.receipt is not None:
+                self._waiting.remove(number)
+                self._finish(record, TrialState.COMPLETE)
+
+    def _next_waiting(self) -> TrialRecord | None:
+        """The first interrupted trial that its part of the budget still lets go on."""
+        records = (self._ledger.trial(number) for number in self._waiting)
+        return next((r for r in records if self._account.limit_of(r) is None), None)
+
+    def _next_search_job(self) -> Job | None:
+        self._account.start_clock()
+        suggestion = ask(self._algorithm, self._ledger.next_number, waits=not self._live)
+        if suggestion is None:
+            self._ran_dry = not self._live
+            return None
+        seed = self._launcher.search_seed(self._plan.study_seed)
+        return self._start(suggestion, seed=seed, purpose="search") or self.next_job()
+
+    def _next_confirmation(self) -> Job | None:
+        self._confirming = True
+        pending = self._open_confirmations()
+        if not pending or self._account.limit_of_everything() is not None:
+            return None
+        self._account.start_clock()
+        trials, study_seed = self._ledger.trials(), self._plan.study_seed
+        suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
+        return self._start(suggestion, seed=seed, purpose="confirm")
+
+    def _open_confirmations(self) -> list[TrialRecord]:
+        """Finalists that are still to be trained again, next one first."""
+        if self._plan.confirm == 0 or self._account.limit_of_everything() is not None:
+            return []
+        return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
+
+    def _start(self, suggestion: Suggestion, *, seed: int, purpose: str) -> Job | None:
+        distributions = getattr(self._algorithm, "distributions", None)
+        record = self._ledger.start(
+            settled_start(suggestion, self._ledger),
+            now=time.time(),
+            clock=self._account.clock(),
+            seed=seed,
+            purpose=purpose,
+            distributions=distributions,
+        )
+        return self._job(record)
+
+    def _job(self, record: TrialRecord) -> Job | None:
+        """A start of a trial; None when it cannot start, which is booked as its failure."""
+        self._account.start_clock()
+        try:
+            job = self._launcher.job_of(record)
+        except CannotStartError as error:
+            cause = {"kind": error.kind, "message": str(error)}
+            self._finish(record, TrialState.FAILED, error=cause)
+            self._shared_cause = shared_cause(self._ledger.ended())
+            return None
+        except OSError as error:
+            if self._room is None or not self._room.is_full(error):
+                raise
+            self._waiting.append(record.number)
+            return None
+        self._live[record.number] = _Live(last_report=self._now())
+        self._emit("trial_started", **started_event(record, is_resumed=bool(job.resume_from)))
+        return job
+
+    def spec_of(self, record: TrialRecord) -> dict[str, Any]:
+        """The full spec of one trial."""
+        return self._launcher.spec_of(record)
+
+    def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
+        """Ask the algorithm, then look at the user's wish and the budget."""
+        if record.purpose == "search":
+            decision = self._algorithm.report(record.number, measurement)
+            if decision.stop:
+                live.verdict, live.reason = "pruned", decision.reason
+                return False
+        if measurement.epoch >= record.until_epoch:
+            if self._plan.num_epochs is None or measurement.epoch >= self._plan.num_epochs:
+                return True
+            live.verdict = "reached"
+            return False
+        limit = self._account.limit_of(record)
+        if self._pausing() or limit:
+            self._suspend(live, f"budget of {limit} spent")
+            return False
+        return True
+
+    def _suspend(self, live: _Live, reason: str = "") -> None:
+        live.verdict, live.reason = "suspended", self._stopping or self._shared_cause or reason
+
+    def _check_receipt(self, record: TrialRecord, receipt: Mapping[str, Any]) -> None:
+        problem = find_mismatch(self.spec_of(record), record.params, receipt)
+        if problem:
+            raise ReceiptError(f"trial {record.number}: {problem}")
+        self._ledger.annotate(record.number, receipt=receipt)
+
+    def _finish(
+        self,
+        record: TrialRecord,
+        state: TrialState,
+        *,
+        reason: str = "",
+        error: Mapping[str, str] | None = None,
+    ) -> None:
+        self._ledger.finish(
+            record.number, state, now=time.time(), clock=self._account.clock(), error=error
+        )
+        if record.purpose == "search":
+            self._algorithm.tell(record)
+        name = "confirmed" if record.purpose == "confirm" else "trial_finished"
+        self._emit(name, **ended_event(record, reason))
+
+    def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
+        """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
+        if self._room is not None and self._room.is_to_blame(record.number, failure):
+            self._tell_suspended(record, self._room.why)
+            self._waiting.append(record.number)
+            return
+        demand_storage(self._run, record, failure, self._emit)
+        is_lost = failure["kind"] == "infrastructure"
+        if is_lost and self._pausing():
+            self._tell_suspended(record, failure["message"])
+            return
+        if is_lost and self._retries.allow(record):
+            self._ledger.annotate(record.number, retries=record.retries + 1)
+            logger.warning("%s", describe_retry(record, failure["message"]))
+            self._waiting.append(record.number)
+            return
+        self._finish(record, TrialState.FAILED, error=failure)
+        self._shared_cause = shared_cause(self._ledger.ended())
+
+    def _tell_suspended(self, record: TrialRecord, reason: str) -> None:
+        self._emit("trial_suspended", trial=record.number, epoch=record.epochs, reason=reason)
+
+    def _pausing(self) -> bool:
+        if not self._stopping and self._should_stop():
+            self._stopping = "interrupted"
+        return bool(self._stopping) or bool(self._shared_cause)
+
+    def _waits_for_room(self) -> bool:
+        """Whether there is more to start, and no room on the disk for it; the clock then stands."""
+        if self._room is None or not self._has_more() or not self._room.is_short(len(self._live)):
+            return False
+        if not self._live:
+            self._account.stop_clock()
+        return True
+
+    def _has_more(self) -> bool:
+        if self._next_waiting() is not None or self._limit_reached() is None:
+            return True
+        return bool(self._open_confirmations())
+
+    def _forgive(self, seconds: float) -> None:
+        """Charge nobody for a time in which this process could write nothing, and stood still."""
+        self._account.forgive(seconds)
+        for live in self._live.values():
+            live.last_report += seconds
+
+    def _limit_reached(self) -> str | None:
+        """The limit that keeps new search trials from starting."""
+        if self._ran_dry:
+            return "algorithm"
+        return self._account.limit_of_search()

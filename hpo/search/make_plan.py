@@ -1,0 +1,79 @@
+"""From a study to its plan: data, spec, space, algorithm, and what the search begins with."""
+
+from __future__ import annotations
+
+import uuid
+
+from hpo.core.machine import installed_versions
+from hpo.core.protocols import Trainer
+from hpo.core.spec_dicts import merged, nest
+from hpo.study.initial_points import MOST, first_points
+from hpo.study.plan import (
+    StudyPlan,
+    as_user_errors,
+    build_base_spec,
+    build_space,
+    held_out_sources,
+    num_epochs_of,
+    num_reports_of,
+    resolve_sources,
+)
+from hpo.study.skill import load_skill
+from hpo.study.spec import StudySpec
+from hpo.study.trainers import demand
+
+
+def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
+    """Resolve data, spec, space and algorithm of a study, and look at all its images."""
+    from hpo.algorithms.for_study import algorithm_for
+    from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
+
+    # What needs no images is checked before any are drawn, split or read.
+    draft = build_base_spec(study, trainer, {})
+    num_epochs = num_epochs_of(draft, trainer)
+    refuse_secrets(study.search.algorithm, study.search.algorithm_options)
+    check_options(study.search.algorithm, study.search.algorithm_options)
+    if study.search.max_latency or study.search.max_params:
+        demand(trainer, "measure")
+    guess = build_space(study, trainer, draft, num_trials=study.budget.trials)
+    choice = resolve_names(
+        study.search.algorithm,
+        study.search.pruner,
+        num_epochs=num_epochs,
+        num_reports=num_reports_of(draft, trainer),
+        dimensions=len(guess.dimensions),
+        trials=study.budget.trials,
+        slots=slots,
+    )
+    sources = resolve_sources(study, trainer)
+    base_spec = build_base_spec(study, trainer, sources)
+    space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
+    with as_user_errors():
+        trainer.inspect_data(base_spec)
+    if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
+        with as_user_errors("final evaluation"):
+            trainer.inspect_data(merged(base_spec, nest(trainer.data_overrides(held_out))))
+    first = first_points(
+        space,
+        runs=study.search.warm_start,
+        use_priors=study.search.priors,
+        trainer=study.trainer,
+        network=load_skill(trainer.skill_dir).network_arch,
+        most=MOST if study.budget.trials is None else max(1, min(MOST, study.budget.trials // 3)),
+    )
+    plan = StudyPlan(
+        study_uuid=str(uuid.uuid4()),
+        sources=sources,
+        base_spec=base_spec,
+        algorithm=choice.algorithm,
+        pruner=choice.pruner,
+        reason=choice.reason,
+        warning=choice.warning,
+        space_digest=space.digest,
+        num_epochs=num_epochs,
+        planned_trials=study.budget.trials,
+        first=[{"latents": start.latents, "source": start.source} for start in first],
+        versions=installed_versions(),
+    )
+    algorithm_for(study, plan, trainer, space)  # what it refuses is told before the run appears
+    return plan

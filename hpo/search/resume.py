@@ -1,0 +1,74 @@
+"""Whether a run can be gone on with: refused where results before and after would not compare."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from hpo.core.errors import RunError, SpecError
+from hpo.core.protocols import Trainer
+from hpo.core.yaml_io import read_yaml
+from hpo.run.checkpoint_retention import ALL
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import StudyPlan, build_space
+from hpo.study.provenance import find_changes, take_origin, write_origin
+from hpo.study.spec import StudySpec, load_study
+
+logger = logging.getLogger(__name__)
+
+
+def load_run_study(run: RunDir) -> StudySpec:
+    """Read the study of a run; one of an earlier release goes on to keep every checkpoint.
+
+    Raises:
+        SpecError: when it is no study file, or the end of it is gone: keys that are not there would
+            silently have their defaults.
+    """
+    study = load_study(run.study_file)
+    if not run.study_file.read_text(encoding="utf-8").endswith(("\n", "}")):
+        raise SpecError(
+            f"{run.study_file}: must end with a line break; what was written last is cut off, so "
+            "bring the file back, or end its last line if it is whole"
+        )
+    is_earlier = "keep" not in read_yaml(run.study_file)
+    return replace(study, keep=ALL) if is_earlier else study
+
+
+def settle_origin(
+    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, *, force: bool
+) -> StudyPlan:
+    """Compare what a run began with and what there is now.
+
+    Args:
+        run: the run, locked.
+        study: as it stands in the run.
+        plan: as it stands in the run.
+        trainer: as it is installed now.
+        force: whether to go on from what there is now, which is then kept as the new origin.
+
+    Returns:
+        The plan to go on with.
+
+    Raises:
+        RunError: when something that matters has changed: what, from, to.
+    """
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+    now = take_origin(space, plan.sources, trainer)
+    changes = find_changes(run, now)
+    if not changes and space.digest != plan.space_digest:
+        changes = [
+            "the search space has changed since the search began "
+            f"(digest {plan.space_digest[:12]} -> {space.digest[:12]})"
+        ]
+    if not changes:
+        return plan
+    if not force:
+        raise RunError(
+            f"{run}: {'; '.join(changes)}; start a new search (`--warm-start` tries the best of "
+            "this one first), or go on all the same with `hpo resume --force`"
+        )
+    logger.warning("going on with --force although %s", "; ".join(changes))
+    plan = replace(plan, space_digest=space.digest)
+    plan.write(run.path)
+    write_origin(run.path, now)
+    return plan

@@ -1,0 +1,130 @@
+"""What is told of a search before its first trial: its data, its time, its room on disk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.budget import Budget, Spent
+from hpo.core.bytes import render_bytes
+from hpo.core.protocols import Executor, Trainer
+from hpo.core.selection import REPEATS
+from hpo.core.spec_dicts import merged
+from hpo.executors.division import Slots
+from hpo.run.checkpoint_retention import ALL
+from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
+from hpo.search.forecast import Forecast, forecast
+from hpo.study.plan import StudyPlan, as_user_errors, estimate_seconds
+from hpo.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from hpo.search.session import Session
+    from search_spaces import SearchSpace
+
+logger = logging.getLogger(__name__)
+
+
+def review_of(session: Session, executor: Executor) -> dict[str, Any]:
+    """Prepare the data, measure an epoch, and say what will happen: the `review` event's data."""
+    began = time.monotonic()
+    session.bus.emit("preparing", what="images")
+    with as_user_errors():
+        session.trainer.prepare(session.plan.base_spec, session.settings.progress)
+        data = session.trainer.inspect_data(session.plan.base_spec)
+        session.bus.emit("preparing", what="probe")
+        probe_spec = merged(session.plan.base_spec, {"results_dir": str(session.run)})
+        probe, packing = session.measure(executor, probe_spec)
+        session.architectures.measure(executor, session.trainer, session.settings.progress)
+    expected = foresee(
+        session.study, session.plan, session.space, session.trainer, session.slots,
+        spent=session.spent_before, probe=probe,
+    )  # fmt: skip
+    at_most = estimate_seconds(
+        session.study.budget,
+        num_epochs=session.plan.num_epochs,
+        seconds_per_epoch=probe.get("seconds_per_epoch"),
+        slots=session.slots.count,
+    )
+    return {
+        "study": session.study.name,
+        "trainer": session.study.trainer,
+        "data": data,
+        "searched": [parameter.name for parameter in session.space.parameters],
+        "pinned": {pin.name: pin.reason for pin in session.space.pinned},
+        "warnings": [
+            *session.space.warnings,
+            *filter(None, [session.plan.warning, session.disk_warning(probe)]),
+        ],
+        "algorithm": session.plan.algorithm,
+        "pruner": session.plan.pruner,
+        "reason": session.plan.reason,
+        "first": [start["source"] for start in session.plan.first],
+        "budget": str(session.study.budget),
+        "epochs_per_trial": session.plan.num_epochs,
+        "concurrent": session.slots.count,
+        "cpus_per_trial": session.slots.cpus,
+        "gpus_per_trial": session.slots.gpus,
+        "packing": packing.to_dict() if packing else None,
+        "probe": probe,
+        "estimate_s": expected.seconds if expected else at_most,
+        "at_most_s": at_most,
+        "forecast": expected.to_dict() if expected else None,
+        "prepared_in_s": round(time.monotonic() - began, 2),
+    }
+
+
+def foresee(
+    study: StudySpec,
+    plan: StudyPlan,
+    space: SearchSpace,
+    trainer: Trainer,
+    slots: Slots,
+    *,
+    spent: Spent,
+    probe: Mapping[str, Any],
+) -> Forecast | None:
+    """Rehearse what is left of a search; one that cannot be rehearsed goes on without."""
+    budget = study.budget
+    left = Budget(
+        trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
+        seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
+        gpu_seconds=budget.gpu_seconds,
+        epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
+    )
+    options = study.search.algorithm_options
+    try:
+        return forecast(plan, space, trainer, left, slots, probe=probe, options=options)
+    except Exception as error:
+        logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)
+        logger.debug("the traceback", exc_info=True)
+        return None
+
+
+def disk_warning(
+    study: StudySpec, spent: Spent, left: Left, *, checkpoint_bytes: int, slots: int
+) -> str:
+    """Say that checkpoints may find no room; empty while they will, or nothing is known of them.
+
+    Args:
+        study: how many trials there will be, and whose checkpoints stay.
+        spent: what earlier starts have used; their checkpoints are on disk already.
+        left: what may still be written.
+        checkpoint_bytes: of one checkpoint, as the probe found it.
+        slots: trials at a time.
+    """
+    confirm, planned = study.search.confirm, study.budget.trials
+    # The winner and the default, the other finalists and every finalist's repeats; newest and best.
+    stay = 2 + max(0, confirm - 1) + (REPEATS * (confirm + 1) if confirm else 0)
+    if study.keep == ALL and planned is not None:
+        stay = max(1, planned - spent.trials) + (REPEATS * (confirm + 1) if confirm else 0)
+    needed = SPARE_BYTES + checkpoint_bytes * (2 * stay + FILES_PER_TRIAL * slots)
+    if not checkpoint_bytes or left.bytes >= needed:
+        return ""
+    helps = "make room or give --keep best" if study.keep == ALL else "make room"
+    return (
+        f"disk: {left.words}, and checkpoints of {render_bytes(checkpoint_bytes)} each will take "
+        f"up to {render_bytes(needed)} (--keep {study.keep}); {helps}, or the search will wait for "
+        "room"
+    )

@@ -1,0 +1,394 @@
+"""One search from study to hand-off: the way of `hpo search` and `hpo resume`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.budget import Budget, Spent
+from hpo.core.bytes import free_bytes, parse_size
+from hpo.core.errors import HpoError, RunError
+from hpo.core.events import EventBus, EventFile, Listener
+from hpo.core.protocols import Algorithm, Executor, Trainer
+from hpo.core.trial import TrialRecord
+from hpo.core.yaml_io import to_yaml
+from hpo.executors.gpu_sharing import Packing, growth_of, measure_packed
+from hpo.executors.placement import make_executor, place_trials
+from hpo.results.handoff import hand_on
+from hpo.results.model_costs import Architectures
+from hpo.run.disk_errors import disk_faults_told
+from hpo.run.disk_space import Room
+from hpo.run.ledger import Ledger
+from hpo.run.ledger_backup import open_ledger
+from hpo.run.run_dir import (
+    LEDGER_FILE,
+    STUDY_FILE,
+    RunDir,
+    create_run,
+    relocated,
+    write_atomically,
+)
+from hpo.search.checkpoint_cleaner import Keeper
+from hpo.search.engine import Engine, Plan
+from hpo.search.make_plan import plan_study
+from hpo.search.resume import load_run_study, settle_origin
+from hpo.search.reviewing import disk_warning, review_of
+from hpo.search.state_writer import StateWriter, describe_end, trial_row
+from hpo.study.model_limits import parse_limits
+from hpo.study.plan import (
+    StudyPlan,
+    build_space,
+    read_plan,
+)
+from hpo.study.provenance import take_origin, write_origin
+from hpo.study.spec import StudySpec
+from hpo.study.trainers import find_trainer
+
+logger = logging.getLogger(__name__)
+
+Interrupt = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """What belongs to this start of a search, not to the study."""
+
+    executor: str = "ray"
+    """`ray`, or `inprocess` for one slot without worker processes."""
+    ray_address: str = ""
+    """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
+    force: bool = False
+    """Whether to go on with a run although its space, data or code have changed."""
+    probe: bool = True
+    """Whether to measure an epoch before the start."""
+    listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
+    should_stop: Interrupt = lambda: False
+    confirm_start: Callable[[dict[str, Any]], bool] = lambda _review: True
+    """Asked with the review; False ends the run before its first trial."""
+    progress: Callable[[str, int, int], None] | None = None
+    report: bool = False
+    """Whether to write `report.html` at the end."""
+    make_session: Callable[..., Session] | None = None
+    """Builds the `Session` from its arguments; None means `Session` itself."""
+    name_prefix: str = ""
+    """Stands before the timestamp in the name of a new run directory."""
+    fill: Callable[[Path], None] = lambda _folder: None
+    """Writes more files into a new run directory before it appears."""
+    free_space: Callable[[Path], int] = free_bytes
+    """What may still be written to the disk of a folder, in bytes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchResult:
+    """How a search ended."""
+
+    run: RunDir
+    finished: dict[str, Any] = field(default_factory=dict)
+    """The `finished` event; empty when the search was interrupted."""
+    interrupted: bool = False
+
+
+def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> SearchResult:
+    """Plan a study, make its run directory and search.
+
+    Raises:
+        HpoError: for anything the user can mend, before the run directory appears where possible.
+    """
+    trainer = find_trainer(study.trainer)
+    slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
+    plan = plan_study(study, trainer, slots=slots.count)
+
+    def fill(folder: Path) -> None:
+        (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
+        plan.write(folder)
+        space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+        write_origin(folder, take_origin(space, plan.sources, trainer))
+        Ledger.create(folder / LEDGER_FILE, trainer.direction).close()
+        settings.fill(folder)
+
+    run = create_run(out, study.name, fill, prefix=settings.name_prefix)
+    return _drive(run, study, plan, trainer, settings)
+
+
+def resume_search(
+    run: RunDir,
+    settings: SearchSettings,
+    *,
+    budget: Budget | None = None,
+    keep: str | None = None,
+    disk_quota: str | None = None,
+) -> SearchResult:
+    """Go on with a run from its ledger; a finished one only tells its result again.
+
+    Args:
+        run: the run.
+        settings: of this start.
+        budget: in place of the study's.
+        keep: in place of the study's: `best` or `all`.
+        disk_quota: in place of the study's, such as `20GB`.
+
+    Raises:
+        RunError: when the run cannot be read, or its space, data or code have changed since.
+    """
+    given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
+    changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+    study = replace(load_run_study(run), **changes)
+    plan = read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    # A finished run that is only told again trains nothing that would have to compare.
+    is_over = budget is None and run.read_state().get("status") == "finished"
+    return _drive(
+        run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=bool(changes)
+    )
+
+
+def _drive(
+    run: RunDir,
+    study: StudySpec,
+    plan: StudyPlan,
+    trainer: Trainer,
+    settings: SearchSettings,
+    *,
+    is_resumed: bool = False,
+    is_changed: bool = False,
+) -> SearchResult:
+    """Search while the lock is held; a changed study is kept once it is known to be usable."""
+    with disk_faults_told(run.path), run.lock():
+        if is_resumed:
+            plan = settle_origin(run, study, plan, trainer, force=settings.force)
+        run.stop_file.unlink(missing_ok=True)
+        on_driver = bool(settings.ray_address)
+        ledger, backups = open_ledger(run, plan.study_uuid, on_driver=on_driver)
+        bus = EventBus([EventFile(run.events_file), *backups])
+        try:
+            for make in settings.listeners:
+                bus.add(make(run, study, plan, ledger))
+            make_session = settings.make_session or Session
+            session = make_session(run, study, plan, trainer, settings, ledger, bus)
+            if is_changed:
+                write_atomically(run.study_file, to_yaml(study.to_dict()))
+            return session.search()
+        except (HpoError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            bus.emit("error", run_dir=str(run), message=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            bus.close()
+            ledger.close()
+            for backup in backups:
+                backup.discard()
+
+
+class Session:
+    """One start of one run, while the lock is held.
+
+    `make_executor`, `tell_review` and `conclude` are what another route changes.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        study: StudySpec,
+        plan: StudyPlan,
+        trainer: Trainer,
+        settings: SearchSettings,
+        ledger: Ledger,
+        bus: EventBus,
+    ) -> None:
+        self.run, self.study, self.plan, self.trainer = run, study, plan, trainer
+        self.settings, self.ledger, self.bus = settings, ledger, bus
+        self.space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+        if self.space.digest != plan.space_digest:
+            raise RunError(
+                f"{run}: the search space has changed since the search began (digest "
+                f"{plan.space_digest[:12]} -> {self.space.digest[:12]}); start a new search"
+            )
+        self.slots = place_trials(study, trainer, settings)
+        limits = parse_limits(study.search.max_latency, study.search.max_params)
+        self.architectures = Architectures(run, self.space, plan.base_spec, limits)
+        self.spent_before = Spent()
+        """What earlier starts of this search have used."""
+        self.room = Room(
+            run,
+            emit=bus.emit,
+            should_stop=self._should_stop,
+            quota=parse_size(study.disk_quota, "disk_quota"),
+            keep=study.keep,
+            free=settings.free_space,
+        )
+        ledger.wait_with(self.room.patiently)
+
+    def search(self) -> SearchResult:
+        """Run to the end, or to the user's wish to pause."""
+        algorithm = self.make_algorithm()
+        engine = self._make_engine(algorithm)
+        self.spent_before = engine.spent()
+        state = StateWriter(self.run, self.study, engine, self.ledger)
+        self.bus.add(state)
+        keeper = self._watch_disk(algorithm)
+        if engine.is_over() and (done := self.run.read_state().get("finished")):
+            if keeper is not None:
+                keeper.sweep()
+            done = relocated(done, Path(done["run_dir"]), self.run.path)
+            self.bus.emit("finished", **done)
+            state.close_as("finished", finished=done)
+            return SearchResult(run=self.run, finished=done)
+        self.bus.emit(
+            "started",
+            run_dir=str(self.run),
+            study=self.study.name,
+            budget=str(self.study.budget),
+            budget_text=self.study.budget.to_text(),
+            trials_so_far=sum(
+                t.state.is_finished and not t.is_refused for t in self.ledger.trials()
+            ),
+            spent=asdict(engine.spent()),
+            direction=self.trainer.direction,
+            metric=self.trainer.monitoring_metric,
+            trials=[trial_row(t, self.trainer.direction) for t in self.ledger.trials()],
+        )
+        try:
+            return self._run(engine, state)
+        except KeyboardInterrupt:
+            state.close_as("interrupted")
+            raise
+
+    def _run(self, engine: Engine, state: StateWriter) -> SearchResult:
+        """Review, search, hand on."""
+        with contextlib.closing(self.make_executor()) as executor:
+            if not self._review(executor):
+                state.close_as("declined")
+                return SearchResult(run=self.run, interrupted=True)
+            engine.charge_gpus(self.slots.gpus)
+            executor.run(engine)
+            if engine.was_interrupted:
+                self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
+                state.close_as("interrupted")
+                return SearchResult(run=self.run, interrupted=True)
+            best = self.room.patiently(lambda: self.conclude(engine, executor))
+            page = self._write_report(executor) if self.settings.report else None
+        finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space)
+        finished["report"] = page
+        self.bus.emit("finished", **finished)
+        self.room.patiently(lambda: state.close_as("finished", finished=finished))
+        return SearchResult(run=self.run, finished=finished)
+
+    def _write_report(self, executor: Executor) -> str | None:
+        """Write the page about this search; a search is worth as much without one."""
+        from hpo.report.page import write_report
+        from hpo.report.run_data import load_facts
+
+        self.bus.emit("preparing", what="report")
+        try:
+            return str(write_report(load_facts(self.run, status="finished"), executor))
+        except Exception as error:
+            logger.warning("no report was written: %s", error)
+            logger.debug("the traceback", exc_info=True)
+            return None
+
+    @property
+    def engine_run(self) -> RunDir | None:
+        """Where the engine writes trials' specs and finds their checkpoints."""
+        return self.run
+
+    def make_algorithm(self) -> Algorithm:
+        """Build the study's algorithm, which has heard nothing yet."""
+        from hpo.algorithms.for_study import algorithm_for
+
+        return algorithm_for(
+            self.study, self.plan, self.trainer, self.space, slots=self.slots.count
+        )
+
+    def make_executor(self) -> Executor:
+        """Build what runs trials."""
+        return make_executor(self.study, self.slots, self.settings)
+
+    def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
+        """Hand the best trial on, once the budget is spent."""
+        return hand_on(
+            self.run, self.plan, self.trainer, engine, self.ledger, executor, self.bus.emit
+        )
+
+    def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+        """Tell what will happen and ask whether to go on."""
+        del executor
+        self.bus.emit("review", **review)
+        return self.settings.confirm_start(review)
+
+    def _should_stop(self) -> bool:
+        return self.settings.should_stop() or self.run.stop_file.exists()
+
+    def _watch_disk(self, algorithm: Algorithm) -> Keeper | None:
+        """Learn from events how large checkpoints are, and remove those that nothing can need."""
+        if self.engine_run is None:
+            return None
+        keeper = Keeper(
+            self.run,
+            self.ledger,
+            algorithm,
+            keep=self.study.keep,
+            confirm=self.study.search.confirm,
+            emit=self.bus.emit,
+        )
+        self.bus.add(keeper)
+        self.bus.add(self.room)  # which warns of what is left when the keeper is through
+        return keeper
+
+    def _make_engine(self, algorithm: Algorithm) -> Engine:
+        return Engine(
+            run=self.engine_run,
+            ledger=self.ledger,
+            algorithm=algorithm,
+            plan=Plan(
+                base_spec=self.plan.base_spec,
+                seed_key=self.trainer.seed_key,
+                direction=self.trainer.direction,
+                budget=self.study.budget,
+                confirm=self.study.search.confirm,
+                gpus_per_trial=self.slots.gpus,
+                study_seed=self.study.search.seed,
+                num_epochs=self.plan.num_epochs,
+                until_converged=self.study.search.until_converged,
+                refuse=self.architectures.refuse,
+            ),
+            emit=self.bus.emit,
+            should_stop=self._should_stop,
+            room=None if self.engine_run is None else self.room,
+        )
+
+    def _review(self, executor: Executor) -> bool:
+        """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
+        review = review_of(self, executor)
+        return self.tell_review(review, executor)
+
+    def disk_warning(self, probe: Mapping[str, Any]) -> str:
+        """Say before the start that checkpoints may find no room; empty while they will."""
+        size = int(probe.get("checkpoint_bytes") or 0)
+        self.room.expect(size)
+        left, slots = self.room.left(), self.slots.count
+        return disk_warning(self.study, self.spent_before, left, checkpoint_bytes=size, slots=slots)
+
+    def measure(
+        self, executor: Executor, spec: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Packing | None]:
+        """Measure an epoch in every slot at once; trials may come to share GPUs by what it says."""
+        if not self.settings.probe:
+            return {}, None
+        growth = growth_of(self.space, self.trainer, self.plan.base_spec)
+        probe, self.slots, packing = measure_packed(
+            executor, spec, self.slots, self.study.trials_per_gpu, growth
+        )
+        return probe, packing
+
+
+def snapshot_of(ledger: Ledger) -> list[TrialRecord]:
+    """All records, for readers in other threads; those that still change are copied."""
+    return [
+        t if t.state.is_finished else replace(t, measurements=list(t.measurements))
+        for t in ledger.trials()
+    ]

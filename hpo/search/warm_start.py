@@ -1,0 +1,68 @@
+"""Warm starts: which checkpoint a trial goes on from, its own or another trial's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hpo.core.trial import OVER_LIMIT, Suggestion, TrialRecord
+from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+
+
+class CannotStartError(Exception):
+    """A trial cannot start; `kind` is one of `hpo.core.trial.FAILURE_KINDS`."""
+
+    kind = "spec"
+
+
+class NoCheckpointError(CannotStartError):
+    """A trial was to start from a checkpoint that is not there."""
+
+    kind = "infrastructure"
+
+
+class OverLimitError(CannotStartError):
+    """A trial's model costs more than the study allows; it counts as none."""
+
+    kind = OVER_LIMIT
+
+
+def settled_start(suggestion: Suggestion, ledger: Ledger) -> Suggestion:
+    """Put the epoch that the source trial really ended at in place of the one that was asked for.
+
+    They differ where not every epoch is validated: a trial ends at the first validated epoch at or
+    after the one it was to be trained until.
+    """
+    if suggestion.start_from is None:
+        return suggestion
+    number = suggestion.start_from[0]
+    return replace(suggestion, start_from=(number, ledger.trial(number).epochs))
+
+
+def find_start(run: RunDir, record: TrialRecord, ledger: Ledger) -> tuple[Path | None, int | None]:
+    """Return the checkpoint to start a trial from, and its epoch where it is another trial's.
+
+    The trial's own newest checkpoint comes first: it has been interrupted then.
+
+    Raises:
+        NoCheckpointError: when the source trial has left none of that epoch; never another one.
+    """
+    own = run.checkpoints_dir(record.number) / "last.ckpt"
+    if own.is_file():
+        return own, None
+    if record.start_from is None:
+        return None, None
+    number, epoch = record.start_from
+    source = ledger.trial(number)
+    told = next((m.checkpoint for m in source.measurements if m.epoch == epoch), None)
+    path = run.trial_dir(number) / (told or "ckpt/last.ckpt")
+    if not path.is_file() and was_removed(run, number):
+        raise NoCheckpointError(describe_removed(run, number))
+    if source.epochs != epoch or not path.is_file():
+        raise NoCheckpointError(
+            "the trial that it starts from has left no checkpoint of its last epoch; "
+            "checkpoints must be kept after every validated epoch"
+        )
+    return path, epoch

@@ -1,0 +1,1 @@
+"""A study file resolved: skill, trainer, data, plan, provenance. Starts no trial."""

@@ -1,0 +1,83 @@
+"""What must hold of the values of a study, whether they came from its file or from flags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hpo.core.errors import SpecError
+from hpo.core.text import shown
+from hpo.study.model_limits import parse_limits
+
+if TYPE_CHECKING:
+    from hpo.study.spec import DataSources, SearchOptions
+
+LARGEST_SEED = 2**32 - 1
+"""What numpy, torch and Optuna all take."""
+MOST_CONCURRENT = 10_000
+MOST_CONFIRMED = 1_000
+LONGEST_NAME = 200
+"""Bytes; file systems take 255, and a timestamp or a draft's letters may stand beside it."""
+
+Spelling = Callable[[str], str]
+
+
+def check_search(search: SearchOptions, where: str, spell: Spelling = str) -> None:
+    """Refuse numbers that no search can go by.
+
+    Args:
+        search: how trials are chosen.
+        where: stands before the key in messages, such as `study.yaml: search.`.
+        spell: turns a key into what the user wrote, such as `--until-converged`.
+    """
+    check_count(search.seed, where + spell("seed"), least=0, most=LARGEST_SEED)
+    check_count(search.confirm, where + spell("confirm"), least=0, most=MOST_CONFIRMED)
+    minutes = search.until_converged
+    if minutes is not None and not 0 <= minutes < math.inf:
+        key = where + spell("until_converged")
+        raise SpecError(f"{key}: must be a number of minutes, 0 or more, got {minutes:g}")
+    if any(not name.removeprefix("+").strip() for name in search.over):
+        raise SpecError(f"{where}{spell('over')}: must be a list of names, got an empty one in it")
+    try:
+        parse_limits(search.max_latency, search.max_params)
+    except SpecError as error:
+        key, _, rest = str(error).partition(":")
+        raise SpecError(f"{where}{spell(key)}:{rest}") from error
+
+
+def check_count(number: int | None, where: str, *, least: int, most: int) -> None:
+    """Refuse a whole number outside its bounds; None is no number."""
+    if number is not None and not least <= number <= most:
+        bounds = f"at least {least}" if number < least else f"at most {most}"
+        raise SpecError(f"{where}: must be {bounds}, got {shown(number)}")
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a study name that cannot be a folder below the folder of runs."""
+    is_plain = name and not name.startswith(".") and name.isprintable() and "/" not in name
+    if not is_plain or len(name.encode()) > LONGEST_NAME:
+        raise SpecError(
+            f"{where}: must be usable as a folder name (1 to {LONGEST_NAME} bytes, no '/', "
+            f"no leading '.'), got {shown(name)}"
+        )
+
+
+def check_sources(data: DataSources, where: str = "data") -> None:
+    """Refuse half-given data: all three splits, or one folder, or nothing."""
+    splits = {"train": data.train, "reference": data.reference, "query": data.query}
+    given = [name for name, value in splits.items() if value]
+    if data.folder and (given or data.test_reference or data.test_query):
+        raise SpecError(f"{where}: give either one folder to split or the splits, not both")
+    if given and len(given) < 3:
+        missing = " and ".join(name for name in splits if name not in given)
+        raise SpecError(
+            f"{where}: {missing} missing; train, reference and query belong together "
+            "(or give one folder of classes with --data)"
+        )
+    if data.test_query and not given:
+        raise SpecError(f"{where}: test_query needs train, reference and query beside it")
+    if data.test_reference and not data.test_query:
+        raise SpecError(f"{where}: test_reference needs test_query beside it")
+    if data.class_disjoint and not data.folder:
+        raise SpecError(f"{where}.class_disjoint: only applies when one folder is split (--data)")

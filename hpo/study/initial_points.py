@@ -1,0 +1,139 @@
+"""Knowledge from before: configurations that a search begins with, after the default one.
+
+They come from earlier runs (`--warm-start`) and from published settings (`--priors`).
+Values that the new space does not search are left out, those outside its ranges are moved to the
+nearest end, and what an earlier run did not set stays at its default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.errors import RunError, SpecError
+from hpo.core.selection import ranked
+from hpo.core.spec_dicts import flatten, merged
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE
+from hpo.study.plan import read_plan
+from hpo.study.spec import load_study
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+PRIORS = Path(__file__).resolve().parents[1] / "priors"
+BEST_OF_RUN = 3
+"""Configurations that are taken from each earlier run."""
+MOST = 8
+"""Configurations that a search begins with at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A configuration to begin with."""
+
+    latents: dict[str, Any]
+    params: dict[str, Any]
+    source: str
+    """Where it comes from, one line."""
+
+
+def first_points(
+    space: SearchSpace,
+    *,
+    runs: Sequence[str],
+    use_priors: bool,
+    trainer: str,
+    network: str,
+    most: int = MOST,
+) -> list[Start]:
+    """Return what a search begins with, the best of each earlier run first, without duplicates.
+
+    Args:
+        space: of the new search.
+        runs: directories of earlier runs.
+        use_priors: whether published settings are added.
+        trainer: registered name; earlier runs must be of the same.
+        network: whose published settings are read.
+        most: how many at most.
+
+    Raises:
+        RunError: for a directory that is no run, or has nothing to tell.
+        SpecError: for a run of another trainer, or when there are no published settings.
+    """
+    columns = [_best_of(Path(run), trainer) for run in runs]
+    rows = [found for row in zip_longest(*columns) for found in row if found is not None]
+    if use_priors:
+        rows += _published(network)
+    default = space.encode(space.default())
+    chosen: list[Start] = []
+    for values, source in rows:
+        latents = _latents(space, values)
+        if latents != default and all(latents != start.latents for start in chosen):
+            start = Start(latents=latents, params=space.decode(latents), source=source)
+            chosen.append(start)
+    return chosen[:most]
+
+
+def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
+    """Full specs of the best trials of a run that were trained longest, best first."""
+    if not (run / STUDY_FILE).is_file():
+        raise RunError(f"--warm-start: {run} is not a run directory; `hpo ls` lists runs")
+    study, plan = load_study(run / STUDY_FILE), read_plan(run)
+    if study.trainer != trainer:
+        raise SpecError(
+            f"--warm-start: {run} was a search of {study.trainer}, this one is of {trainer}"
+        )
+    ledger = Ledger.open(run / LEDGER_FILE)
+    try:
+        order = ranked([t for t in ledger.trials() if t.purpose == "search"], ledger.direction)
+    finally:
+        ledger.close()
+    longest = [t for t in order if t.epochs == order[0].epochs] if order else []
+    if not longest:
+        raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
+    found: list[tuple[Mapping[str, Any], str]] = []
+    for trial in longest[:BEST_OF_RUN]:
+        measured = trial.best_measurement(ledger.direction)
+        value = "" if measured is None else f" ({measured.value:.4f})"
+        spec = flatten(merged(plan.base_spec, trial.params))
+        found.append((spec, f"trial {trial.number} of {run.parent.name}/{run.name}{value}"))
+    return found
+
+
+def _published(network: str) -> list[tuple[Mapping[str, Any], str]]:
+    path = PRIORS / f"{network}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PRIORS.glob("*.json")))
+        raise SpecError(f"--priors: none are published for {network}; there are some for {known}")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return [(prior["values"], f"{prior['name']}: {prior['source']}") for prior in data["priors"]]
+
+
+def _latents(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry values over, one parameter at a time: one that does not fit stays at its default."""
+    from search_spaces import PointError
+
+    taken = {parameter.name: parameter.default for parameter in space.parameters}
+    taken |= space.default()
+    for parameter in space.parameters:
+        if parameter.name not in values:
+            continue
+        trial = taken | {parameter.name: values[parameter.name]}
+        try:
+            _usable(space, trial)
+        except (PointError, TypeError, ValueError):
+            continue
+        taken = trial
+    return _usable(space, taken)
+
+
+def _usable(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Latents of values; raises where they stand for nothing in the space."""
+    latents = dict(space.encode(values))
+    space.validate(space.decode(latents))
+    return latents

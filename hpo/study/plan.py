@@ -1,0 +1,227 @@
+"""From a study to a plan: data sources, the full spec, the compiled space, the algorithm's name.
+
+Everything here runs before a worker exists and imports no torch. The result is written into the
+run directory, so that a resumed search starts from the same facts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.budget import Budget
+from hpo.core.errors import DataError, HpoError, RunError, SpecError
+from hpo.core.protocols import Trainer
+from hpo.core.spec_dicts import lookup, merged, nest
+from hpo.study.skill import load_skill
+from hpo.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+PLAN_FILE = "plan.json"
+USER_KINDS = {"spec": SpecError, "data": DataError, "image": DataError, "credential": DataError}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPlan:
+    """The resolved facts of a study, as kept in a run directory."""
+
+    study_uuid: str
+    sources: dict[str, str]
+    """train, reference, query, and where given test_reference and test_query."""
+    base_spec: dict[str, Any]
+    """The full spec of a trial before its parameters are set."""
+    algorithm: str
+    pruner: str
+    reason: str
+    """Why this algorithm and pruner."""
+    space_digest: str
+    num_epochs: int
+    planned_trials: int | None
+    """The budget of trials that the space was compiled for; an extension leaves it as it was."""
+    first: list[dict[str, Any]] = field(default_factory=list)
+    """Configurations to begin with, after the default one: `latents` and `source` of each."""
+    versions: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
+    """What stands against algorithm and pruner, where they were chosen by the user."""
+
+    def write(self, folder: Path) -> None:
+        """Write `plan.json` into a run directory."""
+        (folder / PLAN_FILE).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def read_plan(folder: Path) -> StudyPlan:
+    """Read `plan.json` of a run directory.
+
+    Raises:
+        RunError: when it is missing or damaged.
+    """
+    file = folder / PLAN_FILE
+    try:
+        plan = StudyPlan(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise RunError(f"{file}: is missing; restore it, or start a new search") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise RunError(_damaged(file)) from error
+    if not _is_sound(plan):
+        raise RunError(_damaged(file))
+    return plan
+
+
+def _damaged(file: Path) -> str:
+    return (
+        f"{file}: must be the plan that a search wrote, and is damaged or of another program; "
+        "restore it, or start a new search"
+    )
+
+
+def _is_sound(plan: StudyPlan) -> bool:
+    """Whether what a search reckons with is of its kind; a file may have been edited."""
+    facts: list[tuple[Any, Any]] = [
+        *((text, str) for text in (plan.study_uuid, plan.algorithm, plan.pruner)),
+        *((mapping, dict) for mapping in (plan.base_spec, plan.sources)),
+        (plan.space_digest, str),
+        (plan.num_epochs, int),
+        (plan.planned_trials, int | None),
+    ]
+    return all(isinstance(value, kind) for value, kind in facts)
+
+
+@contextlib.contextmanager
+def as_user_errors(where: str = "") -> Iterator[None]:
+    """Turn errors of trainers and of the schema compiler that a user can mend into ours."""
+    prefix = f"{where}: " if where else ""
+    try:
+        yield
+    except HpoError:
+        raise
+    except Exception as error:
+        names = {base.__name__ for base in type(error).__mro__}
+        kind = getattr(error, "kind", None)
+        if "SearchSpaceError" in names:
+            raise SpecError(f"{prefix}{error}") from error
+        if isinstance(kind, str) and kind in USER_KINDS:
+            raise USER_KINDS[kind](f"{prefix}{error}") from error
+        raise
+
+
+def cache_dir() -> Path:
+    """The user's cache folder, where the embedded data set and decoded images live."""
+    chosen = os.environ.get("HPO_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "hpo-recognition"
+
+
+def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
+    """Say where the images are; make or split them where the study asks for that."""
+    data = study.data
+    with as_user_errors():
+        if data.is_default:
+            folder = cache_dir() / "demo" / f"seed-{study.search.seed}"
+            return dict(trainer.demo_data(folder, study.search.seed))
+        if data.folder:
+            name = f"{Path(data.folder).name}-{study.search.seed}"
+            out = cache_dir() / "splits" / (f"{name}-disjoint" if data.class_disjoint else name)
+            return dict(
+                trainer.split_data(
+                    Path(data.folder).expanduser().resolve(),
+                    out,
+                    seed=study.search.seed,
+                    class_disjoint=data.class_disjoint,
+                )
+            )
+    names = ("train", "reference", "query", "test_reference", "test_query")
+    given = {name: getattr(data, name) for name in names if getattr(data, name)}
+    return {name: _absolute(path) for name, path in given.items()}
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().resolve())
+
+
+def build_base_spec(
+    study: StudySpec, trainer: Trainer, sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """Merge defaults, overrides and data into the spec that every trial starts from."""
+    wanted = dict(sources)
+    if study.weights:
+        path = Path(study.weights).expanduser()
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise SpecError(f"weights: {path} {what}; name a file of weights (--weights)")
+        wanted["weights"] = str(path.resolve())
+    with as_user_errors("spec"):
+        return trainer.validate(merged(nest(study.spec), nest(trainer.data_overrides(wanted))))
+
+
+def build_space(
+    study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any], *, num_trials: int | None
+) -> SearchSpace:
+    """Compile the trainer's schema into the space of this study.
+
+    Args:
+        study: for its wishes.
+        trainer: for its schema and what it knows of the spec.
+        base_spec: the full spec of a trial before its parameters are set.
+        num_trials: how long the search was planned to be; a short one starts from narrower ranges.
+    """
+    from search_spaces import compile_space, load_schema
+
+    with as_user_errors():
+        schema = load_schema(load_skill(trainer.skill_dir).schema_file("train"))
+        space = compile_space(
+            schema,
+            overlay=study.overlay,
+            spec=base_spec,
+            inactive=trainer.inactive,
+            limits=trainer.limits(base_spec),
+            multiple_of=trainer.multiple_of,
+            num_trials=num_trials,
+        )
+    if not space.parameters:
+        raise SpecError("search: nothing is left to search; every parameter is fixed or inactive")
+    return space
+
+
+def num_epochs_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
+    """Length of a full trial."""
+    return int(lookup(base_spec, trainer.epochs_key))
+
+
+def num_reports_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
+    """How often a full trial is validated."""
+    key = getattr(trainer, "validation_key", "train.validation_interval")
+    epochs = num_epochs_of(base_spec, trainer)
+    try:
+        return -(-epochs // max(1, int(lookup(base_spec, key))))
+    except KeyError:
+        return epochs
+
+
+def held_out_sources(sources: Mapping[str, str]) -> dict[str, str] | None:
+    """Sources of the held-out evaluation, or None where no test queries were given."""
+    if "test_query" not in sources:
+        return None
+    reference = sources.get("test_reference") or sources["reference"]
+    return {"train": sources["train"], "reference": reference, "query": sources["test_query"]}
+
+
+def estimate_seconds(
+    budget: Budget, *, num_epochs: int, seconds_per_epoch: float | None, slots: int
+) -> float | None:
+    """Upper bound of the search's seconds: every trial in full, or the time that was given."""
+    bounds = [] if budget.seconds is None else [budget.seconds]
+    if seconds_per_epoch:
+        epochs = [] if budget.trials is None else [budget.trials * num_epochs]
+        epochs += [] if budget.epochs is None else [budget.epochs]
+        if epochs:
+            bounds.append(min(epochs) * seconds_per_epoch / slots)
+    return round(min(bounds), 1) if bounds else None

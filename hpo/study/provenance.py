@@ -1,0 +1,148 @@
+"""What a search began with: space, data, code. Resuming tells whether results still compare.
+
+Kept in the run directory, without any absolute path, so that a run can be moved with its data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.machine import installed_versions
+from hpo.core.protocols import Trainer
+from hpo.run.run_dir import RunDir, write_atomically
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+ORIGIN_FILE = "origin.json"
+MATTERING = ("optuna", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
+"""Packages whose version changes what is proposed or trained."""
+MOST_SAMPLES, SAMPLE_BYTES = 32, 1 << 16
+"""So much of a source's contents is read; of the other files name and size count."""
+MOST_NAMED = 3
+
+Facts = dict[str, dict[str, str]]
+"""`space`, `data`, `code` -> name -> what it is, in words or as a digest."""
+
+
+def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer) -> Facts:
+    """Describe what a search of this space with these sources and this trainer depends on."""
+    versions = installed_versions()
+    return {
+        "space": {p["name"]: _range_of(p) for p in space.to_json()["parameters"]}
+        | {pin.name: f"fixed to {pin.value}" for pin in space.pinned},
+        "data": {name: describe_source(address) for name, address in sorted(sources.items())},
+        "code": {name: _digest(path.read_bytes()) for name, path in sorted(_code_of(trainer))}
+        | {name: versions[name] for name in MATTERING if name in versions},
+    }
+
+
+def write_origin(folder: Path, origin: Facts) -> None:
+    """Keep it in a run directory."""
+    write_atomically(folder / ORIGIN_FILE, json.dumps(origin, indent=1) + "\n")
+
+
+def find_changes(run: RunDir, now: Facts) -> list[str]:
+    """Say what is no longer as it was when the run began, one sentence per kind.
+
+    A run of an earlier version, which has kept nothing, has no changes.
+    """
+    try:
+        before: Facts = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return []
+    words = {"space": "the search space has", "data": "the data have", "code": "the code has"}
+    found = {kind: list(_differences(before.get(kind, {}), now[kind])) for kind in words}
+    return [
+        f"{words[kind]} changed since the search began ({_shortened(lines)})"
+        for kind, lines in found.items()
+        if lines
+    ]
+
+
+def describe_source(address: str) -> str:
+    """Number, size and digest of the files at an address; of one elsewhere the address alone."""
+    if "://" in address:
+        return address
+    root = Path(address)
+    files = sorted(_files_below(root)) if root.is_dir() else [("", root)] * root.is_file()
+    sizes = {name: path.stat().st_size for name, path in files}
+    digest = hashlib.sha256(json.dumps(sizes).encode())
+    for _, path in files[:: max(1, len(files) // MOST_SAMPLES)]:
+        digest.update(_beginning(path))
+    return f"{len(files)} files, {sum(sizes.values())} bytes, digest {digest.hexdigest()[:12]}"
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file; that it cannot be read is told by whoever needs all of it."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(SAMPLE_BYTES)
+    except OSError as error:
+        return f"unreadable: {error.errno}".encode()
+
+
+def _files_below(root: Path) -> Iterator[tuple[str, Path]]:
+    """Files below a folder, through links as a trainer reads them; no folder twice on one way."""
+    seen = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        for name in files:
+            path = Path(folder) / name
+            if not name.startswith(".") and path.is_file():
+                yield str(path.relative_to(root)), path
+
+
+def _code_of(trainer: Trainer) -> Iterator[tuple[str, Path]]:
+    """Sources of what trains and of what proposes."""
+    name = type(trainer).__module__
+    package = sys.modules[name.partition(".")[0]]
+    file = getattr(sys.modules[name], "__file__", None)
+    if package.__name__ == "hpo":  # a foreign command, of which the skill folder is all we know
+        yield from _below(Path(trainer.skill_dir), "*.json", "*.yaml")
+    elif getattr(package, "__path__", None) and getattr(package, "__file__", None):
+        yield from _below(Path(str(package.__file__)).parent, "*.py")
+    elif file:
+        yield f"{name}.py", Path(file)
+    yield from _below(Path(__file__).parents[1] / "algorithms", "*.py")
+
+
+def _below(folder: Path, *patterns: str) -> Iterator[tuple[str, Path]]:
+    for pattern in patterns:
+        for path in folder.rglob(pattern):
+            yield str(path.relative_to(folder.parent)), path
+
+
+def _range_of(parameter: Mapping[str, Any]) -> str:
+    """One parameter's range for people, and its condition."""
+    facts = dict(parameter["distribution"])
+    low, high, scale = facts.get("low"), facts.get("high"), facts.get("scale")
+    text = f"{low}..{high} {scale}" if {"low", "high", "scale"} <= facts.keys() else None
+    shown = text or json.dumps(facts, sort_keys=True, default=str)
+    return f"{shown} if {parameter['condition']}" if parameter.get("condition") else shown
+
+
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name, "absent"), now.get(name, "absent")
+        if old != new:
+            yield f"{name}: was {old}, is {new}"
+
+
+def _shortened(lines: list[str]) -> str:
+    more = f"; and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else ""
+    return "; ".join(lines[:MOST_NAMED]) + more
+
+
+def _digest(content: bytes) -> str:
+    return f"digest {hashlib.sha256(content).hexdigest()[:12]}"

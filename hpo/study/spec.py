@@ -1,0 +1,337 @@
+"""Study files: what to search, on which data, for how long.
+
+The schema is typed and versioned; messages start with the path of the wrong key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
+from hpo.core.bytes import parse_size
+from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import nest
+from hpo.core.text import nearest, shown
+from hpo.core.yaml_io import read_yaml
+from hpo.run.checkpoint_retention import BEST, check_keep
+from hpo.study.checks import (
+    MOST_CONCURRENT,
+    check_count,
+    check_name,
+    check_search,
+    check_sources,
+)
+from hpo.study.sharing import check_sharing
+from hpo.study.trainers import refuse_code
+
+if TYPE_CHECKING:
+    from search_spaces import Overlay
+
+SCHEMA_VERSION = 1
+DEFAULT_TRAINER = "ml_recog"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSources:
+    """Where the images are: nothing (the embedded default), the splits, or one folder to split."""
+
+    train: str = ""
+    """Folder of class folders, or an archive of one."""
+    reference: str = ""
+    """Gallery that queries are matched against."""
+    query: str = ""
+    """Validation queries; P@1 on them is what is searched for."""
+    test_reference: str = ""
+    """Gallery of the final evaluation; `reference` where it is not given."""
+    test_query: str = ""
+    """Held-out queries, looked at once, after the search."""
+    folder: str = ""
+    """One folder of classes, split by the tool."""
+    class_disjoint: bool = False
+    """Whether the split keeps validation and test classes out of training."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing was named, so the embedded default is used."""
+        return not (self.train or self.reference or self.query or self.folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How trials are chosen, stopped and confirmed."""
+
+    algorithm: str = "auto"
+    """`hpo algorithms` lists them."""
+    algorithm_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the algorithm by name (`hpo algorithms` lists them)."""
+    pruner: str = "auto"
+    """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
+    seed: int = 0
+    """Of everything that is drawn; the same seed gives the same search."""
+    confirm: int = 0
+    """How many finalists are trained again with another seed."""
+    until_converged: float | None = None
+    """End before the budget once so many minutes of training bring less than the noise; 0 takes as
+    long as eight whole trials."""
+    warm_start: tuple[str, ...] = ()
+    """Directories of earlier runs whose best configurations are tried first."""
+    priors: bool = False
+    """Whether published settings for the network are tried first."""
+    max_latency: str = ""
+    """Time that a model may take for one picture, such as `5ms`; slower ones are not tried."""
+    max_params: str = ""
+    """Number of parameters that a model may have, such as `30M`; larger ones are not tried."""
+    over: tuple[str, ...] = ()
+    """Searched parameters, in place of the schema's default list; `+name` adds to that list."""
+    ranges: Mapping[str, Any] = field(default_factory=dict)
+    """name -> [low, high] or {low, high, log}."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """name -> list of values."""
+    fix: Mapping[str, Any] = field(default_factory=dict)
+    """name -> value, taken out of the search."""
+    custom_param_ranges: Mapping[str, Any] = field(default_factory=dict)
+    """The published form of ranges: name -> {valid_min, valid_max, valid_options, ...}."""
+    override_automl_disabled_params: bool = False
+    """Also search what the schema disables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySpec:
+    """One study, merged from its file and the command line."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this file's form."""
+    name: str = "study"
+    """Of the folder below the run root, and of the experiment in MLflow."""
+    description: str = ""
+    """For people."""
+    trainer: str = DEFAULT_TRAINER
+    """Registered name of what is trained."""
+    data: DataSources = field(default_factory=DataSources)
+    """Where the images are; see `data`."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """Overrides of the trainer's spec, nested."""
+    weights: str = ""
+    """File with pretrained weights."""
+    budget: Budget = DEFAULT_BUDGET
+    """How long to search: `20`, `2h`, `3gpuh`, `500epochs`, several joined by commas."""
+    search: SearchOptions = field(default_factory=SearchOptions)
+    """How trials are chosen; see `search`."""
+    concurrent: int | None = None
+    """Trials at a time; None lets the machine decide."""
+    trials_per_gpu: int | str | None = None
+    """Trials that share a GPU: a number, or `auto` for as many as fit by what one takes."""
+    keep: str = BEST
+    """Checkpoints that stay on disk: `best`, those that something can still need, or `all`."""
+    disk_quota: str = ""
+    """What the run directory may take, such as `20GB`; a search that has reached it waits."""
+
+    @property
+    def trainer_name(self) -> str:
+        """The registered name of the trainer."""
+        return self.trainer
+
+    @property
+    def overlay(self) -> Overlay:
+        """The changes to the compiled search space."""
+        from search_spaces import Overlay
+
+        search = self.search
+        instead = tuple(name for name in search.over if not name.startswith("+"))
+        return Overlay(
+            hyperparameters=instead or None,
+            extra=tuple(name[1:] for name in search.over if name.startswith("+")),
+            ranges={name: _range(name, value) for name, value in search.ranges.items()},
+            options={name: _values(name, values) for name, values in search.options.items()},
+            fixed=dict(search.fix),
+            custom_param_ranges=dict(search.custom_param_ranges),
+            override_automl_disabled_params=search.override_automl_disabled_params,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data in the form of a study file."""
+        data = asdict(self)
+        data["budget"] = self.budget.to_text()
+        data["search"]["over"] = list(self.search.over)
+        data["search"]["warm_start"] = list(self.search.warm_start)
+        return {key: value for key, value in data.items() if value not in ("", None)}
+
+
+def load_study(path: Path) -> StudySpec:
+    """Read and validate a study file; relative data paths are taken from the file's folder.
+
+    Raises:
+        SpecError: with the path of the wrong key.
+    """
+    data = read_yaml(path)
+    if not isinstance(data, Mapping):
+        raise SpecError(
+            f"{path}: a study file must be a mapping of keys, got {shown(data)}; "
+            f"it begins with `schema_version: {SCHEMA_VERSION}`"
+        )
+    study = parse_study(data, where=str(path))
+    if "name" not in data:
+        study = replace(study, name=path.stem)
+        check_name(study.name, f"{path}: name")
+    return anchored(study, path.parent)
+
+
+def load_given_study(path: Path) -> StudySpec:
+    """Read a study file that may come from anywhere, so that it may not have code run.
+
+    Raises:
+        SpecError: with the path of the wrong key.
+    """
+    study = load_study(path)
+    refuse_code(study.trainer, f"{path}: trainer")
+    return study
+
+
+def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
+    """Turn plain data into a `StudySpec`; unknown keys and wrong types are errors."""
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise SpecError(
+            f"{where}: schema_version must be {SCHEMA_VERSION}, got {shown(version)}; "
+            f"write `schema_version: {SCHEMA_VERSION}` at the top"
+        )
+    values = _checked(StudySpec, data, where)
+    values["data"] = DataSources(**_checked(DataSources, data.get("data"), f"{where}: data"))
+    values["search"] = SearchOptions(
+        **_checked(SearchOptions, data.get("search"), f"{where}: search")
+    )
+    with _inside(f"{where}: spec"):
+        values["spec"] = nest(values.get("spec") or {})
+    with _inside(where):
+        if "trials_per_gpu" in values:
+            values["trials_per_gpu"] = check_sharing(
+                values["trials_per_gpu"], values.get("concurrent"), "trials_per_gpu"
+            )
+        if "budget" in values:
+            values["budget"] = parse_budget(str(values["budget"]))
+        study = StudySpec(**values)
+        _ = study.overlay  # so that wrong ranges are told before anything starts
+    _check_values(study, where)
+    return study
+
+
+@contextlib.contextmanager
+def _inside(where: str) -> Iterator[None]:
+    """Put the place in front of a message."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+_SECTION: tuple[tuple[type, ...], str] = ((Mapping, type(None)), "a mapping")
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "text"),
+    "int": ((int,), "a whole number"),
+    "int | None": ((int, type(None)), "a whole number"),
+    "int | str | None": ((int, str, type(None)), "a whole number or auto"),
+    "float | None": ((int, float, type(None)), "a number"),
+    "bool": ((bool,), "true or false"),
+    "Budget": ((str, int), "a budget such as 20, 2h or 500epochs"),
+    "DataSources": _SECTION,
+    "SearchOptions": _SECTION,
+    "Mapping[str, Any]": _SECTION,
+    "tuple[str, ...]": ((list, tuple), "a list of names"),
+}
+"""Type of a field as written -> what YAML may hold there, and its name in messages."""
+
+
+def _checked(
+    kind: type[StudySpec | DataSources | SearchOptions], data: Any, where: str
+) -> dict[str, Any]:
+    """Check keys and types of one section against the fields of its dataclass."""
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise SpecError(f"{where}: must be a mapping of keys, got {shown(data)}")
+    known = {item.name: str(item.type) for item in fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in known:
+            guess = nearest(str(key), known) or f"; it may hold {', '.join(known)}"
+            raise SpecError(f"{where}: unknown key {shown(key)}{guess}")
+        legal, word = _TYPES[known[key]]
+        wrong_bool = isinstance(value, bool) and bool not in legal
+        if wrong_bool or not isinstance(value, legal):
+            raise SpecError(f"{_key(where, key)}: must be {word}, got {shown(value)}")
+        values[key] = _names(value, _key(where, key)) if isinstance(value, list) else value
+        if value is None and legal is _SECTION[0]:
+            values[key] = {}
+    return values
+
+
+def _key(where: str, key: Any) -> str:
+    """A key of a section: below a file stands a colon, below a section a dot."""
+    return f"{where}.{key}" if ": " in where else f"{where}: {key}"
+
+
+def _names(values: Any, where: str) -> tuple[str, ...]:
+    wrong = [value for value in values if not isinstance(value, str)]
+    if wrong:
+        raise SpecError(f"{where}: must be a list of names, got {shown(wrong[0])} in it")
+    return tuple(values)
+
+
+def _check_values(study: StudySpec, where: str) -> None:
+    check_count(study.concurrent, f"{where}: concurrent", least=1, most=MOST_CONCURRENT)
+    check_search(study.search, f"{where}: search.")
+    check_name(study.name, f"{where}: name")
+    check_sources(study.data, f"{where}: data")
+    check_keep(study.keep, f"{where}: keep")
+    parse_size(study.disk_quota, f"{where}: disk_quota")
+
+
+def anchored(study: StudySpec, folder: Path) -> StudySpec:
+    """Make the relative paths of a study relative to `folder`; `~` is the user's home."""
+
+    def absolute(text: str) -> str:
+        if not text or "://" in text:
+            return text
+        return str((folder / Path(text).expanduser()).resolve())
+
+    old = study.data
+    data = replace(
+        old,
+        train=absolute(old.train),
+        reference=absolute(old.reference),
+        query=absolute(old.query),
+        test_reference=absolute(old.test_reference),
+        test_query=absolute(old.test_query),
+        folder=absolute(old.folder),
+    )
+    runs = tuple(absolute(run) for run in study.search.warm_start)
+    search = replace(study.search, warm_start=runs)
+    return replace(study, data=data, weights=absolute(study.weights), search=search)
+
+
+def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
+    low, high, log = None, None, None
+    if isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}:
+        low, high, log = value["low"], value["high"], value.get("log")
+    elif isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+    if _is_number(low) and _is_number(high) and (log is None or isinstance(log, bool)):
+        return low, high, log
+    raise SpecError(
+        f"search.ranges.{name}: must be [low, high] or {{low, high, log}} with two numbers, "
+        f"got {shown(value)}"
+    )
+
+
+def _values(name: str, values: Any) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple) or not values:
+        raise SpecError(f"search.options.{name}: must be a list of values, got {shown(values)}")
+    return tuple(values)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,105 @@
+"""Finding a registered trainer by name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib.metadata import entry_points
+from typing import cast
+
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Trainer
+from hpo.core.text import nearest, shown
+
+GROUP = "hpo.trainers"
+NEEDED_FOR = {
+    "measure": "a limit on latency or parameters (--max-latency, --max-params)",
+    "diagnose_data": "looking at pictures (`hpo doctor`)",
+    "list_gallery": "`hpo gallery`",
+    "add_classes": "`hpo gallery --add`",
+}
+TRUSTED = "HPO_TRAINER_MODULES"
+"""Environment variable: modules and packages, by commas, that a study may name beside those that
+are registered. Without it no file can have code imported."""
+OWN = "hpo.automl.skill_trainer"
+"""Stands in the studies that the AutoML route writes; it runs the command of the skill folder that
+the user has named."""
+
+
+def find_trainer(name: str) -> Trainer:
+    """Import the trainer registered under `name` in the entry-point group `hpo.trainers`.
+
+    A name of the form `module:ATTRIBUTE` is imported as it stands where the environment trusts its
+    module, for trainers that are not installed; `module:FACTORY@argument` is called with the text
+    behind the sign.
+
+    Raises:
+        SpecError: when there is no such trainer, listing the ones there are, or it is not trusted.
+    """
+    if ":" in name:
+        return _import_trainer(name)
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
+        raise SpecError(
+            f"trainer: no trainer is registered as {shown(name)} (registered: {known})"
+            f"{nearest(name, points)}"
+        )
+    return cast(Trainer, points[name].load())
+
+
+def refuse_code(name: str, where: str) -> None:
+    """Refuse a trainer's name by which a file from anywhere would have code run.
+
+    Raises:
+        SpecError: when it names a module or a skill folder and the environment does not trust it.
+    """
+    module = name.partition(":")[0]
+    if ":" in name and not _is_trusted(module):
+        raise SpecError(
+            f"{where}: must be the name of a registered trainer, got {shown(name)}, which names "
+            f"code to run; if you trust it, register it under {GROUP} or set {TRUSTED}={module}"
+        )
+
+
+def _is_trusted(module: str) -> bool:
+    trusted = [name.strip() for name in os.environ.get(TRUSTED, "").split(",")]
+    return any(name and f"{module}.".startswith(f"{name}.") for name in trusted)
+
+
+def demand(trainer: Trainer, method: str) -> None:
+    """Refuse what a trainer cannot do because it has left out a method that it may leave out.
+
+    Raises:
+        SpecError: naming trainer and method.
+    """
+    if not hasattr(trainer, method):
+        what = NEEDED_FOR.get(method, "this")
+        raise SpecError(
+            f"trainer {trainer.name}: has no {method}, which {what} needs; leave that out, or use "
+            "another trainer"
+        )
+
+
+def _import_trainer(name: str) -> Trainer:
+    """Import `module:ATTRIBUTE`; an error inside the module itself is a bug and passes through."""
+    place, is_call, argument = name.partition("@")
+    module, _, attribute = place.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise SpecError(f"trainer: {name!r} cannot be imported: it is not of the form module:NAME")
+    if module != OWN:
+        refuse_code(name, "trainer")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise SpecError(f"trainer: {name!r} cannot be imported: {error}") from error
+    if not hasattr(found, attribute):
+        raise SpecError(f"trainer: {name!r} cannot be imported: there is no {attribute} in it")
+    value = getattr(found, attribute)
+    trainer = value(argument) if is_call else value
+    lacking = [method for method in ("validate", "fit") if not hasattr(trainer, method)]
+    if lacking:
+        raise SpecError(f"trainer: {name!r} is no trainer: it has no {lacking[0]}")
+    return cast(Trainer, trainer)

@@ -1,0 +1,267 @@
+"""What a person reads, event by event."""
+
+import io
+
+import pytest
+
+from hpo.console.console import Console, render_value
+from hpo.console.review_lines import render_review
+
+REVIEW = {
+    "event": "review", "data": {
+        "splits": {"train": {"images": 90, "classes": 9}},
+        "findings": [{"message": "class cola has 2 images"}],
+    },
+    "searched": ["train.optim.lr", "train.margin"], "pinned": {"train.optim.gamma": "no schedule"},
+    "warnings": ["batch raised to 32"], "algorithm": "tpe", "pruner": "none", "reason": "short",
+    "probe": {
+        "seconds_per_epoch": 2.5, "images_per_s": 40.4, "peak_memory_mib": 512.0, "device": "cpu",
+    },
+    "budget": "4 trials", "epochs_per_trial": 9, "concurrent": 2, "estimate_s": 90.0,
+}  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def ended(trial, state="complete", value=0.5, **more):
+    return {
+        "event": "trial_finished", "trial": trial, "state": state, "value": value, "epoch": 9,
+        "seconds": 12.0, "error": None, "reason": "", **more,
+    }  # fmt: skip
+
+
+def started(**more):
+    return {
+        "event": "started",
+        "run_dir": "/r",
+        "budget": "4 trials",
+        "budget_text": "4trials",
+        "spent": {"trials": 0, "seconds": 0.0, "gpu_seconds": 0.0, "epochs": 0},
+        "trials": [],
+        **more,
+    }
+
+
+def finished(**more):
+    best = {
+        "trial": 2, "value": 0.75, "default_value": 0.5, "params": {"train.lr": 0.00123456},
+        "onnx": "/r/best/model.onnx",
+    }  # fmt: skip
+    return {
+        "event": "finished", "run_dir": "/r", "trials": {"complete": 3, "pruned": 0, "failed": 1},
+        "spent": {"seconds": 65.0}, "best": best, **more,
+    }  # fmt: skip
+
+
+def said(*events, stream=None):
+    console = Console(stream or io.StringIO())
+    for event in events:
+        console.hear(event)
+    console.close()
+    return console._stream.getvalue()
+
+
+def test_events_without_a_word_for_people_are_passed_over():
+    assert said({"event": "preparing", "what": "probe"}) == ""
+
+
+def test_the_review():
+    assert render_review(REVIEW) == [
+        "train     90 images of 9 classes",
+        "warning   class cola has 2 images",
+        "warning   batch raised to 32",
+        "searched  2 parameters: lr, train.margin",
+        "pinned    gamma  (hpo space says why)",
+        "method    tpe; short",
+        "measured  2.5 s an epoch, 40 images/s, 512 MiB on cpu",
+        "budget    4 trials, 9 epochs each, 2 at a time, at most 1m 30s",
+    ]
+
+
+def test_random_weights_are_said_loudly():
+    loud = [line for line in render_review({**REVIEW, "probe": {**REVIEW["probe"], "random_weights": True}})
+            if "RANDOM" in line]  # fmt: skip
+    assert len(loud) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            ended(0),
+            "trial   0  complete  P@1 0.5000  epoch  9/9     12s  the default configuration",
+        ),
+        (ended(1), "trial   1  complete  P@1 0.5000  epoch  9/9     12s"),
+        (
+            ended(2, "pruned", 0.25, epoch=2, reason="place 3 of 3"),
+            "trial   2  pruned    P@1 0.2500  epoch  2/9     12s  place 3 of 3",
+        ),
+        (
+            ended(3, "failed", None, epoch=0, error={"kind": "data", "message": "gone"}),
+            "trial   3  failed    P@1         epoch  0/9     12s  gone",
+        ),
+        ({"event": "trial_suspended", "trial": 3, "epoch": 4}, "trial   3  paused after epoch 4"),
+        (
+            {"event": "confirmed", "trial": 5, "value": 0.5},
+            "trial   5  a finalist again with another seed: P@1 0.5000",
+        ),
+        (
+            {"event": "confirmed", "trial": 5, "value": None},
+            "trial   5  a finalist again with another seed: failed",
+        ),
+        (
+            {"event": "exported", "trial": 2, "onnx": "/m.onnx", "num_images_checked": 64},
+            "exported  trial 2 as ONNX, checked on 64 images: /m.onnx",
+        ),
+        (
+            {"event": "evaluated", "split": "test", "metrics": {"x": 0.4}, "metric_value": 0.4},
+            "held out  P@1 0.4000 on the test split",
+        ),
+        ({"event": "evaluated", "split": "test", "metrics": {"error": "gone"}}, None),
+    ],
+)
+def test_one_line_an_event(event, line):
+    lines = said(started(), REVIEW, event).splitlines()
+    assert lines[0] == "run       /r"
+    assert lines[9] == ""
+    assert lines[10:] == ([] if line is None else [line])
+
+
+def test_another_metric_is_called_by_its_name():
+    start = {**started(), "metric": "val_map_at_r"}
+    assert (
+        said(start, REVIEW, ended(1))
+        .splitlines()[-1]
+        .startswith("trial   1  complete  val_map_at_r 0.5000")
+    )
+
+
+def test_the_end():
+    assert said(finished()).splitlines() == [
+        "finished  3 complete, 1 failed in 1m 05s",
+        "best      trial 2: P@1 0.7500 (+0.2500 over the default)",
+        "          train.lr = 0.001235",
+        "onnx      /r/best/model.onnx",
+        "next      hpo predict /r IMAGE...",
+        "          hpo ui /r",
+    ]
+
+
+def test_ranges_that_were_too_narrow_are_told_before_the_best():
+    lines = said(finished(edges=["train.lr: look further"])).splitlines()
+    assert lines[1] == "range     train.lr: look further"
+
+
+def test_an_end_without_a_result():
+    assert said(finished(best=None, trials={})).splitlines() == [
+        "finished  no trials in 1m 05s", "no trial has a result",
+    ]  # fmt: skip
+
+
+def test_how_to_go_on_stands_last():
+    console = Console(io.StringIO())
+    console.hear({"event": "interrupted", "resume": "hpo resume /r"})
+    console.hear({"event": "trial_suspended", "trial": 3, "epoch": 4})
+    console.close()
+    console.close()
+    assert console._stream.getvalue().splitlines()[-2:] == [
+        "paused; everything is saved. Go on with:", "hpo resume /r",
+    ]  # fmt: skip
+
+
+def test_a_second_interrupt_says_so_too():
+    console = Console(io.StringIO())
+    console.interrupted_hard()
+    assert console._stream.getvalue() == ""  # there is no run yet
+    console.hear(started())
+    console.interrupted_hard()
+    assert console._stream.getvalue().splitlines()[-1] == "hpo resume /r"
+
+
+def test_without_a_terminal_progress_is_not_a_flood():
+    epochs = [{"event": "epoch", "trial": 0, "epoch": e, "value": 0.1} for e in range(1, 10)]
+    lines = said(started(), REVIEW, {"event": "trial_started", "trial": 0}, *epochs).splitlines()
+    assert len(lines) == 10
+    assert "\r" not in "".join(lines)
+
+
+def test_on_a_terminal_a_view_keeps_up_and_goes_away(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    text = said(
+        started(), REVIEW, {"event": "trial_started", "trial": 0},
+        {"event": "epoch", "trial": 0, "epoch": 3, "value": 0.25, "seconds": 1.0}, ended(0),
+        stream=Terminal(),
+    )  # fmt: skip
+    assert "0 of 4 trials" in text
+    assert "\x1b[32mcomplete\x1b[0m" in text
+    assert "Ctrl-C" in text
+    lines = text.split("\n")
+    assert "Ctrl-C" not in lines[-1]
+    assert text.rstrip("\n").endswith(("\x1b[2K", "\x1b[?25h"))  # rows taken away, cursor shown
+
+
+def test_without_a_terminal_a_line_now_and_then():
+    clock = iter(range(10_000)).__next__
+    stream = io.StringIO()
+    console = Console(stream, lambda: float(clock()))
+    for event in (
+        started(), REVIEW, {"event": "trial_started", "trial": 0},
+        *({"event": "epoch", "trial": 0, "epoch": e, "value": 0.25, "seconds": 1.0} for e in range(1, 9)),
+    ):  # fmt: skip
+        console.hear(event)
+    status = [line for line in stream.getvalue().splitlines() if "running #0" in line]
+    assert 1 <= len(status) < 8
+    assert status[0].startswith("0 of 4 trials done  best 0.2500 (#0)  running #0")
+
+
+def test_what_was_expected_is_compared_with_what_came():
+    review = {**REVIEW, "forecast": {"seconds": 50.0, "low_s": 40.0, "high_s": 60.0, "trials": 4,
+              "epochs": 20, "pruned": 2}}  # fmt: skip
+    text = said(started(), review, finished())
+    assert "expected  50s (40s to 1m 00s): 4 trials, 20 epochs, about 2 pruned" in text
+    assert "in 1m 05s (50s expected, 30% longer)" in text
+
+
+def test_no_color_where_it_is_not_wanted(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in said(started(), REVIEW, ended(0), stream=Terminal())
+
+
+@pytest.mark.parametrize(
+    ("typed", "yes"), [("\n", True), ("y\n", True), ("YES\n", True), ("n\n", False), ("", False)]
+)
+def test_a_question(monkeypatch, typed, yes):
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    console = Console(io.StringIO())
+    assert console.ask("Start?") is yes
+    assert console._stream.getvalue() == "Start? [Y/n] "
+
+
+def test_progress_of_preparations():
+    console = Console(io.StringIO())
+    for done in (1, 50, 100):
+        console.progress("decoding", done, 100)
+    assert console._stream.getvalue() == "decoding: 100\n"
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.000123456, "0.0001235"), (64, "64"), ("a", "a")])
+def test_values_for_people(value, text):
+    assert render_value(value) == text
+
+
+def test_on_a_terminal_the_review_is_wrapped_between_words(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    long = {**REVIEW, "reason": "learns from parallel and pruned trials alike, at no cost at all"}
+    lines = said(started(), long, stream=Terminal()).splitlines()
+    assert max(map(len, lines)) <= 60
+    at = next(i for i, line in enumerate(lines) if line.startswith("method"))
+    assert lines[at + 1].startswith(" " * 10)
+    joined = " ".join(lines[at].split() + lines[at + 1].split())
+    assert joined == f"method tpe; {long['reason']}"

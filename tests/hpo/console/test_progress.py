@@ -1,0 +1,159 @@
+"""Counts and times left, worked out by hand on a clock that is set here."""
+
+import pytest
+
+from hpo.console.progress import Progress, describe_left, describe_use
+from hpo.core.budget import render_seconds
+
+NOTHING = {"trials": 0, "seconds": 0.0, "gpu_seconds": 0.0, "epochs": 0}
+
+
+class Clock:
+    def __init__(self):
+        self.time = 100.0
+
+    def __call__(self):
+        return self.time
+
+
+def progress_of(budget, *, slots=1, epochs=10, spent=None, trials=(), **review):
+    clock = Clock()
+    progress = Progress(clock)
+    progress.hear(
+        {"event": "started", "budget_text": budget, "spent": spent or NOTHING, "trials": trials}
+    )
+    progress.hear({"event": "review", "epochs_per_trial": epochs, "concurrent": slots, **review})
+    return progress, clock
+
+
+def run_trial(progress, clock, number, values, seconds=2.0, state="complete", error=None):
+    progress.hear({"event": "trial_started", "trial": number})
+    for epoch, value in enumerate(values, 1):
+        clock.time += seconds
+        progress.hear(
+            {"event": "epoch", "trial": number, "epoch": epoch, "value": value, "seconds": seconds}
+        )
+    progress.hear({"event": "trial_finished", "trial": number, "state": state, "error": error})
+
+
+def test_the_best_and_its_gain():
+    progress, clock = progress_of("4trials")
+    assert progress.gain() is None
+    run_trial(progress, clock, 0, [0.25, 0.5])
+    assert progress.gain() is None  # the default itself is the best
+    run_trial(progress, clock, 1, [0.5, 0.75, 0.625])
+    assert (progress.best.value, progress.best.trial, progress.gain()) == (0.75, 1, 0.25)
+
+
+def test_the_best_of_a_loss_is_the_lowest():
+    clock = Clock()
+    progress = Progress(clock)
+    progress.hear({"event": "started", "budget_text": "4trials", "spent": NOTHING, "trials": [],
+                   "direction": "minimize"})  # fmt: skip
+    run_trial(progress, clock, 0, [0.75, 0.5])
+    run_trial(progress, clock, 1, [0.25, 0.5])
+    assert (progress.best.value, progress.gain()) == (0.25, -0.25)
+
+
+def test_failures_are_counted_by_cause():
+    progress, clock = progress_of("9trials")
+    for number, kind in enumerate(["diverged", "out_of_memory", "diverged"]):
+        run_trial(progress, clock, number, [0.1], state="failed", error={"kind": kind})
+    run_trial(progress, clock, 3, [0.1], state="pruned")
+    assert dict(progress.counts) == {"failed": 3, "pruned": 1}
+    assert progress.causes.most_common() == [("diverged", 2), ("out_of_memory", 1)]
+
+
+def test_a_trial_under_way_counts_by_its_epochs():
+    progress, clock = progress_of("4trials", epochs=10)
+    run_trial(progress, clock, 0, [0.1] * 10)
+    progress.hear({"event": "trial_started", "trial": 1})
+    progress.hear({"event": "epoch", "trial": 1, "epoch": 5, "value": 0.1, "seconds": 1.0})
+    assert progress.fraction() == pytest.approx(1.5 / 4)
+    assert describe_use(progress) == "1 of 4 trials"
+
+
+def test_time_left_by_the_trials_that_have_ended():
+    progress, clock = progress_of("6trials", slots=2, epochs=5)
+    for number in range(2):
+        run_trial(progress, clock, number, [0.1] * 5, seconds=2.0)  # 10 s each
+    progress.hear({"event": "trial_started", "trial": 2})
+    clock.time += 4
+    # 3 trials wait (30 s), one has 6 s to go: 36 s for two slots; all took alike, so no doubt.
+    assert progress.remaining() == (pytest.approx(18.0), pytest.approx(18.0))
+
+
+def test_unequal_trials_widen_the_interval():
+    progress, clock = progress_of("4trials", epochs=5)
+    run_trial(progress, clock, 0, [0.1] * 5, seconds=4.0)  # 20 s
+    run_trial(progress, clock, 1, [0.1] * 1, seconds=10.0, state="pruned")  # 10 s
+    # Two wait: 30 s; the standard deviation of (20, 10) is 7.07, twice that times sqrt(2) is 20.
+    low, high = progress.remaining()
+    assert (low, high) == (pytest.approx(10.0), pytest.approx(50.0))
+    assert describe_left(progress) == "10s to 50s left, 240 trials/h"
+
+
+def test_before_two_trials_have_ended_the_review_tells():
+    progress, clock = progress_of("4trials", estimate_s=100.0)
+    assert progress.remaining() == (60.0, 140.0)
+    progress.hear({"event": "trial_started", "trial": 0})
+    clock.time += 50
+    assert progress.remaining() == (30.0, 70.0)
+    unknown, _ = progress_of("4trials")
+    assert unknown.remaining() is None
+    assert describe_left(unknown) == ""
+
+
+def test_a_time_budget_is_certain_and_downtime_is_not_charged():
+    progress, clock = progress_of("600s", spent={**NOTHING, "trials": 3, "seconds": 200.0})
+    clock.time += 1000  # before the first trial of this start nothing is charged
+    progress.hear({"event": "trial_started", "trial": 3})
+    clock.time += 100
+    assert progress.remaining() == (300.0, 300.0)
+    assert progress.fraction() == pytest.approx(0.5)
+    assert describe_use(progress) == f"{render_seconds(300)} of {render_seconds(600)}"
+
+
+def test_an_epoch_budget_by_the_pace():
+    progress, clock = progress_of("20epochs", slots=2)
+    run_trial(progress, clock, 0, [0.1] * 5, seconds=3.0)
+    assert progress.remaining() == (pytest.approx(15 * 3 / 2), pytest.approx(15 * 3 / 2))
+    assert describe_use(progress) == "5 of 20 epochs"
+
+
+def test_gpu_seconds_by_slots_and_gpus():
+    progress, clock = progress_of("100gpus", slots=2, gpus_per_trial=0.5)
+    run_trial(progress, clock, 0, [0.1] * 4, seconds=10.0)  # 40 s on half a GPU
+    assert progress.remaining() == (pytest.approx(80.0), pytest.approx(80.0))
+
+
+def test_the_nearest_limit_counts():
+    progress, clock = progress_of("2trials,1000s", epochs=2)
+    run_trial(progress, clock, 0, [0.1, 0.1], seconds=5.0)
+    assert progress.fraction() == pytest.approx(0.5)
+    slow, clock = progress_of("100trials,40s", epochs=2)
+    run_trial(slow, clock, 0, [0.1, 0.1], seconds=5.0)
+    assert slow.fraction() == pytest.approx(0.25)
+
+
+def test_a_resumed_search_takes_up_what_was():
+    rows = [
+        {"purpose": "search", "state": "complete", "trial": 0, "value": 0.5, "error": None},
+        {"purpose": "search", "state": "failed", "trial": 1, "value": None,
+         "error": {"kind": "data"}},
+        {"purpose": "confirm", "state": "complete", "trial": 2, "value": 0.9, "error": None},
+        {"purpose": "search", "state": "running", "trial": 3, "value": 0.25, "error": None},
+    ]  # fmt: skip
+    progress, _ = progress_of("8trials", spent={**NOTHING, "trials": 4}, trials=rows)
+    assert (progress.done(), progress.best.value, progress.default) == (2, 0.5, 0.5)
+    assert dict(progress.causes) == {"data": 1}
+
+
+def test_confirmations_change_no_count():
+    progress, clock = progress_of("2trials", epochs=2)
+    run_trial(progress, clock, 0, [0.5, 0.5])
+    progress.hear({"event": "trial_started", "trial": 2, "purpose": "confirm"})
+    progress.hear({"event": "epoch", "trial": 2, "epoch": 1, "value": 0.9, "seconds": 1.0})
+    assert (progress.best.value, progress.fraction()) == (0.5, 0.5)
+    progress.hear({"event": "confirmed", "trial": 2, "value": 0.9})
+    assert (progress.running, progress.done()) == ({}, 1)

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from hpo.core.errors import SpecError
+from hpo.core.yaml_io import DEEPEST, LARGEST_FILE, MOST_VALUES, parse_yaml, read_yaml
+
+
+def test_a_key_that_stands_twice_is_refused_at_any_depth():
+    for text in ("a: 1\na: 2\n", "x:\n  a: 1\n  a: 1\n", "[{a: 1, a: 2}]", "1: a\n1: b"):
+        with pytest.raises(SpecError, match=r"file \(line \d\).*stands twice; keep one of them"):
+            parse_yaml(text, "file")
+
+
+def test_equal_keys_of_different_sections_and_merged_ones_are_fine():
+    assert parse_yaml("a: {k: 1}\nb: {k: 2}", "file") == {"a": {"k": 1}, "b": {"k": 2}}
+    merged = parse_yaml("a: &a {k: 1, l: 1}\nb: {<<: *a, k: 2}", "file")
+    assert merged["b"] == {"k": 2, "l": 1}
+
+
+def test_nesting_is_taken_to_a_depth_and_refused_beyond_without_touching_the_stack():
+    assert parse_yaml("[" * DEEPEST + "]" * DEEPEST, "file")
+    for depth in (DEEPEST + 1, 300_000):  # the C parser alone would end the process here
+        with pytest.raises(SpecError, match=f"at most {DEEPEST} levels deep"):
+            parse_yaml("[" * depth + "]" * depth, "file")
+
+
+def test_aliases_are_counted_as_often_as_they_are_used():
+    per_level, levels = 10, 9
+    laughs = "a: &a0 x\n" + "".join(
+        f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * per_level)}]\n" for n in range(1, levels + 1)
+    )
+    assert per_level**levels > MOST_VALUES
+    with pytest.raises(SpecError, match="once its aliases"):
+        parse_yaml(laughs, "file")
+    assert parse_yaml("a: &a [1, 2]\nb: [*a, *a]", "file")["b"] == [[1, 2], [1, 2]]
+
+
+def test_an_alias_within_itself_is_refused():
+    with pytest.raises(SpecError, match="once its aliases"):
+        parse_yaml("a: &a [*a]", "file")
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system [ls]", "!!python/name:os.system", "!shop x"]
+)
+def test_tags_that_build_objects_are_refused_by_name(tag):
+    with pytest.raises(SpecError, match=f"the tag {tag.split()[0]} is refused"):
+        parse_yaml(f"a: {tag}", "file")
+
+
+def test_control_characters_are_named():
+    with pytest.raises(SpecError, match="control character #x0007"):
+        parse_yaml('a: "\x07"', "file")
+
+
+def test_a_file_that_is_much_too_large_is_not_read(tmp_path):
+    path = tmp_path / "large.yaml"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    with pytest.raises(SpecError, match="large.yaml: must have at most 16 MB"):
+        read_yaml(path)
+
+
+def test_devices_are_not_read():
+    with pytest.raises(SpecError, match="/dev/zero: must be a file, and is a pipe or device"):
+        read_yaml(Path("/dev/zero"))

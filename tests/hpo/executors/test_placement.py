@@ -1,0 +1,80 @@
+"""Where the trials of a study run."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import SpecError
+from hpo.executors.placement import count_devices, place_trials
+from hpo.search.session import SearchSettings
+from hpo.study.spec import StudySpec
+from hpo.study.trainers import find_trainer
+from tests.quick_trainer import TRAINER
+
+RAY = SearchSettings()
+TOOLS = Path(__file__).parents[1] / "fake_tools"
+
+
+def place(monkeypatch, gpus, trainer=TRAINER, start=RAY, **study):
+    monkeypatch.setenv("PATH", f"{TOOLS}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
+    return place_trials(StudySpec(**study), trainer, start)
+
+
+def test_the_wish_to_share_cards(monkeypatch):
+    assert place(monkeypatch, 2).count == 2
+    assert place(monkeypatch, 2, trials_per_gpu=3).count == 6
+    assert place(monkeypatch, 2, trials_per_gpu="auto").count == 2  # before anything is measured
+    assert place(monkeypatch, 0, trials_per_gpu=3).gpus == 0.0
+
+
+def test_devices_of_a_trial_are_the_spec_s(monkeypatch):
+    trainer = find_trainer("ml_recog")
+    assert count_devices({}, trainer) == 1
+    spec = {"train": {"num_gpus": 2, "gpu_ids": [0, 1]}}
+    assert count_devices(spec, trainer) == 2
+    slots = place(monkeypatch, 4, trainer, spec=spec)
+    assert (slots.count, slots.gpus, slots.devices) == (2, 2.0, 2)
+    with pytest.raises(SpecError, match="a trial asks for 2 GPUs and 1 can be had here"):
+        place(monkeypatch, 1, trainer, spec=spec)
+    with pytest.raises(SpecError, match="trials_per_gpu: must be 1 or auto where a trial has 2"):
+        place(monkeypatch, 4, trainer, spec=spec, trials_per_gpu=2)
+
+
+def test_a_trainer_that_names_no_devices_has_one():
+    assert count_devices({}, TRAINER) == 1
+
+
+def test_gpu_hours_need_a_gpu(monkeypatch):
+    with pytest.raises(SpecError, match="GPU hours need a GPU"):
+        place(monkeypatch, 0, budget=Budget(gpu_seconds=60.0))
+
+
+def test_in_process_is_one_at_a_time(monkeypatch):
+    here = dataclasses.replace(RAY, executor="inprocess")
+    assert place(monkeypatch, 4, start=here).count == 1
+    with pytest.raises(SpecError, match="--ray-address: cannot stand beside --in-process"):
+        place(monkeypatch, 0, start=dataclasses.replace(here, ray_address="auto"))
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", "nobody answers at 127.0.0.1:1: Connection refused; start Ray there"),
+        (
+            "ray://head:10001",
+            "must be auto or host:port, got 'ray://head:10001'; run hpo on a node",
+        ),
+        ("head", "must be auto or host:port, got 'head'"),
+        ("head:99999", "must be auto or host:port"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_line(address, words):
+    from hpo.core.errors import HpoError
+
+    with pytest.raises(HpoError, match="^--ray-address: ") as caught:
+        place_trials(StudySpec(), TRAINER, dataclasses.replace(RAY, ray_address=address))
+    assert words in str(caught.value)

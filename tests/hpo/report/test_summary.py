@@ -1,0 +1,120 @@
+"""Sentences and tables, against figures counted here from the ledger."""
+
+from collections import Counter
+from dataclasses import replace
+
+from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.report import summary
+
+
+def with_trials(facts, trials, **changes):
+    return replace(facts, trials=tuple(trials), **changes)
+
+
+def make_trial(number, values, state=TrialState.COMPLETE, **changes):
+    return TrialRecord(
+        number=number,
+        state=state,
+        params={"train.lr": 0.1},
+        latents={},
+        until_epoch=9,
+        measurements=[Measurement(epoch=i, value=v) for i, v in enumerate(values, 1)],
+        **changes,
+    )
+
+
+def test_the_gain_is_told_with_its_sign(facts):
+    default, better = make_trial(0, [0.25, 0.5]), make_trial(1, [0.5, 0.75])
+    told = summary.sentences(with_trials(facts, [default, better], best=better))[0]
+    assert told == (
+        "Trial 1 is the best: P@1 0.7500 on the validation queries, 0.2500 above the default "
+        "configuration (0.5000)."
+    )
+    told = summary.sentences(with_trials(facts, [better, default], best=default))[0]
+    assert told.startswith("The default configuration is still the best: P@1 0.5000")
+
+
+def test_what_stopping_early_saved_is_counted(facts):
+    trained = sum(t.epochs for t in facts.trials)
+    told = " ".join(summary.sentences(facts))
+    count = Counter(t.state.value for t in facts.trials)
+    assert count.total() == 16
+    words_of_states = f"{count['complete']} complete, {count['pruned']} pruned, 3 failed"
+    assert f"16 trials ({words_of_states})" in told
+    assert f"{trained} epochs; stopping early saved {16 * 9 - trained} of 144 epochs" in told
+
+
+def test_failures_are_named(facts):
+    told = next(text for text in summary.sentences(facts) if "failed;" in text)
+    first = next(t for t in facts.trials if t.error)
+    assert told == f"3 failed; trial {first.number}: {first.error['message']}"
+
+
+def test_an_unfinished_search_says_how_to_go_on(facts):
+    assert not any("has not ended" in text for text in summary.sentences(facts))
+    told = summary.sentences(replace(facts, status="stopped"))[-1]
+    assert "has not ended (stopped)" in told
+    assert f"hpo resume {facts.run}" in told
+
+
+def test_held_out_figures_come_from_the_hand_off(facts):
+    handed_on = {"test": {"val_precision_at_1": 0.625}}
+    told = summary.sentences(replace(facts, handed_on=handed_on))[1]
+    assert "reaches P@1 0.6250" in told
+
+
+def test_rows_hold_what_the_ledger_holds(facts):
+    rows = summary.trial_rows(facts)
+    assert [row["trial"] for row in rows] == [str(t.number) for t in facts.trials]
+    failed = [row for row in rows if row["state"] == "failed"]
+    assert [row["value"] for row in failed] == ["", "", ""]
+    assert rows[0]["note"] == "the default configuration"
+    best = rows[facts.best.number]
+    assert best["value"] == f"{max(m.value for m in facts.best.measurements):.4f}"
+
+
+def test_parameters_come_with_default_and_winner(facts):
+    rows = {row["name"]: row for row in summary.parameter_rows(facts, {"lr": 0.75, "width": 0.25})}
+    assert set(rows) == set(facts.best.params)
+    assert rows["train.lr"]["winner"] == f"{facts.best.params['train.lr']:.4g}"
+    assert rows["train.lr"]["default"] == f"{facts.space.default()['train.lr']:.4g}"
+    assert rows["train.lr"]["importance"] == "75%"
+    assert list(rows)[0] == "train.lr"
+
+
+def test_markdown_has_a_line_for_every_trial(facts):
+    text = summary.markdown(facts, {})
+    table = text.split("## Trials")[1].split("## Next")[0]
+    assert (
+        sum(line.startswith("| ") and "trial | state" not in line for line in table.split("\n"))
+        == 16
+    )
+    assert f"hpo resume {facts.run} --budget +20" in text
+
+
+def test_a_range_that_cuts_off_the_best_is_told(facts):
+    trials = [make_trial(n, [0.9 - n / 10] * 9) for n in range(4)]  # all at the high end, 0.1
+    told = " ".join(summary.sentences(with_trials(facts, trials, best=trials[0])))
+    assert "train.lr: the best trials lie at the high end of its range (0.1)" in told
+    assert "--range train.lr=1e-05..1,log" in told
+
+
+def test_a_trial_that_waits_for_a_resume_does_not_run(facts):
+    trials = [make_trial(0, [0.5] * 9), make_trial(1, [0.4], TrialState.RUNNING)]
+    ended = with_trials(facts, trials, best=trials[0], status="finished")
+    assert "2 trials (1 paused, 1 complete)" in " ".join(summary.sentences(ended))
+    assert [row["state"] for row in summary.trial_rows(ended)] == ["complete", "paused"]
+    live = " ".join(summary.sentences(replace(ended, status="running")))
+    assert "(1 running, 1 complete)" in live
+
+
+def test_what_the_rungs_knew_is_told(facts):
+    (first, *_) = summary.rungs(facts)
+    stopped = min(t.epochs for t in facts.searched if str(t.state) == "pruned")
+    assert first.startswith(f"epoch {stopped} stopped")
+
+
+def test_the_confirmation_speaks_for_itself(facts):
+    told = {"confirmation": {"words": ["trial 3: 0.7 over 2 new seeds", "a tie with the default"]}}
+    text = " ".join(summary.sentences(replace(facts, handed_on=told)))
+    assert "trial 3: 0.7 over 2 new seeds; a tie with the default." in text

@@ -1,0 +1,122 @@
+"""Reasons are checked against what is known of the rung, and by trying the value that was said."""
+
+from dataclasses import replace
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import RunError
+from hpo.core.trial import Ended, TrialState
+from hpo.report.why import explain
+from hpo.run.ledger import Ledger
+from tests.quick_runs import Listed, make_engine, optuna_algorithm, run_all, train
+
+
+def searched(tmp_path, name="random", pruner="successive_halving", trials=12):
+    """A search whose trials have the constant values .00, .50, .10, .60, .20 ...; the default is 0."""
+
+    def make():
+        return optuna_algorithm(name, pruner=pruner)
+
+    engine = make_engine(tmp_path, make(), budget=Budget(trials=trials), num_epochs=None)
+    for number in range(trials):
+        level = (number % 2) * 0.5 + number // 2 / 10
+        job = engine.next_job()
+        last = train(engine, job, lambda epoch, v=level: v)
+        engine.on_end(job.number, Ended(receipt=None) if last < 9 else Ended())
+    return engine.ledger, make
+
+
+def test_a_pruned_trial_by_hand(tmp_path):
+    """Trial 2 (.1) comes to epoch 2 after 0 (.0) and 1 (.5): of three the best one goes on."""
+    ledger, make = searched(tmp_path)
+    found = explain(ledger, 2, make)
+    assert (found["state"], found["epoch"], found["place"]) == ("pruned", 2, 2)
+    assert [row["trial"] for row in found["competitors"]] == [1, 2, 0]
+    assert found["needed"] == 0.5
+    assert found["lines"] == [
+        "stopped at epoch 2 of 9: best 0.1000 by then, place 2 of 3 measured at this epoch before or with it",
+        "the algorithm said: best 0.1000 by epoch 2: place 2 of 3 at that epoch",
+        "it would have gone on with at least 0.5000 (+0.4000)",
+        "against trial 1: 0.5000, trial 0: 0.0000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "pruner"),
+    [
+        ("random", "successive_halving"),
+        ("tpe", "median"),
+        ("hyperband", "auto"),
+    ],
+)
+def test_the_value_that_is_said_would_have_saved_the_trial(tmp_path, name, pruner):
+    ledger, make = searched(tmp_path, name, pruner)
+    pruned = [t for t in ledger.trials() if t.state is TrialState.PRUNED]
+    assert len(pruned) >= 3
+    for trial in pruned:
+        found = explain(ledger, trial.number, make)
+        assert found["place"] >= 1
+        if found["needed"] is None:
+            continue
+        for value, stops in ((found["needed"], False), (trial.value, True)):
+            algorithm = make()
+            for change in ledger.changes():
+                record = ledger.trial(change.number)
+                if change.what == "start":
+                    algorithm.restore(record)
+                elif change.what == "end":
+                    algorithm.tell(record)
+                elif (change.number, change.measurement.epoch) == (trial.number, trial.epochs):
+                    shown = replace(change.measurement, value=value)
+                    assert algorithm.report(trial.number, shown).stop is stops
+                    break
+                else:
+                    algorithm.report(change.number, change.measurement)
+
+
+def test_hyperband_compares_within_a_bracket(tmp_path):
+    ledger, make = searched(tmp_path, "hyperband", "auto")
+    pruned = [t.number for t in ledger.trials() if t.state is TrialState.PRUNED]
+    found = [explain(ledger, number, make) for number in pruned]
+    assert any("in bracket" in line for row in found for line in row["lines"])
+    for row in found:
+        said = f"place {row['place']} of {len(row['competitors'])} at that epoch in bracket"
+        assert any(said in line for line in row["lines"]), row["lines"]
+
+
+def test_a_run_whose_algorithm_cannot_be_built_still_tells_the_places(tmp_path):
+    ledger, _ = searched(tmp_path)
+    found = explain(ledger, 2, None)
+    assert found["needed"] is None
+    assert len(found["lines"]) == 2
+
+
+def test_other_ends(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.3, 0.2, 0.4]), budget=Budget(trials=4))
+    jobs = [engine.next_job() for _ in range(4)]
+    for job in jobs[:2]:
+        train(engine, job)
+        engine.on_end(job.number, Ended())
+    train(engine, jobs[2], until=3)
+    engine.on_end(2, Ended(failure={"kind": "data", "message": "the disk is full"}))
+    ledger = engine.ledger
+    assert explain(ledger, 0, None)["lines"] == [
+        "trained until its last epoch, 9: best value 0.1900, place 2 of 2 that were trained as long"
+    ]
+    assert explain(ledger, 2, None)["lines"] == ["failed after epoch 3 (data): the disk is full"]
+    assert explain(ledger, 3, None)["lines"] == [
+        "not ended: epoch 0 of 9; runs, or waits for a resume"
+    ]
+    with pytest.raises(RunError, match="there is no trial 7; trials are 0 to 3"):
+        explain(ledger, 7, None)
+    with pytest.raises(RunError, match="trials are none yet"):
+        explain(Ledger.create(None, "maximize"), 0, None)
+
+
+def test_a_repeat_says_what_it_is(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1]), budget=Budget(trials=1), confirm=1)
+    run_all(engine)
+    assert explain(engine.ledger, 1, None)["lines"][0].startswith(
+        "a finalist trained again with seed"
+    )

@@ -1,0 +1,108 @@
+"""The comparison of finalists against figures worked out by hand and by a plain loop."""
+
+import math
+import random
+
+import pytest
+
+from hpo.results.compare import Finalist, choose, compare
+
+
+def finalist(number, hits, cost=1.0, values=None):
+    """One whose metric is the mean of its hits."""
+    hits = tuple(tuple(bool(h) for h in run) for run in hits)
+    values = values or tuple(sum(run) / len(run) for run in hits)
+    return Finalist(number=number, values=values, cost=cost, hits=hits)
+
+
+def some_hits(rng, share, queries=200):
+    return [rng.random() < share for _ in range(queries)]
+
+
+def test_the_interval_is_that_of_a_mean_of_hits():
+    rng = random.Random(1)
+    first, second = (finalist(n, [some_hits(rng, 0.5, 400)]) for n in (0, 1))
+    standing = compare([first, second], None)[0]
+    error = math.sqrt(standing.value * (1 - standing.value) / 400)
+    low, high = standing.interval
+    assert low == pytest.approx(standing.value - 1.96 * error, abs=0.006)
+    assert high == pytest.approx(standing.value + 1.96 * error, abs=0.006)
+
+
+def test_equal_queries_cancel_out():
+    """One of two answers ten more of 200 queries and is wrong nowhere else: no chance in that."""
+    rng = random.Random(2)
+    base = some_hits(rng, 0.5)
+    wrong = [i for i, hit in enumerate(base) if not hit][:10]
+    better = [hit or i in wrong for i, hit in enumerate(base)]
+    standings = compare([finalist(0, [base]), finalist(1, [better])], None)
+    assert [s.number for s in standings] == [1, 0]
+    assert standings[1].behind == pytest.approx(0.05)
+    assert not standings[1].is_tied
+    # Unpaired, the same difference is well within chance: 1.96 x sqrt(2 x 0.25 / 200) is 0.098.
+    other = some_hits(random.Random(3), 0.5)
+    other_wrong = sum(better) - sum(other) - 10
+    flips = [i for i, hit in enumerate(other) if hit != (other_wrong > 0)][: abs(other_wrong)]
+    shifted = [(not hit) if i in flips else hit for i, hit in enumerate(other)]
+    loose = compare([finalist(0, [shifted]), finalist(1, [better])], None)
+    assert loose[1].behind == pytest.approx(0.05)
+    assert loose[1].is_tied
+
+
+def test_queries_are_drawn_within_their_class_where_the_mean_is_over_classes():
+    """Class 0 is always right, class 1 never: within classes nothing varies at all."""
+    hits, classes = [True] * 30 + [False] * 10, [0] * 30 + [1] * 10
+    runs = [finalist(n, [hits], values=(0.5,)) for n in (0, 1)]
+    assert compare(runs, classes)[0].interval == pytest.approx((0.5, 0.5))
+    low, high = compare(runs, None)[0].interval
+    assert low < 0.65
+    assert high > 0.85
+
+
+def test_seeds_that_disagree_widen_the_difference():
+    rng = random.Random(4)
+    base = some_hits(rng, 0.5, 2000)
+    up = [hit or i % 20 == 0 for i, hit in enumerate(base)]
+    down = [hit and i % 20 != 1 for i, hit in enumerate(base)]
+    steady = compare([finalist(0, [base, base]), finalist(1, [up, up])], None)
+    mixed = compare([finalist(0, [base, base]), finalist(1, [up, down])], None)
+    assert not steady[1].is_tied
+    assert mixed[1].is_tied
+
+
+def test_without_hits_means_decide_and_nothing_is_called_a_tie():
+    runs = [Finalist(number=n, values=(v,), cost=1.0) for n, v in ((0, 0.5), (3, 0.7), (5, 0.6))]
+    standings = compare(runs, None)
+    assert [(s.number, s.interval, s.is_tied) for s in standings] == [
+        (3, None, True), (5, None, False), (0, None, False),
+    ]  # fmt: skip
+    assert choose(standings, 0) == 3
+
+
+def tied(*triples):
+    """Finalists of (number, hits of 20, cost): differences of one query in twenty are chance."""
+    runs = [
+        finalist(number, [[i < hits for i in range(20)]], cost) for number, hits, cost in triples
+    ]
+    standings = compare(runs, None)
+    assert all(s.is_tied for s in standings)
+    return standings
+
+
+def test_of_those_tied_the_cheaper_one_wins():
+    assert choose(tied((0, 10, 1.0), (1, 12, 1.0), (2, 11, 0.5)), 0) == 2
+
+
+def test_a_little_cheaper_is_not_cheaper():
+    assert choose(tied((0, 10, 1.0), (1, 12, 1.0), (2, 11, 0.8)), 0) == 1
+
+
+def test_no_cheaper_one_wins_that_is_below_the_default():
+    assert choose(tied((0, 11, 1.0), (1, 12, 1.0), (2, 10, 0.1)), 0) == 1
+    assert choose(tied((0, 12, 1.0), (1, 11, 0.1)), 0) == 0
+
+
+def test_the_bootstrap_is_the_same_every_time():
+    rng = random.Random(5)
+    runs = [finalist(n, [some_hits(rng, 0.6)]) for n in (0, 1)]
+    assert compare(runs, None) == compare(runs, None)

@@ -1,0 +1,144 @@
+"""The winner's confirmation through the engine, with checkpoints that are really evaluated."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hpo.results.confirm import confirm
+from hpo.core.budget import Budget
+from hpo.run.ledger import Ledger
+from hpo.core.trial import Ended
+from tests.quick_runs import Events, Listed, make_engine, receipt_of, run_all
+from tests.quick_trainer import TRAINER
+
+QUERIES = 100
+
+
+class Evaluator:
+    """Answers `evaluate` for checkpoints that hold how many queries of each half are right."""
+
+    def __init__(self, *, metric="query"):
+        self.metric, self.asked = metric, []
+
+    def call(self, method, spec):
+        assert method == "evaluate"
+        checkpoint = Path(spec["evaluate"]["checkpoint"])
+        self.asked.append(checkpoint)
+        first, second = json.loads(checkpoint.read_text())
+        hits = [i < first for i in range(QUERIES // 2)] + [i < second for i in range(QUERIES // 2)]
+        if self.metric == "broken":
+            raise OSError("the disk is gone")
+        mean = sum(hits) / QUERIES if self.metric != "other" else 0.123
+        return {
+            "metrics": {"val_precision_at_1": mean},
+            "hits": hits,
+            "query_classes": ["a"] * (QUERIES // 2) + ["b"] * (QUERIES // 2),
+        }
+
+
+def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None):
+    """A search whose values are its rates, every run with a checkpoint of `right[rate]`."""
+    engine = make_engine(
+        folder, Listed(rates), ledger=ledger, budget=budget or Budget(trials=len(rates)),
+        confirm=confirm,
+    )  # fmt: skip
+    while (job := engine.next_job()) is not None:
+        rate = job.spec["train"]["lr"]
+        kept = Path(job.folder) / "ckpt" / "best.ckpt"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(right[rate]))
+        for epoch in range(1, 10):
+            value = (
+                rate
+                if engine.ledger.trial(job.number).purpose == "search"
+                else sum(right[rate]) / 100
+            )
+            report = {"epoch": epoch, "value": value, "seconds": 1.0, "receipt": receipt_of(job)}
+            assert engine.on_epoch(job.number, report)
+        engine.on_end(job.number, Ended(receipt=receipt_of(job)))
+    return engine
+
+
+def compared(engine, evaluator=None):
+    events = Events()
+    evaluator = evaluator or Evaluator()
+    result = confirm(engine._run, engine.ledger, TRAINER, evaluator, engine.spec_of, events)
+    return result, events
+
+
+def test_the_lucky_one_does_not_win(tmp_path):
+    """Trial 2 looked best in the search; with new seeds it answers fewer queries than trial 1."""
+    engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (20, 20), 0.8: (45, 45), 0.9: (25, 25)})
+    assert engine.best().number == 1  # by the means alone
+    result, events = compared(engine)
+    assert (result.winner, result.default) == (1, 0)
+    assert [s.number for s in result.standings] == [1, 2, 0]
+    assert [s.value for s in result.standings] == [0.9, 0.5, 0.4]
+    assert not result.standings[1].is_tied
+    assert result.words[0].startswith("trial 1: 0.9000 (0.8")
+    assert result.words[0].endswith(" over 2 new seeds")
+    assert result.words[1].startswith("+0.5000 over the default (0.4000 (0.3")
+    assert events.named("chosen") == [result.to_json()]
+    assert engine.best().number == 1
+
+
+def test_a_tie_is_called_one(tmp_path):
+    engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (40, 40), 0.8: (41, 41), 0.9: (41, 40)})
+    result, _ = compared(engine)
+    assert result.winner == 1
+    assert "a tie with trial 2 and the default: the difference may be chance" in result.words
+    assert result.words[-1].endswith("which may be chance")
+
+
+def test_nothing_better_than_the_default_leaves_the_default(tmp_path):
+    engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (40, 40), 0.8: (20, 20), 0.9: (10, 10)})
+    result, _ = compared(engine)
+    assert result.winner == 0
+    assert "nothing that was found is better than the default configuration" in result.words
+    assert engine.best().number == 0
+
+
+def test_the_choice_stands_after_a_restart_and_evaluations_are_not_repeated(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.create(path, "maximize")
+    right = {0.3: (20, 20), 0.8: (45, 45), 0.9: (25, 25)}
+    engine = searched(tmp_path, [0.3, 0.8, 0.9], right, ledger=ledger)
+    evaluator = Evaluator()
+    first, _ = compared(engine, evaluator)
+    assert len(evaluator.asked) == 6
+    again, _ = compared(engine, evaluator)
+    assert again == first
+    assert len(evaluator.asked) == 6
+    ledger.close()
+    reopened = Ledger.open(path)
+    assert [t.chosen_over for t in reopened.trials()] == [None, 9, *[None] * 7]
+    more = make_engine(
+        tmp_path, Listed([0.3, 0.8, 0.9, 0.95]), ledger=reopened, budget=Budget(trials=4)
+    )
+    run_all(more, lambda epoch: 0.95)
+    assert all(t.chosen_over != len(reopened.trials()) for t in reopened.trials())
+
+
+@pytest.mark.parametrize("metric", ["other", "broken"])
+def test_without_hits_that_explain_the_metric_means_decide_and_that_is_said(tmp_path, metric):
+    engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (20, 20), 0.8: (45, 45), 0.9: (25, 25)})
+    result, _ = compared(engine, Evaluator(metric=metric))
+    assert all(s.interval is None for s in result.standings)
+    assert (
+        result.words[-1]
+        == "the trainer tells no hits that explain its metric, so means alone decide"
+    )
+    assert result.winner == (1 if metric == "broken" else result.winner)
+
+
+def test_a_search_without_repeats_compares_nothing(tmp_path):
+    engine = searched(tmp_path, [0.3, 0.8], {0.3: (20, 20), 0.8: (45, 45)}, confirm=0)
+    assert compared(engine)[0] is None
+    assert engine.best().number == 1
+
+
+def test_a_budget_too_small_for_the_default_compares_nothing(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.3, 0.8]), budget=Budget(epochs=23), confirm=1)
+    run_all(engine, lambda epoch: 0.5)
+    assert compared(engine)[0] is None

@@ -1,0 +1,99 @@
+import json
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import RunError
+from hpo.results.export import export_run, predict_with_run
+from hpo.search.session import resume_search, start_search
+from tests.quick_runs import Ear, quick_study
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished search with a failed trial: 1 raised before its first epoch was over."""
+    spec = {"fault.kind": "raise", "fault.trial": 1, "fault.epoch": 1}
+    study = quick_study(spec, budget=Budget(trials=4), keep="all")
+    return start_search(study, tmp_path_factory.mktemp("runs"), Ear().settings()).run
+
+
+def history(path):
+    return json.loads(path.read_text())["history"]
+
+
+def test_the_best_trial_goes_to_its_own_folder_again(run):
+    report = (run.best_dir / "report.json").read_text()
+    result = export_run(run, trial=None, file=None)
+    assert result["trial"] == json.loads(report)["trial"]
+    assert result["onnx"] == str(run.best_dir / "model.onnx")
+    assert (run.best_dir / "report.json").read_text() == report
+
+
+def test_any_trial_can_be_exported(run):
+    result = export_run(run, trial=0, file=None)
+    folder = run.path / "exports" / "0000"
+    assert (result["trial"], result["onnx"]) == (0, str(folder / "model.onnx"))
+    own = run.trial_dir(0) / "ckpt" / "best.ckpt"
+    assert history(folder / "model.onnx") == history(own)
+
+
+def test_the_file_goes_where_it_is_asked(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    from pathlib import Path
+
+    result = export_run(run, trial=0, file=Path("new/zero.onnx"))
+    assert result["onnx"] == str(tmp_path / "new" / "zero.onnx")
+    assert history(tmp_path / "new" / "zero.onnx") == history(
+        run.trial_dir(0) / "ckpt" / "best.ckpt"
+    )
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["zero.onnx"]
+
+
+@pytest.mark.parametrize("number", [-1, 4, 99])
+def test_a_trial_that_does_not_exist(run, number):
+    with pytest.raises(RunError, match=f"there is no trial {number}; it has 4 trials from 0 on"):
+        export_run(run, trial=number, file=None)
+
+
+def test_a_trial_without_a_checkpoint_is_the_users_matter(run):
+    (run.trial_dir(1) / "ckpt" / "best.ckpt").unlink()
+    with pytest.raises(RunError, match=r"trial 1: .*best.ckpt is missing"):
+        export_run(run, trial=1, file=None)
+
+
+def test_a_trial_whose_checkpoint_was_removed(tmp_path):
+    """By default losers keep none; the winner and the default can be exported all the same."""
+    run = start_search(quick_study(budget=Budget(trials=4)), tmp_path, Ear().settings()).run
+    best = json.loads((run.best_dir / "report.json").read_text())["trial"]
+    for number in range(4):
+        if number in (0, best):
+            assert export_run(run, trial=number, file=None)["trial"] == number
+        else:
+            words = rf"^trial {number}: its checkpoints were removed .*`keep: best`.*--keep all"
+            with pytest.raises(RunError, match=words):
+                export_run(run, trial=number, file=None)
+
+
+def test_a_run_without_a_result(tmp_path):
+    declined = start_search(
+        quick_study(), tmp_path, Ear().settings(confirm_start=lambda review: False)
+    )
+    with pytest.raises(RunError, match="no trial has a result yet"):
+        export_run(declined.run, trial=None, file=None)
+    with pytest.raises(RunError, match="has no exported model yet"):
+        predict_with_run(declined.run, [], 5)
+
+
+def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
+    first = start_search(quick_study(budget=Budget(trials=1)), tmp_path, Ear().settings())
+    # Paused when some other trial has become the best, so the search has not handed it on.
+    ear = Ear(stop_after=(7, 1))
+    assert resume_search(first.run, ear.settings(), budget=Budget(trials=9)).interrupted
+    result = export_run(first.run, trial=None, file=None)
+    assert result["trial"] != 0
+    assert not (first.run.best_dir / "report.json").exists()
+
+
+def test_predictions_come_from_the_trainer(run, tmp_path):
+    rows = predict_with_run(run, [tmp_path / "a.jpg"], 3)
+    assert rows == [{"image": str(tmp_path / "a.jpg"), "labels": ["a"], "distances": [0.0]}]

@@ -1,0 +1,200 @@
+"""What `best/` holds, and that it is never half there."""
+
+import json
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import HpoError, RunError
+from hpo.run.ledger import Ledger
+from hpo.core.yaml_io import read_yaml
+from hpo.study.plan import StudyPlan
+from hpo.run.run_dir import RunDir
+from hpo.executors.inprocess import InProcessExecutor
+from hpo.results.handoff import HandoffError, export_trial, find_checkpoint, hand_on, next_commands
+from tests.quick_runs import Events, Listed, make_engine, quick_study
+from tests.quick_trainer import NAME, TRAINER, QuickTrainer
+
+SOURCES = {"train": "/t", "reference": "/r", "query": "/q", "test_query": "/x"}
+
+
+def plan(**sources):
+    return StudyPlan(
+        study_uuid="u", sources=sources or SOURCES, base_spec={}, algorithm="", pruner="",
+        reason="", space_digest="", num_epochs=9, planned_trials=None,
+    )  # fmt: skip
+
+
+class Caller:
+    """An executor that calls a given trainer here; for trainers that misbehave."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def call(self, method, *args):
+        return getattr(self.trainer, method)(*args)
+
+
+@pytest.fixture
+def searched(tmp_path):
+    """A search of three trials; the second is the best."""
+    engine = make_engine(
+        tmp_path, Listed([0.1, 0.012, 0.5]), study=quick_study(), budget=Budget(trials=3)
+    )
+    InProcessExecutor(NAME).run(engine)
+    return RunDir(tmp_path), engine
+
+
+def hand(searched, executor=None, sources=None):
+    run, engine = searched
+    emit = Events()
+    executor = executor or InProcessExecutor(NAME)
+    the_plan = plan(**(sources or SOURCES))
+    return hand_on(run, the_plan, TRAINER, engine, engine.ledger, executor, emit), emit
+
+
+def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
+    run, engine = searched
+    result, emit = hand(searched)
+    best = engine.ledger.trial(1)
+    assert (result["trial"], result["value"], result["params"]) == (1, best.value, best.params)
+    assert result["epoch"] == best.best_measurement("maximize").epoch
+    assert result["default_value"] == engine.ledger.trial(0).value
+    spec = read_yaml(run.best_dir / "spec.yaml")
+    assert spec["train"]["lr"] == 0.012
+    assert spec["results_dir"] == str(run.best_dir)
+    history = json.loads((run.best_dir / "model.ckpt").read_text())["history"]
+    assert [line["value"] for line in history] == [m.value for m in best.measurements]
+    assert (run.best_dir / "model.onnx").read_bytes() == (run.best_dir / "model.ckpt").read_bytes()
+    report = json.loads((run.best_dir / "report.json").read_text())
+    assert report["receipt"]["applied"]["train.lr"] == 0.012
+    assert {k: report[k] for k in result} == result
+    assert report["next"] == next_commands(run)
+    assert emit.names() == ["exported", "evaluated"]
+
+
+def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
+    run = RunDir(tmp_path)
+    trial = Ledger.create(None, "maximize")
+    engine = make_engine(tmp_path, Listed([0.1]), ledger=trial)
+    engine.next_job()
+    with pytest.raises(HandoffError, match=r"trial 0: .*best.ckpt is missing"):
+        find_checkpoint(run, engine.ledger.trial(0))
+    (run.trial_dir(0) / "ckpt").mkdir()
+    for name in ("best.ckpt", "last.ckpt"):
+        (run.trial_dir(0) / "ckpt" / name).touch()
+    assert find_checkpoint(run, engine.ledger.trial(0)).name == "best.ckpt"
+
+
+def test_held_out_pictures_are_looked_at_once_if_there_are_any(searched):
+    class Watched(QuickTrainer):
+        specs = []
+
+        def evaluate(self, spec):
+            self.specs.append(spec)
+            return super().evaluate(spec)
+
+    result, _ = hand(searched, Caller(Watched()))
+    (spec,) = Watched.specs
+    assert result["test"] == {"trial": 1, "val_precision_at_1": 0.5}
+    assert spec["data"]["query"] == "/x"
+    assert spec["data"]["reference"] == "/r"
+    assert spec["evaluate"]["checkpoint"].endswith("best/model.ckpt")
+    result, emit = hand(searched, sources={"train": "/t", "reference": "/r", "query": "/q"})
+    assert result["test"] is None
+    assert emit.names() == ["exported"]
+
+
+def test_a_test_split_that_cannot_be_read_does_not_cost_the_winner(searched, caplog):
+    class Blind(QuickTrainer):
+        def evaluate(self, spec):
+            raise RuntimeError("a picture is broken")
+
+    result, emit = hand(searched, Caller(Blind()))
+    assert result["test"] == {"error": "RuntimeError: a picture is broken"}
+    assert "test split was not evaluated" in caplog.text
+    assert json.loads((searched[0].best_dir / "report.json").read_text())["onnx"] == result["onnx"]
+
+
+@pytest.mark.parametrize("error", [RunError("worker gone"), ValueError("parity: 0.3 apart")])
+def test_a_failed_export_is_a_failed_search_and_leaves_the_old_winner(searched, error):
+    run, engine = searched
+    hand(searched)
+    before = (run.best_dir / "report.json").read_bytes()
+
+    class Broken(QuickTrainer):
+        def export(self, spec):
+            super().export(spec)
+            raise error
+
+    with pytest.raises(HandoffError, match="trial 1 was not exported: .*(gone|apart)"):
+        hand(searched, Caller(Broken()))
+    assert (run.best_dir / "report.json").read_bytes() == before
+    assert (run.best_dir / "model.onnx").is_file()
+
+
+def test_an_export_without_a_file_is_a_failure(searched):
+    class Empty(QuickTrainer):
+        def export(self, spec):
+            return {"onnx": spec["export"]["onnx_file"]}
+
+    with pytest.raises(HandoffError, match="trial 1: the export wrote no ONNX file"):
+        hand(searched, Caller(Empty()))
+    assert not searched[0].best_dir.exists()
+
+
+def test_a_second_hand_off_replaces_the_first_whole(searched):
+    run, _ = searched
+    hand(searched)
+    (run.best_dir / "old.txt").touch()
+    hand(searched)
+    assert not (run.best_dir / "old.txt").exists()
+    assert not [p for p in run.path.iterdir() if p.name.startswith(".best")]
+
+
+def test_paths_in_the_result_are_where_the_files_end_up(searched):
+    run, engine = searched
+    result = export_trial(
+        run, TRAINER, engine.ledger.trial(2), engine.spec_of(engine.ledger.trial(2)),
+        InProcessExecutor(NAME), run.path / "exports" / "0002",
+    )  # fmt: skip
+    assert result["onnx"] == str(run.path / "exports/0002/model.onnx")
+    assert result["num_images_checked"] == 1
+    assert ".0002-new" not in json.dumps(result)
+
+
+def test_nothing_but_failures_names_the_first(tmp_path):
+    spec = {"fault.kind": "always_raise"}
+    engine = make_engine(tmp_path, Listed([0.1] * 5), study=quick_study(spec))
+    InProcessExecutor(NAME).run(engine)
+    with pytest.raises(HandoffError, match="none of 3 trials has a result; .* by code: RuntimeE"):
+        hand((RunDir(tmp_path), engine))
+
+
+def test_no_trial_at_all_is_no_failure(tmp_path):
+    engine = make_engine(tmp_path, Listed([]))
+    assert hand((RunDir(tmp_path), engine))[0] is None
+
+
+class LostWorker(HpoError):
+    kind = "infrastructure"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_lost_worker_is_replaced_once(searched, caplog, times):
+    class Mortal(QuickTrainer):
+        lost = 0
+
+        def export(self, spec):
+            Mortal.lost += 1
+            if Mortal.lost <= times:
+                raise LostWorker("the worker process was lost")
+            return super().export(spec)
+
+    if times == 1:
+        result, _ = hand(searched, Caller(Mortal()))
+        assert result["trial"] == 1
+        assert "export: the worker process was lost; trying once more" in caplog.text
+    else:
+        with pytest.raises(HandoffError, match="trial 1 was not exported: the worker process"):
+            hand(searched, Caller(Mortal()))

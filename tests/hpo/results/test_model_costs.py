@@ -1,0 +1,173 @@
+"""Limits on models: what is measured, what is refused, and the table of value against cost."""
+
+import pytest
+
+from hpo.results.model_costs import Architectures, cost_of, pareto, read_costs
+from hpo.core.budget import Budget
+from hpo.core.errors import SpecError
+from hpo.study.model_limits import ModelLimits, parse_limits, render_count
+from hpo.run.run_dir import RunDir
+from hpo.core.trial import Measurement, TrialRecord, TrialState
+from tests.quick_runs import Listed, make_engine, run_all
+from tests.search_spaces.building import number, space_of
+
+COSTS = {("a", 1): (2.0, 1e6), ("a", 2): (3.0, 2e6), ("b", 1): (8.0, 1e6), ("b", 2): (9.0, 30e6)}
+
+
+class Measuring:
+    """A trainer and an executor in one: costs by backbone and size."""
+
+    name = "measuring"
+
+    def __init__(self):
+        self.asked = []
+
+    def measure(self):
+        raise AssertionError("the executor is asked, not the trainer")
+
+    def call(self, method, spec):
+        assert method == "measure"
+        model = spec["model"]
+        self.asked.append((model["net"], model["size"]))
+        latency, params = COSTS[model["net"], model["size"]]
+        return {"latency_ms": latency, "params": params, "device": "test"}
+
+
+def space():
+    return space_of(
+        {
+            "model.net": {"type": "categorical", "default": "a", "enum": ["a", "b"]},
+            "model.size": {"type": "ordered_int", "default": 1, "enum": [1, 2]},
+            "train.lr": number(0.01, 1.0, 0.1),
+        }
+    )
+
+
+def measured(tmp_path, limits, trainer=None):
+    tmp_path.mkdir(exist_ok=True)
+    trainer = trainer or Measuring()
+    spec = {"model": {"net": "a", "size": 1}, "train": {"lr": 0.1}}
+    found = Architectures(RunDir(tmp_path), space(), spec, limits)
+    found.measure(trainer, trainer)
+    return found, trainer
+
+
+def test_every_architecture_is_measured_once_and_kept(tmp_path):
+    found, trainer = measured(tmp_path, ModelLimits(latency_ms=5))
+    assert sorted(trainer.asked) == sorted(COSTS)
+    again, other = measured(tmp_path, ModelLimits(latency_ms=5))
+    assert other.asked == []
+    assert again.rows == found.rows == read_costs(RunDir(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        (ModelLimits(latency_ms=5), {("a", 1), ("a", 2)}),
+        (ModelLimits(params=1.5e6), {("a", 1), ("b", 1)}),
+        (ModelLimits(latency_ms=8, params=1e6), {("a", 1), ("b", 1)}),
+        (ModelLimits(), set(COSTS)),
+    ],
+)
+def test_what_is_beyond_a_limit_is_refused(tmp_path, limits, kept):
+    found, _ = measured(tmp_path, limits)
+    for net, size in COSTS:
+        why = found.refuse({"model.net": net, "model.size": size, "train.lr": 0.1})
+        assert bool(why) == ((net, size) not in kept)
+
+
+def test_the_reason_names_the_figure_and_the_limit(tmp_path):
+    found, _ = measured(tmp_path, ModelLimits(latency_ms=8.5, params=20e6))
+    slow = found.refuse({"model.net": "b", "model.size": 2})
+    assert slow == "net=b, size=2: a picture takes 9.00 ms, the limit is 8.5 ms"
+    large, _ = measured(tmp_path / "other", ModelLimits(params=20e6))
+    assert large.refuse({"model.net": "b", "model.size": 2}) == (
+        "net=b, size=2: 30M parameters, the limit is 20M"
+    )
+
+
+def test_limits_that_nothing_keeps_are_one_line(tmp_path):
+    with pytest.raises(SpecError, match=r"no architecture keeps .* net=a, size=1: .* 2\.00 ms"):
+        measured(tmp_path, ModelLimits(latency_ms=1))
+
+
+def test_a_trainer_that_cannot_measure_takes_no_limit(tmp_path):
+    class Plain:
+        name = "plain"
+
+    assert measured(tmp_path, ModelLimits(), Plain())[0].rows == []
+    with pytest.raises(SpecError, match="plain cannot measure"):
+        measured(tmp_path, ModelLimits(params=1e6), Plain())
+
+
+@pytest.mark.parametrize(
+    ("latency", "params", "limits"),
+    [
+        ("5ms", "", ModelLimits(latency_ms=5)),
+        ("0.1s", "30M", ModelLimits(latency_ms=100, params=30e6)),
+        ("", "500k", ModelLimits(params=500e3)),
+        ("", "1234", ModelLimits(params=1234)),
+    ],
+)
+def test_limits_are_read_as_people_write_them(latency, params, limits):
+    assert parse_limits(latency, params) == limits
+
+
+@pytest.mark.parametrize(
+    ("latency", "params", "words"),
+    [
+        ("5", "", "max_latency: .*5ms"),
+        ("0ms", "", "max_latency"),
+        ("", "many", "max_params: .*30M"),
+    ],
+)
+def test_wrong_limits_are_one_line(latency, params, words):
+    with pytest.raises(SpecError, match=words):
+        parse_limits(latency, params)
+
+
+def test_counts_for_people():
+    assert [render_count(n) for n in (372_416, 11.2e6, 1.5e9, 12)] == [
+        "372k", "11.2M", "1.5B", "12",
+    ]  # fmt: skip
+
+
+def test_a_refused_trial_counts_as_none_and_the_search_goes_on(tmp_path):
+    rates = [0.1, 0.9, 0.9, 0.9, 0.9, 0.2, 0.3]
+    engine = make_engine(
+        tmp_path, Listed(rates), budget=Budget(trials=3),
+        refuse=lambda params: "too large" if params["train.lr"] == 0.9 else "",
+    )  # fmt: skip
+    jobs = run_all(engine)
+    assert [job.spec["train"]["lr"] for job in jobs] == [0.1, 0.2, 0.3]
+    assert engine.spent().trials == 3
+    assert engine.ended_because == "trials"
+    refused = [t for t in engine.ledger.trials() if t.is_refused]
+    assert [t.error["message"] for t in refused] == ["too large"] * 4
+    # To the algorithm they are trials that failed, so that a replay tells it the same.
+    assert ("end", 1, "failed", None) in engine._algorithm.heard
+
+
+def trial(number, net, size, value, epochs=3):
+    record = TrialRecord(
+        number=number,
+        state=TrialState.COMPLETE,
+        params={"model.net": net, "model.size": size},
+        latents={},
+        until_epoch=3,
+    )
+    record.measurements += [Measurement(epoch=e, value=value) for e in range(1, epochs + 1)]
+    return record
+
+
+def test_the_front_holds_what_nothing_quicker_beats(tmp_path):
+    found, _ = measured(tmp_path, ModelLimits())
+    trials = [
+        trial(0, "a", 1, 0.5), trial(1, "a", 1, 0.6), trial(2, "a", 2, 0.6),
+        trial(3, "b", 1, 0.8), trial(4, "b", 2, 0.99, epochs=2),
+    ]  # fmt: skip
+    rows = pareto(trials, found.rows, "maximize")
+    assert [(r["trial"], r["latency_ms"], r["value"], r["on_front"]) for r in rows] == [
+        (1, 2.0, 0.6, True), (2, 3.0, 0.6, False), (3, 8.0, 0.8, True),
+    ]  # fmt: skip
+    assert cost_of(found.rows, {"model.net": "c", "model.size": 1}) is None

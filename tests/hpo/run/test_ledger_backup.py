@@ -1,0 +1,133 @@
+"""Ledgers on the driver's disk and their copies in the run."""
+
+import logging
+
+import pytest
+
+from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.run.ledger import Ledger
+from hpo.run.ledger_backup import copy_ledger, ledgers_dir, open_ledger
+from hpo.run.run_dir import create_run
+
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "driver"))
+
+    def fill(folder):
+        (folder / "study.yaml").write_text("schema_version: 1\n")
+        Ledger.create(folder / "ledger.db", "maximize").close()
+
+    return create_run(tmp_path / "runs", "shelf", fill)
+
+
+def start(ledger, number):
+    suggestion = Suggestion(number=number, params={"lr": 0.1}, latents={"lr": 0.1}, until_epoch=3)
+    ledger.start(suggestion, now=1.0, clock=0.0)
+
+
+def train(ledger, number, *epochs):
+    for epoch in epochs:
+        ledger.record(number, Measurement(epoch=epoch, value=epoch / 10), clock=1.0)
+
+
+def end(ledger, number):
+    ledger.finish(number, TrialState.COMPLETE, now=2.0, clock=2.0)
+
+
+def seen(path):
+    """What a reader of the run's copy finds: (state, epochs) of every trial."""
+    ledger = Ledger.open(path)
+    try:
+        return [(str(t.state), t.epochs) for t in ledger.trials()]
+    finally:
+        ledger.close()
+
+
+def test_the_copy_is_as_of_the_last_finished_trial(run):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    train(ledger, 0, 1, 2)
+    backup.hear({"event": "epoch"})
+    assert seen(run.ledger_file) == []
+    train(ledger, 0, 3)
+    end(ledger, 0)
+    backup.hear({"event": "trial_finished"})
+    start(ledger, 1)
+    assert seen(run.ledger_file) == [("complete", 3)]
+    backup.close()
+    ledger.close()
+    backup.discard()
+    assert seen(run.ledger_file) == [("complete", 3), ("running", 0)]
+    assert list(ledgers_dir().iterdir()) == []
+
+
+def test_a_killed_driver_goes_on_from_its_own_disk(run):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    train(ledger, 0, 1, 2, 3)
+    end(ledger, 0)
+    backup.hear({"event": "trial_finished"})
+    start(ledger, 1)
+    train(ledger, 1, 1, 2)
+    ledger.close()  # killed: no last copy
+    again, _ = open_ledger(run, UUID, on_driver=True)
+    assert [(str(t.state), t.epochs) for t in again.trials()] == [("complete", 3), ("running", 2)]
+    again.close()
+    assert seen(run.ledger_file) == [("complete", 3), ("running", 2)]
+
+
+def test_another_driver_goes_on_from_the_copy(run, tmp_path, monkeypatch):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    train(ledger, 0, 1, 2, 3)
+    end(ledger, 0)
+    backup.hear({"event": "trial_finished"})
+    start(ledger, 1)
+    ledger.close()
+    monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "another driver"))
+    again, _ = open_ledger(run, UUID, on_driver=True)
+    start(again, 1)  # its number was never seen here
+    train(again, 1, 1, 2, 3)
+    end(again, 1)
+    again.close()
+    # Back on the first one, whose old ledger knows less by now than the second has written.
+    other = ledgers_dir() / f"{UUID}.db"
+    copy_ledger(other, run.ledger_file)
+    monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "driver"))
+    last, backups = open_ledger(run, UUID, on_driver=False)
+    assert backups == []
+    assert [(str(t.state), t.epochs) for t in last.trials()] == [("complete", 3), ("complete", 3)]
+    last.close()
+
+
+def test_on_one_machine_there_is_one_ledger(run):
+    ledger, backups = open_ledger(run, UUID, on_driver=False)
+    assert backups == []
+    start(ledger, 0)
+    ledger.close()
+    assert seen(run.ledger_file) == [("running", 0)]
+    assert not ledgers_dir().exists()
+
+
+def test_a_disk_that_is_away_makes_the_copy_late(run, caplog):
+    caplog.set_level(logging.WARNING)
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    train(ledger, 0, 1, 2, 3)
+    end(ledger, 0)
+    away = run.path.with_name("away")
+    run.path.rename(away)
+    backup.hear({"event": "trial_finished"})
+    backup.hear({"event": "trial_finished"})
+    backup.discard()  # keeps what has not arrived
+    assert (ledgers_dir() / f"{UUID}.db").is_file()
+    assert caplog.text.count("cannot be brought up to date: No such file or directory") == 1
+    away.rename(run.path)
+    backup.close()
+    ledger.close()
+    backup.discard()
+    assert seen(run.ledger_file) == [("complete", 3)]
+    assert not (ledgers_dir() / f"{UUID}.db").exists()

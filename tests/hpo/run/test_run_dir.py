@@ -1,0 +1,240 @@
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo.core.errors import RunError
+from hpo.run.run_dir import RunDir, create_run, find_run, list_runs, relocated, write_atomically
+
+
+def fill(folder):
+    (folder / "study.yaml").write_text("schema_version: 1\n")
+
+
+def make(out, study, stamp):
+    folder = out / study / stamp
+    folder.mkdir(parents=True)
+    fill(folder)
+    return folder
+
+
+def test_names_inside_a_run(tmp_path):
+    run = RunDir(tmp_path / "retail" / "20260102-101500")
+    assert run.study_name == "retail"
+    assert run.trial_dir(7) == run.path / "trials" / "0007"
+    assert run.ledger_file == run.path / "ledger.db"
+    assert Path(run) == run.path
+    assert not run.path.exists()
+
+
+def test_a_new_run_is_named_by_study_and_time(tmp_path):
+    run = create_run(tmp_path / "runs", "retail", fill)
+    assert run.path.parent == tmp_path / "runs" / "retail"
+    assert re.fullmatch(r"\d{8}-\d{6}", run.path.name)
+    assert [p.name for p in run.path.iterdir()] == ["study.yaml"]
+    assert run.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_nothing_is_seen_before_all_of_it_is_there(tmp_path):
+    """Another process looks all the time; the run is either absent or has both of its files."""
+    out, stop = tmp_path / "runs", tmp_path / "stop"
+    out.mkdir()
+    code = (
+        "from pathlib import Path; from hpo.run.run_dir import list_runs\n"
+        f"out, stop, seen = Path({str(out)!r}), Path({str(stop)!r}), set()\n"
+        "print('ready', flush=True)\n"
+        "while not stop.exists():\n"
+        "    for run in list_runs(out):\n"
+        "        seen.add(tuple(sorted(p.name for p in run.path.iterdir())))\n"
+        "print(sorted(seen))\n"
+    )
+    watcher = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout.readline() == "ready\n"
+
+    def slow_fill(folder):
+        fill(folder)
+        time.sleep(0.05)
+        (folder / "ledger.db").write_text("x")
+
+    for _ in range(3):
+        create_run(out, "s", slow_fill)
+    time.sleep(0.05)
+    stop.touch()
+    assert watcher.communicate()[0] == "[('ledger.db', 'study.yaml')]\n"
+
+
+def test_a_fill_that_fails_leaves_no_run(tmp_path):
+    def broken(folder):
+        fill(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_run(tmp_path, "s", broken)
+    assert list_runs(tmp_path) == []
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_searches_in_one_second_get_a_name_each(tmp_path):
+    runs = []
+    threads = [
+        threading.Thread(target=lambda: runs.append(create_run(tmp_path, "s", fill).path))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(runs)) == 8
+    assert len(list_runs(tmp_path)) == 8
+
+
+def test_a_place_that_cannot_hold_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        RunError, match=r"file: cannot hold run directories: .*choose another --out"
+    ):
+        create_run(tmp_path / "file", "s", fill)
+
+
+def test_runs_are_listed_by_time_and_dot_folders_are_not_runs(tmp_path):
+    late = make(tmp_path, "a", "20260102-101500")
+    early = make(tmp_path, "b", "20260101-090000")
+    again = make(tmp_path, "a", "20260102-101500-2")
+    make(tmp_path, ".trash", "20260103-000000")
+    make(tmp_path, "a", ".new-x")
+    (tmp_path / "a" / "no_run").mkdir()
+    assert [r.path for r in list_runs(tmp_path)] == [early, late, again]
+    assert list_runs(tmp_path / "missing") == []
+
+
+def test_a_run_is_found_by_path_name_and_time(tmp_path, monkeypatch):
+    first = make(tmp_path, "a", "20260101-090000")
+    second = make(tmp_path, "a", "20260102-090000")
+    other = make(tmp_path, "b", "20260101-120000")
+    assert find_run(None, tmp_path).path == second
+    assert find_run("b", tmp_path).path == other
+    assert find_run("a", tmp_path).path == second
+    assert find_run("20260101-090000", tmp_path).path == first
+    assert find_run(str(first), tmp_path / "elsewhere").path == first
+    assert find_run(f"{tmp_path}/a/", tmp_path / "elsewhere").path == second
+    monkeypatch.chdir(tmp_path.parent)
+    assert find_run(f"{tmp_path.name}/a", tmp_path / "elsewhere").path == second
+    make(tmp_path, "b", "20260101-090000")
+    with pytest.raises(
+        RunError, match="20260101-090000.*must name one run, and is one of a and of b"
+    ):
+        find_run("20260101-090000", tmp_path)
+
+
+def test_a_run_that_is_not_there(tmp_path):
+    with pytest.raises(RunError, match="no runs below .*`hpo search` makes one"):
+        find_run(None, tmp_path)
+    make(tmp_path, "a", "20260101-090000")
+    with pytest.raises(RunError, match="must be a run directory, and has no study.yaml in it"):
+        find_run(str(tmp_path), tmp_path)
+    with pytest.raises(RunError, match="RUN: must be a run directory or a name, got nothing"):
+        find_run("", tmp_path)
+    for name in ("c", "../a"):
+        with pytest.raises(RunError, match=re.escape(f"no run {name!r} below")):
+            find_run(name, tmp_path)
+
+
+def test_the_second_driver_is_refused_and_the_lock_goes_with_its_process(tmp_path):
+    run = RunDir(make(tmp_path, "a", "1"))
+    assert not run.is_running()
+    code = (
+        "import sys, time; from pathlib import Path; from hpo.run.run_dir import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).lock():\n    print('held', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    assert run.is_running()
+    with pytest.raises(RunError, match="another search is running in it"), run.lock():
+        pass
+    holder.kill()
+    holder.wait()
+    assert not run.is_running()
+    with run.lock():
+        assert run.is_running()
+    assert not run.is_running()
+
+
+def test_a_look_at_the_lock_does_not_keep_a_driver_out(tmp_path):
+    """`hpo status` takes the lock for microseconds; a driver that starts then waits it out."""
+    run, stop = RunDir(make(tmp_path, "a", "1")), threading.Event()
+
+    def look():
+        while not stop.is_set():
+            run.is_running()
+
+    with run.lock():
+        pass
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    held = 0
+    try:
+        for _ in range(100):
+            with run.lock():
+                held += run.is_running()
+    finally:
+        stop.set()
+        for looker in lookers:
+            looker.join()
+    assert held == 100
+    assert not run.is_running()
+
+
+def test_state_is_replaced_whole(tmp_path):
+    run = RunDir(make(tmp_path, "a", "1"))
+    assert run.read_state() == {}
+    stop, seen = threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            seen.append(json.loads(run.state_file.read_text())["n"])
+
+    run.write_state({"n": 0, "padding": "x" * 100_000})
+    reader = threading.Thread(target=read)
+    reader.start()
+    for n in range(50):
+        run.write_state({"n": n, "padding": "x" * 100_000})
+    stop.set()
+    reader.join()
+    assert run.read_state()["n"] == 49
+    assert seen == sorted(seen)
+    assert sorted(p.name for p in run.path.iterdir()) == ["state.json", "study.yaml"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+def test_a_damaged_state_counts_as_none(tmp_path, text):
+    run = RunDir(tmp_path)
+    run.state_file.write_text(text)
+    assert run.read_state() == {}
+
+
+def test_what_a_moved_run_says_of_itself():
+    said = {
+        "run_dir": "/a/run", "best": {"onnx": "/a/run/best/model.onnx", "trial": 3, "gallery": None},
+        "next": ["hpo ui /a/run", "cp /a/run-2/x k=/a/run/y", "/b/a/run"],
+    }  # fmt: skip
+    assert relocated(said, Path("/a/run"), Path("/new\\1")) == {
+        "run_dir": "/new\\1",
+        "best": {"onnx": "/new\\1/best/model.onnx", "trial": 3, "gallery": None},
+        "next": ["hpo ui /new\\1", "cp /a/run-2/x k=/new\\1/y", "/b/a/run"],
+    }
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):
+    path = tmp_path / "sub" / "f.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["f.json"]
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -1,0 +1,136 @@
+import random
+
+import pytest
+
+from hpo.core.budget import Budget, Spent
+from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.run.ledger import Ledger
+from hpo.search.budget_account import Account
+
+
+class Clock:
+    now = 50.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("hpo.search.budget_account.time", made)
+    return made
+
+
+@pytest.fixture
+def ledger():
+    """Two searched trials and a confirmation: 2 + 1 + 3 epochs of two seconds each."""
+    made = Ledger.create(None, "maximize")
+    for number, (epochs, purpose) in enumerate([(2, "search"), (1, "search"), (3, "confirm")]):
+        suggestion = Suggestion(number=number, params={}, latents={}, until_epoch=9)
+        made.start(suggestion, now=0.0, clock=0.0, purpose=purpose)
+        for epoch in range(1, epochs + 1):
+            made.record(number, Measurement(epoch=epoch, value=0.5, seconds=2.0), clock=30.0)
+    return made
+
+
+def account(ledger, confirm=0, gpus=0.5, **limits):
+    return Account(ledger, Budget(**limits), confirm=confirm, gpus_per_trial=gpus)
+
+
+def test_what_is_counted(ledger):
+    spent = account(ledger, trials=9).spent()
+    assert spent == Spent(trials=2, seconds=30.0, gpu_seconds=6.0, epochs=6)
+
+
+def test_what_is_counted_is_the_sum_over_all_trials_at_any_moment():
+    """Against a loop over the whole ledger, while trials begin, train and end in any order."""
+    rng, made, running = random.Random(3), Ledger.create(None, "maximize"), []
+    book = account(made, gpus=0.25)
+    for _ in range(300):
+        move = rng.choice(["start", "epoch", "epoch", "epoch", "end"])
+        if move == "start":
+            number = made.next_number
+            warm = (0, made.trial(0).epochs) if number and made.trial(0).measurements else None
+            suggestion = Suggestion(
+                number=number, params={}, latents={}, until_epoch=99, start_from=warm
+            )
+            purpose = rng.choice(["search", "confirm"])
+            made.start(suggestion, now=0.0, clock=0.0, purpose=purpose)
+            running.append(number)
+        elif running:
+            number = rng.choice(running)
+            if move == "epoch":
+                seconds, epoch = rng.random(), made.trial(number).epochs + 1
+                measurement = Measurement(epoch=epoch, value=0.5, seconds=seconds)
+                made.record(number, measurement, clock=0.0)
+            else:
+                kind = rng.choice(["out_of_memory", "over_limit"])
+                is_whole = made.trial(number).measurements and rng.random() < 0.6
+                cause = None if is_whole else {"kind": kind, "message": "m"}
+                state = TrialState.FAILED if cause else TrialState.COMPLETE
+                made.finish(number, state, now=0.0, clock=0.0, error=cause)
+                running.remove(number)
+        seconds = epochs = trials = 0
+        for trial in made.trials():
+            seconds += trial.seconds
+            epochs += len(trial.measurements)
+            refused = trial.error is not None and trial.error["kind"] == "over_limit"
+            trials += trial.purpose == "search" and not refused
+        spent = book.spent()
+        assert (spent.trials, spent.epochs) == (trials, epochs)
+        assert spent.gpu_seconds == pytest.approx(0.25 * seconds)
+    assert made.next_number > 20
+    assert any(t.is_refused for t in made.trials())
+
+
+def test_the_clock_goes_on_from_the_ledger_and_only_while_started(ledger, clock):
+    book = account(ledger, trials=9)
+    clock.now += 100
+    assert book.clock() == 30.0
+    book.start_clock()
+    clock.now += 4
+    book.start_clock()
+    clock.now += 1
+    assert book.clock() == 35.0
+    book.stop_clock()
+    clock.now += 100
+    book.stop_clock()
+    assert book.clock() == 35.0
+    book.start_clock()
+    clock.now += 2
+    assert book.clock() == 37.0
+
+
+def test_trials_limit_only_what_is_new(ledger):
+    book = account(ledger, trials=2)
+    assert book.limit_of_search() == "trials"
+    assert book.limit_of_everything() is None
+    assert [book.limit_of(t) for t in ledger.trials()] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("limits", "searched", "all_of_it"),
+    [
+        ({"epochs": 6}, "epochs", "epochs"),
+        ({"epochs": 7}, "epochs", None),  # 85 % of 7 are 5
+        ({"epochs": 8}, "epochs", None),
+        ({"epochs": 9}, None, None),  # 7
+        ({"epochs": 1}, "epochs", "epochs"),
+        ({"seconds": 35.2}, "seconds", None),  # 29.92
+        ({"seconds": 35.4}, None, None),  # 30.09
+        ({"gpu_seconds": 7.0}, "gpu_seconds", None),  # 5.95
+        ({"gpu_seconds": 7.1}, None, None),  # 6.035
+    ],
+)
+def test_confirmations_keep_their_part(ledger, limits, searched, all_of_it):
+    book = account(ledger, confirm=2, **limits)
+    assert book.limit_of_search() == searched
+    assert book.limit_of_everything() == all_of_it
+    first, _, repeat = ledger.trials()
+    assert (book.limit_of(first), book.limit_of(repeat)) == (searched, all_of_it)
+
+
+def test_without_confirmations_the_search_has_it_all(ledger):
+    assert account(ledger, epochs=7).limit_of_search() is None
+    assert account(ledger, epochs=6).limit_of_search() == "epochs"

@@ -1,0 +1,76 @@
+import pytest
+
+from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.search.convergence import measure_gain
+
+
+def trial(number, value, *, seconds=10.0, jitter=0.0, state=TrialState.COMPLETE, **more):
+    """Nine epochs; the last three are value - jitter, value, value - jitter."""
+    values = [0.0] * 6 + [value - jitter, value, value - jitter]
+    lines = [Measurement(epoch=e, value=v) for e, v in enumerate(values, 1)]
+    return TrialRecord(
+        number=number, state=state, params={}, latents={}, until_epoch=9, measurements=lines,
+        value=value, seconds=seconds, ended=float(number), **more,
+    )  # fmt: skip
+
+
+def steps(*values, **more):
+    return [trial(n, v, **more) for n, v in enumerate(values)]
+
+
+def test_a_search_that_stands_still_has_converged():
+    found = measure_gain(steps(*[0.1, 0.3, 0.5, 0.8] + [0.8] * 16), "maximize")
+    assert (found.window_s, found.trials, found.gain, found.noise) == (80.0, 8, 0.0, 0.0)
+    assert found.has_converged
+    assert str(found) == (
+        "the last 1m 20s of training (8 trials) raised the best by 0.0000, no more than the noise of "
+        "0.0000 between validations"
+    )
+
+
+def test_a_gain_above_the_noise_goes_on_and_below_it_ends():
+    """The last three validations differ by .03 in a pattern of standard deviation .03 * sqrt(2) / 3."""
+    values = [0.5] * 12 + [0.52] * 8
+    assert not measure_gain(steps(*values), "maximize").has_converged
+    noisy = measure_gain(steps(*values, jitter=0.06), "maximize")
+    assert noisy.noise == pytest.approx(0.06 * 2**0.5 / 3)
+    assert noisy.gain == pytest.approx(0.02)
+    assert noisy.has_converged
+
+
+def test_minimizing_mirrors_maximizing():
+    down = [trial(n, -v) for n, v in enumerate([0.5] * 12 + [0.6] * 8)]
+    found = measure_gain(down, "minimize")
+    assert found.gain == pytest.approx(0.1)
+    assert not found.has_converged
+
+
+def test_the_window_can_be_given():
+    values = [0.5] * 15 + [0.9] + [0.9] * 4
+    assert measure_gain(steps(*values), "maximize", window_s=40).has_converged
+    assert not measure_gain(steps(*values), "maximize", window_s=60).has_converged
+
+
+@pytest.mark.parametrize("count", [0, 5, 9])
+def test_a_few_trials_tell_nothing(count):
+    assert measure_gain(steps(*[0.5] * count), "maximize") is None
+
+
+def test_less_than_two_windows_tell_nothing():
+    assert measure_gain(steps(*[0.5] * 15), "maximize") is None
+    assert measure_gain(steps(*[0.5] * 15), "maximize", window_s=75) is not None
+
+
+def test_a_better_value_of_a_short_trial_is_no_gain():
+    values = steps(*[0.5] * 19)
+    short = trial(19, 0.9, state=TrialState.PRUNED)
+    short.measurements = short.measurements[:4]
+    assert measure_gain([*values, short], "maximize").gain == 0.0
+
+
+def test_repeats_and_running_trials_are_left_out():
+    others = [
+        trial(30, 0.9, purpose="confirm"),
+        trial(31, 0.9, state=TrialState.RUNNING),
+    ]
+    assert measure_gain([*steps(*[0.5] * 20), *others], "maximize").gain == 0.0

@@ -1,0 +1,315 @@
+"""What counts against a budget, to the trial, the epoch and the second."""
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.seeds import derive_seed
+from hpo.core.trial import Ended
+from hpo.run.ledger import Ledger
+from tests.quick_runs import Listed, make_engine, run_all, train, train_to_end
+
+LOST = Ended(failure={"kind": "infrastructure", "message": "the worker was lost"})
+BROKEN = Ended(failure={"kind": "code", "message": "broke"})
+RATES = [n / 100 for n in range(1, 31)]
+
+
+class Clock:
+    """Stands in for the `time` module of the engine."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def time(self):
+        return 1e9 + self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("hpo.search.engine.time", made)
+    monkeypatch.setattr("hpo.search.budget_account.time", made)
+    return made
+
+
+def test_every_started_trial_counts_once(tmp_path):
+    engine = make_engine(tmp_path, Listed(RATES, stops={(1, 2)}), budget=Budget(trials=4))
+    train_to_end(engine, engine.next_job())  # complete
+    train_to_end(engine, engine.next_job())  # pruned
+    engine.next_job()
+    engine.on_end(2, BROKEN)  # failed
+    train(engine, engine.next_job(), until=3)
+    engine.on_end(3, LOST)
+    assert engine.spent().trials == 4
+    retry = engine.next_job()
+    assert retry.number == 3
+    assert engine.spent().epochs == 9 + 2 + 3
+    train_to_end(engine, retry, start=4)
+    assert engine.next_job() is None
+    assert engine.is_over()
+    assert len(engine.ledger.trials()) == 4
+
+
+@pytest.mark.parametrize(("limit", "full", "cut"), [(20, 2, 2), (18, 2, 0), (1, 0, 1), (9, 1, 0)])
+def test_epochs_are_counted_exactly(tmp_path, limit, full, cut):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(epochs=limit))
+    run_all(engine)
+    assert engine.spent().epochs == limit
+    assert [t.epochs for t in engine.ledger.trials()] == [9] * full + [cut] * (cut > 0)
+    assert [str(t.state) for t in engine.ledger.trials()] == ["complete"] * full + ["running"] * (
+        cut > 0
+    )
+    assert engine.ended_because == "epochs"
+    assert engine.is_over()
+
+
+def test_each_of_two_slots_ends_within_its_epoch(tmp_path):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(epochs=5))
+    first, second = engine.next_job(), engine.next_job()
+    assert train(engine, first, until=3) == 3
+    assert train(engine, second, until=1) == 1
+    assert train(engine, first, start=4) == 4  # the fifth epoch
+    assert train(engine, second, start=2) == 2  # was under way
+    assert engine.spent().epochs == 6
+
+
+def test_seconds_run_from_the_first_proposal_to_the_last_epoch(tmp_path, clock):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(seconds=100))
+    clock.now += 500  # probe and review
+    assert engine.spent().seconds == 0
+    job = engine.next_job()
+    for epoch in range(1, 9):
+        clock.now += 10
+        assert train(engine, job, start=epoch, until=epoch) == epoch
+    clock.now += 9
+    train_to_end(engine, job, start=9)
+    assert engine.spent().seconds == 89
+    job = engine.next_job()
+    clock.now += 10.5
+    assert engine.on_epoch(1, {"epoch": 1, "value": 0.5}) is True
+    clock.now += 0.75
+    assert engine.on_epoch(1, {"epoch": 2, "value": 0.5}) is False
+    engine.on_end(1, Ended())
+    assert engine.is_over()
+    clock.now += 1000  # evaluation and export
+    assert engine.spent().seconds == 100.25
+    assert engine.events.named("trial_suspended")[0]["reason"] == "budget of seconds spent"
+
+
+def test_time_without_a_driver_is_not_charged(tmp_path, clock):
+    ledger = Ledger.create(None, "maximize")
+    engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(seconds=100))
+    job = engine.next_job()
+    clock.now += 40
+    train(engine, job, until=1)
+    clock.now += 10_000
+    engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(seconds=100))
+    assert engine.spent().seconds == 40
+    job = engine.next_job()
+    clock.now += 59
+    assert train(engine, job, start=2, until=2) == 2
+    clock.now += 1
+    assert engine.on_epoch(0, {"epoch": 3, "value": 0.5}) is False
+
+
+def test_gpu_seconds_are_the_trials_own_times_their_share(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed(RATES), budget=Budget(gpu_seconds=6.0), gpus_per_trial=0.5
+    )
+    job = engine.next_job()
+    assert train(engine, job, seconds=1.0) == 9  # 4.5 GPU seconds
+    engine.on_end(0, Ended())
+    job = engine.next_job()
+    assert train(engine, job, seconds=1.0) == 3
+    assert engine.spent().gpu_seconds == 6.0
+
+
+def test_a_trainer_that_tells_no_seconds_is_timed_by_its_reports(tmp_path, clock):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(gpu_seconds=1e9), gpus_per_trial=1)
+    engine.next_job()
+    for epoch, took in enumerate((3.0, 5.0), 1):
+        clock.now += took
+        engine.on_epoch(0, {"epoch": epoch, "value": 0.5})
+    assert engine.spent().gpu_seconds == 8.0
+
+
+def test_the_first_limit_ends_it(tmp_path):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(trials=50, epochs=10))
+    run_all(engine)
+    assert engine.ended_because == "epochs"
+    assert len(engine.ledger.trials()) == 2
+
+
+def test_an_extended_search_finishes_what_was_cut_off_first(tmp_path):
+    ledger = Ledger.create(None, "maximize")
+    run_all(make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(epochs=12)))
+    same = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(epochs=12))
+    assert same.is_over()
+    assert same.next_job() is None
+    more = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(epochs=27))
+    assert not more.is_over()
+    run_all(more)
+    assert [(t.epochs, str(t.state)) for t in ledger.trials()] == [(9, "complete")] * 3
+    assert more.spent().epochs == 27
+
+
+# Confirmations ---------------------------------------------------------------------------------
+
+
+def confirmed(engine):
+    return [t for t in engine.ledger.trials() if t.purpose == "confirm"]
+
+
+def test_finalists_are_trained_again_beyond_a_budget_of_trials(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.5, 0.4, 0.3]), budget=Budget(trials=4), confirm=2)
+    jobs = run_all(engine)
+    assert [job.number for job in jobs] == list(range(10))
+    repeats = confirmed(engine)
+    # The best, the default to compare with, the next; all with the same two new seeds.
+    assert [t.params["train.lr"] for t in repeats] == [0.5, 0.1, 0.4] * 2
+    seeds = [derive_seed(0, "confirm", nth) for nth in (0, 1)]
+    assert [t.seed for t in repeats] == [seeds[0]] * 3 + [seeds[1]] * 3
+    assert [job.spec["train"]["seed"] for job in jobs[4:]] == [t.seed for t in repeats]
+    assert len({t.seed for t in engine.ledger.trials()}) == 3
+    assert engine.spent().trials == 4
+    assert len(engine.events.named("confirmed")) == 6
+    assert len(engine.events.named("trial_finished")) == 4
+    assert engine.is_over()
+    assert engine.ended_because == "trials"
+
+
+def test_confirmations_wait_for_the_last_trial(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.5]), budget=Budget(trials=2), confirm=1)
+    first, second = engine.next_job(), engine.next_job()
+    train_to_end(engine, first)
+    assert engine.next_job() is None
+    assert not engine.is_over()
+    train_to_end(engine, second)
+    assert engine.next_job().spec["train"]["lr"] == 0.5
+
+
+def test_confirmations_are_told_to_no_algorithm(tmp_path):
+    algorithm = Listed([0.1, 0.5], stops={(2, 1), (3, 1)})
+    engine = make_engine(tmp_path, algorithm, budget=Budget(trials=2), confirm=1)
+    run_all(engine)
+    assert {h[1] for h in algorithm.heard} == {0, 1}
+    assert [t.epochs for t in confirmed(engine)] == [9] * 4
+
+
+def test_the_mean_over_new_seeds_decides(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2), confirm=2)
+    values = {0: 0.7, 1: 0.8, 2: 0.7, 3: 0.9, 4: 0.9, 5: 0.8}  # 2 and 4 repeat 1, 3 and 5 repeat 0
+    while (job := engine.next_job()) is not None:
+        train_to_end(engine, job, lambda _epoch, n=job.number: values[n])
+    assert [t.params["train.lr"] for t in confirmed(engine)] == [0.2, 0.1] * 2
+    assert engine.best().number == 0
+
+
+def test_confirmations_take_their_share_of_an_epoch_budget(tmp_path):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(epochs=100), confirm=1)
+    run_all(engine)
+    searched = [t for t in engine.ledger.trials() if t.purpose == "search"]
+    assert sum(t.epochs for t in searched) == 85
+    assert sum(t.epochs for t in confirmed(engine)) == 15  # nine, and six of the default's
+    assert engine.spent().epochs == 100
+    assert [str(t.state) for t in confirmed(engine)] == ["complete", "running"]
+
+
+def test_confirmations_take_their_share_of_a_time_budget(tmp_path, clock):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(seconds=100), confirm=2)
+
+    def value(epoch):
+        clock.now += 1
+        return epoch / 100
+
+    jobs = run_all(engine, value)
+    searched = [t for t in engine.ledger.trials() if t.purpose == "search"]
+    assert sum(t.epochs for t in searched) == 85
+    assert sum(t.epochs for t in confirmed(engine)) == 15
+    assert engine.spent().seconds == 100
+    assert len(jobs) == len(engine.ledger.trials())
+
+
+def test_a_resumed_search_leaves_the_confirmations_their_share(tmp_path):
+    """A trial that was cut off by the search's part of the budget is not trained on for free."""
+    ledger, limits = Ledger.create(None, "maximize"), {"budget": Budget(epochs=20), "confirm": 1}
+    engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
+    for _ in range(2):
+        train_to_end(engine, engine.next_job())
+    assert [t.epochs for t in ledger.trials()] == [9, 8]
+    again = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
+    job = again.next_job()
+    assert ledger.trial(job.number).purpose == "confirm"
+    train_to_end(again, job)
+    assert again.next_job() is None
+    assert again.is_over()
+    assert [(t.purpose, t.epochs) for t in ledger.trials()] == [
+        ("search", 9), ("search", 8), ("confirm", 3),
+    ]  # fmt: skip
+
+
+def test_a_confirmation_that_was_cut_off_goes_on(tmp_path):
+    ledger = Ledger.create(None, "maximize")
+    limits = {"budget": Budget(trials=2), "confirm": 1}
+    engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
+    for _ in range(2):
+        train_to_end(engine, engine.next_job())
+    cut = engine.next_job()
+    train(engine, cut, until=4)
+    again = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
+    job = again.next_job()
+    assert (job.number, job.spec) == (cut.number, cut.spec)
+    train_to_end(again, job, start=5)
+    run_all(again)
+    assert [(t.purpose, t.epochs) for t in ledger.trials()] == [
+        ("search", 9), ("search", 9), *[("confirm", 9)] * 4,
+    ]  # fmt: skip
+
+
+def test_without_a_request_nothing_is_confirmed(tmp_path):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(trials=3))
+    run_all(engine)
+    assert confirmed(engine) == []
+
+
+# Convergence -----------------------------------------------------------------------------------
+
+
+def stalling(epoch):
+    return 0.5 + min(epoch, 5) / 100  # the best value stands still from the first trial on
+
+
+def test_a_search_that_stands_still_ends_before_its_budget(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([0.1] * 99), budget=Budget(trials=60), until_converged=0.0
+    )
+    run_all(engine, stalling)
+    assert 16 <= len(engine.ledger.trials()) <= 20
+    assert engine.is_over()
+    assert engine.ended_because.startswith("converged: the last 1m 12s of training (8 trials)")
+
+
+def test_without_the_wish_it_goes_on_to_its_budget(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1] * 99), budget=Budget(trials=60))
+    run_all(engine, stalling)
+    assert len(engine.ledger.trials()) == 60
+    assert engine.ended_because == "trials"
+
+
+def test_a_search_that_still_gains_goes_on(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([n / 100 for n in range(1, 41)]), budget=Budget(trials=40),
+        until_converged=0.0,
+    )  # fmt: skip
+    run_all(engine)  # a value is the rate and a hundredth for each epoch
+    assert engine.ended_because == "trials"
+
+
+def test_finalists_are_confirmed_after_convergence(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([0.1] * 99), budget=Budget(trials=60), until_converged=0.0, confirm=1
+    )
+    run_all(engine, stalling)
+    assert confirmed(engine)

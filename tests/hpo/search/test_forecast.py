@@ -1,0 +1,98 @@
+"""Forecasts against schedules worked out by hand, and against the search that follows."""
+
+from dataclasses import replace
+
+import pytest
+
+from hpo.core.budget import parse_budget
+from hpo.executors.division import Slots
+from hpo.search.forecast import MOST_TRIALS, TRIAL_START_S, forecast
+from hpo.search.make_plan import plan_study
+from hpo.search.session import SearchSettings, start_search
+from tests.quick_runs import quick_space, quick_study
+from tests.quick_trainer import TRAINER
+
+
+def foresee(budget, *, seconds=10.0, slots=2, gpus=0.0, start_s=0.0, **changes):
+    study = quick_study(budget=parse_budget(budget))
+    plan = replace(plan_study(study, TRAINER), **changes)
+    division = Slots(count=slots, cpus=1, gpus=gpus, total_cpus=slots, total_gpus=int(slots * gpus))
+    return forecast(
+        plan,
+        quick_space(study),
+        TRAINER,
+        study.budget,
+        division,
+        probe={"seconds_per_epoch": seconds, "start_s": start_s},
+    )
+
+
+def test_full_trials_take_what_they_take():
+    expected = foresee("4trials", algorithm="random", pruner="none", num_epochs=3)
+    # Two slots, two trials after one another in each: 2 * (3 * 10 s + the start).
+    assert expected.seconds == pytest.approx(2 * (30 + TRIAL_START_S))
+    assert expected.low_s == pytest.approx(2 * (0.85 * 30 + TRIAL_START_S))
+    assert expected.high_s == pytest.approx(2 * (1.15 * 30 + TRIAL_START_S))
+    assert (expected.trials, expected.epochs, expected.pruned) == (4, 12, 0)
+    assert expected.busy_share == pytest.approx(1.0)
+
+
+def test_a_new_worker_starts_once():
+    expected = foresee("4trials", algorithm="random", pruner="none", num_epochs=3, start_s=7.0)
+    assert expected.seconds == pytest.approx(7 + 2 * (30 + TRIAL_START_S))
+
+
+def test_an_odd_trial_leaves_a_slot_idle():
+    expected = foresee("3trials", algorithm="random", pruner="none", num_epochs=3)
+    assert expected.seconds == pytest.approx(2 * (30 + TRIAL_START_S))
+    assert expected.busy_share == pytest.approx(0.75)
+
+
+def test_a_long_search_is_scaled():
+    many = 10 * MOST_TRIALS
+    expected = foresee(f"{many}trials", algorithm="random", pruner="none", num_epochs=3)
+    assert expected.trials == many
+    assert expected.epochs == 3 * many
+    assert expected.seconds == pytest.approx(many / 2 * (30 + TRIAL_START_S))
+
+
+def test_a_time_limit_is_kept_to_an_epoch():
+    expected = foresee("600s", algorithm="random", pruner="none", num_epochs=3)
+    assert 600 <= expected.low_s <= expected.high_s <= 600 + 11.5
+    assert expected.trials == pytest.approx(2 * 600 / 30.5, abs=3)
+
+
+def test_gpu_hours_are_counted_over_all_slots():
+    expected = foresee("600gpus", gpus=0.5, algorithm="random", pruner="none", num_epochs=3)
+    # Two trials of half a GPU each use one GPU second a second.
+    assert expected.seconds == pytest.approx(600, rel=0.06)
+
+
+def test_pruning_shortens_it():
+    full = foresee("40trials", algorithm="tpe", pruner="none")
+    pruned = foresee("40trials", algorithm="tpe", pruner="successive_halving")
+    assert pruned.seconds < 0.7 * full.seconds
+    assert pruned.pruned > 20
+
+
+def test_it_is_the_same_each_time():
+    assert foresee("20trials") == foresee("20trials")
+
+
+def test_without_a_time_per_epoch_nothing_is_said():
+    assert foresee("20trials", seconds=0.0) is None
+    assert foresee("20trials", seconds=float("nan")) is None
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "pbt", "dehb", "hyperband", "bohb"])
+def test_the_search_that_follows_trains_about_as_many_epochs(tmp_path, algorithm):
+    study = quick_study(budget=parse_budget("30"))
+    study = replace(study, search=replace(study.search, algorithm=algorithm))
+    reviews = []
+    settings = SearchSettings(
+        executor="inprocess", confirm_start=lambda review: reviews.append(review) or True
+    )
+    finished = start_search(study, tmp_path, settings).finished
+    expected = reviews[0]["forecast"]
+    assert expected["trials"] == sum(finished["trials"].values())
+    assert finished["spent"]["epochs"] == pytest.approx(expected["epochs"], rel=0.5)

@@ -1,0 +1,157 @@
+"""Going on where space, data or code have changed: refused in one line, or forced."""
+
+import json
+import os
+import sys
+from dataclasses import replace
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import RunError
+from hpo.core.yaml_io import parse_yaml
+from hpo.run.ledger import Ledger
+from hpo.search.session import resume_search, start_search
+from hpo.study.provenance import ORIGIN_FILE, describe_source
+from hpo.study.spec import DataSources
+from tests.quick_runs import Ear, quick_study
+
+TWO = Budget(trials=2)
+
+
+def search(out, study=None):
+    return start_search(study or quick_study(budget=TWO), out, Ear().settings()).run
+
+
+def go_on(run, trials=4, **settings):
+    return resume_search(run, Ear().settings(**settings), budget=Budget(trials=trials))
+
+
+def refused(run, trials=4):
+    with pytest.raises(RunError) as caught:
+        go_on(run, trials)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.endswith("or go on all the same with `hpo resume --force`")
+    return line
+
+
+def records(run):
+    ledger = Ledger.open(run.ledger_file)
+    found = ledger.trials()
+    ledger.close()
+    return found
+
+
+def edit_study(run, change):
+    study = parse_yaml(run.study_file.read_text(), "x")
+    change(study)
+    run.study_file.write_text(json.dumps(study))
+
+
+def test_a_changed_range_is_named_with_what_it_was(tmp_path):
+    run = search(tmp_path)
+    before = run.study_file.read_text()
+    edit_study(run, lambda study: study["search"].update(ranges={"train.lr": [1e-4, 1e-3]}))
+    assert (
+        "the search space has changed since the search began "
+        "(train.lr: was 1e-05..0.1 log, is 0.0001..0.001 linear)"
+    ) in refused(run)
+    assert [t.number for t in records(run)] == [0, 1]
+    run.study_file.write_text(before)
+    assert sum(go_on(run).finished["trials"].values()) == 4
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "random"])
+def test_forced_it_searches_the_new_range_and_keeps_what_was_found(tmp_path, algorithm, caplog):
+    study = quick_study(budget=TWO)
+    study = replace(study, search=replace(study.search, algorithm=algorithm))
+    run = search(tmp_path, study)
+    old = records(run)
+    edit_study(run, lambda study: study["search"].update(ranges={"train.lr": [0.02, 0.03]}))
+    finished = go_on(run, 6, force=True).finished
+    trials = records(run)
+    assert [t.params for t in trials[:2]] == [t.params for t in old]
+    assert all(0.02 <= t.params["train.lr"] <= 0.03 for t in trials[2:])
+    assert sum(finished["trials"].values()) == 6
+    assert "going on with --force although the search space has changed" in caplog.text
+    go_on(run, 7)  # what it was forced to is what it goes on with from then on
+    assert len(records(run)) == 7
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Folders of a few files, as a study with data of its own."""
+    folder = tmp_path / "data"
+    for name in ("train", "reference", "query"):
+        (folder / name / "a").mkdir(parents=True)
+        (folder / name / "a" / "1.png").write_bytes(b"one")
+        (folder / name / "a" / "2.png").write_bytes(b"two")
+    data = DataSources(**{n: str(folder / n) for n in ("train", "reference", "query")})
+    return folder, replace(quick_study(budget=TWO), data=data)
+
+
+def test_changed_pictures_are_refused_and_a_finished_run_is_still_told(tmp_path, pictures):
+    folder, study = pictures
+    run = search(tmp_path / "runs", study)
+    (folder / "reference" / "a" / "3.png").write_bytes(b"three")
+    line = refused(run)
+    assert "the data have changed since the search began (reference: was 2 files" in line
+    assert "is 3 files" in line
+    assert resume_search(run, Ear().settings()).finished
+    assert sum(go_on(run, force=True).finished["trials"].values()) == 4
+
+
+def test_what_leaves_the_pictures_as_they_are_changes_nothing(pictures):
+    folder, _ = pictures
+    before = describe_source(str(folder / "train"))
+    os.utime(folder / "train" / "a" / "1.png", (1, 1))
+    moved = folder.with_name("elsewhere")
+    folder.rename(moved)
+    assert describe_source(str(moved / "train")) == before
+    (moved / "train" / "a" / "1.png").write_bytes(b"eno")
+    assert describe_source(str(moved / "train")) != before
+    (moved / "train" / "again").symlink_to(moved / "train")
+    assert describe_source(str(moved / "train")).startswith("2 files")
+    assert describe_source("s3://bucket/train") == "s3://bucket/train"
+    assert describe_source(str(folder)).startswith("0 files")
+
+
+def test_changed_code_of_the_trainer_is_refused(tmp_path, monkeypatch):
+    source = tmp_path / "my_trainer.py"
+    source.write_text(
+        "from tests.quick_trainer import QuickTrainer\n\n\nclass Mine(QuickTrainer):\n"
+        '    name = "mine"\n\n\nTRAINER = Mine()\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("HPO_TRAINER_MODULES", "tests,my_trainer")
+    run = search(tmp_path / "runs", replace(quick_study(budget=TWO), trainer="my_trainer:TRAINER"))
+    source.write_text(source.read_text() + "# another word\n")
+    line = refused(run)
+    assert "the code has changed since the search began (my_trainer.py: was digest " in line
+    assert sum(go_on(run, force=True).finished["trials"].values()) == 4
+    sys.modules.pop("my_trainer")
+
+
+def test_another_version_of_a_library_is_refused(tmp_path):
+    run = search(tmp_path)
+    file = run.path / ORIGIN_FILE
+    origin = json.loads(file.read_text())
+    now, origin["code"]["optuna"] = origin["code"]["optuna"], "3.0.0"
+    file.write_text(json.dumps(origin))
+    assert f"(optuna: was 3.0.0, is {now})" in refused(run)
+
+
+def test_many_changes_are_counted_not_listed(tmp_path):
+    run = search(tmp_path)
+    file = run.path / ORIGIN_FILE
+    origin = json.loads(file.read_text())
+    origin["code"] |= {f"old{n}.py": "digest 0" for n in range(9)}
+    file.write_text(json.dumps(origin))
+    assert "; and 6 more)" in refused(run)
+
+
+def test_a_run_that_has_kept_nothing_goes_on(tmp_path):
+    run = search(tmp_path)
+    (run.path / ORIGIN_FILE).unlink()
+    assert sum(go_on(run).finished["trials"].values()) == 4

@@ -1,0 +1,350 @@
+"""Whole searches in this process: what stands in the run directory at every end."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpo.core.budget import Budget, parse_budget
+from hpo.core.errors import RunError, SpecError
+from hpo.core.yaml_io import parse_yaml
+from hpo.results.handoff import HandoffError
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import list_runs
+from hpo.search.engine import ReceiptError
+from hpo.search.session import resume_search, start_search
+from hpo.study.spec import SearchOptions, load_study
+from tests.quick_runs import Ear, quick_study
+
+STUDY = quick_study(budget=Budget(trials=6))
+QUIET = ("epoch", "trial_started", "trial_finished", "checkpoints_removed")
+"""What happens once for each trial, or once for each that lost."""
+
+
+def search(out, study=STUDY, **settings):
+    ear = Ear(settings.pop("stop_after", None))
+    result = start_search(study, out, ear.settings(**settings))
+    return result, ear
+
+
+def resume(run, budget=None, **settings):
+    ear = Ear(settings.pop("stop_after", None))
+    return resume_search(run, ear.settings(**settings), budget=budget), ear
+
+
+def rows(run):
+    ledger = Ledger.open(run.ledger_file)
+    trials = [(t.number, str(t.state), t.params, t.value, t.epochs) for t in ledger.trials()]
+    ledger.close()
+    return trials
+
+
+def paths(finished):
+    return [finished["run_dir"], *(finished["best"][k] for k in ("spec", "checkpoint", "onnx"))]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished search; tests must not change its run directory."""
+    return search(tmp_path_factory.mktemp("runs"))
+
+
+# One search ------------------------------------------------------------------------------------
+
+
+def test_everything_of_a_search_is_in_its_run_directory(done):
+    run = done[0].run
+    names = {p.name for p in run.path.iterdir() if not p.name.endswith(("-wal", "-shm", ".lock"))}
+    assert names == {
+        "study.yaml", "plan.json", "origin.json", "ledger.db", "state.json", "events.ndjson", "trials", "best",
+        "evaluations",
+    }  # fmt: skip
+    assert sorted(p.name for p in run.best_dir.iterdir()) == [
+        "model.ckpt", "model.onnx", "report.json", "spec.yaml",
+    ]  # fmt: skip
+    assert load_study(run.study_file).budget == Budget(trials=6)
+
+
+def test_the_last_event_says_it_all(done):
+    result, ear = done
+    finished = ear.events[-1]
+    assert finished["event"] == "finished"
+    assert {k: v for k, v in finished.items() if k not in ("event", "time")} == result.finished
+    assert set(finished["trials"]) == {"complete", "pruned", "failed"}
+    assert sum(finished["trials"].values()) == 6
+    assert (finished["suspended"], finished["confirmations"]) == (0, 0)
+    assert (finished["budget"], finished["ended_because"]) == ("6trials", "trials")
+    assert all(Path(p).is_absolute() and Path(p).exists() for p in paths(finished))
+    best = max((r for r in rows(result.run) if r[4] == 9), key=lambda r: r[3])
+    assert (finished["best"]["trial"], finished["best"]["value"]) == (best[0], best[3])
+    assert finished["best"]["params"] == best[2]
+    assert finished["best"]["default_value"] == rows(result.run)[0][3]
+
+
+def test_events_come_in_their_order(done):
+    names = done[1].names()
+    assert names[0] == "started"
+    assert [n for n in names if n not in QUIET] == [
+        "started", "preparing", "preparing", "review", "exported", "evaluated", "finished",
+    ]  # fmt: skip
+    assert names.index("review") < names.index("trial_started")
+    assert names.count("trial_started") == names.count("trial_finished") == 6
+
+
+def test_the_file_of_events_holds_what_was_told(done):
+    result, ear = done
+    kept = [json.loads(line) for line in result.run.events_file.read_text().splitlines()]
+    assert kept == json.loads(json.dumps(ear.events))
+
+
+def test_the_review_comes_before_anything_is_trained(done):
+    (review,) = done[1].named("review")
+    assert review["searched"] == ["train.lr", "train.margin", "train.width"]
+    assert review["probe"]["seconds_per_epoch"] == 0.001
+    assert (review["algorithm"], review["pruner"]) == ("tpe", "successive_halving")
+    assert review["at_most_s"] == 0.1  # 6 trials of 9 epochs of a millisecond
+    assert review["forecast"]["trials"] == 6
+    assert 6 <= review["forecast"]["epochs"] <= 54
+    assert review["estimate_s"] == pytest.approx(review["forecast"]["seconds"], abs=0.05)
+    assert review["concurrent"] == 1
+
+
+def test_who_declines_the_review_has_a_run_without_trials(tmp_path):
+    result, ear = search(tmp_path, confirm_start=lambda review: False)
+    assert result.interrupted
+    assert rows(result.run) == []
+    assert result.run.read_state()["status"] == "declined"
+    again, _ = resume(result.run)
+    assert sum(again.finished["trials"].values()) == 6
+
+
+def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
+    class Broken:
+        def hear(self, event):
+            raise RuntimeError("on purpose")
+
+        def close(self):
+            raise RuntimeError("on purpose")
+
+    result, ear = search(tmp_path, listeners=(lambda *_: Broken(),))
+    assert sum(result.finished["trials"].values()) == 6
+    assert "Broken no longer listens" in caplog.text
+
+
+def test_what_is_wrong_with_a_study_is_told_before_a_run_appears(tmp_path):
+    for study, said in [
+        (replace(STUDY, spec={"train": {"nothing": 1}}), "train.nothing: unknown key"),
+        (replace(STUDY, search=SearchOptions(algorithm="magic")), "search.algorithm"),
+        (replace(STUDY, search=SearchOptions(ranges={"train.x": [0, 1]})), "train.x"),
+        (replace(STUDY, trainer="nobody"), "no trainer is registered as 'nobody'"),
+    ]:
+        with pytest.raises(SpecError, match=said):
+            search(tmp_path, study)
+    assert list_runs(tmp_path) == []
+
+
+def test_gpu_hours_need_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SpecError, match="GPU hours need a GPU"):
+        search(tmp_path, replace(STUDY, budget=parse_budget("3gpuh")))
+    assert list_runs(tmp_path) == []
+
+
+def test_a_budget_of_epochs_leaves_a_trial_suspended(tmp_path):
+    result, _ = search(tmp_path, quick_study(budget=Budget(epochs=13), search=NO_PRUNER))
+    assert result.finished["trials"] == {"complete": 1, "pruned": 0, "failed": 0}
+    assert (result.finished["suspended"], result.finished["spent"]["epochs"]) == (1, 13)
+    assert result.finished["ended_because"] == "epochs"
+
+
+NO_PRUNER = SearchOptions(pruner="none")
+
+
+def test_confirmations_are_counted_beside_the_trials(tmp_path):
+    study = quick_study(budget=Budget(trials=3), search=SearchOptions(pruner="none", confirm=1))
+    result, ear = search(tmp_path, study)
+    assert sum(result.finished["trials"].values()) == 3
+    assert result.finished["confirmations"] == len(ear.named("confirmed")) >= 1
+
+
+# Failures --------------------------------------------------------------------------------------
+
+
+def test_a_search_whose_trials_all_fail_alike_ends_with_their_cause(tmp_path):
+    """The fault is in a data path, as a wrong mount would be: every trial meets it."""
+    study = quick_study({"fault.kind": "always_raise"}, budget=Budget(trials=10))
+    ear = Ear()
+    with pytest.raises(HandoffError, match="none of 3 trials has a result; .* by code: Runtime"):
+        start_search(study, tmp_path, ear.settings())
+    (run,) = list_runs(tmp_path)
+    assert [row[1] for row in rows(run)] == ["failed"] * 3
+    assert ear.names()[-1] == "error"
+    assert ear.names().count("error") == 1
+    assert run.read_state()["status"] == "failed"
+
+
+def test_broken_plumbing_ends_the_search(tmp_path):
+    study = quick_study({"fault.kind": "wrong_receipt", "fault.trial": 1}, budget=Budget(trials=4))
+    ear = Ear()
+    with pytest.raises(ReceiptError, match=r"trial 1: train.lr: .* was sent, but .* 0.5"):
+        start_search(study, tmp_path, ear.settings())
+    assert ear.names()[-1] == "error"
+    assert "ReceiptError" in ear.events[-1]["message"]
+
+
+def test_without_an_onnx_file_a_search_has_failed(tmp_path):
+    study = quick_study({"fault.kind": "no_onnx"}, budget=Budget(trials=2))
+    ear = Ear()
+    with pytest.raises(HandoffError, match="the export wrote no ONNX file"):
+        start_search(study, tmp_path, ear.settings())
+    assert "finished" not in ear.names()
+    (run,) = list_runs(tmp_path)
+    assert not run.best_dir.exists()
+    assert [row[1] for row in rows(run)][0] == "complete"
+
+
+# Resume ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop_after", [(0, 1), (1, 1), (2, 5), (5, 1)])
+def test_a_paused_search_ends_like_an_unbroken_one(tmp_path, done, stop_after):
+    first, ear = search(tmp_path, stop_after=stop_after)
+    assert first.interrupted
+    assert first.finished == {}
+    assert ear.names()[-1] == "interrupted"
+    assert ear.events[-1]["resume"] == f"hpo resume {first.run}"
+    assert first.run.read_state()["status"] == "interrupted"
+    second, later = resume(first.run)
+    assert rows(first.run) == rows(done[0].run)
+    assert later.events[0]["event"] == "started"
+    assert later.events[0]["trials_so_far"] == stop_after[0]
+    assert later.named("trial_started")[0]["resumed_from_epoch"] == stop_after[1]
+    assert [e["trial"] for e in ear.named("trial_finished") + later.named("trial_finished")] == [
+        0, 1, 2, 3, 4, 5,
+    ]  # fmt: skip
+    trained = (first.run.trial_dir(stop_after[0]) / "trained.txt").read_text().split()
+    assert trained == [str(e) for e in range(1, len(trained) + 1)]
+    assert second.finished["trials"] == done[0].finished["trials"]
+
+
+def test_a_finished_search_only_tells_its_result_again(tmp_path):
+    first, _ = search(tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in first.run.best_dir.iterdir()}
+    for _ in range(3):
+        again, ear = resume(first.run)
+        assert ear.names() == ["finished"]
+        assert again.finished == first.finished
+        assert first.run.read_state()["status"] == "finished"
+    assert {p: p.stat().st_mtime_ns for p in first.run.best_dir.iterdir()} == before
+
+
+def test_twenty_more_trials(tmp_path, done):
+    first, _ = search(tmp_path, replace(STUDY, budget=Budget(trials=3)))
+    second, ear = resume(first.run, budget=Budget(trials=6))
+    assert len(ear.named("trial_finished")) == 3
+    assert [row[0] for row in rows(first.run)] == list(range(6))
+    assert load_study(first.run.study_file).budget == Budget(trials=6)
+    assert second.finished["budget"] == "6trials"
+    once_more, ear = resume(first.run)
+    assert ear.names() == ["finished"]
+    assert once_more.finished == second.finished
+
+
+def test_a_moved_run_is_the_same_run(tmp_path):
+    first, _ = search(tmp_path / "here")
+    there = tmp_path / "there" / "quick" / first.run.path.name
+    there.parent.mkdir(parents=True)
+    shutil.move(first.run.path, there)
+    (run,) = list_runs(tmp_path / "there")
+    again, ear = resume(run)
+    assert ear.names() == ["finished"]
+    assert all(Path(p).exists() and Path(p).is_relative_to(there) for p in paths(again.finished))
+    more, _ = resume(run, budget=Budget(trials=8))
+    assert all(Path(p).exists() and Path(p).is_relative_to(there) for p in paths(more.finished))
+    assert str(tmp_path / "here") not in (run.best_dir / "report.json").read_text()
+
+
+def test_a_run_that_was_moved_while_paused_goes_on(tmp_path):
+    first, _ = search(tmp_path / "here", stop_after=(1, 1))
+    there = tmp_path / "there" / "quick" / first.run.path.name
+    there.parent.mkdir(parents=True)
+    shutil.move(first.run.path, there)
+    (run,) = list_runs(tmp_path / "there")
+    again, ear = resume(run)
+    assert ear.named("trial_started")[0]["resumed_from_epoch"] == 1
+    assert sum(again.finished["trials"].values()) == 6
+    assert not (tmp_path / "here" / "quick" / first.run.path.name).exists()
+
+
+def test_the_second_driver_changes_nothing(tmp_path):
+    first, _ = search(tmp_path, replace(STUDY, budget=Budget(trials=2)))
+    with first.run.lock(), pytest.raises(RunError, match="another search is running in it"):
+        resume(first.run, budget=Budget(trials=9))
+    assert load_study(first.run.study_file).budget == Budget(trials=2)
+
+
+def test_a_budget_that_cannot_be_used_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    first, _ = search(tmp_path, replace(STUDY, budget=Budget(trials=2)))
+    with pytest.raises(SpecError, match="GPU hours need a GPU"):
+        resume(first.run, budget=parse_budget("3gpuh"))
+    assert load_study(first.run.study_file).budget == Budget(trials=2)
+    assert resume(first.run)[1].names() == ["finished"]
+
+
+def test_a_search_space_that_has_changed_is_refused(tmp_path):
+    first, _ = search(tmp_path, replace(STUDY, budget=Budget(trials=2)))
+    study = parse_yaml(first.run.study_file.read_text(), "x")
+    study["search"]["ranges"] = {"train.lr": [1e-5, 1e-4]}
+    first.run.study_file.write_text(json.dumps(study))
+    with pytest.raises(RunError, match=r"the search space has changed .*start a new search"):
+        resume(first.run, budget=Budget(trials=5))
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "plan.json", "ledger.db"])
+def test_a_run_that_lost_a_file_is_one_line(tmp_path, name):
+    first, _ = search(tmp_path, replace(STUDY, budget=Budget(trials=2)))
+    (first.run.path / name).unlink()
+    with pytest.raises((RunError, SpecError), match=name):
+        resume(first.run)
+
+
+def test_a_stop_file_pauses_and_is_gone_at_the_next_start(tmp_path):
+    class Stopper(Ear):
+        def hear(self, event):
+            super().hear(event)
+            if event["event"] == "epoch" and event["trial"] == 1:
+                (run,) = list_runs(tmp_path)
+                run.stop_file.touch()
+
+    ear = Stopper()
+    result = start_search(STUDY, tmp_path, ear.settings())
+    assert result.interrupted
+    again, _ = resume(result.run)
+    assert not again.interrupted
+    assert not result.run.stop_file.exists()
+
+
+def test_a_search_that_is_stopped_at_once_can_be_resumed(tmp_path):
+    class Impatient(Ear):
+        def hear(self, event):
+            super().hear(event)
+            if event["event"] == "epoch" and event["trial"] == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start_search(STUDY, tmp_path, Impatient().settings())
+    (run,) = list_runs(tmp_path)
+    assert run.read_state()["status"] == "interrupted"
+    assert not run.is_running()
+    assert sum(resume(run)[0].finished["trials"].values()) == 6
+
+
+def test_a_search_is_the_same_for_the_same_seed(tmp_path, done):
+    same, _ = search(tmp_path / "same")
+    other, _ = search(tmp_path / "other", replace(STUDY, search=SearchOptions(seed=1)))
+    assert rows(same.run) == rows(done[0].run)
+    assert rows(other.run)[0] == rows(same.run)[0]
+    assert rows(other.run)[1:] != rows(same.run)[1:]

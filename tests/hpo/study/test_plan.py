@@ -1,0 +1,186 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import DataError, RunError, SpecError
+from hpo.study.plan import (
+    PLAN_FILE,
+    StudyPlan,
+    as_user_errors,
+    build_base_spec,
+    build_space,
+    cache_dir,
+    held_out_sources,
+    num_epochs_of,
+    read_plan,
+    resolve_sources,
+)
+from hpo.study.spec import DataSources, SearchOptions
+from tests.quick_runs import quick_study
+from tests.quick_trainer import TRAINER
+
+PLAN = StudyPlan(
+    study_uuid="u", sources={"train": "t"}, base_spec={"a": {"b": 1e-4}}, algorithm="tpe",
+    pruner="none", reason="", space_digest="d", num_epochs=9, planned_trials=20,
+)  # fmt: skip
+
+
+def test_a_plan_reads_back_as_written(tmp_path):
+    PLAN.write(tmp_path)
+    assert read_plan(tmp_path) == PLAN
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"study_uuid": "u"}', "null", "5"])
+def test_a_damaged_plan_is_one_line(tmp_path, text):
+    if text is not None:
+        (tmp_path / PLAN_FILE).write_text(text)
+    with pytest.raises(
+        RunError, match=r"plan.json: (is missing; restore it|must be the plan that a search wrote)"
+    ) as caught:
+        read_plan(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+class Trouble(Exception):
+    def __init__(self, kind):
+        super().__init__("train.lr: too big")
+        self.kind = kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "becomes"),
+    [("spec", SpecError), ("data", DataError), ("image", DataError), ("credential", DataError)],
+)
+def test_trainers_errors_that_users_can_mend(kind, becomes):
+    with pytest.raises(becomes, match=r"^here: train.lr: too big$"), as_user_errors("here"):
+        raise Trouble(kind)
+
+
+@pytest.mark.parametrize(
+    "error", [Trouble("code"), Trouble(5), ValueError("x"), KeyboardInterrupt()]
+)
+def test_all_other_errors_stay_what_they_are(error):
+    with pytest.raises(type(error)) as caught, as_user_errors("here"):
+        raise error
+    assert caught.value is error
+
+
+def test_our_own_errors_get_no_second_place():
+    with pytest.raises(DataError, match=r"^gone$"), as_user_errors("here"):
+        raise DataError("gone")
+
+
+def test_the_cache_is_the_users_own(monkeypatch):
+    monkeypatch.delenv("HPO_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    assert cache_dir() == Path("/c/hpo-recognition")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache_dir() == Path("/home/me/.cache/hpo-recognition")
+    monkeypatch.setenv("HPO_CACHE_DIR", "/mine")
+    assert cache_dir() == Path("/mine")
+
+
+def test_sources_default_to_the_embedded_pictures():
+    assert set(resolve_sources(quick_study(), TRAINER)) == {
+        "train",
+        "reference",
+        "query",
+        "test_query",
+    }
+
+
+def test_one_folder_is_split(tmp_path):
+    study = quick_study(data=DataSources(folder=str(tmp_path)))
+    assert resolve_sources(study, TRAINER) == {
+        name: f"{tmp_path}/{name}" for name in ("train", "reference", "query")
+    }
+
+
+def test_given_sources_are_absolute_and_addresses_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = DataSources(train="a", reference="s3://bucket/r", query="/q", test_query="b/../t")
+    assert resolve_sources(quick_study(data=data), TRAINER) == {
+        "train": f"{tmp_path}/a", "reference": "s3://bucket/r", "query": "/q",
+        "test_query": f"{tmp_path}/t",
+    }  # fmt: skip
+
+
+def test_the_base_spec_has_defaults_overrides_and_data():
+    spec = build_base_spec(
+        quick_study({"train.num_epochs": 5}), TRAINER, {"train": "/t", "test_query": "/x"}
+    )
+    assert spec["train"]["num_epochs"] == 5
+    assert spec["train"]["lr"] == 0.001
+    assert spec["data"]["train"] == "/t"
+    assert num_epochs_of(spec, TRAINER) == 5
+
+
+def test_a_spec_key_that_the_trainer_does_not_know():
+    with pytest.raises(SpecError, match=r"^spec: train.nothing: unknown key"):
+        build_base_spec(quick_study({"train.nothing": 5}), TRAINER, {})
+
+
+def test_weights_must_be_a_file(tmp_path):
+    with pytest.raises(SpecError, match="weights: .*none.pth does not exist.*--weights"):
+        build_base_spec(quick_study(weights=str(tmp_path / "none.pth")), TRAINER, {})
+
+
+def space_of(study, trials=None):
+    return build_space(study, TRAINER, build_base_spec(study, TRAINER, {}), num_trials=trials)
+
+
+def test_the_space_follows_the_studys_wishes():
+    search = SearchOptions(over=("train.lr",), ranges={"train.lr": [1e-4, 1e-2]})
+    space = space_of(quick_study(search=search))
+    assert [p.name for p in space.parameters] == ["train.lr"]
+
+
+def test_nothing_left_to_search_is_the_users_matter():
+    fixed = {"train.lr": 0.1, "train.margin": 0.2, "train.width": 5}
+    with pytest.raises(SpecError, match="search: nothing is left to search"):
+        space_of(quick_study(search=SearchOptions(fix=fixed)))
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        SearchOptions(over=("train.lrr",)),
+        SearchOptions(ranges={"train.lr": [0.5, 0.1]}),
+        SearchOptions(ranges={"train.nothing": [0.1, 0.5]}),
+        SearchOptions(options={"train.nothing": [1]}),
+        SearchOptions(fix={"train.nothing": 1}),
+    ],
+)
+def test_wishes_that_do_not_fit_the_schema(search):
+    with pytest.raises(SpecError) as caught:
+        space_of(quick_study(search=search))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_length_of_a_search_shapes_its_space_only_once():
+    """An extended search must find the space it began with."""
+    study = quick_study(budget=Budget(trials=4))
+    longer = replace(study, budget=Budget(trials=24))
+    assert space_of(study, trials=4).digest == space_of(longer, trials=4).digest
+    assert space_of(study, trials=4).digest != space_of(longer, trials=24).digest
+
+
+def test_held_out_sources():
+    splits = {"train": "t", "reference": "r", "query": "q"}
+    assert held_out_sources(splits) is None
+    assert held_out_sources({**splits, "test_query": "x"}) == {
+        "train": "t", "reference": "r", "query": "x",
+    }  # fmt: skip
+    both = {**splits, "test_query": "x", "test_reference": "y"}
+    assert held_out_sources(both) == {"train": "t", "reference": "y", "query": "x"}
+
+
+def test_plan_json_is_for_people_too(tmp_path):
+    PLAN.write(tmp_path)
+    text = (tmp_path / PLAN_FILE).read_text()
+    assert json.loads(text)["base_spec"] == {"a": {"b": 1e-4}}
+    assert text.count("\n") > 10

@@ -1,0 +1,85 @@
+import subprocess
+import sys
+
+import pytest
+
+from hpo.core.errors import SpecError
+from hpo.study.spec import load_given_study
+from hpo.study.trainers import TRUSTED, find_trainer
+from tests.quick_trainer import NAME, TRAINER
+
+
+def test_a_module_and_attribute_need_no_installation():
+    assert find_trainer(NAME) is TRAINER
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(
+        SpecError, match=r"no trainer is registered as 'ml_recgo' \(registered: .*\)"
+    ):
+        find_trainer("ml_recgo")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["no_such_module:TRAINER", "tests.quick_trainer:NOTHING", "tests.quick_trainer:", ":TRAINER",
+     "no such:thing", "a:b:c"],
+)  # fmt: skip
+def test_a_trainer_that_cannot_be_imported_is_the_users_matter(name, monkeypatch):
+    monkeypatch.setenv(TRUSTED, "tests, no_such_module")
+    with pytest.raises(SpecError, match="trainer: .*cannot be imported") as caught:
+        find_trainer(name)
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_trainer_that_breaks_while_it_is_imported_is_a_bug(tmp_path, monkeypatch):
+    (tmp_path / "broken_trainer.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(TRUSTED, "broken_trainer")
+    with pytest.raises(ZeroDivisionError):
+        find_trainer("broken_trainer:TRAINER")
+
+
+def test_the_real_trainer_is_found_without_torch():
+    code = (
+        "import sys; from hpo.study.trainers import find_trainer; t = find_trainer('ml_recog');"
+        "print(t.name, t.direction, 'torch' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    if "no trainer is registered" in found.stderr:
+        pytest.skip("the package is not installed, so its entry points are not known")
+    assert found.stdout == "ml_recog maximize False\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    "trusted", ["", "test", "tests.quick", "quick_trainer", "tests.quick_trainer.more"]
+)
+def test_a_module_that_the_environment_does_not_trust_is_not_imported(trusted, monkeypatch):
+    monkeypatch.setenv(TRUSTED, trusted)
+    with pytest.raises(
+        SpecError, match="names code to run.*HPO_TRAINER_MODULES=tests.quick_trainer"
+    ):
+        find_trainer("tests.quick_trainer:TRAINER")
+
+
+def test_code_in_a_name_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.delenv(TRUSTED, raising=False)
+    with pytest.raises(SpecError, match="names code to run"):
+        find_trainer(f"os:system@touch {tmp_path}/ran")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_no_trainer_is_told(monkeypatch):
+    monkeypatch.setenv(TRUSTED, "json")
+    with pytest.raises(SpecError, match="'json:dumps' is no trainer: it has no validate"):
+        find_trainer("json:dumps")
+
+
+def test_a_given_study_may_not_name_a_skill_folder_whose_command_would_run(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("schema_version: 1\ntrainer: hpo.automl.skill_trainer:SkillTrainer@evil\n")
+    with pytest.raises(SpecError, match="study.yaml: trainer: must be the name of a registered"):
+        load_given_study(file)

@@ -1,0 +1,139 @@
+"""Searches from Python: what a notebook sees equals what the ledger holds."""
+
+import json
+import re
+
+import pytest
+
+from hpo import api
+from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.run.ledger import Ledger
+from tests.quick_cli import write_study
+
+QUIET = {"executor": "inprocess", "listeners": (), "report": False}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebook")
+    file = write_study(folder, fault__kind="raise@3:2")
+    return api.search(file, budget=9, out=folder / "runs", **QUIET)
+
+
+@pytest.fixture(scope="module")
+def trials(study):
+    ledger = Ledger.open(study.run_dir / "ledger.db")
+    yield ledger.trials()
+    ledger.close()
+
+
+def test_the_best_is_what_was_handed_on(study, trials):
+    report = json.loads((study.run_dir / "best" / "report.json").read_text())
+    assert study.best["trial"] == report["trial"]
+    assert study.best_params == trials[report["trial"]].params
+    assert study.best_value == max(m.value for m in trials[report["trial"]].measurements)
+    assert study.best["onnx"] == report["onnx"]
+    assert study.best["default_value"] == max(m.value for m in trials[0].measurements)
+
+
+def test_trials_as_a_data_frame(study, trials):
+    frame = study.trials_dataframe()
+    assert list(frame.index) == [t.number for t in trials]
+    assert list(frame["epochs"]) == [t.epochs for t in trials]
+    assert list(frame["lr"]) == [t.params["train.lr"] for t in trials]
+    assert frame["value"].isna().sum() == 1  # the planted failure
+    assert "Error" in frame.loc[3, "error"]
+
+
+def test_epochs_as_a_data_frame(study, trials):
+    frame = study.epochs_dataframe()
+    assert len(frame) == sum(t.epochs for t in trials)
+    winner = frame[frame["trial"] == study.best["trial"]]
+    assert winner["value"].max() == study.best_value
+
+
+@pytest.mark.parametrize("name", ["history", "curves", "parallel", "slices", "slots", "importance"])
+def test_plots_are_plotly_figures_in_real_colours(study, name):
+    figure = getattr(study, f"plot_{name}")()
+    assert len(figure.data) > 0
+    assert not re.search(r'"@[a-z]+"', figure.to_json())
+
+
+def test_it_can_be_found_again(study):
+    out = study.run_dir.parent.parent
+    assert api.load(study.run_dir).run_dir == study.run_dir
+    assert api.load("quick", out=out).best == study.best
+    assert api.load(out=out).run_dir == study.run_dir
+    with pytest.raises(RunError):
+        api.load("nothing", out=out)
+
+
+def test_it_goes_on(tmp_path):
+    study = api.search(write_study(tmp_path), budget=2, out=tmp_path / "runs", **QUIET)
+    assert len(study.resume("+2", **QUIET).trials_dataframe()) == 4
+
+
+def test_spec_and_options_reach_the_study(tmp_path):
+    study = api.search(
+        write_study(tmp_path),
+        budget="3",
+        spec={"train.num_epochs": 2},
+        options={"algorithm": "random", "pruner": "none", "fix": {"train.width": 100}},
+        name="mine",
+        out=tmp_path / "runs",
+        **QUIET,
+    )
+    facts = study.facts
+    assert (facts.plan.num_epochs, facts.plan.algorithm, facts.study.name) == (2, "random", "mine")
+    assert set(facts.best.params) == {"train.lr", "train.margin"}
+    assert study.run_dir.parent == (tmp_path / "runs" / "mine").resolve()
+
+
+def test_splits_or_a_folder():
+    given = api._study_from(
+        None, {"train": "/a", "reference": "/b", "query": "/c"}, None, None, None, None, None
+    )
+    assert (given.data.train, given.data.reference, given.data.query) == ("/a", "/b", "/c")
+    folder = api._study_from(None, "/shots/retail", "40", None, None, None, None)
+    assert (folder.data.folder, folder.name, folder.budget.trials) == (
+        "/shots/retail",
+        "retail",
+        40,
+    )
+    embedded = api._study_from(None, None, None, None, None, None, None)
+    assert embedded.data.is_default
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": {"train": "/a", "test": "/b"}}, "data: unknown 'test'"),
+        ({"data": {"train": "/a"}}, "reference"),
+        ({"options": {"algorythm": "tpe"}}, "options: unknown 'algorythm'"),
+        ({"colour": 1}, "colour: no such argument"),
+        ({"budget": "ten"}, "budget: 'ten' is not understood"),
+        ({"name": "a/b"}, "name"),
+    ],
+)
+def test_wrong_input_is_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HpoError, match=message) as caught:
+        api.search(out=tmp_path, **arguments)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    study = api.search(write_study(tmp_path), budget=1, out=tmp_path / "runs", **QUIET)
+    with pytest.raises(SpecError, match="nothing to draw"):
+        study.plot_parallel()
+    with pytest.raises(SpecError, match="1 trials are too few"):
+        study.plot_importance()
+
+
+def test_the_package_itself_has_the_calls():
+    import hpo
+
+    assert hpo.search is api.search
+    assert hpo.load is api.load
+    assert hpo.Study is api.Study
