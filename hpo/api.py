@@ -115,7 +115,7 @@ def _study_from(
     name: str | None,
     options: Mapping[str, Any] | None,
 ) -> StudySpec:
-    from hpo.cli.study_flags import QUICKSTART, find_study
+    from hpo.study.packaged import QUICKSTART, find_study
 
     is_embedded = study is None and data is None
     if study is not None or is_embedded:
@@ -161,9 +161,9 @@ def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:
 
 def _settings(changes: Mapping[str, Any]) -> SearchSettings:
     """Settings as the command line has them: lines on stderr, MLflow, a report at the end."""
-    from hpo.cli.driving import mlflow_listener
     from hpo.console.console import Console
     from hpo.search.session import SearchSettings
+    from hpo.tracking.listener import mlflow_listener
 
     console = Console(sys.stderr)
     base = SearchSettings(

@@ -18,7 +18,7 @@ from hpo.automl.workspace import Facts
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
-from hpo.executors.worker import describe_failure
+from hpo.core.trial_failures import describe_failure
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.study.skill import Skill
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.console import Console
@@ -33,6 +33,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     from hpo.core.events import EventPrinter
     from hpo.results.handoff import HandoffError
     from hpo.search.session import SearchSettings
+    from hpo.tracking.listener import mlflow_listener
 
     with machine_output() as stream, interrupts() as wish:
         console = Console(sys.stderr)
@@ -71,40 +72,6 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
         if result.interrupted:
             return 130
     return 0
-
-
-def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
-    """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
-    from hpo.search.session import snapshot_of
-    from hpo.study.trainers import find_trainer
-    from hpo.tracking import MlflowMirror, default_tracking_uri
-
-    return MlflowMirror(
-        run,
-        study_name=study.name,
-        study_uuid=plan.study_uuid,
-        direction=ledger.direction,
-        metric=find_trainer(study.trainer).monitoring_metric,
-        tracking_uri=default_tracking_uri(run.path.parent.parent),
-        summary={
-            "budget": str(study.budget),
-            "algorithm": plan.algorithm,
-            "pruner": plan.pruner,
-            "seed": study.search.seed,
-            "epochs_per_trial": plan.num_epochs,
-            "trainer": study.trainer,
-            **_model_facts(plan.base_spec),
-            **{f"data.{name}": path for name, path in plan.sources.items()},
-        },
-        snapshot=lambda: snapshot_of(ledger),
-    )
-
-
-def _model_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What every trial has in common and people compare studies by: the spec's model section."""
-    model = spec.get("model")
-    facts = model.items() if isinstance(model, Mapping) else ()
-    return {f"model.{name}": value for name, value in facts if value not in ("", None)}
 
 
 def _ask(review: dict[str, Any], args: argparse.Namespace, console: Console) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from hpo.core.budget import parse_budget
 from hpo.core.bytes import parse_size
-from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import merged, nest, parse_assignments
 from hpo.run.checkpoint_retention import check_keep
 from hpo.study.checks import (
@@ -19,6 +18,7 @@ from hpo.study.checks import (
     check_search,
     check_sources,
 )
+from hpo.study.packaged import QUICKSTART, find_study
 from hpo.study.sharing import check_sharing
 from hpo.study.spec import (
     DataSources,
@@ -28,7 +28,6 @@ from hpo.study.spec import (
     load_given_study,
 )
 
-QUICKSTART = "quickstart.yaml"
 SEARCH_FLAGS = (
     "algorithm",
     "pruner",
@@ -127,18 +126,3 @@ def _name_from(data: DataSources) -> str:
     generic = {"train", "known_classes", "data", "images", ""}
     names = [part.split(".")[0] for part in (path.name, *[p.name for p in path.parents])]
     return next((name for name in names if name.lower() not in generic), "study")
-
-
-def find_study(name: str) -> Path:
-    """A study file that comes with the package.
-
-    Raises:
-        SpecError: when the installation lacks it.
-    """
-    import hpo
-
-    package = Path(hpo.__file__).resolve().parent
-    for folder in (package / "studies", package.parent / "studies"):
-        if (folder / name).is_file():
-            return folder / name
-    raise SpecError(f"{name}: the embedded study is missing from this installation")

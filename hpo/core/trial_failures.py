@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hpo.core.trial import Measurement, TrialRecord
+from hpo.core.trial import FAILURE_KINDS, Measurement, TrialRecord
 
 MAX_SAME_FAILURES = 3
 """This many trials in a row with the same cause end the search."""
@@ -18,6 +18,29 @@ INFEASIBLE = frozenset({"out_of_memory", "diverged"})
 def is_infeasible(trial: TrialRecord) -> bool:
     """Whether a trial has failed by its parameters, and another one need not."""
     return trial.error is not None and trial.error["kind"] in INFEASIBLE
+
+
+def describe_failure(error: BaseException) -> dict[str, str]:
+    """Give an exception one of the named causes and one line."""
+    kind = str(getattr(error, "kind", ""))
+    if kind not in FAILURE_KINDS:
+        kind = _guess_kind(error)
+    text = str(error).strip().splitlines()
+    message = text[0] if text else type(error).__name__
+    if kind == "code":
+        message = f"{type(error).__name__}: {message}"
+    return {"kind": kind, "message": message[:500]}
+
+
+def _guess_kind(error: BaseException) -> str:
+    names = {base.__name__ for base in type(error).__mro__}
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
+        return "out_of_memory"
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return "data"
+    if isinstance(error, OSError):
+        return "infrastructure"
+    return "code"
 
 
 class Retries:

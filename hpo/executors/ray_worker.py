@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpo.core.trial import Job
-from hpo.executors.worker import call_method, describe_failure, run_job
+from hpo.core.trial_failures import describe_failure
+from hpo.executors.worker import call_method, run_job
 from hpo.study.trainers import find_trainer
 
 RECYCLE_AFTER = 200

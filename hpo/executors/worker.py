@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.core.trial import FAILURE_KINDS, Job
+from hpo.core.trial import Job
+from hpo.core.trial_failures import describe_failure
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
@@ -46,29 +47,6 @@ def run_job(
     except OSError as error:  # the log could not be written to its end
         return {"failure": describe_failure(error)}
     return {"receipt": receipt}
-
-
-def describe_failure(error: BaseException) -> dict[str, str]:
-    """Give an exception one of the named causes and one line."""
-    kind = str(getattr(error, "kind", ""))
-    if kind not in FAILURE_KINDS:
-        kind = _guess_kind(error)
-    text = str(error).strip().splitlines()
-    message = text[0] if text else type(error).__name__
-    if kind == "code":
-        message = f"{type(error).__name__}: {message}"
-    return {"kind": kind, "message": message[:500]}
-
-
-def _guess_kind(error: BaseException) -> str:
-    names = {base.__name__ for base in type(error).__mro__}
-    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
-        return "out_of_memory"
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-        return "data"
-    if isinstance(error, OSError):
-        return "infrastructure"
-    return "code"
 
 
 @contextlib.contextmanager

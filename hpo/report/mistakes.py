@@ -18,7 +18,7 @@ from typing import Any
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import TrialRecord
-from hpo.executors.worker import describe_failure
+from hpo.core.trial_failures import describe_failure
 from hpo.report.run_data import Facts
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.run_dir import write_atomically

@@ -24,7 +24,7 @@ from hpo.study.skill import load_skill
 from hpo.core.spec_dicts import merged, nest
 from hpo.run.disk_errors import find_problem
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.executors.worker import describe_failure
+from hpo.core.trial_failures import describe_failure
 
 logger = logging.getLogger(__name__)
 

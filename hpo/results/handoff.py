@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ from hpo.study.skill import load_skill
 from hpo.core.spec_dicts import merged, nest
 from hpo.run.disk_errors import find_problem
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.search.engine import Engine
-from hpo.executors.worker import describe_failure
+from hpo.core.trial_failures import describe_failure
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +43,24 @@ def hand_on(
     run: RunDir,
     plan: StudyPlan,
     trainer: Trainer,
-    engine: Engine,
     ledger: Ledger,
     executor: Executor,
     emit: Emit,
+    *,
+    spec_of: Callable[[TrialRecord], dict[str, Any]],
+    find_best: Callable[[], TrialRecord | None],
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
+
+    Args:
+        run: the run directory.
+        plan: for the data sources.
+        trainer: for its skill and its metric's name.
+        ledger: the study.
+        executor: where training, evaluation and export run.
+        emit: receives `exported` and `evaluated`.
+        spec_of: gives the full spec of a trial.
+        find_best: gives the best trial; called after the repeats.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -58,14 +69,14 @@ def hand_on(
     Raises:
         HandoffError: when the export fails.
     """
-    confirmation = confirm(run, ledger, trainer, executor, engine.spec_of, emit)
-    best = engine.best()
+    confirmation = confirm(run, ledger, trainer, executor, spec_of, emit)
+    best = find_best()
     if best is None:
         _explain_nothing(ledger.trials())
         return None
-    exported = export_trial(run, trainer, best, engine.spec_of(best), executor, run.best_dir)
+    exported = export_trial(run, trainer, best, spec_of(best), executor, run.best_dir)
     emit("exported", trial=best.number, **exported)
-    test = _evaluate_held_out(run, plan, trainer, best, engine.spec_of(best), executor)
+    test = _evaluate_held_out(run, plan, trainer, best, spec_of(best), executor)
     if test is not None:
         value = test.get(trainer.monitoring_metric)
         emit("evaluated", trial=best.number, split="test", metrics=test, metric_value=value)

@@ -311,8 +311,9 @@ class Session:
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Hand the best trial on, once the budget is spent."""
         return hand_on(
-            self.run, self.plan, self.trainer, engine, self.ledger, executor, self.bus.emit
-        )
+            self.run, self.plan, self.trainer, self.ledger, executor, self.bus.emit,
+            spec_of=engine.spec_of, find_best=engine.best,
+        )  # fmt: skip
 
     def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
         """Tell what will happen and ask whether to go on."""

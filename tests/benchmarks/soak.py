@@ -120,10 +120,10 @@ class Ends:
 
 def search(args, out, sampler, ends):
     """Run the search, as `hpo search` would."""
-    from hpo.cli.driving import mlflow_listener
     from hpo.core.budget import Budget
     from hpo.search.session import SearchSettings, start_search
     from hpo.study.spec import SearchOptions, StudySpec
+    from hpo.tracking.listener import mlflow_listener
 
     os.environ.setdefault("HPO_TRAINER_MODULES", "tests.quick_trainer")
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{out / 'mlflow.db'}"

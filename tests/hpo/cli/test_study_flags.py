@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from hpo.cli.search import add_arguments
-from hpo.cli.study_flags import find_study, study_from_args
+from hpo.cli.study_flags import study_from_args
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
+from hpo.study.packaged import find_study
 from hpo.study.spec import DataSources
 
 FILE = """

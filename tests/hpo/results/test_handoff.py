@@ -50,7 +50,11 @@ def hand(searched, executor=None, sources=None):
     emit = Events()
     executor = executor or InProcessExecutor(NAME)
     the_plan = plan(**(sources or SOURCES))
-    return hand_on(run, the_plan, TRAINER, engine, engine.ledger, executor, emit), emit
+    handed = hand_on(
+        run, the_plan, TRAINER, engine.ledger, executor, emit,
+        spec_of=engine.spec_of, find_best=engine.best,
+    )  # fmt: skip
+    return handed, emit
 
 
 def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):

@@ -10,11 +10,11 @@ from collections import Counter
 
 import pytest
 
-from hpo.cli.driving import mlflow_listener
 from hpo.core.budget import Budget
 from hpo.run.ledger import Ledger
 from hpo.search.session import SearchSettings, Session, start_search
 from hpo.tracking import server
+from hpo.tracking.listener import mlflow_listener
 from hpo.tracking.store import connect, steps_of
 from hpo.tracking.summary import STEPS_METRIC
 from tests.hpo.tracking.scripted import copy_store

@@ -1,0 +1,47 @@
+"""Attaches the MLflow mirror to a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.core.events import Listener
+    from hpo.run.ledger import Ledger
+    from hpo.run.run_dir import RunDir
+    from hpo.study.plan import StudyPlan
+    from hpo.study.spec import StudySpec
+
+
+def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+    """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
+    from hpo.search.session import snapshot_of
+    from hpo.study.trainers import find_trainer
+    from hpo.tracking import MlflowMirror, default_tracking_uri
+
+    return MlflowMirror(
+        run,
+        study_name=study.name,
+        study_uuid=plan.study_uuid,
+        direction=ledger.direction,
+        metric=find_trainer(study.trainer).monitoring_metric,
+        tracking_uri=default_tracking_uri(run.path.parent.parent),
+        summary={
+            "budget": str(study.budget),
+            "algorithm": plan.algorithm,
+            "pruner": plan.pruner,
+            "seed": study.search.seed,
+            "epochs_per_trial": plan.num_epochs,
+            "trainer": study.trainer,
+            **_model_facts(plan.base_spec),
+            **{f"data.{name}": path for name, path in plan.sources.items()},
+        },
+        snapshot=lambda: snapshot_of(ledger),
+    )
+
+
+def _model_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What every trial has in common and people compare studies by: the spec's model section."""
+    model = spec.get("model")
+    facts = model.items() if isinstance(model, Mapping) else ()
+    return {f"model.{name}": value for name, value in facts if value not in ("", None)}
