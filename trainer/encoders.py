@@ -6,6 +6,7 @@ emb_ND = encoder.embed(data.eval_batches("query", 128))
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from trainer.config.model import has_linear_head
 from trainer.embedding import embed
-from trainer.errors import CheckpointError, SpecError
+from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.models.recognizer import Recognizer, build_recognizer
 from trainer.models.weights import load_into, read_checkpoint, read_state_dict
 from trainer.onnx_model import OnnxModel
@@ -80,10 +81,38 @@ def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
         check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
         return OnnxEncoder(model)
     if path.suffix.lower() in ENGINE_SUFFIXES:
-        from trainer.actions.engine import load_engine
-
-        return load_engine(path, spec)
+        return _load_engine(path, spec)
     return TorchEncoder(load_model(path, spec, device))
+
+
+def _load_engine(path: Path, spec: Spec) -> Encoder:
+    """Load what `gen_trt_engine` wrote: a TensorRT engine, or an ONNX file under its name.
+
+    Raises:
+        InfrastructureError: it is a TensorRT engine, and TensorRT or a GPU is missing.
+        CheckpointError: it is neither.
+        SpecError: it takes pictures of another size.
+    """
+    try:
+        model = OnnxModel(path)
+    except CheckpointError as e:
+        if not tensorrt_at_hand():
+            raise InfrastructureError(
+                f"{path}: a TensorRT engine needs the tensorrt package and a GPU, which are not "
+                "here; build it again on this machine, or give the .onnx file"
+            ) from e
+        from trainer.actions.tensorrt_engine import TensorrtEncoder
+
+        return TensorrtEncoder(path, spec)
+    logger.info("%s holds an ONNX model: running it with onnxruntime", path)
+    model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
+    check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
+    return OnnxEncoder(model)
+
+
+def tensorrt_at_hand() -> bool:
+    """Whether the tensorrt package is installed and a GPU is visible."""
+    return importlib.util.find_spec("tensorrt") is not None and torch.cuda.is_available()
 
 
 def load_model(path: Path, spec: Spec, device: torch.device) -> Recognizer:

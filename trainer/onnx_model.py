@@ -112,3 +112,12 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def add_metadata(path: Path, facts: dict[str, Any]) -> None:
+    """Write facts into an ONNX file's metadata, each as JSON text."""
+    import onnx
+
+    proto = onnx.load(str(path))
+    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in facts.items()})
+    onnx.save(proto, str(path))

@@ -187,7 +187,7 @@ class RecognitionTrainer:
     def probe(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Measure seconds per epoch and peak memory by a few steps."""
         checked = parse_spec(spec, "train")
-        from trainer.training import probe
+        from trainer.probing import probe
 
         return probe(checked)
 

@@ -255,10 +255,3 @@ def isolated(spec: Spec, device: torch.device) -> Iterator[None]:
     ):
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         yield
-
-
-def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
-    """Measure what an epoch of a spec costs; see `trainer.probing.probe`."""
-    from trainer.probing import probe as measure
-
-    return measure(spec)

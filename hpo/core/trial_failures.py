@@ -14,6 +14,9 @@ MAX_RETRIES = 2
 INFEASIBLE = frozenset({"out_of_memory", "diverged"})
 """Causes that lie in a trial's parameters: samplers learn to keep away from them."""
 
+LOST = {"kind": "infrastructure", "message": "the worker process was lost"}
+"""A worker that was killed, ran out of memory, crashed below Python, or whose node is gone."""
+
 
 def is_infeasible(trial: TrialRecord) -> bool:
     """Whether a trial has failed by its parameters, and another one need not."""

@@ -18,13 +18,10 @@ from typing import Any
 from hpo.core.errors import HpoError
 from hpo.core.machine import Machine, Node
 from hpo.core.protocols import TrialDriver
-from hpo.core.trial import Ended
+from hpo.core.trial_failures import LOST
 from hpo.executors.division import Slots
 from hpo.executors.ray_start import join_cluster, start_local
 from hpo.executors.ray_worker import Place, call_in_worker, constants_of, train
-
-LOST = {"kind": "infrastructure", "message": "the worker process was lost"}
-"""A worker that was killed, ran out of memory, crashed below Python, or whose node is gone."""
 
 
 class RayExecutor:
@@ -134,12 +131,3 @@ class RemoteError(HpoError):
 def _quiet_stdout() -> Any:
     with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
         yield
-
-
-def to_ended(outcome: Mapping[str, Any] | None, *, crashed: bool) -> Ended:
-    """What Ray knows about the end of a trial, in the driver's words."""
-    if outcome is not None:
-        return Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
-    if crashed:
-        return Ended(failure=dict(LOST))
-    return Ended()

@@ -19,7 +19,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from hpo.core.protocols import TrialDriver
-from hpo.executors.ray import to_ended
+from hpo.core.trial import Ended
+from hpo.core.trial_failures import LOST
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class JobSearcher(Searcher):
         if number is None:
             return
         try:
-            self.driver.on_end(number, to_ended(self.outcomes.pop(number, None), crashed=error))
+            self.driver.on_end(number, _to_ended(self.outcomes.pop(number, None), crashed=error))
         except Exception as fault:  # noqa: BLE001 - kept and raised after fit
             self.keep(fault)
 
@@ -132,6 +133,15 @@ class RelayScheduler(FIFOScheduler):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of this belongs into Tune's snapshots."""
         return {}
+
+
+def _to_ended(outcome: Mapping[str, Any] | None, *, crashed: bool) -> Ended:
+    """What Ray knows about the end of a trial, in the driver's words."""
+    if outcome is not None:
+        return Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
+    if crashed:
+        return Ended(failure=dict(LOST))
+    return Ended()
 
 
 def make_relay(

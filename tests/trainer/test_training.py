@@ -15,7 +15,8 @@ import torch
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints, training
 from trainer.errors import CheckpointError, DivergedError, InfrastructureError, SpecError
-from trainer.training import fit, probe
+from trainer.probing import probe
+from trainer.training import fit
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from trainer import metrics
-from trainer.actions.export import add_metadata
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.data.decode import ImageSize, decode_image
@@ -24,7 +23,7 @@ from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
 from trainer.encoders import OnnxEncoder
 from trainer.errors import CheckpointError, DataError, InfrastructureError
-from trainer.onnx_model import OnnxModel
+from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.retrieval import search
 
 if TYPE_CHECKING:

@@ -7,21 +7,17 @@ what follows runs all the same; FP16 is refused there, as it needs the card.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from trainer.actions.calibration import quantize, score_both
-from trainer.actions.export import add_metadata
 from trainer.checkpoints import write_atomically
-from trainer.encoders import Encoder, OnnxEncoder, check_facts
-from trainer.errors import CheckpointError, InfrastructureError, SpecError
-from trainer.onnx_model import OnnxModel
+from trainer.encoders import check_facts, tensorrt_at_hand
+from trainer.errors import InfrastructureError, SpecError
+from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.spec import action_dir
 
 if TYPE_CHECKING:
@@ -83,11 +79,6 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     return result
 
 
-def tensorrt_at_hand() -> bool:
-    """Whether the tensorrt package is installed and a GPU is visible."""
-    return importlib.util.find_spec("tensorrt") is not None and torch.cuda.is_available()
-
-
 def _refuse_arithmetic(build: TensorrtConfig) -> None:
     """Refuse what would give other numbers without TensorRT."""
     needs = "needs the tensorrt package and a GPU, which are not here"
@@ -101,31 +92,6 @@ def _refuse_arithmetic(build: TensorrtConfig) -> None:
             f"gen_trt_engine.tensorrt.layers_precision: a precision per layer {needs}; leave it "
             "empty"
         )
-
-
-def load_engine(path: Path, spec: Spec) -> Encoder:
-    """Load what `gen_trt_engine` wrote: a TensorRT engine, or an ONNX file under its name.
-
-    Raises:
-        InfrastructureError: it is a TensorRT engine, and TensorRT or a GPU is missing.
-        CheckpointError: it is neither.
-        SpecError: it takes pictures of another size.
-    """
-    try:
-        model = OnnxModel(path)
-    except CheckpointError as e:
-        if not tensorrt_at_hand():
-            raise InfrastructureError(
-                f"{path}: a TensorRT engine needs the tensorrt package and a GPU, which are not "
-                "here; build it again on this machine, or give the .onnx file"
-            ) from e
-        from trainer.actions.tensorrt_engine import TensorrtEncoder
-
-        return TensorrtEncoder(path, spec)
-    logger.info("%s holds an ONNX model: running it with onnxruntime", path)
-    model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
-    check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
-    return OnnxEncoder(model)
 
 
 def _profile(spec: Spec, model: OnnxModel) -> dict[str, int]:

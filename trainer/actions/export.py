@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import os
 import warnings
@@ -27,7 +26,7 @@ from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
-from trainer.onnx_model import INPUT, OUTPUT, OnnxModel
+from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
 from trainer.spec import action_dir
 
 if TYPE_CHECKING:
@@ -125,15 +124,6 @@ def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
             verbose=False,
             **axes,
         )
-
-
-def add_metadata(path: Path, facts: dict[str, Any]) -> None:
-    """Write facts into an ONNX file's metadata, each as JSON text."""
-    import onnx
-
-    proto = onnx.load(str(path))
-    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in facts.items()})
-    onnx.save(proto, str(path))
 
 
 def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any]:

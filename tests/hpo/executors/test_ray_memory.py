@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def test_a_worker_killed_for_memory_is_a_lost_worker(tmp_path):
-    from hpo.executors.ray import LOST, RayExecutor
+    from hpo.core.trial_failures import LOST
+    from hpo.executors.ray import RayExecutor
 
     before = dict(os.environ)
     # With any memory in use at all, the monitor kills whatever it may.

@@ -59,7 +59,8 @@ def gone_within(pids, seconds):
 
 
 def test_no_rank_outlives_its_trial(tmp_path):
-    from hpo.executors.ray import LOST, RayExecutor
+    from hpo.core.trial_failures import LOST
+    from hpo.executors.ray import RayExecutor
     from trainer.session import TRAINER
 
     splits = make_splits(tmp_path / "pictures")

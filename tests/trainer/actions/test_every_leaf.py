@@ -208,7 +208,7 @@ ENGINES = {
 
 def named_copy(world):
     """The exported model with another fact in its metadata."""
-    from trainer.actions.export import add_metadata
+    from trainer.onnx_model import add_metadata
 
     path = shutil.copy(world.exported / "model.onnx", world.folder / "copy.onnx")
     add_metadata(Path(path), {"model_name": "copy"})
