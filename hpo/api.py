@@ -1,4 +1,4 @@
-"""Searches from Python: one call to search, one object to look at what came of it.
+"""Python API: `search` runs a search, `load` opens one, both return a `Study`.
 
 import hpo
 

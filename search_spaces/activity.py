@@ -1,4 +1,4 @@
-"""Which parameters do something, and under which values of others.
+"""Finds which parameters have an effect, and under which values of others.
 
 The trainer answers for one whole spec (`inactive(spec)`). Here it is asked about the base spec and
 a few dozen points of the space, in which every option of every searched choice occurs. What is idle

@@ -1,4 +1,4 @@
-"""From a draft to its domain: one maker per shape of value."""
+"""Builds the domain of a parameter from its draft."""
 
 from __future__ import annotations
 

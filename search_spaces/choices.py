@@ -1,4 +1,4 @@
-"""Which values a parameter is chosen from, when it is searched as a choice."""
+"""Finds the values a parameter is chosen from when it is searched as a choice."""
 
 from __future__ import annotations
 

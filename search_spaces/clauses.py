@@ -1,4 +1,4 @@
-"""The small language of `math_cond` and `depends_on`, parsed into clauses.
+"""Parses `math_cond` and `depends_on` into clauses.
 
 Grammar: one or more `OP operand`, blanks optional, joined by blanks, commas or `and`. Operators
 are `> >= < <= !=` (comparison), `^ k` (powers of k), `/ k` (multiples of k; with a parent: the

@@ -1,4 +1,4 @@
-"""From a schema, a spec and an overlay to a search space."""
+"""Compiles a schema, a spec and an overlay into a search space."""
 
 from __future__ import annotations
 

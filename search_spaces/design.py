@@ -1,4 +1,4 @@
-"""A first set of points that covers the space evenly: one point per stratum of every dimension.
+"""Draws a stratified first set of points: one per stratum of every dimension.
 
 Independent draws leave gaps: an option with a weight of 5 % is missing from 60 % of all starts of
 ten points, and a sampler that learns may never come to try it. Here every option occurs once the

@@ -1,4 +1,4 @@
-"""The latent view: what a sampler draws. Each of three kinds is also a map of the unit interval."""
+"""Latent dimensions that a sampler draws; each also maps to the unit interval."""
 
 from __future__ import annotations
 

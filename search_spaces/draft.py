@@ -1,4 +1,4 @@
-"""A parameter on its way from leaf to domain: cleaned bounds and relations, before the rule."""
+"""A parameter's draft: bounds and relations read from its leaf, before ranges are chosen."""
 
 from __future__ import annotations
 

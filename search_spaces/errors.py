@@ -1,4 +1,4 @@
-"""What can be wrong with a schema, an overlay or a point; one line each that a user can act on."""
+"""Exceptions for wrong schemas, overlays and points, one line each."""
 
 from __future__ import annotations
 

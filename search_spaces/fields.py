@@ -1,4 +1,4 @@
-"""The keys of one schema node, one reader each: types, bounds, options, conditions.
+"""Reads the keys of one schema node: types, bounds, options, conditions.
 
 What cannot be understood is an error; what is understood and has no effect is a warning.
 """

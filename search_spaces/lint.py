@@ -1,4 +1,4 @@
-"""What looks wrong in a schema, before anything is searched with it."""
+"""Lints a schema: contradictions and likely mistakes."""
 
 from __future__ import annotations
 

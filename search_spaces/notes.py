@@ -1,4 +1,4 @@
-"""What a compilation has to say: problems stop it, warnings go with the space."""
+"""Collects problems and warnings during compilation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parents before children: a stable topological order."""
+"""Sorts parameters so that parents come before children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user wants searched, beside the schema: names, ranges, options, fixed values."""
+"""The overlay: what a user wants searched, ranged, restricted or fixed."""
 
 from __future__ import annotations
 

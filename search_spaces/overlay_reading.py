@@ -1,4 +1,4 @@
-"""Reads an overlay's ranges and options into one form, and notes everything wrong with them."""
+"""Reads an overlay's ranges and options into one form and reports everything wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One searched parameter, ready to be drawn; and one that is not."""
+"""A compiled parameter: searched, or pinned with the reason."""
 
 from __future__ import annotations
 

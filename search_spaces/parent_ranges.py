@@ -1,4 +1,4 @@
-"""Makes room for children: narrows what is searched of a parent so that a relation can hold."""
+"""Narrows a parent's range so that a relation to its children can hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stretch that is searched of a number: the rule, the user's range, the trainer's limits."""
+"""Chooses the searched range of a number: rule, user's range, trainer's limits."""
 
 from __future__ import annotations
 

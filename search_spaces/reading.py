@@ -1,4 +1,4 @@
-"""From a `train.schema.json` to a `Schema`: the whole dialect, nothing dropped without a word."""
+"""Reads a `train.schema.json` into a `Schema`; unknown parts are reported."""
 
 from __future__ import annotations
 

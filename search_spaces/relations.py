@@ -1,4 +1,4 @@
-"""What a value may be, given the values of other parameters: the room that is left to it."""
+"""Computes the values a parameter may take, given the values of others."""
 
 from __future__ import annotations
 

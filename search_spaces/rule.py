@@ -1,4 +1,4 @@
-"""The general rule: which stretch of a bounded number to search, and on which scale.
+"""The general rule: which part of a bounded number to search, and on which scale.
 
 It looks at type, bounds and default only, never at a name. The numbering R1 to R5 and R9 is that of
 docs/search_spaces.md.

@@ -1,4 +1,4 @@
-"""A train schema as typed data: leaves by dotted name, defaults, what is searched by default."""
+"""A train schema as typed data: leaves by dotted name, defaults, default selection."""
 
 from __future__ import annotations
 

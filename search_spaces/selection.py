@@ -1,4 +1,4 @@
-"""Which parameters are searched: the schema's list, changed by the overlay."""
+"""Selects which parameters are searched: the schema's list changed by the overlay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makers of domains whose values are lists of numbers."""
+"""Builds domains whose values are lists of numbers."""
 
 from __future__ import annotations
 

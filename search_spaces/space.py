@@ -1,4 +1,4 @@
-"""The compiled space: what can be drawn, checked, and mapped to and from what a sampler sees."""
+"""The compiled search space: draws, checks and maps points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where values lie in a parameter's range, and the range that goes further than one of its ends."""
+"""Locates values within a range, and computes the range widened at one end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoint files of a run: plain containers and tensors, written whole or not at all.
+"""Reads and atomically writes a run's checkpoint files.
 
 A file is a dict that `torch.load(weights_only=True)` reads: `state_dict` holds the weights that
 were validated (the running mean when `train.ema_decay` is on), the rest is what resuming needs.

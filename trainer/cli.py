@@ -1,4 +1,4 @@
-"""`ml_recog <action> -e spec.yaml [key=value ...]`: the trainer at a terminal.
+"""`ml_recog <action> -e spec.yaml [key=value ...]`: the trainer's command line.
 
 Results go to stdout, progress to stderr; the last line on stderr says how it ended. Exit codes:
 0 done, 2 something the user can mend (one line), 1 a bug (with its traceback), 130 interrupted.

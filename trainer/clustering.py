@@ -1,4 +1,4 @@
-"""K-means for the clustering metrics: numpy alone, the same clusters for the same seed."""
+"""K-means in numpy for the clustering metrics, deterministic for a seed."""
 
 from __future__ import annotations
 

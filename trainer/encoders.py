@@ -1,4 +1,4 @@
-"""What turns pictures into embeddings after training: a checkpoint, an ONNX file or an engine.
+"""Encoders of a trained model: a checkpoint, an ONNX file or an engine.
 
 encoder = load_encoder(Path("best.ckpt"), spec, device)
 emb_ND = encoder.embed(data.eval_batches("query", 128))

@@ -1,4 +1,4 @@
-"""Between two epochs: validation, checkpoint, status line and report, in this order."""
+"""Ends an epoch: validation, checkpoint, status line, report."""
 
 from __future__ import annotations
 

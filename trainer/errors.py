@@ -1,4 +1,4 @@
-"""The errors of the trainer: what a user can mend, each with the cause that a trial table shows."""
+"""Exceptions of the trainer, each with the cause that a trial table shows."""
 
 from __future__ import annotations
 

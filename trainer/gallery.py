@@ -1,4 +1,4 @@
-"""The gallery index: embeddings and classes of reference pictures, to look new pictures up in.
+"""The gallery index: embeddings and classes of reference pictures.
 
 Needs numpy alone, so that predictions run without torch. Classes can be added at any time without
 training.

@@ -1,4 +1,4 @@
-"""Host memory of a run: what it frees stays at hand while it lasts, and goes back after it.
+"""Keeps freed host memory during a run and returns it to the system afterwards.
 
 glibc hands every freed block of more than some megabytes back to the kernel and gets the next one
 page by page: tens of thousands of page faults in each training step on a CPU, 10 to 20 % of the

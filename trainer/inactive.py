@@ -1,4 +1,4 @@
-"""Which spec keys do nothing under a given spec, and why: a search need not vary them."""
+"""Finds the spec keys without effect under a given spec, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps one run in a process from touching the next: seeds, switches, memory, signals."""
+"""Isolates a run from the next in one process: seeds, switches, memory, signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on several devices, started from a process that must not become one of its ranks.
+"""Starts a run on several devices as separate processes.
 
 Lightning starts the processes of a run by running the command line again. Where the caller's
 command line is not the trainer's, as in a harness's worker, the run is given a process of its own,

@@ -1,4 +1,4 @@
-"""The loss and the miner of a spec, from pytorch-metric-learning.
+"""Builds the loss and the miner of a spec from pytorch-metric-learning.
 
 Every loss here normalises the embeddings itself (its default distance does), so a model hands over
 raw embeddings, and search compares them at unit length: what is trained is what is searched.

@@ -1,4 +1,4 @@
-"""What a model costs in use: time of one picture, and number of parameters, from random weights."""
+"""Measures a model's latency for one picture and its number of parameters."""
 
 from __future__ import annotations
 

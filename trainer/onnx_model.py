@@ -1,4 +1,4 @@
-"""An exported model under onnxruntime: numpy in, numpy out, no torch."""
+"""Runs an exported model with onnxruntime: numpy in, numpy out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizer and schedule of a spec: parameter groups, and the course of their learning rates."""
+"""Builds the optimizer, its parameter groups and the learning-rate schedule of a spec."""
 
 from __future__ import annotations
 

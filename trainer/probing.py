@@ -1,4 +1,4 @@
-"""What an epoch costs, from a few real steps that are thrown away."""
+"""Measures the cost of an epoch by a few real steps."""
 
 from __future__ import annotations
 

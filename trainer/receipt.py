@@ -1,4 +1,4 @@
-"""The receipt of a run: what the live objects compute with, under the names of the spec's keys.
+"""Reads back the values that the live objects of a run use, by spec key.
 
 Nothing here is copied from the spec: a value that did not reach its object shows.
 """

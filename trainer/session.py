@@ -1,4 +1,4 @@
-"""The trainer as a harness sees it: one object that answers questions at once and trains on demand.
+"""The trainer's interface for a harness: validate, probe, fit, evaluate, export.
 
 Importing it costs no torch: whatever needs torch or pictures is imported when it is called. The
 harness knows the methods, not this class; this package knows nothing of the harness.

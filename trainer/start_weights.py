@@ -1,4 +1,4 @@
-"""The weights that a training would start from, written down so that they can be evaluated."""
+"""Writes the weights that a training starts from, so that they can be evaluated."""
 
 from __future__ import annotations
 

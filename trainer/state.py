@@ -1,4 +1,4 @@
-"""The state of a run as a checkpoint holds it: taken from the live objects, and put back."""
+"""Captures a run's state for a checkpoint, and restores it."""
 
 from __future__ import annotations
 

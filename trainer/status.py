@@ -1,4 +1,4 @@
-"""What tells other programs how a run stands: `status.jsonl`, and `status.json` as published.
+"""Writes `status.jsonl` and the published `status.json` of a run.
 
 `status.jsonl` has one line per epoch: the entry that is reported, `value` null where the epoch was
 not validated. `status.json` has the published trainer's lines (despite its name also one JSON

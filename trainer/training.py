@@ -1,4 +1,4 @@
-"""One training run: `fit` trains a spec and returns its receipt, `probe` measures a few steps.
+"""`fit`: trains one spec and returns its receipt.
 
     receipt = fit(spec, report=lambda epoch: epoch["value"] < 0.99)
 

@@ -1,4 +1,4 @@
-"""Epochs mirrored to Weights & Biases, when the spec, the package and a key allow it."""
+"""Mirrors epochs to Weights & Biases when spec, package and key allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`asha`: random configurations, halved asynchronously: nobody waits for anybody."""
+"""`asha`: random configurations with asynchronous successive halving."""
 
 from __future__ import annotations
 

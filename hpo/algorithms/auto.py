@@ -1,4 +1,4 @@
-"""`auto`: which algorithm and pruner suit a study, and why."""
+"""`auto`: picks the algorithm and the pruner for a study, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`autoresearch`: a language model designs experiments, screened, run, kept or discarded."""
+"""`autoresearch`: a language model proposes experiments, screened, run, kept or dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bfbo`: Gaussian process with an upper confidence bound that begins curious and grows greedy."""
+"""`bfbo`: Gaussian process with an upper confidence bound that shrinks as the budget is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rungs and brackets of successive halving, in whole numbers throughout.
+"""Computes the rungs and brackets of successive halving, in whole epochs.
 
 Logarithms of floats lose a halving where the length is a power of the reduction factor
 (log(243) / log(3) is 4.999...), so none are used.

@@ -1,4 +1,4 @@
-"""Looking closely at the default while nothing better is found.
+"""Local mirrored-Gaussian search around a default configuration that nothing has beaten.
 
 A default that its author has tuned is often nearly right. Then hardly any draw over decades is
 better, but small steps from it are. They begin when some other trials have ended and the default,

@@ -1,4 +1,4 @@
-"""Choosing a point by the upper confidence bound of a Gaussian process.
+"""Maximizes the upper confidence bound of a Gaussian process over the space.
 
 The bound is mean + kappa * deviation; kappa falls from 2 to 0.5 with every proposal, so the search
 begins curious and grows greedy. Running trials count as if they had come out as predicted, and

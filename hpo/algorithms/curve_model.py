@@ -1,4 +1,4 @@
-"""Choosing a point by a Gaussian process over configuration and length of training.
+"""Gaussian process over configuration and epochs that proposes the point to try next.
 
 Every trial is a point, however long it ran: its last epoch is one more feature, so that trials that
 were stopped early, or still run, say what they can about full ones (multi-fidelity Bayesian

@@ -1,4 +1,4 @@
-"""What registers an algorithm: its name, its options, and how it is made for a study."""
+"""The registry entry of an algorithm: name, options and factory."""
 
 from __future__ import annotations
 

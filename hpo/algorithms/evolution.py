@@ -1,4 +1,4 @@
-"""Differential evolution over rungs: the populations, their brackets and their jobs.
+"""Differential evolution over rungs: populations, brackets and the jobs they produce.
 
 Each length of training (fidelity) has a population of its own. The first bracket is plain halving:
 its best go on from their checkpoints. In every later one a job is a child: a member is crossed with

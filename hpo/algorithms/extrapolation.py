@@ -1,4 +1,4 @@
-"""Where a learning curve leads: a power law through its points."""
+"""Extrapolates a learning curve by a power law fitted to its points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The algorithm of a planned study, as a search, its resumption and `hpo why` build it alike."""
+"""Builds the algorithm of a planned study for `search`, `resume` and `why`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small Gaussian process: Matern 5/2, one length per feature, all fitted by likelihood.
+"""Gaussian process regression: Matern 5/2, one length scale per feature, fitted by likelihood.
 
 N points, F features. Fitting is a search over a fixed ladder of values, coordinate by coordinate,
 so that the same points give the same model in every process.

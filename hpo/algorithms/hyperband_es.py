@@ -1,4 +1,4 @@
-"""`hyperband_es`: Hyperband, and trials end between rungs when their curve leads nowhere."""
+"""`hyperband_es`: Hyperband that also stops trials whose extrapolated curve cannot win."""
 
 from __future__ import annotations
 

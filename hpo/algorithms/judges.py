@@ -1,4 +1,4 @@
-"""Judges: who stops a running trial, and against whom it was measured.
+"""Pruners by rung: decide whether a running trial goes on, and record what it was compared with.
 
 A judge is a view of its own on the trials: an Optuna study in memory that holds values per epoch
 and no parameters, so that any pruner can stand beside any way of proposing.

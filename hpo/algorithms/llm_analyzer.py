@@ -1,4 +1,4 @@
-"""An analyst beside any algorithm: a language model reads the trials now and then.
+"""Lets a language model read the trials of any algorithm periodically and narrow ranges.
 
 It is switched on by `AUTOML_LLM_ANALYZER_ENABLED`; every `AUTOML_LLM_ANALYZER_INTERVAL` ended
 trials (5) it says what it sees, as an event. With `AUTOML_LLM_ANALYZER_NARROW_RANGES` it may also

@@ -1,4 +1,4 @@
-"""What the choosers that ask a language model have in common, and the plainest of them.
+"""Base class of proposers that ask a language model, and the simplest of them.
 
 The model thinks in a thread of its own (`hpo.algorithms.llm_question`), one trial at a time. A call
 that fails is never silent: the trial is then chosen by the sampler beside the model, its note says

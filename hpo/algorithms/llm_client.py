@@ -1,4 +1,4 @@
-"""A client of OpenAI-compatible chat endpoints, of the standard library alone.
+"""Client for OpenAI-compatible chat endpoints, on the standard library alone.
 
 The key is sent in one header and appears nowhere else: not in messages, logs, events or files.
 """

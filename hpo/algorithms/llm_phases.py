@@ -1,4 +1,4 @@
-"""`hybrid`'s chooser: a model plans the phases of a search, classical methods carry them out."""
+"""The proposer of `hybrid`: a model plans phases of a search, classical samplers fill them."""
 
 from __future__ import annotations
 

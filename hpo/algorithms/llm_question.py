@@ -1,4 +1,4 @@
-"""A question to a language model that is asked beside the search.
+"""Sends one question to a language model in a background thread.
 
 An answer takes seconds to a minute. Trials that run meanwhile report and are judged as if nobody
 were thinking.

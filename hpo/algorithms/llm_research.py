@@ -1,4 +1,4 @@
-"""`autoresearch`'s chooser: retrieve, propose three, screen them, try one, keep or discard it.
+"""The proposer of `autoresearch`: retrieve, propose three, screen them, run one, keep or drop it.
 
 Each step is an event. What is kept is the line of configurations that each improved on the one
 before; what is discarded is shown to the model as such.

@@ -1,4 +1,4 @@
-"""What a language model is told of a search, and what its answer means in the space."""
+"""Builds the prompts for a language model and maps its answers to points of the space."""
 
 from __future__ import annotations
 

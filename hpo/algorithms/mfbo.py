@@ -1,4 +1,4 @@
-"""`mfbo`: multi-fidelity Bayesian optimization, from the curves of stopped trials too.
+"""`mfbo`: multi-fidelity Bayesian optimization that also learns from pruned trials' curves.
 
 Where nothing better than the default is found, small steps from that one are tried beside it.
 """

@@ -1,4 +1,4 @@
-"""Options of an algorithm: their names, types, defaults and limits, and the reading of given ones.
+"""Declares an algorithm's options (type, default, limits) and reads the given values.
 
 Every name may also be written with the prefix `automl_`, as the AutoML route does.
 """

@@ -1,4 +1,4 @@
-"""An algorithm made of an Optuna sampler and a judge, over an in-memory study.
+"""An algorithm made of an Optuna sampler and a pruner, over an in-memory Optuna study.
 
 The in-memory study is a view of the ledger: it holds nothing that replaying the ledger's changes
 does not bring back. A sampler is made anew for every proposal, seeded from (study seed, trial

@@ -1,4 +1,4 @@
-"""Points of the search space in Optuna's form: distributions, draws, trials made of latents."""
+"""Converts points of the search space to Optuna distributions and trials, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pbt`: population based training: the weak copy the strong, parameters change on the way."""
+"""`pbt`: population based training; weak members copy strong ones and perturb their parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A population in training: generations as trials that start from another's checkpoint.
+"""A population in training: each generation is a set of trials that start from checkpoints.
 
 A member trains one generation at a time. Before the next it is ranked among those who have ended
 the same generation: one of the worst starts from the checkpoint of one of the best, with its

@@ -1,4 +1,4 @@
-"""Pruners by name: who stops a trial before its last epoch."""
+"""Pruners by name: rules that stop a trial before its last epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What algorithms made of parts have in common: building the parts together.
+"""Builds algorithms that consist of a proposer and a pruner.
 
 An algorithm is a sampler (what to try), and a judge (who is stopped) or, in rung jobs, a policy
 (who goes on).

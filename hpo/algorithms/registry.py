@@ -1,4 +1,4 @@
-"""Algorithms and pruners by name: the one table, and how a name becomes an algorithm.
+"""The table of algorithms and pruners, and how a name becomes an algorithm.
 
 An algorithm of another package registers an `AlgorithmEntry` under the entry-point group
 `hpo.algorithms`; nothing here changes for it.

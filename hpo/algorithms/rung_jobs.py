@@ -1,4 +1,4 @@
-"""Halving in rung jobs: every rung of a configuration is a trial of its own.
+"""Successive halving in which every rung of a configuration is a trial of its own.
 
 For trainers that tell one value at their end, and for callers that submit jobs and report results.
 A job trains until its rung's epoch and starts from the checkpoint of the rung before, so nothing is

@@ -1,4 +1,4 @@
-"""Who goes on to the next rung: Hyperband's closed rungs, or asynchronous halving's quota."""
+"""Promotion rules: which configurations go on to the next rung (synchronous or asynchronous)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of the unit cube and the latents they stand for."""
+"""Maps points of the unit cube to latents of the search space, and back."""
 
 from __future__ import annotations
 

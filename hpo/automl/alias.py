@@ -1,4 +1,4 @@
-"""The names of the published workflow: `import tao_automl`, `from tao_automl.runner import ...`.
+"""Provides the import names of the published package: `tao_automl`, `tao_automl.runner`.
 
 Nothing of that name is installed. A program opts in, in its first lines:
 

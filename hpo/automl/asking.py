@@ -1,4 +1,4 @@
-"""The engine behind `AutoML`, without an executor: the caller is the executor."""
+"""The engine behind `AutoML`, in which the caller trains the trials."""
 
 from __future__ import annotations
 

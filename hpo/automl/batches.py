@@ -1,4 +1,4 @@
-"""Batches that can be trained on: no more than the samples, no single class unasked."""
+"""Corrects batch sizes that cannot learn: larger than the data, or of a single class."""
 
 from __future__ import annotations
 

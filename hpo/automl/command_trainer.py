@@ -1,4 +1,4 @@
-"""A network without a registered trainer: its skill's commands behind the same contract.
+"""Trainer for a skill without a registered trainer: runs the skill's own commands.
 
 What such a trainer can tell is read from its published `status.json`, then from its log.
 """

@@ -1,4 +1,4 @@
-"""Where the data and start weights of a request lie, as spec keys and as a study's sources."""
+"""Maps the data and start weights of a request to spec keys and to a study's sources."""
 
 from __future__ import annotations
 

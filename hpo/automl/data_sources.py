@@ -1,4 +1,4 @@
-"""The data of the AutoML route: the rules are those of every job."""
+"""Resolves the data of an AutoML request by the same rules as `hpo.jobs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of the AutoML route; each is also the built-in kind that callers of the API expect."""
+"""Errors of the AutoML route; each also derives from the built-in type that API callers expect."""
 
 from __future__ import annotations
 

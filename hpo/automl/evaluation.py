@@ -1,4 +1,4 @@
-"""The evaluations around a search: the start weights before it, the best trial after it."""
+"""Evaluates the start weights before a search and the best trial after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carrying a request out: plan, review and search, or go on with a workspace."""
+"""Executes a request: plan, review and search, or resume an existing workspace."""
 
 from __future__ import annotations
 

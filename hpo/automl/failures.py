@@ -1,4 +1,4 @@
-"""Why a command or a platform's job failed, in one of the named causes."""
+"""Names the cause of a failed command or platform job."""
 
 from __future__ import annotations
 

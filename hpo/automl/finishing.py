@@ -1,4 +1,4 @@
-"""The end of a search of the route: final evaluation, comparison, hand-off."""
+"""Ends a search of the route: final evaluation, comparison, hand-off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caller's own functions: guarded, called once each, and never able to end a search."""
+"""Calls the user's callbacks at most once each; their exceptions are logged and end nothing."""
 
 from __future__ import annotations
 

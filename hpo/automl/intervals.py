@@ -1,4 +1,4 @@
-"""How often trials validate and save, where that decides what a search can see and go on from."""
+"""Adjusts how often trials validate and save where the search needs it more often."""
 
 from __future__ import annotations
 

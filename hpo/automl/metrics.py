@@ -1,4 +1,4 @@
-"""Metrics by name: the one of the model, the direction of one, and its value in logs and tables."""
+"""Finds a metric by name: its direction, and its value in logs and tables."""
 
 from __future__ import annotations
 

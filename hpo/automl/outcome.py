@@ -1,4 +1,4 @@
-"""What a search comes to, in the route's words: the result, the history, the comparison table."""
+"""Builds the route's result: best trial, history, comparison table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overrides of a spec: short names spelt out, typing errors refused, new keys told once."""
+"""Reads spec overrides: expands short names, refuses misspelt keys, reports new ones once."""
 
 from __future__ import annotations
 

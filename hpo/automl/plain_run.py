@@ -1,4 +1,4 @@
-"""One plain run of an action: the route's other way, as a job like any other."""
+"""Runs an action once without a search, as a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the arguments of `run` to a study and the facts of its workspace; nothing is started."""
+"""Turns the arguments of `run` into a study and a workspace description; starts nothing."""
 
 from __future__ import annotations
 

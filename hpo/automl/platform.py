@@ -1,4 +1,4 @@
-"""Trials as jobs of a platform: anything with the four calls of the published SDKs.
+"""Runs trials as jobs of a platform SDK that offers the four published calls.
 
 What was submitted stands in `active_jobs.json` before and after the submission, so a resumed search
 polls the jobs that are under way and submits none of them again.

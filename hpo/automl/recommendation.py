@@ -1,4 +1,4 @@
-"""What the caller of the API sees of one trial."""
+"""`Recommendation`: the API caller's view of one trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launch review of the route: what will run, on what, for how long."""
+"""The launch review of the route: what will run, on which data, for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way a request goes: a search, or one plain training. Pure functions, nothing is started."""
+"""Decides between a search and one plain training, from the request. Pure functions."""
 
 from __future__ import annotations
 

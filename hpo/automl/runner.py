@@ -1,4 +1,4 @@
-"""`AutoMLRunner`: one skill folder, searched; the calls that the published skill makes."""
+"""`AutoMLRunner`: searches one skill folder through the calls of the published skill."""
 
 from __future__ import annotations
 

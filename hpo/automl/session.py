@@ -1,4 +1,4 @@
-"""One start of an AutoML workspace: the session of `hpo search` with the route's own steps."""
+"""One start of an AutoML workspace: the search session plus the route's own steps."""
 
 from __future__ import annotations
 

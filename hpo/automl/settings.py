@@ -1,4 +1,4 @@
-"""`automl_settings`: both spellings of every key, checked against the registry of algorithms."""
+"""Reads `automl_settings`: both spellings of every key, checked against the algorithms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of skills: which can be searched, which are blocked and by what, and finding one."""
+"""Lists the skills below a folder: which can be searched, and what blocks the others."""
 
 from __future__ import annotations
 

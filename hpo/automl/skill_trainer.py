@@ -1,4 +1,4 @@
-"""The trainer of one skill folder: its schema and template, over the registered trainer if any.
+"""Trainer of one skill folder: its schema and template over the registered trainer, if any.
 
 Studies name it `hpo.automl.skill_trainer:SkillTrainer@<folder>?metric=...&direction=...`, so that
 workers and a resumed search find the same one.

@@ -1,4 +1,4 @@
-"""`query_status`: how a search stands, from files alone, in any process and at any time."""
+"""`query_status`: reads the state of a search from files alone, from any process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status.json` as published trainers write it: one JSON object a line, metrics under `kpi`."""
+"""Reads the `status.json` of published trainers: one JSON object a line, metrics under `kpi`."""
 
 from __future__ import annotations
 

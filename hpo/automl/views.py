@@ -1,4 +1,4 @@
-"""The `.automl/` views of a workspace: what published tools look for, derived from the ledger.
+"""Writes the `.automl/` files that published tools look for, derived from the ledger.
 
 ```
 .automl/controller/facts.json            constants of the search

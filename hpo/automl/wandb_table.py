@@ -1,4 +1,4 @@
-"""Weights & Biases beside a search: one run `automl_brain` with a table of all trials."""
+"""Mirrors a search to Weights & Biases: one run `automl_brain` with a table of all trials."""
 
 from __future__ import annotations
 

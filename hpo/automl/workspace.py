@@ -1,4 +1,4 @@
-"""What an AutoML workspace knows beyond a run directory: `.automl/controller/facts.json`."""
+"""What an AutoML workspace stores beside the run: `.automl/controller/facts.json`."""
 
 from __future__ import annotations
 

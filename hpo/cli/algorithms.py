@@ -1,4 +1,4 @@
-"""`hpo algorithms`: which search algorithms and pruners there are, and their options."""
+"""`hpo algorithms`: list the search algorithms and pruners, with their options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parser of `hpo`: says in one line, in the user's words, what is wrong with the arguments."""
+"""The argument parser of `hpo`: reports wrong arguments in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo automl`: what an agent skill calls: a search, or one plain training, of a skill folder."""
+"""`hpo automl`: a search or one plain training of a skill folder, as an agent skill calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of the AutoML route beside the lines of every search."""
+"""Terminal output of the AutoML route beyond that of every search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo best`: the best trial and its files."""
+"""`hpo best`: show the best trial and its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo cache`: which decoded image sets lie on disk, and removing them."""
+"""`hpo cache`: list and remove the decoded image sets on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo completion`: what a shell needs to complete verbs and flags."""
+"""`hpo completion`: print a script that completes verbs and flags in a shell."""
 
 from __future__ import annotations
 

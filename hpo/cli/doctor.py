@@ -1,4 +1,4 @@
-"""`hpo doctor`: what would go wrong, before it does."""
+"""`hpo doctor`: check the machine and the pictures before a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `search` and `resume` have in common: listeners, Ctrl-C, output, exit codes."""
+"""Runs `search` and `resume` at a terminal: listeners, Ctrl-C, output, exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo gallery`: what a run's best model can recognise, and more of it without training."""
+"""`hpo gallery`: list the classes of a run's best model; add new ones without training."""
 
 from __future__ import annotations
 

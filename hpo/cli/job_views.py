@@ -1,4 +1,4 @@
-"""What `hpo job` shows: how a job begins and ends, the list of jobs, one job, its log."""
+"""Terminal output of `hpo job`: start and end of a job, the list, one job, its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo logs`: what a trial's worker wrote."""
+"""`hpo logs`: print the log of a trial."""
 
 from __future__ import annotations
 

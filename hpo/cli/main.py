@@ -1,4 +1,4 @@
-"""Entry point of `hpo`: finds the verb, turns errors into one line and an exit code.
+"""Entry point of `hpo`: dispatches to a verb, turns errors into one line and an exit code.
 
 Exit codes: 0 done, 2 something the user can mend (one line), 1 a bug (traceback), 130 interrupted.
 """

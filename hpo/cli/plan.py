@@ -1,4 +1,4 @@
-"""`hpo plan`: what a search would do and how long it would take, without starting it."""
+"""`hpo plan`: show what a search would do and how long it would take, without starting it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference pages from code: verbs, study files, and the trainer's spec.
+"""Generates the reference pages: verbs, study files, the trainer's spec.
 
 python -m hpo.cli.reference_pages            writes docs/reference/
 python -m hpo.cli.reference_pages --check    exits with 1 where a page is not what code says

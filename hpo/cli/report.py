@@ -1,4 +1,4 @@
-"""`hpo report`: one page about a search."""
+"""`hpo report`: write the HTML report of a search."""
 
 from __future__ import annotations
 

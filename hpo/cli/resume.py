@@ -1,4 +1,4 @@
-"""`hpo resume`: go on with a search that was stopped, or extend a finished one."""
+"""`hpo resume`: continue a stopped search, or extend a finished one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plot of a search space shows: one panel per drawn number, measured on samples."""
+"""Data for the plot of a search space: one panel per number, measured on samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `hpo space` shows: a study's space, a skill's, or a bare schema's."""
+"""Finds what `hpo space` shows: a study's space, a skill's, or a bare schema's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo status`: how a run stands, from its state file alone."""
+"""`hpo status`: show the state of a run from its state file alone."""
 
 from __future__ import annotations
 

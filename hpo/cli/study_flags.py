@@ -1,4 +1,4 @@
-"""From the arguments of `hpo search` to a study: the file first, flags on top."""
+"""Builds a study from the arguments of `hpo search`: the file first, flags on top."""
 
 from __future__ import annotations
 

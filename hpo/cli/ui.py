@@ -1,4 +1,4 @@
-"""`hpo ui`: MLflow's page over the runs of a folder, opened at one study's trials."""
+"""`hpo ui`: open MLflow's page on the runs of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hpo why`: why a trial ended as it did."""
+"""`hpo why`: explain why a trial ended."""
 
 from __future__ import annotations
 

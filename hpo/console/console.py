@@ -1,4 +1,4 @@
-"""What a person sees during a search: calm lines, one per finished trial, on stderr."""
+"""Prints a search's progress to stderr: one line per finished trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The view at the bottom of a terminal while a search runs; lines scroll by above it."""
+"""The live view at the bottom of a terminal while a search runs."""
 
 from __future__ import annotations
 

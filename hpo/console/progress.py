@@ -1,4 +1,4 @@
-"""How a search stands, counted from its events; what the live view and the status line show."""
+"""Counts a search's events into what the live view and the status line show."""
 
 from __future__ import annotations
 

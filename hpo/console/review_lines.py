@@ -1,4 +1,4 @@
-"""The launch review as lines: what will be searched, on what, how, and for how long."""
+"""Renders the launch review as text lines."""
 
 from __future__ import annotations
 

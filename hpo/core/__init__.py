@@ -1,1 +1,1 @@
-"""Types, contracts and the ledger; nothing here knows how trials run or are chosen."""
+"""Types and contracts shared by all of hpo. Imports no other package of hpo."""

@@ -1,4 +1,4 @@
-"""Asking an algorithm for a trial."""
+"""Asks an algorithm for the next trial, waiting for its background requests if need be."""
 
 from __future__ import annotations
 

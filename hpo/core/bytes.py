@@ -1,4 +1,4 @@
-"""Bytes on disk: how they are written for people, how much is free, how much a folder takes."""
+"""Formats and parses sizes in bytes; measures free space and folder sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges that were too narrow: the best trials lie at an end that the schema lets one move."""
+"""Finds parameters whose best trials lie within 2 % of a bound that could be widened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of the harness: what a user can mend, told apart from what only a developer can."""
+"""Exceptions of the harness; those for the user carry one line and exit code 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: what happens in a search, told once to every listener."""
+"""The event bus: sends what happens in a search to every listener."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine, or each of several, has: cores and GPUs, found without importing torch."""
+"""Detects cores, memory and GPUs of this machine or a cluster, without importing torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seams of the harness: what an algorithm, a trainer and an executor promise each other.
+"""The contracts of the harness: what algorithms, trainers and executors must offer.
 
 Everything that crosses a process border is plain JSON-like data, so a trainer needs no import of
 ours.

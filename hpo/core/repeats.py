@@ -1,4 +1,4 @@
-"""The proposal of a finalist's repeat: its parameters with a seed that all finalists share."""
+"""Suggestions that repeat a finalist with a seed shared by all finalists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a trainer reports to a measurement."""
+"""Converts a trainer's report of an epoch into a measurement."""
 
 from __future__ import annotations
 

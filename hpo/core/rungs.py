@@ -1,4 +1,4 @@
-"""How far the order of trials at a rung foretells their order at the end.
+"""Rank correlation of trial values at a rung with their final values.
 
 Pruning is worth what its rungs know: where the order at a rung has little to do with the order at
 the end, stopping there throws good trials away. Measured on the trials that were trained in full,

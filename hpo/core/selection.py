@@ -1,4 +1,4 @@
-"""Which trial is best: the best value among the trials that were trained longest."""
+"""Selects the best trial: the best value among those trained longest."""
 
 from __future__ import annotations
 

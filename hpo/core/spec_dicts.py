@@ -1,4 +1,4 @@
-"""Specs as data: dotted and nested forms, merging."""
+"""Specs as dictionaries: dotted and nested keys, lookup, merging."""
 
 from __future__ import annotations
 

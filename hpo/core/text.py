@@ -1,4 +1,4 @@
-"""How messages quote what was got, and name what may have been meant."""
+"""Helpers for messages: quoting values, suggesting near names."""
 
 from __future__ import annotations
 

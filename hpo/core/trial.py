@@ -1,4 +1,4 @@
-"""The facts of one trial: suggestion, measurement, decision, record."""
+"""Types of one trial: suggestion, job, measurement, decision, record."""
 
 from __future__ import annotations
 

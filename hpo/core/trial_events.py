@@ -1,4 +1,4 @@
-"""The data of events about one trial."""
+"""Builds the event data of one trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failures mean for the search: which are retried, which are points to avoid, which end it."""
+"""Classifies trial failures: retried, avoided by samplers, or ending the search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML as plain data: text, numbers, truths, lists and mappings, and nothing that could do harm.
+"""Reads and writes YAML as plain data: text, numbers, booleans, lists and mappings.
 
 A file may come from anywhere: no tag builds an object, no alias grows into more than memory holds,
 no nesting overflows the parser's stack, and no key stands twice.

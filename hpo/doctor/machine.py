@@ -1,4 +1,4 @@
-"""What can keep a search from running well on this machine, found before it is started."""
+"""Checks a machine for what would stop or slow a search."""
 
 from __future__ import annotations
 

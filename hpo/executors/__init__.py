@@ -1,1 +1,1 @@
-"""Where trials run: Ray workers, or this process."""
+"""Runs trials: in Ray workers, in this process, or on a simulated clock."""

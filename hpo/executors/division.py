@@ -1,4 +1,4 @@
-"""How a machine is divided among trials that run at the same time."""
+"""Divides a machine's cores and GPUs among concurrent trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several trials on one GPU: how many fit, by what one of them was measured to take."""
+"""Computes how many trials fit on one GPU, from the measured memory of one."""
 
 from __future__ import annotations
 

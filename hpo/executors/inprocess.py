@@ -1,4 +1,4 @@
-"""Trials one after the other in this process, for small searches, debugging and tests."""
+"""Runs trials one after another in this process: small searches, debugging, tests."""
 
 from __future__ import annotations
 

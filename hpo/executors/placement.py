@@ -1,4 +1,4 @@
-"""Where the trials of a study run: on which machine, how many at a time, through what."""
+"""Chooses where a study's trials run: machine, number at a time, executor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring an epoch as the search will run it: in every slot at once."""
+"""Measures an epoch in every slot at once, as the search will run it."""
 
 from __future__ import annotations
 

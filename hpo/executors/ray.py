@@ -1,4 +1,4 @@
-"""Trials as Ray Tune trials in warm workers.
+"""Runs trials as Ray Tune trials in warm workers.
 
 Ray only places and relays: a thin searcher hands out the driver's jobs, a thin scheduler passes
 epochs on and returns the driver's decision. Neither holds state worth restoring; the ledger does.

@@ -1,4 +1,4 @@
-"""The two Tune hooks: a searcher that hands out jobs and a scheduler that passes on decisions.
+"""Ray Tune's searcher and scheduler: hand out the driver's jobs, return its decisions.
 
 Measured rules they follow: epochs reach the scheduler before the searcher, and the searcher not at
 all when the decision is STOP; a result with `done=True` reaches neither; hooks are called by

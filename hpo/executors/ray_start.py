@@ -1,4 +1,4 @@
-"""Starting a private Ray on this machine, or joining a cluster that runs."""
+"""Starts a private Ray on this machine, or joins a running cluster."""
 
 from __future__ import annotations
 

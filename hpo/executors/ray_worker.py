@@ -1,4 +1,4 @@
-"""What runs inside Ray's worker processes: one trial after the other, and single calls."""
+"""Code that runs inside Ray's worker processes: trials, and single calls of the trainer."""
 
 from __future__ import annotations
 

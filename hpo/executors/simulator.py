@@ -1,4 +1,4 @@
-"""Trials that only pass time on a clock of their own: searches of hours, replayed in seconds.
+"""Runs trials on a simulated clock: hours of search replayed in seconds.
 
 The engine, the algorithm and the ledger are the real ones; what a trainer would have reported
 comes from a table of recorded curves or from a formula (`Replay`). Slots, unequal epoch times,

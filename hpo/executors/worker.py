@@ -1,4 +1,4 @@
-"""What a worker does with a job: run the trainer, keep its log, name what went wrong.
+"""Runs one job in a worker: calls the trainer, keeps its log, classifies its failure.
 
 Shared by all executors; runs where torch may be imported, but imports none of it itself.
 """

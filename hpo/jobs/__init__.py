@@ -1,4 +1,4 @@
-"""Jobs: one action of a skill run as a command, in a folder of its own, joined by job ids."""
+"""Jobs: one action of a skill run as a command in its own folder, linked by job ids."""
 
 from hpo.jobs.platform import LocalJobs, create_job
 

@@ -1,4 +1,4 @@
-"""Which checkpoint of a training folder is meant: the best, the newest, or one epoch's.
+"""Finds the checkpoint meant in a training folder: best, newest, or of one epoch.
 
 Two layouts are read: `best.ckpt` and `last.ckpt` with a `status.jsonl` beside the folder, and files
 that carry their epoch in the name (`ml_model_epoch=003.pth`) with the published `status.json`.

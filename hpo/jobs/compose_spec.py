@@ -1,4 +1,4 @@
-"""The full spec of a job: template, what the parent was built from, data, overrides, inference."""
+"""Composes a job's full spec from template, parent, data, overrides and inferred values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a job's folder: everything is checked and written before anything is started."""
+"""Creates a job's folder: checks and writes everything before anything starts."""
 
 from __future__ import annotations
 

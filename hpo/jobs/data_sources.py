@@ -1,4 +1,4 @@
-"""Which data an action reads: roots joined with the skill's table, exact spec keys before roots.
+"""Resolves which data an action reads: exact spec keys first, then data roots.
 
 A skill's `data_sources[action][key]` says where a source lies below the root of a data set: known
 classes for training, classes that were never trained on for evaluation and inference.

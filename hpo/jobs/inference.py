@@ -1,4 +1,4 @@
-"""Values that a job's spec gets from where the job stands: its folder, its parent, its own past.
+"""Infers spec values from a job's place: its folder, parent and earlier runs.
 
 The functions bear the names that `spec_params` of a skill uses. A function that finds nothing
 leaves its field alone; one that must find something and cannot is an error, never a guess.

@@ -1,4 +1,4 @@
-"""One job's folder `<root>/results/<job_id>/`: its record, spec, log, and whether it still runs.
+"""A job's folder `<root>/results/<job_id>/`: record, spec, log, and whether it is running.
 
 ```
 <root>/results/export-2/

@@ -1,4 +1,4 @@
-"""The pages of a skill folder: its training page and the deployment pages beside it.
+"""Reads the pages of a skill folder: the training page and the deployment pages beside it.
 
 Each page is a `Skill` with its own metadata. Several pages may know the same action: `evaluate` of
 a checkpoint stands on the training page, `evaluate` of an engine on a deployment page.

@@ -1,4 +1,4 @@
-"""What a job has from the jobs before it: the sections its model was built from, and their data."""
+"""What a job inherits from its parents: model sections and data."""
 
 from __future__ import annotations
 

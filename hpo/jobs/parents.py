@@ -1,4 +1,4 @@
-"""What a job is started from: an earlier job, or the best trial of a search.
+"""Finds what a job starts from: an earlier job, or a search's best trial.
 
 A parent offers a model (a checkpoint, or the one file that its action writes), the spec that the
 model was built from, and where its data lay.

@@ -1,4 +1,4 @@
-"""Jobs on this machine: made, watched and read through the calls that an AutoML platform has."""
+"""Runs jobs on this machine through the calls of an AutoML platform."""
 
 from __future__ import annotations
 

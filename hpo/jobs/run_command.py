@@ -1,4 +1,4 @@
-"""Running a job's command: `python -m hpo.jobs.run_command FOLDER`, or in this process.
+"""Runs a job's command: `python -m hpo.jobs.run_command FOLDER`, or in this process.
 
 The command inherits the job's lock, so a job counts as running while its command lives, even when
 the worker that watches it was killed.

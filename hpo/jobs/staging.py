@@ -1,4 +1,4 @@
-"""Bring the sources of a run to this machine once, before anything shares them."""
+"""Fetches a run's remote sources to this machine once."""
 
 from __future__ import annotations
 

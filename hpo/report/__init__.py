@@ -1,1 +1,1 @@
-"""One page about one search: what was found, how, and what the winner still gets wrong."""
+"""The report of a search: one HTML page, and the explanations behind it."""

@@ -1,4 +1,4 @@
-"""The charts of a report as plotly figures, in plain data.
+"""Charts of a report as plotly figures.
 
 Colours are names such as `@accent`; the page replaces them by those of its light or dark theme.
 """

@@ -1,4 +1,4 @@
-"""What the winner still gets wrong: the trainer's explanation of it, and pictures small enough.
+"""The winner's wrong queries: the trainer's explanation and thumbnails.
 
 The explanations are kept below `evaluations/looks/`, so that a report can be made again at once.
 """

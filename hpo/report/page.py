@@ -1,4 +1,4 @@
-"""One HTML file with everything in it: it opens anywhere, also without a network."""
+"""Renders the report as one self-contained HTML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts of parameters: what matters, parallel coordinates, value against each."""
+"""Charts of parameters: importance, parallel coordinates, value against each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report is made of, read from a run directory; nothing here draws or trains."""
+"""Loads what a report shows from a run directory."""
 
 from __future__ import annotations
 

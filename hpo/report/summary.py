@@ -1,4 +1,4 @@
-"""What a search found, in sentences; the same on the page, in Markdown and at the terminal."""
+"""Describes a search's result in sentences, for the page, Markdown and the terminal."""
 
 from __future__ import annotations
 

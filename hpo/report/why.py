@@ -1,4 +1,4 @@
-"""Why a trial ended as it did: who decided, at which rung, against whom, and what was missing.
+"""Explains why a trial ended: pruner, rung, competitors, missing value.
 
 What it would have needed is asked of the algorithm itself: it is brought to the moment before the
 decision from the ledger, once for each value that is tried.

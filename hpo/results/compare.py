@@ -1,4 +1,4 @@
-"""Which of several trained configurations is the best: a paired bootstrap over queries and seeds.
+"""Compares trained configurations by a paired bootstrap over queries and seeds.
 
 Every finalist was trained with the same new seeds and asked the same queries, so differences are
 taken query by query: what is hard for all of them cancels out. A replicate draws queries with

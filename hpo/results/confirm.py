@@ -1,4 +1,4 @@
-"""The winner's confirmation: finalists that were trained again are compared query by query.
+"""Compares finalists that were trained again with new seeds, query by query.
 
 The runs themselves are the engine's (`hpo.core.selection.open_repeats`); here their checkpoints are
 evaluated, compared (`hpo.results.compare`), and the choice is kept in the ledger and put in words.

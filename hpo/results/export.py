@@ -1,4 +1,4 @@
-"""Exporting any trial of a run, and predicting with a run's best model."""
+"""Exports any trial of a run; predicts with its best model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hand-off: the winner's spec, checkpoint, checked ONNX file, gallery and report.
+"""Hands the winner over: spec, checkpoint, checked ONNX file, gallery, report.
 
 Which spec fields name a checkpoint or an output file is read from the skill's `spec_params`, not
 known here.

@@ -1,4 +1,4 @@
-"""What each searched architecture costs in use, and which of them are within the limits.
+"""Measures latency and size of each searched architecture and applies the limits.
 
 An architecture is what the `model` section of a spec says. Each one that the search may come to is
 measured once, before the first trial; configurations beyond a limit are refused before they start,

@@ -1,4 +1,4 @@
-"""Which checkpoints a search still needs, and the removal of the others (`keep: best`).
+"""Decides which checkpoints a search still needs and removes the others (`keep: best`).
 
 A trial's checkpoints may go once it has ended and nobody can come back to them: it is no finalist
 and can become none, no repeat of it was trained, no unfinished trial starts from it, and the

@@ -1,4 +1,4 @@
-"""Faults of the disk that holds a run: no trial's fault, and over once it takes files again."""
+"""Classifies disk errors that suspend the search instead of failing the trial."""
 
 from __future__ import annotations
 

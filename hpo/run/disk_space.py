@@ -1,4 +1,4 @@
-"""Room for a run on its disk: the warning before there is none, and the pause while there is none.
+"""Warns on low disk space; pauses the search while the disk or the quota is full.
 
 What a trial needs is known by the largest checkpoint that any has written, or before that by the
 probe: the newest one, the best one and the one that is being written beside them.

@@ -1,4 +1,4 @@
-"""The ledger: the one owner of trial state, an Optuna study written by the driver alone.
+"""The ledger: trial state in an Optuna study, written by the driver alone.
 
 On disk it is SQLite in write-ahead mode, so a killed driver leaves it readable and complete up to
 the last call that returned. Every call that changes a trial carries a sequence number; replaying

@@ -1,4 +1,4 @@
-"""A ledger on the driver's own disk, with a copy in the run directory after every finished trial.
+"""Keeps a ledger on the driver's local disk and copies it to the run after every trial.
 
 SQLite must not be written over a network file system, and a run on a cluster lies on one. The copy
 is a plain ledger like any other, so every reader, and a resume on another machine, goes by it; a

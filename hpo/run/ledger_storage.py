@@ -1,4 +1,4 @@
-"""Where a ledger is kept: Optuna's storage in SQLite, and one that waits for room on the disk."""
+"""Opens the ledger's SQLite storage, with a variant that waits while the disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing a fresh algorithm to where a ledger is, for resuming, reviewing and explaining."""
+"""Replays a ledger into a fresh algorithm, for resuming and explaining."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run directory: one folder that holds everything of a search and can be moved.
+"""The run directory: one movable folder that holds everything of a search.
 
 ```
 <out>/<study>/<timestamp>/

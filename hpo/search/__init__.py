@@ -1,1 +1,1 @@
-"""The search itself: from a plan to the last trial. What follows it is in `hpo.results`."""
+"""The search itself, from a plan to the last trial; what follows is in `hpo.results`."""

@@ -1,4 +1,4 @@
-"""What a search has used of its budget, and which limit it has reached."""
+"""Counts what a search has used of its budget and which limit is reached."""
 
 from __future__ import annotations
 

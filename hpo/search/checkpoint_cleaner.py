@@ -1,4 +1,4 @@
-"""Removes the checkpoints of trials that lost, as the search goes on (`keep: best`)."""
+"""Removes checkpoints of losing trials during the search (`keep: best`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping a search as a whole when it no longer pays.
+"""Stops a search whose expected gain no longer pays (`--until-converged`).
 
 The rule, in words: a search gains less and less, so the next N minutes of training are not expected
 to bring more than the last N did; when that was less than the noise, the search has converged. The

@@ -1,4 +1,4 @@
-"""What a search would do, without starting it: its review, first batch, time and cost."""
+"""Shows what a search would do without starting it: review, first batch, time, cost."""
 
 from __future__ import annotations
 

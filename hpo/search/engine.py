@@ -1,4 +1,4 @@
-"""The engine: turns proposals into jobs, epochs into decisions, and keeps the ledger.
+"""The engine: turns suggestions into jobs and epochs into decisions, and keeps the ledger.
 
 It is passive and single-threaded: an executor asks for jobs and tells what happened
 (`hpo.core.protocols.TrialDriver`). Everything it knows it reads back from the ledger, so the same

@@ -1,4 +1,4 @@
-"""How long a search will take: the same search on a clock of its own, with invented curves.
+"""Estimates a search's duration by simulating it with invented curves.
 
 Engine, pruner, budget and slots are the real ones, so pruning, brackets and several limits at once
 are counted as they will happen. What cannot be known before is how good each configuration is;

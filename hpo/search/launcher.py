@@ -1,4 +1,4 @@
-"""What a trial starts with: its spec on disk, and the checkpoint that it goes on from."""
+"""Prepares a trial's start: its spec on disk and the checkpoint to continue from."""
 
 from __future__ import annotations
 

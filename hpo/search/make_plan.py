@@ -1,4 +1,4 @@
-"""From a study to its plan: data, spec, space, algorithm, and what the search begins with."""
+"""Plans a study: data, spec, space, algorithm, initial configurations."""
 
 from __future__ import annotations
 

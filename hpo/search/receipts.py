@@ -1,4 +1,4 @@
-"""Receipts: proof that what was suggested is what the trainer's live objects hold."""
+"""Compares what a trial was sent with what the trainer's live objects applied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a run can be gone on with: refused where results before and after would not compare."""
+"""Refuses to resume a run whose results before and after would not be comparable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a search before its first trial: its data, its time, its room on disk."""
+"""Builds the launch review: data, duration, disk space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One search from study to hand-off: the way of `hpo search` and `hpo resume`."""
+"""Runs one search from study to hand-off, for `hpo search` and `hpo resume`."""
 
 from __future__ import annotations
 

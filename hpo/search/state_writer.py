@@ -1,4 +1,4 @@
-"""What readers see of a run: `state.json` while it goes on, the `finished` event at its end."""
+"""Writes `state.json` while a run goes on, and the `finished` event at its end."""
 
 from __future__ import annotations
 

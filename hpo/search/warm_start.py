@@ -1,4 +1,4 @@
-"""Warm starts: which checkpoint a trial goes on from, its own or another trial's."""
+"""Finds the checkpoint a trial continues from: its own or another trial's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold of the values of a study, whether they came from its file or from flags."""
+"""Checks a study's values, from its file or from flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knowledge from before: configurations that a search begins with, after the default one.
+"""Configurations a search starts with after the default: earlier runs, priors.
 
 They come from earlier runs (`--warm-start`) and from published settings (`--priors`).
 Values that the new space does not search are left out, those outside its ranges are moved to the

@@ -1,4 +1,4 @@
-"""Limits on what a model may cost in use: `--max-latency 5ms`, `--max-params 30M`."""
+"""Parses limits on a model's cost: `--max-latency 5ms`, `--max-params 30M`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a study to a plan: data sources, the full spec, the compiled space, the algorithm's name.
+"""Resolves a study into a plan: data sources, full spec, compiled space.
 
 Everything here runs before a worker exists and imports no torch. The result is written into the
 run directory, so that a resumed search starts from the same facts.

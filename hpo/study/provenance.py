@@ -1,4 +1,4 @@
-"""What a search began with: space, data, code. Resuming tells whether results still compare.
+"""Records the space, data and code a search began with, and finds later changes.
 
 Kept in the run directory, without any absolute path, so that a run can be moved with its data.
 """

@@ -1,4 +1,4 @@
-"""The wish that several trials share a GPU, as study files and flags spell it."""
+"""Validates `trials_per_gpu`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network's skill folder: metadata, schemas and spec templates, read and never written."""
+"""Reads a network's skill folder: metadata, schemas, spec templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Study files: what to search, on which data, for how long.
+"""Reads and writes study files: what to search, on which data, for how long.
 
 The schema is typed and versioned; messages start with the path of the wrong key.
 """

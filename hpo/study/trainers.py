@@ -1,4 +1,4 @@
-"""Finding a registered trainer by name."""
+"""Finds a registered trainer by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The listener that keeps MLflow up to date from a thread of its own.
+"""Mirrors a search to MLflow from a background thread.
 
 Events wake the thread. What it writes is always the difference between the ledger and what has
 already arrived, so a slow server, a lost one and a resumed search are the same case.

@@ -1,4 +1,4 @@
-"""The winner in MLflow's model registry: a version that anybody can load and serve."""
+"""Registers the winner in MLflow's model registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written about a trial, as plain values; nothing here knows MLflow."""
+"""Builds what MLflow stores of a trial, as plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The winner as an MLflow model: pictures in, the labels of the nearest gallery pictures out.
+"""The winner as an MLflow model: pictures in, labels of the nearest gallery pictures out.
 
 This file is copied into the model and runs where nothing of this project is installed: onnxruntime,
 numpy, pandas and Pillow are all it needs. It decodes as the trainer does, to the last pixel.

@@ -1,4 +1,4 @@
-"""MLflow's own web server over a local store, and links into its page."""
+"""Starts MLflow's web server on a local store, and builds links into its pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where MLflow's data live and how to reach them."""
+"""Finds where MLflow's data are stored and how to reach them."""
 
 from __future__ import annotations
 

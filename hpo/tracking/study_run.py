@@ -1,4 +1,4 @@
-"""The parent run of a study in MLflow: summary, progress, description, and the prepared page."""
+"""Writes the parent run of a study: summary, progress, description, prepared view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parent run says about a whole study: its progress in numbers and its winner in words."""
+"""Builds the parent run's text and metrics about the whole study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The child runs of a study in MLflow: found again by tags, brought up to date, never doubled."""
+"""Writes one MLflow child run per trial, found again by tags."""
 
 from __future__ import annotations
 

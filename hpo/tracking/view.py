@@ -1,4 +1,4 @@
-"""The prepared page: a saved view of MLflow's runs page for comparing the trials of one study.
+"""Builds the saved view of MLflow's runs page that compares a study's trials.
 
 MLflow keeps saved views as experiment tags; they appear in the page's menu `Views`, and a link can
 name one. The state inside is that of the page: filter, columns, charts.

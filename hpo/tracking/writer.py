@@ -1,4 +1,4 @@
-"""Decides what of a study has to be written to MLflow, and writes it."""
+"""Decides what of a study must be written to MLflow, and writes it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One class per shape of value: its latent dimensions, and the way there and back."""
+"""Domains: one class per kind of value, with its latent dimensions and the maps between them."""

@@ -1,4 +1,4 @@
-"""What every domain promises."""
+"""The base class of domains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values made of several: lists of numbers, runs and subsets; values that follow from a parent."""
+"""Domains of list values: fixed-length lists, subsets, values derived from a parent."""
 
 from __future__ import annotations
 

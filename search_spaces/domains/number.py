@@ -1,4 +1,4 @@
-"""Numbers: real or whole, on three scales, on a grid or not, bounded by other parameters or not."""
+"""Domains of real and whole numbers: three scales, grids, bounds by other parameters."""
 
 from __future__ import annotations
 

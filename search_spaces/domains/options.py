@@ -1,4 +1,4 @@
-"""Options: unordered (one-hot) and ordered (an index), both with optional prior weights."""
+"""Domains of options, unordered (one-hot) or ordered (an index), with optional weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""INT8 from calibration pictures: ONNX with quantise/dequantise pairs, as TensorRT takes it."""
+"""INT8 quantization from calibration pictures, as ONNX with Q/DQ pairs."""
 
 from __future__ import annotations
 

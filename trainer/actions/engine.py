@@ -1,4 +1,4 @@
-"""The action `gen_trt_engine`: an ONNX file as an engine with a batch profile and, if asked, INT8.
+"""The action `gen_trt_engine`: builds an engine from an ONNX file, with optional INT8.
 
 Where the `tensorrt` package and a GPU are at hand the result is a TensorRT engine. Elsewhere it is
 said in one line, and the file holds an ONNX model for onnxruntime with the same profile, so that

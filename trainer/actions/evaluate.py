@@ -1,4 +1,4 @@
-"""The action `evaluate`: all retrieval and clustering metrics of a finished model."""
+"""The action `evaluate`: retrieval and clustering metrics of a trained model."""
 
 from __future__ import annotations
 

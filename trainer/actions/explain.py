@@ -1,4 +1,4 @@
-"""What stands behind a model's Precision@1: every query's neighbours, odd labels, a map.
+"""Explains a model's Precision@1: neighbours of every query, doubtful labels, a 2-D map.
 
 Everything here is for people to look at; no number of it chooses a model.
 """

@@ -1,4 +1,4 @@
-"""The action `export`: a checkpoint as one checked ONNX file, and the gallery index beside it.
+"""The action `export`: writes a checkpoint as a checked ONNX file and a gallery index.
 
 The file takes `input`, normalised float32 N x C x H x W, and gives `fc_pred`, the raw embedding N x
 D. It appears only after onnxruntime has given the same embeddings and the same nearest neighbours

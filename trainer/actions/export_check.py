@@ -1,4 +1,4 @@
-"""Whether an exported model gives what the original gives: embeddings, and nearest neighbours."""
+"""Compares an exported model with the original: embeddings and nearest neighbours."""
 
 from __future__ import annotations
 

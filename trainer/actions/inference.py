@@ -1,4 +1,4 @@
-"""The action `inference`: the nearest reference pictures of new pictures, as table and JSON."""
+"""The action `inference`: nearest reference pictures of new pictures, as table and JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels for pictures from an exported model and its gallery index, without torch."""
+"""Labels pictures by an exported model and its gallery index, without torch."""
 
 from __future__ import annotations
 

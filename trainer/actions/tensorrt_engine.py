@@ -1,4 +1,4 @@
-"""TensorRT: building an engine from an ONNX file, and running one.
+"""Builds and runs TensorRT engines.
 
 Imported only where the package and a GPU are.
 """

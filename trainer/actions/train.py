@@ -1,4 +1,4 @@
-"""The action `train`: one run into its own folder, with a calm line per epoch."""
+"""The action `train`: one run in its own folder, one line per epoch."""
 
 from __future__ import annotations
 

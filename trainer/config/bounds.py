@@ -1,4 +1,4 @@
-"""The range of a number, from its declared bounds and condition."""
+"""Computes a number's legal range from its declared bounds and condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the spec differs from the published one on purpose, and why.
+"""Lists where the spec deliberately differs from the published one, and why.
 
 Keys that the published spec lacks are marked `is_extension` in their declarations.
 """

@@ -1,4 +1,4 @@
-"""The published schema dialect of an action, written from the declarations.
+"""Writes an action's schema in the published dialect.
 
 It is no JSON Schema: a tree of nodes with bounds, conditions and search flags, in which an endless
 maximum is the bare word `Infinity`. `trainer.config.strict` has the standard one.

@@ -1,4 +1,4 @@
-"""A page for people: what is refused, what differs from the published spec, what is added."""
+"""Writes the page of differences from the published spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spec files and `key=value` overrides as plain data."""
+"""Reads spec files and `key=value` overrides."""
 
 from __future__ import annotations
 

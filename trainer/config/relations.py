@@ -1,4 +1,4 @@
-"""What must hold between keys, what an action cannot do without, and what is refused."""
+"""Rules between keys: what must hold, what an action requires, what is refused."""
 
 from __future__ import annotations
 

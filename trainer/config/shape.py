@@ -1,4 +1,4 @@
-"""Specs as plain data: nested and dotted forms, and one layer over another."""
+"""Specs as dictionaries: nested and dotted keys, merging."""
 
 from __future__ import annotations
 

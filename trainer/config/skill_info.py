@@ -1,4 +1,4 @@
-"""The metadata of the skill folder that no declaration holds: actions, data, inferred values.
+"""The part of the skill's metadata that no declaration holds.
 
 Key names are those of the published skill bank, so that its tools can read the folder.
 """

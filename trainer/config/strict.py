@@ -1,4 +1,4 @@
-"""A JSON Schema (2020-12) per action that validates a spec file with any standard validator.
+"""Writes a JSON Schema (2020-12) per action for standard validators.
 
 It says of single values what `trainer.spec` says of them; relations between keys are beyond it.
 """

@@ -1,4 +1,4 @@
-"""Every key of the spec by its dotted path, read from the declarations."""
+"""Lists every key of the spec by its dotted path."""
 
 from __future__ import annotations
 

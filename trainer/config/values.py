@@ -1,4 +1,4 @@
-"""Read one spec value as its declared type, or say what must hold.
+"""Converts one spec value to its declared type, or reports what must hold.
 
 YAML 1.1 takes `1e-4` for a string, so numbers and truth values spelt as text are read; nothing else
 is bent to fit.

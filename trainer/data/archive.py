@@ -1,4 +1,4 @@
-"""Unpack archives from anywhere: nothing leaves the target folder, nothing fills the disk."""
+"""Unpacks untrusted archives within the target folder and a size limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What torchvision's random transforms draw, for a whole batch at once.
+"""Draws the parameters of torchvision's random transforms for a whole batch.
 
 Everything is drawn on the CPU from one generator, so the same seed gives the same pictures on every
 device and nothing waits for a GPU. Boxes are rows (top, height, left, width) of whole pixels.

@@ -1,4 +1,4 @@
-"""All that training and evaluation read: splits decoded once, batches augmented on the device.
+"""Builds the data of a run: decoded splits, and batches augmented on the device.
 
     data = build_data(spec, device)
     for images_NCHW, labels_N in data.train_batches(epoch=0): ...

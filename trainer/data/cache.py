@@ -1,4 +1,4 @@
-"""Decode once: the images of a folder as one uint8 memory map, shared read-only by all trials.
+"""The decoded-image cache: a folder's images as one uint8 memory map shared by all trials.
 
 A cache is a folder `<cache>/images/<key>/` with `images.npy` (N, H, W, C), `sizes.npy` (upright
 height and width of the files) and `meta.json`. The key is made of the files' paths, sizes and

@@ -1,4 +1,4 @@
-"""Which decoded image sets lie on disk, and which of them may go; needs no torch.
+"""Lists and removes decoded image sets on disk; needs no torch.
 
 Who maps a cache holds a shared lock on `<key>.use` until the map is gone, so that neither the bound
 nor `clear_caches` takes it away from a trial: its next trial would decode again.

@@ -1,4 +1,4 @@
-"""The names that results are reported under: a YAML file maps class folders to them."""
+"""Reads the YAML file that maps class folders to reported names."""
 
 from __future__ import annotations
 

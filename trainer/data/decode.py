@@ -1,4 +1,4 @@
-"""One image file to one uint8 array of the asked size; every oddity of real files is settled here.
+"""Decodes one image file to a uint8 array of the asked size.
 
 Rotation tags are applied, transparency is laid on white, 16-bit and float greys are brought to 8
 bits, animated files give their first frame. Resizing ignores the aspect ratio, as the network's

@@ -1,4 +1,4 @@
-"""All images of a folder into one array, in threads."""
+"""Decodes all images of a folder into one array, in threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data doctor: what the images of a spec are, and what is odd about them.
+"""Inspects the images of a spec and reports what is unusual.
 
 What makes them useless is raised, in one line; what merely deserves a look is a finding.
 """

@@ -1,4 +1,4 @@
-"""Where what is derived from the user's data is kept between runs, and how much of it.
+"""Locates the cache folder and its size limit.
 
 The one reader of the environment in this package but for credentials (`s3.py`), and the locks that
 keep processes apart.

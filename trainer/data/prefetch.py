@@ -1,4 +1,4 @@
-"""Run an iterator ahead in a thread: reading the next batch hides behind the device's step."""
+"""Runs an iterator ahead in a thread, so that loading overlaps computation."""
 
 from __future__ import annotations
 

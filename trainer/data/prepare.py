@@ -1,4 +1,4 @@
-"""Do before the first trial what all trials share: stage the sources and decode the images."""
+"""Stages sources and decodes images once, before the first trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources behind an address (s3:// and whatever else fsspec knows): their state, and fetching."""
+"""Checks and fetches remote sources (s3:// and whatever fsspec supports)."""
 
 from __future__ import annotations
 

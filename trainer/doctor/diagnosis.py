@@ -1,4 +1,4 @@
-"""The whole look: folders, pictures, pairs."""
+"""Runs all checks of folders, pictures and pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor tells, and what it knows of a picture."""
+"""Types of the doctor's findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one look at a file tells: whether it can be read, its size, and what it resembles."""
+"""Reads one file's fingerprint: readability, size, perceptual hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of folders and class names: what can be seen without opening a picture."""
+"""Checks folders and class names without opening a picture."""
 
 from __future__ import annotations
 

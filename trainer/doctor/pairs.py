@@ -1,4 +1,4 @@
-"""Pictures that occur twice, as the same file or nearly so."""
+"""Finds exact and near duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of single pictures."""
+"""Checks single pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How published weight files name things: which keys of a file belong to which keys of a model.
+"""Maps the keys of published weight files to the keys of our models.
 
 All rules are driven by the keys of the two sides: one applies only where the model lacks the
 file's key and has the one the rule leads to, so a model's own names always win.

@@ -1,4 +1,4 @@
-"""A reader of pickled weight files that takes tensors and plain containers, and runs nothing.
+"""Reads tensors and plain containers from pickled weight files without running code.
 
 `torch.load(weights_only=True)` refuses a file as soon as one foreign object (a configuration, an
 enum) lies beside the tensors, as it does in the published trainer's checkpoints. Here such objects

@@ -1,4 +1,4 @@
-"""Weight files: reading them safely, and loading them so that nothing goes missing unsaid."""
+"""Reads weight files safely and loads them, reporting every missing key."""
 
 import logging
 import os
