@@ -19,7 +19,7 @@ def inactive_keys(spec: Spec) -> dict[str, str]:
     from the spec is judged, never what depends on data or device.
     """
     found: dict[str, str] = {}
-    for rule in (_frozen, _momentum, _schedule, _losses, _head, _augmentation):
+    for rule in _RULES:
         for path, reason in rule(spec):
             found.setdefault(path, reason)
     return found
@@ -39,6 +39,22 @@ def _frozen(spec: Spec) -> Iterator[tuple[str, str]]:
                 f"train.optim.{part}.{name}",
                 f"the {part} does not learn (train.train_{part} is false)",
             )
+
+
+def _trunk(spec: Spec) -> Iterator[tuple[str, str]]:
+    if not spec.train.train_trunk:
+        for name in ("optim.layer_decay", "batch_norm"):
+            yield f"train.{name}", "the trunk does not learn (train.train_trunk is false)"
+
+
+def _norms(spec: Spec) -> Iterator[tuple[str, str]]:
+    train, optim = spec.train, spec.train.optim
+    decayed = train.train_trunk and optim.trunk.weight_decay > 0
+    has_norm = not has_linear_head(spec.model.backbone)
+    if train.train_embedder and has_norm and optim.embedder.weight_decay > 0:
+        decayed = True
+    if not decayed:
+        yield "train.optim.decay_norms", "no part with norms learns under a weight decay above 0"
 
 
 def _momentum(spec: Spec) -> Iterator[tuple[str, str]]:
@@ -120,3 +136,6 @@ def _augmentation(spec: Spec) -> Iterator[tuple[str, str]]:
     elif spec.model.input_channels == 1:
         for name in ("saturation", "hue"):
             yield f"dataset.color_augmentation.{name}", "greyscale pictures have no colour"
+
+
+_RULES = (_frozen, _trunk, _norms, _momentum, _schedule, _losses, _head, _augmentation)

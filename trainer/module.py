@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.devices import image_layout
 from trainer.distributed import gathered
-from trainer.errors import DivergedError
+from trainer.errors import DivergedError, SpecError
 from trainer.losses import build_loss
-from trainer.optim import build_optimizer, build_schedule, schedule_optimizer
+from trainer.optim import build_optimizer, build_schedule, schedule_optimizer, top_groups
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -93,6 +94,8 @@ class RecognitionModule(pl.LightningModule):
         train = spec.train
         self.model = model
         self.frozen = _freeze(model, trunk=not train.train_trunk, embedder=not train.train_embedder)
+        if train.batch_norm == "keep":
+            self.frozen += _kept_norms(model, spec.model.backbone)
         device = next(model.parameters()).device
         self.layout = image_layout(model, device)
         self.loss, self.miner = build_loss(spec, num_classes, model.embedding_size)
@@ -208,8 +211,8 @@ class RecognitionModule(pl.LightningModule):
         return result
 
     def learning_rates(self) -> dict[str, float]:
-        """Return the rate of the next step by group."""
-        return {f"lr_{g['name']}": float(g["lr"]) for g in self.optimizer.param_groups}
+        """Return the rate of the next step by group; of a trunk in layers, the top layer's."""
+        return {f"lr_{n}": float(group["lr"]) for n, group in top_groups(self.optimizer).items()}
 
 
 class EpochBatches:
@@ -236,6 +239,18 @@ def _freeze(model: Recognizer, *, trunk: bool, embedder: bool) -> list[nn.Module
     for part in frozen:
         part.requires_grad_(requires_grad=False)
     return frozen
+
+
+def batch_norms(trunk: nn.Module) -> list[nn.Module]:
+    """Return the layers of a trunk that keep statistics over batches."""
+    return [part for part in trunk.modules() if isinstance(part, _BatchNorm)]
+
+
+def _kept_norms(model: Recognizer, backbone: str) -> list[nn.Module]:
+    norms = batch_norms(model.trunk)
+    if not norms:
+        raise SpecError(f"train.batch_norm: must be update for {backbone}, which has no batch norm")
+    return norms
 
 
 def _facts_of(images: torch.Tensor, labels: torch.Tensor) -> BatchFacts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
-    from trainer.config.optim import GroupConfig
+    from trainer.config.optim import GroupConfig, OptimConfig
     from trainer.config.root import Spec
     from trainer.config.train import TrainConfig
 
@@ -124,20 +124,25 @@ def build_optimizer(
     """Build the one optimizer of a run.
 
     Its groups, each with a `name`: `trunk`, `trunk_bias`, `embedder`, `embedder_bias` and `loss`
-    (class vectors of the loss, without weight decay). Parameters that do not require a gradient are
-    left out, empty groups too.
+    (class vectors of the loss, without weight decay). Without `decay_norms` weights of one
+    dimension form `trunk_norm` and `embedder_norm`. With a `layer_decay` below 1 each layer of the
+    trunk has groups of its own, `trunk.0` being the first, with `layer` and `lr_scale` (its rate as
+    a share of the top layer's). Parameters that do not require a gradient are left out, empty
+    groups too.
 
     Raises:
-        SpecError: for an unknown optimizer, or when nothing is left to train.
+        SpecError: for an unknown optimizer, when nothing is left to train, or when the trunk's
+            layers have no known order.
     """
     optim = spec.train.optim
     if optim.name not in _OPTIMIZERS:
         raise SpecError(
             f"train.optim.name: must be one of {', '.join(_OPTIMIZERS)}, got {optim.name!r}"
         )
+    layers = _layers(trunk, spec.model.backbone) if optim.layer_decay < 1.0 else {}
     groups = [
-        *_part_groups("trunk", trunk, optim.trunk),
-        *_part_groups("embedder", embedder, optim.embedder),
+        *_part_groups("trunk", trunk, optim, layers),
+        *_part_groups("embedder", embedder, optim, {}),
         {"name": "loss", "params": list(loss.parameters()), "lr": spec.train.loss.base_lr}
         | {"weight_decay": 0.0, "momentum": optim.embedder.momentum},
     ]
@@ -153,22 +158,54 @@ def build_optimizer(
     return _OPTIMIZERS[optim.name](groups, fused)
 
 
-def _part_groups(name: str, part: nn.Module, config: GroupConfig) -> Iterable[dict[str, Any]]:
-    trained = [(key, p) for key, p in part.named_parameters() if p.requires_grad]
-    yield {
-        "name": name,
-        "params": [p for key, p in trained if not _is_bias(key)],
-        "lr": config.base_lr,
-        "weight_decay": config.weight_decay,
-        "momentum": config.momentum,
-    }
-    yield {
-        "name": f"{name}_bias",
-        "params": [p for key, p in trained if _is_bias(key)],
-        "lr": config.base_lr * config.bias_lr_factor,
-        "weight_decay": config.weight_decay_bias,
-        "momentum": config.momentum,
-    }
+def top_groups(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+    """Return the groups by name; of a trunk in layers, those of the top layer, as `trunk` etc."""
+    return {group["name"].partition(".")[0]: group for group in optimizer.param_groups}
+
+
+def _layers(trunk: nn.Module, backbone: str) -> Mapping[str, int]:
+    """Return the layer of each parameter of a trunk, from 0 at the input, as timm groups them."""
+    from timm.models import group_parameters
+
+    matcher = getattr(trunk, "group_matcher", None)
+    if matcher is None:
+        raise SpecError(
+            f"train.optim.layer_decay: must be 1 for {backbone}, whose layers have no known order"
+        )
+    layers: dict[str, int] = group_parameters(trunk, matcher(coarse=False), reverse=True)
+    return layers
+
+
+def _part_groups(
+    name: str, part: nn.Module, optim: OptimConfig, layers: Mapping[str, int]
+) -> Iterable[dict[str, Any]]:
+    """Yield the groups of trunk or embedder, layers from the input on."""
+    config: GroupConfig = getattr(optim, name)
+    top = max(layers.values(), default=0)
+    found: dict[tuple[int, str], list[nn.Parameter]] = {}
+    for key, parameter in part.named_parameters():
+        if parameter.requires_grad:
+            kind = _kind(key, parameter, decays_norms=optim.decay_norms)
+            found.setdefault((layers.get(key, top), kind), []).append(parameter)
+    rates = {"": config.base_lr, "_norm": config.base_lr}
+    rates["_bias"] = config.base_lr * config.bias_lr_factor
+    decays = {"": config.weight_decay, "_norm": 0.0, "_bias": config.weight_decay_bias}
+    for layer, kind in sorted(found):
+        scale = optim.layer_decay ** (top - layer)
+        yield {
+            "name": f"{name}{kind}.{layer}" if layers else f"{name}{kind}",
+            "params": found[layer, kind],
+            "lr": rates[kind] * scale,
+            "weight_decay": decays[kind],
+            "momentum": config.momentum,
+            **({"layer": layer, "lr_scale": scale} if layers else {}),
+        }
+
+
+def _kind(key: str, parameter: nn.Parameter, *, decays_norms: bool) -> str:
+    if _is_bias(key):
+        return "_bias"
+    return "" if decays_norms or parameter.ndim > 1 else "_norm"
 
 
 def _is_bias(parameter_name: str) -> bool:

@@ -21,7 +21,8 @@ from trainer.losses import read_loss
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
 from trainer.models.vit import SWIGLU_WIDTH
-from trainer.optim import MOMENTUM_OPTIMIZERS
+from trainer.module import batch_norms
+from trainer.optim import MOMENTUM_OPTIMIZERS, top_groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,6 +60,7 @@ def build_receipt(
         "applied": {
             **_applied_rates(module.optimizer),
             **_applied_schedule(module),
+            **_applied_batch_norm(module),
             **read_loss(module.loss),
             **_applied_miner(module),
             **_applied_model(module, spec),
@@ -99,7 +101,7 @@ def peak_memory_mib(device: torch.device) -> float:
 
 
 def _group_facts(group: dict[str, Any]) -> dict[str, Any]:
-    kept = ("name", "initial_lr", "weight_decay", "momentum", "betas")
+    kept = ("name", "initial_lr", "weight_decay", "momentum", "betas", "lr_scale")
     facts = {key: group[key] for key in kept if key in group}
     if "betas" in facts:
         facts["betas"] = list(facts["betas"])
@@ -107,27 +109,67 @@ def _group_facts(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def _applied_rates(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    groups = {group["name"]: group for group in optimizer.param_groups}
+    groups = top_groups(optimizer)
     applied: dict[str, Any] = {"train.optim.name": type(optimizer).__name__}
     for part in ("trunk", "embedder"):
         prefix = f"train.optim.{part}"
         weights, biases = groups.get(part), groups.get(f"{part}_bias")
         applied[f"train.train_{part}"] = weights is not None or biases is not None
         if weights is not None:
-            applied[f"{prefix}.base_lr"] = weights["initial_lr"]
+            applied[f"{prefix}.base_lr"] = _base_rate(weights)
             applied[f"{prefix}.weight_decay"] = weights["weight_decay"]
             if applied["train.optim.name"] in MOMENTUM_OPTIMIZERS:
                 applied[f"{prefix}.momentum"] = weights["momentum"]
         if biases is not None:
             applied[f"{prefix}.weight_decay_bias"] = biases["weight_decay"]
         if weights is not None and biases is not None:
-            ratio = biases["initial_lr"] / weights["initial_lr"]
-            applied[f"{prefix}.bias_lr_factor"] = float(f"{ratio:.12g}")
+            applied[f"{prefix}.bias_lr_factor"] = _plain(_base_rate(biases) / _base_rate(weights))
     if "loss" in groups:
         applied["train.loss.base_lr"] = groups["loss"]["initial_lr"]
         if "momentum" in groups["loss"]:  # class vectors share the embedder's
             applied.setdefault("train.optim.embedder.momentum", groups["loss"]["momentum"])
-    return applied
+    return applied | _applied_layers(optimizer.param_groups) | _applied_norms(optimizer)
+
+
+def _base_rate(group: dict[str, Any]) -> float:
+    """The rate that the top layer of the group's part has."""
+    rate: float = group["initial_lr"]
+    return _plain(rate / group["lr_scale"]) if "lr_scale" in group else rate
+
+
+def _plain(number: float) -> float:
+    """Drop the last binary places, which divisions leave."""
+    return float(f"{number:.12g}")
+
+
+def _applied_layers(groups: list[dict[str, Any]]) -> dict[str, Any]:
+    own = [group for group in groups if group["name"].partition(".")[0] == "trunk"]
+    if own and "layer" not in own[0]:
+        return {"train.optim.layer_decay": 1.0}
+    if len(own) < 2:  # a decay over one layer cannot be read back
+        return {}
+    steps = own[-1]["layer"] - own[0]["layer"]
+    ratio = own[0]["initial_lr"] / own[-1]["initial_lr"]
+    return {"train.optim.layer_decay": _plain(ratio ** (1 / steps))}
+
+
+def _applied_norms(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Whether weights of one dimension stand apart from those that decay."""
+    names = top_groups(optimizer)
+    if any(name.endswith("_norm") for name in names):
+        return {"train.optim.decay_norms": False}
+    weights = [g for name, g in names.items() if name in {"trunk", "embedder"}]
+    has_scales = any(p.ndim <= 1 for group in weights for p in group["params"])
+    return {"train.optim.decay_norms": True} if has_scales else {}
+
+
+def _applied_batch_norm(module: RecognitionModule) -> dict[str, Any]:
+    trunk = module.model.trunk
+    if not any(p.requires_grad for p in trunk.parameters()):
+        return {}
+    norms = batch_norms(trunk)
+    is_kept = bool(norms) and not any(norm.training for norm in norms)
+    return {"train.batch_norm": "keep" if is_kept else "update"}
 
 
 def _applied_schedule(module: RecognitionModule) -> dict[str, Any]:

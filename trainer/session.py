@@ -53,7 +53,8 @@ class RecognitionTrainer:
     multiple_of: Mapping[str, str] = {"train.batch_size": "dataset.num_instance"}
     """Parameter -> the parameter of which it must be a multiple."""
     restart_keys = (
-        "model", "train.optim.name", "train.loss.name", "train.train_trunk", "train.train_embedder",
+        "model", "train.optim.name", "train.optim.layer_decay", "train.optim.decay_norms",
+        "train.loss.name", "train.train_trunk", "train.train_embedder",
     )  # fmt: skip
     """Keys, or sections, that no checkpoint can go on under once they have changed."""
 

@@ -26,7 +26,8 @@ def facts(nested: dict[str, Any]) -> dict[str, Any]:
         `groups` (optimizer and its groups), `rates` (their factor at every step of the run), `loss`
         (on fixed embeddings), `pairs` (that the miner selects among them), `clipped` (norm of a
         large gradient after clipping), `mean` (weights' running mean after a step), `model`
-        (weights), `output` (its shape), `learns` (parameters with a gradient), `compiled`, `batch`
+        (weights), `output` (its shape), `learns` (parameters with a gradient), `updated`
+        (batch norms that a batch changes), `compiled`, `batch`
         (two batches as training sees them), `drawn` (their labels), `gallery` (as evaluation sees
         it), `names` (of classes).
     """
@@ -48,6 +49,7 @@ def facts(nested: dict[str, Any]) -> dict[str, Any]:
         "names": _names(data),
         "groups": _groups(module),
         "clipped": _clipped(module),
+        "updated": sorted(n for n, m in module.model.named_modules() if _updates(m)),
     }
     return described | _learnt(module) | {"mean": _mean(module)}
 
@@ -78,6 +80,11 @@ def _groups(module: RecognitionModule) -> tuple[str, list[dict[str, Any]]]:
         {key: group[key] for key in kept if key in group} for group in module.optimizer.param_groups
     ]
     return type(module.optimizer).__name__, groups
+
+
+def _updates(part: torch.nn.Module) -> bool:
+    """Whether a batch changes the part's statistics."""
+    return isinstance(part, torch.nn.BatchNorm2d) and part.training
 
 
 def _clipped(module: RecognitionModule) -> float:

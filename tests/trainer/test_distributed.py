@@ -105,12 +105,16 @@ def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested")
-def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path):
+@pytest.mark.parametrize("batch_norm", ["update", "keep"])
+def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path, batch_norm):
     from trainer.actions.evaluate import evaluate  # the processes of the test above need neither
     from trainer.spec import parse_spec
 
     splits = make_splits(tmp_path / "pictures")
-    nested = train_spec(splits, tmp_path / "out", train__batch_size=8, train__num_epochs=2)
+    nested = train_spec(
+        splits, tmp_path / "out", train__batch_size=8, train__num_epochs=2,
+        train__batch_norm=batch_norm,
+    )  # fmt: skip
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(nested))
     command = [sys.executable, "-m", "trainer.cli", "train", "-e", str(tmp_path / "spec.yaml")]
     command += ["train.num_gpus=2", "train.gpu_ids=[0,1]"]
@@ -124,7 +128,10 @@ def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path):
     lines = [json.loads(line) for line in (folder / "status.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     last = folder / "ckpt" / "last.ckpt"
-    assert checkpoints.load(last)["progress"]["step"] == 2 * (32 // (8 * 2))
+    held = checkpoints.load(last)
+    assert held["progress"]["step"] == 2 * (32 // (8 * 2))
+    means = [v for k, v in held["state_dict"].items() if k.endswith("running_mean")]
+    assert all(bool(mean.any()) == (batch_norm == "update") for mean in means)
     common = {key: value for key, value in nested.items() if not key.startswith("train.")}
     asked = common | {"results_dir": str(tmp_path), "evaluate.checkpoint": str(last)}
     measured = evaluate(parse_spec(asked, "evaluate"))["metrics"]

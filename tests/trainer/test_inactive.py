@@ -74,6 +74,7 @@ def test_loss_decides_on_miner_margin_and_own_rate(loss, uses_miner, has_vectors
 
 def test_frozen_part_puts_its_group_to_rest():
     found = inactive(train__train_trunk=False, train__optim__name="SGD")
+    assert {"train.optim.layer_decay", "train.batch_norm"} <= set(found)
     assert {name for name in found if ".trunk." in name} == {
         f"train.optim.trunk.{name}"
         for name in ("base_lr", "bias_lr_factor", "momentum", "weight_decay", "weight_decay_bias")
@@ -142,10 +143,15 @@ SITUATIONS = {
         "train.optim.steps": [2],
     },
     "proxy anchor": {"train.loss.name": "proxy_anchor"},
+    "nothing decays": {"train.optim.trunk.weight_decay": 0.0},
+    "only a head with a norm learns": {"train.train_trunk": False, "model.backbone": "fan_tiny"},
+    "only a linear head learns": {"train.train_trunk": False},
     "cosine": {"train.optim.schedule": "cosine", "train.optim.steps": [2]},
     "one cycle": {"train.optim.schedule": "one_cycle", "train.optim.steps": [2]},
 }
 CHANGED = {
+    "train.optim.layer_decay": 0.5,
+    "train.optim.decay_norms": False,
     "train.optim.warmup_share": 0.4,
     "train.optim.gamma": 0.7,
     "train.optim.steps": [1],
@@ -173,25 +179,30 @@ CHANGED = {
 
 
 def built(overrides):
-    """Groups, schedule over every step of the run, loss and miner."""
+    """Each parameter's settings, schedule over every step of the run, loss and miner."""
     from torch import nn
 
     from trainer.losses import build_loss, read_loss
     from trainer.optim import build_optimizer, build_schedule
 
     spec = parse_spec(overrides, "train", is_complete=False)
-    trunk, embedder = nn.Linear(4, 4), nn.Linear(4, 4)
+    trunk = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    trunk.group_matcher = lambda coarse: {"stem": "^0", "blocks": "^1"}
+    has_linear_head = spec.model.backbone != "fan_tiny"
+    embedder = nn.Linear(4, 4) if has_linear_head else nn.Sequential(nn.LayerNorm(4))
     trunk.requires_grad_(spec.train.train_trunk)
     embedder.requires_grad_(spec.train.train_embedder)
     loss, miner = build_loss(spec, num_classes=3, embedding_size=4)
     optimizer = build_optimizer(spec, trunk, embedder, loss)
-    groups = [
-        {name: value for name, value in group.items() if name != "params"}
+    names = {id(p): n for part in (trunk, embedder, loss) for n, p in part.named_parameters()}
+    settings = sorted(
+        (names[id(p)], [group[k] for k in ("lr", "weight_decay", "momentum") if k in group])
         for group in optimizer.param_groups
-    ]
+        for p in group["params"]
+    )
     schedule = build_schedule(spec.train, steps_per_epoch=9)
     rates = [schedule.factor(step) for step in range(9 * spec.train.num_epochs)]
-    return str((groups, rates, read_loss(loss), getattr(miner, "epsilon", None)))
+    return str((settings, rates, read_loss(loss), getattr(miner, "epsilon", None)))
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

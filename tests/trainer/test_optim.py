@@ -1,8 +1,11 @@
 import pytest
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from trainer.errors import SpecError
+from trainer.models.heads import ResidualHead
+from trainer.models.trunk import create_trunk
 from trainer.optim import Schedule, build_optimizer, build_schedule, schedule_optimizer
 from trainer.spec import parse_spec
 
@@ -168,3 +171,100 @@ def test_frozen_parameters_are_left_out():
     assert [group["name"] for group in optimizer.param_groups] == ["embedder", "embedder_bias"]
     with pytest.raises(SpecError, match="nothing to train"):
         build_optimizer(spec_of(), part, part, nn.Identity())
+
+
+def resnet():
+    return create_trunk("timm/test_resnet", image_size=(32, 32))
+
+
+def rate_and_decay_of_each(optimizer, *parts):
+    names = {id(p): name for part in parts for name, p in part.named_parameters()}
+    return {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if id(p) in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [  # stem, then a stage a layer; counted from the top
+        ("conv1.0.weight", 4),
+        ("layer1.0.conv2.weight", 3),
+        ("layer2.0.bn1.weight", 2),
+        ("layer4.0.bn1.bias", 0),
+        ("layer4.0.conv1.weight", 0),
+    ],
+)
+def test_layers_learn_slower_the_nearer_they_are_to_the_picture(name, layer):
+    trunk, head = resnet(), nn.Linear(4, 2)
+    spec = spec_of(
+        train__optim__layer_decay=0.5, train__optim__trunk__base_lr=0.8,
+        train__optim__trunk__bias_lr_factor=3.0, train__optim__trunk__weight_decay=0.01,
+        train__optim__trunk__weight_decay_bias=0.02, train__optim__embedder__base_lr=0.3,
+        model__backbone="timm/test_resnet",
+    )  # fmt: skip
+    optimizer = build_optimizer(spec, trunk, head, nn.Identity())
+    found = rate_and_decay_of_each(optimizer, trunk, head)
+    full, decay = (2.4, 0.02) if name.endswith("bias") else (0.8, 0.01)
+    assert found[name] == (pytest.approx(full * 0.5**layer), decay)
+    assert found["weight"][0] == 0.3
+    assert len(found) == len(list(trunk.parameters())) + 2
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "test_vit"])
+def test_layers_are_those_of_timms_own_grouping(name):
+    trunk = create_trunk(f"timm/{name}", image_size=(160, 160))
+    spec = spec_of(train__optim__layer_decay=0.7, train__optim__trunk__base_lr=1.0)
+    optimizer = build_optimizer(spec, trunk, nn.Linear(2, 2), nn.Identity())
+    names = {id(p): n for n, p in trunk.named_parameters()}
+    expected = {
+        names[id(p)]: group["lr_scale"]
+        for group in param_groups_layer_decay(trunk, layer_decay=0.7)
+        for p in group["params"]
+    }
+    found = {
+        names[id(p)]: group["lr"]
+        for group in optimizer.param_groups
+        if group["name"].startswith("trunk")
+        for p in group["params"]
+    }
+    assert found == pytest.approx(expected)
+
+
+def test_fans_layers_are_blocks_between_stem_and_norm():
+    trunk = create_trunk("fan_tiny", image_size=(32, 32))
+    spec = spec_of(train__optim__layer_decay=0.5, train__optim__trunk__base_lr=1.0)
+    optimizer = build_optimizer(spec, trunk, nn.Linear(2, 2), nn.Identity())
+    found = {name: rate for name, (rate, _) in rate_and_decay_of_each(optimizer, trunk).items()}
+    layers = 1 + len(trunk.blocks) + len(trunk.cls_attn_blocks)
+    assert found["cls_token"] == found["patch_embed.proj.weight"] == 0.5 ** (layers - 1)
+    assert found["blocks.0.gamma1"] == 0.5 ** (layers - 2)
+    assert found["norm.weight"] == found["cls_attn_blocks.1.gamma1"] == 1.0
+
+
+def test_a_trunk_without_known_layers_is_refused():
+    spec = spec_of(train__optim__layer_decay=0.9, model__backbone="fan_tiny")
+    with pytest.raises(SpecError, match=r"layer_decay: must be 1 for fan_tiny"):
+        build_optimizer(spec, Part(), nn.Linear(4, 2), nn.Identity())
+
+
+def test_norms_do_not_decay_when_told_so():
+    trunk, head = resnet(), ResidualHead(4)
+    spec = spec_of(
+        train__optim__decay_norms=False, train__optim__trunk__weight_decay=0.01,
+        train__optim__embedder__weight_decay=0.03, train__optim__trunk__weight_decay_bias=0.02,
+        train__optim__embedder__base_lr=0.3,
+    )  # fmt: skip
+    optimizer = build_optimizer(spec, trunk, head, nn.Identity())
+    names = [group["name"] for group in optimizer.param_groups]
+    assert names == [
+        "trunk", "trunk_bias", "trunk_norm", "embedder", "embedder_bias", "embedder_norm",
+    ]  # fmt: skip
+    found = rate_and_decay_of_each(optimizer, trunk, head)
+    assert found["layer1.0.bn1.weight"][1] == 0.0
+    assert found["layer1.0.bn1.bias"][1] == 0.02
+    assert found["layer1.0.conv1.weight"][1] == 0.01
+    assert found["embedding_fc.0.weight"] == (0.3, 0.0)
+    assert found["embedding_fc.1.weight"] == (0.3, 0.03)

@@ -137,7 +137,13 @@ VARIANTS = {
         "train__loss__name": "arcface",
         "train__optim__steps": [2],
     },
-    "one cycle": {"train__optim__schedule": "one_cycle", "train__optim__warmup_share": 0.3},
+    "one cycle, layers": {
+        "train__optim__schedule": "one_cycle",
+        "train__optim__warmup_share": 0.3,
+        "train__optim__layer_decay": 0.8,
+        "train__optim__decay_norms": False,
+        "train__batch_norm": "keep",
+    },
 }
 
 
@@ -344,11 +350,41 @@ def test_the_receipt_says_what_was_built(splits, tmp_path):
         "train.precision": "auto", "train.loss.name": "triplet", "train.optim.name": "Adam",
         "train.compile": False, "train.cudnn.deterministic": True, "dataset.prob": 0.25,
         "dataset.gaussian_blur.kernel": [3, 3], "train.train_trunk": True,
+        "train.optim.schedule": "steps", "train.optim.layer_decay": 1.0,
+        "train.optim.decay_norms": True, "train.batch_norm": "update",
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
+    assert "train.optim.warmup_share" not in receipt["applied"]
     assert receipt["trunk_parameters"] == 372688
     assert receipt["peak_memory_mib"] > 0
     assert "train.optim.trunk.momentum" not in receipt["applied"]
+
+
+def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
+    reports = Reports()
+    spec = train_spec(
+        splits, tmp_path, train__num_epochs=1, train__optim__layer_decay=0.65,
+        train__optim__decay_norms=False, train__optim__schedule="one_cycle",
+        train__optim__warmup_share=0.35, train__optim__trunk__base_lr=7e-4,
+        train__optim__trunk__bias_lr_factor=2.5, train__batch_norm="keep",
+    )  # fmt: skip
+    fit(spec, reports)
+    receipt = reports[0]["receipt"]
+    expected = {
+        "train.optim.layer_decay": 0.65, "train.optim.decay_norms": False,
+        "train.optim.schedule": "one_cycle", "train.optim.warmup_share": 0.35,
+        "train.optim.trunk.base_lr": 7e-4, "train.optim.trunk.bias_lr_factor": 2.5,
+        "train.batch_norm": "keep",
+    }  # fmt: skip
+    assert receipt["applied"] | expected == receipt["applied"]
+    assert not {"train.optim.gamma", "train.optim.warmup_iters"} & set(receipt["applied"])
+    shares = {g["name"]: g.get("lr_scale") for g in receipt["groups"]}
+    assert shares["trunk.0"] == pytest.approx(0.65**4)
+    assert shares["trunk_bias.4"] == shares["trunk_norm.4"] == 1.0
+    rates = reports[0]["metrics"]
+    assert {n for n in rates if n.startswith("lr_")} == {
+        "lr_trunk", "lr_trunk_bias", "lr_trunk_norm", "lr_embedder", "lr_embedder_bias",
+    }  # fmt: skip
 
 
 def test_a_batch_of_32_has_a_loss_above_0_in_every_step(tmp_path):
@@ -396,6 +432,37 @@ def test_a_frozen_trunk_keeps_weights_and_statistics(splits, tmp_path):
     assert all(not mean.any() for mean in means)  # as they were made
     assert receipt["applied"]["train.train_trunk"] is False
     assert "train.optim.trunk.base_lr" not in receipt["applied"]
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+def test_kept_statistics_stay_as_loaded_while_their_layers_learn(splits, tmp_path, ema_decay):
+    common = {"train__num_epochs": 2, "train__ema_decay": ema_decay}
+    fit(train_spec(splits, tmp_path / "before", **common), Reports(until=1))
+    before = weights(tmp_path / "before" / "ckpt" / "last.ckpt")
+    start = tmp_path / "start.pth"
+    torch.save(before, start)
+    common["model__pretrained_model_path"] = str(start)
+    reports = Reports()
+    fit(train_spec(splits, tmp_path / "kept", train__batch_norm="keep", **common), reports)
+    fit(train_spec(splits, tmp_path / "updated", **common), Reports())
+    kept, updated = (
+        weights(tmp_path / name / "ckpt" / "last.ckpt") for name in ("kept", "updated")
+    )
+    statistics = [k for k in before if "running_" in k or k.endswith("num_batches_tracked")]
+    assert len(statistics) > 30
+    assert all(torch.equal(kept[key], before[key]) for key in statistics)
+    assert not any(torch.equal(updated[key], before[key]) for key in statistics)
+    learnt = [k for k in before if k not in statistics]
+    assert not any(torch.equal(kept[key], before[key]) for key in learnt)
+    assert reports[0]["receipt"]["applied"]["train.batch_norm"] == "keep"
+
+
+def test_kept_statistics_need_batch_norms(splits, tmp_path):
+    spec = train_spec(
+        splits, tmp_path, model__backbone="timm/test_convnext", train__batch_norm="keep"
+    )
+    with pytest.raises(SpecError, match=r"batch_norm: must be update for timm/test_convnext"):
+        fit(spec, Reports())
 
 
 def test_the_running_mean_is_what_is_validated_and_kept(splits, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.fields import choice, integer, real, section, sequence
+from trainer.config.fields import choice, flag, integer, real, section, sequence
 
 SCHEDULES = ("steps", "cosine", "one_cycle")
 """Courses of the learning rates; the first is the published one."""
@@ -121,6 +121,22 @@ class OptimConfig:
         maximum=2.0,
         math_cond="> 0.0",
         automl_enabled=True,
+    )
+    layer_decay: float = real(
+        1.0,
+        "Rate of each layer of the trunk as a share of the rate of the layer above it; the top"
+        " layer learns at trunk.base_lr.",
+        minimum=0.3,
+        maximum=1.0,
+        math_cond="> 0.0",
+        valid_min=0.0,
+        is_extension=True,
+    )
+    decay_norms: bool = flag(
+        default=True,
+        description="Whether weight decay also acts on weights of one dimension, which are scales"
+        " of norms and of branches.",
+        is_extension=True,
     )
     embedder: GroupConfig = section(GroupConfig, "Optimizer settings of the embedder.")
     trunk: GroupConfig = section(GroupConfig, "Optimizer settings of the trunk.")

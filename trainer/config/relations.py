@@ -217,6 +217,14 @@ def warnings(spec: Spec, action: Action) -> Iterator[str]:
     """Yield a line for what is legal and still unlikely to be meant."""
     if action != "train":
         return
+    model = spec.model
+    if spec.train.batch_norm == "keep" and not (
+        model.pretrained_trunk_path or model.pretrained_model_path
+    ):
+        yield (
+            "train.batch_norm: keep without pretrained weights leaves every batch norm at mean 0"
+            " and variance 1; give model.pretrained_trunk_path or set it to update"
+        )
     classes = spec.train.batch_size // spec.dataset.num_instance
     if classes < 2 and spec.train.loss.name in MINED_LOSSES:
         yield (

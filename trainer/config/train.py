@@ -81,6 +81,13 @@ class TrainConfig:
     train_embedder: bool = flag(
         default=True, description="Whether the embedder learns; otherwise it stays as loaded."
     )
+    batch_norm: str = choice(
+        "update",
+        ("update", "keep"),
+        "Statistics of the trunk's batch norms: updated from each batch, or kept as loaded (scale"
+        " and shift still learn).",
+        is_extension=True,
+    )
     loss: LossConfig = section(LossConfig, "Choice of the loss.", is_extension=True)
     precision: str = choice(
         "auto",

@@ -196,6 +196,14 @@ class FanHybrid(nn.Module):
         self.norm = _Norm(dim)
         self._initialise()
 
+    def group_matcher(self, *, coarse: bool = False) -> dict[str, object]:  # noqa: ARG002 - timm's
+        """Say in timm's form which parameters belong to which layer."""
+        return {
+            "stem": r"^cls_token|pos_embed|patch_embed",
+            "blocks": r"^blocks\.(\d+)",
+            "cls_attn_blocks": [(r"^cls_attn_blocks\.(\d+)", None), (r"^norm", (99999,))],
+        }
+
     def _initialise(self) -> None:
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         for module in self.modules():

@@ -161,6 +161,14 @@ def test_one_class_batch_warns_in_one_line_and_is_legal():
     assert list(warnings(published, "evaluate")) == []
 
 
+def test_kept_statistics_of_random_weights_warn():
+    spec = DATA | {"train.batch_norm": "keep"}
+    (line,) = warnings(parse_spec(spec, "train"), "train")
+    assert line.startswith("train.batch_norm: keep without pretrained weights")
+    spec["model.pretrained_trunk_path"] = "trunk.pth"
+    assert not list(warnings(parse_spec(spec, "train"), "train"))
+
+
 def test_tables_name_keys_of_the_spec():
     known = set(leaves())
     assert {refusal.path for refusal in REFUSED} <= known
