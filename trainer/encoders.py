@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.config.model import has_linear_head
+from trainer.data.framing import SQUASHED_FACTS
 from trainer.embedding import embed
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.models.recognizer import Recognizer, build_recognizer
@@ -78,7 +79,7 @@ def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
     if path.suffix.lower() == ".onnx":
         model = OnnxModel(path)
         model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
-        check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
+        check_facts(path, model.facts, spec, only=PREPROCESSING)
         return OnnxEncoder(model)
     if path.suffix.lower() in ENGINE_SUFFIXES:
         return _load_engine(path, spec)
@@ -106,7 +107,7 @@ def _load_engine(path: Path, spec: Spec) -> Encoder:
         return TensorrtEncoder(path, spec)
     logger.info("%s holds an ONNX model: running it with onnxruntime", path)
     model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
-    check_facts(path, model.facts, spec, only=("pixel_mean", "pixel_std"))
+    check_facts(path, model.facts, spec, only=PREPROCESSING)
     return OnnxEncoder(model)
 
 
@@ -145,8 +146,13 @@ _MUST_AGREE = {
     "input_width": "model",
     "pixel_mean": "dataset",
     "pixel_std": "dataset",
+    "interpolation": "dataset",
+    "crop_share": "dataset",
 }
 """Keys that decide what a model computes, and their section."""
+
+PREPROCESSING = ("pixel_mean", "pixel_std", "interpolation", "crop_share")
+"""Those of them that say nothing of the network itself."""
 
 
 def check_facts(
@@ -163,6 +169,8 @@ def check_facts(
     Raises:
         SpecError: naming every key that differs and its value in the file.
     """
+    if "pixel_mean" in facts:  # files of earlier releases lack what was always so for them
+        facts = {**SQUASHED_FACTS, **facts}
     wrong = []
     for key in only:
         now = getattr(getattr(spec, _MUST_AGREE[key]), key)

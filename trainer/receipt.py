@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from trainer.data.normalize import for_channels
 from trainer.devices import memory_limit_mib, wants_bf16
 from trainer.losses import read_loss
 from trainer.models.fan import FAN_SIZES, FanHybrid
@@ -66,6 +68,7 @@ def build_receipt(
             **_applied_model(module, spec),
             **_applied_batch(module),
             **_applied_augmentation(data),
+            **_applied_preprocessing(data, spec),
             **_applied_trainer(module, trainer, spec, first_epoch=first_epoch),
             **_applied_switches(),
         },
@@ -228,6 +231,20 @@ def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
         "dataset.random_rotation": held.random_rotation,
         **{f"dataset.gaussian_blur.{k}": v for k, v in _leaves(held.gaussian_blur)},
         **{f"dataset.color_augmentation.{k}": v for k, v in _leaves(held.color_augmentation)},
+    }
+
+
+def _applied_preprocessing(data: RecognitionData, spec: Spec) -> dict[str, Any]:
+    """Read how pictures of every split are brought to the network."""
+    cut, channels = data.framing.cut, spec.model.input_channels
+    applied = {}
+    for name, live_C11 in (("pixel_mean", data.mean_C11), ("pixel_std", data.std_C11)):
+        live, asked = live_C11.flatten().tolist(), getattr(spec.dataset, name)
+        is_asked = np.allclose(live, for_channels(asked, channels), rtol=1e-6)
+        applied[f"dataset.{name}"] = list(asked) if is_asked else live
+    return applied | {
+        "dataset.interpolation": data.framing.interpolation,
+        "dataset.crop_share": 0.0 if cut is None else cut.share,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mlflow.pyfunc.model import PythonModel
 
 BATCH = 32
 GREY = (0.299, 0.587, 0.114)
+MOST_RESIZED = 100_000_000
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
@@ -43,6 +45,7 @@ class RecognitionModel(PythonModel):
         )
         facts = self._session.get_modelmeta().custom_metadata_map
         self._facts = {name: _decoded(text) for name, text in facts.items()}
+        self._share = float(self._facts.get("crop_share", 0.0))
         shape = self._session.get_inputs()[0].shape
         self._batch = shape[0] if isinstance(shape[0], int) else None
         with np.load(context.artifacts["gallery"], allow_pickle=False) as arrays:
@@ -109,18 +112,44 @@ class RecognitionModel(PythonModel):
         height, width = int(self._facts["input_height"]), int(self._facts["input_width"])
         mode = "RGB" if int(self._facts.get("input_channels", 3)) == 3 else "L"
         with Image.open(io.BytesIO(data)) as opened:
-            flat = _upright(opened, mode, 2 * max(height, width))
-        if flat.size != (width, height):
-            flat = flat.resize((width, height), Image.Resampling.BILINEAR)
+            # A cut picture is decoded in full: it has the pixels that timm's transform gives.
+            longest = None if self._share else 2 * max(height, width)
+            flat = _upright(opened, mode, longest)
+        name = self._facts.get("interpolation", "bilinear")
+        resampling = Image.Resampling[name.upper()]
+        if self._share:
+            flat = _cut(flat, height, width, self._share, resampling)
+        elif flat.size != (width, height):
+            flat = flat.resize((width, height), resampling)
         pixels: np.ndarray[Any, Any] = np.asarray(flat, dtype=np.uint8).reshape(height, width, -1)
         return pixels
 
 
-def _upright(image: Any, mode: str, longest: int) -> Any:
+def _cut(image: Any, height: int, width: int, share: float, resampling: Any) -> Any:
+    """Resize by the short side and take the centre, as timm's evaluation transform does."""
+    tall, wide = math.floor(height / share), math.floor(width / share)
+    if tall != wide:
+        ratio = min(image.height / tall, image.width / wide)
+        size = round(image.width / ratio), round(image.height / ratio)
+    elif image.height <= image.width:
+        size = int(tall * image.width / image.height), tall
+    else:
+        size = wide, int(wide * image.height / image.width)
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    box = (left, top, left + width, top + height)
+    if size[0] * size[1] <= MOST_RESIZED:
+        return image.resize(size, resampling).crop(box)
+    right, down = image.width / size[0], image.height / size[1]
+    part = (box[0] * right, box[1] * down, box[2] * right, box[3] * down)
+    return image.resize((width, height), resampling, box=part)
+
+
+def _upright(image: Any, mode: str, longest: int | None) -> Any:
     """Apply the rotation tag, lay transparency on white, bring deep greys to 8 bits."""
     from PIL import Image, ImageOps
 
-    image.draft(mode, (longest, longest))
+    if longest is not None:
+        image.draft(mode, (longest, longest))
     turned = ImageOps.exif_transpose(image)
     if turned.mode in DEEP_MODES:
         return Image.fromarray(_eight_bits(np.asarray(turned))).convert(mode)

@@ -70,6 +70,8 @@ CASES = GROUPS | OWN | {
     "model.input_height": ({}, 48, RESIZED),
     "model.input_channels": ({}, 1, RESIZED | {"model"}),
     "model.feat_dim": ({}, 8, {"model", "output", "loss", "pairs"}),
+    "dataset.interpolation": ({"dataset.crop_share": 0.8}, "bicubic", RESIZED),
+    "dataset.crop_share": ({}, 0.8, RESIZED),
     "dataset.num_instance": ({}, 8, {"batch", "drawn"}),
     "dataset.prob": ({}, 1.0, BATCH),
     "dataset.re_prob": ({}, 1.0, BATCH),

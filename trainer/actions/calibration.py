@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from trainer import metrics
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
-from trainer.data.decode import ImageSize, decode_image
+from trainer.data.decode import decode_image
 from trainer.data.folder import list_pictures
+from trainer.data.framing import ImageSize, framing_of
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
 from trainer.encoders import OnnxEncoder
@@ -133,13 +134,13 @@ class _Reader:
 
 
 def _batches(files: list[Path], model: OnnxModel, spec: Spec) -> Iterator[NDArray[np.float32]]:
-    size = _size_of(model)
+    size, framing = _size_of(model), framing_of(_sized(spec, model))
     mean, std = pixel_statistics(spec.dataset, size.channels)
     step = model.batch_size or spec.gen_trt_engine.tensorrt.calibration.cal_batch_size
     for start in range(0, len(files), step):
         chosen = files[start : start + step]
         chosen = chosen + files[: step - len(chosen)] if model.batch_size else chosen
-        pixels = np.stack([decode_image(path, size).pixels for path in chosen])
+        pixels = np.stack([decode_image(path, size, framing).pixels for path in chosen])
         yield normalize_batch(torch.from_numpy(pixels), mean, std).contiguous().numpy()
 
 

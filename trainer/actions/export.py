@@ -140,6 +140,8 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         "input_channels": model.input_channels,
         "pixel_mean": list(spec.dataset.pixel_mean),
         "pixel_std": list(spec.dataset.pixel_std),
+        "interpolation": spec.dataset.interpolation,
+        "crop_share": spec.dataset.crop_share,
         "classes": classes,
     }
 

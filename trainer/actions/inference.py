@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
-from trainer.data.decode import ImageSize, decode_image
+from trainer.data.decode import decode_image
 from trainer.data.folder import list_pictures, scan_folder
+from trainer.data.framing import framing_of, input_size
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
 from trainer.devices import pick_device
@@ -129,14 +130,13 @@ def _batches(
     files: list[tuple[Path, str | None]], spec: Spec, device: torch.device
 ) -> Iterator[torch.Tensor]:
     """Decode and normalise pictures, a batch at a time."""
-    model = spec.model
-    size = ImageSize(
-        height=model.input_height, width=model.input_width, channels=model.input_channels
-    )
-    mean, std = pixel_statistics(spec.dataset, model.input_channels, device)
+    size, framing = input_size(spec), framing_of(spec)
+    mean, std = pixel_statistics(spec.dataset, size.channels, device)
     step = spec.inference.batch_size
     for start in range(0, len(files), step):
-        pixels = [decode_image(path, size).pixels for path, _ in files[start : start + step]]
+        pixels = [
+            decode_image(path, size, framing).pixels for path, _ in files[start : start + step]
+        ]
         yield normalize_batch(torch.from_numpy(np.stack(pixels)), mean, std)
 
 
@@ -181,6 +181,7 @@ def _stamp(spec: Spec, model_path: Path) -> str:
         digest.update(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
     dataset = spec.dataset
     digest.update(f"{spec.model}|{dataset.pixel_mean}|{dataset.pixel_std}".encode())
+    digest.update(f"{framing_of(spec)}".encode())
     digest.update(f"{dataset.class_map}".encode())
     return digest.hexdigest()
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.decode import ImageSize, decode_image
+from trainer.data.decode import decode_image
 from trainer.data.folder import scan_folder
+from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
 from trainer.errors import CheckpointError, DataError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.onnx_model import OnnxModel
@@ -96,10 +97,12 @@ def embed_files(model: OnnxModel, images: Sequence[Path]) -> NDArray[np.float32]
     """Decode, normalise and embed picture files in order, shape (N, D)."""
     if not images:
         raise DataError("images: at least one must be given")
-    size, mean, std = _input_of(model)
+    size, framing = _input_of(model)
+    mean, std = (_for_channels(model.facts[n], size.channels) for n in ("pixel_mean", "pixel_std"))
     parts = []
     for start in range(0, len(images), _BATCH):
-        pixels = [decode_image(path, size).pixels for path in images[start : start + _BATCH]]
+        chosen = images[start : start + _BATCH]
+        pixels = [decode_image(path, size, framing).pixels for path in chosen]
         batch = np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)
         batch -= mean[:, None, None] * np.float32(255.0)
         batch /= std[:, None, None] * np.float32(255.0)
@@ -107,8 +110,8 @@ def embed_files(model: OnnxModel, images: Sequence[Path]) -> NDArray[np.float32]
     return np.concatenate(parts)
 
 
-def _input_of(model: OnnxModel) -> tuple[ImageSize, NDArray[np.float32], NDArray[np.float32]]:
-    """Return size and pixel statistics that the export wrote into the file."""
+def _input_of(model: OnnxModel) -> tuple[ImageSize, Framing]:
+    """Return size and framing of pictures, of the facts that the export wrote into the file."""
     facts, needed = model.facts, ("input_height", "input_width", "pixel_mean", "pixel_std")
     missing = [key for key in needed if key not in facts]
     if missing:
@@ -120,11 +123,8 @@ def _input_of(model: OnnxModel) -> tuple[ImageSize, NDArray[np.float32], NDArray
     size = ImageSize(
         height=int(facts["input_height"]), width=int(facts["input_width"]), channels=channels
     )
-    return (
-        size,
-        _for_channels(facts["pixel_mean"], channels),
-        _for_channels(facts["pixel_std"], channels),
-    )
+    framed = {name: facts.get(name, value) for name, value in SQUASHED_FACTS.items()}
+    return size, make_framing(size, **framed)
 
 
 def _for_channels(values: Sequence[float], channels: int) -> NDArray[np.float32]:

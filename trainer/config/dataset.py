@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.config.fields import (
+    choice,
     flag,
     integer,
     optional_text,
@@ -97,6 +98,21 @@ class DatasetConfig:
         float,
         "Standard deviation per channel that pixels are divided by.",
         lengths=(1, 3),
+    )
+    interpolation: str = choice(
+        "bilinear",
+        ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+        "Filter that pictures are resized with; random crops in training stay bilinear.",
+        is_extension=True,
+    )
+    crop_share: float = real(
+        0.0,
+        "0 squashes pictures to width x height. Above 0 their sides keep their ratio: the short one"
+        " is resized to size / crop_share, and the centre is what the network sees.",
+        maximum=1.0,
+        math_cond="> 0.0",
+        valid_min=0.0,
+        is_extension=True,
     )
     prob: float = real(
         0.5,

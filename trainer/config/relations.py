@@ -32,6 +32,9 @@ MANDATORY: Mapping[Action, tuple[tuple[str, ...], ...]] = {
 }
 """Keys that must be given for an action; of several in one group, one is enough."""
 
+LEAST_CROP_SHARE = 0.1
+"""A share below it would store pictures of more than ten times the input's sides."""
+
 _INT8 = "gen_trt_engine.tensorrt.calibration."
 
 
@@ -157,6 +160,12 @@ def _pixels(spec: Spec) -> Iterator[str]:
         yield f"dataset.pixel_std: every member must be > 0, got {list(std)}"
 
 
+def _crop(spec: Spec) -> Iterator[str]:
+    share = spec.dataset.crop_share
+    if 0 < share < LEAST_CROP_SHARE:
+        yield f"dataset.crop_share: must be 0 or {LEAST_CROP_SHARE} and more, got {share:g}"
+
+
 def _blur(spec: Spec) -> Iterator[str]:
     blur, model = spec.dataset.gaussian_blur, spec.model
     largest = min(model.input_width, model.input_height)
@@ -198,12 +207,13 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
         _devices("train"),
         _picture_size,
         _pixels,
+        _crop,
         _blur,
     ),
-    "evaluate": (_devices("evaluate"), _picture_size, _pixels),
-    "inference": (_devices("inference"), _picture_size, _pixels),
-    "export": (_picture_size, _pixels, _export),
-    "gen_trt_engine": (_pixels, _engine),
+    "evaluate": (_devices("evaluate"), _picture_size, _pixels, _crop),
+    "inference": (_devices("inference"), _picture_size, _pixels, _crop),
+    "export": (_picture_size, _pixels, _crop, _export),
+    "gen_trt_engine": (_pixels, _crop, _engine),
 }
 
 

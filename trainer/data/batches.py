@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.augment import BatchAugment
+from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.prefetch import ahead
@@ -57,6 +58,8 @@ class RecognitionData:
         train: training images, None where none are needed.
         reference: the gallery, None where the spec names none.
         query: the images looked up in it, labels in the reference's index.
+        framing: how stored pictures were brought to their size.
+        mean_C11, std_C11: statistics that pixels are normalised with.
     """
 
     def __init__(
@@ -69,9 +72,10 @@ class RecognitionData:
         self._share = share
         self._seed = spec.train.seed if spec.train.seed >= 0 else secrets.randbits(31)
         self._banks = {name: ImageBank(split.images, device) for name, split in splits.items()}
-        self._mean_C11, self._std_C11 = pixel_statistics(
+        self.mean_C11, self.std_C11 = pixel_statistics(
             spec.dataset, spec.model.input_channels, device
         )
+        self.framing = framing_of(spec)
         self._augment = BatchAugment(spec, torch.Generator(), device)
         self._sampler = self._make_sampler(spec) if self.train is not None else None
 
@@ -107,13 +111,11 @@ class RecognitionData:
         split, bank = self._trained(), self._banks["train"]
         self._augment.generator.manual_seed(_epoch_seed(self._seed, epoch, self._share.rank))
 
-        def gathered() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        def gathered() -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
             for indices in self._sampled().batches(epoch):
-                yield (
-                    bank.take(indices),
-                    torch.from_numpy(split.sizes[indices]),
-                    torch.from_numpy(split.labels[indices]),
-                )
+                # A cut picture has the sides that it is stored with, whatever its file's are.
+                sizes = None if self.framing.cut else torch.from_numpy(split.sizes[indices])
+                yield bank.take(indices), sizes, torch.from_numpy(split.labels[indices])
 
         for images_NHWC, sizes_N2, labels_N in self._hidden(gathered(), bank):
             images_NCHW = self._augment(images_NHWC, sizes_N2)
@@ -132,7 +134,8 @@ class RecognitionData:
         order = np.arange(len(labelled.labels), dtype=np.int64)
         parts = (bank.take(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
         for images_NHWC in self._hidden(parts, bank):
-            yield normalize_batch(images_NHWC, self._mean_C11, self._std_C11)
+            seen_NHWC = self.framing.input_of(images_NHWC)
+            yield normalize_batch(seen_NHWC, self.mean_C11, self.std_C11)
 
     def _make_sampler(self, spec: Spec) -> PKSampler:
         return PKSampler(

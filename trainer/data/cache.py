@@ -2,7 +2,8 @@
 
 A cache is a folder `<cache>/images/<key>/` with `images.npy` (N, H, W, C), `sizes.npy` (upright
 height and width of the files) and `meta.json`. The key is made of the files' paths, sizes and
-times, the stored size and the decoder's version: a file that changes gives another key. Builders
+times, the stored size, how they were brought to it, and the decoder's version: a file that changes
+gives another key. Builders
 hold a lock, write beside and rename, so a reader sees a whole cache or none, whoever is killed
 when. Which caches there are, and which may go, is `trainer.data.cached_sets`.
 """
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data.cached_sets import evict, in_use_path
-from trainer.data.decode import DECODER_VERSION, ImageSize
+from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoding import DecodedFolder, decode_into
+from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.data.location import cache_settings, exclusive, shared
 from trainer.errors import InfrastructureError
 
@@ -43,6 +45,7 @@ _logger = logging.getLogger(__name__)
 def open_cache(
     folder: ImageFolder,
     size: ImageSize,
+    framing: Framing = SQUASHED,
     *,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
@@ -53,6 +56,7 @@ def open_cache(
     Args:
         folder: what `scan_folder` found.
         size: stored height, width and channels.
+        framing: how files are brought to that size.
         cache_dir: defaults to the user's cache folder.
         progress: called with (what, done, total) while decoding.
         workers: decoding threads; default: the cores this process may use.
@@ -65,7 +69,7 @@ def open_cache(
         InfrastructureError: not enough room on the disk.
     """
     cached = open_cached_images(
-        folder, size, cache_dir=cache_dir, progress=progress, workers=workers
+        folder, size, framing, cache_dir=cache_dir, progress=progress, workers=workers
     )
     assert isinstance(cached.images, np.memmap)  # noqa: S101 - what np.load(mmap_mode=...) returns
     return cached.images
@@ -74,6 +78,7 @@ def open_cache(
 def open_cached_images(
     folder: ImageFolder,
     size: ImageSize,
+    framing: Framing = SQUASHED,
     *,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
@@ -82,12 +87,12 @@ def open_cached_images(
     """As `open_cache`, with the sizes that the files have."""
     settings = cache_settings()
     base = (cache_dir or settings.folder) / "images"
-    key = cache_key(folder, size)
+    key = cache_key(folder, size, framing)
     with exclusive(base / f"{key}.lock"):
         target = base / key
         if not target.is_dir():
             evict(base, keep=key, limit_bytes=settings.limit_bytes - _bytes_needed(folder, size))
-            _build(folder, size, target, progress=progress, workers=workers)
+            _build(folder, size, framing, target, progress=progress, workers=workers)
         os.utime(target / "meta.json")
         images = np.load(target / "images.npy", mmap_mode="r")
         _keep_while_mapped(images, in_use_path(target))
@@ -99,7 +104,7 @@ def _keep_while_mapped(images: Any, path: Path) -> None:
     weakref.finalize(images._mmap, os.close, shared(path))
 
 
-def cache_key(folder: ImageFolder, size: ImageSize) -> str:
+def cache_key(folder: ImageFolder, size: ImageSize, framing: Framing = SQUASHED) -> str:
     """Fingerprint of the files and of how they are stored; reads no file."""
     digest = hashlib.blake2b(digest_size=16)
     how = (
@@ -108,6 +113,7 @@ def cache_key(folder: ImageFolder, size: ImageSize) -> str:
         size.height,
         size.width,
         size.channels,
+        framing,
         str(folder.root.resolve()),
     )
     digest.update(repr(how).encode())
@@ -127,6 +133,7 @@ def _bytes_needed(folder: ImageFolder, size: ImageSize) -> int:
 def _build(
     folder: ImageFolder,
     size: ImageSize,
+    framing: Framing,
     target: Path,
     *,
     progress: Progress | None,
@@ -148,7 +155,7 @@ def _build(
         paths = [folder.root / p for p in folder.paths]
         np.save(
             draft / "sizes.npy",
-            decode_into(images, paths, size, progress=progress, workers=workers),
+            decode_into(images, paths, size, framing, progress=progress, workers=workers),
         )
         images.flush()
         meta = {

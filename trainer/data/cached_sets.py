@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.data.decode import ImageSize
+from trainer.data.framing import ImageSize
 from trainer.data.location import cache_settings, exclusive_if_free
 from trainer.errors import SpecError
 

@@ -1,8 +1,7 @@
 """Decodes one image file to a uint8 array of the asked size.
 
 Rotation tags are applied, transparency is laid on white, 16-bit and float greys are brought to 8
-bits, animated files give their first frame. Resizing ignores the aspect ratio, as the network's
-input does (bilinear, antialiased).
+bits, animated files give their first frame. How it comes to its size says `trainer.data.framing`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.errors import ImageError, SpecError
+from trainer.data.framing import SQUASHED, Framing, ImageSize
+from trainer.errors import ImageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,22 +29,6 @@ _DRAFT_REDUNDANCY = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSize:
-    """Height x width x channels; a type, so that height and width cannot be swapped."""
-
-    height: int
-    width: int
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1 or self.channels not in {1, 3}:
-            raise SpecError(
-                "model.input_height, input_width >= 1 and input_channels 1 or 3 must hold, got "
-                f"{self.height} x {self.width} x {self.channels}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedImage:
     """Pixels at the asked size and the size that the file had."""
 
@@ -54,12 +38,13 @@ class DecodedImage:
     original_width: int
 
 
-def decode_image(path: Path, size: ImageSize) -> DecodedImage:
+def decode_image(path: Path, size: ImageSize, framing: Framing = SQUASHED) -> DecodedImage:
     """Read and resize one file.
 
     Args:
         path: the file, opened exactly once.
         size: what the network (or the cache) wants.
+        framing: how it is brought to that size.
 
     Returns:
         uint8 pixels of shape (height, width, channels) and the upright size of the file.
@@ -74,7 +59,7 @@ def decode_image(path: Path, size: ImageSize) -> DecodedImage:
         with path.open("rb") as file:
             data = file.read()
         with Image.open(io.BytesIO(data)) as image:
-            return _to_size(image, size)
+            return _to_size(image, size, framing)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = "it is empty" if data == b"" else _one_line(error)
         raise ImageError(
@@ -82,20 +67,19 @@ def decode_image(path: Path, size: ImageSize) -> DecodedImage:
         ) from error
 
 
-def _to_size(image: Image, size: ImageSize) -> DecodedImage:
-    from PIL import Image, ImageOps
+def _to_size(image: Image, size: ImageSize, framing: Framing) -> DecodedImage:
+    from PIL import ImageOps
 
     width, height = image.size
-    longer = _DRAFT_REDUNDANCY * max(size.height, size.width)
-    image.draft(
-        "RGB" if size.channels == 3 else "L", (longer, longer)
-    )  # JPEG only: decode 1/2, 1/4 or 1/8
+    if framing.cut is None:  # a cut picture has the pixels that timm's transform gives
+        longer = _DRAFT_REDUNDANCY * max(size.height, size.width)
+        # JPEG only: decode 1/2, 1/4 or 1/8
+        image.draft("RGB" if size.channels == 3 else "L", (longer, longer))
     upright = ImageOps.exif_transpose(image)
     if (upright.width > upright.height) != (image.width > image.height):
         width, height = height, width
     flat = _flatten(upright, "RGB" if size.channels == 3 else "L")
-    if flat.size != (size.width, size.height):
-        flat = flat.resize((size.width, size.height), Image.Resampling.BILINEAR)
+    flat = framing.bring(flat, size)
     pixels = np.asarray(flat, dtype=np.uint8).reshape(size.height, size.width, size.channels)
     return DecodedImage(pixels=pixels, original_height=height, original_width=width)
 

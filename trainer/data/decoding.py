@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.decode import ImageSize, decode_image
+from trainer.data.decode import decode_image
+from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.errors import ImageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class DecodedFolder:
 def decode_folder(
     folder: ImageFolder,
     size: ImageSize,
+    framing: Framing = SQUASHED,
     *,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -48,7 +50,7 @@ def decode_folder(
     shape = (len(folder.paths), size.height, size.width, size.channels)
     images = np.empty(shape, dtype=np.uint8)
     paths = [folder.root / path for path in folder.paths]
-    sizes = decode_into(images, paths, size, progress=progress, workers=workers)
+    sizes = decode_into(images, paths, size, framing, progress=progress, workers=workers)
     return DecodedFolder(images=images, sizes=sizes)
 
 
@@ -56,6 +58,7 @@ def decode_into(
     images_NHWC: NDArray[np.uint8],
     paths: Sequence[Path],
     size: ImageSize,
+    framing: Framing,
     *,
     progress: Progress | None,
     workers: int | None,
@@ -66,6 +69,7 @@ def decode_into(
         images_NHWC: filled in place.
         paths: one file per image.
         size: of the array's images.
+        framing: how files are brought to that size.
         progress: called with (what, done, total).
         workers: threads; default: the cores this process may use.
 
@@ -82,7 +86,7 @@ def decode_into(
         stop = min(start + _STRIPE, len(paths))
         for i in range(start, stop):
             try:
-                decoded = decode_image(paths[i], size)
+                decoded = decode_image(paths[i], size, framing)
             except ImageError as error:
                 errors.append(error)
                 continue

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trainer.data.folder import ImageFolder, empty_classes, name_list
+from trainer.data.framing import framing_of, input_size
 from trainer.data.splits import (
     SPLIT_KEYS,
     LabelledImages,
     Split,
-    input_size,
     load_splits,
     match_splits,
     num_workers,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from trainer.config.root import Spec
-    from trainer.data.decode import ImageSize
     from trainer.data.decoding import Progress
+    from trainer.data.framing import ImageSize
 
 Severity = Literal["info", "warning"]
 
@@ -158,23 +158,32 @@ def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, 
 
 
 def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:
-    size, found = input_size(spec), []
+    size, cut, found = input_size(spec), framing_of(spec).cut, []
     for name, split in splits.items():
-        small = np.any(split.sizes < np.array([size.height, size.width]), axis=1)
-        if small.any():
-            message = (
-                f"{name}: {small.sum()} of {len(small)} images are smaller than the input "
-                f"({size.height} x {size.width} pixels high and wide)"
+        if cut is None:
+            small = np.any(split.sizes < np.array([size.height, size.width]), axis=1)
+            needed = f"the input ({size.height} x {size.width} pixels high and wide)"
+        else:
+            tall, wide = cut.resized
+            small = np.any(split.sizes < np.array([tall, wide]), axis=1)
+            needed = (
+                f"what they are resized to ({tall} x {wide} pixels high and wide, of which the "
+                f"network sees {size.height} x {size.width})"
             )
+        if small.any():
+            message = f"{name}: {small.sum()} of {len(small)} images are smaller than {needed}"
             if name == "train":
-                message += _enough(split.sizes, size)
+                message += _enough(split.sizes * (cut.share if cut else 1.0), size)
             paths = (split.paths[i] for i in np.flatnonzero(small)[:_PATHS_SHOWN])
             found.append(_finding("small_image", "info", message, paths))
     return found
 
 
 def _enough(sizes_N2: npt.NDArray[Any], size: ImageSize) -> str:
-    """Name a smaller input that nine of ten images fit, where there is one."""
+    """Name a smaller input that nine of ten images fit, where there is one.
+
+    Args: sizes_N2: height and width of what the network sees of each image. size: the input.
+    """
     step = 32  # trunks halve their input five times
     high, wide = (
         min(math.ceil(edge / step) * step, most)

@@ -51,13 +51,14 @@ def pixel_statistics(
         got = list(dataset.pixel_std)
         raise SpecError(f"dataset.pixel_std: every value must be above 0, got {got}")
     mean, std = (
-        torch.tensor(_for_channels(values, channels), device=device).view(channels, 1, 1)
+        torch.tensor(for_channels(values, channels), device=device).view(channels, 1, 1)
         for values in named.values()
     )
     return mean, std
 
 
-def _for_channels(values: Sequence[float], channels: int) -> list[float]:
+def for_channels(values: Sequence[float], channels: int) -> list[float]:
+    """Return one value for each channel of what `dataset.pixel_mean` or `pixel_std` says."""
     if len(values) == channels:
         return list(values)
     if len(values) == 1:

@@ -10,9 +10,9 @@ import numpy as np
 
 from trainer.data.cache import open_cached_images
 from trainer.data.class_map import report_names
-from trainer.data.decode import ImageSize
 from trainer.data.decoding import decode_folder
 from trainer.data.folder import ImageFolder, MatchedQuery, match_classes, scan_folder
+from trainer.data.framing import ImageSize, framing_of, input_size
 from trainer.data.staging import stage
 from trainer.errors import CredentialError, DataError, SpecError
 
@@ -42,7 +42,7 @@ class LabelledImages:
     """Decoded images of one split with what is known of them."""
 
     images: NDArray[np.uint8]
-    """(N, H, W, C); a read-only memory map where the cache is used."""
+    """(N, H, W, C) at `stored_size`; a read-only memory map where the cache is used."""
     sizes: NDArray[np.int32]
     """Upright height and width of each file, (N, 2)."""
     labels: NDArray[np.int64]
@@ -53,21 +53,21 @@ class LabelledImages:
     """The files, in the order of the images."""
 
 
-def input_size(spec: Spec) -> ImageSize:
-    """What the network takes and evaluation images are stored at."""
-    model = spec.model
-    return ImageSize(
-        height=model.input_height, width=model.input_width, channels=model.input_channels
-    )
+def stored_size(spec: Spec, name: Split, num_images: int) -> ImageSize:
+    """What the images of a split are stored at.
 
-
-def stored_size(spec: Spec, num_images: int) -> ImageSize:
-    """What training images are stored at: above the input size, as crops of them are enlarged.
-
-    Twice the input keeps crops as sharp as those of the files themselves; large sets are stored
-    smaller, so that they fit.
+    Cut pictures are stored with the margin around the network's input, in every split: evaluation
+    takes the input out of the middle, training takes crops of all of it. Squashed ones are stored
+    at the input size, and above it for training, as crops of them are enlarged: twice the input
+    keeps crops as sharp as those of the files themselves; large sets are stored smaller, so that
+    they fit.
     """
-    size = input_size(spec)
+    size, cut = input_size(spec), framing_of(spec).cut
+    if cut is not None:
+        tall, wide = cut.resized
+        return ImageSize(height=tall, width=wide, channels=size.channels)
+    if name != "train":
+        return size
     pixels = num_images * size.height * size.width * size.channels
     fitting = [f for f in _STORED_OVER_INPUT if pixels * f * f <= _MOST_STORED_BYTES]
     factor = fitting[0] if fitting else _STORED_OVER_INPUT[-1]
@@ -169,10 +169,9 @@ def _scan(key: str, uri: str) -> ImageFolder:
 def _load(
     spec: Spec, name: Split, folder: ImageFolder, progress: Progress | None
 ) -> LabelledImages:
-    is_train = name == "train"
-    size = stored_size(spec, len(folder.paths)) if is_train else input_size(spec)
+    size, framing = stored_size(spec, name, len(folder.paths)), framing_of(spec)
     read = open_cached_images if spec.dataset.cache else decode_folder
-    cached = read(folder, size, progress=progress, workers=num_workers(spec))
+    cached = read(folder, size, framing, progress=progress, workers=num_workers(spec))
     return LabelledImages(
         images=cached.images,
         sizes=cached.sizes,

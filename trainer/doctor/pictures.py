@@ -44,7 +44,7 @@ def _sizes(items: Sequence[Item]) -> list[Finding]:
         ),
         (
             "extreme_aspect",
-            f"are over {_EXTREME_ASPECT:.0f} times as long as wide and will be squeezed",
+            f"are over {_EXTREME_ASPECT:.0f} times as long as wide and will be squeezed, or cut",
             lambda w, h: max(w, h) > _EXTREME_ASPECT * min(w, h),
         ),
     ]

@@ -56,6 +56,7 @@ def test_facts_are_in_the_metadata(trained, exported):
     assert props["backbone"] == "timm/test_resnet"
     assert (props["input_height"], props["input_width"], props["input_channels"]) == (32, 32, 3)
     assert props["pixel_mean"] == [0.485, 0.456, 0.406]
+    assert (props["interpolation"], props["crop_share"]) == ("bilinear", 0.0)
     assert props["classes"] == [f"class_{c:02d}" for c in range(6)]
 
 

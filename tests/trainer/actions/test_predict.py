@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.trainer.tiny import make_folders
+from tests.trainer.tiny import make_folders, make_splits, train_spec
+from trainer.actions.evaluate import evaluate
+from trainer.actions.export import export
 from trainer.actions.inference import infer
 from trainer.actions.predict import add_classes, predict
-from trainer.errors import CheckpointError, DataError, ImageError
+from trainer.errors import CheckpointError, DataError, ImageError, SpecError
 from trainer.spec import parse_spec
+from trainer.training import fit
 
 
 def pictures(trained):
@@ -31,6 +35,44 @@ def test_labels_equal_those_of_the_checkpoint(trained, exported, tmp_path):
     for row, other in zip(rows, from_torch, strict=True):
         assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
         assert row["distances"] == sorted(row["distances"])
+
+
+def test_cut_pictures_are_the_same_in_every_action(tmp_path):
+    """Training, evaluation, inference, export and prediction of one small model."""
+    splits = make_splits(tmp_path / "pictures", classes=5)
+    for number, path in enumerate(sorted(Path(tmp_path).rglob("*.png"))):
+        with Image.open(path) as image:  # other ratios, so that squashing them is another thing
+            image.resize((40 + number % 9, 70)).save(path)
+    framed = {
+        "dataset.crop_share": 0.8, "dataset.interpolation": "bicubic",
+        "dataset.pixel_mean": [0.5, 0.5, 0.5], "dataset.pixel_std": [0.5, 0.4, 0.3],
+        "dataset.cache": True,
+    }  # fmt: skip
+    spec = train_spec(splits, tmp_path, train__num_epochs=1) | framed
+    values = []
+    receipt = fit(spec, lambda report: values.append(report["value"]) or True)
+    del framed["dataset.cache"]
+    assert {key: receipt["applied"][key] for key in framed} == framed
+    checkpoint = str(tmp_path / "ckpt" / "last.ckpt")
+    scored = evaluate(parse_spec(spec | {"evaluate.checkpoint": checkpoint}, "evaluate"))
+    assert scored["metrics"]["val_precision_at_1"] == pytest.approx(values[0])
+    export(
+        parse_spec(
+            spec | {"export.checkpoint": checkpoint, "export.onnx_file": f"{tmp_path}/model.onnx"},
+            "export",
+        )
+    )
+    files = sorted(Path(splits["query"]).rglob("*.png"))
+    inferred = {"inference.checkpoint": checkpoint, "inference.input_path": splits["query"]}
+    infer(parse_spec(spec | inferred | {"inference.topk": 3}, "inference"))
+    from_torch = json.loads((tmp_path / "inference" / "result.json").read_text())
+    for row, other in zip(predict(tmp_path, files, topk=3), from_torch, strict=True):
+        assert row["labels"] == other["labels"]
+        assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
+    with pytest.raises(SpecError, match=r"dataset.crop_share must be 0\.8, got 0\.0") as caught:
+        plain = {key: value for key, value in spec.items() if key != "dataset.crop_share"}
+        evaluate(parse_spec(plain | {"evaluate.checkpoint": checkpoint}, "evaluate"))
+    assert str(caught.value).endswith(f"{checkpoint} was made so")
 
 
 def test_it_runs_without_torch(trained, exported):

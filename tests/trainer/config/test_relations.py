@@ -44,6 +44,10 @@ def train_problem(overrides):
             {"train.num_gpus": 2, "train.gpu_ids": [1, 1]},
             "train.gpu_ids: must be distinct indices from 0 on, got [1, 1]",
         ),
+        (
+            {"dataset.crop_share": 0.05},
+            "dataset.crop_share: must be 0 or 0.1 and more, got 0.05",
+        ),
         ({"train.optim.steps": [5, 5]}, "train.optim.steps: must rise from 1 or more, got [5, 5]"),
         ({"train.optim.steps": [0, 5]}, "train.optim.steps: must rise from 1 or more, got [0, 5]"),
         (

@@ -74,6 +74,30 @@ def test_processes_get_different_pictures(spec):
     assert not torch.equal(drawn(shares[0], 0)[0][0], drawn(shares[1], 0)[0][0])
 
 
+def test_cut_evaluation_images_are_the_middle_and_training_sees_the_margin(make_folder, make_spec):
+    """Pictures whose middle is black and whose margin is white, at the size they are stored."""
+    from trainer.data.framing import SQUASHED
+
+    folders = [make_folder(name, {"a": 4, "b": 4}) for name in ("train", "reference", "query")]
+    for path in (p for folder in folders for p in folder.rglob("*.png")):
+        pixels = np.full((20, 40, 3), 255, dtype=np.uint8)
+        pixels[2:18, 4:36] = 0
+        Image.fromarray(pixels).save(path)
+    plain = dataclasses.replace(make_spec().dataset.color_augmentation, enabled=False)
+    spec = make_spec(*folders, crop_share=0.8, re_prob=0.0, color_augmentation=plain)
+    data = build_data(spec, "cpu")
+    black = (0.0 - 0.485) / 0.226
+    for split in ("train", "reference", "query"):
+        seen = torch.cat(list(data.eval_batches(split, 3)))
+        assert seen.shape == (8, 3, 16, 32)
+        torch.testing.assert_close(seen[:, 0], torch.full((8, 16, 32), black))
+    reds = torch.cat([images[:, 0] for images, _ in drawn(data, 0)])
+    assert reds.min() == pytest.approx(black, abs=1e-3)
+    assert reds.max() > 1.0
+    assert data.framing.cut.share == 0.8
+    assert build_data(make_spec(*folders), "cpu").framing == SQUASHED
+
+
 def test_evaluation_images_are_resized_and_normalised_in_order(spec):
     data = build_data(spec, "cpu", need_train=False)
     batches = list(data.eval_batches("query", 3))

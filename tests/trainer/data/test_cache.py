@@ -14,6 +14,7 @@ from trainer.data.cache import cache_key, open_cache, open_cached_images
 from trainer.data.cached_sets import clear_caches, list_caches
 from trainer.data.decode import ImageSize
 from trainer.data.folder import scan_folder
+from trainer.data.framing import Cut, Framing
 from trainer.errors import ImageError, InfrastructureError, SpecError
 
 SIZE = ImageSize(height=12, width=10)
@@ -28,11 +29,11 @@ from trainer.data.folder import scan_folder
 
 log, pause, plain = Path(sys.argv[2]), float(sys.argv[3]), decoding.decode_image
 
-def counted(path, size):
+def counted(path, size, framing):
     with log.open("a") as file:
         file.write(f"{path}\\n")
     time.sleep(pause)
-    return plain(path, size)
+    return plain(path, size, framing)
 
 decoding.decode_image = counted
 cached = open_cache(scan_folder(sys.argv[1]), ImageSize(height=12, width=10), workers=2)
@@ -95,6 +96,19 @@ def test_changed_added_and_removed_files_give_another_key(folder):
     path.unlink()
     keys.add(cache_key(scan_folder(folder.root), SIZE))
     assert len(keys) == 4
+
+
+def test_pictures_brought_to_one_size_in_other_ways_are_kept_apart(folder):
+    ways = [
+        Framing(),
+        Framing(interpolation="bicubic"),
+        *(Framing(cut=Cut(height=10, width=10, share=share)) for share in (0.8, 0.7)),
+        Framing(cut=Cut(height=8, width=8, share=0.8)),
+    ]
+    assert len({cache_key(folder, SIZE, framing) for framing in ways}) == len(ways)
+    square = ImageSize(height=12, width=12)
+    squashed, cut = (open_cache(folder, square, way) for way in (ways[0], ways[2]))
+    assert not np.array_equal(squashed, cut)
 
 
 @pytest.mark.parametrize(

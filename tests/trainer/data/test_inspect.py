@@ -61,6 +61,15 @@ def test_an_input_that_enlarges_all_pictures_comes_with_one_that_does_not(
     assert one_of(inspect_data(spec), "train").partition("wide)")[2].removeprefix("; ") == told
 
 
+def test_cut_pictures_are_small_by_what_they_are_resized_to(folders, make_spec):
+    spec = make_spec(**folders, crop_share=0.5)  # 24 x 20 pictures, 16 x 16 of 32 x 32 seen
+    model = replace(spec.model, input_height=16, input_width=16)
+    message = one_of(inspect_data(replace(spec, model=model)), "train")
+    assert "7 of 7 images are smaller than what they are resized to (32 x 32 pixels" in message
+    wider = replace(spec, dataset=replace(spec.dataset, crop_share=0.8), model=model)
+    assert "small_image" not in kinds(inspect_data(wider))
+
+
 def one_of(result, split):
     return next(f["message"] for f in result["findings"] if f["message"].startswith(split))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.splits import input_size, load_splits, scan_splits, split_uris, stored_size
+from trainer.data.framing import input_size
+from trainer.data.splits import load_splits, scan_splits, split_uris, stored_size
 from trainer.errors import DataError, SpecError
 
 
@@ -21,8 +22,14 @@ def test_height_and_width_are_not_swapped(make_spec):
     model = dataclasses.replace(spec.model, input_height=224, input_width=160)
     spec = dataclasses.replace(spec, model=model)
     assert (input_size(spec).height, input_size(spec).width) == (224, 160)
-    stored = stored_size(spec, 1000)
+    stored = stored_size(spec, "train", 1000)
     assert (stored.height, stored.width) == (448, 320)
+
+
+def test_cut_pictures_are_stored_with_their_margin_in_every_split(make_folder, make_spec):
+    folders = [make_folder(name, {"a": 2, "b": 2}) for name in ("train", "reference", "query")]
+    splits = load_splits(make_spec(*folders, crop_share=0.8))  # of 16 x 32
+    assert {split.images.shape for split in splits.values()} == {(4, 20, 40, 3)}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +38,7 @@ def test_height_and_width_are_not_swapped(make_spec):
 def test_large_sets_are_stored_smaller(make_spec, num_images, expected):
     spec = make_spec()
     model = dataclasses.replace(spec.model, input_height=224, input_width=224)
-    stored = stored_size(dataclasses.replace(spec, model=model), num_images)
+    stored = stored_size(dataclasses.replace(spec, model=model), "train", num_images)
     assert (stored.height, stored.width) == (expected, expected)
 
 
