@@ -12,7 +12,7 @@ from hpo.algorithms.recipes import HALVING, assemble, rungs_for
 from hpo.core.protocols import Algorithm
 
 if TYPE_CHECKING:
-    from hpo.algorithms.judges import Judge
+    from hpo.algorithms.pruning import Pruner
 
 
 def build(setting: Setting) -> Algorithm:
@@ -38,19 +38,19 @@ def build(setting: Setting) -> Algorithm:
     recipe = replace(
         recipe, max_trials=options["max_trials"], enough_complete=options["min_top_configs"]
     )
-    return assemble(setting, recipe, _judge(setting, rungs))
+    return assemble(setting, recipe, _pruner(setting, rungs))
 
 
-def _judge(setting: Setting, rungs: tuple[int, ...]) -> Judge | None:
+def _pruner(setting: Setting, rungs: tuple[int, ...]) -> Pruner | None:
     if len(rungs) == 1:
         return None
     from optuna.pruners import SuccessiveHalvingPruner
 
-    from hpo.algorithms.judges import PrunerJudge
+    from hpo.algorithms.pruning import OptunaPruner
 
     factor = setting.options["reduction_factor"]
     pruner = SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=factor)
-    return PrunerJudge(pruner, setting.direction)
+    return OptunaPruner(pruner, setting.direction)
 
 
 ENTRY = AlgorithmEntry(

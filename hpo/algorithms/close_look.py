@@ -24,7 +24,7 @@ from hpo.core.seeds import derive_seed
 from hpo.core.trial import TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Chooser, Chosen, Observation
+    from hpo.algorithms.chooser import Chooser, Chosen, Observation
     from search_spaces import SearchSpace
 
 WIDTH, LEAST_WIDTH = 0.025, 0.01
@@ -70,9 +70,9 @@ class CloseLook:
             self._steps[trial.number] = Step(**trial.memo[MEMO])
         self._inner.restore(trial)
 
-    def hear(self, trial: TrialRecord) -> None:
+    def update(self, trial: TrialRecord) -> None:
         """Pass it on."""
-        self._inner.hear(trial)
+        self._inner.update(trial)
 
     def attach(self, emit: Emit) -> None:
         """Pass it on."""
@@ -83,7 +83,7 @@ class CloseLook:
         return self._stepped(number, seen) or self._inner.choose(number, seen)
 
     def _stepped(self, number: int, seen: list[Observation]) -> Chosen | None:
-        from hpo.algorithms.optuna_brain import RUNS_IN_FULL, Chosen
+        from hpo.algorithms.chooser import RUNS_IN_FULL, Chosen
 
         best = self._best(seen)
         if best is None or number % 2 == 0 or not self._is_due(best, seen):

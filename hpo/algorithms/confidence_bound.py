@@ -20,7 +20,7 @@ from hpo.core.trial import TrialRecord, TrialState
 from search_spaces import Choice
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Chosen, Observation
+    from hpo.algorithms.chooser import Chosen, Observation
     from search_spaces import SearchSpace
 
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
@@ -49,7 +49,7 @@ class ConfidenceBound:
     def restore(self, trial: TrialRecord) -> None:
         """Keep nothing: a choice depends on what is seen alone."""
 
-    def hear(self, trial: TrialRecord) -> None:
+    def update(self, trial: TrialRecord) -> None:
         """Keep nothing."""
 
     def attach(self, emit: Emit) -> None:
@@ -57,7 +57,7 @@ class ConfidenceBound:
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
-        from hpo.algorithms.optuna_brain import Chosen
+        from hpo.algorithms.chooser import Chosen
 
         return Chosen(latents=self.best(number, seen))
 

@@ -24,7 +24,7 @@ from hpo.core.seeds import derive_seed
 from hpo.core.trial import TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Chosen, Observation
+    from hpo.algorithms.chooser import Chosen, Observation
     from search_spaces import SearchSpace
 
 LEAST_GAIN = 0.01
@@ -65,7 +65,7 @@ class CurveModel:
     def restore(self, trial: TrialRecord) -> None:
         """Keep nothing: a choice depends on what is seen alone."""
 
-    def hear(self, trial: TrialRecord) -> None:
+    def update(self, trial: TrialRecord) -> None:
         """Keep nothing."""
 
     def attach(self, emit: Emit) -> None:
@@ -73,7 +73,7 @@ class CurveModel:
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
-        from hpo.algorithms.optuna_brain import Chosen
+        from hpo.algorithms.chooser import Chosen
 
         known = [o for o in seen if _is_known(o)][-MOST_POINTS:]
         if len(seen) < self._least or sum(not o.is_infeasible for o in known) < 2:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpo.algorithms.judges import GOES_ON, Verdict
-from hpo.core.trial import TrialState
+from hpo.core.trial import CONTINUE, Decision, TrialState
 
 EXPONENTS = tuple(k / 10 for k in range(2, 31, 2))
 """Decay rates that are tried."""
@@ -38,7 +37,7 @@ def _line(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
     return slope, mean_y - slope * mean_x
 
 
-class ExtrapolationJudge:
+class ExtrapolationPruner:
     """Stops a trial whose curve leads well below the best trial that was trained in full.
 
     Args:
@@ -71,8 +70,8 @@ class ExtrapolationJudge:
         *,
         best: float,
         value: float,  # noqa: ARG002 - the curve is that of the best so far
-    ) -> Verdict:
-        """Judge the curve so far."""
+    ) -> Decision:
+        """Pruner the curve so far."""
         mine = self._sign * best
         self._curves[number].append((epoch, mine))
         self._low = min(self._low, mine) if self._has_seen else mine
@@ -80,15 +79,15 @@ class ExtrapolationJudge:
         self._has_seen = True
         curve = self._curves[number]
         if self._best is None or len(curve) < self._min_epochs:
-            return GOES_ON
+            return CONTINUE
         leads_to = extrapolate([e for e, _ in curve], [v for _, v in curve], self._num_epochs)
         if leads_to >= self._best - self._threshold * (self._high - self._low):
-            return GOES_ON
+            return CONTINUE
         words = (
             f"best {best:.4f} by epoch {epoch} leads to {self._sign * leads_to:.4f}, "
             f"far from {self._sign * self._best:.4f}"
         )
-        return Verdict(stop=True, reason=words)
+        return Decision(stop=True, reason=words)
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Remember the best of the trials that were trained in full."""

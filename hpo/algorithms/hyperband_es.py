@@ -11,9 +11,9 @@ from hpo.core.protocols import Algorithm
 
 def build(setting: Setting) -> Algorithm:
     """Make it for a study."""
-    from hpo.algorithms.extrapolation import ExtrapolationJudge
+    from hpo.algorithms.extrapolation import ExtrapolationPruner
 
-    early = ExtrapolationJudge(
+    early = ExtrapolationPruner(
         num_epochs=length_of(setting),
         direction=setting.direction,
         threshold=setting.options["early_stop_threshold"],

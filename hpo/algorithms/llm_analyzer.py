@@ -25,8 +25,8 @@ from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
 from hpo.core.yaml_io import parse_yaml
 
 if TYPE_CHECKING:
+    from hpo.algorithms.chooser import Limits
     from hpo.algorithms.entry import Setting
-    from hpo.algorithms.optuna_brain import Limits
 
 PREFIX = "AUTOML_LLM_ANALYZER_"
 MEMO = "analyzer_limits"
@@ -176,7 +176,7 @@ class Analyzed:
             self._tell("analysis_failed", self._asked_at, str(error))
 
     def _question_text(self) -> str:
-        from hpo.algorithms.optuna_brain import Observation
+        from hpo.algorithms.chooser import Observation
 
         seen = [
             Observation(

@@ -19,7 +19,7 @@ from hpo.core.events import Emit
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Chosen, Observation
+    from hpo.algorithms.chooser import Chosen, Observation
 
 T = TypeVar("T")
 
@@ -48,14 +48,14 @@ class LlmChooser:
         self._told: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
     def attach(self, emit: Emit) -> None:
-        """Tell listeners from now on."""
+        """Send events through `emit` from now on."""
         self._emit = emit
 
     def restore(self, trial: TrialRecord) -> None:
         """Count recorded failures as they were counted live."""
         self._failures = self._failures + 1 if trial.note.startswith(FALLBACK) else 0
 
-    def hear(self, trial: TrialRecord) -> None:
+    def update(self, trial: TrialRecord) -> None:
         """Nothing is done with an end: it is seen at the next choice."""
 
     def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
@@ -88,7 +88,7 @@ class LlmChooser:
         Raises:
             LlmError: when there is none.
         """
-        from hpo.algorithms.optuna_brain import Chosen
+        from hpo.algorithms.chooser import Chosen
 
         def read(answer: dict[str, Any]) -> tuple[dict[str, Any], str]:
             latents = self.task.latents(answer.get("params"), self._base(seen))
@@ -134,7 +134,7 @@ class LlmChooser:
         return self.task.space.default() if best is None else dict(best.params)
 
     def _made_up_for(self, number: int, error: LlmError) -> Chosen:
-        from hpo.algorithms.optuna_brain import Chosen
+        from hpo.algorithms.chooser import Chosen
 
         self._failures += 1
         if self._failures > self._max_failures:

@@ -16,7 +16,7 @@ from hpo.core.seeds import derive_seed
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Chosen, Observation
+    from hpo.algorithms.chooser import Chosen, Observation
 
 METHODS = ("random", "tpe", "bfbo")
 
@@ -113,7 +113,7 @@ class PhaseChooser(LlmChooser):
 
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
         """Choose within the phase that is due; the first time, plan."""
-        from hpo.algorithms.optuna_brain import Chosen
+        from hpo.algorithms.chooser import Chosen
 
         memo = None
         if self._phases is None:

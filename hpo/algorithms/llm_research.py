@@ -20,7 +20,7 @@ from hpo.core.errors import SpecError
 from hpo.core.trial import TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Chosen, Limits, Observation
+    from hpo.algorithms.chooser import Chosen, Limits, Observation
 
 CANDIDATES = 3
 
@@ -80,7 +80,7 @@ class ResearchChooser(LlmChooser):
         super().restore(trial)
         self._experiments += bool(trial.memo and "hypothesis" in trial.memo)
 
-    def hear(self, trial: TrialRecord) -> None:
+    def update(self, trial: TrialRecord) -> None:
         """Check an experiment after it has run, and keep or discard it."""
         sign = 1.0 if self.task.direction == "maximize" else -1.0
         if trial.state is TrialState.FAILED or trial.value is None:
@@ -99,7 +99,7 @@ class ResearchChooser(LlmChooser):
 
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
         """Design the next experiment."""
-        from hpo.algorithms.optuna_brain import Chosen
+        from hpo.algorithms.chooser import Chosen
 
         phase = self._due()
         limits = {} if phase is None else self.task.limits(phase.focus)

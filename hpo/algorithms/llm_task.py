@@ -12,7 +12,7 @@ from hpo.core.trial import TrialState
 from search_spaces import PointError
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Limits, Observation
+    from hpo.algorithms.chooser import Limits, Observation
     from search_spaces import SearchSpace
 
 NUM_BEST, NUM_LATEST = 15, 10

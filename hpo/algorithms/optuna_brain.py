@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import (
@@ -22,8 +22,9 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 
-from hpo.algorithms.judges import Judge
+from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Limits, Observation
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
+from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
 from hpo.core.events import Emit
 from hpo.core.seeds import derive_seed
@@ -35,56 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RUNS_IN_FULL = "runs_in_full"
-"""Key of a memo: the trial is never pruned."""
-Limits = Mapping[str, tuple[float, float]]
-"""Dimension -> (low, high) in its latent scale."""
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 """Makes a sampler from a seed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """A trial as whoever chooses the next one sees it."""
-
-    number: int
-    params: dict[str, Any]
-    latents: dict[str, Any]
-    state: TrialState
-    value: float | None
-    """Best so far in the metric's own sign; None while there is none, and for failed trials."""
-    epochs: int
-    error: str = ""
-    is_infeasible: bool = False
-    """Whether it failed by its parameters, so that points like it are to be kept away from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """What a chooser says of the next trial."""
-
-    latents: dict[str, Any] | None = None
-    """None leaves them to the sampler."""
-    note: str = ""
-    memo: dict[str, Any] | None = None
-    limits: Limits = field(default_factory=dict)
-    """Dimension -> (low, high) that what the sampler draws is moved into."""
-
-
-class Chooser(Protocol):
-    """Chooses trials from what is known. One that may think for long has `settle` too."""
-
-    def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
-        """Choose trial `number`; `seen` holds all trials before it. None while it thinks."""
-
-    def restore(self, trial: TrialRecord) -> None:
-        """Take a recorded choice, in place of `choose`."""
-
-    def hear(self, trial: TrialRecord) -> None:
-        """Hear how a trial ended."""
-
-    def attach(self, emit: Emit) -> None:
-        """Tell listeners from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +67,12 @@ class Recipe:
 
 
 class OptunaAlgorithm:
-    """Proposes by a recipe, stops by a judge.
+    """Proposes trials by a recipe and stops them by a pruner.
 
     Args:
         space: what is searched.
         recipe: how trials are proposed.
-        judge: looks at the running best of a trial after each epoch; None stops nobody.
+        pruner: sees the running best of a trial after each epoch; None stops no trial.
         direction: `maximize` or `minimize`.
         num_epochs: length of a full trial.
         seed: the study's seed.
@@ -130,7 +83,7 @@ class OptunaAlgorithm:
         space: SearchSpace,
         recipe: Recipe,
         *,
-        judge: Judge | None,
+        pruner: Pruner | None,
         direction: str,
         num_epochs: int,
         seed: int,
@@ -138,7 +91,7 @@ class OptunaAlgorithm:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._recipe = recipe
-        self._judge = judge
+        self._pruner = pruner
         self._num_epochs = num_epochs
         self._seed = seed
         start = space.for_trial(0)
@@ -262,27 +215,29 @@ class OptunaAlgorithm:
         return self._added(moved), moved
 
     def report(self, number: int, measurement: Measurement) -> Decision:
-        """Hear an epoch; the judge sees the best value so far, so one bad epoch stops nobody."""
+        """Take an epoch; the pruner sees the best value so far, so one bad epoch stops no trial."""
         best = self._sign * max(
             self._sign * measurement.value, self._sign * self._best.get(number, measurement.value)
         )
         self._best[number] = best
         self._trials[number].report(best, measurement.epoch)
         self._see(number, value=best, epochs=measurement.epoch)
-        if self._judge is None or measurement.epoch >= self._num_epochs:
+        if self._pruner is None or measurement.epoch >= self._num_epochs:
             return CONTINUE
-        # A protected trial is judged too: its rungs are what the others are compared with.
-        verdict = self._judge.report(number, measurement.epoch, best=best, value=measurement.value)
-        if not verdict.stop or number in self._protected:
+        # A protected trial is reported too: others are compared with its rungs.
+        decision = self._pruner.report(
+            number, measurement.epoch, best=best, value=measurement.value
+        )
+        if not decision.stop or number in self._protected:
             return CONTINUE
-        return Decision(stop=True, reason=verdict.reason)
+        return Decision(stop=True, reason=decision.reason)
 
     def tell(self, trial: TrialRecord) -> None:
-        """Hear how a trial ended."""
-        if self._judge is not None:
-            self._judge.end(trial.number, trial.state, trial.value)
+        """Take a trial's end."""
+        if self._pruner is not None:
+            self._pruner.end(trial.number, trial.state, trial.value)
         if self._recipe.chooser is not None:
-            self._recipe.chooser.hear(trial)
+            self._recipe.chooser.update(trial)
         error = (trial.error or {}).get("message", "")
         value = trial.value if _is_finite(trial.value) else None
         infeasible = is_infeasible(trial)
@@ -317,8 +272,8 @@ class OptunaAlgorithm:
             self._study.add_trial(frozen_point(known, latents, state=state.COMPLETE, value=height))
 
     def peers(self, number: int) -> frozenset[int] | None:
-        """Trials that one is judged against; None where that is everybody."""
-        ask = getattr(self._judge, "peers", None)
+        """Trials that one is compared with; None where that is all."""
+        ask = getattr(self._pruner, "peers", None)
         found: frozenset[int] | None = None if ask is None else ask(number)
         return found
 
@@ -348,8 +303,8 @@ class OptunaAlgorithm:
             value=None,
             epochs=0,
         )
-        if self._judge is not None:
-            self._judge.start(number)
+        if self._pruner is not None:
+            self._pruner.start(number)
 
     def _see(self, number: int, **changes: Any) -> None:
         self._seen[number] = replace(self._seen[number], **changes)

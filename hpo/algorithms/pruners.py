@@ -9,54 +9,54 @@ from typing import TYPE_CHECKING
 from hpo.algorithms.brackets import first_rung, hyperband_brackets
 
 if TYPE_CHECKING:
-    from hpo.algorithms.judges import Judge
+    from hpo.algorithms.pruning import Pruner
 
 FACTOR = 3
 """One in so many goes on at each rung."""
 
 
-def _none(_epochs: int, _direction: str) -> Judge | None:
+def _none(_epochs: int, _direction: str) -> Pruner | None:
     return None
 
 
-def _successive_halving(epochs: int, direction: str) -> Judge | None:
+def _successive_halving(epochs: int, direction: str) -> Pruner | None:
     from optuna.pruners import SuccessiveHalvingPruner
 
-    from hpo.algorithms.judges import PrunerJudge
+    from hpo.algorithms.pruning import OptunaPruner
 
     pruner = SuccessiveHalvingPruner(min_resource=first_rung(epochs), reduction_factor=FACTOR)
-    return PrunerJudge(pruner, direction)
+    return OptunaPruner(pruner, direction)
 
 
-def _hyperband(epochs: int, direction: str) -> Judge | None:
-    from hpo.algorithms.judges import BracketJudge
+def _hyperband(epochs: int, direction: str) -> Pruner | None:
+    from hpo.algorithms.pruning import BracketPruner
 
-    return BracketJudge(hyperband_brackets(epochs, first_rung(epochs), FACTOR), FACTOR, direction)
+    return BracketPruner(hyperband_brackets(epochs, first_rung(epochs), FACTOR), FACTOR, direction)
 
 
-def _median(epochs: int, direction: str) -> Judge | None:
+def _median(epochs: int, direction: str) -> Pruner | None:
     from optuna.pruners import MedianPruner
 
-    from hpo.algorithms.judges import PrunerJudge
+    from hpo.algorithms.pruning import OptunaPruner
 
     pruner = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
-    return PrunerJudge(pruner, direction)
+    return OptunaPruner(pruner, direction)
 
 
-def _patient(epochs: int, direction: str) -> Judge | None:
+def _patient(epochs: int, direction: str) -> Pruner | None:
     from optuna.exceptions import ExperimentalWarning
     from optuna.pruners import MedianPruner, PatientPruner
 
-    from hpo.algorithms.judges import PrunerJudge
+    from hpo.algorithms.pruning import OptunaPruner
 
     wrapped = MedianPruner(n_startup_trials=4, n_warmup_steps=first_rung(epochs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of the class, not of its results
         pruner = PatientPruner(wrapped, patience=max(1, epochs // 9))
-    return PrunerJudge(pruner, direction, is_raw=True)
+    return OptunaPruner(pruner, direction, is_raw=True)
 
 
-PRUNERS: dict[str, tuple[Callable[[int, str], Judge | None], str]] = {
+PRUNERS: dict[str, tuple[Callable[[int, str], Pruner | None], str]] = {
     "successive_halving": (
         _successive_halving,
         "asynchronous successive halving (Li et al., 2020)",

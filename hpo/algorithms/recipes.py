@@ -1,6 +1,6 @@
 """Builds algorithms that consist of a proposer and a pruner.
 
-An algorithm is a sampler (what to try), and a judge (who is stopped) or, in rung jobs, a policy
+An algorithm is a sampler (what to try), and a pruner (who is stopped) or, in rung jobs, a policy
 (who goes on).
 """
 
@@ -15,8 +15,8 @@ from hpo.core.errors import SpecError
 from hpo.core.protocols import Algorithm
 
 if TYPE_CHECKING:
-    from hpo.algorithms.judges import Judge
     from hpo.algorithms.optuna_brain import OptunaAlgorithm, Recipe
+    from hpo.algorithms.pruning import Pruner
 
 MAX_RECOMMENDATIONS = Option(
     name="max_recommendations",
@@ -77,8 +77,8 @@ def num_designed(setting: Setting, *, is_model_based: bool) -> int:
     return max(setting.space.early_trials, first_points)
 
 
-def assemble(setting: Setting, recipe: Recipe, judge: Judge | None) -> OptunaAlgorithm:
-    """Put sampler and judge together."""
+def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaAlgorithm:
+    """Combine sampler and pruner."""
     from dataclasses import replace
 
     from hpo.algorithms.optuna_brain import OptunaAlgorithm
@@ -86,7 +86,7 @@ def assemble(setting: Setting, recipe: Recipe, judge: Judge | None) -> OptunaAlg
     return OptunaAlgorithm(
         setting.space,
         replace(recipe, first=setting.context.first),
-        judge=judge,
+        pruner=pruner,
         direction=setting.direction,
         num_epochs=length_of(setting),
         seed=setting.seed,
@@ -94,16 +94,16 @@ def assemble(setting: Setting, recipe: Recipe, judge: Judge | None) -> OptunaAlg
 
 
 def with_pruner(setting: Setting, recipe: Recipe) -> OptunaAlgorithm:
-    """Put the pruner that the user chose beside a sampler; in rung jobs nobody is judged."""
+    """Put the pruner that the user chose beside a sampler; in rung jobs none is stopped early."""
     from hpo.algorithms.pruners import PRUNERS
 
-    judge = None
+    pruner = None
     if not setting.is_rungs:
-        judge = PRUNERS[setting.pruner][0](setting.num_epochs, setting.direction)
-    return assemble(setting, recipe, judge)
+        pruner = PRUNERS[setting.pruner][0](setting.num_epochs, setting.direction)
+    return assemble(setting, recipe, pruner)
 
 
-def with_brackets(setting: Setting, recipe: Recipe, *, early: Judge | None = None) -> Algorithm:
+def with_brackets(setting: Setting, recipe: Recipe, *, early: Pruner | None = None) -> Algorithm:
     """Put Hyperband's brackets beside a sampler.
 
     Args:
@@ -113,7 +113,7 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Judge | None = Non
     """
     from dataclasses import replace
 
-    from hpo.algorithms.judges import BracketJudge, EitherJudge
+    from hpo.algorithms.pruning import AnyPruner, BracketPruner
     from hpo.algorithms.rung_jobs import RungJobs
     from hpo.algorithms.rung_policies import SynchronousBrackets
 
@@ -129,10 +129,10 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Judge | None = Non
             num_epochs=length_of(setting),
             early=early,
         )
-    judge = BracketJudge(brackets, factor, setting.direction)
+    pruner = BracketPruner(brackets, factor, setting.direction)
     if rounds is not None:
-        recipe = replace(recipe, max_trials=rounds * judge.round_size)
-    return assemble(setting, recipe, judge if early is None else EitherJudge(judge, early))
+        recipe = replace(recipe, max_trials=rounds * pruner.round_size)
+    return assemble(setting, recipe, pruner if early is None else AnyPruner(pruner, early))
 
 
 def length_of(setting: Setting) -> int:

@@ -2,7 +2,7 @@
 
 For trainers that tell one value at their end, and for callers that submit jobs and report results.
 A job trains until its rung's epoch and starts from the checkpoint of the rung before, so nothing is
-trained twice. A proposer (an `OptunaAlgorithm` without a judge) chooses configurations; a policy
+trained twice. A proposer (an `OptunaAlgorithm` without a pruner) chooses configurations; a policy
 says which of them go on.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from hpo.algorithms.judges import Judge
+from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.rung_policies import Climber, Policy
 from hpo.core.events import Emit
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
@@ -48,7 +48,7 @@ class RungJobs:
     1; with their values told, `ask(3)` returns the best of them until epoch 3, `start_from=(n, 1)`.
 
     Args:
-        proposer: chooses configurations; judges nobody.
+        proposer: chooses configurations and stops none.
         policy: says who goes on.
         direction: `maximize` or `minimize`.
         early: may end a job between two rungs.
@@ -64,7 +64,7 @@ class RungJobs:
         *,
         direction: str,
         num_epochs: int,
-        early: Judge | None = None,
+        early: Pruner | None = None,
         include_default: bool = True,
     ) -> None:
         self._proposer, self._policy, self._early = proposer, policy, early
@@ -131,13 +131,13 @@ class RungJobs:
         self._proposer.report(climber.number, measurement)
         if self._early is None:
             return CONTINUE
-        verdict = self._early.report(
+        decision = self._early.report(
             climber.number, measurement.epoch, best=self._sign * best, value=measurement.value
         )
         is_last = measurement.epoch >= self._rungs(climber.bracket)[climber.rung]
-        if not verdict.stop or is_last or climber.bracket == DEFAULT:
+        if not decision.stop or is_last or climber.bracket == DEFAULT:
             return CONTINUE
-        return Decision(stop=True, reason=verdict.reason)
+        return Decision(stop=True, reason=decision.reason)
 
     def tell(self, trial: TrialRecord) -> None:
         """Hear how a job ended: its configuration waits at the rung, is through, or is out."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import Observation
+    from hpo.algorithms.chooser import Observation
     from search_spaces import SearchSpace
 
 MIDDLE = 0.5

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from hpo.algorithms.chooser import Observation
 from hpo.algorithms.curve_model import CurveModel, log_improvement
-from hpo.algorithms.optuna_brain import Observation
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.trial import TrialState
 from tests.quick_runs import quick_space

@@ -1,14 +1,13 @@
 """Pruners by rung: decide whether a running trial goes on, and record what it was compared with.
 
-A judge is a view of its own on the trials: an Optuna study in memory that holds values per epoch
-and no parameters, so that any pruner can stand beside any way of proposing.
+Each keeps an Optuna study of its own in memory, with values per epoch and no parameters, so that
+any pruner can be combined with any way of proposing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import optuna
@@ -16,35 +15,24 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.algorithms.brackets import Bracket
-from hpo.core.trial import TrialState
+from hpo.core.trial import CONTINUE, Decision, TrialState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a judge says of a trial at an epoch."""
-
-    stop: bool
-    reason: str = ""
-
-
-GOES_ON = Verdict(stop=False)
-
-
-class Judge(Protocol):
-    """Stops trials; hears of each once: `start`, `report` per epoch, `end`."""
+class Pruner(Protocol):
+    """Stops trials. Called per trial: `start`, `report` after every epoch, `end`."""
 
     def start(self, number: int) -> None:
         """Take a trial as started."""
 
-    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
-        """Hear an epoch: the best value of the trial so far, and the epoch's own."""
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Decision:
+        """Take an epoch (`best`: the trial's best value so far) and decide whether it goes on."""
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
-        """Hear how a trial ended."""
+        """Take a trial's end."""
 
 
-class PrunerJudge:
-    """An Optuna pruner as a judge.
+class OptunaPruner:
+    """Wraps a pruner of Optuna.
 
     Args:
         pruner: decides.
@@ -69,14 +57,14 @@ class PrunerJudge:
         added = self._study.get_trials(deepcopy=False)[-1]
         self._trials[number] = Trial(self._study, added._trial_id)
 
-    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Decision:
         """Ask the pruner."""
         trial = self._trials[number]
         shown = value if self._is_raw else best
         trial.report(shown, epoch)
         if not trial.should_prune():
-            return GOES_ON
-        return Verdict(stop=True, reason=self._why(epoch, shown))
+            return CONTINUE
+        return Decision(stop=True, reason=self._why(epoch, shown))
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Close the trial; one without a finite value has failed."""
@@ -99,7 +87,7 @@ class PrunerJudge:
         return f"best {best:.4f} by epoch {epoch}: place {ahead + 1} of {len(others)} at that epoch"
 
 
-class BracketJudge:
+class BracketPruner:
     """Hyperband: trials fill the brackets one after the other, and compete within their own.
 
     Args:
@@ -111,7 +99,7 @@ class BracketJudge:
     def __init__(self, brackets: Sequence[Bracket], factor: int, direction: str) -> None:
         self._brackets = list(brackets)
         self._places = [i for i, b in enumerate(brackets) for _ in range(b.sizes[0])]
-        self._judges = [_halving(b, factor, direction) for b in brackets]
+        self._pruners = [_halving(b, factor, direction) for b in brackets]
         self._bracket_of: dict[int, int] = {}
 
     @property
@@ -122,55 +110,57 @@ class BracketJudge:
     def start(self, number: int) -> None:
         """Give the trial the next place."""
         self._bracket_of[number] = self._places[len(self._bracket_of) % len(self._places)]
-        self._judge(number).start(number)
+        self._pruner_of(number).start(number)
 
-    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
-        """Ask the bracket's own judge."""
-        verdict = self._judge(number).report(number, epoch, best=best, value=value)
-        if not verdict.stop:
-            return GOES_ON
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Decision:
+        """Ask the pruner of the trial's bracket."""
+        decision = self._pruner_of(number).report(number, epoch, best=best, value=value)
+        if not decision.stop:
+            return CONTINUE
         place = f"bracket {self._bracket_of[number] + 1} of {len(self._brackets)}"
-        return Verdict(stop=True, reason=f"{verdict.reason} in {place}")
+        return Decision(stop=True, reason=f"{decision.reason} in {place}")
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Close the trial in its bracket."""
-        self._judge(number).end(number, state, value)
+        self._pruner_of(number).end(number, state, value)
 
     def peers(self, number: int) -> frozenset[int]:
         """The trials of the same bracket."""
         mine = self._bracket_of[number]
         return frozenset(n for n, bracket in self._bracket_of.items() if bracket == mine)
 
-    def _judge(self, number: int) -> PrunerJudge:
-        return self._judges[self._bracket_of[number]]
+    def _pruner_of(self, number: int) -> OptunaPruner:
+        return self._pruners[self._bracket_of[number]]
 
 
-class EitherJudge:
-    """Stops a trial that any of several judges would stop; all of them hear everything."""
+class AnyPruner:
+    """Stops a trial that any of several pruners would stop; all of them see every epoch."""
 
-    def __init__(self, *judges: Judge) -> None:
-        self._judges = judges
+    def __init__(self, *pruners: Pruner) -> None:
+        self._pruners = pruners
 
     def start(self, number: int) -> None:
         """Tell all."""
-        for judge in self._judges:
-            judge.start(number)
+        for pruner in self._pruners:
+            pruner.start(number)
 
-    def report(self, number: int, epoch: int, *, best: float, value: float) -> Verdict:
-        """Return the first verdict to stop."""
-        verdicts = [judge.report(number, epoch, best=best, value=value) for judge in self._judges]
-        return next((verdict for verdict in verdicts if verdict.stop), GOES_ON)
+    def report(self, number: int, epoch: int, *, best: float, value: float) -> Decision:
+        """Return the first decision to stop."""
+        decisions = [
+            pruner.report(number, epoch, best=best, value=value) for pruner in self._pruners
+        ]
+        return next((decision for decision in decisions if decision.stop), CONTINUE)
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
         """Tell all."""
-        for judge in self._judges:
-            judge.end(number, state, value)
+        for pruner in self._pruners:
+            pruner.end(number, state, value)
 
 
-def _halving(bracket: Bracket, factor: int, direction: str) -> PrunerJudge:
+def _halving(bracket: Bracket, factor: int, direction: str) -> OptunaPruner:
     from optuna.pruners import NopPruner, SuccessiveHalvingPruner
 
     pruner: optuna.pruners.BasePruner = NopPruner()
     if len(bracket.rungs) > 1:
         pruner = SuccessiveHalvingPruner(min_resource=bracket.rungs[0], reduction_factor=factor)
-    return PrunerJudge(pruner, direction)
+    return OptunaPruner(pruner, direction)

@@ -1,0 +1,59 @@
+"""The contract of choosers: rules that pick the next trial from the trials seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hpo.core.events import Emit
+from hpo.core.trial import TrialRecord, TrialState
+
+RUNS_IN_FULL = "runs_in_full"
+"""Key of a memo: the trial is never pruned."""
+Limits = Mapping[str, tuple[float, float]]
+"""Dimension -> (low, high) in its latent scale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A trial as the chooser of the next one sees it."""
+
+    number: int
+    params: dict[str, Any]
+    latents: dict[str, Any]
+    state: TrialState
+    value: float | None
+    """Best so far in the metric's own sign; None while there is none, and for failed trials."""
+    epochs: int
+    error: str = ""
+    is_infeasible: bool = False
+    """Whether it failed because of its parameters, so that similar points should be avoided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A chooser's decision on the next trial."""
+
+    latents: dict[str, Any] | None = None
+    """None: the sampler draws them."""
+    note: str = ""
+    memo: dict[str, Any] | None = None
+    limits: Limits = field(default_factory=dict)
+    """Dimension -> (low, high) that what the sampler draws is moved into."""
+
+
+class Chooser(Protocol):
+    """Chooses trials from those seen. One that waits for a background request also has `settle`."""
+
+    def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
+        """Choose trial `number`, given all trials before it; None while a request is pending."""
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Take a recorded choice, in place of `choose`."""
+
+    def update(self, trial: TrialRecord) -> None:
+        """Take a trial's end."""
+
+    def attach(self, emit: Emit) -> None:
+        """Send events through `emit` from now on."""
