@@ -116,6 +116,11 @@ def _losses(spec: Spec) -> Iterator[tuple[str, str]]:
                 yield path, f"train.loss.name is {used}"
 
 
+def _sampling(spec: Spec) -> Iterator[tuple[str, str]]:
+    if spec.dataset.sampling == "random":
+        yield "dataset.num_instance", "dataset.sampling is random"
+
+
 def _head(spec: Spec) -> Iterator[tuple[str, str]]:
     backbone = spec.model.backbone
     if not has_linear_head(backbone):
@@ -138,4 +143,4 @@ def _augmentation(spec: Spec) -> Iterator[tuple[str, str]]:
             yield f"dataset.color_augmentation.{name}", "greyscale pictures have no colour"
 
 
-_RULES = (_frozen, _trunk, _norms, _momentum, _schedule, _losses, _head, _augmentation)
+_RULES = (_frozen, _trunk, _norms, _momentum, _schedule, _losses, _sampling, _head, _augmentation)

@@ -66,7 +66,7 @@ def build_receipt(
             **read_loss(module.loss),
             **_applied_miner(module),
             **_applied_model(module, spec),
-            **_applied_batch(module),
+            **_applied_batch(module, data),
             **_applied_augmentation(data),
             **_applied_preprocessing(data, spec),
             **_applied_trainer(module, trainer, spec, first_epoch=first_epoch),
@@ -253,10 +253,10 @@ def _leaves(section: Any) -> Iterator[tuple[str, Any]]:
         yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _applied_batch(module: RecognitionModule) -> dict[str, Any]:
-    facts = module.batch_facts
+def _applied_batch(module: RecognitionModule, data: RecognitionData) -> dict[str, Any]:
+    facts, sampling = module.batch_facts, {"dataset.sampling": data.sampling}
     if facts is None:
-        return {}
+        return sampling
     num, channels, height, width = facts.shape
     applied: dict[str, Any] = {
         "train.batch_size": num,
@@ -265,9 +265,9 @@ def _applied_batch(module: RecognitionModule) -> dict[str, Any]:
         "model.input_width": width,
     }
     least, greatest = facts.images_per_class
-    if least == greatest:
+    if least == greatest and data.sampling == "classes":
         applied["dataset.num_instance"] = least
-    return applied
+    return applied | sampling
 
 
 def _applied_trainer(

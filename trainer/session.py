@@ -79,8 +79,9 @@ class RecognitionTrainer:
         """Return parameter -> (low, high) where the spec and its pictures leave less room.
 
         A warm-up takes at most half of the run's optimizer steps; a batch holds at least two
-        classes, for losses that compare them, and no more than there are. What depends on pictures
-        is left out while they are not at hand.
+        classes, for losses that compare them, and no more than there are (no more pictures than
+        there are where any are drawn). What depends on pictures is left out while they are not at
+        hand.
         """
         checked = parse_spec(spec, "train", is_complete=False)
         instances = checked.dataset.num_instance
@@ -90,7 +91,7 @@ class RecognitionTrainer:
             return {} if least is None else {"train.batch_size": (least, None)}
         num_images, num_classes = size
         half = max(_num_steps(checked, num_images) // 2, 1)
-        most = num_classes * instances
+        most = num_classes * instances if checked.dataset.sampling == "classes" else num_images
         return {
             "train.batch_size": (least if least is None else min(least, most), most),
             "train.optim.warmup_iters": (None, half),

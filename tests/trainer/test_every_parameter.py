@@ -73,6 +73,7 @@ CASES = GROUPS | OWN | {
     "dataset.interpolation": ({"dataset.crop_share": 0.8}, "bicubic", RESIZED),
     "dataset.crop_share": ({}, 0.8, RESIZED),
     "dataset.num_instance": ({}, 8, {"batch", "drawn"}),
+    "dataset.sampling": ({"train.loss.name": "arcface"}, "random", {"batch", "drawn"}),
     "dataset.prob": ({}, 1.0, BATCH),
     "dataset.re_prob": ({}, 1.0, BATCH),
     "dataset.random_rotation": ({}, True, BATCH),

@@ -126,6 +126,12 @@ def test_greyscale_pictures_have_no_colour_to_change():
     }
 
 
+def test_random_batches_leave_the_number_per_class_to_rest():
+    assert "dataset.num_instance" not in inactive(train__loss__name="arcface")
+    found = inactive(train__loss__name="arcface", dataset__sampling="random")
+    assert found["dataset.num_instance"] == "dataset.sampling is random"
+
+
 # What is built from a spec, read back from the live objects: the judge of the declarations above.
 SITUATIONS = {
     "defaults": {},

@@ -97,6 +97,8 @@ def test_batch_holds_two_classes_and_no_more_than_there_are(train_folder):
     assert TRAINER.limits(spec)["train.batch_size"] == (8, 12)
     assert TRAINER.limits(spec | {"dataset.num_instance": 2})["train.batch_size"] == (4, 6)
     assert TRAINER.limits(spec | {"train.loss.name": "arcface"})["train.batch_size"] == (None, 12)
+    any_pictures = {"train.loss.name": "arcface", "dataset.sampling": "random"}
+    assert TRAINER.limits(spec | any_pictures)["train.batch_size"] == (None, 100)
 
 
 def test_an_archive_is_counted_too(train_folder, tmp_path, monkeypatch):

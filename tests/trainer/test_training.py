@@ -144,6 +144,11 @@ VARIANTS = {
         "train__optim__decay_norms": False,
         "train__batch_norm": "keep",
     },
+    "random batches": {
+        "train__loss__name": "normalized_softmax",
+        "dataset__sampling": "random",
+        "train__batch_size": 10,
+    },
 }
 
 
@@ -352,6 +357,7 @@ def test_the_receipt_says_what_was_built(splits, tmp_path):
         "dataset.gaussian_blur.kernel": [3, 3], "train.train_trunk": True,
         "train.optim.schedule": "steps", "train.optim.layer_decay": 1.0,
         "train.optim.decay_norms": True, "train.batch_norm": "update",
+        "dataset.sampling": "classes",
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
     assert "train.optim.warmup_share" not in receipt["applied"]
@@ -367,6 +373,7 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         train__optim__decay_norms=False, train__optim__schedule="one_cycle",
         train__optim__warmup_share=0.35, train__optim__trunk__base_lr=7e-4,
         train__optim__trunk__bias_lr_factor=2.5, train__batch_norm="keep",
+        train__loss__name="arcface", dataset__sampling="random",
     )  # fmt: skip
     fit(spec, reports)
     receipt = reports[0]["receipt"]
@@ -374,16 +381,17 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         "train.optim.layer_decay": 0.65, "train.optim.decay_norms": False,
         "train.optim.schedule": "one_cycle", "train.optim.warmup_share": 0.35,
         "train.optim.trunk.base_lr": 7e-4, "train.optim.trunk.bias_lr_factor": 2.5,
-        "train.batch_norm": "keep",
+        "train.batch_norm": "keep", "dataset.sampling": "random",
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
+    assert "dataset.num_instance" not in receipt["applied"]
     assert not {"train.optim.gamma", "train.optim.warmup_iters"} & set(receipt["applied"])
     shares = {g["name"]: g.get("lr_scale") for g in receipt["groups"]}
     assert shares["trunk.0"] == pytest.approx(0.65**4)
     assert shares["trunk_bias.4"] == shares["trunk_norm.4"] == 1.0
     rates = reports[0]["metrics"]
     assert {n for n in rates if n.startswith("lr_")} == {
-        "lr_trunk", "lr_trunk_bias", "lr_trunk_norm", "lr_embedder", "lr_embedder_bias",
+        "lr_trunk", "lr_trunk_bias", "lr_trunk_norm", "lr_embedder", "lr_embedder_bias", "lr_loss",
     }  # fmt: skip
 
 

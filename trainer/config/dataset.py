@@ -139,6 +139,13 @@ class DatasetConfig:
     num_instance: int = integer(
         4, "Pictures of one class in a training batch; divides the batch size.", valid_min=1
     )
+    sampling: str = choice(
+        "classes",
+        ("classes", "random"),
+        "What a training batch holds: num_instance pictures of each of some classes, or any"
+        " pictures (for losses that learn class vectors).",
+        is_extension=True,
+    )
     ignore_unmatched: bool = flag(
         default=False,
         description="Whether queries of classes outside the gallery are dropped and counted.",

@@ -110,10 +110,19 @@ def refused(spec: Spec, action: Action) -> Iterator[str]:
 
 def _batch(spec: Spec) -> Iterator[str]:
     size, instances = spec.train.batch_size, spec.dataset.num_instance
-    if size % instances:
+    if spec.dataset.sampling != "random" and size % instances:
         yield (
             f"train.batch_size: must be a multiple of dataset.num_instance ({instances}),"
             f" got {size}; {(size // instances + 1) * instances} would do"
+        )
+
+
+def _sampling(spec: Spec) -> Iterator[str]:
+    loss = spec.train.loss.name
+    if spec.dataset.sampling == "random" and loss in MINED_LOSSES:
+        yield (
+            f"dataset.sampling: must be classes for the {loss} loss, which needs pairs of one class"
+            f" in a batch; random is for {', '.join(WEIGHTED_LOSSES)}"
         )
 
 
@@ -202,6 +211,7 @@ def _engine(spec: Spec) -> Iterator[str]:
 _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
     "train": (
         _batch,
+        _sampling,
         _learning,
         _milestones,
         _devices("train"),

@@ -23,7 +23,7 @@ from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.prefetch import ahead
-from trainer.data.sampler import PKSampler
+from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import LabelledImages, Split, load_splits
 from trainer.errors import SpecError
 
@@ -85,6 +85,11 @@ class RecognitionData:
         return self._augment.dataset
 
     @property
+    def sampling(self) -> str:
+        """How training batches are drawn, as the object that draws them says."""
+        return self._sampled().name
+
+    @property
     def num_classes(self) -> int:
         """Training classes."""
         return len(self._trained().class_names)
@@ -137,15 +142,12 @@ class RecognitionData:
             seen_NHWC = self.framing.input_of(images_NHWC)
             yield normalize_batch(seen_NHWC, self.mean_C11, self.std_C11)
 
-    def _make_sampler(self, spec: Spec) -> PKSampler:
-        return PKSampler(
-            self._trained().labels,
-            spec.train.batch_size,
-            spec.dataset.num_instance,
-            self._seed,
-            rank=self._share.rank,
-            world_size=self._share.world_size,
-        )
+    def _make_sampler(self, spec: Spec) -> Sampler:
+        labels, size = self._trained().labels, spec.train.batch_size
+        share = {"rank": self._share.rank, "world_size": self._share.world_size}
+        if spec.dataset.sampling == RandomSampler.name:
+            return RandomSampler(len(labels), size, self._seed, **share)
+        return PKSampler(labels, size, spec.dataset.num_instance, self._seed, **share)
 
     def _hidden(self, parts: Iterator[_T], bank: ImageBank) -> Iterator[_T]:
         """Gather ahead in a thread while a GPU computes."""
@@ -157,7 +159,7 @@ class RecognitionData:
             raise SpecError("dataset.train_dataset: must be given for this action")
         return self.train
 
-    def _sampled(self) -> PKSampler:
+    def _sampled(self) -> Sampler:
         if self._sampler is None:
             raise SpecError("dataset.train_dataset: must be given for this action")
         return self._sampler

@@ -1,8 +1,13 @@
-"""P classes x K images per batch, so that every batch holds positives and negatives to mine."""
+"""Which pictures each training batch holds: P classes x K pictures, or any pictures at random.
+
+Classes and pictures are gone through in shuffled rounds that go on from epoch to epoch, so that
+every picture comes in time. A batch is a function of the seed and of its number in the whole run:
+any epoch can be drawn again on its own, which is what resuming needs.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,15 +18,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_CLASSES, _IMAGES, _ANY_IMAGES = 1, 2, 3
+"""First words of the seeds of what is shuffled."""
+
+
+class Sampler(Protocol):
+    """Draws the training batches of one process."""
+
+    name: str
+    """The value of `dataset.sampling` that it stands for."""
+
+    def __len__(self) -> int:
+        """Batches per epoch and process."""
+
+    def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the image indices of each batch of an epoch, counted from 0."""
+
 
 class PKSampler:
     """Draws batches of P = batch_size / num_instance classes with K = num_instance images each.
 
-    An epoch walks the classes in random rounds: no class comes again before all others have come,
-    and the images of a class are gone through in the same way, so with balanced classes an epoch
-    shows nearly every image once. Images repeat within a batch only where a class has fewer than K.
-    The state is (seed, epoch): any epoch can be drawn again on its own, which is what resuming
-    needs.
+    No class comes again before all others have come. The images of a class are gone through in the
+    same way, K at a time; where K does not divide their number, the last of a round come with some
+    of its first. Images repeat within a batch only where a class has fewer than K.
 
         sampler = PKSampler(labels, batch_size=32, num_instance=4, seed=1)
         for indices in sampler.batches(epoch=0): ...   # len(sampler) arrays of shape (32,)
@@ -31,12 +50,14 @@ class PKSampler:
         batch_size: images per batch and device.
         num_instance: images per class in a batch (K).
         seed: of the whole run.
-        rank: this process among several, which share the classes out between them.
+        rank: this process among several, which share the batches out between them.
         world_size: how many processes draw.
 
     Raises:
         DataError: the batch is no multiple of K, or there are fewer than P classes.
     """
+
+    name = "classes"
 
     def __init__(
         self,
@@ -55,16 +76,17 @@ class PKSampler:
             )
         counts = np.unique(labels, return_counts=True)[1]
         members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
-        self._classes_per_batch = batch_size // num_instance
-        if len(members) < self._classes_per_batch:
+        num_classes, per_batch = len(members), batch_size // num_instance
+        if num_classes < per_batch:
             raise DataError(
                 f"train.batch_size {batch_size} with dataset.num_instance {num_instance} needs "
-                f"{self._classes_per_batch} classes in a batch, dataset.train_dataset has "
-                f"{len(members)}: set train.batch_size to {len(members) * num_instance} or less"
+                f"{per_batch} classes in a batch, dataset.train_dataset has {num_classes}: "
+                f"set train.batch_size to {num_classes * num_instance} or less"
             )
-        self._members = members
-        self._num_instance = num_instance
-        self._seed = seed
+        self._classes = _ClassWalk(num_classes, per_batch, (_CLASSES, seed))
+        self._images = [
+            _Rounds(own, num_instance, (_IMAGES, seed, c)) for c, own in enumerate(members)
+        ]
         self._rank = rank
         self._world_size = world_size
         self._num_batches = max(1, len(labels) // (batch_size * world_size))
@@ -82,55 +104,116 @@ class PKSampler:
         Yields:
             Image indices of shape (batch_size,), the K images of a class side by side.
         """
-        rng = np.random.default_rng([self._seed, epoch])
-        classes = _ClassRounds(len(self._members), rng)
-        images = [_ImageRounds(member, rng) for member in self._members]
-        for step in range(self._num_batches * self._world_size):
-            chosen = classes.take(self._classes_per_batch)
-            batch = np.concatenate([images[c].take(self._num_instance) for c in chosen])
-            if step % self._world_size == self._rank:
-                yield batch
+        for number in _numbers(epoch, self._num_batches, self._rank, self._world_size):
+            turns = self._classes.batch(number)
+            yield np.concatenate([self._images[c].draw(turn) for c, turn in turns])
 
 
-class _ClassRounds:
-    """Class indices in shuffled rounds, distinct within one call."""
+class RandomSampler:
+    """Draws batches of images whatever their classes, each as often as any other.
 
-    def __init__(self, num_classes: int, rng: np.random.Generator) -> None:
+    Args:
+        num_images: N.
+        batch_size: images per batch and device.
+        seed: of the whole run.
+        rank: this process among several, which share the batches out between them.
+        world_size: how many processes draw.
+    """
+
+    name = "random"
+
+    def __init__(
+        self, num_images: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self._images = _Rounds(np.arange(num_images), batch_size, (_ANY_IMAGES, seed))
+        self._rank = rank
+        self._world_size = world_size
+        self._num_batches = max(1, num_images // (batch_size * world_size))
+
+    def __len__(self) -> int:
+        """Batches per epoch and process."""
+        return self._num_batches
+
+    def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """Draw one epoch as `PKSampler.batches` does, images in any order."""
+        for number in _numbers(epoch, self._num_batches, self._rank, self._world_size):
+            yield self._images.draw(number)
+
+
+def _numbers(epoch: int, num_batches: int, rank: int, world_size: int) -> range:
+    """Numbers of a process's batches of an epoch, counted over the whole run."""
+    start = epoch * num_batches * world_size
+    return range(start + rank, start + num_batches * world_size, world_size)
+
+
+class _Rounds:
+    """Members in shuffled rounds, some at a time; any draw is known without those before it."""
+
+    def __init__(self, members: NDArray[np.int64], size: int, seed: tuple[int, ...]) -> None:
+        self._members = members
+        self._size = size
+        self._seed = seed
+        self._draws_per_round = -(-len(members) // size)
+        self._round = -1
+        self._order = members
+
+    def draw(self, number: int) -> NDArray[np.int64]:
+        """Return the members of the draw with this number, counted from 0."""
+        round_, place = divmod(number, self._draws_per_round)
+        if round_ != self._round:
+            self._order, self._round = self._shuffled(round_), round_
+        return self._order[place * self._size : (place + 1) * self._size]
+
+    def _shuffled(self, round_: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng([*self._seed, round_])
+        order = rng.permutation(self._members)
+        missing = self._draws_per_round * self._size - len(order)
+        few = len(order) < self._size
+        again = rng.choice(self._members, missing) if few else order[:missing]
+        return np.concatenate([order, again])
+
+
+class _ClassWalk:
+    """Classes of one batch after another in shuffled rounds, distinct within a batch."""
+
+    def __init__(self, num_classes: int, per_batch: int, seed: tuple[int, ...]) -> None:
         self._num_classes = num_classes
-        self._rng = rng
-        self._queue: list[int] = []
+        self._per_batch = per_batch
+        self._seed = seed
+        self._restart()
 
-    def take(self, count: int) -> list[int]:
+    def batch(self, number: int) -> list[tuple[int, int]]:
+        """Return the classes of a batch, each with how often it came in the batches before."""
+        if number < self._number:
+            self._restart()
+        while self._number < number:
+            self._take()
+        return self._take()
+
+    def _restart(self) -> None:
+        self._number = 0
+        self._round = 0
+        self._queue: list[int] = []
+        self._turns = [0] * self._num_classes
+
+    def _take(self) -> list[tuple[int, int]]:
+        count = self._per_batch
         chosen, self._queue = self._queue[:count], self._queue[count:]
         if len(chosen) < count:
-            fresh = [int(c) for c in self._rng.permutation(self._num_classes)]
+            fresh = self._shuffled()
             missing = count - len(chosen)
             new = [c for c in fresh if c not in chosen]
-            late = [
-                c for c in fresh if c in chosen
-            ]  # they were drawn just now: their turn in the round comes later
+            # Those drawn just now: their turn in the round comes later.
+            late = [c for c in fresh if c in chosen]
             chosen, self._queue = chosen + new[:missing], new[missing:] + late
-        return chosen
+        turns = [(c, self._turns[c]) for c in chosen]
+        for c in chosen:
+            self._turns[c] += 1
+        self._number += 1
+        return turns
 
-
-class _ImageRounds:
-    """Images of one class in shuffled rounds, distinct within one call where there are enough."""
-
-    def __init__(self, members: NDArray[np.int64], rng: np.random.Generator) -> None:
-        self._members = members
-        self._rng = rng
-        self._queue = rng.permutation(members)
-
-    def take(self, count: int) -> NDArray[np.int64]:
-        if len(self._members) < count:
-            extra = self._rng.choice(self._members, count - len(self._members))
-            return np.concatenate([self._rng.permutation(self._members), extra])
-        chosen, self._queue = self._queue[:count], self._queue[count:]
-        missing = count - len(chosen)
-        if missing:
-            fresh = self._rng.permutation(self._members)
-            again = np.isin(fresh, chosen)
-            new, late = fresh[~again], fresh[again]
-            chosen = np.concatenate([chosen, new[:missing]])
-            self._queue = np.concatenate([new[missing:], late])
-        return chosen
+    def _shuffled(self) -> list[int]:
+        rng = np.random.default_rng([*self._seed, self._round])
+        self._round += 1
+        order: list[int] = rng.permutation(self._num_classes).tolist()
+        return order

@@ -36,6 +36,11 @@ def train_problem(overrides):
             "train.batch_size: must be a multiple of dataset.num_instance (4), got 2; 4 would do",
         ),
         (
+            {"dataset.sampling": "random"},
+            "dataset.sampling: must be classes for the triplet loss, which needs pairs of one class"
+            " in a batch; random is for arcface, ",
+        ),
+        (
             {"train.num_gpus": 2},
             "train.gpu_ids: must hold as many indices as train.num_gpus (2), got [0];"
             " for example [0, 1]",
@@ -78,6 +83,11 @@ def train_problem(overrides):
 )
 def test_broken_relation_is_named(overrides, message):
     assert message in train_problem(overrides)
+
+
+def test_random_batches_need_be_no_multiple():
+    spec = {"train.batch_size": 6, "dataset.sampling": "random", "train.loss.name": "arcface"}
+    assert parse_spec(spec | DATA, "train").train.batch_size == 6
 
 
 def test_relations_of_one_action_do_not_bind_another():
