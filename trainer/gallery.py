@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.names import name_key
 from trainer.errors import DataError
 from trainer.retrieval import Floats, Indices, UnitGallery, search
 
@@ -74,10 +75,11 @@ class GalleryIndex:
     def extended(self, other: GalleryIndex) -> GalleryIndex:
         """Return an index with the other's entries behind; classes of one name become one class."""
         self._check_length(other.emb_GD)
-        added = [name for name in other.class_names if name not in self.class_names]
+        known = set(map(name_key, self.class_names))
+        added = [name for name in other.class_names if name_key(name) not in known]
         names = (*self.class_names, *added)
-        position = {name: number for number, name in enumerate(names)}
-        moved = np.array([position[name] for name in other.class_names], dtype=np.int64)
+        position = {name_key(name): number for number, name in enumerate(names)}
+        moved = np.array([position[name_key(n)] for n in other.class_names], dtype=np.int64)
         return GalleryIndex(
             emb_GD=np.concatenate((self.emb_GD, other.emb_GD)),
             labels_G=np.concatenate((self.labels_G, moved[other.labels_G])),

@@ -297,11 +297,10 @@ def _training_size(spec: Spec) -> tuple[int, int] | None:
     uri = spec.dataset.train_dataset
     if not uri or "://" in uri:
         return None
-    from trainer.data.folder import scan_folder
-    from trainer.data.staging import stage
+    from trainer.data.sources import open_source
 
     try:
-        folder = scan_folder(stage(uri))
+        folder = open_source(uri)
     except TrainerError:
         return None  # `inspect_data` says what is wrong with the data
     return len(folder.labels), len(folder.classes)

@@ -18,10 +18,10 @@ from trainer import metrics
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.data.decode import decode_image
-from trainer.data.folder import list_pictures
 from trainer.data.framing import ImageSize, framing_of
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
+from trainer.data.tree import list_pictures
 from trainer.encoders import OnnxEncoder
 from trainer.errors import CheckpointError, DataError, InfrastructureError
 from trainer.onnx_model import OnnxModel, add_metadata

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.data.decode import decode_image
-from trainer.data.folder import list_pictures, scan_folder
 from trainer.data.framing import framing_of, input_size
+from trainer.data.names import name_key
 from trainer.data.normalize import normalize_batch, pixel_statistics
+from trainer.data.sources import open_source
 from trainer.data.staging import stage
+from trainer.data.tree import list_pictures
 from trainer.devices import pick_device
 from trainer.encoders import Encoder, load_encoder
 from trainer.errors import DataError, SpecError
@@ -77,7 +79,7 @@ def infer(spec: Spec) -> dict[str, Any]:
     }
     if inference.inference_input_type != "classification_folder":
         return result
-    right = [row["labels"][0] == row["class"] for row in rows]
+    right = [name_key(row["labels"][0]) == name_key(row["class"]) for row in rows]
     return result | {"accuracy": float(np.mean(right))}
 
 
@@ -114,7 +116,7 @@ def _image_folder(source: str) -> Iterator[tuple[Path, str | None]]:
 
 
 def _class_folders(source: str) -> Iterator[tuple[Path, str | None]]:
-    found = scan_folder(stage(source))
+    found = open_source(source)
     for path, label in zip(found.paths, found.labels, strict=True):
         yield found.root / path, found.classes[label]
 
@@ -173,7 +175,7 @@ def _without_query(spec: Spec) -> Spec:
 
 def _stamp(spec: Spec, model_path: Path) -> str:
     """Digest of everything that a gallery's embeddings depend on."""
-    found = scan_folder(stage(spec.dataset.val_dataset.reference or ""))
+    found = open_source(spec.dataset.val_dataset.reference or "")
     digest = hashlib.sha256()
     files = [model_path, *(found.root / path for path in found.paths)]
     for file in files:

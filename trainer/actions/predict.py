@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.decode import decode_image
-from trainer.data.folder import scan_folder
 from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
+from trainer.data.sources import open_source
 from trainer.errors import CheckpointError, DataError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.onnx_model import OnnxModel
@@ -69,7 +69,7 @@ def add_classes(folder: Path, images: Path) -> dict[str, Any]:
         CheckpointError, DataError, ImageError: as `predict`.
     """
     model, gallery = OnnxModel(folder / ONNX), GalleryIndex.load(folder / GALLERY)
-    found = scan_folder(images)
+    found = open_source(str(images))
     files = [found.root / path for path in found.paths]
     added = build_gallery(embed_files(model, files), found.labels, found.classes, files)
     extended = gallery.extended(added)

@@ -29,6 +29,7 @@ from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoding import DecodedFolder, decode_into
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.data.location import cache_settings, exclusive, shared
+from trainer.data.names import name_bytes
 from trainer.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -120,9 +121,8 @@ def cache_key(folder: ImageFolder, size: ImageSize, framing: Framing = SQUASHED)
     root = str(folder.root)
     for relative in folder.paths:
         stat = os.stat(f"{root}/{relative}")  # noqa: PTH116 - one call per image and trial
-        digest.update(
-            f"{relative}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode()
-        )
+        digest.update(name_bytes(relative))
+        digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
     return digest.hexdigest()
 
 

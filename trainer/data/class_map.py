@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.data.folder import name_list
+from trainer.data.notes import name_list
 from trainer.errors import DataError
 
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.data.layout import SplitLayout, find_splits
+from trainer.data.names import name_key, name_text
+from trainer.data.notes import Note, and_list, by_ending, counted, name_list, skipped_notes
+from trainer.data.tree import Found, Listing, list_folder, walk
 from trainer.errors import DataError, ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"}
-)
-
-_NAMES_SHOWN = 8
-
-_logger = logging.getLogger(__name__)
+_MOST_WRAPPERS = 32
+_INNER_NAMES = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpg", "rgb"})
+"""Names of a folder between a class and its images, as in `<class>/images/<image>`."""
+_TREE_NAMES = 4
+"""Folders of a level that a refusal shows."""
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +34,31 @@ class ImageFolder:
 
     root: Path
     classes: tuple[str, ...]
-    """Names of the class folders that hold images, sorted."""
+    """Names of the class folders that hold images, sorted; as they are written, and what cannot
+    be printed spelt out."""
     paths: tuple[str, ...]
     """Image files relative to `root`, with forward slashes."""
     labels: NDArray[np.int64]
     """Index into `classes` of each image, shape (N,)."""
+    notes: tuple[Note, ...] = ()
+    """What was passed over, and what else is odd."""
 
     def counts(self) -> NDArray[np.int64]:
         """Images per class, in the order of `classes`."""
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
+    def folder_of(self, name: str) -> Path:
+        """The folder of a class; the first one where several spell its name."""
+        first = int(np.searchsorted(self.labels, self.classes.index(name)))
+        return self.root / self.paths[first].split("/", 1)[0]
+
 
 def scan_folder(path: str | Path) -> ImageFolder:
     """List the images of a folder whose sub-folders are the classes.
 
-    One single folder that wraps the class folders, as archives often have it, is stepped into.
-    Hidden entries are ignored, images may lie deeper inside their class folder, a class folder
-    without images is warned about.
+    Single folders that wrap the class folders, as archives often have them, are stepped into.
+    Hidden entries are ignored, images may lie deeper inside their class folder, links are followed.
+    Folders whose names differ in the spelling of Unicode alone are one class.
 
     Args:
         path: the folder.
@@ -57,43 +67,207 @@ def scan_folder(path: str | Path) -> ImageFolder:
         The images, sorted by class and path: the same on every machine.
 
     Raises:
-        DataError: no such folder, no class folder in it, or no image in any of them.
+        DataError: no such folder, no class folder in it, splits in place of classes, no image in
+            any class, or classes that cannot be told from folders around them.
         ImageError: what is named like a picture is a broken link, a pipe or a device.
     """
-    root = Path(path)
-    if not root.is_dir():
-        what = "not a folder" if root.exists() else "no such folder"
-        raise DataError(f"{root}: {what}; expected {root.name or root}/<class>/<image>")
-    root = _unwrap(root)
-    names = [entry.name for entry in _visible(root) if entry.is_dir()]
-    if not names:
-        raise DataError(f"{root}: no class folders in it; expected <class>/<image>")
-    found = {name: _images_of(root / name, root) for name in names}
-    empty = [name for name in names if not found[name]]
-    classes = tuple(name for name in names if found[name])
-    if not classes:
-        known = " ".join(sorted(IMAGE_EXTENSIONS))
-        raise DataError(f"{root}: no images in its {len(names)} class folders (looked for {known})")
-    if empty:
-        _logger.warning(
-            "%s: %d class folders hold no image: %s", root, len(empty), name_list(empty)
+    root, listing, passed = find_class_folders(path)
+    if (layout := find_splits(root, listing)) is not None:
+        raise DataError(
+            f"{_shown(root)}: holds splits ({layout.names}), not classes; "
+            f"name one of them, such as {_shown(root / listing.folders[0])}"
         )
-    sizes = [len(found[name]) for name in classes]
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), sizes)
-    return ImageFolder(root, classes, tuple(p for name in classes for p in found[name]), labels)
+    walks = {name: walk(root, name) for name in listing.folders}
+    _refuse_broken(root, walks.values())
+    filled = {name: found for name, found in walks.items() if found.pictures}
+    if not filled:
+        raise DataError(_no_images(root, listing, walks))
+    _refuse_nesting(root, filled)
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in filled:
+        spellings[name_key(name)].append(name)
+    ordered = [spellings[key] for key in sorted(spellings)]
+    members = [sorted(p for name in names for p in filled[name].pictures) for names in ordered]
+    classes = _class_names(root, ordered)
+    skipped = skipped_notes(
+        [*passed, (root, listing.found), *((root, found) for found in walks.values())],
+        sum(map(len, members)),
+    )
+    return ImageFolder(
+        root,
+        classes,
+        tuple(path for paths in members for path in paths),
+        np.repeat(np.arange(len(classes), dtype=np.int64), [len(paths) for paths in members]),
+        (*_class_notes(root, listing, filled), *_twin_notes(root, ordered), *skipped),
+    )
 
 
-def name_list(names: list[str] | tuple[str, ...], *, shown: int = _NAMES_SHOWN) -> str:
-    """The first names, and how many more there are: for messages of one line."""
-    rest = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+def find_class_folders(path: str | Path) -> tuple[Path, Listing, list[tuple[Path, Found]]]:
+    """Step through the folders that wrap the class folders.
+
+    Args:
+        path: the folder that was named.
+
+    Returns:
+        The folder that holds the class folders (or splits), what is directly in it, and what was
+        found in each folder on the way.
+
+    Raises:
+        DataError: no such folder, or no folder in it.
+    """
+    root = Path(path)
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        what = "not a folder" if os.path.exists(root) else "no such folder"  # noqa: PTH110
+        raise DataError(
+            f"{_shown(root)}: {what}; expected {name_text(root.name) or _shown(root)}"
+            "/<class>/<image>"
+        )
+    listing, passed = list_folder(root), []
+    for _ in range(_MOST_WRAPPERS):
+        inner = _wrapped(root, listing)
+        if inner is None:
+            break
+        below = list_folder(inner)
+        if below.found.pictures or not below.folders:
+            break
+        passed.append((root, listing.found))
+        root, listing = inner, below
+    if not listing.folders:
+        found = len(listing.found.pictures)
+        text = f", but {counted(found, 'picture')}" if found else _archives_in(listing.found)
+        raise DataError(f"{_shown(root)}: no class folders in it{text}; expected <class>/<image>")
+    return root, listing, passed
 
 
-def empty_classes(path: str | Path) -> tuple[str, ...]:
-    """Class folders without any image, sorted; for findings, where `scan_folder` only warns."""
-    root = _unwrap(Path(path))
-    names = (entry.name for entry in _visible(root) if entry.is_dir())
-    return tuple(name for name in names if not _images_of(root / name, root))
+def splits_in(path: str | Path) -> SplitLayout | None:
+    """Recognise a folder that holds splits in place of classes, wrapped or not.
+
+    Raises:
+        DataError: no such folder, or no folder in it.
+    """
+    root, listing, _ = find_class_folders(path)
+    return find_splits(root, listing)
+
+
+def _class_names(root: Path, ordered: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    names = tuple(name_text(spellings[0]) for spellings in ordered)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{_shown(root)}: two class folders are shown as {twice!r}; rename one")
+    return names
+
+
+def _wrapped(root: Path, listing: Listing) -> Path | None:
+    """The only folder of a folder without pictures; links to it do not count beside it."""
+    real = {(root / name).resolve(): name for name in reversed(listing.folders)}
+    if listing.found.pictures or len(real) != 1:
+        return None
+    return root / next(iter(real.values()))
+
+
+def _refuse_broken(root: Path, walks: Iterable[Found]) -> None:
+    broken = sorted(path for found in walks for path in found.broken)
+    if broken:
+        more = f" (and {len(broken) - 1} more such)" if len(broken) > 1 else ""
+        raise ImageError(
+            f"{_shown(root / broken[0])}: must be a file, and is a broken link, pipe or "
+            f"device{more}; mend or remove it"
+        )
+
+
+def _no_images(root: Path, listing: Listing, walks: Mapping[str, Found]) -> str:
+    """Say that there are none, and what there is."""
+    found = Found(others=[p for walked in walks.values() for p in walked.others])
+    found.others += listing.found.others
+    text = f"{_shown(root)}: no images in its {counted(len(listing.folders), 'class folder')}"
+    if not found.others:
+        return f"{text}; pictures have endings such as .jpg, .png and .webp"
+    text += f"; {by_ending([root / path for path in found.others])}"
+    return text + _archives_in(found)
+
+
+def _archives_in(found: Found) -> str:
+    packed = [p for p in found.others if p.lower().endswith(_ARCHIVES)]
+    return f"; {name_list(packed, shown=1)} is an archive: unpack it, or name it" if packed else ""
+
+
+def _refuse_nesting(root: Path, filled: Mapping[str, Found]) -> None:
+    """Refuse classes that may be groups of classes: taking them for one would mix products."""
+    inner = {name: _inner_folders(found) for name, found in filled.items()}
+    names = {name for names in inner.values() for name in names}
+    has_direct = any(_direct(found) for found in filled.values())
+    is_one_group = len(filled) == 1 and len(names) > 1
+    is_usual = len(names) == 1 and names <= _INNER_NAMES
+    if (has_direct and not is_one_group) or is_usual:
+        return
+    why = "holds pictures and folders of pictures" if has_direct else "holds pictures directly"
+    who = "its only class folder" if has_direct else "no class folder in it"
+    raise DataError(
+        f"{_shown(root)}: {who} {why}, so the classes cannot be told; it holds "
+        f"{_tree(inner)}; expected <class>/<image>, so name the folder whose folders are "
+        "the classes"
+    )
+
+
+def _direct(found: Found) -> bool:
+    """Whether a picture lies in the class folder itself."""
+    return any(path.count("/") == 1 for path in found.pictures)
+
+
+def _inner_folders(found: Found) -> list[str]:
+    """Folders of a class folder with pictures in or below them."""
+    parts = (path.split("/", 2) for path in found.pictures)
+    return sorted({part[1] for part in parts if len(part) > 2})
+
+
+def _tree(inner: Mapping[str, Sequence[str]]) -> str:
+    """Two levels of folders, on one line."""
+    names = sorted(inner)
+    words = []
+    for name in names[:_TREE_NAMES]:
+        below = [f"{name}/" for name in inner[name]]
+        words.append(f"{name_text(name)}/ ({name_list(below, shown=_TREE_NAMES)})")
+    rest = len(names) - len(words)
+    return and_list([*words, *([f"{rest} more"] if rest else [])])
+
+
+def _class_notes(root: Path, listing: Listing, filled: Mapping[str, Found]) -> list[Note]:
+    notes = []
+    empty = [name for name in listing.folders if name not in filled]
+    if empty:
+        hold = "hold" if len(empty) > 1 else "holds"
+        text = f"{counted(len(empty), 'class folder')} {hold} no image: {name_list(empty)}"
+        notes.append(_note("empty_class", text, (root / name for name in empty)))
+    stray = listing.found.pictures
+    if stray:
+        text = f"not used: {counted(len(stray), 'picture')} beside the class folders"
+        notes.append(_note("stray_picture", text, (root / name for name in stray)))
+    inner = {name: _inner_folders(found) for name, found in filled.items() if not _direct(found)}
+    mixed = {name: folders for name, folders in inner.items() if len(folders) > 1}
+    if mixed and len(inner) < len(filled):
+        text = f"folders in a class folder count as one class: {_tree(mixed)}"
+        notes.append(_note("nested_class", text, (root / name for name in sorted(mixed))))
+    return notes
+
+
+def _twin_notes(root: Path, ordered: Sequence[Sequence[str]]) -> list[Note]:
+    """Folders of one name in two spellings of Unicode."""
+    twins = [names for names in ordered if len(names) > 1]
+    if not twins:
+        return []
+    text = (
+        f"{counted(len(twins), 'class', 'classes')} in two folders whose names are one name in "
+        f"two spellings of Unicode (NFC and NFD): {name_list([names[0] for names in twins])}"
+    )
+    return [_note("same_name", text, (root / name for names in twins for name in names))]
+
+
+def _note(kind: str, text: str, paths: Iterable[Path]) -> Note:
+    return Note(kind=kind, severity="warning", text=text, paths=tuple(paths))
+
+
+def _shown(path: Path) -> str:
+    return name_text(str(path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +285,7 @@ class MatchedQuery:
 def match_classes(
     reference: ImageFolder, query: ImageFolder, *, ignore_unmatched: bool = False
 ) -> MatchedQuery:
-    """Give the query images labels in the reference's class index.
+    """Give the query images labels in the reference's class index; names are compared by NFC.
 
     Args: reference: the gallery. query: the images that will be looked up in it. ignore_unmatched:
         drop (and count) query classes that the reference lacks, instead of refusing them.
@@ -122,90 +296,26 @@ def match_classes(
     Raises:
         DataError: a query class is not in the reference, or no class is in both.
     """
-    index = {name: i for i, name in enumerate(reference.classes)}
-    missing = tuple(name for name in query.classes if name not in index)
+    index = {name_key(name): i for i, name in enumerate(reference.classes)}
+    numbers = [index.get(name_key(name), -1) for name in query.classes]
+    missing = tuple(n for n, number in zip(query.classes, numbers, strict=True) if number < 0)
     if len(missing) == len(query.classes):
         raise DataError(
-            f"{query.root}: no class in common with the reference {reference.root} "
+            f"{_shown(query.root)}: no class in common with the reference {_shown(reference.root)} "
             f"({len(query.classes)} query classes such as {query.classes[0]}, "
             f"{len(reference.classes)} reference classes such as {reference.classes[0]})"
         )
-    to_reference = np.array([index.get(name, -1) for name in query.classes], dtype=np.int64)
+    to_reference = np.array(numbers, dtype=np.int64)
     labels = to_reference[query.labels]
     keep = np.flatnonzero(labels >= 0)
     dropped = len(labels) - len(keep)
     if missing and not ignore_unmatched:
         raise DataError(
-            f"{query.root}: {len(missing)} of {len(query.classes)} query classes "
-            f"({dropped} images) are not in the reference {reference.root}: {name_list(missing)}; "
+            f"{_shown(query.root)}: {len(missing)} of {len(query.classes)} query classes "
+            f"({dropped} images) are not in the reference {_shown(reference.root)}: "
+            f"{name_list(missing)}; "
             "add them there, or leave them out by dataset.ignore_unmatched=true"
         )
     return MatchedQuery(
         keep=keep, labels=labels[keep], dropped_classes=missing, dropped_images=dropped
     )
-
-
-def _unwrap(root: Path) -> Path:
-    """Step into a single wrapping folder: `root/only/<class>/<image>`."""
-    entries = _visible(root)
-    if len(entries) != 1 or not entries[0].is_dir():
-        return root
-    inner = _visible(Path(entries[0].path))
-    wraps = bool(inner) and all(entry.is_dir() for entry in inner)
-    return Path(entries[0].path) if wraps else root
-
-
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not _is_hidden(e.name)), key=lambda e: e.name)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _images_of(folder: Path, root: Path) -> list[str]:
-    found: list[str] = []
-    odd: list[str] = []
-    todo = [folder.relative_to(root).as_posix()]
-    while todo:
-        inside = todo.pop()
-        with os.scandir(f"{root}/{inside}") as entries:
-            for entry in entries:
-                if _leads_to(entry.is_dir):
-                    if not (_is_hidden(entry.name) or entry.is_symlink()):
-                        todo.append(f"{inside}/{entry.name}")
-                elif _is_image(entry.name):
-                    (found if _leads_to(entry.is_file) else odd).append(f"{inside}/{entry.name}")
-    if odd:
-        more = f" (and {len(odd) - 1} more such)" if len(odd) > 1 else ""
-        raise ImageError(
-            f"{root}/{min(odd)}: must be a file, and is a broken link, pipe or device{more}; "
-            "mend or remove it"
-        )
-    return sorted(found)
-
-
-def _leads_to(kind: Callable[[], bool]) -> bool:
-    """Whether an entry is of a kind; a link is what it leads to."""
-    try:
-        return kind()
-    except OSError:  # a link to itself
-        return False
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """All pictures below a folder, sorted; folders behind links are walked too, each once."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    for directory, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(directory)
-        folders[:] = [] if real in seen else [name for name in folders if not _is_hidden(name)]
-        if real not in seen:
-            found += [Path(directory, name) for name in files if _is_image(name)]
-        seen.add(real)
-    return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122 - hot loop

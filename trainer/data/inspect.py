@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from trainer.data.folder import ImageFolder, empty_classes, name_list
+from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
+from trainer.data.notes import name_list
 from trainer.data.splits import (
     SPLIT_KEYS,
     LabelledImages,
@@ -68,7 +69,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     folders = scan_splits(spec)
     _demand_pairs(folders["train"])
     match_splits(spec, folders)
-    findings = [*_empty(folders), *_few(spec, folders["train"]), *_uneven(folders["train"])]
+    findings = [*_noted(folders), *_few(spec, folders["train"]), *_uneven(folders["train"])]
     findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += _small(spec, splits)
@@ -108,16 +109,14 @@ def _demand_pairs(train: ImageFolder) -> None:
         )
 
 
-def _empty(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
-    found = []
-    for name, folder in folders.items():
-        empty = empty_classes(folder.root)
-        if empty:
-            message = f"{name}: {len(empty)} class folders hold no image: {name_list(empty)}"
-            found.append(
-                _finding("empty_class", "warning", message, (folder.root / e for e in empty))
-            )
-    return found
+def _noted(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
+    """What was passed over in the folders; texts beside pictures are usual."""
+    return [
+        _finding(note.kind, note.severity, f"{name}: {note.text}", note.paths)
+        for name, folder in folders.items()
+        for note in folder.notes
+        if note.kind != "text_file"
+    ]
 
 
 def _few(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:
@@ -129,7 +128,7 @@ def _few(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:
         f"train: {len(few)} classes have fewer images than dataset.num_instance ({wanted}), "
         f"theirs repeat within a batch: {name_list(few)}"
     )
-    return [_finding("small_class", "info", message, (train.root / name for name in few))]
+    return [_finding("small_class", "info", message, map(train.folder_of, few))]
 
 
 def _uneven(train: ImageFolder) -> list[dict[str, Any]]:
@@ -202,10 +201,14 @@ def _enough(sizes_N2: npt.NDArray[Any], size: ImageSize) -> str:
 
 def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[str, Any]]:
     """The same bytes in two splits, or under two classes of one: either way a figure lies."""
-    roots = [folder.root.resolve() for folder in folders.values()]
-    if len(set(roots)) < len(roots):
+    roots: dict[Path, list[str]] = defaultdict(list)
+    for name, folder in folders.items():
+        roots[folder.root.resolve()].append(name)
+    shared = {root: names for root, names in roots.items() if len(names) > 1}
+    if shared:
         return [
-            _finding("same_folder", "warning", "two splits are the same folder", sorted(set(roots)))
+            _finding("same_folder", "warning", f"{' and '.join(names)} are the same folder", [root])
+            for root, names in shared.items()
         ]
     crossing: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     conflicts: list[Path] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import zlib
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.folder import ImageFolder, name_list, scan_folder
+from trainer.data.folder import ImageFolder
 from trainer.data.location import exclusive
-from trainer.data.staging import stage
+from trainer.data.names import name_bytes, name_key, name_text
+from trainer.data.notes import name_list
+from trainer.data.sources import find_layout, open_source
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,11 +34,13 @@ _UNSEEN_SHARE = 0.2
 
 _Parts = dict[str, list[int]]
 
+_logger = logging.getLogger(__name__)
+
 
 def split_folder(
     folder: Path, out: Path, *, seed: int, class_disjoint: bool = False
 ) -> dict[str, str]:
-    """Give each image one place: training, validation or test.
+    """Give each image one place: training, validation or test; a folder of splits has done so.
 
     With shared classes, every class gives about 70 % of its images to training and 15 % to each of
     reference and the queries, half of these held out; the test looks its queries up in the same
@@ -44,7 +49,8 @@ def split_folder(
     the same split; a class keeps its split when other classes come and go.
 
     Args:
-        folder: class folders, or an archive of them.
+        folder: class folders, an archive of them, or a folder of splits (`train`, `gallery`, `val`
+            and perhaps `test`), which are then used as they are.
         out: below it the split gets a folder of its own, which is found again by the same call.
         seed: decides who goes where.
         class_disjoint: whether validation and test are on classes that training never saw.
@@ -53,12 +59,17 @@ def split_folder(
         Paths of `train`, `reference`, `query`, `test_reference` and `test_query`.
 
     Raises:
-        DataError: classes with too few images (named), or too few classes.
+        DataError: classes with too few images (named), too few classes, or splits whose names
+            leave a doubt.
     """
-    source = scan_folder(stage(str(folder)))
+    given = _given_splits(str(folder), class_disjoint=class_disjoint)
+    if given is not None:
+        return given
+    source = open_source(str(folder))
     if len(source.classes) < 2:
         raise DataError(
-            f"{folder}: two classes or more must be there to tell apart, got {source.classes[0]} "
+            f"{name_text(str(folder))}: two classes or more must be there to tell apart, got "
+            f"{source.classes[0]} "
             "alone; each class is a folder of pictures"
         )
     assign = _by_class if class_disjoint else _by_image
@@ -70,6 +81,26 @@ def split_folder(
     names = ["train", "reference", "query", "test_reference", "test_query"]
     shared = {} if class_disjoint else {"test_reference": "reference"}
     return {name: str((target / shared.get(name, name)).absolute()) for name in names}
+
+
+def _given_splits(uri: str, *, class_disjoint: bool) -> dict[str, str] | None:
+    """The splits that a folder or archive holds already; None where it holds classes."""
+    try:
+        layout = find_layout(uri)
+    except DataError:
+        return None  # `open_source` says what is wrong
+    if layout is None:
+        return None
+    if class_disjoint:
+        raise DataError(
+            f"{name_text(uri)}: holds splits ({layout.splits.names}), so there is nothing to split "
+            "by class; leave out --class-disjoint"
+        )
+    sources = layout.splits.sources()
+    if sources is None:
+        raise DataError(layout.refusal())
+    _logger.warning("%s", layout.usage())
+    return sources
 
 
 def _by_image(source: ImageFolder, seed: int) -> _Parts:
@@ -115,7 +146,8 @@ def _members(source: ImageFolder, seed: int) -> list[NDArray[np.int64]]:
     """Image indices of each class in an order of its own, which other classes do not change."""
     ends = np.cumsum(source.counts())[:-1]
     by_class = np.split(np.arange(len(source.labels), dtype=np.int64), ends)
-    rngs = (np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in source.classes)
+    keys = (name_key(name).encode() for name in source.classes)
+    rngs = (np.random.default_rng([seed, zlib.crc32(key)]) for key in keys)
     return [rng.permutation(own) for rng, own in zip(rngs, by_class, strict=True)]
 
 
@@ -132,7 +164,7 @@ def _demand(source: ImageFolder, labels: range, least: int) -> None:
 def _key(source: ImageFolder, seed: int, *, class_disjoint: bool) -> str:
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((str(source.root.resolve()), seed, class_disjoint)).encode())
-    digest.update("\n".join(source.paths).encode())
+    digest.update(name_bytes("\n".join(source.paths)))
     return digest.hexdigest()
 
 

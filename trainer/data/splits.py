@@ -11,9 +11,9 @@ import numpy as np
 from trainer.data.cache import open_cached_images
 from trainer.data.class_map import report_names
 from trainer.data.decoding import decode_folder
-from trainer.data.folder import ImageFolder, MatchedQuery, match_classes, scan_folder
+from trainer.data.folder import ImageFolder, MatchedQuery, match_classes
 from trainer.data.framing import ImageSize, framing_of, input_size
-from trainer.data.staging import stage
+from trainer.data.sources import open_source
 from trainer.errors import CredentialError, DataError, SpecError
 
 if TYPE_CHECKING:
@@ -157,11 +157,7 @@ def num_workers(spec: Spec) -> int:
 
 def _scan(key: str, uri: str) -> ImageFolder:
     try:
-        folder = stage(uri)
-        try:
-            return scan_folder(folder)
-        except DataError as error:  # an unpacked archive is named, not its place in the cache
-            raise DataError(str(error).replace(str(folder), uri)) from error
+        return open_source(uri)
     except (DataError, CredentialError) as error:
         raise type(error)(f"{key}: {error}") from error
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer.data.folder import ImageFolder, scan_folder
-from trainer.data.staging import stage
+from trainer.data.folder import ImageFolder
+from trainer.data.sources import find_layout, open_source
 from trainer.doctor.findings import Finding, Item, finding
 from trainer.doctor.fingerprint import take_fingerprints
 from trainer.doctor.folders import folder_findings
@@ -24,7 +24,8 @@ def diagnose(
     """Look at every picture of every source.
 
     Args:
-        sources: split (train, reference, query, test_reference, test_query) -> folder or archive.
+        sources: split (train, reference, query, test_reference, test_query) -> folder or archive;
+            `images` is one folder of classes, or of splits, which are then looked at as such.
         num_instance: pictures per class that a batch draws.
         progress: called with (what, done, total).
 
@@ -33,10 +34,12 @@ def diagnose(
         [{"kind", "severity", "message", "paths", "count"}]}`; errors first, then warnings.
     """
     findings: list[Finding] = []
+    if "images" in sources:
+        sources, findings = _given_splits(sources)
     folders: dict[str, ImageFolder] = {}
     for name, uri in sources.items():
         try:
-            folders[name] = scan_folder(stage(uri))
+            folders[name] = open_source(uri)
         except TrainerError as error:
             findings.append(finding("source", "error", f"{name}: {error}", [uri]))
     findings += folder_findings(folders, num_instance)
@@ -47,6 +50,23 @@ def diagnose(
         "splits": {name: _summary(folder) for name, folder in folders.items()},
         "findings": sorted(findings, key=lambda f: order.index(f["severity"])),
     }
+
+
+def _given_splits(sources: Mapping[str, str]) -> tuple[Mapping[str, str], list[Finding]]:
+    """Put the splits that a single folder holds in its place."""
+    uri = sources["images"]
+    try:
+        layout = find_layout(uri)
+    except TrainerError:
+        return sources, []  # looking at its classes says what is wrong
+    if layout is None:
+        return sources, []
+    found = layout.splits.sources()
+    if found is None:
+        text = f"images: {layout.refusal()}"
+        return {}, [finding("splits", "error", text, [uri])]
+    text = f"images: {layout.usage()}"
+    return found, [finding("splits", "info", text, [uri])]
 
 
 def _summary(folder: ImageFolder) -> dict[str, int]:

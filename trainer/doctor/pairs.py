@@ -35,6 +35,8 @@ def _sorted_pairs(
     sorts: dict[str, list[tuple[Item, Item]]] = {"labels": [], "splits": [], "within": []}
     for i, j in pairs:
         a, b = items[i], items[j]
+        if a.path == b.path:
+            continue  # that two splits are one folder is told by itself
         if {a.split, b.split} == {"reference", "test_reference"} and a.label == b.label:
             continue  # one gallery for both is usual
         sort = "labels" if a.label != b.label else "splits" if a.split != b.split else "within"

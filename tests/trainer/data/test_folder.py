@@ -1,8 +1,14 @@
+import os
+import shutil
+import unicodedata
+
 import numpy as np
 import pytest
 
-from trainer.data.folder import empty_classes, list_pictures, match_classes, name_list, scan_folder
-from trainer.errors import DataError
+from trainer.data.folder import match_classes, scan_folder, splits_in
+from trainer.errors import DataError, ImageError
+
+NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
 
 def test_images_are_listed_by_class_and_path(make_folder):
@@ -42,14 +48,16 @@ def test_single_class_is_not_taken_for_a_wrapper(make_folder):
     assert scan_folder(make_folder("train", {"only": 2})).classes == ("only",)
 
 
-def test_empty_class_is_warned_about_and_left_out(make_folder, caplog):
+def test_empty_class_is_noted_and_left_out(make_folder):
     root = make_folder("train", {"a": 1, "c": 1})
     (root / "b").mkdir()
     folder = scan_folder(root)
     assert folder.classes == ("a", "c")
     assert folder.labels.tolist() == [0, 1]
-    assert "1 class folders hold no image: b" in caplog.text
-    assert empty_classes(root) == ("b",)
+    (note,) = folder.notes
+    assert (note.kind, note.severity) == ("empty_class", "warning")
+    assert note.text == "1 class folder holds no image: b"
+    assert note.paths == (root / "b",)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +65,11 @@ def test_empty_class_is_warned_about_and_left_out(make_folder, caplog):
     [
         (None, "no such folder"),
         ([], "no class folders in it"),
-        (["a/", "b/"], "no images in its 2 class folders"),
-        (["x.png"], "no class folders in it"),
+        (["a/", "b/"], "no images in its 2 class folders; pictures have endings"),
+        (["a/x.heic", "a/y.heic", "b/z.xyz"], "2 .heic files and 1 .xyz file were skipped"),
+        (["a/train.tar.gz"], "train.tar.gz is an archive: unpack it, or name it"),
+        (["train.zip"], "no class folders in it; train.zip is an archive"),
+        (["x.png", "y.png"], "no class folders in it, but 2 pictures"),
     ],
 )
 def test_useless_folders_are_refused_in_one_line(tmp_path, layout, message):
@@ -69,6 +80,7 @@ def test_useless_folders_are_refused_in_one_line(tmp_path, layout, message):
             if name.endswith("/"):
                 (root / name).mkdir()
             else:
+                (root / name).parent.mkdir(exist_ok=True)
                 (root / name).write_bytes(b"x")
     with pytest.raises(DataError, match=message) as caught:
         scan_folder(root)
@@ -117,18 +129,167 @@ def test_no_class_in_common_is_refused_either_way(make_folder, ignore):
         match_classes(reference, query, ignore_unmatched=ignore)
 
 
-def test_long_name_lists_are_cut():
-    assert name_list(["a", "b"]) == "a, b"
-    assert name_list([str(i) for i in range(10)], shown=3) == "0, 1, 2 and 7 more"
+JUNK = ("Thumbs.db", "README.txt", ".DS_Store", "desktop.ini", "__MACOSX/._a.png", "list.csv")
 
 
-def test_pictures_behind_links_are_listed_once(tmp_path):
-    shots = tmp_path / "shots"
-    (shots / "a").mkdir(parents=True)
-    for name in ("1.png", "2.JPG", ".hidden.png", "notes.txt"):
-        (shots / "a" / name).touch()
-    folder = tmp_path / "linked"
-    folder.mkdir()
-    (folder / "a").symlink_to(shots / "a")
-    (shots / "a" / "loop").symlink_to(folder)
-    assert [p.name for p in list_pictures(folder)] == ["1.png", "2.JPG"]
+def with_junk(root):
+    for name in JUNK:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_files_beside_a_wrapper_do_not_merge_its_classes(make_folder, tmp_path, depth):
+    root = tmp_path / "outer"
+    inner = make_folder("outer/" + "/".join("w" * depth), {"cola": 2, "lemonade": 3})
+    for folder in (root, *inner.parents[: depth - 1], inner):
+        with_junk(folder)
+    folder = scan_folder(root)
+    assert folder.root == inner
+    assert folder.classes == ("cola", "lemonade")
+    assert folder.counts().tolist() == [2, 3]
+
+
+def test_a_link_beside_the_wrapper_it_leads_to_changes_nothing(make_folder, tmp_path):
+    make_folder("outer/v1", {"a": 1, "b": 1})
+    (tmp_path / "outer" / "latest").symlink_to("v1")
+    assert scan_folder(tmp_path / "outer").classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("layout", "tree"),
+    [
+        (
+            ["fruit/apple", "fruit/pear", "veg/leek"],
+            "no class folder in it holds pictures directly, so the classes cannot be told; it "
+            "holds fruit/ (apple/, pear/) and veg/ (leek/)",
+        ),
+        (
+            [f"g{i}/p{j}" for i in range(6) for j in range(6)],
+            "g0/ (p0/, p1/, p2/, p3/ and 2 more), g1/",
+        ),
+        (
+            ["shop", "shop/cola", "shop/lemonade"],
+            "its only class folder holds pictures and folders of pictures, so the classes cannot "
+            "be told; it holds shop/ (cola/, lemonade/)",
+        ),
+        (["x/one", "y/two"], "it holds x/ (one/) and y/ (two/)"),
+    ],
+)
+def test_groups_of_classes_are_refused_with_the_tree(tmp_path, layout, tree):
+    for name in layout:
+        (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name / "1.png").write_bytes(b"x")
+    with pytest.raises(DataError) as caught:
+        scan_folder(tmp_path / "data")
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / 'data'}: ")
+    assert tree in text
+    assert text.endswith("name the folder whose folders are the classes")
+
+
+def test_a_folder_of_images_in_each_class_is_no_group(make_folder):
+    root = make_folder("train", {"cat/images": 2, "dog/images": 1})
+    (root / "cat" / "boxes.txt").write_text("x")
+    folder = scan_folder(root)
+    assert folder.classes == ("cat", "dog")
+    assert folder.counts().tolist() == [2, 1]
+
+
+def test_folders_within_one_of_the_classes_are_noted(make_folder):
+    root = make_folder("train", {"cola": 2, "fruit/apple": 1, "fruit/pear": 1})
+    folder = scan_folder(root)
+    assert folder.classes == ("cola", "fruit")
+    (note,) = folder.notes
+    assert note.kind == "nested_class"
+    assert note.text == "folders in a class folder count as one class: fruit/ (apple/, pear/)"
+
+
+def test_splits_are_not_taken_for_classes(make_folder, tmp_path):
+    for split in ("train", "val"):
+        make_folder(f"outer/data/{split}", {"a": 1, "b": 1})
+    with pytest.raises(DataError, match=r"data: holds splits \(train and val\), not classes"):
+        scan_folder(tmp_path / "outer")
+    assert splits_in(tmp_path / "outer").root == tmp_path / "outer/data"
+    assert splits_in(tmp_path / "outer/data/train") is None
+    assert scan_folder(tmp_path / "outer/data/train").classes == ("a", "b")
+
+
+def test_two_spellings_of_one_name_are_one_class(make_folder):
+    root = make_folder("train", {NFC: 2, NFD: 3, "apple": 1})
+    folder = scan_folder(root)
+    assert len(folder.classes) == 2
+    assert folder.counts().tolist() == [1, 5]
+    assert folder.classes[1] in (NFC, NFD)
+    assert all((root / path).is_file() for path in folder.paths)
+    (note,) = folder.notes
+    assert note.kind == "same_name"
+    assert note.text.startswith("1 class in two folders")
+    assert set(note.paths) == {root / NFC, root / NFD}
+    assert folder.folder_of(folder.classes[1]) in note.paths
+
+
+def test_queries_of_another_spelling_find_their_class(make_folder):
+    reference = scan_folder(make_folder("reference", {NFC: 1, "a": 1}))
+    query = scan_folder(make_folder("query", {NFD: 2}))
+    assert reference.classes == ("a", NFC)
+    assert query.classes == (NFD,)
+    assert match_classes(reference, query).labels.tolist() == [1, 1]
+
+
+NAMES = (b"caf\xe9", b" lead", b"trail ", b"-dash", b"new\nline", b"tab\t", "梨".encode())
+NAMES += ("👨‍👩‍👧".encode(), b"a" * 255, b"100%", b"a:b", b"quote'\"", b"back\\slash", b"\x01")
+
+
+def test_classes_and_files_of_any_name_are_read(tmp_path):
+    root = tmp_path / "train"
+    for name in NAMES:
+        folder = root / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        for picture in (b"1.png", b"\xff.png", b"new\nline.png"):
+            (folder / os.fsdecode(picture)).write_bytes(b"x")
+    folder = scan_folder(root)
+    assert len(folder.classes) == len(NAMES)
+    assert {r"caf\xe9", r"new\nline", r"\x01", "梨", " lead", "trail "} <= set(folder.classes)
+    assert not any("\n" in name for name in folder.classes)
+    assert folder.counts().tolist() == [3] * len(NAMES)
+    assert all((folder.root / path).is_file() for path in folder.paths)
+    assert folder.notes == ()
+
+
+def test_hidden_pictures_are_noted(make_folder):
+    root = make_folder("train", {"a": 2, "b": 1, ".apple": 1})
+    shutil.copy(root / "a/0.png", root / "a/.9.png")
+    (note,) = scan_folder(root).notes
+    assert note.kind == "hidden_picture"
+    assert note.text.startswith("2 pictures or folders of pictures whose names begin with a dot")
+
+
+def test_links_are_followed_or_noted(make_folder, tmp_path):
+    root = make_folder("train", {"a": 2, "b": 1})
+    elsewhere = make_folder("elsewhere", {"c": 2})
+    (root / "c").symlink_to(elsewhere / "c")
+    (root / "b" / "more").symlink_to(elsewhere / "c")
+    (root / "b" / "up").symlink_to(root)
+    (root / "here").symlink_to(".")
+    (root / "gone").symlink_to("nowhere")
+    (root / "self").symlink_to("self")
+    folder = scan_folder(root)
+    assert folder.classes == ("a", "b", "c")
+    assert folder.counts().tolist() == [2, 3, 2]
+    assert {note.kind: note.text for note in folder.notes} == {
+        "dead_link": "2 links that lead nowhere skipped: gone, self",
+        "looped_link": "2 links that lead to a folder that is read anyway skipped: here, up",
+    }
+
+
+def test_a_picture_that_is_a_dead_link_is_refused(make_folder):
+    root = make_folder("train", {"a": 2, "b": 1})
+    (root / "a" / "9.png").symlink_to("nowhere.png")
+    with pytest.raises(ImageError, match=r"a/9.png: must be a file, and is a broken link"):
+        scan_folder(root)
+
+
+def test_a_name_too_long_for_the_file_system_is_no_folder(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        scan_folder(tmp_path / ("x" * 300))

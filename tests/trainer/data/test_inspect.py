@@ -97,7 +97,7 @@ def test_empty_small_and_uneven_classes_are_found(folders, make_spec, make_folde
     (folders["train"] / "empty").mkdir()
     spec = make_spec(**folders)
     result = inspect_data(spec)
-    assert one(result, "empty_class")["message"].endswith("hold no image: empty")
+    assert one(result, "empty_class")["message"].endswith("1 class folder holds no image: empty")
     assert "from 2 (b) to 45 (a)" in one(result, "imbalance")["message"]
     assert "small_class" not in kinds(result)
 

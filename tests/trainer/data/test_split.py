@@ -1,3 +1,6 @@
+import os
+import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,67 @@ def test_a_class_keeps_its_split_when_others_come(make_folder, tmp_path):
         (root / "a" / f"{i}.png").write_bytes((root / "b" / f"{i}.png").read_bytes())
     after = sources(split_folder(root, tmp_path / "out", seed=3), "train")
     assert before < after
+
+
+@pytest.fixture
+def splits(make_folder, tmp_path):
+    """`photos` with the usual four splits in it."""
+    for name, count in (("train", 6), ("gallery", 2), ("val", 3), ("test", 4)):
+        make_folder(f"photos/{name}", {"a": count, "b": count})
+    return tmp_path / "photos"
+
+
+def test_a_folder_of_splits_is_used_as_it_is(splits, tmp_path, caplog):
+    assert split_folder(splits, tmp_path / "out", seed=1) == {
+        "train": f"{splits}/train",
+        "reference": f"{splits}/gallery",
+        "query": f"{splits}/val",
+        "test_query": f"{splits}/test",
+    }
+    assert f"{splits}: holds splits, used as --train {splits}/train --reference" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_of_splits_is_used_as_it_is(splits, tmp_path, caplog):
+    archive = shutil.make_archive(str(tmp_path / "shots"), "zip", splits.parent, "photos")
+    found = split_folder(Path(archive), tmp_path / "out", seed=1)
+    counts = {name: len(scan_folder(path).paths) for name, path in found.items()}
+    assert counts == {"train": 12, "reference": 4, "query": 6, "test_query": 8}
+    assert f"{archive}: holds splits, used as --train photos/train" in caplog.text
+
+
+def test_splits_in_doubt_are_refused_with_what_to_type(splits, tmp_path):
+    shutil.rmtree(splits / "gallery")
+    with pytest.raises(DataError) as caught:
+        split_folder(splits, tmp_path / "out", seed=1)
+    assert f"{splits}: holds splits (test, train and val), not classes" in str(caught.value)
+    assert f"type --train {splits}/train --reference {splits}/train" in str(caught.value)
+    archive = shutil.make_archive(str(tmp_path / "shots"), "gztar", splits.parent, "photos")
+    with pytest.raises(DataError, match=r"shots.tar.gz: unpack it first.*--query photos/val"):
+        split_folder(Path(archive), tmp_path / "out", seed=1)
+
+
+def test_splits_cannot_be_split_by_class(splits, tmp_path):
+    with pytest.raises(DataError, match="leave out --class-disjoint"):
+        split_folder(splits, tmp_path / "out", seed=1, class_disjoint=True)
+
+
+def test_a_folder_of_any_name_is_split(make_folder, tmp_path):
+    names = {os.fsdecode(name): 6 for name in (b"caf\xe9", b"new\nline", b" x ")}
+    (tmp_path / os.fsdecode(b"d\xff")).mkdir()
+    root = make_folder(os.fsdecode(b"all"), names)
+    root = root.rename(tmp_path / os.fsdecode(b"d\xff") / "all")
+    split = split_folder(root, tmp_path / "out", seed=1)
+    assert scan_folder(split["query"]).classes == (" x ", r"caf\xe9", r"new\nline")
+
+
+def test_a_class_of_another_spelling_keeps_its_split(make_folder, tmp_path):
+    found = []
+    for form in ("NFC", "NFD"):
+        root = make_folder(f"{form}/all", {unicodedata.normalize(form, "é"): 9, "b": 9})
+        train = scan_folder(split_folder(root, tmp_path / "out", seed=3)["train"])
+        found.append([path.rsplit("/", 1)[1] for path in train.paths])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -4,46 +4,12 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 
+from tests.trainer.doctor.drawing import CLASSES, SPLITS, draw, save, sources
 from trainer.doctor.diagnosis import diagnose
 from trainer.doctor.fingerprint import near_pairs, take_fingerprint, take_fingerprints
-
-SPLITS = {"train": 6, "reference": 4, "query": 4}
-CLASSES = ("almond", "barley", "cashew", "dates", "fennel")
-
-
-def draw(seed, size=(96, 72)):
-    """A smooth picture that no other seed gives: noise, enlarged."""
-    noise = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
-    return picture.filter(ImageFilter.GaussianBlur(1))
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clean")
-    seed = 0
-    for split, count in SPLITS.items():
-        for name in CLASSES:
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                draw(seed).save(folder / f"{split}_{i}.jpg", quality=90)
-                seed += 1
-    return root
-
-
-@pytest.fixture
-def pictures(clean, tmp_path):
-    shutil.copytree(clean, tmp_path / "pictures")
-    return tmp_path / "pictures"
-
-
-def sources(root, *names):
-    return {name: str(root / name) for name in names or SPLITS}
 
 
 def test_a_clean_set_has_no_finding(clean):
@@ -72,12 +38,6 @@ def empty_file(root):
 def no_picture(root):
     path = root / "reference/barley/reference_1.jpg"
     path.write_text("<html>not found</html>")
-    return [path]
-
-
-def save(picture, path, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
     return [path]
 
 
@@ -152,7 +112,7 @@ def stray(root):
 
 
 def other_file(root):
-    path = root / "train" / "almond" / "IMG_1.heic"
+    path = root / "train" / "almond" / "IMG_1.xyz"
     path.write_bytes(b"x")
     return [path]
 

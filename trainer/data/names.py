@@ -1,0 +1,49 @@
+"""Names of folders and files: how they are compared, shown, and turned into bytes.
+
+A file system stores bytes. Python hands those that are no UTF-8 on as lone surrogates, which no
+encoder, table or data base takes; and one name may be spelt in two ways of Unicode, as files copied
+from a Mac are (NFD in place of NFC).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_LINE_BREAKS = frozenset("\x85\u2028\u2029")
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one name share (NFC): names are compared by it."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def name_text(name: str) -> str:
+    r"""Return a name as text that can be printed on one line and stored anywhere.
+
+    A name that can is returned as it is written. In any other, bytes that are no UTF-8, control
+    characters and line breaks are spelt out (`caf\xe9`, `a\nb`), and backslashes are doubled, so
+    that two such names stay two.
+    """
+    if not any(map(_is_unfit, name)):
+        return name
+    return "".join(_spelt_out(sign) for sign in name)
+
+
+def name_bytes(name: str) -> bytes:
+    """Return the bytes of a name or path, the same under every locale; for digests."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _is_unfit(sign: str) -> bool:
+    return unicodedata.category(sign) in {"Cc", "Cs"} or sign in _LINE_BREAKS
+
+
+def _spelt_out(sign: str) -> str:
+    if sign == "\\":
+        return "\\\\"
+    if not _is_unfit(sign):
+        return sign
+    code = ord(sign)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, as the file system's decoder hands it on
+        return f"\\x{code - 0xDC00:02x}"
+    return sign.encode("unicode_escape").decode("ascii")
