@@ -229,6 +229,7 @@ def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
         "dataset.prob": held.prob,
         "dataset.re_prob": held.re_prob,
         "dataset.random_rotation": held.random_rotation,
+        **{f"dataset.crop_scale.{k}": v for k, v in _leaves(held.crop_scale)},
         **{f"dataset.gaussian_blur.{k}": v for k, v in _leaves(held.gaussian_blur)},
         **{f"dataset.color_augmentation.{k}": v for k, v in _leaves(held.color_augmentation)},
     }

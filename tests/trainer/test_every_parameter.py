@@ -73,6 +73,8 @@ CASES = GROUPS | OWN | {
     "dataset.interpolation": ({"dataset.crop_share": 0.8}, "bicubic", RESIZED),
     "dataset.crop_share": ({}, 0.8, RESIZED),
     "dataset.num_instance": ({}, 8, {"batch", "drawn"}),
+    "dataset.crop_scale.least": ({}, 0.4, BATCH),
+    "dataset.crop_scale.greatest": ({}, 0.6, BATCH),
     "dataset.sampling": ({"train.loss.name": "arcface"}, "random", {"batch", "drawn"}),
     "dataset.prob": ({}, 1.0, BATCH),
     "dataset.re_prob": ({}, 1.0, BATCH),

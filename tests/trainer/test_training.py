@@ -374,6 +374,7 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         train__optim__warmup_share=0.35, train__optim__trunk__base_lr=7e-4,
         train__optim__trunk__bias_lr_factor=2.5, train__batch_norm="keep",
         train__loss__name="arcface", dataset__sampling="random",
+        dataset__crop_scale__least=0.4, dataset__crop_scale__greatest=0.9,
     )  # fmt: skip
     fit(spec, reports)
     receipt = reports[0]["receipt"]
@@ -382,6 +383,7 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         "train.optim.schedule": "one_cycle", "train.optim.warmup_share": 0.35,
         "train.optim.trunk.base_lr": 7e-4, "train.optim.trunk.bias_lr_factor": 2.5,
         "train.batch_norm": "keep", "dataset.sampling": "random",
+        "dataset.crop_scale.least": 0.4, "dataset.crop_scale.greatest": 0.9,
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
     assert "dataset.num_instance" not in receipt["applied"]

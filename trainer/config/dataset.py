@@ -74,6 +74,27 @@ class ColorAugmentationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CropScaleConfig:
+    """Area of the random crops of training pictures; their sides are 3:4 to 4:3."""
+
+    least: float = real(
+        0.08,
+        "Least share of the picture's area.",
+        minimum=0.05,
+        maximum=0.5,
+        valid_min=0.001,
+        valid_max=1.0,
+    )
+    greatest: float = real(
+        1.0,
+        "Greatest share of the picture's area.",
+        minimum=0.5,
+        maximum=1.0,
+        valid_min=0.001,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetConfig:
     """Sources, sampling and augmentation."""
 
@@ -138,6 +159,9 @@ class DatasetConfig:
     )
     num_instance: int = integer(
         4, "Pictures of one class in a training batch; divides the batch size.", valid_min=1
+    )
+    crop_scale: CropScaleConfig = section(
+        CropScaleConfig, "Area of random crops in training.", is_extension=True
     )
     sampling: str = choice(
         "classes",

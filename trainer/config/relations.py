@@ -175,6 +175,15 @@ def _crop(spec: Spec) -> Iterator[str]:
         yield f"dataset.crop_share: must be 0 or {LEAST_CROP_SHARE} and more, got {share:g}"
 
 
+def _crop_scale(spec: Spec) -> Iterator[str]:
+    scale = spec.dataset.crop_scale
+    if scale.least > scale.greatest:
+        yield (
+            "dataset.crop_scale.least: must be at most dataset.crop_scale.greatest"
+            f" ({scale.greatest:g}), got {scale.least:g}"
+        )
+
+
 def _blur(spec: Spec) -> Iterator[str]:
     blur, model = spec.dataset.gaussian_blur, spec.model
     largest = min(model.input_width, model.input_height)
@@ -218,6 +227,7 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
         _picture_size,
         _pixels,
         _crop,
+        _crop_scale,
         _blur,
     ),
     "evaluate": (_devices("evaluate"), _picture_size, _pixels, _crop),

@@ -163,7 +163,9 @@ class BatchAugment:
         num, generator, dataset = len(sizes_N2), self.generator, self.dataset
         color, places = self._draw_colors(num)
         sizes_N2 = sizes_N2[places]
-        crop = _in_stored_pixels(draw.draw_crop_boxes(sizes_N2, generator), sizes_N2, stored_2)
+        area = (dataset.crop_scale.least, dataset.crop_scale.greatest)
+        boxes_4N = draw.draw_crop_boxes(sizes_N2, area, generator)
+        crop = _in_stored_pixels(boxes_4N, sizes_N2, stored_2)
         flip = torch.rand(num, generator=generator) < dataset.prob
         sigma = draw.draw_uniform(num, *dataset.gaussian_blur.sigma, generator)
         degrees = draw.draw_uniform(num, 0.0, 180.0, generator)

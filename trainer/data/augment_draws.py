@@ -12,28 +12,30 @@ import math
 import torch
 from torch import Tensor
 
-CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 ERASE_AREA = (0.02, 0.33)
 ERASE_RATIO = (0.3, 3.3)
 _ATTEMPTS = 10
 
 
-def draw_crop_boxes(sizes_N2: Tensor, generator: torch.Generator) -> Tensor:
+def draw_crop_boxes(
+    sizes_N2: Tensor, area: tuple[float, float], generator: torch.Generator
+) -> Tensor:
     """Boxes as `torchvision.transforms.RandomResizedCrop` draws them.
 
-    An area of 8 to 100 %, an aspect ratio of 3/4 to 4/3, at any place; after ten misses the largest
-    centred box within the ratios.
+    An aspect ratio of 3/4 to 4/3, at any place; after ten misses the largest centred box within the
+    ratios.
 
     Args:
         sizes_N2: height and width of each image.
+        area: least and greatest share of the image's area.
         generator: on the CPU.
 
     Returns:
         Shape (4, N), float32.
     """
     height, width = sizes_N2.float().T
-    box_height, box_width = _draw_shapes(height * width, CROP_AREA, CROP_RATIO, generator)
+    box_height, box_width = _draw_shapes(height * width, area, CROP_RATIO, generator)
     fits_wide = (box_width > 0) & (box_width <= width[:, None])
     fits_tall = (box_height > 0) & (box_height <= height[:, None])
     found, tall, wide = _first(fits_wide & fits_tall, box_height, box_width)

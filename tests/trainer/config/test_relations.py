@@ -78,6 +78,10 @@ def train_problem(overrides):
             {"dataset.gaussian_blur.sigma": [0.7, 0.3]},
             "dataset.gaussian_blur.sigma: must be 0 < least <= greatest, got [0.7, 0.3]",
         ),
+        (
+            {"dataset.crop_scale.least": 0.7, "dataset.crop_scale.greatest": 0.6},
+            "crop_scale.least: must be at most dataset.crop_scale.greatest (0.6), got 0.7",
+        ),
         ({"wandb.sync_tensorboard": True}, "wandb.sync_tensorboard: must be false"),
     ],
 )

@@ -22,19 +22,25 @@ def assert_same_distribution(ours, theirs):
     assert distance < 2.2 * (1 / len(ours) + 1 / len(theirs)) ** 0.5
 
 
-@pytest.mark.parametrize(("height", "width"), [(96, 96), (60, 200), (300, 40)])
-def test_crop_boxes_are_distributed_as_torchvision_draws_them(height, width):
+@pytest.mark.parametrize(
+    ("height", "width", "area"),
+    [
+        (96, 96, (0.08, 1.0)), (60, 200, (0.08, 1.0)), (300, 40, (0.08, 1.0)),
+        (96, 96, (0.4, 0.9)), (60, 200, (0.3, 0.35)), (96, 96, (1.0, 1.0)),
+    ],
+)  # fmt: skip
+def test_crop_boxes_are_distributed_as_torchvision_draws_them(height, width, area):
     torch.manual_seed(1)
     image = torch.empty(3, height, width)
     theirs = torch.tensor(
         [
-            tv.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
+            tv.RandomResizedCrop.get_params(image, list(area), [3 / 4, 4 / 3])
             for _ in range(NUM // 4)
         ],
         dtype=torch.float32,
     )
     top, tall, left, wide = draw.draw_crop_boxes(
-        torch.tensor([[height, width]]).expand(NUM, 2), generator()
+        torch.tensor([[height, width]]).expand(NUM, 2), area, generator()
     )
     assert (top >= 0).all()
     assert (top + tall <= height).all()
@@ -45,7 +51,9 @@ def test_crop_boxes_are_distributed_as_torchvision_draws_them(height, width):
 
 
 def test_impossible_ratio_falls_back_to_the_largest_centred_box():
-    top, tall, left, wide = draw.draw_crop_boxes(torch.tensor([[10, 1000]]), generator())
+    top, tall, left, wide = draw.draw_crop_boxes(
+        torch.tensor([[10, 1000]]), (0.08, 1.0), generator()
+    )
     # width / height = 100 > 4/3: the full height, and 4/3 of it in width
     assert (tall.item(), wide.item()) == (10.0, 13.0)
     assert (top.item(), left.item()) == (0.0, 493.0)
