@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: format, lint, types, import contracts, tests.
-# PYTHON names the interpreter of an environment with the extras `all` and `dev` (default: .venv).
+# `--fast` leaves out slow tests (tests/slow_tests.txt), for use at every save.
+# Other arguments go to pytest. PYTHON names the interpreter of an environment with the extras `all`
+# and `dev` (default: .venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}

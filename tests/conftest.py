@@ -1,5 +1,46 @@
-"""Shared by all tests: the trainers that lie among them may be named in studies."""
+"""Shared by all tests: their trainers may be named in studies; `--fast` leaves slow tests out.
+
+`pytest --record-slow` writes the tests that took longer than `SLOW_S` into `slow_tests.txt`, and
+`pytest --fast` leaves those out. A test that is not in the list counts as fast.
+"""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
+
+SLOW_S = 0.5
+LIST = Path(__file__).with_name("slow_tests.txt")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out the tests in slow_tests.txt")
+    parser.addoption("--record-slow", action="store_true", help="write slow_tests.txt anew")
+
+
+def pytest_configure(config):
+    if config.getoption("--record-slow") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(DurationRecorder())
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--fast"):
+        return
+    slow = set(LIST.read_text(encoding="utf-8").splitlines())
+    left_out = [item for item in items if item.nodeid in slow]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item.nodeid not in slow]
+
+
+class DurationRecorder:
+    """Adds up set-up, call and tear-down of every test, and writes the slow ones at the end."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self):
+        slow = sorted(name for name, seconds in self.seconds.items() if seconds > SLOW_S)
+        LIST.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")

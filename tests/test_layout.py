@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hpo", "search_spaces", "trainer")
@@ -48,3 +49,17 @@ def test_study_files_say_what_they_are_for(name):
     text = (ROOT / "studies" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     assert f"name: {name}" in text
+
+
+def test_pre_commit_runs_the_quick_checks_of_check_sh():
+    script = (ROOT / "tests" / "check.sh").read_text()
+    commands = [
+        line.replace('"$bin/', ".venv/bin/")
+        .replace('"$python"', ".venv/bin/python")
+        .replace('"', "")
+        for line in script.splitlines()
+        if line.startswith('"$') and "pytest" not in line
+    ]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"] for hook in hooks] == commands
+    assert len(commands) == 6
