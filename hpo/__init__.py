@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# Imported before the folders of `sys.path` are put in order: nothing of the standard library.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hpo.api import Study, load, search
     from hpo.automl.ask_tell import AutoML
     from hpo.automl.runner import AutoMLRunner
@@ -28,4 +29,9 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    from hpo.core.process.imports import claim_packages
+
+    claim_packages()
     return getattr(importlib.import_module(_PLACES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m trainer.rank_process TASK.json`: one process of a run on several devices.
+"""`python rank_process.py TASK.json`: one process of a run on several devices.
 
 The first one is started by `trainer.launching` and reports to it; it starts the others, by the same
 command line. All of them end when the process that started them is gone.
@@ -6,6 +6,7 @@ command line. All of them end when the process that started them is gone.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -81,5 +83,16 @@ def _end_with(parent: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def _import_this_trainer() -> None:
+    """Import `trainer` from where this file lies, whatever PYTHONPATH has of that name."""
+    spec = PathFinder.find_spec("trainer", [str(Path(__file__).resolve().parents[1])])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{__file__}: lies in no package trainer")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["trainer"] = module
+    spec.loader.exec_module(module)
+
+
 if __name__ == "__main__":
+    _import_this_trainer()
     sys.exit(main(sys.argv[1]))

@@ -136,4 +136,6 @@ def _configure_logging(*, debug: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from hpo.core.process import start
+
+    sys.exit(start.hpo())

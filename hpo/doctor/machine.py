@@ -8,7 +8,6 @@ import platform
 import resource
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from hpo.core.machine import count_cpus, free_memory_mib
+from hpo.core.process import children
 from hpo.study.plan import cache_dir
 
 Status = Literal["ok", "info", "warning", "error"]
@@ -145,10 +145,10 @@ def _below(text: str, limit: float) -> bool:
 
 def _torch() -> Check:
     """In a process of its own: a broken CUDA installation may end the process."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    environment = {**children.environment(), "PYTHONWARNINGS": "ignore"}
     try:
         process = subprocess.run(
-            [sys.executable, "-c", _TORCH],
+            children.python("-c", _TORCH),
             capture_output=True, text=True, timeout=120, check=False, env=environment,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -18,6 +18,7 @@ from typing import Any
 
 from hpo.core.errors import HpoError
 from hpo.core.machine import Machine, Node
+from hpo.core.process import children
 
 logger = logging.getLogger(__name__)
 
@@ -68,19 +69,18 @@ def start_local(machine: Machine, threads: int) -> None:
             "OMP_NUM_THREADS": str(threads),
         }
     )
-    _keep_bytecode()
     import ray
 
     _read_settings_again()
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
-            with _own_sigterm():
+            with _own_sigterm(), _environment_of_children():
                 ray.init(
                     address="local",
                     num_cpus=max(machine.cpus, 1),
                     num_gpus=machine.gpus,
                     include_dashboard=False,
-                    runtime_env={"env_vars": _environment()},
+                    **_worker_processes(),
                     **_QUIET,
                 )
             break
@@ -115,7 +115,7 @@ def join_cluster(address: str) -> Machine:
         _read_settings_again()
         try:
             with _own_sigterm():
-                ray.init(address=address, runtime_env={"env_vars": _environment()}, **_QUIET)
+                ray.init(address=address, **_worker_processes(), **_QUIET)
         except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
             raise _no_cluster(address, error) from error
         _silence()
@@ -187,11 +187,37 @@ def _no_cluster(address: str, error: Exception) -> HpoError:
     )
 
 
-def _environment() -> dict[str, str]:
-    """Variables of worker processes, wherever they run."""
+def _worker_processes() -> dict[str, Any]:
+    """How worker processes start, wherever they run: as every child of ours does."""
+    from ray.job_config import JobConfig
+
+    class Job(JobConfig):
+        """Leaves the driver's working directory out, which workers would search before all else."""
+
+        def _get_proto_job_config(self) -> Any:
+            job: Any = super()._get_proto_job_config()  # type: ignore[no-untyped-call]  # Ray's
+            job.ClearField("py_driver_sys_path")
+            return job
+
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    path = os.pathsep.join(filter(None, sys.path))
-    return {**_WORKER_SETTINGS, **passed_on, "PYTHONPATH": path}
+    return {
+        "job_config": Job(),
+        "runtime_env": {
+            "env_vars": {**_WORKER_SETTINGS, **passed_on, **children.variables()},
+            "worker_process_setup_hook": "hpo.core.process.imports.settle",
+        },
+    }
+
+
+@contextlib.contextmanager
+def _environment_of_children() -> Iterator[None]:
+    """Let the processes that Ray starts have it, and workers whatever those hand on."""
+    os.environ.update(children.variables())
+    _keep_bytecode()
+    try:
+        yield
+    finally:
+        children.restore_environment()
 
 
 def _keep_bytecode() -> None:

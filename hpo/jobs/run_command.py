@@ -1,4 +1,4 @@
-"""Runs a job's command: `python -m hpo.jobs.run_command FOLDER`, or in this process.
+"""Runs a job's command: in a process of its own (`start_worker`), or in this one.
 
 The command inherits the job's lock, so a job counts as running while its command lives, even when
 the worker that watches it was killed.
@@ -13,7 +13,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hpo.core.errors import SpecError
+from hpo.core.process import children
 from hpo.core.yaml_io import parse_yaml
 from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
 
@@ -197,13 +197,14 @@ def _passed_on(process: subprocess.Popen[str], lines: _Lines) -> Iterator[None]:
 
 def _search_path() -> str:
     """PATH with this interpreter's folder in front: a skill's program may live only there."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.pathsep.join([str(children.COMMANDS), os.environ.get("PATH", "")])
 
 
 def start_worker(job: Job) -> subprocess.Popen[bytes]:
     """Start a process of its own that runs a job and outlives this one."""
     return subprocess.Popen(
-        [sys.executable, "-m", "hpo.jobs.run_command", str(job.folder)],
+        children.own("hpo.jobs.run_command", str(job.folder)),
+        env=children.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -211,10 +212,6 @@ def start_worker(job: Job) -> subprocess.Popen[bytes]:
     )
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the job of one folder; returns its command's exit code."""
-    return run_job(read_job(Path(arguments[0]))).exit_code or 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return run_job(read_job(Path(words[0]))).exit_code or 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from typing import IO, Any
 from urllib import error, parse, request
 
 from hpo.core.errors import HpoError
+from hpo.core.process import children
 from hpo.run.run_dir import RunDir
 from hpo.tracking import rows
 from hpo.tracking.store import CLIENT_SETTINGS
@@ -58,10 +59,10 @@ def running_server(tracking_uri: str, host: str, port: int) -> Iterator[subproce
     Raises:
         HpoError: when it does not come up, with the last line it said.
     """
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            _command(tracking_uri, host, port),
-            env={**os.environ, **_environment()},
+            _command(tracking_uri, host, port, empty),
+            env=_environment(),
             stdout=log,
             stderr=subprocess.STDOUT,
             # Its own group: Ctrl-C reaches us alone, and its workers end with it.
@@ -117,8 +118,11 @@ def _find_links(base: str, run: RunDir) -> dict[str, str]:
     }
 
 
-def _command(tracking_uri: str, host: str, port: int) -> list[str]:
-    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+def _command(tracking_uri: str, host: str, port: int, empty: str) -> list[str]:
+    words = children.python("-m", "mlflow", "server", "--backend-store-uri", tracking_uri)
+    # Uvicorn imports from the working directory first, unless it is told another folder.
+    given = os.environ.get("MLFLOW_UVICORN_OPTS", "")
+    words += ["--uvicorn-opts", f"{given} --app-dir {shlex.quote(empty)}".strip()]
     words += ["--host", host, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
     if host in LOCAL_HOSTS:
         # By itself MLflow answers to private addresses too, which a foreign page could abuse.
@@ -131,6 +135,7 @@ def _command(tracking_uri: str, host: str, port: int) -> list[str]:
 def _environment() -> dict[str, str]:
     """Settings of the server: the page and nothing else, and no word to anybody outside."""
     return {
+        **children.environment(),
         "MLFLOW_DISABLE_TELEMETRY": CLIENT_SETTINGS["MLFLOW_DISABLE_TELEMETRY"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }

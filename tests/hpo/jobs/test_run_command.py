@@ -8,6 +8,7 @@ import time
 import pytest
 
 from hpo.core.errors import SpecError
+from hpo.core.process import children
 from hpo.jobs.compose_spec import Wish
 from hpo.jobs.job import read_job
 from hpo.jobs.run_command import command_of, run_job, start_worker
@@ -111,7 +112,6 @@ def test_a_skill_without_a_usable_command(line, tmp_path):
 
 def test_the_worker_module_runs_a_folder(jobs, data):
     job = prepared(jobs, data)
-    done = subprocess.run(
-        [sys.executable, "-m", "hpo.jobs.run_command", str(job.folder)], check=False
-    )
+    command = children.own("hpo.jobs.run_command", str(job.folder))
+    done = subprocess.run(command, env=children.environment(), check=False)
     assert done.returncode == 0

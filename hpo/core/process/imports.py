@@ -1,0 +1,72 @@
+"""What a process of this project imports: our own packages, wherever else their names are found.
+
+A `numpy.py` beside somebody's pictures, or another package `trainer` on PYTHONPATH, must not be
+imported in place of what is installed. What only the user has stays importable.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any
+
+from hpo.core.process import children
+from hpo.core.process.search_path import ordered
+
+PACKAGES = ("hpo", "search_spaces", "trainer")
+"""What this distribution installs, side by side."""
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class _OwnPackages:
+    """A finder that knows our packages alone, and only where this one lies."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find one of our packages; the rest is for the finders behind this one."""
+        del path
+        return PathFinder.find_spec(name, [str(ROOT)], target) if name in PACKAGES else None
+
+
+def settle() -> None:
+    """Make a process that is ours import the right modules; to be called before anything else.
+
+    Our own packages are found first, the working directory is searched last. Warnings of other
+    libraries stay warnings, also under `-W error`. In a child the user's own variables are back in
+    the environment, for programs that are started by a trainer or a skill.
+    """
+    sys.path[:] = ordered()
+    if _OwnPackages not in sys.meta_path:
+        sys.meta_path.insert(0, _OwnPackages)
+    keep_warnings_harmless()
+    children.restore_environment()
+
+
+def keep_warnings_harmless() -> None:
+    """Drop filters that turn warnings into exceptions: they would end other libraries' code."""
+    warnings.filters[:] = [f for f in warnings.filters if f[0] != "error"]  # type: ignore[index]
+    sys.warnoptions[:] = filter(children.is_harmless, sys.warnoptions)
+
+
+def claim_packages() -> None:
+    """Import our packages in a program of somebody else's, whose other imports stay as they are.
+
+    Raises:
+        ImportError: in one line, when the program has imported another module of such a name.
+    """
+    sys.meta_path.insert(0, _OwnPackages)
+    try:
+        for name in PACKAGES:
+            importlib.import_module(name)
+    finally:
+        sys.meta_path.remove(_OwnPackages)
+    for name in PACKAGES:
+        found = sys.modules[name].__file__
+        if found is None or Path(found).resolve().parent != ROOT / name:
+            raise ImportError(
+                f"{found or name}: has the name of a package of hpo-recognition and was imported "
+                "before it; rename it, or import hpo first"
+            )

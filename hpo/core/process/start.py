@@ -1,0 +1,40 @@
+"""The commands `hpo` and `ml_recog`, and `python start.py MODULE WORD...`: one of our modules.
+
+The last runs `main(words)` of the module and ends with what that returns.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    # Started by its path: this folder goes, and the one that `hpo` lies in is searched.
+    _here = os.path.realpath(__file__)
+    _root = os.path.realpath(f"{_here}/../../../..")
+    sys.path[:] = [*(folder for folder in sys.path if folder != os.path.dirname(_here)), _root]
+
+from hpo.core.process.search_path import ordered
+
+sys.path[:] = ordered()  # before anything else is imported
+
+
+def hpo() -> int:
+    """Run the command `hpo`."""
+    return _run("hpo.cli.main")
+
+
+def ml_recog() -> int:
+    """Run the command `ml_recog`."""
+    return _run("trainer.cli")
+
+
+def _run(module: str, *arguments: list[str]) -> int:
+    import importlib
+
+    from hpo.core.process.imports import settle
+
+    settle()
+    return int(importlib.import_module(module).main(*arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(_run(sys.argv[1], sys.argv[2:]))

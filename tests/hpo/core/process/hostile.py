@@ -1,0 +1,33 @@
+"""A working directory and a PYTHONPATH as somebody may have them, with names that others have, too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+NAMES = ("trainer", "numpy", "onnx", "types", "random", "logging", "search_spaces")
+
+
+def make_folder(folder: Path) -> Path:
+    """A folder whose files must not be imported, and `elsewhere` with a package `trainer`."""
+    for name in NAMES:
+        (folder / f"{name}.py").write_text(f"raise ImportError('the wrong {name}')\n")
+    for name in ("trainer", "search_spaces"):
+        package = folder / "elsewhere" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"raise ImportError('another {name}')\n")
+    (folder / "mine_alone.py").write_text("WHERE = 'the working directory'\n")
+    (folder / "elsewhere" / "mine_elsewhere.py").write_text("WHERE = 'elsewhere'\n")
+    return folder
+
+
+def paths(folder: Path) -> list[str]:
+    """Values of PYTHONPATH; an empty part of one is the working directory."""
+    values = ["", str(folder / "elsewhere"), f"{folder / 'elsewhere'}:", ".", str(folder)]
+    return [*values, f"{folder}:{folder / 'elsewhere'}"]
+
+
+def variables(path: str, **changes: str) -> dict[str, str]:
+    """This process's variables without Python's own, and PYTHONPATH where there is one."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return {**clean, **({"PYTHONPATH": path} if path else {}), **changes}
