@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer.config.loss import LOSSES, MINED_LOSSES, WEIGHTED_LOSSES
+from trainer.config.loss import LOSSES, MINED_LOSSES, SOFTMAX_LOSSES, WEIGHTED_LOSSES
 from trainer.config.model import has_linear_head
 from trainer.config.root import Spec
 from trainer.config.tree import leaves
@@ -107,6 +107,10 @@ def _losses(spec: Spec) -> Iterator[tuple[str, str]]:
             yield path, f"only the triplet loss has it; train.loss.name is {used}"
     if used not in MINED_LOSSES:
         yield "train.optim.miner_function_margin", f"the {used} loss uses no miner"
+    if used not in MINED_LOSSES:
+        yield "train.loss.memory_size", f"the {used} loss compares with class vectors, not pairs"
+    if used not in SOFTMAX_LOSSES:
+        yield "train.loss.label_smoothing", f"the {used} loss is no cross entropy over classes"
     if used not in WEIGHTED_LOSSES:
         yield "train.loss.base_lr", f"the {used} loss has no weights of its own"
     for other in LOSSES:

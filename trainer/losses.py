@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.loss import MINED_LOSSES, LossConfig
+from trainer.config.loss import MINED_LOSSES, SOFTMAX_LOSSES, LossConfig
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def build_loss(
 
     Returns:
         The loss, called as `loss(emb_ND, labels_N, pairs)`, and the miner that selects the pairs,
-        called as `miner(emb_ND, labels_N)`; None for losses that compare with class vectors.
+        called as `miner(emb_ND, labels_N)`; None for losses that compare with class vectors, and
+        for those with a memory, which mine in it themselves.
 
     Raises:
         SpecError: for an unknown name.
@@ -46,20 +47,47 @@ def build_loss(
         loss = _CLASS_VECTOR_BUILDERS[name](
             spec.train.loss, {"num_classes": num_classes, "embedding_size": embedding_size}
         )
-    else:
-        loss = _PAIR_BUILDERS[name](spec.train)
-    if name not in MINED_LOSSES:
+        return _smoothed(loss, spec.train.loss), None
+    loss = _PAIR_BUILDERS[name](spec.train)
+    miner = MultiSimilarityMiner(epsilon=spec.train.optim.miner_function_margin)
+    if not spec.train.loss.memory_size:
+        return loss, miner
+    from trainer.batch_memory import BatchMemory
+
+    return BatchMemory(loss, embedding_size, spec.train.loss.memory_size, miner=miner), None
+
+
+def _smoothed(loss: nn.Module, config: LossConfig) -> nn.Module:
+    """Let the cross entropy of a loss that has one spread the labels."""
+    from torch.nn import CrossEntropyLoss
+
+    if config.name in SOFTMAX_LOSSES and config.label_smoothing > 0:
+        loss.cross_entropy = CrossEntropyLoss(
+            reduction="none", label_smoothing=config.label_smoothing
+        )
+    return loss
+
+
+def without_memory(loss: nn.Module) -> tuple[nn.Module, nn.Module | None]:
+    """Return a loss without its memory, and the memory's miner; the loss itself if it has none."""
+    if not hasattr(loss, "memory_size"):
         return loss, None
-    return loss, MultiSimilarityMiner(epsilon=spec.train.optim.miner_function_margin)
+    return getattr(loss, "loss"), getattr(loss, "miner")  # noqa: B009 - nn.Module types them loosely
 
 
 def read_loss(loss: nn.Module) -> dict[str, Any]:
     """Read a live loss back into spec keys below `train`: what it will really compute with."""
     names = {builder: name for name, builder in _loss_classes().items()}
-    name = names[type(loss)]
+    inner, _ = without_memory(loss)
+    name = names[type(inner)]
     applied: dict[str, Any] = {"train.loss.name": name}
     for key, (attribute, convert) in _READERS[name].items():
-        applied[key] = convert(getattr(loss, attribute))
+        applied[key] = convert(getattr(inner, attribute))
+    if name in MINED_LOSSES:
+        applied["train.loss.memory_size"] = int(getattr(loss, "memory_size", 0))
+    if name in SOFTMAX_LOSSES:
+        entropy: Any = inner.cross_entropy
+        applied["train.loss.label_smoothing"] = float(entropy.label_smoothing)
     return applied
 
 

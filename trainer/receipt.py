@@ -19,7 +19,7 @@ import torch
 
 from trainer.data.normalize import for_channels
 from trainer.devices import memory_limit_mib, wants_bf16
-from trainer.losses import read_loss
+from trainer.losses import read_loss, without_memory
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
 from trainer.models.vit import SWIGLU_WIDTH
@@ -74,8 +74,8 @@ def build_receipt(
         },
         "trunk_class": type(module.model.trunk).__name__,
         "trunk_parameters": parameters,
-        "loss_class": type(module.loss).__name__,
-        "miner_class": None if module.miner is None else type(module.miner).__name__,
+        "loss_class": type(without_memory(module.loss)[0]).__name__,
+        "miner_class": None if _miner(module) is None else type(_miner(module)).__name__,
         "optimizer_class": type(module.optimizer).__name__,
         "groups": [_group_facts(group) for group in module.optimizer.param_groups],
         "steps_per_epoch": module.schedule.steps_per_epoch,
@@ -191,10 +191,15 @@ def _applied_schedule(module: RecognitionModule) -> dict[str, Any]:
     return applied
 
 
+def _miner(module: RecognitionModule) -> nn.Module | None:
+    return module.miner or without_memory(module.loss)[1]
+
+
 def _applied_miner(module: RecognitionModule) -> dict[str, Any]:
-    if module.miner is None:
+    miner = _miner(module)
+    if miner is None:
         return {}
-    epsilon = getattr(module.miner, "epsilon")  # noqa: B009 - nn.Module types it as a tensor
+    epsilon = getattr(miner, "epsilon")  # noqa: B009 - nn.Module types it as a tensor
     return {"train.optim.miner_function_margin": float(epsilon)}
 
 

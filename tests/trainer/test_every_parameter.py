@@ -44,6 +44,8 @@ CASES = GROUPS | OWN | {
     ),
     "train.loss.name": ({}, "arcface", {"loss", "pairs", "groups"}),
     "train.loss.base_lr": ({"train.loss.name": "arcface"}, 0.3, RATE),
+    "train.loss.label_smoothing": ({"train.loss.name": "arcface"}, 0.2, LOSS),
+    "train.loss.memory_size": ({}, 32, {"pairs", "loss"}),
     "train.optim.name": ({}, "AdamW", RATE),
     "train.optim.schedule": ({}, "cosine", {"rates"}),
     "train.optim.warmup_share": ({"train.optim.schedule": "one_cycle"}, 0.4, {"rates"}),

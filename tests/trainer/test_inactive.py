@@ -67,6 +67,9 @@ def test_loss_decides_on_miner_margin_and_own_rate(loss, uses_miner, has_vectors
     found = inactive(train__loss__name=loss)
     assert ("train.optim.miner_function_margin" not in found) == uses_miner
     assert ("train.loss.base_lr" not in found) == has_vectors
+    assert ("train.loss.memory_size" not in found) == uses_miner
+    is_softmax = has_vectors and loss != "proxy_anchor"
+    assert ("train.loss.label_smoothing" not in found) == is_softmax
     assert ("train.optim.triplet_loss_margin" not in found) == (loss == "triplet")
     assert ("train.smooth_loss" not in found) == (loss == "triplet")
     assert not [name for name in found if name.startswith(f"train.loss.{loss}.")]
@@ -156,6 +159,8 @@ SITUATIONS = {
     "one cycle": {"train.optim.schedule": "one_cycle", "train.optim.steps": [2]},
 }
 CHANGED = {
+    "train.loss.memory_size": 64,
+    "train.loss.label_smoothing": 0.2,
     "train.optim.layer_decay": 0.5,
     "train.optim.decay_norms": False,
     "train.optim.warmup_share": 0.4,
@@ -188,7 +193,7 @@ def built(overrides):
     """Each parameter's settings, schedule over every step of the run, loss and miner."""
     from torch import nn
 
-    from trainer.losses import build_loss, read_loss
+    from trainer.losses import build_loss, read_loss, without_memory
     from trainer.optim import build_optimizer, build_schedule
 
     spec = parse_spec(overrides, "train", is_complete=False)
@@ -208,6 +213,7 @@ def built(overrides):
     )
     schedule = build_schedule(spec.train, steps_per_epoch=9)
     rates = [schedule.factor(step) for step in range(9 * spec.train.num_epochs)]
+    miner = miner or without_memory(loss)[1]
     return str((settings, rates, read_loss(loss), getattr(miner, "epsilon", None)))
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from trainer.config.loss import MINED_LOSSES, WEIGHTED_LOSSES
 from trainer.errors import SpecError
 from trainer.losses import build_loss, read_loss
 from trainer.spec import parse_spec
@@ -197,6 +198,70 @@ def test_proxy_anchor(emb):
     assert loss(emb, LABELS).item() == pytest.approx((pulled + pushed) / CLASSES, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["normalized_softmax", "arcface", "subcenter_arcface"])
+def test_smoothed_labels_give_every_class_its_share(emb, name):
+    smoothing = {"train__loss__label_smoothing": 0.3}
+    options = {"train__loss__name": name, f"train__loss__{name}__margin": 20.0}
+    if name == "normalized_softmax":
+        del options[f"train__loss__{name}__margin"]
+    plain, smooth = built(**options)[0], built(**options, **smoothing)[0]
+    seen = []
+    smooth.cross_entropy.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    value = smooth(emb, LABELS).item()
+    costs = [
+        sum(
+            (0.7 * (c == label) + 0.3 / CLASSES) * softmax_loss(row.tolist(), c)
+            for c in range(CLASSES)
+        )
+        for row, label in zip(seen[0], LABELS.tolist(), strict=True)
+    ]
+    assert value == pytest.approx(sum(costs) / len(costs), rel=1e-4)
+    assert value != pytest.approx(plain(emb, LABELS).item(), rel=1e-3)
+
+
+def batches(count, size=4):
+    generator = torch.Generator().manual_seed(11)
+    for _ in range(count):
+        labels = torch.randint(0, CLASSES, (size,), generator=generator)
+        yield torch.randn(size, DIM, generator=generator), labels
+
+
+def test_a_memory_compares_each_batch_with_the_newest_embeddings():
+    """A ring of 10 under batches of 4: it fills in the third batch and wraps within batches."""
+    loss, miner = built(
+        train__loss__name="contrastive", train__loss__contrastive__neg_margin=1.4,
+        train__loss__memory_size=10, train__optim__miner_function_margin=2.0, train__batch_size=8,
+    )  # fmt: skip
+    assert miner is None
+    held = []
+    for emb_ND, labels_N in batches(6):
+        held = (held + list(zip(emb_ND, labels_N.tolist(), strict=True)))[-10:]
+        near, far = [], []
+        for place in range(len(held) - 4, len(held)):
+            anchor, label = held[place]
+            for other, (entry, its_label) in enumerate(held):
+                gap = distance(anchor, entry)
+                if its_label == label and other != place:
+                    near.append(gap)
+                elif its_label != label:
+                    far.append(max(1.4 - gap, 0.0))
+        parts = ([v for v in part if v > 0] for part in (near, far))
+        expected = sum(sum(part) / len(part) for part in parts if part)
+        assert loss(emb_ND, labels_N, None).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_memory_that_is_put_back_goes_on_where_it_stood():
+    options = {"train__loss__memory_size": 10, "train__batch_size": 8}
+    whole, first, rest = (built(**options)[0] for _ in range(3))
+    given = list(batches(6))
+    values = [whole(*batch, None).item() for batch in given]
+    for batch in given[:4]:
+        first(*batch, None)
+    rest.load_state_dict(first.state_dict())
+    assert [rest(*batch, None).item() for batch in given[4:]] == values[4:]
+    assert values[4] > 0
+
+
 READ_BACK = {
     "train.optim.triplet_loss_margin": 0.7,
     "train.smooth_loss": False,
@@ -215,6 +280,10 @@ READ_BACK = {
     "train.loss.proxy_anchor.alpha": 12.0,
     "train.loss.normalized_softmax.temperature": 0.4,
 }
+READ_BACK_OF_ALL = {
+    "train.loss.memory_size": (128, ("triplet", "contrastive", "multi_similarity", "ntxent")),
+    "train.loss.label_smoothing": (0.2, ("arcface", "subcenter_arcface", "normalized_softmax")),
+}
 
 
 @pytest.mark.parametrize("key", READ_BACK)
@@ -228,6 +297,16 @@ def test_what_a_loss_holds_is_read_back_from_it(key):
     applied = read_loss(loss)
     assert applied["train.loss.name"] == name
     assert applied[key] == pytest.approx(READ_BACK[key])
+
+
+@pytest.mark.parametrize("key", READ_BACK_OF_ALL)
+def test_what_several_losses_hold_is_read_back_from_each(key):
+    value, names = READ_BACK_OF_ALL[key]
+    for name in WEIGHTED_LOSSES + MINED_LOSSES:
+        spec = parse_spec({key: value, "train.loss.name": name}, "train", is_complete=False)
+        applied = read_loss(build_loss(spec, CLASSES, DIM)[0])
+        assert applied["train.loss.name"] == name
+        assert applied.get(key) == (value if name in names else None)
 
 
 def test_an_unknown_loss_names_the_legal_ones():

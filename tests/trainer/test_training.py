@@ -143,11 +143,13 @@ VARIANTS = {
         "train__optim__layer_decay": 0.8,
         "train__optim__decay_norms": False,
         "train__batch_norm": "keep",
+        "train__loss__memory_size": 40,
     },
     "random batches": {
         "train__loss__name": "normalized_softmax",
         "dataset__sampling": "random",
         "train__batch_size": 10,
+        "train__loss__label_smoothing": 0.1,
     },
 }
 

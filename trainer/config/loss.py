@@ -27,6 +27,9 @@ MINED_LOSSES = ("triplet", "contrastive", "multi_similarity", "ntxent")
 WEIGHTED_LOSSES = ("arcface", "subcenter_arcface", "proxy_anchor", "normalized_softmax")
 """Losses that learn a vector per class, at the rate `train.loss.base_lr`."""
 
+SOFTMAX_LOSSES = ("arcface", "subcenter_arcface", "normalized_softmax")
+"""Those of them that are a cross entropy over all classes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastiveConfig:
@@ -118,6 +121,22 @@ class LossConfig:
         minimum=0.0,
         maximum=10.0,
         math_cond="> 0.0",
+    )
+    label_smoothing: float = real(
+        0.0,
+        "Share of a picture's label that is spread over all classes, for arcface,"
+        " subcenter_arcface and normalized_softmax.",
+        minimum=0.0,
+        maximum=0.3,
+        valid_max=1.0,
+    )
+    memory_size: int = integer(
+        0,
+        "Embeddings of earlier batches that each batch is compared with too, for losses over pairs;"
+        " 0 compares within the batch alone.",
+        minimum=0,
+        maximum=8192,
+        valid_max=10_000_000,
     )
     contrastive: ContrastiveConfig = section(ContrastiveConfig, "Contrastive loss.")
     multi_similarity: MultiSimilarityConfig = section(

@@ -126,6 +126,13 @@ def _sampling(spec: Spec) -> Iterator[str]:
         )
 
 
+def _memory(spec: Spec) -> Iterator[str]:
+    train, size = spec.train, spec.train.loss.memory_size
+    step = train.batch_size * train.num_gpus * train.num_nodes
+    if train.loss.name in MINED_LOSSES and 0 < size < step:
+        yield f"train.loss.memory_size: must be 0 or hold a whole step ({step}), got {size}"
+
+
 def _learning(spec: Spec) -> Iterator[str]:
     train = spec.train
     if not (train.train_trunk or train.train_embedder or train.loss.name in WEIGHTED_LOSSES):
@@ -221,6 +228,7 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
     "train": (
         _batch,
         _sampling,
+        _memory,
         _learning,
         _milestones,
         _devices("train"),

@@ -41,6 +41,10 @@ def train_problem(overrides):
             " in a batch; random is for arcface, ",
         ),
         (
+            {"train.loss.memory_size": 63, "train.num_gpus": 2, "train.gpu_ids": [0, 1]},
+            "train.loss.memory_size: must be 0 or hold a whole step (64), got 63",
+        ),
+        (
             {"train.num_gpus": 2},
             "train.gpu_ids: must hold as many indices as train.num_gpus (2), got [0];"
             " for example [0, 1]",
