@@ -7,6 +7,7 @@ Results go to stdout, progress to stderr; the last line on stderr says how it en
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import signal
 import sys
@@ -139,6 +140,9 @@ def _stop(_signal: int, _frame: object) -> None:
 class _LineFormatter(logging.Formatter):
     """One calm line: the message alone, marked when it is a warning or worse."""
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return _one_line(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         is_calm = record.levelno < logging.WARNING
@@ -147,6 +151,9 @@ class _LineFormatter(logging.Formatter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what an encoding lacks is spelt out
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     # Overrides may stand on both sides of an option, which argparse alone does not allow.
     options, rest = parser.parse_known_args(arguments)
@@ -207,7 +214,9 @@ def _explained(error: Exception) -> tuple[int, str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    from trainer.data.names import printable
+
+    return printable(" ".join(text.split()))
 
 
 def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:

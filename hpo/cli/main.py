@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from hpo.cli.arguments import Parser
 
@@ -73,6 +75,7 @@ def build_parser(verb: str | None) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
+    take_any_text(sys.stdout, sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if word in VERBS), "")
     parser = build_parser(verb)
@@ -84,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     _configure_logging(debug=args.debug)
     from hpo.core.errors import HpoError
+    from hpo.core.text import one_line
     from hpo.study.plan import as_user_errors
 
     try:
@@ -92,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HpoError as error:
         if args.debug:
             raise
-        print(f"hpo {args.verb}: {_one_line(error)}", file=sys.stderr)
+        print(f"hpo {args.verb}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -101,14 +105,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def take_any_text(*streams: TextIO) -> None:
+    """Have streams spell out what their encoding lacks, such as a name in another one."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _run(args: argparse.Namespace) -> int:
     code = int(args.run(args))
     sys.stdout.flush()  # a reader that has gone is noticed here and not at the very end
     return code
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _print_versions() -> int:
@@ -128,10 +135,18 @@ def _print_versions() -> int:
 def _configure_logging(*, debug: bool) -> None:
     import logging
 
+    from hpo.core.text import one_line
+
+    class OneLine(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+            return one_line(super().formatMessage(record))
+
+    form = "hpo: %(message)s" if not debug else "%(asctime)s %(name)s: %(message)s"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(form) if debug else OneLine(form))
     logging.basicConfig(  # noqa: TID251 - the one place where logging is set up
         level=logging.DEBUG if debug else logging.WARNING,
-        format="hpo: %(message)s" if not debug else "%(asctime)s %(name)s: %(message)s",
-        stream=sys.stderr,
+        handlers=[handler],
     )
 
 

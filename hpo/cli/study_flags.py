@@ -12,6 +12,7 @@ from hpo.core.bytes import parse_size
 from hpo.core.spec_dicts import merged, nest, parse_assignments
 from hpo.run.checkpoint_retention import check_keep
 from hpo.study.checks import (
+    LONGEST_NAME,
     MOST_CONCURRENT,
     check_count,
     check_name,
@@ -124,5 +125,11 @@ def _name_from(data: DataSources) -> str:
     """Name a study after its data folder."""
     path = Path(data.folder or data.train)
     generic = {"train", "known_classes", "data", "images", ""}
-    names = [part.split(".")[0] for part in (path.name, *[p.name for p in path.parents])]
+    names = [_as_name(part.split(".")[0]) for part in (path.name, *[p.name for p in path.parents])]
     return next((name for name in names if name.lower() not in generic), "study")
+
+
+def _as_name(folder: str) -> str:
+    """A folder's name as far as a study may bear it."""
+    plain = "".join(sign if sign.isprintable() else "_" for sign in folder).strip()
+    return plain.encode()[:LONGEST_NAME].decode(errors="ignore")

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 LONGEST_SHOWN = 80
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and bytes that are no UTF-8 as Python hands them on."""
 
 
 def shown(value: Any) -> str:
@@ -19,6 +21,19 @@ def shown(value: Any) -> str:
         kind = "a mapping" if isinstance(value, Mapping) else "a list"
         return f"{kind} {cut(repr(value))}" if value else f"an empty {kind[2:]}"
     return cut(repr(value) if isinstance(value, str) else str(value))
+
+
+def one_line(text: str) -> str:
+    r"""A text as one line of a terminal; control characters and stray bytes of paths spelt out.
+
+    Example:
+        >>> one_line("caf\udce9\x1b[1m:\n not there")
+        'caf\\xe9\\x1b[1m: not there'
+    """
+    words = " ".join(text.split())
+    if not _UNFIT.search(words):
+        return words
+    return _UNFIT.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", words)
 
 
 def cut(text: str) -> str:

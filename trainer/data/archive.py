@@ -1,22 +1,18 @@
-"""Unpacks untrusted archives within the target folder and a size limit."""
+"""Unpack archives from anywhere: nothing leaves the target folder, nothing fills the disk."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
-import stat
 import tarfile
 import zipfile
 import zlib
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
+from trainer.data.archive_formats import Member, read_members, refuse_path
+from trainer.data.names import name_bytes, name_text
 from trainer.errors import DataError, InfrastructureError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 _MAX_RATIO = 200
 """Unpacked over packed size; images hardly shrink, a file of zeros shrinks a thousandfold."""
@@ -24,6 +20,8 @@ _RATIO_FREE_BYTES = 100_000_000
 """Below this size the ratio is not looked at: small drawings on white may shrink a lot."""
 _MAX_MEMBERS = 10_000_000
 _MAX_DEPTH = 32
+_MAX_LINKS = 40
+"""Links behind one another, as in Linux."""
 _KEEP_FREE_BYTES = 64_000_000
 _CHUNK = 1 << 20
 _DAMAGE = (
@@ -35,158 +33,196 @@ _DAMAGE = (
     RuntimeError,
     NotImplementedError,
 )
+_NAME_PROBLEMS = {
+    errno.ENAMETOOLONG: "has a name that is too long for this file system",
+    errno.EISDIR: "is there as a folder and as a file or link",
+    errno.ENOTDIR: "lies in a folder that is a file as well",
+    errno.EEXIST: "is there as a folder and as a file or link",
+    errno.EILSEQ: "has a name that this file system does not take",
+    errno.EINVAL: "has a name that this file system does not take",
+}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    name: str
-    is_folder: bool = False
-    content: IO[bytes] | None = None
-    refusal: str = ""
-    """Why this member is not taken, empty where it is."""
-
-
-def archive_suffix(name: str) -> str | None:
-    """The known suffix that a file name ends with, in lower case."""
-    return next((s for s in ARCHIVE_SUFFIXES if name.lower().endswith(s)), None)
+_Parts = tuple[str, ...]
 
 
 def extract(archive: Path, target: Path) -> tuple[int, int]:
-    """Unpack regular files and folders below `target`; links inside the archive become copies.
+    """Unpack regular files and folders below `target`.
+
+    A link to a file in the archive becomes that file again, one to a folder a link to it.
 
     Args:
-        archive: a .tar.gz, .tgz, .tar or .zip file.
+        archive: of any format that `read_members` knows, whatever its ending.
         target: an existing, empty folder.
 
     Returns:
         Number of files and of bytes written.
 
-    Raises: DataError: damaged, or with a member that is absolute, leaves the target, links out of
-        it or is a device, or
-            with more data than an archive of this size can honestly hold.
-        InfrastructureError: the disk is too small.
+    Raises:
+        DataError: damaged, encrypted, or of a format that is not read; or with a member that is
+            absolute, leaves the target, is a device or a link that leads out or nowhere; or with
+            more data than an archive of this size can honestly hold.
+        InfrastructureError: the disk is too small or cannot be written.
     """
-    budget = _Budget(archive, target)
-    read = _zip_members if archive_suffix(archive.name) == ".zip" else _tar_members
+    unpacking = _Unpacking(archive, target)
     try:
-        for member in read(archive):
-            _write(member, target, budget)
+        for member in read_members(archive):
+            unpacking.add(member)
     except _DAMAGE as error:
         raise DataError(
-            f"{archive}: damaged or not an archive ({_why(error, archive)}); fetch or pack it again"
+            f"{archive}: damaged or not an archive ({_why(error)}); fetch or pack it again"
         ) from error
-    return budget.num_files, budget.num_bytes
+    unpacking.add_links()
+    if unpacking.num_files == 0:
+        raise DataError(f"{archive}: holds no file")
+    return unpacking.num_files, unpacking.num_bytes
 
 
-def _why(error: BaseException, archive: Path) -> str:
-    if archive.stat().st_size == 0:
-        return "it is empty"
-    text = " ".join(str(error).split())
-    return "of no known format" if "could not be opened" in text else text
+def _why(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "it is compressed, and no tar archive" if "could not be opened" in text else text
 
 
-class _Budget:
-    """Counts what was written and stops what cannot be honest or does not fit."""
+class _Unpacking:
+    """Writes members, and stops what cannot be honest or does not fit."""
 
     def __init__(self, archive: Path, target: Path) -> None:
-        self.archive = archive
         self.num_files = 0
         self.num_bytes = 0
+        self._archive = archive
+        self._target = target
         self._num_members = 0
         self._most = max(_RATIO_FREE_BYTES, archive.stat().st_size * _MAX_RATIO)
         self._room = shutil.disk_usage(target).free - _KEEP_FREE_BYTES
+        self._links: dict[_Parts, Member] = {}
 
-    def add_member(self, *, is_file: bool) -> None:
+    def add(self, member: Member) -> None:
+        """Write a file or folder; links wait until all files are there."""
+        refusal = member.refusal or refuse_path(member.name, _MAX_DEPTH)
+        if refusal:
+            raise self._refused(member, refusal)
         self._num_members += 1
-        self.num_files += is_file
         if self._num_members > _MAX_MEMBERS:
-            raise DataError(f"{self.archive}: more than {_MAX_MEMBERS} members; refused")
+            raise DataError(f"{self._archive}: more than {_MAX_MEMBERS} members; refused")
+        parts = _parts_of(member.name)
+        if member.link or member.hard_link:
+            self._links[parts] = member
+            return
+        path = self._place(parts)
+        self._links.pop(parts, None)  # the last entry of a name is the one that counts
+        try:
+            if member.is_folder:
+                path.mkdir(parents=True, exist_ok=True)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not os.path.lexists(path)
+            file = path.open("wb")
+        except OSError as error:
+            raise self._cannot_write(member, error) from error
+        self.num_files += is_new
+        if member.content is None:
+            raise self._refused(member, "has no content")
+        with member.content as source, file:
+            while chunk := source.read(_CHUNK):
+                self._count(len(chunk))
+                try:
+                    file.write(chunk)
+                except OSError as error:
+                    raise self._cannot_write(member, error) from error
 
-    def add_bytes(self, count: int) -> None:
-        self.num_bytes += count
+    def add_links(self) -> None:
+        """Make what the links lead to, which must be in the archive, appear in their places."""
+        for parts, member in self._links.items():
+            folder = self._follow(member, "/".join(parts[:-1]))
+            place = self._place((*folder, parts[-1]))
+            source = self._place(self._target_of(parts, folder, member, frozenset()))
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if place.is_file():  # an earlier entry of this name
+                    place.unlink()
+                    self.num_files -= 1
+                if source.is_file():
+                    _link(source, place)
+                    self.num_files += 1
+                elif source.is_dir():
+                    place.symlink_to(os.path.relpath(source, place.parent))
+                else:
+                    words = member.hard_link or member.link
+                    raise self._refused(member, f"links to nothing in the archive ({words!r})")
+            except OSError as error:
+                raise self._cannot_write(member, error) from error
+
+    def _target_of(
+        self, link: _Parts, folder: _Parts, member: Member, passed: frozenset[_Parts]
+    ) -> _Parts:
+        """Where a link that lies in a folder leads; `member` and `passed` as in `_follow`."""
+        if link in passed or len(passed) >= _MAX_LINKS:
+            raise self._refused(member, "links to itself, perhaps through others")
+        entry, passed = self._links[link], passed | {link}
+        if entry.hard_link:
+            return self._follow(member, entry.hard_link, (), passed)
+        return self._follow(member, entry.link, folder, passed)
+
+    def _follow(
+        self,
+        member: Member,
+        words: str,
+        start: _Parts = (),
+        passed: frozenset[_Parts] = frozenset(),
+    ) -> _Parts:
+        """Follow a path and the links on it within the archive, as a file system would.
+
+        Args:
+            member: the link that all this is for.
+            words: the path.
+            start: the folder that it begins in, itself without links.
+            passed: links that were followed on the way.
+        """
+        here = start
+        for part in PurePosixPath(words).parts:
+            if part == "/" or (part == ".." and not here):
+                to = member.hard_link or member.link
+                raise self._refused(member, f"links out of the target folder (to {to!r})")
+            here = here[:-1] if part == ".." else (*here, part)
+            if here in self._links:
+                here = self._target_of(here, here[:-1], member, passed)
+        return here
+
+    def _place(self, parts: _Parts) -> Path:
+        return self._target.joinpath(*(os.fsdecode(name_bytes(part)) for part in parts))
+
+    def _count(self, number: int) -> None:
+        self.num_bytes += number
         if self.num_bytes > self._most:
             raise DataError(
-                f"{self.archive}: unpacks to over {self._most / 1e6:.0f} MB, more than "
+                f"{self._archive}: unpacks to over {self._most / 1e6:.0f} MB, more than "
                 f"{_MAX_RATIO} times its size; refused as a decompression bomb"
             )
         if self.num_bytes > self._room:
             raise InfrastructureError(
-                f"{self.archive}: the disk of the cache is full after "
+                f"{self._archive}: the disk of the cache is full after "
                 f"{self.num_bytes / 1e9:.1f} GB; set HPO_CACHE_DIR to a larger one"
             )
 
+    def _refused(self, member: Member, why: str) -> DataError:
+        name = name_text(member.name)
+        return DataError(f"{self._archive}: member {name!r} {why}; nothing was unpacked")
 
-def _write(member: _Member, target: Path, budget: _Budget) -> None:
-    refusal = member.refusal or _refuse_name(member.name)
-    if refusal:
-        raise DataError(f"{budget.archive}: member {member.name!r} {refusal}; nothing was unpacked")
-    path = target.joinpath(*PurePosixPath(member.name).parts)
-    budget.add_member(is_file=not member.is_folder)
-    if member.is_folder:
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if member.content is None:
-        raise DataError(
-            f"{budget.archive}: member {member.name!r} has no content; nothing was unpacked"
+    def _cannot_write(self, member: Member, error: OSError) -> DataError | InfrastructureError:
+        if error.errno in _NAME_PROBLEMS:
+            return self._refused(member, _NAME_PROBLEMS[error.errno])
+        return InfrastructureError(
+            f"{self._archive}: cannot be unpacked into the cache ({error.strerror}); make room, or "
+            "set HPO_CACHE_DIR to another folder"
         )
-    with member.content as source, path.open("wb") as file:
-        while chunk := source.read(_CHUNK):
-            budget.add_bytes(len(chunk))
-            file.write(chunk)
 
 
-def _refuse_name(name: str) -> str:
-    """Why a member of this name would not stay inside; empty where it does."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or PureWindowsPath(name).drive or "\\" in name:
-        return "has an absolute path"
-    if ".." in path.parts:
-        return "leaves the target folder"
-    return "lies too deep" if len(path.parts) > _MAX_DEPTH else ""
-
-
-def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, "r:*") as tar:
-        for info in tar:
-            if info.isdir():
-                yield _Member(name=info.name, is_folder=True)
-            elif info.isfile():
-                yield _Member(name=info.name, content=tar.extractfile(info))
-            elif info.issym() or info.islnk():
-                yield _linked(tar, info)
-            else:
-                yield _Member(name=info.name, refusal="is a device or pipe")
-
-
-def _linked(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
-    """A link as the file that it points to, if that is in the archive."""
-    base = PurePosixPath(info.name).parent if info.issym() else PurePosixPath()
-    depth = len(base.parts)
-    for part in PurePosixPath(info.linkname).parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0 or part == "/":
-            return _Member(
-                name=info.name, refusal=f"links out of the target folder (to {info.linkname!r})"
-            )
+def _link(source: Path, place: Path) -> None:
+    """Give a file a second name."""
     try:
-        content = tar.extractfile(info)
-    except KeyError:
-        content = None
-    return _Member(
-        name=info.name,
-        content=content,
-        refusal="" if content else "links to nothing in the archive",
-    )
+        os.link(source, place)
+    except OSError:  # a file system without hard links, or too many of them
+        place.symlink_to(os.path.relpath(source, place.parent))
 
 
-def _zip_members(archive: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(archive) as packed:
-        for info in packed.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir():
-                yield _Member(name=info.filename, is_folder=True)
-            elif kind not in {0, stat.S_IFREG}:
-                yield _Member(name=info.filename, refusal="is a link or device")
-            else:
-                yield _Member(name=info.filename, content=packed.open(info))
+def _parts_of(name: str) -> _Parts:
+    return tuple(part for part in name.split("/") if part not in {"", "."})

@@ -24,9 +24,12 @@ def name_text(name: str) -> str:
     characters and line breaks are spelt out (`caf\xe9`, `a\nb`), and backslashes are doubled, so
     that two such names stay two.
     """
-    if not any(map(_is_unfit, name)):
-        return name
-    return "".join(_spelt_out(sign) for sign in name)
+    return printable(name.replace("\\", "\\\\")) if any(map(_is_unfit, name)) else name
+
+
+def printable(text: str) -> str:
+    """Return a text with everything spelt out that a terminal cannot print on one line."""
+    return "".join(_spelt_out(sign) if _is_unfit(sign) else sign for sign in text)
 
 
 def name_bytes(name: str) -> bytes:
@@ -39,10 +42,6 @@ def _is_unfit(sign: str) -> bool:
 
 
 def _spelt_out(sign: str) -> str:
-    if sign == "\\":
-        return "\\\\"
-    if not _is_unfit(sign):
-        return sign
     code = ord(sign)
     if 0xDC80 <= code <= 0xDCFF:  # a byte, as the file system's decoder hands it on
         return f"\\x{code - 0xDC00:02x}"

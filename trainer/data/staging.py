@@ -10,17 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from trainer.data.archive import ARCHIVE_SUFFIXES, archive_suffix, extract
+from trainer.data.archive import extract
 from trainer.data.location import cache_settings, exclusive
+from trainer.data.names import name_bytes, name_text
 from trainer.data.remote import fetch, fingerprint
 from trainer.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 RECORD_NAME = "staging.json"
 
@@ -30,7 +28,7 @@ _logger = logging.getLogger(__name__)
 def stage(uri: str, cache_dir: Path | None = None) -> Path:
     """Give the local folder that holds the images of a source.
 
-    Args: uri: a folder, an archive (.tar.gz, .tgz, .tar, .zip), or either behind an address such as
+    Args: uri: a folder, an archive (whatever its ending), or either behind an address such as
         s3://. cache_dir: where archives are unpacked; default: the user's cache folder.
 
     Returns:
@@ -41,21 +39,29 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     """
     if "://" in uri and not uri.startswith("file://"):
         return _staged(uri, fingerprint(uri), cache_dir)
-    path = Path(uri.removeprefix("file://")).expanduser()
-    if path.is_dir():
+    path = _local(uri)
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         return path
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or archive")
-    if archive_suffix(path.name) is None:
-        raise DataError(f"{path}: neither a folder nor an archive ({' '.join(ARCHIVE_SUFFIXES)})")
+    if not os.path.exists(path):  # noqa: PTH110 - as above
+        raise DataError(f"{name_text(str(path))}: no such folder or archive")
+    if not path.is_file():
+        raise DataError(f"{name_text(str(path))}: a pipe or device, and no folder or archive")
     stat = path.stat()
     return _staged(str(path), f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}", cache_dir)
+
+
+def _local(uri: str) -> Path:
+    path = Path(uri.removeprefix("file://"))
+    try:
+        return path.expanduser()
+    except RuntimeError:  # a name that begins with ~ and is no user's
+        return path
 
 
 def _staged(uri: str, state: str, cache_dir: Path | None) -> Path:
     """Unpack under a lock, beside the target, and rename: whole or not at all, by one process."""
     base = (cache_dir or cache_settings().folder) / "staged"
-    key = hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(name_bytes(state), digest_size=16).hexdigest()
     target = base / key
     with exclusive(base / f"{key}.lock"):
         if not (target / RECORD_NAME).is_file():

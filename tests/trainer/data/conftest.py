@@ -1,6 +1,7 @@
 """Image folders made on the spot, and a cache folder of the test's own."""
 
 import dataclasses
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def make_spec() -> Callable[..., Spec]:
         return dataclasses.replace(spec, dataset=dataset, model=model, train=train_section)
 
     return make
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    """An empty folder to unpack into."""
+    folder = tmp_path / "target"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def write_zip(tmp_path):
+    """A zip file; an entry is (name, content) or (ZipInfo, content)."""
+
+    def write(*entries, method=zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as packed:
+            for name, content in entries:
+                packed.writestr(name, content)
+        return tmp_path / "a.zip"
+
+    return write

@@ -1,42 +1,20 @@
-import io
 import stat
 import tarfile
 import zipfile
 
 import pytest
 
-from trainer.data.archive import archive_suffix, extract
+from tests.trainer.data.packing import files_below, tar_member, write_tar
+from trainer.data.archive import extract
 from trainer.errors import DataError, InfrastructureError
 
 
-def tar_member(name, content=b"x", **fields):
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info, content
-
-
-def write_tar(path, *members, mode="w:gz"):
-    with tarfile.open(path, mode) as tar:
-        for info, content in members:
-            tar.addfile(info, io.BytesIO(content) if info.isfile() else None)
-    return path
-
-
-@pytest.fixture
-def target(tmp_path):
-    folder = tmp_path / "target"
-    folder.mkdir()
-    return folder
-
-
-def files_below(folder):
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-
-
 @pytest.mark.parametrize(
-    ("name", "mode"), [("a.tar.gz", "w:gz"), ("a.TGZ", "w:gz"), ("a.tar", "w")]
+    ("name", "mode"),
+    [
+        *(("a.tar.gz", "w:gz"), ("a.TGZ", "w:gz"), ("a.tar", "w"), ("a.tar.bz2", "w:bz2")),
+        *(("a.tbz", "w:bz2"), ("a.tar.xz", "w:xz"), ("a.zip", "w:gz"), ("a", "w"), ("a.jpg", "w")),
+    ],
 )
 def test_tar_members_arrive_with_their_content(tmp_path, target, name, mode):
     archive = write_tar(
@@ -82,14 +60,17 @@ EVIL = {
     "has an absolute path": [
         tar_member("/evil.png"),
         tar_member("C:\\evil.png"),
-        tar_member("a\\..\\evil.png"),
+        tar_member("\\evil.png"),
+        tar_member("\\\\server\\evil.png"),
     ],
+    r"has '\.\.' in its path": [tar_member("a/../evil.png"), tar_member("a\\..\\evil.png")],
     "links out of the target folder": [
         tar_member("a", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
         tar_member("a", b"", type=tarfile.SYMTYPE, linkname="../outside"),
         tar_member("a/b", b"", type=tarfile.SYMTYPE, linkname="../../outside"),
         tar_member("a", b"", type=tarfile.LNKTYPE, linkname="/etc/passwd"),
         tar_member("a/b", b"", type=tarfile.LNKTYPE, linkname="../outside"),
+        tar_member("a/b", b"", type=tarfile.SYMTYPE, linkname="../a/../../outside"),
     ],
     "links to nothing in the archive": [
         tar_member("a", b"", type=tarfile.SYMTYPE, linkname="missing.png"),
@@ -99,6 +80,14 @@ EVIL = {
         tar_member("a", b"", type=tarfile.BLKTYPE),
         tar_member("a", b"", type=tarfile.FIFOTYPE),
     ],
+    "links to itself": [
+        tar_member("a", b"", type=tarfile.SYMTYPE, linkname="a"),
+        tar_member("d/a", b"", type=tarfile.SYMTYPE, linkname="../d/a"),
+        tar_member("a", b"", type=tarfile.SYMTYPE, linkname="a/b/c"),
+        tar_member("a", b"", type=tarfile.LNKTYPE, linkname="a"),
+    ],
+    "begins in another volume": [tar_member("a", b"", type=b"M")],
+    "has a name that is too long": [tar_member("x" * 256), tar_member("y" * 300 + "/1.png")],
     "lies too deep": [tar_member("/".join("d" * 40) + "/x.png")],
 }
 
@@ -136,14 +125,98 @@ def test_zip_members_that_reach_outside_are_refused(tmp_path, target, name):
     assert files_below(target) == set()
 
 
-def test_zip_links_are_refused(tmp_path, target):
-    archive = tmp_path / "a.zip"
-    info = zipfile.ZipInfo("link")
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr(info, "/etc/passwd")
-    with pytest.raises(DataError, match="is a link or device"):
+def zip_link(name, mode=stat.S_IFLNK):
+    info = zipfile.ZipInfo(name)
+    info.create_system = 3
+    info.external_attr = (mode | 0o777) << 16
+    return info
+
+
+def test_zip_links_inside_are_followed(write_zip, target):
+    extract(write_zip(("a/1.png", "one"), (zip_link("b/1.png"), "../a/1.png")), target)
+    assert (target / "b" / "1.png").read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ((zip_link("x"), "/etc/passwd"), "links out of the target folder"),
+        ((zip_link("x"), "../y"), "links out of the target folder"),
+        ((zip_link("x"), "y"), "links to nothing in the archive"),
+        ((zip_link("x"), "x"), "links to itself"),
+        ((zip_link("x"), "y" * 5000), "is a link whose target is too long"),
+        ((zip_link("x", stat.S_IFIFO), ""), "is a device or pipe"),
+    ],
+)
+def test_zip_links_that_lead_elsewhere_are_refused(write_zip, target, entry, message):
+    with pytest.raises(DataError, match=message):
+        extract(write_zip(entry), target)
+
+
+def test_the_last_of_entries_of_one_name_counts(tmp_path, target, write_zip):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archive = write_zip(("a/1.png", "old"), ("b/2.png", "2"), ("a/1.png", "newer"))
+    assert extract(archive, target)[0] == 2
+    assert (target / "a/1.png").read_text() == "newer"
+    tar = write_tar(
+        tmp_path / "a.tar",
+        tar_member("t/1.png", b"old"),
+        tar_member("t/2.png", b"two"),
+        tar_member("t/1.png", b"", type=tarfile.SYMTYPE, linkname="2.png"),
+        mode="w",
+    )
+    assert extract(tar, target)[0] == 2
+    assert (target / "t/1.png").read_text() == "two"
+
+
+def test_a_name_that_is_a_file_and_a_folder_is_refused(tmp_path, target):
+    for number, members in enumerate(
+        (
+            [tar_member("a"), tar_member("a/1.png")],
+            [tar_member("a/1.png"), tar_member("a")],
+            [tar_member("a/1.png"), link("a", "b.png"), tar_member("b.png")],
+        )
+    ):
+        place = target / str(number)
+        place.mkdir()
+        with pytest.raises(DataError, match=r"as a folder and as a file|a folder that is a file"):
+            extract(write_tar(tmp_path / "a.tar", *members, mode="w"), place)
+
+
+def link(name, to):
+    return tar_member(name, b"", type=tarfile.SYMTYPE, linkname=to)
+
+
+def test_links_through_links_lead_where_a_file_system_would(tmp_path, target):
+    archive = write_tar(
+        tmp_path / "a.tar",
+        *(link("first", "second"), link("second", "v1"), link("v1/c/3.png", "../../first/a/1.png")),
+        *(link("alias", "v1/b"), link("v1/b/up", ".."), link("v1/d", "../alias/up/a")),
+        *(tar_member("v1/a/1.png", b"one"), tar_member("v1/b/2.png", b"two")),
+        mode="w",
+    )
+    extract(archive, target)
+    assert (target / "v1/c/3.png").read_bytes() == b"one"
+    assert (target / "first").resolve() == target / "v1"
+    assert (target / "v1/d").resolve() == target / "v1/a"
+    assert (target / "alias/2.png").read_bytes() == b"two"
+    assert all(path.resolve().is_relative_to(target) for path in target.rglob("*"))
+
+
+def test_a_link_that_escapes_by_way_of_another_is_refused(tmp_path, target):
+    archive = write_tar(
+        tmp_path / "a.tar",
+        *(tar_member("d/e/1.png"), link("d/e/root", "../.."), link("d/x", "e/root/../outside")),
+        mode="w",
+    )
+    with pytest.raises(DataError, match=r"'d/x' links out of the target folder"):
         extract(archive, target)
+
+
+def test_a_chain_of_many_links_is_refused(tmp_path, target):
+    links = [link(f"l{i}", f"l{i + 1}") for i in range(60)]
+    with pytest.raises(DataError, match="links to itself, perhaps through others"):
+        extract(write_tar(tmp_path / "a.tar", *links, tar_member("l60"), mode="w"), target)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
@@ -189,9 +262,3 @@ def test_a_truncated_archive_is_named(tmp_path, target):
     archive.write_bytes(archive.read_bytes()[:-400])
     with pytest.raises(DataError, match="damaged or not an archive"):
         extract(archive, target)
-
-
-def test_suffixes():
-    assert archive_suffix("x.TAR.GZ") == ".tar.gz"
-    assert archive_suffix("x.zip") == ".zip"
-    assert archive_suffix("x.rar") is None

@@ -72,7 +72,7 @@ def test_processes_at_once_unpack_once(archive):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("missing", "no such folder or archive"), ("x.rar", "neither a folder")]
+    ("name", "message"), [("missing", "no such folder or archive"), ("x.rar", "not an archive")]
 )
 def test_other_paths_are_refused(tmp_path, name, message):
     (tmp_path / "x.rar").write_bytes(b"x")
