@@ -141,6 +141,7 @@ def _check_same_model(path: Path, trained: Any, spec: Spec) -> None:
 _MUST_AGREE = {
     "backbone": "model",
     "feat_dim": "model",
+    "pooling": "model",
     "input_channels": "model",
     "input_height": "model",
     "input_width": "model",

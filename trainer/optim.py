@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from trainer.errors import SpecError
+from trainer.models.pooling import gem_parameters
 
 if TYPE_CHECKING:
     from trainer.config.optim import GroupConfig, OptimConfig
@@ -173,7 +174,8 @@ def _layers(trunk: nn.Module, backbone: str) -> Mapping[str, int]:
             f"train.optim.layer_decay: must be 1 for {backbone}, whose layers have no known order"
         )
     layers: dict[str, int] = group_parameters(trunk, matcher(coarse=False), reverse=True)
-    return layers
+    pooled = gem_parameters(trunk)  # belong to the top layer, and make none of their own
+    return {name: layer for name, layer in layers.items() if name not in pooled}
 
 
 def _part_groups(

@@ -22,6 +22,7 @@ from trainer.devices import memory_limit_mib, wants_bf16
 from trainer.losses import read_loss, without_memory
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
+from trainer.models.pooling import gem_parameters
 from trainer.models.vit import SWIGLU_WIDTH
 from trainer.module import batch_norms
 from trainer.optim import MOMENTUM_OPTIMIZERS, top_groups
@@ -206,6 +207,7 @@ def _applied_miner(module: RecognitionModule) -> dict[str, Any]:
 def _applied_model(module: RecognitionModule, spec: Spec) -> dict[str, Any]:
     names, asked = trunk_names(module.model.trunk), spec.model.backbone
     applied: dict[str, Any] = {"model.backbone": asked if asked in names else names[0]}
+    applied["model.pooling"] = "gem" if gem_parameters(module.model.trunk) else "default"
     if not isinstance(module.model.embedder, ResidualHead):  # its size is the trunk's
         applied["model.feat_dim"] = module.model.embedding_size
     return applied

@@ -68,6 +68,7 @@ CASES = GROUPS | OWN | {
     "train.train_trunk": ({}, False, {"groups", "learns", "updated"}),
     "train.train_embedder": ({}, False, {"groups", "learns"}),
     "model.backbone": ({}, "timm/test_convnext", {"model", "learns", "updated"}),
+    "model.pooling": ({}, "gem", {"model", "learns"}),
     "model.input_width": ({}, 48, RESIZED),
     "model.input_height": ({}, 48, RESIZED),
     "model.input_channels": ({}, 1, RESIZED | {"model"}),

@@ -144,6 +144,7 @@ VARIANTS = {
         "train__optim__decay_norms": False,
         "train__batch_norm": "keep",
         "train__loss__memory_size": 40,
+        "model__pooling": "gem",
     },
     "random batches": {
         "train__loss__name": "normalized_softmax",
@@ -359,7 +360,7 @@ def test_the_receipt_says_what_was_built(splits, tmp_path):
         "dataset.gaussian_blur.kernel": [3, 3], "train.train_trunk": True,
         "train.optim.schedule": "steps", "train.optim.layer_decay": 1.0,
         "train.optim.decay_norms": True, "train.batch_norm": "update",
-        "dataset.sampling": "classes",
+        "dataset.sampling": "classes", "model.pooling": "default",
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
     assert "train.optim.warmup_share" not in receipt["applied"]
@@ -376,7 +377,7 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         train__optim__warmup_share=0.35, train__optim__trunk__base_lr=7e-4,
         train__optim__trunk__bias_lr_factor=2.5, train__batch_norm="keep",
         train__loss__name="arcface", dataset__sampling="random",
-        dataset__crop_scale__least=0.4, dataset__crop_scale__greatest=0.9,
+        dataset__crop_scale__least=0.4, dataset__crop_scale__greatest=0.9, model__pooling="gem",
     )  # fmt: skip
     fit(spec, reports)
     receipt = reports[0]["receipt"]
@@ -386,6 +387,7 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         "train.optim.trunk.base_lr": 7e-4, "train.optim.trunk.bias_lr_factor": 2.5,
         "train.batch_norm": "keep", "dataset.sampling": "random",
         "dataset.crop_scale.least": 0.4, "dataset.crop_scale.greatest": 0.9,
+        "model.pooling": "gem",
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
     assert "dataset.num_instance" not in receipt["applied"]

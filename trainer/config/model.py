@@ -42,6 +42,11 @@ def has_linear_head(backbone: str) -> bool:
     return backbone in LINEAR_HEAD_BACKBONES or backbone.startswith(TIMM_PREFIX)
 
 
+def pools_no_map(backbone: str) -> bool:
+    """Whether a published trunk has no map to pool; timm's own models judge for themselves."""
+    return backbone in _INPUT_MULTIPLES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """Trunk, embedder and the size of the pictures they see."""
@@ -73,4 +78,11 @@ class ModelConfig:
         256,
         "Length of the embedding; trunks with the residual head keep their own feature length.",
         valid_min=1,
+    )
+    pooling: str = choice(
+        "default",
+        ("default", "gem"),
+        "How a convolutional trunk's map becomes one feature: as the trunk does it, or by a"
+        " generalised mean whose power learns (from 3).",
+        is_extension=True,
     )

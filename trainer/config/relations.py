@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.config.fields import KeyInfo
 from trainer.config.loss import MINED_LOSSES, WEIGHTED_LOSSES
-from trainer.config.model import input_multiple
+from trainer.config.model import input_multiple, pools_no_map
 from trainer.config.root import Action, Spec
 from trainer.config.tree import keys
 
@@ -166,6 +166,8 @@ def _picture_size(spec: Spec) -> Iterator[str]:
         size = getattr(model, name)
         if size % multiple:
             yield f"model.{name}: must be a multiple of {multiple} for {model.backbone}, got {size}"
+    if model.pooling == "gem" and pools_no_map(model.backbone):
+        yield f"model.pooling: must be default for {model.backbone}, which has no map to pool"
     if model.input_channels == 2:
         yield "model.input_channels: must be 1 or 3, got 2"
 

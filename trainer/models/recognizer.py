@@ -10,6 +10,7 @@ from trainer.config.model import TIMM_PREFIX, ModelConfig, has_linear_head
 from trainer.config.root import Spec
 from trainer.errors import CheckpointError, SpecError
 from trainer.models.heads import LinearHead, ResidualHead
+from trainer.models.pooling import gem_parameters
 from trainer.models.trunk import create_timm_trunk, create_trunk
 from trainer.models.weights import load_into, read_state_dict
 
@@ -75,6 +76,7 @@ def _random_recognizer(model: ModelConfig) -> Recognizer:
         model.backbone,
         image_size=(model.input_height, model.input_width),
         in_channels=model.input_channels,
+        pooling=model.pooling,
     )
     features = trunk.num_features
     if not isinstance(features, int):
@@ -94,7 +96,7 @@ def _load_pretrained(recognizer: Recognizer, model: ModelConfig) -> None:
         if source:
             state = _read(key, source, model)
             what = f"model.{key}: {source} for {model.backbone}"
-            report = load_into(part, state, what=what)
+            report = load_into(part, state, what=what, optional=gem_parameters(part))
             aside = f", {len(report.ignored)} left aside" if report.ignored else ""
             logger.info("%s: %d weights loaded%s", what, len(report.loaded), aside)
     if not (model.pretrained_trunk_path or model.pretrained_model_path):

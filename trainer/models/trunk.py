@@ -19,6 +19,7 @@ from torch import nn
 from trainer.config.model import TIMM_PREFIX
 from trainer.errors import SpecError
 from trainer.models.fan import FAN_SIZES, FanHybrid
+from trainer.models.pooling import use_gem
 from trainer.models.vit import build_nvdinov2_vit_large
 
 Builder = Callable[[tuple[int, int], int], nn.Module]
@@ -58,20 +59,30 @@ def _kinds() -> dict[str, TrunkKind]:
 TRUNKS: Mapping[str, TrunkKind] = MappingProxyType(_kinds())
 
 
-def create_trunk(name: str, *, image_size: tuple[int, int], in_channels: int = 3) -> nn.Module:
+def create_trunk(
+    name: str, *, image_size: tuple[int, int], in_channels: int = 3, pooling: str = "default"
+) -> nn.Module:
     """Build a trunk with random weights.
 
     Args:
         name: One of `TRUNKS`, or `timm/<model>` for any model timm registers.
         image_size: (height, width) in pixels.
         in_channels: Channels of the image tensor.
+        pooling: `default`, or `gem` in place of the trunk's average over its map.
 
     Returns:
         A module from N x in_channels x height x width to N x `num_features`, not normalised.
 
     Raises:
-        SpecError: The name is unknown, or the model cannot take that size.
+        SpecError: The name is unknown, or the model cannot take that size or pooling.
     """
+    trunk = _create(name, image_size, in_channels)
+    if pooling == "gem":
+        use_gem(trunk, name)
+    return trunk
+
+
+def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Module:
     kind = TRUNKS.get(name)
     check_image_size(name, image_size, kind.multiple if kind else 1)
     if kind is not None:

@@ -4,7 +4,7 @@ import logging
 import os
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,12 @@ def _first_line(error: Exception) -> str:
 
 
 def load_into(
-    module: nn.Module, state: Mapping[str, Tensor], *, what: str, strict: bool = True
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    what: str,
+    strict: bool = True,
+    optional: Collection[str] = (),
 ) -> LoadReport:
     """Load weights in any of the known layouts into a trunk, a head or a whole recognizer.
 
@@ -171,6 +176,7 @@ def load_into(
         what: What is loaded from where, for messages: `trunk fan_tiny from x.pth`.
         strict: Refuse, before anything is changed, unless every weight of both sides is used
             (classifiers and other parts of the file aside).
+        optional: Weights that the file may lack; they keep their values then.
 
     Raises:
         CheckpointError: Strict and something does not fit, or weights are not finite.
@@ -180,7 +186,7 @@ def load_into(
     values, resampled = resample_positions(module, layout.state)
     _fill_aliases(values, target, what)
     fitting = {k: v for k, v in values.items() if k in target and v.shape == target[k].shape}
-    report = _report(layout, values, fitting, target, resampled)
+    report = _report(layout, values, fitting, target, optional, resampled)
     if strict and not report.fits:
         raise CheckpointError(_complaint(report, what, len(target)))
     for key, value in fitting.items():
@@ -197,10 +203,13 @@ def _report(
     values: Mapping[str, Tensor],
     fitting: Mapping[str, Tensor],
     target: Mapping[str, Tensor],
+    optional: Collection[str],
     resampled: tuple[str, ...],
 ) -> LoadReport:
     missing = [
-        key for key in target if key not in values and not key.endswith("num_batches_tracked")
+        key
+        for key in target
+        if key not in values and key not in optional and not key.endswith("num_batches_tracked")
     ]
     mismatched = [
         f"{key}: file {_shape(value)}, model {_shape(target[key])}"

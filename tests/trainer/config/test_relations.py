@@ -71,6 +71,10 @@ def train_problem(overrides):
             {"model.backbone": "fan_tiny", "model.input_height": 100},
             "model.input_height: must be a multiple of 16 for fan_tiny, got 100",
         ),
+        (
+            {"model.backbone": "fan_tiny", "model.pooling": "gem"},
+            "model.pooling: must be default for fan_tiny, which has no map to pool",
+        ),
         ({"model.input_channels": 2}, "model.input_channels: must be 1 or 3, got 2"),
         ({"dataset.pixel_std": [0.2, 0, 0.2]}, "dataset.pixel_std: every member must be > 0"),
         ({"dataset.gaussian_blur.kernel": [4, 4]}, "dataset.gaussian_blur.kernel: must be odd"),
