@@ -201,6 +201,14 @@ def test_nan_is_a_divergence_and_not_a_neighbour():
         UnitGallery.of(np.array([[1.0, np.nan], [1.0, 0.0], [np.inf, 1.0]]))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_zero_row_lies_at_distance_one_of_everything(backend):
+    gallery = np.array([[0.34, 0.94], [0.0, 0.0], [0.2, 0.98]])
+    indices, distances = search(np.array([[2.0, 0.0]]), gallery, 2, backend=backend)
+    assert indices.tolist() == [[1, 0]]
+    assert distances[0] == pytest.approx([1.0, (2 - 2 * 0.34 / np.hypot(0.34, 0.94)) ** 0.5])
+
+
 def test_bad_rows_are_counted_over_all_blocks(monkeypatch):
     monkeypatch.setattr("trainer.retrieval._BLOCK_BYTES", 8 * 2 * 2)
     rows = np.ones((9, 2))
