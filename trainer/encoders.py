@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from trainer.config.model import has_linear_head
 from trainer.data.framing import SQUASHED_FACTS
+from trainer.data.value_range import with_value_range
 from trainer.embedding import embed
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.models.recognizer import Recognizer, build_recognizer
-from trainer.models.weights import load_into, read_checkpoint, read_state_dict
+from trainer.models.weights import find_state_dict, load_into, read_checkpoint
 from trainer.onnx_model import OnnxModel
 
 if TYPE_CHECKING:
@@ -122,9 +123,10 @@ def load_model(path: Path, spec: Spec, device: torch.device) -> Recognizer:
     Raises:
         CheckpointError, SpecError: as `load_encoder`.
     """
-    _check_same_model(path, read_checkpoint(path).get("spec"), spec)
+    content = read_checkpoint(path)
+    _check_same_model(path, content.get("spec"), spec)
     model = build_recognizer(spec, load_pretrained=False)
-    load_into(model, read_state_dict(path), what=f"{path} for {spec.model.backbone}")
+    load_into(model, find_state_dict(content, path), what=f"{path} for {spec.model.backbone}")
     return model.to(device).eval()
 
 
@@ -149,10 +151,43 @@ _MUST_AGREE = {
     "pixel_std": "dataset",
     "interpolation": "dataset",
     "crop_share": "dataset",
+    "value_range": "dataset",
 }
 """Keys that decide what a model computes, and their section."""
 
-PREPROCESSING = ("pixel_mean", "pixel_std", "interpolation", "crop_share")
+
+def as_trained(path: Path, spec: Spec) -> Spec:
+    """Return a spec that reads deep pictures as those were read that a model was trained on.
+
+    A `dataset.value_range` that stands in the spec stays; `load_encoder` refuses it where the model
+    says another. Files of other makers, and TensorRT engines, say nothing.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = path.expanduser()
+    if spec.dataset.value_range is not None or not path.is_file():
+        return spec
+    found = _trained_value_range(path)
+    if not isinstance(found, list | tuple):
+        return spec
+    return with_value_range(spec, (float(found[0]), float(found[1])))
+
+
+def _trained_value_range(path: Path) -> Any:
+    if path.suffix.lower() == ".onnx":
+        return OnnxModel(path).facts.get("value_range")
+    if path.suffix.lower() in ENGINE_SUFFIXES:
+        try:
+            return OnnxModel(path).facts.get("value_range")
+        except CheckpointError:  # a TensorRT engine
+            return None
+    trained = read_checkpoint(path).get("spec")
+    dataset = trained.get("dataset") if isinstance(trained, Mapping) else None
+    return dataset.get("value_range") if isinstance(dataset, Mapping) else None
+
+
+PREPROCESSING = ("pixel_mean", "pixel_std", "interpolation", "crop_share", "value_range")
 """Those of them that say nothing of the network itself."""
 
 

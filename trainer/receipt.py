@@ -245,6 +245,7 @@ def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
 def _applied_preprocessing(data: RecognitionData, spec: Spec) -> dict[str, Any]:
     """Read how pictures of every split are brought to the network."""
     cut, channels = data.framing.cut, spec.model.input_channels
+    white = data.framing.value_range
     applied = {}
     for name, live_C11 in (("pixel_mean", data.mean_C11), ("pixel_std", data.std_C11)):
         live, asked = live_C11.flatten().tolist(), getattr(spec.dataset, name)
@@ -253,6 +254,7 @@ def _applied_preprocessing(data: RecognitionData, spec: Spec) -> dict[str, Any]:
     return applied | {
         "dataset.interpolation": data.framing.interpolation,
         "dataset.crop_share": 0.0 if cut is None else cut.share,
+        **({"dataset.value_range": list(white)} if white else {}),
     }
 
 

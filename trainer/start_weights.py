@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainer import checkpoints
+from trainer.data.splits import scan_splits
+from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.models.recognizer import build_recognizer
 from trainer.spec import spec_to_dict
@@ -28,6 +30,7 @@ def save_start(spec: Spec, path: Path) -> None:
         InfrastructureError: when the disk refuses the file.
     """
     checked = checked_spec(spec)
+    checked = resolved(checked, scan_splits(checked))
     with isolated(checked, pick_device(checked.train.gpu_ids[0])):
         model = build_recognizer(checked)
     payload = {"state_dict": model.state_dict(), "spec": spec_to_dict(checked)}

@@ -24,6 +24,7 @@ import torch
 from trainer import checkpoints
 from trainer.config.root import Spec
 from trainer.data.batches import Share, build_data
+from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
 from trainer.distributed import Place, find_place
 from trainer.epochs import EpochReporter, Report
@@ -116,11 +117,11 @@ class _Run:
         place: Place,
         is_fresh: bool,
     ) -> None:
-        self.spec = spec
         self.use_bf16 = wants_bf16(spec.train.precision, device)
         self.place = place
         share = Share(rank=place.rank, world_size=place.world_size)
         self.data = build_data(spec, device, share=share)
+        self.spec = spec = with_value_range(spec, self.data.framing.value_range)
         self.module = build_module(spec, self.data, device, load_pretrained=is_fresh)
         self.report = report
 

@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,21 @@ BATCH = 32
 GREY = (0.299, 0.587, 0.114)
 MOST_RESIZED = 100_000_000
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+DEEP_COLORS = frozenset({"LA", "RGB", "RGBX", "RGBA", "CMYK"})
+COLORS = {"LA": 1, "RGBA": 3}
+"""Channels of a mode before the one for transparency."""
+OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""Rotation tag -> what makes the picture upright."""
 
 
 class RecognitionModel(PythonModel):
@@ -68,13 +84,11 @@ class RecognitionModel(PythonModel):
     def _nearest(self, images: Sequence[Any], topk: int) -> list[dict[str, Any]]:
         pixels = np.stack([self._pixels(image) for image in images])
         emb_ND = _unit(self._embed(pixels.transpose(0, 3, 1, 2).astype(np.float32)))
-        products_NG = emb_ND.astype(np.float64) @ self._gallery_GD.T.astype(np.float64)
-        squared_NG = np.maximum(2.0 - 2.0 * products_NG, 0.0)
-        order_NK = np.argsort(squared_NG, axis=1, kind="stable")[:, :topk]
+        order_NK, squared_NK = _first_k(emb_ND, self._gallery_GD, topk)
         rows = []
-        for order, squared in zip(order_NK, squared_NG, strict=True):
+        for order, squared in zip(order_NK, squared_NK, strict=True):
             labels = [str(name) for name in self._labels_G[order]]
-            distances = [float(np.sqrt(squared[i])) for i in order]
+            distances = [float(np.sqrt(value)) for value in squared]
             rows.append(
                 {
                     "label": labels[0],
@@ -113,8 +127,10 @@ class RecognitionModel(PythonModel):
         mode = "RGB" if int(self._facts.get("input_channels", 3)) == 3 else "L"
         with Image.open(io.BytesIO(data)) as opened:
             # A cut picture is decoded in full: it has the pixels that timm's transform gives.
-            longest = None if self._share else 2 * max(height, width)
-            flat = _upright(opened, mode, longest)
+            if not self._share:
+                opened.draft(mode, (2 * max(height, width),) * 2)
+            deep = _deep_as_bytes(opened, data, self._facts.get("value_range"))
+            flat = _upright(opened, opened if deep is None else deep, mode)
         name = self._facts.get("interpolation", "bilinear")
         resampling = Image.Resampling[name.upper()]
         if self._share:
@@ -144,33 +160,97 @@ def _cut(image: Any, height: int, width: int, share: float, resampling: Any) -> 
     return image.resize((width, height), resampling, box=part)
 
 
-def _upright(image: Any, mode: str, longest: int | None) -> Any:
-    """Apply the rotation tag, lay transparency on white, bring deep greys to 8 bits."""
-    from PIL import Image, ImageOps
+def _upright(source: Any, image: Any, mode: str) -> Any:
+    """Lay transparency on white and apply the rotation tag of the file, if it can be read."""
+    from PIL import ExifTags, Image
 
-    if longest is not None:
-        image.draft(mode, (longest, longest))
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode in DEEP_MODES:
-        return Image.fromarray(_eight_bits(np.asarray(turned))).convert(mode)
-    if turned.has_transparency_data:
-        rgba = turned.convert("RGBA")
+    source.load()
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, rgba).convert(mode)
-    return turned if turned.mode == mode else turned.convert(mode)
+        image = Image.alpha_composite(paper, rgba)
+    flat = image if image.mode == mode else image.convert(mode)
+    try:
+        turn = TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - damaged metadata make Pillow raise anything
+        turn = None
+    return flat if turn is None else flat.transpose(Image.Transpose[turn])
 
 
-def _eight_bits(grey_HW: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    values = np.nan_to_num(grey_HW.astype(np.float64))
-    top = float(values.max(initial=0.0))
-    if grey_HW.dtype.kind == "f" and top <= 1.0:
-        scale = 255.0
-    elif top <= 255.0 and grey_HW.dtype.itemsize > 2:
-        scale = 1.0
-    else:
-        scale = 255.0 / max(65535.0, top)
-    eight: np.ndarray[Any, Any] = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
-    return eight
+def _deep_as_bytes(image: Any, data: bytes, value_range: Sequence[float] | None) -> Any:
+    """Bring a picture of more than 8 bits a channel to 8; None for others."""
+    from PIL import Image
+
+    mode, values = _samples(image, data)
+    if values is None:
+        return None
+    low, high = value_range or _own_range(values[..., : COLORS.get(mode)])
+    finite = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+    eight = np.rint(np.clip((finite - low) * (255.0 / (high - low)), 0.0, 255.0)).astype(np.uint8)
+    key = image.info.get("transparency")
+    if isinstance(key, int | tuple):
+        eight[(values == key).all(axis=-1)] = 255
+    return Image.frombytes(mode, (eight.shape[1], eight.shape[0]), eight.tobytes())
+
+
+def _samples(image: Any, data: bytes) -> tuple[str, np.ndarray[Any, Any] | None]:
+    """Return mode and samples (H, W, C) of a deep picture; of others the mode alone.
+
+    Pillow gives the upper byte of deep colours, and the lower one when it is told that the bytes
+    are stored the other way round.
+    """
+    from PIL import Image
+
+    if image.mode in DEEP_MODES:
+        return "L", np.asarray(image)[..., None]
+    stored = {tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in image.tile}
+    kind, _, order = str(stored.pop() if len(stored) == 1 else "").partition(";")
+    is_known = order in OTHER_BYTE and kind in DEEP_COLORS
+    if not is_known or (kind == "LA" and image.mode != "RGBA"):
+        return image.mode, None
+    raw = "RGBA" if kind == "LA" else f"{kind};{OTHER_BYTE[order]}"
+    other: Any = Image.open(io.BytesIO(data))
+    with other:
+        tiles = [(*t[:3], (raw, *t[3][1:]) if isinstance(t[3], tuple) else raw) for t in other.tile]
+        other.tile = [getattr(type(other.tile[0]), "_make", tuple)(tile) for tile in tiles]
+        low = np.asarray(other).astype(np.uint16)
+    if kind == "LA":  # four bytes a pixel, as RGBA has
+        return "LA", low[..., ::2] * 256 + low[..., 1::2]
+    return image.mode, np.asarray(image).astype(np.uint16) * 256 + low
+
+
+def _own_range(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Black and white of a picture that the training pictures say nothing of."""
+    some = values.reshape(-1)
+    some = some[:: max(1, len(some) // (1 << 20))]
+    some = some[np.isfinite(some)]
+    if not len(some):
+        return 0.0, 1.0
+    low = float(np.percentile(some, 0.1, method="lower"))
+    high = float(np.percentile(some, 99.9, method="higher"))
+    low = min(low, 0.0) if low == high else low
+    if 0.0 <= low <= high / 2:
+        low, high = 0.0, next((w for w in WHITES if w / 4 <= high <= w), high)
+    return low, high if high > low else low + 1.0
+
+
+def _first_k(
+    emb_ND: np.ndarray[Any, Any], gallery_GD: np.ndarray[Any, Any], k: int
+) -> tuple[list[Any], list[Any]]:
+    """Return the k nearest of each row, ties by number, and their squared distances."""
+    products_NG = emb_ND @ gallery_GD.T
+    place = products_NG.shape[1] - k
+    least_N = np.partition(products_NG, place, axis=1)[:, place]
+    margin = (emb_ND.shape[1] + 64) * 2.0**-22  # beyond what float32 can be wrong by
+    orders, squares = [], []
+    for emb_D, row_G, least in zip(emb_ND, products_NG, least_N, strict=True):
+        near = np.flatnonzero(row_G >= least - margin)
+        exact = gallery_GD[near].astype(np.float64) @ emb_D.astype(np.float64)
+        squared = np.maximum(2.0 - 2.0 * exact, 0.0)
+        first = np.argsort(squared, kind="stable")[:k]
+        orders.append(near[first])
+        squares.append(squared[first])
+    return orders, squares
 
 
 def _for_channels(values: Sequence[float], channels: int) -> np.ndarray[Any, Any]:

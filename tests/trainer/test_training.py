@@ -628,7 +628,9 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 """
 
 
-def test_four_trials_at_once_open_each_picture_once(splits, tmp_path):
+def test_four_trials_at_once_open_each_picture_once_for_its_depth_and_once_for_its_pixels(
+    splits, tmp_path
+):
     root, log = Path(splits["train"]).parent, tmp_path / "opened"
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
@@ -640,4 +642,4 @@ def test_four_trials_at_once_open_each_picture_once(splits, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-400:]
     assert len(list(tmp_path.glob("[0-3]/ckpt/best.ckpt"))) == 4
-    assert sorted(log.read_text().split()) == sorted(str(p) for p in root.rglob("*.png"))
+    assert sorted(log.read_text().split()) == sorted([str(p) for p in root.rglob("*.png")] * 2)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.actions.calibration import quantize, score_both
 from trainer.checkpoints import write_atomically
-from trainer.encoders import PREPROCESSING, check_facts, tensorrt_at_hand
+from trainer.encoders import PREPROCESSING, as_trained, check_facts, tensorrt_at_hand
 from trainer.errors import InfrastructureError, SpecError
 from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.spec import action_dir
@@ -46,6 +46,7 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     wanted = spec.gen_trt_engine
     source, target = Path(wanted.onnx_file or ""), Path(wanted.trt_engine or "")
     model = OnnxModel(source)
+    spec = as_trained(source, spec)
     check_facts(source, model.facts, spec, only=PREPROCESSING)
     profile = _profile(spec, model)
     result: dict[str, Any] = {"engine": str(target), "data_type": wanted.tensorrt.data_type}

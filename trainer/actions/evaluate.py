@@ -15,7 +15,7 @@ from trainer.clustering import cluster
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
 from trainer.embedding import needed
-from trainer.encoders import load_encoder
+from trainer.encoders import as_trained, load_encoder
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
@@ -67,6 +67,7 @@ def embed_splits(
     Returns:
         The gallery, its files in the same order, embeddings of the queries (Q, D), and the queries.
     """
+    spec = as_trained(_model_path(spec), spec)
     device = pick_device(spec.evaluate.gpu_ids[0])
     batch_size = spec.evaluate.batch_size
     with released(device), memory_errors_named(f"evaluate.batch_size {batch_size}"):

@@ -21,7 +21,7 @@ import torch
 from trainer.actions.export_check import ExportError, Parity, compare
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
-from trainer.encoders import OnnxEncoder, TorchEncoder, load_model
+from trainer.encoders import OnnxEncoder, TorchEncoder, as_trained, load_model
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
@@ -64,6 +64,7 @@ def export(spec: Spec) -> dict[str, Any]:
     if not spec.export.checkpoint:
         raise SpecError("export.checkpoint: must be given")
     checkpoint = Path(spec.export.checkpoint)
+    spec = as_trained(checkpoint, spec)
     target = Path(spec.export.onnx_file or action_dir(spec, "export") / ONNX)
     device = torch.device("cpu") if spec.export.on_cpu else pick_device(spec.export.gpu_id)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.onnx")
@@ -132,6 +133,8 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
     else:
         classes = list(read_checkpoint(checkpoint).get("class_names") or [])
     model = spec.model
+    # Of a model that knows no training pictures, those of the gallery decide.
+    value_range = data.framing.value_range or spec.dataset.value_range
     return {
         "model_name": spec.model_name,
         "backbone": model.backbone,
@@ -140,6 +143,7 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         "input_channels": model.input_channels,
         "pixel_mean": list(spec.dataset.pixel_mean),
         "pixel_std": list(spec.dataset.pixel_std),
+        "value_range": value_range and list(value_range),
         "interpolation": spec.dataset.interpolation,
         "crop_share": spec.dataset.crop_share,
         "classes": classes,

@@ -24,7 +24,7 @@ from trainer.data.sources import open_source
 from trainer.data.staging import stage
 from trainer.data.tree import list_pictures
 from trainer.devices import pick_device
-from trainer.encoders import Encoder, load_encoder
+from trainer.encoders import Encoder, as_trained, load_encoder
 from trainer.errors import DataError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
@@ -59,6 +59,7 @@ def infer(spec: Spec) -> dict[str, Any]:
     device = pick_device(inference.gpu_ids[0])
     folder = action_dir(spec, "inference")
     path = Path(inference.trt_engine or inference.checkpoint or "")
+    spec = as_trained(path, spec)
     files = list_images(inference.inference_input_type, inference.input_path or "")
     with released(device), memory_errors_named(f"inference.batch_size {inference.batch_size}"):
         encoder = load_encoder(path, spec, device)

@@ -124,7 +124,7 @@ def _input_of(model: OnnxModel) -> tuple[ImageSize, Framing]:
         height=int(facts["input_height"]), width=int(facts["input_width"]), channels=channels
     )
     framed = {name: facts.get(name, value) for name, value in SQUASHED_FACTS.items()}
-    return size, make_framing(size, **framed)
+    return size, make_framing(size, **framed, value_range=facts.get("value_range"))
 
 
 def _for_channels(values: Sequence[float], channels: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from trainer.config.fields import (
     choice,
     flag,
     integer,
+    optional_sequence,
     optional_text,
     real,
     section,
@@ -133,6 +134,14 @@ class DatasetConfig:
         maximum=1.0,
         math_cond="> 0.0",
         valid_min=0.0,
+        is_extension=True,
+    )
+    value_range: tuple[float, float] | None = optional_sequence(
+        float,
+        "Samples that are black and white in pictures of more than 8 bits a channel (16-bit and "
+        "float PNG, TIFF); found from the training pictures where it is not given, and kept with "
+        "the model.",
+        lengths=(2,),
         is_extension=True,
     )
     prob: float = real(

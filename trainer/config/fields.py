@@ -150,6 +150,17 @@ def sequence(
     return _declare(info, default)
 
 
+def optional_sequence(
+    item: type, description: str, *, lengths: tuple[int, ...], **facts: Unpack[Facts]
+) -> Any:
+    """Declare a list key that may be absent (None); no search takes it."""
+    facts.setdefault("automl_enabled", False)
+    info = KeyInfo(
+        kind="list", description=description, item=item, lengths=lengths, is_optional=True, **facts
+    )
+    return _declare(info, None)
+
+
 def section(config: type, description: str, **facts: Unpack[Facts]) -> Any:
     """Declare a nested group of keys, each with its own defaults."""
     facts.setdefault("automl_enabled", False)

@@ -176,6 +176,9 @@ def _pixels(spec: Spec) -> Iterator[str]:
     std = spec.dataset.pixel_std
     if any(value <= 0 for value in std):
         yield f"dataset.pixel_std: every member must be > 0, got {list(std)}"
+    value_range = spec.dataset.value_range
+    if value_range is not None and not value_range[0] < value_range[1]:
+        yield f"dataset.value_range: must be black < white, got {list(value_range)}"
 
 
 def _crop(spec: Spec) -> Iterator[str]:

@@ -52,7 +52,7 @@ def _list(info: KeyInfo) -> dict[str, Any]:
             node["not"] = {"anyOf": [{"minItems": gap, "maxItems": gap} for gap in gaps]}
     if info.is_mandatory:
         return {"anyOf": [node, {"const": MANDATORY}, {"type": "null"}]}
-    return node
+    return {"anyOf": [node, {"type": "null"}]} if info.is_optional else node
 
 
 def _value(key: Key) -> dict[str, Any]:

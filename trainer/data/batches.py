@@ -25,6 +25,7 @@ from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.prefetch import ahead
 from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import LabelledImages, Split, load_splits
+from trainer.data.value_range import with_value_range
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class RecognitionData:
         train: training images, None where none are needed.
         reference: the gallery, None where the spec names none.
         query: the images looked up in it, labels in the reference's index.
-        framing: how stored pictures were brought to their size.
+        framing: how stored pictures were brought to their size and to 8 bits.
         mean_C11, std_C11: statistics that pixels are normalised with.
     """
 
@@ -75,7 +76,8 @@ class RecognitionData:
         self.mean_C11, self.std_C11 = pixel_statistics(
             spec.dataset, spec.model.input_channels, device
         )
-        self.framing = framing_of(spec)
+        value_range = next((split.value_range for split in splits.values()), None)
+        self.framing = framing_of(with_value_range(spec, value_range))
         self._augment = BatchAugment(spec, torch.Generator(), device)
         self._sampler = self._make_sampler(spec) if self.train is not None else None
 

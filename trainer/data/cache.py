@@ -107,17 +107,15 @@ def _keep_while_mapped(images: Any, path: Path) -> None:
 
 def cache_key(folder: ImageFolder, size: ImageSize, framing: Framing = SQUASHED) -> str:
     """Fingerprint of the files and of how they are stored; reads no file."""
-    digest = hashlib.blake2b(digest_size=16)
-    how = (
-        _FORMAT,
-        DECODER_VERSION,
-        size.height,
-        size.width,
-        size.channels,
-        framing,
-        str(folder.root.resolve()),
+    return files_digest(
+        folder, _FORMAT, DECODER_VERSION, size.height, size.width, size.channels, framing
     )
-    digest.update(repr(how).encode())
+
+
+def files_digest(folder: ImageFolder, *how: object) -> str:
+    """Fingerprint of a folder's files by their paths, sizes and times, and of what is added."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((*how, str(folder.root.resolve()))).encode())
     root = str(folder.root)
     for relative in folder.paths:
         stat = os.stat(f"{root}/{relative}")  # noqa: PTH116 - one call per image and trial

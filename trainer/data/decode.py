@@ -1,17 +1,18 @@
 """Decodes one image file to a uint8 array of the asked size.
 
-Rotation tags are applied, transparency is laid on white, 16-bit and float greys are brought to 8
-bits, animated files give their first frame. How it comes to its size says `trainer.data.framing`.
+Rotation tags are applied, transparency is laid on white, deep pictures are brought to 8 bits by one
+range for all, files of several pages or frames give their first. How it comes to its size says
+`trainer.data.framing`.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.data.decoder import Opened, UnreadableError, opened, turned
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.errors import ImageError
 
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-DECODER_VERSION = 1
+    from trainer.data.deep import ValueRange
+
+DECODER_VERSION = 2
 """Raised whenever the same file would give other pixels: caches built before are not used then."""
 
-_HIGH_DEPTH_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _DRAFT_REDUNDANCY = 2
+_STRIP_PX = 1 << 24
+"""Larger pictures are brought to another mode in strips, so that copies stay small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ def decode_image(path: Path, size: ImageSize, framing: Framing = SQUASHED) -> De
     Args:
         path: the file, opened exactly once.
         size: what the network (or the cache) wants.
-        framing: how it is brought to that size.
+        framing: how it is brought to that size, and to 8 bits where it has more.
 
     Returns:
         uint8 pixels of shape (height, width, channels) and the upright size of the file.
@@ -52,76 +56,63 @@ def decode_image(path: Path, size: ImageSize, framing: Framing = SQUASHED) -> De
     Raises:
         ImageError: the file cannot be read or decoded; the message names it.
     """
-    from PIL import Image
-
-    data = None
+    mode = "RGB" if size.channels == 3 else "L"
+    # A cut picture has the pixels that timm's transform gives: of the full size.
+    longest = None if framing.cut else _DRAFT_REDUNDANCY * max(size.height, size.width)
     try:
-        with path.open("rb") as file:
-            data = file.read()
-        with Image.open(io.BytesIO(data)) as image:
-            return _to_size(image, size, framing)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = "it is empty" if data == b"" else _one_line(error)
-        raise ImageError(
-            f"{path}: not a readable image ({reason}); replace or remove it"
-        ) from error
+        with opened(path.read_bytes(), mode=mode, longest_px=longest) as picture:
+            flat = upright_picture(picture, mode, framing.value_range)
+            width, height = picture.width, picture.height
+            if (flat.width > flat.height) != (picture.image.width > picture.image.height):
+                width, height = height, width
+            pixels = np.asarray(framing.bring(flat, size), dtype=np.uint8)
+    except OSError as error:
+        raise ImageError(_refusal(path, error.strerror or str(error))) from error
+    except (UnreadableError, ValueError) as error:  # of a mode that Pillow cannot convert
+        raise ImageError(_refusal(path, str(error))) from error
+    return DecodedImage(
+        pixels=pixels.reshape(size.height, size.width, size.channels),
+        original_height=height,
+        original_width=width,
+    )
 
 
-def _to_size(image: Image, size: ImageSize, framing: Framing) -> DecodedImage:
-    from PIL import ImageOps
-
-    width, height = image.size
-    if framing.cut is None:  # a cut picture has the pixels that timm's transform gives
-        longer = _DRAFT_REDUNDANCY * max(size.height, size.width)
-        # JPEG only: decode 1/2, 1/4 or 1/8
-        image.draft("RGB" if size.channels == 3 else "L", (longer, longer))
-    upright = ImageOps.exif_transpose(image)
-    if (upright.width > upright.height) != (image.width > image.height):
-        width, height = height, width
-    flat = _flatten(upright, "RGB" if size.channels == 3 else "L")
-    flat = framing.bring(flat, size)
-    pixels = np.asarray(flat, dtype=np.uint8).reshape(size.height, size.width, size.channels)
-    return DecodedImage(pixels=pixels, original_height=height, original_width=width)
+def _refusal(path: Path, reason: str) -> str:
+    return f"{path}: not a readable image ({reason}); replace or remove it"
 
 
-def _flatten(image: Image, mode: str) -> Image:
-    """The picture in 8-bit `mode`, transparency on white, more than 8 bits scaled down."""
+def upright_picture(picture: Opened, mode: str, value_range: ValueRange | None) -> Image:
+    """Return an opened picture upright in an 8-bit mode (`RGB` or `L`), transparency on white."""
+    image = picture.image
+    if picture.samples is not None:
+        image = picture.samples.eight_bits(value_range)
+    return turned(_flat(image, mode), picture.image, picture.remarks)
+
+
+def _flat(image: Image, mode: str) -> Image:
+    """The picture in `mode`, with transparency on white."""
     from PIL import Image
 
-    if image.mode in _HIGH_DEPTH_MODES:
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert(mode)
+    if image.mode == mode and not image.has_transparency_data:
+        return image
+    if image.width * image.height <= _STRIP_PX:
+        return _flat_strip(image, mode)
+    whole = Image.new(mode, image.size)
+    step = max(1, _STRIP_PX // image.width)
+    for top in range(0, image.height, step):
+        box = (0, top, image.width, min(top + step, image.height))
+        whole.paste(_flat_strip(image.crop(box), mode), box)
+    return whole
+
+
+def _flat_strip(image: Image, mode: str) -> Image:
+    from PIL import Image, ImageCms
+
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, rgba).convert(mode)
     return image if image.mode == mode else image.convert(mode)
-
-
-def _eight_bits(grey_HW: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey of any depth in 0..255.
-
-    Floats up to 1 are shares of white, 32-bit values up to 255 stay, all others are 16-bit.
-    """
-    values = np.nan_to_num(grey_HW.astype(np.float64))
-    top = float(values.max(initial=0.0))
-    if grey_HW.dtype.kind == "f" and top <= 1.0:
-        scale = 255.0
-    elif top <= 255.0 and grey_HW.dtype.itemsize > 2:
-        scale = 1.0
-    else:
-        scale = 255.0 / max(65535.0, top)
-    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
-
-
-_PLAINLY = {
-    "cannot identify": "unknown format",
-    "truncated": "it is cut off",
-    "decompression bomb": "it claims more pixels than any photograph has",
-}
-"""Part of Pillow's words -> ours."""
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    plain = (ours for theirs, ours in _PLAINLY.items() if theirs in text.lower())
-    return next(plain, text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.data.decode import decode_image
+from trainer.data.decoder import Listening
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.errors import ImageError
 
@@ -95,7 +96,8 @@ def decode_into(
         return stop - start
 
     done = 0
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    threads = workers or len(os.sched_getaffinity(0))
+    with Listening(), ThreadPoolExecutor(threads) as pool:
         for count in pool.map(decode_stripe, range(0, len(paths), _STRIPE)):
             done += count
             if progress is not None:

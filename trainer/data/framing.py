@@ -6,10 +6,11 @@ Cutting does what timm's and torchvision's evaluation transforms do, to the last
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainer.data.deep import ValueRange
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -79,12 +80,15 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
-    """The filter that pictures are resized with, and what is cut out of them."""
+    """The filter that pictures are resized with, what is cut out of them, and what is white."""
 
     interpolation: str = "bilinear"
     """A filter of Pillow, in lower case."""
     cut: Cut | None = None
     """None squashes the whole picture to the size, whatever the ratio of its sides."""
+    value_range: ValueRange | None = None
+    """Samples that become black and white in pictures of more than 8 bits a channel; None takes
+    what each of them reaches itself."""
 
     def input_of(self, images_NHWC: Any) -> Any:
         """Return what the network sees of pictures (array or tensor) at the size they are stored.
@@ -135,10 +139,18 @@ def framing_of(spec: Spec) -> Framing:
         input_size(spec),
         interpolation=spec.dataset.interpolation,
         crop_share=spec.dataset.crop_share,
+        value_range=spec.dataset.value_range,
     )
 
 
-def make_framing(size: ImageSize, *, interpolation: str, crop_share: float) -> Framing:
+def make_framing(
+    size: ImageSize,
+    *,
+    interpolation: str,
+    crop_share: float,
+    value_range: Sequence[float] | None = None,
+) -> Framing:
     """Return the framing for an input of `size`; a share of 0 squashes."""
     cut = Cut(height=size.height, width=size.width, share=crop_share) if crop_share else None
-    return Framing(interpolation=interpolation, cut=cut)
+    black_white = None if value_range is None else (value_range[0], value_range[1])
+    return Framing(interpolation=interpolation, cut=cut, value_range=black_white)

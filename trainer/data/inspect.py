@@ -72,7 +72,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     findings = [*_noted(folders), *_few(spec, folders["train"]), *_uneven(folders["train"])]
     findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
     splits = load_splits(spec, progress=progress, folders=folders)
-    findings += _small(spec, splits)
+    findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
     return {"splits": {n: _summary(f) for n, f in folders.items()}, "findings": findings}
 
 
@@ -154,6 +154,18 @@ def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, 
     root = folders["query"].root
     paths = (root / name for name in match.dropped_classes)
     return [_finding("unmatched_class", "warning", message, paths)]
+
+
+def _deep(spec: Spec, train: LabelledImages) -> list[dict[str, Any]]:
+    """Say which samples of deep pictures are black and white, where nobody has set them."""
+    if train.value_range is None or spec.dataset.value_range is not None:
+        return []
+    low, high = train.value_range
+    message = (
+        f"of pictures of more than 8 bits a channel, {low:g} is read as black and {high:g} as "
+        "white; dataset.value_range sets other values"
+    )
+    return [_finding("value_range", "info", message)]
 
 
 def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from trainer.data.decoding import decode_folder
 from trainer.data.folder import ImageFolder, MatchedQuery, match_classes
 from trainer.data.framing import ImageSize, framing_of, input_size
 from trainer.data.sources import open_source
+from trainer.data.value_range import resolved
 from trainer.errors import CredentialError, DataError, SpecError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.config.root import Spec
     from trainer.data.decoding import Progress
+    from trainer.data.deep import ValueRange
 
 Split = Literal["train", "reference", "query"]
 
@@ -51,6 +53,8 @@ class LabelledImages:
     """As reported: `dataset.class_map` applied."""
     paths: tuple[Path, ...]
     """The files, in the order of the images."""
+    value_range: ValueRange | None = None
+    """Samples that became black and white in deep pictures; None where there are none."""
 
 
 def stored_size(spec: Spec, name: Split, num_images: int) -> ImageSize:
@@ -143,6 +147,7 @@ def load_splits(
     """
     folders = folders or scan_splits(spec, need_train=need_train)
     match = match_splits(spec, folders)
+    spec = resolved(spec, folders, progress)
     splits = {name: _load(spec, name, folder, progress) for name, folder in folders.items()}
     if match is not None:
         class_names = splits["reference"].class_names
@@ -174,6 +179,7 @@ def _load(
         labels=folder.labels,
         class_names=report_names(spec.dataset.class_map, folder.classes),
         paths=tuple(folder.root / path for path in folder.paths),
+        value_range=framing.value_range,
     )
 
 
@@ -188,4 +194,5 @@ def _matched(
         labels=match.labels,
         class_names=class_names,
         paths=tuple(query.paths[i] for i in match.keep),
+        value_range=query.value_range,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.data.folder import ImageFolder
 from trainer.data.sources import find_layout, open_source
+from trainer.doctor.depths import depth_findings
 from trainer.doctor.findings import Finding, Item, finding
 from trainer.doctor.fingerprint import take_fingerprints
 from trainer.doctor.folders import folder_findings
@@ -44,7 +45,7 @@ def diagnose(
             findings.append(finding("source", "error", f"{name}: {error}", [uri]))
     findings += folder_findings(folders, num_instance)
     items = _look(folders, progress)
-    findings += [*picture_findings(items), *pair_findings(items)]
+    findings += [*picture_findings(items), *depth_findings(items), *pair_findings(items)]
     order = ("error", "warning", "info")
     return {
         "splits": {name: _summary(folder) for name, folder in folders.items()},

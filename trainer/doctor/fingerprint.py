@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.data.decode import upright_picture
+from trainer.data.decoder import Listening, Opened, Remark, UnreadableError, opened
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from trainer.data.deep import ValueRange
 
     Progress = Callable[[str, int, int], None]
     """Called with (what, done, total)."""
@@ -42,38 +46,51 @@ class Fingerprint:
     """Standard deviation of the grey values; near 0 for an empty picture."""
     miniature: bytes = b""
     """SIDE x SIDE grey values."""
+    is_deep: bool = False
+    """Whether it has more than 8 bits a channel."""
+    levels: ValueRange | None = None
+    """Least and greatest sample but for outliers, of deep pictures."""
+    num_not_finite: int = 0
+    """Samples that are NaN or infinite."""
+    is_sequence: bool = False
+    """Whether it has further pages or frames."""
+    remarks: tuple[Remark, ...] = ()
+    """What the decoder had to say of it."""
 
 
 def take_fingerprint(path: Path) -> Fingerprint:
     """Read a file once; never raises for what is in it."""
-    from PIL import Image
-
     try:
         data = path.read_bytes()
     except OSError as error:
         return Fingerprint(digest=b"", error=error.strerror or str(error))
     digest = hashlib.blake2b(data, digest_size=16).digest()
-    if not data:
-        return Fingerprint(digest=digest, error="the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height, mode, kind = *image.size, image.mode, image.format or ""
-            image.draft("L", (_DRAFT_PX, _DRAFT_PX))
-            grey = image.convert("L")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        text = " ".join(str(error).split())
-        return Fingerprint(
-            digest=digest, error="not a picture" if "cannot identify" in text else text
-        )
-    small_HW = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.uint8)
+        with opened(data, mode="L", longest_px=_DRAFT_PX) as picture:
+            return _described(digest, picture)
+    except (UnreadableError, ValueError) as error:
+        return Fingerprint(digest=digest, error=str(error))
+
+
+def _described(digest: bytes, picture: Opened) -> Fingerprint:
+    from PIL import Image
+
+    image, samples = picture.image, picture.samples
+    grey = upright_picture(picture, "L", None)
+    small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     return Fingerprint(
         digest=digest,
-        width=width,
-        height=height,
-        mode=mode,
-        format=kind,
+        width=picture.width,
+        height=picture.height,
+        mode=picture.mode,
+        format=image.format or "",
         spread=float(np.asarray(grey, dtype=np.float32).std()),
-        miniature=small_HW.tobytes(),
+        miniature=np.asarray(small, dtype=np.uint8).tobytes(),
+        is_deep=samples is not None,
+        levels=samples.levels() if samples else None,
+        num_not_finite=samples.num_not_finite() if samples else 0,
+        is_sequence=picture.is_sequence,
+        remarks=tuple(picture.remarks),
     )
 
 
@@ -86,7 +103,8 @@ def take_fingerprints(
         return [take_fingerprint(path) for path in paths[start : start + _STRIPE]]
 
     found: list[Fingerprint] = []
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    threads = workers or len(os.sched_getaffinity(0))
+    with Listening(), ThreadPoolExecutor(threads) as pool:
         for stripe in pool.map(take_stripe, range(0, len(paths), _STRIPE)):
             found += stripe
             if progress is not None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer.doctor.findings import Finding, Item, finding
+from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
 from trainer.doctor.folders import plain_name
 
 _TINY_PX = 16
@@ -21,7 +21,7 @@ _SHORTEST_NAME = 4
 
 def picture_findings(items: Sequence[Item]) -> list[Finding]:
     """Look at every picture by itself."""
-    checks = (_unreadable, _sizes, _blank, _modes, _extensions, _leaks)
+    checks = (_unreadable, _damaged, _sequences, _sizes, _blank, _modes, _extensions, _leaks)
     return [found for check in checks for found in check(items)]
 
 
@@ -31,6 +31,35 @@ def _unreadable(items: Sequence[Item]) -> list[Finding]:
         for item in items
         if item.look.error
     ]
+
+
+def _damaged(items: Sequence[Item]) -> list[Finding]:
+    """Files that are read although something in them is broken."""
+    found = []
+    for is_of_pixels, kind, severity, words in _DAMAGES:
+        told = [
+            (item.path, next(r.text for r in item.look.remarks if r.is_of_pixels == is_of_pixels))
+            for item in items
+            if any(r.is_of_pixels == is_of_pixels for r in item.look.remarks)
+        ]
+        if told:
+            text = f"{count_of(len(told), 'file')} {words} ({told[0][1]})"
+            found.append(finding(kind, severity, text, (path for path, _ in told)))
+    return found
+
+
+_DAMAGES: tuple[tuple[bool, str, Severity, str], ...] = (
+    (True, "damaged_pixels", "warning", "read in spite of damaged data; look at them"),
+    (False, "damaged_metadata", "info", "read in spite of damaged metadata, rotation tags too"),
+)
+
+
+def _sequences(items: Sequence[Item]) -> list[Finding]:
+    paths = [item.path for item in items if item.look.is_sequence]
+    if not paths:
+        return []
+    text = f"{count_of(len(paths), 'file')} of several frames or pages: the first one is used"
+    return [finding("several_frames", "info", text, paths)]
 
 
 def _sizes(items: Sequence[Item]) -> list[Finding]:
@@ -80,9 +109,7 @@ def _modes(items: Sequence[Item]) -> list[Finding]:
 _MODE_NAMES = {
     "1": "black and white",
     "L": "grey",
-    "I": "grey of 16 bits or more",
-    "I;16": "grey of 16 bits or more",
-    "F": "grey of 16 bits or more",
+    **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "F"), "grey of 16 bits or more"),
     "LA": "transparent",
     "RGBA": "transparent",
     "PA": "transparent",

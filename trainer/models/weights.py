@@ -77,7 +77,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: As for `read_checkpoint`, or the file holds no tensors.
     """
-    content = read_checkpoint(path)
+    return find_state_dict(read_checkpoint(path), path)
+
+
+def find_state_dict(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the weights in what `read_checkpoint` gave for `path`.
+
+    Raises:
+        CheckpointError: There are none.
+    """
     for inner in (*(content.get(name) for name in CONTAINERS), content):
         if isinstance(inner, Mapping) and (state := _tensors(inner)):
             return state

@@ -1,10 +1,13 @@
 """What a served model sees of a picture, against Pillow and timm's evaluation transform."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.tracking.served_model import RecognitionModel
+from hpo.tracking.served_model import RecognitionModel, _first_k, _unit
+from tests.trainer.deep_files import png, png_chunk, ramp, tiff, with_broken_exif
 
 
 def served(**facts):
@@ -45,6 +48,59 @@ def test_pixels_are_those_of_the_trainer(picture, facts):
     framing = make_framing(size, **{**SQUASHED_FACTS, **facts})
     wanted = decode_image(picture, size, framing).pixels
     np.testing.assert_array_equal(served(**facts)._pixels(picture), wanted)
+
+
+FILES = {
+    "16-bit grey PNG": lambda: png(ramp(30, 40, 1, 4000, np.uint16)),
+    "16-bit colour PNG": lambda: png(ramp(30, 40, 3, 65535, np.uint16)),
+    "16-bit grey and transparent PNG": lambda: png(ramp(30, 40, 2, 9000, np.uint16)),
+    "16-bit transparent PNG": lambda: png(ramp(30, 40, 4, 255, np.uint16)),
+    "keyed 16-bit PNG": lambda: png(
+        ramp(30, 40, 1, 1199, np.uint16), extra=png_chunk(b"tRNS", b"\0\x07")
+    ),
+    "16-bit TIFF of another byte order": lambda: tiff(ramp(30, 40, 3, 999, np.uint16), order=">"),
+    "packed 16-bit TIFF": lambda: tiff(ramp(30, 40, 3, 4095, np.uint16), packed=True),
+    "CMYK 16-bit TIFF": lambda: tiff(ramp(30, 40, 4, 65535, np.uint16), photometric=5),
+    "float TIFF": lambda: tiff(ramp(30, 40, 1, 1.0, np.float32)),
+    "float TIFF with NaN": lambda: tiff(np.full((30, 40, 1), np.nan, dtype=np.float32)),
+    "signed TIFF": lambda: tiff(ramp(30, 40, 1, 900, np.int16) - np.int16(300)),
+    "8-bit transparent PNG": lambda: png(ramp(30, 40, 4, 255, np.uint8)),
+    "8-bit grey and transparent PNG": lambda: png(ramp(30, 40, 2, 255, np.uint8)),
+    "broken EXIF": lambda: with_broken_exif(Image.fromarray(ramp(30, 40, 3, 255, np.uint8))),
+}
+
+
+@pytest.mark.parametrize("value_range", [None, [0.0, 4095.0], [-10.0, 700.0]], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FILES)
+def test_odd_files_are_read_as_the_trainer_reads_them(tmp_path, name, channels, value_range):
+    from trainer.data.decode import decode_image
+    from trainer.data.framing import Framing, ImageSize
+
+    path = tmp_path / "a.png"
+    path.write_bytes(FILES[name]())
+    size = ImageSize(height=48, width=48, channels=channels)
+    framing = Framing(value_range=None if value_range is None else tuple(value_range))
+    wanted = decode_image(path, size, framing).pixels
+    model = served(input_channels=channels, value_range=value_range)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of broken metadata
+        np.testing.assert_array_equal(model._pixels(path), wanted)
+
+
+def test_the_nearest_are_those_of_sorting_all_distances():
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(200, 5)).astype(np.float32)
+    gallery[50:90] = gallery[10:50]  # equals, of which the first counts
+    gallery[150:] = 1.0 + 1e-7 * rng.normal(size=(50, 5)).astype(np.float32)
+    gallery, query = _unit(gallery), _unit(np.concatenate([gallery[:40], gallery[160:170]]))
+    for k in (1, 3, 60):
+        orders, squares = _first_k(query, gallery, k)
+        for emb, order, squared in zip(query, orders, squares, strict=True):
+            exact = np.maximum(2 - 2 * gallery.astype(np.float64) @ emb.astype(np.float64), 0)
+            slow = sorted(range(len(gallery)), key=lambda i, exact=exact: (exact[i], i))[:k]
+            assert order.tolist() == slow
+            np.testing.assert_allclose(squared, exact[slow], atol=1e-15)
 
 
 def test_a_strip_of_one_pixel_takes_little_memory(tmp_path):

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.trainer.actions import watching as watch
+from tests.trainer.deep_files import png
 from tests.trainer.test_every_parameter import CASES as LEARNT
 from tests.trainer.tiny import make_folders, train_spec
 from trainer.config.differences import differences_page
@@ -83,6 +86,16 @@ def with_a_stranger(world):
     return str(make_folders(world.folder / "stranger", classes=7, images=1))
 
 
+def deep(world):
+    """The training pictures in 16 bits a channel, which they do not fill."""
+    made = world.folder / "deep"
+    for path in Path(world.splits["train"]).rglob("*.png"):
+        target = made / path.relative_to(world.splits["train"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(png(np.asarray(Image.open(path)).astype(np.uint16)))
+    return str(made)
+
+
 def uneven(world):
     """Queries with more pictures of one class than of the others."""
     make_folders(world.folder / "uneven", classes=4, images=2, seed=3)
@@ -118,6 +131,9 @@ TRAIN = {
     "dataset.train_dataset": Case(watch.live, split("query")),
     "dataset.pixel_mean": Case(watch.live, [0.2]),
     "dataset.pixel_std": Case(watch.live, [0.5, 0.4, 0.3]),
+    "dataset.value_range": Case(
+        watch.live, [0.0, 500.0], {"dataset.train_dataset": deep, "train.num_epochs": 1}
+    ),
     "dataset.gaussian_blur.kernel": Case(watch.live, [7, 3]),
     "dataset.gaussian_blur.sigma": Case(watch.live, [0.9, 1.9]),
     "dataset.workers": Case(watch.threads, 3),

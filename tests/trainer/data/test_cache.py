@@ -29,11 +29,11 @@ from trainer.data.folder import scan_folder
 
 log, pause, plain = Path(sys.argv[2]), float(sys.argv[3]), decoding.decode_image
 
-def counted(path, size, framing):
+def counted(*args):
     with log.open("a") as file:
-        file.write(f"{path}\\n")
+        file.write(f"{args[0]}\\n")
     time.sleep(pause)
-    return plain(path, size, framing)
+    return plain(*args)
 
 decoding.decode_image = counted
 cached = open_cache(scan_folder(sys.argv[1]), ImageSize(height=12, width=10), workers=2)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.trainer.deep_files import fax_with_bad_codes, with_broken_exif
 from tests.trainer.doctor.drawing import CLASSES, SPLITS, draw, save, sources
 from trainer.doctor.diagnosis import diagnose
 from trainer.doctor.fingerprint import near_pairs, take_fingerprint, take_fingerprints
@@ -134,6 +135,23 @@ def wrong_ending(root):
     return save(draw(603), root / "train" / "almond" / "train_0.jpg", format="PNG")
 
 
+def animation(root):
+    more = {"save_all": True, "append_images": [draw(608)]}
+    return save(draw(607), root / "train" / "almond" / "moving.gif", **more)
+
+
+def broken_metadata(root):
+    path = root / "train" / "almond" / "train_0.jpg"
+    path.write_bytes(with_broken_exif(Image.open(path)))
+    return [path]
+
+
+def broken_fax(root):
+    path = root / "train" / "almond" / "scan.tif"
+    path.write_bytes(fax_with_bad_codes(draw(609, (400, 300))))
+    return [path]
+
+
 FAULTS = {
     "truncated": ("unreadable", "error", truncate),
     "empty file": ("unreadable", "error", empty_file),
@@ -181,6 +199,9 @@ FAULTS = {
     "name of another class": ("label_in_name", "warning", wrong_class_name),
     "grey among colours": ("odd_mode", "info", grey),
     "transparent": ("odd_mode", "info", transparent),
+    "several frames": ("several_frames", "info", animation),
+    "broken metadata": ("damaged_metadata", "info", broken_metadata),
+    "broken fax codes": ("damaged_pixels", "warning", broken_fax),
     "wrong ending": ("wrong_extension", "info", wrong_ending),
     "tiny": (
         "tiny_image",
