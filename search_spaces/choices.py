@@ -42,6 +42,14 @@ def set_members(draft: Draft) -> tuple[Any, ...]:
     return wanted
 
 
+def value_problem(draft: Draft, value: Any) -> str:
+    """Say what must hold of one value of a parameter and does not, or return an empty string."""
+    option = _converted(value, draft.kind)
+    if draft.kind is Kind.INT and isinstance(option, float) and option.is_integer():
+        option = int(option)
+    return _problem(draft, option)
+
+
 def _wanted(draft: Draft) -> list[Any]:
     kept: list[Any] = []
     for given in draft.wish.options:

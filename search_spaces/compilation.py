@@ -12,6 +12,7 @@ from search_spaces.choices import set_options
 from search_spaces.domains.base import Domain
 from search_spaces.draft import Draft, Limit, apply_conditions, usable_default
 from search_spaces.errors import PointError, nearest
+from search_spaces.fixing import check_fixed
 from search_spaces.notes import Notes
 from search_spaces.ordering import parents_first
 from search_spaces.overlay import Overlay, Wish
@@ -101,9 +102,9 @@ class _Compiler:
         schema, overlay = self.schema, self.overlay
         self.wishes = gather_wishes(schema, overlay, self.notes)
         self.names = select_names(schema, overlay, self.wishes, self.notes)
-        _check_fixed(schema, overlay, self.notes)
-        self.notes.raise_problems()
         self.base = with_values(merged(schema.tree, self.spec), overlay.fixed)
+        check_fixed(schema, overlay, self.value, self.notes)
+        self.notes.raise_problems()
         for name, value in overlay.fixed.items():
             self.pinned[name] = Pinned(name, value, "fixed by the user")
         for name in [name for name in self.names if _is_null(self.spec, name)]:
@@ -115,7 +116,8 @@ class _Compiler:
         """Pin what does nothing at the spec's value (R10)."""
         for name in [name for name in self.names if name in idle]:
             self.names.remove(name)
-            self.pinned[name] = Pinned(name, self.value(name), f"inactive: {idle[name]}")
+            value = None if _is_null(self.spec, name) else self.value(name)
+            self.pinned[name] = Pinned(name, value, f"inactive: {idle[name]}")
 
     def value(self, name: str) -> Any:
         """Return the value that trials share: the spec's, else the schema's."""
@@ -294,17 +296,6 @@ def _spelled(draft: Draft) -> Any:
     text = "none" if default in (None, "") else str(default).strip().lower()
     matching = [o for o in draft.options if isinstance(o, str) and o.strip().lower() == text]
     return matching[0] if matching else default
-
-
-def _check_fixed(schema: Schema, overlay: Overlay, notes: Notes) -> None:
-    for name in overlay.fixed:
-        if name in schema.containers:
-            notes.problem(name, "is a group of parameters; fix the ones in it")
-        elif name not in schema.leaves and not schema.is_free(name):
-            known = nearest(name, schema.leaves)
-            notes.problem(name, f"no such parameter in the schema{known}")
-        elif name in overlay.ranges or name in overlay.options:
-            notes.problem(name, "is fixed and has a range or options; drop one of the two")
 
 
 def _is_null(spec: Mapping[str, Any], name: str) -> bool:

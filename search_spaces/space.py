@@ -172,6 +172,17 @@ class SearchSpace:
             walk.take(parameter, values.get(parameter.name, parameter.default))
         return frozenset(walk.values)
 
+    def idle(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what parameters that do nothing beside these values are taken to be, by name.
+
+        Others are measured by these values, so a spec that holds them is legal as a whole.
+        """
+        walk = _Walk(self)
+        for parameter in walk.active():
+            walk.take(parameter, values.get(parameter.name, parameter.default))
+        names = (parameter.name for parameter in self.parameters)
+        return {name: walk.context[name] for name in names if name not in walk.values}
+
     def to_unit(self, values: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the point of the unit cube, one coordinate per dimension; 0.5 where inactive."""
         latents = self.encode(values)

@@ -7,6 +7,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.core.trial import Decision, Ended, Suggestion
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.engine import Engine, Plan
 from hpo.search.session import SearchSettings
 from hpo.study.plan import build_base_spec, build_space
@@ -82,8 +83,9 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
     run = RunDir(folder)
     run.path.mkdir(parents=True, exist_ok=True)
     facts = {
-        "base_spec": build_base_spec(study, TRAINER, {}),
-        "seed_key": TRAINER.seed_key,
+        "specs": TrialSpecs(
+            base_spec=build_base_spec(study, TRAINER, {}), seed_key=TRAINER.seed_key, run=run
+        ),
         "direction": TRAINER.direction,
         "budget": study.budget,
         "confirm": study.search.confirm,
@@ -92,7 +94,6 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
     }
     emit = Events()
     engine = Engine(
-        run=run,
         ledger=ledger or Ledger.create(None, facts["direction"]),
         algorithm=algorithm,
         plan=Plan(**(facts | plan)),

@@ -255,7 +255,7 @@ class AutoML:
             metric=metric_of(record, self._ledger.direction),
             results_dir=folder,
             full_spec=merged(
-                self._engine.spec_of(record), self._specs_of(record), {"results_dir": folder}
+                self._engine.specs.spec_of(record), self._specs_of(record), {"results_dir": folder}
             ),
         )
 

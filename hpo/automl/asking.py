@@ -16,9 +16,10 @@ from hpo.core.events import EventBus
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.engine import Engine, Plan
 from hpo.search.make_plan import plan_study
-from hpo.study.plan import StudyPlan, build_space, read_plan
+from hpo.study.plan import StudyPlan, planned_space, read_plan
 from hpo.study.spec import StudySpec, load_study
 from hpo.study.trainers import find_trainer
 
@@ -51,12 +52,7 @@ def build_engine(
 
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
-    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
-    if space.digest != plan.space_digest:
-        raise RunError(
-            f"{run}: the search space has changed since the search began (digest "
-            f"{plan.space_digest[:12]} -> {space.digest[:12]}); start a new workspace"
-        )
+    space = planned_space(run.path, study, trainer, plan)
     algorithm = create_algorithm(
         plan.algorithm,
         space,
@@ -74,12 +70,11 @@ def build_engine(
         ),
     )
     engine = Engine(
-        run=None,  # the caller keeps specs and checkpoints
         ledger=ledger,
         algorithm=algorithm,
         plan=Plan(
-            base_spec=plan.base_spec,
-            seed_key=trainer.seed_key,
+            # The caller keeps specs and checkpoints, so there is no run to write them into.
+            specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, space=space),
             direction=trainer.direction,
             budget=study.budget,
             confirm=study.search.confirm,

@@ -93,6 +93,7 @@ def _hand_on(
         "value": measured.value if measured else None,
         "epoch": measured.epoch if measured else None,
         "params": best.params,
+        "decided": session.specs_for(session.run).decided_of(session.spec_of(best)),
         "spec": str(folder / "spec.yaml"),
         "checkpoint": str(kept) if kept.is_file() else None,
         "onnx": exported.get("onnx"),

@@ -20,7 +20,7 @@ from hpo.automl.views import Views
 from hpo.automl.workspace import RUNGS_STYLE, Facts, read_facts
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
-from hpo.core.spec_dicts import flatten, merged
+from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 from hpo.search.engine import Engine
@@ -119,11 +119,9 @@ class AutoMLSession(Session):
         )
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
-        """The full spec of a trial."""
-        own: dict[str, Any] = {"results_dir": str(self.run.trial_dir(record.number))}
-        if self.trainer.seed_key:
-            own[self.trainer.seed_key] = record.seed
-        return merged(self.plan.base_spec, record.params, own)
+        """The full spec of a trial; one that has ended keeps what it was trained with."""
+        specs = self.specs_for(self.run)
+        return specs.trained_spec(record) if record.state.is_finished else specs.spec_of(record)
 
     def _job_of(self, number: int) -> tuple[str, str]:
         """A trial's job id and folder; without a platform the folder is the id."""

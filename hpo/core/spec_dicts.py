@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.text import cut, shown
 from hpo.core.yaml_io import DEEPEST, parse_yaml
+
+RELATIVE_TOLERANCE = 1e-6
+"""A rate may pass through single precision on its way into an optimizer."""
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -83,6 +87,14 @@ def lookup(nested: Mapping[str, Any], name: str) -> Any:
     return value
 
 
+def value_at(nested: Mapping[str, Any], name: str) -> Any:
+    """Return the value under a dotted name; None when there is none."""
+    try:
+        return lookup(nested, name)
+    except KeyError:
+        return None
+
+
 def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:
     """Read `key=value` words; values are YAML, so numbers, lists and booleans keep their type."""
     assignments: dict[str, Any] = {}
@@ -92,3 +104,15 @@ def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, An
             raise SpecError(f"{flag}: key=value must be given, got {pair!r}")
         assignments[key.strip()] = parse_yaml(value, f"{flag} {key}") if value else ""
     return assignments
+
+
+def is_same(sent: Any, got: Any) -> bool:
+    """Whether two spec values mean the same: single precision is near enough."""
+    numbers = (int, float)
+    if isinstance(sent, bool) or isinstance(got, bool):
+        return bool(sent == got)
+    if isinstance(sent, numbers) and isinstance(got, numbers):
+        return math.isclose(sent, got, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
+    if isinstance(sent, list | tuple) and isinstance(got, list | tuple):
+        return len(sent) == len(got) and all(is_same(a, b) for a, b in zip(sent, got, strict=True))
+    return bool(sent == got)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.protocols import Executor
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import merged
 from hpo.core.trial import TrialRecord
 from hpo.core.trial_failures import describe_failure
 from hpo.report.run_data import Facts
@@ -54,7 +54,7 @@ def look(
     skill = load_skill(facts.trainer.skill_dir)
     fields = {name: str(checkpoint) for name in skill.fields("evaluate", "parent_model")}
     where = {name: str(kept.parent) for name in skill.fields("evaluate", "output_dir")}
-    spec = merged(facts.plan.base_spec, trial.params, nest(fields), nest(where))
+    spec = merged(facts.spec_of(trial), fields, where)
     try:
         explained = dict(executor.call("explain", spec, with_map))
     except Exception as error:

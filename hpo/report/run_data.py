@@ -15,6 +15,7 @@ from hpo.core.text import metric_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import StudyPlan, build_space, read_plan
 from hpo.study.spec import StudySpec, load_study
 from hpo.study.trainers import find_trainer
@@ -56,6 +57,12 @@ class Facts:
     def metric_word(self) -> str:
         """What the values are, in short."""
         return metric_word(self.trainer.monitoring_metric)
+
+    def spec_of(self, trial: TrialRecord) -> dict[str, Any]:
+        """The full spec that a trial was trained with."""
+        key = self.trainer.seed_key
+        specs = TrialSpecs(base_spec=self.plan.base_spec, seed_key=key, run=self.run)
+        return specs.trained_spec(trial)
 
     def state_word(self, state: TrialState) -> str:
         """A trial's state for people: one that waits for `hpo resume` does not run."""

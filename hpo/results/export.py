@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from hpo.run.trial_specs import TrialSpecs
 from hpo.core.errors import RunError
 from hpo.run.ledger import Ledger
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.core.protocols import Trainer
 from hpo.run.run_dir import RunDir
 from hpo.core.selection import best_trial
-from hpo.core.spec_dicts import merged
 from hpo.study.spec import load_study
 from hpo.study.trainers import demand, find_trainer
 from hpo.core.trial import TrialRecord
@@ -45,15 +45,12 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
         raise RunError(str(error)) from error
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
-    spec = merged(
-        plan.base_spec,
-        record.params,
-        {trainer.seed_key: record.seed} if trainer.seed_key else {},
-        {"results_dir": str(run.trial_dir(record.number))},
-    )
+    specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)
     report = folder / "report.json"
     kept = report.read_bytes() if report.is_file() else None
-    result = export_trial(run, trainer, record, spec, InProcessExecutor(study.trainer), folder)
+    result = export_trial(
+        run, trainer, record, specs.trained_spec(record), InProcessExecutor(study.trainer), folder
+    )
     if kept is not None and json.loads(kept)["trial"] == record.number:
         report.write_bytes(kept)
     if file is not None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.run.trial_specs import TrialSpecs
 from hpo.results.model_costs import pareto, read_costs
 from hpo.results.confirm import confirm
 from hpo.core.errors import HpoError
@@ -47,7 +48,7 @@ def hand_on(
     executor: Executor,
     emit: Emit,
     *,
-    spec_of: Callable[[TrialRecord], dict[str, Any]],
+    specs: TrialSpecs,
     find_best: Callable[[], TrialRecord | None],
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
@@ -59,7 +60,7 @@ def hand_on(
         ledger: the study.
         executor: where training, evaluation and export run.
         emit: receives `exported` and `evaluated`.
-        spec_of: gives the full spec of a trial.
+        specs: gives the full spec that a trial was trained with.
         find_best: gives the best trial; called after the repeats.
 
     Returns:
@@ -69,14 +70,15 @@ def hand_on(
     Raises:
         HandoffError: when the export fails.
     """
-    confirmation = confirm(run, ledger, trainer, executor, spec_of, emit)
+    confirmation = confirm(run, ledger, trainer, executor, specs.trained_spec, emit)
     best = find_best()
     if best is None:
         _explain_nothing(ledger.trials())
         return None
-    exported = export_trial(run, trainer, best, spec_of(best), executor, run.best_dir)
+    spec = specs.trained_spec(best)
+    exported = export_trial(run, trainer, best, spec, executor, run.best_dir)
     emit("exported", trial=best.number, **exported)
-    test = _evaluate_held_out(run, plan, trainer, best, spec_of(best), executor)
+    test = _evaluate_held_out(run, plan, trainer, best, spec, executor)
     if test is not None:
         value = test.get(trainer.monitoring_metric)
         emit("evaluated", trial=best.number, split="test", metrics=test, metric_value=value)
@@ -87,6 +89,7 @@ def hand_on(
         "value": measured.value if measured else None,
         "epoch": measured.epoch if measured else None,
         "params": best.params,
+        "decided": specs.decided_of(spec),
         "spec": str(run.best_dir / "spec.yaml"),
         "checkpoint": str(run.best_dir / "model.ckpt"),
         "onnx": exported["onnx"],

@@ -30,6 +30,8 @@ from hpo.core.yaml_io import to_yaml
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
+SPEC_FILE = "spec.yaml"
+"""Stands in every trial's folder: what it was started with."""
 ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
 LOCK_ATTEMPTS = 20
@@ -101,7 +103,7 @@ class RunDir:
         folder = self.trial_dir(number)
         folder.mkdir(parents=True, exist_ok=True)
         written = merged(spec, {"results_dir": str(folder.relative_to(self.path))})
-        (folder / "spec.yaml").write_text(to_yaml(written), encoding="utf-8")
+        (folder / SPEC_FILE).write_text(to_yaml(written), encoding="utf-8")
         return folder
 
     def write_state(self, state: dict[str, Any]) -> None:

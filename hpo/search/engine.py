@@ -28,10 +28,10 @@ from hpo.run.disk_errors import demand_storage
 from hpo.run.disk_space import Room
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
-from hpo.run.run_dir import RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.budget_account import Account
 from hpo.search.launcher import Launcher
-from hpo.search.receipts import find_mismatch
+from hpo.search.receipts import check_receipt
 from hpo.search.warm_start import CannotStartError, settled_start
 
 logger = logging.getLogger(__name__)
@@ -45,10 +45,8 @@ class ReceiptError(Exception):
 class Plan:
     """What the engine needs to know of a study."""
 
-    base_spec: Mapping[str, Any]
-    """Full spec of a trial without its searched parameters."""
-    seed_key: str
-    """Spec key of the random seed; empty for a trainer that has none."""
+    specs: TrialSpecs
+    """Makes the full specs of trials; its run is where they are written, None in simulations."""
     direction: str
     budget: Budget
     confirm: int = 0
@@ -77,7 +75,6 @@ class Engine:
     """Drives one search.
 
     Args:
-        run: the run directory; None, in simulations, writes nothing.
         ledger: the study.
         algorithm: proposes and prunes; fresh, it is brought up to date from the ledger here.
         plan: the study's constants.
@@ -90,7 +87,6 @@ class Engine:
     def __init__(
         self,
         *,
-        run: RunDir | None,
         ledger: Ledger,
         algorithm: Algorithm,
         plan: Plan,
@@ -99,7 +95,7 @@ class Engine:
         room: Room | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        self._run = run
+        self.specs = plan.specs
         self._ledger = ledger
         self._algorithm = algorithm
         self._plan = plan
@@ -109,9 +105,7 @@ class Engine:
         if room is not None:
             room.on_waited = self._forgive
         self._now = now or time.monotonic
-        self._launcher = Launcher(
-            run, ledger, base_spec=plan.base_spec, seed_key=plan.seed_key, refuse=plan.refuse
-        )
+        self._launcher = Launcher(ledger, self.specs, refuse=plan.refuse)
         self._live: dict[int, _Live] = {}
         self._account = Account(
             ledger,
@@ -300,10 +294,6 @@ class Engine:
         self._emit("trial_started", **started_event(record, is_resumed=bool(job.resume_from)))
         return job
 
-    def spec_of(self, record: TrialRecord) -> dict[str, Any]:
-        """The full spec of one trial."""
-        return self._launcher.spec_of(record)
-
     def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
         """Ask the algorithm, then look at the user's wish and the budget."""
         if record.purpose == "search":
@@ -326,10 +316,14 @@ class Engine:
         live.verdict, live.reason = "suspended", self._stopping or self._shared_cause or reason
 
     def _check_receipt(self, record: TrialRecord, receipt: Mapping[str, Any]) -> None:
-        problem = find_mismatch(self.spec_of(record), record.params, receipt)
-        if problem:
-            raise ReceiptError(f"trial {record.number}: {problem}")
-        self._ledger.annotate(record.number, receipt=receipt)
+        specs = self.specs
+        found = check_receipt(
+            receipt, spec=specs.spec_of(record), params=record.params, decided=specs.decided
+        )
+        if found.mismatch:
+            raise ReceiptError(f"trial {record.number}: {found.mismatch}")
+        kept = {**receipt, "unseen": list(found.unseen)}
+        self._ledger.annotate(record.number, receipt=kept)
 
     def _finish(
         self,
@@ -353,7 +347,7 @@ class Engine:
             self._tell_suspended(record, self._room.why)
             self._waiting.append(record.number)
             return
-        demand_storage(self._run, record, failure, self._emit)
+        demand_storage(self.specs.run, record, failure, self._emit)
         is_lost = failure["kind"] == "infrastructure"
         if is_lost and self._pausing():
             self._tell_suspended(record, failure["message"])

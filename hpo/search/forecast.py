@@ -22,6 +22,7 @@ from hpo.core.trial import Job, TrialRecord, TrialState
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.engine import Engine, Plan
 from hpo.study.plan import StudyPlan
 
@@ -177,12 +178,10 @@ class _Rehearsed:
         executor = SimulatedExecutor(curves, self.slots.count, overhead_s=TRIAL_START_S)
         ledger = Ledger.create(None, direction)
         engine = Engine(
-            run=None,
             ledger=ledger,
             algorithm=algorithm,
             plan=Plan(
-                base_spec=plan.base_spec,
-                seed_key=self.trainer.seed_key,
+                specs=TrialSpecs(base_spec=plan.base_spec, seed_key=self.trainer.seed_key),
                 direction=direction,
                 budget=budget,
                 gpus_per_trial=self.slots.gpus,

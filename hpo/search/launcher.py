@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpo.core.seeds import derive_seed
-from hpo.core.spec_dicts import lookup, merged
+from hpo.core.spec_dicts import lookup
 from hpo.core.trial import Job, TrialRecord
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.warm_start import OverLimitError, find_start
 
 
@@ -17,36 +17,22 @@ class Launcher:
     """Makes jobs of trials.
 
     Args:
-        run: where specs are written and checkpoints lie; None, in simulations, writes nothing.
         ledger: the study.
-        base_spec: full spec of a trial without its searched parameters.
-        seed_key: spec key of the random seed; empty for a trainer that has none.
+        specs: makes full specs; its run is where they are written and checkpoints lie.
         refuse: why parameters are not to be tried at all; empty when they may be.
     """
 
     def __init__(
-        self,
-        run: RunDir | None,
-        ledger: Ledger,
-        *,
-        base_spec: Mapping[str, Any],
-        seed_key: str,
-        refuse: Callable[[Mapping[str, Any]], str],
+        self, ledger: Ledger, specs: TrialSpecs, *, refuse: Callable[[Mapping[str, Any]], str]
     ) -> None:
-        self._run, self._ledger = run, ledger
-        self._base_spec, self._seed_key, self._refuse = base_spec, seed_key, refuse
+        self._run, self._ledger = specs.run, ledger
+        self._specs, self._refuse = specs, refuse
 
     def search_seed(self, study_seed: int) -> int:
         """One seed for all searched trials, so that they differ in their parameters alone."""
-        seed = int(lookup(self._base_spec, self._seed_key)) if self._seed_key else -1
+        key = self._specs.seed_key
+        seed = int(lookup(self._specs.base_spec, key)) if key else -1
         return seed if seed >= 0 else derive_seed(study_seed, "trials")
-
-    def spec_of(self, record: TrialRecord) -> dict[str, Any]:
-        """The full spec of one trial."""
-        own: dict[str, Any] = {self._seed_key: record.seed} if self._seed_key else {}
-        if self._run is not None:
-            own["results_dir"] = str(self._run.trial_dir(record.number))
-        return merged(self._base_spec, record.params, own)
 
     def job_of(self, record: TrialRecord) -> Job:
         """Write a trial's spec and return its next start.
@@ -57,7 +43,7 @@ class Launcher:
         """
         if why := self._refuse(record.params):
             raise OverLimitError(why)
-        spec = self.spec_of(record)
+        spec = self._specs.spec_of(record)
         if self._run is None:
             start_epoch = record.base_epoch or None
             return Job(number=record.number, spec=spec, folder="", start_epoch=start_epoch)

@@ -12,11 +12,11 @@ from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
     build_base_spec,
-    build_space,
     held_out_sources,
     num_epochs_of,
     num_reports_of,
     resolve_sources,
+    settle_space,
 )
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
@@ -29,25 +29,25 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
 
     # What needs no images is checked before any are drawn, split or read.
-    draft = build_base_spec(study, trainer, {})
-    num_epochs = num_epochs_of(draft, trainer)
+    budget = study.budget.trials
+    given = build_base_spec(study, trainer, {})
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
     check_options(study.search.algorithm, study.search.algorithm_options)
     if study.search.max_latency or study.search.max_params:
         demand(trainer, "measure")
-    guess = build_space(study, trainer, draft, num_trials=study.budget.trials)
+    draft, guess = settle_space(study, trainer, given, num_trials=budget)
     choice = resolve_names(
         study.search.algorithm,
         study.search.pruner,
-        num_epochs=num_epochs,
+        num_epochs=num_epochs_of(draft, trainer),
         num_reports=num_reports_of(draft, trainer),
         dimensions=len(guess.dimensions),
-        trials=study.budget.trials,
+        trials=budget,
         slots=slots,
     )
     sources = resolve_sources(study, trainer)
-    base_spec = build_base_spec(study, trainer, sources)
-    space = build_space(study, trainer, base_spec, num_trials=study.budget.trials)
+    full = build_base_spec(study, trainer, sources)
+    base_spec, space = settle_space(study, trainer, full, num_trials=budget)
     with as_user_errors():
         trainer.inspect_data(base_spec)
     if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
@@ -59,7 +59,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         use_priors=study.search.priors,
         trainer=study.trainer,
         network=load_skill(trainer.skill_dir).network_arch,
-        most=MOST if study.budget.trials is None else max(1, min(MOST, study.budget.trials // 3)),
+        most=MOST if budget is None else max(1, min(MOST, budget // 3)),
     )
     plan = StudyPlan(
         study_uuid=str(uuid.uuid4()),
@@ -70,8 +70,8 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         reason=choice.reason,
         warning=choice.warning,
         space_digest=space.digest,
-        num_epochs=num_epochs,
-        planned_trials=study.budget.trials,
+        num_epochs=num_epochs_of(base_spec, trainer),
+        planned_trials=budget,
         first=[{"latents": start.latents, "source": start.source} for start in first],
         versions=installed_versions(),
     )

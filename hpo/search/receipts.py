@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from hpo.core.spec_dicts import lookup
-
-RELATIVE_TOLERANCE = 1e-6
-"""A rate may pass through single precision on its way into an optimizer."""
+from hpo.core.spec_dicts import flatten, is_same
 
 
-def find_mismatch(
-    spec: Mapping[str, Any], params: Mapping[str, Any], receipt: Mapping[str, Any]
-) -> str:
-    """Compare a trial's spec with its receipt.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A receipt held against what a trial should have been trained with."""
+
+    mismatch: str = ""
+    """One line about the first difference; empty when there is none."""
+    unseen: tuple[str, ...] = ()
+    """Decided keys that the trainer's live objects do not show, so that nothing proves them."""
+
+
+def check_receipt(
+    receipt: Mapping[str, Any],
+    *,
+    spec: Mapping[str, Any],
+    params: Mapping[str, Any],
+    decided: Mapping[str, Any],
+) -> Checked:
+    """Compare what a trainer's live objects hold with what was decided and with what was sent.
 
     Args:
-        spec: the full nested spec that was sent.
-        params: the searched parameters, by dotted name.
         receipt: the trainer's, with `applied`: dotted name -> value read back from a live object.
-
-    Returns:
-        One line about the first difference, or an empty string. A searched parameter that the
-        receipt does not mention at all is a difference too.
+        spec: the full nested spec that was sent.
+        params: the searched parameters, by dotted name. One that the receipt does not mention at
+            all is a difference too.
+        decided: what the user or the space says of every trial, by dotted name; parameters win.
     """
     applied = receipt.get("applied") or {}
-    for name in params:
-        if name not in applied:
-            return f"{name}: was suggested {params[name]!r}, but the receipt does not mention it"
-    for name, got in applied.items():
-        try:
-            sent = lookup(spec, name)
-        except KeyError:
-            continue
-        if not _equal(sent, got):
-            return f"{name}: {sent!r} was sent, but the trainer applied {got!r}"
-    return ""
-
-
-def _equal(sent: Any, got: Any) -> bool:
-    numbers = (int, float)
-    if isinstance(sent, bool) or isinstance(got, bool):
-        return bool(sent == got)
-    if isinstance(sent, numbers) and isinstance(got, numbers):
-        return math.isclose(sent, got, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
-    if isinstance(sent, list | tuple) and isinstance(got, list | tuple):
-        return len(sent) == len(got) and all(_equal(a, b) for a, b in zip(sent, got, strict=True))
-    return bool(sent == got)
+    wanted = {**decided, **params}
+    for name, value in wanted.items():
+        if name not in applied and name in params:
+            text = f"{name}: was suggested {value!r}, but the receipt does not mention it"
+            return Checked(mismatch=text)
+        if name in applied and not is_same(value, applied[name]):
+            word = "suggested" if name in params else "decided"
+            text = f"{name}: was {word} to be {value!r}, but the trainer applied {applied[name]!r}"
+            return Checked(mismatch=text)
+    sent_values = flatten(spec)
+    for name in sent_values.keys() & applied.keys():
+        sent, got = sent_values[name], applied[name]
+        if not is_same(sent, got):
+            return Checked(mismatch=f"{name}: {sent!r} was sent, but the trainer applied {got!r}")
+    return Checked(unseen=tuple(name for name in wanted if name not in applied))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
+from hpo.core.spec_dicts import merged
 from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.run_dir import RunDir
-from hpo.study.plan import StudyPlan, build_space
-from hpo.study.provenance import find_changes, take_origin, write_origin
+from hpo.study.plan import StudyPlan, build_space, find_unapplied, num_epochs_of, settle_space
+from hpo.study.provenance import MOST_NAMED, find_changes, take_origin, write_origin
 from hpo.study.spec import StudySpec, load_study
 
 logger = logging.getLogger(__name__)
@@ -53,13 +56,15 @@ def settle_origin(
         RunError: when something that matters has changed: what, from, to.
     """
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
-    now = take_origin(space, plan.sources, trainer)
-    changes = find_changes(run, now)
+    lost = find_unapplied(study, trainer, plan, space)
+    changes = find_changes(run, take_origin(space, plan.sources, trainer))
     if not changes and space.digest != plan.space_digest:
         changes = [
             "the search space has changed since the search began "
             f"(digest {plan.space_digest[:12]} -> {space.digest[:12]})"
         ]
+    if lost:
+        changes.append(describe_unapplied(lost))
     if not changes:
         return plan
     if not force:
@@ -68,7 +73,28 @@ def settle_origin(
             "this one first), or go on all the same with `hpo resume --force`"
         )
     logger.warning("going on with --force although %s", "; ".join(changes))
-    plan = replace(plan, space_digest=space.digest)
+    base_spec, space = settle_space(
+        study,
+        trainer,
+        merged(plan.base_spec, {name: wanted for name, (wanted, _) in lost.items()}),
+        num_trials=plan.planned_trials,
+    )
+    plan = replace(
+        plan,
+        base_spec=base_spec,
+        space_digest=space.digest,
+        num_epochs=num_epochs_of(base_spec, trainer),
+    )
     plan.write(run.path)
-    write_origin(run.path, now)
+    write_origin(run.path, take_origin(space, plan.sources, trainer))
     return plan
+
+
+def describe_unapplied(lost: Mapping[str, tuple[Any, Any]]) -> str:
+    """Say in one line which decided values the trials of a run do not have."""
+    listed = [f"{name}: {wanted!r}, not {has!r}" for name, (wanted, has) in lost.items()]
+    more = f"; and {len(listed) - MOST_NAMED} more" if len(listed) > MOST_NAMED else ""
+    return (
+        f"the study says what its trials were not trained with ({'; '.join(listed[:MOST_NAMED])}"
+        f"{more}); with --force trials have it from now on"
+    )

@@ -11,10 +11,9 @@ from typing import Any
 
 from hpo.core.budget import Budget, Spent
 from hpo.core.bytes import free_bytes, parse_size
-from hpo.core.errors import HpoError, RunError
+from hpo.core.errors import HpoError
 from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.protocols import Algorithm, Executor, Trainer
-from hpo.core.trial import TrialRecord
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Packing, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials
@@ -32,6 +31,7 @@ from hpo.run.run_dir import (
     relocated,
     write_atomically,
 )
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.checkpoint_cleaner import Keeper
 from hpo.search.engine import Engine, Plan
 from hpo.search.make_plan import plan_study
@@ -42,6 +42,8 @@ from hpo.study.model_limits import parse_limits
 from hpo.study.plan import (
     StudyPlan,
     build_space,
+    decided_values,
+    planned_space,
     read_plan,
 )
 from hpo.study.provenance import take_origin, write_origin
@@ -202,12 +204,8 @@ class Session:
     ) -> None:
         self.run, self.study, self.plan, self.trainer = run, study, plan, trainer
         self.settings, self.ledger, self.bus = settings, ledger, bus
-        self.space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
-        if self.space.digest != plan.space_digest:
-            raise RunError(
-                f"{run}: the search space has changed since the search began (digest "
-                f"{plan.space_digest[:12]} -> {self.space.digest[:12]}); start a new search"
-            )
+        self.space = planned_space(run.path, study, trainer, plan)
+        self.decided = decided_values(study, trainer, self.space)
         self.slots = place_trials(study, trainer, settings)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
@@ -296,6 +294,16 @@ class Session:
         """Where the engine writes trials' specs and finds their checkpoints."""
         return self.run
 
+    def specs_for(self, run: RunDir | None) -> TrialSpecs:
+        """What makes the full specs of trials, whose folders lie in `run`."""
+        return TrialSpecs(
+            base_spec=self.plan.base_spec,
+            seed_key=self.trainer.seed_key,
+            decided=self.decided,
+            space=self.space,
+            run=run,
+        )
+
     def make_algorithm(self) -> Algorithm:
         """Build the study's algorithm, which has heard nothing yet."""
         from hpo.algorithms.for_study import algorithm_for
@@ -312,7 +320,7 @@ class Session:
         """Hand the best trial on, once the budget is spent."""
         return hand_on(
             self.run, self.plan, self.trainer, self.ledger, executor, self.bus.emit,
-            spec_of=engine.spec_of, find_best=engine.best,
+            specs=engine.specs, find_best=engine.best,
         )  # fmt: skip
 
     def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
@@ -342,12 +350,10 @@ class Session:
 
     def _make_engine(self, algorithm: Algorithm) -> Engine:
         return Engine(
-            run=self.engine_run,
             ledger=self.ledger,
             algorithm=algorithm,
             plan=Plan(
-                base_spec=self.plan.base_spec,
-                seed_key=self.trainer.seed_key,
+                specs=self.specs_for(self.engine_run),
                 direction=self.trainer.direction,
                 budget=self.study.budget,
                 confirm=self.study.search.confirm,
@@ -385,11 +391,3 @@ class Session:
             executor, spec, self.slots, self.study.trials_per_gpu, growth
         )
         return probe, packing
-
-
-def snapshot_of(ledger: Ledger) -> list[TrialRecord]:
-    """All records, for readers in other threads; those that still change are copied."""
-    return [
-        t if t.state.is_finished else replace(t, measurements=list(t.measurements))
-        for t in ledger.trials()
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.edges import find_edges
@@ -155,3 +155,11 @@ def describe_end(
         "edges": [str(edge) for edge in find_edges(space, trials, ledger.direction)],
         "fallbacks": sum(t.note.startswith(FALLBACK) for t in trials),
     }
+
+
+def snapshot_of(ledger: Ledger) -> list[TrialRecord]:
+    """All records, for readers in other threads; those that still change are copied."""
+    return [
+        t if t.state.is_finished else replace(t, measurements=list(t.measurements))
+        for t in ledger.trials()
+    ]

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.selection import ranked
-from hpo.core.spec_dicts import flatten, merged
+from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
 
@@ -96,11 +97,12 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
     longest = [t for t in order if t.epochs == order[0].epochs] if order else []
     if not longest:
         raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
+    specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))
     found: list[tuple[Mapping[str, Any], str]] = []
     for trial in longest[:BEST_OF_RUN]:
         measured = trial.best_measurement(ledger.direction)
         value = "" if measured is None else f" ({measured.value:.4f})"
-        spec = flatten(merged(plan.base_spec, trial.params))
+        spec = flatten(specs.trained_spec(trial))
         found.append((spec, f"trial {trial.number} of {run.parent.name}/{run.name}{value}"))
     return found
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, HpoError, RunError, SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import lookup, merged, nest
+from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 PLAN_FILE = "plan.json"
+MOST_ROUNDS = 10
+"""Pinned values settle in two or three; more means that they chase each other."""
 USER_KINDS = {"spec": SpecError, "data": DataError, "image": DataError, "credential": DataError}
 
 
@@ -36,7 +38,7 @@ class StudyPlan:
     sources: dict[str, str]
     """train, reference, query, and where given test_reference and test_query."""
     base_spec: dict[str, Any]
-    """The full spec of a trial before its parameters are set."""
+    """The full spec of a trial before its parameters are set; what the space pins is in it."""
     algorithm: str
     pruner: str
     reason: str
@@ -150,7 +152,10 @@ def _absolute(path: str) -> str:
 def build_base_spec(
     study: StudySpec, trainer: Trainer, sources: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Merge defaults, overrides and data into the spec that every trial starts from."""
+    """Merge defaults, overrides, fixed values and data into the spec that every trial starts from.
+
+    A range or a list of options may pin more: see `settle_space`.
+    """
     wanted = dict(sources)
     if study.weights:
         path = Path(study.weights).expanduser()
@@ -159,7 +164,8 @@ def build_base_spec(
             raise SpecError(f"weights: {path} {what}; name a file of weights (--weights)")
         wanted["weights"] = str(path.resolve())
     with as_user_errors("spec"):
-        return trainer.validate(merged(nest(study.spec), nest(trainer.data_overrides(wanted))))
+        data = nest(trainer.data_overrides(wanted))
+        return trainer.validate(merged(study.spec, study.search.fix, data))
 
 
 def build_space(
@@ -188,6 +194,94 @@ def build_space(
         )
     if not space.parameters:
         raise SpecError("search: nothing is left to search; every parameter is fixed or inactive")
+    return space
+
+
+def settle_space(
+    study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any], *, num_trials: int | None
+) -> tuple[dict[str, Any], SearchSpace]:
+    """Compile a study's space, and put the values that it pins into the spec that trials share.
+
+    A pinned value may leave others more room, less, or nothing to do, so the space is compiled
+    again until it and the spec agree.
+
+    Returns:
+        The spec and its space.
+
+    Raises:
+        SpecError: when the space cannot be compiled, or the trainer refuses a pinned value.
+    """
+    settled = dict(base_spec)
+    for _ in range(MOST_ROUNDS):
+        space = build_space(study, trainer, settled, num_trials=num_trials)
+        before, settled = settled, with_pinned(settled, space, trainer)
+        if settled == before:
+            return settled, space
+    names = ", ".join(sorted(_unlike(before, space)))
+    raise SpecError(f"search: {names}: each changes what the other may be; fix one of them")
+
+
+def with_pinned(
+    base_spec: Mapping[str, Any], space: SearchSpace, trainer: Trainer
+) -> dict[str, Any]:
+    """Return a full spec with the values that a space pins, checked by the trainer."""
+    unlike = _unlike(base_spec, space)
+    if not unlike:
+        return dict(base_spec)
+    with as_user_errors("spec"):
+        return trainer.validate(merged(base_spec, unlike))
+
+
+def _unlike(base_spec: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """Pinned values that a spec does not have yet."""
+    pinned = {pin.name: pin.value for pin in space.pinned}
+    return {name: value for name, value in pinned.items() if value_at(base_spec, name) != value}
+
+
+def decided_values(study: StudySpec, trainer: Trainer, space: SearchSpace) -> dict[str, Any]:
+    """Return what the user or the space says of every trial's spec, by dotted name.
+
+    The values are as the trainer reads them, and worked out without the plan: one that was lost on
+    the way to a trial shows. The seed and the folder are each trial's own, so they are not in it.
+    """
+    with as_user_errors("spec"):
+        read = trainer.validate(merged(study.spec, study.search.fix))
+    read = with_pinned(read, space, trainer)
+    names = {*flatten(study.spec), *(pin.name for pin in space.pinned)}
+    names -= {trainer.seed_key, "results_dir"}
+    values = {name: value_at(read, name) for name in sorted(names)}
+    return {k: v for k, v in values.items() if v is not None and not isinstance(v, Mapping)}
+
+
+def find_unapplied(
+    study: StudySpec, trainer: Trainer, plan: StudyPlan, space: SearchSpace
+) -> dict[str, tuple[Any, Any]]:
+    """Return what was decided of every trial and is not so: name -> (decided, what trials have).
+
+    A run of a release that passed fixed values on to no trial has some, and so has one whose study
+    file was edited.
+    """
+    of_data = trainer.data_overrides({**plan.sources, **({"weights": ""} if study.weights else {})})
+    found = {}
+    for name, value in decided_values(study, trainer, space).items():
+        trained = value_at(plan.base_spec, name)
+        if name not in of_data and not is_same(value, trained):
+            found[name] = (value, trained)
+    return found
+
+
+def planned_space(run: Path, study: StudySpec, trainer: Trainer, plan: StudyPlan) -> SearchSpace:
+    """Compile the space of a run that has begun.
+
+    Raises:
+        RunError: when it is no longer the one that the search began with.
+    """
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+    if space.digest != plan.space_digest:
+        raise RunError(
+            f"{run}: the search space has changed since the search began (digest "
+            f"{plan.space_digest[:12]} -> {space.digest[:12]}); start a new search"
+        )
     return space
 
 

@@ -49,6 +49,7 @@ def run_harness(executor, trials, ledger, folder):
     from hpo.algorithms import create_algorithm
     from hpo.core.budget import Budget
     from hpo.run.run_dir import RunDir
+    from hpo.run.trial_specs import TrialSpecs
     from hpo.search.engine import Engine, Plan
     from hpo.study.plan import build_space
     from hpo.study.spec import StudySpec
@@ -60,12 +61,15 @@ def run_harness(executor, trials, ledger, folder):
     space = build_space(study, trainer, base, num_trials=trials)
     ends = Ends()
     engine = Engine(
-        run=RunDir(folder),
         ledger=ledger,
         algorithm=create_algorithm(
             "tpe", space, pruner="none", direction="maximize", num_epochs=REPORTS, seed=0
         ),
-        plan=Plan(base_spec=base, seed_key="train.seed", direction="maximize", budget=study.budget),
+        plan=Plan(
+            specs=TrialSpecs(base_spec=base, seed_key="train.seed", run=RunDir(folder)),
+            direction="maximize",
+            budget=study.budget,
+        ),
         emit=ends,
     )
     executor.run(engine)

@@ -16,6 +16,7 @@ from hpo.core.spec_dicts import lookup
 from hpo.core.trial import CONTINUE, Decision, Ended, Job, Measurement, Suggestion, TrialRecord
 from hpo.executors.simulator import SimulatedExecutor
 from hpo.run.ledger import Ledger
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.engine import Engine, Plan
 from tests.benchmarks.surfaces import Surface
 
@@ -108,12 +109,10 @@ def simulate(surface: Surface, policy: Policy, seed: int, epochs: int, slots: in
 
     executor = SimulatedExecutor(replay, slots)
     engine = Engine(
-        run=None,
         ledger=Ledger.create(None, "maximize"),
         algorithm=policy.make(surface, derive_seed("policy", seed), slots),
         plan=Plan(
-            base_spec={"train": {"seed": 1}},
-            seed_key="train.seed",
+            specs=TrialSpecs(base_spec={"train": {"seed": 1}}, seed_key="train.seed"),
             direction="maximize",
             budget=Budget(epochs=epochs),
             num_epochs=surface.num_epochs,

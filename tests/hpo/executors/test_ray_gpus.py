@@ -76,4 +76,4 @@ def test_a_worker_that_ran_out_of_memory_is_not_used_again(executor, tmp_path):
     assert third != second
     assert third == fourth
     assert [t.retries for t in records] == [0, 0, 0, 0]
-    assert flatten(engine.spec_of(records[2]))["train.lr"] == 0.01
+    assert flatten(engine.specs.spec_of(records[2]))["train.lr"] == 0.01

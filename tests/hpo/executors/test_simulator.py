@@ -8,6 +8,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor, SimulatedFailure
 from hpo.run.ledger import Ledger
+from hpo.run.trial_specs import TrialSpecs
 from hpo.search.engine import Engine, Plan
 from tests.quick_runs import Events, Listed, optuna_algorithm
 
@@ -28,12 +29,10 @@ def search(algorithm, replay, slots, *, budget, **more):
     executor = SimulatedExecutor(replay, slots, **more)
     ledger = Ledger.create(None, "maximize")
     engine = Engine(
-        run=None,
         ledger=ledger,
         algorithm=algorithm,
         plan=Plan(
-            base_spec=SPEC,
-            seed_key="train.seed",
+            specs=TrialSpecs(base_spec=SPEC, seed_key="train.seed"),
             direction="maximize",
             budget=budget,
             num_epochs=9,

@@ -63,7 +63,9 @@ def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None):
 def compared(engine, evaluator=None):
     events = Events()
     evaluator = evaluator or Evaluator()
-    result = confirm(engine._run, engine.ledger, TRAINER, evaluator, engine.spec_of, events)
+    result = confirm(
+        engine.specs.run, engine.ledger, TRAINER, evaluator, engine.specs.spec_of, events
+    )
     return result, events
 
 

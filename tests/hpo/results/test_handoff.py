@@ -159,7 +159,7 @@ def test_a_second_hand_off_replaces_the_first_whole(searched):
 def test_paths_in_the_result_are_where_the_files_end_up(searched):
     run, engine = searched
     result = export_trial(
-        run, TRAINER, engine.ledger.trial(2), engine.spec_of(engine.ledger.trial(2)),
+        run, TRAINER, engine.ledger.trial(2), engine.specs.spec_of(engine.ledger.trial(2)),
         InProcessExecutor(NAME), run.path / "exports" / "0002",
     )  # fmt: skip
     assert result["onnx"] == str(run.path / "exports/0002/model.onnx")

@@ -271,7 +271,7 @@ def engine_on(disk, algorithm, **plan):
     """An engine whose clock is the disk's."""
     made = make_engine(disk.run.path, algorithm, **plan)
     engine = Engine(
-        run=disk.run, ledger=made.ledger, algorithm=algorithm, plan=made._plan, emit=disk.events,
+        ledger=made.ledger, algorithm=algorithm, plan=made._plan, emit=disk.events,
         room=disk.room, now=lambda: disk.time, should_stop=lambda: disk.wish,
     )  # fmt: skip
     engine.ledger = made.ledger

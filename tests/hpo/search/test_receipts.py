@@ -1,6 +1,6 @@
 import pytest
 
-from hpo.search.receipts import find_mismatch
+from hpo.search.receipts import check_receipt
 
 SPEC = {
     "train": {
@@ -14,8 +14,9 @@ SPEC = {
 }
 
 
-def check(applied, params=None):
-    return find_mismatch(SPEC, params or {}, {"applied": applied})
+def check(applied, params=None, decided=None):
+    receipt = {"applied": applied}
+    return check_receipt(receipt, spec=SPEC, params=params or {}, decided=decided or {})
 
 
 def test_a_receipt_that_agrees():
@@ -28,7 +29,7 @@ def test_a_receipt_that_agrees():
         "train.none": None,
         "live.device": "cpu",
     }
-    assert check(applied, {"train.lr": 1e-4}) == ""
+    assert check(applied, {"train.lr": 1e-4}).mismatch == ""
 
 
 @pytest.mark.parametrize(
@@ -50,11 +51,33 @@ def test_a_receipt_that_agrees():
 )
 def test_each_difference_is_named(applied):
     (name,) = applied
-    assert check(applied).startswith(f"{name}: ")
-    assert "was sent, but the trainer applied" in check(applied)
+    assert check(applied).mismatch.startswith(f"{name}: ")
+    assert "was sent, but the trainer applied" in check(applied).mismatch
 
 
 @pytest.mark.parametrize("receipt", [{}, {"applied": None}, {"applied": {"train.lr": 1e-4}}])
 def test_a_parameter_that_the_receipt_leaves_out_is_a_difference(receipt):
-    said = find_mismatch(SPEC, {"train.batch": 32}, receipt)
-    assert said == "train.batch: was suggested 32, but the receipt does not mention it"
+    found = check_receipt(receipt, spec=SPEC, params={"train.batch": 32}, decided={})
+    assert found.mismatch == "train.batch: was suggested 32, but the receipt does not mention it"
+
+
+def test_a_decided_value_is_compared_although_it_is_not_searched_and_was_not_sent():
+    """The spec that was sent may lack it: that is the fault which this finds."""
+    found = check({"train.batch": 32}, decided={"train.batch": 20})
+    assert found.mismatch == "train.batch: was decided to be 20, but the trainer applied 32"
+    assert check({"train.batch": 20.0}, decided={"train.batch": 20}).mismatch.startswith(
+        "train.batch: 32 was sent"
+    )
+
+
+def test_a_parameter_beats_what_was_decided_of_every_trial():
+    assert check({"train.lr": 1e-4}, {"train.lr": 1e-4}, {"train.lr": 0.5}).mismatch == ""
+    assert check({"train.lr": 1e-4}, {"train.lr": 1e-3}).mismatch == (
+        "train.lr: was suggested to be 0.001, but the trainer applied 0.0001"
+    )
+
+
+def test_what_no_live_object_shows_is_said():
+    decided = {"train.flag": True, "data.train": "/x", "wandb.enable": False}
+    found = check({"train.flag": True}, decided=decided)
+    assert (found.mismatch, found.unseen) == ("", ("data.train", "wandb.enable"))

@@ -188,7 +188,9 @@ def test_a_search_whose_trials_all_fail_alike_ends_with_their_cause(tmp_path):
 def test_broken_plumbing_ends_the_search(tmp_path):
     study = quick_study({"fault.kind": "wrong_receipt", "fault.trial": 1}, budget=Budget(trials=4))
     ear = Ear()
-    with pytest.raises(ReceiptError, match=r"trial 1: train.lr: .* was sent, but .* 0.5"):
+    with pytest.raises(
+        ReceiptError, match=r"trial 1: train.lr: was suggested to be .*, but .* 0.5"
+    ):
         start_search(study, tmp_path, ear.settings())
     assert ear.names()[-1] == "error"
     assert "ReceiptError" in ear.events[-1]["message"]
