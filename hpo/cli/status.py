@@ -55,7 +55,10 @@ def describe(run: RunDir) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the run's state and its trials."""
-    row = describe(chosen_run(args))
+    from hpo.study.provenance import find_untrained
+
+    chosen = chosen_run(args)
+    row = {**describe(chosen), "untrained": find_untrained(chosen)}
     if args.json:
         print_json(row)
         return 0
@@ -66,7 +69,26 @@ def run(args: argparse.Namespace) -> int:
     if row["paused"]:
         print(f"paused  {row['paused']}")
     print(f"budget  {row['budget'] or 'unknown'}")
+    for name, lost in row["untrained"].items():
+        print(
+            f"warning {name}: the study fixes it to {lost['fixed']}, and {lost['trials']} of the "
+            f"trials were trained with {lost['trained']}; a new search trains with the fixed value"
+        )
     print()
+    _print_trials(row, waiting)
+    if row["rungs"]:
+        print()
+    for rung in row["rungs"]:
+        print(f"rung    {rung['text']}")
+    if row["status"] == "damaged":
+        print(f"\nstate.json cannot be read; `hpo resume {row['run_dir']}` writes it anew")
+    if row["status"] in ("stopped", "interrupted", "declined", "failed"):
+        print(f"\ngo on with: hpo resume {row['run_dir']}")
+    return 0
+
+
+def _print_trials(row: dict[str, Any], waiting: str) -> None:
+    """Print a row for each trial; `waiting` is what one that has not ended does."""
     table = []
     for trial in row["trials"]:
         value = "" if trial["value"] is None else f"{trial['value']:.4f}"
@@ -89,12 +111,3 @@ def run(args: argparse.Namespace) -> int:
             ]
         )
     print_table(["TRIAL", "STATE", metric_word(row["metric"]), "EPOCH", "SECONDS", ""], table)
-    if row["rungs"]:
-        print()
-    for rung in row["rungs"]:
-        print(f"rung    {rung['text']}")
-    if row["status"] == "damaged":
-        print(f"\nstate.json cannot be read; `hpo resume {row['run_dir']}` writes it anew")
-    if row["status"] in ("stopped", "interrupted", "declined", "failed"):
-        print(f"\ngo on with: hpo resume {row['run_dir']}")
-    return 0

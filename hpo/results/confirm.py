@@ -14,17 +14,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hpo.results.compare import Finalist, Standing, choose, compare
 from hpo.core.events import Emit
-from hpo.run.ledger import Ledger
 from hpo.core.protocols import Executor, Trainer
-from hpo.run.run_dir import RunDir, write_atomically
 from hpo.core.selection import finalists, repeats_of
-from hpo.study.skill import load_skill
 from hpo.core.spec_dicts import merged, nest
-from hpo.run.disk_errors import find_problem
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
+from hpo.results.compare import Finalist, Standing, choose, compare
+from hpo.run.disk_errors import find_problem
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)
 

@@ -7,18 +7,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hpo.run.trial_specs import TrialSpecs
 from hpo.core.errors import RunError
-from hpo.run.ledger import Ledger
-from hpo.study.plan import as_user_errors, read_plan
 from hpo.core.protocols import Trainer
-from hpo.run.run_dir import RunDir
 from hpo.core.selection import best_trial
-from hpo.study.spec import load_study
-from hpo.study.trainers import demand, find_trainer
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.run.trial_specs import TrialSpecs
+from hpo.study.plan import as_user_errors, read_plan
+from hpo.study.spec import load_study
+from hpo.study.trainers import demand, find_trainer
 
 
 def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str, Any]:

@@ -14,22 +14,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.run.trial_specs import TrialSpecs
-from hpo.results.model_costs import pareto, read_costs
-from hpo.results.confirm import confirm
 from hpo.core.errors import HpoError
 from hpo.core.events import Emit
-from hpo.run.checkpoint_retention import describe_removed, was_removed
-from hpo.run.ledger import Ledger
-from hpo.core.yaml_io import to_yaml
-from hpo.study.plan import StudyPlan, held_out_sources
 from hpo.core.protocols import Executor, Trainer
-from hpo.run.run_dir import RunDir, write_atomically
-from hpo.study.skill import load_skill
 from hpo.core.spec_dicts import merged, nest
-from hpo.run.disk_errors import find_problem
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
+from hpo.core.yaml_io import to_yaml
+from hpo.results.confirm import confirm
+from hpo.results.model_costs import pareto, read_costs
+from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.disk_errors import find_problem
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.trial_specs import TrialSpecs
+from hpo.study.plan import StudyPlan, held_out_sources
+from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
-from hpo.study.model_limits import ModelLimits
 from hpo.core.protocols import Executor, Trainer
-from hpo.run.run_dir import RunDir, write_atomically
 from hpo.core.selection import ranked
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import TrialRecord
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.study.model_limits import ModelLimits
 
 if TYPE_CHECKING:
     from search_spaces import Dimension, SearchSpace

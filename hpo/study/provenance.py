@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.errors import SpecError
 from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.core.spec_dicts import value_at
+from hpo.core.yaml_io import read_yaml
+from hpo.run.run_dir import SPEC_FILE, RunDir, write_atomically
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -26,6 +29,8 @@ MATTERING = ("optuna", "torch", "pytorch-lightning", "pytorch-metric-learning", 
 MOST_SAMPLES, SAMPLE_BYTES = 32, 1 << 16
 """So much of a source's contents is read; of the other files name and size count."""
 MOST_NAMED = 3
+FIXED = "fixed to "
+"""Begins what is kept of a value that the space pins."""
 
 Facts = dict[str, dict[str, str]]
 """`space`, `data`, `code` -> name -> what it is, in words or as a digest."""
@@ -36,7 +41,7 @@ def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer
     versions = installed_versions()
     return {
         "space": {p["name"]: _range_of(p) for p in space.to_json()["parameters"]}
-        | {pin.name: f"fixed to {pin.value}" for pin in space.pinned},
+        | {pin.name: f"{FIXED}{pin.value}" for pin in space.pinned},
         "data": {name: describe_source(address) for name, address in sorted(sources.items())},
         "code": {name: _digest(path.read_bytes()) for name, path in sorted(_code_of(trainer))}
         | {name: versions[name] for name in MATTERING if name in versions},
@@ -48,14 +53,68 @@ def write_origin(folder: Path, origin: Facts) -> None:
     write_atomically(folder / ORIGIN_FILE, json.dumps(origin, indent=1) + "\n")
 
 
+def find_untrained(run: RunDir) -> dict[str, dict[str, Any]]:
+    """Return fixed values that trials of a run were not trained with.
+
+    Early versions passed fixed values, one-value options and collapsed ranges on to no trial.
+    Trials are looked at in their order up to the first that has them all, so a sound run costs one
+    file.
+
+    Returns:
+        name -> `{"fixed", "trained", "trials"}`: the value as text, the one found, and how many
+        trials have that one.
+    """
+    fixed = {
+        name: text.removeprefix(FIXED)
+        for name, text in _kept(run).get("space", {}).items()
+        if text.startswith(FIXED)
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(run.path.glob(f"trials/*/{SPEC_FILE}")) if fixed else ():
+        spec = _readable(file)
+        values = {name: value_at(spec, name) for name in fixed}
+        others = {n: v for n, v in values.items() if v is not None and not _reads(fixed[n], v)}
+        if not others:
+            break
+        for name, value in others.items():
+            row = {"fixed": fixed[name], "trained": value, "trials": 0}
+            found.setdefault(name, row)["trials"] += 1
+    return found
+
+
+def _readable(file: Path) -> dict[str, Any]:
+    """A trial's spec; a damaged one is told by whoever needs it."""
+    try:
+        spec = read_yaml(file)
+    except SpecError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def _reads(text: str, value: Any) -> bool:
+    """Whether a value was written as this text."""
+    try:
+        return text == str(value) or float(text) == float(value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _kept(run: RunDir) -> Facts:
+    """What a run began with; empty for a run of an early version, which has kept nothing."""
+    try:
+        kept: Facts = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return kept
+
+
 def find_changes(run: RunDir, now: Facts) -> list[str]:
     """Say what is no longer as it was when the run began, one sentence per kind.
 
     A run of an earlier version, which has kept nothing, has no changes.
     """
-    try:
-        before: Facts = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    before = _kept(run)
+    if not before:
         return []
     words = {"space": "the search space has", "data": "the data have", "code": "the code has"}
     found = {kind: list(_differences(before.get(kind, {}), now[kind])) for kind in words}

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
-from trainer.spec import action_dir
+from trainer.spec import action_dir, flatten
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -40,6 +40,8 @@ NEWEST_TRACED_OPSET = 20
 """Up to here the tracing exporter serves every opset as asked; the other one starts at 18."""
 
 _CHECK_BATCH = 32
+_PLACES = ("_path", "_dir", "_dataset", "_map")
+"""How keys end that hold a place on the machine."""
 _GENERATED_IMAGES = 16
 
 logger = logging.getLogger(__name__)
@@ -128,10 +130,11 @@ def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
 
 
 def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any]:
+    content = read_checkpoint(checkpoint)
     if data.reference is not None:
         classes = list(data.reference.class_names)
     else:
-        classes = list(read_checkpoint(checkpoint).get("class_names") or [])
+        classes = list(content.get("class_names") or [])
     model = spec.model
     # Of a model that knows no training pictures, those of the gallery decide.
     value_range = data.framing.value_range or spec.dataset.value_range
@@ -147,6 +150,22 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         "interpolation": spec.dataset.interpolation,
         "crop_share": spec.dataset.crop_share,
         "classes": classes,
+        "trained_with": _trained_with(content.get("spec")),
+    }
+
+
+def _trained_with(spec: Any) -> dict[str, Any]:
+    """What a checkpoint says it was trained with, by dotted key; empty where it says nothing.
+
+    Places on the machine are left out: the file is handed to others.
+    """
+    if not isinstance(spec, Mapping):
+        return {}
+    kept = {name: spec[name] for name in ("model", "dataset", "train") if name in spec}
+    return {
+        key: value
+        for key, value in flatten(kept).items()
+        if not (isinstance(value, str) and key.endswith(_PLACES)) and ".val_dataset" not in key
     }
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hpo.results.confirm import confirm
 from hpo.core.budget import Budget
-from hpo.run.ledger import Ledger
 from hpo.core.trial import Ended
+from hpo.results.confirm import confirm
+from hpo.run.ledger import Ledger
 from tests.quick_runs import Events, Listed, make_engine, receipt_of, run_all
 from tests.quick_trainer import TRAINER
 

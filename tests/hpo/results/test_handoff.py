@@ -6,12 +6,12 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import HpoError, RunError
-from hpo.run.ledger import Ledger
 from hpo.core.yaml_io import read_yaml
-from hpo.study.plan import StudyPlan
-from hpo.run.run_dir import RunDir
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint, hand_on, next_commands
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import StudyPlan
 from tests.quick_runs import Events, Listed, make_engine, quick_study
 from tests.quick_trainer import NAME, TRAINER, QuickTrainer
 
@@ -52,7 +52,7 @@ def hand(searched, executor=None, sources=None):
     the_plan = plan(**(sources or SOURCES))
     handed = hand_on(
         run, the_plan, TRAINER, engine.ledger, executor, emit,
-        spec_of=engine.spec_of, find_best=engine.best,
+        specs=engine.specs, find_best=engine.best,
     )  # fmt: skip
     return handed, emit
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from hpo.results.model_costs import Architectures, cost_of, pareto, read_costs
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.study.model_limits import ModelLimits, parse_limits, render_count
-from hpo.run.run_dir import RunDir
 from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.results.model_costs import Architectures, cost_of, pareto, read_costs
+from hpo.run.run_dir import RunDir
+from hpo.study.model_limits import ModelLimits, parse_limits, render_count
 from tests.quick_runs import Listed, make_engine, run_all
 from tests.search_spaces.building import number, space_of
 

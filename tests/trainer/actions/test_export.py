@@ -60,6 +60,17 @@ def test_facts_are_in_the_metadata(trained, exported):
     assert props["classes"] == [f"class_{c:02d}" for c in range(6)]
 
 
+def test_the_file_says_what_it_was_trained_with_and_names_no_place(trained, exported):
+    """Taken from the checkpoint: a spec that is exported with may say anything of training."""
+    props = {p.key: json.loads(p.value) for p in onnx.load(exported / "model.onnx").metadata_props}
+    told = props["trained_with"]
+    spec = torch.load(trained.checkpoint, weights_only=True)["spec"]
+    assert told["train.optim.trunk.base_lr"] == spec["train"]["optim"]["trunk"]["base_lr"]
+    assert told["train.num_epochs"] == spec["train"]["num_epochs"]
+    assert told["dataset.num_instance"] == spec["dataset"]["num_instance"]
+    assert not [value for value in told.values() if isinstance(value, str) and value[:1] == "/"]
+
+
 def test_the_gallery_holds_every_reference_picture(exported):
     gallery = GalleryIndex.load(exported / "gallery.npz")
     assert len(gallery) == 12
