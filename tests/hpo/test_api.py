@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,19 @@ def test_the_best_is_what_was_handed_on(study, trials):
     assert study.best_value == max(m.value for m in trials[report["trial"]].measurements)
     assert study.best["onnx"] == report["onnx"]
     assert study.best["default_value"] == max(m.value for m in trials[0].measurements)
+
+
+def test_the_public_call_works_before_and_after_its_package_was_imported(tmp_path):
+    script = (
+        "import hpo\n"
+        "for _ in range(2):\n"
+        f"    study = hpo.search({str(write_study(tmp_path))!r}, budget=1, out={str(tmp_path)!r},\n"
+        "        executor='inprocess', listeners=(), report=False)\n"
+        "    assert study.best['trial'] == 0\n"
+        "import hpo.search.session\n"
+        "assert hpo.search.session.start_search\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
 
 
 def test_trials_as_a_data_frame(study, trials):
