@@ -153,9 +153,7 @@ def _check_range(leaf: Leaf, wish: Wish, notes: Notes) -> None:
     for start, stop in _pairs(low, high):
         if start is not None and stop is not None and start >= stop:
             advice = "to keep one value, fix it" if start == stop else "swap them?"
-            notes.problem(
-                leaf.name, f"low < high must hold, got {start!r} and {stop!r}; {advice}"
-            )
+            notes.problem(leaf.name, f"low < high must hold, got {start!r} and {stop!r}; {advice}")
     for end in (low, high):
         for number, least in _pairs(end, leaf.minimum):
             if number is not None and least is not None and number < least:
