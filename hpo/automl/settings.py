@@ -55,6 +55,8 @@ KEYS = (
 """The last four are this project's own: the search's seed, early stopping of trials beside an
 algorithm that trains each in full, finalists trained again, and a batch of a single class."""
 
+NAME_KEYS = frozenset(n for key in KEYS if key.kind is str for n in (key.name, *key.aliases))
+"""Keys whose values are names, which may look like anything."""
 _BY_NAME = {name: key for key in KEYS for name in (key.name, *key.aliases)}
 
 

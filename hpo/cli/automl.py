@@ -256,25 +256,31 @@ def _limits_trials(settings: dict[str, Any]) -> bool:
 
 def _settings(words: list[str]) -> dict[str, Any]:
     """Read files and assignments in order; later ones win."""
+    from hpo.automl.settings import NAME_KEYS
     from hpo.core.spec_dicts import parse_assignments
 
     found: dict[str, Any] = {}
     for word in words:
         if "=" in word:
-            found |= parse_assignments([word], "--settings")
+            name, _, text = word.partition("=")
+            given = parse_assignments([word], "--settings")
+            found |= {name: text} if name in NAME_KEYS and text else given
         else:
-            found |= _read_mapping(word, "--settings")
+            found |= _read_mapping(word, "--settings", names=NAME_KEYS)
     return found
 
 
-def _read_mapping(file: str, flag: str) -> dict[str, Any]:
+def _read_mapping(file: str, flag: str, *, names: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Read a file of keys; those among `names` keep their values as they are written."""
     from hpo.core.errors import SpecError
-    from hpo.core.yaml_io import read_yaml
+    from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 
-    data = read_yaml(Path(file))
+    text = read_text(Path(file))
+    data = parse_yaml(text, file)
     if not isinstance(data, dict):
         raise SpecError(f"{flag} {file}: must be a mapping of keys, got {type(data).__name__}")
-    return data
+    texts = parse_texts(text, file)
+    return {k: as_written(v, texts.get(k)) if k in names else v for k, v in data.items()}
 
 
 def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:

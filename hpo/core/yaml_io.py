@@ -35,8 +35,8 @@ PROBLEMS = {
 """The parser's words and ours, where its own help nobody."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader that also reads `1e-4` as a number, and refuses a key that stands twice."""
+class _UniqueKeys:
+    """Refuses a key that stands twice in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping whose keys differ."""
@@ -48,8 +48,16 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if key is not None:
                 seen.add(key)
-        built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        built: dict[Any, Any] = super().construct_mapping(node, deep=deep)  # type: ignore[misc]
         return built
+
+
+class _Loader(_UniqueKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe loader that also reads `1e-4` as a number."""
+
+
+class _TextLoader(_UniqueKeys, getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """Leaves every value as it is written: a name may look like a number, a truth or a date."""
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -66,9 +74,35 @@ def parse_yaml(text: str, where: str) -> Any:
     Raises:
         SpecError: it is not YAML, or holds something other than plain data.
     """
+    return _load(text, where, _Loader)
+
+
+def parse_texts(text: str, where: str) -> Any:
+    """Read YAML with every value as it is written (`001`, `yes`, `null`, `1e3`): for names.
+
+    Raises:
+        SpecError: as `parse_yaml`.
+    """
+    return _load(text, where, _TextLoader)
+
+
+def as_written(data: Any, texts: Any) -> Any:
+    """Return values that are names as they are written; nothing stays nothing.
+
+    Args:
+        data: a value, or a list of values, as `parse_yaml` gives them.
+        texts: the same as `parse_texts` gives them.
+    """
+    if isinstance(data, list) and isinstance(texts, list) and len(data) == len(texts):
+        return [as_written(value, text) for value, text in zip(data, texts, strict=True)]
+    is_other = data is not None and not isinstance(data, str | list | Mapping)
+    return texts if is_other and isinstance(texts, str) else data
+
+
+def _load(text: str, where: str, loader: Any) -> Any:
     try:
         _refuse_depth(text, where)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
+        data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""

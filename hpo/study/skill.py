@@ -8,9 +8,11 @@ from typing import Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.text import shown
-from hpo.core.yaml_io import read_yaml
+from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 
 INFO_FILE = Path("references") / "skill_info.yaml"
+NAMES = ("network_arch", "name", "aliases", "model_aliases", "data_format", "container_image")
+"""Keys of a metadata file that hold names."""
 SECTIONS = ("actions", "spec_params")
 """Of a metadata file; each holds one mapping an action."""
 
@@ -73,7 +75,8 @@ def read_info(file: Path) -> dict[str, Any]:
     Raises:
         SpecError: when it is missing or is not of that form.
     """
-    info = read_yaml(file)
+    text = read_text(file)
+    info = parse_yaml(text, str(file))
     if not isinstance(info, dict):
         raise SpecError(f"{file}: must be a mapping of keys, got {shown(info)}")
     for name in SECTIONS:
@@ -84,4 +87,5 @@ def read_info(file: Path) -> dict[str, Any]:
         if wrong is not None:
             got = shown(entries[wrong])
             raise SpecError(f"{file}: {name}.{wrong}: must be a mapping of keys, got {got}")
-    return info
+    texts = parse_texts(text, str(file))
+    return info | {name: as_written(info[name], texts.get(name)) for name in NAMES if name in info}

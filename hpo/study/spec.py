@@ -16,7 +16,7 @@ from hpo.core.bytes import parse_size
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
 from hpo.core.text import nearest, shown
-from hpo.core.yaml_io import read_yaml
+from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
 from hpo.study.checks import (
     MOST_CONCURRENT,
@@ -167,13 +167,14 @@ def load_study(path: Path) -> StudySpec:
     Raises:
         SpecError: with the path of the wrong key.
     """
-    data = read_yaml(path)
+    text = read_text(path)
+    data = parse_yaml(text, str(path))
     if not isinstance(data, Mapping):
         raise SpecError(
             f"{path}: a study file must be a mapping of keys, got {shown(data)}; "
             f"it begins with `schema_version: {SCHEMA_VERSION}`"
         )
-    study = parse_study(data, where=str(path))
+    study = parse_study(data, where=str(path), texts=parse_texts(text, str(path)))
     if "name" not in data:
         study = replace(study, name=path.stem)
         check_name(study.name, f"{path}: name")
@@ -191,18 +192,29 @@ def load_given_study(path: Path) -> StudySpec:
     return study
 
 
-def parse_study(data: Mapping[str, Any], where: str = "study") -> StudySpec:
-    """Turn plain data into a `StudySpec`; unknown keys and wrong types are errors."""
+def parse_study(
+    data: Mapping[str, Any], where: str = "study", *, texts: Mapping[str, Any] | None = None
+) -> StudySpec:
+    """Turn plain data into a `StudySpec`; unknown keys and wrong types are errors.
+
+    Args:
+        data: by key, as YAML is read.
+        where: stands before messages.
+        texts: the same with every value as it is written; names are taken from it.
+    """
     version = data.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise SpecError(
             f"{where}: schema_version must be {SCHEMA_VERSION}, got {shown(version)}; "
             f"write `schema_version: {SCHEMA_VERSION}` at the top"
         )
-    values = _checked(StudySpec, data, where)
-    values["data"] = DataSources(**_checked(DataSources, data.get("data"), f"{where}: data"))
+    texts = texts or {}
+    values = _checked(StudySpec, data, where, texts)
+    values["data"] = DataSources(
+        **_checked(DataSources, data.get("data"), f"{where}: data", texts.get("data"))
+    )
     values["search"] = SearchOptions(
-        **_checked(SearchOptions, data.get("search"), f"{where}: search")
+        **_checked(SearchOptions, data.get("search"), f"{where}: search", texts.get("search"))
     )
     with _inside(f"{where}: spec"):
         values["spec"] = nest(values.get("spec") or {})
@@ -243,10 +255,12 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "tuple[str, ...]": ((list, tuple), "a list of names"),
 }
 """Type of a field as written -> what YAML may hold there, and its name in messages."""
+_NAME_TYPES = ("str", "tuple[str, ...]")
+"""Types of fields that hold names, which may look like anything."""
 
 
 def _checked(
-    kind: type[StudySpec | DataSources | SearchOptions], data: Any, where: str
+    kind: type[StudySpec | DataSources | SearchOptions], data: Any, where: str, texts: Any = None
 ) -> dict[str, Any]:
     """Check keys and types of one section against the fields of its dataclass."""
     if data is None:
@@ -255,11 +269,13 @@ def _checked(
         raise SpecError(f"{where}: must be a mapping of keys, got {shown(data)}")
     known = {item.name: str(item.type) for item in fields(kind)}
     values: dict[str, Any] = {}
-    for key, value in data.items():
+    for key, given in data.items():
         if key not in known:
             guess = nearest(str(key), known) or f"; it may hold {', '.join(known)}"
             raise SpecError(f"{where}: unknown key {shown(key)}{guess}")
         legal, word = _TYPES[known[key]]
+        is_name = known[key] in _NAME_TYPES and isinstance(texts, Mapping)
+        value = as_written(given, texts.get(key)) if is_name else given
         wrong_bool = isinstance(value, bool) and bool not in legal
         if wrong_bool or not isinstance(value, legal):
             raise SpecError(f"{_key(where, key)}: must be {word}, got {shown(value)}")

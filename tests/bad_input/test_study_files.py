@@ -66,7 +66,8 @@ CASES = [
     study("unknown key", HEAD + "budgett: 3\n", "'budgett'", "did you mean 'budget'"),
     study("unknown search key", HEAD + "search: {algoritm: tpe}\n", "did you mean 'algorithm'"),
     study("unknown data key", HEAD + "data: {trains: x}\n", "did you mean 'train'"),
-    study("name is a number", HEAD + "name: 3\n", "name: must be text", "3"),
+    study("name is a list", HEAD + "name: [3]\n", "name: must be text", "3"),
+    study("name is null", HEAD + "name: null\n", "name: must be text", "nothing"),
     study("name has a slash", HEAD + "name: a/b\n", "name", "a/b"),
     study("name is dots", HEAD + "name: ..\n", "name", ".."),
     study("name is empty", HEAD + "name: ''\n", "name"),
@@ -99,7 +100,8 @@ CASES = [
     study("latency is a number", HEAD + "search: {max_latency: 5}\n", "max_latency"),
     study("params are few", HEAD + "search: {max_params: '-3M'}\n", "max_params", "-3M"),
     study("over is text", HEAD + "search: {over: train.lr}\n", "search.over"),
-    study("over has numbers", HEAD + "search: {over: [3]}\n", "search.over", "3"),
+    planned("over has numbers", HEAD + "search: {over: [3]}\n", "3: no such parameter"),
+    study("over has a list", HEAD + "search: {over: [[3]]}\n", "search.over", "3"),
     study("over of nothing", HEAD + "search: {over: ['+']}\n", "search.over"),
     study(
         "range is a number", HEAD + "search: {ranges: {train.lr: 3}}\n", "search.ranges.train.lr"

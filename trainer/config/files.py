@@ -20,18 +20,27 @@ _MOST_VALUES = 200_000
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
-class _SpecLoader(yaml.SafeLoader):
-    """A safe YAML loader that reads `1e-4` as a number and refuses a key that stands twice."""
+class _UniqueKeys:
+    """Refuses a key that stands twice in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key in seen and key != "<<":
                 problem = f"the key {key!r} stands twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            seen.add(key if isinstance(key, str) else id(key_node))
-        return super().construct_mapping(node, deep=deep)
+            seen |= set() if key is None else {key}
+        built: dict[Any, Any] = super().construct_mapping(node, deep=deep)  # type: ignore[misc]
+        return built
+
+
+class _SpecLoader(_UniqueKeys, yaml.SafeLoader):
+    """A safe YAML loader that reads `1e-4` as a number."""
+
+
+class _TextLoader(_UniqueKeys, yaml.BaseLoader):
+    """Leaves every value as it is written: a name may look like a number, a truth or a date."""
 
 
 class _SpecDumper(yaml.SafeDumper):
@@ -42,10 +51,10 @@ for _side in (_SpecLoader, _SpecDumper):
     _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
-def _parse(text: str, where: str) -> Any:
+def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:
     try:
         _refuse_depth(text, where)
-        data = yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derived from SafeLoader
+        data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
     except (ValueError, TypeError, AttributeError) as error:  # 2020-13-45 is taken for a date
         msg = f"{where}: must be YAML, but {error}; put text in quotes"
         raise SpecError(msg) from error
@@ -90,41 +99,86 @@ def _count(value: Any, known: dict[int, int], above: tuple[int, ...]) -> int:
     return known[id(value)]
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, what: str = "spec file") -> str:
     """Read a text file; devices and pipes, which may never end, are refused."""
     try:
         if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "a pipe or device"
-            msg = f"{path}: must be a spec file, and is {what}"
+            kind = "a folder" if path.is_dir() else "a pipe or device"
+            msg = f"{path}: must be a {what}, and is {kind}"
             raise SpecError(msg)
         if path.stat().st_size > _LARGEST_FILE:
-            msg = f"{path}: must have at most {_LARGEST_FILE // 1_000_000} MB; is it a spec file?"
+            msg = f"{path}: must have at most {_LARGEST_FILE // 1_000_000} MB; is it a {what}?"
             raise SpecError(msg)
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        msg = f"{path}: no such spec file"
+        msg = f"{path}: no such {what}"
         raise SpecError(msg) from error
     except UnicodeDecodeError as error:
         msg = f"{path}: must be text in UTF-8, and byte {error.start + 1} is none"
         raise SpecError(msg) from error
     except OSError as error:
-        msg = f"{path}: the spec file cannot be read: {error.strerror}"
+        msg = f"{path}: the {what} cannot be read: {error.strerror}"
         raise SpecError(msg) from error
 
 
 def read_spec_file(path: Path) -> dict[str, Any]:
-    """Read a spec file as nested data, unchecked.
+    """Read a spec file as nested data, unchecked; values of keys that are text as written.
 
     Raises:
         SpecError: when there is no such file, it is not YAML, or it holds no mapping.
     """
-    data = _parse(_read_text(path), str(path))
+    text = _read_text(path)
+    data = _parse(text, str(path))
     if data is None:
         return {}
     if not isinstance(data, dict):
         msg = f"{path}: must hold a mapping of keys to values, got {type(data).__name__}"
         raise SpecError(msg)
+    return _with_texts(data, _parse(text, str(path), _TextLoader))
+
+
+def read_names(path: Path, what: str) -> dict[str, Any]:
+    """Read a mapping of which keys and values are names: each stays as it is written.
+
+    Args:
+        path: a YAML file.
+        what: the sort of file, for messages.
+
+    Raises:
+        SpecError: when there is no such file, it is not YAML, or it holds no mapping.
+    """
+    data = _parse(_read_text(path, what), str(path), _TextLoader)
+    if not isinstance(data, dict):
+        msg = f"{path}: a mapping of names to names must be given as {what}, got {_kind_of(data)}"
+        raise SpecError(msg)
     return data
+
+
+def _kind_of(data: Any) -> str:
+    return "a list" if isinstance(data, list) else "nothing" if data in {None, ""} else "text"
+
+
+def _with_texts(data: dict[str, Any], texts: Any, above: str = "") -> dict[str, Any]:
+    """Give keys that hold text their values as they are written, null apart."""
+    own = texts if isinstance(texts, dict) else {}
+    return {
+        key: _with_texts(value, own.get(str(key)), f"{above}{key}.")
+        if isinstance(value, dict)
+        else _as_written(f"{above}{key}", value, own.get(str(key)))
+        for key, value in data.items()
+    }
+
+
+def _as_written(path: str, value: Any, text: Any) -> Any:
+    """A value of a key that holds text, or a list of texts, as it is written."""
+    key = keys().get(path)
+    if key is None or key.section is not None or value is None:
+        return value
+    info = key.info
+    if info.kind in {"string", "categorical"}:
+        return text if isinstance(text, str) else value
+    is_list = info.kind in {"list", "list_3"} and info.item is str and isinstance(value, list)
+    return list(text) if is_list and isinstance(text, list) else value
 
 
 def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
@@ -140,7 +194,9 @@ def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
         if not sign or not name:
             msg = f"{word}: overrides must be spelt key=value, such as train.num_epochs=5"
             raise SpecError(msg)
-        overrides[short.get(name, name)] = _parse(text, name) if text else ""
+        path = short.get(name, name)
+        value = _parse(text, name) if text else ""
+        overrides[path] = _as_written(path, value, _parse(text, name, _TextLoader))
     return overrides
 
 

@@ -1,15 +1,22 @@
-"""Reads the YAML file that maps class folders to reported names."""
+"""The names that results are reported under: a YAML file maps class folders to them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from trainer.config.files import read_names
+from trainer.data.names import name_key, name_text
 from trainer.data.notes import name_list
-from trainer.errors import DataError
+from trainer.errors import DataError, SpecError
 
 
 def report_names(class_map: str | None, classes: tuple[str, ...]) -> tuple[str, ...]:
     """Names to report, in the order of the classes; what is trained and matched does not change.
+
+    Keys and values are names as they are written, whatever YAML takes them for elsewhere (`001`,
+    `yes`, `null`, `1e3`, `2024-01-01`). Keys are compared with folders by Unicode's NFC form.
 
     Args:
         class_map: path of the YAML file, or nothing for the folders' own names.
@@ -23,22 +30,29 @@ def report_names(class_map: str | None, classes: tuple[str, ...]) -> tuple[str, 
     """
     if not class_map:
         return classes
-    import yaml
-
     path = Path(class_map)
     try:
-        names = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"dataset.class_map: {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(names, dict):
-        raise DataError(
-            f"dataset.class_map: {path}: a mapping of class folders to names must be given"
-        )
-    given = {str(folder): str(name) for folder, name in names.items()}
-    missing = [name for name in classes if name not in given]
+        given = _by_key(read_names(path, "class map"), path)
+    except SpecError as error:
+        raise DataError(f"dataset.class_map: {error}") from error
+    missing = [name for name in classes if name_key(name) not in given]
     if missing:
         raise DataError(
             f"dataset.class_map: {path}: every class must be named, "
             f"{len(missing)} of {len(classes)} are not: {name_list(missing)}"
         )
-    return tuple(given[name] for name in classes)
+    return tuple(given[name_key(name)] for name in classes)
+
+
+def _by_key(names: Mapping[str, Any], path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for folder, name in names.items():
+        if not isinstance(name, str) or not name.strip():
+            got = "nothing" if isinstance(name, str) else "a list or mapping"
+            raise SpecError(f"{path}: {folder}: must be named by a text, got {got}")
+        if name_key(folder) in found:
+            raise SpecError(
+                f"{path}: the key {folder!r} stands twice, in two spellings of Unicode; keep one"
+            )
+        found[name_key(folder)] = name_text(name)
+    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo.cli.automl import _settings
 from hpo.cli.main import main
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.quick_cli import call, events_of
@@ -107,6 +108,12 @@ def test_wrong_input_is_one_line_and_code_2(here, capfd, words, message):
 def test_47_no_result_is_code_1_with_the_shared_cause(here, capfd):
     assert main([*QUICK, *TWO, "--set", "tell.fail=at start", "--yes"]) == 1
     assert "no trial has a result: 2 of 2 trials failed" in capfd.readouterr().err
+
+
+def test_settings_that_are_names_stay_as_they_are_written(here):
+    Path("settings.yaml").write_text("session_id: 001\nseed: 010\n")
+    assert _settings(["settings.yaml"]) == {"session_id": "001", "seed": 8}
+    assert _settings(["session_id=1e3", "seed=3"]) == {"session_id": "1e3", "seed": 3}
 
 
 def test_settings_come_from_files_and_words_the_later_ones_win(here, capfd):

@@ -145,3 +145,17 @@ def test_nearest_name():
 
 def test_nan_survives_reading():
     assert math.isnan(parse_yaml(".nan", "x"))
+
+
+def test_what_nobody_writes_for_a_number_is_a_name():
+    words = ["a=001", "b=12:30:00", "c=2024-01-01", "d=0", "e=0.5", "f=-1", "g=10", "h=0x1F"]
+    assert parse_assignments(words) == {
+        "a": "001",
+        "b": "12:30:00",
+        "c": "2024-01-01",
+        "d": 0,
+        "e": 0.5,
+        "f": -1,
+        "g": 10,
+        "h": 31,
+    }

@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 
 from hpo.core.errors import SpecError
-from hpo.core.yaml_io import DEEPEST, LARGEST_FILE, MOST_VALUES, parse_yaml, read_yaml
+from hpo.core.yaml_io import (
+    DEEPEST,
+    LARGEST_FILE,
+    MOST_VALUES,
+    as_written,
+    parse_texts,
+    parse_yaml,
+    read_yaml,
+)
 
 
 def test_a_key_that_stands_twice_is_refused_at_any_depth():
@@ -65,3 +73,20 @@ def test_a_file_that_is_much_too_large_is_not_read(tmp_path):
 def test_devices_are_not_read():
     with pytest.raises(SpecError, match="/dev/zero: must be a file, and is a pipe or device"):
         read_yaml(Path("/dev/zero"))
+
+
+def test_texts_are_as_they_are_written():
+    text = "a: 001\nyes: [1e3, null, ~, 2024-01-01, 'x', {b: 0x1F}]\n? 12:30:00\n: \n"
+    assert parse_texts(text, "x") == {
+        "a": "001",
+        "yes": ["1e3", "null", "~", "2024-01-01", "x", {"b": "0x1F"}],
+        "12:30:00": "",
+    }
+    with pytest.raises(SpecError, match="stands twice"):
+        parse_texts("1: a\n1: b\n", "x")
+
+
+def test_names_are_taken_as_written_and_nothing_stays_nothing():
+    text = "[001, yes, null, word, [1e3, 2], {a: 1}]"
+    data = as_written(parse_yaml(text, "x"), parse_texts(text, "x"))
+    assert data == ["001", "yes", None, "word", ["1e3", "2"], {"a": 1}]

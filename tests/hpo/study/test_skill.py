@@ -38,3 +38,15 @@ def test_a_skill_without_parameters_has_no_fields(tmp_path):
     (tmp_path / "references/skill_info.yaml").write_text("name: bare\n")
     skill = load_skill(tmp_path)
     assert (skill.network_arch, skill.fields("train", "output_dir")) == ("", [])
+
+
+def test_names_of_a_skill_stay_as_they_are_written(tmp_path):
+    (tmp_path / "references").mkdir()
+    (tmp_path / "references/skill_info.yaml").write_text(
+        "network_arch: 001\nname: 1e3\naliases: [yes, 12:30:00, x]\nautoml_enabled: true\n"
+    )
+    skill = load_skill(tmp_path)
+    assert skill.network_arch == "001"
+    assert skill.info["name"] == "1e3"
+    assert skill.info["aliases"] == ["yes", "12:30:00", "x"]
+    assert skill.info["automl_enabled"] is True

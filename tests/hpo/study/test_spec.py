@@ -183,3 +183,21 @@ def test_options_default_to_letting_the_tool_choose():
 def test_every_study_that_comes_along_can_be_read():
     studies = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
     assert {"quickstart", "retail_resnet50", "defects"} <= {load_study(p).name for p in studies}
+
+
+@pytest.mark.parametrize(
+    "name", ["001", "yes", "12:30:00", "1e3", "0x1F", "2024-01-01", "1.10", "true", "5"]
+)
+def test_names_stay_as_they_are_written(tmp_path, name):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"schema_version: 1\nname: {name}\ndescription: {name}\ndata: {{folder: {name}}}\n"
+        f"search: {{over: [{name}, x]}}\n"
+    )
+    study = load_study(path)
+    assert (study.name, study.description) == (name, name)
+    assert study.data.folder == str(tmp_path / name)
+    assert study.search.over == (name, "x")
+    kept = tmp_path / "kept.yaml"
+    kept.write_text(to_yaml(study.to_dict()))
+    assert load_study(kept) == study

@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.config.files import read_overrides, read_spec_file, spec_text
+from trainer.config.files import read_names, read_overrides, read_spec_file, spec_text
 from trainer.errors import SpecError
 
 
@@ -98,3 +98,33 @@ def test_override_that_is_not_yaml_is_refused():
 def test_written_text_reads_back(tmp_path):
     spec = {"b": {"x": 1e-5, "y": [1, 2]}, "a": "1e-4", "c": True}
     assert read_spec_file(write(tmp_path, spec_text(spec))) == spec
+
+
+NAMES = ["001", "yes", "12:30:00", "1e3", "0x1F", "2024-01-01", "1.10", "true", "5"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_that_hold_text_keep_it_as_it_is_written(tmp_path, name):
+    text = f"results_dir: {name}\ndataset:\n  class_map: {name}\n  val_dataset: {{query: {name}}}\n"
+    read = read_spec_file(write(tmp_path, text + "train.num_epochs: 010\ntrain: {seed: 3}\n"))
+    assert read["results_dir"] == read["dataset"]["class_map"] == name
+    assert read["dataset"]["val_dataset"] == {"query": name}
+    assert read["train.num_epochs"] == 8  # as YAML has it
+    assert read["train"] == {"seed": 3}
+    assert read_overrides([f"dataset.class_map={name}"], "train") == {"dataset.class_map": name}
+
+
+def test_lists_of_texts_keep_them_and_null_stays_nothing(tmp_path):
+    text = "gen_trt_engine:\n  tensorrt:\n    calibration: {cal_image_dir: [001, yes, a]}\n"
+    read = read_spec_file(write(tmp_path, text + "dataset: {class_map: null}\n"))
+    assert read["gen_trt_engine"]["tensorrt"]["calibration"] == {
+        "cal_image_dir": ["001", "yes", "a"]
+    }
+    assert read["dataset"] == {"class_map": None}
+
+
+def test_a_mapping_of_names_is_read_as_it_is_written(tmp_path):
+    path = write(tmp_path, "001: 1e3\nyes: ~\n")
+    assert read_names(path, "class map") == {"001": "1e3", "yes": "~"}
+    with pytest.raises(SpecError, match="no such class map"):
+        read_names(tmp_path / "gone.yaml", "class map")
