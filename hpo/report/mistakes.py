@@ -103,6 +103,10 @@ def thumbnail(path: str | Path) -> str | None:
     """Return a picture as a small data URI; None when it can no longer be read."""
     from PIL import Image, ImageOps
 
+    with contextlib.suppress(ImportError):  # pictures of telephones, where their reader is at hand
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     try:
         with Image.open(path) as picture:
             picture.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))

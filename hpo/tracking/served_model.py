@@ -7,6 +7,7 @@ numpy, pandas and Pillow are all it needs. It decodes as the trainer does, to th
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import math
@@ -125,6 +126,10 @@ class RecognitionModel(PythonModel):
             data = Path(image).read_bytes()
         height, width = int(self._facts["input_height"]), int(self._facts["input_width"])
         mode = "RGB" if int(self._facts.get("input_channels", 3)) == 3 else "L"
+        with contextlib.suppress(ImportError):  # pictures of telephones
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
         with Image.open(io.BytesIO(data)) as opened:
             # A cut picture is decoded in full: it has the pixels that timm's transform gives.
             if not self._share:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainer.data.deep import Samples, deep_samples, is_deep
+from trainer.data.formats import EXTRA, is_heif, register_heif
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,6 +102,7 @@ def _decode(
 ) -> Opened:
     from PIL import Image
 
+    register_heif()
     image = held.enter_context(Image.open(io.BytesIO(data)))
     (width, height), stored_mode = image.size, image.mode
     if longest_px is not None:
@@ -299,6 +301,9 @@ def _reason(error: Exception, data: bytes, remarks: list[Remark]) -> str:
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     text = " ".join(str(error).split()) or type(error).__name__
+    if "cannot identify" in text and is_heif(data):
+        lacking = f"a HEIC picture; to read it, install hpo-recognition[{EXTRA}]"
+        return "its data are damaged" if register_heif() else lacking
     if "cannot identify" in text and data[:4] in _TIFF_STARTS:
         return "a sort of TIFF that Pillow does not read; store it in 8 or 16 bits a channel"
     plain = (ours for theirs, ours in _PLAINLY.items() if theirs in text.lower())

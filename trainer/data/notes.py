@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from trainer.data.formats import EXTRA, HEIF_EXTENSIONS, ending
 from trainer.data.names import name_text
-from trainer.data.tree import Found, ending
+from trainer.data.tree import Found
 
 NAMES_SHOWN = 8
 _ENDINGS_SHOWN = 5
@@ -78,7 +79,9 @@ def by_ending(paths: Sequence[Path]) -> str:
     ]
     rest = len(paths) - sum(number for _, number in counts.most_common(_ENDINGS_SHOWN))
     words += [f"{rest} others"] if rest else []
-    return f"{and_list(words)} {'was' if len(paths) == 1 else 'were'} skipped"
+    text = f"{and_list(words)} {'was' if len(paths) == 1 else 'were'} skipped"
+    lacking = and_list(sorted(HEIF_EXTENSIONS & counts.keys()))  # else they were no other files
+    return f"{text}; to read {lacking}, install hpo-recognition[{EXTRA}]" if lacking else text
 
 
 def and_list(words: Sequence[str]) -> str:

@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.data.formats import ending, image_extensions
 from trainer.data.names import name_text
 from trainer.errors import DataError
-
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-    | {".ppm", ".pgm", ".pbm"}
-)
 
 _NO_DATA = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 """What file managers leave behind; never worth a word."""
@@ -115,14 +111,9 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def ending(path: str) -> str:
-    """The ending of a file's name in lower case, with its dot; empty where there is none."""
-    return os.path.splitext(path)[1].strip().lower()  # noqa: PTH122 - hot loop
-
-
 def _sort_in(entry: os.DirEntry[str], path: str, found: Found) -> None:
     """Put what is no folder where it belongs."""
-    is_picture = ending(entry.name) in IMAGE_EXTENSIONS
+    is_picture = ending(entry.name) in image_extensions()
     is_file = _leads_to(entry.is_file)
     if is_hidden(entry.name):
         if is_picture and is_file and not entry.name.startswith("._"):  # ._x.jpg is macOS's
@@ -140,7 +131,7 @@ def _holds_pictures(hidden: os.DirEntry[str]) -> bool:
     try:
         with os.scandir(hidden.path) as entries:
             return any(
-                ending(entry.name) in IMAGE_EXTENSIONS and not is_hidden(entry.name)
+                ending(entry.name) in image_extensions() and not is_hidden(entry.name)
                 for entry in entries
             )
     except OSError:

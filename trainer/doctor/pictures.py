@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trainer.data.formats import HEIF_EXTENSIONS
 from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
 from trainer.doctor.folders import plain_name
 
@@ -125,6 +126,10 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".gif": "GIF",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".avif": "AVIF",
+    **dict.fromkeys(HEIF_EXTENSIONS, "HEIF"),
 }
 
 

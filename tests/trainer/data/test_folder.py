@@ -66,7 +66,7 @@ def test_empty_class_is_noted_and_left_out(make_folder):
         (None, "no such folder"),
         ([], "no class folders in it"),
         (["a/", "b/"], "no images in its 2 class folders; pictures have endings"),
-        (["a/x.heic", "a/y.heic", "b/z.xyz"], "2 .heic files and 1 .xyz file were skipped"),
+        (["a/x.psd", "a/y.psd", "b/z.xyz"], "2 .psd files and 1 .xyz file were skipped"),
         (["a/train.tar.gz"], "train.tar.gz is an archive: unpack it, or name it"),
         (["train.zip"], "no class folders in it; train.zip is an archive"),
         (["x.png", "y.png"], "no class folders in it, but 2 pictures"),

@@ -17,7 +17,7 @@ def test_words_are_joined_as_in_a_sentence():
 
 
 def test_files_are_counted_by_ending():
-    assert by_ending([Path(f"{i}.HEIC") for i in range(20)]) == "20 .heic files were skipped"
+    assert by_ending([Path(f"{i}.PSD") for i in range(20)]) == "20 .psd files were skipped"
     assert by_ending([Path("x")]) == "1 file without an ending was skipped"
     many = [Path(f"{i}.{i % 7}") for i in range(70)]
     assert by_ending(many).endswith("10 .4 files and 20 others were skipped")
@@ -29,8 +29,8 @@ def kinds(others, num_pictures):
 
 
 def test_texts_are_told_apart():
-    assert kinds(["a.heic", "b.txt", "README"], 9) == {
-        "other_file": ("warning", "1 .heic file was skipped"),
+    assert kinds(["a.psd", "b.txt", "README"], 9) == {
+        "other_file": ("warning", "1 .psd file was skipped"),
         "text_file": ("info", "1 .txt file and 1 file without an ending were skipped"),
     }
 

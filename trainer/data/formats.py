@@ -1,0 +1,47 @@
+"""Which files are pictures by their ending, optional formats included."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+EXTRA = "heic"
+"""Extra of this project that brings the reader of HEIC files."""
+HEIF_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
+
+_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+    | {".ppm", ".pgm", ".pbm"}
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+@functools.cache
+def image_extensions() -> frozenset[str]:
+    """Endings of the pictures that can be read here, in lower case with their dot."""
+    from PIL import features
+
+    found = _EXTENSIONS | (HEIF_EXTENSIONS if register_heif() else frozenset())
+    return found | {".avif"} if features.check("avif") else found
+
+
+@functools.cache
+def register_heif() -> bool:
+    """Have Pillow read HEIC files, as telephones write them; whether it can."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.options.DECODE_THREADS = 1  # files are decoded in threads of our own
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether a file's bytes begin as a HEIC or HEIF file does."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+
+
+def ending(path: str) -> str:
+    """The ending of a file's name in lower case, with its dot; empty where there is none."""
+    return os.path.splitext(path)[1].strip().lower()  # noqa: PTH122 - hot loop
