@@ -21,6 +21,7 @@ from trainer.data.framing import SQUASHED_FACTS
 from trainer.data.value_range import with_value_range
 from trainer.embedding import embed
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
+from trainer.matching import embed_with_mirror_images
 from trainer.models.recognizer import Recognizer, build_recognizer
 from trainer.models.weights import find_state_dict, load_into, read_checkpoint
 from trainer.onnx_model import OnnxModel
@@ -64,15 +65,39 @@ class OnnxEncoder:
         return np.concatenate(parts)
 
 
+class MirroredEncoder:
+    """Another encoder, asked for every picture and its mirror image."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
+        """Return the means of both embeddings at unit length."""
+        return embed_with_mirror_images(self._encoder.embed, batches, mirror)
+
+
+def mirror(images_NCHW: torch.Tensor) -> torch.Tensor:
+    """Turn pictures over, left to right."""
+    return images_NCHW.flip(-1)
+
+
+def as_matched(encoder: Encoder, spec: Spec) -> Encoder:
+    """Return an encoder that embeds as the spec wants pictures matched."""
+    return MirroredEncoder(encoder) if spec.dataset.flip_average else encoder
+
+
 def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
-    """Load a model file of any kind for the model section of a spec.
+    """Load a model file of any kind, to embed pictures as a spec wants them matched.
 
     Raises:
         CheckpointError: it is missing, damaged or does not fit.
         SpecError: the spec describes another model than the file holds, or the file needs a package
             or device that is not here.
     """
-    path = path.expanduser()
+    return as_matched(_load_encoder(path.expanduser(), spec, device), spec)
+
+
+def _load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such file; give a checkpoint, an .onnx file or an engine"

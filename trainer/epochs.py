@@ -16,14 +16,18 @@ from trainer import checkpoints, metrics
 from trainer.distributed import from_first, share_statistics
 from trainer.embedding import embed, needed
 from trainer.errors import DivergedError
-from trainer.module import RecognitionModule
+from trainer.matching import make_entries, mean_of_views
+from trainer.module import MatchFacts, RecognitionModule
 from trainer.retrieval import search
 from trainer.state import best_entry, capture
 from trainer.status import StatusFiles, reason
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
+    from trainer.data.splits import Split
 
 Report = Callable[[Mapping[str, Any]], bool]
 """Called once per validated epoch; False ends the run there."""
@@ -38,24 +42,37 @@ def validate(
 ) -> dict[str, float]:
     """Look every query up in the reference and return Precision@1 under its three names.
 
-    Neighbours are nearest by Euclidean distance between unit vectors, as the losses compare
-    embeddings.
+    Neighbours (or prototypes, as `dataset.matching` says) are nearest by Euclidean distance between
+    unit vectors, as the losses compare embeddings.
 
     Raises:
         DivergedError: when an embedding is not finite.
     """
-    size = spec.train.val_batch_size
-    model = module.evaluated
-    share_statistics(model)
-    gallery = embed(model, data.eval_batches("reference", size), use_bf16=use_bf16)
-    query = embed(model, data.eval_batches("query", size), use_bf16=use_bf16)
-    nearest, _ = search(query, gallery, 1)
+    share_statistics(module.evaluated)
+    gallery, _ = _embedded(module, data, "reference", spec, use_bf16=use_bf16)
+    query, num_views = _embedded(module, data, "query", spec, use_bf16=use_bf16)
     labels_Q = needed(data.query, "val_dataset.query").labels
-    hits_Q = needed(data.reference, "val_dataset.reference").labels[nearest[:, 0]] == labels_Q
+    labels_G = needed(data.reference, "val_dataset.reference").labels
+    entries = make_entries(gallery, labels_G, spec.dataset.matching)
+    nearest, _ = search(query, entries.unit, 1)
+    hits_Q = entries.labels_E[nearest[:, 0]] == labels_Q
+    module.match_facts = MatchFacts(matching=entries.matching, num_views=num_views)
     means = metrics.precision_at_1(hits_Q, labels_Q)
     per_class = spec.train.report_accuracy_per_class
     monitored = means[metrics.CLASS_MEAN if per_class else metrics.QUERY_MEAN]
     return {MONITORED: monitored} | {f"{MONITORED}_{name}": v for name, v in means.items()}
+
+
+def _embedded(
+    module: RecognitionModule, data: RecognitionData, split: Split, spec: Spec, *, use_bf16: bool
+) -> tuple[NDArray[Any], int]:
+    """Embed a split as the spec wants its pictures matched; return the number of views too."""
+    model, size = module.evaluated, spec.train.val_batch_size
+    plain = embed(model, data.eval_batches(split, size), use_bf16=use_bf16)
+    if not spec.dataset.flip_average:
+        return plain, 1
+    turned = data.eval_batches(split, size, is_mirrored=True)
+    return mean_of_views(plain, embed(model, turned, use_bf16=use_bf16)), 2
 
 
 class EpochReporter(pl.Callback):

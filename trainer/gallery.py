@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from trainer.data.names import name_key
 from trainer.errors import DataError
-from trainer.retrieval import Floats, Indices, UnitGallery, search
+from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
+from trainer.retrieval import Floats, Indices, search
 
 FORMAT = 1
 
@@ -32,12 +33,14 @@ class GalleryIndex:
         labels_G: index into `class_names`.
         class_names: names as reported.
         paths: where each picture was, relative to the reference folder.
+        matching: what queries are compared with, as `dataset.matching` says; not kept in files.
     """
 
     emb_GD: Floats  # noqa: N815 - shape suffix
     labels_G: Indices  # noqa: N815 - shape suffix
     class_names: tuple[str, ...]
     paths: tuple[str, ...]
+    matching: str = NEAREST
 
     def __post_init__(self) -> None:
         if not len(self.emb_GD) == len(self.labels_G) == len(self.paths):
@@ -50,22 +53,29 @@ class GalleryIndex:
         return len(self.labels_G)
 
     def nearest(self, query_QD: NDArray[Any], k: int) -> tuple[Indices, Floats]:
-        """Return indices and distances (0 to 2) of the k nearest entries, shape (Q, k).
+        """Return pictures and distances (0 to 2) of the k nearest entries, shape (Q, k).
+
+        A prototype is given as the class's picture that is nearest to it, at its own distance.
 
         Raises:
-            DataError: k is above the size of the gallery, or embeddings are of another length.
+            DataError: k is above the number of entries, or embeddings are of another length.
         """
-        if not 1 <= k <= len(self):
-            raise DataError(
-                f"topk: must be at most the {len(self)} pictures of the gallery, got {k}"
-            )
+        if not 1 <= k <= len(self.entries):
+            raise DataError(f"topk: must be at most the {self.extent}, got {k}")
         self._check_length(query_QD)
-        return search(query_QD, self._unit, k)
+        found_QK, distances_QK = search(query_QD, self.entries.unit, k)
+        return self.entries.pictures_E[found_QK], distances_QK
+
+    @property
+    def extent(self) -> str:
+        """How many entries there are, in words."""
+        noun = "classes" if self.matching == PROTOTYPES else "pictures"
+        return f"{len(self.entries)} {noun} of the gallery"
 
     @cached_property
-    def _unit(self) -> UnitGallery:
+    def entries(self) -> Entries:
         """Made ready by the first search, and used by all that follow."""
-        return UnitGallery.of(self.emb_GD)
+        return make_entries(self.emb_GD, self.labels_G, self.matching)
 
     def names_of(self, indices: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the class names of entries, same shape."""
@@ -85,6 +95,7 @@ class GalleryIndex:
             labels_G=np.concatenate((self.labels_G, moved[other.labels_G])),
             class_names=names,
             paths=(*self.paths, *other.paths),
+            matching=self.matching,
         )
 
     def save(self, path: Path) -> None:
@@ -108,8 +119,8 @@ class GalleryIndex:
             temporary.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: Path) -> GalleryIndex:
-        """Read an index.
+    def load(cls, path: Path, matching: str = NEAREST) -> GalleryIndex:
+        """Read an index, to be matched so.
 
         Raises:
             DataError: the file is missing or not a gallery index.
@@ -123,6 +134,7 @@ class GalleryIndex:
                     labels_G=arrays["labels"],
                     class_names=tuple(str(name) for name in arrays["class_names"]),
                     paths=tuple(str(name) for name in arrays["paths"]),
+                    matching=matching,
                 )
         except (OSError, ValueError, KeyError) as e:
             raise DataError(f"{path}: not a gallery index: {e}") from e
@@ -140,6 +152,7 @@ def build_gallery(
     labels_G: NDArray[np.int64],
     class_names: Sequence[str],
     files: Sequence[Path],
+    matching: str = NEAREST,
 ) -> GalleryIndex:
     """Return the index of embedded reference pictures; paths are kept below their common folder."""
     root = os.path.commonpath([file.parent.parent for file in files])
@@ -148,4 +161,5 @@ def build_gallery(
         labels_G=np.asarray(labels_G, dtype=np.int64),
         class_names=tuple(class_names),
         paths=tuple(file.relative_to(root).as_posix() for file in files),
+        matching=matching,
     )

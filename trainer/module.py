@@ -58,6 +58,16 @@ class BatchFacts:
     """Least and greatest count of a class."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchFacts:
+    """What the queries of a validation really were compared with."""
+
+    matching: str
+    """Of the entries that they were compared with."""
+    num_views: int
+    """Embeddings of each picture."""
+
+
 class RunningMean:
     """Exponential moving average of weights; the decay is ramped up over the first steps."""
 
@@ -109,6 +119,7 @@ class RecognitionModule(pl.LightningModule):
         self.running_mean = RunningMean(model, train.ema_decay) if train.ema_decay > 0 else None
         self.progress = Progress()
         self.batch_facts: BatchFacts | None = None
+        self.match_facts: MatchFacts | None = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.nonzero_steps = torch.zeros((), dtype=torch.int64, device=device)
         runs: Callable[[torch.Tensor], Any] = torch.compile(model) if train.compile else model

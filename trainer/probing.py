@@ -123,7 +123,7 @@ def _time_validation(
             timed = _Timed(islice(data.eval_batches(name, size), _EVAL_BATCHES))
             embed(module.evaluated, timed, use_bf16=use_bf16)
             total += timed.seconds * len(split.labels) / timed.images
-    return total
+    return 2 * total if spec.dataset.flip_average else total
 
 
 class _Timed:

@@ -70,6 +70,7 @@ def build_receipt(
             **_applied_batch(module, data),
             **_applied_augmentation(data),
             **_applied_preprocessing(data, spec),
+            **_applied_matching(module),
             **_applied_trainer(module, trainer, spec, first_epoch=first_epoch),
             **_applied_switches(),
         },
@@ -256,6 +257,13 @@ def _applied_preprocessing(data: RecognitionData, spec: Spec) -> dict[str, Any]:
         "dataset.crop_share": 0.0 if cut is None else cut.share,
         **({"dataset.value_range": list(white)} if white else {}),
     }
+
+
+def _applied_matching(module: RecognitionModule) -> dict[str, Any]:
+    facts = module.match_facts
+    if facts is None:
+        return {}
+    return {"dataset.matching": facts.matching, "dataset.flip_average": facts.num_views == 2}
 
 
 def _leaves(section: Any) -> Iterator[tuple[str, Any]]:

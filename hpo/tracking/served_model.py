@@ -66,8 +66,11 @@ class RecognitionModel(PythonModel):
         shape = self._session.get_inputs()[0].shape
         self._batch = shape[0] if isinstance(shape[0], int) else None
         with np.load(context.artifacts["gallery"], allow_pickle=False) as arrays:
-            self._gallery_GD = _unit(arrays["embeddings"])
-            self._labels_G = np.asarray(arrays["class_names"])[arrays["labels"]]
+            unit_GD, labels_G = _unit(arrays["embeddings"]), np.asarray(arrays["labels"])
+            if self._facts.get("matching") == "prototypes":
+                unit_GD, labels_G = _prototypes(unit_GD, labels_G)
+            self._gallery_GD = unit_GD
+            self._labels_G = np.asarray(arrays["class_names"])[labels_G]
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
@@ -84,8 +87,11 @@ class RecognitionModel(PythonModel):
 
     def _nearest(self, images: Sequence[Any], topk: int) -> list[dict[str, Any]]:
         pixels = np.stack([self._pixels(image) for image in images])
-        emb_ND = _unit(self._embed(pixels.transpose(0, 3, 1, 2).astype(np.float32)))
-        order_NK, squared_NK = _first_k(emb_ND, self._gallery_GD, topk)
+        emb_ND = self._embed(pixels.transpose(0, 3, 1, 2).astype(np.float32))
+        if self._facts.get("flip_average", False):
+            turned = pixels[:, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+            emb_ND = _unit(emb_ND) + _unit(self._embed(turned))
+        order_NK, squared_NK = _first_k(_unit(emb_ND), self._gallery_GD, topk)
         rows = []
         for order, squared in zip(order_NK, squared_NK, strict=True):
             labels = [str(name) for name in self._labels_G[order]]
@@ -269,6 +275,15 @@ def _for_channels(values: Sequence[float], channels: int) -> np.ndarray[Any, Any
 def _unit(emb_ND: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     norms_N1 = np.linalg.norm(emb_ND.astype(np.float64), axis=1, keepdims=True)
     return (emb_ND / np.where(norms_N1 == 0.0, 1.0, norms_N1)).astype(np.float32)
+
+
+def _prototypes(
+    unit_GD: np.ndarray[Any, Any], labels_G: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the mean direction of each class, and the classes."""
+    classes = np.unique(labels_G)
+    means = [unit_GD[labels_G == label].mean(axis=0, dtype=np.float64) for label in classes]
+    return _unit(np.stack(means)), classes
 
 
 def _decoded(text: str) -> Any:

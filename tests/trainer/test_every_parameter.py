@@ -107,6 +107,8 @@ UNTRAINED = {
     "train.val_batch_size": "speed and memory",
     "dataset.workers": "speed",
     "dataset.cache": "speed",
+    "dataset.matching": "how queries are matched",
+    "dataset.flip_average": "how queries are matched",
     "dataset.ignore_unmatched": "which queries count",
 }
 """Searchable by type, and no part of what is learnt; `test_every_leaf` watches them act."""

@@ -22,8 +22,9 @@ from trainer.data.framing import ImageSize, framing_of
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.staging import stage
 from trainer.data.tree import list_pictures
-from trainer.encoders import OnnxEncoder
+from trainer.encoders import OnnxEncoder, as_matched
 from trainer.errors import CheckpointError, DataError, InfrastructureError
+from trainer.matching import make_entries
 from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.retrieval import search
 
@@ -107,11 +108,12 @@ def score_both(
     labels_Q = data.query.labels[fresh_Q]
     values = {}
     for name, model in (("fp32", plain), ("int8", quantized)):
-        encoder = OnnxEncoder(model)
+        encoder = as_matched(OnnxEncoder(model), spec)
         gallery = encoder.embed(data.eval_batches("reference", _SCORE_BATCH))
         query = encoder.embed(data.eval_batches("query", _SCORE_BATCH))[fresh_Q]
-        nearest, _ = search(query, gallery, 1)
-        hits_Q = data.reference.labels[nearest[:, 0]] == labels_Q
+        entries = make_entries(gallery, data.reference.labels, spec.dataset.matching)
+        nearest, _ = search(query, entries.unit, 1)
+        hits_Q = entries.labels_E[nearest[:, 0]] == labels_Q
         values[name] = metrics.precision_at_1(hits_Q, labels_Q)[metrics.CLASS_MEAN]
     logger.info(
         "Precision@1 (class mean, %d queries): FP32 %.4f, INT8 %.4f",

@@ -79,7 +79,7 @@ def embed_splits(
         )
         gallery = build_gallery(
             encoder.embed(data.eval_batches("reference", batch_size)),
-            reference.labels, reference.class_names, reference.paths,
+            reference.labels, reference.class_names, reference.paths, spec.dataset.matching,
         )  # fmt: skip
         return (
             gallery,
@@ -97,18 +97,17 @@ def score(
     spec: Spec, gallery: GalleryIndex, emb_QD: NDArray[Any], labels_Q: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Return `metrics`, `per_class`, `hits` and `query_classes` of embedded queries."""
-    counts_C = np.bincount(gallery.labels_G, minlength=len(gallery.class_names))
+    entries = gallery.entries
+    counts_C = np.bincount(entries.labels_E, minlength=len(gallery.class_names))
     relevant_Q = counts_C[labels_Q]
     topk = spec.evaluate.topk
-    if topk > len(gallery):
-        raise SpecError(
-            f"evaluate.topk: must be at most the {len(gallery)} reference pictures, got {topk}"
-        )
+    if topk > len(entries):
+        raise SpecError(f"evaluate.topk: must be at most the {gallery.extent}, got {topk}")
     ranked = _ranked(gallery, emb_QD, labels_Q, relevant_Q, topk)
     hits_Q = ranked["hit"]
     means = metrics.precision_at_1(hits_Q, labels_Q)
     mean = metrics.CLASS_MEAN if spec.evaluate.report_accuracy_per_class else metrics.QUERY_MEAN
-    ranks_Q = first_relevant_ranks(emb_QD, gallery.emb_GD, labels_Q, gallery.labels_G)
+    ranks_Q = first_relevant_ranks(emb_QD, entries.unit.unit_GD, labels_Q, entries.labels_E)
     clusters_Q = cluster(emb_QD, len(np.unique(labels_Q)), _CLUSTERING_SEED)
     names = gallery.class_names
     per_class = metrics.per_class(hits_Q, labels_Q)

@@ -90,13 +90,14 @@ def _nearest_own(
     """Return index and distance of the nearest gallery picture of each query's own class."""
     own_Q = np.empty(len(labels_Q), dtype=np.int64)
     distances_Q = np.empty(len(labels_Q), dtype=np.float32)
+    entries = gallery.entries
     for label in np.unique(labels_Q):
         queries, members = (
             np.flatnonzero(labels_Q == label),
-            np.flatnonzero(gallery.labels_G == label),
+            np.flatnonzero(entries.labels_E == label),
         )
-        found, distances = search(emb_QD[queries], gallery.emb_GD[members], 1)
-        own_Q[queries] = members[found[:, 0]]
+        found, distances = search(emb_QD[queries], entries.unit.unit_GD[members], 1)
+        own_Q[queries] = entries.pictures_E[members[found[:, 0]]]
         distances_Q[queries] = distances[:, 0]
     return own_Q, distances_Q
 

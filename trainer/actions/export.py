@@ -21,7 +21,7 @@ import torch
 from trainer.actions.export_check import ExportError, Parity, compare
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
-from trainer.encoders import OnnxEncoder, TorchEncoder, as_trained, load_model
+from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
@@ -149,6 +149,8 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         "value_range": value_range and list(value_range),
         "interpolation": spec.dataset.interpolation,
         "crop_share": spec.dataset.crop_share,
+        "matching": spec.dataset.matching,
+        "flip_average": spec.dataset.flip_average,
         "classes": classes,
         "trained_with": _trained_with(content.get("spec")),
     }
@@ -173,7 +175,9 @@ def _checked(
     model: Recognizer, exported: OnnxModel, data: RecognitionData, spec: Spec
 ) -> tuple[Parity, GalleryIndex | None]:
     """Run both over the same pictures; return how they compare, and the exported gallery."""
-    from_torch, from_onnx = TorchEncoder(model), OnnxEncoder(exported)
+    from_torch, from_onnx = (
+        as_matched(encoder, spec) for encoder in (TorchEncoder(model), OnnxEncoder(exported))
+    )
     if data.reference is None:
         logger.warning(
             "dataset.val_dataset names no pictures: the export is checked on %d generated ones, "

@@ -154,13 +154,15 @@ def _gallery(
     stamp = _stamp(spec, model_path)
     if path.is_file() and stamp_path.is_file() and stamp_path.read_text() == stamp:
         logger.info("using the gallery index %s again", path)
-        return GalleryIndex.load(path), True
+        return GalleryIndex.load(path, spec.dataset.matching), True
     data = build_data(_without_query(spec), device, need_train=False)
     if data.reference is None:
         raise SpecError("dataset.val_dataset.reference: must be given for inference")
     emb_GD = encoder.embed(data.eval_batches("reference", spec.inference.batch_size))
     reference = data.reference
-    index = build_gallery(emb_GD, reference.labels, reference.class_names, reference.paths)
+    index = build_gallery(
+        emb_GD, reference.labels, reference.class_names, reference.paths, spec.dataset.matching
+    )
     stamp_path.unlink(missing_ok=True)
     index.save(path)
     write_atomically(stamp_path, lambda temporary: _write_text(temporary, stamp))
@@ -184,16 +186,14 @@ def _stamp(spec: Spec, model_path: Path) -> str:
         digest.update(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
     dataset = spec.dataset
     digest.update(f"{spec.model}|{dataset.pixel_mean}|{dataset.pixel_std}".encode())
-    digest.update(f"{framing_of(spec)}".encode())
+    digest.update(f"{framing_of(spec)}|{dataset.flip_average}".encode())
     digest.update(f"{dataset.class_map}".encode())
     return digest.hexdigest()
 
 
 def _check_topk(topk: int, gallery: GalleryIndex) -> None:
-    if topk > len(gallery):
-        raise SpecError(
-            f"inference.topk: must be at most the {len(gallery)} reference pictures, got {topk}"
-        )
+    if topk > len(gallery.entries):
+        raise SpecError(f"inference.topk: must be at most the {gallery.extent}, got {topk}")
 
 
 def _rows(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framin
 from trainer.data.sources import open_source
 from trainer.errors import CheckpointError, DataError
 from trainer.gallery import GalleryIndex, build_gallery
+from trainer.matching import NEAREST, embed_with_mirror_images
 from trainer.onnx_model import OnnxModel
+from trainer.retrieval import Floats
 
 ONNX = "model.onnx"
 GALLERY = "gallery.npz"
@@ -41,7 +44,8 @@ def predict(folder: Path, images: Sequence[Path], topk: int) -> list[dict[str, A
         DataError: the gallery is missing or smaller than `topk`.
         ImageError: a picture cannot be read.
     """
-    model, gallery = OnnxModel(folder / ONNX), GalleryIndex.load(folder / GALLERY)
+    model = OnnxModel(folder / ONNX)
+    gallery = GalleryIndex.load(folder / GALLERY, model.facts.get("matching", NEAREST))
     nearest, distances = gallery.nearest(embed_files(model, images), topk)
     names = gallery.names_of(nearest)
     return [
@@ -93,21 +97,37 @@ def list_gallery(folder: Path) -> dict[str, int]:
     return dict(sorted(zip(gallery.class_names, counts.tolist(), strict=True)))
 
 
-def embed_files(model: OnnxModel, images: Sequence[Path]) -> NDArray[np.float32]:
-    """Decode, normalise and embed picture files in order, shape (N, D)."""
+def embed_files(model: OnnxModel, images: Sequence[Path]) -> Floats:
+    """Decode, normalise and embed picture files in order, shape (N, D).
+
+    Files whose facts say so are asked for the mean with the mirror images.
+    """
     if not images:
         raise DataError("images: at least one must be given")
+    batches = _batches(model, images)
+    if model.facts.get("flip_average", False):
+        return embed_with_mirror_images(partial(_embed, model), batches, _mirror)
+    return _embed(model, batches)
+
+
+def _embed(model: OnnxModel, batches: Iterable[Floats]) -> Floats:
+    return np.concatenate([model.run(batch) for batch in batches])
+
+
+def _mirror(images_NCHW: Floats) -> Floats:
+    return np.ascontiguousarray(images_NCHW[..., ::-1])
+
+
+def _batches(model: OnnxModel, images: Sequence[Path]) -> Iterator[Floats]:
     size, framing = _input_of(model)
     mean, std = (_for_channels(model.facts[n], size.channels) for n in ("pixel_mean", "pixel_std"))
-    parts = []
     for start in range(0, len(images), _BATCH):
         chosen = images[start : start + _BATCH]
         pixels = [decode_image(path, size, framing).pixels for path in chosen]
         batch = np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)
         batch -= mean[:, None, None] * np.float32(255.0)
         batch /= std[:, None, None] * np.float32(255.0)
-        parts.append(model.run(batch))
-    return np.concatenate(parts)
+        yield batch
 
 
 def _input_of(model: OnnxModel) -> tuple[ImageSize, Framing]:

@@ -179,6 +179,19 @@ class DatasetConfig:
         " pictures (for losses that learn class vectors).",
         is_extension=True,
     )
+    matching: str = choice(
+        "nearest",
+        ("nearest", "prototypes"),
+        "How a picture's class is found: by the nearest reference picture, or by the nearest mean"
+        " of a class's reference pictures.",
+        is_extension=True,
+    )
+    flip_average: bool = flag(
+        default=False,
+        description="Whether a picture is matched by the mean of its own and its mirror image's"
+        " embedding, which takes twice as long.",
+        is_extension=True,
+    )
     ignore_unmatched: bool = flag(
         default=False,
         description="Whether queries of classes outside the gallery are dropped and counted.",

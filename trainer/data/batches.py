@@ -128,8 +128,15 @@ class RecognitionData:
             images_NCHW = self._augment(images_NHWC, sizes_N2)
             yield images_NCHW, labels_N.to(self._device, non_blocking=True)
 
-    def eval_batches(self, split: Split, batch_size: int) -> Iterator[Tensor]:
+    def eval_batches(
+        self, split: Split, batch_size: int, *, is_mirrored: bool = False
+    ) -> Iterator[Tensor]:
         """All images of a split in order, normalised; the last batch may be smaller.
+
+        Args:
+            split: which one.
+            batch_size: images in a batch.
+            is_mirrored: give each turned over, left to right.
 
         Raises:
             SpecError: the spec names no such split.
@@ -142,7 +149,8 @@ class RecognitionData:
         parts = (bank.take(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
         for images_NHWC in self._hidden(parts, bank):
             seen_NHWC = self.framing.input_of(images_NHWC)
-            yield normalize_batch(seen_NHWC, self.mean_C11, self.std_C11)
+            images_NCHW = normalize_batch(seen_NHWC, self.mean_C11, self.std_C11)
+            yield images_NCHW.flip(-1) if is_mirrored else images_NCHW
 
     def _make_sampler(self, spec: Spec) -> Sampler:
         labels, size = self._trained().labels, spec.train.batch_size

@@ -1,8 +1,10 @@
 """What a served model sees of a picture, against Pillow and timm's evaluation transform."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -107,3 +109,40 @@ def test_a_strip_of_one_pixel_takes_little_memory(tmp_path):
     Image.new("RGB", (50_000, 1), (9, 90, 200)).save(tmp_path / "strip.png")
     model = served(crop_share=0.01)  # 4,800 x 240 million pixels if it were resized whole
     assert model._pixels(tmp_path / "strip.png")[24, 24].tolist() == [9, 90, 200]
+
+
+@pytest.mark.parametrize("matching", ["nearest", "prototypes"])
+def test_labels_are_those_of_a_prediction(tmp_path, matching):
+    from trainer.actions.export import add_metadata, write_onnx
+    from trainer.actions.predict import predict
+    from trainer.gallery import GalleryIndex
+    from trainer.models.recognizer import build_recognizer
+    from trainer.spec import parse_spec
+
+    rng = np.random.default_rng(4)
+    facts = {"input_height": 32, "input_width": 32, "pixel_mean": [0.5], "pixel_std": [0.25]}
+    facts |= {"matching": matching, "flip_average": matching == "prototypes"}
+    model = {"backbone": "timm/test_resnet", "feat_dim": 6, "input_height": 32, "input_width": 32}
+    spec = parse_spec({"model": model}, "export", is_complete=False)
+    write_onnx(build_recognizer(spec).eval(), spec, tmp_path / "model.onnx")
+    add_metadata(tmp_path / "model.onnx", facts)
+    gallery = GalleryIndex(
+        emb_GD=rng.normal(size=(9, 6)).astype(np.float32),
+        labels_G=np.array([0, 1, 2, 0, 1, 2, 2, 2, 0]),
+        class_names=("a", "b", "c"),
+        paths=("p",) * 9,
+    )
+    gallery.save(tmp_path / "gallery.npz")
+    files = []
+    for number in range(4):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(files[-1])
+    artifacts = {"model": str(tmp_path / "model.onnx"), "gallery": str(tmp_path / "gallery.npz")}
+    serving = RecognitionModel()
+    serving.load_context(SimpleNamespace(artifacts=artifacts))
+    frame = pd.DataFrame({"image": [str(path) for path in files]})
+    rows = serving.predict(None, frame, {"topk": 3})
+    for index, expected in enumerate(predict(tmp_path, files, topk=3)):
+        assert rows["labels"][index] == expected["labels"]
+        assert rows["distances"][index] == pytest.approx(expected["distances"], abs=1e-4)

@@ -158,6 +158,8 @@ EVALUATE = {
     "dataset.val_dataset.reference": Case(watch.evaluated, split("train")),
     "dataset.val_dataset.query": Case(watch.evaluated, split("train")),
     "dataset.class_map": Case(watch.evaluated, class_map),
+    "dataset.matching": Case(watch.evaluated, "prototypes"),
+    "dataset.flip_average": Case(watch.evaluated, True),
     "dataset.ignore_unmatched": Case(
         watch.evaluated, True, {"dataset.val_dataset.query": with_a_stranger}
     ),

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.trainer.tiny import make_folders, make_splits, train_spec
@@ -12,6 +14,7 @@ from trainer.actions.evaluate import evaluate
 from trainer.actions.export import export
 from trainer.actions.inference import infer
 from trainer.actions.predict import add_classes, predict
+from trainer.encoders import load_model
 from trainer.errors import CheckpointError, DataError, ImageError, SpecError
 from trainer.spec import parse_spec
 from trainer.training import fit
@@ -73,6 +76,76 @@ def test_cut_pictures_are_the_same_in_every_action(tmp_path):
         plain = {key: value for key, value in spec.items() if key != "dataset.crop_share"}
         evaluate(parse_spec(plain | {"evaluate.checkpoint": checkpoint}, "evaluate"))
     assert str(caught.value).endswith(f"{checkpoint} was made so")
+
+
+def slow_matches(trained, checkpoint, spec):
+    """Classes of every query by distance to class means, each embedding averaged with its mirror
+    image's: one picture at a time.
+    """
+    model = load_model(checkpoint, spec, torch.device("cpu"))
+
+    def embed(path):
+        pixels = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None] / 255.0
+        pixels = (pixels - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / 0.226
+        with torch.no_grad():
+            views = [model(view)[0] for view in (pixels, pixels.flip(3))]
+        return sum(view / view.norm() for view in views) / 2
+
+    means = {}
+    for folder in sorted(Path(trained.splits["reference"]).iterdir()):
+        rows = [embed(path) for path in sorted(folder.iterdir())]
+        mean = sum(row / row.norm() for row in rows)
+        means[folder.name] = mean / mean.norm()
+    ranked = {}
+    for path in pictures(trained):
+        row = embed(path)
+        gaps = {name: (row / row.norm() - mean).norm().item() for name, mean in means.items()}
+        ranked[str(path)] = sorted(gaps.items(), key=lambda item: item[1])
+    return ranked
+
+
+def test_prototypes_and_mirror_images_are_the_same_in_every_action(trained, tmp_path):
+    matched = {"dataset.matching": "prototypes", "dataset.flip_average": True}
+    checkpoint, common = str(trained.checkpoint), trained.spec(tmp_path) | matched
+    asked = parse_spec(common | {"evaluate.checkpoint": checkpoint, "evaluate.topk": 3}, "evaluate")
+    ranked = slow_matches(trained, trained.checkpoint, asked)
+    own = [Path(path).parent.name for path in ranked]
+    ranks = [
+        [name for name, _ in row].index(label) + 1
+        for row, label in zip(ranked.values(), own, strict=True)
+    ]
+    scored = evaluate(asked)
+    assert scored["hits"] == [rank == 1 for rank in ranks]
+    found = scored["metrics"]
+    assert found["val_hit_at_3"] == pytest.approx(np.mean([rank <= 3 for rank in ranks]))
+    assert found["val_mrr"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert found["val_r_precision"] == found["val_precision_at_1_query_mean"]
+    asked = {"inference.checkpoint": checkpoint, "inference.topk": 3}
+    asked["inference.input_path"] = trained.splits["query"]
+    infer(parse_spec(common | asked, "inference"))
+    rows = json.loads((tmp_path / "inference" / "result.json").read_text())
+    files = {"export.checkpoint": checkpoint, "export.onnx_file": str(tmp_path / "model.onnx")}
+    export(parse_spec(common | files, "export"))
+    for answers in (rows, predict(tmp_path, pictures(trained), topk=3)):
+        for row in answers:
+            expected = ranked[row["image"]][:3]
+            assert row["labels"] == [name for name, _ in expected]
+            assert row["distances"] == pytest.approx([gap for _, gap in expected], abs=1e-4)
+            assert [Path(n).parent.name for n in row["neighbours"]] == row["labels"]
+    with pytest.raises(DataError, match="must be at most the 6 classes of the gallery, got 7"):
+        predict(tmp_path, pictures(trained), topk=7)
+
+
+@pytest.mark.parametrize("matching", ["nearest", "prototypes"])
+def test_training_validates_as_evaluation_matches(trained, tmp_path, matching):
+    matched = {"dataset.matching": matching, "dataset.flip_average": matching == "prototypes"}
+    values = []
+    spec = train_spec(trained.splits, tmp_path, train__num_epochs=1) | matched
+    receipt = fit(spec, lambda report: values.append(report["value"]) or True)
+    assert {key: receipt["applied"][key] for key in matched} == matched
+    checkpoint = {"evaluate.checkpoint": str(tmp_path / "ckpt" / "last.ckpt")}
+    scored = evaluate(parse_spec(spec | checkpoint, "evaluate"))
+    assert scored["metrics"]["val_precision_at_1"] == pytest.approx(values[0])
 
 
 def test_it_runs_without_torch(trained, exported):
