@@ -15,6 +15,7 @@ from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
 from hpo.report.run_data import Facts
 from hpo.run.run_dir import write_atomically
+from hpo.study.plan import named_sources
 
 MISSES = 10
 SUSPECTS = 10
@@ -90,7 +91,7 @@ def render(
         commands=summary.commands(facts),
         versions=facts.plan.versions,
         method=f"{facts.plan.algorithm} + {facts.plan.pruner}; {facts.plan.reason}",
-        sources=facts.plan.sources,
+        sources=named_sources(facts.study, facts.plan),
         plotly=get_plotlyjs(),
     )
 

@@ -145,6 +145,15 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
     return {name: _absolute(path) for name, path in given.items()}
 
 
+def named_sources(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
+    """Say where the images of a study come from as its user knows them: no folder of the cache."""
+    if study.data.is_default:
+        return {"train": f"embedded data set (seed {study.search.seed})"}
+    if study.data.folder:
+        return {"all": study.data.folder}
+    return plan.sources
+
+
 def _absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).expanduser().resolve())
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.actions.evaluate import embed_splits
+from trainer.data.origin import origin
 from trainer.gallery import GalleryIndex
 from trainer.retrieval import Floats, Indices, normalize, search
 
@@ -34,11 +35,12 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         with_map: whether to lay the embeddings out, which takes longest.
 
     Returns:
-        `queries`: one `{"path", "class", "hit", "nearest": {"path", "class", "distance"}, "own":
-        {"path", "distance"}}` per query, `own` being the nearest gallery picture of its own class;
-        `suspects`: pictures whose neighbours all say another class, the clearest first:
-        `{"path", "class", "says", "role", "margin"}`; `map`: `{"method", "x", "y", "class", "role",
-        "path"}` as parallel lists, or None.
+        `queries`: one `{"path", "file", "class", "hit", "nearest": {"path", "file", "class",
+        "distance"}, "own": {"path", "file", "distance"}}` per query, `own` being the nearest
+        gallery picture of its own class; `path` is where a picture lies, `file` where its user put
+        it; `suspects`: pictures whose neighbours all say another class, the clearest first:
+        `{"path", "file", "class", "says", "role", "margin"}`; `map`: `{"method", "x", "y",
+        "class", "role", "path"}` as parallel lists, or None.
 
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
@@ -71,14 +73,20 @@ def neighbours(
         rows.append(
             {
                 "path": path,
+                "file": origin(path),
                 "class": names[label],
                 "hit": bool(gallery.labels_G[found] == label),
                 "nearest": {
                     "path": paths_G[found],
+                    "file": origin(paths_G[found]),
                     "class": names[gallery.labels_G[found]],
                     "distance": float(distances_Q1[i, 0]),
                 },
-                "own": {"path": paths_G[own_Q[i]], "distance": float(own_distances_Q[i])},
+                "own": {
+                    "path": paths_G[own_Q[i]],
+                    "file": origin(paths_G[own_Q[i]]),
+                    "distance": float(own_distances_Q[i]),
+                },
             }
         )
     return rows
@@ -135,6 +143,7 @@ class _Pool:
             found.append(
                 {
                     "path": self.paths[i],
+                    "file": origin(self.paths[i]),
                     "class": self.names[label],
                     "says": self.names[votes[0]],
                     "role": self.roles[i],

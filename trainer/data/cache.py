@@ -30,6 +30,7 @@ from trainer.data.decoding import DecodedFolder, decode_into
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.data.location import cache_settings, exclusive, shared
 from trainer.data.names import name_bytes
+from trainer.data.origin import origin
 from trainer.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ def _build(
     free = shutil.disk_usage(target.parent).free
     if free < needed + 64_000_000:
         raise InfrastructureError(
-            f"{target.parent}: {needed / 1e9:.1f} GB needed for decoded images of {folder.root}, "
-            f"{free / 1e9:.1f} GB free; set HPO_CACHE_DIR to a larger disk or dataset.cache=false"
+            f"{target.parent}: {needed / 1e9:.1f} GB needed for decoded images of "
+            f"{origin(folder.root)}, {free / 1e9:.1f} GB free; set HPO_CACHE_DIR to a larger disk "
+            "or dataset.cache=false"
         )
     with _beside(target) as draft:
         shape = (len(folder.paths), size.height, size.width, size.channels)
@@ -164,7 +166,10 @@ def _build(
         }
         (draft / "meta.json").write_text(json.dumps(meta))
     _logger.info(
-        "%d images of %s decoded in %.1f s", len(paths), folder.root, time.monotonic() - started
+        "%d images of %s decoded in %.1f s",
+        len(paths),
+        origin(folder.root),
+        time.monotonic() - started,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from trainer.data.decoder import Opened, UnreadableError, opened, turned
 from trainer.data.framing import SQUASHED, Framing, ImageSize
+from trainer.data.origin import origin
 from trainer.errors import ImageError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def decode_image(path: Path, size: ImageSize, framing: Framing = SQUASHED) -> De
 
 
 def _refusal(path: Path, reason: str) -> str:
-    return f"{path}: not a readable image ({reason}); replace or remove it"
+    return f"{origin(path)}: not a readable image ({reason}); replace or remove it"
 
 
 def upright_picture(picture: Opened, mode: str, value_range: ValueRange | None) -> Image:

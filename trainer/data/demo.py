@@ -15,6 +15,7 @@ from trainer.data.demo_catalog import PRODUCTS_PER_BRAND, Product, make_products
 from trainer.data.demo_packs import draw_face
 from trainer.data.demo_views import take_view
 from trainer.data.location import exclusive
+from trainer.data.origin import DEMO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised whenever the same seed would give other pictures."""
 
-_RECORD = "demo.json"
+_RECORD = DEMO
 _NUM_KNOWN_BRANDS = 7
 _NUM_UNKNOWN_BRANDS = 3
 _JPEG_QUALITY = 90

@@ -14,6 +14,7 @@ import numpy as np
 from trainer.data.layout import SplitLayout, find_splits
 from trainer.data.names import name_key, name_text
 from trainer.data.notes import Note, and_list, by_ending, counted, name_list, skipped_notes
+from trainer.data.origin import origin
 from trainer.data.tree import Found, Listing, list_folder, walk
 from trainer.errors import DataError, ImageError
 
@@ -74,8 +75,8 @@ def scan_folder(path: str | Path) -> ImageFolder:
     root, listing, passed = find_class_folders(path)
     if (layout := find_splits(root, listing)) is not None:
         raise DataError(
-            f"{_shown(root)}: holds splits ({layout.names}), not classes; "
-            f"name one of them, such as {_shown(root / listing.folders[0])}"
+            f"{origin(root)}: holds splits ({layout.names}), not classes; "
+            f"name one of them, such as {origin(root / listing.folders[0])}"
         )
     walks = {name: walk(root, name) for name in listing.folders}
     _refuse_broken(root, walks.values())
@@ -119,7 +120,7 @@ def find_class_folders(path: str | Path) -> tuple[Path, Listing, list[tuple[Path
     if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         what = "not a folder" if os.path.exists(root) else "no such folder"  # noqa: PTH110
         raise DataError(
-            f"{_shown(root)}: {what}; expected {name_text(root.name) or _shown(root)}"
+            f"{origin(root)}: {what}; expected {name_text(root.name) or origin(root)}"
             "/<class>/<image>"
         )
     listing, passed = list_folder(root), []
@@ -135,7 +136,7 @@ def find_class_folders(path: str | Path) -> tuple[Path, Listing, list[tuple[Path
     if not listing.folders:
         found = len(listing.found.pictures)
         text = f", but {counted(found, 'picture')}" if found else _archives_in(listing.found)
-        raise DataError(f"{_shown(root)}: no class folders in it{text}; expected <class>/<image>")
+        raise DataError(f"{origin(root)}: no class folders in it{text}; expected <class>/<image>")
     return root, listing, passed
 
 
@@ -153,7 +154,7 @@ def _class_names(root: Path, ordered: Sequence[Sequence[str]]) -> tuple[str, ...
     names = tuple(name_text(spellings[0]) for spellings in ordered)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{_shown(root)}: two class folders are shown as {twice!r}; rename one")
+        raise DataError(f"{origin(root)}: two class folders are shown as {twice!r}; rename one")
     return names
 
 
@@ -170,7 +171,7 @@ def _refuse_broken(root: Path, walks: Iterable[Found]) -> None:
     if broken:
         more = f" (and {len(broken) - 1} more such)" if len(broken) > 1 else ""
         raise ImageError(
-            f"{_shown(root / broken[0])}: must be a file, and is a broken link, pipe or "
+            f"{origin(root / broken[0])}: must be a file, and is a broken link, pipe or "
             f"device{more}; mend or remove it"
         )
 
@@ -179,7 +180,7 @@ def _no_images(root: Path, listing: Listing, walks: Mapping[str, Found]) -> str:
     """Say that there are none, and what there is."""
     found = Found(others=[p for walked in walks.values() for p in walked.others])
     found.others += listing.found.others
-    text = f"{_shown(root)}: no images in its {counted(len(listing.folders), 'class folder')}"
+    text = f"{origin(root)}: no images in its {counted(len(listing.folders), 'class folder')}"
     if not found.others:
         return f"{text}; pictures have endings such as .jpg, .png and .webp"
     text += f"; {by_ending([root / path for path in found.others])}"
@@ -203,7 +204,7 @@ def _refuse_nesting(root: Path, filled: Mapping[str, Found]) -> None:
     why = "holds pictures and folders of pictures" if has_direct else "holds pictures directly"
     who = "its only class folder" if has_direct else "no class folder in it"
     raise DataError(
-        f"{_shown(root)}: {who} {why}, so the classes cannot be told; it holds "
+        f"{origin(root)}: {who} {why}, so the classes cannot be told; it holds "
         f"{_tree(inner)}; expected <class>/<image>, so name the folder whose folders are "
         "the classes"
     )
@@ -266,10 +267,6 @@ def _note(kind: str, text: str, paths: Iterable[Path]) -> Note:
     return Note(kind=kind, severity="warning", text=text, paths=tuple(paths))
 
 
-def _shown(path: Path) -> str:
-    return name_text(str(path))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedQuery:
     """Which query images can be judged, with labels that index the reference's classes."""
@@ -301,7 +298,7 @@ def match_classes(
     missing = tuple(n for n, number in zip(query.classes, numbers, strict=True) if number < 0)
     if len(missing) == len(query.classes):
         raise DataError(
-            f"{_shown(query.root)}: no class in common with the reference {_shown(reference.root)} "
+            f"{origin(query.root)}: no class in common with the reference {origin(reference.root)} "
             f"({len(query.classes)} query classes such as {query.classes[0]}, "
             f"{len(reference.classes)} reference classes such as {reference.classes[0]})"
         )
@@ -311,8 +308,8 @@ def match_classes(
     dropped = len(labels) - len(keep)
     if missing and not ignore_unmatched:
         raise DataError(
-            f"{_shown(query.root)}: {len(missing)} of {len(query.classes)} query classes "
-            f"({dropped} images) are not in the reference {_shown(reference.root)}: "
+            f"{origin(query.root)}: {len(missing)} of {len(query.classes)} query classes "
+            f"({dropped} images) are not in the reference {origin(reference.root)}: "
             f"{name_list(missing)}; "
             "add them there, or leave them out by dataset.ignore_unmatched=true"
         )

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ import numpy as np
 from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
 from trainer.data.notes import name_list
+from trainer.data.origin import origin
 from trainer.data.splits import (
     SPLIT_KEYS,
     LabelledImages,
@@ -89,7 +91,7 @@ def _summary(folder: ImageFolder) -> dict[str, int]:
 def _finding(
     kind: str, severity: Severity, message: str, paths: Iterable[str | Path] = ()
 ) -> dict[str, Any]:
-    shown = [str(path) for path in paths][:_PATHS_SHOWN]
+    shown = [origin(path) for path in islice(paths, _PATHS_SHOWN)]
     return {"kind": kind, "severity": severity, "message": message, "paths": shown}
 
 
@@ -98,14 +100,14 @@ def _demand_pairs(train: ImageFolder) -> None:
     single = [name for name, count in zip(train.classes, counts, strict=True) if count == 1]
     if single:
         raise DataError(
-            f"{SPLIT_KEYS['train']}: {train.root}: every class needs two images to learn from, "
-            f"{len(single)} of {len(train.classes)} have one: {name_list(single)}; "
+            f"{SPLIT_KEYS['train']}: {origin(train.root)}: every class needs two images to learn "
+            f"from, {len(single)} of {len(train.classes)} have one: {name_list(single)}; "
             "add images or remove the class"
         )
     if len(train.classes) < 2:
         raise DataError(
-            f"{SPLIT_KEYS['train']}: {train.root}: two classes or more must be there to tell "
-            f"apart, got {train.classes[0]} alone"
+            f"{SPLIT_KEYS['train']}: {origin(train.root)}: two classes or more must be there to "
+            f"tell apart, got {train.classes[0]} alone"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from trainer.data.folder import ImageFolder, scan_folder, splits_in
 from trainer.data.layout import SplitLayout
 from trainer.data.names import name_text
+from trainer.data.origin import origin
 from trainer.data.staging import stage
 from trainer.errors import DataError, ImageError
 
@@ -51,7 +52,7 @@ def open_source(uri: str) -> ImageFolder:
     try:
         return scan_folder(folder)
     except (DataError, ImageError) as error:  # an archive is named, not its place in the cache
-        named = str(error).replace(name_text(str(folder)), name_text(uri))
+        named = str(error).replace(origin(folder), name_text(uri))
         raise type(error)(named) from error
 
 

@@ -16,13 +16,14 @@ from trainer.data.folder import ImageFolder
 from trainer.data.location import exclusive
 from trainer.data.names import name_bytes, name_key, name_text
 from trainer.data.notes import name_list
+from trainer.data.origin import SPLIT, origin
 from trainer.data.sources import find_layout, open_source
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_RECORD = "split.json"
+_RECORD = SPLIT
 _MIN_IMAGES_OF_A_CLASS = 5
 """Two to learn from, one each in reference, query and held-out query."""
 _MIN_IMAGES_OF_AN_UNSEEN_CLASS = 2
@@ -123,8 +124,8 @@ def _by_class(source: ImageFolder, seed: int) -> _Parts:
     num_unseen = max(_MIN_CLASSES_OF_A_PART, round(num_classes * _UNSEEN_SHARE))
     if num_classes < 2 * num_unseen + _MIN_CLASSES_OF_A_PART:
         raise DataError(
-            f"{source.root}: a class-disjoint split needs {3 * _MIN_CLASSES_OF_A_PART} classes or "
-            f"more, got {num_classes}"
+            f"{origin(source.root)}: a class-disjoint split needs {3 * _MIN_CLASSES_OF_A_PART} "
+            f"classes or more, got {num_classes}"
         )
     _demand(source, range(num_classes), _MIN_IMAGES_OF_AN_UNSEEN_CLASS)
     members = _members(source, seed)
@@ -156,7 +157,7 @@ def _demand(source: ImageFolder, labels: range, least: int) -> None:
     few = [f"{source.classes[i]} ({counts[i]})" for i in labels if counts[i] < least]
     if few:
         raise DataError(
-            f"{source.root}: every class needs {least} images or more to be split, "
+            f"{origin(source.root)}: every class needs {least} images or more to be split, "
             f"{len(few)} of {len(source.classes)} have fewer: {name_list(few)}"
         )
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from trainer.data.archive import extract
 from trainer.data.location import cache_settings, exclusive
 from trainer.data.names import name_bytes, name_text
+from trainer.data.origin import STAGED
 from trainer.data.remote import fetch, fingerprint
 from trainer.errors import DataError
 
-RECORD_NAME = "staging.json"
+RECORD_NAME = STAGED
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     if not path.is_file():
         raise DataError(f"{name_text(str(path))}: a pipe or device, and no folder or archive")
     stat = path.stat()
-    return _staged(str(path), f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}", cache_dir)
+    return _staged(
+        str(path.absolute()), f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}", cache_dir
+    )
 
 
 def _local(uri: str) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.data.formats import ending, image_extensions
-from trainer.data.names import name_text
+from trainer.data.origin import origin
 from trainer.errors import DataError
 
 _NO_DATA = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -169,4 +169,4 @@ def _identity(path: str | Path) -> tuple[int, int]:
 
 
 def _unreadable(path: str | Path, error: OSError) -> DataError:
-    return DataError(f"{name_text(str(path))}: cannot be read ({error.strerror})")
+    return DataError(f"{origin(path)}: cannot be read ({error.strerror})")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.data.origin import origin
 from trainer.doctor.fingerprint import Fingerprint
 
 Severity = Literal["error", "warning", "info"]
@@ -30,12 +31,12 @@ def finding(
     kind: str, severity: Severity, message: str, paths: Iterable[str | Path] = ()
 ) -> Finding:
     """Return a finding as plain data."""
-    every = [str(path) for path in paths]
+    every = list(paths)
     return {
         "kind": kind,
         "severity": severity,
         "message": message,
-        "paths": every[:_PATHS_KEPT],
+        "paths": [origin(path) for path in every[:_PATHS_KEPT]],
         "count": len(every),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.data.formats import HEIF_EXTENSIONS
+from trainer.data.origin import origin
 from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
 from trainer.doctor.folders import plain_name
 
@@ -28,7 +29,12 @@ def picture_findings(items: Sequence[Item]) -> list[Finding]:
 
 def _unreadable(items: Sequence[Item]) -> list[Finding]:
     return [
-        finding("unreadable", "error", f"{item.split}: {item.path}: {item.look.error}", [item.path])
+        finding(
+            "unreadable",
+            "error",
+            f"{item.split}: {origin(item.path)}: {item.look.error}",
+            [item.path],
+        )
         for item in items
         if item.look.error
     ]

@@ -91,6 +91,7 @@ def explained(name, folder=None):
     rows = [
         {
             "path": path,
+            "file": f"shop/shelf {i}.png",
             "class": name,
             "hit": i > 0,
             "nearest": {"path": paths[1], "class": name if i else "ale", "distance": 0.25},
@@ -116,6 +117,21 @@ def test_mistakes_are_shown_with_pictures(facts, tmp_path):
     assert "taken for, at 0.25" in words
     assert "nearest right one, at 0.75" in words
     assert text.count("data:image/jpeg;base64,") == 3
+    assert "shelf 0.png" in words
+    assert 'title="shop/shelf 0.png"' in text
+    assert "2.png" in words  # of explanations from before files had names of their own
+
+
+def test_sources_are_those_of_the_user(facts):
+    from dataclasses import replace
+
+    def sources(**data):
+        study = replace(facts.study, data=replace(facts.study.data, **data))
+        return "".join(read(render(replace(facts, study=study), {}, None, None)).words)
+
+    split = {"train": None, "reference": None, "query": None}
+    assert "/home/me/photos" in sources(folder="/home/me/photos", **split)
+    assert "embedded data set (seed" in sources(**split)
 
 
 def test_pictures_that_are_gone_are_left_out(facts):

@@ -1,0 +1,57 @@
+"""Names files as their user knows them, wherever their bytes lie.
+
+What is trained on may lie in the cache folder: unpacked archives, links that split one folder, the
+embedded data set. Each such folder holds a record of what it was made from, by which every message
+and every result names the picture of the user.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from trainer.data.names import name_text
+
+STAGED, SPLIT, DEMO = "staging.json", "split.json", "demo.json"
+"""Records of an unpacked source, of a split by links, and of the embedded data set."""
+
+_KEYS = {STAGED: {"source", "files"}, SPLIT: {"source", "images"}, DEMO: {"seed", "classes"}}
+
+
+def origin(path: str | Path) -> str:
+    """Return the path by which the user knows a file or folder, as text for one line.
+
+    Of an archive's member that is `<archive>/<path inside>`, of a link of a split the file that it
+    leads to, of a drawn picture its place in the embedded data set; of all others the path itself.
+    """
+    path = Path(path)
+    for folder in (path, *path.parents):
+        name, made_from = _record(str(folder))
+        inside = path.relative_to(folder)
+        if name == STAGED:
+            return name_text("/".join([made_from, *inside.parts[1:]]))
+        if name == SPLIT:
+            return origin(Path(made_from, *inside.parts[1:]))
+        if name == DEMO:
+            return name_text(f"embedded data set (seed {made_from})/{inside.as_posix()}")
+    return name_text(str(path))
+
+
+@functools.lru_cache(maxsize=4096)
+def _record(folder: str) -> tuple[str, str]:
+    """Return which record a folder holds and what it was made from; empty texts without one."""
+    for name, keys in _KEYS.items():
+        found = _read(Path(folder, name))
+        if isinstance(found, dict) and keys <= set(found):
+            return name, str(found["seed" if name == DEMO else "source"])
+    return "", ""
+
+
+def _read(path: Path) -> Any:
+    """Read a file that may be another's of the same name."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
