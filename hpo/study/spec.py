@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, get_type_hints
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.bytes import parse_size
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
-from hpo.core.text import nearest, shown
+from hpo.core.text import shown
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
 from hpo.study.checks import (
@@ -25,6 +25,7 @@ from hpo.study.checks import (
     check_search,
     check_sources,
 )
+from hpo.study.schema import check_shape
 from hpo.study.sharing import check_sharing
 from hpo.study.trainers import refuse_code
 
@@ -208,14 +209,11 @@ def parse_study(
             f"{where}: schema_version must be {SCHEMA_VERSION}, got {shown(version)}; "
             f"write `schema_version: {SCHEMA_VERSION}` at the top"
         )
-    texts = texts or {}
-    values = _checked(StudySpec, data, where, texts)
-    values["data"] = DataSources(
-        **_checked(DataSources, data.get("data"), f"{where}: data", texts.get("data"))
-    )
-    values["search"] = SearchOptions(
-        **_checked(SearchOptions, data.get("search"), f"{where}: search", texts.get("search"))
-    )
+    named = _as_named(StudySpec, data, texts)
+    check_shape(StudySpec, named, where)
+    values = _values_of(StudySpec, named)
+    values["data"] = DataSources(**_values_of(DataSources, named.get("data")))
+    values["search"] = SearchOptions(**_values_of(SearchOptions, named.get("search")))
     with _inside(f"{where}: spec"):
         values["spec"] = nest(values.get("spec") or {})
     with _inside(where):
@@ -240,61 +238,30 @@ def _inside(where: str) -> Iterator[None]:
         raise SpecError(f"{where}: {error}") from error
 
 
-_SECTION: tuple[tuple[type, ...], str] = ((Mapping, type(None)), "a mapping")
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "str": ((str,), "text"),
-    "int": ((int,), "a whole number"),
-    "int | None": ((int, type(None)), "a whole number"),
-    "int | str | None": ((int, str, type(None)), "a whole number or auto"),
-    "float | None": ((int, float, type(None)), "a number"),
-    "bool": ((bool,), "true or false"),
-    "Budget": ((str, int), "a budget such as 20, 2h or 500epochs"),
-    "DataSources": _SECTION,
-    "SearchOptions": _SECTION,
-    "Mapping[str, Any]": _SECTION,
-    "tuple[str, ...]": ((list, tuple), "a list of names"),
-}
-"""Type of a field as written -> what YAML may hold there, and its name in messages."""
-_NAME_TYPES = ("str", "tuple[str, ...]")
-"""Types of fields that hold names, which may look like anything."""
+def _as_named(kind: type, data: Any, texts: Any) -> Any:
+    """Take values of fields that hold names as they are written: names look like anything."""
+    if not isinstance(data, Mapping) or not isinstance(texts, Mapping):
+        return data
+    hints = get_type_hints(kind)
+    named = dict(data)
+    for key in data.keys() & hints.keys():
+        if hints[key] in (str, tuple[str, ...]):
+            named[key] = as_written(data[key], texts.get(key))
+        elif is_dataclass(hints[key]):
+            named[key] = _as_named(hints[key], data[key], texts.get(key))
+    return named
 
 
-def _checked(
-    kind: type[StudySpec | DataSources | SearchOptions], data: Any, where: str, texts: Any = None
-) -> dict[str, Any]:
-    """Check keys and types of one section against the fields of its dataclass."""
-    if data is None:
-        return {}
-    if not isinstance(data, Mapping):
-        raise SpecError(f"{where}: must be a mapping of keys, got {shown(data)}")
-    known = {item.name: str(item.type) for item in fields(kind)}
-    values: dict[str, Any] = {}
-    for key, given in data.items():
-        if key not in known:
-            guess = nearest(str(key), known) or f"; it may hold {', '.join(known)}"
-            raise SpecError(f"{where}: unknown key {shown(key)}{guess}")
-        legal, word = _TYPES[known[key]]
-        is_name = known[key] in _NAME_TYPES and isinstance(texts, Mapping)
-        value = as_written(given, texts.get(key)) if is_name else given
-        wrong_bool = isinstance(value, bool) and bool not in legal
-        if wrong_bool or not isinstance(value, legal):
-            raise SpecError(f"{_key(where, key)}: must be {word}, got {shown(value)}")
-        values[key] = _names(value, _key(where, key)) if isinstance(value, list) else value
-        if value is None and legal is _SECTION[0]:
-            values[key] = {}
-    return values
-
-
-def _key(where: str, key: Any) -> str:
-    """A key of a section: below a file stands a colon, below a section a dot."""
-    return f"{where}.{key}" if ": " in where else f"{where}: {key}"
-
-
-def _names(values: Any, where: str) -> tuple[str, ...]:
-    wrong = [value for value in values if not isinstance(value, str)]
-    if wrong:
-        raise SpecError(f"{where}: must be a list of names, got {shown(wrong[0])} in it")
-    return tuple(values)
+def _values_of(kind: type[StudySpec | DataSources | SearchOptions], data: Any) -> dict[str, Any]:
+    """The values of a section; lists become tuples, and a section that is left empty a mapping."""
+    given = {} if data is None else dict(data)
+    for item in fields(kind):
+        value = given.get(item.name)
+        if isinstance(value, list):
+            given[item.name] = tuple(value)
+        elif item.name in given and value is None and item.default_factory is not MISSING:
+            given[item.name] = {}
+    return given
 
 
 def _check_values(study: StudySpec, where: str) -> None:
