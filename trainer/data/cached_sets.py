@@ -22,6 +22,9 @@ from trainer.errors import SpecError
 KINDS = ("images", "features")
 """Folders of the cache that hold sets: decoded images, and a trunk's features of them."""
 
+META = "meta.json"
+"""What a set says of itself; the time of its last use is this file's."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -75,7 +78,7 @@ class CacheEntry:
 def list_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
     """Sets on disk, of all kinds, the last used first."""
     root = cache_dir or cache_settings().folder
-    metas = (meta for kind in KINDS for meta in (root / kind).glob("*/meta.json"))
+    metas = (meta for kind in KINDS for meta in (root / kind).glob(f"*/{META}"))
     entries = [_read_entry(meta.parent) for meta in metas]
     return sorted((e for e in entries if e is not None), key=lambda e: -e.last_used)
 
@@ -148,7 +151,7 @@ def _fits(entry: CacheEntry, name: str) -> bool:
 def _read_entry(path: Path) -> CacheEntry | None:
     """A set's entry, or None where it has just been removed."""
     try:
-        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
         with exclusive_if_free(in_use_path(path)) as is_free:
             is_in_use = not is_free
         return CacheEntry(
@@ -158,7 +161,7 @@ def _read_entry(path: Path) -> CacheEntry | None:
             num_images=meta["num_images"],
             size=ImageSize(**meta["size"]),
             num_bytes=sum(file.stat().st_size for file in path.iterdir()),
-            last_used=(path / "meta.json").stat().st_mtime,
+            last_used=(path / META).stat().st_mtime,
             is_in_use=is_in_use,
             views=meta.get("views", 0),
             num_features=meta.get("num_features", 0),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from trainer.data.cached_sets import evict, in_use_path
+from trainer.data.cached_sets import META, evict, in_use_path
 from trainer.data.location import cache_settings, exclusive, shared
 from trainer.errors import InfrastructureError
 
@@ -68,7 +68,7 @@ def find_or_build(plan: SetPlan, read: Callable[[Path], _T], cache_dir: Path | N
         if not target.is_dir():
             evict(root, keep=target, limit_bytes=settings.limit_bytes - plan.num_bytes)
             _build(plan, target)
-        os.utime(target / "meta.json")
+        os.utime(target / META)
         return read(target)
 
 
@@ -89,7 +89,7 @@ def _build(plan: SetPlan, target: Path) -> None:
         )
     with _beside(target) as draft:
         meta = plan.build(draft)
-        (draft / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        (draft / META).write_text(json.dumps(meta), encoding="utf-8")
     _logger.info("%s: made in %.1f s", plan.what, time.monotonic() - started)
 
 

@@ -68,7 +68,9 @@ def test_what_is_in_use_is_shown_and_left(hpo, caches):
 
 def test_wrong_use_is_one_line(fails, caches):
     assert "--yes" in fails("cache", "clear")
-    assert "nothing: no decoded images or features of that name" in fails("cache", "clear", "nothing", "--yes")
+    assert "nothing: no decoded images or features of that name" in fails(
+        "cache", "clear", "nothing", "--yes"
+    )
     assert "as 7d, got '7'" in fails("cache", "clear", "--older-than", "7", "--yes")
     assert "belong to `hpo cache clear`" in fails("cache", "ls", "x")
     assert "keeps no decoded images or features" in fails(
