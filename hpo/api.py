@@ -79,7 +79,8 @@ def search(
             where given test_reference and test_query.
         budget: as on the command line: `20`, `"2h"`, `"40,3h"`.
         spec: keys of the trainer's spec, dotted or nested.
-        weights: a file of pretrained weights.
+        weights: pretrained weights: a file, or an address such as `lite0` or `timm://resnet18`;
+            `none` starts from random ones whatever the study says.
         name: of the study.
         options: of `hpo.study.spec.SearchOptions`: algorithm, pruner, seed, confirm, over,
             ranges, options, fix...
@@ -115,11 +116,12 @@ def _study_from(
     name: str | None,
     options: Mapping[str, Any] | None,
 ) -> StudySpec:
-    from hpo.study.packaged import QUICKSTART, find_study
+    from hpo.study.packaged import embedded_study
 
-    is_embedded = study is None and data is None
-    if study is not None or is_embedded:
-        base = load_given_study(Path(study) if study is not None else find_study(QUICKSTART))
+    if study is not None:
+        base = load_given_study(Path(study))
+    elif data is None:
+        base = embedded_study(None if weights is None else os.fspath(weights))
     else:
         base = StudySpec()
     changes: dict[str, Any] = {"spec": merged(base.spec, nest(dict(spec or {})))}

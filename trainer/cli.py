@@ -221,11 +221,12 @@ def _one_line(text: str) -> str:
 
 def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:
     from trainer.config.relations import warnings
+    from trainer.following import differences
     from trainer.spec import as_action, load_spec
 
     legal = as_action(action)
     spec = load_spec(spec_path, overrides, legal)
-    for line in warnings(spec, legal):
+    for line in (*warnings(spec, legal), *(differences(spec) if legal == "train" else ())):
         _logger.warning("%s", line)
     for line in _shown(_RUNNERS[action](spec)):
         print(line)

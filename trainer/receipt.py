@@ -11,14 +11,15 @@ import platform
 import resource
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from trainer.data.normalize import for_channels
 from trainer.devices import memory_limit_mib, wants_bf16
-from trainer.features.data import FeatureData
+from trainer.following import start_weights
 from trainer.losses import read_loss, without_memory
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
@@ -35,25 +36,10 @@ if TYPE_CHECKING:
     from trainer.module import RecognitionModule
 
 
-class Loop(Protocol):
-    """What a receipt reads of the loop of a run; Lightning's trainer has it."""
-
-    @property
-    def precision(self) -> str: ...  # noqa: D102 - `bf16-mixed` or `32-true`
-    @property
-    def max_epochs(self) -> int | None: ...  # noqa: D102 - of this loop, without those before it
-    @property
-    def accumulate_grad_batches(self) -> int: ...  # noqa: D102
-    @property
-    def num_devices(self) -> int: ...  # noqa: D102
-    @property
-    def num_nodes(self) -> int: ...  # noqa: D102
-
-
 def build_receipt(
     module: RecognitionModule,
-    trainer: Loop,
-    data: RecognitionData | FeatureData,
+    trainer: pl.Trainer,
+    data: RecognitionData,
     spec: Spec,
     *,
     first_epoch: int,
@@ -62,8 +48,8 @@ def build_receipt(
 
     Args:
         module: the module in training.
-        trainer: what loops over the epochs of this run.
-        data: the images (or features) and what draws them.
+        trainer: Lightning's trainer of this run.
+        data: the images and what draws them.
         spec: read for spelling alone: where a live value has several names (`auto`, a trunk's two
             names), the one that was asked for is used if it is one of them.
         first_epoch: epochs that a resumed run already had.
@@ -89,7 +75,7 @@ def build_receipt(
             **_applied_trainer(module, trainer, spec, first_epoch=first_epoch),
             **_applied_switches(),
         },
-        "features": data.facts if isinstance(data, FeatureData) else None,
+        "weights": module.model.weights or start_weights(spec),
         "trunk_class": type(module.model.trunk).__name__,
         "trunk_parameters": parameters,
         "loss_class": type(without_memory(module.loss)[0]).__name__,
@@ -246,10 +232,8 @@ def trunk_names(trunk: nn.Module) -> list[str]:
 _PUBLISHED_AS = {"resnet_50": "resnet50", "resnet_101": "resnet101"}
 
 
-def _applied_augmentation(data: RecognitionData | FeatureData) -> dict[str, Any]:
-    """Read what the object that changes training pictures, or their features, were made with."""
-    if isinstance(data, FeatureData):
-        return data.applied_augmentation
+def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
+    """Read what the object that changes training pictures was made with."""
     held = data.augmentation
     return {
         "dataset.prob": held.prob,
@@ -261,10 +245,8 @@ def _applied_augmentation(data: RecognitionData | FeatureData) -> dict[str, Any]
     }
 
 
-def _applied_preprocessing(data: RecognitionData | FeatureData, spec: Spec) -> dict[str, Any]:
-    """Read how pictures of every split are, or were, brought to the network."""
-    if isinstance(data, FeatureData):
-        return data.applied_preprocessing
+def _applied_preprocessing(data: RecognitionData, spec: Spec) -> dict[str, Any]:
+    """Read how pictures of every split are brought to the network."""
     cut, channels = data.framing.cut, spec.model.input_channels
     white = data.framing.value_range
     applied = {}
@@ -291,14 +273,11 @@ def _leaves(section: Any) -> Iterator[tuple[str, Any]]:
         yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _applied_batch(
-    module: RecognitionModule, data: RecognitionData | FeatureData
-) -> dict[str, Any]:
+def _applied_batch(module: RecognitionModule, data: RecognitionData) -> dict[str, Any]:
     facts, sampling = module.batch_facts, {"dataset.sampling": data.sampling}
     if facts is None:
         return sampling
-    num, *shape = facts.shape
-    channels, height, width = data.input_shape if isinstance(data, FeatureData) else shape
+    num, channels, height, width = facts.shape
     applied: dict[str, Any] = {
         "train.batch_size": num,
         "model.input_channels": channels,
@@ -312,7 +291,7 @@ def _applied_batch(
 
 
 def _applied_trainer(
-    module: RecognitionModule, trainer: Loop, spec: Spec, *, first_epoch: int
+    module: RecognitionModule, trainer: pl.Trainer, spec: Spec, *, first_epoch: int
 ) -> dict[str, Any]:
     mean = module.running_mean
     device = next(module.model.parameters()).device

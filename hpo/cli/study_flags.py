@@ -19,7 +19,7 @@ from hpo.study.checks import (
     check_search,
     check_sources,
 )
-from hpo.study.packaged import QUICKSTART, find_study
+from hpo.study.packaged import embedded_study
 from hpo.study.sharing import check_sharing
 from hpo.study.spec import (
     DataSources,
@@ -57,7 +57,7 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     if args.study:
         study = load_given_study(Path(args.study))
     elif not given:
-        study = load_given_study(find_study(QUICKSTART))
+        study = embedded_study(args.weights)
     else:
         study = StudySpec(
             name=_name_from(anchored(_with_data(StudySpec(), given), Path.cwd()).data)

@@ -21,6 +21,7 @@ from hpo.jobs.run_command import command_of
 from hpo.study.plan import as_user_errors
 from hpo.study.skill import Skill
 from hpo.study.trainers import find_trainer
+from hpo.study.weights import check_weights
 
 DEFAULT_NETWORK = "ml_recog"
 
@@ -143,7 +144,7 @@ class JobMaker:
         job = replace(
             job,
             command=command,
-            own_results_dir=results_dir_of(composed.spec, wish.action, job.folder),
+            own_results_dir=results_dir_of(composed.spec, job.folder),
             roots=composed.roots,
             inferred=composed.inferred,
         )
@@ -179,9 +180,6 @@ def _absolute_file(text: str) -> str:
     Raises:
         SpecError: when a local file is missing.
     """
-    if not text or "://" in text or "," in text:
+    if not text or "," in text:
         return text
-    path = Path(text).expanduser().absolute()
-    if not path.is_file():
-        raise SpecError(f"base checkpoint: {path} is no file")
-    return str(path)
+    return check_weights(text, "base checkpoint", "name a file of weights")

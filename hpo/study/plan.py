@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
+from hpo.study.weights import check_weights
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -167,11 +168,9 @@ def build_base_spec(
     """
     wanted = dict(sources)
     if study.weights:
-        path = Path(study.weights).expanduser()
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise SpecError(f"weights: {path} {what}; name a file of weights (--weights)")
-        wanted["weights"] = str(path.resolve())
+        wanted["weights"] = check_weights(
+            study.weights, "weights", "name a file of weights, or their address (--weights)"
+        )
     with as_user_errors("spec"):
         data = nest(trainer.data_overrides(wanted))
         return trainer.validate(merged(study.spec, study.search.fix, data))
@@ -211,30 +210,18 @@ def settle_space(
 ) -> tuple[dict[str, Any], SearchSpace]:
     """Compile a study's space, and put the values that it pins into the spec that trials share.
 
+    A pinned value may leave others more room, less, or nothing to do, so the space is compiled
+    again until it and the spec agree.
+
     Returns:
         The spec and its space.
 
     Raises:
         SpecError: when the space cannot be compiled, or the trainer refuses a pinned value.
     """
-    return settle(
-        lambda spec: build_space(study, trainer, spec, num_trials=num_trials), trainer, base_spec
-    )
-
-
-def settle(
-    compile_for: Callable[[Mapping[str, Any]], SearchSpace],
-    trainer: Trainer,
-    base_spec: Mapping[str, Any],
-) -> tuple[dict[str, Any], SearchSpace]:
-    """Bring a space and the spec that trials share together.
-
-    A pinned value may leave others more room, less, or nothing to do, so the space is compiled
-    again until it and the spec agree.
-    """
     settled = dict(base_spec)
     for _ in range(MOST_ROUNDS):
-        space = compile_for(settled)
+        space = build_space(study, trainer, settled, num_trials=num_trials)
         before, settled = settled, with_pinned(settled, space, trainer)
         if settled == before:
             return settled, space

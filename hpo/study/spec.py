@@ -28,6 +28,7 @@ from hpo.study.checks import (
 from hpo.study.schema import check_shape
 from hpo.study.sharing import check_sharing
 from hpo.study.trainers import refuse_code
+from hpo.study.weights import anchored_weights
 
 if TYPE_CHECKING:
     from search_spaces import Overlay
@@ -117,7 +118,7 @@ class StudySpec:
     spec: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of the trainer's spec, nested."""
     weights: str = ""
-    """File with pretrained weights."""
+    """Pretrained weights: a file, or an address such as `timm://resnet18`, `lite0`, `none`."""
     budget: Budget = DEFAULT_BUDGET
     """How long to search: `20`, `2h`, `3gpuh`, `500epochs`, several joined by commas."""
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -293,7 +294,8 @@ def anchored(study: StudySpec, folder: Path) -> StudySpec:
     )
     runs = tuple(absolute(run) for run in study.search.warm_start)
     search = replace(study.search, warm_start=runs)
-    return replace(study, data=data, weights=absolute(study.weights), search=search)
+    weights = anchored_weights(study.weights, folder)
+    return replace(study, data=data, weights=weights, search=search)
 
 
 def _range(name: str, value: Any) -> tuple[float, float, bool | None]:

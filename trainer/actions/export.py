@@ -23,6 +23,7 @@ from trainer.data.batches import build_data
 from trainer.devices import pick_device
 from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
 from trainer.errors import SpecError
+from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
@@ -152,6 +153,7 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         "matching": spec.dataset.matching,
         "flip_average": spec.dataset.flip_average,
         "classes": classes,
+        "weights": start_weights(spec),
         "trained_with": _trained_with(content.get("spec")),
     }
 

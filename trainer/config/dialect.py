@@ -35,7 +35,9 @@ def default_tree(key: Key) -> Any:
 
 
 def _has_default(key: Key) -> bool:
-    return not key.info.is_optional
+    """Whether a template shows the key: not one that may be absent, nor a section of such keys."""
+    children = _children(key)
+    return any(map(_has_default, children)) if children else not key.info.is_optional
 
 
 def template(action: Action) -> dict[str, Any]:

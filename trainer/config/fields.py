@@ -116,6 +116,12 @@ def optional_text(description: str, **facts: Unpack[Facts]) -> Any:
     return _declare(info, None)
 
 
+def bookkeeping(description: str, **facts: Unpack[Facts]) -> Any:
+    """Declare an optional string that decides nothing: specs that differ in it alone are equal."""
+    info = KeyInfo(kind="string", description=description, is_optional=True, **facts)
+    return dataclasses.field(default=None, metadata={_KEY: info}, compare=False)
+
+
 def mandatory_text(description: str, **facts: Unpack[Facts]) -> Any:
     """Declare a string key that its action cannot do without."""
     info = KeyInfo(kind="string", description=description, is_mandatory=True, **facts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.fields import choice, integer, optional_text
+from trainer.config.fields import choice, integer, optional_text, section
+from trainer.config.weights import WeightsConfig
 
 BACKBONES = (
     "resnet_50",
@@ -62,9 +63,13 @@ class ModelConfig:
         "Weights for trunk and embedder together, loaded strictly before training starts."
     )
     pretrained_trunk_path: str | None = optional_text(
-        "Weights for the trunk alone: a file, or timm://<model> to fetch those of timm's hub."
+        "Weights for the trunk alone: a file, timm://MODEL, hf-hub:ORG/NAME, torchvision://WEIGHTS,"
+        " local-dir:FOLDER, the name of installed weights (lite0, lite1, lite2), or none."
     )
     pretrained_embedder_path: str | None = optional_text("Weights for the embedder alone.")
+    weights: WeightsConfig = section(
+        WeightsConfig, "What the trunk's weights are; written by the program.", is_extension=True
+    )
     input_width: int = integer(
         224, "Width in pixels that every picture is brought to.", valid_min=16, is_parent=True
     )

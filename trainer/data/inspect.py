@@ -29,6 +29,7 @@ from trainer.data.splits import (
     scan_splits,
 )
 from trainer.errors import DataError
+from trainer.following import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,6 +76,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
+    findings += [_finding("preprocessing", "warning", line) for line in differences(spec)]
     return {"splits": {n: _summary(f) for n, f in folders.items()}, "findings": findings}
 
 

@@ -51,6 +51,13 @@ def cache_settings() -> CacheSettings:
     )
 
 
+def torch_hub_folder() -> Path:
+    """Where torch keeps what it fetched (`torch.hub.get_dir`), read without torch."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("TORCH_HOME") or Path(base) / "torch"
+    return Path(home).expanduser() / "hub"
+
+
 @contextmanager
 def exclusive(lock_path: Path) -> Iterator[None]:
     """Hold a file lock; the system drops it if this process dies."""

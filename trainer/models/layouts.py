@@ -43,6 +43,7 @@ def arrange(state: Mapping[str, Tensor], target: Shapes) -> Layout:
     Nothing is judged here: what still does not fit is found by comparing `Layout.state` to the
     target.
     """
+    state = _from_efficientnet(state, target)
     rename = _best_renaming(list(state), target)
     inside, outside = {}, []
     for key, value in state.items():
@@ -105,6 +106,60 @@ def _prefixes(keys: Iterable[str]) -> list[str]:
             prefix += part + "."
             found.add(prefix)
     return sorted(found, key=lambda prefix: (len(prefix), prefix))
+
+
+_EFFICIENTNET_STEM = "_conv_stem.weight"
+_EFFICIENTNET_TOP = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_EFFICIENTNET_BLOCK = {
+    # With an expansion: three convolutions, each with its norm.
+    True: {
+        "_expand_conv": "conv_pw",
+        "_bn0": "bn1",
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn2",
+        "_project_conv": "conv_pwl",
+        "_bn2": "bn3",
+    },
+    # Without one: timm calls the projection the pointwise convolution there.
+    False: {
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn1",
+        "_project_conv": "conv_pw",
+        "_bn2": "bn2",
+    },
+}
+"""Layers of the EfficientNet packages for PyTorch -> timm's, by whether a block expands."""
+
+
+def _from_efficientnet(state: Mapping[str, Tensor], target: Shapes) -> Mapping[str, Tensor]:
+    """Rename the keys of an EfficientNet (Lite) of the packages that count blocks through.
+
+    They have `_blocks.N`, timm has `blocks.STAGE.INDEX`: block N is the Nth of the model's own
+    blocks, stage by stage. What has no counterpart keeps its name, and is told as left over.
+    """
+    if _EFFICIENTNET_STEM not in state or "conv_stem.weight" not in target:
+        return state
+    found = {m[0] for key in target if (m := re.match(r"blocks\.\d+\.\d+\.", key))}
+    blocks = sorted(found, key=lambda prefix: [int(n) for n in prefix.split(".")[1:3]])
+    return {_efficientnet_key(key, blocks, target): value for key, value in state.items()}
+
+
+def _efficientnet_key(key: str, blocks: list[str], target: Shapes) -> str:
+    layer, _, tail = key.partition(".")
+    if layer != "_blocks":
+        return f"{_EFFICIENTNET_TOP.get(layer, layer)}.{tail}"
+    number, layer, tail = tail.split(".", 2)
+    if int(number) >= len(blocks):
+        return key
+    block = blocks[int(number)]
+    layers = _EFFICIENTNET_BLOCK[f"{block}conv_pwl.weight" in target]
+    return f"{block}{layers[layer]}.{tail}" if layer in layers else key
 
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]

@@ -8,16 +8,15 @@ from torch import Tensor, nn
 
 from trainer.config.model import TIMM_PREFIX, ModelConfig, has_linear_head
 from trainer.config.root import Spec
+from trainer.config.weights import WeightsConfig
 from trainer.errors import CheckpointError, SpecError
 from trainer.models.heads import LinearHead, ResidualHead
 from trainer.models.pooling import gem_parameters
 from trainer.models.trunk import create_timm_trunk, create_trunk
+from trainer.models.weight_sources import TIMM, WeightSource, is_address, resolve
 from trainer.models.weights import load_into, read_state_dict
 
 logger = logging.getLogger(__name__)
-
-HUB_SCHEME = "timm://"
-"""Prefix of a trunk path that names weights of timm's hub in place of a file."""
 
 Head = LinearHead | ResidualHead
 
@@ -27,6 +26,7 @@ class Recognizer(nn.Module):
 
     Attributes:
         embedding_size: D, the length of an embedding.
+        weights: `address`, `sha256` and `licence` of the trunk's file; None where none was read.
     """
 
     def __init__(self, trunk: nn.Module, embedder: Head) -> None:
@@ -39,6 +39,7 @@ class Recognizer(nn.Module):
         self.trunk = trunk
         self.embedder = embedder
         self.embedding_size = embedder.embedding_size
+        self.weights: dict[str, str | None] | None = None
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Map normalised images N x C x H x W to embeddings N x D, not normalised."""
@@ -50,8 +51,8 @@ def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
     """Build the model of `spec.model`, with the weights it names.
 
     `model.pretrained_trunk_path` is loaded first, then `pretrained_embedder_path`, then
-    `pretrained_model_path`; a later file replaces what an earlier one gave. A trunk path
-    `timm://<model>` fetches that model's published weights from its hub.
+    `pretrained_model_path`; a later file replaces what an earlier one gave. The trunk's may be any
+    address that `trainer.models.weight_sources` resolves.
 
     Args:
         spec: The whole spec; only its `model` section is read.
@@ -87,18 +88,22 @@ def _random_recognizer(model: ModelConfig) -> Recognizer:
 
 
 def _load_pretrained(recognizer: Recognizer, model: ModelConfig) -> None:
-    sources: tuple[tuple[str, str | None, nn.Module], ...] = (
-        ("pretrained_trunk_path", model.pretrained_trunk_path, recognizer.trunk),
-        ("pretrained_embedder_path", model.pretrained_embedder_path, recognizer.embedder),
-        ("pretrained_model_path", model.pretrained_model_path, recognizer),
-    )
-    for key, source, part in sources:
-        if source:
-            state = _read(key, source, model)
-            what = f"model.{key}: {source} for {model.backbone}"
-            report = load_into(part, state, what=what, optional=gem_parameters(part))
-            aside = f", {len(report.ignored)} left aside" if report.ignored else ""
-            logger.info("%s: %d weights loaded%s", what, len(report.loaded), aside)
+    if model.pretrained_trunk_path:
+        source = _trunk_source(model.pretrained_trunk_path, model.weights)
+        state = _trunk_state(source, model)
+        _load(recognizer.trunk, state, "pretrained_trunk_path", model)
+        recognizer.weights = {
+            "address": source.address,
+            "sha256": source.sha256,
+            "licence": source.licence,
+        }
+    for key, part in (
+        ("pretrained_embedder_path", recognizer.embedder),
+        ("pretrained_model_path", recognizer),
+    ):
+        path = getattr(model, key)
+        if path:
+            _load(part, _file_state(key, path), key, model)
     if not (model.pretrained_trunk_path or model.pretrained_model_path):
         logger.warning(
             "model: %s starts from RANDOM weights, which needs far more images and epochs than a "
@@ -108,39 +113,68 @@ def _load_pretrained(recognizer: Recognizer, model: ModelConfig) -> None:
         )
 
 
+def _load(part: nn.Module, state: dict[str, Tensor], key: str, model: ModelConfig) -> None:
+    what = f"model.{key}: {getattr(model, key)} for {model.backbone}"
+    report = load_into(part, state, what=what, optional=gem_parameters(part))
+    aside = f", {len(report.ignored)} left aside" if report.ignored else ""
+    logger.info("%s: %d weights loaded%s", what, len(report.loaded), aside)
+
+
+def _trunk_source(address: str, record: WeightsConfig) -> WeightSource:
+    """Find the trunk's weights, the same that the spec was resolved with."""
+    source = resolve(address, fetch=True)
+    wanted = record.sha256 if record.address == address else None
+    if wanted and source.sha256 != wanted:
+        raise CheckpointError(
+            f"model.pretrained_trunk_path: {address} ({source.path}) must be the file that the "
+            f"spec was made with (sha256 {wanted[:12]}...), and is another one "
+            f"({str(source.sha256)[:12]}...); remove model.weights from the spec to take it"
+        )
+    return source
+
+
+def _trunk_state(source: WeightSource, model: ModelConfig) -> dict[str, Tensor]:
+    if source.path is None:
+        raise CheckpointError(f"model.pretrained_trunk_path: {source.address} has no file")
+    if source.timm_model is None or not source.is_published:
+        return read_state_dict(source.path)
+    try:
+        trunk = create_timm_trunk(
+            source.timm_model,
+            image_size=(model.input_height, model.input_width),
+            in_channels=model.input_channels,
+            weights=source.path,
+        )
+    except (OSError, RuntimeError, ValueError) as e:
+        reason = str(e).strip().splitlines() or [type(e).__name__]
+        raise CheckpointError(
+            f"model.pretrained_trunk_path: {source.address}: {source.path} does not fit timm's "
+            f"{source.timm_model}: {reason[0]}"
+        ) from e
+    return dict(trunk.state_dict())
+
+
+def _file_state(key: str, path: str) -> dict[str, Tensor]:
+    if is_address(path):
+        raise SpecError(
+            f"model.{key}: must be a file, and {path} names weights of a trunk; give it as "
+            "model.pretrained_trunk_path"
+        )
+    return read_state_dict(Path(path))
+
+
 def _hub_hint(backbone: str) -> str:
     """How this trunk's published weights are fetched, where timm has any."""
     arch = _timm_arch(backbone)
     if not (arch and timm.is_model_pretrained(arch)):
         return ""
-    return f", or to {HUB_SCHEME}{arch} where a hub can be reached"
+    return f", or to {TIMM}{arch} where a hub can be reached"
 
 
 def _timm_arch(backbone: str) -> str:
     if backbone.startswith("resnet_"):
         return backbone.replace("_", "")
     return backbone.removeprefix(TIMM_PREFIX) if backbone.startswith(TIMM_PREFIX) else ""
-
-
-def _read(key: str, source: str, model: ModelConfig) -> dict[str, Tensor]:
-    if not source.startswith(HUB_SCHEME):
-        return read_state_dict(Path(source))
-    if key != "pretrained_trunk_path":
-        raise SpecError(f"model.{key}: {HUB_SCHEME} names trunks only, got {source}")
-    try:
-        trunk = create_timm_trunk(
-            source.removeprefix(HUB_SCHEME),
-            image_size=(model.input_height, model.input_width),
-            in_channels=model.input_channels,
-            pretrained=True,
-        )
-    except (OSError, RuntimeError, ValueError) as e:
-        reason = str(e).strip().splitlines() or [type(e).__name__]
-        raise CheckpointError(
-            f"model.{key}: {source} could not be fetched ({reason[0]}); "
-            "download it elsewhere and give the file's path"
-        ) from e
-    return dict(trunk.state_dict())
 
 
 def has_pretrained_weights(spec: Spec) -> bool:

@@ -1,7 +1,6 @@
 """Trunks by name: images in, one un-normalised feature vector per image out.
 
-Nothing here is downloaded; weights are read from files (or a hub, when a path asks for it) by
-`trainer.models.recognizer`.
+Nothing here is downloaded; `trainer.models.weight_sources` finds the files of weights.
 """
 
 import difflib
@@ -9,6 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -122,17 +122,28 @@ class _TimmFacts:
 
 
 def create_timm_trunk(
-    model: str, *, image_size: tuple[int, int], in_channels: int, pretrained: bool = False
+    model: str, *, image_size: tuple[int, int], in_channels: int, weights: Path | None = None
 ) -> nn.Module:
-    """Build timm's `model` without classifier; `pretrained=True` fetches its weights from the hub.
+    """Build timm's `model` without classifier, from a published weight file if one is given.
+
+    timm brings the file into its own form, and to the image size and channels that are asked.
 
     Raises:
         SpecError: timm has no such model, or it gives no feature vector at that size.
     """
     facts = _timm_facts(model, image_size, in_channels)
     size: dict[str, Any] = {"img_size": image_size} if facts.takes_size else {}
+    overlay = None
+    if weights is not None:
+        # Models with a reader of their own have it for the files of their authors.
+        overlay = {"file": str(weights), "custom_load": weights.suffix == ".npz"}
     trunk: nn.Module = timm.create_model(
-        model, pretrained=pretrained, num_classes=0, in_chans=in_channels, **size
+        model,
+        pretrained=weights is not None,
+        pretrained_cfg_overlay=overlay,
+        num_classes=0,
+        in_chans=in_channels,
+        **size,
     )
     # Models with a pre-classifier convolution return more channels than they call features.
     setattr(trunk, "num_features", facts.num_features)  # noqa: B010  nn.Module types it as a tensor

@@ -59,6 +59,23 @@ def test_flags_stand_over_the_file(study_of, tmp_path):
     assert study.search.fix == {"train.a": 1}
 
 
+@pytest.mark.parametrize("address", ["timm://resnet18", "hf-hub:a/b", "lite0", "none"])
+def test_addresses_of_weights_are_kept_to_the_letter(study_of, address):
+    assert study_of("--weights", address).weights == address
+    assert study_of("studies/s.yaml", "--weights", address).weights == address
+
+
+def test_weights_over_the_embedded_study_bring_their_own_model(study_of):
+    assert study_of().spec["model"]["backbone"] == "timm/test_resnet"
+    assert study_of("--weights", "none").spec == study_of().spec
+    spec = study_of("--weights", "lite0").spec
+    assert "backbone" not in spec["model"]
+    assert spec["model"]["input_height"] == study_of().spec["model"]["input_height"]
+    own = study_of("--weights", "x.pth", "--set", "model.backbone=timm/resnet18").spec
+    assert own["model"]["backbone"] == "timm/resnet18"
+    assert study_of("studies/s.yaml", "--weights", "lite0").spec["model"]["backbone"]
+
+
 def test_paths_in_the_file_are_beside_it_and_flags_are_here(study_of, tmp_path):
     study = study_of("studies/s.yaml", "--test-query", "y")
     assert study.data == DataSources(

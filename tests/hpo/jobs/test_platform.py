@@ -49,7 +49,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(jobs, data):
         jobs.create_job("train")
     with pytest.raises(SpecError, match=r"data_roots.train: no such root; they are train_dataset"):
         jobs.create_job("train", data_roots={"train": str(data)})
-    with pytest.raises(SpecError, match="base checkpoint: .* is no file"):
+    with pytest.raises(SpecError, match="base checkpoint: .* does not exist; name a file"):
         jobs.create_job("train", data_roots={ROOTS: str(data)}, base_checkpoint="none.pth")
     assert not list(jobs.root.glob("results/*"))
 

@@ -1,5 +1,6 @@
 """Every leaf of the five schemas, published and own, does something or is refused with a reason."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, field
@@ -59,6 +60,15 @@ def part_file(part):
     return write
 
 
+def digest_of(part):
+    """The digest of what `part_file` writes."""
+
+    def read(world):
+        return hashlib.sha256(Path(part_file(part)(world)).read_bytes()).hexdigest()
+
+    return read
+
+
 def checkpoint(world):
     return str(world.trained.checkpoint)
 
@@ -102,6 +112,13 @@ def uneven(world):
     return str(make_folders(world.folder / "uneven", classes=1, images=9, seed=4))
 
 
+SEEN = {
+    "dataset.pixel_mean": [0.485, 0.456, 0.406], "dataset.pixel_std": [0.226, 0.226, 0.226],
+    "dataset.interpolation": "bilinear",
+    "dataset.crop_share": 0.0,
+}  # fmt: skip
+"""What a spec says of pictures once it is resolved."""
+
 TRAIN = {
     "train.results_dir": Case(watch.run_folder, below("run"), {"train.num_epochs": 1}),
     "results_dir": Case(watch.run_folder, below("all"), {"train.num_epochs": 1}),
@@ -128,6 +145,16 @@ TRAIN = {
     "model.pretrained_model_path": Case(watch.live, checkpoint),
     "model.pretrained_trunk_path": Case(watch.live, part_file("trunk")),
     "model.pretrained_embedder_path": Case(watch.live, part_file("embedder")),
+    "model.weights.follows": Case(
+        watch.live, '{"dataset.pixel_mean": [0.2]}',
+        {"dataset.pixel_mean": [0.2], "model.weights.address": "elsewhere"},
+    ),
+    "model.weights.trained_with": Case(
+        watch.warned, '{"dataset.pixel_mean": [0.2]}',
+        {**SEEN,
+         "model.pretrained_trunk_path": part_file("trunk"),
+         "model.weights.address": part_file("trunk"), "model.weights.sha256": digest_of("trunk")},
+    ),
     "dataset.train_dataset": Case(watch.live, split("query")),
     "dataset.pixel_mean": Case(watch.live, [0.2]),
     "dataset.pixel_std": Case(watch.live, [0.5, 0.4, 0.3]),
@@ -137,9 +164,6 @@ TRAIN = {
     "dataset.gaussian_blur.kernel": Case(watch.live, [7, 3]),
     "dataset.gaussian_blur.sigma": Case(watch.live, [0.9, 1.9]),
     "dataset.workers": Case(watch.threads, 3),
-    "dataset.feature_views": Case(
-        watch.on_features, 2, {"train.train_trunk": False, "train.num_epochs": 1}
-    ),
     "dataset.cache": Case(watch.cached, True),
     **{
         f"wandb.{name}": Case(watch.mirrored, value)
@@ -179,6 +203,13 @@ INFERENCE = {
     "inference.topk": Case(watch.inferred, 3),
 }
 
+STARTED = {
+    **SEEN,
+    "model.pretrained_trunk_path": "w.pth", "model.weights.address": "w.pth",
+    "model.weights.sha256": "ab",
+}  # fmt: skip
+"""An exported model that was started from weights."""
+
 EXPORT = {
     "export.checkpoint": Case(watch.exported_file, state_file),
     "export.batch_size": Case(watch.exported_file, 3),
@@ -189,6 +220,11 @@ EXPORT = {
     "export.opset_version": Case(watch.exported_file, 17),
     "export.verbose": Case(watch.exported_file, False),
     "model_name": Case(watch.exported_file, "shelf"),
+    "model.weights.address": Case(
+        watch.exported_file, "v.pth", STARTED, {"model.pretrained_trunk_path": "v.pth"}
+    ),
+    "model.weights.sha256": Case(watch.exported_file, "cd", STARTED),
+    "model.weights.licence": Case(watch.exported_file, "MIT", STARTED),
 }
 
 ENGINE = "gen_trt_engine"

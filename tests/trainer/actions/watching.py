@@ -82,6 +82,13 @@ def live(_world, nested):
     return facts(nested)
 
 
+def warned(_world, nested):
+    """What is said of a spec that is legal and unlikely to be meant."""
+    from trainer.following import differences
+
+    return list(differences(parse_spec(nested, "train")))
+
+
 def fitted(_world, nested):
     """Epochs heard and their values, batches validated, arithmetic, and checkpoints, of a run."""
     from trainer.training import fit
@@ -90,15 +97,6 @@ def fitted(_world, nested):
     with sizes_seen() as sizes:
         receipt = fit(nested, lambda r: heard.append((r["epoch"], r["value"], r["replayed"])) or 1)
     return heard, sorted(set(sizes)), receipt["precision"]
-
-
-def on_features(_world, nested):
-    """What the features of a run were made with, and its values."""
-    from trainer.training import fit
-
-    heard = []
-    receipt = fit(nested, lambda r: heard.append((r["epoch"], r["metrics"])) or 1)
-    return heard, receipt["features"]["views"]
 
 
 def stopped(_world, nested):

