@@ -68,6 +68,8 @@ class Measurement:
     seconds: float = 0.0
     checkpoint: str | None = None
     """Path below the trial's folder."""
+    gpus: float | None = None
+    """GPUs that the trial held meanwhile; None in ledgers of versions that did not keep it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,6 +203,7 @@ class Ledger:
             "metrics": measurement.metrics,
             "seconds": measurement.seconds,
             "checkpoint": measurement.checkpoint,
+            "gpus": measurement.gpus,
         }
         trial_id = self._ids[number]
         with self._writing():

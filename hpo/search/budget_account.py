@@ -20,19 +20,30 @@ class _Cost:
     """What trials have cost."""
 
     trials: int = 0
-    seconds: float = 0.0
+    gpu_seconds: float = 0.0
     epochs: int = 0
 
     @classmethod
-    def of(cls, trial: TrialRecord) -> _Cost:
-        """Return that of one trial; a confirmation, or one that was refused, counts as none."""
+    def of(cls, trial: TrialRecord, gpus: float) -> _Cost:
+        """Return that of one trial; a confirmation, or one that was refused, counts as none.
+
+        Args:
+            trial: the record.
+            gpus: what it held where the ledger does not say.
+        """
         is_counted = trial.purpose == "search" and not trial.is_refused
-        return cls(trials=int(is_counted), seconds=trial.seconds, epochs=trial.trained_epochs)
+        return cls(
+            trials=int(is_counted),
+            gpu_seconds=sum(
+                m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements
+            ),
+            epochs=trial.trained_epochs,
+        )
 
     def __add__(self, other: _Cost) -> _Cost:
         return _Cost(
             trials=self.trials + other.trials,
-            seconds=self.seconds + other.seconds,
+            gpu_seconds=self.gpu_seconds + other.gpu_seconds,
             epochs=self.epochs + other.epochs,
         )
 
@@ -44,7 +55,8 @@ class Account:
         ledger: the study.
         budget: the limits.
         confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
-        gpus_per_trial: GPUs that each trial holds.
+        gpus_per_trial: GPUs that each trial holds from now on; what they held before stands in the
+            ledger, and only for ledgers of versions that kept none it is taken to be the same.
         now: a clock in seconds that never goes back; default: the machine's.
         until_converged: minutes of training that must pay for the search to go on; 0 chooses them,
             None goes on to the end of the budget.
@@ -98,7 +110,7 @@ class Account:
         return Spent(
             trials=total.trials,
             seconds=self.clock(),
-            gpu_seconds=total.seconds * self.gpus_per_trial,
+            gpu_seconds=total.gpu_seconds,
             epochs=total.epochs,
         )
 
@@ -108,9 +120,11 @@ class Account:
         self._num_seen = self._ledger.next_number
         records = [self._ledger.trial(number) for number in self._open]
         still_open = [r for r in records if not r.state.is_finished]
-        self._ended = sum((_Cost.of(r) for r in records if r.state.is_finished), self._ended)
+        self._ended = sum(
+            (_Cost.of(r, self.gpus_per_trial) for r in records if r.state.is_finished), self._ended
+        )
         self._open = [r.number for r in still_open]
-        return sum((_Cost.of(r) for r in still_open), self._ended)
+        return sum((_Cost.of(r, self.gpus_per_trial) for r in still_open), self._ended)
 
     def limit_of_search(self) -> str | None:
         """The limit that keeps new search trials from starting, or that it no longer pays."""

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo.core.asking import ask
@@ -174,6 +174,8 @@ class Engine:
         if not math.isfinite(measurement.value):
             live.verdict, live.failure = "failed", describe_not_finite(measurement)
             return False
+        # Kept with the epoch: a resumed search may give trials another share of a GPU.
+        measurement = replace(measurement, gpus=self._account.gpus_per_trial)
         self._ledger.record(number, measurement, clock=self._account.clock())
         self._emit("epoch", **epoch_event(record, measurement))
         return self._judge(record, live, measurement)

@@ -126,6 +126,27 @@ def test_gpu_seconds_are_the_trials_own_times_their_share(tmp_path):
     assert engine.spent().gpu_seconds == 6.0
 
 
+@pytest.mark.parametrize("later", [0.25, 1.0, 2.0])
+def test_another_share_of_a_gpu_charges_only_what_comes_after(tmp_path, later):
+    """Three epochs at half a GPU, then a resume at another share: the past costs what it cost."""
+    ledger = Ledger.create(tmp_path / "ledger.db", "maximize")
+    plan = {"budget": Budget(gpu_seconds=1e9), "ledger": ledger}
+    first = make_engine(tmp_path, Listed(RATES), gpus_per_trial=0.5, **plan)
+    job = first.next_job()
+    train(first, job, until=3, seconds=2.0)
+    assert first.spent().gpu_seconds == 3.0
+    ledger.close()
+    plan["ledger"] = ledger = Ledger.open(tmp_path / "ledger.db")
+    again = make_engine(tmp_path, Listed(RATES), gpus_per_trial=later, **plan)
+    assert again.spent().gpu_seconds == 3.0
+    again.next_job()  # the same trial goes on
+    train(again, job, start=4, until=5, seconds=2.0)
+    assert again.spent().gpu_seconds == 3.0 + 2 * 2.0 * later
+    again.charge_gpus(0.125)  # divided anew once the probe has measured
+    assert again.spent().gpu_seconds == 3.0 + 2 * 2.0 * later
+    ledger.close()
+
+
 def test_a_trainer_that_tells_no_seconds_is_timed_by_its_reports(tmp_path, clock):
     engine = make_engine(tmp_path, Listed(RATES), budget=Budget(gpu_seconds=1e9), gpus_per_trial=1)
     engine.next_job()
