@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,34 +146,51 @@ def _refuse_foreign(path: Path, problem: Exception) -> None:
 class CheckpointWriter:
     """Writes checkpoints in a thread, one at a time and in order.
 
-    `submit` returns at once (after waiting for the write before it); `wait` returns when nothing is
-    pending. An error of a write is raised by the next call of either.
+    `submit` returns at once, `wait` when nothing is pending. An error of a write is raised by the
+    next call of either.
+
+    Args:
+        interval_s: least time between two writes. Above 0 a checkpoint takes the place of one that
+            still waits to be written under the same name; at 0 `submit` first waits for the write
+            before it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = 0.0) -> None:
+        self._interval_s = interval_s
+        self._due = 0.0
+        self._condition = threading.Condition()
+        self._pending: dict[Path, Payload] = {}
+        self._is_hurried = False
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
     def submit(self, payload: Payload, paths: list[Path]) -> None:
         """Begin to write an already copied payload (see `snapshot`) under these names."""
-        self.wait()
-        self._thread = threading.Thread(
-            target=self._run, args=(payload, paths), name="checkpoint-writer"
-        )
-        self._thread.start()
+        if not self._interval_s:
+            self.wait()
+        self._raise_error()
+        with self._condition:
+            for path in paths:
+                # Behind what was submitted before, so that files appear in order.
+                self._pending.pop(path, None)
+                self._pending[path] = payload
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="checkpoint-writer")
+                self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the pending write is durable.
+        """Wait until what was submitted is durable.
 
         Raises:
-            InfrastructureError: when it failed.
+            InfrastructureError: when a write failed.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        with self._condition:
+            thread, self._is_hurried = self._thread, True
+            self._condition.notify_all()
+        if thread is not None:
+            thread.join()
+        self._is_hurried = False
+        self._raise_error()
 
     def settle(self) -> None:
         """Wait for the pending write while another error is on its way; its own is logged."""
@@ -181,11 +199,35 @@ class CheckpointWriter:
         except InfrastructureError as e:
             logger.warning("%s", e)
 
-    def _run(self, payload: Payload, paths: list[Path]) -> None:
-        try:
-            save(payload, paths)
-        except Exception as e:  # noqa: BLE001 - handed to the training thread by `wait`
-            self._error = e
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(
+                    lambda: self._is_hurried, timeout=max(self._due - time.monotonic(), 0.0)
+                )
+                pending, self._pending = self._pending, {}
+                if not pending or self._error is not None:
+                    self._thread = None
+                    return
+            self._due = time.monotonic() + self._interval_s
+            try:
+                for payload, paths in _by_payload(pending):
+                    save(payload, paths)
+            except Exception as e:  # noqa: BLE001 - handed to the training thread by `wait`
+                self._error = e
+
+
+def _by_payload(pending: dict[Path, Payload]) -> list[tuple[Payload, list[Path]]]:
+    """Each payload once, with its names, in the order in which they were submitted."""
+    groups: dict[int, tuple[Payload, list[Path]]] = {}
+    for path, payload in pending.items():
+        groups.setdefault(id(payload), (payload, []))[1].append(path)
+    return list(groups.values())
 
 
 def link_or_copy(source: Path, target: Path) -> None:

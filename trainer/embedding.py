@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from trainer.errors import DataError, SpecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trainer.data.splits import LabelledImages
+    from trainer.data.splits import Labelled
+
+_Split = TypeVar("_Split", bound="Labelled")
 
 
 def embed(
@@ -24,8 +27,9 @@ def embed(
     """Embed all images in order; several processes share the work and all get all of it.
 
     Args:
-        model: N x C x H x W to N x D; its mode is left as it was, statistics are not touched.
-        batches: normalised images on the model's device.
+        model: N x C x H x W to N x D (or a head, N x F to N x D); its mode is left as it was,
+            statistics are not touched.
+        batches: normalised images (or features) on the model's device.
         use_bf16: run the forward pass in bfloat16.
 
     Returns:
@@ -34,18 +38,12 @@ def embed(
     Raises:
         DataError: when there is no image.
     """
-    was_training = {name for name, module in model.named_modules() if module.training}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            own = [
-                (number, _forward(model, images, use_bf16=use_bf16))
-                for number, images in enumerate(batches)
-                if number % num_processes() == process_rank()
-            ]
-    finally:
-        for name, module in model.named_modules():
-            module.training = name in was_training
+    with evaluating(model):
+        own = [
+            (number, forward(model, images, use_bf16=use_bf16))
+            for number, images in enumerate(batches)
+            if number % num_processes() == process_rank()
+        ]
     shares = exchanged([(number, part.cpu().numpy()) for number, part in own])
     numbered = dict(pair for share in shares for pair in share)
     if not numbered:
@@ -53,14 +51,29 @@ def embed(
     return np.concatenate([numbered[number] for number in sorted(numbered)])
 
 
-def _forward(model: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> torch.Tensor:
-    images = images.contiguous(memory_format=torch.channels_last)
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; each module's own mode after."""
+    was_training = {name for name, module in model.named_modules() if module.training}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for name, module in model.named_modules():
+            module.training = name in was_training
+
+
+def forward(model: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> torch.Tensor:
+    """Run one batch of images (or features) and return float32."""
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=use_bf16):
         emb: torch.Tensor = model(images)
     return emb.float()
 
 
-def needed(split: LabelledImages | None, name: str) -> LabelledImages:
+def needed(split: _Split | None, name: str) -> _Split:
     """Return a split that the action cannot do without.
 
     Raises:

@@ -16,6 +16,7 @@ from trainer import checkpoints, metrics
 from trainer.distributed import from_first, share_statistics
 from trainer.embedding import embed, needed
 from trainer.errors import DivergedError
+from trainer.features.data import FeatureData
 from trainer.matching import make_entries, mean_of_views
 from trainer.module import MatchFacts, RecognitionModule
 from trainer.retrieval import search
@@ -32,13 +33,16 @@ if TYPE_CHECKING:
 Report = Callable[[Mapping[str, Any]], bool]
 """Called once per validated epoch; False ends the run there."""
 
+_FEATURES_INTERVAL_S = 2.0
+"""Between two checkpoints of a run on features: what is repeated after a kill."""
+
 MONITORED = "val_precision_at_1"
 
 logger = logging.getLogger(__name__)
 
 
 def validate(
-    module: RecognitionModule, data: RecognitionData, spec: Spec, *, use_bf16: bool
+    module: RecognitionModule, data: RecognitionData | FeatureData, spec: Spec, *, use_bf16: bool
 ) -> dict[str, float]:
     """Look every query up in the reference and return Precision@1 under its three names.
 
@@ -48,7 +52,7 @@ def validate(
     Raises:
         DivergedError: when an embedding is not finite.
     """
-    share_statistics(module.evaluated)
+    share_statistics(module.validated)
     gallery, _ = _embedded(module, data, "reference", spec, use_bf16=use_bf16)
     query, num_views = _embedded(module, data, "query", spec, use_bf16=use_bf16)
     labels_Q = needed(data.query, "val_dataset.query").labels
@@ -64,10 +68,15 @@ def validate(
 
 
 def _embedded(
-    module: RecognitionModule, data: RecognitionData, split: Split, spec: Spec, *, use_bf16: bool
+    module: RecognitionModule,
+    data: RecognitionData | FeatureData,
+    split: Split,
+    spec: Spec,
+    *,
+    use_bf16: bool,
 ) -> tuple[NDArray[Any], int]:
     """Embed a split as the spec wants its pictures matched; return the number of views too."""
-    model, size = module.evaluated, spec.train.val_batch_size
+    model, size = module.validated, spec.train.val_batch_size
     plain = embed(model, data.eval_batches(split, size), use_bf16=use_bf16)
     if not spec.dataset.flip_average:
         return plain, 1
@@ -80,7 +89,7 @@ class EpochReporter(pl.Callback):
 
     Args:
         spec: the whole spec; `results_dir` is the run's own folder.
-        data: the images.
+        data: the images, or their features.
         report: hears each validated epoch.
         receipt: called for the values read back from the live objects; sent with the first report.
         use_bf16: arithmetic of validation.
@@ -91,7 +100,7 @@ class EpochReporter(pl.Callback):
     def __init__(
         self,
         spec: Spec,
-        data: RecognitionData,
+        data: RecognitionData | FeatureData,
         report: Report,
         receipt: Callable[[], dict[str, Any]],
         *,
@@ -108,7 +117,9 @@ class EpochReporter(pl.Callback):
         self._use_bf16 = use_bf16
         self._folder = Path(spec.results_dir)
         self._status = StatusFiles(self._folder, spec.train.num_epochs)
-        self._writer = checkpoints.CheckpointWriter()
+        # Epochs on features take less time than their checkpoints.
+        interval_s = _FEATURES_INTERVAL_S if isinstance(data, FeatureData) else 0.0
+        self._writer = checkpoints.CheckpointWriter(interval_s)
         self._since = time.perf_counter()
         self._step_saved = 0
 
@@ -125,6 +136,10 @@ class EpochReporter(pl.Callback):
         trainer: pl.Trainer,  # noqa: ARG002 - a hook
         pl_module: pl.LightningModule,  # noqa: ARG002 - a hook
     ) -> None:
+        """Lightning's hook for `begin`."""
+        self.begin()
+
+    def begin(self) -> None:
         """Start the clock of the first epoch."""
         self._since = time.perf_counter()
 
@@ -135,31 +150,35 @@ class EpochReporter(pl.Callback):
         *args: Any,  # noqa: ARG002 - a hook
         **kwargs: Any,  # noqa: ARG002 - a hook
     ) -> None:
+        """Lightning's hook for `end_batch`."""
+        self.end_batch(_recognition(pl_module))
+
+    def end_batch(self, module: RecognitionModule) -> None:
         """Write a checkpoint within an epoch where `checkpoint_interval` counts steps."""
         train = self._spec.train
-        if train.checkpoint_interval_unit != "step" or not isinstance(pl_module, RecognitionModule):
+        if train.checkpoint_interval_unit != "step":
             return
-        step = pl_module.progress.step
+        step = module.progress.step
         if step % train.checkpoint_interval == 0 and step != self._step_saved:
             self._step_saved = step
-            self._save(pl_module, [checkpoints.LAST])
+            self._save(module, [checkpoints.LAST])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish an epoch; a report that answers False, or raises, ends the run."""
-        if not isinstance(pl_module, RecognitionModule):
-            raise TypeError(f"EpochReporter serves a RecognitionModule, got {type(pl_module)}")
-        training = pl_module.end_epoch()
-        epoch = pl_module.progress.epoch
+        """Lightning's hook for `end_epoch`."""
+        if not self.end_epoch(_recognition(pl_module)):
+            trainer.should_stop = True
+
+    def end_epoch(self, module: RecognitionModule) -> bool:
+        """Finish an epoch; False when the report ends the run, which it also does by raising."""
+        training = module.end_epoch()
+        epoch = module.progress.epoch
         is_validated = self._is_due(epoch, self._spec.train.validation_interval)
         values = {}
         if is_validated:
-            values = validate(pl_module, self._data, self._spec, use_bf16=self._use_bf16)
-        entry = self._entry(epoch, values, training | pl_module.learning_rates())
-        self._record(pl_module, entry)
-        if not is_validated:
-            return
-        if not self._goes_on({**entry, "replayed": False}):
-            trainer.should_stop = True
+            values = validate(module, self._data, self._spec, use_bf16=self._use_bf16)
+        entry = self._entry(epoch, values, training | module.learning_rates())
+        self._record(module, entry)
+        return not is_validated or self._goes_on({**entry, "replayed": False})
 
     def _goes_on(self, message: dict[str, Any]) -> bool:
         """Report an epoch, once for all processes."""
@@ -242,3 +261,9 @@ class EpochReporter(pl.Callback):
 
     def _is_due(self, epoch: int, interval: int) -> bool:
         return epoch % interval == 0 or epoch == self._spec.train.num_epochs
+
+
+def _recognition(module: pl.LightningModule) -> RecognitionModule:
+    if not isinstance(module, RecognitionModule):
+        raise TypeError(f"EpochReporter serves a RecognitionModule, got {type(module)}")
+    return module

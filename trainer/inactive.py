@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.config.dataset import AUGMENTATION
 from trainer.config.loss import LOSSES, MINED_LOSSES, SOFTMAX_LOSSES, WEIGHTED_LOSSES
 from trainer.config.model import has_linear_head
 from trainer.config.root import Spec
@@ -131,6 +132,18 @@ def _head(spec: Spec) -> Iterator[tuple[str, str]]:
         yield "model.feat_dim", f"the embedder of {backbone} keeps the trunk's feature size"
 
 
+def _features(spec: Spec) -> Iterator[tuple[str, str]]:
+    train = spec.train
+    if train.train_trunk:
+        yield "dataset.feature_views", "the trunk learns (train.train_trunk is true)"
+    elif train.num_gpus * train.num_nodes > 1:
+        yield "dataset.feature_views", "several processes train on pictures, not on features"
+    elif spec.dataset.feature_views == 0:
+        for path in leaves():
+            if path.startswith("dataset.") and path.split(".")[1] in AUGMENTATION:
+                yield path, "the head learns from pictures as they are (dataset.feature_views is 0)"
+
+
 def _augmentation(spec: Spec) -> Iterator[tuple[str, str]]:
     blur, color = spec.dataset.gaussian_blur, spec.dataset.color_augmentation
     if not blur.enabled:
@@ -147,4 +160,15 @@ def _augmentation(spec: Spec) -> Iterator[tuple[str, str]]:
             yield f"dataset.color_augmentation.{name}", "greyscale pictures have no colour"
 
 
-_RULES = (_frozen, _trunk, _norms, _momentum, _schedule, _losses, _sampling, _head, _augmentation)
+_RULES = (
+    _frozen,
+    _trunk,
+    _norms,
+    _momentum,
+    _schedule,
+    _losses,
+    _sampling,
+    _head,
+    _features,
+    _augmentation,
+)

@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -25,6 +26,7 @@ from trainer.optim import build_optimizer, build_schedule, schedule_optimizer, t
 if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
+    from trainer.features.data import FeatureData
     from trainer.models.recognizer import Recognizer
 
 _CHECK_EVERY_CUDA = 16
@@ -52,7 +54,7 @@ class BatchFacts:
     """What the first training batch really was."""
 
     shape: tuple[int, ...]
-    """N, C, H, W."""
+    """N, C, H, W; or N, F of features."""
     num_classes: int
     images_per_class: tuple[int, int]
     """Least and greatest count of a class."""
@@ -69,11 +71,18 @@ class MatchFacts:
 
 
 class RunningMean:
-    """Exponential moving average of weights; the decay is ramped up over the first steps."""
+    """Exponential moving average of weights; the decay is ramped up over the first steps.
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    Args:
+        model: whose weights are followed.
+        decay: share of the mean that is kept in a step.
+        fixed: beginning of the names that never change, such as `trunk.`; they cost no time.
+    """
+
+    def __init__(self, model: nn.Module, decay: float, *, fixed: str = "") -> None:
         self.model = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
         self.decay = decay
+        self._fixed = fixed
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -81,6 +90,8 @@ class RunningMean:
         decay = min(self.decay, step / (_EMA_RAMP + step))
         source = model.state_dict(keep_vars=True)
         for name, mean in self.model.state_dict(keep_vars=True).items():
+            if self._fixed and name.startswith(self._fixed):
+                continue
             if mean.is_floating_point():
                 mean.lerp_(source[name], 1.0 - decay)
             else:
@@ -95,10 +106,18 @@ class RecognitionModule(pl.LightningModule):
         model: the recognizer, already on its device.
         num_classes: classes in training.
         num_batches: batches per epoch.
+        takes_features: whether batches hold the trunk's features in place of images: the trunk is
+            then not run, and must be frozen.
     """
 
     def __init__(
-        self, spec: Spec, model: Recognizer, *, num_classes: int, num_batches: int
+        self,
+        spec: Spec,
+        model: Recognizer,
+        *,
+        num_classes: int,
+        num_batches: int,
+        takes_features: bool = False,
     ) -> None:
         super().__init__()
         train = spec.train
@@ -116,13 +135,18 @@ class RecognitionModule(pl.LightningModule):
         self.optimizer = build_optimizer(spec, model.trunk, model.embedder, self.loss)
         self.schedule = build_schedule(train, steps_per_epoch)
         self.scheduler = schedule_optimizer(self.optimizer, self.schedule)
-        self.running_mean = RunningMean(model, train.ema_decay) if train.ema_decay > 0 else None
+        self.running_mean = None
+        if train.ema_decay > 0:
+            fixed = "trunk." if takes_features else ""
+            self.running_mean = RunningMean(model, train.ema_decay, fixed=fixed)
         self.progress = Progress()
         self.batch_facts: BatchFacts | None = None
         self.match_facts: MatchFacts | None = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.nonzero_steps = torch.zeros((), dtype=torch.int64, device=device)
-        runs: Callable[[torch.Tensor], Any] = torch.compile(model) if train.compile else model
+        self.takes_features = takes_features
+        part = self._input_part(model)
+        runs: Callable[[torch.Tensor], Any] = torch.compile(part) if train.compile else part
         # In a tuple, since a module set as an attribute would be registered a second time.
         self._runs = (runs,)
         self.train()
@@ -130,12 +154,38 @@ class RecognitionModule(pl.LightningModule):
     @property
     def is_compiled(self) -> bool:
         """Whether the forward pass in training is compiled."""
-        return self._runs[0] is not self.model
+        return self._runs[0] is not self._input_part(self.model)
 
     @property
     def evaluated(self) -> nn.Module:
         """The model whose weights are validated and exported."""
         return self.model if self.running_mean is None else self.running_mean.model
+
+    @cached_property
+    def fixed_state(self) -> dict[str, torch.Tensor]:
+        """Copies of the weights that no step of this run changes, by their names in the model."""
+        if not self.takes_features:
+            return {}
+        return {
+            f"trunk.{name}": value.detach().to("cpu", copy=True)
+            for name, value in self.model.trunk.state_dict().items()
+        }
+
+    def changing_state(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """The other weights of `model`, which is this module's own or its running mean."""
+        prefix = "embedder." if self.takes_features else ""
+        return dict(self._input_part(model).state_dict(prefix=prefix))
+
+    @property
+    def validated(self) -> nn.Module:
+        """The part of `evaluated` that the data's batches go through."""
+        return self._input_part(self.evaluated)
+
+    def _input_part(self, model: nn.Module) -> nn.Module:
+        if not self.takes_features:
+            return model
+        head: nn.Module = model.get_submodule("embedder")
+        return head
 
     def train(self, mode: bool = True) -> RecognitionModule:
         """Set training mode; frozen parts stay in evaluation mode, so their statistics stay too."""
@@ -162,7 +212,8 @@ class RecognitionModule(pl.LightningModule):
         images, labels = batch
         if self.batch_facts is None:
             self.batch_facts = _facts_of(images, labels)
-        images = images.contiguous(memory_format=self.layout)
+        if not self.takes_features:
+            images = images.contiguous(memory_format=self.layout)
         emb_ND, labels = gathered(self._runs[0](images).float(), labels)
         # Distances in bfloat16 would round away what tells the hard pairs apart.
         with torch.autocast(emb_ND.device.type, enabled=False):
@@ -201,8 +252,12 @@ class RecognitionModule(pl.LightningModule):
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take a step, count it, and move the running mean."""
+        """Take a step and count it."""
         super().optimizer_step(*args, **kwargs)
+        self.count_step()
+
+    def count_step(self) -> None:
+        """Count an optimizer step that was taken, and move the running mean."""
         self.progress.step += 1
         if self.running_mean is not None:
             self.running_mean.update(self.model, self.progress.step)
@@ -232,7 +287,7 @@ class EpochBatches:
     It has no length, so that the first epoch after a resume may start in the middle.
     """
 
-    def __init__(self, data: RecognitionData, module: RecognitionModule) -> None:
+    def __init__(self, data: RecognitionData | FeatureData, module: RecognitionModule) -> None:
         self._data = data
         self._module = module
 

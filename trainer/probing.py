@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainer.data.batches import Share, build_data
+from trainer.data.batches import Share
 from trainer.devices import pick_device, wants_bf16
 from trainer.embedding import embed
 from trainer.models.recognizer import has_pretrained_weights
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.state import checkpoint_bytes
-from trainer.training import build_module, checked_spec, isolated
+from trainer.training import build_parts, checked_spec, isolated, load_features
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
-    from trainer.data.splits import LabelledImages, Split
+    from trainer.data.splits import Labelled, Split
+    from trainer.features.data import FeatureData
     from trainer.module import RecognitionModule
 
 _WARM_STEPS = 2
@@ -39,8 +40,9 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
         of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
         (of a GPU, else None), `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
-        `random_weights` (whether training starts from nothing) and `took_s` (what the measurement
-        itself took).
+        `random_weights` (whether training starts from nothing), `feature_views` (augmented views
+        whose features a frozen trunk's head learns from, None where pictures are) and `took_s`
+        (what the measurement itself took).
 
     Raises:
         TrainerError: as `trainer.training.fit`.
@@ -49,8 +51,9 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     checked = checked_spec(spec)
     device = pick_device(checked.train.gpu_ids[0])
     with isolated(checked, device):
-        data = build_data(checked, device, share=Share(world_size=checked.train.num_gpus))
-        module = build_module(checked, data, device)
+        share = Share(world_size=checked.train.num_gpus)
+        data, module = build_parts(checked, device, share=share)
+        load_features(checked, data, module)
         use_bf16 = wants_bf16(checked.train.precision, device)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)
         validation_s = _time_validation(module, data, checked, use_bf16=use_bf16)
@@ -64,6 +67,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
             "device": device_name(device),
             "checkpoint_bytes": checkpoint_bytes(module),
             "random_weights": not has_pretrained_weights(checked),
+            "feature_views": checked.dataset.feature_views if module.takes_features else None,
             "took_s": time.perf_counter() - began,
         }
 
@@ -75,7 +79,11 @@ def _total_memory_mib(device: torch.device) -> float | None:
 
 
 def _time_steps(
-    module: RecognitionModule, data: RecognitionData, device: torch.device, *, use_bf16: bool
+    module: RecognitionModule,
+    data: RecognitionData | FeatureData,
+    device: torch.device,
+    *,
+    use_bf16: bool,
 ) -> float:
     """Return seconds per batch: drawing, augmenting, forward, backward and optimizer step."""
     first = began = time.perf_counter()
@@ -100,7 +108,7 @@ def _time_steps(
     return (time.perf_counter() - began) / counted
 
 
-def _batches(data: RecognitionData) -> Any:
+def _batches(data: RecognitionData | FeatureData) -> Any:
     """Yield warm-up and counted batches, from several epochs when an epoch is short."""
     wanted = _WARM_STEPS + _STEPS
     epochs = -(-wanted // data.num_batches)
@@ -109,19 +117,23 @@ def _batches(data: RecognitionData) -> Any:
 
 
 def _time_validation(
-    module: RecognitionModule, data: RecognitionData, spec: Spec, *, use_bf16: bool
+    module: RecognitionModule,
+    data: RecognitionData | FeatureData,
+    spec: Spec,
+    *,
+    use_bf16: bool,
 ) -> float:
     """Return the seconds for embedding reference and query, from a few batches of each."""
     size = spec.train.val_batch_size
     total = 0.0
-    splits: tuple[tuple[Split, LabelledImages | None], ...] = (
+    splits: tuple[tuple[Split, Labelled | None], ...] = (
         ("reference", data.reference),
         ("query", data.query),
     )
     for name, split in splits:
         if split is not None:
             timed = _Timed(islice(data.eval_batches(name, size), _EVAL_BATCHES))
-            embed(module.evaluated, timed, use_bf16=use_bf16)
+            embed(module.validated, timed, use_bf16=use_bf16)
             total += timed.seconds * len(split.labels) / timed.images
     return 2 * total if spec.dataset.flip_average else total
 

@@ -11,14 +11,14 @@ import platform
 import resource
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from trainer.data.normalize import for_channels
 from trainer.devices import memory_limit_mib, wants_bf16
+from trainer.features.data import FeatureData
 from trainer.following import start_weights
 from trainer.losses import read_loss, without_memory
 from trainer.models.fan import FAN_SIZES, FanHybrid
@@ -36,10 +36,25 @@ if TYPE_CHECKING:
     from trainer.module import RecognitionModule
 
 
+class Loop(Protocol):
+    """What a receipt reads of the loop of a run; Lightning's trainer has it."""
+
+    @property
+    def precision(self) -> str: ...  # noqa: D102 - `bf16-mixed` or `32-true`
+    @property
+    def max_epochs(self) -> int | None: ...  # noqa: D102 - of this loop, without those before it
+    @property
+    def accumulate_grad_batches(self) -> int: ...  # noqa: D102
+    @property
+    def num_devices(self) -> int: ...  # noqa: D102
+    @property
+    def num_nodes(self) -> int: ...  # noqa: D102
+
+
 def build_receipt(
     module: RecognitionModule,
-    trainer: pl.Trainer,
-    data: RecognitionData,
+    trainer: Loop,
+    data: RecognitionData | FeatureData,
     spec: Spec,
     *,
     first_epoch: int,
@@ -48,8 +63,8 @@ def build_receipt(
 
     Args:
         module: the module in training.
-        trainer: Lightning's trainer of this run.
-        data: the images and what draws them.
+        trainer: what loops over the epochs of this run.
+        data: the images (or features) and what draws them.
         spec: read for spelling alone: where a live value has several names (`auto`, a trunk's two
             names), the one that was asked for is used if it is one of them.
         first_epoch: epochs that a resumed run already had.
@@ -75,6 +90,7 @@ def build_receipt(
             **_applied_trainer(module, trainer, spec, first_epoch=first_epoch),
             **_applied_switches(),
         },
+        "features": data.facts if isinstance(data, FeatureData) else None,
         "weights": module.model.weights or start_weights(spec),
         "trunk_class": type(module.model.trunk).__name__,
         "trunk_parameters": parameters,
@@ -232,8 +248,10 @@ def trunk_names(trunk: nn.Module) -> list[str]:
 _PUBLISHED_AS = {"resnet_50": "resnet50", "resnet_101": "resnet101"}
 
 
-def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
-    """Read what the object that changes training pictures was made with."""
+def _applied_augmentation(data: RecognitionData | FeatureData) -> dict[str, Any]:
+    """Read what the object that changes training pictures, or their features, were made with."""
+    if isinstance(data, FeatureData):
+        return data.applied_augmentation
     held = data.augmentation
     return {
         "dataset.prob": held.prob,
@@ -245,8 +263,10 @@ def _applied_augmentation(data: RecognitionData) -> dict[str, Any]:
     }
 
 
-def _applied_preprocessing(data: RecognitionData, spec: Spec) -> dict[str, Any]:
-    """Read how pictures of every split are brought to the network."""
+def _applied_preprocessing(data: RecognitionData | FeatureData, spec: Spec) -> dict[str, Any]:
+    """Read how pictures of every split are, or were, brought to the network."""
+    if isinstance(data, FeatureData):
+        return data.applied_preprocessing
     cut, channels = data.framing.cut, spec.model.input_channels
     white = data.framing.value_range
     applied = {}
@@ -273,11 +293,14 @@ def _leaves(section: Any) -> Iterator[tuple[str, Any]]:
         yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _applied_batch(module: RecognitionModule, data: RecognitionData) -> dict[str, Any]:
+def _applied_batch(
+    module: RecognitionModule, data: RecognitionData | FeatureData
+) -> dict[str, Any]:
     facts, sampling = module.batch_facts, {"dataset.sampling": data.sampling}
     if facts is None:
         return sampling
-    num, channels, height, width = facts.shape
+    num, *shape = facts.shape
+    channels, height, width = data.input_shape if isinstance(data, FeatureData) else shape
     applied: dict[str, Any] = {
         "train.batch_size": num,
         "model.input_channels": channels,
@@ -291,7 +314,7 @@ def _applied_batch(module: RecognitionModule, data: RecognitionData) -> dict[str
 
 
 def _applied_trainer(
-    module: RecognitionModule, trainer: pl.Trainer, spec: Spec, *, first_epoch: int
+    module: RecognitionModule, trainer: Loop, spec: Spec, *, first_epoch: int
 ) -> dict[str, Any]:
     mean = module.running_mean
     device = next(module.model.parameters()).device

@@ -155,10 +155,11 @@ class RecognitionTrainer:
         prepare_data(checked, progress)
 
     def list_caches(self) -> dict[str, Any]:
-        """Return the decoded image sets on disk: `folder`, `limit_bytes` and `caches`.
+        """Return the decoded images and features on disk: `folder`, `limit_bytes` and `caches`.
 
-        Each of `caches`, the last used first, has `name`, `source`, `images`, `height`, `width`,
-        `channels`, `bytes`, `last_used` (seconds since 1970) and `in_use`.
+        Each of `caches`, the last used first, has `name`, `kind` (`images` or `features`),
+        `source`, `images`, `height`, `width`, `channels`, `bytes`, `last_used` (seconds since
+        1970), `in_use`, and for features `views`, `features` (their length) and `trunk`.
         """
         from trainer.data.cached_sets import list_caches
         from trainer.data.location import cache_settings
@@ -173,7 +174,7 @@ class RecognitionTrainer:
     def clear_caches(
         self, names: Sequence[str] = (), older_than_s: float = 0.0
     ) -> list[dict[str, Any]]:
-        """Remove decoded image sets that nobody uses, and return them as `list_caches` does.
+        """Remove cached sets that nobody uses, and return them as `list_caches` does.
 
         Args:
             names: beginnings of their names, or their sources; default: all.

@@ -38,6 +38,9 @@ _UNSET_MARKS = (MANDATORY, "<required>")
 
 _SHOWN_PROBLEMS = 5
 
+_MOST_DEVICES = 1024
+"""Of one computer; more is a mistake, which the relation between number and indices tells."""
+
 
 def as_action(name: str) -> Action:
     """Return the name as an action, or raise naming the legal ones."""
@@ -72,6 +75,7 @@ def parse_spec(nested: Mapping[str, Any], action: str, *, is_complete: bool = Tr
     problems: list[str] = []
     values = _read_values(flatten(nested), problems)
     _raise_if(problems)
+    _number_devices(values)
     values = follow_weights(values, is_training=legal == "train", is_complete=is_complete)
     spec = cast("Spec", _build(Spec, "", values))
     problems += refused(spec, legal)
@@ -105,6 +109,14 @@ def _read_values(flat: Mapping[str, Any], problems: list[str]) -> dict[str, Any]
             except ValueProblem as problem:
                 problems.append(f"{path}: {problem}")
     return values
+
+
+def _number_devices(values: dict[str, Any]) -> None:
+    """Take the first GPUs where only their number is given; templates write the default `[0]`."""
+    for section in ("train", "evaluate", "inference"):
+        count = values.get(f"{section}.num_gpus", 1)
+        if 1 < count <= _MOST_DEVICES and values.get(f"{section}.gpu_ids", (0,)) == (0,):
+            values[f"{section}.gpu_ids"] = tuple(range(count))
 
 
 def _stands_for_absent(key: Key, value: Any) -> bool:

@@ -28,14 +28,13 @@ def capture(
     class_names: tuple[str, ...],
 ) -> checkpoints.Payload:
     """Copy everything that resuming and evaluation need to plain containers on the CPU."""
-    raw = module.model.state_dict()
     has_mean = module.running_mean is not None
     payload: checkpoints.Payload = checkpoints.snapshot(
         {
             "format": checkpoints.FORMAT,
             "version": checkpoints.VERSION,
-            "state_dict": dict(module.evaluated.state_dict()),
-            "raw_state_dict": dict(raw) if has_mean else None,
+            "state_dict": module.changing_state(module.evaluated),
+            "raw_state_dict": module.changing_state(module.model) if has_mean else None,
             "loss_state": dict(module.loss.state_dict()),
             "optimizer_name": type(module.optimizer).__name__,
             "optimizer": module.optimizer.state_dict(),
@@ -53,6 +52,9 @@ def capture(
             "torch_version": str(torch.__version__),
         }
     )
+    for name in ("state_dict", "raw_state_dict"):
+        if payload[name] is not None:
+            payload[name] = {**module.fixed_state, **payload[name]}
     return payload
 
 

@@ -29,6 +29,10 @@ from trainer.devices import image_layout, pick_device, training_devices, wants_b
 from trainer.distributed import Place, find_place
 from trainer.epochs import EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
+from trainer.features import trains_on_features
+from trainer.features.data import FeatureData, build_feature_data
+from trainer.features.loop import FeatureLoop
+from trainer.features.source import FeatureSource
 from trainer.isolation import (
     CallersSigterm,
     cudnn_switches,
@@ -99,8 +103,8 @@ def fit(
     with isolated(spec, device):
         payload = None if path is None else _load_start(path, start_epoch)
         # No name here holds the run, so that nothing keeps it alive while it is cleaned away.
-        receipt = _Run(spec, device, report, place=place, is_fresh=payload is None).go(
-            payload, path, is_own=start_epoch is None
+        receipt = _Run(spec, device, report, place=place, payload=payload).go(
+            path, is_own=start_epoch is None
         )
     return receipt | {"seconds": time.perf_counter() - started}
 
@@ -115,30 +119,28 @@ class _Run:
         report: Report,
         *,
         place: Place,
-        is_fresh: bool,
+        payload: checkpoints.Payload | None,
     ) -> None:
         self.use_bf16 = wants_bf16(spec.train.precision, device)
         self.place = place
         share = Share(rank=place.rank, world_size=place.world_size)
-        self.data = build_data(spec, device, share=share)
-        self.spec = spec = with_value_range(spec, self.data.framing.value_range)
-        self.module = build_module(spec, self.data, device, load_pretrained=is_fresh)
+        self.data, self.module = build_parts(spec, device, share=share, payload=payload)
+        self.spec = with_value_range(spec, self.data.framing.value_range)
         self.report = report
+        self.payload = payload
 
-    def go(
-        self, payload: checkpoints.Payload | None, path: Path | None, *, is_own: bool
-    ) -> dict[str, Any]:
+    def go(self, path: Path | None, *, is_own: bool) -> dict[str, Any]:
         """Replay, train, and return the receipt."""
+        payload = self.payload
         if payload is not None and path is not None:
             restore(self.module, payload, path)
             if is_own and self.place.is_first:
                 adopt_best(payload, path, Path(self.spec.results_dir))
+        load_features(self.spec, self.data, self.module)
         first_epoch = self.module.progress.epoch
 
         def receipt() -> dict[str, Any]:
-            return build_receipt(
-                self.module, trainer, self.data, self.spec, first_epoch=first_epoch
-            )
+            return build_receipt(self.module, loop, self.data, self.spec, first_epoch=first_epoch)
 
         reporter = EpochReporter(
             self.spec, self.data, self.report, receipt,
@@ -146,12 +148,15 @@ class _Run:
             history=payload["history"] if payload is not None and is_own else [],
             is_first=self.place.is_first,
         )  # fmt: skip
-        trainer = self._trainer(self.spec.train.num_epochs - first_epoch, reporter)
+        loop = self._loop(self.spec.train.num_epochs - first_epoch, reporter)
         with reporter.closing():
             if reporter.replay() and first_epoch < self.spec.train.num_epochs:
                 if payload is not None:
                     restore_random(payload)
-                trainer.fit(self.module, EpochBatches(self.data, self.module))
+                if isinstance(loop, FeatureLoop):
+                    loop.fit(self.module, reporter)
+                else:
+                    loop.fit(self.module, EpochBatches(self.data, self.module))
         return receipt() | self._outcome(reporter)
 
     def _outcome(self, reporter: EpochReporter) -> dict[str, Any]:
@@ -164,9 +169,16 @@ class _Run:
             "checkpoints": {Path(name).stem: name for name in written},
         }
 
-    def _trainer(self, max_epochs: int, reporter: EpochReporter) -> pl.Trainer:
-        """Return a trainer that does nothing but the loop."""
+    def _loop(self, max_epochs: int, reporter: EpochReporter) -> pl.Trainer | FeatureLoop:
+        """Return what does nothing but the loop: Lightning's trainer, or that of features."""
         train = self.spec.train
+        if isinstance(self.data, FeatureData):
+            return FeatureLoop(
+                self.data,
+                max_epochs=max(max_epochs, 0),
+                use_bf16=self.use_bf16,
+                accumulate=train.accumulate_grad_batches,
+            )
         accelerator, devices = training_devices(train)
         return pl.Trainer(
             accelerator=accelerator,
@@ -188,14 +200,64 @@ class _Run:
         )
 
 
+def build_parts(
+    spec: Spec,
+    device: torch.device,
+    *,
+    share: Share,
+    payload: checkpoints.Payload | None = None,
+) -> tuple[RecognitionData | FeatureData, RecognitionModule]:
+    """Build the data of a run and its module, which fit each other: pictures, or features.
+
+    Features are loaded afterwards, by `load_features`, when the trunk holds its weights.
+
+    Args:
+        spec: of the run.
+        device: to compute on.
+        share: this process's part of the batches.
+        payload: the checkpoint that will be restored; weight files are then not needed.
+    """
+    on_features = trains_on_features(spec) and not _has_two_trunks(spec, payload)
+    build = build_feature_data if on_features else build_data
+    data = build(spec, device, share=share)
+    return data, build_module(spec, data, device, load_pretrained=payload is None)
+
+
+def _has_two_trunks(spec: Spec, payload: checkpoints.Payload | None) -> bool:
+    """Whether a frozen trunk and its running mean differ, as after training with a mean."""
+    raw = None if payload is None else payload["raw_state_dict"]
+    if payload is None or raw is None or spec.train.ema_decay == 0:
+        return False
+    mean = payload["state_dict"]
+    return any(not torch.equal(raw[k], mean[k]) for k in raw if k.startswith("trunk."))
+
+
+def load_features(
+    spec: Spec, data: RecognitionData | FeatureData, module: RecognitionModule
+) -> None:
+    """Find or compute the features that a run is to train on; nothing where it takes pictures."""
+    if isinstance(data, FeatureData):
+        device = next(module.model.parameters()).device
+        use_bf16 = wants_bf16(spec.train.precision, device)
+        data.load(FeatureSource(spec, module.model.trunk, use_bf16=use_bf16))
+
+
 def build_module(
-    spec: Spec, data: RecognitionData, device: torch.device, *, load_pretrained: bool = True
+    spec: Spec,
+    data: RecognitionData | FeatureData,
+    device: torch.device,
+    *,
+    load_pretrained: bool = True,
 ) -> RecognitionModule:
     """Build model, loss and optimizer of a spec on the device."""
     model = build_recognizer(spec, load_pretrained=load_pretrained).to(device)
     model = model.to(memory_format=image_layout(model, device))
     return RecognitionModule(
-        spec, model, num_classes=data.num_classes, num_batches=data.num_batches
+        spec,
+        model,
+        num_classes=data.num_classes,
+        num_batches=data.num_batches,
+        takes_features=isinstance(data, FeatureData),
     )
 
 

@@ -17,7 +17,7 @@ from hpo.automl.overrides import Overrides, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
-from hpo.automl.workspace import RUNGS_STYLE, RUNNING_STYLE, Facts
+from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, Facts
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
@@ -191,6 +191,11 @@ class _Planner:
         )
         if found.warning:
             self.warnings.append(found.warning)
+        if self.request.platform and found.nested.get(RESULTS_DIR):
+            self.warnings.append(
+                f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is of no use to jobs of "
+                f"{self.request.platform}, each of which has a folder of its own"
+            )
         return found
 
     def _metric(self) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from hpo.automl.planning import Request
 from hpo.automl.platform import Platform
 from hpo.automl.routing import name_of, open_skill
 from hpo.automl.session import RouteSettings
+from hpo.automl.workspace import choose_place
 from hpo.search.session import SearchSettings
 
 logger = logging.getLogger(__name__)
@@ -138,9 +139,10 @@ class AutoMLRunner:
         if platform_kwargs and self._platform is None:
             names = ", ".join(sorted(platform_kwargs))
             raise AutoMLError(f"run: {names}: no such argument; it would go to a platform's jobs")
-        place = Path(
-            workspace_path or workspace_dir or self._workspace_dir or DEFAULT_WORKSPACE
-        ).expanduser().resolve()  # fmt: skip
+        wanted = workspace_path or workspace_dir or self._workspace_dir
+        own = {} if self._platform is None else dict(spec_overrides or {})
+        given = {} if own else spec_overrides or {}
+        place, overrides = choose_place(wanted, given, Path(DEFAULT_WORKSPACE))
         request = Request(
             skill=self.skill,
             action=self.action,
@@ -149,7 +151,7 @@ class AutoMLRunner:
             algorithm=automl_algorithm,
             hyperparameters=automl_hyperparameters,
             ranges=custom_param_ranges,
-            overrides=spec_overrides or {},
+            overrides=own or overrides,
             eval_overrides=eval_overrides or {},
             roots={
                 name: uri

@@ -100,6 +100,11 @@ class SkillTrainer:
         return getattr(self._inner, name)
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether trials are jobs of a platform, or of the caller."""
+        return self._is_elsewhere
+
+    @property
     def inner(self) -> Trainer:
         """The registered trainer, or the one that runs the skill's commands."""
         return self._inner

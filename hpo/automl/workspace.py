@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hpo.automl.errors import AutoMLError
 from hpo.core.errors import RunError
+from hpo.jobs.data_sources import UNSET_MARKS
 from hpo.run.run_dir import write_atomically
 
 AUTOML_DIR = ".automl"
 FACTS_FILE = Path(AUTOML_DIR) / "controller" / "facts.json"
 
+RESULTS_DIR = "results_dir"
 RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
 
 
@@ -54,6 +58,36 @@ class Facts:
         """Write the file into a run directory."""
         text = json.dumps(asdict(self), indent=1, default=str) + "\n"
         write_atomically(folder / FACTS_FILE, text)
+
+
+def choose_place(
+    given: str | Path | None, overrides: Mapping[str, Any], default: Path
+) -> tuple[Path, dict[str, Any]]:
+    """Say where workspaces are made; a `results_dir` among the overrides says it too.
+
+    Args:
+        given: where the caller wants them, or the workspace to go on with; None says nothing.
+        overrides: spec keys as the caller gave them.
+        default: where they are made if nobody says.
+
+    Returns:
+        The folder, absolute, and the overrides without `results_dir`: trials have folders of their
+        own in the workspace.
+
+    Raises:
+        AutoMLError: when two different places are named.
+    """
+    rest = {name: value for name, value in overrides.items() if name != RESULTS_DIR}
+    wanted = overrides.get(RESULTS_DIR)
+    if wanted in (None, "", *UNSET_MARKS):
+        return Path(given or default).expanduser().resolve(), rest
+    named = Path(str(wanted)).expanduser().resolve()
+    place = Path(given or named).expanduser().resolve()
+    if named not in (place, place.parent):
+        raise AutoMLError(
+            f"{RESULTS_DIR}: is {named}, and the workspace is to be {place}; give one of them"
+        )
+    return place, rest
 
 
 def is_workspace(folder: Path) -> bool:

@@ -189,9 +189,13 @@ def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.N
 
 def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
     from hpo.automl.planning import Request
+    from hpo.automl.workspace import choose_place
     from hpo.core.spec_dicts import parse_assignments
 
-    place = Path(args.workspace) if args.workspace else _default_place(args, skill)
+    wanted = args.resume or args.workspace
+    place, overrides = choose_place(
+        wanted, parse_assignments(args.set), _default_place(args, skill)
+    )
     settings = _settings(args.settings)
     if not args.resume:
         named = {"algorithm", "automl_algorithm"} & set(settings)
@@ -202,11 +206,11 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
     return Request(
         skill=skill,
         action=args.action,
-        workspace=Path(args.resume).resolve() if args.resume else place.expanduser().resolve(),
+        workspace=place,
         settings=settings,
         hyperparameters=args.hyperparameters,
         ranges=_read_mapping(args.ranges, "--ranges") if args.ranges else None,
-        overrides=parse_assignments(args.set),
+        overrides=overrides,
         eval_overrides=parse_assignments(args.eval_set, "--eval-set"),
         roots={
             name: root

@@ -1,4 +1,4 @@
-"""`hpo cache`: list and remove the decoded image sets on disk."""
+"""`hpo cache`: list and remove the decoded images and features on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json, print_table
 
-HELP = "list or remove the decoded images that searches share"
+HELP = "list or remove the decoded images and features that searches share"
 
 EPILOG = """\
 examples:
@@ -19,8 +19,9 @@ examples:
   hpo cache clear --older-than 30d           what was not used for a month
   hpo cache clear 3f9a01 shots/train --yes   by name or by folder
 
-Images are decoded once and kept for later searches in HPO_CACHE_DIR (default
-~/.cache/hpo-recognition), up to HPO_CACHE_GB (default 20); beyond it the longest unused go first.
+Images are decoded once, and a frozen trunk's features of them computed once; both are kept for
+later searches in HPO_CACHE_DIR (default ~/.cache/hpo-recognition), together up to HPO_CACHE_GB
+(default 20); beyond it the longest unused go first.
 What a running search uses is never removed.
 """
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     trainer = find_trainer(args.trainer)
     if not hasattr(trainer, "list_caches"):
-        raise SpecError(f"trainer: {args.trainer} keeps no decoded images")
+        raise SpecError(f"trainer: {args.trainer} keeps no decoded images or features")
     if args.action == "clear":
         return _clear(trainer, args)
     if args.names or args.older_than or args.yes:
@@ -128,7 +129,7 @@ def _show(found: Mapping[str, Any]) -> None:
     rows = found["caches"]
     limit = readable_bytes(found["limit_bytes"])
     if not rows:
-        print(f"no decoded images in {found['folder']} (room for {limit})")
+        print(f"no decoded images or features in {found['folder']} (room for {limit})")
         return
     table = [
         [
@@ -136,14 +137,22 @@ def _show(found: Mapping[str, Any]) -> None:
             readable_bytes(row["bytes"]),
             str(row["images"]),
             f"{row['height']}x{row['width']}",
+            _features(row),
             "in use" if row["in_use"] else _ago(time.time() - row["last_used"]),
             row["source"],
         ]
         for row in rows
     ]
-    print_table(["NAME", "SIZE", "IMAGES", "PIXELS", "LAST USED", "IMAGES OF"], table)
+    print_table(["NAME", "SIZE", "IMAGES", "PIXELS", "FEATURES", "LAST USED", "IMAGES OF"], table)
     total = readable_bytes(sum(row["bytes"] for row in rows))
     print(f"\n{total} of {limit} (HPO_CACHE_GB) in {found['folder']}")
+
+
+def _features(row: Mapping[str, Any]) -> str:
+    """Views, length and trunk of a set of features; nothing for decoded images."""
+    if row.get("kind") != "features":
+        return "-"
+    return f"{row['views']} x {row['features']} of {row['trunk']}"
 
 
 def readable_bytes(count: float) -> str:

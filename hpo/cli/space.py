@@ -71,17 +71,9 @@ def run(args: argparse.Namespace) -> int:
 def _compiled(args: argparse.Namespace) -> SearchSpace:
     from hpo.cli.space_source import find_source
     from hpo.study.checks import check_count
-    from search_spaces import compile_space
 
     check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
-    source = find_source(args)
-    return compile_space(
-        source.schema,
-        overlay=source.overlay,
-        spec=source.spec,
-        num_trials=args.trials,
-        **source.knowledge(),
-    )
+    return find_source(args).compiled(args.trials)
 
 
 def _sample(args: argparse.Namespace, space: SearchSpace) -> int:

@@ -14,12 +14,13 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import shown
 from hpo.core.yaml_io import read_yaml
+from hpo.study.plan import settle
 from hpo.study.skill import load_skill
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_given_study
 from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
-    from search_spaces import Overlay, Schema
+    from search_spaces import Overlay, Schema, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +32,30 @@ class SpaceSource:
     spec: Mapping[str, Any] | None = None
     trainer: Trainer | None = None
 
-    def knowledge(self) -> dict[str, Any]:
-        """Return what the trainer knows of this spec, as arguments of `compile_space`."""
+    def compiled(self, num_trials: int | None) -> SearchSpace:
+        """Compile the space as a search of so many trials does."""
         if self.trainer is None or self.spec is None:
-            return {}
-        return {
-            "inactive": self.trainer.inactive,
-            "limits": self.trainer.limits(self.spec),
-            "multiple_of": getattr(self.trainer, "multiple_of", None),
-        }
+            return self._compiled_for(self.spec, num_trials, {})
+        knows = self.trainer
+
+        def compile_for(spec: Mapping[str, Any]) -> SearchSpace:
+            facts = {
+                "inactive": knows.inactive,
+                "limits": knows.limits(spec),
+                "multiple_of": getattr(knows, "multiple_of", None),
+            }
+            return self._compiled_for(spec, num_trials, facts)
+
+        return settle(compile_for, knows, self.spec)[1]
+
+    def _compiled_for(
+        self, spec: Mapping[str, Any] | None, num_trials: int | None, facts: Mapping[str, Any]
+    ) -> SearchSpace:
+        from search_spaces import compile_space
+
+        return compile_space(
+            self.schema, overlay=self.overlay, spec=spec, num_trials=num_trials, **facts
+        )
 
 
 def find_source(args: argparse.Namespace) -> SpaceSource:
@@ -99,5 +115,7 @@ def _study_source(study: StudySpec) -> SpaceSource:
         for name in ("train", "reference", "query")
         if (path := getattr(study.data, name)) and Path(path).exists()
     }
-    spec = trainer.validate(merged(study.spec, nest(trainer.data_overrides(given))))
+    spec = trainer.validate(
+        merged(study.spec, study.search.fix, nest(trainer.data_overrides(given)))
+    )
     return SpaceSource(schema=schema, overlay=study.overlay, spec=spec, trainer=trainer)

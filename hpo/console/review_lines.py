@@ -61,6 +61,8 @@ def _measured(probe: Mapping[str, Any]) -> list[str]:
         lines.append(
             "WEIGHTS   training starts from RANDOM weights; --weights starts from pretrained ones"
         )
+    if probe.get("feature_views") is not None:
+        lines.append(f"features  {_features(probe['feature_views'])}")
     if probe:
         speed, memory = probe.get("images_per_s", 0), probe.get("peak_memory_mib", 0)
         lines.append(
@@ -68,6 +70,13 @@ def _measured(probe: Mapping[str, Any]) -> list[str]:
             f"{memory:.0f} MiB on {probe.get('device', 'cpu')}"
         )
     return lines
+
+
+def _features(views: int) -> str:
+    learns = "the trunk does not learn; its features are computed once, the head learns from those"
+    if views == 0:
+        return f"{learns} of each picture as it is (dataset.feature_views=0)"
+    return f"{learns} of {views} augmented views of each picture (dataset.feature_views)"
 
 
 def _packing(packing: Mapping[str, Any] | None) -> list[str]:

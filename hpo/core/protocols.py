@@ -179,7 +179,7 @@ class Trainer(Protocol):
         """Stage archives and decode images once, before trials share them."""
 
     def list_caches(self) -> dict[str, Any]:
-        """Return the decoded image sets on disk: `folder`, `limit_bytes`, `caches` (plain rows).
+        """Return what is kept of pictures on disk: `folder`, `limit_bytes`, `caches` (plain rows).
 
         A trainer that keeps none leaves this method and the next one out.
         """

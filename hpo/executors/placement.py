@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from hpo.core.errors import SpecError
 from hpo.core.machine import Machine, this_machine
 from hpo.core.protocols import Executor, Trainer
-from hpo.core.spec_dicts import lookup
+from hpo.core.spec_dicts import lookup, merged
 from hpo.executors.division import Slots, divide_nodes
 from hpo.study.sharing import AUTO
 from hpo.study.spec import StudySpec
@@ -28,8 +28,16 @@ class Start(Protocol):
         """Of a Ray cluster that runs already; empty for this machine alone."""
 
 
-def place_trials(study: StudySpec, trainer: Trainer, start: Start) -> Slots:
+def place_trials(
+    study: StudySpec, trainer: Trainer, start: Start, spec: Mapping[str, Any] | None = None
+) -> Slots:
     """Divide the machine, or the cluster, among trials; `auto` packing begins with one per GPU.
+
+    Args:
+        study: how many run at a time, and how many share a GPU.
+        trainer: knows the key that holds how many devices a trial has.
+        start: where the search is started.
+        spec: what all trials share; None, before there is a plan, takes what the study says.
 
     Raises:
         SpecError: for a budget that this machine cannot count, or trials that do not fit on it.
@@ -40,7 +48,8 @@ def place_trials(study: StudySpec, trainer: Trainer, start: Start) -> Slots:
             "budget: GPU hours need a GPU and none is visible here; give trials, time or epochs"
         )
     wish = study.trials_per_gpu
-    devices = count_devices(study.spec, trainer)
+    shared = merged(study.spec, study.search.fix) if spec is None else spec
+    devices = count_devices(shared, trainer)
     if start.executor == IN_PROCESS:
         return divide_nodes(1, machine)
     if devices > 1 and isinstance(wish, int) and wish > 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import DataError, SpecError
-from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
 from hpo.core.text import nearest
 from hpo.jobs.data_sources import (
     UNSET_MARKS,
@@ -194,7 +194,8 @@ def _has(spec: Mapping[str, Any], name: str) -> bool:
         return False
 
 
-def results_dir_of(spec: Mapping[str, Any], folder: Path) -> str:
+def results_dir_of(spec: Mapping[str, Any], action: str, folder: Path) -> str:
     """Where the action writes, where that is not the job's own folder; empty where it is."""
-    wanted = str(spec.get("results_dir") or folder)
+    own = value_at(spec, f"{action}.results_dir")
+    wanted = str(own or spec.get("results_dir") or folder)
     return "" if Path(wanted).absolute() == folder else str(Path(wanted).absolute())

@@ -144,7 +144,7 @@ class JobMaker:
         job = replace(
             job,
             command=command,
-            own_results_dir=results_dir_of(composed.spec, job.folder),
+            own_results_dir=results_dir_of(composed.spec, wish.action, job.folder),
             roots=composed.roots,
             inferred=composed.inferred,
         )

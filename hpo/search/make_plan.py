@@ -8,6 +8,7 @@ from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.study.initial_points import MOST, first_points
+from hpo.study.owned_keys import refuse_owned_keys
 from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
@@ -29,6 +30,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
 
     # What needs no images is checked before any are drawn, split or read.
+    refuse_owned_keys(study, trainer)
     budget = study.budget.trials
     given = build_base_spec(study, trainer, {})
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)

@@ -206,7 +206,7 @@ class Session:
         self.settings, self.ledger, self.bus = settings, ledger, bus
         self.space = planned_space(run.path, study, trainer, plan)
         self.decided = decided_values(study, trainer, self.space)
-        self.slots = place_trials(study, trainer, settings)
+        self.slots = place_trials(study, trainer, settings, plan.base_spec)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,18 +210,30 @@ def settle_space(
 ) -> tuple[dict[str, Any], SearchSpace]:
     """Compile a study's space, and put the values that it pins into the spec that trials share.
 
-    A pinned value may leave others more room, less, or nothing to do, so the space is compiled
-    again until it and the spec agree.
-
     Returns:
         The spec and its space.
 
     Raises:
         SpecError: when the space cannot be compiled, or the trainer refuses a pinned value.
     """
+    return settle(
+        lambda spec: build_space(study, trainer, spec, num_trials=num_trials), trainer, base_spec
+    )
+
+
+def settle(
+    compile_for: Callable[[Mapping[str, Any]], SearchSpace],
+    trainer: Trainer,
+    base_spec: Mapping[str, Any],
+) -> tuple[dict[str, Any], SearchSpace]:
+    """Bring a space and the spec that trials share together.
+
+    A pinned value may leave others more room, less, or nothing to do, so the space is compiled
+    again until it and the spec agree.
+    """
     settled = dict(base_spec)
     for _ in range(MOST_ROUNDS):
-        space = build_space(study, trainer, settled, num_trials=num_trials)
+        space = compile_for(settled)
         before, settled = settled, with_pinned(settled, space, trainer)
         if settled == before:
             return settled, space

@@ -117,7 +117,7 @@ def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path, batch_norm)
     )  # fmt: skip
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(nested))
     command = [sys.executable, "-m", "trainer.cli", "train", "-e", str(tmp_path / "spec.yaml")]
-    command += ["train.num_gpus=2", "train.gpu_ids=[0,1]"]
+    command += ["train.num_gpus=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -8,6 +8,7 @@ import torch
 
 from tests.trainer.live import facts
 from tests.trainer.tiny import make_splits, train_spec
+from trainer.config.dataset import AUGMENTATION
 from trainer.config.tree import leaves
 from trainer.inactive import inactive_keys
 from trainer.session import TRAINER
@@ -141,6 +142,11 @@ def test_the_cases_are_all_that_can_be_searched():
     defaults = {path for path, key in leaves().items() if key.info.automl_enabled}
     assert len(defaults) == 15
     assert defaults <= set(CASES)
+
+
+def test_what_changes_training_pictures_alone_is_listed_as_augmentation():
+    alone = {p for p, (_, _, shown) in CASES.items() if shown == BATCH and p.startswith("dataset.")}
+    assert {path.split(".")[1] for path in alone} == set(AUGMENTATION)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ def test_under_the_defaults_momentum_gamma_and_other_losses_rest():
         "train.optim.embedder.momentum",
         "train.optim.gamma",
         "train.optim.warmup_share",
+        "dataset.feature_views",
     }
     assert (
         found["train.optim.gamma"] == "the first milestone (40) is not before the last epoch (10)"
@@ -118,7 +119,35 @@ def test_augmentation_that_is_off_puts_its_values_to_rest():
             f"dataset.color_augmentation.{name}"
             for name in ("brightness", "contrast", "saturation", "hue")
         ),
+        "dataset.feature_views",
     }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({}, "the trunk learns"),
+        ({"train__train_trunk": False}, None),
+        ({"train__train_trunk": False, "dataset__feature_views": -1}, None),
+        (
+            {"train__train_trunk": False, "train__num_gpus": 2, "train__gpu_ids": [0, 1]},
+            "several processes",
+        ),
+    ],
+)
+def test_views_act_where_one_process_trains_a_head_alone(overrides, reason):
+    found = inactive(**overrides).get("dataset.feature_views", "")
+    assert found.startswith(reason) if reason else not found
+
+
+def test_a_head_on_pictures_as_they_are_puts_augmentation_to_rest():
+    found = inactive(train__train_trunk=False, dataset__feature_views=0)
+    resting = {name for name, reason in found.items() if "as they are" in reason}
+    assert len(resting) == 13
+    assert {"dataset.prob", "dataset.gaussian_blur.sigma", "dataset.random_rotation"} <= resting
+    assert not any(
+        "as they are" in reason for reason in inactive(dataset__feature_views=0).values()
+    )
 
 
 def test_greyscale_pictures_have_no_colour_to_change():
@@ -126,6 +155,7 @@ def test_greyscale_pictures_have_no_colour_to_change():
     assert {name for name in found if name.startswith("dataset.")} == {
         "dataset.color_augmentation.saturation",
         "dataset.color_augmentation.hue",
+        "dataset.feature_views",
     }
 
 

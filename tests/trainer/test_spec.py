@@ -155,3 +155,19 @@ def test_default_of_every_key_is_legal(path):
         section, _, _ = path.partition(".")
         action = section if section in ACTIONS else "train"
         assert parse_spec({path: value}, action, is_complete=False) == Spec()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 100])
+def test_a_number_of_gpus_alone_means_the_first_ones(count):
+    given = {"train.num_gpus": count}
+    template = {"train.num_gpus": 1, "train.gpu_ids": [0]}  # what templates write
+    for nested in (given, template | given):
+        spec = parse_spec(nested, "train", is_complete=False)
+        assert spec.train.gpu_ids == tuple(range(count))
+        assert spec_to_dict(spec)["train"]["gpu_ids"] == list(range(count))
+
+
+def test_gpus_that_are_named_stay_as_they_are():
+    spec = parse_spec({"train.num_gpus": 2, "train.gpu_ids": [3, 1]}, "train", is_complete=False)
+    assert spec.train.gpu_ids == (3, 1)
+    assert parse_spec({"train.gpu_ids": [3]}, "train", is_complete=False).train.gpu_ids == (3,)

@@ -22,7 +22,7 @@ class EvaluateConfig:
 
     num_gpus: int = integer(1, "GPUs to evaluate on.", minimum=1, is_popular=True)
     gpu_ids: tuple[int, ...] = sequence(
-        (0,), int, "Indices of those GPUs, as many as `num_gpus`.", is_popular=True
+        (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
     )
     num_nodes: int = integer(1, "Machines that evaluate together.", minimum=1, is_popular=True)
     checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to evaluate.")
@@ -48,7 +48,7 @@ class InferenceConfig:
 
     num_gpus: int = integer(1, "GPUs to run on.", minimum=1, is_popular=True)
     gpu_ids: tuple[int, ...] = sequence(
-        (0,), int, "Indices of those GPUs, as many as `num_gpus`.", is_popular=True
+        (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
     )
     num_nodes: int = integer(1, "Machines that run together.", minimum=1, is_popular=True)
     checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to run.")

@@ -17,6 +17,12 @@ from trainer.config.fields import (
     text,
 )
 
+AUGMENTATION = (
+    *("prob", "re_prob", "gaussian_blur", "color_augmentation", "random_rotation"),
+    "crop_scale",
+)
+"""Keys of the section that change training pictures alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValDatasetConfig:
@@ -199,6 +205,17 @@ class DatasetConfig:
     )
     cache: bool = flag(
         default=True,
-        description="Whether decoded pictures are kept on disk and shared by later runs.",
+        description="Whether decoded pictures, and a frozen trunk's features of them, are kept on "
+        "disk and shared by later runs.",
+        is_extension=True,
+    )
+    feature_views: int = integer(
+        4,
+        "Augmented views of each training picture whose features a frozen trunk's head learns "
+        "from, one drawn per epoch; 0 takes the picture as it is, -1 runs the trunk in every "
+        "epoch.",
+        minimum=0,
+        valid_min=-1,
+        automl_enabled=False,
         is_extension=True,
     )

@@ -151,7 +151,7 @@ def _devices(section: str) -> Callable[[Spec], Iterator[str]]:
         if len(ids) != count:
             yield (
                 f"{section}.gpu_ids: must hold as many indices as {section}.num_gpus ({count}),"
-                f" got {list(ids)}; for example {list(range(count))}"
+                f" got {list(ids)}; name them, or leave both out for one GPU"
             )
         elif len(set(ids)) != len(ids) or any(index < 0 for index in ids):
             yield f"{section}.gpu_ids: must be distinct indices from 0 on, got {list(ids)}"

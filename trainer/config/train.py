@@ -28,7 +28,7 @@ class TrainConfig:
 
     num_gpus: int = integer(1, "GPUs to train on, per node.", minimum=1, is_popular=True)
     gpu_ids: tuple[int, ...] = sequence(
-        (0,), int, "Indices of those GPUs, as many as `num_gpus`.", is_popular=True
+        (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
     )
     num_nodes: int = integer(1, "Machines that train together.", minimum=1, is_popular=True)
     seed: int = integer(

@@ -31,6 +31,8 @@ from trainer.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from trainer.config.dataset import DatasetConfig
     from trainer.config.root import Spec
     from trainer.data.decoding import Progress
@@ -71,7 +73,7 @@ class RecognitionData:
         self.query = splits.get("query")
         self._device = device
         self._share = share
-        self._seed = spec.train.seed if spec.train.seed >= 0 else secrets.randbits(31)
+        self._seed = run_seed(spec)
         self._banks = {name: ImageBank(split.images, device) for name, split in splits.items()}
         self.mean_C11, self.std_C11 = pixel_statistics(
             spec.dataset, spec.model.input_channels, device
@@ -79,7 +81,9 @@ class RecognitionData:
         value_range = next((split.value_range for split in splits.values()), None)
         self.framing = framing_of(with_value_range(spec, value_range))
         self._augment = BatchAugment(spec, torch.Generator(), device)
-        self._sampler = self._make_sampler(spec) if self.train is not None else None
+        self._sampler = None
+        if self.train is not None:
+            self._sampler = make_sampler(spec, self.train.labels, self._seed, share)
 
     @property
     def augmentation(self) -> DatasetConfig:
@@ -152,13 +156,6 @@ class RecognitionData:
             images_NCHW = normalize_batch(seen_NHWC, self.mean_C11, self.std_C11)
             yield images_NCHW.flip(-1) if is_mirrored else images_NCHW
 
-    def _make_sampler(self, spec: Spec) -> Sampler:
-        labels, size = self._trained().labels, spec.train.batch_size
-        share = {"rank": self._share.rank, "world_size": self._share.world_size}
-        if spec.dataset.sampling == RandomSampler.name:
-            return RandomSampler(len(labels), size, self._seed, **share)
-        return PKSampler(labels, size, spec.dataset.num_instance, self._seed, **share)
-
     def _hidden(self, parts: Iterator[_T], bank: ImageBank) -> Iterator[_T]:
         """Gather ahead in a thread while a GPU computes."""
         is_hidden = self._device.type == "cuda" and not bank.is_resident
@@ -203,6 +200,23 @@ def build_data(
     """
     splits = load_splits(spec, need_train=need_train, progress=progress)
     return RecognitionData(spec, torch.device(device), splits, share or Share())
+
+
+def make_sampler(spec: Spec, labels: NDArray[np.int64], seed: int, share: Share) -> Sampler:
+    """What draws the training batches of one process, as `dataset.sampling` wants it.
+
+    Raises:
+        DataError: there are too few classes, or pictures, for a batch.
+    """
+    size, part = spec.train.batch_size, {"rank": share.rank, "world_size": share.world_size}
+    if spec.dataset.sampling == RandomSampler.name:
+        return RandomSampler(len(labels), size, seed, **part)
+    return PKSampler(labels, size, spec.dataset.num_instance, seed, **part)
+
+
+def run_seed(spec: Spec) -> int:
+    """`train.seed`, or one that is drawn where that is below 0."""
+    return spec.train.seed if spec.train.seed >= 0 else secrets.randbits(31)
 
 
 def _epoch_seed(seed: int, epoch: int, rank: int) -> int:

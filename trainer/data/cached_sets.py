@@ -1,7 +1,7 @@
-"""Lists and removes decoded image sets on disk; needs no torch.
+"""Lists and removes sets of decoded images and of features on disk; needs no torch.
 
-Who maps a cache holds a shared lock on `<key>.use` until the map is gone, so that neither the bound
-nor `clear_caches` takes it away from a trial: its next trial would decode again.
+Who maps a set holds a shared lock on `<key>.use` until the map is gone, so that neither the bound
+nor `clear_caches` takes it away from a trial: its next trial would make it again.
 """
 
 from __future__ import annotations
@@ -19,17 +19,32 @@ from trainer.data.framing import ImageSize
 from trainer.data.location import cache_settings, exclusive_if_free
 from trainer.errors import SpecError
 
+KINDS = ("images", "features")
+"""Folders of the cache that hold sets: decoded images, and a trunk's features of them."""
+
+META = "meta.json"
+"""What a set says of itself; the time of its last use is this file's."""
+
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """One cache on disk, for listing."""
+    """One set on disk, for listing."""
 
     path: Path
+    kind: str
+    """One of `KINDS`."""
     source: str
     num_images: int
     size: ImageSize
+    """Of the stored images, or of those that the trunk saw."""
+    views: int = 0
+    """Pictures made of each image before the trunk saw them; 0 for images."""
+    num_features: int = 0
+    """Length of a feature vector; 0 for images."""
+    trunk: str = ""
+    """`model.backbone` of the features."""
     num_bytes: int
     last_used: float
     """Seconds since 1970."""
@@ -45,11 +60,15 @@ class CacheEntry:
         """The entry as plain data."""
         return {
             "name": self.name,
+            "kind": self.kind,
             "source": self.source,
             "images": self.num_images,
             "height": self.size.height,
             "width": self.size.width,
             "channels": self.size.channels,
+            "views": self.views,
+            "features": self.num_features,
+            "trunk": self.trunk,
             "bytes": self.num_bytes,
             "last_used": self.last_used,
             "in_use": self.is_in_use,
@@ -57,16 +76,17 @@ class CacheEntry:
 
 
 def list_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
-    """Caches on disk, the last used first."""
-    base = (cache_dir or cache_settings().folder) / "images"
-    entries = [_read_entry(meta.parent) for meta in base.glob("*/meta.json")]
+    """Sets on disk, of all kinds, the last used first."""
+    root = cache_dir or cache_settings().folder
+    metas = (meta for kind in KINDS for meta in (root / kind).glob(f"*/{META}"))
+    entries = [_read_entry(meta.parent) for meta in metas]
     return sorted((e for e in entries if e is not None), key=lambda e: -e.last_used)
 
 
 def clear_caches(
     cache_dir: Path | None = None, *, names: Sequence[str] = (), older_than_s: float = 0.0
 ) -> list[CacheEntry]:
-    """Remove caches that nobody uses or builds.
+    """Remove sets that nobody uses or builds.
 
     Args:
         cache_dir: defaults to the user's cache folder.
@@ -77,48 +97,50 @@ def clear_caches(
         What was removed.
 
     Raises:
-        SpecError: a name fits no cache.
+        SpecError: a name fits no set.
     """
-    base = (cache_dir or cache_settings().folder) / "images"
     entries = list_caches(cache_dir)
     for name in names:
         if not any(_fits(e, name) for e in entries):
             raise SpecError(
-                f"{name}: no decoded images of that name or folder; `hpo cache ls` lists them"
+                f"{name}: no decoded images or features of that name or folder; "
+                "`hpo cache ls` lists them"
             )
     due = time.time() - older_than_s
     chosen = [e for e in entries if not names or any(_fits(e, name) for name in names)]
     removed = [e for e in chosen if e.last_used <= due and _remove(e.path)]
     if not names:
-        _remove_leftovers(base)
+        _remove_leftovers(cache_dir or cache_settings().folder)
     return removed
 
 
-def evict(base: Path, *, keep: str, limit_bytes: int) -> None:
-    """Drop caches, the longest unused first, until the rest is within the bound.
+def evict(root: Path, *, keep: Path, limit_bytes: int) -> None:
+    """Drop sets of any kind, the longest unused first, until the rest is within the bound.
 
     Args:
-        base: the folder of caches.
-        keep: key of the one that room is made for.
+        root: the cache folder.
+        keep: the set that room is made for.
         limit_bytes: for all others together.
     """
-    _remove_leftovers(base)
-    entries = [e for e in list_caches(base.parent) if e.path.name != keep]
+    _remove_leftovers(root)
+    entries = [e for e in list_caches(root) if e.path != keep]
     total = sum(e.num_bytes for e in entries)
     while entries and total > limit_bytes:
         oldest = entries.pop()
         if _remove(oldest.path):
-            _logger.info("image cache of %s dropped to stay within the bound", oldest.source)
+            _logger.info(
+                "cached %s of %s dropped to stay within the bound", oldest.kind, oldest.source
+            )
             total -= oldest.num_bytes
     if total > limit_bytes:
         _logger.warning(
-            "image caches take %.1f GB more than HPO_CACHE_GB allows, as running trials use them",
+            "cached sets take %.1f GB more than HPO_CACHE_GB allows, as running trials use them",
             (total - limit_bytes) / 1e9,
         )
 
 
 def in_use_path(path: Path) -> Path:
-    """The file that users of a cache lock."""
+    """The file that users of a set lock."""
     return path.with_name(f"{path.name}.use")
 
 
@@ -127,19 +149,23 @@ def _fits(entry: CacheEntry, name: str) -> bool:
 
 
 def _read_entry(path: Path) -> CacheEntry | None:
-    """A cache's entry, or None where it has just been removed."""
+    """A set's entry, or None where it has just been removed."""
     try:
-        meta = json.loads((path / "meta.json").read_text())
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
         with exclusive_if_free(in_use_path(path)) as is_free:
             is_in_use = not is_free
         return CacheEntry(
             path=path,
+            kind=path.parent.name,
             source=meta["source"],
             num_images=meta["num_images"],
             size=ImageSize(**meta["size"]),
             num_bytes=sum(file.stat().st_size for file in path.iterdir()),
-            last_used=(path / "meta.json").stat().st_mtime,
+            last_used=(path / META).stat().st_mtime,
             is_in_use=is_in_use,
+            views=meta.get("views", 0),
+            num_features=meta.get("num_features", 0),
+            trunk=meta.get("trunk", ""),
         )
     except FileNotFoundError:
         return None
@@ -156,7 +182,7 @@ def _remove(path: Path) -> bool:
         return is_ours and is_unused
 
 
-def _remove_leftovers(base: Path) -> None:
+def _remove_leftovers(root: Path) -> None:
     """Remove what killed builders left behind; what is being built is locked and stays."""
-    for draft in base.glob("*.tmp"):
+    for draft in (draft for kind in KINDS for draft in (root / kind).glob("*.tmp")):
         _remove(draft.with_suffix(""))

@@ -1,4 +1,4 @@
-"""Decoded images that batches are gathered from: on the GPU if they fit, else the memory map."""
+"""Images or features that batches are gathered from: on the GPU if they fit, else a memory map."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ _UPLOAD_BYTES = 256 << 20
 
 
 class ImageBank:
-    """uint8 images that batches are taken from.
+    """Images (uint8) or features (float32) that batches are taken from.
 
     Args:
-        images_NHWC: decoded images, usually a memory map.
+        images_NHWC: decoded images, usually a memory map; features are N x F.
         device: where batches are wanted.
         resident: keep a copy on the device; default: when it fits well.
     """
 
     def __init__(
-        self, images_NHWC: NDArray[np.uint8], device: torch.device, *, resident: bool | None = None
+        self,
+        images_NHWC: NDArray[np.uint8] | NDArray[np.float32],
+        device: torch.device,
+        *,
+        resident: bool | None = None,
     ) -> None:
         self._images = images_NHWC
         self._device = device
@@ -40,7 +44,7 @@ class ImageBank:
         return self._on_device is not None
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """A batch of uint8 images: on the device when resident, else in host memory (pinned)."""
+        """A batch of them: on the device when resident, else in host memory (pinned)."""
         if self._on_device is not None:
             chosen = torch.from_numpy(indices).to(self._device, non_blocking=True)
             return self._on_device.index_select(0, chosen)
@@ -53,9 +57,10 @@ def _fits(num_bytes: int, device: torch.device) -> bool:
     return num_bytes < _RESIDENT_SHARE * free
 
 
-def _upload(images_NHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
+def _upload(images_NHWC: NDArray[np.uint8] | NDArray[np.float32], device: torch.device) -> Tensor:
     """Copy in parts, so that the host never holds the whole set."""
-    out = torch.empty(images_NHWC.shape, dtype=torch.uint8, device=device)
+    kind = torch.from_numpy(np.array(images_NHWC[:0])).dtype
+    out = torch.empty(images_NHWC.shape, dtype=kind, device=device)
     step = max(1, _UPLOAD_BYTES // max(1, images_NHWC[:1].nbytes))
     for start in range(0, len(images_NHWC), step):
         out[start : start + step] = torch.from_numpy(np.array(images_NHWC[start : start + step]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.data.splits import load_splits
+from trainer.data.splits import decode_split, label_splits, scan_splits
+from trainer.data.value_range import resolved
+from trainer.features import trains_on_features
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -23,5 +25,10 @@ def prepare_data(spec: Spec, progress: Progress | None = None) -> dict[str, int]
     Raises: SpecError, DataError, ImageError, CredentialError, InfrastructureError: the data cannot
         be used.
     """
-    splits = load_splits(spec, need_train=bool(spec.dataset.train_dataset), progress=progress)
-    return {name: len(split.labels) for name, split in splits.items()}
+    folders = scan_splits(spec, need_train=bool(spec.dataset.train_dataset))
+    labelled = label_splits(spec, folders)
+    spec = resolved(spec, folders, progress)
+    takes_clean = trains_on_features(spec) and spec.dataset.feature_views == 0
+    for name, folder in folders.items():
+        decode_split(spec, "query" if takes_clean else name, folder, progress=progress)
+    return {name: len(split.labels) for name, split in labelled.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.data.cache import open_cached_images
 from trainer.data.class_map import report_names
-from trainer.data.decoding import decode_folder
+from trainer.data.decoding import DecodedFolder, decode_folder
 from trainer.data.folder import ImageFolder, MatchedQuery, match_classes
 from trainer.data.framing import ImageSize, framing_of, input_size
 from trainer.data.sources import open_source
@@ -40,19 +40,25 @@ _MOST_STORED_BYTES = 8e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledImages:
-    """Decoded images of one split with what is known of them."""
+class Labelled:
+    """What is known of the pictures of one split without opening them."""
 
-    images: NDArray[np.uint8]
-    """(N, H, W, C) at `stored_size`; a read-only memory map where the cache is used."""
-    sizes: NDArray[np.int32]
-    """Upright height and width of each file, (N, 2)."""
     labels: NDArray[np.int64]
     """(N,), an index into `class_names`."""
     class_names: tuple[str, ...]
     """As reported: `dataset.class_map` applied."""
     paths: tuple[Path, ...]
     """The files, in the order of the images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImages(Labelled):
+    """Decoded images of one split with what is known of them."""
+
+    images: NDArray[np.uint8]
+    """(N, H, W, C) at `stored_size`; a read-only memory map where the cache is used."""
+    sizes: NDArray[np.int32]
+    """Upright height and width of each file, (N, 2)."""
     value_range: ValueRange | None = None
     """Samples that became black and white in deep pictures; None where there are none."""
 
@@ -146,13 +152,65 @@ def load_splits(
         SpecError, DataError, CredentialError, ImageError, InfrastructureError: as the steps of it.
     """
     folders = folders or scan_splits(spec, need_train=need_train)
+    labelled = label_splits(spec, folders)
     match = match_splits(spec, folders)
     spec = resolved(spec, folders, progress)
-    splits = {name: _load(spec, name, folder, progress) for name, folder in folders.items()}
-    if match is not None:
-        class_names = splits["reference"].class_names
-        splits["query"] = _matched(splits["query"], match, class_names)
+    splits: dict[Split, LabelledImages] = {}
+    for name, folder in folders.items():
+        decoded = decode_split(spec, name, folder, progress=progress)
+        images, sizes = decoded.images, decoded.sizes
+        if name == "query" and match is not None and len(match.keep) < len(images):
+            images, sizes = images[match.keep], sizes[match.keep]
+        splits[name] = LabelledImages(
+            images=images,
+            sizes=sizes,
+            labels=labelled[name].labels,
+            class_names=labelled[name].class_names,
+            paths=labelled[name].paths,
+            value_range=spec.dataset.value_range,
+        )
     return splits
+
+
+def label_splits(spec: Spec, folders: dict[Split, ImageFolder]) -> dict[Split, Labelled]:
+    """Labels of every split, the queries' in the reference's index; no picture is opened.
+
+    Raises:
+        SpecError, DataError: as `match_splits`, and for a `dataset.class_map` that does not fit.
+    """
+    splits = {
+        name: Labelled(
+            labels=folder.labels,
+            class_names=report_names(spec.dataset.class_map, folder.classes),
+            paths=tuple(folder.root / path for path in folder.paths),
+        )
+        for name, folder in folders.items()
+    }
+    match = match_splits(spec, folders)
+    if match is not None:
+        files = splits["query"].paths
+        splits["query"] = Labelled(
+            labels=match.labels,
+            class_names=splits["reference"].class_names,
+            paths=tuple(files[i] for i in match.keep),
+        )
+    return splits
+
+
+def decode_split(
+    spec: Spec, name: Split, folder: ImageFolder, *, progress: Progress | None = None
+) -> DecodedFolder:
+    """Decoded images of one folder as this split stores them, from the cache where it is used.
+
+    Args:
+        spec: `dataset` and `model` are used; `trainer.data.value_range.resolved` comes before.
+        name: `train` for images that are augmented, another split for images as they are.
+        folder: what `scan_folder` found.
+        progress: called with (what, done, total) while images are decoded.
+    """
+    size, framing = stored_size(spec, name, len(folder.paths)), framing_of(spec)
+    read = open_cached_images if spec.dataset.cache else decode_folder
+    return read(folder, size, framing, progress=progress, workers=num_workers(spec))
 
 
 def num_workers(spec: Spec) -> int:
@@ -165,34 +223,3 @@ def _scan(key: str, uri: str) -> ImageFolder:
         return open_source(uri)
     except (DataError, CredentialError) as error:
         raise type(error)(f"{key}: {error}") from error
-
-
-def _load(
-    spec: Spec, name: Split, folder: ImageFolder, progress: Progress | None
-) -> LabelledImages:
-    size, framing = stored_size(spec, name, len(folder.paths)), framing_of(spec)
-    read = open_cached_images if spec.dataset.cache else decode_folder
-    cached = read(folder, size, framing, progress=progress, workers=num_workers(spec))
-    return LabelledImages(
-        images=cached.images,
-        sizes=cached.sizes,
-        labels=folder.labels,
-        class_names=report_names(spec.dataset.class_map, folder.classes),
-        paths=tuple(folder.root / path for path in folder.paths),
-        value_range=framing.value_range,
-    )
-
-
-def _matched(
-    query: LabelledImages, match: MatchedQuery, class_names: tuple[str, ...]
-) -> LabelledImages:
-    """The queries with labels in the reference's index, without those that have no class there."""
-    keeps_all = len(match.keep) == len(query.labels)
-    return LabelledImages(
-        images=query.images if keeps_all else query.images[match.keep],
-        sizes=query.sizes[match.keep],
-        labels=match.labels,
-        class_names=class_names,
-        paths=tuple(query.paths[i] for i in match.keep),
-        value_range=query.value_range,
-    )

@@ -501,3 +501,46 @@ def test_the_study_file_holds_what_was_asked(run, skill):
     assert study["trainer"].startswith("hpo.automl.skill_trainer:SkillTrainer@")
     assert str(skill) in study["trainer"]
     assert study["search"]["algorithm"] == "random"
+
+
+# Where a workspace is made -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spelt", ["absolute", "relative"])
+def test_results_dir_alone_says_where_workspaces_are_made(
+    skill, data, tmp_path, spelt, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    place = str(tmp_path / "mine") if spelt == "absolute" else "mine"
+    result = AutoMLRunner(skill_dir=skill, trainer=NAME).run(
+        automl_settings={"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 1},
+        spec_overrides=data | {"train.num_epochs": 2, "results_dir": place},
+        in_process=True,
+    )
+    folder = Path(result["workspace_path"])
+    assert folder.parent == tmp_path / "mine"
+    assert result["best"]["full_spec"]["results_dir"] == str(folder / "trials" / "0000")
+    assert "results_dir" not in read_yaml(folder / "study.yaml")["spec"]
+
+
+def test_results_dir_beside_another_workspace_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match=r"results_dir: is .*other, and the workspace is to be "):
+        run(overrides={"results_dir": str(tmp_path / "other")})
+    same = run(overrides={"results_dir": str(tmp_path / "ws")})
+    assert Path(same["workspace_path"]).parent == tmp_path / "ws"
+
+
+@pytest.mark.parametrize("key", ["train.results_dir"])
+def test_a_folder_for_one_section_is_refused(skill, data, tmp_path, key):
+    """The quick trainer has no such key, so the published one is asked."""
+    from trainer.session import TRAINER
+
+    with pytest.raises(ValueError, match=rf"{key}: must be left out.*--workspace"):
+        AutoMLRunner(skill_dir=TRAINER.skill_dir).run(
+            automl_settings={"algorithm": "random", "metric": "kpi"},
+            spec_overrides={
+                "dataset.train_dataset": str(tmp_path), "dataset.val_dataset.query": str(tmp_path),
+                "dataset.val_dataset.reference": str(tmp_path), key: "/x", "train.batch_size": 32,
+            },
+            workspace_path=tmp_path / "ws", in_process=True,
+        )  # fmt: skip

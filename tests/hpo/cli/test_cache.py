@@ -35,8 +35,10 @@ def test_the_table_tells_size_count_pixels_use_and_source(hpo, caches):
     code, out, err = hpo("cache")
     assert (code, err) == (0, "")
     header, new, old, _, total = out.splitlines()
-    assert header.split() == ["NAME", "SIZE", "IMAGES", "PIXELS", "LAST", "USED", "IMAGES", "OF"]
-    assert "  3  12x10   just now" in new
+    assert header.split() == [
+        *("NAME", "SIZE", "IMAGES", "PIXELS", "FEATURES", "LAST", "USED", "IMAGES", "OF")
+    ]
+    assert "  3  12x10   -         just now" in new
     assert new.endswith(str(caches[0]))
     assert "10 d ago" in old
     assert total.endswith("/cache")
@@ -52,7 +54,7 @@ def test_clear_by_age_and_by_folder(hpo, json_of, caches, monkeypatch):
     assert [row["source"] for row in found["removed"]] == [str(caches[0])]
     code, out, _ = hpo("cache", "ls")
     assert code == 0
-    assert out.startswith("no decoded images in ")
+    assert out.startswith("no decoded images or features in ")
 
 
 def test_what_is_in_use_is_shown_and_left(hpo, caches):
@@ -66,10 +68,12 @@ def test_what_is_in_use_is_shown_and_left(hpo, caches):
 
 def test_wrong_use_is_one_line(fails, caches):
     assert "--yes" in fails("cache", "clear")
-    assert "nothing: no decoded images of that name" in fails("cache", "clear", "nothing", "--yes")
+    assert "nothing: no decoded images or features of that name" in fails(
+        "cache", "clear", "nothing", "--yes"
+    )
     assert "as 7d, got '7'" in fails("cache", "clear", "--older-than", "7", "--yes")
     assert "belong to `hpo cache clear`" in fails("cache", "ls", "x")
-    assert "keeps no decoded images" in fails(
+    assert "keeps no decoded images or features" in fails(
         "cache", "--trainer", "tests.benchmarks.noop_trainer:TRAINER"
     )
 

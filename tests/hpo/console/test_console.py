@@ -88,6 +88,20 @@ def test_random_weights_are_said_loudly():
 
 
 @pytest.mark.parametrize(
+    ("views", "words"),
+    [
+        (4, "of 4 augmented views of each picture (dataset.feature_views)"),
+        (0, "of each picture as it is (dataset.feature_views=0)"),
+    ],
+)
+def test_features_that_a_head_learns_from_are_said(views, words):
+    probe = {**REVIEW["probe"], "feature_views": views}
+    lines = render_review({**REVIEW, "probe": probe})
+    assert [line for line in lines if line.startswith("features ") and line.endswith(words)]
+    assert not [line for line in render_review(REVIEW) if line.startswith("features ")]
+
+
+@pytest.mark.parametrize(
     ("event", "line"),
     [
         (

@@ -10,12 +10,12 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.executors.placement import count_devices, place_trials
 from hpo.search.session import SearchSettings
-from hpo.study.spec import StudySpec
+from hpo.study.spec import SearchOptions, StudySpec
 from hpo.study.trainers import find_trainer
 from tests.quick_trainer import TRAINER
 
 RAY = SearchSettings()
-TOOLS = Path(__file__).parents[1] / "fake_tools"
+TOOLS = Path(__file__).parents[2] / "fake_tools"
 
 
 def place(monkeypatch, gpus, trainer=TRAINER, start=RAY, **study):
@@ -78,3 +78,13 @@ def test_an_address_that_leads_nowhere_is_one_line(address, words):
     with pytest.raises(HpoError, match="^--ray-address: ") as caught:
         place_trials(StudySpec(), TRAINER, dataclasses.replace(RAY, ray_address=address))
     assert words in str(caught.value)
+
+
+def test_a_fixed_number_of_devices_is_reserved_as_a_set_one(monkeypatch):
+    """Fixed, one option, or in the plan: a trial on two cards is never given one."""
+    trainer, key = find_trainer("ml_recog"), "train.num_gpus"
+    fixed = place(monkeypatch, 4, trainer, search=SearchOptions(fix={key: 2}))
+    assert (fixed.count, fixed.devices) == (2, 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    planned = place_trials(StudySpec(), trainer, RAY, {"train": {"num_gpus": 2}})
+    assert (planned.count, planned.devices) == (2, 2)

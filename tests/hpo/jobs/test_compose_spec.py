@@ -120,3 +120,22 @@ def test_model_and_data_that_are_missing_are_told_together(jobs):
         run(jobs, "evaluate")
     assert str(caught.value).startswith("evaluate.checkpoint: must be given for evaluate")
     assert "no data given for dataset.val_dataset.reference" in str(caught.value)
+
+
+def test_a_results_folder_of_the_action_itself_is_found_again(jobs, data, tmp_path):
+    own = tmp_path / "mine"
+    job = jobs.prepare_job(
+        Wish(action="train", overrides={"train.results_dir": str(own)}, roots={"train_dataset_uri": str(data)})
+    )  # fmt: skip
+    assert job.results_dir == own
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_number_of_gpus_needs_no_list_of_them(jobs, data, count):
+    """The template lists the one of the default; the trainer takes the first ones."""
+    from trainer.session import TRAINER
+
+    job = jobs.prepare_job(
+        Wish(action="train", overrides={"train.num_gpus": count}, roots={"train_dataset_uri": str(data)})
+    )  # fmt: skip
+    assert TRAINER.validate(spec_of(job))["train"]["gpu_ids"] == list(range(count))

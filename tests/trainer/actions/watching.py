@@ -99,6 +99,15 @@ def fitted(_world, nested):
     return heard, sorted(set(sizes)), receipt["precision"]
 
 
+def on_features(_world, nested):
+    """What the features of a run were made with, and its values."""
+    from trainer.training import fit
+
+    heard = []
+    receipt = fit(nested, lambda r: heard.append((r["epoch"], r["metrics"])) or 1)
+    return heard, receipt["features"]["views"]
+
+
 def stopped(_world, nested):
     """Where the checkpoint of a run stands that ends after its second epoch."""
     from trainer import checkpoints

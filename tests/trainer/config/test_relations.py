@@ -45,9 +45,14 @@ def train_problem(overrides):
             "train.loss.memory_size: must be 0 or hold a whole step (64), got 63",
         ),
         (
-            {"train.num_gpus": 2},
-            "train.gpu_ids: must hold as many indices as train.num_gpus (2), got [0];"
-            " for example [0, 1]",
+            {"train.num_gpus": 3, "train.gpu_ids": [1, 2]},
+            "train.gpu_ids: must hold as many indices as train.num_gpus (3), got [1, 2];"
+            " name them, or leave both out for one GPU",
+        ),
+        (
+            {"train.num_gpus": 10**9},
+            "train.gpu_ids: must hold as many indices as train.num_gpus (1000000000), got [0];"
+            " name them, or leave both out for one GPU",
         ),
         (
             {"train.num_gpus": 2, "train.gpu_ids": [1, 1]},

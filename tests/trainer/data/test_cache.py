@@ -208,7 +208,7 @@ def test_caches_are_cleared_by_name_source_and_age(make_folder):
     assert [e.source for e in clear_caches(names=[by_source[roots[0]].name])] == [roots[0]]
     assert [e.source for e in clear_caches(names=[roots[1]])] == [roots[1]]
     assert [e.source for e in list_caches()] == [roots[2]]
-    with pytest.raises(SpecError, match=r"nothing: no decoded images of that name"):
+    with pytest.raises(SpecError, match=r"nothing: no decoded images or features of that name"):
         clear_caches(names=["nothing"])
 
 
@@ -245,7 +245,7 @@ def test_the_longest_unused_goes_when_the_bound_is_reached(make_folder, monkeypa
 
 def test_a_full_disk_is_said_before_decoding(folder, monkeypatch):
     usage = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr("trainer.data.cache.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("trainer.data.set_store.shutil.disk_usage", lambda _: usage)
     with pytest.raises(InfrastructureError, match="set HPO_CACHE_DIR to a larger disk"):
         open_cache(folder, SIZE)
 

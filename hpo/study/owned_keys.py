@@ -1,0 +1,112 @@
+"""Refuses spec keys that a search sets itself: what a user gives for them would be lost.
+
+Each refusal names what does the same: a flag, or another verb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Trainer
+from hpo.core.spec_dicts import flatten, merged
+from hpo.core.text import shown
+from hpo.study.skill import Skill, load_skill
+from hpo.study.spec import StudySpec
+
+FOLDER = "results_dir"
+_SOURCES = ("train", "reference", "query")
+_OF_THE_BEST = (
+    ("evaluate", "parent_model"), ("export", "parent_model"), ("export", "create_onnx_file"),
+)  # fmt: skip
+"""Actions of the hand-off, and the functions whose fields it fills."""
+
+
+def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
+    """Refuse what a study sets, fixes or searches and the search would overwrite.
+
+    Trials that run elsewhere, as jobs of a platform or of the caller, are left to those.
+
+    Raises:
+        SpecError: naming the keys, and what to give in their place.
+    """
+    if getattr(trainer, "is_elsewhere", False):
+        return
+    searched = _searched(study)
+    given = {
+        name: value
+        for name, value in flatten(merged(study.spec, study.search.fix)).items()
+        if value not in (None, "", {}, [])
+    }
+    problems = [
+        *_folders([*given, *searched]),
+        *_checkpoints([*given, *searched], load_skill(trainer.skill_dir)),
+        *_sources(given, study, trainer),
+        *_seed(searched, trainer),
+    ]
+    if problems:
+        raise SpecError("; ".join(problems))
+
+
+def _searched(study: StudySpec) -> list[str]:
+    search = study.search
+    over = [name.removeprefix("+") for name in search.over]
+    named = [*over, *search.ranges, *search.options, *search.custom_param_ranges]
+    return list(dict.fromkeys(named))
+
+
+def _folders(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if name.rpartition(".")[2] == FOLDER:
+            yield (
+                f"{name}: must be left out, as each trial of a search has a folder of its own; "
+                "--out (AutoML: --workspace) says where runs lie"
+            )
+
+
+def _checkpoints(names: Iterable[str], skill: Skill) -> Iterator[str]:
+    going_on = "a search goes on with `hpo resume`, and --weights gives what trials start from"
+    reasons = dict.fromkeys(skill.fields("train", "resume_model"), going_on)
+    for action, function in _OF_THE_BEST:
+        for name in skill.fields(action, function):
+            reasons[name] = (
+                f"it is set for the best trial; `hpo job {action} --parent RUN` takes it otherwise"
+            )
+    for name in names:
+        if name in reasons:
+            yield f"{name}: must be left out of a search: {reasons[name]}"
+
+
+def _sources(given: Mapping[str, Any], study: StudySpec, trainer: Trainer) -> Iterator[str]:
+    """Pictures and weights that stand in the spec and are not those that the study names."""
+    data = study.data
+    for source in (*_SOURCES, "weights"):
+        own = study.weights if source == "weights" else data.folder or getattr(data, source)
+        flag = "--data" if data.folder and source != "weights" else f"--{source}"
+        if source == "weights" and not own:
+            continue
+        for key in trainer.data_overrides({source: "."}):
+            if key not in given or (own != data.folder and _is_same(str(given[key]), own)):
+                continue
+            other = shown(own) if own else "the embedded pictures"
+            yield (
+                f"{key}: is {shown(given[key])} in the spec and would be overwritten by {other}; "
+                f"give it with {flag} alone"
+            )
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two addresses or paths name the same place."""
+    if one == other or "://" in one or "://" in other:
+        return one == other
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def _seed(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
+    if trainer.seed_key and trainer.seed_key in searched:
+        yield (
+            f"{trainer.seed_key}: cannot be searched, as trials differ in their parameters alone; "
+            "--confirm trains the best again with other seeds"
+        )
