@@ -106,19 +106,28 @@ def _losses(spec: Spec) -> Iterator[tuple[str, str]]:
     if used != "triplet":
         for path in ("train.optim.triplet_loss_margin", "train.smooth_loss"):
             yield path, f"only the triplet loss has it; train.loss.name is {used}"
-    if used not in MINED_LOSSES:
-        yield "train.optim.miner_function_margin", f"the {used} loss uses no miner"
-    if used not in MINED_LOSSES:
-        yield "train.loss.memory_size", f"the {used} loss compares with class vectors, not pairs"
-    if used not in SOFTMAX_LOSSES:
-        yield "train.loss.label_smoothing", f"the {used} loss is no cross entropy over classes"
-    if used not in WEIGHTED_LOSSES:
-        yield "train.loss.base_lr", f"the {used} loss has no weights of its own"
+    for others, paths, reason in _OF_SOME_LOSSES:
+        if used not in others:
+            for path in paths:
+                yield path, f"the {used} loss {reason}"
     for other in LOSSES:
         prefix = f"train.loss.{other}."
         for path in leaves():
             if other != used and path.startswith(prefix):
                 yield path, f"train.loss.name is {used}"
+
+
+_OF_SOME_LOSSES = (
+    (MINED_LOSSES, ("train.optim.miner_function_margin",), "uses no miner"),
+    (
+        MINED_LOSSES,
+        ("train.loss.memory_size",),
+        "compares with class vectors, not pairs",
+    ),
+    (SOFTMAX_LOSSES, ("train.loss.label_smoothing",), "is no cross entropy over classes"),
+    (WEIGHTED_LOSSES, ("train.loss.base_lr", "train.loss.start"), "has no weights of its own"),
+)
+"""Losses, keys that only they have, and what the others lack."""
 
 
 def _sampling(spec: Spec) -> Iterator[tuple[str, str]]:

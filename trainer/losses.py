@@ -13,7 +13,7 @@ from trainer.config.loss import MINED_LOSSES, SOFTMAX_LOSSES, LossConfig
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from trainer.config.root import Spec
     from trainer.config.train import TrainConfig
@@ -66,6 +66,30 @@ def _smoothed(loss: nn.Module, config: LossConfig) -> nn.Module:
             reduction="none", label_smoothing=config.label_smoothing
         )
     return loss
+
+
+def start_from_means(loss: nn.Module, emb_ND: Tensor, labels_N: Tensor) -> None:
+    """Turn each class vector to the mean direction of its class's embeddings; lengths stay.
+
+    Of several vectors per class each takes every so-manieth embedding.
+
+    Args:
+        loss: one that learns class vectors.
+        emb_ND: of any length; every class has one or more.
+        labels_N: their classes.
+    """
+    from torch.nn.functional import normalize
+
+    held: Any = loss.proxies if hasattr(loss, "proxies") else loss.W
+    vectors_VD = held.data if hasattr(loss, "proxies") else held.data.T
+    unit_ND, num_classes = normalize(emb_ND), int(labels_N.max()) + 1
+    per_class = len(vectors_VD) // num_classes
+    for label in range(num_classes):
+        own_MD = unit_ND[labels_N == label]
+        for number in range(per_class):
+            share_MD = own_MD[number % len(own_MD) :: per_class]
+            vector_D = vectors_VD[label * per_class + number]
+            vector_D.copy_(normalize(share_MD.mean(0), dim=0) * vector_D.norm())
 
 
 def without_memory(loss: nn.Module) -> tuple[nn.Module, nn.Module | None]:

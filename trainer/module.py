@@ -47,6 +47,10 @@ class Progress:
     """Batches done in the current epoch."""
     step: int = 0
     """Optimizer steps since the start of the run."""
+    head_epochs: int = 0
+    """Epochs that the head trained alone before."""
+    class_start: str = "random"
+    """What the loss's class vectors started from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,13 +221,18 @@ class RecognitionModule(pl.LightningModule):
         emb_ND, labels = gathered(self._runs[0](images).float(), labels)
         # Distances in bfloat16 would round away what tells the hard pairs apart.
         with torch.autocast(emb_ND.device.type, enabled=False):
-            pairs = None if self.miner is None else self.miner(emb_ND, labels)
-            loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
+            loss = self.loss_of(emb_ND, labels)
         value = loss.detach()
         self.loss_sum += value
         self.nonzero_steps += value > 0
         self._check_finite(value)
         self.progress.batch += 1
+        return loss
+
+    def loss_of(self, emb_ND: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of embeddings, on the pairs that the miner selects where there is one."""
+        pairs = None if self.miner is None else self.miner(emb_ND, labels)
+        loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
         return loss
 
     def _check_finite(self, value: torch.Tensor) -> None:

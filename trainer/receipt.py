@@ -82,6 +82,7 @@ def build_receipt(
             **_applied_batch_norm(module),
             **read_loss(module.loss),
             **_applied_miner(module),
+            **_applied_head(module),
             **_applied_model(module, spec),
             **_applied_batch(module, data),
             **_applied_augmentation(data),
@@ -221,6 +222,13 @@ def _applied_miner(module: RecognitionModule) -> dict[str, Any]:
         return {}
     epsilon = getattr(miner, "epsilon")  # noqa: B009 - nn.Module types it as a tensor
     return {"train.optim.miner_function_margin": float(epsilon)}
+
+
+def _applied_head(module: RecognitionModule) -> dict[str, Any]:
+    applied: dict[str, Any] = {"train.head_epochs": module.progress.head_epochs}
+    if any(True for _ in module.loss.parameters()):
+        applied["train.loss.start"] = module.progress.class_start
+    return applied
 
 
 def _applied_model(module: RecognitionModule, spec: Spec) -> dict[str, Any]:

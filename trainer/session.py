@@ -54,7 +54,8 @@ class RecognitionTrainer:
     """Parameter -> the parameter of which it must be a multiple."""
     restart_keys = (
         "model", "train.optim.name", "train.optim.layer_decay", "train.optim.decay_norms",
-        "train.loss.name", "train.loss.memory_size", "train.train_trunk", "train.train_embedder",
+        "train.head_epochs", "train.loss.name", "train.loss.start", "train.loss.memory_size",
+        "train.train_trunk", "train.train_embedder",
     )  # fmt: skip
     """Keys, or sections, that no checkpoint can go on under once they have changed."""
 

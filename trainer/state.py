@@ -42,6 +42,8 @@ def capture(
                 "epoch": module.progress.epoch,
                 "batch": module.progress.batch,
                 "step": module.progress.step,
+                "head_epochs": module.progress.head_epochs,
+                "class_start": module.progress.class_start,
                 "loss_sum": module.loss_sum,
                 "nonzero_steps": module.nonzero_steps,
             },
@@ -90,7 +92,12 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
         raise CheckpointError(f"{path}: does not fit the model of this spec: {first_lines}") from e
     progress = payload["progress"]
     module.progress = Progress(
-        epoch=progress["epoch"], batch=progress["batch"], step=progress["step"]
+        epoch=progress["epoch"],
+        batch=progress["batch"],
+        step=progress["step"],
+        # Checkpoints of earlier releases know of neither.
+        head_epochs=progress.get("head_epochs", 0),
+        class_start=progress.get("class_start", "random"),
     )
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])

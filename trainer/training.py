@@ -33,6 +33,7 @@ from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import FeatureLoop
 from trainer.features.source import FeatureSource
+from trainer.head_first import prepare_head
 from trainer.isolation import (
     CallersSigterm,
     cudnn_switches,
@@ -153,6 +154,8 @@ class _Run:
             if reporter.replay() and first_epoch < self.spec.train.num_epochs:
                 if payload is not None:
                     restore_random(payload)
+                else:
+                    prepare_head(self.module, self.data, self.spec, use_bf16=self.use_bf16)
                 if isinstance(loop, FeatureLoop):
                     loop.fit(self.module, reporter)
                 else:

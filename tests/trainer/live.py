@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from trainer.data.batches import RecognitionData, build_data
+from trainer.head_first import prepare_head
 from trainer.module import RecognitionModule
 from trainer.spec import parse_spec
 from trainer.training import build_module
@@ -26,7 +27,7 @@ def facts(nested: dict[str, Any]) -> dict[str, Any]:
         `groups` (optimizer and its groups), `rates` (their factor at every step of the run), `loss`
         (on fixed embeddings), `pairs` (that the miner selects among them), `clipped` (norm of a
         large gradient after clipping), `mean` (weights' running mean after a step), `model`
-        (weights), `output` (its shape), `learns` (parameters with a gradient), `updated`
+        (weights), `vectors` (of the loss), `output` (its shape), `learns` (parameters with a gradient), `updated`
         (batch norms that a batch changes), `compiled`, `batch`
         (two batches as training sees them), `drawn` (their labels), `gallery` (as evaluation sees
         it), `names` (of classes).
@@ -36,10 +37,12 @@ def facts(nested: dict[str, Any]) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.train.seed)
         module = build_module(spec, data, _CPU)
+        prepare_head(module, data, spec, use_bf16=False)
     batches = [batch for _, batch in zip(range(2), data.train_batches(0), strict=False)]
     described = {
         "rates": _rates(module, spec.train.num_epochs),
         "model": _digest(*module.model.state_dict().values()),
+        "vectors": _digest(*module.loss.parameters()),
         "output": module.model.embedding_size,
         "learns": sorted(n for n, p in module.model.named_parameters() if p.requires_grad),
         "compiled": module.is_compiled,

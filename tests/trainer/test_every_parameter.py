@@ -41,9 +41,11 @@ RESIZED = {"batch", "gallery"}
 
 CASES = GROUPS | OWN | {
     "train.loss.subcenter_arcface.sub_centers": (
-        {"train.loss.name": "subcenter_arcface"}, 2, LOSS,
+        {"train.loss.name": "subcenter_arcface"}, 2, LOSS | {"vectors"},
     ),
-    "train.loss.name": ({}, "arcface", {"loss", "pairs", "groups"}),
+    "train.loss.name": ({}, "arcface", {"loss", "pairs", "groups", "vectors"}),
+    "train.loss.start": ({"train.loss.name": "arcface"}, "class_means", {"vectors"}),
+    "train.head_epochs": ({}, 2, {"model"}),
     "train.loss.base_lr": ({"train.loss.name": "arcface"}, 0.3, RATE),
     "train.loss.label_smoothing": ({"train.loss.name": "arcface"}, 0.2, LOSS),
     "train.loss.memory_size": ({}, 32, {"pairs", "loss"}),

@@ -68,6 +68,7 @@ def test_loss_decides_on_miner_margin_and_own_rate(loss, uses_miner, has_vectors
     found = inactive(train__loss__name=loss)
     assert ("train.optim.miner_function_margin" not in found) == uses_miner
     assert ("train.loss.base_lr" not in found) == has_vectors
+    assert ("train.loss.start" not in found) == has_vectors
     assert ("train.loss.memory_size" not in found) == uses_miner
     is_softmax = has_vectors and loss != "proxy_anchor"
     assert ("train.loss.label_smoothing" not in found) == is_softmax

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from trainer.config.loss import MINED_LOSSES, WEIGHTED_LOSSES
 from trainer.errors import SpecError
-from trainer.losses import build_loss, read_loss
+from trainer.losses import build_loss, read_loss, start_from_means
 from trainer.spec import parse_spec
 
 CLASSES, DIM = 3, 5
@@ -217,6 +217,27 @@ def test_smoothed_labels_give_every_class_its_share(emb, name):
     ]
     assert value == pytest.approx(sum(costs) / len(costs), rel=1e-4)
     assert value != pytest.approx(plain(emb, LABELS).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", WEIGHTED_LOSSES)
+def test_class_vectors_start_from_the_means_of_their_class(emb, name):
+    loss, _ = built(train__loss__name=name)
+    held = loss.proxies if name == "proxy_anchor" else loss.W.T
+    before = held.detach().clone()
+    start_from_means(loss, emb, LABELS)
+    per_class = len(held) // CLASSES
+    assert per_class == (3 if name == "subcenter_arcface" else 1)
+    for number, vector in enumerate(held.detach()):
+        label, part = divmod(number, per_class)
+        own = [
+            functional.normalize(row, dim=0)
+            for row, k in zip(emb, LABELS, strict=True)
+            if k == label
+        ]
+        share = own[part::per_class] or [own[part % len(own)]]
+        mean = sum(share) / len(share)
+        assert cosine(vector, mean) == pytest.approx(1.0, abs=1e-5)
+        assert vector.norm().item() == pytest.approx(before[number].norm().item(), rel=1e-5)
 
 
 def batches(count, size=4):

@@ -151,6 +151,9 @@ VARIANTS = {
         "dataset__sampling": "random",
         "train__batch_size": 10,
         "train__loss__label_smoothing": 0.1,
+        "train__loss__start": "class_means",
+        "train__head_epochs": 3,
+        "train__ema_decay": 0.5,
     },
 }
 
@@ -378,6 +381,7 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         train__optim__trunk__bias_lr_factor=2.5, train__batch_norm="keep",
         train__loss__name="arcface", dataset__sampling="random",
         dataset__crop_scale__least=0.4, dataset__crop_scale__greatest=0.9, model__pooling="gem",
+        train__head_epochs=2, train__loss__start="class_means",
     )  # fmt: skip
     fit(spec, reports)
     receipt = reports[0]["receipt"]
@@ -387,7 +391,8 @@ def test_the_receipt_reads_layers_norms_and_course_back(splits, tmp_path):
         "train.optim.trunk.base_lr": 7e-4, "train.optim.trunk.bias_lr_factor": 2.5,
         "train.batch_norm": "keep", "dataset.sampling": "random",
         "dataset.crop_scale.least": 0.4, "dataset.crop_scale.greatest": 0.9,
-        "model.pooling": "gem",
+        "model.pooling": "gem", "train.head_epochs": 2,
+        "train.loss.start": "class_means",
     }  # fmt: skip
     assert receipt["applied"] | expected == receipt["applied"]
     assert "dataset.num_instance" not in receipt["applied"]

@@ -122,6 +122,12 @@ class LossConfig:
         maximum=10.0,
         math_cond="> 0.0",
     )
+    start: str = choice(
+        "random",
+        ("random", "class_means"),
+        "What class vectors start from: random directions, or the mean embedding of each class's"
+        " training pictures.",
+    )
     label_smoothing: float = real(
         0.0,
         "Share of a picture's label that is spread over all classes, for arcface,"

@@ -126,6 +126,15 @@ def _sampling(spec: Spec) -> Iterator[str]:
         )
 
 
+def _head(spec: Spec) -> Iterator[str]:
+    train = spec.train
+    if train.head_epochs and not (train.train_embedder or train.loss.name in WEIGHTED_LOSSES):
+        yield (
+            "train.head_epochs: must be 0 where train.train_embedder is false and the"
+            f" {train.loss.name} loss has no class vectors: nothing of the head learns"
+        )
+
+
 def _memory(spec: Spec) -> Iterator[str]:
     train, size = spec.train, spec.train.loss.memory_size
     step = train.batch_size * train.num_gpus * train.num_nodes
@@ -234,6 +243,7 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
         _batch,
         _sampling,
         _memory,
+        _head,
         _learning,
         _milestones,
         _devices("train"),

@@ -81,6 +81,15 @@ class TrainConfig:
     train_embedder: bool = flag(
         default=True, description="Whether the embedder learns; otherwise it stays as loaded."
     )
+    head_epochs: int = integer(
+        0,
+        "Epochs in which embedder and class vectors learn on features of the trunk as it was"
+        " loaded, before the whole network trains.",
+        minimum=0,
+        maximum=50,
+        valid_max=100_000,
+        is_extension=True,
+    )
     batch_norm: str = choice(
         "update",
         ("update", "keep"),

@@ -45,6 +45,10 @@ def train_problem(overrides):
             "train.loss.memory_size: must be 0 or hold a whole step (64), got 63",
         ),
         (
+            {"train.head_epochs": 3, "train.train_embedder": False},
+            "train.head_epochs: must be 0 where train.train_embedder is false and the triplet loss",
+        ),
+        (
             {"train.num_gpus": 3, "train.gpu_ids": [1, 2]},
             "train.gpu_ids: must hold as many indices as train.num_gpus (3), got [1, 2];"
             " name them, or leave both out for one GPU",

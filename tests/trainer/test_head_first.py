@@ -1,0 +1,129 @@
+"""The head before the whole network: against single pictures, a plain loop, and a frozen trunk."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer.data.batches import build_data
+from trainer.data.sampler import PKSampler
+from trainer.errors import DivergedError
+from trainer.head_first import prepare_head
+from trainer.spec import parse_spec
+from trainer.training import build_module
+
+CPU = torch.device("cpu")
+MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return make_splits(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def made(splits, folder, **changes):
+    options = {"train__loss__name": "normalized_softmax", "train__optim__embedder__base_lr": 0.01}
+    spec = parse_spec(train_spec(splits, folder, **(options | changes)), "train")
+    data = build_data(spec, CPU)
+    torch.manual_seed(0)
+    return spec, data, build_module(spec, data, CPU)
+
+
+def features_by_hand(module, data):
+    """One picture at a time, in evaluation mode."""
+    rows = []
+    trunk = copy.deepcopy(module.model.trunk).eval()
+    for path in data.train.paths:
+        pixels = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255.0
+        with torch.no_grad():
+            rows.append(trunk(((pixels - MEAN) / 0.226)[None])[0])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("crop_share", [0.0, 1.0])
+def test_class_vectors_are_the_mean_embeddings_of_the_pictures(splits, tmp_path, crop_share):
+    spec, data, module = made(
+        splits, tmp_path, train__loss__start="class_means", dataset__crop_share=crop_share
+    )
+    before = copy.deepcopy(module.model.state_dict())
+    prepare_head(module, data, spec, use_bf16=False)
+    embeddings = functional.normalize(module.model.embedder(features_by_hand(module, data)))
+    for label in range(4):
+        mean = embeddings[torch.from_numpy(data.train.labels) == label].mean(0)
+        near = functional.cosine_similarity(mean, module.loss.W[:, label], dim=0).item()
+        assert near > 0.999999
+    after = module.model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert (module.progress.class_start, module.progress.head_epochs) == ("class_means", 0)
+
+
+def test_head_epochs_are_plain_steps_on_the_features(splits, tmp_path):
+    spec, data, module = made(
+        splits, tmp_path, train__head_epochs=2, dataset__crop_share=1.0, train__optim__name="SGD",
+        train__optim__embedder__momentum=0.5, train__optim__warmup_iters=1, train__batch_size=8,
+        train__optim__embedder__weight_decay=0.0, train__optim__embedder__weight_decay_bias=0.0,
+        train__loss__base_lr=0.1, train__ema_decay=0.5,
+    )  # fmt: skip
+    head, loss = copy.deepcopy(module.model.embedder), copy.deepcopy(module.loss)
+    trunk = copy.deepcopy(module.model.trunk.state_dict())
+    features, labels = features_by_hand(module, data), torch.from_numpy(data.train.labels)
+    state = torch.get_rng_state()
+    prepare_head(module, data, spec, use_bf16=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    plain = torch.optim.SGD(
+        [{"params": head.parameters(), "lr": 0.01}, {"params": loss.parameters(), "lr": 0.1}],
+        momentum=0.5,
+    )
+    rates = [group["lr"] for group in plain.param_groups]
+    step = 0
+    sampler = PKSampler(data.train.labels, 8, 4, seed=spec.train.seed)
+    for epoch in (2, 3):  # behind the two epochs of the run
+        for indices in sampler.batches(epoch):
+            share = 0.01 if step == 0 else 1.0  # a warm-up of one step
+            for group, rate in zip(plain.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+            plain.zero_grad()
+            loss(head(features[indices]), labels[indices]).backward()
+            plain.step()
+            step += 1
+    assert step == 2 * 32 // 8
+    for found, expected in ((module.model.embedder, head), (module.loss, loss)):
+        for name, value in expected.state_dict().items():
+            torch.testing.assert_close(found.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+    left = module.model.trunk.state_dict()
+    assert all(torch.equal(left[key], value) for key, value in trunk.items())
+    mean = module.running_mean.model.state_dict()
+    assert all(torch.equal(mean[k], v) for k, v in module.model.state_dict().items())
+    assert module.progress.head_epochs == 2
+    assert module.progress.step == 0
+
+
+def test_a_head_fits_the_pictures_better_than_chance(splits, tmp_path):
+    spec, data, module = made(
+        splits, tmp_path, train__head_epochs=30, dataset__crop_share=1.0,
+        train__loss__start="class_means",
+    )  # fmt: skip
+    features, labels = features_by_hand(module, data), torch.from_numpy(data.train.labels)
+    before = module.loss(module.model.embedder(features), labels).item()
+    prepare_head(module, data, spec, use_bf16=False)
+    assert module.loss(module.model.embedder(features), labels).item() < before / 2
+
+
+def test_a_head_that_diverges_says_so(splits, tmp_path):
+    spec, data, module = made(
+        splits, tmp_path, train__head_epochs=1, train__loss__normalized_softmax__temperature=1e-38
+    )
+    with pytest.raises(DivergedError, match=r"train\.head_epochs: the loss of head epoch 1"):
+        prepare_head(module, data, spec, use_bf16=False)

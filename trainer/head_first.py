@@ -1,0 +1,105 @@
+"""Makes the head ready before the whole network trains: class vectors from means, head epochs.
+
+The trunk is asked once for the features of all training pictures as evaluation sees them; what is
+done here costs little beside that. A head that fits the features keeps them intact when the whole
+network trains on from it ("LP-FT", Kumar et al. 2022, arXiv:2202.10054).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.config.loss import WEIGHTED_LOSSES
+from trainer.data.batches import Share, make_sampler
+from trainer.data.splits import scan_splits
+from trainer.embedding import needed
+from trainer.errors import DivergedError
+from trainer.features.source import FeatureSource
+from trainer.losses import start_from_means
+from trainer.optim import build_optimizer, build_schedule, schedule_optimizer
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.batches import RecognitionData
+    from trainer.features.data import FeatureData
+    from trainer.module import RecognitionModule
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_head(
+    module: RecognitionModule, data: RecognitionData | FeatureData, spec: Spec, *, use_bf16: bool
+) -> None:
+    """Do to a fresh module what `train.loss.start` and `train.head_epochs` ask for.
+
+    Every process of a run does the same; nothing is drawn from torch's global generator.
+
+    Raises:
+        DivergedError: a loss is not finite.
+    """
+    train = spec.train
+    wants_means = train.loss.start == "class_means" and train.loss.name in WEIGHTED_LOSSES
+    if not (wants_means or train.head_epochs):
+        return
+    began = time.perf_counter()
+    device = next(module.parameters()).device
+    source = FeatureSource(spec, module.model.trunk, use_bf16=use_bf16)
+    found = source.clean(scan_splits(spec)["train"]).features_VNF[0]
+    features_NF = torch.from_numpy(np.array(found)).to(device)
+    labels_N = torch.from_numpy(needed(data.train, "train_dataset").labels).to(device)
+    if wants_means:
+        with torch.no_grad():
+            start_from_means(module.loss, module.model.embedder(features_NF), labels_N)
+        module.progress.class_start = "class_means"
+    if train.head_epochs:
+        _train(module, data, spec, features_NF, labels_N)
+        module.progress.head_epochs = train.head_epochs
+    if module.running_mean is not None:
+        module.running_mean.model.load_state_dict(module.model.state_dict())
+    logger.info("head made ready in %.1f s", time.perf_counter() - began)
+
+
+def _train(
+    module: RecognitionModule,
+    data: RecognitionData | FeatureData,
+    spec: Spec,
+    features_NF: Tensor,
+    labels_N: Tensor,
+) -> None:
+    """Train embedder and class vectors on the features, under a schedule of their own."""
+    train = spec.train
+    optim = dataclasses.replace(train.optim, layer_decay=1.0)  # of the trunk, which has no part
+    own = dataclasses.replace(train, num_epochs=train.head_epochs, optim=optim)
+    optimizer = build_optimizer(
+        dataclasses.replace(spec, train=own), nn.Module(), module.model.embedder, module.loss
+    )
+    labels = needed(data.train, "train_dataset").labels
+    # Of one process, so that every process does the same.
+    sampler = make_sampler(spec, labels, train.seed, Share())
+    num_steps = math.ceil(len(sampler) / train.accumulate_grad_batches)
+    scheduler = schedule_optimizer(optimizer, build_schedule(own, num_steps))
+    for epoch in range(train.head_epochs):
+        # The run's own epochs are numbered from 0: these draw other batches.
+        drawn = sampler.batches(train.num_epochs + epoch)
+        for number, indices in enumerate(drawn, start=1):
+            rows = torch.from_numpy(indices).to(features_NF.device)
+            loss = module.loss_of(module.model.embedder(features_NF[rows]), labels_N[rows])
+            if not torch.isfinite(loss):
+                raise DivergedError(
+                    f"train.head_epochs: the loss of head epoch {epoch + 1} must be finite, but is "
+                    "not; lower train.optim.embedder.base_lr or train.loss.base_lr"
+                )
+            torch.autograd.backward(loss / train.accumulate_grad_batches)
+            if number % train.accumulate_grad_batches == 0 or number == len(sampler):
+                module.configure_gradient_clipping(optimizer)
+                optimizer.step()
+                optimizer.zero_grad()
+                scheduler.step()
