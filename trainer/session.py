@@ -113,18 +113,33 @@ class RecognitionTrainer:
             raise SpecError(msg)
         return {path: str(sources[name]) for name, path in _SOURCE_KEYS.items() if name in sources}
 
+    def cache_folder(self) -> dict[str, str]:
+        """Return where what is made of pictures is kept: `folder`, and `warning` if that is odd.
+
+        Raises:
+            SpecError: no such folder can be written.
+        """
+        from trainer.data.location import choose_cache_folder
+
+        chosen = choose_cache_folder()
+        return {"folder": str(chosen.path), "warning": chosen.warning}
+
     def split_data(
         self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
     ) -> dict[str, str]:
         """Split one folder of classes into sources below `out`, by links."""
+        from trainer.data.location import cache_settings
         from trainer.data.split import split_folder
 
+        cache_settings()  # warns of a folder that may not last
         return split_folder(folder, out, seed=seed, class_disjoint=class_disjoint)
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """Draw the embedded data set below `folder` and return its sources."""
         from trainer.data.demo import make_demo_data
+        from trainer.data.location import cache_settings
 
+        cache_settings()  # warns of a folder that may not last
         return make_demo_data(folder, seed)
 
     def inspect_data(self, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Executor(Protocol):
 OPTIONAL = frozenset(
     {
         *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
-        *("list_gallery", "add_classes", "limit_memory"),
+        *("list_gallery", "add_classes", "limit_memory", "cache_folder"),
     }
 )
 """Methods of a trainer without which a search runs all the same; `hpo.study.trainers.demand`."""
@@ -155,6 +155,12 @@ class Trainer(Protocol):
 
     def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
         """Turn sources (train, reference, query) into spec keys."""
+
+    def cache_folder(self) -> dict[str, str]:
+        """Return where what is made of pictures is kept: `folder`, and `warning` if that is odd.
+
+        Without it that is a folder among the temporary files.
+        """
 
     def split_data(
         self, folder: Path, out: Path, *, seed: int, class_disjoint: bool

@@ -36,7 +36,7 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     """
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
-    ledger = Ledger.open(run.ledger_file)
+    ledger = Ledger.read(run.ledger_file)
     record = _find(ledger, run, trial)
     ledger.close()
     try:
