@@ -287,15 +287,27 @@ class RecognitionTrainer:
 
     def list_gallery(self, folder: Path) -> dict[str, int]:
         """Return class -> number of pictures of the exported gallery in `folder`."""
-        from trainer.actions.predict import list_gallery
+        from trainer.actions.change_gallery import list_gallery
 
         return list_gallery(folder)
 
     def add_classes(self, folder: Path, images: Path) -> dict[str, Any]:
         """Add `<class>/<picture>` to the exported gallery in `folder`, without training."""
-        from trainer.actions.predict import add_classes
+        from trainer.actions.change_gallery import add_classes
 
         return add_classes(folder, images)
+
+    def remove_classes(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+        """Take classes out of the exported gallery in `folder`."""
+        from trainer.actions.change_gallery import remove_classes
+
+        return remove_classes(folder, names)
+
+    def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
+        """Return `pictures`, `errors` and `notes` of files, folders and archives to label."""
+        from trainer.data.given_pictures import find_pictures
+
+        return find_pictures(sources)
 
     def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Build an engine from `gen_trt_engine.onnx_file`."""
