@@ -147,13 +147,18 @@ def differences(spec: Spec) -> Iterator[str]:
         section, _, name = key.partition(".")
         now = getattr(getattr(spec, section), name)
         now = list(now) if isinstance(now, tuple) else now
-        if key != BACKBONE and now != value:
+        if key != BACKBONE and now != value and not _is_near(key, now, value):
             unlike.append(f"{key} is {_shown(now)}, theirs {_shown(value)}")
     if unlike:
         yield (
             f"{TRUNK} {weights.address}: the weights were trained with other preprocessing than is "
             f"set: {'; '.join(unlike)}"
         )
+
+
+def _is_near(key: str, now: Any, own: Any) -> bool:
+    """Whether a side of the pictures is at least half of that of the weights: a matter of cost."""
+    return key.startswith("model.input_") and bool(2 * now >= own)
 
 
 def _shown(value: Any) -> str:

@@ -136,6 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, and print what came of it."""
+    from dataclasses import replace
     from pathlib import Path
 
     from hpo.cli.driving import drive
@@ -144,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
     def start(settings: SearchSettings) -> SearchResult:
         from hpo.search.session import start_search
 
-        return start_search(study_from_args(args), Path(args.out), settings)
+        completing = replace(settings, completes=True)
+        return start_search(study_from_args(args), Path(args.out), completing)
 
     return drive(args, start)

@@ -16,6 +16,7 @@ def render_review(review: Mapping[str, Any]) -> list[str]:
     return [
         *_data(review["data"]),
         *(f"warning   {text}" for text in review["warnings"]),
+        *(f"start     {text}" for text in review.get("start", [])),
         *_space(review),
         *_method(review),
         *_measured(review["probe"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord
 
@@ -115,11 +115,28 @@ class Executor(Protocol):
         """Give workers back; may be called twice."""
 
 
+@runtime_checkable
+class StartChooser(Protocol):
+    """What a trainer also has when it recommends what a search starts from."""
+
+    def choose_start(self, given: Spec, *, gpus: int, budget_s: float | None) -> Mapping[str, Any]:
+        """Choose the spec keys that the user has not set; called in the driver, free of torch.
+
+        Args:
+            given: what the user has set, nested.
+            gpus: GPUs of the machine.
+            budget_s: seconds that the search may take; None where it is limited otherwise.
+
+        Returns:
+            `spec` (dotted key -> value), `search` (names to search in place of the schema's list;
+            empty leaves that list), `ranges` (name -> low, high, log) and `reasons` (lines).
+        """
+
+
 OPTIONAL = frozenset(
     {
         *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
-        *("list_gallery", "add_classes", "remove_classes", "find_pictures", "limit_memory"),
-        "cache_folder",
+        *("list_gallery", "add_classes", "limit_memory"),
     }
 )
 """Methods of a trainer without which a search runs all the same; `hpo.study.trainers.demand`."""
@@ -156,12 +173,6 @@ class Trainer(Protocol):
 
     def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
         """Turn sources (train, reference, query) into spec keys."""
-
-    def cache_folder(self) -> dict[str, str]:
-        """Return where what is made of pictures is kept: `folder`, and `warning` if that is odd.
-
-        Without it that is a folder among the temporary files.
-        """
 
     def split_data(
         self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
@@ -243,28 +254,8 @@ class Trainer(Protocol):
         """Add `<class>/<picture>` to the exported gallery in `folder`, without training.
 
         Returns:
-            `classes` and `pictures` in it now, `new_classes`, `new_pictures`, `known_pictures`
-            (there already, and not added again), and `errors`: `image` and `error` of each picture
-            that was not added.
-        """
-
-    def remove_classes(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
-        """Take classes out of the exported gallery in `folder`; all of them, or an error and none.
-
-        Returns:
-            `classes` and `pictures` in it now, `removed_classes` and `removed_pictures`.
-        """
-
-    def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
-        """List what is to be labelled: `pictures` (paths), `errors` (`image`, `error`), `notes`.
-
-        Without it `hpo predict` takes files alone.
+            `classes` and `pictures` in it now, `new_classes` and `new_pictures`.
         """
 
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
-        """[worker] Label images by the exported model and gallery in `folder`.
-
-        Returns:
-            A row per image, in order: `image` and, best first, `labels` and `distances`; or `image`
-            and `error`, where it cannot be read.
-        """
+        """[worker] Label images by the exported model and gallery in `folder`."""

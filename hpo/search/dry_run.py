@@ -55,7 +55,9 @@ def plan_search(study: StudySpec, settings: SearchSettings) -> dict[str, Any]:
 
     folder = Path(tempfile.mkdtemp(prefix="hpo-plan-"))
     try:
-        start_search(study, folder, replace(settings, make_session=Planned, report=False))
+        start_search(
+            study, folder, replace(settings, make_session=Planned, report=False, completes=True)
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return kept

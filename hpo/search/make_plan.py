@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
@@ -24,7 +25,9 @@ from hpo.study.spec import StudySpec
 from hpo.study.trainers import demand
 
 
-def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPlan:
+def plan_study(
+    study: StudySpec, trainer: Trainer, *, slots: int = 1, reasons: Sequence[str] = ()
+) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images."""
     from hpo.algorithms.for_study import algorithm_for
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
@@ -70,6 +73,7 @@ def plan_study(study: StudySpec, trainer: Trainer, *, slots: int = 1) -> StudyPl
         algorithm=choice.algorithm,
         pruner=choice.pruner,
         reason=choice.reason,
+        start=list(reasons),
         warning=choice.warning,
         space_digest=space.digest,
         num_epochs=num_epochs_of(base_spec, trainer),

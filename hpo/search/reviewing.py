@@ -60,6 +60,7 @@ def review_of(session: Session, executor: Executor) -> dict[str, Any]:
         "algorithm": session.plan.algorithm,
         "pruner": session.plan.pruner,
         "reason": session.plan.reason,
+        "start": list(session.plan.start),
         "first": [start["source"] for start in session.plan.first],
         "budget": str(session.study.budget),
         "epochs_per_trial": session.plan.num_epochs,

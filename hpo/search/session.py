@@ -16,7 +16,7 @@ from hpo.core.events import EventBus, EventFile, Listener
 from hpo.core.protocols import Algorithm, Executor, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Packing, growth_of, measure_packed
-from hpo.executors.placement import make_executor, place_trials
+from hpo.executors.placement import find_machine, make_executor, place_trials
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import disk_faults_told
@@ -48,6 +48,7 @@ from hpo.study.plan import (
 )
 from hpo.study.provenance import take_origin, write_origin
 from hpo.study.spec import StudySpec
+from hpo.study.start import Start, complete_study
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class SearchSettings:
     """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
     force: bool = False
     """Whether to go on with a run although its space, data or code have changed."""
+    completes: bool = False
+    """Whether the trainer chooses weights, network and recipe where the study sets none."""
     probe: bool = True
     """Whether to measure an epoch before the start."""
     listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
@@ -101,8 +104,12 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
     trainer = find_trainer(study.trainer)
+    start = Start(study=study)
+    if settings.completes:
+        start = complete_study(study, trainer, find_machine(settings))
+    study = start.study
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
-    plan = plan_study(study, trainer, slots=slots.count)
+    plan = plan_study(study, trainer, slots=slots.count, reasons=start.reasons)
 
     def fill(folder: Path) -> None:
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")

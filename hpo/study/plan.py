@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.budget import Budget
-from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
-from hpo.core.machine_faults import describe_fault, find_fault
+from hpo.core.errors import DataError, HpoError, RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.study.skill import load_skill
@@ -30,13 +28,7 @@ if TYPE_CHECKING:
 PLAN_FILE = "plan.json"
 MOST_ROUNDS = 10
 """Pinned values settle in two or three; more means that they chase each other."""
-USER_KINDS = {
-    "spec": SpecError,
-    "data": DataError,
-    "image": DataError,
-    "credential": DataError,
-    "infrastructure": MachineError,
-}
+USER_KINDS = {"spec": SpecError, "data": DataError, "image": DataError, "credential": DataError}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +51,8 @@ class StudyPlan:
     first: list[dict[str, Any]] = field(default_factory=list)
     """Configurations to begin with, after the default one: `latents` and `source` of each."""
     versions: dict[str, str] = field(default_factory=dict)
+    start: list[str] = field(default_factory=list)
+    """What the trainer has chosen to start from, a line each; empty where the user chose."""
     warning: str = ""
     """What stands against algorithm and pruner, where they were chosen by the user."""
 
@@ -105,14 +99,8 @@ def _is_sound(plan: StudyPlan) -> bool:
 
 
 @contextlib.contextmanager
-def as_user_errors(where: str = "", folders: Sequence[Path] = ()) -> Iterator[None]:
-    """Turn errors that a user can mend into ours: of trainers, the schema compiler, the machine.
-
-    Args:
-        where: begins the line.
-        folders: what is written to; faults that name no path pass through where none are given, to
-            somebody who knows.
-    """
+def as_user_errors(where: str = "") -> Iterator[None]:
+    """Turn errors of trainers and of the schema compiler that a user can mend into ours."""
     prefix = f"{where}: " if where else ""
     try:
         yield
@@ -125,17 +113,16 @@ def as_user_errors(where: str = "", folders: Sequence[Path] = ()) -> Iterator[No
             raise SpecError(f"{prefix}{error}") from error
         if isinstance(kind, str) and kind in USER_KINDS:
             raise USER_KINDS[kind](f"{prefix}{error}") from error
-        fault = find_fault(error)
-        if (fault is None or fault.path or folders) and (line := describe_fault(error, folders)):
-            raise MachineError(line) from error
         raise
 
 
-def kept_folder(trainer: Trainer) -> Path:
-    """Where a trainer keeps pictures that it makes or splits: its cache folder, if it has one."""
-    if hasattr(trainer, "cache_folder"):
-        return Path(trainer.cache_folder()["folder"])
-    return Path(tempfile.gettempdir()) / f"hpo-data-{os.geteuid()}"
+def cache_dir() -> Path:
+    """The user's cache folder, where the embedded data set and decoded images live."""
+    chosen = os.environ.get("HPO_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "hpo-recognition"
 
 
 def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
@@ -143,12 +130,11 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
     data = study.data
     with as_user_errors():
         if data.is_default:
-            folder = kept_folder(trainer) / "demo" / f"seed-{study.search.seed}"
+            folder = cache_dir() / "demo" / f"seed-{study.search.seed}"
             return dict(trainer.demo_data(folder, study.search.seed))
         if data.folder:
             name = f"{Path(data.folder).name}-{study.search.seed}"
-            name = f"{name}-disjoint" if data.class_disjoint else name
-            out = kept_folder(trainer) / "splits" / name
+            out = cache_dir() / "splits" / (f"{name}-disjoint" if data.class_disjoint else name)
             return dict(
                 trainer.split_data(
                     Path(data.folder).expanduser().resolve(),

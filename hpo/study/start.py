@@ -1,0 +1,60 @@
+"""Completes a study by the trainer's choice of weights, network and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hpo.core.machine import Machine
+from hpo.core.protocols import StartChooser, Trainer
+from hpo.core.spec_dicts import merged, nest
+from hpo.study.plan import as_user_errors
+from hpo.study.spec import SearchOptions, StudySpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A completed study, and what was chosen for it."""
+
+    study: StudySpec
+    reasons: tuple[str, ...] = ()
+    """One line per choice: what, why, and how to choose otherwise."""
+
+
+def complete_study(study: StudySpec, trainer: Trainer, machine: Machine) -> Start:
+    """Fill in what the trainer recommends to start from; whatever the user set stays.
+
+    The result is a study like any other: written to a run directory it resumes and repeats without
+    this choice being made again.
+
+    Raises:
+        SpecError: when what the user set fits nothing, as the trainer says.
+    """
+    if not isinstance(trainer, StartChooser):
+        return Start(study=study)
+    weights = trainer.data_overrides({"weights": study.weights}) if study.weights else {}
+    given = merged(nest(study.spec), nest(weights), nest(study.search.fix))
+    with as_user_errors("spec"):
+        chosen = trainer.choose_start(given, gpus=machine.gpus, budget_s=study.budget.seconds)
+    spec = merged(nest(chosen["spec"]), study.spec)
+    search = _with_search(study.search, chosen["search"], chosen["ranges"])
+    return Start(study=replace(study, spec=spec, search=search), reasons=tuple(chosen["reasons"]))
+
+
+def _with_search(
+    options: SearchOptions, names: tuple[str, ...], ranges: Mapping[str, tuple[float, float, bool]]
+) -> SearchOptions:
+    """Search what is recommended, beside what the user adds; a list of the user's own stays."""
+    own = {name.removeprefix("+") for name in options.over}
+    own |= {*options.ranges, *options.options, *options.custom_param_ranges}
+    has_list = any(not name.startswith("+") for name in options.over)
+    searched = () if has_list else tuple(n for n in names if n not in options.fix)
+    free = {n: r for n, r in ranges.items() if n in searched and n not in own}
+    recommended = {
+        name: {"low": low, "high": high, "log": log} for name, (low, high, log) in free.items()
+    }
+    return replace(
+        options,
+        over=(*searched, *(name for name in options.over if name not in searched)),
+        ranges={**recommended, **options.ranges},
+    )
