@@ -216,6 +216,16 @@ class RecognitionTrainer:
 
         return measure(checked)
 
+    def screen(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what a spec's trunk is worth untrained: Precision@1 of its features, and its cost.
+
+        See `trainer.features.screening.screen`; training pictures are not needed.
+        """
+        checked = parse_spec(spec, "train", is_complete=False)
+        from trainer.features.screening import screen
+
+        return screen(checked)
+
     def fit(
         self,
         spec: Mapping[str, Any],

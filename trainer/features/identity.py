@@ -24,7 +24,10 @@ VIEW_SEED = 0
 """Of the augmented views; not the run's own seed, so that runs of other seeds share them."""
 
 _NO_PART_OF_MODEL = frozenset(
-    {"feat_dim", "pretrained_model_path", "pretrained_trunk_path", "pretrained_embedder_path"}
+    {
+        *("feat_dim", "weights"),
+        *("pretrained_model_path", "pretrained_trunk_path", "pretrained_embedder_path"),
+    }
 )
 """The trunk's weights count themselves, wherever they came from."""
 

@@ -147,6 +147,7 @@ def test_what_changes_features_makes_a_set_of_its_own(source, train, changes):
         {"train__val_batch_size": 3},
         {"dataset__workers": 1},
         {"train__loss__name": "arcface"},
+        {"model__weights__licence": "MIT"},
     ],
 )
 def test_what_changes_no_feature_shares_the_set(source, train, changes):
