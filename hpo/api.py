@@ -312,12 +312,20 @@ class Study:
     def predict(self, images: Sequence[PathLike], topk: int = 1) -> list[dict[str, Any]]:
         """Label pictures by the exported model and its gallery.
 
+        Args:
+            images: picture files, and folders and archives of them.
+            topk: labels per picture.
+
+        Returns:
+            A row per picture: `image`, `labels`, `distances`; `image` and `error` where it cannot
+            be read.
+
         Raises:
             RunError: when the search has not exported a model yet.
         """
         from hpo.results.export import predict_with_run
 
-        return predict_with_run(self._run, [Path(image) for image in images], topk)
+        return predict_with_run(self._run, [str(image) for image in images], topk).rows
 
     def report(self) -> Path:
         """Write `report.html` and return its path."""

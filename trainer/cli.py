@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -203,12 +203,13 @@ def _guarded(action: str, spec_path: Path, overrides: Sequence[str]) -> int:
 
 
 def _explained(error: Exception) -> tuple[int, str]:
+    from trainer.machine_faults import describe_fault
+
     missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     if missing.partition(".")[0] in _PACKAGES:
         return USER_ERROR, f"error: {missing} is not installed; install hpo-recognition[trainer]"
-    if isinstance(error, OSError) and error.filename is not None:
-        place = error.filename2 or error.filename
-        return USER_ERROR, f"error: {place}: cannot be read or written: {error.strerror}"
+    if fault := describe_fault(error):
+        return USER_ERROR, f"error: {fault}"
     traceback.print_exception(error)
     return BUG, f"failed by a bug: {type(error).__name__}: {error}"
 
@@ -221,14 +222,27 @@ def _one_line(text: str) -> str:
 
 def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:
     from trainer.config.relations import warnings
+    from trainer.data.location import choose_cache_folder, lend_folders, why_not_writable
+    from trainer.errors import SpecError
     from trainer.following import differences
-    from trainer.spec import as_action, load_spec
+    from trainer.spec import action_dir, as_action, load_spec
 
     legal = as_action(action)
+    with suppress(SpecError):  # told by what uses the cache, which the spec may switch off
+        lend_folders(choose_cache_folder().path)
     spec = load_spec(spec_path, overrides, legal)
     for line in (*warnings(spec, legal), *(differences(spec) if legal == "train" else ())):
         _logger.warning("%s", line)
-    for line in _shown(_RUNNERS[action](spec)):
+    folder = action_dir(spec, legal)
+    if why := why_not_writable(folder):
+        raise SpecError(f"results_dir: {folder} cannot be written: {why}; set another folder")
+    try:
+        result = _RUNNERS[action](spec)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # as of a write to a full disk
+            error.filename = str(folder)
+        raise
+    for line in _shown(result):
         print(line)
 
 

@@ -6,6 +6,7 @@ training.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from trainer.errors import DataError
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
 from trainer.retrieval import Floats, Indices, search
 
-FORMAT = 1
+FORMAT = 2
+"""From 2 on with digests; files of 1 are read all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class GalleryIndex:
         labels_G: index into `class_names`.
         class_names: names as reported.
         paths: where each picture was, relative to the reference folder.
+        digests: of the pixels that the network saw of each picture; empty texts where that is not
+            known.
         matching: what queries are compared with, as `dataset.matching` says; not kept in files.
     """
 
@@ -40,14 +44,15 @@ class GalleryIndex:
     labels_G: Indices  # noqa: N815 - shape suffix
     class_names: tuple[str, ...]
     paths: tuple[str, ...]
+    digests: tuple[str, ...] = ()
     matching: str = NEAREST
 
     def __post_init__(self) -> None:
-        if not len(self.emb_GD) == len(self.labels_G) == len(self.paths):
-            raise ValueError(
-                "embeddings, labels and paths must be as many, got "
-                f"{len(self.emb_GD)}, {len(self.labels_G)}, {len(self.paths)}"
-            )
+        if not self.digests:
+            object.__setattr__(self, "digests", ("",) * len(self.paths))
+        counts = (len(self.emb_GD), len(self.labels_G), len(self.paths), len(self.digests))
+        if len(set(counts)) > 1:
+            raise ValueError(f"embeddings, labels, paths and digests must be as many, got {counts}")
 
     def __len__(self) -> int:
         return len(self.labels_G)
@@ -95,6 +100,20 @@ class GalleryIndex:
             labels_G=np.concatenate((self.labels_G, moved[other.labels_G])),
             class_names=names,
             paths=(*self.paths, *other.paths),
+            digests=(*self.digests, *other.digests),
+            matching=self.matching,
+        )
+
+    def taken(self, kept: NDArray[np.int64]) -> GalleryIndex:
+        """Return an index of some of the entries; classes that none of them is of are left out."""
+        labels_G = self.labels_G[kept]
+        classes, moved_G = np.unique(labels_G, return_inverse=True)
+        return GalleryIndex(
+            emb_GD=self.emb_GD[kept],
+            labels_G=moved_G.astype(np.int64),
+            class_names=tuple(self.class_names[label] for label in classes),
+            paths=tuple(self.paths[entry] for entry in kept),
+            digests=tuple(self.digests[entry] for entry in kept),
             matching=self.matching,
         )
 
@@ -111,6 +130,7 @@ class GalleryIndex:
                     labels=self.labels_G,
                     class_names=np.asarray(self.class_names, dtype=np.str_),
                     paths=np.asarray(self.paths, dtype=np.str_),
+                    digests=np.asarray(self.digests, dtype=np.str_),
                 )
                 file.flush()
                 os.fsync(file.fileno())
@@ -129,11 +149,13 @@ class GalleryIndex:
             raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
         try:
             with np.load(path, allow_pickle=False) as arrays:
+                digests = arrays.get("digests", ())
                 return cls(
                     emb_GD=arrays["embeddings"],
                     labels_G=arrays["labels"],
                     class_names=tuple(str(name) for name in arrays["class_names"]),
                     paths=tuple(str(name) for name in arrays["paths"]),
+                    digests=tuple(str(digest) for digest in digests),
                     matching=matching,
                 )
         except (OSError, ValueError, KeyError) as e:
@@ -153,6 +175,7 @@ def build_gallery(
     class_names: Sequence[str],
     files: Sequence[Path],
     matching: str = NEAREST,
+    digests: Sequence[str] = (),
 ) -> GalleryIndex:
     """Return the index of embedded reference pictures; paths are kept below their common folder."""
     root = os.path.commonpath([file.parent.parent for file in files])
@@ -161,5 +184,12 @@ def build_gallery(
         labels_G=np.asarray(labels_G, dtype=np.int64),
         class_names=tuple(class_names),
         paths=tuple(file.relative_to(root).as_posix() for file in files),
+        digests=tuple(digests),
         matching=matching,
     )
+
+
+def picture_digest(pixels_HWC: NDArray[np.uint8]) -> str:
+    """Return what tells a picture from others, as the network sees it: the file does not matter."""
+    digest = hashlib.blake2b(pixels_HWC.tobytes(), digest_size=16)
+    return f"{digest.hexdigest()}-{'x'.join(map(str, pixels_HWC.shape))}"

@@ -113,6 +113,17 @@ class RecognitionTrainer:
             raise SpecError(msg)
         return {path: str(sources[name]) for name, path in _SOURCE_KEYS.items() if name in sources}
 
+    def cache_folder(self) -> dict[str, str]:
+        """Return where what is made of pictures is kept: `folder`, and `warning` if that is odd.
+
+        Raises:
+            SpecError: no such folder can be written.
+        """
+        from trainer.data.location import choose_cache_folder
+
+        chosen = choose_cache_folder()
+        return {"folder": str(chosen.path), "warning": chosen.warning}
+
     def choose_start(
         self, given: Mapping[str, Any], *, gpus: int, budget_s: float | None
     ) -> dict[str, Any]:
@@ -125,14 +136,18 @@ class RecognitionTrainer:
         self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
     ) -> dict[str, str]:
         """Split one folder of classes into sources below `out`, by links."""
+        from trainer.data.location import cache_settings
         from trainer.data.split import split_folder
 
+        cache_settings()  # warns of a folder that may not last
         return split_folder(folder, out, seed=seed, class_disjoint=class_disjoint)
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """Draw the embedded data set below `folder` and return its sources."""
         from trainer.data.demo import make_demo_data
+        from trainer.data.location import cache_settings
 
+        cache_settings()  # warns of a folder that may not last
         return make_demo_data(folder, seed)
 
     def inspect_data(self, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,15 +305,27 @@ class RecognitionTrainer:
 
     def list_gallery(self, folder: Path) -> dict[str, int]:
         """Return class -> number of pictures of the exported gallery in `folder`."""
-        from trainer.actions.predict import list_gallery
+        from trainer.actions.change_gallery import list_gallery
 
         return list_gallery(folder)
 
     def add_classes(self, folder: Path, images: Path) -> dict[str, Any]:
         """Add `<class>/<picture>` to the exported gallery in `folder`, without training."""
-        from trainer.actions.predict import add_classes
+        from trainer.actions.change_gallery import add_classes
 
         return add_classes(folder, images)
+
+    def remove_classes(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+        """Take classes out of the exported gallery in `folder`."""
+        from trainer.actions.change_gallery import remove_classes
+
+        return remove_classes(folder, names)
+
+    def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
+        """Return `pictures`, `errors` and `notes` of files, folders and archives to label."""
+        from trainer.data.given_pictures import find_pictures
+
+        return find_pictures(sources)
 
     def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Build an engine from `gen_trt_engine.onnx_file`."""

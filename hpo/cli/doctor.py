@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
 
 if TYPE_CHECKING:
-    from hpo.doctor.machine import Check
+    from hpo.doctor.check import Check
 
 HELP = "look for faults of this machine and of pictures before a search"
 
@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     from hpo.doctor.machine import examine_machine
     from hpo.study.trainers import find_trainer
 
-    find_trainer(args.trainer)  # looking at the machine takes seconds
+    trainer = find_trainer(args.trainer)  # looking at the machine takes seconds
     sources = _sources(args)
     screen = _Screen(quiet=args.json)
     screen.line("machine")
     checks = []
-    for check in examine_machine(Path(args.out)):
+    for check in examine_machine(Path(args.out), trainer):
         checks.append(check)
         screen.check(check)
     diagnosis = _look_at(args, sources, screen) if sources else None

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from hpo.cli.arguments import Parser
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hpo.study.plan import as_user_errors
 
     try:
-        with as_user_errors():
+        with as_user_errors(folders=_written_by(args)):
             return _run(args)
     except HpoError as error:
         if args.debug:
@@ -110,6 +111,15 @@ def take_any_text(*streams: TextIO) -> None:
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _written_by(args: argparse.Namespace) -> list[Path]:
+    """The folders that a verb can write to, those that were named first."""
+    named = [getattr(args, name, None) for name in ("file", "workspace", "root", "out")]
+    from hpo.core.machine_faults import temporary_folder
+
+    temporary = temporary_folder()
+    return [Path(name) for name in (*named, temporary, os.curdir) if name]
 
 
 def _run(args: argparse.Namespace) -> int:

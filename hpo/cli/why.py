@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args)
-    ledger = Ledger.open(chosen.ledger_file)
+    ledger = Ledger.read(chosen.ledger_file)
     try:
         found = explain(ledger, args.trial, _maker(chosen))
     finally:

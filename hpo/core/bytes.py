@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from hpo.core.errors import SpecError
@@ -14,6 +15,7 @@ GRAMMAR = "a size such as 500MB, 20GB or 1.5TiB"
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.ASCII)
+PROBE_BYTES = 1 << 14
 LEAST_QUOTA = 1_000_000
 """A quota below it is a slip: the ledger alone takes a good part of that."""
 
@@ -73,3 +75,30 @@ def folder_bytes(folder: Path) -> int:
                 seen.add((facts.st_dev, facts.st_ino))
                 total += max(facts.st_size, 512 * facts.st_blocks)
     return total
+
+
+def why_not_writable(folder: Path) -> str:
+    """Say why nothing can be written into a folder that is there or is to be made; empty if it can.
+
+    A file without a name is made, and filled a little, where the folder is or in the nearest folder
+    above that exists.
+    """
+    try:
+        nearest = next(filter(_is_there, (folder, *folder.parents)))
+        if not nearest.is_dir():
+            return f"{nearest} is not a folder"
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything, a link to nothing included; raises where that cannot be seen."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

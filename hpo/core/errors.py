@@ -19,6 +19,10 @@ class RunError(HpoError):
     """A run directory is missing, locked, damaged or in the wrong state."""
 
 
+class MachineError(HpoError):
+    """The machine refuses something: a disk, a folder, a limit; see `hpo.core.machine_faults`."""
+
+
 class TrialFailure(Exception):  # noqa: N818 - a fact about a trial, not a fault of the harness
     """A trial ended without a result.
 

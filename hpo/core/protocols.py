@@ -136,7 +136,8 @@ class StartChooser(Protocol):
 OPTIONAL = frozenset(
     {
         *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
-        *("list_gallery", "add_classes", "limit_memory"),
+        *("list_gallery", "add_classes", "remove_classes", "find_pictures", "limit_memory"),
+        "cache_folder",
     }
 )
 """Methods of a trainer without which a search runs all the same; `hpo.study.trainers.demand`."""
@@ -173,6 +174,12 @@ class Trainer(Protocol):
 
     def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
         """Turn sources (train, reference, query) into spec keys."""
+
+    def cache_folder(self) -> dict[str, str]:
+        """Return where what is made of pictures is kept: `folder`, and `warning` if that is odd.
+
+        Without it that is a folder among the temporary files.
+        """
 
     def split_data(
         self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
@@ -254,8 +261,28 @@ class Trainer(Protocol):
         """Add `<class>/<picture>` to the exported gallery in `folder`, without training.
 
         Returns:
-            `classes` and `pictures` in it now, `new_classes` and `new_pictures`.
+            `classes` and `pictures` in it now, `new_classes`, `new_pictures`, `known_pictures`
+            (there already, and not added again), and `errors`: `image` and `error` of each picture
+            that was not added.
+        """
+
+    def remove_classes(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+        """Take classes out of the exported gallery in `folder`; all of them, or an error and none.
+
+        Returns:
+            `classes` and `pictures` in it now, `removed_classes` and `removed_pictures`.
+        """
+
+    def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
+        """List what is to be labelled: `pictures` (paths), `errors` (`image`, `error`), `notes`.
+
+        Without it `hpo predict` takes files alone.
         """
 
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
-        """[worker] Label images by the exported model and gallery in `folder`."""
+        """[worker] Label images by the exported model and gallery in `folder`.
+
+        Returns:
+            A row per image, in order: `image` and, best first, `labels` and `distances`; or `image`
+            and `error`, where it cannot be read.
+        """

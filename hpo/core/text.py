@@ -41,6 +41,11 @@ def cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
+def count_of(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: `1 picture`, `2 pictures`, `3 classes`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def metric_word(name: str) -> str:
     """What people call a metric in tables and lines: Precision@1 has a short name.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
+from hpo.core.machine_faults import describe_fault
 from hpo.core.trial import FAILURE_KINDS, Measurement, TrialRecord
 
 MAX_SAME_FAILURES = 3
@@ -23,12 +25,18 @@ def is_infeasible(trial: TrialRecord) -> bool:
     return trial.error is not None and trial.error["kind"] in INFEASIBLE
 
 
-def describe_failure(error: BaseException) -> dict[str, str]:
-    """Give an exception one of the named causes and one line."""
+def describe_failure(error: BaseException, folder: Path | None = None) -> dict[str, str]:
+    """Give an exception one of the named causes and one line.
+
+    Args:
+        error: what was raised.
+        folder: what was written to, for faults of the disk that name no path.
+    """
     kind = str(getattr(error, "kind", ""))
     if kind not in FAILURE_KINDS:
         kind = _guess_kind(error)
-    text = str(error).strip().splitlines()
+    fault = describe_fault(error, [] if folder is None else [folder])
+    text = (fault or str(error)).strip().splitlines()
     message = text[0] if text else type(error).__name__
     if kind == "code":
         message = f"{type(error).__name__}: {message}"

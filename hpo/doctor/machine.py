@@ -11,16 +11,14 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from hpo.core.machine import count_cpus, free_memory_mib
 from hpo.core.process import children
-from hpo.study.plan import cache_dir
-
-Status = Literal["ok", "info", "warning", "error"]
+from hpo.core.protocols import Trainer
+from hpo.doctor.check import Check, Status
+from hpo.doctor.places import check_cache, check_runs, check_temporary
 
 PACKAGES = (
     *("optuna", "ray", "mlflow", "torch", "torchvision", "pytorch-lightning"),
@@ -31,7 +29,6 @@ TESTED_WITH = {"optuna": 5, "ray": 2, "mlflow": 3, "torch": 2, "pytorch-lightnin
 GPU_MIB = 16 * 1024
 """Below this the larger backbones do not fit at their usual batch."""
 LEAST_MEMORY_MIB = 4 * 1024
-LEAST_DISK_GIB = 10
 LEAST_FILES = 4096
 ANSWER_S = 5.0
 
@@ -46,30 +43,21 @@ print(json.dumps(found))
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    status: Status
-    text: str
-    advice: str = ""
-    """What to do about it; empty when all is well."""
-
-
-def examine_machine(out: Path) -> Iterator[Check]:
+def examine_machine(out: Path, trainer: Trainer) -> Iterator[Check]:
     """Look at everything but the pictures, the quickest first.
 
     Args:
         out: the folder that runs will lie in.
+        trainer: whose cache folder to look at.
     """
     yield _python()
     yield _packages()
     yield from _gpus()
     yield _torch()
     yield _memory()
-    yield _disk("runs", out)
-    yield _disk("cache", cache_dir())
+    yield check_runs(out)
+    yield check_cache(trainer)
+    yield check_temporary()
     yield _shared_memory()
     yield _open_files()
     yield _mlflow(out)
@@ -181,20 +169,6 @@ def _memory() -> Check:
         advice = "a trial takes 1 to 3 GiB; close other programs or run fewer at a time"
         return Check(name="memory", status="warning", text=text, advice=advice)
     return Check(name="memory", status="ok", text=text)
-
-
-def _disk(name: str, folder: Path) -> Check:
-    """Room and the right to write where a folder is or will be."""
-    existing = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        advice = "choose another --out" if name == "runs" else "set HPO_CACHE_DIR to another folder"
-        return Check(name=name, status="error", text=f"{existing} cannot be written", advice=advice)
-    free = shutil.disk_usage(existing).free / 1024**3
-    text = f"{folder}: {free:.0f} GiB free"
-    if free < LEAST_DISK_GIB:
-        advice = "checkpoints and decoded pictures may not fit"
-        return Check(name=name, status="warning", text=text, advice=advice)
-    return Check(name=name, status="ok", text=text)
 
 
 def _shared_memory() -> Check:

@@ -19,6 +19,7 @@ from typing import Any
 from hpo.core.errors import HpoError
 from hpo.core.machine import Machine, Node
 from hpo.core.process import children
+from hpo.executors.ray_folder import choose_ray_folder
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,9 @@ def start_local(machine: Machine, threads: int) -> None:
             "OMP_NUM_THREADS": str(threads),
         }
     )
+    folder = choose_ray_folder()
+    if folder.warning:
+        logger.warning("%s", folder.warning)
     import ray
 
     _read_settings_again()
@@ -81,6 +85,7 @@ def start_local(machine: Machine, threads: int) -> None:
                     num_gpus=machine.gpus,
                     include_dashboard=False,
                     **_worker_processes(),
+                    _temp_dir=str(folder.path),
                     **_QUIET,
                 )
             break

@@ -43,9 +43,9 @@ def run_job(
                 receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from, **start)
             except Exception as error:
                 logger.exception("trial %d failed", job.number)
-                return {"failure": describe_failure(error)}
+                return {"failure": describe_failure(error, Path(job.folder))}
     except OSError as error:  # the log could not be written to its end
-        return {"failure": describe_failure(error)}
+        return {"failure": describe_failure(error, Path(job.folder))}
     return {"receipt": receipt}
 
 

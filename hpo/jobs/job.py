@@ -189,7 +189,9 @@ def create_folder(root: Path, action: str, job_id: str = "") -> tuple[str, Path]
     except FileExistsError as error:
         raise RunError(f"{job_id}: there is such a job in {results} already") from error
     except OSError as error:
-        raise RunError(f"{results}: cannot hold jobs: {error.strerror}") from error
+        raise RunError(
+            f"{results}: cannot hold jobs: {error.strerror}; choose another --root"
+        ) from error
 
 
 def list_jobs(root: Path) -> list[Job]:

@@ -87,7 +87,7 @@ def load_facts(run: RunDir, *, status: str = "") -> Facts:
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
-    ledger = Ledger.open(run.ledger_file)
+    ledger = Ledger.read(run.ledger_file)
     trials, seconds = tuple(ledger.trials()), ledger.active_seconds
     direction = ledger.direction
     ledger.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     """
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
-    ledger = Ledger.open(run.ledger_file)
+    ledger = Ledger.read(run.ledger_file)
     record = _find(ledger, run, trial)
     ledger.close()
     try:
@@ -61,15 +63,50 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     return {"trial": record.number, **result}
 
 
-def predict_with_run(run: RunDir, images: list[Path], topk: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """What became of the pictures that were to be labelled."""
+
+    rows: list[dict[str, Any]]
+    """In the order given: `image`, `labels`, `distances`; or `image` and `error`."""
+    notes: list[str]
+    """What was skipped."""
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The rows of pictures that have no label."""
+        return [row for row in self.rows if "error" in row]
+
+
+def predict_with_run(run: RunDir, sources: Sequence[str], topk: int) -> Labelled:
     """Label images by the best model and the gallery of a run.
+
+    Args:
+        run: the run.
+        sources: picture files, and folders and archives of them.
+        topk: labels per picture.
 
     Raises:
         RunError: when the run has no exported model yet.
     """
     trainer = _trainer_of_export(run)
     with as_user_errors():
-        return trainer.predict(run.best_dir, images, topk)
+        found = _find_pictures(trainer, sources)
+        pictures = [Path(path) for path in found["pictures"]]
+        rows = trainer.predict(run.best_dir, pictures, topk) if pictures else []
+    return Labelled(rows=[*rows, *found["errors"]], notes=list(found["notes"]))
+
+
+def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:
+    if hasattr(trainer, "find_pictures"):
+        return trainer.find_pictures(sources)
+    errors = []
+    for source in sources:
+        if not Path(source).is_file():
+            what = "a folder; name image files" if Path(source).is_dir() else "no such picture"
+            errors.append({"image": source, "error": what})
+    pictures = [source for source in sources if Path(source).is_file()]
+    return {"pictures": pictures, "errors": errors, "notes": []}
 
 
 def list_gallery(run: RunDir) -> dict[str, int]:
@@ -94,6 +131,19 @@ def extend_gallery(run: RunDir, images: Path) -> dict[str, Any]:
     demand(trainer, "add_classes")
     with run.lock(), as_user_errors():
         return trainer.add_classes(run.best_dir, images)
+
+
+def shrink_gallery(run: RunDir, names: Sequence[str]) -> dict[str, Any]:
+    """Take classes out of a run's gallery.
+
+    Raises:
+        DataError: when a name is none of its classes; nothing is changed.
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    trainer = _trainer_of_export(run)
+    demand(trainer, "remove_classes")
+    with run.lock(), as_user_errors():
+        return trainer.remove_classes(run.best_dir, names)
 
 
 def _trainer_of_export(run: RunDir) -> Trainer:

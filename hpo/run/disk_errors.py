@@ -10,13 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo.core.errors import RunError
+from hpo.core.errors import HpoError, RunError
 from hpo.core.events import Emit
+from hpo.core.machine_faults import find_fault
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+REFUSED = (
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
+    *(errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN),
+)
 PROBE_FILE = ".probe"
 PROBE_BYTES = 1 << 16
 SQLITE_FULL, SQLITE_VAGUE = 13, (10, 14)
@@ -40,21 +44,25 @@ class Problem:
         return (OutOfRoomError if self.is_room else RunError)(f"{run}: {self.words}")
 
 
-def as_run_error(run: Path, error: OSError) -> RunError | None:
-    """Put a fault of the disk into one line for people; None when the error is none."""
-    if error.errno not in (*OUT_OF_ROOM, *REFUSED):
+def as_run_error(run: Path, error: Exception) -> RunError | None:
+    """Put a fault of the disk that holds a run into one line; None when the error is none."""
+    fault = find_fault(error)
+    if fault is None or fault.number not in (*OUT_OF_ROOM, *REFUSED):
         return None
-    said = error.strerror or os.strerror(error.errno)
-    where = f" ({error.filename})" if error.filename else ""
-    return RunError(f"{run}: {_words(said, error.errno, where)}")
+    if fault.path and not Path(fault.path).absolute().is_relative_to(run):
+        return None
+    where = f" ({fault.path})" if fault.path else ""
+    return RunError(f"{run}: {_words(fault.said, fault.number, where)}")
 
 
 @contextlib.contextmanager
 def disk_faults_told(run: Path) -> Iterator[None]:
-    """Turn faults of the disk into one line about the run."""
+    """Turn faults of the disk that holds a run into one line about the run."""
     try:
         yield
-    except OSError as error:
+    except HpoError:
+        raise
+    except Exception as error:
         told = as_run_error(run, error)
         if told is None:
             raise

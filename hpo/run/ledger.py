@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from hpo.core.bytes import why_not_writable
 from hpo.core.errors import RunError
 from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialState
 from hpo.run.ledger_storage import (
@@ -91,6 +94,26 @@ class Ledger:
             return cls(storage, direction.name.lower())
         except Exception as error:
             raise RunError(f"{path}: the ledger cannot be read: {first_line(error)}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger:
+        """Open the ledger of an existing run to look at it, also where nothing can be written.
+
+        SQLite writes beside a database that it reads; a copy is read where it cannot.
+
+        Raises:
+            RunError: when there is no ledger or it is not readable.
+        """
+        if not path.is_file() or not why_not_writable(path.parent):
+            return cls.open(path)
+        with tempfile.TemporaryDirectory(prefix="hpo-ledger-") as folder:
+            for name in (path.name, f"{path.name}-wal"):
+                if path.with_name(name).is_file():
+                    shutil.copyfile(path.with_name(name), Path(folder) / name)
+            try:
+                return cls.open(Path(folder) / path.name)
+            except RunError as error:
+                raise RunError(str(error).replace(folder, str(path.parent))) from error
 
     def wait_with(self, patiently: Patience) -> None:
         """Let writes wait from now on while the disk has no room for them."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
+from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
 from hpo.core.text import nearest, shown
 from hpo.core.yaml_io import to_yaml
@@ -171,16 +172,22 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
     except OSError as error:
-        raise RunError(
-            f"{out}: cannot hold run directories: {error.strerror}; choose another --out"
-        ) from error
+        raise _refused(out, error.strerror) from error
     try:
         draft.chmod(0o755)
         fill(draft)
         return RunDir(_place(draft, parent, prefix))
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+    except Exception as error:
+        fault = find_fault(error)
+        if fault and (not fault.path or Path(fault.path).is_relative_to(draft)):
+            raise _refused(out, fault.said) from error
         raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
+
+
+def _refused(out: Path, why: str | None) -> RunError:
+    return RunError(f"{out}: cannot hold run directories: {why}; choose another --out")
 
 
 def _place(draft: Path, parent: Path, prefix: str) -> Path:

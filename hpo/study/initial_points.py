@@ -89,7 +89,7 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
         raise SpecError(
             f"--warm-start: {run} was a search of {study.trainer}, this one is of {trainer}"
         )
-    ledger = Ledger.open(run / LEDGER_FILE)
+    ledger = Ledger.read(run / LEDGER_FILE)
     try:
         order = ranked([t for t in ledger.trials() if t.purpose == "search"], ledger.direction)
     finally:

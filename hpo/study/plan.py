@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.budget import Budget
-from hpo.core.errors import DataError, HpoError, RunError, SpecError
+from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
+from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.study.skill import load_skill
@@ -28,7 +30,13 @@ if TYPE_CHECKING:
 PLAN_FILE = "plan.json"
 MOST_ROUNDS = 10
 """Pinned values settle in two or three; more means that they chase each other."""
-USER_KINDS = {"spec": SpecError, "data": DataError, "image": DataError, "credential": DataError}
+USER_KINDS = {
+    "spec": SpecError,
+    "data": DataError,
+    "image": DataError,
+    "credential": DataError,
+    "infrastructure": MachineError,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +107,14 @@ def _is_sound(plan: StudyPlan) -> bool:
 
 
 @contextlib.contextmanager
-def as_user_errors(where: str = "") -> Iterator[None]:
-    """Turn errors of trainers and of the schema compiler that a user can mend into ours."""
+def as_user_errors(where: str = "", folders: Sequence[Path] = ()) -> Iterator[None]:
+    """Turn errors that a user can mend into ours: of trainers, the schema compiler, the machine.
+
+    Args:
+        where: begins the line.
+        folders: what is written to; faults that name no path pass through where none are given, to
+            somebody who knows.
+    """
     prefix = f"{where}: " if where else ""
     try:
         yield
@@ -113,16 +127,17 @@ def as_user_errors(where: str = "") -> Iterator[None]:
             raise SpecError(f"{prefix}{error}") from error
         if isinstance(kind, str) and kind in USER_KINDS:
             raise USER_KINDS[kind](f"{prefix}{error}") from error
+        fault = find_fault(error)
+        if (fault is None or fault.path or folders) and (line := describe_fault(error, folders)):
+            raise MachineError(line) from error
         raise
 
 
-def cache_dir() -> Path:
-    """The user's cache folder, where the embedded data set and decoded images live."""
-    chosen = os.environ.get("HPO_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "hpo-recognition"
+def kept_folder(trainer: Trainer) -> Path:
+    """Where a trainer keeps pictures that it makes or splits: its cache folder, if it has one."""
+    if hasattr(trainer, "cache_folder"):
+        return Path(trainer.cache_folder()["folder"])
+    return Path(tempfile.gettempdir()) / f"hpo-data-{os.geteuid()}"
 
 
 def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
@@ -130,11 +145,12 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
     data = study.data
     with as_user_errors():
         if data.is_default:
-            folder = cache_dir() / "demo" / f"seed-{study.search.seed}"
+            folder = kept_folder(trainer) / "demo" / f"seed-{study.search.seed}"
             return dict(trainer.demo_data(folder, study.search.seed))
         if data.folder:
             name = f"{Path(data.folder).name}-{study.search.seed}"
-            out = cache_dir() / "splits" / (f"{name}-disjoint" if data.class_disjoint else name)
+            name = f"{name}-disjoint" if data.class_disjoint else name
+            out = kept_folder(trainer) / "splits" / name
             return dict(
                 trainer.split_data(
                     Path(data.folder).expanduser().resolve(),

@@ -17,6 +17,7 @@ NEEDED_FOR = {
     "diagnose_data": "looking at pictures (`hpo doctor`)",
     "list_gallery": "`hpo gallery`",
     "add_classes": "`hpo gallery --add`",
+    "remove_classes": "`hpo gallery --remove`",
 }
 TRUSTED = "HPO_TRAINER_MODULES"
 """Environment variable: modules and packages, by commas, that a study may name beside those that

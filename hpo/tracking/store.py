@@ -29,6 +29,9 @@ DATABASE = "mlflow.db"
 ARTIFACTS = ".mlflow"
 SQLITE = "sqlite:///"
 
+NO_HOME = "/nonexistent"
+"""What systems write for users without a home folder."""
+
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow open an experiment with its pages for training, not for language models."""
 
@@ -118,6 +121,10 @@ def _set_up() -> None:
     """Apply the client's settings; MLflow reads some of them while it is imported."""
     for name, value in CLIENT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    try:
+        Path.home()
+    except RuntimeError:  # without a home folder MLflow cannot be imported; it writes nothing there
+        os.environ["HOME"] = NO_HOME
     # What a database refuses is raised too, and told in a line; this would be its traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 

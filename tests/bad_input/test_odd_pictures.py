@@ -1,5 +1,7 @@
 """Broken pictures are named as their user knows them, and in words that say what is wrong with the file."""
 
+import json
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -10,8 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.bad_input.judging import Case
-from tests.bad_input.shelf import take_pictures
+from tests.bad_input.shelf import take_model, take_pictures, take_run
 from tests.trainer.deep_files import fax_with_bad_codes, png, png_chunk, ramp, tiff
+from trainer.gallery import GalleryIndex
 
 SEARCH = "hpo search {} --in-process --budget 1 --search-over train.optim.trunk.base_lr"
 SPLITS = "--train {} --reference gallery --query val"
@@ -87,3 +90,56 @@ def test_a_broken_picture_is_one_line_that_names_it_as_its_user_does(spoilt, ans
     line = answered(spoilt)
     assert str(tmp_path / "cache") not in line
     assert not list(tmp_path.glob("desk/runs/*/*"))
+
+
+def gallery_model(desk):
+    """A finished run whose model is the mean colour of a picture, and pictures to ask about."""
+    run = take_run(desk)
+    model = run / "best"
+    shutil.copy(take_model(desk / "made") / "model.onnx", model / "model.onnx")
+    import onnx
+
+    proto = onnx.load(str(model / "model.onnx"))
+    facts = {"input_height": 32, "input_width": 32, "pixel_mean": [0.0], "pixel_std": [1.0]}
+    for name, value in facts.items():
+        proto.metadata_props.add(key=name, value=json.dumps(value))
+    onnx.save(proto, str(model / "model.onnx"))
+    emb = np.eye(3, dtype=np.float32)
+    GalleryIndex(
+        emb_GD=emb,
+        labels_G=np.arange(3),
+        class_names=("red", "lime", "blue"),
+        paths=("a", "b", "c"),
+    ).save(model / "gallery.npz")
+    study = run / "study.yaml"
+    study.write_text(study.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog"))
+    (desk / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    (desk / "empty").mkdir()
+    (desk / "texts").mkdir()
+    (desk / "texts" / "a.txt").touch()
+    (desk / "bad.zip").write_bytes(b"PK\x03\x04")
+    return run
+
+
+ASKED = [
+    ("hpo predict broken.jpg", "broken.jpg"),
+    ("hpo predict gone.jpg", "gone.jpg"),
+    ("hpo predict quick gone.jpg", "gone.jpg", "no such picture"),
+    ("hpo predict quick empty", "empty", "no picture"),
+    ("hpo predict empty", "empty", "no picture"),
+    ("hpo predict texts", "no picture"),
+    ("hpo predict bad.zip", "bad.zip"),
+    ("hpo predict made/query --topk 4", "topk: must be at most the 3"),
+    ("hpo gallery --remove redd", "redd", "did you mean red?"),
+    ("hpo gallery --remove x\ny", "no such class"),
+    ("hpo gallery --remove", "--remove"),
+    ("hpo gallery --remove red --remove lime --remove blue", "must keep a class"),
+    ("hpo gallery --add empty", "empty"),
+    ("hpo gallery --add broken.jpg", "broken.jpg"),
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked[0])
+def test_pictures_to_label_and_classes_that_are_none_are_one_line(asked, answered):
+    words, *says = asked
+    answered(Case(name=words, words=tuple(words.split(" ")), make=gallery_model, says=tuple(says)))

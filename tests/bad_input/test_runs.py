@@ -153,8 +153,8 @@ CASES = [
     ),
     Case(name="export onto a folder", words="hpo export --out runs", make=take_run, says=("runs",)),
     Case(
-        name="predict a text",
-        words="hpo predict note.jpg more.jpg",
+        name="predict a picture that is missing",
+        words="hpo predict quick more.jpg",
         make=take_run,
         files={"note.jpg": "hello"},
         says=("more.jpg",),

@@ -169,6 +169,7 @@ def _wait(pid, out, while_running, limit_s):
 
 _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, MS_PRIVATE_ALL = 0x20000, (1 << 18) | (1 << 14)
+MS_RDONLY, MS_REMOUNT = 1, 32
 _DAC = 0b110
 """The capabilities by which root passes over permissions."""
 
@@ -187,7 +188,17 @@ def obey_permissions():
 
 
 def on_small_disk(folder, size_mib, work):
-    """Run `work()` in a child that sees a file system of so many MiB at `folder`.
+    """Run `work()` in a child that sees a file system of so many MiB at `folder`; see `on_disk`."""
+    return on_disk(folder, f"size={size_mib}m", work)
+
+
+def on_disk(folder, options, work, *, fill=lambda: None, is_read_only=False):
+    """Run `work()` in a child that sees a file system of its own at `folder`.
+
+    Args:
+        options: of tmpfs, such as `size=1m` or `nr_inodes=3`.
+        fill: puts files there before.
+        is_read_only: whether it is mounted anew after that, for reading alone.
 
     Returns its result as text, or None where this machine does not let a process mount one.
     """
@@ -197,7 +208,10 @@ def on_small_disk(folder, size_mib, work):
     if pid == 0:
         code = 3
         try:
-            if _mount(folder, size_mib):
+            if _mount(folder, options):
+                fill()
+                if is_read_only:
+                    _remount_for_reading(folder)
                 answer.write_text(work())
                 code = 0
         except BaseException:  # noqa: BLE001 - told on stderr and by the exit code
@@ -212,10 +226,14 @@ def on_small_disk(folder, size_mib, work):
     return answer.read_text()
 
 
-def _mount(folder, size_mib):
+def _remount_for_reading(folder):
+    if _libc.mount(b"none", bytes(Path(folder)), None, MS_REMOUNT | MS_RDONLY, None) != 0:
+        raise OSError(ctypes.get_errno(), "mount")
+
+
+def _mount(folder, options):
     if _libc.unshare(CLONE_NEWNS) != 0:
         return False
     if _libc.mount(b"none", b"/", None, MS_PRIVATE_ALL, None) != 0:
         return False
-    options = f"size={size_mib}m".encode()
-    return _libc.mount(b"tmpfs", bytes(Path(folder)), b"tmpfs", 0, options) == 0
+    return _libc.mount(b"tmpfs", bytes(Path(folder)), b"tmpfs", 0, options.encode()) == 0

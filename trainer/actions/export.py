@@ -24,7 +24,7 @@ from trainer.devices import pick_device
 from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
 from trainer.errors import SpecError
 from trainer.following import start_weights
-from trainer.gallery import GalleryIndex, build_gallery
+from trainer.gallery import GalleryIndex, build_gallery, picture_digest
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
@@ -191,7 +191,14 @@ def _checked(
     reference = data.reference
     gallery_torch = from_torch.embed(data.eval_batches("reference", _CHECK_BATCH))
     gallery_onnx = from_onnx.embed(data.eval_batches("reference", _CHECK_BATCH))
-    gallery = build_gallery(gallery_onnx, reference.labels, reference.class_names, reference.paths)
+    seen_NHWC = data.framing.input_of(reference.images)
+    gallery = build_gallery(
+        gallery_onnx,
+        reference.labels,
+        reference.class_names,
+        reference.paths,
+        digests=[picture_digest(pixels) for pixels in seen_NHWC],
+    )
     if data.query is None:
         parity = compare(gallery_torch, gallery_onnx, None)
         return parity.renamed("reference"), gallery

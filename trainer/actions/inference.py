@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
-from trainer.data.decode import decode_image
+from trainer.data.decoding import decode_readable
 from trainer.data.framing import framing_of, input_size
-from trainer.data.names import name_key
+from trainer.data.names import name_bytes, name_key
 from trainer.data.normalize import normalize_batch, pixel_statistics
+from trainer.data.origin import origin
 from trainer.data.sources import open_source
+from trainer.data.splits import scan_splits
 from trainer.data.staging import stage
 from trainer.data.tree import list_pictures
+from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.encoders import Encoder, as_trained, load_encoder
-from trainer.errors import DataError, SpecError
+from trainer.errors import DataError, ImageError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.spec import action_dir
@@ -44,8 +47,9 @@ def infer(spec: Spec) -> dict[str, Any]:
     """Label the pictures of `inference.input_path` by their nearest reference pictures.
 
     Writes `result.csv` (a row per picture: path, labels, distances) and `result.json` (the same
-    with the reference pictures found) into the results folder. The gallery index is kept there too
-    and used again while model and reference stay the same.
+    with the reference pictures found, and `error` in place of it all for pictures that cannot be
+    read) into the results folder. The gallery index is kept there too and used again while model
+    and reference stay the same.
 
     Returns:
         `results` and `table` (the two files), `num_images`, `gallery` (the index file),
@@ -53,24 +57,32 @@ def infer(spec: Spec) -> dict[str, Any]:
         folder's name) for `classification_folder`.
 
     Raises:
-        TrainerError: model, spec or pictures cannot be used.
+        ImageError: pictures cannot be read; the results of the others are written before.
+        TrainerError: model or spec cannot be used.
     """
     inference = spec.inference
     device = pick_device(inference.gpu_ids[0])
     folder = action_dir(spec, "inference")
     path = Path(inference.trt_engine or inference.checkpoint or "")
-    spec = as_trained(path, spec)
+    spec = _as_read(path, spec)
     files = list_images(inference.inference_input_type, inference.input_path or "")
+    errors: dict[int, str] = {}
     with released(device), memory_errors_named(f"inference.batch_size {inference.batch_size}"):
         encoder = load_encoder(path, spec, device)
         gallery, is_reused = _gallery(encoder, spec, path, folder / GALLERY, device)
         _check_topk(inference.topk, gallery)
-        emb_ND = encoder.embed(_batches(files, spec, device))
-    nearest, distances = gallery.nearest(emb_ND, inference.topk)
-    rows = _rows(files, gallery, nearest, distances)
+        found: dict[int, dict[str, Any]] = {}
+        for places, batch in _batches(files, spec, device, errors):
+            nearest, distances = gallery.nearest(encoder.embed([batch]), inference.topk)
+            found |= _answers(places, gallery, nearest, distances)
+    rows = [
+        {"image": origin(path), "class": label, **found.get(place, {"error": errors.get(place)})}
+        for place, (path, label) in enumerate(files)
+    ]
     write_atomically(folder / TABLE, lambda temporary: _write_table(temporary, rows))
     text = json.dumps(rows, indent=1)
     write_atomically(folder / RESULTS, lambda temporary: _write_text(temporary, text))
+    _raise_if(errors, rows, folder)
     result = {
         "results": str(folder / RESULTS),
         "table": str(folder / TABLE),
@@ -111,7 +123,7 @@ def _image_folder(source: str) -> Iterator[tuple[Path, str | None]]:
     folder = stage(source)
     found = list_pictures(folder)
     if not found:
-        raise DataError(f"inference.input_path: no picture in {folder}")
+        raise DataError(f"inference.input_path: no picture in {origin(folder)}")
     for path in found:
         yield path, None
 
@@ -129,18 +141,37 @@ _LISTERS: dict[str, Callable[[str], Iterator[tuple[Path, str | None]]]] = {
 }
 
 
+def _as_read(model_path: Path, spec: Spec) -> Spec:
+    """Return the spec with the range of deep pictures: the model's, else the reference's."""
+    spec = as_trained(model_path, spec)
+    return resolved(spec, scan_splits(_without_query(spec), need_train=False))
+
+
 def _batches(
-    files: list[tuple[Path, str | None]], spec: Spec, device: torch.device
-) -> Iterator[torch.Tensor]:
-    """Decode and normalise pictures, a batch at a time."""
+    files: list[tuple[Path, str | None]],
+    spec: Spec,
+    device: torch.device,
+    errors: dict[int, str],
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Decode and normalise the pictures that can be read, a batch at a time, with their places."""
     size, framing = input_size(spec), framing_of(spec)
     mean, std = pixel_statistics(spec.dataset, size.channels, device)
+    paths = [path for path, _ in files]
     step = spec.inference.batch_size
-    for start in range(0, len(files), step):
-        pixels = [
-            decode_image(path, size, framing).pixels for path, _ in files[start : start + step]
-        ]
-        yield normalize_batch(torch.from_numpy(np.stack(pixels)), mean, std)
+    parts = decode_readable(paths, size, framing, at_once=step, errors=errors)
+    for places, pixels_NHWC in parts:
+        yield places, normalize_batch(torch.from_numpy(pixels_NHWC), mean, std)
+
+
+def _raise_if(errors: Mapping[int, str], rows: list[dict[str, Any]], folder: Path) -> None:
+    """Say at the end which pictures have no label; the results of the others are written."""
+    if not errors:
+        return
+    first = min(errors)
+    more = f" ({len(errors)} of {len(rows)} pictures)" if len(rows) > 1 else ""
+    raise ImageError(
+        f"{rows[first]['image']}: {errors[first]}{more}; {folder / RESULTS} holds the others"
+    )
 
 
 def _gallery(
@@ -183,7 +214,7 @@ def _stamp(spec: Spec, model_path: Path) -> str:
     files = [model_path, *(found.root / path for path in found.paths)]
     for file in files:
         facts = file.stat()
-        digest.update(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
+        digest.update(name_bytes(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n"))
     dataset = spec.dataset
     digest.update(f"{spec.model}|{dataset.pixel_mean}|{dataset.pixel_std}".encode())
     digest.update(f"{framing_of(spec)}|{dataset.flip_average}".encode())
@@ -196,23 +227,21 @@ def _check_topk(topk: int, gallery: GalleryIndex) -> None:
         raise SpecError(f"inference.topk: must be at most the {gallery.extent}, got {topk}")
 
 
-def _rows(
-    files: list[tuple[Path, str | None]],
+def _answers(
+    places: list[int],
     gallery: GalleryIndex,
     nearest: NDArray[np.int64],
     distances: NDArray[np.float32],
-) -> list[dict[str, Any]]:
+) -> dict[int, dict[str, Any]]:
     names = gallery.names_of(nearest)
-    return [
-        {
-            "image": str(path),
-            "class": label,
+    return {
+        place: {
             "labels": names[row].tolist(),
             "distances": [float(d) for d in distances[row]],
             "neighbours": [gallery.paths[entry] for entry in nearest[row]],
         }
-        for row, (path, label) in enumerate(files)
-    ]
+        for row, place in enumerate(places)
+    }
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -220,6 +249,8 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "distances"))
         for row in rows:
+            if "error" in row:
+                continue
             distances = json.dumps([round(d, 6) for d in row["distances"]])
             writer.writerow((row["image"], json.dumps(row["labels"]), distances))
 

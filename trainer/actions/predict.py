@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.decode import decode_image
+from trainer.data.decoding import decode_readable
 from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
-from trainer.data.sources import open_source
-from trainer.errors import CheckpointError, DataError
-from trainer.gallery import GalleryIndex, build_gallery
+from trainer.data.origin import origin
+from trainer.errors import CheckpointError, DataError, ImageError
+from trainer.gallery import GalleryIndex, picture_digest
 from trainer.matching import NEAREST, embed_with_mirror_images
 from trainer.onnx_model import OnnxModel
 from trainer.retrieval import Floats
@@ -36,78 +36,93 @@ def predict(folder: Path, images: Sequence[Path], topk: int) -> list[dict[str, A
         topk: neighbours to list, nearest first.
 
     Returns:
-        For each picture `image`, `labels` (class names, one per neighbour), `distances` (0 to 2)
-        and `neighbours` (reference pictures).
+        For each picture, in order, `image`, `labels` (class names, one per neighbour), `distances`
+        (0 to 2) and `neighbours` (reference pictures); for one that cannot be read `image` and
+        `error`, the reason.
 
     Raises:
         CheckpointError: the model is missing or lacks the facts that an export writes.
         DataError: the gallery is missing or smaller than `topk`.
-        ImageError: a picture cannot be read.
     """
+    model, gallery = open_export(folder)
+    rows: dict[int, dict[str, Any]] = {}
+    errors: dict[int, str] = {}
+    for places, emb_ND, _ in embed_readable(model, images, errors):
+        nearest, distances = gallery.nearest(emb_ND, topk)
+        names = gallery.names_of(nearest)
+        for row, place in enumerate(places):
+            rows[place] = {
+                "labels": names[row].tolist(),
+                "distances": [float(d) for d in distances[row]],
+                "neighbours": [gallery.paths[entry] for entry in nearest[row]],
+            }
+    rows |= {place: {"error": reason} for place, reason in errors.items()}
+    return [{"image": origin(image), **rows[place]} for place, image in enumerate(images)]
+
+
+def open_export(folder: Path) -> tuple[OnnxModel, GalleryIndex]:
+    """Load model and gallery of an export; the last one stays loaded until its files change.
+
+    Raises:
+        CheckpointError, DataError: as `predict`.
+    """
+    stamps = []
+    for name in (ONNX, GALLERY):
+        file = folder / name
+        stamps.append((file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None)
+    return _loaded(folder.absolute(), tuple(stamps))
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, _stamps: tuple[Any, ...]) -> tuple[OnnxModel, GalleryIndex]:
     model = OnnxModel(folder / ONNX)
-    gallery = GalleryIndex.load(folder / GALLERY, model.facts.get("matching", NEAREST))
-    nearest, distances = gallery.nearest(embed_files(model, images), topk)
-    names = gallery.names_of(nearest)
-    return [
-        {
-            "image": str(image),
-            "labels": names[row].tolist(),
-            "distances": [float(d) for d in distances[row]],
-            "neighbours": [gallery.paths[entry] for entry in nearest[row]],
-        }
-        for row, image in enumerate(images)
-    ]
-
-
-def add_classes(folder: Path, images: Path) -> dict[str, Any]:
-    """Add the pictures of a folder of class folders to an export's gallery, without training.
-
-    Args:
-        folder: holds `model.onnx` and `gallery.npz`; the gallery is replaced.
-        images: `<class>/<picture>`; classes that are known get more pictures.
-
-    Returns:
-        `classes` and `pictures` in the gallery now, `new_classes` and `new_pictures`.
-
-    Raises:
-        CheckpointError, DataError, ImageError: as `predict`.
-    """
-    model, gallery = OnnxModel(folder / ONNX), GalleryIndex.load(folder / GALLERY)
-    found = open_source(str(images))
-    files = [found.root / path for path in found.paths]
-    added = build_gallery(embed_files(model, files), found.labels, found.classes, files)
-    extended = gallery.extended(added)
-    extended.save(folder / GALLERY)
-    return {
-        "classes": len(extended.class_names),
-        "pictures": len(extended),
-        "new_classes": len(extended.class_names) - len(gallery.class_names),
-        "new_pictures": len(added),
-    }
-
-
-def list_gallery(folder: Path) -> dict[str, int]:
-    """Return class -> number of pictures of an export's gallery, by name.
-
-    Raises:
-        DataError: the gallery is missing or damaged.
-    """
-    gallery = GalleryIndex.load(folder / GALLERY)
-    counts = np.bincount(gallery.labels_G, minlength=len(gallery.class_names))
-    return dict(sorted(zip(gallery.class_names, counts.tolist(), strict=True)))
+    return model, GalleryIndex.load(folder / GALLERY, model.facts.get("matching", NEAREST))
 
 
 def embed_files(model: OnnxModel, images: Sequence[Path]) -> Floats:
     """Decode, normalise and embed picture files in order, shape (N, D).
 
-    Files whose facts say so are asked for the mean with the mirror images.
+    Raises:
+        DataError: there is none.
+        ImageError: one cannot be read.
     """
     if not images:
         raise DataError("images: at least one must be given")
-    batches = _batches(model, images)
-    if model.facts.get("flip_average", False):
-        return embed_with_mirror_images(partial(_embed, model), batches, _mirror)
-    return _embed(model, batches)
+    errors: dict[int, str] = {}
+    parts = [emb_ND for _, emb_ND, _ in embed_readable(model, images, errors)]
+    if errors:
+        place = min(errors)
+        raise ImageError(f"{origin(images[place])}: {errors[place]}")
+    return np.concatenate(parts)
+
+
+def embed_readable(
+    model: OnnxModel, images: Sequence[Path], errors: dict[int, str]
+) -> Iterator[tuple[list[int], Floats, list[str]]]:
+    """Embed the picture files that can be read.
+
+    Files whose facts say so are asked for the mean with the mirror images.
+
+    Args:
+        model: of an export.
+        images: picture files.
+        errors: gets the reason of each that cannot be read, by its place in `images`.
+
+    Yields:
+        Places in `images`, embeddings (N, D) and digests of a part of them, in order.
+    """
+    size, framing = _input_of(model)
+    mean, std = (_for_channels(model.facts[n], size.channels) for n in ("pixel_mean", "pixel_std"))
+    parts = decode_readable(images, size, framing, at_once=_BATCH, errors=errors)
+    for places, pixels_NHWC in parts:
+        batch = pixels_NHWC.transpose(0, 3, 1, 2).astype(np.float32)
+        batch -= mean[:, None, None] * np.float32(255.0)
+        batch /= std[:, None, None] * np.float32(255.0)
+        if model.facts.get("flip_average", False):
+            emb_ND = embed_with_mirror_images(partial(_embed, model), [batch], _mirror)
+        else:
+            emb_ND = model.run(batch)
+        yield places, emb_ND, [picture_digest(pixels) for pixels in pixels_NHWC]
 
 
 def _embed(model: OnnxModel, batches: Iterable[Floats]) -> Floats:
@@ -116,18 +131,6 @@ def _embed(model: OnnxModel, batches: Iterable[Floats]) -> Floats:
 
 def _mirror(images_NCHW: Floats) -> Floats:
     return np.ascontiguousarray(images_NCHW[..., ::-1])
-
-
-def _batches(model: OnnxModel, images: Sequence[Path]) -> Iterator[Floats]:
-    size, framing = _input_of(model)
-    mean, std = (_for_channels(model.facts[n], size.channels) for n in ("pixel_mean", "pixel_std"))
-    for start in range(0, len(images), _BATCH):
-        chosen = images[start : start + _BATCH]
-        pixels = [decode_image(path, size, framing).pixels for path in chosen]
-        batch = np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)
-        batch -= mean[:, None, None] * np.float32(255.0)
-        batch /= std[:, None, None] * np.float32(255.0)
-        yield batch
 
 
 def _input_of(model: OnnxModel) -> tuple[ImageSize, Framing]:

@@ -68,6 +68,8 @@ def extract(archive: Path, target: Path) -> tuple[int, int]:
         for member in read_members(archive):
             unpacking.add(member)
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine refuses to read or write
         raise DataError(
             f"{archive}: damaged or not an archive ({_why(error)}); fetch or pack it again"
         ) from error

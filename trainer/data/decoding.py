@@ -12,10 +12,11 @@ import numpy as np
 from trainer.data.decode import decode_image
 from trainer.data.decoder import Listening
 from trainer.data.framing import SQUASHED, Framing, ImageSize
+from trainer.data.origin import origin
 from trainer.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,6 +54,44 @@ def decode_folder(
     paths = [folder.root / path for path in folder.paths]
     sizes = decode_into(images, paths, size, framing, progress=progress, workers=workers)
     return DecodedFolder(images=images, sizes=sizes)
+
+
+def decode_readable(
+    paths: Sequence[Path],
+    size: ImageSize,
+    framing: Framing,
+    *,
+    at_once: int,
+    errors: dict[int, str],
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Decode files some at a time and leave out those that cannot be read.
+
+    Args:
+        paths: one file per image.
+        size: what the network wants.
+        framing: how files are brought to that size.
+        at_once: most images of a part.
+        errors: gets the reason of each file that is left out, by its place in `paths`.
+
+    Yields:
+        Places in `paths` of the images of a part, and the images, shape (N, H, W, C), N of 1 or
+        more.
+    """
+
+    def decode(place: int) -> NDArray[np.uint8] | None:
+        try:
+            return decode_image(paths[place], size, framing).pixels
+        except ImageError as error:
+            errors[place] = str(error).removeprefix(f"{origin(paths[place])}: ")
+            return None
+
+    with Listening(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for start in range(0, len(paths), at_once):
+            places = range(start, min(start + at_once, len(paths)))
+            found = list(zip(places, pool.map(decode, places), strict=True))
+            read = [(place, pixels) for place, pixels in found if pixels is not None]
+            if read:
+                yield [place for place, _ in read], np.stack([pixels for _, pixels in read])
 
 
 def decode_into(

@@ -1,12 +1,16 @@
 """Locates the cache folder and its size limit.
 
-The one reader of the environment in this package but for credentials (`s3.py`), and the locks that
-keep processes apart.
+The one place that chooses the cache folder, for this package and for a harness that asks it
+(`RecognitionTrainer.cache_folder`), and the one reader of the environment in this package but for
+credentials (`s3.py`); also the locks that keep processes apart.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_LIMIT_GB = 20.0
+_PROBE_BYTES = 1 << 14
+_LIBRARIES = {"MPLCONFIGDIR": "matplotlib", "HF_HOME": "huggingface", "TORCH_HOME": "torch"}
+"""Variables that choose where libraries write, and names of folders for them."""
+
+_logger = logging.getLogger(__name__)
+_told: set[str] = set()
+"""Warnings that this process has given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFolder:
+    """The folder of the caches, and why it is not the usual one."""
+
+    path: Path
+    warning: str = ""
+    """One line; empty where the usual folder is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +49,15 @@ class CacheSettings:
 
 
 def cache_settings() -> CacheSettings:
-    """Read HPO_CACHE_DIR, HPO_CACHE_GB and XDG_CACHE_HOME.
+    """Read HPO_CACHE_DIR, HPO_CACHE_GB and XDG_CACHE_HOME; warns once where a folder stands in.
 
     Returns:
         By default `~/.cache/hpo-recognition` and 20 GB.
 
     Raises:
-        SpecError: HPO_CACHE_GB is not a positive number.
+        SpecError: HPO_CACHE_GB is not a positive number, or no folder can be written
+            (`choose_cache_folder`).
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = os.environ.get("HPO_CACHE_DIR") or Path(base) / "hpo-recognition"
     text = os.environ.get("HPO_CACHE_GB", str(DEFAULT_LIMIT_GB))
     try:
         limit_gb = float(text)
@@ -46,8 +65,121 @@ def cache_settings() -> CacheSettings:
         limit_gb = -1.0
     if not limit_gb > 0:
         raise SpecError(f"HPO_CACHE_GB: a positive number of gigabytes must be given, got {text!r}")
-    return CacheSettings(
-        folder=Path(folder).expanduser().absolute(), limit_bytes=int(limit_gb * 1e9)
+    chosen = choose_cache_folder()
+    if chosen.warning and chosen.warning not in _told:
+        _told.add(chosen.warning)
+        _logger.warning("%s; set HPO_CACHE_DIR to a folder that can be written", chosen.warning)
+    lend_folders(chosen.path)
+    return CacheSettings(folder=chosen.path, limit_bytes=int(limit_gb * 1e9))
+
+
+def choose_cache_folder() -> CacheFolder:
+    """Choose the folder: HPO_CACHE_DIR, else `hpo-recognition` below XDG_CACHE_HOME or `~/.cache`.
+
+    Where the user has not named one and the usual one cannot be written, as for a user without a
+    home folder in a container, it is one among the temporary files, the same for all processes of
+    that user. Nothing is created yet, except that one.
+
+    Raises:
+        SpecError: HPO_CACHE_DIR names a folder that cannot be written, or no folder can.
+    """
+    named = os.environ.get("HPO_CACHE_DIR")
+    if named:
+        folder = _expanded(named)
+        if why := why_not_writable(folder):
+            raise SpecError(
+                f"HPO_CACHE_DIR: must be a folder that can be written, and {folder} is not: {why}; "
+                "set it to another folder"
+            )
+        return CacheFolder(path=folder)
+    base = _users_caches()
+    if base is None:
+        place, why = "the cache folder", "HOME is not set and this user has none"
+    else:
+        usual = base / "hpo-recognition"
+        place, why = str(usual), why_not_writable(usual)
+        if not why:
+            return CacheFolder(path=usual)
+    return _among_temporary_files(place, why)
+
+
+def lend_folders(folder: Path) -> None:
+    """Let libraries write below a folder where they cannot below the user's own.
+
+    They would fail, or warn and leave a new folder among the temporary files at every start.
+    """
+    base = _users_caches()
+    if base is None or why_not_writable(base):
+        for variable, name in _LIBRARIES.items():
+            os.environ.setdefault(variable, str(folder / name))
+
+
+def _users_caches() -> Path | None:
+    """XDG_CACHE_HOME, which its specification wants to be absolute, else `~/.cache`."""
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return xdg if xdg.is_absolute() else Path.home().absolute() / ".cache"
+    except RuntimeError:
+        return None
+
+
+def why_not_writable(folder: Path) -> str:
+    """Say why nothing can be written into a folder that is there or is to be made; empty if it can.
+
+    A file without a name is made, and filled a little, where the folder is or in the nearest folder
+    above that exists.
+    """
+    try:
+        nearest = next(filter(_is_there, (folder, *folder.parents)))
+        if not nearest.is_dir():
+            return f"{nearest} is not a folder"
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything, a link to nothing included; raises where that cannot be seen."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _expanded(named: str) -> Path:
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError:
+        raise SpecError(
+            f"HPO_CACHE_DIR: must be a folder, got {named!r}, and there is no home folder to put "
+            "in place of ~; write the whole path"
+        ) from None
+
+
+def _among_temporary_files(place: str, why: str) -> CacheFolder:
+    """A folder of this user's own; what others could have put there is not taken."""
+    problem = f"{place} cannot be used ({why})"
+    try:
+        folder = Path(tempfile.gettempdir()) / f"hpo-cache-{os.geteuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+        is_own = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
+        why_not = why_not_writable(folder) if is_own else "it is somebody else's"
+    except OSError as error:
+        folder, why_not = Path(error.filename or "TMPDIR"), error.strerror or str(error)
+    if why_not:
+        raise SpecError(
+            f"cache: {problem}, and neither can {folder} ({why_not}); set HPO_CACHE_DIR to a "
+            "folder that can be written"
+        )
+    return CacheFolder(
+        path=folder,
+        warning=f"{problem}; what is derived from the pictures goes to {folder}, which may not "
+        "last",
     )
 
 
@@ -60,13 +192,21 @@ def torch_hub_folder() -> Path:
 
 @contextmanager
 def exclusive(lock_path: Path) -> Iterator[None]:
-    """Hold a file lock; the system drops it if this process dies."""
+    """Hold a file lock; the system drops it if this process dies.
+
+    A write below that fails without saying where, as on a full disk, is told to be in its folder.
+    """
     import fcntl
 
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        except OSError as error:
+            if error.errno is not None and error.filename is None:
+                error.filename = str(lock_path.parent)
+            raise
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hpo.core.budget import parse_budget
 from hpo.search.session import SearchSettings, start_search
 from tests.hpo.tracking.test_registry import COLORS, write_model
 from tests.quick_runs import quick_study
+from tests.trainer.deep_files import png
 
 
 @pytest.fixture
@@ -49,6 +50,119 @@ def test_a_new_class_is_recognised_without_training(run, tmp_path, capsys):
     assert (told["added"]["new_classes"], told["added"]["new_pictures"]) == (1, 1)
     main(["predict", str(run), str(tmp_path / "asked.png"), "--topk", "1", "--json"])
     assert json.loads(capsys.readouterr().out)[0]["labels"] == ["white"]
+
+
+def picture(path, color, size=(20, 20)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+    return path
+
+
+def test_the_same_folder_twice_and_a_class_removed(run, tmp_path, capsys):
+    for number in range(3):
+        picture(tmp_path / "new" / "white" / f"{number}.png", (250 - 9 * number, 250, 250))
+    assert main(["gallery", str(run), "--add", str(tmp_path / "new")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["added   3 pictures, 1 new class", "now     6 pictures of 4 classes"]
+    assert main(["gallery", str(run), "--add", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "added   0 pictures, 0 new classes",
+        "known   3 pictures, there already",
+        "now     6 pictures of 4 classes",
+    ]
+    assert main(["gallery", str(run), "--remove", "white", "--remove", "red"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "removed 4 pictures of 2 classes",
+        "now     2 pictures of 2 classes",
+    ]
+    assert main(["gallery", str(run), "--remove", "blu", "--json"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "hpo gallery: blu: no such class in the gallery; did you mean blue?\n"
+    assert (
+        main(["gallery", str(run), "--remove", "blue", "--add", str(tmp_path / "new"), "--json"])
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert told["classes"] == {"green": 1, "white": 3}
+    assert (told["removed"]["removed_pictures"], told["added"]["new_pictures"]) == (1, 3)
+
+
+def test_pictures_that_are_not_added_are_named_and_the_exit_code_says_so(run, tmp_path, capsys):
+    picture(tmp_path / "new" / "white" / "a.png", (250, 250, 250))
+    (tmp_path / "new" / "white" / "b.png").write_bytes(b"no picture")
+    assert main(["gallery", str(run), "--add", str(tmp_path / "new")]) == 2
+    out, err = capsys.readouterr()
+    assert "added   1 picture, 1 new class" in out
+    assert err == (
+        f"{tmp_path}/new/white/b.png: not a readable image (unknown format); replace or remove it\n"
+    )
+
+
+def test_good_pictures_are_labelled_beside_broken_ones(run, tmp_path, capsys):
+    good = picture(tmp_path / "good.png", COLORS["red"])
+    broken, good2 = tmp_path / "broken.jpg", picture(tmp_path / "good2.png", COLORS["blue"])
+    broken.write_bytes(good.read_bytes()[:60])
+    words = ["predict", str(run), *map(str, (good, broken, good2)), "--topk", "1"]
+    assert main([*words, "--json"]) == 2
+    out, err = capsys.readouterr()
+    rows = json.loads(out)
+    assert [row["image"] for row in rows] == [str(good), str(broken), str(good2)]
+    assert [row.get("labels") for row in rows] == [["red"], None, ["blue"]]
+    assert rows[1]["error"].startswith("not a readable image (it is cut off)")
+    assert err == ""
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(good), str(good2)]
+    assert err.splitlines() == [
+        f"{broken}: not a readable image (it is cut off); replace or remove it",
+        "1 of 3 could not be labelled",
+    ]
+
+
+def test_folders_are_labelled_with_what_lies_below_them(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "shelf" / "low" / "a.png", COLORS["green"])
+    picture(tmp_path / "shelf" / "b.png", COLORS["blue"])
+    (tmp_path / "shelf" / "list.txt").write_text("x")
+    assert main(["predict", str(run), "shelf", "shelf/b.png", "--topk", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split(" ")[:2] for line in out.splitlines()] == [
+        ["shelf/b.png:", "blue"],
+        ["shelf/low/a.png:", "green"],
+    ]
+    assert err.splitlines() == [
+        "shelf: 1 .txt file was skipped",
+        "1 named more than once and labelled once",
+    ]
+    assert main(["predict", "shelf", "--topk", "1", "--json"]) == 0  # no run's folder: the newest
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert main(["predict", "quick", "shelf/low", "--topk", "1"]) == 0
+    assert capsys.readouterr().out.startswith("shelf/low/a.png: green")
+    (tmp_path / "quick").mkdir()  # called like the study
+    picture(tmp_path / "quick" / "c.png", COLORS["red"])
+    assert main(["predict", "quick", "--topk", "1"]) == 0
+    assert capsys.readouterr().out.startswith("quick/c.png: red")
+
+
+def test_an_empty_folder_is_one_line(run, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(run), str(tmp_path / "empty")]) == 2
+    assert capsys.readouterr() == ("", f"hpo predict: {tmp_path / 'empty'}: holds no picture\n")
+
+
+def test_a_deep_picture_is_labelled_by_the_range_of_the_model(run, tmp_path, capsys):
+    import onnx
+
+    model = onnx.load(str(run.best_dir / "model.onnx"))
+    model.metadata_props.add(key="value_range", value="[0.0, 4095.0]")
+    onnx.save(model, str(run.best_dir / "model.onnx"))
+    values = np.broadcast_to(np.array(COLORS["blue"]) * 16, (9, 9, 3)).astype(np.uint16)
+    (tmp_path / "deep.png").write_bytes(png(values))
+    assert main(["predict", str(run), str(tmp_path / "deep.png"), "--topk", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["labels"] == ["blue"]
+    assert row["distances"][0] < 0.01
 
 
 def test_a_folder_that_is_missing_is_one_line(run, tmp_path, capsys):

@@ -8,11 +8,11 @@ import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from hpo.doctor import machine
+from tests.quick_trainer import TRAINER
 
 
 def named(checks, name):
@@ -59,29 +59,6 @@ def test_no_gpu_is_no_fault(monkeypatch, tmp_path):
     assert [check.status for check in machine._gpus()] == ["info"]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    check = machine._disk("runs", tmp_path / "file" / "below")
-    assert check.status == "error"
-    assert check.advice == "choose another --out"
-
-
-@pytest.mark.parametrize(("free_gib", "status"), [(9.9, "warning"), (10.1, "ok")])
-def test_a_folder_to_be_made_is_judged_by_the_room_on_its_disk(
-    tmp_path, monkeypatch, free_gib, status
-):
-    asked = []
-
-    def usage(folder):
-        asked.append(folder)
-        return SimpleNamespace(free=int(free_gib * 1024**3))
-
-    monkeypatch.setattr("hpo.doctor.machine.shutil.disk_usage", usage)
-    check = machine._disk("runs", tmp_path / "not" / "there")
-    assert (check.status, asked) == (status, [tmp_path])
-    assert check.text == f"{tmp_path}/not/there: 10 GiB free"
-
-
 def test_open_files_are_counted():
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     check = machine._open_files()
@@ -126,10 +103,11 @@ def test_a_tracking_server_is_asked(mlflow_server, monkeypatch, tmp_path):
 
 def test_every_check_has_its_say(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "_TORCH", 'print(\'{"cuda": false, "built_for": null}\')')
-    checks = list(machine.examine_machine(tmp_path))
+    checks = list(machine.examine_machine(tmp_path, TRAINER))
     names = [check.name for check in checks]
     assert names[:2] == ["python", "packages"]
-    assert {"gpu", "torch", "memory", "runs", "cache", "shared", "files", "mlflow"} <= set(names)
+    assert {"gpu", "torch", "memory", "runs", "cache", "temporary"} <= set(names)
+    assert {"shared", "files", "mlflow"} <= set(names)
     assert named(checks, "torch").text == "runs on CPU (built without CUDA, no device to use)"
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in named(checks, "python").text
     assert all(check.advice for check in checks if check.status in ("warning", "error"))

@@ -28,9 +28,17 @@ class TroubleError(Exception):
         (ValueError(), "code", "ValueError: ValueError"),
         (MemoryError(), "out_of_memory", "MemoryError"),
         (OutOfMemoryError("CUDA out of memory"), "out_of_memory", "CUDA out of memory"),
-        (FileNotFoundError(2, "No such file", "/a"), "data", "[Errno 2] No such file: '/a'"),
+        (
+            FileNotFoundError(2, "No such file", "/a"),
+            "data",
+            "/a: No such file; see that it is there",
+        ),
         (PermissionError("no"), "data", "no"),
-        (OSError(5, "I/O error"), "infrastructure", "[Errno 5] I/O error"),
+        (
+            OSError(5, "I/O error"),
+            "infrastructure",
+            "I/O error; see that the disk is mounted and answers",
+        ),
         (ConnectionResetError("gone"), "infrastructure", "gone"),
         (TrialFailure("diverged", "loss is nan"), "diverged", "loss is nan"),
         (TroubleError("credential"), "credential", "trouble"),
@@ -128,7 +136,9 @@ def test_a_log_that_finds_no_room_is_told_as_such(tmp_path):
     (tmp_path / "0003/log.txt").symlink_to("/dev/full")
     assert run_job(NAME, started, lambda _: True) == {
         "failure": {
-            "kind": "infrastructure", "message": "[Errno 28] No space left on device",
+            "kind": "infrastructure",
+            "message": f"{tmp_path}/0003: No space left on device; make room there (`df -h` and "
+            "`df -i` show bytes and inodes), or use another folder",
         }
     }  # fmt: skip
 

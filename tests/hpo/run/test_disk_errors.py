@@ -52,10 +52,15 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.ENOSPC, "make room"), (errno.EROFS, "make it writable"), (errno.EACCES, "(/x/y)")],
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EROFS, "make it writable"),
+        (errno.EACCES, "(/runs/q/1/x)"),
+        (errno.ENOTCONN, "make it writable"),
+    ],
 )
 def test_faults_of_the_disk_are_one_line(number, said):
-    error = OSError(number, os.strerror(number), "/x/y")
+    error = OSError(number, os.strerror(number), "/runs/q/1/x")
     line = str(as_run_error(Path("/runs/q/1"), error))
     assert line.startswith("/runs/q/1: its disk takes no more files: ")
     assert said in line
@@ -64,3 +69,4 @@ def test_faults_of_the_disk_are_one_line(number, said):
 
 def test_other_errors_are_not_the_disks():
     assert as_run_error(Path("/r"), FileNotFoundError(errno.ENOENT, "gone", "/x")) is None
+    assert as_run_error(Path("/r"), OSError(errno.ENOSPC, "full", "/cache/x")) is None

@@ -1,6 +1,7 @@
 import math
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from optuna.distributions import FloatDistribution
 from hpo.core.errors import RunError
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import STUDY_NAME, Ledger
+from tests.crashes.driver import on_disk
 
 FLOAT = {"lr": FloatDistribution(1e-5, 1.0, log=True)}
 
@@ -208,6 +210,44 @@ def test_what_is_no_ledger_is_one_line(path, damage):
         Ledger.open(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_it_is_read_where_nothing_can_be_written(tmp_path):
+    disk, made = tmp_path / "disk", tmp_path / "made"
+    made.mkdir()
+    ledger = Ledger.create(made / "ledger.db", "maximize")
+    ledger.start(suggestion(0), now=0.0, clock=0.0)
+
+    def fill():  # as after a kill: the write-ahead log holds what the database does not yet
+        for name in ("ledger.db", "ledger.db-wal"):
+            shutil.copy(made / name, disk / name)
+
+    def work():
+        read = Ledger.read(disk / "ledger.db")
+        told = [t.params for t in read.trials()]
+        read.close()
+        assert told == [suggestion(0).params]
+        return str(sorted(p.name for p in disk.iterdir()))
+
+    told = on_disk(disk, "size=4m", work, fill=fill, is_read_only=True)
+    if told is None:
+        pytest.skip("this machine lets no process mount a file system")
+    assert "ledger.db" in told
+
+
+def test_what_is_read_is_told_by_its_own_name(tmp_path):
+    def fill():
+        (tmp_path / "disk" / "ledger.db").write_text("no database" * 99)
+
+    def work():
+        with pytest.raises(RunError) as caught:
+            Ledger.read(tmp_path / "disk" / "ledger.db")
+        return str(caught.value)
+
+    told = on_disk(tmp_path / "disk", "size=1m", work, fill=fill, is_read_only=True)
+    if told is None:
+        pytest.skip("this machine lets no process mount a file system")
+    assert told.startswith(f"{tmp_path}/disk/ledger.db: ")
 
 
 def test_a_full_disk_is_told_and_loses_nothing(path):

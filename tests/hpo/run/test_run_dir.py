@@ -10,6 +10,7 @@ import pytest
 
 from hpo.core.errors import RunError
 from hpo.run.run_dir import RunDir, create_run, find_run, list_runs, relocated, write_atomically
+from tests.crashes.driver import on_disk
 
 
 def fill(folder):
@@ -238,3 +239,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["f.json"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("options", "is_read_only", "said"),
+    [
+        ("size=1m", True, "Read-only file system"),
+        ("nr_inodes=2", False, "No space left on device"),
+        ("size=1m", False, "No space left on device"),
+    ],
+)
+def test_a_disk_that_takes_no_run_is_named_and_left_as_it_was(
+    tmp_path, options, is_read_only, said
+):
+    disk = tmp_path / "disk"
+
+    def much(folder):
+        (folder / "ledger.db").write_bytes(bytes(2_000_000))
+
+    def work():
+        before = sorted(disk.rglob(".*"))
+        with pytest.raises(RunError) as caught:
+            create_run(disk / "runs", "retail", much)
+        assert sorted(disk.rglob(".*")) == before
+        return str(caught.value)
+
+    told = on_disk(disk, options, work, is_read_only=is_read_only)
+    if told is None:
+        pytest.skip("this machine lets no process mount a file system")
+    assert told == f"{disk}/runs: cannot hold run directories: {said}; choose another --out"

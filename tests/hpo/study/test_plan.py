@@ -1,24 +1,28 @@
+import errno
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.errors import DataError, RunError, SpecError
+from hpo.core.errors import DataError, MachineError, RunError, SpecError
 from hpo.study.plan import (
     PLAN_FILE,
     StudyPlan,
     as_user_errors,
     build_base_spec,
     build_space,
-    cache_dir,
     held_out_sources,
+    kept_folder,
     num_epochs_of,
     read_plan,
     resolve_sources,
 )
 from hpo.study.spec import DataSources, SearchOptions
+from hpo.study.trainers import find_trainer
 from tests.quick_runs import quick_study
 from tests.quick_trainer import TRAINER
 
@@ -52,7 +56,13 @@ class Trouble(Exception):
 
 @pytest.mark.parametrize(
     ("kind", "becomes"),
-    [("spec", SpecError), ("data", DataError), ("image", DataError), ("credential", DataError)],
+    [
+        ("spec", SpecError),
+        ("data", DataError),
+        ("image", DataError),
+        ("credential", DataError),
+        ("infrastructure", MachineError),
+    ],
 )
 def test_trainers_errors_that_users_can_mend(kind, becomes):
     with pytest.raises(becomes, match=r"^here: train.lr: too big$"), as_user_errors("here"):
@@ -73,15 +83,22 @@ def test_our_own_errors_get_no_second_place():
         raise DataError("gone")
 
 
-def test_the_cache_is_the_users_own(monkeypatch):
-    monkeypatch.delenv("HPO_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
-    assert cache_dir() == Path("/c/hpo-recognition")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert cache_dir() == Path("/home/me/.cache/hpo-recognition")
-    monkeypatch.setenv("HPO_CACHE_DIR", "/mine")
-    assert cache_dir() == Path("/mine")
+def test_made_pictures_are_kept_where_the_trainer_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "mine"))
+    assert kept_folder(find_trainer("ml_recog")) == tmp_path / "mine"
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch")
+    assert kept_folder(TRAINER) == Path(f"/scratch/hpo-data-{os.geteuid()}")
+
+
+def test_faults_of_the_machine_are_the_users_to_mend():
+    with pytest.raises(MachineError, match="^/x: Read-only file system; "), as_user_errors("spec"):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/x")
+    nameless = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space") as caught, as_user_errors():
+        raise nameless
+    assert caught.value is nameless
+    with pytest.raises(MachineError, match="^/proc: No space"), as_user_errors("", [Path("/proc")]):
+        raise nameless
 
 
 def test_sources_default_to_the_embedded_pictures():

@@ -1,11 +1,13 @@
 import csv
 import json
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from trainer.actions.inference import infer
-from trainer.errors import DataError, SpecError
+from trainer.errors import DataError, ImageError, SpecError
 from trainer.spec import parse_spec
 
 
@@ -52,6 +54,49 @@ def test_the_gallery_is_kept_and_used_again_until_something_changes(trained, tmp
     assert (first["gallery_reused"], second["gallery_reused"]) == (False, True)
     again = run(trained, tmp_path, dataset__val_dataset__reference=trained.splits["train"])
     assert again["gallery_reused"] is False
+
+
+def test_one_broken_picture_does_not_stop_a_batch(trained, tmp_path):
+    shutil.copytree(trained.splits["query"], tmp_path / "asked")
+    broken = tmp_path / "asked" / "class_01" / "01.png"
+    broken.write_bytes(b"")
+    with pytest.raises(ImageError) as caught:
+        run(
+            trained,
+            tmp_path,
+            inference__input_path=str(tmp_path / "asked"),
+            inference__batch_size=4,
+        )
+    folder = tmp_path / "inference"
+    assert str(caught.value) == (
+        f"{broken}: not a readable image (it is empty); replace or remove it (1 of 18 pictures); "
+        f"{folder / 'result.json'} holds the others"
+    )
+    rows = json.loads((folder / "result.json").read_text())
+    whole = run(trained, tmp_path / "whole")
+    wanted = json.loads(Path(whole["results"]).read_text())
+    assert len(rows) == 18
+    for row, other in zip(rows, wanted, strict=True):
+        if row["image"] == str(broken):
+            assert row == {
+                "image": str(broken), "class": "class_01",
+                "error": "not a readable image (it is empty); replace or remove it",
+            }  # fmt: skip
+        else:
+            assert row["labels"] == other["labels"]
+    with (folder / "result.csv").open() as file:
+        paths = [line[0] for line in list(csv.reader(file))[1:]]
+    assert paths == [row["image"] for row in rows if "error" not in row]
+
+
+def test_pictures_of_an_archive_are_named_by_it(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    with tarfile.open(tmp_path / "asked.tar.gz", "w:gz") as packed:
+        packed.add(trained.splits["query"], "shelf")
+    result = run(trained, tmp_path, inference__input_path=str(tmp_path / "asked.tar.gz"))
+    with Path(result["table"]).open() as file:
+        lines = list(csv.reader(file))
+    assert lines[1][0] == f"{tmp_path}/asked.tar.gz/shelf/class_00/00.png"
 
 
 def test_bad_input_is_one_line(trained, tmp_path):

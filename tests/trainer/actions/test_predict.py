@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 
 from tests.trainer.tiny import make_folders, make_splits, train_spec
+from trainer.actions.change_gallery import add_classes
 from trainer.actions.evaluate import evaluate
 from trainer.actions.export import export
 from trainer.actions.inference import infer
-from trainer.actions.predict import add_classes, predict
+from trainer.actions.predict import embed_files, predict
 from trainer.encoders import load_model
 from trainer.errors import CheckpointError, DataError, ImageError, SpecError
+from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 from trainer.training import fit
 
@@ -172,7 +174,10 @@ def test_classes_added_afterwards_equal_a_full_rebuild(trained, exported, tmp_pa
     for target in (whole, parts):
         shutil.copytree(exported, target)
     counts = add_classes(parts, new)
-    assert counts == {"classes": 16, "pictures": 32, "new_classes": 10, "new_pictures": 20}
+    assert counts == {
+        "classes": 16, "pictures": 32, "new_classes": 10, "new_pictures": 20,
+        "known_pictures": 0, "errors": [],
+    }  # fmt: skip
     (whole / "gallery.npz").unlink()
     _rebuild(whole, all_folders)
     files = pictures(trained) + sorted(new.rglob("*.png"))
@@ -183,10 +188,8 @@ def test_classes_added_afterwards_equal_a_full_rebuild(trained, exported, tmp_pa
 
 
 def _rebuild(folder, pictures_dir):
-    from trainer.actions.predict import embed_files
     from trainer.data.folder import scan_folder
     from trainer.gallery import build_gallery
-    from trainer.onnx_model import OnnxModel
 
     found = scan_folder(pictures_dir)
     files = [found.root / path for path in found.paths]
@@ -208,8 +211,23 @@ def test_bad_input_is_one_line(trained, exported, tmp_path):
     with pytest.raises(CheckpointError, match="no such ONNX file"):
         predict(tmp_path, pictures(trained), 1)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        predict(exported, [tmp_path / "broken.png"], 1)
+    with pytest.raises(ImageError, match=r"broken\.png: not a readable image"):
+        embed_files(OnnxModel(exported / "model.onnx"), [tmp_path / "broken.png"])
     shutil.copy(exported / "model.onnx", tmp_path / "model.onnx")
     with pytest.raises(DataError, match="no such gallery index"):
         predict(tmp_path, pictures(trained), 1)
+
+
+def test_one_broken_picture_does_not_stop_a_batch(trained, exported, tmp_path):
+    files = pictures(trained)
+    (tmp_path / "broken.png").write_bytes(files[0].read_bytes()[:50])
+    mixed = [files[0], tmp_path / "broken.png", *files[1:40], tmp_path / "missing.png"]
+    rows = predict(exported, mixed, 3)
+    alone = predict(exported, [files[0], *files[1:40]], 3)
+    assert [row["image"] for row in rows] == [str(path) for path in mixed]
+    assert [row for row in rows if "error" not in row] == alone
+    assert rows[1] == {
+        "image": str(tmp_path / "broken.png"),
+        "error": "not a readable image (it is cut off); replace or remove it",
+    }
+    assert "No such file" in rows[-1]["error"]

@@ -1,0 +1,83 @@
+"""Where a private Ray keeps its sockets and logs: a writable folder with a short path."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.core.bytes import why_not_writable
+from hpo.core.errors import MachineError
+
+LONGEST_SOCKET = 107
+"""Bytes that Linux allows for the path of a socket."""
+_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.9"
+"""The longest path below Ray's folder at which it opens a socket."""
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - tried where the user's own does not serve
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayFolder:
+    """The folder, and why it is not where the environment says."""
+
+    path: Path
+    warning: str = ""
+    """One line; empty where the environment's folder is used."""
+
+
+def choose_ray_folder() -> RayFolder:
+    """Choose the folder: below RAY_TMPDIR, else below TMPDIR, else below another that serves.
+
+    Raises:
+        MachineError: RAY_TMPDIR names one that does not serve, or none does.
+    """
+    if named := os.environ.get("RAY_TMPDIR"):
+        folder = Path(named).absolute() / "ray"
+        if why := _why_unfit(folder):
+            raise MachineError(
+                f"RAY_TMPDIR: must be a folder with a short path that can be written, and {why}; "
+                "set it to another folder"
+            )
+        return RayFolder(path=folder)
+    reasons = []
+    for parent in _parents():
+        for folder in (parent / "ray", parent / f"ray-{os.geteuid()}"):
+            if why := _why_unfit(folder):
+                reasons.append(why)
+            else:
+                return RayFolder(path=folder, warning=_warning(folder, reasons))
+    raise MachineError(
+        f"TMPDIR: must be a folder with a short path that can be written, and {reasons[0]}; set "
+        "it, or run one trial at a time with --in-process"
+    )
+
+
+def _parents() -> Iterator[Path]:
+    """Folders for temporary files, the user's own first."""
+    if named := os.environ.get("TMPDIR"):
+        yield Path(named).absolute()
+    yield from map(Path, SHORT)
+
+
+def _why_unfit(folder: Path) -> str:
+    """Why Ray cannot keep its files there; empty where it can."""
+    length = len(os.fsencode(folder / _SOCKET))
+    if length > LONGEST_SOCKET:
+        return (
+            f"{folder.parent} is too long by {length - LONGEST_SOCKET} bytes for Ray's sockets, "
+            f"whose paths Linux limits to {LONGEST_SOCKET}"
+        )
+    why = why_not_writable(folder)
+    return f"{folder} cannot be written ({why})" if why else ""
+
+
+def _warning(folder: Path, reasons: list[str]) -> str:
+    """Nothing where the environment's folder serves, if only under another name in it."""
+    named = os.environ.get("TMPDIR")
+    if not reasons or not named or folder.parent == Path(named).absolute():
+        return ""
+    return f"TMPDIR: {reasons[0]}; Ray keeps its files in {folder} instead"

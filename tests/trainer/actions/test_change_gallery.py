@@ -1,0 +1,123 @@
+"""Galleries that grow and shrink: by content, and whole or not at all."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainer.tiny import make_folders
+from trainer.actions.change_gallery import add_classes, list_gallery, remove_classes
+from trainer.actions.predict import open_export, predict
+from trainer.errors import DataError
+
+
+def pictures(trained):
+    return sorted(Path(trained.splits["query"]).rglob("*.png"))
+
+
+@pytest.fixture
+def gallery(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def new(tmp_path):
+    make_folders(tmp_path / "new", classes=2, images=3, seed=21)
+    (tmp_path / "new" / "class_00").rename(tmp_path / "new" / "lemon")
+    (tmp_path / "new" / "class_01").rename(tmp_path / "new" / "melon")
+    return tmp_path / "new"
+
+
+def test_adding_the_same_folder_again_changes_nothing(gallery, new):
+    assert add_classes(gallery, new)["new_pictures"] == 6
+    before = (gallery / "gallery.npz").read_bytes()
+    again = add_classes(gallery, new)
+    assert (again["new_pictures"], again["known_pictures"], again["new_classes"]) == (0, 6, 0)
+    assert (gallery / "gallery.npz").read_bytes() == before
+    shutil.copy(new / "lemon" / "00.png", new / "lemon" / "renamed.png")
+    with Image.open(new / "lemon" / "01.png") as image:
+        image.save(new / "lemon" / "again.tif")  # other bytes, the same pixels
+    with Image.open(new / "lemon" / "01.png") as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(new / "lemon" / "turned.png")
+    third = add_classes(gallery, new)
+    assert (third["new_pictures"], third["known_pictures"]) == (1, 8)
+
+
+def test_the_pictures_of_the_export_are_known(trained, gallery):
+    counts = add_classes(gallery, Path(trained.splits["reference"]))
+    assert (counts["new_pictures"], counts["known_pictures"]) == (0, 12)
+
+
+def test_galleries_without_digests_are_read_and_know_their_pictures(trained, gallery, new):
+    with np.load(gallery / "gallery.npz") as arrays:
+        old = {name: arrays[name] for name in arrays if name != "digests"} | {"format": np.int64(1)}
+    np.savez(gallery / "gallery.npz", **old)
+    labels = predict(gallery, pictures(trained), 2)
+    counts = add_classes(gallery, Path(trained.splits["reference"]))
+    assert (counts["new_pictures"], counts["known_pictures"]) == (0, 12)
+    assert add_classes(gallery, new)["new_pictures"] == 6
+    assert add_classes(gallery, new)["known_pictures"] == 6
+    assert [row["labels"] for row in labels] == [
+        row["labels"] for row in predict(remove_new(gallery), pictures(trained), 2)
+    ]
+
+
+def remove_new(gallery):
+    remove_classes(gallery, ["lemon", "melon"])
+    return gallery
+
+
+def test_broken_and_doubtful_pictures_are_named_and_the_others_added(gallery, new):
+    (new / "lemon" / "broken.png").write_bytes(b"no picture")
+    shutil.copy(new / "lemon" / "00.png", new / "melon" / "copy.png")
+    counts = add_classes(gallery, new)
+    assert counts["new_pictures"] == 6
+    assert {Path(row["image"]).name: row["error"] for row in counts["errors"]} == {
+        "broken.png": "not a readable image (unknown format); replace or remove it",
+        "copy.png": "is in the gallery as lemon; remove one of the two",
+    }
+    assert list_gallery(gallery)["melon"] == 3
+
+
+def test_a_folder_of_nothing_but_broken_pictures_changes_nothing(gallery, tmp_path):
+    (tmp_path / "bad" / "thing").mkdir(parents=True)
+    (tmp_path / "bad" / "thing" / "a.png").write_bytes(b"")
+    before = (gallery / "gallery.npz").read_bytes()
+    counts = add_classes(gallery, tmp_path / "bad")
+    assert (counts["new_classes"], counts["new_pictures"], len(counts["errors"])) == (0, 0, 1)
+    assert (gallery / "gallery.npz").read_bytes() == before
+
+
+def test_classes_are_removed_and_the_rest_answers_as_a_gallery_without_them(trained, gallery, new):
+    plain = predict(gallery, pictures(trained), 4)
+    add_classes(gallery, new)
+    counts = remove_classes(gallery, ["melon", "lemon", "melon"])
+    assert counts == {
+        "classes": 6, "pictures": 12, "removed_classes": 2, "removed_pictures": 6,
+    }  # fmt: skip
+    assert predict(gallery, pictures(trained), 4) == plain
+    assert add_classes(gallery, new)["new_pictures"] == 6
+
+
+def test_unknown_classes_are_one_line_and_nothing_is_removed(gallery, new):
+    add_classes(gallery, new)
+    before = (gallery / "gallery.npz").read_bytes()
+    with pytest.raises(
+        DataError, match=r"^lemmon: no such class in the gallery; did you mean lemon\?$"
+    ):
+        remove_classes(gallery, ["melon", "lemmon"])
+    with pytest.raises(DataError, match=r"^xyz: no such class in the gallery$"):
+        remove_classes(gallery, ["xyz"])
+    with pytest.raises(DataError, match="must keep a class"):
+        remove_classes(gallery, list(list_gallery(gallery)))
+    assert (gallery / "gallery.npz").read_bytes() == before
+
+
+def test_a_gallery_that_was_changed_is_read_anew_and_one_that_was_not_is_kept(gallery, new):
+    first = open_export(gallery)
+    assert open_export(gallery)[1] is first[1]
+    add_classes(gallery, new)
+    assert len(open_export(gallery)[1]) == len(first[1]) + 6

@@ -1,0 +1,74 @@
+"""What is labelled of the files, folders and archives that somebody names."""
+
+import zipfile
+
+import pytest
+from PIL import Image
+
+from trainer.data.given_pictures import find_pictures
+from trainer.data.origin import origin
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    root = tmp_path / "shelf"
+    for name in ("b.png", "a.JPG", "deep/er/c.webp"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    for name in ("notes.txt", "deep/film.mp4", "deep/more.mp4", ".hidden.png", "Thumbs.db"):
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def names(found, root):
+    return [path.relative_to(root).as_posix() for path in found["pictures"]]
+
+
+def test_a_folder_is_walked_and_what_is_skipped_is_counted(shelf):
+    found = find_pictures([str(shelf)])
+    assert names(found, shelf) == ["a.JPG", "b.png", "deep/er/c.webp"]
+    assert found["errors"] == []
+    told = " ".join(found["notes"])
+    assert "2 .mp4 files" in told
+    assert "1 .txt file" in told
+    assert all(note.startswith(f"{shelf}: ") for note in found["notes"])
+
+
+def test_the_order_is_the_one_given_and_each_file_counts_once(shelf):
+    b = shelf / "b.png"
+    found = find_pictures([str(b), str(shelf), f"{shelf}/deep/../b.png", str(b)])
+    assert names(found, shelf)[:3] == ["b.png", "a.JPG", "deep/er/c.webp"]
+    assert "2 named more than once and labelled once" in found["notes"]
+
+
+def test_a_file_is_a_picture_whatever_its_ending(shelf):
+    assert find_pictures([str(shelf / "notes.txt")])["pictures"] == [shelf / "notes.txt"]
+
+
+def test_sources_without_pictures_are_errors_and_the_others_go_on(shelf, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").touch()
+    (tmp_path / "bad.zip").write_bytes(b"no archive")
+    sources = ["gone.png", "empty", "texts", "bad.zip"]
+    found = find_pictures([str(shelf / "b.png"), *(str(tmp_path / name) for name in sources)])
+    assert names(found, shelf) == ["b.png"]
+    errors = {row["image"].rpartition("/")[2]: row["error"] for row in found["errors"]}
+    assert list(errors) == sources
+    assert errors["gone.png"] == "no such picture or folder"
+    assert errors["empty"] == errors["texts"] == "holds no picture"
+    assert "not an archive" in errors["bad.zip"]
+    assert str(tmp_path) not in errors["bad.zip"]
+
+
+def test_an_archive_is_looked_into(shelf, tmp_path):
+    with zipfile.ZipFile(tmp_path / "shelf.zip", "w") as packed:
+        packed.write(shelf / "b.png", "in/side/b.png")
+    found = find_pictures([str(tmp_path / "shelf.zip")])
+    assert [origin(path) for path in found["pictures"]] == [f"{tmp_path}/shelf.zip/in/side/b.png"]
+
+
+def test_links_in_a_loop_end(shelf):
+    (shelf / "deep" / "up").symlink_to(shelf)
+    assert names(find_pictures([str(shelf)]), shelf) == ["a.JPG", "b.png", "deep/er/c.webp"]
