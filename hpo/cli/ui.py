@@ -51,12 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
+    from hpo.core.errors import HpoError
     from hpo.tracking import default_tracking_uri
+    from hpo.tracking.address import why_useless
     from hpo.tracking.server import base_url, choose_port, find_links, running_server
     from hpo.tracking.store import shown
 
     chosen = chosen_run(args)
     tracking_uri = default_tracking_uri(chosen.path.parent.parent)
+    if why := why_useless(tracking_uri):
+        raise HpoError(f"MLflow at {shown(tracking_uri)}: {why}")
     if tracking_uri.startswith(("http://", "https://")):
         _show(find_links(shown(tracking_uri).rstrip("/"), chosen), as_json=args.json)
         return 0

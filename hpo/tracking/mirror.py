@@ -16,8 +16,9 @@ from typing import Any
 from hpo.core.events import Event
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
+from hpo.tracking.address import why_useless
 from hpo.tracking.rows import Study
-from hpo.tracking.store import expected_errors, reason, shown
+from hpo.tracking.store import expected_errors, reason, remedy, shown
 from hpo.tracking.writer import StudyWriter
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 60.0
 CLOSE_SECONDS = 30.0
 """How long the end of a search waits for MLflow without seeing it move."""
+UNSEEN_CLOSE_SECONDS = 5.0
+"""The same where MLflow has never answered in this search."""
 LONGEST_CLOSE_SECONDS = 120.0
 """How long it waits at most."""
 CLOSE_ATTEMPTS = 3
@@ -77,11 +80,18 @@ class MlflowMirror:
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_abandoned = False
+        self._useless = why_useless(tracking_uri)
+        """Why nothing can ever be written; empty where it may be."""
+        self._is_said = False
+        self._remedy = ""
         self._problem = ""
         """Why the last round failed; empty while MLflow answers."""
 
     def hear(self, event: Event) -> None:
         """Take note of an event; costs microseconds."""
+        if self._useless:
+            self._say_useless()
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
             self._thread.start()
@@ -89,6 +99,13 @@ class MlflowMirror:
 
     def close(self) -> None:
         """Write what is left while that moves on, and say what is missing in the end."""
+        if self._is_said:
+            logger.warning(
+                "MLflow was not written: %s %s; after that `hpo resume %s` writes all of it",
+                self._place,
+                self._useless,
+                self._run,
+            )
         if self._thread is None:
             return
         self._inbox.put(None)
@@ -98,16 +115,25 @@ class MlflowMirror:
         self._thread, self._is_abandoned = None, True
         if not self._writer.is_complete:
             logger.warning(
-                "MLflow at %s is incomplete: %s; `hpo resume %s` writes the rest",
+                "MLflow at %s is incomplete: %s; %s`hpo resume %s` writes the rest",
                 self._place,
                 self._writer.describe_gaps(self._problem),
+                f"{self._remedy}; then " if self._remedy else "",
                 self._run,
             )
 
     def _may_go_on(self, began: float) -> bool:
         now = time.monotonic()
         still = now - max(began, self._writer.moved)
-        return still < CLOSE_SECONDS and now - began < LONGEST_CLOSE_SECONDS
+        patience = CLOSE_SECONDS
+        if self._problem and not self._writer.has_arrived:
+            patience = UNSEEN_CLOSE_SECONDS
+        return still < patience and now - began < LONGEST_CLOSE_SECONDS
+
+    def _say_useless(self) -> None:
+        if not self._is_said:
+            self._is_said = True
+            logger.warning("the search goes on without MLflow: %s %s", self._place, self._useless)
 
     # The thread --------------------------------------------------------------------------------
 
@@ -164,7 +190,7 @@ class MlflowMirror:
             return self._failed(error)
         if self._problem:
             logger.info("MLflow at %s answers again", self._place)
-            self._problem = ""
+            self._problem = self._remedy = ""
         return True
 
     def _failed(self, error: Exception) -> bool:
@@ -172,7 +198,7 @@ class MlflowMirror:
             logger.warning(
                 "MLflow at %s cannot be written; the search goes on, MLflow is caught up later: %s",
                 self._place,
-                reason(error),
+                "; ".join(filter(None, (reason(error), remedy(error)))),
             )
-        self._problem = reason(error)
+        self._problem, self._remedy = reason(error), remedy(error)
         return False

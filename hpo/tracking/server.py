@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shlex
@@ -24,6 +25,7 @@ from hpo.tracking.view import comparison_path, experiment_path, run_path, table_
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT = 5000
+NOT_FOUND = 404
 START_SECONDS = 180.0
 """A cold start of MLflow's server takes most of a minute on a busy machine."""
 STOP_SECONDS = 10.0
@@ -93,8 +95,18 @@ def find_links(base: str, run: RunDir) -> dict[str, str]:
     """
     try:
         return _find_links(base, run)
-    except error.HTTPError:
+    except error.HTTPError as problem:
+        if problem.code == NOT_FOUND and b"error_code" not in problem.read():
+            raise HpoError(
+                f"{base}: must be the address of an MLflow server, and what answers there is none; "
+                "set MLFLOW_TRACKING_URI"
+            ) from problem
         return {"trials": base}
+    except (http.client.HTTPException, TypeError, KeyError, ValueError) as problem:
+        raise HpoError(
+            f"{base}: must be the address of an MLflow server, and what answers there is none; set "
+            "MLFLOW_TRACKING_URI"
+        ) from problem
     except OSError as problem:
         reason = getattr(problem, "reason", problem)
         raise HpoError(f"MLflow at {base} does not answer: {reason}") from problem

@@ -24,6 +24,22 @@ _NETWORK = (
     r"(Read timed out|Remote end closed connection without response)",
 )
 """What a request's long story ends in, as people say it."""
+_REMEDIES = (
+    (
+        r"error code 40[13]\b|Unauthorized|not authenticated",
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    ),
+    (r"error code 404\b", "set MLFLOW_TRACKING_URI to the address of an MLflow server"),
+    (
+        r"SSLError|CERTIFICATE_VERIFY_FAILED|SSL:",
+        "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of its authority, or http:// in "
+        "MLFLOW_TRACKING_URI",
+    ),
+    (r"Name or service not known|Temporary failure in name", "see the host in MLFLOW_TRACKING_URI"),
+    (r"Connection refused", "start the server, or set MLFLOW_TRACKING_URI to one that runs"),
+    (r"Databricks.*credential|databricks auth", "set DATABRICKS_HOST and DATABRICKS_TOKEN"),
+    (r"out-of-date database schema", "make a copy of the database and run `mlflow db upgrade`"),
+)
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 ARTIFACTS = ".mlflow"
@@ -51,7 +67,7 @@ CLIENT_SETTINGS = {
 
 def default_tracking_uri(out: Path) -> str:
     """The tracking server that the environment names, else a SQLite file in the run root `out`."""
-    return os.environ.get(URI_VARIABLE) or f"{SQLITE}{out.resolve() / DATABASE}"
+    return os.environ.get(URI_VARIABLE, "").strip() or f"{SQLITE}{out.resolve() / DATABASE}"
 
 
 def local_database(tracking_uri: str) -> Path | None:
@@ -114,7 +130,17 @@ def reason(error: Exception) -> str:
         if network := re.search(pattern, text):
             return network[1]
     text = text.partition(" [SQL: ")[0]  # a database's own words; the statement helps nobody
-    return re.sub(r"://[^/@\s]*@", "://", text)[:MAX_REASON]
+    text = re.sub(r"://[^/@\s]*@", "://", text)
+    if len(text) <= MAX_REASON:
+        return text
+    whole, _, _ = text[:MAX_REASON].rpartition(". ")  # sentences, or at least words
+    return whole or text[:MAX_REASON].rpartition(" ")[0] + " ..."
+
+
+def remedy(error: Exception) -> str:
+    """What to set or start against an error that waiting does not help; empty where it may."""
+    text = str(error)
+    return next((words for pattern, words in _REMEDIES if re.search(pattern, text)), "")
 
 
 def _set_up() -> None:

@@ -63,6 +63,8 @@ class StudyWriter:
         self._refused: dict[int, str] = {}
         self._files_missing = ""
         self._arrived: set[int] = set()
+        self.has_arrived = False
+        """Whether MLflow has taken anything since this was made."""
         self.is_complete = False
         """Whether the last closing `write` has left nothing out."""
         self.moved = time.monotonic()
@@ -126,6 +128,7 @@ class StudyWriter:
     def _open(self) -> tuple[StudyRun, TrialRuns]:
         client = connect(self._uri)
         experiment_id = ensure_experiment(client, self._uri, self._study.name)
+        self.has_arrived = True
         self.moved = time.monotonic()
         search = StudyRun(client, self._study, experiment_id, self._first_time)
         return search, TrialRuns(client, self._study, experiment_id, search.run_id)

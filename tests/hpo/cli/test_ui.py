@@ -111,3 +111,11 @@ def _group_of(parent):
         except ProcessLookupError:
             continue
     return found
+
+
+def test_an_address_that_cannot_work_is_told(out, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///srv/mlruns")
+    code, line = ui(out, capsys)
+    assert code == 2
+    assert "MLflow at file:///srv/mlruns: names a folder" in line
+    assert "set MLFLOW_TRACKING_URI" in line

@@ -263,3 +263,22 @@ def wait_for(condition, seconds=60.0):
             pass
         time.sleep(0.1)
     raise AssertionError("it has not arrived")
+
+
+def test_an_address_that_cannot_work_costs_no_time_and_is_told_in_whole_sentences(
+    tmp_path, caplog, monkeypatch
+):
+    script = Script(tmp_path / "runs")
+    script.uri = "file:///srv/mlruns"
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        script.open()
+        script.start(0, lr=0.1, width=64)
+        script.epochs(0, 0.5)
+        script.end(0)
+        script.close()
+    assert time.monotonic() - began < 3.0
+    first, last = caplog.messages
+    assert first.startswith("the search goes on without MLflow: file:///srv/mlruns names a folder,")
+    assert "set MLFLOW_TRACKING_URI to a server" in last
+    assert last.endswith(f"after that `hpo resume {script.run}` writes all of it")

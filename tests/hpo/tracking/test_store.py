@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo.tracking import default_tracking_uri
-from hpo.tracking.store import connect, ensure_experiment, local_database, reason, shown
+from hpo.tracking.store import connect, ensure_experiment, local_database, reason, remedy, shown
 
 
 def test_the_default_is_a_database_in_the_run_root(tmp_path, monkeypatch):
@@ -77,3 +77,38 @@ def test_processes_that_create_a_store_at_once_all_succeed(tmp_path):
     code = f"from hpo.tracking.store import connect; connect({uri!r}).search_experiments()"
     several = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [one.wait() for one in several] == [0, 0, 0]
+
+
+def test_a_long_reason_ends_with_a_sentence_or_a_word():
+    sentences = "The store is away. " + "It says so at length. " * 20
+    assert reason(OSError(sentences)).endswith("at length")
+    assert len(reason(OSError(sentences))) <= 300
+    assert reason(OSError("word " * 100)).endswith("word ...")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("API request to endpoint /x failed with error code 401 != 200", "MLFLOW_TRACKING_TOKEN"),
+        (
+            "API request to endpoint /x failed with error code 403 != 200",
+            "MLFLOW_TRACKING_PASSWORD",
+        ),
+        ("API request to endpoint /x failed with error code 404 != 200", "MLFLOW_TRACKING_URI"),
+        ("SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]')", "MLFLOW_TRACKING_SERVER_CERT_PATH"),
+        ("[Errno -2] Name or service not known", "the host in MLFLOW_TRACKING_URI"),
+        ("[Errno 111] Connection refused", "start the server"),
+        ("failed with error code 503 != 200", ""),
+    ],
+)
+def test_what_waiting_does_not_help_has_a_remedy(text, words):
+    assert words in remedy(OSError(text))
+    assert bool(remedy(OSError(text))) is bool(words)
+
+
+@pytest.mark.parametrize("value", ["", "  ", "\n"])
+def test_an_empty_variable_names_no_server(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
+    assert default_tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", " http://mlflow:5000 ")
+    assert default_tracking_uri(tmp_path) == "http://mlflow:5000"
