@@ -60,11 +60,27 @@ class _TextLoader(_UniqueKeys, getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  
     """Leaves every value as it is written: a name may look like a number, a truth or a date."""
 
 
+class _PlainLoader(_UniqueKeys, yaml.SafeLoader):
+    """As `_Loader`, for paths with bytes that are no UTF-8, which libyaml takes for an error."""
+
+
+class _PlainTextLoader(_UniqueKeys, yaml.BaseLoader):
+    """As `_TextLoader`, for the same."""
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """As `_Dumper`, for the same."""
+
+
+_PLAIN = {_Loader: _PlainLoader, _TextLoader: _PlainTextLoader}
+_STRAY_BYTE = re.compile(r"\\u[dD][cC][89a-fA-F]")
+
+
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """A safe YAML dumper (ten times as fast where C is built) that quotes the text `1e-4`."""
 
 
-for _side in (_Loader, _Dumper):
+for _side in (_Loader, _Dumper, _PlainLoader, _PlainDumper):
     _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
@@ -100,8 +116,9 @@ def as_written(data: Any, texts: Any) -> Any:
 
 
 def _load(text: str, where: str, loader: Any) -> Any:
+    loader = _PLAIN[loader] if _STRAY_BYTE.search(text) else loader
     try:
-        _refuse_depth(text, where)
+        _refuse_depth(text, where, loader)
         data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -117,10 +134,10 @@ def _load(text: str, where: str, loader: Any) -> Any:
     return data
 
 
-def _refuse_depth(text: str, where: str) -> None:
+def _refuse_depth(text: str, where: str, loader: Any) -> None:
     """Look at the nesting by events, which need no stack, before anything is built."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -193,4 +210,7 @@ def read_text(path: Path, what: str = "file") -> str:
 
 def to_yaml(data: Any) -> str:
     """Write plain data as YAML in the order it has."""
-    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100))
+    try:
+        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100))
+    except UnicodeEncodeError:  # a path with bytes that are no UTF-8
+        return str(yaml.dump(data, Dumper=_PlainDumper, sort_keys=False, width=100))

@@ -11,6 +11,7 @@ from hpo.core.yaml_io import (
     parse_texts,
     parse_yaml,
     read_yaml,
+    to_yaml,
 )
 
 
@@ -90,3 +91,13 @@ def test_names_are_taken_as_written_and_nothing_stays_nothing():
     text = "[001, yes, null, word, [1e3, 2], {a: 1}]"
     data = as_written(parse_yaml(text, "x"), parse_texts(text, "x"))
     assert data == ["001", "yes", None, "word", ["1e3", "2"], {"a": 1}]
+
+
+def test_paths_of_any_bytes_are_written_and_read_again():
+    path = "/srv/caf\udce9 é\n梨"
+    text = to_yaml({"data": path, "lr": 1e-4, "word": "1e-4"})
+    text.encode()  # a file takes it
+    assert parse_yaml(text, "x") == {"data": path, "lr": 1e-4, "word": "1e-4"}
+    assert parse_texts(text, "x")["data"] == path
+    with pytest.raises(SpecError, match="stands twice"):
+        parse_yaml(text + "data: 1\n", "x")
