@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
+from hpo.core.text import printable
 
 if TYPE_CHECKING:
     from hpo.doctor.check import Check
@@ -123,7 +124,7 @@ def _look_at(
         screen.found(found["severity"], found["message"])
         paths = found["paths"] if args.all else found["paths"][:PATHS_SHOWN]
         for path in paths if found["count"] > 1 or found["kind"] != "unreadable" else []:
-            screen.line(f"        {_relative(path)}")
+            screen.line(f"        {printable(_relative(path))}")
         hidden = found["count"] - len(paths)
         if hidden > 0:
             screen.line(f"        and {hidden} more" + ("" if args.all else " (--all)"))
@@ -166,7 +167,7 @@ class _Screen:
 
     def found(self, status: str, text: str) -> None:
         """Print a finding of the pictures."""
-        self.line(f"  {self._word(status)}  {text}")
+        self.line(f"  {self._word(status)}  {printable(text)}")
 
     def mark(self, status: str, name: str, text: str, advice: str = "") -> None:
         """Print one finding."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
+from hpo.core.text import printable
 
 if TYPE_CHECKING:
     from hpo.results.export import Labelled
@@ -100,7 +101,7 @@ def _print_rows(labelled: Labelled) -> None:
             f"{label} ({distance:.3f})"
             for label, distance in zip(row["labels"], row["distances"], strict=True)
         )
-        print(f"{row['image']}: {nearest}")
+        print(f"{printable(row['image'])}: {nearest}")
     for note in labelled.notes:
         print(note, file=sys.stderr)
     if labelled.errors:

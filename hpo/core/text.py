@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 LONGEST_SHOWN = 80
+_STRAY = re.compile(r"[\ud800-\udfff]")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and bytes that are no UTF-8 as Python hands them on."""
+"""Control characters, and bytes that are no UTF-8 as Python hands them on (lone surrogates)."""
 
 
 def shown(value: Any) -> str:
@@ -30,10 +31,21 @@ def one_line(text: str) -> str:
         >>> one_line("caf\udce9\x1b[1m:\n not there")
         'caf\\xe9\\x1b[1m: not there'
     """
-    words = " ".join(text.split())
-    if not _UNFIT.search(words):
-        return words
-    return _UNFIT.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", words)
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """A path or name with control characters and stray bytes spelt out."""
+    return _UNFIT.sub(_spelt_out, text)
+
+
+def storable(text: str) -> str:
+    """A text that any file or data base takes: bytes of paths that are no UTF-8 are spelt out."""
+    return text if text.isascii() else _STRAY.sub(_spelt_out, text)
+
+
+def _spelt_out(sign: re.Match[str]) -> str:
+    return f"\\x{ord(sign[0]) & 0xFF:02x}"
 
 
 def cut(text: str) -> str:

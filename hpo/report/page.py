@@ -10,6 +10,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.protocols import Executor
+from hpo.core.text import storable
 from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
@@ -55,8 +56,9 @@ def write_report(facts: Facts, executor: Executor | None, folder: Path | None = 
         default = mistakes.look(facts, facts.default, executor, with_map=False)
     shares, _, _ = importances(facts)
     page = folder / "report.html"
-    write_atomically(page, render(facts, shares, winner, default))
-    write_atomically(folder / "report.md", summary.markdown(facts, shares))
+    # Paths of pictures may hold bytes that are no UTF-8.
+    write_atomically(page, storable(render(facts, shares, winner, default)))
+    write_atomically(folder / "report.md", storable(summary.markdown(facts, shares)))
     return page
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
-from hpo.core.text import nearest, shown
+from hpo.core.text import nearest, shown, storable
 from hpo.core.yaml_io import to_yaml
 
 STUDY_FILE = "study.yaml"
@@ -168,6 +168,11 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
     Its name is `prefix` and the time; two in one second get two names.
     """
     parent = out.resolve() / study
+    if storable(str(parent)) != str(parent):
+        raise RunError(
+            f"{out}: cannot hold run directories: its path is no UTF-8, which the libraries that "
+            "write models and data bases need; choose another --out"
+        )
     try:
         parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=out))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from hpo.core.text import storable
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
 
@@ -98,7 +99,7 @@ def milliseconds(seconds: float) -> int:
 
 def to_text(value: Any) -> str:
     """A value as it stands in a spec."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = storable(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 

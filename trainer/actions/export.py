@@ -20,6 +20,7 @@ import torch
 
 from trainer.actions.export_check import ExportError, Parity, compare
 from trainer.data.batches import build_data
+from trainer.data.names import printable
 from trainer.devices import pick_device
 from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
 from trainer.errors import SpecError
@@ -69,6 +70,10 @@ def export(spec: Spec) -> dict[str, Any]:
     checkpoint = Path(spec.export.checkpoint)
     spec = as_trained(checkpoint, spec)
     target = Path(spec.export.onnx_file or action_dir(spec, "export") / ONNX)
+    if printable(str(target)) != str(target):
+        raise SpecError(
+            f"export.onnx_file: {target}: must be a path in UTF-8, without control characters"
+        )
     device = torch.device("cpu") if spec.export.on_cpu else pick_device(spec.export.gpu_id)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.onnx")
     with released(device), memory_errors_named("export"), _unused_removed(temporary):

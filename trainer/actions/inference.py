@@ -212,13 +212,13 @@ def _stamp(spec: Spec, model_path: Path) -> str:
     found = open_source(spec.dataset.val_dataset.reference or "")
     digest = hashlib.sha256()
     files = [model_path, *(found.root / path for path in found.paths)]
+    files += [Path(spec.dataset.class_map)] if spec.dataset.class_map else []
     for file in files:
         facts = file.stat()
         digest.update(name_bytes(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n"))
     dataset = spec.dataset
     digest.update(f"{spec.model}|{dataset.pixel_mean}|{dataset.pixel_std}".encode())
     digest.update(f"{framing_of(spec)}|{dataset.flip_average}".encode())
-    digest.update(f"{dataset.class_map}".encode())
     return digest.hexdigest()
 
 
@@ -245,7 +245,8 @@ def _answers(
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Bytes of paths that are no UTF-8 are spelt out; the JSON file keeps them.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "distances"))
         for row in rows:

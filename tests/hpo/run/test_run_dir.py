@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -268,3 +269,10 @@ def test_a_disk_that_takes_no_run_is_named_and_left_as_it_was(
     if told is None:
         pytest.skip("this machine lets no process mount a file system")
     assert told == f"{disk}/runs: cannot hold run directories: {said}; choose another --out"
+
+
+def test_a_folder_whose_path_is_no_utf_8_cannot_hold_runs(tmp_path):
+    out = tmp_path / os.fsdecode(b"r\xe9")
+    with pytest.raises(RunError, match="its path is no UTF-8"):
+        create_run(out, "retail", fill)
+    assert not out.exists()

@@ -121,3 +121,8 @@ def test_zero_and_words_get_no_logarithmic_axis():
 def test_a_run_is_named_by_study_and_timestamp(tmp_path):
     run = RunDir(tmp_path / "shelf" / "20260101-000000")
     assert rows.run_label(run) == "shelf/20260101-000000"
+
+
+def test_paths_of_any_bytes_can_be_stored():
+    facts = rows.texts({"data": {"train": "/srv/caf\udce9/é"}})
+    assert facts == {"data.train": "/srv/caf\\xe9/é"}

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -97,6 +98,45 @@ def test_pictures_of_an_archive_are_named_by_it(trained, tmp_path, monkeypatch):
     with Path(result["table"]).open() as file:
         lines = list(csv.reader(file))
     assert lines[1][0] == f"{tmp_path}/asked.tar.gz/shelf/class_00/00.png"
+
+
+def test_another_class_map_gives_another_gallery(trained, tmp_path):
+    path = tmp_path / "map.yaml"
+    labels = []
+    for prefix in ("first", "second"):
+        names = (f"class_0{i}: {prefix} {i}\n" for i in range(6))
+        path.write_text("".join(names))
+        result = run(trained, tmp_path, dataset__class_map=str(path))
+        rows = json.loads(Path(result["results"]).read_text())
+        labels.append({label.split()[0] for row in rows for label in row["labels"]})
+    assert labels == [{"first"}, {"second"}]
+
+
+def test_classes_pictures_and_folders_of_any_name(trained, tmp_path):
+    """Latin-1 bytes, a line break, spaces, and the same in the results folder's own path."""
+    odd = [os.fsdecode(name) for name in (b"caf\xe9", b"new\nline", b" x ", "груша".encode())]
+    splits = {}
+    for split in ("reference", "query"):
+        root = tmp_path / os.fsdecode(b"d\xff") / split
+        shutil.copytree(trained.splits[split], root)
+        for number, name in enumerate(odd):
+            (root / f"class_0{number}").rename(root / name)
+            picture = sorted((root / name).iterdir())[0]
+            picture.rename(picture.with_name(os.fsdecode(b"p\xe9\n.png")))
+        splits[split] = str(root)
+    out = tmp_path / os.fsdecode(b"out\xe9")
+    result = run(
+        trained, out, dataset__val_dataset__reference=splits["reference"], dataset__cache=True,
+        inference__inference_input_type="classification_folder",
+        inference__input_path=splits["query"], inference__topk=1,
+    )  # fmt: skip
+    rows = json.loads(Path(result["results"]).read_text(encoding="utf-8"))
+    names = {" x ", r"caf\xe9", r"new\nline", "груша", "class_04", "class_05"}
+    assert {row["class"] for row in rows} == names
+    assert {row["labels"][0] for row in rows} <= names
+    assert all(Path(row["image"]).is_file() for row in rows)
+    with Path(result["table"]).open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.reader(file))) == 1 + len(rows)
 
 
 def test_bad_input_is_one_line(trained, tmp_path):
