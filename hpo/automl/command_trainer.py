@@ -15,7 +15,6 @@ from typing import Any
 
 from hpo.automl.failures import explain_failure
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
-from hpo.automl.overrides import shorthands
 from hpo.automl.status_file import StatusFile, read_metric
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.protocols import Report, Spec
@@ -25,6 +24,7 @@ from hpo.jobs.checkpoints import choose_checkpoint
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
 from hpo.run.run_dir import write_atomically
+from hpo.study.overrides import shorthands
 from hpo.study.skill import Skill
 
 POLL_S = 0.1

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.errors import AutoMLError
-from hpo.automl.overrides import Overrides, expand_shorthands
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.core.errors import DataError, HpoError
 from hpo.core.spec_dicts import flatten
 from hpo.jobs.data_sources import resolve_data_sources
+from hpo.study.overrides import Overrides, expand_shorthands
 from hpo.study.spec import DataSources
 from hpo.study.weights import check_weights, is_address
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.automl.batches import Adjusted
 from hpo.core.spec_dicts import lookup
+from hpo.study.batches import Adjusted
 
 NAMES = ("checkpoint_interval", "validation_interval")
 

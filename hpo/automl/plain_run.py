@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.overrides import expand_shorthands
 from hpo.core.spec_dicts import flatten
 from hpo.jobs.compose_spec import Wish
 from hpo.jobs.job import Job
 from hpo.jobs.platform import LocalJobs
+from hpo.study.overrides import expand_shorthands
 from hpo.study.skill import Skill
 
 

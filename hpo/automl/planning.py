@@ -8,12 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.automl.batches import adjust_batch
 from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_keys
 from hpo.automl.errors import AutoMLError
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
-from hpo.automl.overrides import Overrides, resolve_overrides
 from hpo.automl.routing import demand_runnable, name_of
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
@@ -24,6 +22,8 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import ALL
+from hpo.study.batches import adjust_batch
+from hpo.study.overrides import Overrides, resolve_overrides
 from hpo.study.plan import as_user_errors
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill
@@ -189,8 +189,8 @@ class _Planner:
         found = resolve_overrides(
             self.request.overrides, self.skill, self.schema, self.template, known=more
         )
-        if found.warning:
-            self.warnings.append(found.warning)
+        if text := found.warning(is_registered=self.registered is not None):
+            self.warnings.append(text)
         if self.request.platform and found.nested.get(RESULTS_DIR):
             self.warnings.append(
                 f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is of no use to jobs of "
@@ -234,7 +234,7 @@ class _Planner:
     def _epochs_key(self) -> str:
         if self.registered is not None:
             return self.registered.epochs_key
-        from hpo.automl.overrides import shorthands
+        from hpo.study.overrides import shorthands
 
         return shorthands(self.skill).get("num_epochs", "train.num_epochs")
 
@@ -242,9 +242,13 @@ class _Planner:
         self, trainer: SkillTrainer, given: dict[str, Any], options: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Bring batch and intervals into what can be searched; returns the spec and the records."""
+        full, key = trainer.validate(given), trainer.batch_key
         batch = adjust_batch(
-            trainer,
-            trainer.validate(given),
+            full,
+            key,
+            multiple_of=trainer.multiple_of,
+            limit=trainer.own_limits(full).get(key, (None, None)),
+            cap=trainer.batch_cap(full),
             explicit=self.overrides.names,
             force=bool(self.settings.values["force"]),
         )

@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from hpo.automl.command_trainer import CommandTrainer
 from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
-from hpo.automl.overrides import shorthands
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.yaml_io import read_yaml
+from hpo.study.overrides import shorthands
 from hpo.study.skill import Skill, load_skill
 from hpo.study.trainers import GROUP, find_trainer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from hpo.core.errors import DataError, SpecError
 from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
-from hpo.core.text import nearest
 from hpo.jobs.data_sources import (
     UNSET_MARKS,
     as_absolute,
@@ -28,9 +26,8 @@ from hpo.jobs.pages import (
 )
 from hpo.jobs.parent_data import carried_sections, inherited_data, is_known
 from hpo.jobs.parents import Parent, model_of
+from hpo.study.overrides import closest_key
 from hpo.study.skill import Skill
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +48,8 @@ class Composed:
     """A full spec, and how the values that nobody wrote were found."""
 
     spec: dict[str, Any]
+    new: tuple[str, ...]
+    """Keys of it that neither skill nor trainer know."""
     inferred: dict[str, str]
     roots: dict[str, str]
 
@@ -78,7 +77,13 @@ def choose_page(pages: list[Skill], wish: Wish, standing: Standing) -> Skill:
     return min(fitting, key=lambda pair: pair[0])[1] if fitting else pages[0]
 
 
-def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> Composed:
+def compose(
+    page: Skill,
+    wish: Wish,
+    standing: Standing,
+    line: list[Parent],
+    also_known: Mapping[str, Any] | None = None,
+) -> Composed:
     """Build the spec of a job.
 
     Args:
@@ -86,6 +91,7 @@ def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> 
         wish: what is asked for.
         standing: folder, parent and weights.
         line: the parent and its ancestors, nearest first.
+        also_known: nested keys of a registered trainer, which are legal beside the skill's.
 
     Raises:
         SpecError: for a misspelt override; or naming every mandatory input and source that
@@ -96,7 +102,7 @@ def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> 
     template = read_template(page, action)
     known = merged(known_spec(page, action), template)
     given = _given(page, wish)
-    check_overrides(given, known)
+    new = new_keys(page, given, merged(known, also_known or {}) if known else {})
     roots = _all_roots(wish, line)
     base = {} if wish.base is not None else _without_examples(page, action, template)
     carried = carried_sections(page, action, known, standing.parent)
@@ -110,25 +116,23 @@ def compose(page: Skill, wish: Wish, standing: Standing, line: list[Parent]) -> 
     if missing or problem is not None:
         raise SpecError("; ".join([*missing, *([str(problem)] if problem else [])])) from problem
     inferred = {**notes, **{name: how for name, (_, how) in filled.items()}}
-    return Composed(spec=spec, inferred=inferred, roots=roots)
+    return Composed(spec=spec, new=new, inferred=inferred, roots=roots)
 
 
-def check_overrides(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuse keys that look like misspelt ones; tell of others that no schema knows.
+def new_keys(page: Skill, given: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return keys that nobody knows; refuse those that look like misspelt ones.
 
     Raises:
         SpecError: naming the key that was probably meant.
     """
     if not known:
-        return
-    names = list(flatten(known))
-    for key in given:
-        if is_known(key, known):
-            continue
-        guess = nearest(key, names)
-        if guess:
-            raise SpecError(f"{key}: no such spec key{guess}")
-        logger.warning("%s: no schema of the skill knows this key; passed on as it is", key)
+        return ()
+    names = set(flatten(known))
+    new = tuple(key for key in given if not is_known(key, known))
+    for key in new:
+        if guess := closest_key(key, names, page):
+            raise SpecError(f"{key}: no such spec key; did you mean {guess!r}?")
+    return new
 
 
 def _model_fields(page: Skill, action: str) -> list[str]:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.spec_dicts import flatten, nest
+from hpo.core.protocols import Trainer
+from hpo.core.spec_dicts import flatten, merged, nest
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.jobs.compose_spec import Wish, choose_page, compose, results_dir_of
 from hpo.jobs.inference import Standing
 from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, SUCCESS, Job, create_folder, find_job, read_job
-from hpo.jobs.pages import action_info, load_pages, pages_with
+from hpo.jobs.pages import action_info, expand_shorthands, known_spec, load_pages, pages_with
 from hpo.jobs.parents import Parent, find_parent, lineage
 from hpo.jobs.run_command import command_of
+from hpo.study.batches import Adjusted, adjust_batch
 from hpo.study.plan import as_user_errors
-from hpo.study.skill import Skill
+from hpo.study.skill import Skill, load_skill
 from hpo.study.trainers import find_trainer
 from hpo.study.weights import check_weights
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_NETWORK = "ml_recog"
+COMMAND_SPEC_FILE = "command_spec.yaml"
+"""What the trainer reads where `spec.yaml` holds keys that it does not have."""
+_NEW_KEY = {
+    True: "not in the schema; kept in the spec, without effect: the trainer has no such key",
+    False: "not in the schema; passed on to the trainer as given",
+}
+"""Whether a trainer is registered, so that its keys are known -> what becomes of others."""
 
 
 class JobMaker:
@@ -136,36 +148,73 @@ class JobMaker:
         return parent.skill_dir if parent else find_trainer(DEFAULT_NETWORK).skill_dir
 
     def _write(self, job: Job, page: Skill, wish: Wish, standing: Standing) -> Job:
-        composed = compose(page, wish, standing, list(lineage(self.root, standing.parent)))
-        _judge(page, wish.action, composed.spec)
-        spec_file = job.folder / SPEC_FILE
-        command = command_of(str(action_info(page, wish.action).get("command", "")), spec_file)
-        spec_file.write_text(to_yaml(composed.spec), encoding="utf-8")
+        trainer = _registered(page)
+        also = None if trainer is None else known_spec(load_skill(trainer.skill_dir), wish.action)
+        line = list(lineage(self.root, standing.parent))
+        composed = compose(page, wish, standing, line, also)
+        spec, found = composed.spec, Adjusted()
+        if trainer is not None and wish.action == "train":
+            known = _without(spec, composed.new)
+            with as_user_errors():
+                found = _adjusted(trainer, page, wish, known, is_resumed=standing.is_resumed)
+                spec = merged(spec, found.values)
+                trainer.validate(_without(spec, composed.new))
         job = replace(
             job,
-            command=command,
-            own_results_dir=results_dir_of(composed.spec, wish.action, job.folder),
+            command=_command(job, page, wish.action, spec, composed.new if trainer else ()),
+            own_results_dir=results_dir_of(spec, wish.action, job.folder),
             roots=composed.roots,
             inferred=composed.inferred,
+            adjustments=list(found.records),
         )
+        for key in composed.new:
+            logger.warning("%s: %s", key, _NEW_KEY[trainer is not None])
+        for record in found.records:
+            logger.warning("%(param)s: %(from)s is raised to %(to)s: %(reason)s", record)
         job.save()
         return read_job(job.folder)
 
 
-def _judge(page: Skill, action: str, spec: Mapping[str, Any]) -> None:
-    """Let a registered trainer look at a train spec before anything is started.
+def _command(
+    job: Job, page: Skill, action: str, spec: Mapping[str, Any], unknown: tuple[str, ...]
+) -> list[str]:
+    """Write the spec, and return the command on it; a trainer sees only the keys that it has."""
+    file = job.folder / SPEC_FILE
+    file.write_text(to_yaml(spec), encoding="utf-8")
+    if unknown:
+        file = job.folder / COMMAND_SPEC_FILE
+        file.write_text(to_yaml(_without(spec, unknown)), encoding="utf-8")
+    return command_of(str(action_info(page, action).get("command", "")), file)
 
-    Raises:
-        HpoError: what is wrong with it, in the trainer's words.
-    """
-    if action != "train":
-        return
+
+def _registered(page: Skill) -> Trainer | None:
+    """The page's trainer; None for a network that is known by its skill folder alone."""
     try:
-        trainer = find_trainer(page.network_arch)
-    except SpecError:  # a network that is known by its skill folder alone
-        return
-    with as_user_errors():
-        trainer.validate(spec)
+        return find_trainer(page.network_arch)
+    except SpecError:
+        return None
+
+
+def _adjusted(
+    trainer: Trainer, page: Skill, wish: Wish, spec: Mapping[str, Any], *, is_resumed: bool
+) -> Adjusted:
+    """Raise a batch of a single class that nobody chose, as a search does."""
+    if is_resumed:
+        return Adjusted()
+    full = trainer.validate(spec)
+    short = page.info.get("spec_shorthand_keys") or {}
+    key = str(short.get("batch_size", "train.batch_size"))
+    return adjust_batch(
+        full,
+        key,
+        multiple_of=trainer.multiple_of,
+        limit=trainer.limits(full).get(key, (None, None)),
+        explicit=set(flatten(nest(expand_shorthands(page, wish.overrides)))),
+    )
+
+
+def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return nest({name: value for name, value in flatten(spec).items() if name not in names})
 
 
 def _without_inferred(job: Job) -> dict[str, Any]:

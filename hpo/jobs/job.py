@@ -59,6 +59,8 @@ class Job:
     run_dir: str = ""
     """The run directory behind a job that is a search."""
     roots: dict[str, str] = field(default_factory=dict)
+    adjustments: list[dict[str, Any]] = field(default_factory=list)
+    """`{param, from, to, reason}` of values that were changed so that something can be learned."""
     inferred: dict[str, str] = field(default_factory=dict)
     """Spec field -> how its value was found."""
     result: dict[str, Any] = field(default_factory=dict)

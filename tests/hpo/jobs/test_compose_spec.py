@@ -3,7 +3,8 @@ import logging
 import pytest
 
 from hpo.core.errors import SpecError
-from hpo.jobs.compose_spec import Wish, check_overrides
+from hpo.core.yaml_io import read_yaml
+from hpo.jobs.compose_spec import Wish
 from tests.hpo.jobs.conftest import run, spec_of
 
 MODEL = {"model.backbone": "timm/test_resnet", "model.feat_dim": 32, "input_width": 64}
@@ -79,8 +80,47 @@ def test_misspelt_keys_are_refused_and_new_ones_told(jobs, trained, caplog):
     with pytest.raises(SpecError, match=r"evaluate.batchsize: no such spec key; did you mean"):
         run(jobs, "evaluate", None, {"evaluate.batchsize": 3}, parent_job_id=trained.id)
     with caplog.at_level(logging.WARNING):
-        check_overrides({"my_own_flag": 1, "val.query": "x"}, {"train": {"lr": 1}, "val": {}})
+        job = jobs.prepare_job(
+            Wish(action="evaluate", overrides={"my_own_flag": 1}), parent_job_id=trained.id
+        )
     assert [r.message.partition(":")[0] for r in caplog.records] == ["my_own_flag"]
+    assert "without effect" in caplog.text
+    assert spec_of(job)["my_own_flag"] == 1, "it stands in the spec"
+    assert job.command[-1] == str(job.folder / "command_spec.yaml")
+    told = read_yaml(job.folder / "command_spec.yaml")
+    assert told == {k: v for k, v in spec_of(job).items() if k != "my_own_flag"}
+
+
+def test_a_new_key_does_not_keep_a_training_from_running(jobs, data):
+    """The same rule as in a search: one warning, and the trainer, which would refuse it, is not told."""
+    from trainer.session import TRAINER
+
+    job = run(jobs, "train", data, {"my_own_flag": 1})
+    assert (job.status, spec_of(job)["my_own_flag"]) == ("success", 1)
+    TRAINER.validate(read_yaml(job.folder / "command_spec.yaml"))
+
+
+@pytest.mark.parametrize("how", ["template", "whole spec"])
+def test_a_batch_of_one_class_that_nobody_chose_is_raised_and_recorded(
+    tmp_path, data, how, published
+):
+    """The published template has 4 pictures of 4 a class: one class a batch, which teaches nothing."""
+    from hpo.jobs.platform import LocalJobs
+
+    jobs = LocalJobs(tmp_path / "work", published)
+    overrides = {"dataset.train_dataset": str(data / "known_classes/train"),
+                 "dataset.val_dataset.reference": str(data / "known_classes/reference"),
+                 "dataset.val_dataset.query": str(data / "known_classes/val")}  # fmt: skip
+    base = None if how == "template" else {"train": {"batch_size": 4}}
+    job = jobs.prepare_job(Wish(action="train", overrides=overrides, base=base))
+    assert spec_of(job)["train"]["batch_size"] == 32
+    (record,) = job.adjustments
+    assert (record["param"], record["from"], record["to"]) == ("train.batch_size", 4, 32)
+    assert "1 class" in record["reason"]
+    with pytest.raises(SpecError, match="train.batch_size: 4 images .* at least 8 must hold"):
+        jobs.prepare_job(Wish(action="train", overrides=overrides | {"batch_size": 4}, base=base))
+    one = jobs.prepare_job(Wish(action="train", overrides=overrides | {"batch_size": 8}, base=base))
+    assert (spec_of(one)["train"]["batch_size"], one.adjustments) == (8, [])
 
 
 def test_a_whole_spec_takes_the_place_of_the_template(jobs, data):

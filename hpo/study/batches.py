@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo.automl.errors import AutoMLError
-from hpo.automl.skill_trainer import SkillTrainer
+from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import lookup
 
+Limit = tuple[float | None, float | None]
 USUAL_BATCH = 32
 """What a batch that nobody chose is raised to, where the data hold as much."""
 
@@ -25,10 +25,13 @@ class Adjusted:
 
 
 def adjust_batch(
-    trainer: SkillTrainer,
     spec: Mapping[str, Any],
+    key: str,
     *,
+    multiple_of: Mapping[str, str],
+    limit: Limit,
     explicit: Collection[str],
+    cap: int | None = None,
     force: bool = False,
 ) -> Adjusted:
     """Bring the spec's batch into what can be trained on.
@@ -37,32 +40,34 @@ def adjust_batch(
     gives a mined loss nothing to compare: one that nobody chose is raised, an explicit one refused.
 
     Args:
-        trainer: for its limits and multiples.
         spec: a full spec.
+        key: of the batch.
+        multiple_of: parameter -> the parameter of which it must be a multiple.
+        limit: what the trainer says of the batch under this spec, lowest and highest.
         explicit: keys that the caller set.
+        cap: samples that each device has; None where unknown.
         force: keep an explicit batch of a single class.
 
     Raises:
-        AutoMLError: when no batch is legal, or an explicit one holds a single class.
+        SpecError: when no batch is legal, or an explicit one holds a single class.
     """
-    key = trainer.batch_key
     try:
         batch = lookup(spec, key)
-        multiple = int(lookup(spec, trainer.multiple_of[key])) if key in trainer.multiple_of else 1
+        multiple = int(lookup(spec, multiple_of[key])) if key in multiple_of else 1
     except (KeyError, TypeError, ValueError):
         return Adjusted()
     if isinstance(batch, bool) or not isinstance(batch, int):
         return Adjusted()
-    cap = trainer.batch_cap(spec)
     if cap is not None and batch > cap:
-        return _capped(trainer, key, batch, cap, multiple)
-    low, high = trainer.own_limits(spec).get(key, (None, None))
+        return _capped(key, batch, cap, multiple, multiple_of.get(key, "1"))
+    low, high = limit
     if low is None or batch >= low:
         return Adjusted()
     if key in explicit and not force:
-        raise AutoMLError(
+        raise SpecError(
             f"{key}: {batch} images of {multiple} per class hold {batch // multiple} class(es), "
-            f"and the loss compares classes: at least {int(low)} must hold (force=true keeps it)"
+            f"and the loss compares classes: at least {int(low)} must hold (AutoML keeps it with "
+            "force=true)"
         )
     if key in explicit:
         return Adjusted(warnings=(f"{key}: {batch} is a batch of a single class, kept as asked",))
@@ -72,12 +77,12 @@ def adjust_batch(
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
 
 
-def _capped(trainer: SkillTrainer, key: str, batch: int, cap: int, multiple: int) -> Adjusted:
+def _capped(key: str, batch: int, cap: int, multiple: int, of: str) -> Adjusted:
     new = cap // multiple * multiple
     if new < 1:
-        raise AutoMLError(
+        raise SpecError(
             f"{key}: no batch is legal: each device has {cap} training samples, and a batch must "
-            f"be a multiple of {multiple} ({trainer.multiple_of.get(key, '1')})"
+            f"be a multiple of {multiple} ({of})"
         )
     reason = f"train_sample_count gives each device {cap} samples, fewer than a batch of {batch}"
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))

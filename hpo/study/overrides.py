@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpo.automl.errors import AutoMLError
+from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, merge_into, nest
 from hpo.study.skill import Skill
 
@@ -31,15 +31,19 @@ class Overrides:
         """Every key that was set, dotted."""
         return frozenset(flatten(self.nested))
 
-    @property
-    def warning(self) -> str:
-        """One line about new keys, or nothing."""
+    def warning(self, *, is_registered: bool) -> str:
+        """One line about new keys, or nothing.
+
+        Args:
+            is_registered: whether the trainer is one whose keys are known, so that it would refuse
+                others; a skill's own command is given everything.
+        """
         if not self.new:
             return ""
-        return (
-            f"spec_overrides: {', '.join(self.new)}: not in the schema; passed on to the trainer "
-            "as given"
-        )
+        names = f"spec_overrides: {', '.join(self.new)}: not in the schema"
+        if is_registered:
+            return f"{names}; kept in the spec, without effect: the trainer has no such key"
+        return f"{names}; passed on to the trainer as given"
 
 
 def resolve_overrides(
@@ -60,7 +64,7 @@ def resolve_overrides(
         known: further legal keys, such as those of a registered trainer.
 
     Raises:
-        AutoMLError: naming every key that looks like a typing error, with the right one.
+        SpecError: naming every key that looks like a typing error, with the right one.
     """
     expanded = expand_shorthands(given, skill)
     legal = {*schema.leaves, *schema.containers, *flatten(template), *_inputs(skill), *known}
@@ -68,13 +72,13 @@ def resolve_overrides(
     for name in flatten(expanded):
         if name in legal or schema.is_free(name) or _is_below_input(name, legal, schema):
             continue
-        hit = _closest(name, legal, skill)
+        hit = closest_key(name, legal, skill)
         if hit:
             problems.append(f"spec_overrides.{name}: no such key; did you mean {hit!r}?")
         else:
             new.append(name)
     if problems:
-        raise AutoMLError("; ".join(problems))
+        raise SpecError("; ".join(problems))
     return Overrides(nested=expanded, new=tuple(new))
 
 
@@ -82,7 +86,7 @@ def expand_shorthands(given: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
     """Spell out the skill's short names and nest everything.
 
     Raises:
-        AutoMLError: when a short name and its long one are given different values.
+        SpecError: when a short name and its long one are given different values.
     """
     short = shorthands(skill)
     nested: dict[str, Any] = {}
@@ -91,7 +95,7 @@ def expand_shorthands(given: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
         piece = nest({name: value})
         old = flatten(nested).get(name)
         if name != key and old is not None and old != value:
-            raise AutoMLError(
+            raise SpecError(
                 f"spec_overrides.{key}: stands for {name}, which is set to {old!r} already"
             )
         merge_into(nested, piece)
@@ -123,7 +127,7 @@ def _is_below_input(name: str, legal: set[str], schema: Schema) -> bool:
     return bool(nearest) and nearest not in schema.containers
 
 
-def _closest(name: str, legal: set[str], skill: Skill) -> str:
+def closest_key(name: str, legal: set[str], skill: Skill) -> str:
     """The key that a wrong one was probably meant for, or an empty string."""
     parent, _, leaf = name.rpartition(".")
     same = sorted(other for other in legal if _plain(_leaf(other)) == _plain(leaf))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from hpo.automl.batches import adjust_batch
-from hpo.automl.errors import AutoMLError
 from hpo.automl.skill_trainer import SkillTrainer, trainer_name
+from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
+from hpo.study.batches import adjust_batch
 from trainer.session import TRAINER
 
 KEY = "train.batch_size"
@@ -16,8 +16,9 @@ def adjust(spec, *, samples=None, explicit=None, force=False):
     trainer = SkillTrainer(name.partition("@")[2])
     full = trainer.validate(nest(spec))
     return adjust_batch(
-        trainer, full, explicit=set(spec) if explicit is None else explicit, force=force
-    )
+        full, KEY, multiple_of=trainer.multiple_of, limit=trainer.own_limits(full).get(KEY, (None, None)), cap=trainer.batch_cap(full),
+        explicit=set(spec) if explicit is None else explicit, force=force,
+    )  # fmt: skip
 
 
 def test_46_a_batch_of_more_than_all_samples_is_capped_and_recorded():
@@ -30,7 +31,7 @@ def test_46_a_batch_of_more_than_all_samples_is_capped_and_recorded():
 
 
 def test_46_without_a_legal_batch_nothing_is_made_up():
-    with pytest.raises(AutoMLError, match="no batch is legal: each device has 3 .* multiple of 4"):
+    with pytest.raises(SpecError, match="no batch is legal: each device has 3 .* multiple of 4"):
         adjust({KEY: 16, "dataset.num_instance": 4}, samples=3)
 
 
@@ -46,7 +47,7 @@ def test_a_batch_of_one_class_that_nobody_chose_is_raised():
 
 def test_an_explicit_batch_of_one_class_is_refused_or_forced():
     spec = {KEY: 4, "dataset.num_instance": 4}
-    with pytest.raises(ValueError, match="at least 8 must hold"):
+    with pytest.raises(SpecError, match="at least 8 must hold"):
         adjust(spec)
     found = adjust(spec, force=True)
     assert (found.values, found.records) == ({}, ())
