@@ -7,21 +7,30 @@ epochs on and returns the driver's decision. Neither holds state worth restoring
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import HpoError
 from hpo.core.machine import Machine, Node
 from hpo.core.protocols import TrialDriver
-from hpo.core.trial_failures import LOST
 from hpo.executors.division import Slots
+from hpo.executors.ray_faults import FEWER, Losses, RayLostError, ended_process, wait_for
 from hpo.executors.ray_start import join_cluster, start_local
 from hpo.executors.ray_worker import Place, call_in_worker, constants_of, train
+
+if TYPE_CHECKING:
+    from hpo.executors.ray_relay import JobSearcher, RelayScheduler
+
+logger = logging.getLogger(__name__)
+
+MAX_RESTARTS = 3
+"""So often Ray is started again without an epoch in between."""
 
 
 class RayExecutor:
@@ -37,8 +46,15 @@ class RayExecutor:
         self._trainer_name = trainer_name
         self._slots = slots
         self._scratch = Path(tempfile.mkdtemp(prefix="hpo-ray-"))
-        if address:
-            join_cluster(address)
+        self._address = address
+        self._losses = Losses()
+        self._num_restarts = 0
+        self._start()
+
+    def _start(self) -> None:
+        slots = self._slots
+        if self._address:
+            join_cluster(self._address)
         else:
             node = Node(cpus=slots.total_cpus, gpus=slots.total_gpus)
             start_local(Machine(nodes=(node,)), slots.threads)
@@ -52,12 +68,43 @@ class RayExecutor:
         self._slots = slots
 
     def run(self, driver: TrialDriver) -> None:
-        """Run one Tune experiment until the driver is over."""
-        from ray import tune
+        """Run trials until the driver is over; where Ray ends before that, it is started again.
 
+        Raises:
+            HpoError: when Ray cannot be started again, or ends again and again.
+        """
         from hpo.executors.ray_relay import make_relay
 
-        searcher, scheduler = make_relay(driver, constants_of(self._trainer_name, self._place))
+        while True:
+            searcher, scheduler = make_relay(driver, constants_of(self._trainer_name, self._place))
+            try:
+                self._fit(searcher, scheduler)
+            except RayLostError as lost:
+                searcher.lose_running(lost)
+                searcher.raise_fault()
+                self._restart(lost, anew=searcher.has_progressed)
+            else:
+                searcher.raise_fault()
+                return
+
+    def _restart(self, lost: RayLostError, *, anew: bool) -> None:
+        """Start Ray again; `anew`: what came before does not count."""
+        import ray
+
+        self._num_restarts = 1 if anew else self._num_restarts + 1
+        if self._num_restarts > MAX_RESTARTS:
+            raise HpoError(f"Ray ends again and again ({lost}); {FEWER}, and resume the search")
+        logger.warning("Ray has ended (%s) and is started again", lost)
+        with _quiet_stdout():
+            ray.shutdown()
+        self._start()
+
+    def _fit(self, searcher: JobSearcher, scheduler: RelayScheduler) -> None:
+        """Run one Tune experiment."""
+        from ray import tune
+
+        from hpo.executors.ray_relay import Watch
+
         trainable = tune.with_resources(train, {"cpu": self._slots.cpus, "gpu": self._slots.gpus})
         tuner = tune.Tuner(
             trainable,
@@ -73,11 +120,16 @@ class RayExecutor:
                 storage_path=str(self._scratch),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
+                callbacks=[Watch()],
             ),
         )
-        with _quiet_stdout():  # Tune prints a banner whatever its verbosity
-            tuner.fit()
-        searcher.raise_fault()
+        try:
+            with _quiet_stdout():  # Tune prints a banner whatever its verbosity
+                tuner.fit()
+        except Exception as error:
+            if name := ended_process():
+                raise RayLostError(name) from error
+            raise
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a trainer's method in a Ray worker."""
@@ -94,11 +146,16 @@ class RayExecutor:
             num_cpus=self._slots.cpus, num_gpus=min(1.0, self._slots.gpus), max_retries=0
         )(call_in_worker)
         try:
-            outcomes = ray.get(
-                [remote.remote(self._trainer_name, method, args, self._place) for _ in range(count)]
-            )
+            calls = [
+                remote.remote(self._trainer_name, method, args, self._place) for _ in range(count)
+            ]
+            wait_for(calls)
+            outcomes = ray.get(calls)
         except ray.exceptions.RayError as error:
-            raise RemoteError(dict(LOST), str(error)) from error
+            raise RemoteError(self._losses.describe(error), str(error)) from error
+        except RayLostError as lost:
+            self._restart(lost, anew=False)
+            raise RemoteError(self._losses.describe(lost), str(lost)) from lost
         for outcome in outcomes:
             if "failure" in outcome:
                 raise RemoteError(outcome["failure"], outcome["detail"])

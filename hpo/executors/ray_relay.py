@@ -1,5 +1,8 @@
 """Ray Tune's searcher and scheduler: hand out the driver's jobs, return its decisions.
 
+And what Tune lacks: any error about a lost worker ends a trial, not the experiment, and the end of
+Ray itself is noticed.
+
 Measured rules they follow: epochs reach the scheduler before the searcher, and the searcher not at
 all when the decision is STOP; a result with `done=True` reaches neither; hooks are called by
 keyword; an exception in a hook would end the whole experiment, so each is guarded and the first
@@ -14,13 +17,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune import Callback
+from ray.tune.execution import tune_controller as tune_controller_module
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
-from hpo.core.trial_failures import LOST
+from hpo.executors.ray_faults import Losses, RayLostError, ended_process
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +46,10 @@ class JobSearcher(Searcher):
         self.constants = dict(constants)
         self.numbers: dict[str, int] = {}
         self.outcomes: dict[int, dict[str, Any]] = {}
+        self.errors: dict[str, BaseException | None] = {}
+        self.losses = Losses()
+        self.has_progressed = False
+        """Whether an epoch was reported."""
         self.fault: Exception | None = None
 
     def set_search_properties(
@@ -72,10 +83,20 @@ class JobSearcher(Searcher):
         number = self.numbers.pop(trial_id, None)
         if number is None:
             return
+        outcome, cause = self.outcomes.pop(number, None), self.errors.pop(trial_id, None)
+        if outcome is None:
+            outcome = {"failure": self.losses.describe(cause)} if error else {}
         try:
-            self.driver.on_end(number, _to_ended(self.outcomes.pop(number, None), crashed=error))
+            ended = Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
+            self.driver.on_end(number, ended)
         except Exception as fault:  # noqa: BLE001 - kept and raised after fit
             self.keep(fault)
+
+    def lose_running(self, lost: RayLostError) -> None:
+        """Tell the driver that all running trials have lost their workers."""
+        for trial_id in list(self.numbers):
+            self.errors[trial_id] = lost
+            self.on_trial_complete(trial_id, error=True)
 
     def keep(self, error: Exception) -> Any:
         """Remember the first fault of a hook and end the experiment."""
@@ -123,6 +144,7 @@ class RelayScheduler(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         if searcher.fault is not None:
             return str(TrialScheduler.STOP)
+        searcher.has_progressed = True
         try:
             goes_on = searcher.driver.on_epoch(number, json.loads(result["payload"]))
         except Exception as error:  # noqa: BLE001 - kept and raised after fit
@@ -130,23 +152,51 @@ class RelayScheduler(FIFOScheduler):
             goes_on = False
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Keep the error by which Ray tells that a worker was lost."""
+        manager = tune_controller._actor_manager
+        self.searcher.errors[trial.trial_id] = manager.last_error
+
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of this belongs into Tune's snapshots."""
         return {}
 
 
-def _to_ended(outcome: Mapping[str, Any] | None, *, crashed: bool) -> Ended:
-    """What Ray knows about the end of a trial, in the driver's words."""
-    if outcome is not None:
-        return Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
-    if crashed:
-        return Ended(failure=dict(LOST))
-    return Ended()
+class LostWorkerError(RayActorError):
+    """Stands for every error about a lost worker that Tune does not take for one."""
+
+
+class Workers(RayActorManager):
+    """Tune's manager of workers, which takes every error of Ray's for a lost worker."""
+
+    last_error: BaseException | None = None
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        self.last_error = exception
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = LostWorkerError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+    def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:
+        self.last_error = exception
+        super()._actor_start_failed(tracked_actor, exception)
+
+
+class Watch(Callback):
+    """Looks at each of Tune's steps whether the Ray of this process still runs."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Raise `RayLostError` if it does not."""
+        del iteration, trials, info
+        if name := ended_process():
+            raise RayLostError(name)
 
 
 def make_relay(
     driver: TrialDriver, constants: Mapping[str, Any]
 ) -> tuple[JobSearcher, RelayScheduler]:
     """Make the pair of hooks for one experiment."""
+    module: Any = tune_controller_module
+    module.RayActorManager = Workers
     searcher = JobSearcher(driver, constants)
     return searcher, RelayScheduler(searcher)

@@ -254,17 +254,7 @@ def _own_sigterm() -> Iterator[None]:
 
 def _silence() -> None:
     """Let Ray say nothing of trials that fail or workers that are renewed: the engine does."""
-    _mend_lost_workers()
+    internals: Any = importlib.import_module("ray._private.worker")
+    internals.print_to_stdstream = lambda data, **_: logger.debug("Ray says: %s", data)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _mend_lost_workers() -> None:
-    """Make Tune take a worker that Ray's memory monitor killed for what it is: a lost one.
-
-    Its error is none of those that Tune knows, so it would end the whole experiment.
-    """
-    import ray
-
-    manager: Any = importlib.import_module("ray.air.execution._internal.actor_manager")
-    manager.RayActorError = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)

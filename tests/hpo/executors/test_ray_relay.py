@@ -140,6 +140,87 @@ def test_a_fault_of_the_driver_ends_the_experiment_and_is_raised_after_it(breaks
         searcher.raise_fault()
 
 
+class Failing:
+    """Stands for a call of a worker, and keeps what Tune is told of it."""
+
+    def __init__(self):
+        self.told = []
+        actor = type("Actor", (), {"_on_error": self.note, "actor_id": 1})()
+        self._tracked_actor = actor
+        self._on_error = self.note
+
+    def note(self, actor, error):
+        self.told.append(error)
+
+
+def lost_errors():
+    from ray import exceptions
+
+    return [
+        exceptions.OutOfMemoryError("low on memory"), exceptions.WorkerCrashedError(),
+        exceptions.ActorDiedError(), exceptions.ActorUnavailableError("away", None),
+        exceptions.NodeDiedError("gone"), exceptions.LocalRayletDiedError(),
+        exceptions.OutOfDiskError("full"), exceptions.RuntimeEnvSetupError("broken"),
+        exceptions.ObjectLostError("0" * 56, None, ""), exceptions.RpcError("away"),
+        exceptions.RayTaskError("train", "text", TypeError("cannot pickle")), OSError("odd"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", lost_errors(), ids=lambda error: type(error).__name__)
+def test_every_error_of_a_worker_ends_its_trial_and_not_the_experiment(error, monkeypatch):
+    from ray.exceptions import RayActorError, RayTaskError
+
+    from hpo.executors.ray_relay import Workers
+
+    manager = Workers.__new__(Workers)
+    manager._failed_actor_ids = set()
+    monkeypatch.setattr(manager, "_cleanup_actor", lambda tracked_actor: None)
+    call = Failing()
+    manager._actor_task_failed(call, error)
+    assert call.told
+    assert all(isinstance(told, RayActorError | RayTaskError) for told in call.told)
+    assert manager.last_error is error
+
+
+def test_tune_has_our_manager_of_workers():
+    from ray.tune.execution import tune_controller
+
+    from hpo.executors.ray_relay import Workers
+
+    relay(Driver())
+    assert tune_controller.RayActorManager is Workers
+
+
+def test_the_error_that_ended_a_trial_becomes_its_cause():
+    from types import SimpleNamespace
+
+    from ray.exceptions import OutOfMemoryError
+
+    driver = Driver([job(3)])
+    searcher, scheduler = relay(driver)
+    searcher.suggest("t1")
+    manager = SimpleNamespace(last_error=OutOfMemoryError("low"))
+    controller = SimpleNamespace(_actor_manager=manager)
+    scheduler.on_trial_error(controller, SimpleNamespace(trial_id="t1"))
+    searcher.on_trial_complete(trial_id="t1", error=True)
+    assert "memory ran low" in driver.heard[-1][2].failure["message"]
+
+
+def test_all_running_trials_are_lost_where_ray_has_ended():
+    from hpo.executors.ray_faults import RayLostError
+
+    driver = Driver([job(3), job(4)])
+    searcher, _ = relay(driver)
+    searcher.suggest("t1")
+    searcher.suggest("t2")
+    searcher.on_trial_complete(trial_id="t1", error=False)
+    searcher.lose_running(RayLostError("raylet"))
+    ends = [heard[1:] for heard in driver.heard if heard[0] == "on_end"]
+    assert [number for number, _ in ends] == [3, 4]
+    assert ends[1][1].failure["message"] == "Ray's own process on this machine has ended"
+    assert searcher.numbers == {}
+
+
 def test_tune_gets_nothing_to_keep():
     searcher, scheduler = relay(Driver())
     assert searcher.__getstate__() == {}

@@ -1,0 +1,118 @@
+"""Makes one line and a named cause of whatever ends a worker process; notices Ray's own end."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import RayTaskError
+
+from hpo.core.trial_failures import LOST, describe_failure
+
+LOOK_EVERY_S = 0.5
+FEWER = "run fewer trials at a time (--concurrent), or take a smaller batch or input"
+_CAUSES = {
+    "OutOfMemoryError": f"the worker process was ended, as memory ran low; {FEWER}",
+    "OutOfDiskError": "the disk of Ray's temporary folder is full; free some space there",
+    "ObjectStoreFullError": "Ray's shared memory is full; give the machine more of /dev/shm",
+    "NodeDiedError": "the node of the worker process was lost",
+    "LocalRayletDiedError": "the node of the worker process was lost",
+    "RayLostError": "Ray's own process on this machine has ended",
+    "ActorUnavailableError": "the worker process could not be reached",
+}
+"""Ray's error -> what it means for a trial."""
+_NODE_DIED = ("node has died", "node was marked dead", "node died", "was terminated: NODE_DIED")
+_NOT_STARTED = ("creation task", "setup hook")
+_OOM_COUNTERS = ("/sys/fs/cgroup{}/memory.events", "/sys/fs/cgroup/memory{}/memory.oom_control")
+_VITAL = ("raylet", "gcs_server")
+"""Processes without which a Ray on this machine runs nothing."""
+
+
+class RayLostError(BaseException):
+    """Ends Tune's loop when Ray has ended; not an `Exception`, after which Tune would ask Ray."""
+
+
+def ended_process() -> str:
+    """The vital process of a Ray of our own that has ended; empty while all run."""
+    node: Any = importlib.import_module("ray._private.worker")._global_node
+    ended = [] if node is None else [name for name, _ in node.dead_processes()]
+    return next((name for name in _VITAL if name in ended), "")
+
+
+def wait_for(calls: list[Any]) -> None:
+    """Wait until remote calls have ended, or Ray has.
+
+    Raises:
+        RayLostError: when Ray has ended.
+    """
+    import ray
+
+    pending = calls
+    while pending:
+        if name := ended_process():
+            raise RayLostError(name)
+        _, pending = ray.wait(pending, num_returns=len(pending), timeout=LOOK_EVERY_S)
+
+
+class Losses:
+    """Describes lost workers; knows which the system has killed for lack of memory."""
+
+    def __init__(self) -> None:
+        self._kills = _count_oom_kills()
+
+    def describe(self, error: BaseException | None) -> dict[str, str]:
+        """Give the error by which Ray tells of a failed call a cause and one line."""
+        if isinstance(error, RayTaskError):
+            return describe_failure(getattr(error, "cause", None) or error)
+        kills, self._kills = self._kills, _count_oom_kills()
+        names = [] if error is None else [base.__name__ for base in type(error).__mro__]
+        message = next((_CAUSES[name] for name in names if name in _CAUSES), "")
+        if not message and self._kills > kills:
+            message = _CAUSES["OutOfMemoryError"]
+        return {**LOST, "message": message or _by_words(str(error or ""), names)}
+
+
+def _by_words(text: str, names: list[str]) -> str:
+    """What only the text of an error tells."""
+    if any(words in text for words in _NODE_DIED):
+        return _CAUSES["NodeDiedError"]
+    if "RuntimeEnvSetupError" in names or any(words in text for words in _NOT_STARTED):
+        return f"the worker process did not start: {_last_line(text)}"
+    return LOST["message"]
+
+
+def _last_line(text: str) -> str:
+    """The last line that names an exception, else the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit)\b", line)]
+    return (raised or lines or ["no reason was given"])[-1][:300]
+
+
+def _count_oom_kills() -> int:
+    """How many processes of this one's control group the system has killed for lack of memory."""
+    for place, name in zip(_OOM_COUNTERS, ("", "memory"), strict=True):
+        counter = Path(place.format(_control_group(name)))
+        counts = _read_counts(counter) or _read_counts(Path(place.format("")))
+        if "oom_kill" in counts:
+            return counts["oom_kill"]
+    return 0
+
+
+def _control_group(controller: str) -> str:
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    groups = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
+    return groups.get(controller, "").rstrip("/")
+
+
+def _read_counts(file: Path) -> Mapping[str, int]:
+    try:
+        words = file.read_text(encoding="utf-8").split()
+    except OSError:
+        return {}
+    return {k: int(v) for k, v in zip(words[::2], words[1::2], strict=False) if v.isdecimal()}
