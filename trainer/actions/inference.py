@@ -245,8 +245,7 @@ def _answers(
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    # Bytes of paths that are no UTF-8 are spelt out; the JSON file keeps them.
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "distances"))
         for row in rows:
