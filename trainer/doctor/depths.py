@@ -60,8 +60,8 @@ def _mixed(deep: Sequence[Item], total: int) -> list[Finding]:
         return []
     plain = total - len(deep)
     text = (
-        f"{count_of(len(deep), 'picture')} of more than 8 bits a channel among "
-        f"{plain} of 8: check that black and white mean the same in both"
+        f"{count_of(len(deep), 'picture')} of more than 8 bits a channel and {plain} of 8 bits: "
+        "check that black and white mean the same in both"
     )
     return [finding("mixed_depth", "warning", text, (item.path for item in deep))]
 
@@ -81,14 +81,14 @@ def _out_of_line(deep: Sequence[Item], value_range: ValueRange) -> list[Finding]
     found = []
     if dark:
         text = (
-            f"{count_of(len(dark), 'picture')} of more than 8 bits become nearly black, as others "
-            f"reach {high:g}: stored with fewer bits, or badly exposed?"
+            f"nearly black: {count_of(len(dark), 'picture')} of more than 8 bits a channel, as "
+            f"others reach {high:g}; stored with fewer bits, or badly exposed?"
         )
         found.append(finding("nearly_empty_range", "warning", text, dark))
     if bright:
         text = (
-            f"{count_of(len(bright), 'picture')} of more than 8 bits reach beyond {high:g}, where "
-            "all is white"
+            f"cut off at white: {count_of(len(bright), 'picture')} of more than 8 bits a channel "
+            f"with samples beyond {high:g}"
         )
         found.append(finding("beyond_range", "warning", text, bright))
     return found

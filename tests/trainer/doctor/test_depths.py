@@ -81,7 +81,9 @@ def test_deep_pictures_among_others_are_named(pictures):
     told = found(pictures)
     assert told["mixed_depth"]["severity"] == "warning"
     assert told["mixed_depth"]["paths"] == [str(path)]
-    assert "1 picture of more than 8 bits a channel among 69 of 8" in told["mixed_depth"]["message"]
+    assert (
+        "1 picture of more than 8 bits a channel and 69 of 8 bits" in told["mixed_depth"]["message"]
+    )
 
 
 def test_samples_that_are_not_finite_are_named(pictures):
