@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from hpo.search.session import SearchResult, SearchSettings
 
 HELP = "go on with a stopped search, or extend a finished one"
+PLACES = ("data", "train", "reference", "query", "test_reference", "test_query")
 EPILOG = """\
 examples:
   hpo resume                      the newest run, to the end of its budget
   hpo resume runs/retail/20260102-101500
   hpo resume --budget +20         20 trials more than before
   hpo resume --keep best          remove the checkpoints that nothing can need any more
+  hpo resume --train /new/train   the training pictures have moved there
   hpo resume --force              go on although what it was searched with has changed
 """
 
@@ -27,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_argument(parser)
     parser.add_argument("--budget", metavar="B", help="new budget, or +B to add to the old one")
     add_disk_arguments(parser, default="as the search began")
+    for name in PLACES:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar="PLACE",
+            help=f"where the {name.replace('_', ' ')} pictures lie now, if they have moved",
+        )
     parser.add_argument(
         "--force",
         action="store_true",
@@ -62,9 +70,14 @@ def run(args: argparse.Namespace) -> int:
             from hpo.automl.session import with_session
 
             settings = with_session(settings)
-        settings = replace(settings, force=args.force)
+        places = {name: getattr(args, name) for name in PLACES if getattr(args, name)}
+        settings = replace(settings, force=args.force, places=places)
         return resume_search(
-            chosen, settings, budget=budget, keep=args.keep, disk_quota=args.disk_quota
+            chosen,
+            settings,
+            budget=budget,
+            keep=args.keep,
+            disk_quota=args.disk_quota,
         )
 
     return drive(args, start)

@@ -35,7 +35,8 @@ from hpo.run.trial_specs import TrialSpecs
 from hpo.search.checkpoint_cleaner import Keeper
 from hpo.search.engine import Engine, Plan
 from hpo.search.make_plan import plan_study
-from hpo.search.resume import load_run_study, settle_origin
+from hpo.search.moved_data import settle_run
+from hpo.search.resume import load_run_study
 from hpo.search.reviewing import disk_warning, review_of
 from hpo.search.state_writer import StateWriter, describe_end, trial_row
 from hpo.study.model_limits import parse_limits
@@ -66,6 +67,8 @@ class SearchSettings:
     """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
     force: bool = False
     """Whether to go on with a run although its space, data or code have changed."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where pictures of a run lie now that have moved (`hpo.search.moved_data`)."""
     completes: bool = False
     """Whether the trainer chooses weights, network and recipe where the study sets none."""
     probe: bool = True
@@ -103,8 +106,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     Raises:
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
-    trainer = find_trainer(study.trainer)
-    start = Start(study=study)
+    trainer, start = find_trainer(study.trainer), Start(study=study)
     if settings.completes:
         start = complete_study(study, trainer, find_machine(settings))
     study = start.study
@@ -146,10 +148,9 @@ def resume_search(
     given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
     changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
     study = replace(load_run_study(run), **changes)
-    plan = read_plan(run.path)
-    trainer = find_trainer(study.trainer)
+    plan, trainer = read_plan(run.path), find_trainer(study.trainer)
     # A finished run that is only told again trains nothing that would have to compare.
-    is_over = budget is None and run.read_state().get("status") == "finished"
+    is_over = not (budget or settings.places) and run.read_state().get("status") == "finished"
     return _drive(
         run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=bool(changes)
     )
@@ -168,10 +169,9 @@ def _drive(
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
     with disk_faults_told(run.path), run.lock():
         if is_resumed:
-            plan = settle_origin(run, study, plan, trainer, force=settings.force)
+            study, plan = settle_run(run, study, plan, trainer, settings.force, settings.places)
         run.stop_file.unlink(missing_ok=True)
-        on_driver = bool(settings.ray_address)
-        ledger, backups = open_ledger(run, plan.study_uuid, on_driver=on_driver)
+        ledger, backups = open_ledger(run, plan.study_uuid, on_driver=bool(settings.ray_address))
         bus = EventBus([EventFile(run.events_file), *backups])
         try:
             for make in settings.listeners:

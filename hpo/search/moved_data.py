@@ -1,0 +1,157 @@
+"""Goes on with a run whose pictures have moved: names what is gone, and takes the new places.
+
+A run keeps where its pictures were in `plan.json`, `study.yaml` and the specs of its trials.
+Whether they are the same pictures at a new place is decided by their digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import DataError, RunError
+from hpo.core.protocols import Trainer
+from hpo.core.spec_dicts import merged, nest
+from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.run.run_dir import RunDir, relocated, write_atomically
+from hpo.search.resume import settle_origin
+from hpo.study.plan import StudyPlan, resolve_sources
+from hpo.study.provenance import describe_source
+from hpo.study.spec import StudySpec
+
+
+def settle_run(
+    run: RunDir,
+    study: StudySpec,
+    plan: StudyPlan,
+    trainer: Trainer,
+    force: bool,
+    places: Mapping[str, str],
+) -> tuple[StudySpec, StudyPlan]:
+    """Return study and plan to go on with; what is given or made anew is remembered in the run.
+
+    Args:
+        run: the run, locked.
+        study: as it stands in the run.
+        plan: as it stands in the run.
+        trainer: as it is installed now.
+        force: as of `settle_origin`.
+        places: as of `take_places`.
+
+    Raises:
+        HpoError: as of both.
+    """
+    study, found = take_places(run, study, plan, trainer, places)
+    settled = settle_origin(run, study, found, trainer, force=force)
+    if found is not plan:
+        remember_places(run, study, plan, settled)
+    return study, settled
+
+
+def find_gone(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
+    """Local sources of a run that are no longer there, or of which no file is left.
+
+    Returns:
+        Name (`data` for one folder that was split) -> where it was.
+    """
+    folder = study.data.folder
+    if folder and "://" not in folder and _is_gone(folder):
+        return {"data": folder}
+    return {
+        name: place
+        for name, place in plan.sources.items()
+        if "://" not in place and Path(place).is_absolute() and _is_gone(place)
+    }
+
+
+def _is_gone(place: str) -> bool:
+    path = Path(place)
+    return not path.exists() or (path.is_dir() and describe_source(place).startswith("0 files"))
+
+
+def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
+    """Refuse what needs the pictures of a run while they are not where they were.
+
+    Raises:
+        RunError: naming what is gone, and how to give the new place.
+    """
+    gone = find_gone(study, plan)
+    if not gone or (study.data.is_default and "data" not in gone):
+        return
+    if study.data.folder and "data" not in gone:
+        return  # the split is made anew
+    places = "; ".join(f"{name}: no such folder or archive: {at}" for name, at in gone.items())
+    flags = " ".join(f"--{name.replace('_', '-')} PLACE" for name in gone)
+    raise RunError(
+        f"{places}; bring it back, or give its new place: `hpo resume {run} {flags}` (the run "
+        "remembers it)"
+    )
+
+
+def take_places(
+    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, places: Mapping[str, str]
+) -> tuple[StudySpec, StudyPlan]:
+    """Return study and plan with the pictures at their new places; nothing is written yet.
+
+    What was split or drawn into the cache folder is made again where it is gone from there.
+
+    Args:
+        run: the run.
+        study: as it stands in the run.
+        plan: as it stands in the run.
+        trainer: makes, splits and names sources.
+        places: new ones by name: `data`, `train`, `reference`, `query`, `test_reference`,
+            `test_query`; may be empty.
+
+    Raises:
+        DataError: a place is none, or one of another kind than the run has.
+        RunError: something is gone and no new place is given.
+    """
+    if places:
+        given: dict[str, Any] = _checked(study, places)
+        study = replace(study, data=replace(study.data, **given))
+    demand_data(run, study, plan if not places else replace(plan, sources=_named(study)))
+    if not places and not find_gone(study, plan):
+        return study, plan
+    sources = {**plan.sources, **resolve_sources(study, trainer)}
+    base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))
+    return study, replace(plan, sources=sources, base_spec=base_spec)
+
+
+def remember_places(run: RunDir, study: StudySpec, before: StudyPlan, plan: StudyPlan) -> None:
+    """Write the new places wherever the run keeps the old ones."""
+    plan.write(run.path)
+    write_atomically(run.study_file, to_yaml(study.to_dict()))
+    moved = {
+        old: plan.sources[name]
+        for name, old in before.sources.items()
+        if old != plan.sources.get(name, old)
+    }
+    for file in (*sorted(run.path.glob("trials/*/spec.yaml")), run.best_dir / "spec.yaml"):
+        if file.is_file():
+            spec = dict(read_yaml(file))
+            for old, new in moved.items():
+                spec = relocated(spec, Path(old), Path(new))
+            write_atomically(file, to_yaml(spec))
+
+
+def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, place in places.items():
+        flag = f"--{name.replace('_', '-')}"
+        if (name == "data") != bool(study.data.folder) or study.data.is_default:
+            has = "one folder (--data)" if study.data.folder else "splits (--train, --query, ...)"
+            has = "the embedded pictures" if study.data.is_default else has
+            raise DataError(f"{flag}: the run was searched with {has}; give what it has")
+        whole = place if "://" in place else str(Path(place).expanduser().resolve())
+        if "://" not in whole and not Path(whole).exists():
+            raise DataError(f"{flag}: no such folder or archive: {whole}")
+        found["folder" if name == "data" else name] = whole
+    return found
+
+
+def _named(study: StudySpec) -> dict[str, str]:
+    names = ("train", "reference", "query", "test_reference", "test_query")
+    return {name: getattr(study.data, name) for name in names if getattr(study.data, name)}

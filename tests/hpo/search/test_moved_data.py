@@ -1,0 +1,124 @@
+"""Runs whose pictures were renamed, moved or removed: told with the way to go on, and gone on with."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.errors import DataError, RunError
+from hpo.core.yaml_io import read_yaml
+from hpo.search.session import resume_search, start_search
+from hpo.study.spec import DataSources
+from tests.quick_runs import Ear, quick_study
+
+NAMES = ("train", "reference", "query")
+
+
+def lay_pictures(folder):
+    for name in NAMES:
+        (folder / name / "a").mkdir(parents=True)
+        (folder / name / "a" / "1.png").write_bytes(b"one" + name.encode())
+    return folder
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A finished run, and the folder that its pictures lie in now."""
+    old = lay_pictures(tmp_path / "old")
+    data = DataSources(**{name: str(old / name) for name in NAMES})
+    study = replace(quick_study(budget=Budget(trials=2)), data=data)
+    run = start_search(study, tmp_path / "runs", Ear().settings()).run
+    old.rename(tmp_path / "new")
+    return run, tmp_path / "new"
+
+
+def go_on(run, places=None, trials=4, **settings):
+    chosen = Ear().settings(places=places or {}, **settings)
+    return resume_search(run, chosen, budget=trials and Budget(trials=trials))
+
+
+def test_folders_that_are_gone_are_named_with_the_flags_that_give_new_places(moved):
+    run, new = moved
+    with pytest.raises(RunError) as caught:
+        go_on(run)
+    line = str(caught.value)
+    old = new.with_name("old")
+    for name in NAMES:
+        assert f"{name}: no such folder or archive: {old}/{name}" in line
+    assert f"`hpo resume {run} --" in line
+    assert "--force" not in line
+    assert "\n" not in line
+
+
+def test_the_same_pictures_at_a_new_place_are_gone_on_with_and_remembered(moved):
+    run, new = moved
+    places = {name: str(new / name) for name in NAMES}
+    assert sum(go_on(run, places).finished["trials"].values()) == 4
+    plan = json.loads((run.path / "plan.json").read_text())
+    assert plan["sources"] == places
+    assert plan["base_spec"]["data"]["train"] == places["train"]
+    assert read_yaml(run.study_file)["data"]["query"] == places["query"]
+    for number in range(4):
+        spec = read_yaml(run.trial_dir(number) / "spec.yaml")
+        assert spec["data"]["reference"] == places["reference"]
+    assert sum(go_on(run, trials=5).finished["trials"].values()) == 5
+
+
+def test_one_folder_of_several_can_be_gone(moved):
+    run, new = moved
+    old = new.with_name("old")
+    old.mkdir()
+    for name in ("train", "query"):
+        (new / name).rename(old / name)
+    with pytest.raises(RunError, match="^reference: no such folder") as caught:
+        go_on(run)
+    assert "--train" not in str(caught.value)
+    assert go_on(run, {"reference": str(new / "reference")}).finished
+
+
+def test_other_pictures_at_the_new_place_are_refused_and_nothing_is_written(moved):
+    run, new = moved
+    (new / "query" / "a" / "2.png").write_bytes(b"more")
+    before = (run.path / "plan.json").read_bytes()
+    places = {name: str(new / name) for name in NAMES}
+    with pytest.raises(RunError, match="the data have changed.*query: was 1 files.*is 2 files"):
+        go_on(run, places)
+    assert (run.path / "plan.json").read_bytes() == before
+    assert go_on(run, places, force=True).finished
+
+
+def test_a_finished_run_takes_new_places_too(moved):
+    run, new = moved
+    go_on(run, {name: str(new / name) for name in NAMES}, trials=None)
+    assert json.loads((run.path / "plan.json").read_text())["sources"]["train"] == f"{new}/train"
+
+
+def test_links_that_lead_nowhere_count_as_gone(moved):
+    run, new = moved
+    old = new.with_name("old")
+    for name in NAMES:
+        (old / name / "a").mkdir(parents=True)
+        (old / name / "a" / "1.png").symlink_to(new / "gone.png")
+    with pytest.raises(RunError, match="^query: no such folder|^train: no such folder"):
+        go_on(run)
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ({"train": "/proc/nowhere"}, "--train: no such folder or archive: /proc/nowhere"),
+        ({"data": "/etc"}, "--data: the run was searched with splits"),
+    ],
+)
+def test_places_that_are_none_are_refused(moved, places, said):
+    with pytest.raises(DataError, match=f"^{said}"):
+        go_on(moved[0], places)
+
+
+def test_a_run_on_pictures_of_its_own_takes_no_place(tmp_path):
+    run = start_search(quick_study(budget=Budget(trials=1)), tmp_path, Ear().settings()).run
+    with pytest.raises(DataError, match="the embedded pictures"):
+        go_on(run, {"train": str(tmp_path)})
+    shutil.rmtree(run.path)
