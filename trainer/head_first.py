@@ -22,6 +22,7 @@ from trainer.data.batches import Share, make_sampler
 from trainer.data.splits import scan_splits
 from trainer.embedding import needed
 from trainer.errors import DivergedError
+from trainer.features.loop import one_thread
 from trainer.features.source import FeatureSource
 from trainer.losses import start_from_means
 from trainer.optim import build_optimizer, build_schedule, schedule_optimizer
@@ -60,7 +61,8 @@ def prepare_head(
             start_from_means(module.loss, module.model.embedder(features_NF), labels_N)
         module.progress.class_start = "class_means"
     if train.head_epochs:
-        _train(module, data, spec, features_NF, labels_N)
+        with one_thread():
+            _train(module, data, spec, features_NF, labels_N)
         module.progress.head_epochs = train.head_epochs
     if module.running_mean is not None:
         module.running_mean.model.load_state_dict(module.model.state_dict())
