@@ -31,7 +31,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    from hpo.core.process.extras import demand_packages
     from hpo.core.process.imports import claim_packages
 
+    demand_packages()
     claim_packages()
     return getattr(importlib.import_module(_PLACES[name]), name)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.budget import extend_budget, parse_budget
 from hpo.core.errors import SpecError
+from hpo.core.process.imports import warnings_stay_harmless
 from hpo.core.spec_dicts import merged, nest
 from hpo.report import charts, parameter_charts
 from hpo.report.optuna_view import short_name
@@ -59,6 +60,7 @@ COLORS = {
 SOURCES = ("train", "reference", "query", "test_reference", "test_query")
 
 
+@warnings_stay_harmless()
 def search(
     study: PathLike | None = None,
     *,

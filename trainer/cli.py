@@ -125,11 +125,14 @@ def _at_a_terminal() -> Iterator[None]:
     handler.setFormatter(_LineFormatter())
     logging.getLogger().addHandler(handler)
     logging.getLogger("trainer").setLevel(logging.INFO)
-    before = signal.signal(signal.SIGTERM, _stop)
+    ending = (signal.SIGTERM, signal.SIGHUP)  # the latter when the terminal closes; not under nohup
+    obeyed = [number for number in ending if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in obeyed}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
         logging.getLogger().removeHandler(handler)
 
 

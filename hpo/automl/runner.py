@@ -16,6 +16,7 @@ from hpo.automl.platform import Platform
 from hpo.automl.routing import name_of, open_skill
 from hpo.automl.session import RouteSettings
 from hpo.automl.workspace import choose_place
+from hpo.core.process.imports import warnings_stay_harmless
 from hpo.search.session import SearchSettings
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class AutoMLRunner:
         self._workspace_dir = workspace_dir
         self._trainer = trainer
 
+    @warnings_stay_harmless()
     def run(  # noqa: PLR0913 - the published call
         self,
         *,

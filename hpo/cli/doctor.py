@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -65,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
     from hpo.doctor.machine import examine_machine
     from hpo.study.trainers import find_trainer
 
-    trainer = find_trainer(args.trainer)  # looking at the machine takes seconds
+    trainer = None
+    with contextlib.suppress(ModuleNotFoundError):  # the check of packages says what to install
+        trainer = find_trainer(args.trainer)  # looking at the machine takes seconds
     sources = _sources(args)
     screen = _Screen(quiet=args.json)
     screen.line("machine")
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     for check in examine_machine(Path(args.out), trainer):
         checks.append(check)
         screen.check(check)
-    diagnosis = _look_at(args, sources, screen) if sources else None
+    diagnosis = _look_at(args, sources, screen) if sources and trainer else None
     is_bad = any(c.status == "error" for c in checks)
     is_bad |= any(f["severity"] == "error" for f in (diagnosis or {}).get("findings", []))
     if args.json:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.console import Console
+from hpo.core.process.signals import told_to_end
+from hpo.core.process.streams import open_output
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -91,7 +93,7 @@ def machine_output() -> Iterator[TextIO]:
     os.dup2(2, 1)
     try:
         with (
-            os.fdopen(private, "w", encoding="utf-8", closefd=False) as stream,
+            open_output(private, by_line=False) as stream,
             contextlib.redirect_stdout(sys.stderr),
         ):
             yield stream
@@ -112,24 +114,27 @@ class Wish:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Wish]:
-    """Count Ctrl-C and SIGTERM: the first asks to finish the epochs, the second stops at once.
+    """Count Ctrl-C, SIGTERM and SIGHUP: the first lets the epochs end, the second stops at once.
 
     Who sends SIGTERM, as a scheduler does that wants the machine back, kills soon after: epochs
-    that last longer than `GRACE_S` are given up, and repeated when the search is resumed.
+    that last longer than `GRACE_S` are given up, and repeated when the search is resumed. So it is
+    when the terminal closes, which may send SIGHUP twice.
     """
     wish = Wish()
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and wish.count:
+            return
         wish.count += 1
         if wish.count > 1:
             raise KeyboardInterrupt
-        if number == signal.SIGTERM:
+        if number in (signal.SIGTERM, signal.SIGHUP):
             signal.setitimer(signal.ITIMER_REAL, GRACE_S)
             wish.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
             return
         wish.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    numbers = (signal.SIGINT, *told_to_end(), signal.SIGALRM)
     previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield wish

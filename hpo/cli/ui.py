@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_run_argument, chosen_run
+from hpo.core.process.signals import told_to_end
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -114,13 +115,14 @@ def _show(links: dict[str, str], *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM end the page as Ctrl-C does, so that no server is left behind."""
+    """Make SIGTERM and SIGHUP end the page as Ctrl-C does, so that no server is left behind."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, end)
+    previous = {number: signal.signal(number, end) for number in told_to_end()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

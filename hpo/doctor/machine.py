@@ -45,12 +45,12 @@ print(json.dumps(found))
 """
 
 
-def examine_machine(out: Path, trainer: Trainer) -> Iterator[Check]:
+def examine_machine(out: Path, trainer: Trainer | None) -> Iterator[Check]:
     """Look at everything but the pictures, the quickest first.
 
     Args:
         out: the folder that runs will lie in.
-        trainer: whose cache folder to look at.
+        trainer: whose cache folder to look at; None where it cannot be imported.
     """
     yield _python()
     yield _packages()
@@ -58,7 +58,8 @@ def examine_machine(out: Path, trainer: Trainer) -> Iterator[Check]:
     yield _torch()
     yield _memory()
     yield check_runs(out)
-    yield check_cache(trainer)
+    if trainer is not None:
+        yield check_cache(trainer)
     yield check_temporary()
     yield _shared_memory()
     yield _open_files()

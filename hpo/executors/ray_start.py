@@ -243,13 +243,22 @@ def _read_settings_again() -> None:
 
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep our handler of SIGTERM: Ray's own would end the search without saving."""
-    handler = signal.getsignal(signal.SIGTERM)
+    """Keep our handler of SIGTERM: Ray's own would end the search without saving.
+
+    Ray's processes ignore SIGHUP, which a terminal sends to all of them when it closes: they are
+    needed until the epochs have ended.
+    """
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    in_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    if in_main:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
+        if in_main:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _silence() -> None:

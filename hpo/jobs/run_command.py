@@ -22,10 +22,11 @@ from typing import IO, Any
 
 from hpo.core.errors import SpecError
 from hpo.core.process import children
+from hpo.core.process.signals import told_to_end
 from hpo.core.yaml_io import parse_yaml
 from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
 
-STOPPED = (130, -signal.SIGTERM, -signal.SIGINT)
+STOPPED = (130, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 """Exit codes of a command that was asked to go."""
 MAX_RESULTS = 200
 """So many printed values are kept in a record; the rest stands in the action's own files."""
@@ -176,18 +177,20 @@ def _copy(
 
 @contextlib.contextmanager
 def _passed_on(process: subprocess.Popen[str], lines: _Lines) -> Iterator[None]:
-    """Pass SIGINT and SIGTERM on to the command: first gently, then for good."""
+    """Pass SIGINT, SIGTERM and SIGHUP on to the command: first gently, then for good."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_signal: int, _frame: object) -> None:
+    def handle(number: int, _frame: object) -> None:
+        if number == signal.SIGHUP and lines.was_stopped:  # a closed terminal may send it twice
+            return
         how = signal.SIGKILL if lines.was_stopped else signal.SIGTERM
         lines.was_stopped = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
 
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, *told_to_end())}
     try:
         yield
     finally:

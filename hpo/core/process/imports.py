@@ -6,9 +6,11 @@ imported in place of what is installed. What only the user has stays importable.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,18 @@ def keep_warnings_harmless() -> None:
     """Drop filters that turn warnings into exceptions: they would end other libraries' code."""
     warnings.filters[:] = [f for f in warnings.filters if f[0] != "error"]  # type: ignore[index]
     sys.warnoptions[:] = filter(children.is_harmless, sys.warnoptions)
+
+
+@contextlib.contextmanager
+def warnings_stay_harmless() -> Iterator[None]:
+    """`keep_warnings_harmless` for a while, in a program of somebody else's."""
+    options = list(sys.warnoptions)
+    with warnings.catch_warnings():
+        keep_warnings_harmless()
+        try:
+            yield
+        finally:
+            sys.warnoptions[:] = options
 
 
 def claim_packages() -> None:

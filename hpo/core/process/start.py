@@ -30,10 +30,20 @@ def ml_recog() -> int:
 def _run(module: str, *arguments: list[str]) -> int:
     import importlib
 
+    from hpo.core.process.extras import explain_missing
     from hpo.core.process.imports import settle
+    from hpo.core.process.streams import outlive_readers
 
     settle()
-    return int(importlib.import_module(module).main(*arguments))
+    outlive_readers()
+    try:
+        return int(importlib.import_module(module).main(*arguments))
+    except ModuleNotFoundError as error:
+        line = explain_missing(error)
+        if not line:
+            raise
+        sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}\n")
+        return 2
 
 
 if __name__ == "__main__":

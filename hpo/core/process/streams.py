@@ -1,0 +1,47 @@
+"""Output whose reader may go away: a pipe's, as in `hpo search | head`, or a closed terminal."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Any
+
+_GONE = (errno.EPIPE, errno.EIO)
+
+
+class _Output(io.FileIO):
+    """A descriptor for writing; once its reader has gone, what is written is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, self.fileno())
+        os.close(sink)
+        return len(data)
+
+
+def open_output(descriptor: int, *, by_line: bool, encoding: str = "utf-8") -> io.TextIOWrapper:
+    """A stream for text over a descriptor, which stays open with the stream closed."""
+    raw = _Output(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, line_buffering=by_line)
+
+
+def outlive_readers() -> None:
+    """Let stdout and stderr be written to whatever becomes of them; open those that are closed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        encoding = getattr(getattr(sys, name), "encoding", "utf-8")
+        by_line = name == "stderr" or os.isatty(descriptor)
+        stream = open_output(descriptor, by_line=by_line, encoding=encoding)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)

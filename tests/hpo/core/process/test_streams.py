@@ -1,0 +1,102 @@
+"""Readers and terminals that go away, and signals that a closed terminal sends."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hpo.core.process import children
+from hpo.core.process.signals import told_to_end
+from hpo.core.process.streams import open_output
+
+HPO = str(children.COMMANDS / "hpo")
+
+
+def test_what_nobody_reads_is_dropped():
+    reading, writing = os.pipe()
+    stream = open_output(writing, by_line=True)
+    print("heard", file=stream)
+    assert os.read(reading, 99) == b"heard\n"
+    os.close(reading)
+    for _ in range(3):
+        print("x" * 100_000, file=stream, flush=True)
+    stream.close()
+    os.close(writing)
+
+
+def test_a_full_disk_is_still_told():
+    stream = open_output(os.open("/dev/full", os.O_WRONLY), by_line=True)
+    with pytest.raises(OSError, match="No space left"):
+        print("x", file=stream)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["space"], ["algorithms"], ["ls", "--json"]])
+def test_a_verb_whose_readers_have_gone_ends_quietly(words, tmp_path):
+    process = subprocess.Popen(
+        [HPO, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_a_verb_without_stdout_or_stderr_works(closed, tmp_path):
+    done = subprocess.run(["bash", "-c", f"{HPO} algorithms {closed}"], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+
+
+def test_sighup_is_obeyed_unless_it_is_ignored():
+    assert told_to_end() == (signal.SIGTERM, signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert told_to_end() == (signal.SIGTERM,)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+STUDY = "schema_version: 1\nname: quick\ntrainer: tests.quick_trainer:TRAINER\nbudget: 3\n"
+
+
+def searching(folder, *before, **streams):
+    """A search of short epochs; returns once the first has been trained."""
+    (folder / "s.yaml").write_text(f"{STUDY}spec:\n  fault.sleep: 0.3\n")
+    environment = children.environment() | {"HPO_TRAINER_MODULES": "tests"}
+    words = [HPO, "search", "s.yaml", "--in-process", "--yes"]
+    process = subprocess.Popen(
+        [*before, *words], cwd=folder, env=environment, start_new_session=True, **streams
+    )
+    until = time.monotonic() + 60
+    while not list(folder.glob("runs/quick/*/trials/0000/trained.txt")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return process
+
+
+def status_of(folder):
+    from hpo.run.run_dir import find_run
+
+    return find_run(None, folder / "runs").read_state()["status"]
+
+
+def test_a_search_whose_terminal_closes_saves_and_ends_quietly(tmp_path):
+    ours, terminal = pty.openpty()
+    process = searching(tmp_path, stdout=terminal, stderr=terminal, stdin=terminal)
+    os.close(terminal)
+    os.close(ours)  # from here on writing fails
+    for _ in range(2):  # as the kernel and the shell do
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 130
+    assert status_of(tmp_path) == "interrupted"
+
+
+def test_under_nohup_a_search_goes_on(tmp_path):
+    ignoring = [sys.executable, "-c", "import os, signal, sys; signal.signal(signal.SIGHUP,"
+                " signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"]  # fmt: skip
+    process = searching(tmp_path, *ignoring, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == 0
+    assert status_of(tmp_path) == "finished"
