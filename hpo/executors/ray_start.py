@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import HpoError
+from hpo.core.errors import HpoError, MachineError
 from hpo.core.machine import Machine, Node
+from hpo.core.machine_faults import describe_fault
 from hpo.core.process import children
 from hpo.executors.ray_folder import choose_ray_folder
 
@@ -92,6 +93,8 @@ def start_local(machine: Machine, threads: int) -> None:
         except Exception as error:
             # Where its own processes take longer than half a minute, Ray raises `Exception` itself.
             ray.shutdown()
+            if fault := describe_fault(error):
+                raise MachineError(f"Ray did not start: {fault}") from error
             if attempt == START_ATTEMPTS:
                 words = " ".join(str(error).split())[:300]
                 raise HpoError(

@@ -79,7 +79,10 @@ def local_database(tracking_uri: str) -> Path | None:
 
 def shown(tracking_uri: str) -> str:
     """The address without user name and password, for messages."""
-    parts = urlsplit(tracking_uri)
+    try:
+        parts = urlsplit(tracking_uri)
+    except ValueError:  # no address; its password all the same
+        return re.sub(r"://[^/]*@", "://", tracking_uri)
     if "@" not in parts.netloc:
         return tracking_uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))

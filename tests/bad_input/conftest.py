@@ -15,6 +15,8 @@ def answered(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(desk)
 
     def run(case):
+        for name, value in case.env.items():
+            monkeypatch.setenv(name, value)
         lay_out(case, desk)
         return judge(case, ask(case.argv, capfd))
 

@@ -33,6 +33,8 @@ class Case:
     """`hpo` or `ml_recog` and its arguments; as text, split at spaces."""
     says: tuple[str, ...]
     files: Mapping[str, str | bytes] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables that are set meanwhile."""
     make: Callable[[Path], object] | None = None
     """Makes what no table can hold."""
 

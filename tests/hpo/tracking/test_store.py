@@ -28,6 +28,7 @@ def test_only_sqlite_addresses_have_a_local_database():
 def test_an_address_is_shown_without_its_password():
     assert shown("https://me:secret@mlflow:5000/x") == "https://mlflow:5000/x"
     assert shown("sqlite:////srv/mlflow.db") == "sqlite:////srv/mlflow.db"
+    assert shown("http://me:secret@[::1") == "http://[::1"
 
 
 @pytest.mark.parametrize(
