@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for line in _changes(removed, added):
             print(line)
+        for note in (added or {}).get("notes", []):
+            print(f"note    {note}", file=sys.stderr)
         for row in errors:
             print(f"{row['image']}: {row['error']}", file=sys.stderr)
     return 2 if errors else 0

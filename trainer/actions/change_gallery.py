@@ -45,7 +45,8 @@ def add_classes(folder: Path, images: Path) -> dict[str, Any]:
 
     Returns:
         `classes` and `pictures` in the gallery now, `new_classes`, `new_pictures`,
-        `known_pictures` (there already), and `errors`: `image` and `error` of each that is refused.
+        `known_pictures` (there already), `errors`: `image` and `error` of each that is refused, and
+        `notes`: what was passed over in the folder.
 
     Raises:
         CheckpointError, DataError: as `trainer.actions.predict.predict`.
@@ -88,6 +89,7 @@ def add_classes(folder: Path, images: Path) -> dict[str, Any]:
         "errors": [
             {"image": origin(files[place]), "error": reasons[place]} for place in sorted(reasons)
         ],
+        "notes": [note.text for note in found.notes if note.severity == "warning"],
     }
 
 

@@ -10,6 +10,8 @@ own.
 
 from __future__ import annotations
 
+import functools
+import logging
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -22,9 +24,10 @@ from trainer.data.augment import BatchAugment
 from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
+from trainer.data.origin import origin
 from trainer.data.prefetch import ahead
 from trainer.data.sampler import PKSampler, RandomSampler, Sampler
-from trainer.data.splits import LabelledImages, Split, load_splits
+from trainer.data.splits import SPLIT_KEYS, LabelledImages, Split, load_splits, scan_splits
 from trainer.data.value_range import with_value_range
 from trainer.errors import SpecError
 
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from trainer.data.decoding import Progress
 
 _T = TypeVar("_T")
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +203,19 @@ def build_data(
         ImageError: files that cannot be decoded.
         CredentialError: a store refuses.
     """
-    splits = load_splits(spec, need_train=need_train, progress=progress)
+    folders = scan_splits(spec, need_train=need_train)
+    for name, folder in folders.items():
+        for note in folder.notes:
+            if note.severity == "warning":
+                _tell_once(f"{SPLIT_KEYS[name]}: {origin(folder.root)}: {note.text}")
+    splits = load_splits(spec, need_train=need_train, progress=progress, folders=folders)
     return RecognitionData(spec, torch.device(device), splits, share or Share())
+
+
+@functools.lru_cache(maxsize=256)
+def _tell_once(text: str) -> None:
+    """Log a warning; the trials of a search build their data from the same folders."""
+    _logger.warning("%s", text)
 
 
 def make_sampler(spec: Spec, labels: NDArray[np.int64], seed: int, share: Share) -> Sampler:

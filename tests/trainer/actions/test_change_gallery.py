@@ -121,3 +121,32 @@ def test_a_gallery_that_was_changed_is_read_anew_and_one_that_was_not_is_kept(ga
     assert open_export(gallery)[1] is first[1]
     add_classes(gallery, new)
     assert len(open_export(gallery)[1]) == len(first[1]) + 6
+
+
+def test_a_wrapper_with_files_beside_it_adds_its_classes_and_tells_what_it_passed_over(
+    gallery, new, tmp_path
+):
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    shutil.move(new, outer / "products")
+    for name in ("Thumbs.db", "README.txt", "products/desktop.ini"):
+        (outer / name).write_bytes(b"x")
+    for i in range(4):
+        (outer / "products" / "lemon" / f"{i}.xyz").write_bytes(b"x")
+    before = set(list_gallery(gallery))
+    counts = add_classes(gallery, outer)
+    assert set(list_gallery(gallery)) - before == {"lemon", "melon"}
+    assert (counts["new_classes"], counts["new_pictures"]) == (2, 6)
+    assert counts["notes"] == ["4 .xyz files were skipped"]
+
+
+def test_groups_of_classes_are_refused_and_the_gallery_stays(gallery, new):
+    for group in ("fruit", "more"):
+        shutil.copytree(new / "lemon", new / group / "lemon")
+        shutil.copytree(new / "melon", new / group / "melon")
+    shutil.rmtree(new / "lemon")
+    shutil.rmtree(new / "melon")
+    before = (gallery / "gallery.npz").read_bytes()
+    with pytest.raises(DataError, match=r"it holds fruit/ \(lemon/, melon/\) and more/"):
+        add_classes(gallery, new)
+    assert (gallery / "gallery.npz").read_bytes() == before

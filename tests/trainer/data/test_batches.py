@@ -153,3 +153,12 @@ def test_gpu_batches_equal_those_of_the_cpu(spec, monkeypatch, share):
     for (images, labels), (expected, expected_labels) in pairs:
         torch.testing.assert_close(images.cpu(), expected, atol=1e-3, rtol=0)
         assert torch.equal(labels.cpu(), expected_labels)
+
+
+def test_what_a_split_passes_over_is_told_once(make_folder, make_spec, caplog):
+    root = make_folder("train", {"a": 4, "b": 4})
+    (root / "empty").mkdir()
+    for _ in range(2):
+        build_data(make_spec(root), "cpu")
+    told = [r.getMessage() for r in caplog.records if r.name == "trainer.data.batches"]
+    assert told == [f"dataset.train_dataset: {root}: 1 class folder holds no image: empty"]
