@@ -45,6 +45,12 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
         find_checkpoint(run, record)
     except HandoffError as error:
         raise RunError(str(error)) from error
+    place = plan.sources.get("reference", "")
+    if place.startswith("/") and not Path(place).exists():
+        raise RunError(
+            f"reference: no such folder or archive: {place}; bring it back, or give its new place: "
+            f"`hpo resume {run} --reference PLACE` (the run remembers it)"
+        )
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)

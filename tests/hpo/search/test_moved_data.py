@@ -9,6 +9,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, RunError
 from hpo.core.yaml_io import read_yaml
+from hpo.results.export import export_run
 from hpo.search.session import resume_search, start_search
 from hpo.study.spec import DataSources
 from tests.quick_runs import Ear, quick_study
@@ -122,3 +123,9 @@ def test_a_run_on_pictures_of_its_own_takes_no_place(tmp_path):
     with pytest.raises(DataError, match="the embedded pictures"):
         go_on(run, {"train": str(tmp_path)})
     shutil.rmtree(run.path)
+
+
+def test_an_export_names_the_gallery_that_is_gone(moved):
+    run, new = moved
+    with pytest.raises(RunError, match=f"^reference: no such folder or archive: {new.parent}/old"):
+        export_run(run, trial=None, file=None)
