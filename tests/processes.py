@@ -30,5 +30,5 @@ def ranks_below(ancestor):
     return {
         pid: parent
         for pid, (parent, command) in known.items()
-        if b"trainer/rank_process.py" in command and is_below(pid)
+        if b"trainer.rank_process" in command and is_below(pid)
     }

@@ -18,14 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from trainer import errors
+from trainer import children, errors
 from trainer.config.root import Spec
 from trainer.errors import InfrastructureError, SpecError, TrainerError
 from trainer.spec import spec_to_dict
 
 Report = Callable[[Mapping[str, Any]], bool]
 
-COMMAND = Path(__file__).with_name("rank_process.py")
 END_WITHIN_S = 20.0
 """How long the processes may take to end by themselves, once they were told to."""
 
@@ -100,8 +99,8 @@ def _started(
         file = Path(folder) / "task.json"
         file.write_text(json.dumps({**task, "epochs": epochs_out, "answers": answers_in}))
         process = subprocess.Popen(
-            [sys.executable, "-P", str(COMMAND), str(file)],
-            env={**os.environ, **_variables()},
+            children.command("trainer.rank_process", str(file)),
+            env=children.environment(),
             pass_fds=(epochs_out, answers_in),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -113,15 +112,6 @@ def _started(
             yield process, lines, answers
         finally:
             _end(process)
-
-
-def _variables() -> dict[str, str]:
-    """Let the processes import what this one would, whatever lies in the working directory.
-
-    Warnings of other libraries stay warnings.
-    """
-    path = os.pathsep.join(filter(None, sys.path))
-    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": ""}
 
 
 def _outputs() -> dict[str, Any]:

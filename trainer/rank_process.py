@@ -1,4 +1,4 @@
-"""`python rank_process.py TASK.json`: one process of a run on several devices.
+"""`trainer.rank_process TASK.json`, as a child: one process of a run on several devices.
 
 The first one is started by `trainer.launching` and reports to it; it starts the others, by the same
 command line. All of them end when the process that started them is gone.
@@ -6,25 +6,22 @@ command line. All of them end when the process that started them is gone.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Mapping
-from importlib.machinery import PathFinder
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 LOOK_EVERY_S = 0.5
 
 
-def main(path: str) -> int:
-    """Train as the task says, and tell how it went."""
-    task = json.loads(Path(path).read_text(encoding="utf-8"))
+def main(words: Sequence[str]) -> int:
+    """Train as the task says, whose file is the one word, and tell how it went."""
+    task = json.loads(Path(words[0]).read_text(encoding="utf-8"))
     is_first = "LOCAL_RANK" not in os.environ
     parent = task["parent"] if is_first else os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -81,18 +78,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY_S)
     os.killpg(0, signal.SIGKILL)
-
-
-def _import_this_trainer() -> None:
-    """Import `trainer` from where this file lies, whatever PYTHONPATH has of that name."""
-    spec = PathFinder.find_spec("trainer", [str(Path(__file__).resolve().parents[1])])
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{__file__}: lies in no package trainer")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["trainer"] = module
-    spec.loader.exec_module(module)
-
-
-if __name__ == "__main__":
-    _import_this_trainer()
-    sys.exit(main(sys.argv[1]))

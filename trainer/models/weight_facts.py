@@ -11,11 +11,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from trainer import children
 from trainer.config.names import nearest
 from trainer.data.location import cache_settings
 from trainer.errors import InfrastructureError, SpecError
@@ -68,9 +69,10 @@ def _kept(library: str, name: str) -> Facts:
 
 def _asked(library: str, name: str) -> Facts:
     # Without compiled modules timm alone takes seconds more to import.
-    compiled = ["-X", f"pycache_prefix={cache_settings().folder / 'bytecode'}"]
-    command = [sys.executable, "-P", *compiled, "-m", __name__, library, name]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    compiled = ("-X", f"pycache_prefix={cache_settings().folder / 'bytecode'}")
+    command = children.command("trainer.models.weight_facts", library, name, options=compiled)
+    environment = children.environment()
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         done = subprocess.run(
             command,
@@ -178,11 +180,8 @@ def _nearest(name: str, names: list[str]) -> str:
 _ANSWERS: Mapping[str, Callable[[str], Facts]] = {"timm": _of_timm, "torchvision": _of_torchvision}
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> int:
     """Answer `<library> <name>` in one line of JSON."""
-    library, name = sys.argv[1:]
+    library, name = words
     sys.stdout.write(json.dumps(_ANSWERS[library](name)) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return 0
