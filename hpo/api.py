@@ -25,7 +25,7 @@ from hpo.core.process.imports import warnings_stay_harmless
 from hpo.core.spec_dicts import merged, nest
 from hpo.report import charts, parameter_charts
 from hpo.report.optuna_view import short_name
-from hpo.report.run_data import Facts, load_facts
+from hpo.report.run_data import RunData, load_run_data
 from hpo.run.run_dir import RunDir, find_run
 from hpo.study.checks import check_name, check_sources
 from hpo.study.spec import (
@@ -198,9 +198,9 @@ class Study:
         return self._run.path
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> RunData:
         """Study, plan, space and trials as they stand."""
-        return load_facts(self._run)
+        return load_run_data(self._run)
 
     @property
     def best(self) -> dict[str, Any]:

@@ -52,16 +52,16 @@ def _number(draft: Draft) -> tuple[Domain | None, str]:
 
 
 def _choice(draft: Draft) -> tuple[Domain | None, str]:
-    options, wish = draft.options or (), draft.wish
+    options, change = draft.options or (), draft.change
     if not options:
         return None, ""
-    weights = wish.weights or (draft.leaf.weights if options == draft.leaf.options else ())
+    weights = change.weights or (draft.leaf.weights if options == draft.leaf.options else ())
     slots = count_slots(weights) if len(weights) == len(options) else ()
     prior = ", their weights as a prior" if slots else ""
     if draft.kind not in _ORDERED:
         why = f"{len(options)} options without an order{prior}"
         return Options(options=options, slots=slots), why
-    type_name = "power" if draft.power and not wish.options else "ordinal"
+    type_name = "power" if draft.power and not change.options else "ordinal"
     domain = Ordinal(options=options, slots=slots, relations=draft.relations, type_name=type_name)
     return domain, f"{len(options)} values in order{prior}"
 

@@ -15,7 +15,7 @@ def set_options(draft: Draft) -> None:
     """Fill `draft.options` from the user's options, the enum or the powers in range."""
     if draft.kind in (Kind.SUBSET, Kind.OPTIONAL):
         return
-    if draft.wish.options:
+    if draft.change.options:
         draft.options = tuple(_wanted(draft))
     elif draft.kind is Kind.BOOL:
         draft.options = (False, True)
@@ -31,7 +31,7 @@ def set_options(draft: Draft) -> None:
 
 def set_members(draft: Draft) -> tuple[Any, ...]:
     """Return the members that a list of options is drawn from."""
-    wanted = draft.wish.options
+    wanted = draft.change.options
     if not wanted:
         return draft.leaf.options
     for option in wanted:
@@ -52,14 +52,14 @@ def value_problem(draft: Draft, value: Any) -> str:
 
 def _wanted(draft: Draft) -> list[Any]:
     kept: list[Any] = []
-    for given in draft.wish.options:
+    for given in draft.change.options:
         option = _converted(given, draft.kind)
         problem = _problem(draft, option)
         if problem:
             draft.notes.problem(draft.name, f"option {given!r} {problem}")
         elif not any(same(option, other) for other in kept):
             kept.append(option)
-    return sorted(kept) if draft.kind.is_number and not draft.wish.weights else kept
+    return sorted(kept) if draft.kind.is_number and not draft.change.weights else kept
 
 
 def _problem(draft: Draft, option: Any) -> str:
@@ -127,7 +127,7 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     if draft.kind.is_number and not all(is_number(option) for option in options):
         draft.notes.problem(draft.name, f"enum of a number must hold numbers, got {list(options)}")
     if not all(is_number(option) for option in options):
-        if draft.wish.has_range:
+        if draft.change.has_range:
             draft.notes.problem(draft.name, "has options, not a range; name options instead")
         return options
     kept = tuple(
@@ -143,10 +143,10 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
 
 
 def _wanted_bounds(draft: Draft) -> Bounds:
-    bounds, wish = draft.bounds, draft.wish
-    if is_number(wish.low):
-        bounds = bounds.raised(wish.low)
-    return bounds.lowered(wish.high) if is_number(wish.high) else bounds
+    bounds, change = draft.bounds, draft.change
+    if is_number(change.low):
+        bounds = bounds.raised(change.low)
+    return bounds.lowered(change.high) if is_number(change.high) else bounds
 
 
 def _drop_outside_limit(draft: Draft) -> None:

@@ -15,8 +15,8 @@ from search_spaces.errors import PointError, nearest
 from search_spaces.fixing import check_fixed
 from search_spaces.notes import Notes
 from search_spaces.ordering import parents_first
-from search_spaces.overlay import Overlay, Wish
-from search_spaces.overlay_reading import gather_wishes
+from search_spaces.overlay import Overlay, ParameterChange
+from search_spaces.overlay_reading import gather_changes
 from search_spaces.parameter import Parameter, Pinned
 from search_spaces.parent_ranges import make_room, respect_child
 from search_spaces.ranges import set_interval
@@ -92,7 +92,7 @@ class _Compiler:
     limits: Mapping[str, Limit]
     multiples: Mapping[str, tuple[str, int]]
     names: list[str] = field(default_factory=list)
-    wishes: dict[str, Wish] = field(default_factory=dict)
+    changes: dict[str, ParameterChange] = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=dict)
     pinned: dict[str, Pinned] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
@@ -100,15 +100,15 @@ class _Compiler:
     def select(self) -> None:
         """Decide what is searched and what the shared spec is."""
         schema, overlay = self.schema, self.overlay
-        self.wishes = gather_wishes(schema, overlay, self.notes)
-        self.names = select_names(schema, overlay, self.wishes, self.notes)
+        self.changes = gather_changes(schema, overlay, self.notes)
+        self.names = select_names(schema, overlay, self.changes, self.notes)
         self.base = with_values(merged(schema.tree, self.spec), overlay.fixed)
         check_fixed(schema, overlay, self.value, self.notes)
         self.notes.raise_problems()
         for name, value in overlay.fixed.items():
             self.pinned[name] = Pinned(name, value, "fixed by the user")
         for name in [name for name in self.names if _is_null(self.spec, name)]:
-            if name not in self.wishes:
+            if name not in self.changes:
                 self.names.remove(name)
                 self.notes.warn(name, "is null in the spec, so it is not searched")
 
@@ -169,11 +169,11 @@ class _Compiler:
         searched = frozenset(self.names)
         drafts: dict[str, Draft] = {}
         for name in self.names:
-            leaf, wish = self.schema.leaves[name], self.wishes.get(name, Wish())
+            leaf, change = self.schema.leaves[name], self.changes.get(name, ParameterChange())
             draft = Draft(
                 leaf=leaf,
-                wish=wish,
-                default=usable_default(leaf, wish, self.value(name), notes),
+                change=change,
+                default=usable_default(leaf, change, self.value(name), notes),
                 notes=notes,
                 limit=self.limits.get(name, (None, None)),
             )
@@ -204,8 +204,8 @@ class _Compiler:
                 draft.notes.problem(draft.name, text)
 
     def _parents(self, name: str) -> tuple[str, ...]:
-        wish = self.wishes.get(name, Wish())
-        named = self.schema.leaves[name].parents if wish.parents is None else wish.parents
+        change = self.changes.get(name, ParameterChange())
+        named = self.schema.leaves[name].parents if change.parents is None else change.parents
         return (*named, self.multiples[name][0]) if name in self.multiples else named
 
     def _parameter(

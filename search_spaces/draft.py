@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.clauses import Clause
 from search_spaces.notes import Notes
-from search_spaces.overlay import Wish
+from search_spaces.overlay import ParameterChange
 from search_spaces.relations import Relation
 from search_spaces.rule import Bounds, Interval
 from search_spaces.schema import Kind, Leaf, is_finite, is_number
@@ -23,7 +23,7 @@ class Draft:
     """One searched parameter while the space is being compiled."""
 
     leaf: Leaf
-    wish: Wish
+    change: ParameterChange
     default: Any
     """The value that the spec holds."""
     notes: Notes
@@ -63,8 +63,8 @@ class Draft:
     @property
     def is_vector(self) -> bool:
         """Whether a number is searched as a list of numbers, each with its own bounds."""
-        is_listed = isinstance(self.default, list) or isinstance(self.wish.low, tuple)
-        return self.leaf.allows_list and is_listed and not self.wish.stays_number
+        is_listed = isinstance(self.default, list) or isinstance(self.change.low, tuple)
+        return self.leaf.allows_list and is_listed and not self.change.stays_number
 
     @property
     def is_number(self) -> bool:
@@ -115,12 +115,12 @@ _INCOMPARABLE = (
 _NUMBER_LISTS = (Kind.INCREASING_LIST, Kind.EQUAL_PAIR, Kind.BACKBONE_RUN, Kind.FLOAT, Kind.INT)
 
 
-def usable_default(leaf: Leaf, wish: Wish, value: Any, notes: Notes) -> Any:
+def usable_default(leaf: Leaf, change: ParameterChange, value: Any, notes: Notes) -> Any:
     """Return a default that the parameter's kind can start from, else None and a warning.
 
     Numbers are looked at where they are searched; here it is the shape of lists.
     """
-    if leaf.kind.is_number and isinstance(value, list) and (wish.stays_number or not value):
+    if leaf.kind.is_number and isinstance(value, list) and (change.stays_number or not value):
         return value[0] if value else None
     if leaf.kind not in _NUMBER_LISTS or (leaf.kind.is_number and not isinstance(value, list)):
         return value
@@ -148,9 +148,9 @@ def apply_conditions(
         searched: names of those that are.
         multiple: (parent, least) when values must be multiples of a parent's value.
     """
-    leaf, wish = draft.leaf, draft.wish
+    leaf, change = draft.leaf, draft.change
     draft.bounds = Bounds(low=first(leaf.minimum), high=first(leaf.maximum))
-    clauses = leaf.clauses if wish.clauses is None else wish.clauses
+    clauses = leaf.clauses if change.clauses is None else change.clauses
     relations = [relation for clause in clauses if (relation := _apply(draft, clause))]
     if multiple is not None:
         relations.append(Relation(op="multiple", parents=multiple[:1], factor=multiple[1]))

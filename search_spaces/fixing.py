@@ -9,7 +9,7 @@ from search_spaces.choices import value_problem
 from search_spaces.draft import Draft, apply_conditions
 from search_spaces.errors import nearest
 from search_spaces.notes import Notes
-from search_spaces.overlay import Overlay, Wish
+from search_spaces.overlay import Overlay, ParameterChange
 from search_spaces.schema import Schema, is_number
 
 
@@ -46,7 +46,7 @@ def _problem(schema: Schema, name: str, value: Any, shared: Callable[[str], Any]
     if is_number(value) and value in (leaf.minimum, leaf.maximum):
         return ""
     aside = Notes()
-    draft = Draft(leaf=leaf, wish=Wish(), default=value, notes=aside)
+    draft = Draft(leaf=leaf, change=ParameterChange(), default=value, notes=aside)
     parents = [parent for parent in leaf.parents if parent in schema.leaves]
     apply_conditions(
         draft,

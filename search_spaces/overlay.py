@@ -36,7 +36,7 @@ class Overlay:
 
 
 @dataclass(slots=True, kw_only=True)
-class Wish:
+class ParameterChange:
     """Everything an overlay says of one parameter, in one form."""
 
     low: End = None

@@ -9,7 +9,7 @@ from typing import Any
 from search_spaces.errors import SchemaError, nearest
 from search_spaces.fields import read_conditions
 from search_spaces.notes import Notes
-from search_spaces.overlay import End, Overlay, Wish
+from search_spaces.overlay import End, Overlay, ParameterChange
 from search_spaces.schema import Leaf, Schema, is_number
 
 _PUBLISHED_KEYS = (
@@ -24,29 +24,29 @@ _PUBLISHED_KEYS = (
 )
 
 
-def gather_wishes(schema: Schema, overlay: Overlay, notes: Notes) -> dict[str, Wish]:
+def gather_changes(schema: Schema, overlay: Overlay, notes: Notes) -> dict[str, ParameterChange]:
     """Return what the overlay says of each parameter; later forms win over the published one."""
-    wishes: dict[str, Wish] = {}
+    changes: dict[str, ParameterChange] = {}
     for name, entry in _published(overlay.custom_param_ranges, notes):
         if _is_known(schema, name, notes):
-            wishes[name] = _from_published(schema.leaves[name], entry, notes)
+            changes[name] = _from_published(schema.leaves[name], entry, notes)
     for name in overlay.ranges:
         if _is_known(schema, name, notes):
-            _take_range(wishes.setdefault(name, Wish()), name, overlay, notes)
+            _take_range(changes.setdefault(name, ParameterChange()), name, overlay, notes)
     for name, options in overlay.options.items():
         if _is_known(schema, name, notes):
-            wishes.setdefault(name, Wish()).options = tuple(options)
+            changes.setdefault(name, ParameterChange()).options = tuple(options)
             if not options:
                 notes.problem(name, "options must not be empty; name the values to choose from")
-    for name, wish in wishes.items():
-        _check_range(schema.leaves[name], wish, notes)
-    return wishes
+    for name, change in changes.items():
+        _check_range(schema.leaves[name], change, notes)
+    return changes
 
 
-def _take_range(wish: Wish, name: str, overlay: Overlay, notes: Notes) -> None:
-    low, high, wish.log = overlay.ranges[name]
-    wish.low, wish.high = _end(name, "low", low, notes), _end(name, "high", high, notes)
-    if wish.log and is_number(wish.low) and wish.low <= 0:
+def _take_range(change: ParameterChange, name: str, overlay: Overlay, notes: Notes) -> None:
+    low, high, change.log = overlay.ranges[name]
+    change.low, change.high = _end(name, "low", low, notes), _end(name, "high", high, notes)
+    if change.log and is_number(change.low) and change.low <= 0:
         notes.problem(name, f"low > 0 must hold for a log range, got {low!r}; raise it")
 
 
@@ -82,40 +82,42 @@ def _is_known(schema: Schema, name: str, notes: Notes) -> bool:
     return False
 
 
-def _from_published(leaf: Leaf, entry: Mapping[str, Any], notes: Notes) -> Wish:
+def _from_published(leaf: Leaf, entry: Mapping[str, Any], notes: Notes) -> ParameterChange:
     name = leaf.name
     for key in entry:
         if key not in (*_PUBLISHED_KEYS, "parameter"):
             notes.problem(name, f"unknown key {key!r}{nearest(str(key), _PUBLISHED_KEYS)}")
-    wish = Wish(
+    change = ParameterChange(
         low=_end(name, "valid_min", entry.get("valid_min"), notes),
         high=_end(name, "valid_max", entry.get("valid_max"), notes),
         stays_number=bool(entry.get("disable_list")),
     )
     options = entry.get("valid_options")
     if isinstance(options, str):
-        wish.options = tuple(part for part in options.split(",") if part.strip())
+        change.options = tuple(part for part in options.split(",") if part.strip())
     elif isinstance(options, Sequence):
-        wish.options = tuple(options)
-        if not wish.options:
+        change.options = tuple(options)
+        if not change.options:
             notes.problem(name, "valid_options must not be empty; name the values to choose from")
     elif options is not None:
         notes.problem(name, f"valid_options must be a list, got {options!r}")
-    _weigh(leaf, wish, entry.get("option_weights"), notes)
+    _weigh(leaf, change, entry.get("option_weights"), notes)
     if entry.get("math_cond") or entry.get("depends_on"):
         depends_on = entry.get("depends_on") or ",".join(leaf.parents)
         try:
-            wish.parents, wish.clauses = read_conditions(name, depends_on, entry.get("math_cond"))
+            change.parents, change.clauses = read_conditions(
+                name, depends_on, entry.get("math_cond")
+            )
         except SchemaError as error:
             notes.problems.append(str(error))
-    return wish
+    return change
 
 
-def _weigh(leaf: Leaf, wish: Wish, weights: object, notes: Notes) -> None:
+def _weigh(leaf: Leaf, change: ParameterChange, weights: object, notes: Notes) -> None:
     """Take over option weights: one above 0 per option."""
     if weights is None or weights == "":
         return
-    options = wish.options or leaf.options
+    options = change.options or leaf.options
     given = list(weights) if isinstance(weights, list | tuple) else []
     if not options:
         notes.problem(leaf.name, "option_weights need options, and the parameter has none")
@@ -127,7 +129,7 @@ def _weigh(leaf: Leaf, wish: Wish, weights: object, notes: Notes) -> None:
     elif not all(is_number(item) and math.isfinite(item) and item > 0 for item in given):
         notes.problem(leaf.name, f"option_weights must be finite and above 0, got {weights!r}")
     else:
-        wish.weights = tuple(float(item) for item in given)
+        change.weights = tuple(float(item) for item in given)
 
 
 def _end(name: str, key: str, value: Any, notes: Notes) -> End:
@@ -141,10 +143,10 @@ def _end(name: str, key: str, value: Any, notes: Notes) -> End:
     return tuple(items) if isinstance(value, list | tuple) else items[0]
 
 
-def _check_range(leaf: Leaf, wish: Wish, notes: Notes) -> None:
+def _check_range(leaf: Leaf, change: ParameterChange, notes: Notes) -> None:
     """Check order and place of a range; ends may be lists, compared element by element."""
-    low, high = wish.low, wish.high
-    if wish.has_range and wish.options:
+    low, high = change.low, change.high
+    if change.has_range and change.options:
         notes.problem(leaf.name, "has a range and options; drop one of the two")
         return
     if isinstance(low, tuple) and isinstance(high, tuple) and len(low) != len(high):

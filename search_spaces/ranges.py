@@ -14,7 +14,7 @@ from search_spaces.schema import Kind, is_number
 def set_interval(draft: Draft) -> None:
     """Choose `draft.interval` of a number or a square kernel; None when there is a problem."""
     if draft.is_number:
-        wanted = (first(draft.wish.low), first(draft.wish.high))
+        wanted = (first(draft.change.low), first(draft.change.high))
         interval = number_interval(draft, draft.bounds, draft.default, wanted)
         draft.interval = None if interval is None else _on_grid(draft, _limit(draft, interval))
     elif draft.kind is Kind.EQUAL_PAIR:
@@ -51,10 +51,10 @@ def number_interval(
     if wanted == (None, None):
         interval = choose_interval(bounds, start, is_int=draft.is_int)
     else:
-        wish = _wanted(draft, bounds, *wanted)
-        if wish is None:
+        change = _wanted(draft, bounds, *wanted)
+        if change is None:
             return None
-        interval = _from_wish(draft, wish, bounds, start)
+        interval = _from_change(draft, change, bounds, start)
     if interval.is_guess:
         draft.notes.warn(
             draft.name,
@@ -75,13 +75,13 @@ def clamped(bounds: Bounds, value: float) -> float:
     return value
 
 
-def _from_wish(draft: Draft, wish: Bounds, bounds: Bounds, default: float | None) -> Interval:
-    start = None if default is None else clamped(wish, default)
-    if wish.low is None or wish.high is None:
-        return choose_interval(wish, start, is_int=draft.is_int)
-    if wish.low == wish.high:
-        return Interval(low=wish.low, high=wish.high, why="the given range holds one value")
-    return keep_interval(wish, bounds, start, is_int=draft.is_int, log=draft.wish.log)
+def _from_change(draft: Draft, change: Bounds, bounds: Bounds, default: float | None) -> Interval:
+    start = None if default is None else clamped(change, default)
+    if change.low is None or change.high is None:
+        return choose_interval(change, start, is_int=draft.is_int)
+    if change.low == change.high:
+        return Interval(low=change.low, high=change.high, why="the given range holds one value")
+    return keep_interval(change, bounds, start, is_int=draft.is_int, log=draft.change.log)
 
 
 def _is_spent(draft: Draft, bounds: Bounds) -> bool:
@@ -106,11 +106,11 @@ def _wanted(draft: Draft, bounds: Bounds, low: float | None, high: float | None)
             f"a range must lie inside {bounds}, which the schema sets, got {outside[0]!r}",
         )
         return None
-    wish = bounds if low is None else bounds.raised(low)
-    wish = wish if high is None else wish.lowered(high)
+    change = bounds if low is None else bounds.raised(low)
+    change = change if high is None else change.lowered(high)
     if draft.is_int:
-        wish = wish.closed_integers()
-    return None if _is_spent(draft, wish) else wish
+        change = change.closed_integers()
+    return None if _is_spent(draft, change) else change
 
 
 def _closed(bounds: Bounds) -> Bounds:
@@ -187,7 +187,7 @@ def _odd_interval(draft: Draft) -> Interval | None:
     default = draft.default
     side = default[0] if isinstance(default, list) and default and is_number(default[0]) else 3
     bounds = limited(draft, draft.bounds.raised(1))
-    low, high = first(draft.wish.low), first(draft.wish.high)
+    low, high = first(draft.change.low), first(draft.change.high)
     bounds = bounds if low is None else bounds.raised(low)
     bounds = bounds if high is None else bounds.lowered(high)
     if bounds.high is None:
@@ -217,8 +217,8 @@ def _span(draft: Draft) -> Bounds:
     if low is None:
         low = 0 if is_share else min(1, *default)
     high = bounds.high
-    if high is None and draft.wish.high is not None:
-        high = max(draft.wish.high) if isinstance(draft.wish.high, tuple) else draft.wish.high
+    if high is None and draft.change.high is not None:
+        high = max(draft.change.high) if isinstance(draft.change.high, tuple) else draft.change.high
     if high is None:
         high = 1 if is_share else 2 * max(default)
         if not draft.relations:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from search_spaces.errors import nearest
 from search_spaces.notes import Notes
-from search_spaces.overlay import Overlay, Wish
+from search_spaces.overlay import Overlay, ParameterChange
 from search_spaces.schema import Kind, Leaf, Schema
 
 _NEEDS_OPTIONS = (
@@ -21,7 +21,7 @@ _NEVER = (Kind.LIST, Kind.FREE, Kind.UNKNOWN)
 
 
 def select_names(
-    schema: Schema, overlay: Overlay, wishes: Mapping[str, Wish], notes: Notes
+    schema: Schema, overlay: Overlay, changes: Mapping[str, ParameterChange], notes: Notes
 ) -> list[str]:
     """Return the names to search, in the schema's order.
 
@@ -35,21 +35,21 @@ def select_names(
     by_schema = schema.default_parameters if listed is None else ()
     names: set[str] = set()
     for name in dict.fromkeys([*by_hand, *by_schema]):
-        reason = _refusal(schema, overlay, name, wishes.get(name, Wish()))
+        reason = _refusal(schema, overlay, name, changes.get(name, ParameterChange()))
         if not reason:
             names.add(name)
         elif name in by_hand:
             notes.problem(name, reason)
         else:
             notes.warn(name, f"is listed in the schema but left out: {reason}")
-    for name in wishes:
+    for name in changes:
         if name not in names and name not in by_hand and name not in overlay.fixed:
             notes.warn(name, "has a range but is not searched; list it to search over it")
     names -= set(overlay.fixed)
     return sorted(names, key=lambda name: schema.leaves[name].order)
 
 
-def _refusal(schema: Schema, overlay: Overlay, name: str, wish: Wish) -> str:
+def _refusal(schema: Schema, overlay: Overlay, name: str, change: ParameterChange) -> str:
     leaf = schema.leaves.get(name)
     if leaf is None:
         if name in schema.containers:
@@ -60,12 +60,12 @@ def _refusal(schema: Schema, overlay: Overlay, name: str, wish: Wish) -> str:
         return (
             "is disabled for search; set override_automl_disabled_params to search it all the same"
         )
-    return _unsearchable(leaf, wish)
+    return _unsearchable(leaf, change)
 
 
-def _unsearchable(leaf: Leaf, wish: Wish) -> str:
-    if leaf.kind in _NEVER and not wish.options:
+def _unsearchable(leaf: Leaf, change: ParameterChange) -> str:
+    if leaf.kind in _NEVER and not change.options:
         return f"type {leaf.type_name!r} is not searchable; fix a value or give options"
-    if leaf.kind in _NEEDS_OPTIONS and not (wish.options or leaf.options):
+    if leaf.kind in _NEEDS_OPTIONS and not (change.options or leaf.options):
         return f"type {leaf.type_name!r} without options is not searchable; give options"
     return ""

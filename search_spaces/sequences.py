@@ -95,7 +95,7 @@ def make_run(draft: Draft) -> tuple[Run | None, str]:
     """R6: consecutive whole numbers, as their first and last."""
     default = draft.default if isinstance(draft.default, list) and draft.default else [0]
     bounds = limited(draft, draft.bounds)
-    start, stop = element(draft.wish.low, 0), element(draft.wish.high, -1)
+    start, stop = element(draft.change.low, 0), element(draft.change.high, -1)
     bounds = bounds if start is None else bounds.raised(start)
     bounds = (bounds if stop is None else bounds.lowered(stop)).closed_integers()
     low = bounds.low if bounds.low is not None else min(0, default[0])
@@ -118,15 +118,15 @@ def make_run(draft: Draft) -> tuple[Run | None, str]:
 
 def make_vector(draft: Draft) -> tuple[NumberList | None, str]:
     """Return a list of numbers with element-wise bounds."""
-    leaf, wish = draft.leaf, draft.wish
-    parts = (draft.default, leaf.minimum, leaf.maximum, wish.low, wish.high)
+    leaf, change = draft.leaf, draft.change
+    parts = (draft.default, leaf.minimum, leaf.maximum, change.low, change.high)
     size = max(len(part) for part in parts if isinstance(part, list | tuple))
     default = tuple(draft.default) if isinstance(draft.default, list) else draft.default
     elements: list[Number] = []
     whys: dict[str, None] = {}
     for index in range(size):
         bounds = limited(draft, _element_bounds(draft, index))
-        wanted = (element(wish.low, index), element(wish.high, index))
+        wanted = (element(change.low, index), element(change.high, index))
         anchor = element(default, index)
         interval = number_interval(draft, bounds, anchor, wanted)
         if interval is None:
@@ -151,7 +151,7 @@ def _element_bounds(draft: Draft, index: int) -> Bounds:
 
 
 def _element_interval(draft: Draft, bounds: Bounds, default: Any, index: int) -> Interval | None:
-    wanted = (element(draft.wish.low, index), element(draft.wish.high, index))
+    wanted = (element(draft.change.low, index), element(draft.change.high, index))
     low, high = bounds.low or 0, bounds.high or 0
     if draft.is_int or low == high:
         start = low if wanted[0] is None else max(low, wanted[0])

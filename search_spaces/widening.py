@@ -43,8 +43,8 @@ def widened(parameter: Parameter, end: End) -> tuple[float, float] | None:
         return None
     width = _scaled(domain, domain.high) - _scaled(domain, domain.low)
     edge, sign = (domain.low, -1) if end == "low" else (domain.high, 1)
-    wished = _unscaled(domain, _scaled(domain, edge) + sign * FURTHER * width)
-    new = clamped(parameter.bounds, wished)
+    asked = _unscaled(domain, _scaled(domain, edge) + sign * FURTHER * width)
+    new = clamped(parameter.bounds, asked)
     if sign * (_scaled(domain, new) - _scaled(domain, edge)) <= LEAST_ROOM * width:
         return None
     return (new, domain.high) if end == "low" else (domain.low, new)

@@ -47,7 +47,7 @@ def draw_terminal(run: RunDir, target: Path) -> None:
         clock[0] = event["time"]
         if event["event"] == "preparing":
             continue
-        console.hear(event)
+        console.handle(event)
         ended += event["event"] == "trial_finished"
         if ended == SHOWN_TRIALS:
             break

@@ -151,7 +151,7 @@ class Ear:
     def __init__(self, stop_after=None):
         self.events, self.stop_after, self.wish = [], stop_after, False
 
-    def hear(self, event):
+    def handle(self, event):
         self.events.append(event)
         if event["event"] == "epoch" and (event["trial"], event["epoch"]) == self.stop_after:
             self.wish = True

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.trial import TrialState
-from hpo.report.run_data import load_facts
+from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.search.session import resume_search
@@ -40,7 +40,7 @@ def test_a_finished_run_shows_its_six_trials_and_its_best(runs):
     trials = trials_of(run)
     assert [trial.number for trial in trials] == list(range(6))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
-    data = load_facts(run)
+    data = load_run_data(run)
     best = run.read_state()["finished"]["best"]["trial"]
     assert data.trials[best].value == max(t.value for t in trials if t.state is TrialState.COMPLETE)
 

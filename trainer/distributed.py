@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Rank:
     """This process among those of its run."""
 
     rank: int = 0
@@ -34,17 +34,17 @@ class Place:
         return self.rank == 0
 
 
-def find_place(train: TrainConfig) -> Place:
+def find_place(train: TrainConfig) -> Rank:
     """Return this process's place; known before the processes have met."""
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     world_size = train.num_gpus * train.num_nodes
     if world_size == 1:
-        return Place()
+        return Rank()
     environment = LightningEnvironment()
     local_rank = environment.local_rank()
     rank = environment.node_rank() * train.num_gpus + local_rank
-    return Place(rank=rank, local_rank=local_rank, world_size=world_size)
+    return Rank(rank=rank, local_rank=local_rank, world_size=world_size)
 
 
 def gathered(emb_ND: torch.Tensor, labels_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

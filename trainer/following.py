@@ -157,8 +157,8 @@ def differences(spec: Spec) -> Iterator[str]:
 
 
 def _is_near(key: str, now: Any, own: Any) -> bool:
-    """Whether a side of the pictures is at least half of that of the weights: a matter of cost."""
-    return key.startswith("model.input_") and bool(2 * now >= own)
+    """Whether a picture's side is at least a third of that of the weights: a matter of cost."""
+    return key.startswith("model.input_") and bool(3 * now >= own)
 
 
 def _shown(value: Any) -> str:

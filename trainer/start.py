@@ -54,10 +54,32 @@ SEARCHED = (
 RANGES: Mapping[str, tuple[float, float, bool]] = {
     "train.optim.trunk.base_lr": (3e-5, 3e-3, True),
     "train.optim.embedder.base_lr": (1e-4, 1e-2, True),
+    "train.optim.embedder.weight_decay": (1e-4, 0.2, True),
+    "train.loss.base_lr": (1e-4, 1e-1, True),
+    "model.feat_dim": (64, 512, True),
     "train.optim.trunk.weight_decay": (1e-4, 0.2, True),
     "train.loss.normalized_softmax.temperature": (0.03, 0.3, True),
 }
 """Name -> (low, high, whether on a logarithmic scale)."""
+
+FROZEN = "train.train_trunk"
+OF_TRUNK = ("train.batch_norm", "train.head_epochs", "train.optim.trunk.", "dataset.crop_scale.")
+"""Beginnings of the recipe's keys that have no part where the trunk does not learn."""
+FROZEN_RECIPE: Mapping[str, Any] = {
+    **{key: value for key, value in RECIPE.items() if not key.startswith(OF_TRUNK)},
+    "train.optim.embedder.base_lr": 1e-3,
+    "train.loss.base_lr": 1e-2,
+    # A head learns more from features of the pictures as they are than from augmented ones.
+    "dataset.feature_views": 0,
+}
+FROZEN_SEARCHED = (
+    "train.optim.embedder.base_lr",
+    "train.optim.embedder.weight_decay",
+    "train.loss.base_lr",
+    "train.loss.normalized_softmax.temperature",
+    "train.loss.label_smoothing",
+    "model.feat_dim",
+)
 
 SMALL_MACHINE_SIZE = 160
 """Picture side on a machine without a GPU: half the cost of 224 px, at a small loss."""
@@ -85,7 +107,9 @@ def choose_start(given: Mapping[str, Any], *, gpus: int, budget_s: float | None)
     weights = told.get(WEIGHTS) or _first_installed()
     if weights in (None, NOTHING):
         return _from_nothing(told, gpus=gpus)
-    chosen = dict(RECIPE) | {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
+    is_frozen = told.get(FROZEN) is False
+    recipe, names = (FROZEN_RECIPE, FROZEN_SEARCHED) if is_frozen else (RECIPE, SEARCHED)
+    chosen = dict(recipe) | {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
     if not gpus:
         chosen |= dict.fromkeys(SIZE, SMALL_MACHINE_SIZE)
     loss = told.get(LOSS, RECIPE[LOSS])
@@ -94,7 +118,7 @@ def choose_start(given: Mapping[str, Any], *, gpus: int, budget_s: float | None)
         for key, value in chosen.items()
         if key not in told and (loss == RECIPE[LOSS] or not _belongs_to_loss(key))
     }
-    searched = tuple(n for n in SEARCHED if loss == RECIPE[LOSS] or not _belongs_to_loss(n))
+    searched = tuple(n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n))
     return {
         "spec": spec,
         "search": searched,

@@ -26,7 +26,7 @@ from trainer.config.root import Spec
 from trainer.data.batches import Share, build_data
 from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
-from trainer.distributed import Place, find_place
+from trainer.distributed import Rank, find_place
 from trainer.epochs import EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
 from trainer.features import trains_on_features
@@ -119,7 +119,7 @@ class _Run:
         device: torch.device,
         report: Report,
         *,
-        place: Place,
+        place: Rank,
         payload: checkpoints.Payload | None,
     ) -> None:
         self.use_bf16 = wants_bf16(spec.train.precision, device)

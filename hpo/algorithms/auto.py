@@ -19,7 +19,7 @@ MANY_DIMENSIONS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class StudyFacts:
     """What the choice depends on."""
 
     num_epochs: int
@@ -32,7 +32,7 @@ class Facts:
     slots: int = 1
 
 
-def choose_algorithm(facts: Facts) -> tuple[str, str]:
+def choose_algorithm(facts: StudyFacts) -> tuple[str, str]:
     """Return a name and why."""
     if facts.trials is not None and facts.slots > 1 and facts.trials <= 2 * facts.slots:
         return (

@@ -33,14 +33,14 @@ MEMO = "analyzer_limits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class AnalyzerSettings:
     """What the environment asks for."""
 
     interval: int
     narrows: bool
 
 
-def wish_of(environment: Mapping[str, str]) -> Wish | None:
+def read_settings(environment: Mapping[str, str]) -> AnalyzerSettings | None:
     """Read the analyzer's variables; None where it is not switched on.
 
     Raises:
@@ -51,7 +51,7 @@ def wish_of(environment: Mapping[str, str]) -> Wish | None:
     text = environment.get(f"{PREFIX}INTERVAL") or "5"
     if not text.isdigit() or int(text) < 1:
         raise SpecError(f"{PREFIX}INTERVAL: must be a whole number above 0, got {text!r}")
-    return Wish(interval=int(text), narrows=_flag(environment, "NARROW_RANGES"))
+    return AnalyzerSettings(interval=int(text), narrows=_flag(environment, "NARROW_RANGES"))
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:
@@ -74,8 +74,8 @@ def analyzed(algorithm: Algorithm, setting: Setting, options: Mapping[str, Any])
         setting: what it was made for.
         options: given ones; those of a language model are the analyst's too.
     """
-    wish = wish_of(os.environ)
-    if wish is None:
+    settings = read_settings(os.environ)
+    if settings is None:
         return algorithm
     known = {name for option in LLM_OPTIONS for name in option.names}
     given = {name: value for name, value in options.items() if name in known}
@@ -86,7 +86,7 @@ def analyzed(algorithm: Algorithm, setting: Setting, options: Mapping[str, Any])
         num_epochs=setting.num_epochs,
         seed=setting.seed,
     )
-    return Analyzed(algorithm, client, task, wish)
+    return Analyzed(algorithm, client, task, settings)
 
 
 class Analyzed:
@@ -96,11 +96,13 @@ class Analyzed:
         algorithm: does the work.
         client: the model.
         task: the search in words.
-        wish: how often, and whether ranges may be narrowed.
+        settings: how often, and whether ranges may be narrowed.
     """
 
-    def __init__(self, algorithm: Algorithm, client: LlmClient, task: Task, wish: Wish) -> None:
-        self._inner, self._client, self._task, self._wish = algorithm, client, task, wish
+    def __init__(
+        self, algorithm: Algorithm, client: LlmClient, task: Task, settings: AnalyzerSettings
+    ) -> None:
+        self._inner, self._client, self._task, self._settings = algorithm, client, task, settings
         self._ended: dict[int, TrialRecord] = {}
         self._running: set[int] = set()
         self._question: Question[dict[str, Any]] | None = None
@@ -147,7 +149,7 @@ class Analyzed:
         self._inner.tell(trial)
         self._ended[trial.number] = trial
         self._running.discard(trial.number)
-        if self._emit is not None and len(self._ended) % self._wish.interval == 0:
+        if self._emit is not None and len(self._ended) % self._settings.interval == 0:
             self._ask_model(trial.number)
         self._listen(waits=not self._running)
 
@@ -190,9 +192,11 @@ class Analyzed:
             )
             for t in self._ended.values()
         ]
-        ranges = ', "ranges": {name: [low, high]} for those to narrow' if self._wish.narrows else ""
-        wish = f'Analyse the trials. Answer {{"analysis": "two sentences"{ranges}}}.'
-        return self._task.describe(seen, wish=wish)
+        ranges = (
+            ', "ranges": {name: [low, high]} for those to narrow' if self._settings.narrows else ""
+        )
+        question = f'Analyse the trials. Answer {{"analysis": "two sentences"{ranges}}}.'
+        return self._task.describe(seen, question=question)
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         """Tell what it saw, and narrow ranges as it said.
@@ -202,7 +206,7 @@ class Analyzed:
         """
         number = self._asked_at
         text = " ".join(str(answer.get("analysis") or "").split())
-        limits = self._task.limits(answer.get("ranges") or {}) if self._wish.narrows else {}
+        limits = self._task.limits(answer.get("ranges") or {}) if self._settings.narrows else {}
         self._tell("analyzed", number, text, ranges=answer.get("ranges") if limits else None)
         if limits and self._narrow(limits):
             self._memo = {name: list(ends) for name, ends in limits.items()}

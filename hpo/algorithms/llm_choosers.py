@@ -96,8 +96,8 @@ class LlmChooser:
                 raise LlmError("this configuration was tried before")
             return latents, _line(answer.get("why"))
 
-        wish = 'Answer {"params": {name: value}, "why": "one sentence"} for the next trial.'
-        latents, why = self.converse(self.task.describe(seen, wish=wish), read)
+        question = 'Answer {"params": {name: value}, "why": "one sentence"} for the next trial.'
+        latents, why = self.converse(self.task.describe(seen, question=question), read)
         self.tell("proposed", number, why)
         return Chosen(latents=latents, note=why)
 

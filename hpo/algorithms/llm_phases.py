@@ -126,14 +126,14 @@ class PhaseChooser(LlmChooser):
         return Chosen(latents=latents, note=note, memo=memo, limits=limits)
 
     def _plan(self, number: int, seen: list[Observation]) -> tuple[Phase, ...]:
-        wish = (
+        question = (
             f"Plan phases for {self._num_trials} trials. Answer "
             '{"phases": [{"name": text, "trials": number, "method": one of random, tpe, bfbo, '
             '"focus": {name: [low, high]}}]}: random explores, tpe and bfbo (a Gaussian process) '
             "exploit; focus is optional."
         )
         phases = self.converse(
-            self.task.describe(seen, wish=wish),
+            self.task.describe(seen, question=question),
             lambda answer: read_phases(answer.get("phases"), self.task),
         )
         self.tell(

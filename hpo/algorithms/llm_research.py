@@ -104,12 +104,12 @@ class ResearchChooser(LlmChooser):
         phase = self._due()
         limits = {} if phase is None else self.task.limits(phase.focus)
         context = self._retrieve(number, seen, phase)
-        wish = (
+        question = (
             f"Design {CANDIDATES} different experiments. Answer "
             '{"candidates": [{"params": {name: value}, "hypothesis": "one sentence"}]}.'
         )
         candidates = self.converse(
-            self.task.describe(seen, wish=wish, **context),
+            self.task.describe(seen, question=question, **context),
             lambda answer: self._candidates(answer.get("candidates"), seen, limits),
         )
         hypotheses = [hypothesis for _, hypothesis in candidates]

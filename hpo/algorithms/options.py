@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpo.core.errors import SpecError
-from hpo.core.text import nearest, shown
+from hpo.core.text import nearest, quoted
 from hpo.core.yaml_io import parse_yaml, read_yaml
 
 PREFIX = "automl_"
@@ -74,7 +74,7 @@ class Option:
             return self.default
         fits = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
         is_mixed_up = isinstance(value, bool) and self.kind is not bool
-        got = "a secret value" if self.is_secret else shown(value)
+        got = "a secret value" if self.is_secret else quoted(value)
         if not fits or is_mixed_up:
             raise SpecError(f"{where}: must be a {self.kind_name}, got {got}")
         below = self.low is not None and value < self.low

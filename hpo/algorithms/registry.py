@@ -135,7 +135,7 @@ def resolve_names(
     reasons = []
     num_reports = num_epochs if num_reports is None else num_reports
     if algorithm == AUTO:
-        facts = auto.Facts(
+        facts = auto.StudyFacts(
             num_epochs=num_epochs,
             num_reports=num_reports,
             dimensions=dimensions,

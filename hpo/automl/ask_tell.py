@@ -30,7 +30,7 @@ from hpo.automl.skill_trainer import registered_trainer
 from hpo.automl.status import query_status
 from hpo.automl.views import Views
 from hpo.automl.wandb_table import group_of, make_listener
-from hpo.automl.workspace import RUNGS_STYLE, Facts, read_facts
+from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
 from hpo.core.errors import RunError, SpecError
 from hpo.core.events import EventBus, EventFile
 from hpo.core.selection import best_trial
@@ -103,7 +103,7 @@ class AutoML:
 
     def _begin(self, secrets: Mapping[str, Any], wandb_config: Mapping[str, Any] | None) -> None:
         """Bring engine and algorithm to where the ledger is."""
-        self.facts: Facts = read_facts(self.run.path)
+        self.facts: WorkspaceFacts = read_facts(self.run.path)
         self._ledger = Ledger.open(self.run.ledger_file)
         self._bus = EventBus([EventFile(self.run.events_file)])
         parts = build_engine(self.run, self.facts, self._ledger, self._bus, secrets, self._slots)
@@ -234,7 +234,7 @@ class AutoML:
 
     def _tell_readers(self) -> None:
         """Write the state at once, however short ago that was done."""
-        self._state.hear({"event": "started"})
+        self._state.handle({"event": "started"})
 
     def _demand_open(self) -> None:
         if self._is_finished:

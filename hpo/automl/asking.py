@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.planning import Planned
-from hpo.automl.workspace import Facts, is_workspace
+from hpo.automl.workspace import WorkspaceFacts, is_workspace
 from hpo.core.errors import RunError
 from hpo.core.events import EventBus
 from hpo.core.yaml_io import to_yaml
@@ -36,7 +36,7 @@ class Parts:
 
 def build_engine(
     run: RunDir,
-    facts: Facts,
+    facts: WorkspaceFacts,
     ledger: Ledger,
     bus: EventBus,
     secrets: Mapping[str, Any],

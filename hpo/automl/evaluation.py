@@ -14,7 +14,7 @@ from hpo.automl.hooks import Hooks, as_number
 from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
 from hpo.automl.recommendation import Recommendation
 from hpo.automl.skill_trainer import SkillTrainer
-from hpo.automl.workspace import Facts
+from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
@@ -45,7 +45,7 @@ class Evaluator:
     run: RunDir
     trainer: SkillTrainer
     executor: Executor
-    facts: Facts
+    facts: WorkspaceFacts
     base_spec: Mapping[str, Any]
 
     @property

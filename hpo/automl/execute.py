@@ -11,7 +11,7 @@ from hpo.automl.planning import Planned, Request, as_value_errors, plan_request
 from hpo.automl.routing import demand_runnable
 from hpo.automl.session import RouteSettings, with_session
 from hpo.automl.settings import MAX_RECOMMENDATIONS
-from hpo.automl.workspace import Facts, is_workspace, read_facts
+from hpo.automl.workspace import WorkspaceFacts, is_workspace, read_facts
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.spec_dicts import flatten
@@ -88,7 +88,7 @@ def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
         session.ledger.close()
 
 
-def _completed(request: Request, study: StudySpec, facts: Facts) -> Request:
+def _completed(request: Request, study: StudySpec, facts: WorkspaceFacts) -> Request:
     """What a resumed search is asked for: what was begun, under what is given now."""
     begun: dict[str, Any] = {"metric": facts.metric, "direction": facts.direction}
     if request.algorithm is None:

@@ -80,7 +80,7 @@ class CallbackListener:
         self._hooks, self._show = hooks, show
         self._told = set(done)
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Pass a trial's start and end on."""
         if event["event"] == "trial_started" and event["purpose"] == "search":
             self._on_start(event["trial"])

@@ -9,7 +9,7 @@ from typing import Any
 from hpo.automl.evaluation import MEASURED, SKIPPED, read_evaluations
 from hpo.automl.hooks import Show
 from hpo.automl.recommendation import CANCELED, metric_of, status_word
-from hpo.automl.workspace import Facts
+from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.errors import RunError
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialRecord, TrialState
@@ -21,7 +21,7 @@ NOT_DONE = {"status": SKIPPED, "reason": "the search has not ended"}
 
 
 def build_result(
-    run: RunDir, ledger: Ledger, facts: Facts, show: Show, *, ended_because: str = ""
+    run: RunDir, ledger: Ledger, facts: WorkspaceFacts, show: Show, *, ended_because: str = ""
 ) -> dict[str, Any]:
     """Everything that `run` returns; plain data.
 
@@ -98,7 +98,7 @@ def find_best_checkpoint(
     return None
 
 
-def _entry(trial: TrialRecord, direction: str, facts: Facts) -> dict[str, Any]:
+def _entry(trial: TrialRecord, direction: str, facts: WorkspaceFacts) -> dict[str, Any]:
     word = status_word(trial, is_live=False)
     entry: dict[str, Any] = {
         "rec_id": trial.number,

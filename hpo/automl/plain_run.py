@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.spec_dicts import flatten
-from hpo.jobs.compose_spec import Wish
+from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.job import Job
 from hpo.jobs.platform import LocalJobs
 from hpo.study.overrides import expand_shorthands
@@ -43,8 +43,10 @@ def run_directly(
         HpoError: one line about what is wrong, before anything is started.
     """
     jobs = LocalJobs(root, skill.path)
-    wish = Wish(action=action, overrides=flatten(expand_shorthands(overrides, skill)), roots=roots)
-    job = jobs.prepare_job(wish, base_checkpoint=base_checkpoint, parent_job_id=parent_job_id)
+    request = JobRequest(
+        action=action, overrides=flatten(expand_shorthands(overrides, skill)), roots=roots
+    )
+    job = jobs.prepare_job(request, base_checkpoint=base_checkpoint, parent_job_id=parent_job_id)
     if review_only:
         shutil.rmtree(job.folder)
         return job

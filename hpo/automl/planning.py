@@ -15,7 +15,7 @@ from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direc
 from hpo.automl.routing import demand_runnable, name_of
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
-from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, Facts
+from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, WorkspaceFacts
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
@@ -68,7 +68,7 @@ class Planned:
     """A study, and what its workspace knows beyond it."""
 
     study: StudySpec
-    facts: Facts
+    facts: WorkspaceFacts
     settings: AutoMLSettings
 
 
@@ -158,10 +158,10 @@ class _Planner:
         )
         return Planned(study=study, facts=facts, settings=self.settings)
 
-    def _facts(self, metric: str, direction: str) -> Facts:
+    def _facts(self, metric: str, direction: str) -> WorkspaceFacts:
         """What the request alone says of the workspace."""
         request, values = self.request, self.settings.values
-        return Facts(
+        return WorkspaceFacts(
             skill_dir=str(self.skill.path),
             network=name_of(self.skill),
             metric=metric,
@@ -294,10 +294,10 @@ class _Planner:
 
     def _slots(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """How many trials run at a time: a number, or by how many share a GPU."""
-        concurrent, wish = self._concurrent(options), self.request.trials_per_gpu
-        if wish is None:
+        concurrent, asked = self._concurrent(options), self.request.trials_per_gpu
+        if asked is None:
             return {"concurrent": concurrent}
-        return {"trials_per_gpu": check_sharing(wish, concurrent, "trials_per_gpu")}
+        return {"trials_per_gpu": check_sharing(asked, concurrent, "trials_per_gpu")}
 
     def _concurrent(self, options: Mapping[str, Any]) -> int | None:
         asked = options.get("max_concurrent") or self.settings.values["automl_max_concurrent"]

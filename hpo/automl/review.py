@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.workspace import RUNGS_STYLE, Facts
+from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts
 from hpo.core.asking import ask
 from hpo.core.budget import render_seconds
 from hpo.core.machine import free_memory_mib
@@ -44,7 +44,7 @@ class Estimate:
 
 
 def estimate(
-    facts: Facts,
+    facts: WorkspaceFacts,
     options: Mapping[str, Any],
     *,
     seconds_per_epoch: float | None,
@@ -85,7 +85,7 @@ def estimate(
     )
 
 
-def _share_of_epochs(facts: Facts, options: Mapping[str, Any], num_epochs: int) -> float:
+def _share_of_epochs(facts: WorkspaceFacts, options: Mapping[str, Any], num_epochs: int) -> float:
     """Epochs that are trained, of those that as many full trials would take."""
     if "rounds" not in options:
         return 1.0
@@ -151,7 +151,7 @@ def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dic
 
 
 def ways_to_shorten(
-    facts: Facts, expected: Mapping[str, Any], max_hours: float, epochs_key: str
+    facts: WorkspaceFacts, expected: Mapping[str, Any], max_hours: float, epochs_key: str
 ) -> str:
     """One line for a search that would take longer than was allowed."""
     total, limit = float(expected["total_s"] or 0.0), max_hours * 3600

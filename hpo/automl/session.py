@@ -17,7 +17,7 @@ from hpo.automl.recommendation import Recommendation, metric_of, status_word
 from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_shorten
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
-from hpo.automl.workspace import RUNGS_STYLE, Facts, read_facts
+from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
 from hpo.core.spec_dicts import flatten
@@ -62,7 +62,7 @@ class AutoMLSession(Session):
         super().__init__(*args)
         self.route = route or RouteSettings()
         self.route.session = self
-        self.facts: Facts = self._current_facts()
+        self.facts: WorkspaceFacts = self._current_facts()
         self.skill_trainer = cast(SkillTrainer, self.trainer)
         self._platform: PlatformExecutor | None = None
         self._base_executor: Executor | None = None
@@ -70,7 +70,7 @@ class AutoMLSession(Session):
         self.bus.add(Views(self.run, self.ledger, self.facts, self._brain(), self._job_of))
         self.bus.add(CallbackListener(self.route.hooks, self.show, known))
 
-    def _current_facts(self) -> Facts:
+    def _current_facts(self) -> WorkspaceFacts:
         """The workspace's constants; an extended budget changes the total.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.automl.platform import read_active
 from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS
-from hpo.automl.workspace import AUTOML_DIR, Facts, read_facts
+from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts, read_facts
 from hpo.core.errors import HpoError
 
 _WORDS = {"complete": SUCCESS, "pruned": SUCCESS, "failed": FAILURE}
@@ -125,7 +125,7 @@ def _total(folder: Path) -> int | None:
     return None if facts is None else facts.total
 
 
-def _facts(folder: Path) -> Facts | None:
+def _facts(folder: Path) -> WorkspaceFacts | None:
     try:
         return read_facts(folder)
     except HpoError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.recommendation import metric_of, status_word
-from hpo.automl.workspace import AUTOML_DIR, Facts
+from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts
 from hpo.core.events import Event
 from hpo.core.selection import best_trial
 from hpo.run.ledger import Ledger
@@ -41,7 +41,7 @@ class Views:
         self,
         run: RunDir,
         ledger: Ledger,
-        facts: Facts,
+        facts: WorkspaceFacts,
         brain: Mapping[str, Any],
         job_of: Callable[[int], tuple[str, str]],
     ) -> None:
@@ -49,7 +49,7 @@ class Views:
         self._ledger, self._facts, self._job_of = ledger, facts, job_of
         _write(self._folder / "brain" / "brain.json", dict(brain))
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Rewrite what an event may have changed."""
         if event["event"] in _TOLD:
             self.write()

@@ -23,7 +23,7 @@ COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "
 class _Nothing:
     """Hears events and keeps none: there is no such package, or no key."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Pass over it."""
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class _Table:
     def __init__(self, wandb: Any, started: Any, ledger: Ledger) -> None:
         self._wandb, self._run, self._ledger = wandb, started, ledger
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Send what has changed."""
         if event["event"] != "trial_finished":
             return

@@ -21,7 +21,7 @@ RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class WorkspaceFacts:
     """The constants of one workspace; no secrets."""
 
     skill_dir: str
@@ -95,7 +95,7 @@ def is_workspace(folder: Path) -> bool:
     return (folder / FACTS_FILE).is_file()
 
 
-def read_facts(folder: Path) -> Facts:
+def read_facts(folder: Path) -> WorkspaceFacts:
     """Read the file of a run directory.
 
     Raises:
@@ -104,8 +104,8 @@ def read_facts(folder: Path) -> Facts:
     file = folder / FACTS_FILE
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        known = {item.name for item in fields(Facts)}
-        return Facts(**{key: value for key, value in data.items() if key in known})
+        known = {item.name for item in fields(WorkspaceFacts)}
+        return WorkspaceFacts(**{key: value for key, value in data.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(
             f"{file}: cannot be read, so this is no AutoML workspace: {error}"

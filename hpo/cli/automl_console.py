@@ -28,7 +28,7 @@ class RouteConsole:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Print what an event means to a person."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:

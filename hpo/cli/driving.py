@@ -37,9 +37,9 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     from hpo.search.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
-    with machine_output() as stream, interrupts() as wish:
+    with machine_output() as stream, interrupts() as requests:
         console = Console(sys.stderr)
-        wish.say = console.say
+        requests.say = console.say
         printer = EventPrinter(stream) if args.json else None
 
         def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
@@ -54,7 +54,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
             executor="inprocess" if getattr(args, "in_process", False) else "ray",
             ray_address=getattr(args, "ray_address", ""),
             listeners=tuple(listeners),
-            should_stop=lambda: wish.count > 0,
+            should_stop=lambda: requests.count > 0,
             confirm_start=lambda review: _ask(review, args, console),
             progress=console.progress,
             report=not getattr(args, "no_report", False),
@@ -103,7 +103,7 @@ def machine_output() -> Iterator[TextIO]:
         os.close(private)
 
 
-class Wish:
+class StopRequests:
     """How often the user has asked to stop, and where to answer."""
 
     count = 0
@@ -113,31 +113,31 @@ class Wish:
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[Wish]:
+def interrupts() -> Iterator[StopRequests]:
     """Count Ctrl-C, SIGTERM and SIGHUP: the first lets the epochs end, the second stops at once.
 
     Who sends SIGTERM, as a scheduler does that wants the machine back, kills soon after: epochs
     that last longer than `GRACE_S` are given up, and repeated when the search is resumed. So it is
     when the terminal closes, which may send SIGHUP twice.
     """
-    wish = Wish()
+    requests = StopRequests()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP and wish.count:
+        if number == signal.SIGHUP and requests.count:
             return
-        wish.count += 1
-        if wish.count > 1:
+        requests.count += 1
+        if requests.count > 1:
             raise KeyboardInterrupt
         if number in (signal.SIGTERM, signal.SIGHUP):
             signal.setitimer(signal.ITIMER_REAL, GRACE_S)
-            wish.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
+            requests.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
             return
-        wish.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
+        requests.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
 
     numbers = (signal.SIGINT, *told_to_end(), signal.SIGALRM)
     previous = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield wish
+        yield requests
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():

@@ -121,7 +121,7 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
 def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
     from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import parse_assignments
-    from hpo.jobs.compose_spec import Wish
+    from hpo.jobs.compose_spec import JobRequest
 
     overrides = parse_assignments(args.set)
     if args.resume and args.dry_run:
@@ -136,14 +136,14 @@ def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
         "eval_dataset_uri": args.eval_data,
         "calibration_dataset_uri": args.calibration_data,
     }
-    wish = Wish(
+    request = JobRequest(
         action=args.action,
         overrides=overrides,
         roots={name: root for name, root in roots.items() if root},
         data_format=args.data_format,
     )
     return jobs.prepare_job(
-        wish,
+        request,
         parent_job_id=args.parent,
         checkpoint=args.checkpoint,
         base_checkpoint=args.weights,

@@ -75,10 +75,10 @@ class _Preparing:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def hear(self, event: Mapping[str, Any]) -> None:
+    def handle(self, event: Mapping[str, Any]) -> None:
         """Pass on what takes time."""
         if event["event"] == "preparing":
-            self._console.hear(dict(event))
+            self._console.handle(dict(event))
 
     def close(self) -> None:
         """Take the status line away."""

@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.errors import SpecError
     from hpo.executors.inprocess import InProcessExecutor
     from hpo.report.page import write_report
-    from hpo.report.run_data import load_facts
+    from hpo.report.run_data import load_run_data
 
-    facts = load_facts(chosen_run(args))
+    facts = load_run_data(chosen_run(args))
     executor = None if args.no_pictures else InProcessExecutor(facts.study.trainer)
     folder = Path(args.to).resolve() if args.to else None
     if folder is not None and folder.exists() and not folder.is_dir():

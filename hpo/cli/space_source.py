@@ -12,7 +12,7 @@ from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.core.yaml_io import read_yaml
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill
@@ -87,7 +87,7 @@ def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:
     file = skill.template_file("train")
     template = read_yaml(file) if file.is_file() else {}
     if not isinstance(template, Mapping):
-        raise SpecError(f"{file}: must be a mapping of keys, got {shown(template)}")
+        raise SpecError(f"{file}: must be a mapping of keys, got {quoted(template)}")
     network = skill.network_arch or schema.network_arch
     return SpaceSource(
         schema=schema, overlay=overlay, spec=nest(template), trainer=_registered(network)

@@ -82,8 +82,8 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
 def _sharing_from(args: argparse.Namespace, study: StudySpec) -> dict[str, Any]:
     """What the flags say of sharing GPUs; the last word on how many run at a time is a flag's."""
     if args.trials_per_gpu is not None:
-        wish = check_sharing(args.trials_per_gpu, args.concurrent, "--trials-per-gpu")
-        return {"trials_per_gpu": wish, "concurrent": None}
+        asked = check_sharing(args.trials_per_gpu, args.concurrent, "--trials-per-gpu")
+        return {"trials_per_gpu": asked, "concurrent": None}
     if args.concurrent is not None and study.trials_per_gpu is not None:
         return {"trials_per_gpu": None}
     return {}

@@ -56,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
     from hpo.tracking import default_tracking_uri
     from hpo.tracking.address import why_useless
     from hpo.tracking.server import base_url, choose_port, find_links, running_server
-    from hpo.tracking.store import shown
+    from hpo.tracking.store import display_uri
 
     chosen = chosen_run(args)
     tracking_uri = default_tracking_uri(chosen.path.parent.parent)
     if why := why_useless(tracking_uri):
-        raise HpoError(f"MLflow at {shown(tracking_uri)}: {why}")
+        raise HpoError(f"MLflow at {display_uri(tracking_uri)}: {why}")
     if tracking_uri.startswith(("http://", "https://")):
-        _show(find_links(shown(tracking_uri).rstrip("/"), chosen), as_json=args.json)
+        _show(find_links(display_uri(tracking_uri).rstrip("/"), chosen), as_json=args.json)
         return 0
     _check(args, tracking_uri)
     port = choose_port(args.host, args.port)

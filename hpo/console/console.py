@@ -44,9 +44,9 @@ class Console:
         self._farewell: list[str] = []
         self._removed = 0
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Print what an event means to a person."""
-        self._progress.hear(event)
+        self._progress.handle(event)
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)

@@ -61,7 +61,7 @@ class Progress:
         self.direction = "maximize"
         self.metric_word = metric_word("")
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Take an event into account."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from hpo.core.errors import SpecError
-from hpo.core.text import shown
+from hpo.core.text import quoted
 
 GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
 
@@ -105,7 +105,7 @@ def parse_budget(text: str) -> Budget:
             )
         if name in values:
             what = name.replace("_", " ")
-            raise SpecError(f"budget: {shown(text)} limits {what} twice; keep one of them")
+            raise SpecError(f"budget: {quoted(text)} limits {what} twice; keep one of them")
         values[name] = amount
     counts = {k: int(v) if k in {"trials", "epochs"} else v for k, v in values.items()}
     return Budget(**counts)  # type: ignore[arg-type]
@@ -115,8 +115,8 @@ def _refusal(part: str) -> str:
     if not part:
         return "a limit must be given, got nothing"
     if part.startswith("+"):
-        return f"{shown(part)} adds to the budget of an earlier search, which `hpo resume` does"
-    return f"{shown(part)} is not understood"
+        return f"{quoted(part)} adds to the budget of an earlier search, which `hpo resume` does"
+    return f"{quoted(part)} is not understood"
 
 
 def extend_budget(budget: Budget, text: str) -> Budget:

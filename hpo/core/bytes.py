@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from hpo.core.errors import SpecError
-from hpo.core.text import shown
+from hpo.core.text import quoted
 
 GRAMMAR = "a size such as 500MB, 20GB or 1.5TiB"
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -32,11 +32,11 @@ def parse_size(text: str, where: str) -> int | None:
         return None
     match = _SIZE.fullmatch(text.strip().lower())
     if match is None or (match[3] and not match[2]):
-        raise SpecError(f"{where}: must be {GRAMMAR}, got {shown(text)}")
+        raise SpecError(f"{where}: must be {GRAMMAR}, got {quoted(text)}")
     size = int(float(match[1]) * (_BINARY if match[3] else _UNITS)[match[2]])
     if size < LEAST_QUOTA:
         raise SpecError(
-            f"{where}: must be at least {render_bytes(LEAST_QUOTA)}, got {shown(text)}; write "
+            f"{where}: must be at least {render_bytes(LEAST_QUOTA)}, got {quoted(text)}; write "
             f"{GRAMMAR}"
         )
     return size

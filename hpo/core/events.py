@@ -50,7 +50,7 @@ Emit = Callable[..., None]
 class Listener(Protocol):
     """Hears every event of a run, and returns quickly; its failure never reaches the search."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Take one event: `{"event": name, "time": unix seconds, ...}`."""
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class EventBus:
         event = {"event": name, "time": round(time.time(), 3), **data}
         for listener in list(self._listeners):
             try:
-                listener.hear(event)
+                listener.handle(event)
             except Exception as error:  # noqa: BLE001 - a listener's failure must not end a search
                 self._note_failure(listener, error)
             else:
@@ -113,7 +113,7 @@ class EventFile:
         self._stream = path.open("ab", buffering=0)
         self._unwritten = b""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Write one line, and before it those that found no room."""
         self._unwritten += to_json(event).encode() + b"\n"
         self._write()
@@ -137,7 +137,7 @@ class EventPrinter:
         self._stream = stream
         self._last = ""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Write one line at once."""
         self._last = event["event"]
         self._stream.write(to_json(event) + "\n")
@@ -147,7 +147,7 @@ class EventPrinter:
         """Make an `error` event the last line, unless it is that already."""
         if self._last != "error":
             message = " ".join(str(error).split())
-            self.hear({"event": "error", "time": round(time.time(), 3), "message": message})
+            self.handle({"event": "error", "time": round(time.time(), 3), "message": message})
 
     def close(self) -> None:
         """The stream belongs to the caller."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.core.errors import SpecError
-from hpo.core.text import cut, shown
+from hpo.core.text import cut, quoted
 from hpo.core.yaml_io import DEEPEST, parse_yaml
 
 RELATIVE_TOLERANCE = 1e-6
@@ -59,12 +59,12 @@ def merge_into(base: dict[str, Any], extra: Mapping[str, Any], path: str = "") -
         if isinstance(value, Mapping):
             if old is not None and not isinstance(old, dict):
                 raise SpecError(
-                    f"{where}: is a value ({shown(old)}), so nothing can be set below it"
+                    f"{where}: is a value ({quoted(old)}), so nothing can be set below it"
                 )
             base[key] = merge_into(dict(old or {}), value, f"{where}.")
         elif isinstance(old, dict) and old:
             raise SpecError(
-                f"{where}: is a section of keys, so it cannot be set to {shown(value)}; "
+                f"{where}: is a section of keys, so it cannot be set to {quoted(value)}; "
                 "set the keys below it"
             )
         else:

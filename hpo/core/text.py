@@ -13,7 +13,7 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and bytes that are no UTF-8 as Python hands them on (lone surrogates)."""
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as a message quotes it: in the words of YAML, and not without end."""
     names = {None: "nothing", True: "true", False: "false"}
     if value is None or isinstance(value, bool):

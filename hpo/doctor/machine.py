@@ -20,7 +20,7 @@ from hpo.core.protocols import Trainer
 from hpo.doctor.check import Check, Status
 from hpo.doctor.places import check_cache, check_runs, check_temporary
 from hpo.tracking.address import why_useless
-from hpo.tracking.store import shown
+from hpo.tracking.store import display_uri
 
 PACKAGES = (
     *("optuna", "ray", "mlflow", "torch", "torchvision", "pytorch-lightning"),
@@ -198,9 +198,11 @@ def _mlflow(out: Path) -> Check:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if uri and (why := why_useless(uri)):
         text, _, advice = why.partition("; ")
-        return Check(name="mlflow", status="warning", text=f"{shown(uri)} {text}", advice=advice)
+        return Check(
+            name="mlflow", status="warning", text=f"{display_uri(uri)} {text}", advice=advice
+        )
     if not uri.startswith(("http://", "https://")):
-        where = shown(uri) or f"{out}/mlflow.db"
+        where = display_uri(uri) or f"{out}/mlflow.db"
         return Check(name="mlflow", status="ok", text=f"runs are mirrored to {where}")
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_S) as answer:  # noqa: S310 - http
@@ -210,7 +212,7 @@ def _mlflow(out: Path) -> Check:
         return Check(
             name="mlflow",
             status="warning",
-            text=f"{shown(uri)} does not answer: {reason}",
+            text=f"{display_uri(uri)} does not answer: {reason}",
             advice="a search goes on without it and catches up when it is back",
         )
-    return Check(name="mlflow", status="ok", text=f"{shown(uri)} answers ({status})")
+    return Check(name="mlflow", status="ok", text=f"{display_uri(uri)} answers ({status})")

@@ -42,7 +42,7 @@ def measure_packed(
     executor: Executor,
     spec: Mapping[str, Any],
     slots: Slots,
-    wish: int | str | None,
+    asked: int | str | None,
     growth: tuple[float, str] = (1.0, ""),
 ) -> tuple[dict[str, Any], Slots, Packing | None]:
     """Measure an epoch in all slots at once, and divide GPUs anew where that was asked for.
@@ -54,17 +54,17 @@ def measure_packed(
         executor: places calls and trials; is told of a new division.
         spec: the base spec.
         slots: one trial per GPU for `auto`.
-        wish: `auto`, a number, or None.
+        asked: `auto`, a number, or None.
         growth: how much more memory a searched configuration may take than this spec, and why.
 
     Returns:
         The probe of the slots as they are then, the slots, and what to tell of the choice.
     """
     probe = probe_slots(executor, spec)
-    if wish is None:
+    if asked is None:
         return probe, slots, None
-    if wish != AUTO:
-        return probe, slots, _as_asked(slots, int(wish), probe, growth[0])
+    if asked != AUTO:
+        return probe, slots, _as_asked(slots, int(asked), probe, growth[0])
     packing = fit_on_card(probe, slots, growth)
     if packing.per_gpu == 1:
         return probe, slots, packing
@@ -129,14 +129,14 @@ def growth_of(
     return 1.0, ""
 
 
-def _as_asked(slots: Slots, wish: int, probe: Mapping[str, Any], factor: float) -> Packing:
+def _as_asked(slots: Slots, asked: int, probe: Mapping[str, Any], factor: float) -> Packing:
     """The number that was asked for, with a word of warning where it will hardly fit."""
     if slots.total_gpus == 0:
         return Packing(per_gpu=1, reason="no GPU is visible; trials share the CPU's cores")
     peak, total = probe.get("peak_memory_mib"), probe.get("total_memory_mib")
     reason = "as asked for"
     if peak and total:
-        left = float(total) / wish - CONTEXT_MIB
+        left = float(total) / asked - CONTEXT_MIB
         reason += f"; each may take {left:.0f} MiB and was measured to take {peak:.0f}"
         if float(peak) * factor > left:
             reason += ", which is TOO LITTLE for some: those end as out of memory"

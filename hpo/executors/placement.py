@@ -47,19 +47,19 @@ def place_trials(
         raise SpecError(
             "budget: GPU hours need a GPU and none is visible here; give trials, time or epochs"
         )
-    wish = study.trials_per_gpu
+    asked = study.trials_per_gpu
     shared = merged(study.spec, study.search.fix) if spec is None else spec
     devices = count_devices(shared, trainer)
     if start.executor == IN_PROCESS:
         return divide_nodes(1, machine)
-    if devices > 1 and isinstance(wish, int) and wish > 1:
+    if devices > 1 and isinstance(asked, int) and asked > 1:
         raise SpecError(
-            f"trials_per_gpu: must be 1 or {AUTO} where a trial has {devices} GPUs, got {wish}"
+            f"trials_per_gpu: must be 1 or {AUTO} where a trial has {devices} GPUs, got {asked}"
         )
     return divide_nodes(
         study.concurrent,
         machine,
-        per_card=wish if isinstance(wish, int) and devices == 1 else None,
+        per_card=asked if isinstance(asked, int) and devices == 1 else None,
         devices=devices,
     )
 

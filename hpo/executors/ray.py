@@ -22,7 +22,7 @@ from hpo.core.protocols import TrialDriver
 from hpo.executors.division import Slots
 from hpo.executors.ray_faults import FEWER, Losses, RayLostError, ended_process, wait_for
 from hpo.executors.ray_start import join_cluster, start_local
-from hpo.executors.ray_worker import Place, call_in_worker, constants_of, train
+from hpo.executors.ray_worker import WorkerLimits, call_in_worker, constants_of, train
 
 if TYPE_CHECKING:
     from hpo.executors.ray_relay import JobSearcher, RelayScheduler
@@ -60,11 +60,11 @@ class RayExecutor:
             start_local(Machine(nodes=(node,)), slots.threads)
 
     @property
-    def _place(self) -> Place:
-        return Place(threads=self._slots.threads, memory_share=self._slots.memory_share)
+    def _limits(self) -> WorkerLimits:
+        return WorkerLimits(threads=self._slots.threads, memory_share=self._slots.memory_share)
 
     def divide(self, slots: Slots) -> None:
-        """Place what starts from now on in other slots."""
+        """WorkerLimits what starts from now on in other slots."""
         self._slots = slots
 
     def run(self, driver: TrialDriver) -> None:
@@ -76,7 +76,7 @@ class RayExecutor:
         from hpo.executors.ray_relay import make_relay
 
         while True:
-            searcher, scheduler = make_relay(driver, constants_of(self._trainer_name, self._place))
+            searcher, scheduler = make_relay(driver, constants_of(self._trainer_name, self._limits))
             try:
                 self._fit(searcher, scheduler)
             except RayLostError as lost:
@@ -147,7 +147,7 @@ class RayExecutor:
         )(call_in_worker)
         try:
             calls = [
-                remote.remote(self._trainer_name, method, args, self._place) for _ in range(count)
+                remote.remote(self._trainer_name, method, args, self._limits) for _ in range(count)
             ]
             wait_for(calls)
             outcomes = ray.get(calls)

@@ -24,7 +24,7 @@ class WornOutError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class WorkerLimits:
     """What a worker may use."""
 
     threads: int
@@ -32,7 +32,7 @@ class Place:
     """Part of a GPU's memory; None where it has the GPU to itself."""
 
 
-def constants_of(trainer_name: str, place: Place) -> dict[str, Any]:
+def constants_of(trainer_name: str, place: WorkerLimits) -> dict[str, Any]:
     """What every trial's configuration holds beside its job."""
     return {"trainer_name": trainer_name, "place": asdict(place)}
 
@@ -54,7 +54,7 @@ def train(config: dict[str, Any]) -> None:
         tune.report({"number": job.number, "payload": json.dumps(dict(payload))})
         return True
 
-    outcome = _settle(name, Place(**config["place"])) or run_job(name, job, report)
+    outcome = _settle(name, WorkerLimits(**config["place"])) or run_job(name, job, report)
     tune.report({"number": job.number, "outcome": json.dumps(outcome)})
     if _is_worn(outcome):
         raise WornOutError
@@ -67,7 +67,7 @@ def _is_worn(outcome: Mapping[str, Any]) -> bool:
 
 
 def call_in_worker(
-    trainer_name: str, method: str, args: tuple[Any, ...], place: Place
+    trainer_name: str, method: str, args: tuple[Any, ...], place: WorkerLimits
 ) -> dict[str, Any]:
     """Call a trainer's method; what goes wrong is carried over as data."""
     try:
@@ -78,7 +78,7 @@ def call_in_worker(
         return {"failure": describe_failure(error), "detail": traceback.format_exc()}
 
 
-def _settle(trainer_name: str, place: Place) -> dict[str, Any] | None:
+def _settle(trainer_name: str, place: WorkerLimits) -> dict[str, Any] | None:
     """Keep this process to its threads and its share of the GPU; a failure to is the outcome."""
     # Ray would set one thread per whole CPU it was told of.
     os.environ["OMP_NUM_THREADS"] = str(place.threads)

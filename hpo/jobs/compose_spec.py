@@ -15,7 +15,7 @@ from hpo.jobs.data_sources import (
     data_entries,
     resolve_data_sources,
 )
-from hpo.jobs.inference import Standing, accepted_kinds, infer_fields
+from hpo.jobs.inference import JobContext, accepted_kinds, infer_fields
 from hpo.jobs.pages import (
     action_info,
     expand_shorthands,
@@ -31,7 +31,7 @@ from hpo.study.skill import Skill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class JobRequest:
     """What a job is asked to do."""
 
     action: str
@@ -54,23 +54,23 @@ class Composed:
     roots: dict[str, str]
 
 
-def choose_page(pages: list[Skill], wish: Wish, standing: Standing) -> Skill:
+def choose_page(pages: list[Skill], request: JobRequest, context: JobContext) -> Skill:
     """Of the pages that know an action, the one that takes what the job is started from.
 
     Args:
         pages: in the skill's order; the first is taken where nothing tells them apart.
-        wish: its overrides may name a page's input, such as `evaluate.trt_engine`.
-        standing: its parent's model may fit the field of one page alone.
+        request: its overrides may name a page's input, such as `evaluate.trt_engine`.
+        context: its parent's model may fit the field of one page alone.
     """
-    flat = flatten(nest(wish.overrides))
-    fields = [_model_fields(page, wish.action) for page in pages]
+    flat = flatten(nest(request.overrides))
+    fields = [_model_fields(page, request.action) for page in pages]
     for page, names in zip(pages, fields, strict=True):
         if any(flat.get(name) for name in names):
             return page
-    parent = standing.parent
+    parent = context.parent
     if parent is None or len(pages) == 1:
         return pages[0]
-    kind = model_of(parent, standing.checkpoint).kind
+    kind = model_of(parent, context.checkpoint).kind
     order = [(accepted_kinds(n), page) for page, names in zip(pages, fields, strict=True)
              for n in names]  # fmt: skip
     fitting = [(kinds.index(kind), page) for kinds, page in order if kind in kinds]
@@ -79,8 +79,8 @@ def choose_page(pages: list[Skill], wish: Wish, standing: Standing) -> Skill:
 
 def compose(
     page: Skill,
-    wish: Wish,
-    standing: Standing,
+    request: JobRequest,
+    context: JobContext,
     line: list[Parent],
     also_known: Mapping[str, Any] | None = None,
 ) -> Composed:
@@ -88,8 +88,8 @@ def compose(
 
     Args:
         page: where the action stands.
-        wish: what is asked for.
-        standing: folder, parent and weights.
+        request: what is asked for.
+        context: folder, parent and weights.
         line: the parent and its ancestors, nearest first.
         also_known: nested keys of a registered trainer, which are legal beside the skill's.
 
@@ -98,18 +98,18 @@ def compose(
             nothing gives.
         RunError: when the parent has no fitting model.
     """
-    action = wish.action
+    action = request.action
     template = read_template(page, action)
     known = merged(known_spec(page, action), template)
-    given = _given(page, wish)
+    given = _given(page, request)
     new = new_keys(page, given, merged(known, also_known or {}) if known else {})
-    roots = _all_roots(wish, line)
-    base = {} if wish.base is not None else _without_examples(page, action, template)
-    carried = carried_sections(page, action, known, standing.parent)
+    roots = _all_roots(request, line)
+    base = {} if request.base is not None else _without_examples(page, action, template)
+    carried = carried_sections(page, action, known, context.parent)
     kept, notes = inherited_data(page, action, {**flatten(base), **given}, roots, line)
-    data, problem = _resolved(page, wish, roots, {**kept, **given})
+    data, problem = _resolved(page, request, roots, {**kept, **given})
     set_fields = [name for name, value in given.items() if value]
-    filled = infer_fields(spec_params(page, action), standing, set_fields)
+    filled = infer_fields(spec_params(page, action), context, set_fields)
     values = {name: value for name, (value, _) in filled.items()}
     spec = _without_marks(merged(base, carried, given, data, values))
     missing = _missing_inputs(page, action, spec)
@@ -140,16 +140,16 @@ def _model_fields(page: Skill, action: str) -> list[str]:
     return [name for name, what in params.items() if what.startswith("parent_model")]
 
 
-def _all_roots(wish: Wish, line: list[Parent]) -> dict[str, str]:
+def _all_roots(request: JobRequest, line: list[Parent]) -> dict[str, str]:
     roots: dict[str, str] = {}
-    for more in (dict(wish.roots), *(parent.roots for parent in line)):
+    for more in (dict(request.roots), *(parent.roots for parent in line)):
         roots = {**more, **roots}
     return {name: as_absolute(root) for name, root in roots.items() if root}
 
 
-def _given(page: Skill, wish: Wish) -> dict[str, Any]:
+def _given(page: Skill, request: JobRequest) -> dict[str, Any]:
     """Overrides over a whole given spec, dotted, without marks for what is still to be given."""
-    layers = [wish.base or {}, expand_shorthands(page, wish.overrides)]
+    layers = [request.base or {}, expand_shorthands(page, request.overrides)]
     return flatten(_without_marks(merged(*layers)))
 
 
@@ -165,11 +165,13 @@ def _without_marks(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(
-    page: Skill, wish: Wish, roots: Mapping[str, str], given: Mapping[str, Any]
+    page: Skill, request: JobRequest, roots: Mapping[str, str], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], DataError | None]:
     """The data, or what is wrong with them, to be told with all else that is missing."""
     try:
-        found = resolve_data_sources(page, wish.action, roots, given, data_format=wish.data_format)
+        found = resolve_data_sources(
+            page, request.action, roots, given, data_format=request.data_format
+        )
     except DataError as error:
         return {}, error
     return found, None

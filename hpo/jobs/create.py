@@ -14,8 +14,8 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
 from hpo.core.yaml_io import read_yaml, to_yaml
-from hpo.jobs.compose_spec import Wish, choose_page, compose, results_dir_of
-from hpo.jobs.inference import Standing
+from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of
+from hpo.jobs.inference import JobContext
 from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, SUCCESS, Job, create_folder, find_job, read_job
 from hpo.jobs.pages import action_info, expand_shorthands, known_spec, load_pages, pages_with
 from hpo.jobs.parents import Parent, find_parent, lineage
@@ -53,7 +53,7 @@ class JobMaker:
 
     def prepare_job(
         self,
-        wish: Wish,
+        request: JobRequest,
         *,
         parent_job_id: str = "",
         job_id: str = "",
@@ -63,7 +63,7 @@ class JobMaker:
         """Make a job's folder with its full spec; nothing is started.
 
         Args:
-            wish: action, overrides, roots.
+            request: action, overrides, roots.
             parent_job_id: job, run or path that the job starts from.
             job_id: the new job's id; the next free `<action>-<n>` where empty.
             checkpoint: which checkpoint of the parent: `best_model`, `latest_model` or an epoch.
@@ -74,19 +74,19 @@ class JobMaker:
         """
         parent = find_parent(self.root, parent_job_id) if parent_job_id else None
         pages = load_pages(self._skill_of(parent))
-        fitting = pages_with(pages, wish.action)
-        name, folder = create_folder(self.root, wish.action, job_id)
+        fitting = pages_with(pages, request.action)
+        name, folder = create_folder(self.root, request.action, job_id)
         try:
-            standing = Standing(
+            context = JobContext(
                 results_dir=folder,
                 parent=parent,
                 checkpoint=checkpoint,
                 base_checkpoint=_absolute_file(base_checkpoint),
             )
-            page = choose_page(fitting, wish, standing)
+            page = choose_page(fitting, request, context)
             job = Job(
                 id=name,
-                action=wish.action,
+                action=request.action,
                 skill_dir=str(pages[0].path),
                 folder=folder,
                 network_arch=page.network_arch,
@@ -94,7 +94,7 @@ class JobMaker:
                 page=pages.index(page),
                 created=time.time(),
             )
-            return self._write(job, page, wish, standing)
+            return self._write(job, page, request, context)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -116,10 +116,14 @@ class JobMaker:
             raise RunError(f"{job_id}: is a search; go on with `hpo resume {job.run_dir}`")
         page = load_pages(Path(job.skill_dir))[job.page]
         base = _without_inferred(job)
-        wish = Wish(action=job.action, overrides=overrides or {}, roots=job.roots, base=base)
+        request = JobRequest(
+            action=job.action, overrides=overrides or {}, roots=job.roots, base=base
+        )
         parent = find_parent(self.root, job.parent_job_id) if job.parent_job_id else None
-        standing = Standing(results_dir=job.results_dir, parent=parent, is_resumed=True)
-        return self._write(replace(job, status=PENDING, created=time.time()), page, wish, standing)
+        context = JobContext(results_dir=job.results_dir, parent=parent, is_resumed=True)
+        return self._write(
+            replace(job, status=PENDING, created=time.time()), page, request, context
+        )
 
     def register_run(
         self, run_dir: Path, *, job_id: str = "", roots: Mapping[str, str] | None = None
@@ -147,22 +151,24 @@ class JobMaker:
             return self.skill_dir
         return parent.skill_dir if parent else find_trainer(DEFAULT_NETWORK).skill_dir
 
-    def _write(self, job: Job, page: Skill, wish: Wish, standing: Standing) -> Job:
+    def _write(self, job: Job, page: Skill, request: JobRequest, context: JobContext) -> Job:
         trainer = _registered(page)
-        also = None if trainer is None else known_spec(load_skill(trainer.skill_dir), wish.action)
-        line = list(lineage(self.root, standing.parent))
-        composed = compose(page, wish, standing, line, also)
+        also = (
+            None if trainer is None else known_spec(load_skill(trainer.skill_dir), request.action)
+        )
+        line = list(lineage(self.root, context.parent))
+        composed = compose(page, request, context, line, also)
         spec, found = composed.spec, Adjusted()
-        if trainer is not None and wish.action == "train":
+        if trainer is not None and request.action == "train":
             known = _without(spec, composed.new)
             with as_user_errors():
-                found = _adjusted(trainer, page, wish, known, is_resumed=standing.is_resumed)
+                found = _adjusted(trainer, page, request, known, is_resumed=context.is_resumed)
                 spec = merged(spec, found.values)
                 trainer.validate(_without(spec, composed.new))
         job = replace(
             job,
-            command=_command(job, page, wish.action, spec, composed.new if trainer else ()),
-            own_results_dir=results_dir_of(spec, wish.action, job.folder),
+            command=_command(job, page, request.action, spec, composed.new if trainer else ()),
+            own_results_dir=results_dir_of(spec, request.action, job.folder),
             roots=composed.roots,
             inferred=composed.inferred,
             adjustments=list(found.records),
@@ -196,7 +202,7 @@ def _registered(page: Skill) -> Trainer | None:
 
 
 def _adjusted(
-    trainer: Trainer, page: Skill, wish: Wish, spec: Mapping[str, Any], *, is_resumed: bool
+    trainer: Trainer, page: Skill, request: JobRequest, spec: Mapping[str, Any], *, is_resumed: bool
 ) -> Adjusted:
     """Raise a batch of a single class that nobody chose, as a search does."""
     if is_resumed:
@@ -209,7 +215,7 @@ def _adjusted(
         key,
         multiple_of=trainer.multiple_of,
         limit=trainer.limits(full).get(key, (None, None)),
-        explicit=set(flatten(nest(expand_shorthands(page, wish.overrides)))),
+        explicit=set(flatten(nest(expand_shorthands(page, request.overrides)))),
     )
 
 

@@ -30,7 +30,7 @@ _MADE_BY: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class JobContext:
     """Where a job stands when its spec is filled in."""
 
     results_dir: Path
@@ -50,17 +50,17 @@ Found = tuple[str, str] | None
 """A value and how it was found, or nothing."""
 
 
-def _output_dir(_field: str, standing: Standing) -> Found:
-    return str(standing.results_dir), "the job's own folder"
+def _output_dir(_field: str, context: JobContext) -> Found:
+    return str(context.results_dir), "the job's own folder"
 
 
-def _parent_model(field: str, standing: Standing) -> Found:
-    model = standing.model()
+def _parent_model(field: str, context: JobContext) -> Found:
+    model = context.model()
     if model is None:
         return None
     kinds = accepted_kinds(field)
     if model.kind not in kinds:
-        name = standing.parent.name if standing.parent else ""
+        name = context.parent.name if context.parent else ""
         wanted, maker = _MADE_BY[kinds[0]]
         held = _MADE_BY[model.kind][0] if model.kind in _MADE_BY else model.kind
         raise RunError(
@@ -70,37 +70,37 @@ def _parent_model(field: str, standing: Standing) -> Found:
     return str(model.path), model.how
 
 
-def _parent_model_folder(_field: str, standing: Standing) -> Found:
-    model = standing.model()
+def _parent_model_folder(_field: str, context: JobContext) -> Found:
+    model = context.model()
     return None if model is None else (str(model.path.parent), model.how)
 
 
-def _own_file(name: str) -> Callable[[str, Standing], Found]:
-    def find(_field: str, standing: Standing) -> Found:
-        return str(standing.results_dir / name), "in the job's own folder"
+def _own_file(name: str) -> Callable[[str, JobContext], Found]:
+    def find(_field: str, context: JobContext) -> Found:
+        return str(context.results_dir / name), "in the job's own folder"
 
     return find
 
 
-def _resume_model(_field: str, standing: Standing) -> Found:
-    newest = newest_checkpoint(standing.results_dir) if standing.is_resumed else None
+def _resume_model(_field: str, context: JobContext) -> Found:
+    newest = newest_checkpoint(context.results_dir) if context.is_resumed else None
     return None if newest is None else (str(newest), "the job's own newest checkpoint")
 
 
-def _ptm_if_no_resume_model(_field: str, standing: Standing) -> Found:
-    if _resume_model("", standing) is not None:
+def _ptm_if_no_resume_model(_field: str, context: JobContext) -> Found:
+    if _resume_model("", context) is not None:
         return None
-    if standing.base_checkpoint:
-        return standing.base_checkpoint, "base checkpoint"
-    model = standing.model()
+    if context.base_checkpoint:
+        return context.base_checkpoint, "base checkpoint"
+    model = context.model()
     return None if model is None else (str(model.path), f"weights of {model.how}")
 
 
-def _nothing(_field: str, _standing: Standing) -> Found:
+def _nothing(_field: str, _standing: JobContext) -> Found:
     return None
 
 
-FUNCTIONS: Mapping[str, Callable[[str, Standing], Found]] = {
+FUNCTIONS: Mapping[str, Callable[[str, JobContext], Found]] = {
     "output_dir": _output_dir,
     "parent_model": _parent_model,
     "parent_model_folder": _parent_model_folder,
@@ -120,13 +120,13 @@ def accepted_kinds(field: str) -> tuple[str, ...]:
 
 
 def infer_fields(
-    params: Mapping[str, str], standing: Standing, given: Collection[str]
+    params: Mapping[str, str], context: JobContext, given: Collection[str]
 ) -> dict[str, tuple[str, str]]:
     """Fill the fields of `spec_params`.
 
     Args:
         params: field -> function.
-        standing: where the job stands.
+        context: where the job stands.
         given: fields that the user has set; they are left alone.
 
     Returns:
@@ -144,7 +144,7 @@ def infer_fields(
             raise SpecError(
                 f"{field}: the skill asks for {function!r}, which is not known here; set the field"
             )
-        found = FUNCTIONS[function](field, standing)
+        found = FUNCTIONS[function](field, context)
         if found is not None and found[0]:
             filled[field] = found
     return filled

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
-from hpo.core.text import nearest, shown
+from hpo.core.text import nearest, quoted
 from hpo.core.yaml_io import read_yaml
 from hpo.study.skill import Skill, load_skill, read_info
 
@@ -99,7 +99,7 @@ def read_template(page: Skill, action: str) -> dict[str, Any]:
         return {}
     data = read_yaml(file)
     if not isinstance(data, dict):
-        raise SpecError(f"{file}: must be a mapping of keys, got {shown(data)}")
+        raise SpecError(f"{file}: must be a mapping of keys, got {quoted(data)}")
     return data
 
 

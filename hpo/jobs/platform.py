@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.jobs.compose_spec import Wish
+from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.create import JobMaker
 from hpo.jobs.data_sources import ROOTS
 from hpo.jobs.job import (
@@ -78,9 +78,9 @@ class LocalJobs(JobMaker):
         unknown = sorted(set(roots) - set(ROOTS))
         if unknown:
             raise SpecError(f"data_roots.{unknown[0]}: no such root; they are {', '.join(ROOTS)}")
-        wish = Wish(action=action, overrides=spec_overrides or {}, roots=roots, base=specs)
+        request = JobRequest(action=action, overrides=spec_overrides or {}, roots=roots, base=specs)
         job = self.prepare_job(
-            wish,
+            request,
             parent_job_id=parent_job_id,
             job_id=job_id,
             checkpoint=checkpoint,

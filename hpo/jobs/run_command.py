@@ -96,7 +96,7 @@ class _Lines:
         self.errors = errors or []
         self.was_stopped = False
 
-    def hear(self, stream: str, line: str) -> None:
+    def add(self, stream: str, line: str) -> None:
         if stream == "stderr" and line.strip():
             self.errors = [line.strip()]
             return
@@ -135,7 +135,7 @@ def _ended(job: Job, code: int, lines: _Lines) -> Job:
 def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
     """Start the command, copy its output into the log, and wait for it."""
     lines = _Lines()
-    hearers = [lines.hear] + ([echo] if echo else [])
+    receivers = [lines.add] + ([echo] if echo else [])
     with job.log_file.open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
             job.command,
@@ -151,7 +151,7 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
         replace(job, pid=process.pid).save()
         guard = threading.Lock()
         readers = [
-            threading.Thread(target=_copy, args=(stream, name, log, guard, hearers), daemon=True)
+            threading.Thread(target=_copy, args=(stream, name, log, guard, receivers), daemon=True)
             for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr"))
         ]
         for reader in readers:
@@ -164,14 +164,14 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
 
 
 def _copy(
-    stream: IO[str], name: str, log: IO[str], guard: threading.Lock, hearers: list[Echo]
+    stream: IO[str], name: str, log: IO[str], guard: threading.Lock, receivers: list[Echo]
 ) -> None:
     with stream:
         for line in stream:
             with guard:
                 log.write(line if line.endswith("\n") else f"{line}\n")
                 log.flush()
-                for hear in hearers:
+                for hear in receivers:
                     hear(name, line.rstrip("\n"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from hpo.core.budget import render_seconds
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.report.optuna_view import short_name
-from hpo.report.run_data import Facts
+from hpo.report.run_data import RunData
 
 Figure = dict[str, Any]
 """`{"data": [...], "layout": {...}}` as plotly.js takes it."""
@@ -27,7 +27,7 @@ MAX_LEGEND = 20
 MAX_CLASSES = 25
 
 
-def history(facts: Facts) -> Figure:
+def history(facts: RunData) -> Figure:
     """Value of every trial in order, and the best so far."""
     traces: list[dict[str, Any]] = []
     for state, color in STATE_COLORS.items():
@@ -66,7 +66,7 @@ def history(facts: Facts) -> Figure:
     }
 
 
-def _best_so_far(facts: Facts) -> tuple[list[int], list[float]]:
+def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
     """Best value among trials that went as far as the longest, as the winner is chosen."""
     longest = max((t.epochs for t in facts.searched), default=0)
     better = max if facts.direction == "maximize" else min
@@ -83,7 +83,7 @@ def _best_so_far(facts: Facts) -> tuple[list[int], list[float]]:
     return numbers, best
 
 
-def curves(facts: Facts) -> Figure:
+def curves(facts: RunData) -> Figure:
     """The value after every epoch, the winner and the default in front."""
     winner = facts.best.number if facts.best else None
     order = sorted(
@@ -118,7 +118,7 @@ def curves(facts: Facts) -> Figure:
 
 
 def _curve_style(
-    facts: Facts, trial: TrialRecord, winner: int | None
+    facts: RunData, trial: TrialRecord, winner: int | None
 ) -> tuple[str, dict[str, Any]]:
     if trial.number == winner:
         return f"winner (trial {winner})", {"color": "@accent", "width": 3.5}
@@ -127,7 +127,7 @@ def _curve_style(
     return facts.state_word(trial.state), {"color": STATE_COLORS[trial.state], "width": 1.5}
 
 
-def slots(facts: Facts) -> Figure | None:
+def slots(facts: RunData) -> Figure | None:
     """Which slot was busy with which trial, when: a gap is time that nobody used."""
     trials = sorted(
         (t for t in facts.trials if t.started and (t.ended or t.measurements)),

@@ -20,7 +20,7 @@ from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import TrialRecord
 from hpo.core.trial_failures import describe_failure
-from hpo.report.run_data import Facts
+from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.run_dir import write_atomically
 from hpo.study.skill import load_skill
@@ -33,7 +33,7 @@ MOST_PIXELS = 100_000_000
 
 
 def look(
-    facts: Facts, trial: TrialRecord, executor: Executor, *, with_map: bool
+    facts: RunData, trial: TrialRecord, executor: Executor, *, with_map: bool
 ) -> dict[str, Any] | None:
     """Return the trainer's explanation of a trial's best checkpoint (see `Trainer.explain`).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpo.report.run_data import Facts
+from hpo.report.run_data import RunData
 
 if TYPE_CHECKING:
     import optuna
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIN_FOR_IMPORTANCE = 8
 
 
-def shown_study(facts: Facts, *, until_epoch: int | None = None) -> optuna.Study:
+def shown_study(facts: RunData, *, until_epoch: int | None = None) -> optuna.Study:
     """Return an in-memory study of the trials with a result.
 
     Args:
@@ -45,13 +45,13 @@ def shown_study(facts: Facts, *, until_epoch: int | None = None) -> optuna.Study
     return study
 
 
-def comparable_epoch(facts: Facts) -> int:
+def comparable_epoch(facts: RunData) -> int:
     """The latest epoch that enough trials reached to be compared there: ten, or all there are."""
     reached = sorted((t.epochs for t in facts.searched if t.measurements), reverse=True)
     return reached[min(len(reached), 10) - 1] if reached else 0
 
 
-def importances(facts: Facts) -> tuple[dict[str, float], int, int]:
+def importances(facts: RunData) -> tuple[dict[str, float], int, int]:
     """Return (parameter -> share of the explained variance, epoch compared at, trials compared).
 
     Empty where there are too few trials to say anything. By PED-ANOVA (Watanabe et al. 2023).
@@ -80,7 +80,7 @@ def _scalar(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, bool)) or value is None else str(value)
 
 
-def _distributions(facts: Facts) -> dict[str, optuna.distributions.BaseDistribution]:
+def _distributions(facts: RunData) -> dict[str, optuna.distributions.BaseDistribution]:
     """One distribution per parameter, wide enough for every value that was tried."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 

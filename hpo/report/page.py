@@ -14,7 +14,7 @@ from hpo.core.text import storable
 from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
-from hpo.report.run_data import Facts
+from hpo.report.run_data import RunData
 from hpo.run.run_dir import write_atomically
 from hpo.study.plan import named_sources
 
@@ -40,7 +40,7 @@ class Chart:
         return json.dumps(self.figure).replace("<", "\\u003c")
 
 
-def write_report(facts: Facts, executor: Executor | None, folder: Path | None = None) -> Path:
+def write_report(facts: RunData, executor: Executor | None, folder: Path | None = None) -> Path:
     """Write `report.html` and `report.md` and return the path of the page.
 
     Args:
@@ -63,7 +63,7 @@ def write_report(facts: Facts, executor: Executor | None, folder: Path | None = 
 
 
 def render(
-    facts: Facts,
+    facts: RunData,
     shares: Mapping[str, float],
     winner: Mapping[str, Any] | None,
     default: Mapping[str, Any] | None,
@@ -98,7 +98,7 @@ def render(
     )
 
 
-def _cards(facts: Facts) -> list[tuple[str, str, str]]:
+def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     """Return the figures at the top as (label, figure, note)."""
     value, default = facts.value_of(facts.best), facts.value_of(facts.default)
     test = (facts.handed_on.get("test") or {}).get(facts.trainer.monitoring_metric)
@@ -116,7 +116,7 @@ def _cards(facts: Facts) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _charts(facts: Facts) -> list[Chart]:
+def _charts(facts: RunData) -> list[Chart]:
     importance, how = parameter_charts.importance_bars(facts)
     word = facts.metric_word
     made = [

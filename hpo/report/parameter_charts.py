@@ -9,14 +9,14 @@ from typing import Any
 from hpo.core.trial import TrialRecord
 from hpo.report.charts import STATE_COLORS, Figure
 from hpo.report.optuna_view import importances, short_name, shown_study
-from hpo.report.run_data import Facts
+from hpo.report.run_data import RunData
 
 MAX_AXES = 8
 MAX_SLICES = 6
 SLICE_COLUMNS = 3
 
 
-def importance_bars(facts: Facts) -> tuple[Figure | None, str]:
+def importance_bars(facts: RunData) -> tuple[Figure | None, str]:
     """Share of the variance that each parameter explains, with how that was found."""
     shares, epoch, count = importances(facts)
     if not shares:
@@ -44,7 +44,7 @@ def importance_bars(facts: Facts) -> tuple[Figure | None, str]:
     return {"data": [trace], "layout": layout}, text
 
 
-def parallel(facts: Facts) -> Figure | None:
+def parallel(facts: RunData) -> Figure | None:
     """One line a trial through its parameters and its value; ranges can be picked on every axis.
 
     Optuna's own plot of this kind cannot be filtered.
@@ -112,7 +112,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [low, high]
 
 
-def slices(facts: Facts) -> Figure | None:
+def slices(facts: RunData) -> Figure | None:
     """The value against each of the parameters that tell most, three in a row."""
     names = _most_telling(facts, MAX_SLICES)
     tried = [t for t in facts.searched if t.measurements and not t.error]
@@ -147,7 +147,7 @@ def slices(facts: Facts) -> Figure | None:
 
 
 def _slice_trace(
-    facts: Facts, name: str, axis: str, trials: Sequence[TrialRecord]
+    facts: RunData, name: str, axis: str, trials: Sequence[TrialRecord]
 ) -> dict[str, Any]:
     full = {short_name(key): key for trial in trials for key in trial.params}[name]
     own = [t for t in trials if full in t.params]
@@ -173,7 +173,7 @@ def _slice_trace(
     }
 
 
-def _most_telling(facts: Facts, count: int) -> list[str]:
+def _most_telling(facts: RunData, count: int) -> list[str]:
     """The most important parameters, or the first ones where importance is unknown."""
     shares, _, _ = importances(facts)
     tried = {short_name(name) for trial in facts.searched for name in trial.params}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RunData:
     """One search, at the time of looking."""
 
     run: RunDir
@@ -74,7 +74,7 @@ class Facts:
         return best.value if best else None
 
 
-def load_facts(run: RunDir, *, status: str = "") -> Facts:
+def load_run_data(run: RunDir, *, status: str = "") -> RunData:
     """Read everything a report needs from a run.
 
     Args:
@@ -94,7 +94,7 @@ def load_facts(run: RunDir, *, status: str = "") -> Facts:
     if not trials:
         raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
     handed_on = _read_json(run.best_dir / "report.json")
-    return Facts(
+    return RunData(
         run=run,
         study=study,
         plan=plan,

@@ -11,10 +11,10 @@ from hpo.core.edges import find_edges
 from hpo.core.rungs import measure_rungs
 from hpo.core.trial import TrialState
 from hpo.report.optuna_view import short_name
-from hpo.report.run_data import Facts
+from hpo.report.run_data import RunData
 
 
-def sentences(facts: Facts) -> list[str]:
+def sentences(facts: RunData) -> list[str]:
     """Return what a person wants to know first."""
     return [
         text
@@ -31,7 +31,7 @@ def sentences(facts: Facts) -> list[str]:
     ]
 
 
-def _found(facts: Facts) -> str:
+def _found(facts: RunData) -> str:
     best, value = facts.best, facts.value_of(facts.best)
     if best is None or value is None:
         return "No trial has a result."
@@ -48,7 +48,7 @@ def _found(facts: Facts) -> str:
     )
 
 
-def _held_out(facts: Facts) -> str:
+def _held_out(facts: RunData) -> str:
     test = facts.handed_on.get("test") or {}
     value = test.get(facts.trainer.monitoring_metric)
     if value is None:
@@ -59,7 +59,7 @@ def _held_out(facts: Facts) -> str:
     )
 
 
-def _confirmed(facts: Facts) -> str:
+def _confirmed(facts: RunData) -> str:
     told = (facts.handed_on.get("confirmation") or {}).get("words")
     if told:
         return f"Finalists were trained again with other seeds: {'; '.join(told)}."
@@ -67,17 +67,17 @@ def _confirmed(facts: Facts) -> str:
     return f"Finalists were trained again {len(repeats)} times with other seeds." if repeats else ""
 
 
-def rungs(facts: Facts) -> list[str]:
+def rungs(facts: RunData) -> list[str]:
     """Return what is known of the epochs at which trials were stopped, a line each."""
     return [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
 
 
-def _edges(facts: Facts) -> list[str]:
+def _edges(facts: RunData) -> list[str]:
     found = find_edges(facts.space, facts.searched, facts.direction)
     return [f"A range may be too narrow. {edge}." for edge in found]
 
 
-def _spent(facts: Facts) -> str:
+def _spent(facts: RunData) -> str:
     states = [t.state for t in facts.searched]
     counts = ", ".join(
         f"{states.count(state)} {facts.state_word(state)}"
@@ -94,7 +94,7 @@ def _spent(facts: Facts) -> str:
     )
 
 
-def _failed(facts: Facts) -> str:
+def _failed(facts: RunData) -> str:
     failed = [t for t in facts.trials if t.error]
     if not failed:
         return ""
@@ -103,7 +103,7 @@ def _failed(facts: Facts) -> str:
     return f"{len(failed)} failed; trial {first.number}: {cause}"
 
 
-def _unfinished(facts: Facts) -> str:
+def _unfinished(facts: RunData) -> str:
     if facts.status == "finished":
         return ""
     return (
@@ -112,7 +112,7 @@ def _unfinished(facts: Facts) -> str:
     )
 
 
-def parameter_rows(facts: Facts, shares: Mapping[str, float]) -> list[dict[str, str]]:
+def parameter_rows(facts: RunData, shares: Mapping[str, float]) -> list[dict[str, str]]:
     """Return the searched parameters: name, default, winner's value, importance, range."""
     default = facts.space.default()
     winner = facts.best.params if facts.best else {}
@@ -123,8 +123,8 @@ def parameter_rows(facts: Facts, shares: Mapping[str, float]) -> list[dict[str, 
         rows.append(
             {
                 "name": name,
-                "default": shown(default.get(name, parameter.default)),
-                "winner": shown(winner[name]) if name in winner else "inactive",
+                "default": format_value(default.get(name, parameter.default)),
+                "winner": format_value(winner[name]) if name in winner else "inactive",
                 "importance": "" if share is None else f"{share:.0%}",
                 "why": parameter.why,
             }
@@ -132,7 +132,7 @@ def parameter_rows(facts: Facts, shares: Mapping[str, float]) -> list[dict[str, 
     return sorted(rows, key=lambda row: -shares.get(short_name(row["name"]), -1.0))
 
 
-def trial_rows(facts: Facts) -> list[dict[str, str]]:
+def trial_rows(facts: RunData) -> list[dict[str, str]]:
     """Return every trial as a row of a table."""
     rows = []
     for trial in facts.trials:
@@ -150,20 +150,22 @@ def trial_rows(facts: Facts) -> list[dict[str, str]]:
                 "epochs": f"{trial.epochs}/{trial.until_epoch}",
                 "time": render_seconds(trial.seconds),
                 "note": note,
-                "params": ", ".join(f"{short_name(k)} {shown(v)}" for k, v in trial.params.items()),
+                "params": ", ".join(
+                    f"{short_name(k)} {format_value(v)}" for k, v in trial.params.items()
+                ),
             }
         )
     return rows
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value for people: four digits."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def commands(facts: Facts) -> list[tuple[str, str]]:
+def commands(facts: RunData) -> list[tuple[str, str]]:
     """Return (what for, command) of what can be done next."""
     run = shlex.quote(str(facts.run))
     study = shlex.quote(str(facts.run.study_file))
@@ -175,7 +177,7 @@ def commands(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def markdown(facts: Facts, shares: Mapping[str, float], pages: Sequence[str] = ()) -> str:
+def markdown(facts: RunData, shares: Mapping[str, float], pages: Sequence[str] = ()) -> str:
     """Return the report as Markdown: words and tables, no pictures."""
     lines = [f"# {facts.study.name}", "", *(f"- {text}" for text in sentences(facts)), ""]
     lines += ["## Parameters", "", "| parameter | default | winner | importance |"]

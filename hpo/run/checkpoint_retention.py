@@ -16,7 +16,7 @@ from pathlib import Path
 from hpo.core.bytes import folder_bytes
 from hpo.core.errors import SpecError
 from hpo.core.selection import best_trial, finalists, ranked, repeats_of
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 
@@ -38,7 +38,7 @@ def check_keep(value: str, where: str) -> str:
         SpecError: when it is neither `best` nor `all`.
     """
     if value not in KEEP:
-        raise SpecError(f"{where}: must be {' or '.join(KEEP)}, got {shown(value)}")
+        raise SpecError(f"{where}: must be {' or '.join(KEEP)}, got {quoted(value)}")
     return value
 
 

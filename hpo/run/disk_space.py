@@ -47,7 +47,7 @@ class Left:
     is_quota: bool = False
 
 
-class Room:
+class DiskSpace:
     """Watches the disk of one run; asked by the engine before trials start, told when one failed.
 
     A listener too: it learns from `epoch` how large checkpoints are. It emits `disk_low` once while
@@ -86,7 +86,7 @@ class Room:
         self._largest = 0
         self._enough = math.inf
         """With so much free there is more than when a trial found too little: no need to wait."""
-        self._blamed: dict[int, int] = {}
+        self._disk_failures: dict[int, int] = {}
         self._not_before = self._look_again = 0.0
         self._used = (float("-inf"), 0)
         self._is_low = False
@@ -123,11 +123,11 @@ class Room:
 
     # Listening -----------------------------------------------------------------------------------
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Learn how large checkpoints are, and warn once while little is left."""
         if event["event"] == "epoch":
-            self._blamed.pop(event["trial"], None)
-            self._enough = self._enough if self._blamed else math.inf
+            self._disk_failures.pop(event["trial"], None)
+            self._enough = self._enough if self._disk_failures else math.inf
             self._look_at(self._run.checkpoints_dir(event["trial"]))
         elif event["event"] == "started":
             for folder in self._run.path.glob("trials/[0-9]*/ckpt"):
@@ -181,7 +181,7 @@ class Room:
         self._pause(f"{left.words}, and a trial needs {render_bytes(needed)} to start", left)
         return True
 
-    def is_to_blame(self, number: int, failure: Mapping[str, str]) -> bool:
+    def is_disk_failure(self, number: int, failure: Mapping[str, str]) -> bool:
         """Whether a trial failed for want of room alone; the search then waits for some.
 
         Where there seems to be enough (a quota of the user's, another disk, room that somebody made
@@ -193,10 +193,10 @@ class Room:
         is_lost = failure["kind"] == "infrastructure" and free < self._largest + SPARE_BYTES
         if not is_lost and (problem is None or not problem.is_room):
             return False
-        self._blamed[number] = self._blamed.get(number, 0) + 1
+        self._disk_failures[number] = self._disk_failures.get(number, 0) + 1
         is_scarce = free < self.needed() * LOW_AT  # it may want more than that
         wait = SCARCE_WAIT_S if is_scarce else LOOK_EVERY_S
-        wait = min(LONGEST_WAIT_S, wait * 2.0 ** (self._blamed[number] - 1))
+        wait = min(LONGEST_WAIT_S, wait * 2.0 ** (self._disk_failures[number] - 1))
         self._not_before = self._now() + wait
         self._enough = free + SPARE_BYTES if is_scarce else math.inf
         self._pause(f"trial {number} found no room: {told}", self.left())
@@ -214,7 +214,7 @@ class Room:
         """Let a moment of a pause pass."""
         self._sleep(REST_S)
 
-    def patiently(self, work: Callable[[], T]) -> T:
+    def wait_for_space(self, work: Callable[[], T]) -> T:
         """Do something that writes, again and again until the disk has room for it.
 
         What fails otherwise, or when the user wants to stop, is raised.

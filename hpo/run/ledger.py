@@ -115,9 +115,9 @@ class Ledger:
             except RunError as error:
                 raise RunError(str(error).replace(folder, str(path.parent))) from error
 
-    def wait_with(self, patiently: Patience) -> None:
+    def wait_with(self, wait_for_space: Patience) -> None:
         """Let writes wait from now on while the disk has no room for them."""
-        self._storage = cast("BaseStorage", PatientStorage(self._storage, patiently))
+        self._storage = cast("BaseStorage", PatientStorage(self._storage, wait_for_space))
 
     def close(self) -> None:
         """Let go of the database."""

@@ -73,7 +73,7 @@ class LedgerBackup:
         self._local, self._shared = local, shared
         self._problem = ""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Copy where a trial has ended."""
         if event["event"] in _COPIED_AFTER:
             self._copy()

@@ -37,18 +37,18 @@ class PatientStorage:
 
     Args:
         storage: does the work.
-        patiently: makes a write until it succeeds, or raises what it met.
+        wait_for_space: makes a write until it succeeds, or raises what it met.
     """
 
-    def __init__(self, storage: BaseStorage, patiently: Patience) -> None:
-        self._storage, self._patiently = storage, patiently
+    def __init__(self, storage: BaseStorage, wait_for_space: Patience) -> None:
+        self._storage, self._wait_for_space = storage, wait_for_space
 
     def __getattr__(self, name: str) -> Any:
         """Whatever the storage has."""
         method = getattr(self._storage, name)
         if name not in WRITES:
             return method
-        return lambda *args, **more: self._patiently(functools.partial(method, *args, **more))
+        return lambda *args, **more: self._wait_for_space(functools.partial(method, *args, **more))
 
 
 def open_storage(path: Path | None) -> BaseStorage:

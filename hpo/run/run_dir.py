@@ -26,7 +26,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
-from hpo.core.text import nearest, shown, storable
+from hpo.core.text import nearest, quoted, storable
 from hpo.core.yaml_io import to_yaml
 
 STUDY_FILE = "study.yaml"
@@ -249,7 +249,7 @@ def find_run(name: str | None, out: Path) -> RunDir:
             f"{name}: must be a run directory, and has no {STUDY_FILE} in it; `hpo ls` lists runs"
         )
     if not runs:
-        what = "no runs" if name is None else f"no run {shown(name)}"
+        what = "no runs" if name is None else f"no run {quoted(name)}"
         known = [] if name is None else {n for r in list_runs(out) for n in (r.study_name,)}
         raise RunError(
             f"{what} below {out}/{nearest(name or '', sorted(known))}; `hpo ls` lists runs, "
@@ -258,8 +258,8 @@ def find_run(name: str | None, out: Path) -> RunDir:
     studies = sorted({r.study_name for r in runs})
     if name is not None and name not in studies and len(studies) > 1:
         raise RunError(
-            f"{shown(name)}: must name one run, and is one of {' and of '.join(studies)}; give its "
-            f"path, e.g. {runs[-1].path}"
+            f"{quoted(name)}: must name one run, and is one of {' and of '.join(studies)}; "
+            f"give its path, e.g. {runs[-1].path}"
         )
     return runs[-1]
 

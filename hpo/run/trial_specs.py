@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError
 from hpo.core.spec_dicts import merged, value_at
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.core.trial import TrialRecord
 from hpo.core.yaml_io import read_yaml
 from hpo.run.run_dir import SPEC_FILE, RunDir
@@ -60,7 +60,7 @@ class TrialSpecs:
         spec = read_yaml(folder / SPEC_FILE)
         if not isinstance(spec, Mapping):
             raise RunError(
-                f"{folder / SPEC_FILE}: must be the spec of a trial, got {shown(spec)}; restore it"
+                f"{folder / SPEC_FILE}: must be the spec of a trial, got {quoted(spec)}; restore it"
             )
         return merged(spec, {"results_dir": str(folder)})
 

@@ -95,7 +95,7 @@ class Account:
         """Charge nothing until the clock is started again."""
         self._base, self._began = self.clock(), None
 
-    def forgive(self, seconds: float) -> None:
+    def exclude_time(self, seconds: float) -> None:
         """Take time back that a running clock has charged."""
         if self._began is not None:
             self._began += seconds

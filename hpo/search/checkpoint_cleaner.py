@@ -49,7 +49,7 @@ class Keeper:
         self._gone: set[int] = set()
         self._is_refused = False
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Remove after an end."""
         if event["event"] in MOMENTS:
             self.sweep()

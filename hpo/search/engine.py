@@ -25,7 +25,7 @@ from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, Tri
 from hpo.core.trial_events import ended_event, epoch_event, started_event
 from hpo.core.trial_failures import Retries, describe_not_finite, describe_retry, shared_cause
 from hpo.run.disk_errors import demand_storage
-from hpo.run.disk_space import Room
+from hpo.run.disk_space import DiskSpace
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
 from hpo.run.trial_specs import TrialSpecs
@@ -80,7 +80,7 @@ class Engine:
         plan: the study's constants.
         emit: tells listeners what happens.
         should_stop: asked at every step whether the user wants the search to pause.
-        room: watches the run's disk; None never waits for room.
+        disk_space: watches the run's disk; None never waits for room.
         now: a clock in seconds that never goes back; default: the machine's.
     """
 
@@ -92,7 +92,7 @@ class Engine:
         plan: Plan,
         emit: Emit,
         should_stop: Callable[[], bool] = lambda: False,
-        room: Room | None = None,
+        disk_space: DiskSpace | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
         self.specs = plan.specs
@@ -101,9 +101,9 @@ class Engine:
         self._plan = plan
         self._emit = emit
         self._should_stop = should_stop
-        self._room = room
-        if room is not None:
-            room.on_waited = self._forgive
+        self._disk_space = disk_space
+        if disk_space is not None:
+            disk_space.on_waited = self._exclude_time
         self._now = now or time.monotonic
         self._launcher = Launcher(ledger, self.specs, refuse=plan.refuse)
         self._live: dict[int, _Live] = {}
@@ -127,7 +127,7 @@ class Engine:
     def next_job(self) -> Job | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
         self._close_decided()
-        if self._pausing() or self._waits_for_room():
+        if self._pausing() or self._waits_for_space():
             return None
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
@@ -150,9 +150,9 @@ class Engine:
 
     def rest(self) -> bool:
         """Let a moment pass where the search waits for room on the disk."""
-        if self._room is None or not self._room.why or self.is_over():
+        if self._disk_space is None or not self._disk_space.why or self.is_over():
             return False
-        self._room.rest()
+        self._disk_space.rest()
         return True
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
@@ -288,7 +288,7 @@ class Engine:
             self._shared_cause = shared_cause(self._ledger.ended())
             return None
         except OSError as error:
-            if self._room is None or not self._room.is_full(error):
+            if self._disk_space is None or not self._disk_space.is_full(error):
                 raise
             self._waiting.append(record.number)
             return None
@@ -345,8 +345,9 @@ class Engine:
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
-        if self._room is not None and self._room.is_to_blame(record.number, failure):
-            self._tell_suspended(record, self._room.why)
+        disk = self._disk_space
+        if disk is not None and disk.is_disk_failure(record.number, failure):
+            self._tell_suspended(record, disk.why)
             self._waiting.append(record.number)
             return
         demand_storage(self.specs.run, record, failure, self._emit)
@@ -370,9 +371,10 @@ class Engine:
             self._stopping = "interrupted"
         return bool(self._stopping) or bool(self._shared_cause)
 
-    def _waits_for_room(self) -> bool:
+    def _waits_for_space(self) -> bool:
         """Whether there is more to start, and no room on the disk for it; the clock then stands."""
-        if self._room is None or not self._has_more() or not self._room.is_short(len(self._live)):
+        disk = self._disk_space
+        if disk is None or not self._has_more() or not disk.is_short(len(self._live)):
             return False
         if not self._live:
             self._account.stop_clock()
@@ -383,9 +385,9 @@ class Engine:
             return True
         return bool(self._open_confirmations())
 
-    def _forgive(self, seconds: float) -> None:
+    def _exclude_time(self, seconds: float) -> None:
         """Charge nobody for a time in which this process could write nothing, and stood still."""
-        self._account.forgive(seconds)
+        self._account.exclude_time(seconds)
         for live in self._live.values():
             live.last_report += seconds
 

@@ -20,7 +20,7 @@ from hpo.executors.placement import find_machine, make_executor, place_trials
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import disk_faults_told
-from hpo.run.disk_space import Room
+from hpo.run.disk_space import DiskSpace
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
 from hpo.run.run_dir import (
@@ -218,7 +218,7 @@ class Session:
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
-        self.room = Room(
+        self.disk_space = DiskSpace(
             run,
             emit=bus.emit,
             should_stop=self._should_stop,
@@ -226,7 +226,7 @@ class Session:
             keep=study.keep,
             free=settings.free_space,
         )
-        ledger.wait_with(self.room.patiently)
+        ledger.wait_with(self.disk_space.wait_for_space)
 
     def search(self) -> SearchResult:
         """Run to the end, or to the user's wish to pause."""
@@ -275,22 +275,22 @@ class Session:
                 self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
                 state.close_as("interrupted")
                 return SearchResult(run=self.run, interrupted=True)
-            best = self.room.patiently(lambda: self.conclude(engine, executor))
+            best = self.disk_space.wait_for_space(lambda: self.conclude(engine, executor))
             page = self._write_report(executor) if self.settings.report else None
         finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space)
         finished["report"] = page
         self.bus.emit("finished", **finished)
-        self.room.patiently(lambda: state.close_as("finished", finished=finished))
+        self.disk_space.wait_for_space(lambda: state.close_as("finished", finished=finished))
         return SearchResult(run=self.run, finished=finished)
 
     def _write_report(self, executor: Executor) -> str | None:
         """Write the page about this search; a search is worth as much without one."""
         from hpo.report.page import write_report
-        from hpo.report.run_data import load_facts
+        from hpo.report.run_data import load_run_data
 
         self.bus.emit("preparing", what="report")
         try:
-            return str(write_report(load_facts(self.run, status="finished"), executor))
+            return str(write_report(load_run_data(self.run, status="finished"), executor))
         except Exception as error:
             logger.warning("no report was written: %s", error)
             logger.debug("the traceback", exc_info=True)
@@ -352,7 +352,7 @@ class Session:
             emit=self.bus.emit,
         )
         self.bus.add(keeper)
-        self.bus.add(self.room)  # which warns of what is left when the keeper is through
+        self.bus.add(self.disk_space)  # which warns of what is left when the keeper is through
         return keeper
 
     def _make_engine(self, algorithm: Algorithm) -> Engine:
@@ -372,7 +372,7 @@ class Session:
             ),
             emit=self.bus.emit,
             should_stop=self._should_stop,
-            room=None if self.engine_run is None else self.room,
+            disk_space=None if self.engine_run is None else self.disk_space,
         )
 
     def _review(self, executor: Executor) -> bool:
@@ -383,8 +383,8 @@ class Session:
     def disk_warning(self, probe: Mapping[str, Any]) -> str:
         """Say before the start that checkpoints may find no room; empty while they will."""
         size = int(probe.get("checkpoint_bytes") or 0)
-        self.room.expect(size)
-        left, slots = self.room.left(), self.slots.count
+        self.disk_space.expect(size)
+        left, slots = self.disk_space.left(), self.slots.count
         return disk_warning(self.study, self.spent_before, left, checkpoint_bytes=size, slots=slots)
 
     def measure(

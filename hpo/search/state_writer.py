@@ -47,7 +47,7 @@ class StateWriter:
         self._paused = ""
         """Why the search waits."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Rewrite the state unless that was done a moment ago."""
         if self._closed or event["event"] == "finished":
             return

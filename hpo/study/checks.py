@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hpo.core.errors import SpecError
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.study.model_limits import parse_limits
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check_count(number: int | None, where: str, *, least: int, most: int) -> Non
     """Refuse a whole number outside its bounds; None is no number."""
     if number is not None and not least <= number <= most:
         bounds = f"at least {least}" if number < least else f"at most {most}"
-        raise SpecError(f"{where}: must be {bounds}, got {shown(number)}")
+        raise SpecError(f"{where}: must be {bounds}, got {quoted(number)}")
 
 
 def check_name(name: str, where: str) -> None:
@@ -59,7 +59,7 @@ def check_name(name: str, where: str) -> None:
     if not is_plain or len(name.encode()) > LONGEST_NAME:
         raise SpecError(
             f"{where}: must be usable as a folder name (1 to {LONGEST_NAME} bytes, no '/', "
-            f"no leading '.'), got {shown(name)}"
+            f"no leading '.'), got {quoted(name)}"
         )
 
 

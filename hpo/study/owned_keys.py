@@ -12,7 +12,7 @@ from typing import Any
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.study.skill import Skill, load_skill
 from hpo.study.spec import StudySpec
 
@@ -90,9 +90,9 @@ def _sources(given: Mapping[str, Any], study: StudySpec, trainer: Trainer) -> It
         for key in trainer.data_overrides({source: "."}):
             if key not in given or (own != data.folder and _is_same(str(given[key]), own)):
                 continue
-            other = shown(own) if own else "the embedded pictures"
+            other = quoted(own) if own else "the embedded pictures"
             yield (
-                f"{key}: is {shown(given[key])} in the spec and would be overwritten by {other}; "
+                f"{key}: is {quoted(given[key])} in the spec and would be overwritten by {other}; "
                 f"give it with {flag} alone"
             )
 

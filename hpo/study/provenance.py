@@ -32,11 +32,11 @@ MOST_NAMED = 3
 FIXED = "fixed to "
 """Begins what is kept of a value that the space pins."""
 
-Facts = dict[str, dict[str, str]]
+Origin = dict[str, dict[str, str]]
 """`space`, `data`, `code` -> name -> what it is, in words or as a digest."""
 
 
-def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer) -> Facts:
+def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer) -> Origin:
     """Describe what a search of this space with these sources and this trainer depends on."""
     versions = installed_versions()
     return {
@@ -48,7 +48,7 @@ def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer
     }
 
 
-def write_origin(folder: Path, origin: Facts) -> None:
+def write_origin(folder: Path, origin: Origin) -> None:
     """Keep it in a run directory."""
     write_atomically(folder / ORIGIN_FILE, json.dumps(origin, indent=1) + "\n")
 
@@ -99,16 +99,16 @@ def _reads(text: str, value: Any) -> bool:
         return False
 
 
-def _kept(run: RunDir) -> Facts:
+def _kept(run: RunDir) -> Origin:
     """What a run began with; empty for a run of an early version, which has kept nothing."""
     try:
-        kept: Facts = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
+        kept: Origin = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
     return kept
 
 
-def find_changes(run: RunDir, now: Facts) -> list[str]:
+def find_changes(run: RunDir, now: Origin) -> list[str]:
     """Say what is no longer as it was when the run began, one sentence per kind.
 
     A run of an earlier version, which has kept nothing, has no changes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.core.text import nearest, shown
+from hpo.core.text import nearest, quoted
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -80,12 +80,12 @@ def _describe(error: ValidationError, where: str) -> str:
         known = list(schema["properties"])
         key = next(key for key in given if key not in known)
         guess = nearest(str(key), known) or f"; it may hold {', '.join(known)}"
-        return f"{_place(where, path)}: unknown key {shown(key)}{guess}"
+        return f"{_place(where, path)}: unknown key {quoted(key)}{guess}"
     if path and isinstance(path[-1], int):  # an element of a list of names
         return f"{_place(where, path[:-1])}: must be a list of names, got " + (
-            f"{shown(given)} in it"
+            f"{quoted(given)} in it"
         )
-    return f"{_place(where, path)}: must be {schema['title']}, got " + (shown(given))
+    return f"{_place(where, path)}: must be {schema['title']}, got " + (quoted(given))
 
 
 def _place(where: str, path: Sequence[Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 
 INFO_FILE = Path("references") / "skill_info.yaml"
@@ -78,14 +78,14 @@ def read_info(file: Path) -> dict[str, Any]:
     text = read_text(file)
     info = parse_yaml(text, str(file))
     if not isinstance(info, dict):
-        raise SpecError(f"{file}: must be a mapping of keys, got {shown(info)}")
+        raise SpecError(f"{file}: must be a mapping of keys, got {quoted(info)}")
     for name in SECTIONS:
         entries = info.get(name) or {}
         if not isinstance(entries, dict):
-            raise SpecError(f"{file}: {name}: must be a mapping of keys, got {shown(entries)}")
+            raise SpecError(f"{file}: {name}: must be a mapping of keys, got {quoted(entries)}")
         wrong = next((n for n, e in entries.items() if not isinstance(e, dict | None)), None)
         if wrong is not None:
-            got = shown(entries[wrong])
+            got = quoted(entries[wrong])
             raise SpecError(f"{file}: {name}.{wrong}: must be a mapping of keys, got {got}")
     texts = parse_texts(text, str(file))
     return info | {name: as_written(info[name], texts.get(name)) for name in NAMES if name in info}

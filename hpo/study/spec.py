@@ -15,7 +15,7 @@ from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.bytes import parse_size
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
-from hpo.core.text import shown
+from hpo.core.text import quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
 from hpo.study.checks import (
@@ -173,7 +173,7 @@ def load_study(path: Path) -> StudySpec:
     data = parse_yaml(text, str(path))
     if not isinstance(data, Mapping):
         raise SpecError(
-            f"{path}: a study file must be a mapping of keys, got {shown(data)}; "
+            f"{path}: a study file must be a mapping of keys, got {quoted(data)}; "
             f"it begins with `schema_version: {SCHEMA_VERSION}`"
         )
     study = parse_study(data, where=str(path), texts=parse_texts(text, str(path)))
@@ -207,7 +207,7 @@ def parse_study(
     version = data.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise SpecError(
-            f"{where}: schema_version must be {SCHEMA_VERSION}, got {shown(version)}; "
+            f"{where}: schema_version must be {SCHEMA_VERSION}, got {quoted(version)}; "
             f"write `schema_version: {SCHEMA_VERSION}` at the top"
         )
     named = _as_named(StudySpec, data, texts)
@@ -308,13 +308,13 @@ def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
         return low, high, log
     raise SpecError(
         f"search.ranges.{name}: must be [low, high] or {{low, high, log}} with two numbers, "
-        f"got {shown(value)}"
+        f"got {quoted(value)}"
     )
 
 
 def _values(name: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list | tuple) or not values:
-        raise SpecError(f"search.options.{name}: must be a list of values, got {shown(values)}")
+        raise SpecError(f"search.options.{name}: must be a list of values, got {quoted(values)}")
     return tuple(values)
 
 

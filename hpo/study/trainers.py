@@ -9,7 +9,7 @@ from typing import cast
 
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.text import nearest, shown
+from hpo.core.text import nearest, quoted
 
 GROUP = "hpo.trainers"
 NEEDED_FOR = {
@@ -43,7 +43,7 @@ def find_trainer(name: str) -> Trainer:
     if name not in points:
         known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
         raise SpecError(
-            f"trainer: no trainer is registered as {shown(name)} (registered: {known})"
+            f"trainer: no trainer is registered as {quoted(name)} (registered: {known})"
             f"{nearest(name, points)}"
         )
     return cast(Trainer, points[name].load())
@@ -58,7 +58,7 @@ def refuse_code(name: str, where: str) -> None:
     module = name.partition(":")[0]
     if ":" in name and not _is_trusted(module):
         raise SpecError(
-            f"{where}: must be the name of a registered trainer, got {shown(name)}, which names "
+            f"{where}: must be the name of a registered trainer, got {quoted(name)}, which names "
             f"code to run; if you trust it, register it under {GROUP} or set {TRUSTED}={module}"
         )
 

@@ -18,7 +18,7 @@ from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 from hpo.tracking.address import why_useless
 from hpo.tracking.rows import Study
-from hpo.tracking.store import expected_errors, reason, remedy, shown
+from hpo.tracking.store import display_uri, expected_errors, reason, remedy
 from hpo.tracking.writer import StudyWriter
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class MlflowMirror:
             summary=summary,
         )
         self._run = run
-        self._place = shown(tracking_uri)
+        self._place = display_uri(tracking_uri)
         self._writer = StudyWriter(study, tracking_uri, snapshot)
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -87,7 +87,7 @@ class MlflowMirror:
         self._problem = ""
         """Why the last round failed; empty while MLflow answers."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Take note of an event; costs microseconds."""
         if self._useless:
             self._say_useless()

@@ -77,7 +77,7 @@ def local_database(tracking_uri: str) -> Path | None:
     return Path(tracking_uri.removeprefix(SQLITE)).resolve()
 
 
-def shown(tracking_uri: str) -> str:
+def display_uri(tracking_uri: str) -> str:
     """The address without user name and password, for messages."""
     try:
         parts = urlsplit(tracking_uri)

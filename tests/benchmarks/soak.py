@@ -108,7 +108,7 @@ class Ends:
     def __init__(self, sampler):
         self.sampler, self.wall, self.processor = sampler, [], []
 
-    def hear(self, event):
+    def handle(self, event):
         if event["event"] == "trial_finished":
             self.wall.append(time.monotonic())
             self.processor.append(time.process_time())

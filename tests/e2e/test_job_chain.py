@@ -61,7 +61,7 @@ class OneProcess:
         assert code == 0, err
         lines = _Lines()
         for line in out.splitlines():
-            lines.hear("stdout", line)
+            lines.add("stdout", line)
         replace(job, status="success", exit_code=code, result=lines.results).save()
         return self.jobs.get_job(job.id).to_dict()
 

@@ -73,16 +73,16 @@ def test_every_action_sees_pictures_as_the_weights_do(action):
 def test_what_was_set_wins_and_is_told_in_one_line():
     spec = read(
         **{TRUNK: "lite1"}, dataset__pixel_mean=[0.485, 0.456, 0.406], dataset__crop_share=0,
-        model__input_width=96, model__input_height=96,
+        model__input_width=64, model__input_height=64,
     )  # fmt: skip
     assert seen(spec) == LITE1 | {
         "dataset.pixel_mean": [0.485, 0.456, 0.406], "dataset.crop_share": 0.0,
-        "model.input_width": 96, "model.input_height": 96,
+        "model.input_width": 64, "model.input_height": 64,
     }  # fmt: skip
     (line,) = differences(spec)
     assert line == (
         "model.pretrained_trunk_path lite1: the weights were trained with other preprocessing than "
-        "is set: model.input_height is 96, theirs 240; model.input_width is 96, theirs 240; "
+        "is set: model.input_height is 64, theirs 240; model.input_width is 64, theirs 240; "
         "dataset.pixel_mean is [0.485, 0.456, 0.406], theirs 0.5; dataset.crop_share is 0.0, "
         "theirs 0.882"
     )

@@ -4,7 +4,7 @@ import pytest
 
 from trainer.models.weight_sources import installed_file
 from trainer.session import TRAINER
-from trainer.start import RANGES, RECIPE, SEARCHED, choose_start
+from trainer.start import FROZEN_RECIPE, FROZEN_SEARCHED, RANGES, RECIPE, SEARCHED, choose_start
 
 needs_weights = pytest.mark.skipif(
     installed_file("lite0") is None, reason="the extra `weights` is not installed"
@@ -76,10 +76,27 @@ def test_from_nothing_a_cpu_gets_a_small_network_and_is_told_so():
     assert choose({"model.pretrained_trunk_path": "none"}, gpus=2)["spec"] == {}
 
 
-def test_ranges_hold_the_recipes_values_inside_and_are_searched():
-    for name, (low, high, _) in RANGES.items():
-        assert name in SEARCHED
-        assert low < RECIPE[name] < high
+@pytest.mark.parametrize(
+    ("recipe", "names"), [(RECIPE, SEARCHED), (FROZEN_RECIPE, FROZEN_SEARCHED)]
+)
+def test_ranges_hold_the_recipes_values_inside(recipe, names):
+    ranged = [name for name in names if name in RANGES and name in recipe]
+    assert len(ranged) >= 4
+    for name in ranged:
+        low, high, _ = RANGES[name]
+        assert low < recipe[name] < high
+
+
+@needs_weights
+def test_a_frozen_trunk_gets_a_recipe_for_its_head_alone():
+    start = choose({"train.train_trunk": False})
+    assert start["search"] == FROZEN_SEARCHED
+    assert start["spec"]["dataset.feature_views"] == 0
+    assert not [
+        key for key in start["spec"] if key.startswith(("train.optim.trunk", "train.head_epochs"))
+    ]
+    spec = TRAINER.validate(start["spec"] | {"train.train_trunk": False})
+    assert not set(start["search"]) & set(TRAINER.inactive(spec))
 
 
 @needs_weights

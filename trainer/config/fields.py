@@ -24,7 +24,7 @@ MANDATORY = "???"
 _KEY = "spec_key"
 
 
-class Facts(TypedDict, total=False):
+class FieldMetadata(TypedDict, total=False):
     """What can be declared of any key; see `KeyInfo`."""
 
     title: str
@@ -90,45 +90,47 @@ def _declare(info: KeyInfo, default: Any) -> Any:
     return dataclasses.field(default=default, metadata={_KEY: info})
 
 
-def real(default: float, description: str, **facts: Unpack[Facts]) -> Any:
+def real(default: float, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a float key."""
     return _declare(KeyInfo(kind="float", description=description, **facts), default)
 
 
-def integer(default: int, description: str, **facts: Unpack[Facts]) -> Any:
+def integer(default: int, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare an int key."""
     return _declare(KeyInfo(kind="int", description=description, **facts), default)
 
 
-def flag(*, default: bool, description: str, **facts: Unpack[Facts]) -> Any:
+def flag(*, default: bool, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a bool key."""
     return _declare(KeyInfo(kind="bool", description=description, **facts), default)
 
 
-def text(default: str, description: str, **facts: Unpack[Facts]) -> Any:
+def text(default: str, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a string key with a default."""
     return _declare(KeyInfo(kind="string", description=description, **facts), default)
 
 
-def optional_text(description: str, **facts: Unpack[Facts]) -> Any:
+def optional_text(description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a string key that may be absent (None)."""
     info = KeyInfo(kind="string", description=description, is_optional=True, **facts)
     return _declare(info, None)
 
 
-def bookkeeping(description: str, **facts: Unpack[Facts]) -> Any:
+def bookkeeping(description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare an optional string that decides nothing: specs that differ in it alone are equal."""
     info = KeyInfo(kind="string", description=description, is_optional=True, **facts)
     return dataclasses.field(default=None, metadata={_KEY: info}, compare=False)
 
 
-def mandatory_text(description: str, **facts: Unpack[Facts]) -> Any:
+def mandatory_text(description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a string key that its action cannot do without."""
     info = KeyInfo(kind="string", description=description, is_mandatory=True, **facts)
     return _declare(info, None)
 
 
-def choice(default: str, options: tuple[str, ...], description: str, **facts: Unpack[Facts]) -> Any:
+def choice(
+    default: str, options: tuple[str, ...], description: str, **facts: Unpack[FieldMetadata]
+) -> Any:
     """Declare a key that takes one of several names."""
     info = KeyInfo(kind="categorical", description=description, options=options, **facts)
     return _declare(info, default)
@@ -141,7 +143,7 @@ def sequence(
     *,
     lengths: tuple[int, ...] = (),
     kind: Kind = "list",
-    **facts: Unpack[Facts],
+    **facts: Unpack[FieldMetadata],
 ) -> Any:
     """Declare a list key; a default of None makes it mandatory."""
     facts.setdefault("automl_enabled", False)
@@ -157,7 +159,7 @@ def sequence(
 
 
 def optional_sequence(
-    item: type, description: str, *, lengths: tuple[int, ...], **facts: Unpack[Facts]
+    item: type, description: str, *, lengths: tuple[int, ...], **facts: Unpack[FieldMetadata]
 ) -> Any:
     """Declare a list key that may be absent (None); no search takes it."""
     facts.setdefault("automl_enabled", False)
@@ -167,14 +169,14 @@ def optional_sequence(
     return _declare(info, None)
 
 
-def section(config: type, description: str, **facts: Unpack[Facts]) -> Any:
+def section(config: type, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a nested group of keys, each with its own defaults."""
     facts.setdefault("automl_enabled", False)
     info = KeyInfo(kind="collection", description=description, **facts)
     return dataclasses.field(default_factory=config, metadata={_KEY: info})
 
 
-def sources(config: type, description: str, **facts: Unpack[Facts]) -> Any:
+def sources(config: type, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a nested group whose children the dialect leaves open."""
     facts.setdefault("automl_enabled", False)
     info = KeyInfo(kind="sources", description=description, **facts)

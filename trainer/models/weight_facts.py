@@ -20,6 +20,7 @@ from trainer import children
 from trainer.config.names import nearest
 from trainer.data.location import cache_settings
 from trainer.errors import InfrastructureError, SpecError
+from trainer.models.preprocessing import preprocessing_facts
 
 _LONGEST_S = 300
 _SHOWN = 4
@@ -91,8 +92,6 @@ def _asked(library: str, name: str) -> Facts:
 def _of_timm(name: str) -> Facts:
     import timm
     from timm.models import get_pretrained_cfg
-
-    from trainer.models.weight_sources import preprocessing_facts
 
     arch = name.partition(".")[0]
     if not timm.is_model(arch):

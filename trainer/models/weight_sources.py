@@ -20,6 +20,11 @@ from typing import Any
 
 from trainer.config.names import nearest
 from trainer.errors import CheckpointError, SpecError
+from trainer.models.preprocessing import (
+    Preprocessing,
+    preprocessing_facts,
+    read_preprocessing,
+)
 
 KEY = "model.pretrained_trunk_path"
 NOTHING = "none"
@@ -33,19 +38,6 @@ FORMS = (
 _SCHEME = re.compile(r"[a-z][a-z0-9+_-]+:")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _FOLDER_ENDINGS = (".safetensors", ".bin", ".pth", ".pt")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
-    """What pictures went through when the weights were trained."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    crop_share: float
-    """As `dataset.crop_share`: 0 squashes."""
-    height: int
-    width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,33 +282,6 @@ def _of_config(address: str, config: Path, path: Path | None) -> WeightSource:
         preprocessing=facts,
         licence=own.get("license"),
         is_published=True,
-    )
-
-
-def preprocessing_facts(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a pretrained configuration of timm as its `resolve_data_config` does."""
-    _, height, width = own.get("input_size") or (3, 224, 224)
-    share = own.get("crop_pct") or 0.875
-    return {
-        "mean": list(own.get("mean") or (0.485, 0.456, 0.406)),
-        "std": list(own.get("std") or (0.229, 0.224, 0.225)),
-        "interpolation": own.get("interpolation") or "bicubic",
-        # timm's two other ways keep the whole picture.
-        "crop_share": share if (own.get("crop_mode") or "center") == "center" else 0.0,
-        "height": height,
-        "width": width,
-    }
-
-
-def read_preprocessing(facts: Mapping[str, Any]) -> Preprocessing:
-    """Return facts as the typed form."""
-    return Preprocessing(
-        mean=tuple(float(value) for value in facts["mean"]),
-        std=tuple(float(value) for value in facts["std"]),
-        interpolation=str(facts["interpolation"]),
-        crop_share=float(facts["crop_share"]),
-        height=int(facts["height"]),
-        width=int(facts["width"]),
     )
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from hpo.algorithms import create_algorithm
-from hpo.algorithms.llm_analyzer import Wish, wish_of
+from hpo.algorithms.llm_analyzer import AnalyzerSettings, read_settings
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.trial import TrialState
@@ -29,12 +29,12 @@ NARROWS = "AUTOML_LLM_ANALYZER_NARROW_RANGES"
         ({ON: ""}, None),
         ({ON: "false", NARROWS: "true"}, None),
         ({ON: "0"}, None),
-        ({ON: "true"}, Wish(interval=5, narrows=False)),
-        ({ON: "1", INTERVAL: "2", NARROWS: "True"}, Wish(interval=2, narrows=True)),
+        ({ON: "true"}, AnalyzerSettings(interval=5, narrows=False)),
+        ({ON: "1", INTERVAL: "2", NARROWS: "True"}, AnalyzerSettings(interval=2, narrows=True)),
     ],
 )
 def test_what_the_environment_asks_for(environment, wish):
-    assert wish_of(environment) == wish
+    assert read_settings(environment) == wish
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_the_environment_asks_for(environment, wish):
 )
 def test_what_does_not_fit_is_one_line(environment, said):
     with pytest.raises(SpecError, match=said):
-        wish_of(environment)
+        read_settings(environment)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import pytest
 
 from hpo.automl.outcome import build_result, render_comparison, root_cause
 from hpo.automl.recommendation import Recommendation
-from hpo.automl.workspace import Facts
+from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 
-FACTS = Facts(
+FACTS = WorkspaceFacts(
     skill_dir="/s", network="n", metric="acc", direction="maximize", algorithm="hyperband", total=3,
     adjustments=[{"param": "b", "from": 4, "to": 8, "reason": "r"}],
     first_adjustments=[{"param": "a", "from": 9, "to": 1, "reason": "outside its range"}],

@@ -3,7 +3,7 @@
 import pytest
 
 from hpo.automl.review import estimate, first_batch, ways_to_shorten
-from hpo.automl.workspace import RUNGS_STYLE, Facts
+from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 from tests.quick_runs import optuna_algorithm
@@ -12,7 +12,7 @@ FACTS = {"skill_dir": "/s", "network": "n", "metric": "m", "direction": "maximiz
 
 
 def facts(total, **more):
-    return Facts(**FACTS, algorithm="random", total=total, **more)
+    return WorkspaceFacts(**FACTS, algorithm="random", total=total, **more)
 
 
 def test_full_trials_take_their_epochs_divided_among_the_slots():

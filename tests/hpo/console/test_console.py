@@ -59,7 +59,7 @@ def finished(**more):
 def said(*events, stream=None):
     console = Console(stream or io.StringIO())
     for event in events:
-        console.hear(event)
+        console.handle(event)
     console.close()
     return console._stream.getvalue()
 
@@ -177,8 +177,8 @@ def test_an_end_without_a_result():
 
 def test_how_to_go_on_stands_last():
     console = Console(io.StringIO())
-    console.hear({"event": "interrupted", "resume": "hpo resume /r"})
-    console.hear({"event": "trial_suspended", "trial": 3, "epoch": 4})
+    console.handle({"event": "interrupted", "resume": "hpo resume /r"})
+    console.handle({"event": "trial_suspended", "trial": 3, "epoch": 4})
     console.close()
     console.close()
     assert console._stream.getvalue().splitlines()[-2:] == [
@@ -190,7 +190,7 @@ def test_a_second_interrupt_says_so_too():
     console = Console(io.StringIO())
     console.interrupted_hard()
     assert console._stream.getvalue() == ""  # there is no run yet
-    console.hear(started())
+    console.handle(started())
     console.interrupted_hard()
     assert console._stream.getvalue().splitlines()[-1] == "hpo resume /r"
 
@@ -227,7 +227,7 @@ def test_without_a_terminal_a_line_now_and_then():
         started(), REVIEW, {"event": "trial_started", "trial": 0},
         *({"event": "epoch", "trial": 0, "epoch": e, "value": 0.25, "seconds": 1.0} for e in range(1, 9)),
     ):  # fmt: skip
-        console.hear(event)
+        console.handle(event)
     status = [line for line in stream.getvalue().splitlines() if "running #0" in line]
     assert 1 <= len(status) < 8
     assert status[0].startswith("0 of 4 trials done  best 0.2500 (#0)  running #0")

@@ -19,21 +19,21 @@ class Clock:
 def progress_of(budget, *, slots=1, epochs=10, spent=None, trials=(), **review):
     clock = Clock()
     progress = Progress(clock)
-    progress.hear(
+    progress.handle(
         {"event": "started", "budget_text": budget, "spent": spent or NOTHING, "trials": trials}
     )
-    progress.hear({"event": "review", "epochs_per_trial": epochs, "concurrent": slots, **review})
+    progress.handle({"event": "review", "epochs_per_trial": epochs, "concurrent": slots, **review})
     return progress, clock
 
 
 def run_trial(progress, clock, number, values, seconds=2.0, state="complete", error=None):
-    progress.hear({"event": "trial_started", "trial": number})
+    progress.handle({"event": "trial_started", "trial": number})
     for epoch, value in enumerate(values, 1):
         clock.time += seconds
-        progress.hear(
+        progress.handle(
             {"event": "epoch", "trial": number, "epoch": epoch, "value": value, "seconds": seconds}
         )
-    progress.hear({"event": "trial_finished", "trial": number, "state": state, "error": error})
+    progress.handle({"event": "trial_finished", "trial": number, "state": state, "error": error})
 
 
 def test_the_best_and_its_gain():
@@ -48,7 +48,7 @@ def test_the_best_and_its_gain():
 def test_the_best_of_a_loss_is_the_lowest():
     clock = Clock()
     progress = Progress(clock)
-    progress.hear({"event": "started", "budget_text": "4trials", "spent": NOTHING, "trials": [],
+    progress.handle({"event": "started", "budget_text": "4trials", "spent": NOTHING, "trials": [],
                    "direction": "minimize"})  # fmt: skip
     run_trial(progress, clock, 0, [0.75, 0.5])
     run_trial(progress, clock, 1, [0.25, 0.5])
@@ -67,8 +67,8 @@ def test_failures_are_counted_by_cause():
 def test_a_trial_under_way_counts_by_its_epochs():
     progress, clock = progress_of("4trials", epochs=10)
     run_trial(progress, clock, 0, [0.1] * 10)
-    progress.hear({"event": "trial_started", "trial": 1})
-    progress.hear({"event": "epoch", "trial": 1, "epoch": 5, "value": 0.1, "seconds": 1.0})
+    progress.handle({"event": "trial_started", "trial": 1})
+    progress.handle({"event": "epoch", "trial": 1, "epoch": 5, "value": 0.1, "seconds": 1.0})
     assert progress.fraction() == pytest.approx(1.5 / 4)
     assert describe_use(progress) == "1 of 4 trials"
 
@@ -77,7 +77,7 @@ def test_time_left_by_the_trials_that_have_ended():
     progress, clock = progress_of("6trials", slots=2, epochs=5)
     for number in range(2):
         run_trial(progress, clock, number, [0.1] * 5, seconds=2.0)  # 10 s each
-    progress.hear({"event": "trial_started", "trial": 2})
+    progress.handle({"event": "trial_started", "trial": 2})
     clock.time += 4
     # 3 trials wait (30 s), one has 6 s to go: 36 s for two slots; all took alike, so no doubt.
     assert progress.remaining() == (pytest.approx(18.0), pytest.approx(18.0))
@@ -96,7 +96,7 @@ def test_unequal_trials_widen_the_interval():
 def test_before_two_trials_have_ended_the_review_tells():
     progress, clock = progress_of("4trials", estimate_s=100.0)
     assert progress.remaining() == (60.0, 140.0)
-    progress.hear({"event": "trial_started", "trial": 0})
+    progress.handle({"event": "trial_started", "trial": 0})
     clock.time += 50
     assert progress.remaining() == (30.0, 70.0)
     unknown, _ = progress_of("4trials")
@@ -107,7 +107,7 @@ def test_before_two_trials_have_ended_the_review_tells():
 def test_a_time_budget_is_certain_and_downtime_is_not_charged():
     progress, clock = progress_of("600s", spent={**NOTHING, "trials": 3, "seconds": 200.0})
     clock.time += 1000  # before the first trial of this start nothing is charged
-    progress.hear({"event": "trial_started", "trial": 3})
+    progress.handle({"event": "trial_started", "trial": 3})
     clock.time += 100
     assert progress.remaining() == (300.0, 300.0)
     assert progress.fraction() == pytest.approx(0.5)
@@ -152,8 +152,8 @@ def test_a_resumed_search_takes_up_what_was():
 def test_confirmations_change_no_count():
     progress, clock = progress_of("2trials", epochs=2)
     run_trial(progress, clock, 0, [0.5, 0.5])
-    progress.hear({"event": "trial_started", "trial": 2, "purpose": "confirm"})
-    progress.hear({"event": "epoch", "trial": 2, "epoch": 1, "value": 0.9, "seconds": 1.0})
+    progress.handle({"event": "trial_started", "trial": 2, "purpose": "confirm"})
+    progress.handle({"event": "epoch", "trial": 2, "epoch": 1, "value": 0.9, "seconds": 1.0})
     assert (progress.best.value, progress.fraction()) == (0.5, 0.5)
-    progress.hear({"event": "confirmed", "trial": 2, "value": 0.9})
+    progress.handle({"event": "confirmed", "trial": 2, "value": 0.9})
     assert (progress.running, progress.done()) == ({}, 1)

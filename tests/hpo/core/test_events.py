@@ -15,7 +15,7 @@ class Ear:
     def __init__(self, stumbles="", at_close=False):
         self.heard, self.stumbles, self.at_close, self.closed = [], stumbles, at_close, False
 
-    def hear(self, event):
+    def handle(self, event):
         if event["event"] == self.stumbles:
             raise RuntimeError("on purpose")
         self.heard.append(event)
@@ -135,6 +135,6 @@ def test_files_and_streams_get_one_line_each_at_once(tmp_path):
     bus.close()
     assert not stream.closed
     again = EventFile(path)
-    again.hear({"event": "finished"})
+    again.handle({"event": "finished"})
     again.close()
     assert len(path.read_text().splitlines()) == 3

@@ -57,8 +57,8 @@ class Killer(Ear):
         super().__init__()
         self.cluster, self.folder, self.lost = cluster, folder, None
 
-    def hear(self, event):
-        super().hear(event)
+    def handle(self, event):
+        super().handle(event)
         if (
             self.lost is None
             and event["event"] == "epoch"

@@ -72,8 +72,8 @@ def trained(jobs, data):
 
 def run(jobs, action, data=None, overrides=None, **more):
     """Run a job to its end, here."""
-    from hpo.jobs.compose_spec import Wish
+    from hpo.jobs.compose_spec import JobRequest
 
     roots = {"train_dataset_uri": str(data)} if data else {}
-    wish = Wish(action=action, overrides=overrides or {}, roots=roots)
-    return jobs.run(jobs.prepare_job(wish, **more))
+    request = JobRequest(action=action, overrides=overrides or {}, roots=roots)
+    return jobs.run(jobs.prepare_job(request, **more))

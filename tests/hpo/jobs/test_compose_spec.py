@@ -4,7 +4,7 @@ import pytest
 
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import read_yaml
-from hpo.jobs.compose_spec import Wish
+from hpo.jobs.compose_spec import JobRequest
 from tests.hpo.jobs.conftest import run, spec_of
 
 MODEL = {"model.backbone": "timm/test_resnet", "model.feat_dim": 32, "input_width": 64}
@@ -81,7 +81,7 @@ def test_misspelt_keys_are_refused_and_new_ones_told(jobs, trained, caplog):
         run(jobs, "evaluate", None, {"evaluate.batchsize": 3}, parent_job_id=trained.id)
     with caplog.at_level(logging.WARNING):
         job = jobs.prepare_job(
-            Wish(action="evaluate", overrides={"my_own_flag": 1}), parent_job_id=trained.id
+            JobRequest(action="evaluate", overrides={"my_own_flag": 1}), parent_job_id=trained.id
         )
     assert [r.message.partition(":")[0] for r in caplog.records] == ["my_own_flag"]
     assert "without effect" in caplog.text
@@ -112,14 +112,18 @@ def test_a_batch_of_one_class_that_nobody_chose_is_raised_and_recorded(
                  "dataset.val_dataset.reference": str(data / "known_classes/reference"),
                  "dataset.val_dataset.query": str(data / "known_classes/val")}  # fmt: skip
     base = None if how == "template" else {"train": {"batch_size": 4}}
-    job = jobs.prepare_job(Wish(action="train", overrides=overrides, base=base))
+    job = jobs.prepare_job(JobRequest(action="train", overrides=overrides, base=base))
     assert spec_of(job)["train"]["batch_size"] == 32
     (record,) = job.adjustments
     assert (record["param"], record["from"], record["to"]) == ("train.batch_size", 4, 32)
     assert "1 class" in record["reason"]
     with pytest.raises(SpecError, match="train.batch_size: 4 images .* at least 8 must hold"):
-        jobs.prepare_job(Wish(action="train", overrides=overrides | {"batch_size": 4}, base=base))
-    one = jobs.prepare_job(Wish(action="train", overrides=overrides | {"batch_size": 8}, base=base))
+        jobs.prepare_job(
+            JobRequest(action="train", overrides=overrides | {"batch_size": 4}, base=base)
+        )
+    one = jobs.prepare_job(
+        JobRequest(action="train", overrides=overrides | {"batch_size": 8}, base=base)
+    )
     assert (spec_of(one)["train"]["batch_size"], one.adjustments) == (8, [])
 
 
@@ -134,8 +138,8 @@ def test_a_whole_spec_takes_the_place_of_the_template(jobs, data):
             },
         },
     }
-    wish = Wish(action="train", base=base, overrides={"num_epochs": 1})
-    job = jobs.run(jobs.prepare_job(wish))
+    request = JobRequest(action="train", base=base, overrides={"num_epochs": 1})
+    job = jobs.run(jobs.prepare_job(request))
     spec = spec_of(job)
     assert spec["train"] == {"num_epochs": 1}
     assert spec["results_dir"] == str(job.folder)
@@ -165,7 +169,7 @@ def test_model_and_data_that_are_missing_are_told_together(jobs):
 def test_a_results_folder_of_the_action_itself_is_found_again(jobs, data, tmp_path):
     own = tmp_path / "mine"
     job = jobs.prepare_job(
-        Wish(action="train", overrides={"train.results_dir": str(own)}, roots={"train_dataset_uri": str(data)})
+        JobRequest(action="train", overrides={"train.results_dir": str(own)}, roots={"train_dataset_uri": str(data)})
     )  # fmt: skip
     assert job.results_dir == own
 
@@ -176,6 +180,6 @@ def test_a_number_of_gpus_needs_no_list_of_them(jobs, data, count):
     from trainer.session import TRAINER
 
     job = jobs.prepare_job(
-        Wish(action="train", overrides={"train.num_gpus": count}, roots={"train_dataset_uri": str(data)})
+        JobRequest(action="train", overrides={"train.num_gpus": count}, roots={"train_dataset_uri": str(data)})
     )  # fmt: skip
     assert TRAINER.validate(spec_of(job))["train"]["gpu_ids"] == list(range(count))

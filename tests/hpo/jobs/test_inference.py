@@ -11,8 +11,8 @@ import pytest
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.spec_dicts import flatten
-from hpo.jobs.compose_spec import Wish
-from hpo.jobs.inference import FUNCTIONS, Standing, infer_fields
+from hpo.jobs.compose_spec import JobRequest
+from hpo.jobs.inference import FUNCTIONS, JobContext, infer_fields
 from hpo.jobs.platform import LocalJobs
 from tests.hpo.jobs.conftest import OWN_SKILL, SPLITS, run, spec_of
 
@@ -43,7 +43,7 @@ class Chain:
 
     def prepare(self, action, **more):
         roots = {"train_dataset_uri": str(self.data)}
-        return self.jobs.prepare_job(Wish(action=action, roots=roots), **more)
+        return self.jobs.prepare_job(JobRequest(action=action, roots=roots), **more)
 
     def finish(self, job, *files):
         for name in files:
@@ -152,8 +152,8 @@ def test_a_given_field_beats_the_parent(jobs, trained, tmp_path):
 
 def test_an_unknown_function_is_named(tmp_path):
     with pytest.raises(SpecError, match=r"^a.b: the skill asks for 'guess_it'"):
-        infer_fields({"a.b": "guess_it"}, Standing(results_dir=tmp_path), [])
-    assert infer_fields({"a.b": "guess_it"}, Standing(results_dir=tmp_path), ["a.b"]) == {}
+        infer_fields({"a.b": "guess_it"}, JobContext(results_dir=tmp_path), [])
+    assert infer_fields({"a.b": "guess_it"}, JobContext(results_dir=tmp_path), ["a.b"]) == {}
 
 
 def test_the_commands_are_the_skills(jobs, trained):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.jobs.compose_spec import Wish
+from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.parents import find_parent, lineage, model_of
 from hpo.jobs.platform import LocalJobs
 from hpo.search.session import start_search
@@ -40,9 +40,9 @@ def test_a_search_can_be_given_a_job_id(searched, skill, data):
     jobs = LocalJobs(root, skill)
     job = jobs.register_run(found.path, roots={"train_dataset_uri": str(data)})
     assert (job.id, job.status) == ("automl-1", "success")
-    child = jobs.prepare_job(Wish(action="export"), parent_job_id="automl-1")
+    child = jobs.prepare_job(JobRequest(action="export"), parent_job_id="automl-1")
     assert spec_of(child)["export"]["checkpoint"].startswith(str(found.trial_dir(best_of(found))))
-    evaluated = jobs.prepare_job(Wish(action="evaluate"), parent_job_id="automl-1")
+    evaluated = jobs.prepare_job(JobRequest(action="evaluate"), parent_job_id="automl-1")
     assert str(data / "unknown_classes/test") in evaluated.spec_file.read_text()
 
 
@@ -75,7 +75,7 @@ def test_a_job_can_be_named_by_its_folder(jobs, trained, tmp_path):
 
 
 def test_a_running_parent_is_waited_for(jobs, data):
-    pending = jobs.prepare_job(Wish(action="train", roots={"train_dataset_uri": str(data)}))
+    pending = jobs.prepare_job(JobRequest(action="train", roots={"train_dataset_uri": str(data)}))
     with pytest.raises(RunError, match="train-1: is pending; wait for it to end"):
         run(jobs, "export", parent_job_id=pending.id)
 

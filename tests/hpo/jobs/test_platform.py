@@ -64,9 +64,9 @@ def test_a_training_goes_on_from_its_own_newest_state(jobs, data, trained):
 
 
 def test_only_ended_trainings_are_resumed(jobs, data, tmp_path):
-    from hpo.jobs.compose_spec import Wish
+    from hpo.jobs.compose_spec import JobRequest
 
-    pending = jobs.prepare_job(Wish(action="train", roots={ROOTS: str(data)}))
+    pending = jobs.prepare_job(JobRequest(action="train", roots={ROOTS: str(data)}))
     with pytest.raises(RunError, match="is pending; only a job that has ended can be resumed"):
         jobs.prepare_resume(pending.id)
     run = jobs.register_run(tmp_path / "run")

@@ -9,14 +9,14 @@ import pytest
 
 from hpo.core.errors import SpecError
 from hpo.core.process import children
-from hpo.jobs.compose_spec import Wish
+from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.job import read_job
 from hpo.jobs.run_command import command_of, run_job, start_worker
 from tests.hpo.jobs.conftest import run
 
 
 def prepared(jobs, data):
-    return jobs.prepare_job(Wish(action="train", roots={"train_dataset_uri": str(data)}))
+    return jobs.prepare_job(JobRequest(action="train", roots={"train_dataset_uri": str(data)}))
 
 
 def wait_for(condition, seconds=20):

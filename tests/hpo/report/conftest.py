@@ -3,7 +3,7 @@
 import pytest
 
 from hpo.core.budget import parse_budget
-from hpo.report.run_data import load_facts
+from hpo.report.run_data import load_run_data
 from hpo.search.session import SearchSettings, start_search
 from tests.quick_runs import quick_study
 
@@ -18,4 +18,4 @@ def searched(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def facts(searched):
-    return load_facts(searched.run)
+    return load_run_data(searched.run)

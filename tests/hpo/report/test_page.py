@@ -10,7 +10,7 @@ from PIL import Image
 from hpo.core.errors import RunError
 from hpo.report import mistakes
 from hpo.report.page import render, write_report
-from hpo.report.run_data import load_facts
+from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, RunDir
 from tests.quick_trainer import TRAINER
@@ -179,7 +179,7 @@ def test_a_run_without_trials_has_nothing_to_report(searched, tmp_path):
         (tmp_path / name).write_text((searched.run.path / name).read_text())
     Ledger.create(tmp_path / LEDGER_FILE, "maximize").close()
     with pytest.raises(RunError, match="no trial has been started"):
-        load_facts(run)
+        load_run_data(run)
 
 
 def test_what_was_looked_at_is_not_looked_at_again(facts, tmp_path, monkeypatch):

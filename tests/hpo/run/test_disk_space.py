@@ -1,4 +1,4 @@
-"""Room on the disk: the warning, the pause and its end, with a disk that is a number."""
+"""DiskSpace on the disk: the warning, the pause and its end, with a disk that is a number."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from hpo.core.budget import Budget
 from hpo.core.trial import Ended
 from hpo.run.checkpoint_retention import BEST
 from hpo.run.disk_errors import OutOfRoomError
-from hpo.run.disk_space import LONGEST_WAIT_S, SPARE_BYTES, Room
+from hpo.run.disk_space import LONGEST_WAIT_S, SPARE_BYTES, DiskSpace
 from hpo.run.run_dir import RunDir
 from hpo.search.engine import Engine
 from tests.quick_runs import Events, Listed, make_engine, receipt_of, train_to_end
@@ -25,7 +25,7 @@ class Disk:
         self.free, self.time, self.later, self.wish = free, 0.0, {}, False
         self.run, self.events = RunDir(folder), Events()
         self.run.path.mkdir(parents=True, exist_ok=True)
-        self.room = Room(
+        self.disk_space = DiskSpace(
             self.run, emit=self.events, free=lambda _: self.free, sleep=self.sleep,
             now=lambda: self.time, should_stop=lambda: self.wish, **more,
         )  # fmt: skip
@@ -41,7 +41,7 @@ class Disk:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "last.ckpt").open("wb") as stream:
             stream.truncate(size)
-        self.room.hear({"event": "epoch", "trial": number, "epoch": 1})
+        self.disk_space.handle({"event": "epoch", "trial": number, "epoch": 1})
 
     def grows(self, to):
         self.free = to
@@ -52,24 +52,24 @@ class Disk:
 
 def test_a_trial_needs_three_files_of_the_largest_size_and_one_for_each_neighbour(tmp_path):
     disk = Disk(tmp_path)
-    assert disk.room.needed() == SPARE_BYTES
+    assert disk.disk_space.needed() == SPARE_BYTES
     disk.checkpoint(0, 40 * MB)
     disk.checkpoint(1, 30 * MB)
-    assert disk.room.needed() == 120 * MB + SPARE_BYTES
-    assert disk.room.needed(running=2) == 200 * MB + SPARE_BYTES
+    assert disk.disk_space.needed() == 120 * MB + SPARE_BYTES
+    assert disk.disk_space.needed(running=2) == 200 * MB + SPARE_BYTES
 
 
 def test_a_resumed_search_knows_the_size_at_once(tmp_path):
     Disk(tmp_path).checkpoint(4, 7 * MB)
     again = Disk(tmp_path)
-    again.room.hear({"event": "started"})
-    assert again.room.needed() == 21 * MB + SPARE_BYTES
+    again.disk_space.handle({"event": "started"})
+    assert again.disk_space.needed() == 21 * MB + SPARE_BYTES
 
 
 def test_before_the_first_checkpoint_the_probe_is_believed(tmp_path):
     disk = Disk(tmp_path)
-    disk.room.expect(10 * MB)
-    assert disk.room.needed() == 30 * MB + SPARE_BYTES
+    disk.disk_space.expect(10 * MB)
+    assert disk.disk_space.needed() == 30 * MB + SPARE_BYTES
 
 
 def test_it_warns_once_in_good_time_and_again_after_it_was_better(tmp_path):
@@ -105,13 +105,13 @@ def test_where_everything_is_kept_it_says_how_many_trials_may_fit(tmp_path):
 def test_a_pause_begins_once_and_ends_once(tmp_path):
     disk = Disk(tmp_path, free=50 * MB, keep=BEST)
     disk.checkpoint(0, 10 * MB)
-    assert not disk.room.is_short()
+    assert not disk.disk_space.is_short()
     disk.free = 29 * MB
-    assert all(disk.room.is_short() for _ in range(10))
+    assert all(disk.disk_space.is_short() for _ in range(10))
     disk.free = 31 * MB
-    assert disk.room.is_short()  # looks at most every two seconds
+    assert disk.disk_space.is_short()  # looks at most every two seconds
     disk.sleep(2)
-    assert not disk.room.is_short()
+    assert not disk.disk_space.is_short()
     assert disk.words("paused") == [
         f"the disk of {tmp_path} has 29.0 MB free, and a trial needs 30.3 MB to start; goes on by "
         "itself when there is room; Ctrl-C stops, `hpo resume` goes on later"
@@ -124,17 +124,17 @@ def test_a_pause_begins_once_and_ends_once(tmp_path):
 def test_a_quota_counts_what_the_run_takes(tmp_path):
     disk = Disk(tmp_path, quota=5 * MB)
     (tmp_path / "log").write_bytes(os.urandom(3 * MB))
-    assert not disk.room.is_short()
+    assert not disk.disk_space.is_short()
     disk.sleep(2)
     (tmp_path / "log2").write_bytes(os.urandom(int(1.9 * MB)))
     disk.sleep(2)
-    assert disk.room.is_short()
+    assert disk.disk_space.is_short()
     (text,) = disk.words("paused")
     assert text.startswith(f"{tmp_path} takes 4.9 MB of its quota of 5.0 MB, and a trial needs ")
     assert text.endswith("Ctrl-C stops, `hpo resume --keep best --disk-quota SIZE` goes on later")
     (tmp_path / "log").unlink()
     disk.sleep(2)
-    assert not disk.room.is_short()
+    assert not disk.disk_space.is_short()
 
 
 # A trial that found no room ----------------------------------------------------------------------
@@ -142,14 +142,14 @@ def test_a_quota_counts_what_the_run_takes(tmp_path):
 
 def waits(disk, most=3600):
     began = disk.time
-    while disk.room.is_short() and disk.time - began < most:
-        disk.room.rest()
+    while disk.disk_space.is_short() and disk.time - began < most:
+        disk.disk_space.rest()
     return disk.time - began
 
 
 def test_a_trial_that_found_no_room_is_not_to_blame(tmp_path):
     disk = Disk(tmp_path, free=0)
-    assert disk.room.is_to_blame(3, FULL)
+    assert disk.disk_space.is_disk_failure(3, FULL)
     assert disk.words("paused")[0].startswith("trial 3 found no room: [Errno 28] No space left")
     disk.later[60.0] = lambda: disk.grows(to=500 * MB)
     assert 58 <= waits(disk) <= 64
@@ -157,9 +157,9 @@ def test_a_trial_that_found_no_room_is_not_to_blame(tmp_path):
 
 def test_what_it_wrote_is_gone_by_then_so_it_waits_longer_unless_more_is_free(tmp_path):
     disk = Disk(tmp_path, free=90 * MB)
-    disk.room.expect(25 * MB)
-    assert not disk.room.is_short()
-    assert disk.room.is_to_blame(3, FULL)
+    disk.disk_space.expect(25 * MB)
+    assert not disk.disk_space.is_short()
+    assert disk.disk_space.is_disk_failure(3, FULL)
     disk.later[10.0] = lambda: disk.grows(to=91 * MB)
     assert waits(disk) == pytest.approx(10, abs=2.1)
 
@@ -167,10 +167,10 @@ def test_what_it_wrote_is_gone_by_then_so_it_waits_longer_unless_more_is_free(tm
 def test_room_made_before_a_failure_is_told_ends_the_wait_too(tmp_path):
     """A worker found the disk full; by the time its word arrives there is as much as ever."""
     disk = Disk(tmp_path, free=57 * MB)
-    disk.room.expect(5 * MB)
+    disk.disk_space.expect(5 * MB)
     took = []
     for _ in range(6):
-        assert disk.room.is_to_blame(0, FULL)
+        assert disk.disk_space.is_disk_failure(0, FULL)
         took.append(waits(disk, most=1000))
     assert took == pytest.approx([30, 60, 120, 240, 300, 300], abs=2.5)
 
@@ -179,12 +179,12 @@ def test_where_there_seems_to_be_room_it_is_tried_again_ever_later(tmp_path):
     """Another disk, or a quota that nobody can ask for."""
     disk, took = Disk(tmp_path), []
     for _ in range(10):
-        assert disk.room.is_to_blame(3, FULL)
+        assert disk.disk_space.is_disk_failure(3, FULL)
         took.append(waits(disk))
     assert took[:4] == pytest.approx([2, 4, 8, 16], abs=0.6)
     assert max(took) == pytest.approx(LONGEST_WAIT_S, abs=2.5)
     disk.checkpoint(3, 1000)  # it gets on
-    assert disk.room.is_to_blame(3, FULL)
+    assert disk.disk_space.is_disk_failure(3, FULL)
     assert waits(disk) == pytest.approx(2, abs=0.6)
 
 
@@ -195,14 +195,16 @@ def test_where_there_seems_to_be_room_it_is_tried_again_ever_later(tmp_path):
 )  # fmt: skip
 def test_other_failures_are_not_the_disks(tmp_path, kind, message):
     disk = Disk(tmp_path)
-    assert not disk.room.is_to_blame(3, {"kind": kind, "message": message})
+    assert not disk.disk_space.is_disk_failure(3, {"kind": kind, "message": message})
     assert disk.events.all == []
 
 
 def test_a_worker_lost_while_less_than_a_checkpoint_is_free_found_no_room(tmp_path):
     disk = Disk(tmp_path, free=9 * MB)
-    disk.room.expect(10 * MB)
-    assert disk.room.is_to_blame(3, {"kind": "infrastructure", "message": "the worker was lost"})
+    disk.disk_space.expect(10 * MB)
+    assert disk.disk_space.is_disk_failure(
+        3, {"kind": "infrastructure", "message": "the worker was lost"}
+    )
 
 
 # Writes of the driver ----------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def no_space():
 
 def test_a_write_is_made_again_until_there_is_room(tmp_path):
     disk, tries, waited = Disk(tmp_path, free=0), [], []
-    disk.room.on_waited = waited.append
+    disk.disk_space.on_waited = waited.append
     disk.later[10.0] = lambda: disk.grows(to=500 * MB)
 
     def write():
@@ -223,7 +225,7 @@ def test_a_write_is_made_again_until_there_is_room(tmp_path):
             no_space()
         return "written"
 
-    assert disk.room.patiently(write) == "written"
+    assert disk.disk_space.wait_for_space(write) == "written"
     assert waited == [pytest.approx(disk.time)]
     assert 10 <= disk.time <= 12.5
     assert len(tries) == 6
@@ -234,7 +236,7 @@ def test_who_asks_to_stop_gets_the_error(tmp_path):
     disk = Disk(tmp_path, free=0)
     disk.later[3.0] = lambda: setattr(disk, "wish", True)
     with pytest.raises(OSError, match="No space"):
-        disk.room.patiently(no_space)
+        disk.disk_space.wait_for_space(no_space)
     assert disk.time <= 4
 
 
@@ -248,7 +250,7 @@ def test_other_errors_are_raised_at_once(tmp_path, error):
         raise error
 
     with pytest.raises(type(error)):
-        disk.room.patiently(work)
+        disk.disk_space.wait_for_space(work)
     assert disk.time == 0
 
 
@@ -261,7 +263,7 @@ def test_what_a_worker_says_of_the_disk_is_waited_for_too(tmp_path):
             raise OutOfRoomError("r: its disk takes no more files")
         return "exported"
 
-    assert disk.room.patiently(export) == "exported"
+    assert disk.disk_space.wait_for_space(export) == "exported"
 
 
 # With the engine ---------------------------------------------------------------------------------
@@ -272,7 +274,7 @@ def engine_on(disk, algorithm, **plan):
     made = make_engine(disk.run.path, algorithm, **plan)
     engine = Engine(
         ledger=made.ledger, algorithm=algorithm, plan=made._plan, emit=disk.events,
-        room=disk.room, now=lambda: disk.time, should_stop=lambda: disk.wish,
+        disk_space=disk.disk_space, now=lambda: disk.time, should_stop=lambda: disk.wish,
     )  # fmt: skip
     engine.ledger = made.ledger
     return engine

@@ -127,7 +127,7 @@ def test_a_trial_that_would_start_from_a_removed_checkpoint_says_so(tmp_path):
         find_start(run, record, ledger)
 
 
-# Room -------------------------------------------------------------------------------------------
+# DiskSpace -------------------------------------------------------------------------------------------
 
 
 def rows_of(run):
@@ -159,8 +159,8 @@ def test_a_quota_is_kept_and_a_larger_one_goes_on(tmp_path, quick_room):
     class Impatient(Ear):
         """Stops a search that waits."""
 
-        def hear(self, event):
-            super().hear(event)
+        def handle(self, event):
+            super().handle(event)
             self.wish = self.wish or event["event"] == "paused"
 
     ear = Impatient()

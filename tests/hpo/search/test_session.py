@@ -122,7 +122,7 @@ def test_who_declines_the_review_has_a_run_without_trials(tmp_path):
 
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
     class Broken:
-        def hear(self, event):
+        def handle(self, event):
             raise RuntimeError("on purpose")
 
         def close(self):
@@ -315,8 +315,8 @@ def test_a_run_that_lost_a_file_is_one_line(tmp_path, name):
 
 def test_a_stop_file_pauses_and_is_gone_at_the_next_start(tmp_path):
     class Stopper(Ear):
-        def hear(self, event):
-            super().hear(event)
+        def handle(self, event):
+            super().handle(event)
             if event["event"] == "epoch" and event["trial"] == 1:
                 (run,) = list_runs(tmp_path)
                 run.stop_file.touch()
@@ -331,8 +331,8 @@ def test_a_stop_file_pauses_and_is_gone_at_the_next_start(tmp_path):
 
 def test_a_search_that_is_stopped_at_once_can_be_resumed(tmp_path):
     class Impatient(Ear):
-        def hear(self, event):
-            super().hear(event)
+        def handle(self, event):
+            super().handle(event)
             if event["event"] == "epoch" and event["trial"] == 2:
                 raise KeyboardInterrupt
 

@@ -71,7 +71,7 @@ def test_confirmations_are_under_their_own_key(tmp_path):
 def test_the_state_says_how_the_run_stands(engine, tmp_path):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
-    writer.hear({"event": "started"})
+    writer.handle({"event": "started"})
     state = run.read_state()
     assert (state["status"], state["pid"], state["budget"]) == ("running", os.getpid(), "4trials")
     assert [t["state"] for t in state["trials"]] == ["complete", "pruned", "failed", "running"]
@@ -82,10 +82,10 @@ def test_the_state_says_how_the_run_stands(engine, tmp_path):
 def test_the_state_is_not_written_for_every_epoch(engine, tmp_path):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
-    writer.hear({"event": "started"})
+    writer.handle({"event": "started"})
     before = run.state_file.stat().st_ino
     for _ in range(100):
-        writer.hear({"event": "epoch"})
+        writer.handle({"event": "epoch"})
     assert run.state_file.stat().st_ino == before
 
 
@@ -94,23 +94,23 @@ def test_an_orderly_end_stays(engine, tmp_path, status):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
     writer.close_as(status, finished={"a": 1})
-    writer.hear({"event": "epoch"})
+    writer.handle({"event": "epoch"})
     writer.close()
     assert (run.read_state()["status"], run.read_state()["finished"]) == (status, {"a": 1})
 
 
 def test_any_other_end_is_a_failure(engine, tmp_path):
     writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
-    writer.hear({"event": "started"})
+    writer.handle({"event": "started"})
     writer.close()
     assert RunDir(tmp_path).read_state()["status"] == "failed"
 
 
 def test_a_pause_for_want_of_room_is_in_the_state_until_it_is_over(engine, tmp_path):
     writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
-    writer.hear({"event": "paused", "text": "the disk is full"})
+    writer.handle({"event": "paused", "text": "the disk is full"})
     assert RunDir(tmp_path).read_state()["paused"] == "the disk is full"
-    writer.hear({"event": "continued", "text": "there is room again"})
+    writer.handle({"event": "continued", "text": "there is room again"})
     assert "paused" not in RunDir(tmp_path).read_state()
 
 

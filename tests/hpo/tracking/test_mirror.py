@@ -226,7 +226,7 @@ def test_a_dead_server_costs_the_search_nothing_and_is_caught_up(script, caplog)
         play_four(script)
         for _ in range(200):
             began = time.perf_counter()
-            script.mirror.hear({"event": "epoch", "time": time.time(), "trial": 3})
+            script.mirror.handle({"event": "epoch", "time": time.time(), "trial": 3})
             slowest = max(slowest, time.perf_counter() - began)
         assert slowest < 0.1
         began = time.perf_counter()

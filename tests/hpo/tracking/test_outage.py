@@ -78,7 +78,7 @@ class Stage:
     def __init__(self, away, is_said):
         self.away, self.is_said, self.threads = away, is_said, []
 
-    def hear(self, event):
+    def handle(self, event):
         if event["event"] != "trial_finished":
             return
         if event["trial"] == THIRD - 1:

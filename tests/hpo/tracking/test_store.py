@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from hpo.tracking import default_tracking_uri
-from hpo.tracking.store import connect, ensure_experiment, local_database, reason, remedy, shown
+from hpo.tracking.store import (
+    connect,
+    display_uri,
+    ensure_experiment,
+    local_database,
+    reason,
+    remedy,
+)
 
 
 def test_the_default_is_a_database_in_the_run_root(tmp_path, monkeypatch):
@@ -26,9 +33,9 @@ def test_only_sqlite_addresses_have_a_local_database():
 
 
 def test_an_address_is_shown_without_its_password():
-    assert shown("https://me:secret@mlflow:5000/x") == "https://mlflow:5000/x"
-    assert shown("sqlite:////srv/mlflow.db") == "sqlite:////srv/mlflow.db"
-    assert shown("http://me:secret@[::1") == "http://[::1"
+    assert display_uri("https://me:secret@mlflow:5000/x") == "https://mlflow:5000/x"
+    assert display_uri("sqlite:////srv/mlflow.db") == "sqlite:////srv/mlflow.db"
+    assert display_uri("http://me:secret@[::1") == "http://[::1"
 
 
 @pytest.mark.parametrize(
