@@ -52,7 +52,7 @@ def test_faults_of_one_trial_leave_the_others_alone(tmp_path, kind, cause):
 
 def test_broken_plumbing_ends_the_search_and_is_no_failed_trial(tmp_path):
     spec = {"fault.kind": "wrong_receipt", "fault.trial": 1}
-    with pytest.raises(ReceiptError, match=r"trial 1: train.lr: 0.01 was sent, but .* 0.5"):
+    with pytest.raises(ReceiptError, match=r"trial 1: train.lr: was suggested to be 0.01, but .* 0.5"):
         run(tmp_path, Listed([0.01] * 3), spec, budget=Budget(trials=3))
 
 
