@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from hpo.search.session import SearchSettings
+    from hpo.searching.session import SearchSettings
 
 PathLike = str | os.PathLike[str]
 Data = PathLike | Mapping[str, PathLike]
@@ -87,13 +87,13 @@ def search(
         options: of `hpo.study.spec.SearchOptions`: algorithm, pruner, seed, confirm, over,
             ranges, options, fix...
         out: the folder that runs lie in.
-        **settings: of `hpo.search.session.SearchSettings`, e.g. `executor="inprocess"`.
+        **settings: of `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`.
 
     Raises:
         HpoError: for wrong input, in one line.
         HandoffError: when no trial has a result or the export fails.
     """
-    from hpo.search.session import start_search
+    from hpo.searching.session import start_search
 
     wanted = _study_from(study, data, budget, spec, weights, name, options)
     result = start_search(wanted, Path(out), replace(_settings(settings), completes=True))
@@ -120,13 +120,14 @@ def _study_from(
 ) -> StudySpec:
     from hpo.study.packaged import embedded_study
 
+    given = nest(dict(spec or {}))
     if study is not None:
         base = load_given_study(Path(study))
     elif data is None:
-        base = embedded_study(None if weights is None else os.fspath(weights))
+        base = embedded_study(None if weights is None else os.fspath(weights), given)
     else:
         base = StudySpec()
-    changes: dict[str, Any] = {"spec": merged(base.spec, nest(dict(spec or {})))}
+    changes: dict[str, Any] = {"spec": merged(base.spec, given)}
     if budget is not None:
         changes["budget"] = parse_budget(str(budget))
     if weights is not None:
@@ -166,7 +167,7 @@ def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:
 def _settings(changes: Mapping[str, Any]) -> SearchSettings:
     """Settings as the command line has them: lines on stderr, MLflow, a report at the end."""
     from hpo.console.console import Console
-    from hpo.search.session import SearchSettings
+    from hpo.searching.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
     console = Console(sys.stderr)
@@ -303,7 +304,7 @@ class Study:
         Raises:
             HpoError: as `search`.
         """
-        from hpo.search.session import resume_search
+        from hpo.searching.session import resume_search
 
         wanted = None
         if budget is not None:

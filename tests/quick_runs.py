@@ -8,8 +8,8 @@ from hpo.core.trial import Decision, Ended, Suggestion
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.search.engine import Engine, Plan
-from hpo.search.session import SearchSettings
+from hpo.searching.engine import Engine, Plan
+from hpo.searching.session import SearchSettings
 from hpo.study.plan import build_base_spec, build_space
 from hpo.study.spec import StudySpec
 from tests.quick_trainer import NAME, TRAINER

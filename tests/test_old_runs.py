@@ -14,7 +14,7 @@ from hpo.core.trial import TrialState
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.search.session import resume_search
+from hpo.searching.session import resume_search
 from tests.quick_runs import Ear
 
 ARCHIVES = sorted((Path(__file__).parent / "old_runs").glob("*.tar.gz"))

@@ -37,8 +37,8 @@ from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, TrialRecord
 from hpo.run.ledger import Ledger
-from hpo.search.engine import Engine
-from hpo.search.state_writer import StateWriter
+from hpo.searching.engine import Engine
+from hpo.searching.state_writer import StateWriter
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import ROUTE_PREFIX, RunDir
-from hpo.search.session import SearchResult, SearchSettings, resume_search, start_search
+from hpo.searching.session import SearchResult, SearchSettings, resume_search, start_search
 from hpo.study.spec import StudySpec, load_study
 
 

@@ -21,7 +21,7 @@ from hpo.run.run_dir import write_atomically
 
 if TYPE_CHECKING:
     from hpo.automl.session import AutoMLSession
-    from hpo.search.engine import Engine
+    from hpo.searching.engine import Engine
 
 logger = logging.getLogger(__name__)
 

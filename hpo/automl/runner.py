@@ -17,7 +17,7 @@ from hpo.automl.routing import name_of, open_skill
 from hpo.automl.session import RouteSettings
 from hpo.automl.workspace import choose_place
 from hpo.core.process.imports import warnings_stay_harmless
-from hpo.search.session import SearchSettings
+from hpo.searching.session import SearchSettings
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from hpo.core.protocols import Algorithm, Executor, TrialDriver
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
-from hpo.search.engine import Engine
-from hpo.search.session import SearchResult, SearchSettings, Session
+from hpo.searching.engine import Engine
+from hpo.searching.session import SearchResult, SearchSettings, Session
 
 logger = logging.getLogger(__name__)
 

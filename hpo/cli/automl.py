@@ -19,7 +19,7 @@ from hpo.cli.run_flags import (
 if TYPE_CHECKING:
     from hpo.automl.planning import Request
     from hpo.automl.routing import Route
-    from hpo.search.session import SearchResult, SearchSettings
+    from hpo.searching.session import SearchResult, SearchSettings
     from hpo.study.skill import Skill
 
 DEFAULT_RECOMMENDATIONS = 10

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpo.core.events import Listener
     from hpo.run.ledger import Ledger
     from hpo.run.run_dir import RunDir
-    from hpo.search.session import SearchResult, SearchSettings
+    from hpo.searching.session import SearchResult, SearchSettings
     from hpo.study.plan import StudyPlan
     from hpo.study.spec import StudySpec
 
@@ -34,7 +34,7 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     """Run a search with the terminal attached and return the exit code."""
     from hpo.core.events import EventPrinter
     from hpo.results.handoff import HandoffError
-    from hpo.search.session import SearchSettings
+    from hpo.searching.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
     with machine_output() as stream, interrupts() as requests:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
 
 if TYPE_CHECKING:
-    from hpo.search.session import SearchResult, SearchSettings
+    from hpo.searching.session import SearchResult, SearchSettings
 
 HELP = "go on with a stopped search, or extend a finished one"
 PLACES = ("data", "train", "reference", "query", "test_reference", "test_query")
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     def start(settings: SearchSettings) -> SearchResult:
         from hpo.automl.workspace import is_workspace
-        from hpo.search.session import resume_search
+        from hpo.searching.session import resume_search
 
         chosen, budget = chosen_run(args), None
         if args.keep is not None:

@@ -15,7 +15,7 @@ from hpo.cli.run_flags import (
 )
 
 if TYPE_CHECKING:
-    from hpo.search.session import SearchResult, SearchSettings
+    from hpo.searching.session import SearchResult, SearchSettings
 
 HELP = "search for the best hyperparameters and export the winner"
 EPILOG = """\
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.study_flags import study_from_args
 
     def start(settings: SearchSettings) -> SearchResult:
-        from hpo.search.session import start_search
+        from hpo.searching.session import start_search
 
         completing = replace(settings, completes=True)
         return start_search(study_from_args(args), Path(args.out), completing)

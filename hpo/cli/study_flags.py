@@ -53,16 +53,16 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     Raises:
         SpecError: for anything that does not fit.
     """
-    given = _data_from(args)
+    given, settings = _data_from(args), parse_assignments(args.set)
     if args.study:
         study = load_given_study(Path(args.study))
     elif not given:
-        study = embedded_study(args.weights)
+        study = embedded_study(args.weights, nest(settings))
     else:
         study = StudySpec(
             name=_name_from(anchored(_with_data(StudySpec(), given), Path.cwd()).data)
         )
-    changes: dict[str, Any] = {"spec": merged(study.spec, nest(parse_assignments(args.set)))}
+    changes: dict[str, Any] = {"spec": merged(study.spec, nest(settings))}
     if args.budget is not None:
         changes["budget"] = parse_budget(args.budget)
     for flag in ("weights", "name", "concurrent", "keep", "disk_quota"):

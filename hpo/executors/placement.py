@@ -17,7 +17,7 @@ IN_PROCESS = "inprocess"
 
 
 class Start(Protocol):
-    """What belongs to one start of a search; `hpo.search.session.SearchSettings` is one."""
+    """What belongs to one start of a search; `hpo.searching.session.SearchSettings` is one."""
 
     @property
     def executor(self) -> str:

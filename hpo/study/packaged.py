@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, nest
@@ -13,17 +15,25 @@ from hpo.study.weights import NOTHING
 QUICKSTART = "quickstart.yaml"
 
 
-_OWN_MODEL = "model.backbone"
-"""What the embedded study chose for its pictures; weights bring their own."""
+_BACKBONE = "model.backbone"
+_FREEZES = "train.train_trunk"
+"""What the embedded study switches off; a trunk from random weights has to learn."""
 
 
-def embedded_study(weights: str | None) -> StudySpec:
-    """The study of a search without file and pictures, on the model of `weights` if given."""
+def embedded_study(weights: str | None, given: Mapping[str, Any]) -> StudySpec:
+    """The study of a search without file and pictures.
+
+    Args:
+        weights: what the user starts from; None keeps the study's own.
+        given: the spec keys that the user sets. A network among them takes the place of the
+            study's weights.
+    """
     study = load_given_study(find_study(QUICKSTART))
-    if not weights or weights == NOTHING:
+    starts_from_nothing = weights == NOTHING or (not weights and _BACKBONE in flatten(given))
+    if not starts_from_nothing:
         return study
-    kept = {name: value for name, value in flatten(study.spec).items() if name != _OWN_MODEL}
-    return replace(study, spec=nest(kept))
+    kept = {name: value for name, value in flatten(study.spec).items() if name != _FREEZES}
+    return replace(study, weights="", spec=nest(kept))
 
 
 def find_study(name: str) -> Path:

@@ -32,6 +32,9 @@ MOST_NAMED = 3
 FIXED = "fixed to "
 """Begins what is kept of a value that the space pins."""
 
+NO_FILES = "0 files"
+"""How the description of a place begins at which there is nothing."""
+
 Origin = dict[str, dict[str, str]]
 """`space`, `data`, `code` -> name -> what it is, in words or as a digest."""
 
@@ -66,7 +69,7 @@ def find_untrained(run: RunDir) -> dict[str, dict[str, Any]]:
     """
     fixed = {
         name: text.removeprefix(FIXED)
-        for name, text in _kept(run).get("space", {}).items()
+        for name, text in read_origin(run).get("space", {}).items()
         if text.startswith(FIXED)
     }
     found: dict[str, dict[str, Any]] = {}
@@ -99,7 +102,7 @@ def _reads(text: str, value: Any) -> bool:
         return False
 
 
-def _kept(run: RunDir) -> Origin:
+def read_origin(run: RunDir) -> Origin:
     """What a run began with; empty for a run of an early version, which has kept nothing."""
     try:
         kept: Origin = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
@@ -113,7 +116,7 @@ def find_changes(run: RunDir, now: Origin) -> list[str]:
 
     A run of an earlier version, which has kept nothing, has no changes.
     """
-    before = _kept(run)
+    before = read_origin(run)
     if not before:
         return []
     words = {"space": "the search space has", "data": "the data have", "code": "the code has"}

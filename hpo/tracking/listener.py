@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
-    from hpo.search.state_writer import snapshot_of
+    from hpo.searching.state_writer import snapshot_of
     from hpo.study.trainers import find_trainer
     from hpo.tracking import MlflowMirror, default_tracking_uri
 

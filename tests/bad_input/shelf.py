@@ -111,7 +111,7 @@ def _nested(flat: dict) -> dict:
 def run() -> Path:
     """A finished search of the quick trainer, three trials."""
     from hpo.core.budget import Budget
-    from hpo.search.session import start_search
+    from hpo.searching.session import start_search
     from tests.quick_runs import Ear, quick_study
 
     out = folder() / "runs"

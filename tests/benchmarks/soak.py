@@ -121,7 +121,7 @@ class Ends:
 def search(args, out, sampler, ends):
     """Run the search, as `hpo search` would."""
     from hpo.core.budget import Budget
-    from hpo.search.session import SearchSettings, start_search
+    from hpo.searching.session import SearchSettings, start_search
     from hpo.study.spec import SearchOptions, StudySpec
     from hpo.tracking.listener import mlflow_listener
 

@@ -7,9 +7,9 @@ import functools
 import hpo.results.handoff
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.search.engine import Engine
-from hpo.search.session import Session
-from hpo.search.state_writer import StateWriter
+from hpo.searching.engine import Engine
+from hpo.searching.session import Session
+from hpo.searching.state_writer import StateWriter
 from tests.crashes.trap import LEDGERS, pass_by
 
 
@@ -28,7 +28,7 @@ class Hooks:
         self._wrap(
             Engine, "on_epoch",
             lambda engine, number, payload: {"number": number, "epoch": payload["epoch"]},
-            is_real=lambda engine: engine._run is not None,
+            is_real=lambda engine: engine.specs.run is not None,
         )  # fmt: skip
         self._wrap(StateWriter, "close_as", lambda _, status, **_extra: {"status": status})
         self._wrap(hpo.results.handoff, "write_atomically", lambda path, text: {"name": path.name})

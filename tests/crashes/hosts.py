@@ -48,7 +48,7 @@ class KeptRay:
         self.executor = None
 
     def install(self):
-        from hpo.search.session import Session
+        from hpo.searching.session import Session
 
         make = Session.make_executor
 

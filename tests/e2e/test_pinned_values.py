@@ -9,7 +9,7 @@ from hpo.core.budget import Budget
 from hpo.core.spec_dicts import lookup
 from hpo.core.yaml_io import read_yaml
 from hpo.run.ledger import Ledger
-from hpo.search.session import start_search
+from hpo.searching.session import start_search
 from hpo.study.spec import DataSources, SearchOptions, StudySpec
 from tests.quick_runs import Ear
 from tests.trainer.tiny import make_splits

@@ -215,8 +215,8 @@ def test_broken_plumbing_ends_the_search(photos, tmp_path, monkeypatch):
     import trainer.module
     from hpo.core.budget import Budget
     from hpo.core.spec_dicts import nest
-    from hpo.search.engine import ReceiptError
-    from hpo.search.session import SearchSettings, start_search
+    from hpo.searching.engine import ReceiptError
+    from hpo.searching.session import SearchSettings, start_search
     from hpo.study.spec import DataSources, StudySpec
 
     monkeypatch.setenv("HPO_CACHE_DIR", str(photos / "cache"))

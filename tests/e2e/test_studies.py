@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.search.make_plan import plan_study
+from hpo.searching.make_plan import plan_study
 from hpo.study.plan import build_space
 from hpo.study.spec import DataSources, load_study
 from hpo.study.trainers import find_trainer
@@ -45,8 +45,9 @@ def test_quickstart_plans_on_the_embedded_pictures_layout(pictures, monkeypatch)
     study, made, searched = plan("quickstart", pictures, monkeypatch)
     assert study.data.is_default is False
     assert load_study(STUDIES / "quickstart.yaml").data.is_default
-    assert made.base_spec["model"]["backbone"].startswith("timm/")
-    assert "train.optim.trunk.base_lr" in searched
+    assert made.base_spec["model"]["backbone"] == "timm/tf_efficientnet_lite0"
+    assert "train.optim.embedder.base_lr" in searched
+    assert "train.optim.trunk.base_lr" not in searched  # the trunk is frozen
     assert made.algorithm == "mfbo"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
-from hpo.search.session import resume_search, start_search
+from hpo.searching.session import resume_search, start_search
 from hpo.study.spec import DataSources, SearchOptions, StudySpec
 from tests.quick_runs import Ear
 from tests.trainer.tiny import make_splits, train_spec

@@ -45,8 +45,8 @@ def test_the_public_call_works_before_and_after_its_package_was_imported(tmp_pat
         f"    study = hpo.search({str(write_study(tmp_path))!r}, budget=1, out={str(tmp_path)!r},\n"
         "        executor='inprocess', listeners=(), report=False)\n"
         "    assert study.best['trial'] == 0\n"
-        "import hpo.search.session\n"
-        "assert hpo.search.session.start_search\n"
+        "import hpo.searching.session\n"
+        "assert hpo.searching.session.start_search\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
 

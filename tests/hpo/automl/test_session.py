@@ -4,7 +4,7 @@ from pathlib import Path
 from hpo.automl.session import with_session
 from hpo.core.budget import parse_budget
 from hpo.run.run_dir import RunDir
-from hpo.search.session import SearchSettings, resume_search
+from hpo.searching.session import SearchSettings, resume_search
 
 
 def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):

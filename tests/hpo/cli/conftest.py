@@ -9,7 +9,7 @@ import pytest
 
 from hpo.cli.main import main
 from hpo.core.budget import Budget
-from hpo.search.session import start_search
+from hpo.searching.session import start_search
 from tests.quick_runs import Ear, quick_study
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hpo.cli.main import main
 from hpo.core.budget import parse_budget
-from hpo.search.session import SearchSettings, start_search
+from hpo.searching.session import SearchSettings, start_search
 from tests.hpo.tracking.test_registry import COLORS, write_model
 from tests.quick_runs import quick_study
 from tests.trainer.deep_files import png

@@ -7,8 +7,8 @@ import pytest
 from hpo.cli.plan import render_more
 from hpo.core.budget import parse_budget
 from hpo.run.ledger import Ledger
-from hpo.search.dry_run import cost_of, plan_search
-from hpo.search.session import SearchSettings, start_search
+from hpo.searching.dry_run import cost_of, plan_search
+from hpo.searching.session import SearchSettings, start_search
 from tests.quick_cli import call, write_study
 from tests.quick_runs import quick_study
 

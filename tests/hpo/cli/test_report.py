@@ -3,7 +3,7 @@
 import json
 
 from hpo.core.budget import parse_budget
-from hpo.search.session import SearchSettings, start_search
+from hpo.searching.session import SearchSettings, start_search
 from tests.quick_cli import call
 from tests.quick_runs import quick_study
 

@@ -66,13 +66,30 @@ def test_addresses_of_weights_are_kept_to_the_letter(study_of, address):
 
 
 def test_weights_over_the_embedded_study_bring_their_own_model(study_of):
-    assert study_of().spec["model"]["backbone"] == "timm/test_resnet"
-    assert study_of("--weights", "none").spec == study_of().spec
-    spec = study_of("--weights", "lite0").spec
-    assert "backbone" not in spec["model"]
-    assert spec["model"]["input_height"] == study_of().spec["model"]["input_height"]
+    embedded = study_of()
+    assert embedded.weights == "lite0"
+    assert embedded.spec["train"]["train_trunk"] is False
+    other = study_of("--weights", "lite1")
+    assert (other.weights, other.spec) == ("lite1", embedded.spec)
     own = study_of("--weights", "x.pth", "--set", "model.backbone=timm/resnet18").spec
     assert own["model"]["backbone"] == "timm/resnet18"
+    assert own["train"]["train_trunk"] is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "weights"),
+    [(["--weights", "none"], "none"), (["--set", "model.backbone=timm/resnet18"], "")],
+)
+def test_a_network_without_weights_over_the_embedded_study_has_a_trunk_that_learns(
+    study_of, flags, weights
+):
+    study = study_of(*flags)
+    assert study.weights == weights
+    assert "train_trunk" not in study.spec["train"]
+    assert study.spec["model"]["input_height"] == study_of().spec["model"]["input_height"]
+
+
+def test_a_study_file_keeps_its_network_under_other_weights(study_of):
     assert study_of("studies/s.yaml", "--weights", "lite0").spec["model"]["backbone"]
 
 

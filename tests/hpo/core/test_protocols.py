@@ -53,7 +53,7 @@ def test_engine_algorithm_and_executors_have_all_members():
     from hpo.algorithms.optuna_brain import OptunaAlgorithm
     from hpo.executors.inprocess import InProcessExecutor
     from hpo.executors.ray import RayExecutor
-    from hpo.search.engine import Engine
+    from hpo.searching.engine import Engine
 
     for kind, protocol in (
         (Engine, TrialDriver),

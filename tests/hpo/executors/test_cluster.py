@@ -14,7 +14,7 @@ from hpo.core.errors import HpoError
 from hpo.core.machine import Node
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import ledgers_dir
-from hpo.search.session import SearchSettings, start_search
+from hpo.searching.session import SearchSettings, start_search
 from hpo.study.spec import SearchOptions, StudySpec
 from tests.quick_runs import Ear
 from tests.sharing_trainer import NAME

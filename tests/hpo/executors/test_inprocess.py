@@ -4,7 +4,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.core.trial import TrialState
 from hpo.executors.inprocess import InProcessExecutor
-from hpo.search.engine import ReceiptError
+from hpo.searching.engine import ReceiptError
 from tests.quick_runs import Listed, make_engine, optuna_algorithm, quick_study
 from tests.quick_trainer import NAME, TRAINER
 
@@ -52,7 +52,9 @@ def test_faults_of_one_trial_leave_the_others_alone(tmp_path, kind, cause):
 
 def test_broken_plumbing_ends_the_search_and_is_no_failed_trial(tmp_path):
     spec = {"fault.kind": "wrong_receipt", "fault.trial": 1}
-    with pytest.raises(ReceiptError, match=r"trial 1: train.lr: was suggested to be 0.01, but .* 0.5"):
+    with pytest.raises(
+        ReceiptError, match=r"trial 1: train.lr: was suggested to be 0.01, but .* 0.5"
+    ):
         run(tmp_path, Listed([0.01] * 3), spec, budget=Budget(trials=3))
 
 

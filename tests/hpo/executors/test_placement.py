@@ -9,7 +9,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.executors.placement import count_devices, place_trials
-from hpo.search.session import SearchSettings
+from hpo.searching.session import SearchSettings
 from hpo.study.spec import SearchOptions, StudySpec
 from hpo.study.trainers import find_trainer
 from tests.quick_trainer import TRAINER

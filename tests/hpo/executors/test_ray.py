@@ -10,7 +10,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.executors.division import divide_machine
-from hpo.search.engine import ReceiptError
+from hpo.searching.engine import ReceiptError
 from tests.quick_runs import Listed, make_engine, quick_study
 from tests.quick_trainer import NAME, TRAINER
 

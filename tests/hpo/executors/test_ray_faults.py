@@ -58,7 +58,7 @@ def test_a_lost_worker_is_one_line_and_may_be_tried_again(error, words):
     [
         (TypeError("cannot pickle\nit"), "code", "TypeError: cannot pickle"),
         (MemoryError(), "out_of_memory", "MemoryError"),
-        (OSError(28, "No space left on device"), "infrastructure", "[Errno 28] No space left on device"),
+        (OSError(28, "No space left on device"), "infrastructure", "No space left on device; make room there (`df -h` and `df -i` show bytes and inodes)"),
     ],
 )  # fmt: skip
 def test_what_a_worker_has_raised_keeps_its_own_cause(cause, kind, message):

@@ -9,7 +9,7 @@ from hpo.core.budget import Budget
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor, SimulatedFailure
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.search.engine import Engine, Plan
+from hpo.searching.engine import Engine, Plan
 from tests.quick_runs import Events, Listed, optuna_algorithm
 
 SPEC = {"train": {"seed": 1, "lr": 0.0, "margin": 0.0, "width": 0}}

@@ -79,13 +79,13 @@ def test_what_a_trial_logs_is_nowhere_else_but_the_harness_is_heard(tmp_path, ca
     with caplog.at_level(logging.INFO):
         with trial_log(tmp_path):
             logging.getLogger("some.trainer").info("quiet")
-            say("hpo.search.engine")
+            say("hpo.searching.engine")
             beside = threading.Thread(target=say, args=("beside",))
             beside.start()
             beside.join()
         say("afterwards")
     assert [r.getMessage() for r in caplog.records] == [
-        "from hpo.search.engine", "from beside", "from afterwards",
+        "from hpo.searching.engine", "from beside", "from afterwards",
     ]  # fmt: skip
     assert "quiet" in (tmp_path / "log.txt").read_text()
 

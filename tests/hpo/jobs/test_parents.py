@@ -6,7 +6,7 @@ from hpo.core.errors import RunError
 from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.parents import find_parent, lineage, model_of
 from hpo.jobs.platform import LocalJobs
-from hpo.search.session import start_search
+from hpo.searching.session import start_search
 from tests.hpo.jobs.conftest import run, spec_of
 from tests.quick_runs import Ear, quick_study
 

@@ -4,7 +4,7 @@ import pytest
 
 from hpo.core.budget import parse_budget
 from hpo.report.run_data import load_run_data
-from hpo.search.session import SearchSettings, start_search
+from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_study
 
 

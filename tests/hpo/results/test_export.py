@@ -5,7 +5,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.results.export import export_run, predict_with_run
-from hpo.search.session import resume_search, start_search
+from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 
 

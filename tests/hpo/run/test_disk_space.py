@@ -11,7 +11,7 @@ from hpo.run.checkpoint_retention import BEST
 from hpo.run.disk_errors import OutOfRoomError
 from hpo.run.disk_space import LONGEST_WAIT_S, SPARE_BYTES, DiskSpace
 from hpo.run.run_dir import RunDir
-from hpo.search.engine import Engine
+from hpo.searching.engine import Engine
 from tests.quick_runs import Events, Listed, make_engine, receipt_of, train_to_end
 
 MB = 1_000_000

@@ -8,7 +8,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.run.ledger import Ledger
-from hpo.search.session import start_search
+from hpo.searching.session import start_search
 from hpo.study.initial_points import PRIORS, first_points
 from hpo.study.spec import SearchOptions
 from tests.quick_runs import Ear, quick_space, quick_study

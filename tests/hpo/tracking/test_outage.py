@@ -12,7 +12,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.run.ledger import Ledger
-from hpo.search.session import SearchSettings, Session, start_search
+from hpo.searching.session import SearchSettings, Session, start_search
 from hpo.tracking import server
 from hpo.tracking.listener import mlflow_listener
 from hpo.tracking.store import connect, steps_of

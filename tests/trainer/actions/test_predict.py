@@ -176,7 +176,7 @@ def test_classes_added_afterwards_equal_a_full_rebuild(trained, exported, tmp_pa
     counts = add_classes(parts, new)
     assert counts == {
         "classes": 16, "pictures": 32, "new_classes": 10, "new_pictures": 20,
-        "known_pictures": 0, "errors": [],
+        "known_pictures": 0, "errors": [], "notes": [],
     }  # fmt: skip
     (whole / "gallery.npz").unlink()
     _rebuild(whole, all_folders)

@@ -70,7 +70,14 @@ def test_installed_weights_are_found_without_importing_their_package(name):
     content = source.path.read_bytes()
     assert source.sha256 == hashlib.sha256(content).hexdigest()
     assert f"-{source.sha256[:8]}.pth" in source.path.name  # its digest is in its name
-    assert INSTALLED[name].package.replace("-", "_") not in sys.modules
+    package = INSTALLED[name].package.replace("-", "_")
+    code = f"""
+import sys
+from trainer.models.weight_sources import resolve
+resolve({name!r}, fetch=True)
+sys.exit({package!r} in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def test_a_verb_without_stdout_or_stderr_works(closed, tmp_path):
     assert done.returncode == 0
 
 
+@pytest.fixture(autouse=True)
+def sighup_as_in_a_terminal():
+    """As a test run under nohup would not have it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_sighup_is_obeyed_unless_it_is_ignored():
     assert told_to_end() == (signal.SIGTERM, signal.SIGHUP)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

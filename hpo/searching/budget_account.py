@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hpo.core.budget import Budget, Spent, exhausted
 from hpo.core.trial import TrialRecord
 from hpo.run.ledger import Ledger
-from hpo.search.convergence import Gain, measure_gain
+from hpo.searching.convergence import Gain, measure_gain
 
 CONFIRM_SHARE = 0.15
 """Share of a time or epoch budget that is kept for confirmations."""

@@ -10,7 +10,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import DataError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
-from hpo.search.session import resume_search, start_search
+from hpo.searching.session import resume_search, start_search
 from hpo.study.spec import DataSources
 from tests.quick_runs import Ear, quick_study
 

@@ -29,8 +29,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("hpo.search.engine.time", made)
-    monkeypatch.setattr("hpo.search.budget_account.time", made)
+    monkeypatch.setattr("hpo.searching.engine.time", made)
+    monkeypatch.setattr("hpo.searching.budget_account.time", made)
     return made
 
 

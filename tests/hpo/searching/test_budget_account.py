@@ -5,7 +5,7 @@ import pytest
 from hpo.core.budget import Budget, Spent
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
-from hpo.search.budget_account import Account
+from hpo.searching.budget_account import Account
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("hpo.search.budget_account.time", made)
+    monkeypatch.setattr("hpo.searching.budget_account.time", made)
     return made
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hpo.search.receipts import check_receipt
+from hpo.searching.receipts import check_receipt
 
 SPEC = {
     "train": {

@@ -12,8 +12,8 @@ from hpo.core.budget import Budget
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.checkpoint_retention import MARK
 from hpo.run.ledger import Ledger
-from hpo.search.session import resume_search, start_search
-from hpo.search.warm_start import NoCheckpointError, find_start
+from hpo.searching.session import resume_search, start_search
+from hpo.searching.warm_start import NoCheckpointError, find_start
 from hpo.study.spec import SearchOptions
 from tests.quick_runs import Ear, quick_study
 

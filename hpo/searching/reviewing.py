@@ -15,12 +15,12 @@ from hpo.core.spec_dicts import merged
 from hpo.executors.division import Slots
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
-from hpo.search.forecast import Forecast, forecast
+from hpo.searching.forecast import Forecast, forecast
 from hpo.study.plan import StudyPlan, as_user_errors, estimate_seconds
 from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
-    from hpo.search.session import Session
+    from hpo.searching.session import Session
     from search_spaces import SearchSpace
 
 logger = logging.getLogger(__name__)

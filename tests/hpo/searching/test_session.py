@@ -13,8 +13,8 @@ from hpo.core.yaml_io import parse_yaml
 from hpo.results.handoff import HandoffError
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import list_runs
-from hpo.search.engine import ReceiptError
-from hpo.search.session import resume_search, start_search
+from hpo.searching.engine import ReceiptError
+from hpo.searching.session import resume_search, start_search
 from hpo.study.spec import SearchOptions, load_study
 from tests.quick_runs import Ear, quick_study
 

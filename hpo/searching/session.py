@@ -32,13 +32,13 @@ from hpo.run.run_dir import (
     write_atomically,
 )
 from hpo.run.trial_specs import TrialSpecs
-from hpo.search.checkpoint_cleaner import Keeper
-from hpo.search.engine import Engine, Plan
-from hpo.search.make_plan import plan_study
-from hpo.search.moved_data import settle_run
-from hpo.search.resume import load_run_study
-from hpo.search.reviewing import disk_warning, review_of
-from hpo.search.state_writer import StateWriter, describe_end, trial_row
+from hpo.searching.checkpoint_cleaner import Keeper
+from hpo.searching.engine import Engine, Plan
+from hpo.searching.make_plan import plan_study
+from hpo.searching.moved_data import settle_run
+from hpo.searching.resume import load_run_study
+from hpo.searching.reviewing import disk_warning, review_of
+from hpo.searching.state_writer import StateWriter, describe_end, trial_row
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import (
     StudyPlan,
@@ -68,7 +68,7 @@ class SearchSettings:
     force: bool = False
     """Whether to go on with a run although its space, data or code have changed."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """Where pictures of a run lie now that have moved (`hpo.search.moved_data`)."""
+    """Where pictures of a run lie now that have moved (`hpo.searching.moved_data`)."""
     completes: bool = False
     """Whether the trainer chooses weights, network and recipe where the study sets none."""
     probe: bool = True

@@ -3,7 +3,7 @@ import pytest
 from hpo.core.trial import Measurement, Suggestion
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.search.warm_start import NoCheckpointError, find_start, settled_start
+from hpo.searching.warm_start import NoCheckpointError, find_start, settled_start
 
 
 def suggestion(number, start_from=None, until=9):

@@ -6,9 +6,9 @@ import pytest
 
 from hpo.core.budget import parse_budget
 from hpo.executors.division import Slots
-from hpo.search.forecast import MOST_TRIALS, TRIAL_START_S, forecast
-from hpo.search.make_plan import plan_study
-from hpo.search.session import SearchSettings, start_search
+from hpo.searching.forecast import MOST_TRIALS, TRIAL_START_S, forecast
+from hpo.searching.make_plan import plan_study
+from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 

@@ -7,7 +7,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.trial import Ended
 from hpo.run.run_dir import RunDir
-from hpo.search.state_writer import StateWriter, describe_end, trial_counts, trial_row
+from hpo.searching.state_writer import StateWriter, describe_end, trial_counts, trial_row
 from tests.quick_runs import (
     Listed,
     make_engine,

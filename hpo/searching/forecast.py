@@ -23,7 +23,7 @@ from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.search.engine import Engine, Plan
+from hpo.searching.engine import Engine, Plan
 from hpo.study.plan import StudyPlan
 
 if TYPE_CHECKING:

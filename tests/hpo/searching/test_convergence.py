@@ -1,7 +1,7 @@
 import pytest
 
 from hpo.core.trial import Measurement, TrialRecord, TrialState
-from hpo.search.convergence import measure_gain
+from hpo.searching.convergence import measure_gain
 
 
 def trial(number, value, *, seconds=10.0, jitter=0.0, state=TrialState.COMPLETE, **more):

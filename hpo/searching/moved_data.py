@@ -16,9 +16,9 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir, relocated, write_atomically
-from hpo.search.resume import settle_origin
+from hpo.searching.resume import settle_origin
 from hpo.study.plan import StudyPlan, resolve_sources
-from hpo.study.provenance import describe_source
+from hpo.study.provenance import NO_FILES, describe_source, read_origin
 from hpo.study.spec import StudySpec
 
 
@@ -50,8 +50,10 @@ def settle_run(
     return study, settled
 
 
-def find_gone(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
+def find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]:
     """Local sources of a run that are no longer there, or of which no file is left.
+
+    What was not on this machine when the run began (a platform's folders, say) cannot have gone.
 
     Returns:
         Name (`data` for one folder that was split) -> where it was.
@@ -62,13 +64,16 @@ def find_gone(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
     return {
         name: place
         for name, place in plan.sources.items()
-        if "://" not in place and Path(place).is_absolute() and _is_gone(place)
+        if "://" not in place
+        and Path(place).is_absolute()
+        and not read_origin(run).get("data", {}).get(name, "").startswith(NO_FILES)
+        and _is_gone(place)
     }
 
 
 def _is_gone(place: str) -> bool:
     path = Path(place)
-    return not path.exists() or (path.is_dir() and describe_source(place).startswith("0 files"))
+    return not path.exists() or (path.is_dir() and describe_source(place).startswith(NO_FILES))
 
 
 def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
@@ -77,7 +82,7 @@ def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
     Raises:
         RunError: naming what is gone, and how to give the new place.
     """
-    gone = find_gone(study, plan)
+    gone = find_gone(run, study, plan)
     if not gone or (study.data.is_default and "data" not in gone):
         return
     if study.data.folder and "data" not in gone:
@@ -113,7 +118,7 @@ def take_places(
         given: dict[str, Any] = _checked(study, places)
         study = replace(study, data=replace(study.data, **given))
     demand_data(run, study, plan if not places else replace(plan, sources=_named(study)))
-    if not places and not find_gone(study, plan):
+    if not places and not find_gone(run, study, plan):
         return study, plan
     sources = {**plan.sources, **resolve_sources(study, trainer)}
     base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))

@@ -10,7 +10,7 @@ from hpo.core.spec_dicts import lookup
 from hpo.core.trial import Job, TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.search.warm_start import OverLimitError, find_start
+from hpo.searching.warm_start import OverLimitError, find_start
 
 
 class Launcher:

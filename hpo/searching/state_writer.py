@@ -15,7 +15,7 @@ from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.disk_errors import OUT_OF_ROOM
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.search.engine import Engine
+from hpo.searching.engine import Engine
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 

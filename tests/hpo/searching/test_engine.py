@@ -10,7 +10,7 @@ from hpo.core.trial import FAILURE_KINDS, Ended, TrialState
 from hpo.core.trial_failures import MAX_RETRIES
 from hpo.core.yaml_io import read_yaml
 from hpo.run.ledger import Ledger
-from hpo.search.engine import ReceiptError
+from hpo.searching.engine import ReceiptError
 from tests.quick_runs import (
     Listed,
     make_engine,

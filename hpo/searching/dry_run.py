@@ -12,8 +12,8 @@ from typing import Any
 from hpo.core.asking import ask
 from hpo.core.budget import Budget
 from hpo.core.protocols import Executor
-from hpo.search.forecast import forecast
-from hpo.search.session import SearchSettings, Session, start_search
+from hpo.searching.forecast import forecast
+from hpo.searching.session import SearchSettings, Session, start_search
 from hpo.study.spec import StudySpec
 
 SMALL_GPU_MIB = 16 * 1024

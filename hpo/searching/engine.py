@@ -29,10 +29,10 @@ from hpo.run.disk_space import DiskSpace
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
 from hpo.run.trial_specs import TrialSpecs
-from hpo.search.budget_account import Account
-from hpo.search.launcher import Launcher
-from hpo.search.receipts import check_receipt
-from hpo.search.warm_start import CannotStartError, settled_start
+from hpo.searching.budget_account import Account
+from hpo.searching.launcher import Launcher
+from hpo.searching.receipts import check_receipt
+from hpo.searching.warm_start import CannotStartError, settled_start
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Plan:
     gpus_per_trial: float = 0.0
     study_seed: int = 0
     until_converged: float | None = None
-    """See `hpo.search.budget_account.Account`."""
+    """See `hpo.searching.budget_account.Account`."""
     num_epochs: int | None = None
     """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
     refuse: Callable[[Mapping[str, Any]], str] = lambda _params: ""
