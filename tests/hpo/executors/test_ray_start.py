@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpo.core.process import children
-from tests.hpo.core.process.hostile import make_folder, variables
+from tests.hpo.core.process.hostile import make_folder, spare_the_script, variables
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
@@ -24,6 +24,7 @@ def searched(tmp_path_factory):
     trainer = "tests.hpo.core.process.reporting:TRAINER"
     (folder / "s.yaml").write_text(f"schema_version: 1\nname: h\ntrainer: {trainer}\nbudget: 2\n")
     path = f"{folder / 'elsewhere'}:{ROOT}:"
+    spare_the_script(folder, path)
     environment = variables(path, HPO_TRAINER_MODULES="tests", PYTHONWARNINGS="error")
     done = subprocess.run(
         [str(children.COMMANDS / "hpo"), "search", "s.yaml", "--yes", "--json"],

@@ -21,6 +21,15 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def spare_the_script(folder: Path, path: str) -> None:
+    """Remove what pip's own lines of a command import before ours (`re`, which imports `types`).
+
+    Only a PYTHONPATH with the folder in it reaches them; every program of Python dies of it then.
+    """
+    if any(not part or Path(folder, part) == folder for part in path.split(":") if path):
+        (folder / "types.py").unlink()
+
+
 def paths(folder: Path) -> list[str]:
     """Values of PYTHONPATH; an empty part of one is the working directory."""
     values = ["", str(folder / "elsewhere"), f"{folder / 'elsewhere'}:", ".", str(folder)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.process import children
-from tests.hpo.core.process.hostile import make_folder, paths, variables
+from tests.hpo.core.process.hostile import make_folder, paths, spare_the_script, variables
 
 ROOT = Path(__file__).resolve().parents[4]
 HPO, ML_RECOG = (str(children.COMMANDS / name) for name in ("hpo", "ml_recog"))
@@ -27,6 +27,7 @@ def said(command, folder, path, **changes):
 @pytest.mark.parametrize("number", range(6))
 def test_the_commands_start_whatever_lies_around(number, folder):
     path = paths(folder)[number]
+    spare_the_script(folder, path)
     versions = said([ML_RECOG, "--version"], folder, path)
     assert (versions.returncode, versions.stderr) == (0, "")
     assert versions.stdout.startswith("ml_recog ")
@@ -36,6 +37,7 @@ def test_the_commands_start_whatever_lies_around(number, folder):
 
 
 def test_modules_of_the_user_are_found_in_the_working_directory_where_it_is_asked_for(folder):
+    spare_the_script(folder, ".")
     (folder / "own_trainer.py").write_text("1 / 0  # it was imported\n")
     (folder / "s.yaml").write_text("schema_version: 1\ntrainer: own_trainer:TRAINER\n")
     for path, ending in ((".", "ZeroDivisionError: division by zero"), ("", "No module named")):
