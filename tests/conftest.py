@@ -13,6 +13,11 @@ SLOW_S = 0.5
 LIST = Path(__file__).with_name("slow_tests.txt")
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes are named by their parameter: they may hold the time, and workers must agree on names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out the tests in slow_tests.txt")
     parser.addoption("--record-slow", action="store_true", help="write slow_tests.txt anew")
