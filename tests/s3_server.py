@@ -36,6 +36,9 @@ class Bucket(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def do_GET(self):
         credential = f"Credential={ACCESS}/"
         if credential not in self.headers.get("authorization", ""):
@@ -47,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "list-type" in query:
             self._list(name, query)
         elif name in self.server.objects:
-            self.server.fetched.append(name)
+            self.server.fetched += [name] if self.command == "GET" else []
             self._answer(200, self.server.objects[name])
         else:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
@@ -63,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         end = start + self.server.page
         rows = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(body)}</Size>"
-            f"<ETag>{hashlib.sha256(body).hexdigest()[:32]}</ETag></Contents>"
+            f"<ETag>{_tag(body)}</ETag></Contents>"
             for key in keys[start:end]
             for body in [self.server.objects[f"{bucket}/{key}"]]
         )
@@ -78,11 +81,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, code, body):
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", _tag(body))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass
+
+
+def _tag(body):
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 @contextlib.contextmanager

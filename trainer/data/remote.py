@@ -1,15 +1,14 @@
-"""Checks and fetches remote sources (s3:// and whatever fsspec supports)."""
+"""Checks and fetches remote sources: `s3://` and whatever else fsspec has a file system for."""
 
 from __future__ import annotations
 
-import importlib.util
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.errors import CredentialError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _Result = TypeVar("_Result")
 
@@ -45,20 +44,17 @@ def fetch(uri: str, target: Path) -> Path:
     """Copy the file or the tree at the address to `target` and return where it lies.
 
     Raises:
-        DataError: nothing is there.
+        DataError: nothing is there, or a name points out of the target.
         CredentialError: refused, or the store's package is missing.
     """
     return _guarded(uri, lambda: _copy(*_open(uri), target))
 
 
 def _open(uri: str) -> tuple[Any, str]:
-    if uri.startswith("s3://") and importlib.util.find_spec("s3fs") is None:
-        from trainer.data.s3 import S3Store
-
-        return S3Store(), uri.removeprefix("s3://")
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    # A file system that is kept remembers its listings and keys for as long as the process lives.
+    filesystem, path = fsspec.core.url_to_fs(uri, skip_instance_cache=True)
     return filesystem, path
 
 
@@ -79,12 +75,17 @@ def _stamp(entry: dict[str, Any]) -> str:
 
 def _copy(filesystem: Any, path: str, target: Path) -> Path:
     target.mkdir(parents=True)
-    name = path.rstrip("/").rsplit("/", 1)[-1]
-    destination = target / name
+    base = path.rstrip("/")
+    destination = target / base.rsplit("/", 1)[-1]
     if filesystem.isfile(path):
         filesystem.get_file(path, str(destination))
-    else:
-        filesystem.get(path.rstrip("/") + "/", str(destination) + "/", recursive=True)
+        return destination
+    names = filesystem.find(base)
+    inside = [PurePosixPath(name[len(base) + 1 :]) for name in names]
+    for name, part in zip(names, inside, strict=True):
+        if part.is_absolute() or ".." in part.parts:
+            raise DataError(f"the name {name!r} points out of its folder")
+    filesystem.get(names, [str(destination / part) for part in inside])
     return destination
 
 
@@ -100,6 +101,10 @@ def _guarded(uri: str, work: Callable[[], _Result]) -> _Result:
         text = " ".join(str(error).split()) or type(error).__name__
         if text.startswith("Protocol not known"):
             text = "no such kind of address; give a folder, an archive or s3://bucket/path"
+        if "Unable to locate credentials" in text:
+            text = "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        if isinstance(error, PermissionError):
+            text = f"the store refuses the credentials ({text})"
         is_denied = isinstance(error, PermissionError) or any(
             word in f"{type(error).__name__} {text}".lower() for word in _DENIED
         )
