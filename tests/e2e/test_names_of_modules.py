@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import urllib.request
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from hpo.core.process import children
-from tests.hpo.core.process.hostile import make_folder, variables
+from tests.hpo.core.process.hostile import install_commands, make_folder, variables
 from tests.trainer.tiny import make_splits, train_spec
 
 torch = pytest.importorskip("torch")
@@ -22,7 +23,6 @@ pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested"),
 ]
 
-HPO, ML_RECOG = (str(children.COMMANDS / name) for name in ("hpo", "ml_recog"))
 TINY = [
     word
     for name, value in {
@@ -38,9 +38,15 @@ def desk(tmp_path_factory):
     """The folder, with pictures, and what runs a command in it."""
     folder = make_folder(tmp_path_factory.mktemp("names"))
     splits = make_splits(folder / "pictures")
+    commands = tmp_path_factory.mktemp("bin")
+    install_commands(commands)
     cache = str(tmp_path_factory.mktemp("cache"))
     environment = variables(
-        f"{folder / 'elsewhere'}:", PYTHONWARNINGS="error", HPO_CACHE_DIR=cache, OMP_NUM_THREADS="1"
+        f"{folder / 'elsewhere'}:",
+        PYTHONWARNINGS="error",
+        HPO_CACHE_DIR=cache,
+        OMP_NUM_THREADS="1",
+        PATH=f"{commands}:{os.environ['PATH']}",
     )
 
     def run(*command):
@@ -56,7 +62,7 @@ def desk(tmp_path_factory):
 def searched(desk):
     _, splits, run, _ = desk
     data = [word for name, path in splits.items() for word in (f"--{name}", path)]
-    return run(HPO, "search", *data, *TINY, "--budget", "2", "--name", "n", "--yes", "--json")
+    return run("hpo", "search", *data, *TINY, "--budget", "2", "--name", "n", "--yes", "--json")
 
 
 def test_a_search_ends_with_a_checked_model(searched):
@@ -70,7 +76,7 @@ def test_a_search_ends_with_a_checked_model(searched):
 
 def test_the_page_is_served(desk, searched):
     folder, _, _, environment = desk
-    command = [HPO, "ui", "--json", "--port", "0"]
+    command = ["hpo", "ui", "--json", "--port", "0"]
     page = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -88,7 +94,9 @@ def test_the_page_is_served(desk, searched):
 
 def test_a_job_evaluates_the_winner(desk, searched):
     _, _, run, _ = desk
-    done = run(HPO, "job", "evaluate", "--parent", "runs/n", "--set", "dataset.workers=0", "--json")
+    done = run(
+        "hpo", "job", "evaluate", "--parent", "runs/n", "--set", "dataset.workers=0", "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "success"
 
@@ -101,7 +109,7 @@ def two(splits, folder):
 def test_two_processes_train_from_the_command(desk):
     folder, splits, run, _ = desk
     (folder / "spec.yaml").write_text(yaml.safe_dump(two(splits, folder / "two")))
-    done = run(ML_RECOG, "train", "-e", "spec.yaml")
+    done = run("ml_recog", "train", "-e", "spec.yaml")
     assert done.returncode == 0, done.stderr
     assert "training in 2 processes on the CPU" in done.stderr
     assert (folder / "two" / "train" / "ckpt" / "last.ckpt").is_file()

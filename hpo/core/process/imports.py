@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.process import children
-from hpo.core.process.search_path import ordered
+from hpo.core.process.search_path import ROOT, ordered
 
 PACKAGES = ("hpo", "search_spaces", "trainer")
 """What this distribution installs, side by side."""
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class _OwnPackages:
@@ -30,7 +29,7 @@ class _OwnPackages:
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Find one of our packages; the rest is for the finders behind this one."""
         del path
-        return PathFinder.find_spec(name, [str(ROOT)], target) if name in PACKAGES else None
+        return PathFinder.find_spec(name, [ROOT], target) if name in PACKAGES else None
 
 
 def settle() -> None:
@@ -79,7 +78,7 @@ def claim_packages() -> None:
         sys.meta_path.remove(_OwnPackages)
     for name in PACKAGES:
         found = sys.modules[name].__file__
-        if found is None or Path(found).resolve().parent != ROOT / name:
+        if found is None or Path(found).resolve().parent != Path(ROOT, name):
             raise ImportError(
                 f"{found or name}: has the name of a package of hpo-recognition and was imported "
                 "before it; rename it, or import hpo first"

@@ -15,14 +15,16 @@ NEEDED = (
 )
 """Packages that ours import."""
 
+ROOT = os.path.realpath(f"{__file__}/../../../..")
+"""Where our packages lie."""
 _STANDARD = os.path.dirname(os.__file__)
 
 
 def ordered() -> list[str]:
     """The folders of `sys.path`: the standard library's, others, those that hide what we need.
 
-    Last are the working directory and folders with a file such as `numpy.py`, which would be
-    imported in place of the package. Other modules in them can still be imported.
+    Last are the working directory and folders with a file such as `numpy.py`, or with another
+    `hpo`, which would be imported in place of ours. Other modules in them can still be imported.
     """
     folders = [os.path.abspath(folder) for folder in sys.path if folder]
     here = _working_directory()
@@ -32,7 +34,8 @@ def ordered() -> list[str]:
 def _place(folder: str, here: str) -> int:
     if folder in (_STANDARD, os.path.join(_STANDARD, "lib-dynload")):
         return 0
-    return 2 if os.path.realpath(folder) == here or hidden_by(folder) else 1
+    is_last = os.path.realpath(folder) == here or hidden_by(folder) or holds_another_hpo(folder)
+    return 2 if is_last else 1
 
 
 def _working_directory() -> str:
@@ -49,3 +52,12 @@ def hidden_by(folder: str) -> list[str]:
     except OSError:
         return []
     return [name for name in NEEDED if f"{name}.py" in files]
+
+
+def holds_another_hpo(folder: str) -> bool:
+    """Whether `hpo` would be imported from a folder, and would not be ours.
+
+    A process that is ours has a finder for our other packages; this is for the time before.
+    """
+    files = (os.path.join(folder, "hpo.py"), os.path.join(folder, "hpo", "__init__.py"))
+    return os.path.realpath(folder) != ROOT and any(map(os.path.isfile, files))

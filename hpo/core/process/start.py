@@ -7,10 +7,15 @@ import os
 import sys
 
 if __name__ == "__main__":
-    # Started by its path: this folder goes, and the one that `hpo` lies in is searched.
+    # Started by its path: this folder goes, and the one that `hpo` lies in is searched, for `hpo`
+    # itself before all others.
     _here = os.path.realpath(__file__)
     _root = os.path.realpath(f"{_here}/../../../..")
-    sys.path[:] = [*(folder for folder in sys.path if folder != os.path.dirname(_here)), _root]
+    _others = [folder for folder in sys.path if folder != os.path.dirname(_here)]
+    sys.path[:] = [_root, *_others]
+    import hpo.core.process.search_path
+
+    sys.path[:] = [*_others, _root]
 
 from hpo.core.process.search_path import ordered
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpo.core.process import children
-from tests.hpo.core.process.hostile import make_folder, spare_the_script, variables
+from tests.hpo.core.process.hostile import (
+    install_commands,
+    make_folder,
+    spare_the_script,
+    variables,
+)
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
@@ -26,8 +30,9 @@ def searched(tmp_path_factory):
     path = f"{folder / 'elsewhere'}:{ROOT}:"
     spare_the_script(folder, path)
     environment = variables(path, HPO_TRAINER_MODULES="tests", PYTHONWARNINGS="error")
+    hpo, _ = install_commands(tmp_path_factory.mktemp("bin"))
     done = subprocess.run(
-        [str(children.COMMANDS / "hpo"), "search", "s.yaml", "--yes", "--json"],
+        [hpo, "search", "s.yaml", "--yes", "--json"],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     return folder, path, done
@@ -46,7 +51,7 @@ def test_a_worker_imports_what_is_installed_and_ours(searched):
     facts = json.loads((folder / "facts.json").read_text())
     for name in ("numpy", "onnx"):
         assert facts["files"][name] == f"{SITE}/{name}/__init__.py"
-    for name in ("trainer", "search_spaces"):
+    for name in ("hpo", "trainer", "search_spaces"):
         assert facts["files"][name] == f"{ROOT}/{name}/__init__.py"
     assert facts["alone"] == "elsewhere"
     assert facts["path"].index(SITE) < facts["path"].index(str(folder))

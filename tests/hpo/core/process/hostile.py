@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tomllib
 from pathlib import Path
 
-NAMES = ("trainer", "numpy", "onnx", "types", "random", "logging", "search_spaces")
+from hpo.core.process.imports import PACKAGES
+
+ROOT = Path(__file__).resolve().parents[4]
+NAMES = ("trainer", "numpy", "onnx", "types", "random", "logging", "search_spaces", "hpo")
 
 
 def make_folder(folder: Path) -> Path:
-    """A folder whose files must not be imported, and `elsewhere` with a package `trainer`."""
+    """A folder whose files must not be imported, and `elsewhere` with packages of our names."""
     for name in NAMES:
         (folder / f"{name}.py").write_text(f"raise ImportError('the wrong {name}')\n")
-    for name in ("trainer", "search_spaces"):
+    for name in PACKAGES:
         package = folder / "elsewhere" / name
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(f"raise ImportError('another {name}')\n")
@@ -40,3 +46,21 @@ def variables(path: str, **changes: str) -> dict[str, str]:
     """This process's variables without Python's own, and PYTHONPATH where there is one."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return {**clean, **({"PYTHONPATH": path} if path else {}), **changes}
+
+
+def install_commands(folder: Path) -> tuple[str, str]:
+    """`hpo` and `ml_recog` as an installer writes them by what pyproject.toml says of this tree."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for source, name in project["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "force-include"
+    ].items():
+        if name.endswith(".py"):
+            shutil.copy(ROOT / source, folder / name)
+    for command, place in project["project"]["scripts"].items():
+        module, _, function = place.partition(":")
+        script = folder / command
+        script.write_text(
+            f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        )
+        script.chmod(0o755)
+    return str(folder / "hpo"), str(folder / "ml_recog")

@@ -17,10 +17,11 @@ def seen():
     import numpy as np
     import onnx
 
+    import hpo
     import search_spaces
     import trainer
 
-    modules = (np, onnx, search_spaces, trainer)
+    modules = (np, onnx, hpo, search_spaces, trainer)
     python = {k: v for k, v in os.environ.items() if k.startswith(("PYTHON", "HPO_GIVEN"))}
     return {
         "files": {module.__name__: str(Path(module.__file__).resolve()) for module in modules},

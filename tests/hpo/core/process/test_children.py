@@ -31,8 +31,9 @@ def started(command, folder, environment):
 def environment_below(path, folder):
     """The environment that a child gets from a process in that folder with that PYTHONPATH."""
     code = (
-        "import json, sys; sys.path.append(sys.argv[1]); from hpo.core.process import children;"
-        "print(json.dumps(children.environment()))"
+        "import json, runpy, sys; sys.path.append(sys.argv[1]);"
+        "runpy.run_path(sys.argv[1] + '/hpo/core/process/entry.py')['import_ours']();"
+        "from hpo.core.process import children; print(json.dumps(children.environment()))"
     )
     done = started(children.python("-c", code, str(ROOT)), folder, variables(path))
     return json.loads(done.stdout)
@@ -47,7 +48,7 @@ def test_a_child_imports_what_is_installed_and_ours(number, folder):
     facts = json.loads(done.stdout)
     for name in ("numpy", "onnx"):
         assert facts["files"][name] == f"{SITE}/{name}/__init__.py"
-    for name in ("trainer", "search_spaces"):
+    for name in PACKAGES:
         assert facts["files"][name] == f"{ROOT}/{name}/__init__.py"
     assert facts["importable"] == ["the working directory"]
     assert facts["path"][-1] == str(folder)

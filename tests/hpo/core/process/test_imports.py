@@ -31,7 +31,14 @@ def run_script(folder, text):
 @pytest.fixture
 def folder(tmp_path):
     folder = make_folder(tmp_path)
-    for name in ("numpy", "types", "random", "logging", "onnx"):  # the program itself needs them
+    for name in (
+        "numpy",
+        "types",
+        "random",
+        "logging",
+        "onnx",
+        "hpo",
+    ):  # the program itself needs them
         (folder / f"{name}.py").unlink()
     return folder
 

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from hpo.core.process.search_path import NEEDED, hidden_by, ordered
+from hpo.core.process.search_path import NEEDED, ROOT, hidden_by, holds_another_hpo, ordered
 
 STANDARD = str(Path(os.__file__).parent)
 SITE = str(Path(np.__file__).parents[1])
@@ -40,6 +41,21 @@ def test_a_folder_that_hides_a_package_comes_behind_the_packages(tmp_path, monke
     monkeypatch.setattr(sys, "path", [str(bad), str(good), SITE, str(tmp_path / "missing")])
     assert ordered() == [str(good), SITE, str(tmp_path / "missing"), str(bad)]
     assert hidden_by(str(bad)) == ["numpy"]
+
+
+@pytest.mark.parametrize("name", ["hpo.py", "hpo/__init__.py"])
+def test_a_folder_with_another_hpo_comes_behind_ours(name, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    (other / name).parent.mkdir(parents=True)
+    (other / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(other), SITE, ROOT])
+    assert ordered() == [SITE, ROOT, str(other)]
+
+
+def test_a_folder_named_hpo_without_modules_hides_nothing(tmp_path):
+    (tmp_path / "hpo" / "runs").mkdir(parents=True)
+    assert not holds_another_hpo(str(tmp_path))
 
 
 def test_a_removed_working_directory_is_no_fault(tmp_path, monkeypatch):

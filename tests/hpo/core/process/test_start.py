@@ -6,10 +6,20 @@ from pathlib import Path
 import pytest
 
 from hpo.core.process import children
-from tests.hpo.core.process.hostile import make_folder, paths, spare_the_script, variables
+from tests.hpo.core.process.hostile import (
+    install_commands,
+    make_folder,
+    paths,
+    spare_the_script,
+    variables,
+)
 
 ROOT = Path(__file__).resolve().parents[4]
-HPO, ML_RECOG = (str(children.COMMANDS / name) for name in ("hpo", "ml_recog"))
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    return install_commands(tmp_path_factory.mktemp("bin"))
 
 
 @pytest.fixture
@@ -25,30 +35,34 @@ def said(command, folder, path, **changes):
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_the_commands_start_whatever_lies_around(number, folder):
+def test_the_commands_start_whatever_lies_around(number, folder, commands):
+    hpo, ml_recog = commands
     path = paths(folder)[number]
     spare_the_script(folder, path)
-    versions = said([ML_RECOG, "--version"], folder, path)
+    versions = said([ml_recog, "--version"], folder, path)
     assert (versions.returncode, versions.stderr) == (0, "")
     assert versions.stdout.startswith("ml_recog ")
-    space = said([HPO, "space"], folder, path)
+    space = said([hpo, "space"], folder, path)
     assert (space.returncode, space.stderr) == (0, "")
     assert "train.optim.trunk.base_lr" in space.stdout
 
 
-def test_modules_of_the_user_are_found_in_the_working_directory_where_it_is_asked_for(folder):
+def test_modules_of_the_user_are_found_in_the_working_directory_where_it_is_asked_for(
+    folder, commands
+):
     spare_the_script(folder, ".")
     (folder / "own_trainer.py").write_text("1 / 0  # it was imported\n")
     (folder / "s.yaml").write_text("schema_version: 1\ntrainer: own_trainer:TRAINER\n")
     for path, ending in ((".", "ZeroDivisionError: division by zero"), ("", "No module named")):
-        done = said([HPO, "plan", "s.yaml"], folder, path, HPO_TRAINER_MODULES="own_trainer")
+        done = said(
+            [commands[0], "plan", "s.yaml"], folder, path, HPO_TRAINER_MODULES="own_trainer"
+        )
         assert ending in done.stderr.splitlines()[-1], path
 
 
 def test_as_modules_they_start_like_the_commands(folder):
-    for name in ("types", "random", "logging"):  # of these Python itself dies, before any of ours
+    for name in ("types", "random", "logging", "hpo", "trainer"):  # before any of ours
         (folder / f"{name}.py").unlink()
-    (folder / "trainer.py").unlink()
     path = f"{ROOT}:{folder / 'elsewhere'}"
     for module, name in (("hpo.cli.main", "hpo"), ("trainer.cli", "ml_recog")):
         done = said([str(children.COMMANDS / "python"), "-m", module, "--version"], folder, path)
