@@ -13,8 +13,7 @@ if __name__ == "__main__":
     _root = os.path.realpath(f"{_here}/../../../..")
     _others = [folder for folder in sys.path if folder != os.path.dirname(_here)]
     sys.path[:] = [_root, *_others]
-    import hpo.core.process.search_path
-
+    __import__("hpo")
     sys.path[:] = [*_others, _root]
 
 from hpo.core.process.search_path import ordered
