@@ -231,7 +231,27 @@ class RecognitionTrainer:
 
         return measure(checked)
 
-    def screen(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+    def find_candidates(
+        self,
+        given: Mapping[str, Any],
+        *,
+        weights: Sequence[str] = (),
+        trunks: Sequence[str] = (),
+        sizes: Sequence[int] = (),
+        gpus: int = 0,
+    ) -> dict[str, Any]:
+        """List what a network could start from; see `trainer.candidates.find_candidates`."""
+        from trainer.candidates import find_candidates
+
+        return find_candidates(given, weights=weights, trunks=trunks, sizes=sizes, gpus=gpus)
+
+    def screen(
+        self,
+        spec: Mapping[str, Any],
+        most: int | None = None,
+        with_cost: bool = True,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
         """Tell what a spec's trunk is worth untrained: Precision@1 of its features, and its cost.
 
         See `trainer.features.screening.screen`; training pictures are not needed.
@@ -239,7 +259,7 @@ class RecognitionTrainer:
         checked = parse_spec(spec, "train", is_complete=False)
         from trainer.features.screening import screen
 
-        return screen(checked)
+        return screen(checked, most=most, with_cost=with_cost, progress=progress)
 
     def fit(
         self,

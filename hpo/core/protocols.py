@@ -133,6 +133,55 @@ class StartChooser(Protocol):
         """
 
 
+@runtime_checkable
+class Screener(Protocol):
+    """What a trainer also has when it can compare networks before any of them is trained."""
+
+    def find_candidates(
+        self,
+        given: Spec,
+        *,
+        weights: Sequence[str] = (),
+        trunks: Sequence[str] = (),
+        sizes: Sequence[int] = (),
+        gpus: int = 0,
+    ) -> Mapping[str, Any]:
+        """List what a network could start from; called in the driver, free of torch.
+
+        Args:
+            given: what the user has set, nested.
+            weights: addresses of weights or folders of them; those at hand where nothing is named.
+            trunks: networks, for weights that go with several.
+            sizes: sides of the pictures in pixels.
+            gpus: GPUs of the machine.
+
+        Returns:
+            `candidates` (each with `name`, `weights` and `spec`, dotted keys to lay over a spec)
+            and `notes` (lines).
+        """
+
+    def screen(
+        self,
+        spec: Spec,
+        most: int | None = None,
+        with_cost: bool = True,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Mapping[str, Any]:
+        """[worker] Match the validation pictures by an untrained network's features.
+
+        Args:
+            spec: with its pictures; those to train on are not needed.
+            most: use no more than so many pictures of the gallery and of the queries.
+            with_cost: also measure what a picture costs.
+            progress: called with (what, done, total).
+
+        Returns:
+            `value` (the metric that a search watches) with its `interval` (low, high), `nearest`
+            and `prototypes` (each with `class_mean` and `class_mean_interval`), `trunk`, `height`,
+            `width`, `params`, and with cost `latency_ms` and `export_bytes`.
+        """
+
+
 OPTIONAL = frozenset(
     {
         *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),

@@ -15,6 +15,7 @@ from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
 from hpo.report.run_data import RunData
+from hpo.report.templates import load_template
 from hpo.run.run_dir import write_atomically
 from hpo.study.plan import named_sources
 
@@ -69,16 +70,9 @@ def render(
     default: Mapping[str, Any] | None,
 ) -> str:
     """Return the page as text."""
-    import jinja2
     from plotly.offline import get_plotlyjs
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return load_template("page.html").render(
         name=facts.study.name,
         run=str(facts.run),
         cards=_cards(facts),

@@ -23,7 +23,6 @@ from trainer.errors import CheckpointError
 _KEY = "model.pretrained_trunk_path"
 _PATIENCE_S = 4.0
 """For the first answer of a host, name lookup included."""
-_SHOWN = 6
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 
 AtHand = Callable[[], str]
@@ -96,7 +95,7 @@ def fetch_url(url: str, address: str, at_hand: AtHand) -> Path:
 
 
 def cached_addresses() -> list[str]:
-    """Addresses of the weights that lie in the hub's cache, at most a few."""
+    """Addresses of the weights that lie in the caches of the hub and of torchvision, sorted."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -108,9 +107,7 @@ def cached_addresses() -> list[str]:
             found.add(f"timm://{model}" if org == "timm" else f"hf-hub:{org}/{model}")
     checkpoints = torch_hub_folder() / "checkpoints"
     found |= {str(path) for path in checkpoints.glob("*.pth")} if checkpoints.is_dir() else set()
-    names = sorted(found)
-    rest_text = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return names[:_SHOWN] + rest_text
+    return sorted(found)
 
 
 def _demand_answer(url: str, address: str, at_hand: AtHand) -> None:

@@ -36,8 +36,9 @@ FORMS = (
     "installed weights ({names}), or none"
 )
 _SCHEME = re.compile(r"[a-z][a-z0-9+_-]+:")
+_SHOWN = 6
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_FOLDER_ENDINGS = (".safetensors", ".bin", ".pth", ".pt")
+WEIGHT_ENDINGS = (".safetensors", ".bin", ".pth", ".pt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,11 +255,11 @@ def _of_folder(address: str, folder: str, fetch: bool) -> WeightSource:
             f"{KEY}: {address} must be a folder with timm's config.json, and holds none"
         )
     found = [place / name for name in _HUB_FILES if (place / name).is_file()]
-    for ending in _FOLDER_ENDINGS:
+    for ending in WEIGHT_ENDINGS:
         found += sorted(place.glob(f"*{ending}"))
     if not found and fetch:
         raise CheckpointError(
-            f"{KEY}: {address} holds no weight file ({', '.join(_FOLDER_ENDINGS)})"
+            f"{KEY}: {address} holds no weight file ({', '.join(WEIGHT_ENDINGS)})"
         )
     return _of_config(address, place / "config.json", found[0] if found else None)
 
@@ -291,6 +292,8 @@ def at_hand() -> str:
 
     names = [name for name in INSTALLED if installed_file(name)]
     cached = cached_addresses()
+    more = [f"and {len(cached) - _SHOWN} more"] if len(cached) > _SHOWN else []
+    cached = cached[:_SHOWN] + more
     told = [f"installed: {', '.join(names)}"] if names else []
     told += [f"in the hub's cache: {', '.join(cached)}"] if cached else []
     return "; ".join(told) or "no weights are installed, and none are in the hub's cache"

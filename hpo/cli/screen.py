@@ -1,0 +1,218 @@
+"""`hpo screen`: compare networks before any of them is trained."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli.run_flags import add_json_argument, print_json, print_table
+from hpo.core.text import printable
+
+if TYPE_CHECKING:
+    from hpo.core.protocols import Trainer
+    from hpo.study.screening import Row
+    from hpo.study.spec import StudySpec
+
+HELP = "compare pretrained networks on your pictures, before any training"
+EPILOG = """\
+examples:
+  hpo screen --reference shots/gallery --query shots/val
+      all weights at hand: installed ones, and those in the hub's cache
+  hpo screen --data photos --weights lite0 lite1 lite2 --sizes 128 160 224 --plot screen.html
+  hpo screen --data photos --weights models
+      every weight file in a folder, and folders in it with timm's config.json
+  hpo screen --data photos --weights lite0 none --trunks timm/resnet18
+      beside a network from random weights
+  hpo screen study.yaml --sizes 128 224 --json
+
+Every network sees the gallery and the queries once; each query is matched by the nearest gallery
+picture, and by the nearest mean of a class. What is computed stays in the cache, so that another
+size or network costs its own pictures alone. No training or test pictures are used. The table
+holds P@1 as the mean over classes with its 95 % interval, milliseconds a picture on this machine,
+parameters, and the size of the exported ONNX file; a head of the length `model.feat_dim` is part
+of the last three.
+
+exit codes: 0 all screened, 2 some not
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("study", metavar="STUDY.yaml", nargs="?", help="study with pictures, spec")
+    data = parser.add_argument_group("images (default: generated product packs)")
+    data.add_argument("--reference", metavar="DIR", help="gallery to match against")
+    data.add_argument("--query", metavar="DIR", help="validation queries")
+    data.add_argument("--data", metavar="DIR", help="one folder of classes, to be split")
+    data.add_argument(
+        "--class-disjoint", action="store_true", help="split --data by class, not by image"
+    )
+    what = parser.add_argument_group("candidates")
+    what.add_argument(
+        "--weights",
+        metavar="W",
+        nargs="+",
+        default=[],
+        help="weights as `hpo search --weights` takes them, or folders of them (default: all at "
+        "hand)",
+    )
+    what.add_argument(
+        "--trunks",
+        metavar="T",
+        nargs="+",
+        default=[],
+        help="networks for weights that name none, and for random ones, e.g. timm/resnet18",
+    )
+    what.add_argument(
+        "--sizes",
+        metavar="PX",
+        nargs="+",
+        type=int,
+        default=[],
+        help="sides of the pictures (default: 160 without a GPU, else the weights' own)",
+    )
+    what.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any key of the trainer's spec, for all candidates (repeatable)",
+    )
+    what.add_argument("--seed", metavar="N", type=int, help="of random weights and of the split")
+    parser.add_argument("--plot", metavar="FILE.html", help="draw P@1 against time a picture")
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Screen, and print a row for each candidate; 2 where one could not be used."""
+    from hpo.cli.driving import machine_output
+    from hpo.core.errors import SpecError
+    from hpo.core.machine import this_machine
+    from hpo.core.protocols import Screener
+    from hpo.study.plan import as_user_errors
+    from hpo.study.trainers import find_trainer
+    from hpo.study.weights import anchored_weights
+
+    if args.plot and Path(args.plot).suffix != ".html":
+        raise SpecError(f"--plot: must end in .html, got {args.plot}")
+    study = _study_from(args)
+    trainer = find_trainer(study.trainer)
+    if not isinstance(trainer, Screener):
+        raise SpecError(f"trainer {study.trainer}: compares no networks before training")
+    given = _given(study, trainer)
+    with as_user_errors():
+        found = trainer.find_candidates(
+            given,
+            weights=[anchored_weights(w, Path.cwd()) for w in args.weights],
+            trunks=args.trunks,
+            sizes=args.sizes,
+            gpus=this_machine().gpus,
+        )
+    with machine_output():  # the trainer runs here, and its libraries may print
+        rows, pictures = _screen(study, trainer, trainer.screen, given, found["candidates"])
+    usable = [row for row in rows if "error" not in row]
+    if args.plot:
+        from hpo.report.screen_page import write_page
+
+        write_page(usable, pictures, Path(args.plot))
+    if args.json:
+        print_json({"candidates": rows, "notes": list(found["notes"]), "pictures": pictures})
+    else:
+        _print(rows, [*found["notes"]], pictures, args.plot)
+    return 2 if len(usable) < len(rows) else 0
+
+
+def _study_from(args: argparse.Namespace) -> StudySpec:
+    """The study file, with pictures and keys of the flags over it."""
+    from hpo.core.errors import SpecError
+    from hpo.core.spec_dicts import merged, nest, parse_assignments
+    from hpo.study.spec import DataSources, StudySpec, anchored, load_given_study
+
+    study = load_given_study(Path(args.study)) if args.study else StudySpec()
+    splits = {name: getattr(args, name) for name in ("reference", "query") if getattr(args, name)}
+    if args.data and splits:
+        raise SpecError("--data: is one folder to split; leave --reference and --query out")
+    if args.class_disjoint and not args.data:
+        raise SpecError("--class-disjoint: only applies when one folder is split (--data)")
+    data = replace(study.data, **splits)
+    if args.data:
+        data = DataSources(folder=args.data, class_disjoint=args.class_disjoint)
+    elif splits and not (data.reference and data.query):
+        missing = "--query" if data.reference else "--reference"
+        raise SpecError(f"{missing}: must be given too: queries are matched against a gallery")
+    spec = merged(study.spec, nest(parse_assignments(args.set)))
+    seed = study.search.seed if args.seed is None else args.seed
+    search = replace(study.search, seed=seed)
+    return anchored(replace(study, data=data, spec=spec, search=search), Path.cwd())
+
+
+def _given(study: StudySpec, trainer: Trainer) -> dict[str, Any]:
+    """What the user set of the spec, nested."""
+    from hpo.core.spec_dicts import merged, nest
+
+    weights = trainer.data_overrides({"weights": study.weights}) if study.weights else {}
+    return merged(nest(study.spec), nest(weights), nest(study.search.fix))
+
+
+def _screen(
+    study: StudySpec,
+    trainer: Trainer,
+    screen: Callable[..., Mapping[str, Any]],
+    given: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
+) -> tuple[list[Row], str]:
+    """Screen all, telling on stderr how far it is; also say on which pictures."""
+    from hpo.console.console import Console
+    from hpo.core.spec_dicts import merged, nest
+    from hpo.study.plan import resolve_sources
+    from hpo.study.screening import screen_all
+
+    sources = resolve_sources(study, trainer)
+    used = {name: sources[name] for name in ("reference", "query")}
+    base = merged(
+        given,
+        nest(trainer.data_overrides(used)),
+        nest({trainer.seed_key: study.search.seed}),
+    )
+    console = Console(sys.stderr)
+
+    def screen_one(candidate: Mapping[str, Any], spec: dict[str, Any]) -> Mapping[str, Any]:
+        def tell(what: str, done: int, total: int) -> None:
+            console.progress(f"{candidate['name']}: {what}", done, total)
+
+        return screen(spec, progress=tell)
+
+    try:
+        rows = screen_all(trainer, candidates, base, screen_one)
+    finally:
+        console.close()
+    first = rows[0]
+    pictures = (
+        f"{first['num_queries']} queries of {used['query']}, {first['num_reference']} gallery "
+        f"pictures of {used['reference']}"
+    )
+    return rows, pictures
+
+
+def _print(rows: Sequence[Row], notes: Sequence[str], pictures: str, plot: str | None) -> None:
+    from hpo.report.screen_page import COLUMNS, cells
+
+    usable = [row for row in rows if "error" not in row]
+    print_table([name.upper() for name in COLUMNS], [cells(row) for row in usable])
+    print(f"\nthe best first, by how the spec matches (dataset.matching); {printable(pictures)}")
+    best = usable[0]
+    words = ["hpo", "search", "--weights", best["weights"]]
+    for key, value in best["spec"].items():
+        words += [] if value == best["weights"] else ["--set", f"{key}={value}"]
+    print(f"start     {shlex.join(words)} ...")
+    if plot:
+        print(f"chart     {plot}")
+    for note in notes:
+        print(f"note      {printable(note)}", file=sys.stderr)
+    for row in rows:
+        if "error" in row:
+            print(f"{printable(row['error'])}", file=sys.stderr)

@@ -1,0 +1,24 @@
+"use strict";
+const css = name => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const resolve = value => {
+  if (typeof value === "string") return value.startsWith("@") ? css(value.slice(1)) : value;
+  if (Array.isArray(value)) return value.map(resolve);
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolve(v)]));
+  return value;
+};
+function draw() {
+  for (const source of document.querySelectorAll("script[data-for]")) {
+    const figure = resolve(JSON.parse(source.textContent));
+    const layout = Object.assign({ height: 380, margin: { l: 60, r: 16, t: 16, b: 48 } }, figure.layout, {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+      font: { color: css("text"), family: "system-ui, sans-serif", size: 13 },
+      hoverlabel: { align: "left", bgcolor: css("panel"), bordercolor: css("line"), font: { color: css("text") } },
+    });
+    for (const key of Object.keys(layout)) {
+      if (/^[xy]axis/.test(key)) layout[key] = Object.assign({ gridcolor: css("grid"), zerolinecolor: css("grid"), automargin: true }, layout[key]);
+    }
+    Plotly.react(source.dataset.for, figure.data, layout, { responsive: true, displayModeBar: false });
+  }
+}
+draw();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -1,0 +1,72 @@
+"""`hpo screen`: networks side by side, on tiny pictures."""
+
+import json
+
+import pytest
+
+from tests.trainer.tiny import make_splits
+
+TINY = ("--set", "model.feat_dim=8", "--set", "dataset.matching=prototypes")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folders = make_splits(tmp_path_factory.mktemp("pictures"))
+    return "--reference", folders["reference"], "--query", folders["query"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def test_candidates_stand_in_a_table_the_best_first(hpo, pictures, tmp_path):
+    flags = ("--trunks", "timm/test_resnet", "--sizes", "32", "48", "--seed", "3")
+    code, out, err = hpo("screen", *pictures, *flags, *TINY, "--plot", "chart.html")
+    assert code == 0
+    header, first, second, _, order, start, chart = out.splitlines()
+    assert header.split("  ")[0] == "WEIGHTS"
+    assert {line.split()[2] for line in (first, second)} == {"32x32", "48x48"}
+    values = [float(line.split("(")[1].split()[-1]) for line in (first, second)]
+    assert values[0] >= values[1]
+    assert "12 queries" in order
+    assert start.startswith("start     hpo search --weights none --set model.")
+    assert "model.backbone=timm/test_resnet" in start
+    assert (tmp_path / "chart.html").stat().st_size > 1_000_000
+    assert "timm/test_resnet random, 32 px: computing features: 12" in err
+
+
+def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
+    import torch
+
+    file = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.zeros(3, 3)}, file)
+    words = ("--weights", str(file), "none", "--trunks", "timm/test_resnet", "--sizes", "32")
+    code, out, err = hpo("screen", *pictures, *words, *TINY, "--json")
+    found = json.loads(out)
+    good, bad = found["candidates"]
+    assert code == 2
+    assert good["value"] == good["prototypes"]["class_mean"]
+    assert good["interval"][0] <= good["value"] <= good["interval"][1]
+    assert min(good["latency_ms"], good["params"], good["export_bytes"]) > 0
+    assert bad["weights"] == str(file)
+    assert "other.pth" in bad["error"]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--query", "q"), "--reference: must be given too"),
+        (("--data", "d", "--query", "q"), "--data: is one folder to split"),
+        (("--class-disjoint",), "--class-disjoint: only applies"),
+        (("--plot", "chart.png"), "--plot: must end in .html, got chart.png"),
+        (("--trunks", "timm/x", "--weights", "lite9"), "did you mean lite"),
+        (("--trunks", "timm/nosuchnet"), "nosuchnet"),
+        (("--trunks", "timm/test_resnet", "--sizes", "0"), "model.input_height"),
+        (("--set", "model.nokey=1", "--trunks", "timm/test_resnet"), "model.nokey: no such key"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(fails, pictures, words, message):
+    given = () if {"--query", "--data"} & set(words) else pictures
+    assert message in fails("screen", *given, *words)
