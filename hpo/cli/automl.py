@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     skill.add_argument("--skill", metavar="NAME", help="folder, network or alias in the bank")
     skill.add_argument("--action", metavar="NAME", default="train", help="default: train")
     route = parser.add_argument_group("route")
-    route.add_argument("--policy", metavar="P", help="on, off or auto; beats the request's words")
+    route.add_argument("--policy", metavar="P", help="on or off; beats the request's words")
     route.add_argument("--request", metavar="TEXT", default="", help="the user's own words")
     data = parser.add_argument_group("data: roots that hold what the skill lists")
     data.add_argument("--data", metavar="ROOT", default="", help="root of all data")
@@ -99,19 +99,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Route the request and carry it out."""
-    from hpo.automl.routing import AUTOML, decide_route, open_skill, resolve_policy
+    from hpo.automl.policy import resolve_policy
+    from hpo.automl.routing import AUTOML, decide_route, open_skill
     from hpo.core.errors import SpecError
 
     if args.what == "list":
         return _list_bank(args)
     if args.max_hours is not None and not args.max_hours > 0:
         raise SpecError(f"--max-hours: must be above 0, got {args.max_hours:g}")
-    policy = resolve_policy(args.policy, args.request)
+    policy = resolve_policy(_stated_policy(args), args.request)
     skill = open_skill(_skill_dir(args))
     route = decide_route(skill, args.action, policy)
     if args.resume or route.kind == AUTOML:
         return _search(args, skill, route)
     return _train_plainly(args, skill, route)
+
+
+def _stated_policy(args: argparse.Namespace) -> Any:
+    """The policy that a flag, a spec key or a setting states; None where none does."""
+    from hpo.automl.policy import POLICY, resolve_policy
+    from hpo.core.errors import SpecError
+    from hpo.core.spec_dicts import parse_assignments
+
+    given = {} if args.policy is None else {"--policy": args.policy}
+    for flag, values in (
+        ("--set", parse_assignments(args.set)),
+        ("--settings", _read_settings(args.settings)),
+    ):
+        if POLICY in values:
+            given[f"{flag} {POLICY}"] = "" if values[POLICY] is None else values[POLICY]
+    if len({resolve_policy(value).is_on for value in given.values()}) > 1:
+        both = " and ".join(f"{flag} {resolve_policy(v).shown}" for flag, v in given.items())
+        raise SpecError(f"{POLICY}: {both} contradict each other; give one of them")
+    return next(iter(given.values()), None)
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """The spec keys of `--set`; the policy is none of the spec's."""
+    from hpo.automl.policy import POLICY
+    from hpo.core.spec_dicts import parse_assignments
+
+    return {key: value for key, value in parse_assignments(args.set).items() if key != POLICY}
 
 
 def _skill_dir(args: argparse.Namespace) -> Path:
@@ -193,9 +221,7 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
     from hpo.core.spec_dicts import parse_assignments
 
     wanted = args.resume or args.workspace
-    place, overrides = choose_place(
-        wanted, parse_assignments(args.set), _default_place(args, skill)
-    )
+    place, overrides = choose_place(wanted, _overrides(args), _default_place(args, skill))
     settings = _settings(args.settings)
     if not args.resume:
         named = {"algorithm", "automl_algorithm"} & set(settings)
@@ -259,6 +285,13 @@ def _limits_trials(settings: dict[str, Any]) -> bool:
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
+    """The settings of the search; the policy decides whether there is one, and is none of them."""
+    from hpo.automl.policy import POLICY
+
+    return {key: value for key, value in _read_settings(words).items() if key != POLICY}
+
+
+def _read_settings(words: list[str]) -> dict[str, Any]:
     """Read files and assignments in order; later ones win."""
     from hpo.automl.settings import NAME_KEYS
     from hpo.core.spec_dicts import parse_assignments
@@ -292,9 +325,8 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     from hpo.automl.plain_run import run_directly
     from hpo.cli.automl_console import tell_job, tell_route
     from hpo.cli.driving import machine_output
-    from hpo.core.spec_dicts import parse_assignments
 
-    if args.settings or args.hyperparameters or args.ranges:
+    if _settings(args.settings) or args.hyperparameters or args.ranges:
         print(
             "hpo automl: settings, hyperparameters and ranges are of no use to a plain training",
             file=sys.stderr,
@@ -307,7 +339,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
             skill,
             args.action,
             root=Path(args.workspace or ".").expanduser(),
-            overrides=parse_assignments(args.set),
+            overrides=_overrides(args),
             roots={name: root for name, root in roots.items() if root},
             base_checkpoint=args.weights,
             parent_job_id=args.parent,

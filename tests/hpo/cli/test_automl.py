@@ -35,7 +35,7 @@ def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
     assert names[:2] == ["routed", "started"]
     assert names[-1] == "finished"
     assert names.index("review") < names.index("trial_started")
-    assert events[0]["automl_policy"] == "on (auto)"
+    assert events[0]["automl_policy"] == "on"
     (review,) = [e for e in events if e["event"] == "review"]
     (compared,) = [e for e in events if e["event"] == "compared"]
     assert review["first_batch"][0]["rec_id"] == 0
@@ -62,7 +62,13 @@ def test_the_defaults_are_ten_bayesian_trials_of_the_models_metric(here, capfd):
 
 
 @pytest.mark.parametrize(
-    "words", [["--policy", "off"], ["--request", "just a plain training please"]]
+    "words",
+    [
+        ["--policy", "off"],
+        ["--request", "just a plain training please"],
+        ["--request", "use AutoML", "--set", "automl_policy=off"],
+        ["--settings", "automl_policy=off"],
+    ],
 )
 def test_19_plain_training_runs_once(here, capfd, words):
     assert main([*QUICK, *words, "--set", "num_epochs=2", "--json"]) == 0
@@ -73,6 +79,15 @@ def test_19_plain_training_runs_once(here, capfd, words):
     assert (job["action"], job["status"]) == ("train", "success")
     assert len(list(Path(job["folder"]).glob("train/*.pth"))) == 2
     assert not list(here.glob("runs/*/*/study.yaml"))
+
+
+def test_a_policy_among_the_settings_beats_the_request_and_is_no_key_of_the_spec(here, capfd):
+    Path("settings.yaml").write_text("automl_policy: on\nalgorithm: random\n")
+    words = ["--settings", "settings.yaml", "--request", "plain training, no HPO"]
+    assert main([*QUICK, *words, "--review-only", "--json"]) == 0
+    events = events_of(capfd.readouterr().out)
+    assert (events[0]["route"], events[0]["decided_by"]) == ("automl", "value")
+    assert "automl_policy" not in json.dumps([e for e in events if e["event"] == "review"])
 
 
 def test_20_a_missing_schema_means_plain_training_that_says_why(here, capfd):
@@ -89,7 +104,12 @@ def test_20_a_missing_schema_means_plain_training_that_says_why(here, capfd):
     [
         (["automl"], "--skill-dir: give a skill folder"),
         (["automl", "--skill-dir", "nowhere"], "skill_info.yaml not found at"),
-        ([*QUICK, "--policy", "maybe"], "must be on, off or auto, got 'maybe'"),
+        ([*QUICK, "--policy", "maybe"], "must be on or off, got 'maybe'"),
+        ([*QUICK, "--set", "automl_policy="], "must be on or off, got ''"),
+        (
+            [*QUICK, "--policy", "on", "--set", "automl_policy=off"],
+            "--policy on and --set automl_policy off contradict each other",
+        ),
         ([*QUICK, "--set", "train.num_epoch=3"], "did you mean 'train.num_epochs'"),
         ([*QUICK, "--settings", "algoritm=tpe"], "did you mean 'algorithm'"),
         ([*QUICK, "--settings", "no_such_file"], "no such file"),
