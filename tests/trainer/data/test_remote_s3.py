@@ -10,6 +10,7 @@ from trainer.data.remote import fetch
 from trainer.data.staging import stage
 from trainer.errors import CredentialError, DataError
 
+
 @pytest.fixture(autouse=True)
 def no_keys_of_this_machine(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
