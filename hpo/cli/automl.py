@@ -134,12 +134,13 @@ def _stated_policy(args: argparse.Namespace) -> Any:
     return next(iter(given.values()), None)
 
 
-def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+def _overrides(args: argparse.Namespace, skill: Skill) -> dict[str, Any]:
     """The spec keys of `--set`; the policy is none of the spec's."""
     from hpo.automl.policy import POLICY
-    from hpo.core.spec_dicts import parse_assignments
+    from hpo.study.text_values import read_assignments
 
-    return {key: value for key, value in parse_assignments(args.set).items() if key != POLICY}
+    given = read_assignments(args.set, lambda: skill, args.action)
+    return {key: value for key, value in given.items() if key != POLICY}
 
 
 def _skill_dir(args: argparse.Namespace) -> Path:
@@ -218,10 +219,10 @@ def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.N
 def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
     from hpo.automl.planning import Request
     from hpo.automl.workspace import choose_place
-    from hpo.core.spec_dicts import parse_assignments
+    from hpo.study.text_values import read_assignments
 
     wanted = args.resume or args.workspace
-    place, overrides = choose_place(wanted, _overrides(args), _default_place(args, skill))
+    place, overrides = choose_place(wanted, _overrides(args, skill), _default_place(args, skill))
     settings = _settings(args.settings)
     if not args.resume:
         named = {"algorithm", "automl_algorithm"} & set(settings)
@@ -237,7 +238,7 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
         hyperparameters=args.hyperparameters,
         ranges=_read_mapping(args.ranges, "--ranges") if args.ranges else None,
         overrides=overrides,
-        eval_overrides=parse_assignments(args.eval_set, "--eval-set"),
+        eval_overrides=read_assignments(args.eval_set, lambda: skill, "evaluate", "--eval-set"),
         roots={
             name: root
             for name, root in (
@@ -339,7 +340,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
             skill,
             args.action,
             root=Path(args.workspace or ".").expanduser(),
-            overrides=_overrides(args),
+            overrides=_overrides(args, skill),
             roots={name: root for name, root in roots.items() if root},
             base_checkpoint=args.weights,
             parent_job_id=args.parent,

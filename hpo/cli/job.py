@@ -120,10 +120,12 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
 
 def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
     from hpo.core.errors import SpecError
-    from hpo.core.spec_dicts import parse_assignments
     from hpo.jobs.compose_spec import JobRequest
+    from hpo.study.text_values import read_assignments
 
-    overrides = parse_assignments(args.set)
+    overrides = read_assignments(
+        args.set, lambda: jobs.find_page(args.action, args.resume or args.parent), args.action
+    )
     if args.resume and args.dry_run:
         raise SpecError("--dry-run: shows new jobs alone; it cannot go with --resume")
     if args.resume:

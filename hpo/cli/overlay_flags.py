@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo.study.skill import Skill
     from hpo.study.spec import SearchOptions
     from search_spaces import Overlay
+
+Parse = Callable[[str, str], Any]
+"""Reads YAML; the second word begins messages."""
 
 
 def add_overlay_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +50,17 @@ def add_overlay_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def overlay_changes(args: argparse.Namespace, options: SearchOptions) -> dict[str, Any]:
+def overlay_changes(
+    args: argparse.Namespace,
+    options: SearchOptions,
+    find_skill: Callable[[], Skill] | None = None,
+) -> dict[str, Any]:
     """Return the fields of a study's search options that the flags change; flags win over the file.
+
+    Args:
+        args: with the flags.
+        options: as the study has them.
+        find_skill: finds what says which keys hold text; None takes values as YAML reads them.
 
     Raises:
         SpecError: when a flag is not of its form.
@@ -57,8 +70,8 @@ def overlay_changes(args: argparse.Namespace, options: SearchOptions) -> dict[st
     if over:
         changes["over"] = over
     ranges = dict(_range(text) for text in args.range)
-    choices = dict(_choices(text) for text in args.options)
-    fixed = dict(_fixed(text) for text in args.fix)
+    choices = _table(args.options, _choices, find_skill)
+    fixed = _table(args.fix, _fixed, find_skill)
     if ranges or choices or fixed:
         # The last word on a parameter counts, so a flag takes it out of the file's other tables.
         changes["ranges"] = _without(options.ranges, choices, fixed) | ranges
@@ -117,19 +130,30 @@ def _range(text: str) -> tuple[str, Any]:
     return name, list(pair) if log is None else {"low": pair[0], "high": pair[1], "log": log}
 
 
-def _choices(text: str) -> tuple[str, list[Any]]:
-    from hpo.core.yaml_io import parse_yaml
+def _table(
+    words: list[str],
+    read: Callable[[str, Parse], tuple[str, Any]],
+    find_skill: Callable[[], Skill] | None,
+) -> dict[str, Any]:
+    """Values of flags by name; those of keys that hold text as they are written."""
+    from hpo.core.yaml_io import parse_texts, parse_yaml
+    from hpo.study.text_values import with_texts
 
+    values = dict(read(word, parse_yaml) for word in words)
+    if find_skill is None:
+        return values
+    return with_texts(values, dict(read(word, parse_texts) for word in words), find_skill)
+
+
+def _choices(text: str, parse: Parse) -> tuple[str, list[Any]]:
     name, value = _split("--options", text, "NAME=A,B,C")
-    listed = parse_yaml(value if value.startswith("[") else f"[{value}]", f"--options {name}")
+    listed = parse(value if value.startswith("[") else f"[{value}]", f"--options {name}")
     return name, list(listed)
 
 
-def _fixed(text: str) -> tuple[str, Any]:
-    from hpo.core.yaml_io import parse_yaml
-
+def _fixed(text: str, parse: Parse) -> tuple[str, Any]:
     name, value = _split("--fix", text, "NAME=VALUE")
-    return name, parse_yaml(value, f"--fix {name}")
+    return name, parse(value, f"--fix {name}")
 
 
 def _number(text: str) -> int | float:

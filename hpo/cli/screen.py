@@ -129,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
 def _study_from(args: argparse.Namespace) -> StudySpec:
     """The study file, with pictures and keys of the flags over it."""
     from hpo.core.errors import SpecError
-    from hpo.core.spec_dicts import merged, nest, parse_assignments
+    from hpo.core.spec_dicts import merged, nest
+    from hpo.study.text_values import read_assignments
     from hpo.study.spec import DataSources, StudySpec, anchored, load_given_study
 
     study = load_given_study(Path(args.study)) if args.study else StudySpec()
@@ -144,7 +145,7 @@ def _study_from(args: argparse.Namespace) -> StudySpec:
     elif splits and not (data.reference and data.query):
         missing = "--query" if data.reference else "--reference"
         raise SpecError(f"{missing}: must be given too: queries are matched against a gallery")
-    spec = merged(study.spec, nest(parse_assignments(args.set)))
+    spec = merged(study.spec, nest(read_assignments(args.set, study.find_skill)))
     seed = study.search.seed if args.seed is None else args.seed
     search = replace(study.search, seed=seed)
     return anchored(replace(study, data=data, spec=spec, search=search), Path.cwd())

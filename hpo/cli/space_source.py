@@ -75,7 +75,7 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
 
 
 def _search(args: argparse.Namespace, study: StudySpec) -> Any:
-    return replace(study.search, **overlay_changes(args, study.search))
+    return replace(study.search, **overlay_changes(args, study.search, study.find_skill))
 
 
 def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:

@@ -28,6 +28,7 @@ from hpo.study.spec import (
     anchored,
     load_given_study,
 )
+from hpo.study.text_values import read_assignments
 
 SEARCH_FLAGS = (
     "algorithm",
@@ -53,9 +54,11 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     Raises:
         SpecError: for anything that does not fit.
     """
-    given, settings = _data_from(args), parse_assignments(args.set)
+    given = _data_from(args)
+    base = load_given_study(Path(args.study)) if args.study else StudySpec()
+    settings = read_assignments(args.set, base.find_skill)
     if args.study:
-        study = load_given_study(Path(args.study))
+        study = base
     elif not given:
         study = embedded_study(args.weights, nest(settings))
     else:
@@ -69,7 +72,7 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     changes |= _sharing_from(args, study)
-    study = replace(study, **changes, search=_search_from(args, study.search))
+    study = replace(study, **changes, search=_search_from(args, study))
     study = anchored(_with_data(study, given), Path.cwd())
     check_sources(study.data, "data")
     check_name(study.name, "--name")
@@ -102,10 +105,11 @@ def _with_data(study: StudySpec, given: dict[str, Any]) -> StudySpec:
     return replace(study, data=replace(DataSources() if is_whole else study.data, **given))
 
 
-def _search_from(args: argparse.Namespace, options: SearchOptions) -> SearchOptions:
+def _search_from(args: argparse.Namespace, study: StudySpec) -> SearchOptions:
     from hpo.cli.overlay_flags import overlay_changes
 
-    changes = dict(overlay_changes(args, options))
+    options = study.search
+    changes = overlay_changes(args, options, study.find_skill)
     for flag in SEARCH_FLAGS:
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)

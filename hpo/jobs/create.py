@@ -146,6 +146,15 @@ class JobMaker:
         job.save()
         return job
 
+    def find_page(self, action: str, job_id: str = "") -> Skill:
+        """The page that knows an action, of the skill of a job or of this maker's own.
+
+        Raises:
+            HpoError: when there is no such job, or no such action.
+        """
+        parent = find_parent(self.root, job_id) if job_id else None
+        return pages_with(load_pages(self._skill_of(parent)), action)[0]
+
     def _skill_of(self, parent: Parent | None) -> Path:
         if self.skill_dir is not None:
             return self.skill_dir

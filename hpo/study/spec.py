@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, get_type_hints
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.bytes import parse_size
 from hpo.core.errors import SpecError
-from hpo.core.spec_dicts import nest
+from hpo.core.spec_dicts import flatten, nest
 from hpo.core.text import quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
@@ -27,7 +27,9 @@ from hpo.study.checks import (
 )
 from hpo.study.schema import check_shape
 from hpo.study.sharing import check_sharing
-from hpo.study.trainers import refuse_code
+from hpo.study.skill import Skill, load_skill
+from hpo.study.text_values import with_texts
+from hpo.study.trainers import find_trainer, refuse_code
 from hpo.study.weights import anchored_weights
 
 if TYPE_CHECKING:
@@ -137,6 +139,10 @@ class StudySpec:
         """The registered name of the trainer."""
         return self.trainer
 
+    def find_skill(self) -> Skill:
+        """Read the skill folder of the trainer."""
+        return load_skill(find_trainer(self.trainer).skill_dir)
+
     @property
     def overlay(self) -> Overlay:
         """The changes to the compiled search space."""
@@ -191,7 +197,24 @@ def load_given_study(path: Path) -> StudySpec:
     """
     study = load_study(path)
     refuse_code(study.trainer, f"{path}: trainer")
-    return study
+    return _with_written_texts(study, parse_texts(read_text(path), str(path)))
+
+
+def _with_written_texts(study: StudySpec, texts: Mapping[str, Any]) -> StudySpec:
+    """Take values of spec keys that hold text as they are written in the study's file."""
+    spec, own = texts.get("spec"), texts.get("search")
+    search = own if isinstance(own, Mapping) else {}
+    flat = flatten(spec) if isinstance(spec, Mapping) else {}
+    find, old = study.find_skill, study.search
+    return replace(
+        study,
+        spec=nest(with_texts(flatten(study.spec), flat, find)),
+        search=replace(
+            old,
+            fix=with_texts(old.fix, search.get("fix", {}), find),
+            options=with_texts(old.options, search.get("options", {}), find),
+        ),
+    )
 
 
 def parse_study(
