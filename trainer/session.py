@@ -133,7 +133,7 @@ class RecognitionTrainer:
         return choose_start(given, gpus=gpus, budget_s=budget_s)
 
     def split_data(
-        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
     ) -> dict[str, str]:
         """Split one folder of classes into sources below `out`, by links."""
         from trainer.data.location import cache_settings
@@ -329,7 +329,7 @@ class RecognitionTrainer:
 
         return list_gallery(folder)
 
-    def add_classes(self, folder: Path, images: Path) -> dict[str, Any]:
+    def add_classes(self, folder: Path, images: str) -> dict[str, Any]:
         """Add `<class>/<picture>` to the exported gallery in `folder`, without training."""
         from trainer.actions.change_gallery import add_classes
 

@@ -93,7 +93,7 @@ class CommandTrainer:
         return {}
 
     def split_data(
-        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
     ) -> dict[str, str]:
         """Refuse: how this network's data are laid out is not known here."""
         del out, seed, class_disjoint

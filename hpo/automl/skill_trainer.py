@@ -222,7 +222,7 @@ class SkillTrainer:
         return self._inner.data_overrides(sources)
 
     def split_data(
-        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
     ) -> dict[str, str]:
         """As the trainer does."""
         return self._inner.split_data(folder, out, seed=seed, class_disjoint=class_disjoint)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         if args.remove:
             removed = shrink_gallery(chosen, args.remove)
         if args.add is not None:
-            added = extend_gallery(chosen, Path(args.add))
+            added = extend_gallery(chosen, args.add)
         classes = list_gallery(chosen)
     errors = (added or {}).get("errors", [])
     if args.json:

@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def split_words(words: list[str], out: Path) -> tuple[str | None, list[str]]:
-    """Tell RUN and pictures apart: a first word that is a file, or no run's folder, is to label."""
+    """Tell RUN and pictures apart: a file, an address, or a folder that is no run is to label."""
     first = Path(words[0])
-    if first.is_file():
+    if first.is_file() or "://" in words[0]:
         return None, words
     if first.is_dir() and not _names_run(words, out):
         return None, words

@@ -130,8 +130,8 @@ def _study_from(args: argparse.Namespace) -> StudySpec:
     """The study file, with pictures and keys of the flags over it."""
     from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import merged, nest
-    from hpo.study.text_values import read_assignments
     from hpo.study.spec import DataSources, StudySpec, anchored, load_given_study
+    from hpo.study.text_values import read_assignments
 
     study = load_given_study(Path(args.study)) if args.study else StudySpec()
     splits = {name: getattr(args, name) for name in ("reference", "query") if getattr(args, name)}

@@ -231,7 +231,7 @@ class Trainer(Protocol):
         """
 
     def split_data(
-        self, folder: Path, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
     ) -> dict[str, str]:
         """Split one folder of classes into sources below `out` (links, no copies)."""
 
@@ -306,7 +306,7 @@ class Trainer(Protocol):
     def list_gallery(self, folder: Path) -> dict[str, int]:
         """Return class -> number of pictures of the exported gallery in `folder`."""
 
-    def add_classes(self, folder: Path, images: Path) -> dict[str, Any]:
+    def add_classes(self, folder: Path, images: str) -> dict[str, Any]:
         """Add `<class>/<picture>` to the exported gallery in `folder`, without training.
 
         Returns:

@@ -127,7 +127,7 @@ def list_gallery(run: RunDir) -> dict[str, int]:
         return trainer.list_gallery(run.best_dir)
 
 
-def extend_gallery(run: RunDir, images: Path) -> dict[str, Any]:
+def extend_gallery(run: RunDir, images: str) -> dict[str, Any]:
     """Add the pictures of a folder of class folders to a run's gallery, without training.
 
     Raises:

@@ -264,7 +264,7 @@ def find_run(name: str | None, out: Path) -> RunDir:
     return runs[-1]
 
 
-def relocated(data: Any, old: Path, new: Path) -> Any:
+def relocated(data: Any, old: str | Path, new: str | Path) -> Any:
     """Copy plain data of a run that was moved, its paths below `old` pointing below `new`."""
     if isinstance(data, str):
         path = rf"(?<![^\s=]){re.escape(str(old))}(?=[/\s]|$)"

@@ -138,7 +138,7 @@ def remember_places(run: RunDir, study: StudySpec, before: StudyPlan, plan: Stud
         if file.is_file():
             spec = dict(read_yaml(file))
             for old, new in moved.items():
-                spec = relocated(spec, Path(old), Path(new))
+                spec = relocated(spec, old, new)
             write_atomically(file, to_yaml(spec))
 
 

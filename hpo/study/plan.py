@@ -153,7 +153,7 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
             out = kept_folder(trainer) / "splits" / name
             return dict(
                 trainer.split_data(
-                    Path(data.folder).expanduser().resolve(),
+                    _absolute(data.folder),
                     out,
                     seed=study.search.seed,
                     class_disjoint=data.class_disjoint,

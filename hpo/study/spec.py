@@ -6,6 +6,7 @@ The schema is typed and versioned; messages start with the path of the wrong key
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 DEFAULT_TRAINER = "ml_recog"
+_CUT_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/([^/])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +305,11 @@ def anchored(study: StudySpec, folder: Path) -> StudySpec:
     def absolute(text: str) -> str:
         if not text or "://" in text:
             return text
+        if cut := _CUT_ADDRESS.match(text):
+            raise SpecError(
+                f"data: {text}: must be an address with two slashes, as {cut[1]}://{cut[2]}...; "
+                "give it as text, as a Path takes one of them away"
+            )
         return str((folder / Path(text).expanduser()).resolve())
 
     old = study.data

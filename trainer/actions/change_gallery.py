@@ -33,7 +33,7 @@ def list_gallery(folder: Path) -> dict[str, int]:
     return dict(sorted(zip(gallery.class_names, counts.tolist(), strict=True)))
 
 
-def add_classes(folder: Path, images: Path) -> dict[str, Any]:
+def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
     """Add the pictures of a folder of class folders to an export's gallery, without training.
 
     Pictures that are there already, as the network sees them, are not added again. One that is

@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 
 def split_folder(
-    folder: Path, out: Path, *, seed: int, class_disjoint: bool = False
+    folder: str | Path, out: Path, *, seed: int, class_disjoint: bool = False
 ) -> dict[str, str]:
     """Give each image one place: training, validation or test; a folder of splits has done so.
 
@@ -51,7 +51,7 @@ def split_folder(
 
     Args:
         folder: class folders, an archive of them, or a folder of splits (`train`, `gallery`, `val`
-            and perhaps `test`), which are then used as they are.
+            and perhaps `test`), which are then used as they are; or an address of one of these.
         out: below it the split gets a folder of its own, which is found again by the same call.
         seed: decides who goes where.
         class_disjoint: whether validation and test are on classes that training never saw.

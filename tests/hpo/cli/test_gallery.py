@@ -1,8 +1,10 @@
 """`hpo gallery` on a run whose model is the mean colour of a picture."""
 
+import io
 import json
 import shutil
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +52,18 @@ def test_a_new_class_is_recognised_without_training(run, tmp_path, capsys):
     assert (told["added"]["new_classes"], told["added"]["new_pictures"]) == (1, 1)
     main(["predict", str(run), str(tmp_path / "asked.png"), "--topk", "1", "--json"])
     assert json.loads(capsys.readouterr().out)[0]["labels"] == ["white"]
+
+
+def test_a_new_class_from_an_address(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 20), (250, 250, 250)).save(stream, "PNG")
+    shop = fsspec.filesystem("memory")
+    shop.pipe("/gallery/new/white/a.png", stream.getvalue())
+    assert main(["gallery", str(run), "--add", "memory://gallery/new", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["classes"]["white"] == 1
+    shop.rm("/gallery", recursive=True)
 
 
 def picture(path, color, size=(20, 20)):
