@@ -108,11 +108,11 @@ def _load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
         check_facts(path, model.facts, spec, only=PREPROCESSING)
         return OnnxEncoder(model)
     if path.suffix.lower() in ENGINE_SUFFIXES:
-        return _load_engine(path, spec)
+        return _load_engine(path, spec, device)
     return TorchEncoder(load_model(path, spec, device))
 
 
-def _load_engine(path: Path, spec: Spec) -> Encoder:
+def _load_engine(path: Path, spec: Spec, device: torch.device) -> Encoder:
     """Load what `gen_trt_engine` wrote: a TensorRT engine, or an ONNX file under its name.
 
     Raises:
@@ -130,7 +130,7 @@ def _load_engine(path: Path, spec: Spec) -> Encoder:
             ) from e
         from trainer.actions.tensorrt_engine import TensorrtEncoder
 
-        return TensorrtEncoder(path, spec)
+        return TensorrtEncoder(path, spec, device)
     logger.info("%s holds an ONNX model: running it with onnxruntime", path)
     model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
     check_facts(path, model.facts, spec, only=PREPROCESSING)

@@ -1,8 +1,8 @@
 """The action `gen_trt_engine`: builds an engine from an ONNX file, with optional INT8.
 
 Where the `tensorrt` package and a GPU are at hand the result is a TensorRT engine. Elsewhere it is
-said in one line, and the file holds an ONNX model for onnxruntime with the same profile, so that
-what follows runs all the same; FP16 is refused there, as it needs the card.
+said in one line, and the file holds an ONNX model for onnxruntime with the same arithmetic and
+profile, so that what follows runs all the same.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.actions.calibration import quantize, score_both
+from trainer.actions.half import layer_names, to_half
+from trainer.actions.int8 import quantize
 from trainer.checkpoints import write_atomically
 from trainer.encoders import PREPROCESSING, as_trained, check_facts, tensorrt_at_hand
-from trainer.errors import InfrastructureError, SpecError
+from trainer.errors import SpecError
 from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.spec import action_dir
 
@@ -34,14 +35,11 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
 
     Returns:
         `engine` (the file), `kind` (`tensorrt` or `onnx`), `data_type`, `min_batch_size`,
-        `opt_batch_size`, `max_batch_size`; for INT8 also `quantized_onnx`,
-        `num_calibration_images`, `cache_reused`, and, where the spec names reference and query,
-        `precision_at_1` (`fp32`, `int8`, `num_queries`: pictures that were not calibrated on).
+        `opt_batch_size`, `max_batch_size`; for INT8 also what `quantize` returns.
 
     Raises:
         SpecError: values that do not go together, or too few calibration pictures.
         CheckpointError: the ONNX file cannot be used.
-        InfrastructureError: the arithmetic needs TensorRT, which is not here.
     """
     wanted = spec.gen_trt_engine
     source, target = Path(wanted.onnx_file or ""), Path(wanted.trt_engine or "")
@@ -50,16 +48,9 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     check_facts(source, model.facts, spec, only=PREPROCESSING)
     profile = _profile(spec, model)
     result: dict[str, Any] = {"engine": str(target), "data_type": wanted.tensorrt.data_type}
-    has_tensorrt = tensorrt_at_hand()
-    if not has_tensorrt:
-        _refuse_arithmetic(wanted.tensorrt)
     target.parent.mkdir(parents=True, exist_ok=True)
-    network = source
-    if wanted.tensorrt.data_type == "INT8":
-        network = target.with_name(f"{target.stem}.int8.onnx")
-        facts = quantize(source, network, spec)
-        calibrated = facts.pop("calibrated_on")
-        result |= facts | score_both(model, OnnxModel(network), spec, calibrated)
+    network = _with_arithmetic(source, target, spec, result)
+    has_tensorrt = tensorrt_at_hand()
     if has_tensorrt:
         from trainer.actions.tensorrt_engine import build_engine
 
@@ -80,19 +71,43 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     return result
 
 
-def _refuse_arithmetic(build: TensorrtConfig) -> None:
-    """Refuse what would give other numbers without TensorRT."""
-    needs = "needs the tensorrt package and a GPU, which are not here"
-    if build.data_type == "FP16":
-        raise InfrastructureError(
-            f"gen_trt_engine.tensorrt.data_type: FP16 {needs}; FP32 and INT8 run with onnxruntime "
-            "instead"
-        )
-    if build.layers_precision:
-        raise InfrastructureError(
-            f"gen_trt_engine.tensorrt.layers_precision: a precision per layer {needs}; leave it "
-            "empty"
-        )
+def _with_arithmetic(source: Path, target: Path, spec: Spec, result: dict[str, Any]) -> Path:
+    """Return an ONNX file whose types say the arithmetic, written beside the target if need be.
+
+    What is found on the way is added to `result`.
+    """
+    build = spec.gen_trt_engine.tensorrt
+    layers = _kept_layers(source, build)
+    if build.data_type == "INT8":
+        network = target.with_name(f"{target.stem}.int8.onnx")
+        result |= quantize(source, network, spec, keep=layers)
+        return network
+    if build.data_type == "FP32":
+        return source
+    network = target.with_name(f"{target.stem}.fp16.onnx")
+    to_half(source, network, keep=layers)
+    return network
+
+
+def _kept_layers(source: Path, build: TensorrtConfig) -> list[str]:
+    """Return the names of the layers that stay in FP32 while the others do not.
+
+    Raises:
+        SpecError: a layer is not in the network, or has a precision that the others do not have.
+    """
+    names, kept = set(layer_names(source)), []
+    allowed = {"FP32", build.data_type}
+    for text in build.layers_precision:
+        name, _, precision = text.rpartition(":")
+        if name not in names or precision.upper() not in allowed:
+            wanted = " or ".join(f"NODE:{precision}" for precision in sorted(allowed))
+            raise SpecError(
+                f"gen_trt_engine.tensorrt.layers_precision: must be {wanted} with a node of "
+                f"{source} (data_type is {build.data_type}), got {text!r}"
+            )
+        if precision.upper() != build.data_type:
+            kept.append(name)
+    return kept
 
 
 def _profile(spec: Spec, model: OnnxModel) -> dict[str, int]:

@@ -1,16 +1,17 @@
-"""Builds and runs TensorRT engines.
+"""Builds and runs TensorRT engines, of TensorRT 10 and 11.
 
+Networks are strongly typed: the types in the ONNX file say the arithmetic. TensorRT 11 knows no
+other kind; in 10 that holds but for INT8, where it may run in FP16 what is not quantised.
 Imported only where the package and a GPU are.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tensorrt
 import torch
 from numpy.typing import NDArray
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FLAGS: dict[str, Callable[[Any], None]] = {
-    "FP32": lambda config: None,  # noqa: ARG005 - the default arithmetic
-    "FP16": lambda config: config.set_flag(tensorrt.BuilderFlag.FP16),
-    "INT8": lambda config: config.set_flag(tensorrt.BuilderFlag.INT8),
-}
-
 
 def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, int]) -> None:
     """Build and write a serialised engine.
@@ -40,7 +35,9 @@ def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, i
     wanted = spec.gen_trt_engine
     torch.cuda.set_device(min(wanted.gpu_id, torch.cuda.device_count() - 1))
     builder = tensorrt.Builder(_log(verbose=wanted.verbose))
-    network = builder.create_network(0)
+    is_loose = wanted.tensorrt.data_type == "INT8" and hasattr(tensorrt.BuilderFlag, "FP16")
+    typed = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(0 if is_loose else typed)
     parser = tensorrt.OnnxParser(network, _log(verbose=wanted.verbose))
     if not parser.parse(onnx_file.read_bytes()):
         raise CheckpointError(f"{onnx_file}: TensorRT cannot read it: {parser.get_error(0).desc()}")
@@ -48,8 +45,8 @@ def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, i
     config.set_memory_pool_limit(
         tensorrt.MemoryPoolType.WORKSPACE, wanted.tensorrt.workspace_size << 20
     )
-    _FLAGS[wanted.tensorrt.data_type](config)
-    _set_layer_precisions(network, config, wanted.tensorrt.layers_precision)
+    if is_loose:
+        _set_flags_of_10(config)
     shape = tuple(network.get_input(0).shape)[1:]
     optimization = builder.create_optimization_profile()
     sizes = ((profile[name], *shape) for name in _PROFILE)
@@ -68,14 +65,18 @@ _PROFILE = ("min_batch_size", "opt_batch_size", "max_batch_size")
 
 
 class TensorrtEncoder:
-    """An engine on the GPU; batches beyond its profile are refused, smaller ones filled up."""
+    """An engine on a GPU; batches beyond its profile are refused, smaller ones filled up."""
 
-    def __init__(self, path: Path, spec: Spec) -> None:
+    def __init__(self, path: Path, spec: Spec, device: torch.device) -> None:
         runtime = tensorrt.Runtime(_log(verbose=False))
-        self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
-        if self._engine is None:
-            raise CheckpointError(f"{path}: not an engine of this TensorRT {tensorrt.__version__}")
-        self._context = self._engine.create_execution_context()
+        self._device = device
+        with torch.cuda.device(device):
+            self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
+            if self._engine is None:
+                raise CheckpointError(
+                    f"{path}: not an engine of this TensorRT {tensorrt.__version__}"
+                )
+            self._context = self._engine.create_execution_context()
         least, _, most = self._engine.get_tensor_profile_shape(INPUT, 0)
         self._least, self._most = int(least[0]), int(most[0])
         self._path = path
@@ -87,31 +88,33 @@ class TensorrtEncoder:
             )
 
     def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
-        """Return raw embeddings of all pictures in order."""
-        return np.concatenate([self._run(batch) for batch in batches])
+        """Return raw embeddings of all pictures in order; the CPU waits for the GPU once."""
+        with torch.cuda.device(self._device):
+            emb_ND = torch.cat([self._run(batch) for batch in batches])
+            result: NDArray[Any] = emb_ND.cpu().numpy()
+        return result
 
-    def _run(self, batch: torch.Tensor) -> NDArray[Any]:
+    def _run(self, batch: torch.Tensor) -> torch.Tensor:
+        """Put a batch on the current stream; its buffers are freed in that stream's order."""
         count = len(batch)
         if count > self._most:
             raise SpecError(
                 f"batch_size: must be at most the {self._most} of {self._path}'s profile, "
                 f"got {count}"
             )
-        images = batch.to("cuda", torch.float32).contiguous()
+        images = batch.to(self._device, torch.float32, non_blocking=True).contiguous()
         if count < self._least:
             filling = images.new_zeros(self._least - count, *images.shape[1:])
             images = torch.cat((images, filling))
         self._context.set_input_shape(INPUT, tuple(images.shape))
         shape = tuple(self._context.get_tensor_shape(OUTPUT))
-        emb_ND = torch.empty(shape, dtype=torch.float32, device="cuda")
+        emb_ND = torch.empty(shape, dtype=torch.float32, device=self._device)
         self._context.set_tensor_address(INPUT, images.data_ptr())
         self._context.set_tensor_address(OUTPUT, emb_ND.data_ptr())
-        stream = torch.cuda.current_stream()
+        stream = torch.cuda.current_stream(self._device)
         if not self._context.execute_async_v3(stream.cuda_stream):
             raise InfrastructureError(f"{self._path}: TensorRT could not run the engine")
-        stream.synchronize()
-        result: NDArray[Any] = emb_ND[:count].cpu().numpy()
-        return result
+        return emb_ND[:count]
 
 
 def _log(*, verbose: bool) -> Any:
@@ -119,21 +122,10 @@ def _log(*, verbose: bool) -> Any:
     return tensorrt.Logger(level)
 
 
-def _set_layer_precisions(network: Any, config: Any, precisions: tuple[str, ...]) -> None:
-    """Pin layers to an arithmetic, each spelt name:precision."""
-    if not precisions:
-        return
-    types = {"FP32": tensorrt.float32, "FP16": tensorrt.float16, "INT8": tensorrt.int8}
-    layers = {network.get_layer(i).name: network.get_layer(i) for i in range(network.num_layers)}
-    for text in precisions:
-        name, _, precision = text.rpartition(":")
-        if name not in layers or precision.upper() not in types:
-            raise SpecError(
-                "gen_trt_engine.tensorrt.layers_precision: must be layer:FP32, layer:FP16 or "
-                f"layer:INT8 with a layer of the network, got {text!r}"
-            )
-        layers[name].precision = types[precision.upper()]
-    config.set_flag(tensorrt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+def _set_flags_of_10(config: Any) -> None:
+    """Let TensorRT 10 use INT8, and FP16 beside it."""
+    config.set_flag(tensorrt.BuilderFlag.INT8)
+    config.set_flag(tensorrt.BuilderFlag.FP16)
 
 
 def _timing_cache(config: Any, file: str) -> Any:

@@ -10,6 +10,7 @@ from trainer.config.fields import (
     integer,
     mandatory_text,
     optional_text,
+    real,
     section,
     sequence,
     text,
@@ -102,6 +103,20 @@ class CalibrationConfig:
         "Calibration batches; cal_batch_size x cal_batches pictures are needed.",
         minimum=1,
         is_popular=True,
+    )
+    method: str = choice(
+        "auto",
+        ("auto", "minmax", "percentile", "entropy"),
+        "How ranges are found; auto takes the best of all on the validation pictures.",
+        is_extension=True,
+    )
+    max_drop: float = real(
+        0.005,
+        "Greatest loss of Precision@1 (class mean, validation pictures); the layers that harm most "
+        "stay in FP32 until it is reached.",
+        minimum=0.0,
+        maximum=1.0,
+        is_extension=True,
     )
 
 

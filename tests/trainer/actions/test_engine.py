@@ -1,12 +1,15 @@
 import importlib.util
 
+import numpy as np
 import onnx
 import pytest
 
+from tests.trainer.tiny import SIDE
 from trainer.actions.engine import gen_trt_engine
 from trainer.actions.evaluate import evaluate
 from trainer.actions.inference import infer
 from trainer.errors import DataError, InfrastructureError, SpecError
+from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 
 without_tensorrt = pytest.mark.skipif(
@@ -82,15 +85,48 @@ def test_pictures_that_were_calibrated_on_are_not_scored(trained, exported, tmp_
 
 
 @without_tensorrt
+def test_half_precision_is_in_the_file_s_types_and_keeps_the_embeddings(
+    trained, exported, tmp_path
+):
+    convolutions = [
+        n.name for n in onnx.load(exported / "model.onnx").graph.node if n.op_type == "Conv"
+    ]
+    changes = {
+        "gen_trt_engine__tensorrt__data_type": "FP16",
+        "gen_trt_engine__tensorrt__layers_precision": [f"{name}:fp32" for name in convolutions[:3]],
+    }
+    assert gen_trt_engine(spec_of(trained, exported, tmp_path, **changes))["data_type"] == "FP16"
+    types = weight_types(tmp_path / "model.engine")
+    assert {types.pop(name) for name in convolutions[:3]} == {onnx.TensorProto.FLOAT}
+    assert set(types.values()) == {onnx.TensorProto.FLOAT16}
+    images = np.random.default_rng(3).normal(size=(4, 3, SIDE, SIDE)).astype(np.float32)
+    plain, half = (
+        OnnxModel(p).run(images) for p in (exported / "model.onnx", tmp_path / "model.engine")
+    )
+    assert half.dtype == np.float32
+    cosines = (plain * half).sum(1) / np.linalg.norm(plain, axis=1) / np.linalg.norm(half, axis=1)
+    assert 0.999 < cosines.min() < 1 - 1e-9  # rounded, and no more than that
+    assert OnnxModel(tmp_path / "model.engine").facts["pixel_mean"]
+
+
+def weight_types(path):
+    """The type of every convolution's weights."""
+    graph = onnx.load(path).graph
+    tensors = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {n.name: tensors[n.input[1]] for n in graph.node if n.op_type == "Conv"}
+
+
+@without_tensorrt
 def test_plain_refusals(trained, exported, tmp_path):
-    half = {"gen_trt_engine__tensorrt__data_type": "FP16"}
-    with pytest.raises(InfrastructureError, match="FP16 needs the tensorrt package"):
-        gen_trt_engine(spec_of(trained, exported, tmp_path, **half))
     layers = {
         "gen_trt_engine__tensorrt__data_type": "FP32",
-        "gen_trt_engine__tensorrt__layers_precision": ["conv1:FP16"],
+        "gen_trt_engine__tensorrt__layers_precision": ["conv99:FP16"],
     }
-    with pytest.raises(InfrastructureError, match="a precision per layer needs the tensorrt"):
+    with pytest.raises(SpecError, match="must be NODE:FP32 with a node of .*, got 'conv99:FP16'"):
+        gen_trt_engine(spec_of(trained, exported, tmp_path, **layers))
+    first = onnx.load(exported / "model.onnx").graph.node[0].name
+    layers["gen_trt_engine__tensorrt__layers_precision"] = [f"{first}:INT8"]
+    with pytest.raises(SpecError, match=", got '.*:INT8'"):
         gen_trt_engine(spec_of(trained, exported, tmp_path, **layers))
     many = {"gen_trt_engine__tensorrt__calibration__cal_batches": 1000}
     with pytest.raises(DataError, match="= 4000 pictures are needed, cal_image_dir holds 48"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -241,6 +242,7 @@ INT8 = {
     f"{CALIBRATION}.cal_batches": 2,
 }
 PROFILE = {f"{BUILD}.{name}_batch_size": size for name, size in (("opt", 2), ("max", 4))}
+HALF = {f"{BUILD}.data_type": "FP16"}
 ENGINES = {
     f"{ENGINE}.results_dir": Case(watch.engine_made, below("run")),
     f"{ENGINE}.onnx_file": Case(watch.engine_made, lambda world: str(named_copy(world))),
@@ -252,18 +254,28 @@ ENGINES = {
     ),
     f"{CALIBRATION}.cal_batch_size": Case(watch.engine_made, 3, INT8),
     f"{CALIBRATION}.cal_batches": Case(watch.engine_made, 3, INT8),
+    f"{CALIBRATION}.method": Case(watch.engine_made, "percentile", INT8),
+    f"{CALIBRATION}.max_drop": Case(watch.engine_made, 0.25, INT8),
     f"{ENGINE}.batch_size": Case(watch.built_for_tensorrt, 2),
     f"{BUILD}.min_batch_size": Case(watch.built_for_tensorrt, 2, PROFILE),
     f"{BUILD}.opt_batch_size": Case(watch.built_for_tensorrt, 3, PROFILE),
     f"{BUILD}.max_batch_size": Case(watch.built_for_tensorrt, 5, PROFILE),
     f"{BUILD}.workspace_size": Case(watch.built_for_tensorrt, 64),
-    f"{BUILD}.layers_precision": Case(watch.built_for_tensorrt, ["conv1:FP16"]),
+    f"{BUILD}.layers_precision": Case(
+        watch.built_for_tensorrt, lambda world: [f"{first_node(world)}:FP32"], HALF
+    ),
     f"{ENGINE}.gpu_id": Case(watch.built_for_tensorrt, 2),
     f"{ENGINE}.timing_cache": Case(
         watch.built_for_tensorrt, lambda world: str(world.folder / "timings")
     ),
     f"{ENGINE}.verbose": Case(watch.built_for_tensorrt, True),
 }
+
+
+def first_node(world):
+    """The name of a convolution of the exported model."""
+    nodes = onnx.load(model_file(world)).graph.node
+    return next(node.name for node in nodes if node.op_type == "Conv")
 
 
 def named_copy(world):

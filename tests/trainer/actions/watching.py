@@ -275,7 +275,7 @@ def engine_made(_world, nested):
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     proto = onnx.load(result["engine"])
     kinds = {node.op_type for node in proto.graph.node}
-    caches = {p.name: p.read_bytes() for p in folder.rglob("*.cache")}
+    caches = {p.name: p.read_bytes() for p in folder.rglob("*.cache*")}
     props = {prop.key: prop.value for prop in proto.metadata_props}
     return *_path_facts(result), files, kinds, caches, props
 
@@ -318,23 +318,27 @@ class _Recorder:
 def _tensorrt(calls):
     """A module under TensorRT's name with the parts of its API that building an engine uses."""
     module = _stand_in("tensorrt")
-    layer = _Recorder("layer", calls, name="conv1")
+
+    def parse(content):
+        tensors = onnx.load_from_string(content).graph.initializer
+        calls.append(("parsed", sorted((t.name, t.data_type) for t in tensors)))
+        return True
+
     picture = types.SimpleNamespace(name="input", shape=(-1, 3, 32, 32))
-    network = _Recorder("network", calls, num_layers=1)
-    network.__dict__.update(get_layer=lambda _: layer, get_input=lambda _: picture)
+    network = _Recorder("network", calls, get_input=lambda _: picture)
     timing = _Recorder("timing", calls, serialize=lambda: b"timings")
     config = _Recorder("config", calls)
     config.__dict__["create_timing_cache"] = lambda data: calls.append(("cache", data)) or timing
-    builder = _Recorder("builder", calls, create_network=lambda _: network)
+    builder = _Recorder("builder", calls)
+    builder.__dict__["create_network"] = lambda flags: calls.append(("flags", flags)) or network
     builder.__dict__.update(
         create_builder_config=lambda: config,
         build_serialized_network=lambda *_: b"engine",
     )
     module.Builder = lambda log: calls.append(("log", log)) or builder
-    module.OnnxParser = lambda *_: types.SimpleNamespace(parse=lambda _: True)
+    module.OnnxParser = lambda *_: types.SimpleNamespace(parse=parse)
     module.Logger = type("Logger", (), {"VERBOSE": 4, "WARNING": 1, "__new__": lambda c, x: x})
     module.MemoryPoolType = types.SimpleNamespace(WORKSPACE="workspace")
-    flags = ("FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS")
-    module.BuilderFlag = types.SimpleNamespace(**{flag: flag for flag in flags})
-    module.float32, module.float16, module.int8 = "float32", "float16", "int8"
+    module.NetworkDefinitionCreationFlag = types.SimpleNamespace(STRONGLY_TYPED=1)
+    module.BuilderFlag = types.SimpleNamespace()
     return module
