@@ -24,7 +24,7 @@ _LETTERS = {
     "switch off": "d", "without": "n", "not": "t", "use": "u", "enable": "e",
     "is off": "F", "is on": "O",
     "stand in": "k", "beside": "w", "past": "y", "past time": "Y", "doubt": "h", "choice": "q",
-    "next": "s", "now": "a", "auxiliary": "c", "filler": "f", "other": "x",
+    "next": "s", "now": "a", "postposed if": "g", "auxiliary": "c", "filler": "f", "other": "x",
     "comma": "|", "or": "/", "if": "{", "because": "<", "stop": "}", "question": "?",
 }  # fmt: skip
 """Kind of word -> the letter that stands for it in a clause; z is an unknown Chinese word."""
@@ -35,7 +35,7 @@ _BEFORE = re.compile(
 """Kinds of words that bear on the mention behind them; an unknown word parts them from it."""
 _BEHIND = re.compile(
     r"(?P<said>[fcI]*t?[fca]*[FO])"
-    r"|(?P<done>[fcI]*(?:t[fc]*)*[due][fcFO]*$)|(?P<denied>[fc]*[tn][fcO]*$)"
+    r"|(?P<done>[fcI]*(?:t[fc]*)*(?:[due][fcFO]*)+$)|(?P<denied>[fc]*[tn][fcO]*$)"
 )
 _IS_COMPARED = re.compile(r"w[fcY]*x?[fc]*$|Y[fc]*$")
 _UNKNOWN = re.compile(r"[a-z0-9'\u00a4%.@#$&+~^=|/\\]+")
@@ -215,6 +215,7 @@ class _Reader:
         text = self._text_of(*clauses)
         if self._is_answer(clauses[0]):
             clauses = clauses[1:]
+        self._knows_search |= any(set(clause.kinds) & set("NV") for clause in clauses)
         for clause in clauses:
             self._find_mentions(clause)
         if ending == "?" and self._about["asks for facts"].search(text):
@@ -245,14 +246,21 @@ class _Reader:
         places = [i for i, kind in enumerate(kinds) if kind in "NVP"]
         if not places and self._knows_search:
             places = [i for i, kind in enumerate(kinds) if kind == "I"]
-            if re.fullmatch(r"[fcsa]*[dute][dutefcasFO]*", kinds):
-                is_on = sum(kind in _DENIALS for kind in kinds) % 2 == 0
+            is_on = sum(kind in _DENIALS for kind in kinds) % 2 == 0
+            if self._is_afterthought(clause) and not (is_on and set(kinds) & set("ut")):
                 span = clause.spans[0][0], clause.spans[-1][1]
                 clause.mentions.append(_Mention("I", *span, is_on=is_on))
         begin = 0
         for place, after in zip_longest(places, places[1:]):
             begin = self._add_mention(clause, begin, place, after)
-        self._knows_search |= any(kinds[i] in "NV" for i in places)
+
+    def _is_afterthought(self, clause: _Clause) -> bool:
+        """Whether a clause says only what is done, with what was named before: `no, skip`."""
+        if re.fullmatch(r"[fcsa]*[dute][dutefcasFO]*", clause.kinds):
+            return bool(clause.joint not in ("", "}") or "a" in clause.kinds or self._asked)
+        return (
+            self._asked is not None and re.fullmatch(r"[fca]*[FO][fca]*", clause.kinds) is not None
+        )
 
     def _add_mention(self, clause: _Clause, begin: int, place: int, after: int | None) -> int:
         """Read the words around a mention; returns where those of the next one begin."""
@@ -288,11 +296,13 @@ class _Reader:
             mentions = [] if self._is_past(clause) else clause.mentions
             if clause.joint == "/" and mentions and before and _join(before[-1], mentions[0]):
                 del found[-1:]
-            new = [self._weigh_mention(clause, mention, before) for mention in mentions]
+            new = []
+            for mention in mentions:
+                new.append(self._weigh_mention(clause, mention, before))
+                before.append(mention)
             found += _agreed(clause, mentions, [one for one in new if one])
             if found and not mentions and re.fullmatch(r"[fcx]*h[fcxh]*", clause.kinds):
                 found[-1] = _Finding(None, found[-1].start, clause.spans[-1][1])
-            before += mentions
         return found
 
     def _weigh_mention(
@@ -301,12 +311,12 @@ class _Reader:
         is_on = mention.is_on
         if clause.holds == "fallback" or _follows_search(clause, mention, before):
             return None
-        if is_on is None and not clause.holds and set(clause.kinds) & set("as"):
+        if is_on is None and not clause.holds and set(clause.kinds) & set("asq"):
             is_on = True
         is_doubt = "h" in clause.kinds or mention.kind == "?"
         if is_doubt or (clause.holds and is_on is not True):
             return _Finding(None, mention.start, mention.end)
-        if is_on is None and len(clause.kinds) > 1:
+        if is_on is None and (len(clause.kinds) > 1 or before):
             return None
         return _Finding(is_on is not False, mention.start, mention.end, clause.joint == "<")
 
@@ -324,7 +334,9 @@ class _Reader:
         """Mark what holds under a condition: what stands behind it, else the clause before it."""
         holds = ""
         for index, clause in enumerate(clauses):
-            if clause.joint == "{":
+            if "g" in clause.kinds:
+                holds = self._kind_of_condition(clause)
+            elif clause.joint == "{":
                 holds = self._kind_of_condition(clause)
                 is_behind = index > 0 and not any(c.mentions for c in clauses[index + 1 :])
                 if is_behind and not clauses[index - 1].holds:

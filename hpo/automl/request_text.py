@@ -23,6 +23,7 @@ _NAMES = re.compile(
     r"|\w+\.(?:ya?ml|json|toml|csv|py|md|txt|tar\.gz|zip)\b"
     r"|\b(?:named|called|titled|tagged|labell?ed|name it|call it|name:)\s+"
     rf"(?:{_QUOTED}|[\w-]*[-_][\w-]*)"
+    rf"|\b(?:the|a|our|my) (?:run|study|experiment|folder|file|job|tag|branch)\s+{_QUOTED}"
 )
 _BOTH = re.compile(r"(?:on/off|with/without|w/o|and/or|automl/hpo|hpo/automl|yes/no)\b")
 _OUT = re.compile(
@@ -39,6 +40,8 @@ def normalize(request: str) -> str:
     text = "".join(_plain(sign) for sign in request).translate(_SIMPLIFIED)
     text = _BOTH.sub(lambda match: match[0].replace("/", "\0"), text)
     text = _NAMES.sub(lambda match: "\u00a4" * len(match[0]), text).replace("\0", "/")
+    text = re.sub(r"[-=]>|\u2192", lambda match: ":" * len(match[0]), text)
+    text = re.sub(r"(?<=\s)-(?=\s+(?:off|on|no)\b)", ":", text)
     text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
     text = _BRACKETS_AND_QUOTES.sub(" ", text)
     text = re.sub(r"(?<=\w)-(?=\w)|(?:^|(?<=\s))--?(?=\w)", lambda m: " " * len(m[0]), text)
