@@ -1,7 +1,12 @@
 """The gallery index: embeddings and classes of reference pictures.
 
-Needs numpy alone, so that predictions run without torch. Classes can be added at any time without
-training.
+Needs numpy alone, and faiss for other kinds than `flat`, so that predictions run without torch.
+An index is never changed: each change gives another one, and `trainer.gallery_file` keeps them on
+disk.
+
+index = GalleryIndex.load(folder / "gallery.npz")
+entries, distances = index.nearest(emb_QD, k=5)
+names = index.names_of(entries)
 """
 
 from __future__ import annotations
@@ -9,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,13 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.array_files import open_arrays, save_arrays
 from trainer.data.names import name_key
 from trainer.errors import DataError
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
-from trainer.retrieval import Floats, Indices, search
+from trainer.retrieval import Floats, Indices, UnitGallery, has_faiss, search
+from trainer.vectors import FLAT, HNSW, FaissIndex, Vectors
 
-FORMAT = 2
-"""From 2 on with digests; files of 1 are read all the same."""
+FORMAT = 3
+"""2 brought digests, 3 unit vectors, kinds and the model's digest; files of 1 and 2 are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,31 +38,49 @@ class GalleryIndex:
     """Reference embeddings, G of D dimensions.
 
     Attributes:
-        emb_GD: embeddings as the model gives them (search brings them to unit length).
+        vectors: the embeddings, at unit length.
         labels_G: index into `class_names`.
         class_names: names as reported.
         paths: where each picture was, relative to the reference folder.
         digests: of the pixels that the network saw of each picture; empty texts where that is not
             known.
-        matching: what queries are compared with, as `dataset.matching` says; not kept in files.
+        matching: what queries are compared with, as `dataset.matching` says.
+        kind: how vectors are kept and searched, one of `trainer.vectors.KINDS`.
+        model: digest of the model that made the embeddings; empty where that is not known.
     """
 
-    emb_GD: Floats  # noqa: N815 - shape suffix
+    vectors: Vectors
     labels_G: Indices  # noqa: N815 - shape suffix
     class_names: tuple[str, ...]
     paths: tuple[str, ...]
     digests: tuple[str, ...] = ()
     matching: str = NEAREST
+    kind: str = FLAT
+    model: str = ""
+    graph: NDArray[np.uint8] | None = None
+    """HNSW graph of the first vectors or all."""
 
     def __post_init__(self) -> None:
         if not self.digests:
             object.__setattr__(self, "digests", ("",) * len(self.paths))
-        counts = (len(self.emb_GD), len(self.labels_G), len(self.paths), len(self.digests))
+        counts = (len(self.vectors), len(self.labels_G), len(self.paths), len(self.digests))
         if len(set(counts)) > 1:
             raise ValueError(f"embeddings, labels, paths and digests must be as many, got {counts}")
 
     def __len__(self) -> int:
         return len(self.labels_G)
+
+    @property
+    def num_entries(self) -> int:
+        """With how many entries a query is compared."""
+        is_nearest = self.matching == NEAREST
+        return len(self) if is_nearest else len(np.unique(self.labels_G))
+
+    @property
+    def extent(self) -> str:
+        """How many entries there are, in words."""
+        noun = "classes" if self.matching == PROTOTYPES else "pictures"
+        return f"{self.num_entries} {noun} of the gallery"
 
     def nearest(self, query_QD: NDArray[Any], k: int) -> tuple[Indices, Floats]:
         """Return pictures and distances (0 to 2) of the k nearest entries, shape (Q, k).
@@ -65,22 +90,54 @@ class GalleryIndex:
         Raises:
             DataError: k is above the number of entries, or embeddings are of another length.
         """
-        if not 1 <= k <= len(self.entries):
+        if not 1 <= k <= self.num_entries:
             raise DataError(f"topk: must be at most the {self.extent}, got {k}")
-        self._check_length(query_QD)
+        self._check_length(query_QD.shape[1])
+        if self._faiss is not None:
+            return self._faiss.nearest(query_QD, k)
         found_QK, distances_QK = search(query_QD, self.entries.unit, k)
         return self.entries.pictures_E[found_QK], distances_QK
 
-    @property
-    def extent(self) -> str:
-        """How many entries there are, in words."""
-        noun = "classes" if self.matching == PROTOTYPES else "pictures"
-        return f"{len(self.entries)} {noun} of the gallery"
+    def nearest_classes(self, query_QD: NDArray[Any], k: int) -> tuple[Indices, Floats]:
+        """Return for each query the nearest entry of each of the k nearest classes, shape (Q, k).
+
+        Raises:
+            DataError: k is above the number of classes, or embeddings are of another length.
+        """
+        if not 1 <= k <= len(self.class_names):
+            count = len(self.class_names)
+            raise DataError(f"topk: must be at most the {count} classes of the gallery, got {k}")
+        entries_QK = np.empty((len(query_QD), k), dtype=np.int64)
+        distances_QK = np.empty((len(query_QD), k), dtype=np.float32)
+        open_Q, depth = np.arange(len(query_QD)), k
+        while len(open_Q):
+            depth = min(depth, self.num_entries)
+            found, distances = self.nearest(query_QD[open_Q], depth)
+            is_first = _is_first(self.labels_G[found])
+            is_done = is_first.sum(axis=1) >= k
+            for row in np.flatnonzero(is_done):
+                columns = np.flatnonzero(is_first[row])[:k]
+                entries_QK[open_Q[row]] = found[row, columns]
+                distances_QK[open_Q[row]] = distances[row, columns]
+            open_Q, depth = open_Q[~is_done], 4 * depth
+        return entries_QK, distances_QK
 
     @cached_property
     def entries(self) -> Entries:
-        """Made ready by the first search, and used by all that follow."""
-        return make_entries(self.emb_GD, self.labels_G, self.matching)
+        """What queries are compared with; made by the first search, and used by all that follow."""
+        return make_entries(UnitGallery.from_unit(self.emb_GD), self.labels_G, self.matching)
+
+    @cached_property
+    def emb_GD(self) -> Floats:  # noqa: N802 - shape suffix
+        """The embeddings at unit length, float32."""
+        return self.vectors.unit()
+
+    @cached_property
+    def _faiss(self) -> FaissIndex | None:
+        """None where all entries are compared, one by one."""
+        if self.kind == FLAT or self.matching != NEAREST or not has_faiss():
+            return None
+        return FaissIndex.of(self.vectors, self.kind, self.graph)
 
     def names_of(self, indices: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the class names of entries, same shape."""
@@ -89,58 +146,66 @@ class GalleryIndex:
 
     def extended(self, other: GalleryIndex) -> GalleryIndex:
         """Return an index with the other's entries behind; classes of one name become one class."""
-        self._check_length(other.emb_GD)
+        self._check_length(other.vectors.length)
         known = set(map(name_key, self.class_names))
         added = [name for name in other.class_names if name_key(name) not in known]
         names = (*self.class_names, *added)
         position = {name_key(name): number for number, name in enumerate(names)}
         moved = np.array([position[name_key(n)] for n in other.class_names], dtype=np.int64)
-        return GalleryIndex(
-            emb_GD=np.concatenate((self.emb_GD, other.emb_GD)),
+        unit_GD = np.concatenate((self.emb_GD, other.emb_GD))
+        return replace(
+            self,
+            vectors=Vectors.of_unit(unit_GD, self.kind),
             labels_G=np.concatenate((self.labels_G, moved[other.labels_G])),
             class_names=names,
             paths=(*self.paths, *other.paths),
             digests=(*self.digests, *other.digests),
-            matching=self.matching,
         )
 
     def taken(self, kept: NDArray[np.int64]) -> GalleryIndex:
         """Return an index of some of the entries; classes that none of them is of are left out."""
         labels_G = self.labels_G[kept]
         classes, moved_G = np.unique(labels_G, return_inverse=True)
-        return GalleryIndex(
-            emb_GD=self.emb_GD[kept],
+        return replace(
+            self,
+            vectors=replace(self.vectors, codes_ND=self.vectors.codes_ND[kept]),
             labels_G=moved_G.astype(np.int64),
             class_names=tuple(self.class_names[label] for label in classes),
             paths=tuple(self.paths[entry] for entry in kept),
             digests=tuple(self.digests[entry] for entry in kept),
-            matching=self.matching,
+            graph=None,
         )
+
+    def kept_as(self, kind: str) -> GalleryIndex:
+        """Return the same index of another kind; bits that were rounded away do not come back."""
+        return replace(self, vectors=Vectors.of_unit(self.emb_GD, kind), kind=kind, graph=None)
 
     def save(self, path: Path) -> None:
         """Write the index as .npz of plain arrays, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    format=np.int64(FORMAT),
-                    embeddings=self.emb_GD,
-                    labels=self.labels_G,
-                    class_names=np.asarray(self.class_names, dtype=np.str_),
-                    paths=np.asarray(self.paths, dtype=np.str_),
-                    digests=np.asarray(self.digests, dtype=np.str_),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        text = np.str_
+        arrays: dict[str, NDArray[Any]] = {
+            "format": np.array(FORMAT),
+            "kind": np.array(self.kind, dtype=text),
+            "matching": np.array(self.matching, dtype=text),
+            "model": np.array(self.model, dtype=text),
+            "step": np.array(self.vectors.step),
+            "embeddings": self.vectors.codes_ND,
+            "labels": self.labels_G,
+            "class_names": np.asarray(self.class_names, dtype=text),
+            "paths": np.asarray(self.paths, dtype=text),
+            "digests": np.asarray(self.digests, dtype=text),
+        }
+        if self.kind == HNSW and self._faiss is not None:
+            arrays["graph"] = self._faiss.graph()
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path, matching: str = NEAREST) -> GalleryIndex:
-        """Read an index, to be matched so.
+        """Read an index; large arrays are mapped, not read.
+
+        Args:
+            path: the file.
+            matching: what queries are compared with where the file does not say.
 
         Raises:
             DataError: the file is missing or not a gallery index.
@@ -148,25 +213,39 @@ class GalleryIndex:
         if not path.is_file():
             raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                digests = arrays.get("digests", ())
-                return cls(
-                    emb_GD=arrays["embeddings"],
-                    labels_G=arrays["labels"],
-                    class_names=tuple(str(name) for name in arrays["class_names"]),
-                    paths=tuple(str(name) for name in arrays["paths"]),
-                    digests=tuple(str(digest) for digest in digests),
-                    matching=matching,
-                )
+            arrays = open_arrays(path)
+            is_unit = int(arrays.get("format", np.array(1))) >= 3
+            codes_GD = arrays["embeddings"]
+            return cls(
+                vectors=Vectors(codes_GD, float(arrays["step"]))
+                if is_unit
+                else Vectors.of(codes_GD),
+                labels_G=arrays["labels"],
+                class_names=tuple(arrays["class_names"].tolist()),
+                paths=tuple(arrays["paths"].tolist()),
+                digests=tuple(arrays["digests"].tolist()) if "digests" in arrays else (),
+                matching=str(arrays.get("matching", matching)),
+                kind=str(arrays.get("kind", FLAT)),
+                model=str(arrays.get("model", "")),
+                graph=arrays.get("graph"),
+            )
         except (OSError, ValueError, KeyError) as e:
             raise DataError(f"{path}: not a gallery index: {e}") from e
 
-    def _check_length(self, emb_ND: NDArray[Any]) -> None:
-        if emb_ND.shape[1] != self.emb_GD.shape[1]:
+    def _check_length(self, length: int) -> None:
+        if length != self.vectors.length:
             raise DataError(
-                f"gallery: embeddings of length {self.emb_GD.shape[1]} must be given, got "
-                f"{emb_ND.shape[1]}; model and gallery must come from one export"
+                f"gallery: embeddings of length {self.vectors.length} must be given, got "
+                f"{length}; model and gallery must come from one export"
             )
+
+
+def _is_first(labels_QK: Indices) -> NDArray[np.bool_]:
+    """Whether each label is the first of its kind in its row."""
+    is_first_QK = np.zeros(labels_QK.shape, dtype=np.bool_)
+    for row, labels_K in enumerate(labels_QK):
+        is_first_QK[row, np.unique(labels_K, return_index=True)[1]] = True
+    return is_first_QK
 
 
 def build_gallery(
@@ -176,16 +255,22 @@ def build_gallery(
     files: Sequence[Path],
     matching: str = NEAREST,
     digests: Sequence[str] = (),
+    model: str = "",
 ) -> GalleryIndex:
-    """Return the index of embedded reference pictures; paths are kept below their common folder."""
+    """Return the index of embedded reference pictures; paths are kept below their common folder.
+
+    Raises:
+        DivergedError: an embedding is not finite.
+    """
     root = os.path.commonpath([file.parent.parent for file in files])
     return GalleryIndex(
-        emb_GD=np.ascontiguousarray(emb_GD, dtype=np.float32),
+        vectors=Vectors.of(emb_GD),
         labels_G=np.asarray(labels_G, dtype=np.int64),
         class_names=tuple(class_names),
         paths=tuple(file.relative_to(root).as_posix() for file in files),
         digests=tuple(digests),
         matching=matching,
+        model=model,
     )
 
 
@@ -193,3 +278,9 @@ def picture_digest(pixels_HWC: NDArray[np.uint8]) -> str:
     """Return what tells a picture from others, as the network sees it: the file does not matter."""
     digest = hashlib.blake2b(pixels_HWC.tobytes(), digest_size=16)
     return f"{digest.hexdigest()}-{'x'.join(map(str, pixels_HWC.shape))}"
+
+
+def model_digest(path: Path) -> str:
+    """Return what tells a model file from others."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

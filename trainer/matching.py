@@ -35,15 +35,17 @@ class Entries:
         return len(self.labels_E)
 
 
-def make_entries(emb_GD: NDArray[Any], labels_G: NDArray[np.int64], matching: str) -> Entries:
-    """Return the entries of a gallery.
+def make_entries(
+    gallery: NDArray[Any] | UnitGallery, labels_G: NDArray[np.int64], matching: str
+) -> Entries:
+    """Return the entries of a gallery, of embeddings of any length or what was made of them.
 
     A prototype is the mean of the unit embeddings of a class (Snell et al. 2017).
 
     Raises:
         DivergedError: an embedding is not finite.
     """
-    unit = UnitGallery.of(emb_GD)
+    unit = gallery if isinstance(gallery, UnitGallery) else UnitGallery.of(gallery)
     if matching == NEAREST:
         return Entries(unit, labels_G, np.arange(len(labels_G), dtype=np.int64), NEAREST)
     classes = np.unique(labels_G)

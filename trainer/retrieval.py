@@ -63,7 +63,11 @@ class UnitGallery:
         Raises:
             DivergedError: when a value is NaN or infinite.
         """
-        unit_GD = normalize(gallery_GD)
+        return cls.from_unit(normalize(gallery_GD))
+
+    @classmethod
+    def from_unit(cls, unit_GD: Floats) -> UnitGallery:
+        """Take rows that are of unit length already, or zero."""
         return cls(unit_GD, np.where(unit_GD.any(axis=1), np.float32(0.5), np.float32(0.0)))
 
     def __len__(self) -> int:

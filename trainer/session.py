@@ -341,6 +341,26 @@ class RecognitionTrainer:
 
         return remove_classes(folder, names)
 
+    def merge_gallery(self, folder: Path, other: Path) -> dict[str, Any]:
+        """Add the pictures of another gallery of the same model to the one in `folder`."""
+        from trainer.actions.change_gallery import merge_gallery
+
+        return merge_gallery(folder, other)
+
+    def set_gallery(
+        self, folder: Path, *, kind: str | None = None, matching: str | None = None
+    ) -> dict[str, Any]:
+        """Keep and search the exported gallery in `folder` in another way."""
+        from trainer.actions.change_gallery import set_gallery
+
+        return set_gallery(folder, kind=kind, matching=matching)
+
+    def undo_gallery(self, folder: Path) -> dict[str, Any]:
+        """Put the exported gallery in `folder` back to what it was before its last change."""
+        from trainer.actions.change_gallery import undo_change
+
+        return undo_change(folder)
+
     def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
         """Return `pictures`, `errors` and `notes` of files, folders and archives to label."""
         from trainer.data.given_pictures import find_pictures

@@ -1,29 +1,39 @@
-"""`hpo gallery`: list the classes of a run's best model; add new ones without training."""
+"""`hpo gallery`: list the classes of a run's best model, and change them without training."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
 from hpo.core.text import count_of
 
-HELP = "list the classes of a run's gallery, add or remove some without training"
+if TYPE_CHECKING:
+    from hpo.run.run_dir import RunDir
+
+HELP = "list and change the classes of a run's gallery, without training"
 
 EPILOG = """\
 examples:
   hpo gallery                          classes and pictures of the newest run's gallery
   hpo gallery retail --add new         new/<class>/<picture>: new classes, or more of known ones
   hpo gallery retail --remove lemon    what is out of stock; twice for two classes
-  hpo export retail                    makes the gallery as it was
+  hpo gallery retail --merge /mnt/shop2/best
+  hpo gallery retail --undo            as it was before the last change; five are kept
+  hpo gallery retail --kind 8-bit      a quarter of the bytes
+  hpo export retail                    makes the gallery anew, from the study's pictures
 
 Pictures that are in the gallery already are not added again. Those that cannot be read, or are
-there under another class, are named and left out.
+there under another class, are named and left out. A gallery belongs to one model: with another it
+is refused.
 
 exit codes: 0 all done, 2 some pictures were not added, or nothing was changed
 """
+
+KINDS = ("flat", "16-bit", "8-bit", "hnsw")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,51 +41,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_argument(parser)
     parser.add_argument("--add", metavar="DIR", help="folder of class folders to add")
     parser.add_argument(
+        "--merge",
+        metavar="GALLERY",
+        help="gallery to add all pictures of: a gallery.npz, a folder that holds one, or a run; "
+        "made by the same model",
+    )
+    parser.add_argument(
         "--remove",
         metavar="CLASS",
         action="append",
         default=[],
         help="class to take out, before anything is added; may be given several times",
     )
+    parser.add_argument("--undo", action="store_true", help="undo the last change, before others")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        help="how embeddings are kept and searched: all of 32, 16 or 8 bits a value, or along a "
+        "graph (hnsw), which is quick among a hundred thousand",
+    )
+    parser.add_argument(
+        "--matching",
+        choices=("nearest", "prototypes"),
+        help="what pictures are compared with: every picture of the gallery, or a mean per class",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Change what is to be changed, and tell what is there; 2 where a picture was not added."""
     from hpo.cli.driving import machine_output
-    from hpo.results.export import extend_gallery, list_gallery, shrink_gallery
+    from hpo.results.gallery import list_gallery
 
     chosen = chosen_run(args)
-    added = removed = None
     with machine_output():  # the trainer runs here, and its libraries may print
-        if args.remove:
-            removed = shrink_gallery(chosen, args.remove)
-        if args.add is not None:
-            added = extend_gallery(chosen, args.add)
+        changes = dict(_change(chosen, args))
         classes = list_gallery(chosen)
-    errors = (added or {}).get("errors", [])
+    grown = [changes[name] for name in ("added", "merged") if changes.get(name)]
+    errors = [row for told in grown for row in told["errors"]]
     if args.json:
-        print_json({"classes": classes, "added": added, "removed": removed})
-    elif added is None and removed is None:
+        print_json({"classes": classes, "added": None, "removed": None, **changes})
+    elif not changes:
         print_table(["CLASS", "PICTURES"], [[name, str(n)] for name, n in classes.items()])
     else:
-        for line in _changes(removed, added):
+        for line in _lines(changes):
             print(line)
-        for note in (added or {}).get("notes", []):
+        for note in (note for told in grown for note in told["notes"]):
             print(f"note    {note}", file=sys.stderr)
         for row in errors:
             print(f"{row['image']}: {row['error']}", file=sys.stderr)
     return 2 if errors else 0
 
 
-def _changes(removed: Mapping[str, Any] | None, added: Mapping[str, Any] | None) -> Iterator[str]:
-    if removed is not None:
-        pictures = count_of(removed["removed_pictures"], "picture")
-        yield f"removed {pictures} of {count_of(removed['removed_classes'], 'class', 'classes')}"
-    if added is not None:
-        classes = count_of(added["new_classes"], "new class", "new classes")
-        yield f"added   {count_of(added['new_pictures'], 'picture')}, {classes}"
-        if added.get("known_pictures"):
-            yield f"known   {count_of(added['known_pictures'], 'picture')}, there already"
-    now = added or removed or {}
+def _change(chosen: RunDir, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Make the changes that were asked for, in order, and give what became of each."""
+    from hpo.results import gallery
+
+    if args.undo:
+        yield "undone", gallery.undo_gallery(chosen)
+    if args.remove:
+        yield "removed", gallery.shrink_gallery(chosen, args.remove)
+    if args.add is not None:
+        yield "added", gallery.extend_gallery(chosen, args.add)
+    if args.merge is not None:
+        yield "merged", gallery.merge_gallery(chosen, Path(args.merge))
+    if args.kind or args.matching:
+        yield "set", gallery.set_gallery(chosen, kind=args.kind, matching=args.matching)
+
+
+def _lines(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, told in changes.items():
+        if name == "removed":
+            pictures = count_of(told["removed_pictures"], "picture")
+            classes = count_of(told["removed_classes"], "class", "classes")
+            yield f"removed {pictures} of {classes}"
+        elif name in {"added", "merged"}:
+            classes = count_of(told["new_classes"], "new class", "new classes")
+            yield f"{name:<7} {count_of(told['new_pictures'], 'picture')}, {classes}"
+            if told.get("known_pictures"):
+                yield f"known   {count_of(told['known_pictures'], 'picture')}, there already"
+        elif name == "set":
+            yield f"kept    as {told['kind']} ({told['bytes']:,} bytes), by {told['matching']}"
+        else:
+            yield "undone  the last change"
+    now = list(changes.values())[-1]
     classes = count_of(now["classes"], "class", "classes")
     yield f"now     {count_of(now['pictures'], 'picture')} of {classes}"

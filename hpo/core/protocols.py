@@ -185,8 +185,8 @@ class Screener(Protocol):
 OPTIONAL = frozenset(
     {
         *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
-        *("list_gallery", "add_classes", "remove_classes", "find_pictures", "limit_memory"),
-        "cache_folder",
+        *("list_gallery", "add_classes", "remove_classes", "merge_gallery", "set_gallery"),
+        *("undo_gallery", "find_pictures", "limit_memory", "cache_folder"),
     }
 )
 """Methods of a trainer without which a search runs all the same; `hpo.study.trainers.demand`."""
@@ -321,6 +321,21 @@ class Trainer(Protocol):
         Returns:
             `classes` and `pictures` in it now, `removed_classes` and `removed_pictures`.
         """
+
+    def merge_gallery(self, folder: Path, other: Path) -> dict[str, Any]:
+        """Add all pictures of another gallery of the same model; returns as `add_classes`."""
+
+    def set_gallery(
+        self, folder: Path, *, kind: str | None = None, matching: str | None = None
+    ) -> dict[str, Any]:
+        """Keep and search the exported gallery in `folder` in another way.
+
+        Returns:
+            `classes`, `pictures`, `kind`, `matching` and `bytes` of it now.
+        """
+
+    def undo_gallery(self, folder: Path) -> dict[str, Any]:
+        """Undo the last change of the exported gallery; returns `classes` and `pictures` in it."""
 
     def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
         """List what is to be labelled: `pictures` (paths), `errors` (`image`, `error`), `notes`.

@@ -20,7 +20,7 @@ from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.spec import load_study
-from hpo.study.trainers import demand, find_trainer
+from hpo.study.trainers import find_trainer
 
 
 def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def predict_with_run(run: RunDir, sources: Sequence[str], topk: int) -> Labelled
     Raises:
         RunError: when the run has no exported model yet.
     """
-    trainer = _trainer_of_export(run)
+    trainer = trainer_of_export(run)
     with as_user_errors():
         found = _find_pictures(trainer, sources)
         pictures = [Path(path) for path in found["pictures"]]
@@ -115,44 +115,12 @@ def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:
     return {"pictures": pictures, "errors": errors, "notes": []}
 
 
-def list_gallery(run: RunDir) -> dict[str, int]:
-    """Return class -> number of pictures of a run's gallery.
+def trainer_of_export(run: RunDir) -> Trainer:
+    """Return the trainer of a run whose model is exported.
 
     Raises:
         RunError: when the run has no exported model yet.
     """
-    trainer = _trainer_of_export(run)
-    demand(trainer, "list_gallery")
-    with as_user_errors():
-        return trainer.list_gallery(run.best_dir)
-
-
-def extend_gallery(run: RunDir, images: str) -> dict[str, Any]:
-    """Add the pictures of a folder of class folders to a run's gallery, without training.
-
-    Raises:
-        RunError: when the run has no exported model yet, or a search is at work in it.
-    """
-    trainer = _trainer_of_export(run)
-    demand(trainer, "add_classes")
-    with run.lock(), as_user_errors():
-        return trainer.add_classes(run.best_dir, images)
-
-
-def shrink_gallery(run: RunDir, names: Sequence[str]) -> dict[str, Any]:
-    """Take classes out of a run's gallery.
-
-    Raises:
-        DataError: when a name is none of its classes; nothing is changed.
-        RunError: when the run has no exported model yet, or a search is at work in it.
-    """
-    trainer = _trainer_of_export(run)
-    demand(trainer, "remove_classes")
-    with run.lock(), as_user_errors():
-        return trainer.remove_classes(run.best_dir, names)
-
-
-def _trainer_of_export(run: RunDir) -> Trainer:
     if not (run.best_dir / "model.onnx").is_file():
         raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
     return find_trainer(load_study(run.study_file).trainer)

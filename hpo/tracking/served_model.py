@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import math
@@ -66,8 +67,9 @@ class RecognitionModel(PythonModel):
         shape = self._session.get_inputs()[0].shape
         self._batch = shape[0] if isinstance(shape[0], int) else None
         with np.load(context.artifacts["gallery"], allow_pickle=False) as arrays:
+            _check_model(str(arrays.get("model", "")), Path(context.artifacts["model"]))
             unit_GD, labels_G = _unit(arrays["embeddings"]), np.asarray(arrays["labels"])
-            if self._facts.get("matching") == "prototypes":
+            if str(arrays.get("matching", self._facts.get("matching"))) == "prototypes":
                 unit_GD, labels_G = _prototypes(unit_GD, labels_G)
             self._gallery_GD = unit_GD
             self._labels_G = np.asarray(arrays["class_names"])[labels_G]
@@ -150,6 +152,16 @@ class RecognitionModel(PythonModel):
             flat = flat.resize((width, height), resampling)
         pixels: np.ndarray[Any, Any] = np.asarray(flat, dtype=np.uint8).reshape(height, width, -1)
         return pixels
+
+
+def _check_model(expected: str, model: Path) -> None:
+    """Refuse a gallery that another model made; those of earlier releases do not say."""
+    with model.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected not in {"", digest}:
+        raise ValueError(
+            f"gallery: was made by another model than {model} (sha256 {expected[:12]})"
+        )
 
 
 def _cut(image: Any, height: int, width: int, share: float, resampling: Any) -> Any:

@@ -15,6 +15,7 @@ from tests.bad_input.judging import Case
 from tests.bad_input.shelf import take_model, take_pictures, take_run
 from tests.trainer.deep_files import fax_with_bad_codes, png, png_chunk, ramp, tiff
 from trainer.gallery import GalleryIndex
+from trainer.vectors import Vectors
 
 SEARCH = "hpo search {} --in-process --budget 1 --search-over train.optim.trunk.base_lr"
 SPLITS = "--train {} --reference gallery --query val"
@@ -106,7 +107,7 @@ def gallery_model(desk):
     onnx.save(proto, str(model / "model.onnx"))
     emb = np.eye(3, dtype=np.float32)
     GalleryIndex(
-        emb_GD=emb,
+        vectors=Vectors.of(emb),
         labels_G=np.arange(3),
         class_names=("red", "lime", "blue"),
         paths=("a", "b", "c"),

@@ -3,12 +3,13 @@ import pytest
 
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
+from trainer.vectors import KINDS, Vectors
 
 
 def index_of(names, labels, seed=0, dim=4):
     rng = np.random.default_rng(seed)
     return GalleryIndex(
-        emb_GD=rng.normal(size=(len(labels), dim)).astype(np.float32),
+        vectors=Vectors.of(rng.normal(size=(len(labels), dim))),
         labels_G=np.array(labels),
         class_names=names,
         paths=tuple(f"{names[label]}/{i}.png" for i, label in enumerate(labels)),
@@ -48,3 +49,76 @@ def test_damaged_and_foreign_files_are_one_line(tmp_path):
 def test_embeddings_of_another_length_are_refused():
     with pytest.raises(DataError, match="length 4 must be given, got 5"):
         index_of(("a",), [0]).extended(index_of(("a",), [0], dim=5))
+
+
+def test_the_nearest_of_each_class_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(5), [40, 2, 9, 1, 8])
+    emb = rng.normal(size=(60, 6))
+    emb[:40] *= 0.1
+    emb[:40] += 1.0  # one class stands before all others
+    index = GalleryIndex(
+        vectors=Vectors.of(emb), labels_G=labels, class_names=tuple("abcde"), paths=("p",) * 60
+    )
+    query = np.concatenate((emb[:3], rng.normal(size=(9, 6))))
+    unit_GD = emb / np.linalg.norm(emb, axis=1, keepdims=True)
+    found, distances = index.nearest_classes(query, 4)
+    for row, q in enumerate(query / np.linalg.norm(query, axis=1, keepdims=True)):
+        gaps = np.linalg.norm(unit_GD - q, axis=1)
+        best = sorted((gaps[labels == label].min(), label) for label in range(5))[:4]
+        assert labels[found[row]].tolist() == [label for _, label in best]
+        np.testing.assert_allclose(distances[row], [gap for gap, _ in best], atol=1e-5)
+    with pytest.raises(DataError, match="at most the 5 classes of the gallery, got 6"):
+        index.nearest_classes(query, 6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_read_as_it_was_and_finds_itself(tmp_path, kind):
+    index = index_of(("a", "b", "c"), [0, 1, 2] * 40, dim=24).kept_as(kind)
+    index.save(tmp_path / "g.npz")
+    again = GalleryIndex.load(tmp_path / "g.npz", "prototypes")
+    assert (again.kind, again.matching) == (kind, "nearest")
+    assert again.vectors.codes_ND.dtype == {"16-bit": np.float16, "8-bit": np.int8}.get(
+        kind, np.float32
+    )
+    exact = index_of(("a", "b", "c"), [0, 1, 2] * 40, dim=24)
+    for number in range(0, 120, 7):
+        entries, distances = again.nearest(exact.emb_GD[number : number + 1], 2)
+        assert entries[0, 0] == number
+        assert distances[0, 0] == pytest.approx(0, abs=0.03 if kind == "8-bit" else 1e-3)
+    more = again.extended(index_of(("b", "d"), [0, 1], seed=9, dim=24))
+    more.save(tmp_path / "more.npz")
+    grown = GalleryIndex.load(tmp_path / "more.npz")
+    new = index_of(("b", "d"), [0, 1], seed=9, dim=24).emb_GD
+    assert grown.names_of(grown.nearest(new, 1)[0])[:, 0].tolist() == ["b", "d"]
+    assert len(grown.taken(np.arange(2, 122)).nearest(new, 1)[0]) == 2
+
+
+def test_a_large_gallery_is_mapped_and_answers_at_once(tmp_path):
+    rng = np.random.default_rng(0)
+    emb = rng.normal(size=(40_000, 64)).astype(np.float32)
+    index = GalleryIndex(
+        vectors=Vectors.of(emb), labels_G=np.arange(40_000) % 977,
+        class_names=tuple(map(str, range(977))), paths=("p",) * 40_000,
+    )  # fmt: skip
+    index.save(tmp_path / "g.npz")
+    again = GalleryIndex.load(tmp_path / "g.npz")
+    assert isinstance(again.vectors.codes_ND.base, np.memmap)
+    assert again.vectors.codes_ND.ctypes.data % 64 == 0
+    assert not again.vectors.codes_ND.flags.writeable
+    assert again.nearest(emb[[17, 39_999]], 1)[0].tolist() == [[17], [39_999]]
+    with np.load(tmp_path / "g.npz") as arrays:  # as any reader reads it
+        assert np.array_equal(arrays["embeddings"], index.emb_GD)
+        assert arrays["labels"][1000] == 23
+
+
+def test_vectors_that_are_kept_are_those_that_are_found_after_reading(tmp_path):
+    index = index_of(("a",), [0] * 30, dim=7)
+    index.save(tmp_path / "g.npz")
+    query = np.random.default_rng(5).normal(size=(4, 7))
+    for one, other in zip(
+        index.nearest(query, 9),
+        GalleryIndex.load(tmp_path / "g.npz").nearest(query, 9),
+        strict=True,
+    ):
+        assert np.array_equal(one, other)

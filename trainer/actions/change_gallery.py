@@ -1,23 +1,36 @@
-"""Lists, extends and shrinks the gallery of an export, without training and without torch."""
+"""Lists, extends, merges and shrinks the gallery of an export, without training and without torch.
+
+Each change is whole or not at all, waits for those of other processes, and can be undone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.actions.predict import GALLERY, embed_readable, open_export
+from trainer.actions.predict import GALLERY, check_model, embed_readable, open_model
 from trainer.config.names import nearest
 from trainer.data.names import name_key
 from trainer.data.origin import origin
 from trainer.data.sources import open_source
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex, build_gallery
+from trainer.gallery_file import Change, changing, undo
+from trainer.matching import NEAREST, PROTOTYPES
 from trainer.retrieval import Floats, UnitGallery, search
+from trainer.vectors import KINDS
 
+if TYPE_CHECKING:
+    from trainer.data.folder import ImageFolder
+    from trainer.onnx_model import OnnxModel
+
+MATCHINGS = (NEAREST, PROTOTYPES)
 _SAME = 1e-5
 """Distance up to which two embeddings are of the same picture, where there is no digest to ask."""
 
@@ -51,46 +64,57 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError, DataError: as `trainer.actions.predict.predict`.
     """
-    model, gallery = open_export(folder)
+    model, digest = open_model(folder)
     found = open_source(str(images))
     files = [found.root / path for path in found.paths]
-    known, reasons = _Known(gallery), dict[int, str]()
-    new: list[int] = []
-    new_emb, new_digests = [], []
-    num_known = 0
-    for places, emb_ND, digests in embed_readable(model, files, reasons):
-        for place, emb_D, digest in zip(places, emb_ND, digests, strict=True):
-            own = found.classes[found.labels[place]]
-            there = known.class_of(digest, emb_D)
-            if there is None:
-                known.by_digest[digest] = own
-                new.append(place)
-                new_emb.append(emb_D)
-                new_digests.append(digest)
-            elif name_key(there) == name_key(own):
-                num_known += 1
-            else:
-                reasons[place] = f"is in the gallery as {there}; remove one of the two"
-    extended = gallery
-    if new:
-        labels = found.labels[np.array(new)]
-        kept = [files[place] for place in new]
-        added = build_gallery(
-            np.stack(new_emb), labels, found.classes, kept, digests=new_digests
-        ).taken(np.arange(len(new)))
-        extended = gallery.extended(added)
-        extended.save(folder / GALLERY)
-    return {
-        "classes": len(extended.class_names),
-        "pictures": len(extended),
-        "new_classes": len(extended.class_names) - len(gallery.class_names),
-        "new_pictures": len(new),
-        "known_pictures": num_known,
-        "errors": [
-            {"image": origin(files[place]), "error": reasons[place]} for place in sorted(reasons)
-        ],
-        "notes": [note.text for note in found.notes if note.severity == "warning"],
-    }
+    reasons: dict[int, str] = {}
+    parts = list(embed_readable(model, files, reasons))
+    with _changing(folder, model, digest) as change:
+        if not parts:
+            return _grown(change.index, change.index, 0, _errors(files, reasons), _notes(found))
+        places = np.concatenate([part[0] for part in parts])
+        new = build_gallery(
+            np.concatenate([part[1] for part in parts]),
+            found.labels[places],
+            found.classes,
+            [files[place] for place in places],
+            digests=[digest for part in parts for digest in part[2]],
+            model=digest,
+        )
+        before = change.index
+        change.index, num_known, conflicts = _joined(before, new)
+        reasons |= {int(places[row]): reason for row, reason in conflicts.items()}
+        errors = _errors(files, reasons)
+        return _grown(before, change.index, num_known, errors, _notes(found))
+
+
+def merge_gallery(folder: Path, other: Path) -> dict[str, Any]:
+    """Add all pictures of another gallery of the same model to an export's gallery.
+
+    Args:
+        folder: holds `model.onnx` and `gallery.npz`; the gallery is replaced.
+        other: a gallery's file, or a folder with a `gallery.npz`.
+
+    Returns:
+        As `add_classes`.
+
+    Raises:
+        DataError: either gallery is missing or damaged, or another model made the other one.
+    """
+    model, digest = open_model(folder)
+    file = other / GALLERY if other.is_dir() else other
+    new = GalleryIndex.load(file)
+    if new.model != digest:
+        made = f"was made by another model (sha256 {new.model[:12]}, not {digest[:12]})"
+        unsaid = "does not say which model made it; export it again"
+        raise DataError(
+            f"{file}: {made if new.model else unsaid}: embeddings of two models do not compare"
+        )
+    with _changing(folder, model, digest) as change:
+        before = change.index
+        change.index, num_known, conflicts = _joined(before, new)
+        errors = [{"image": new.paths[row], "error": conflicts[row]} for row in sorted(conflicts)]
+        return _grown(before, change.index, num_known, errors, [])
 
 
 def remove_classes(folder: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -102,25 +126,132 @@ def remove_classes(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     Raises:
         DataError: a name is no class of the gallery, or no class would be left; nothing is changed.
     """
-    gallery = GalleryIndex.load(folder / GALLERY)
-    numbers = {name_key(name): number for number, name in enumerate(gallery.class_names)}
-    for name in names:
-        if name_key(name) not in numbers:
-            guesses = nearest(name, gallery.class_names, {})
-            hint = f"; did you mean {guesses[0]}?" if guesses else ""
-            raise DataError(f"{name}: no such class in the gallery{hint}")
-    gone = {numbers[name_key(name)] for name in names}
-    if len(gone) == len(gallery.class_names):
-        raise DataError("the gallery must keep a class: add others before the last are removed")
-    kept = np.flatnonzero(~np.isin(gallery.labels_G, sorted(gone)))
-    left = gallery.taken(kept)
-    left.save(folder / GALLERY)
+    with changing(folder / GALLERY, _matching(folder)) as change:
+        gallery = change.index
+        numbers = {name_key(name): number for number, name in enumerate(gallery.class_names)}
+        for name in names:
+            if name_key(name) not in numbers:
+                guesses = nearest(name, gallery.class_names, {})
+                hint = f"; did you mean {guesses[0]}?" if guesses else ""
+                raise DataError(f"{name}: no such class in the gallery{hint}")
+        gone = {numbers[name_key(name)] for name in names}
+        if len(gone) == len(gallery.class_names):
+            raise DataError("the gallery must keep a class: add others before the last are removed")
+        change.index = gallery.taken(np.flatnonzero(~np.isin(gallery.labels_G, sorted(gone))))
+        return {
+            **_size(change.index),
+            "removed_classes": len(gone),
+            "removed_pictures": len(gallery) - len(change.index),
+        }
+
+
+def set_gallery(
+    folder: Path, *, kind: str | None = None, matching: str | None = None
+) -> dict[str, Any]:
+    """Keep and search an export's gallery in another way.
+
+    Args:
+        folder: holds the gallery.
+        kind: one of `trainer.vectors.KINDS`.
+        matching: `nearest` (all pictures) or `prototypes` (a mean per class).
+
+    Returns:
+        `classes`, `pictures`, `kind`, `matching` and `bytes` of the gallery now.
+
+    Raises:
+        DataError: the gallery is missing or damaged, or there is no such kind or matching.
+    """
+    for name, value, legal in (("kind", kind, KINDS), ("matching", matching, MATCHINGS)):
+        if value is not None and value not in legal:
+            raise DataError(f"{name}: must be one of {', '.join(legal)}, got {value!r}")
+    with changing(folder / GALLERY, _matching(folder)) as change:
+        if kind is not None and kind != change.index.kind:
+            change.index = change.index.kept_as(kind)
+        if matching is not None and matching != change.index.matching:
+            change.index = replace(change.index, matching=matching)
+        now = change.index
+    facts = {"kind": now.kind, "matching": now.matching}
+    return {**_size(now), **facts, "bytes": (folder / GALLERY).stat().st_size}
+
+
+def undo_change(folder: Path) -> dict[str, Any]:
+    """Put an export's gallery back to what it was before its last change.
+
+    Returns:
+        `classes` and `pictures` in the gallery now.
+
+    Raises:
+        DataError: no change is kept.
+    """
+    return _size(undo(folder / GALLERY))
+
+
+def _matching(folder: Path) -> str:
+    """What the model says of how queries are matched, for galleries that do not say it."""
+    model, _ = open_model(folder)
+    return str(model.facts.get("matching", NEAREST))
+
+
+@contextlib.contextmanager
+def _changing(folder: Path, model: OnnxModel, digest: str) -> Iterator[Change]:
+    """Hold the gallery of a model for a change."""
+    with changing(folder / GALLERY, model.facts.get("matching", NEAREST)) as change:
+        check_model(change.index, folder, digest)
+        yield change
+
+
+def _joined(gallery: GalleryIndex, new: GalleryIndex) -> tuple[GalleryIndex, int, dict[int, str]]:
+    """Add those entries of `new` that are not there yet.
+
+    Returns:
+        The gallery then, how many were there already, and why others were refused, by entry.
+    """
+    known, conflicts = _Known(gallery), dict[int, str]()
+    fresh: list[int] = []
+    num_known = 0
+    own_names = new.names_of(np.arange(len(new), dtype=np.int64))
+    for entry, (digest, name) in enumerate(zip(new.digests, own_names, strict=True)):
+        there = known.class_of(digest, new.emb_GD[entry])
+        if there is None:
+            if digest:
+                known.by_digest[digest] = str(name)
+            fresh.append(entry)
+        elif name_key(there) == name_key(str(name)):
+            num_known += 1
+        else:
+            conflicts[entry] = f"is in the gallery as {there}; remove one of the two"
+    if not fresh:
+        return gallery, num_known, conflicts
+    return gallery.extended(new.taken(np.array(fresh))), num_known, conflicts
+
+
+def _size(gallery: GalleryIndex) -> dict[str, int]:
+    return {"classes": len(gallery.class_names), "pictures": len(gallery)}
+
+
+def _grown(
+    before: GalleryIndex,
+    after: GalleryIndex,
+    num_known: int,
+    errors: list[dict[str, str]],
+    notes: list[str],
+) -> dict[str, Any]:
     return {
-        "classes": len(left.class_names),
-        "pictures": len(left),
-        "removed_classes": len(gone),
-        "removed_pictures": len(gallery) - len(left),
+        **_size(after),
+        "new_classes": len(after.class_names) - len(before.class_names),
+        "new_pictures": len(after) - len(before),
+        "known_pictures": num_known,
+        "errors": errors,
+        "notes": notes,
     }
+
+
+def _errors(files: Sequence[Path], reasons: Mapping[int, str]) -> list[dict[str, str]]:
+    return [{"image": origin(files[place]), "error": reasons[place]} for place in sorted(reasons)]
+
+
+def _notes(found: ImageFolder) -> list[str]:
+    return [note.text for note in found.notes if note.severity == "warning"]
 
 
 class _Known:

@@ -25,7 +25,7 @@ from trainer.devices import pick_device
 from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
 from trainer.errors import SpecError
 from trainer.following import start_weights
-from trainer.gallery import GalleryIndex, build_gallery, picture_digest
+from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
@@ -202,7 +202,9 @@ def _checked(
         reference.labels,
         reference.class_names,
         reference.paths,
+        spec.dataset.matching,
         digests=[picture_digest(pixels) for pixels in seen_NHWC],
+        model=model_digest(exported.path),
     )
     if data.query is None:
         parity = compare(gallery_torch, gallery_onnx, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import logging
@@ -185,7 +186,8 @@ def _gallery(
     stamp = _stamp(spec, model_path)
     if path.is_file() and stamp_path.is_file() and stamp_path.read_text() == stamp:
         logger.info("using the gallery index %s again", path)
-        return GalleryIndex.load(path, spec.dataset.matching), True
+        kept = GalleryIndex.load(path)
+        return dataclasses.replace(kept, matching=spec.dataset.matching), True
     data = build_data(_without_query(spec), device, need_train=False)
     if data.reference is None:
         raise SpecError("dataset.val_dataset.reference: must be given for inference")
@@ -201,8 +203,6 @@ def _gallery(
 
 
 def _without_query(spec: Spec) -> Spec:
-    import dataclasses
-
     val = dataclasses.replace(spec.dataset.val_dataset, query=None)
     return dataclasses.replace(spec, dataset=dataclasses.replace(spec.dataset, val_dataset=val))
 
@@ -223,7 +223,7 @@ def _stamp(spec: Spec, model_path: Path) -> str:
 
 
 def _check_topk(topk: int, gallery: GalleryIndex) -> None:
-    if topk > len(gallery.entries):
+    if topk > gallery.num_entries:
         raise SpecError(f"inference.topk: must be at most the {gallery.extent}, got {topk}")
 
 

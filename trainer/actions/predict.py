@@ -14,7 +14,8 @@ from trainer.data.decoding import decode_readable
 from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
 from trainer.data.origin import origin
 from trainer.errors import CheckpointError, DataError, ImageError
-from trainer.gallery import GalleryIndex, picture_digest
+from trainer.gallery import GalleryIndex, model_digest, picture_digest
+from trainer.gallery_file import stamp
 from trainer.matching import NEAREST, embed_with_mirror_images
 from trainer.onnx_model import OnnxModel
 from trainer.retrieval import Floats
@@ -66,17 +67,43 @@ def open_export(folder: Path) -> tuple[OnnxModel, GalleryIndex]:
     Raises:
         CheckpointError, DataError: as `predict`.
     """
-    stamps = []
-    for name in (ONNX, GALLERY):
-        file = folder / name
-        stamps.append((file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None)
-    return _loaded(folder.absolute(), tuple(stamps))
+    model, digest = open_model(folder)
+    return model, _gallery(folder.absolute(), digest, stamp(folder / GALLERY))
+
+
+def open_model(folder: Path) -> tuple[OnnxModel, str]:
+    """Load the model of an export, and return its digest with it; the last one stays loaded.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another kind.
+    """
+    return _model(folder.absolute(), stamp(folder / ONNX))
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, _stamps: tuple[Any, ...]) -> tuple[OnnxModel, GalleryIndex]:
-    model = OnnxModel(folder / ONNX)
-    return model, GalleryIndex.load(folder / GALLERY, model.facts.get("matching", NEAREST))
+def _model(folder: Path, _stamp: Any) -> tuple[OnnxModel, str]:
+    return OnnxModel(folder / ONNX), model_digest(folder / ONNX)
+
+
+@lru_cache(maxsize=1)
+def _gallery(folder: Path, digest: str, _stamp: Any) -> GalleryIndex:
+    model, _ = open_model(folder)
+    gallery = GalleryIndex.load(folder / GALLERY, model.facts.get("matching", NEAREST))
+    check_model(gallery, folder, digest)
+    return gallery
+
+
+def check_model(gallery: GalleryIndex, folder: Path, digest: str) -> None:
+    """Refuse a gallery that another model made; those of earlier releases do not say.
+
+    Raises:
+        DataError: the digests differ.
+    """
+    if gallery.model and gallery.model != digest:
+        raise DataError(
+            f"{folder / GALLERY}: was made by another model than {ONNX} beside it (sha256 "
+            f"{gallery.model[:12]}, not {digest[:12]}); put both back from one export"
+        )
 
 
 def embed_files(model: OnnxModel, images: Sequence[Path]) -> Floats:

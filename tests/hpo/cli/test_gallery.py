@@ -1,5 +1,6 @@
 """`hpo gallery` on a run whose model is the mean colour of a picture."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -190,3 +191,38 @@ def test_without_an_export_there_is_no_gallery(run, capsys):
     shutil.rmtree(run.best_dir)
     assert main(["gallery", str(run)]) == 2
     assert "has no exported model yet" in capsys.readouterr().err
+
+
+def test_galleries_are_merged_kept_in_other_ways_and_set_back(run, tmp_path, capsys):
+    from trainer.gallery import GalleryIndex, model_digest
+
+    other = tmp_path / "other.npz"
+    picture(tmp_path / "new" / "white" / "0.png", (250, 250, 250))
+    main(["gallery", str(run), "--add", str(tmp_path / "new")])
+    shutil.copy(run.best_dir / "gallery.npz", other)
+    assert main(["gallery", str(run), "--undo"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "undone  the last change",
+        "now     3 pictures of 3 classes",
+    ]
+    assert main(["gallery", str(run), "--merge", str(other)]) == 2
+    assert "does not say which model made it; export it again" in capsys.readouterr().err
+    digest = model_digest(run.best_dir / "model.onnx")
+    dataclasses.replace(GalleryIndex.load(other), model=digest).save(other)
+    words = ["gallery", str(run), "--merge", str(other), "--kind", "8-bit"]
+    assert main([*words, "--matching", "prototypes"]) == 0
+    size = f"{(run.best_dir / 'gallery.npz').stat().st_size:,}"
+    assert capsys.readouterr().out.splitlines() == [
+        "merged  1 picture, 1 new class",
+        "known   3 pictures, there already",
+        f"kept    as 8-bit ({size} bytes), by prototypes",
+        "now     4 pictures of 4 classes",
+    ]
+    main(["predict", str(run), str(tmp_path / "new"), "--topk", "1", "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["labels"] == ["white"]
+    assert main(["gallery", str(run), "--undo", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["undone"] == {"classes": 4, "pictures": 4}
+    for _ in range(2):
+        main(["gallery", str(run), "--undo"])
+    assert "there is no change to undo" in capsys.readouterr().err

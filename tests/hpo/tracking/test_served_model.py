@@ -119,6 +119,7 @@ def test_labels_are_those_of_a_prediction(tmp_path, matching):
     from trainer.gallery import GalleryIndex
     from trainer.models.recognizer import build_recognizer
     from trainer.spec import parse_spec
+    from trainer.vectors import Vectors
 
     rng = np.random.default_rng(4)
     facts = {"input_height": 32, "input_width": 32, "pixel_mean": [0.5], "pixel_std": [0.25]}
@@ -128,10 +129,11 @@ def test_labels_are_those_of_a_prediction(tmp_path, matching):
     write_onnx(build_recognizer(spec).eval(), spec, tmp_path / "model.onnx")
     add_metadata(tmp_path / "model.onnx", facts)
     gallery = GalleryIndex(
-        emb_GD=rng.normal(size=(9, 6)).astype(np.float32),
+        vectors=Vectors.of(rng.normal(size=(9, 6))),
         labels_G=np.array([0, 1, 2, 0, 1, 2, 2, 2, 0]),
         class_names=("a", "b", "c"),
         paths=("p",) * 9,
+        matching=matching,
     )
     gallery.save(tmp_path / "gallery.npz")
     files = []

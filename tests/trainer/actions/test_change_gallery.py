@@ -5,12 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.trainer.tiny import make_folders
-from trainer.actions.change_gallery import add_classes, list_gallery, remove_classes
+from trainer.actions.change_gallery import (
+    add_classes,
+    list_gallery,
+    merge_gallery,
+    remove_classes,
+    set_gallery,
+    undo_change,
+)
+from trainer.actions.export import export
 from trainer.actions.predict import open_export, predict
 from trainer.errors import DataError
+from trainer.spec import parse_spec
 
 
 def pictures(trained):
@@ -150,3 +160,90 @@ def test_groups_of_classes_are_refused_and_the_gallery_stays(gallery, new):
     with pytest.raises(DataError, match=r"it holds fruit/ \(lemon/, melon/\) and more/"):
         add_classes(gallery, new)
     assert (gallery / "gallery.npz").read_bytes() == before
+
+
+def test_galleries_of_one_model_are_merged_by_content(trained, exported, gallery, new, tmp_path):
+    shutil.copytree(exported, tmp_path / "other")
+    add_classes(tmp_path / "other", new)
+    shutil.copy(new / "lemon" / "00.png", new / "melon" / "copy.png")
+    (new / "lemon" / "00.png").unlink()
+    add_classes(gallery, new)
+    counts = merge_gallery(gallery, tmp_path / "other")
+    assert (counts["new_pictures"], counts["known_pictures"]) == (0, 17)
+    assert counts["errors"] == [
+        {"image": "lemon/00.png", "error": "is in the gallery as melon; remove one of the two"}
+    ]
+    remove_classes(gallery, ["melon"])
+    counts = merge_gallery(gallery, tmp_path / "other" / "gallery.npz")
+    assert (counts["new_classes"], counts["new_pictures"], counts["errors"]) == (1, 4, [])
+    assert list_gallery(gallery) == list_gallery(tmp_path / "other")
+    assert [row["labels"] for row in predict(gallery, pictures(trained), 8)] == [
+        row["labels"] for row in predict(tmp_path / "other", pictures(trained), 8)
+    ]
+
+
+def test_a_change_is_undone(trained, gallery, new):
+    before = predict(gallery, pictures(trained), 4)
+    add_classes(gallery, new)
+    remove_classes(gallery, ["lemon"])
+    assert undo_change(gallery) == {"classes": 8, "pictures": 18}
+    assert undo_change(gallery) == {"classes": 6, "pictures": 12}
+    assert predict(gallery, pictures(trained), 4) == before
+    with pytest.raises(DataError, match="no change to undo"):
+        undo_change(gallery)
+
+
+def test_another_model_is_refused_whatever_is_asked(trained, gallery, new, tmp_path):
+    model = gallery / "model.onnx"
+    own = model.read_bytes()
+    export_again(trained, tmp_path / "again")
+    shutil.copy(tmp_path / "again" / "model.onnx", model)
+    before = (gallery / "gallery.npz").read_bytes()
+    asked = [
+        lambda: predict(gallery, pictures(trained)[:1], 1),
+        lambda: add_classes(gallery, new),
+        lambda: merge_gallery(gallery, tmp_path / "again"),
+    ]
+    for ask in asked:
+        with pytest.raises(DataError, match="was made by another model than model.onnx beside it"):
+            ask()
+    assert (gallery / "gallery.npz").read_bytes() == before
+    model.write_bytes(own)
+    assert predict(gallery, pictures(trained)[:1], 1)[0]["labels"]
+    with pytest.raises(DataError, match="embeddings of two models do not compare"):
+        merge_gallery(gallery, tmp_path / "again")
+
+
+def export_again(trained, folder):
+    """Export the same network with other weights."""
+    folder.mkdir()
+    content = torch.load(trained.checkpoint, weights_only=True)
+    weights = content["state_dict"]
+    content["state_dict"] = {
+        name: 1.1 * value if value.is_floating_point() else value for name, value in weights.items()
+    }
+    torch.save(content, folder / "other.ckpt")
+    spec = trained.spec(
+        folder, export__checkpoint=str(folder / "other.ckpt"), export__on_cpu=True,
+        export__onnx_file=str(folder / "model.onnx"),
+    )  # fmt: skip
+    export(parse_spec(spec, "export"))
+
+
+@pytest.mark.parametrize("kind", ["16-bit", "8-bit", "hnsw"])
+def test_another_kind_labels_as_the_flat_one(trained, gallery, new, kind):
+    add_classes(gallery, new)
+    flat = predict(gallery, pictures(trained), 3)
+    told = set_gallery(gallery, kind=kind)
+    assert (told["kind"], told["matching"], told["pictures"]) == (kind, "nearest", 18)
+    assert told["bytes"] == (gallery / "gallery.npz").stat().st_size
+    for row, other in zip(predict(gallery, pictures(trained), 3), flat, strict=True):
+        assert row["distances"] == pytest.approx(other["distances"], abs=0.02)
+    assert set_gallery(gallery, matching="prototypes")["matching"] == "prototypes"
+    with pytest.raises(DataError, match="at most the 8 classes"):
+        predict(gallery, pictures(trained), 9)
+    undo_change(gallery)
+    undo_change(gallery)
+    assert predict(gallery, pictures(trained), 3) == flat
+    with pytest.raises(DataError, match="kind: must be one of flat, 16-bit, 8-bit, hnsw, got 'x'"):
+        set_gallery(gallery, kind="x")

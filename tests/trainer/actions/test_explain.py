@@ -8,6 +8,7 @@ import pytest
 from trainer.actions.explain import _Pool, neighbours
 from trainer.gallery import GalleryIndex
 from trainer.session import TRAINER
+from trainer.vectors import Vectors
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def make_clusters(rng, classes=3, each=8):
 
 def make_gallery(emb, labels):
     return GalleryIndex(
-        emb_GD=emb,
+        vectors=Vectors.of(emb),
         labels_G=labels,
         class_names=("ale", "bun", "cod"),
         paths=tuple(f"g{i}" for i in range(len(emb))),

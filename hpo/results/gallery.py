@@ -1,0 +1,94 @@
+"""Lists and changes the gallery of a run's exported model, without training."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpo.core.protocols import Trainer
+from hpo.results.export import trainer_of_export
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import as_user_errors
+from hpo.study.trainers import demand
+
+
+def list_gallery(run: RunDir) -> dict[str, int]:
+    """Return class -> number of pictures of a run's gallery.
+
+    Raises:
+        RunError: when the run has no exported model yet.
+    """
+    trainer = trainer_of_export(run)
+    demand(trainer, "list_gallery")
+    with as_user_errors():
+        return trainer.list_gallery(run.best_dir)
+
+
+def extend_gallery(run: RunDir, images: str) -> dict[str, Any]:
+    """Add the pictures of a folder of class folders to a run's gallery.
+
+    Raises:
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    with _changing(run, "add_classes") as trainer:
+        return trainer.add_classes(run.best_dir, images)
+
+
+def merge_gallery(run: RunDir, other: Path) -> dict[str, Any]:
+    """Add all pictures of another gallery of the same model to a run's gallery.
+
+    Args:
+        run: the run.
+        other: a gallery's file, or a folder (also a run's) that holds one.
+
+    Raises:
+        DataError: when another model made the other gallery; nothing is changed.
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    with _changing(run, "merge_gallery") as trainer:
+        best = RunDir(other).best_dir
+        return trainer.merge_gallery(run.best_dir, best if best.is_dir() else other)
+
+
+def shrink_gallery(run: RunDir, names: Sequence[str]) -> dict[str, Any]:
+    """Take classes out of a run's gallery.
+
+    Raises:
+        DataError: when a name is none of its classes; nothing is changed.
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    with _changing(run, "remove_classes") as trainer:
+        return trainer.remove_classes(run.best_dir, names)
+
+
+def set_gallery(run: RunDir, *, kind: str | None, matching: str | None) -> dict[str, Any]:
+    """Keep and search a run's gallery in another way.
+
+    Raises:
+        DataError: when there is no such kind or matching.
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    with _changing(run, "set_gallery") as trainer:
+        return trainer.set_gallery(run.best_dir, kind=kind, matching=matching)
+
+
+def undo_gallery(run: RunDir) -> dict[str, Any]:
+    """Put a run's gallery back to what it was before its last change.
+
+    Raises:
+        DataError: when no change is kept.
+        RunError: when the run has no exported model yet, or a search is at work in it.
+    """
+    with _changing(run, "undo_gallery") as trainer:
+        return trainer.undo_gallery(run.best_dir)
+
+
+@contextlib.contextmanager
+def _changing(run: RunDir, method: str) -> Iterator[Trainer]:
+    """Hold a run for a change of its gallery by a method of its trainer."""
+    trainer = trainer_of_export(run)
+    demand(trainer, method)
+    with run.lock(), as_user_errors():
+        yield trainer

@@ -1,0 +1,84 @@
+"""Changes of a gallery on disk: one at a time, whole or not at all, and undone."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from trainer.errors import DataError
+from trainer.gallery import GalleryIndex
+from trainer.gallery_file import KEPT, changing, stamp, undo
+from trainer.vectors import Vectors
+
+
+def index_of(*names):
+    return GalleryIndex(
+        vectors=Vectors.of(np.random.default_rng(len(names)).normal(size=(len(names), 3))),
+        labels_G=np.arange(len(names)), class_names=names, paths=names,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path):
+    index_of("a").save(tmp_path / "gallery.npz")
+    return tmp_path / "gallery.npz"
+
+
+def add(path, name):
+    with changing(path) as change:
+        change.index = change.index.extended(index_of(name))
+
+
+def names(path):
+    return "".join(GalleryIndex.load(path).class_names)
+
+
+def test_changes_are_undone_one_by_one_and_so_many_are_kept(path):
+    for name in "bcdefgh":
+        before = stamp(path)
+        add(path, name)
+        assert stamp(path) != before
+    for expected in ("abcdefg", "abcdef", "abcde", "abcd", "abc")[:KEPT]:
+        assert "".join(undo(path).class_names) == expected == names(path)
+    with pytest.raises(DataError, match="no change to undo; the last 5 are kept"):
+        undo(path)
+    add(path, "z")
+    assert names(path) == "abcz"
+    undo(path)
+    assert names(path) == "abc"
+
+
+def test_what_changes_nothing_or_fails_leaves_file_and_history(path):
+    before = path.read_bytes(), stamp(path)
+    with changing(path):
+        pass
+    with pytest.raises(RuntimeError, match="midway"), changing(path) as change:
+        change.index = change.index.extended(index_of("b"))
+        raise RuntimeError("midway")
+    assert (path.read_bytes(), stamp(path)) == before
+    with pytest.raises(DataError, match="no change to undo"):
+        undo(path)
+
+
+def test_a_missing_gallery_is_one_line(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DataError, match="no such gallery index"), changing(folder / "g.npz"):
+            pass
+    assert stamp(tmp_path / "g.npz") is None
+
+
+def add_many(path, letter):
+    for number in range(6):
+        add(path, f"{letter}{number}")
+
+
+def test_processes_that_change_one_gallery_lose_nothing(path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=add_many, args=(path, letter)) for letter in "xyz"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    expected = {"a"} | {f"{letter}{number}" for letter in "xyz" for number in range(6)}
+    assert set(GalleryIndex.load(path).class_names) == expected

@@ -1,0 +1,110 @@
+"""A gallery on disk: one writer at a time, every change whole or not at all, and the way back.
+
+```python
+with changing(folder / "gallery.npz") as change:      # waits until no other process changes it
+    change.index = change.index.extended(new)         # saved when the block ends without an error
+undo(folder / "gallery.npz")                          # as it was before
+```
+
+A reader needs no lock: the file is replaced by one rename, after its bytes are on the disk.
+Whoever keeps an index loaded compares `stamp(path)` with the one it was loaded at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import DataError
+from trainer.gallery import GalleryIndex
+from trainer.matching import NEAREST
+
+KEPT = 5
+"""Changes that can be undone."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A gallery while it is changed: `index` is what will be saved."""
+
+    index: GalleryIndex
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what differs once a file was replaced; None without a file."""
+    with contextlib.suppress(FileNotFoundError):
+        facts = path.stat()
+        return facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return None
+
+
+@contextlib.contextmanager
+def changing(path: Path, matching: str = NEAREST) -> Iterator[Change]:
+    """Hold a gallery for a change; the index that stands in the change at the end is saved.
+
+    Args:
+        path: the gallery's file.
+        matching: as `GalleryIndex.load`.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    with _locked(path):
+        before = GalleryIndex.load(path, matching)
+        change = Change(before)
+        yield change
+        if change.index is not before:
+            _remember(path)
+            change.index.save(path)
+
+
+def undo(path: Path) -> GalleryIndex:
+    """Put a gallery back to what it was before its last change, and return it.
+
+    Raises:
+        DataError: no change is kept.
+    """
+    with _locked(path):
+        kept = _history(path)
+        if not kept:
+            raise DataError(f"{path}: there is no change to undo; the last {KEPT} are kept")
+        index = GalleryIndex.load(kept[-1])
+        kept[-1].replace(path)
+        return index
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
+    with path.with_name(f".{path.name}.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _history(path: Path) -> list[Path]:
+    """Return the galleries before the last changes, the newest last."""
+    return sorted(_history_folder(path).glob("[0-9]*.npz"))
+
+
+def _history_folder(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.history")
+
+
+def _remember(path: Path) -> None:
+    """Keep the present file beside the earlier ones, at no cost where the disk knows links."""
+    kept = _history(path)
+    number = int(kept[-1].stem) + 1 if kept else 1
+    _history_folder(path).mkdir(exist_ok=True)
+    target = _history_folder(path) / f"{number:06d}.npz"
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+    for old in kept[: max(0, len(kept) + 1 - KEPT)]:
+        old.unlink()
