@@ -6,14 +6,11 @@ harness knows the methods, not this class; this package knows nothing of the har
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config.loss import MINED_LOSSES
-from trainer.config.root import Spec
-from trainer.errors import SpecError, TrainerError
+from trainer.errors import SpecError
 from trainer.inactive import inactive_keys
 from trainer.spec import parse_spec, spec_to_dict
 
@@ -22,8 +19,6 @@ Report = Callable[[Mapping[str, Any]], bool]
 
 Progress = Callable[[str, int, int], None]
 """Hears what is being done, how much of it is done, and of how much."""
-
-Limits = dict[str, tuple[float | None, float | None]]
 
 _SOURCE_KEYS: Mapping[str, str] = {
     "train": "dataset.train_dataset",
@@ -76,7 +71,7 @@ class RecognitionTrainer:
         """Return parameter -> reason for those that do nothing under this spec."""
         return inactive_keys(parse_spec(spec, "train", is_complete=False))
 
-    def limits(self, spec: Mapping[str, Any]) -> Limits:
+    def limits(self, spec: Mapping[str, Any]) -> dict[str, tuple[float | None, float | None]]:
         """Return parameter -> (low, high) where the spec and its pictures leave less room.
 
         A warm-up takes at most half of the run's optimizer steps; a batch holds at least two
@@ -84,19 +79,9 @@ class RecognitionTrainer:
         there are where any are drawn). What depends on pictures is left out while they are not at
         hand.
         """
-        checked = parse_spec(spec, "train", is_complete=False)
-        instances = checked.dataset.num_instance
-        least = 2 * instances if checked.train.loss.name in MINED_LOSSES else None
-        size = _training_size(checked)
-        if size is None:
-            return {} if least is None else {"train.batch_size": (least, None)}
-        num_images, num_classes = size
-        half = max(_num_steps(checked, num_images) // 2, 1)
-        most = num_classes * instances if checked.dataset.sampling == "classes" else num_images
-        return {
-            "train.batch_size": (least if least is None else min(least, most), most),
-            "train.optim.warmup_iters": (None, half),
-        }
+        from trainer.limits import limits
+
+        return limits(parse_spec(spec, "train", is_complete=False))
 
     def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
         """Turn sources (train, reference, query, weights) into dotted spec keys.
@@ -373,31 +358,6 @@ class RecognitionTrainer:
         from trainer.actions.engine import gen_trt_engine
 
         return gen_trt_engine(checked)
-
-
-def _training_size(spec: Spec) -> tuple[int, int] | None:
-    """Return the number of training pictures and classes, or None while they cannot be counted.
-
-    Local archives are unpacked into the cache for it, as training would; remote ones are not
-    fetched.
-    """
-    uri = spec.dataset.train_dataset
-    if not uri or "://" in uri:
-        return None
-    from trainer.data.sources import open_source
-
-    try:
-        folder = open_source(uri)
-    except TrainerError:
-        return None  # `inspect_data` says what is wrong with the data
-    return len(folder.labels), len(folder.classes)
-
-
-def _num_steps(spec: Spec, num_images: int) -> int:
-    """Return the optimizer steps of a whole run."""
-    train = spec.train
-    batches = max(1, num_images // (train.batch_size * train.num_gpus * train.num_nodes))
-    return train.num_epochs * math.ceil(batches / train.accumulate_grad_batches)
 
 
 TRAINER = RecognitionTrainer()
