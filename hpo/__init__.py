@@ -26,6 +26,10 @@ _PLACES = {
 """Public names, imported where they are first used, so that `import hpo` costs nothing."""
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

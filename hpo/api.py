@@ -33,7 +33,6 @@ from hpo.study.spec import (
     SearchOptions,
     StudySpec,
     anchored,
-    load_given_study,
     load_study,
 )
 
@@ -118,11 +117,11 @@ def _study_from(
     name: str | None,
     options: Mapping[str, Any] | None,
 ) -> StudySpec:
-    from hpo.study.packaged import embedded_study
+    from hpo.study.packaged import embedded_study, given_study
 
     given = nest(dict(spec or {}))
     if study is not None:
-        base = load_given_study(Path(study))
+        base = given_study(study if isinstance(study, str) else Path(study))
     elif data is None:
         base = embedded_study(None if weights is None else os.fspath(weights), given)
     else:

@@ -46,9 +46,7 @@ PATHS_SHOWN = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument(
-        "study", metavar="STUDY.yaml", nargs="?", help="study whose pictures to see"
-    )
+    parser.add_argument("study", metavar="STUDY", nargs="?", help="study whose pictures to see")
     for name in SOURCES:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, metavar="DIR", help=f"{name.replace('_', ' ')} pictures")
@@ -90,9 +88,10 @@ def _sources(args: argparse.Namespace) -> dict[str, str]:
     """Folders by split, from the study and from flags; flags win."""
     found: dict[str, str] = {}
     if args.study:
-        from hpo.study.spec import anchored, load_given_study
+        from hpo.study.packaged import given_study
+        from hpo.study.spec import anchored
 
-        data = anchored(load_given_study(Path(args.study)), Path.cwd()).data
+        data = anchored(given_study(args.study), Path.cwd()).data
         found = {name: getattr(data, name) for name in SOURCES if getattr(data, name)}
         if data.folder:
             found["images"] = data.folder

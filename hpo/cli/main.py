@@ -17,7 +17,7 @@ from typing import TextIO
 from hpo.cli.arguments import Parser
 
 VERBS = (
-    "screen", "plan", "search", "automl", "resume", "ls", "status", "best", "logs",
+    "init", "screen", "plan", "search", "automl", "resume", "ls", "status", "best", "logs",
     "why", "stop", "report", "export", "predict", "gallery", "job", "doctor",
     "space", "algorithms", "cache", "ui", "completion",
 )  # fmt: skip

@@ -7,16 +7,17 @@ python -m hpo.cli.reference_pages --check    exits with 1 where a page is not wh
 from __future__ import annotations
 
 import argparse
-import ast
-import inspect
 import json
 import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+from hpo.core.budget import Budget
+from hpo.study.field_docs import field_texts
 
 WIDTH = "100"
 """Columns of the printed help."""
@@ -54,7 +55,7 @@ def study_page() -> str:
         if prefix:
             parts.append(f"## {title}\n")
         parts.append("| key | default | what it does |\n|---|---|---|")
-        rows = _fields(spec, cls.__name__)
+        rows = _fields(cls)
         parts += [f"| `{prefix}{name}` | {default} | {text} |" for name, default, text in rows]
         parts.append("")
     return "\n".join(parts)
@@ -83,28 +84,13 @@ def spec_page() -> str:
 PAGES = {"cli.md": cli_page, "study_file.md": study_page, "spec.md": spec_page}
 
 
-def _fields(module: ModuleType, name: str) -> Iterator[tuple[str, str, str]]:
-    """Yield name, default and docstring of a dataclass's fields, the latter from the source."""
-    tree = ast.parse(inspect.getsource(module))
-    (cls,) = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name)
-    constants = vars(module)
-    for node, after in zip(cls.body, [*cls.body[1:], None], strict=True):
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            continue
-        text = ""
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            text = str(after.value.value)
-        yield node.target.id, _default(node.value, constants), _cell(text)
-
-
-def _default(value: ast.expr | None, constants: dict[str, Any]) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, ast.Constant):
-        return _code(value.value)
-    if isinstance(value, ast.Name):
-        return _code(str(constants[value.id]))
-    return ""
+def _fields(kind: type[Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and meaning of a dataclass's fields."""
+    texts = field_texts(kind)
+    for item in fields(kind):
+        plain = str(item.default) if isinstance(item.default, Budget) else item.default
+        default = "" if item.default in (MISSING, ()) else _code(plain)
+        yield item.name, default, _cell(texts[item.name])
 
 
 def _leaves(properties: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -43,7 +43,7 @@ exit codes: 0 all screened, 2 some not
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("study", metavar="STUDY.yaml", nargs="?", help="study with pictures, spec")
+    parser.add_argument("study", metavar="STUDY", nargs="?", help="study with pictures, spec")
     data = parser.add_argument_group("images (default: generated product packs)")
     data.add_argument("--reference", metavar="DIR", help="gallery to match against")
     data.add_argument("--query", metavar="DIR", help="validation queries")
@@ -130,10 +130,11 @@ def _study_from(args: argparse.Namespace) -> StudySpec:
     """The study file, with pictures and keys of the flags over it."""
     from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import merged, nest
-    from hpo.study.spec import DataSources, StudySpec, anchored, load_given_study
+    from hpo.study.packaged import given_study
+    from hpo.study.spec import DataSources, StudySpec, anchored
     from hpo.study.text_values import read_assignments
 
-    study = load_given_study(Path(args.study)) if args.study else StudySpec()
+    study = given_study(args.study) if args.study else StudySpec()
     splits = {name: getattr(args, name) for name in ("reference", "query") if getattr(args, name)}
     if args.data and splits:
         raise SpecError("--data: is one folder to split; leave --reference and --query out")

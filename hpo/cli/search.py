@@ -28,7 +28,8 @@ examples:
       one folder of classes, split so that validation classes are never trained on
   hpo search --budget 2h --data photos --weights lite0
       from pretrained weights that are installed (hpo-recognition[weights])
-  hpo search studies/retail_resnet50.yaml --budget 3gpuh --weights resnet50.pth
+  hpo search retail_resnet50 --data photos --budget 3gpuh --weights resnet50.pth
+      a study that comes with the package, on your images
   hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
   hpo search --budget 20 --train T --reference R --query Q --warm-start retail --until-converged
   hpo search --budget 2h --algorithm asha --algorithm-option reduction_factor=4
@@ -41,7 +42,9 @@ Ctrl-C once finishes the running epochs and saves; twice stops at once. Both can
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("study", metavar="STUDY.yaml", nargs="?", help="study file")
+    parser.add_argument(
+        "study", metavar="STUDY", nargs="?", help="study file, or name of a packaged study"
+    )
     parser.add_argument("--budget", metavar="B", help="how long to search (see below)")
     data = parser.add_argument_group("images (default: generated product packs)")
     data.add_argument("--train", metavar="DIR", help="training images: folder of class folders")

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import add_overlay_arguments
-from hpo.cli.run_flags import add_json_argument, print_json, print_table
+from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json, print_table
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -20,6 +20,8 @@ EPILOG = """\
 examples:
   hpo space                                          the default space of the registered trainer
   hpo space studies/defects.yaml                     the space of a study
+  hpo space retail                                   what the newest run of `retail` searched
+  hpo space --set train.loss.name=triplet            the space of another spec
   hpo space --schema train.schema.json               any schema, without a trainer
   hpo space --skill DIR --json                       for programs
   hpo space --sample 3 --seed 7 --json               three configurations, one a line
@@ -32,7 +34,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("study", metavar="STUDY.yaml", nargs="?", help="study file")
+    source.add_argument(
+        "study",
+        metavar="STUDY",
+        nargs="?",
+        help="study file, name of a packaged study, or a run (directory or name)",
+    )
     source.add_argument("--schema", metavar="FILE", help="a train.schema.json, without a trainer")
     source.add_argument("--skill", metavar="DIR", help="a skill folder")
     what = parser.add_argument_group("output")
@@ -45,7 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--trials", metavar="N", type=int, help="length of the search, if it is to be short"
     )
+    what.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a key of the trainer's spec, on which the space may depend (repeatable)",
+    )
     add_overlay_arguments(parser)
+    add_out_argument(parser)
     add_json_argument(parser)
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
-from hpo.core.errors import SpecError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import quoted
 from hpo.core.yaml_io import read_yaml
+from hpo.run.run_dir import find_run
+from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_given_study
+from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
@@ -67,22 +70,39 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
     from search_spaces import load_schema
 
     if args.schema:
+        if args.set:
+            raise SpecError("--set: a schema alone has no spec; name a study or a skill folder")
         return SpaceSource(schema=load_schema(args.schema), overlay=overlay_from_args(args))
     if args.skill:
-        return _skill_source(Path(args.skill), overlay_from_args(args))
-    study = load_given_study(Path(args.study)) if args.study else StudySpec()
-    return _study_source(replace(study, search=_search(args, study)))
+        return _skill_source(args, overlay_from_args(args))
+    study = _given(args) if args.study else StudySpec()
+    settings = nest(read_assignments(args.set, study.find_skill))
+    return _study_source(
+        replace(study, spec=merged(study.spec, settings), search=_search(args, study))
+    )
+
+
+def _given(args: argparse.Namespace) -> StudySpec:
+    """The study of a file, of a run, or of a name: a packaged study's, else a run's."""
+    if Path(args.study).is_file() or args.study in packaged_studies():
+        return given_study(args.study)
+    try:
+        return load_given_study(find_run(args.study, Path(args.out)).study_file)
+    except RunError as error:
+        if Path(args.study).suffix:
+            return given_study(args.study)  # says that there is no such file
+        raise SpecError(f"{error}; a study file ends in .yaml") from error
 
 
 def _search(args: argparse.Namespace, study: StudySpec) -> Any:
     return replace(study.search, **overlay_changes(args, study.search, study.find_skill))
 
 
-def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:
+def _skill_source(args: argparse.Namespace, overlay: Overlay) -> SpaceSource:
     """A skill folder: its template is the spec; a registered trainer knows the rest."""
     from search_spaces import load_schema
 
-    skill = load_skill(folder)
+    skill = load_skill(Path(args.skill))
     schema = load_schema(skill.schema_file("train"))
     file = skill.template_file("train")
     template = read_yaml(file) if file.is_file() else {}
@@ -90,7 +110,10 @@ def _skill_source(folder: Path, overlay: Overlay) -> SpaceSource:
         raise SpecError(f"{file}: must be a mapping of keys, got {quoted(template)}")
     network = skill.network_arch or schema.network_arch
     return SpaceSource(
-        schema=schema, overlay=overlay, spec=nest(template), trainer=_registered(network)
+        schema=schema,
+        overlay=overlay,
+        spec=merged(nest(template), nest(read_assignments(args.set, lambda: skill))),
+        trainer=_registered(network),
     )
 
 

@@ -19,14 +19,13 @@ from hpo.study.checks import (
     check_search,
     check_sources,
 )
-from hpo.study.packaged import embedded_study
+from hpo.study.packaged import embedded_study, given_study
 from hpo.study.sharing import check_sharing
 from hpo.study.spec import (
     DataSources,
     SearchOptions,
     StudySpec,
     anchored,
-    load_given_study,
 )
 from hpo.study.text_values import read_assignments
 
@@ -55,7 +54,7 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
         SpecError: for anything that does not fit.
     """
     given = _data_from(args)
-    base = load_given_study(Path(args.study)) if args.study else StudySpec()
+    base = given_study(args.study) if args.study else StudySpec()
     settings = read_assignments(args.set, base.find_skill)
     if args.study:
         study = base

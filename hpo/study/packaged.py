@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, nest
+from hpo.core.text import nearest
 from hpo.study.spec import StudySpec, load_given_study
 from hpo.study.weights import NOTHING
 
@@ -34,6 +35,30 @@ def embedded_study(weights: str | None, given: Mapping[str, Any]) -> StudySpec:
         return study
     kept = {name: value for name, value in flatten(study.spec).items() if name != _FREEZES}
     return replace(study, weights="", spec=nest(kept))
+
+
+def given_study(given: str | Path) -> StudySpec:
+    """Read a study file, or a study that comes with the package, by its name.
+
+    Raises:
+        SpecError: there is neither, or the file is wrong.
+    """
+    path = Path(given)
+    is_name = path.name == str(given) and not path.suffix
+    if not is_name or path.exists():
+        return load_given_study(path)
+    names = packaged_studies()
+    if str(given) not in names:
+        raise SpecError(
+            f"{given}: no such file, and none of the studies that come with the package "
+            f"({', '.join(names)}){nearest(str(given), names)}"
+        )
+    return load_given_study(find_study(f"{given}.yaml"))
+
+
+def packaged_studies() -> list[str]:
+    """Names of the studies that come with the package."""
+    return sorted(file.stem for file in find_study(QUICKSTART).parent.glob("*.yaml"))
 
 
 def find_study(name: str) -> Path:

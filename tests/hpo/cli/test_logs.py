@@ -1,3 +1,7 @@
+import json
+import threading
+import time
+
 import pytest
 
 
@@ -7,9 +11,60 @@ def test_the_log_of_a_trial(hpo, json_of, first):
     assert "trial 1 failed" in out
     assert out.splitlines()[-1] == "RuntimeError: the loss exploded on purpose"
     said = json_of("logs", "first", 1)
-    assert said == {
-        "trial": 1, "log": str(first / "trials/0001/log.txt"), "lines": out.splitlines(),
-    }  # fmt: skip
+    log = str(first / "trials/0001/log.txt")
+    assert said == {"trial": 1, "log": log, "lines": out.splitlines(), "epochs": []}
+
+
+def test_the_epochs_of_a_trial(hpo, json_of, first):
+    told = json_of("logs", "first", 0)["epochs"]
+    assert [epoch["epoch"] for epoch in told] == list(range(1, len(told) + 1))
+    state = json.loads((first / "state.json").read_text())
+    assert max(epoch["value"] for epoch in told) == state["trials"][0]["value"]
+    lines = hpo("logs", "first", 0)[1].splitlines()[-len(told) :]
+    assert [line.split()[:4] for line in lines] == [
+        ["epoch", str(epoch["epoch"]), "P@1", f"{epoch['value']:.4f}"] for epoch in told
+    ]
+
+
+def test_it_goes_on_until_the_trial_ends(hpo, runs):
+    """The run is one that goes on: its lock is held, and lines come while the verb reads."""
+    from hpo.run.run_dir import find_run
+
+    run = find_run("second", runs)
+    log, events = run.trial_dir(1) / "log.txt", run.events_file
+    kept = [line for line in events.read_text().splitlines() if '"trial": 1,' not in line]
+    events.write_text("\n".join([*kept, ""]))
+
+    def write():
+        for epoch in (1, 2):
+            time.sleep(0.7)
+            with log.open("a") as file:
+                file.write(f"line {epoch}\n")
+            with events.open("a") as file:
+                told = {
+                    "event": "epoch",
+                    "trial": 1,
+                    "epoch": epoch,
+                    "value": epoch / 8,
+                    "seconds": 2,
+                }
+                file.write(json.dumps(told) + "\n")
+        with events.open("a") as file:
+            file.write(json.dumps({"event": "trial_finished", "trial": 1}) + "\n")
+
+    writer = threading.Thread(target=write)
+    with run.lock():
+        writer.start()
+        code, out, err = hpo("logs", "second", 1, "-f")
+        writer.join()
+    assert (code, err) == (0, "")
+    new = [line.split() for line in out.splitlines() if line.startswith(("line", "epoch"))]
+    words = [
+        ["epoch", "1", "P@1", "0.1250", "2.0", "s"],
+        ["epoch", "2", "P@1", "0.2500", "2.0", "s"],
+    ]
+    assert [line for line in new if line[0] == "epoch"] == words
+    assert [line for line in new if line[0] == "line"] == [["line", "1"], ["line", "2"]]
 
 
 def test_only_the_end_of_it(hpo, first):
@@ -25,7 +80,7 @@ def test_the_newest_run_needs_no_name(hpo, second):
 
 def test_bytes_that_are_no_text_are_shown_as_they_can(hpo, first):
     (first / "trials/0001/log.txt").write_bytes(b"ok \xff\n")
-    assert hpo("logs", "first", 1)[1] == "ok \ufffd\n"
+    assert hpo("logs", "first", 1)[1].startswith("ok \ufffd\n")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +88,7 @@ def test_bytes_that_are_no_text_are_shown_as_they_can(hpo, first):
     [
         (("first", 9), "trial 9 has no log; `hpo status` lists the trials"),
         (("first", 1, "--tail", 0), "--tail: must be at least 1, got 0"),
+        (("first", 1, "--follow", "--json"), "--follow: prints lines for people"),
         (("first", 1, "--tail", -3), "--tail: must be at least 1, got -3"),
         (("third", 1), "no run 'third'"),
     ],

@@ -194,6 +194,38 @@ def test_space_of_a_study_knows_its_trainer_and_overlay(capsys, tmp_path):
     assert data["pinned"][0]["name"] == "train.width"
 
 
+def test_space_of_a_run_is_what_it_searched(capsys, tmp_path, monkeypatch):
+    folder = tmp_path / "runs/shop/20261201-101010"
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(
+        "schema_version: 1\nname: shop\ntrainer: tests.quick_trainer:TRAINER\n"
+        "search: {over: [train.width], ranges: {train.width: [16, 99]}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("shop", "runs/shop", folder):
+        data = json.loads(run(capsys, name, "--json")[1])
+        (parameter,) = data["parameters"]
+        assert parameter["name"] == "train.width"
+        assert parameter["distribution"]["high"] == 99
+    assert (
+        json.loads(run(capsys, "shop", "--json", "--set", "train.width=44")[1])["parameters"][0][
+            "default"
+        ]
+        == 44
+    )
+
+
+def test_values_of_the_spec_that_go_nowhere_are_refused(capsys, schema_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "--schema", schema_file, "--set", "o.lr=1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--set: a schema alone has no spec" in err
+    code, _, err = run(capsys, "nowhere")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no run 'nowhere' below runs/" in err
+    assert "a study file ends in .yaml" in err
+
+
 def test_only_one_source(capsys, schema_file):
     with pytest.raises(SystemExit) as caught:
         main(["space", "study.yaml", "--schema", str(schema_file)])

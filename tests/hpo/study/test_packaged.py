@@ -1,0 +1,28 @@
+import pytest
+
+from hpo.core.errors import SpecError
+from hpo.study.packaged import given_study, packaged_studies
+
+
+def test_studies_of_the_package_have_names():
+    assert packaged_studies() == ["defects", "quickstart", "retail_resnet50"]
+    assert given_study("defects").name == "defects"
+    assert given_study("defects").search.confirm == 2
+
+
+def test_a_file_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "defects").write_text("schema_version: 1\nname: mine\n")
+    assert given_study("defects").name == "mine"
+
+
+def test_a_name_that_nothing_has_is_refused_with_those_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        SpecError, match=r"defect: no such file.*quickstart.*did you mean 'defects'"
+    ):
+        given_study("defect")
+    with pytest.raises(SpecError, match=r"defects\.yaml: no such file"):
+        given_study("defects.yaml")
+    with pytest.raises(SpecError, match=r"sub/defects: no such file"):
+        given_study("sub/defects")
