@@ -20,6 +20,8 @@ from trainer.errors import TrainerError
 STATUS = "status.jsonl"
 PUBLISHED_STATUS = "status.json"
 PUBLISHED_METRIC = "val Precision at Rank 1"
+TEST_METRIC = "test Precision at Rank 1"
+"""What an evaluation by itself reports: of one checkpoint, on the data that it is given."""
 
 
 class StatusFiles:
@@ -73,6 +75,16 @@ class StatusFiles:
     def _append(self, name: str, line: dict[str, Any]) -> None:
         with (self._folder / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def write_evaluation(folder: Path, precision: float) -> None:
+    """Write the published `status.json` of an evaluation, with its figure under `kpi`."""
+    line = _dated("SUCCESS", "Evaluation finished.") | {"kpi": {TEST_METRIC: precision}}
+
+    def fill(path: Path) -> None:
+        path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+
+    write_atomically(folder / PUBLISHED_STATUS, fill)
 
 
 def reason(error: BaseException) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.automl.best_rec import FILE as BEST_REC_FILE
+from hpo.automl.best_rec import best_record
 from hpo.automl.evaluation import read_evaluations, run_final
 from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
 from hpo.automl.recommendation import metric_of
@@ -55,6 +57,8 @@ def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict
     )
     handed = None if best is None else _hand_on(session, best, checkpoint, executor, final)
     _compare(session, best, final)
+    if best is not None:
+        _hand_over(session, best, checkpoint)
     if session.facts.delete_intermediate and best is not None:
         _delete_others(session, best)
     return handed
@@ -109,6 +113,26 @@ def _hand_on(
     }
     write_atomically(folder / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
     return result
+
+
+def _hand_over(session: AutoMLSession, best: TrialRecord, checkpoint: Path | None) -> None:
+    """Write the file by which other tools take over the best trial."""
+    direction = session.ledger.direction
+    record = best_record(
+        [t for t in session.ledger.trials() if t.purpose == "search"],
+        best,
+        head={
+            "experiment_id": session.facts.session_id or session.run.path.name,
+            "metric_name": session.facts.metric,
+            "direction": direction,
+        },
+        epochs_key=session.skill_trainer.epochs_key,
+        checkpoint=checkpoint,
+        score_of=lambda trial: metric_of(trial, direction),
+        job_of=lambda trial: session.show(trial.number).job_id,
+    )
+    text = json.dumps(record, indent=1, default=str) + "\n"
+    write_atomically(session.run.path / BEST_REC_FILE, text)
 
 
 def _export(session: AutoMLSession, best: TrialRecord, executor: Executor) -> dict[str, Any]:

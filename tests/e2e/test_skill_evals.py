@@ -4,7 +4,13 @@ import pytest
 
 from tests.e2e.skill_evals import GIVEN, Bench, compare_json, differences, look, read_tasks
 
-QUICK = ("missing-data", "missing-data-for-a-search", "misspelt-key", "illegal-batch")
+QUICK = (
+    "missing-data",
+    "missing-data-for-a-search",
+    "misspelt-key",
+    "illegal-batch",
+    "misspelt-policy",
+)
 """Refused before a picture is looked at, so torch is never loaded."""
 
 
@@ -13,9 +19,9 @@ def bench(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("evals"))
 
 
-def test_twenty_tasks_are_well_formed():
+def test_thirty_tasks_are_well_formed():
     tasks = read_tasks()
-    assert len({task["id"] for task in tasks}) == 20
+    assert len({task["id"] for task in tasks}) == 30
     for task in tasks:
         assert task["request"]
         assert set(task.get("given", [])) <= set(GIVEN)

@@ -47,7 +47,8 @@ def test_front_matter_keeps_the_open_format():
 
 
 def test_the_table_of_inferred_values_is_that_of_the_metadata():
-    table = {tuple(row[:3]) for row in rows(PAGE.read_text(), 4) if row[2].isidentifier()}
+    pages = PAGE.read_text() + DEPLOY.read_text()
+    table = {tuple(row[:3]) for row in rows(pages, 4) if row[2].isidentifier()}
     table = {
         row
         for row in table
@@ -72,14 +73,15 @@ def test_the_table_of_inferred_values_is_the_published_one():
     published = set(
         re.findall(r"^\| (\w+) \| `([\w.]+)` \| `(\w+)` \|", page.read_text(), re.MULTILINE)
     )
-    ours = set(re.findall(r"^\| (\w+) \| `([\w.]+)` \| `(\w+)` \|", PAGE.read_text(), re.MULTILINE))
+    pages = PAGE.read_text() + DEPLOY.read_text()
+    ours = set(re.findall(r"^\| (\w+) \| `([\w.]+)` \| `(\w+)` \|", pages, re.MULTILINE))
     assert {row for row in ours if row[2] in {p[2] for p in published}} == published
 
 
 def test_the_table_of_data_is_that_of_the_metadata():
     table = {
         (a, k, p, flag == "yes")
-        for a, k, p, flag in rows(PAGE.read_text(), 4)
+        for a, k, p, flag in rows(PAGE.read_text() + DEPLOY.read_text(), 4)
         if "/" in p and p.endswith("gz")
     }
     main, deploy = infos()

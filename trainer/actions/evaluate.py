@@ -21,6 +21,7 @@ from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.retrieval import Floats, first_relevant_ranks
 from trainer.spec import action_dir
+from trainer.status import TEST_METRIC, write_evaluation
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -40,14 +41,18 @@ def evaluate(spec: Spec) -> dict[str, Any]:
         means are over queries where not said otherwise), `per_class` (class name -> Precision@1,
         when `evaluate.report_accuracy_per_class`), `hits` (one bool per query: its nearest
         neighbour is of its class), `query_classes` (name per query), `num_queries`,
-        `num_reference`, `num_classes`, `model` and `results` (the JSON file with all of this).
+        `num_reference`, `num_classes`, `model`, `kpi` (the published name -> Precision@1, which
+        stands in `status.json` too) and `results` (the JSON file with all of this).
 
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
     """
     gallery, _, emb_QD, query = embed_splits(spec)
+    scores = score(spec, gallery, emb_QD, query.labels)
+    precision = scores["metrics"]["val_precision_at_1"]
     result = {
-        **score(spec, gallery, emb_QD, query.labels),
+        **scores,
+        "kpi": {TEST_METRIC: precision},
         "num_queries": len(query.labels),
         "num_reference": len(gallery),
         "num_classes": len(gallery.class_names),
@@ -56,6 +61,7 @@ def evaluate(spec: Spec) -> dict[str, Any]:
     file = action_dir(spec, "evaluate") / RESULTS
     text = json.dumps(result, indent=1)
     write_atomically(file, lambda temporary: _write(temporary, text))
+    write_evaluation(file.parent, precision)
     return result | {"results": str(file)}
 
 

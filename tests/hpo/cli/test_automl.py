@@ -27,7 +27,12 @@ QUICK = ["automl", "--skill-dir", "skill", "--in-process"]
 TWO = ["--settings", "automl_max_recommendations=2", "algorithm=random"]
 
 
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
+    skill = files_of(here / "skill")
     assert main([*QUICK, *TWO, "--request", "train it", "--yes", "--json"]) == 0
     out, err = capfd.readouterr()
     events = events_of(out)
@@ -51,6 +56,12 @@ def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
     assert finished["trials"]["complete"] == 3
     facts = json.loads((run_dir / ".automl/controller/facts.json").read_text())
     assert facts["total"] == 3
+    handed = json.loads((run_dir / "best_rec.json").read_text())
+    assert (handed["metric_name"], handed["direction"]) == ("val accuracy", "maximize")
+    assert [row["rec_id"] for row in handed["all_recs"]] == ["0", "1", "2"]
+    assert handed["best"]["score"] == max(row["score"] for row in handed["all_recs"])
+    assert handed["best"]["checkpoint_uri"].startswith("file:///")
+    assert files_of(here / "skill") == skill, "a skill folder is never written to"
 
 
 def test_the_defaults_are_ten_bayesian_trials_of_the_models_metric(here, capfd):

@@ -29,6 +29,10 @@ def test_metrics_agree_with_training_and_with_the_hits(trained, tmp_path):
     assert (result["num_queries"], result["num_reference"], result["num_classes"]) == (18, 12, 6)
     written = json.loads(Path(result["results"]).read_text())
     assert written["metrics"] == metrics
+    line = json.loads((Path(result["results"]).parent / "status.json").read_text())
+    assert line["status"] == "SUCCESS"
+    assert line["kpi"] == {"test Precision at Rank 1": pytest.approx(trained.last_value)}
+    assert result["kpi"] == line["kpi"]
 
 
 def test_the_query_mean_is_monitored_when_asked(trained, tmp_path):
