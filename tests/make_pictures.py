@@ -7,7 +7,6 @@ Needs Chromium (or Chrome) for the report and MLflow's page.
 
 import argparse
 import io
-import json
 import os
 import subprocess
 import tempfile
@@ -17,6 +16,8 @@ from PIL import Image
 
 from hpo.console.console import Console
 from hpo.console.live import LiveView
+from hpo.core.event_json import from_json
+from hpo.core.events import Preparing, TrialFinished
 from hpo.run.run_dir import RunDir, find_run
 from hpo.tracking import default_tracking_uri
 from tests.e2e.mlflow_page import find_browser, look
@@ -39,16 +40,16 @@ def draw_terminal(run: RunDir, target: Path) -> None:
     from rich.console import Console as RichConsole
     from rich.text import Text
 
-    events = [json.loads(line) for line in run.events_file.read_text().splitlines()]
+    events = [from_json(line) for line in run.events_file.read_text().splitlines()]
     lines, clock, ended = io.StringIO(), [0.0], 0
     console = Console(lines, lambda: clock[0])
     console._color = True
     for event in events:
-        clock[0] = event["time"]
-        if event["event"] == "preparing":
+        clock[0] = event.time
+        if isinstance(event, Preparing):
             continue
         console.handle(event)
-        ended += event["event"] == "trial_finished"
+        ended += isinstance(event, TrialFinished)
         if ended == SHOWN_TRIALS:
             break
     screen = RichConsole(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from hpo.algorithms import create_algorithm
+from hpo.core.event_json import data_of, to_dict
+from hpo.core.events import Epoch
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import Decision, Ended, Suggestion
 from hpo.run.ledger import Ledger
@@ -67,8 +69,8 @@ class Events:
     def __init__(self):
         self.all = []
 
-    def __call__(self, name, **data):
-        self.all.append((name, data))
+    def __call__(self, event):
+        self.all.append((event.name, data_of(event)))
 
     def named(self, name):
         return [data for n, data in self.all if n == name]
@@ -146,14 +148,14 @@ def run_all(engine, values=None, limit=1000):
 
 
 class Ear:
-    """A listener that keeps every event; `stop_after` (trial, epoch) makes it wish for a pause."""
+    """A listener that keeps every event as plain data; `stop_after` (trial, epoch) makes it wish for a pause."""
 
     def __init__(self, stop_after=None):
         self.events, self.stop_after, self.wish = [], stop_after, False
 
     def handle(self, event):
-        self.events.append(event)
-        if event["event"] == "epoch" and (event["trial"], event["epoch"]) == self.stop_after:
+        self.events.append(to_dict(event))
+        if isinstance(event, Epoch) and (event.trial, event.epoch) == self.stop_after:
             self.wish = True
 
     def close(self):

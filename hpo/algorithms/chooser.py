@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from hpo.core.events import Emit
+from hpo.core.protocols import Emit
 from hpo.core.trial import TrialRecord, TrialState
 
 RUNS_IN_FULL = "runs_in_full"

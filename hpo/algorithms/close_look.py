@@ -19,7 +19,7 @@ import numpy as np
 
 from hpo.algorithms.gaussian_process import Array
 from hpo.algorithms.unit_points import default_latents, is_new, latents_at, point_of
-from hpo.core.events import Emit
+from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import TrialRecord, TrialState
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
-from hpo.core.events import Emit
+from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import TrialRecord, TrialState
 from search_spaces import Choice

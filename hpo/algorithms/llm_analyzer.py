@@ -19,8 +19,8 @@ from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task
 from hpo.algorithms.options import resolve_options
 from hpo.core.errors import SpecError
-from hpo.core.events import Emit
-from hpo.core.protocols import Algorithm
+from hpo.core.events import AlgorithmStep
+from hpo.core.protocols import Algorithm, Emit
 from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
 from hpo.core.yaml_io import parse_yaml
 
@@ -224,5 +224,5 @@ class Analyzed:
     def _tell(self, step: str, number: int, text: str, **more: Any) -> None:
         if self._emit is not None:
             self._emit(
-                "algorithm", algorithm="analyzer", step=step, trial=number, text=text, **more
+                AlgorithmStep(algorithm="analyzer", step=step, trial=number, text=text, more=more)
             )

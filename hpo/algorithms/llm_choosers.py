@@ -15,7 +15,8 @@ from hpo.algorithms.llm_client import LlmClient, LlmError
 from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task, best_of
 from hpo.algorithms.unit_points import is_new
-from hpo.core.events import Emit
+from hpo.core.events import AlgorithmStep
+from hpo.core.protocols import Emit
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class LlmChooser:
         self._failures = 0
         self._emit: Emit | None = None
         self._question: Question[Chosen] | None = None
-        self._told: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._told: SimpleQueue[AlgorithmStep] = SimpleQueue()
 
     def attach(self, emit: Emit) -> None:
         """Send events through `emit` from now on."""
@@ -119,14 +120,16 @@ class LlmChooser:
 
     def tell(self, step: str, number: int, text: str, **more: Any) -> None:
         """Make an event of a step, for `flush` to tell."""
-        self._told.put({"step": step, "trial": number, "text": text, **more})
+        self._told.put(
+            AlgorithmStep(algorithm=self.name, step=step, trial=number, text=text, more=more)
+        )
 
     def flush(self) -> None:
         """Tell listeners of the steps so far; they are only ever told from the driver's thread."""
         while not self._told.empty():
             step = self._told.get()
             if self._emit is not None:
-                self._emit("algorithm", algorithm=self.name, **step)
+                self._emit(step)
 
     def _base(self, seen: Sequence[Observation]) -> dict[str, Any]:
         """Values of parameters that an answer leaves out: those of the best trial."""

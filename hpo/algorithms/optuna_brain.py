@@ -26,7 +26,7 @@ from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Limits, Observ
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
-from hpo.core.events import Emit
+from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_failures import is_infeasible

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.rung_policies import Climber, Policy
-from hpo.core.events import Emit
+from hpo.core.protocols import Emit
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 
 DEFAULT = -1

@@ -32,13 +32,13 @@ from hpo.automl.views import Views
 from hpo.automl.wandb_table import group_of, make_listener
 from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
 from hpo.core.errors import RunError, SpecError
-from hpo.core.events import EventBus, EventFile
+from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.searching.engine import Engine
-from hpo.searching.state_writer import StateWriter
+from hpo.searching.state_writer import StateWriter, describe_start
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +120,7 @@ class AutoML:
         self._open: dict[int, Recommendation] = {}
         self._is_finished = False
         self._bus.emit(
-            "started",
-            run_dir=str(self.run),
-            study=parts.study.name,
-            budget=str(parts.study.budget),
-            trials_so_far=sum(t.state.is_finished for t in self._ledger.trials()),
+            describe_start(self.run, parts.study, self._engine, self._ledger, self.facts.metric)
         )
 
     @property
@@ -151,7 +147,7 @@ class AutoML:
             rec = self._show(job.number)
             self._open[job.number] = rec
             fresh.append(rec)
-        self._tell_readers()
+        self._state.write_now()
         return fresh
 
     def report_result(
@@ -182,13 +178,13 @@ class AutoML:
         if status != "success" or number is None:
             reason = METRIC_NOT_FOUND if status == "success" else f"reported as {status}"
             self._engine.on_end(rec_id, Ended(failure={"kind": "code", "message": reason}))
-            self._tell_readers()
+            self._state.write_now()
             return
         metrics = {} if best_epoch is None else {"best_epoch": float(best_epoch)}
         payload = {"epoch": record.until_epoch, "value": number, "metrics": metrics}
         self._engine.on_epoch(rec_id, payload)
         self._engine.on_end(rec_id, Ended())
-        self._tell_readers()
+        self._state.write_now()
 
     def get_best(self) -> Recommendation | None:
         """The best configuration so far, of those trained longest."""
@@ -197,7 +193,7 @@ class AutoML:
 
     def get_status(self) -> dict[str, Any]:
         """As `query_status` of this workspace."""
-        self._tell_readers()
+        self._state.write_now()
         return query_status(self.run.path)
 
     def get_history(self) -> list[Recommendation]:
@@ -231,10 +227,6 @@ class AutoML:
         trace: TracebackType | None,
     ) -> None:
         self.finish()
-
-    def _tell_readers(self) -> None:
-        """Write the state at once, however short ago that was done."""
-        self._state.handle({"event": "started"})
 
     def _demand_open(self) -> None:
         if self._is_finished:

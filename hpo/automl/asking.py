@@ -12,7 +12,7 @@ from typing import Any
 from hpo.automl.planning import Planned
 from hpo.automl.workspace import WorkspaceFacts, is_workspace
 from hpo.core.errors import RunError
-from hpo.core.events import EventBus
+from hpo.core.event_bus import EventBus
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir

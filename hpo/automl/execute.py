@@ -79,11 +79,12 @@ def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
     assert session is not None  # noqa: S101 - every search makes one
     session.ledger = Ledger.open(result.run.ledger_file)
     try:
-        ended = str(result.finished.get("ended_because", "interrupted"))
+        finished = result.finished
+        ended = finished.ended_because if finished else "interrupted"
         found = build_result(
             result.run, session.ledger, session.facts, session.show, ended_because=ended
         )
-        return _with_fallbacks(found, int(result.finished.get("fallbacks") or 0))
+        return _with_fallbacks(found, finished.fallbacks if finished else 0)
     finally:
         session.ledger.close()
 

@@ -14,7 +14,9 @@ from hpo.automl.best_rec import best_record
 from hpo.automl.evaluation import read_evaluations, run_final
 from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
 from hpo.automl.recommendation import metric_of
+from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor
+from hpo.core.route_events import Compared
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
@@ -47,13 +49,15 @@ def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict
         checkpoint,
         blocked="" if session.route.platform is None else ELSEWHERE,
     )
-    brief = {key: final[key] for key in ("status", "reason", "metric_value") if key in final}
     session.bus.emit(
-        "evaluated",
-        trial=None if rec is None else rec.id,
-        split=_WHERE.get(str(final.get("data")), "final"),
-        metrics=final.get("metrics") or {},
-        **brief,
+        Evaluated(
+            trial=None if rec is None else rec.id,
+            split=_WHERE.get(str(final.get("data")), "final"),
+            metrics=final.get("metrics") or {},
+            metric_value=final.get("metric_value"),
+            status=final.get("status"),
+            reason=final.get("reason"),
+        )
     )
     handed = None if best is None else _hand_on(session, best, checkpoint, executor, final)
     _compare(session, best, final)
@@ -70,7 +74,7 @@ def _compare(session: AutoMLSession, best: TrialRecord | None, final: dict[str, 
     rows = comparison(trials, best, session.ledger.direction, baseline, final)
     lines = render_comparison(rows, session.facts.metric)
     write_atomically(session.run.evaluations_dir / TABLE_FILE, "\n".join(lines) + "\n")
-    session.bus.emit("compared", rows=rows, metric=session.facts.metric)
+    session.bus.emit(Compared(rows=rows, metric=session.facts.metric))
 
 
 def _hand_on(
@@ -145,7 +149,7 @@ def _export(session: AutoMLSession, best: TrialRecord, executor: Executor) -> di
     except HandoffError as error:
         logger.warning("%s", error)
         return {"error": str(error)}
-    session.bus.emit("exported", trial=best.number, **exported)
+    session.bus.emit(Exported(trial=best.number, result=exported))
     return exported
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.recommendation import Recommendation, metric_of, status_word
-from hpo.core.events import Event
+from hpo.core.events import Event, TrialFinished, TrialStarted
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, Job
@@ -82,10 +82,10 @@ class CallbackListener:
 
     def handle(self, event: Event) -> None:
         """Pass a trial's start and end on."""
-        if event["event"] == "trial_started" and event["purpose"] == "search":
-            self._on_start(event["trial"])
-        elif event["event"] == "trial_finished":
-            self._on_end(event["trial"])
+        if isinstance(event, TrialStarted) and event.purpose == "search":
+            self._on_start(event.trial)
+        elif isinstance(event, TrialFinished):
+            self._on_end(event.trial)
 
     def _on_start(self, number: int) -> None:
         if number in self._told or self._hooks.on_recommendation is None:

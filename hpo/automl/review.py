@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts
 from hpo.core.asking import ask
 from hpo.core.budget import render_seconds
+from hpo.core.events import Review
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
 from hpo.executors.division import Slots
@@ -21,6 +22,32 @@ QUICKER, SLOWER = 0.8, 1.4
 """Ends of the interval around the expected time: what a probe of a few steps is good for."""
 START_S = 1.0
 """Seconds that a trial takes beside its epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteReview(Review):
+    """The review of a search of the route, with what the route adds to it."""
+
+    network: str
+    skill_dir: str
+    platform: str
+    image: str
+    workspace: str
+    metric: str
+    direction: str
+    recommendations: int | None
+    """Trials in all; None where the algorithm decides."""
+    data_keys: Mapping[str, Any]
+    parameters: Sequence[Mapping[str, Any]]
+    adjustments: Sequence[Mapping[str, Any]]
+    """Values that were changed: `param`, `from`, `to`, `reason`."""
+    first_batch: Sequence[Mapping[str, Any]] | None
+    """Configurations that are trained first; None where an outside model proposes them."""
+    expected: Mapping[str, Any]
+    """`time_per_trial_s`, `total_s`, `interval_s` and `assumptions`."""
+    machine: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    final_evaluation: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from hpo.automl.errors import AutoMLError, NotRunnableError, SkillFolderError
 from hpo.automl.policy import Policy
 from hpo.core.errors import SpecError
+from hpo.core.route_events import Routed
 from hpo.core.yaml_io import read_yaml
 from hpo.study.skill import INFO_FILE, Skill, load_skill
 
@@ -43,17 +44,17 @@ class Route:
     message: str
     """One line: which way, and why."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for events."""
-        return {
-            "route": self.kind,
-            "action": self.action,
-            "automl_policy": self.policy.shown,
-            "decided_by": self.policy.source,
-            "phrase": self.policy.phrase,
-            "unclear": self.policy.unclear,
-            "message": self.message,
-        }
+    def to_event(self) -> Routed:
+        """The event that tells it."""
+        return Routed(
+            route=self.kind,
+            action=self.action,
+            automl_policy=self.policy.shown,
+            decided_by=self.policy.source,
+            phrase=self.policy.phrase,
+            unclear=self.policy.unclear,
+            message=self.message,
+        )
 
 
 def open_skill(skill_dir: str | Path) -> Skill:

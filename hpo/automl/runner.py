@@ -16,6 +16,7 @@ from hpo.automl.platform import Platform
 from hpo.automl.routing import name_of, open_skill
 from hpo.automl.session import RouteSettings
 from hpo.automl.workspace import choose_place
+from hpo.core.event_json import data_of
 from hpo.core.process.imports import warnings_stay_harmless
 from hpo.searching.session import SearchSettings
 
@@ -189,7 +190,7 @@ class AutoMLRunner:
             executor="inprocess" if in_process else "ray",
             ray_address=ray_address,
             probe=self._platform is None,
-            confirm_start=confirm or (lambda _review: True),
+            confirm_start=lambda review: confirm is None or confirm(data_of(review)),
             listeners=(*listeners, *_wandb(wandb_config)),
             should_stop=should_stop,
         )

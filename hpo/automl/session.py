@@ -14,12 +14,15 @@ from hpo.automl.finishing import conclude
 from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
 from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, metric_of, status_word
-from hpo.automl.review import estimate, first_batch, look_at_machine, ways_to_shorten
+from hpo.automl.review import RouteReview, estimate, first_batch, look_at_machine, ways_to_shorten
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
 from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
 from hpo.core.errors import RunError
+from hpo.core.event_json import from_dict
+from hpo.core.events import Forecast, Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
+from hpo.core.route_events import Baseline, Routed
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
@@ -42,8 +45,8 @@ class RouteSettings:
     accept_no_baseline: bool = False
     """Whether to go on when the baseline could not be evaluated."""
     review_only: bool = False
-    routed: Mapping[str, Any] = field(default_factory=dict)
-    """Which way the request went and why, for the events."""
+    routed: Routed | None = None
+    """Which way the request went and why."""
     declined: str = ""
     """Set by the session: why the review stopped the search."""
     session: AutoMLSession | None = None
@@ -145,8 +148,8 @@ class AutoMLSession(Session):
 
     def search(self) -> SearchResult:
         """Say which way was taken, then search."""
-        if self.route.routed:
-            self.bus.emit("routed", **self.route.routed)
+        if self.route.routed is not None:
+            self.bus.emit(self.route.routed)
         return super().search()
 
     # The search -----------------------------------------------------------------------------------
@@ -260,43 +263,43 @@ class AutoMLSession(Session):
             stage_sources(sources or self.plan.sources, self.trainer, self.run.path)
         return super()._review(executor)
 
-    def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+    def tell_review(self, review: Review, executor: Executor) -> bool:
         """Evaluate the baseline, tell everything, ask; nothing has been trained until then."""
         baseline = self._baseline(executor)
         guess = estimate(
             self.facts,
             self.study.search.algorithm_options,
-            seconds_per_epoch=(review["probe"] or {}).get("seconds_per_epoch"),
+            seconds_per_epoch=review.probe.get("seconds_per_epoch"),
             num_epochs=self.plan.num_epochs,
             slots=self.slots.count,
             done=sum(t.state.is_finished for t in self.ledger.trials()),
         )
-        full = {
-            **review,
-            "network": self.facts.network,
-            "skill_dir": self.facts.skill_dir,
-            "platform": self.facts.platform or "this machine",
-            "image": self.facts.image,
-            "workspace": str(self.run.path),
-            "metric": self.facts.metric,
-            "direction": self.facts.direction,
-            "recommendations": self.facts.total,
-            "data_keys": self.facts.train_keys or dict(self.plan.sources),
-            "parameters": self.space.to_json()["parameters"],
-            "adjustments": [*self.facts.adjustments, *self.facts.first_adjustments],
-            "warnings": [*review["warnings"], *self.facts.warnings],
-            "first_batch": self._first_batch(),
-            "expected": _rehearsed(guess.to_dict(), review.get("forecast")),
-            "estimate_s": review["estimate_s"] if review.get("forecast") else guess.total_s,
-            "machine": look_at_machine(self.run.path, review["probe"] or {}, self.slots),
-            "baseline": baseline,
-            "final_evaluation": self._final_plan(),
-        }
-        full["warnings"] += full["machine"]["warnings"]
+        machine = look_at_machine(self.run.path, review.probe, self.slots)
+        warnings = [*review.warnings, *self.facts.warnings, *machine["warnings"]]
+        seconds = review.estimate_s if review.forecast else guess.total_s
+        full = RouteReview(
+            **{**vars(review), "warnings": warnings, "estimate_s": seconds},
+            network=self.facts.network,
+            skill_dir=self.facts.skill_dir,
+            platform=self.facts.platform or "this machine",
+            image=self.facts.image,
+            workspace=str(self.run.path),
+            metric=self.facts.metric,
+            direction=self.facts.direction,
+            recommendations=self.facts.total,
+            data_keys=self.facts.train_keys or dict(self.plan.sources),
+            parameters=self.space.to_json()["parameters"],
+            adjustments=[*self.facts.adjustments, *self.facts.first_adjustments],
+            first_batch=self._first_batch(),
+            expected=_rehearsed(guess.to_dict(), review.forecast),
+            machine=machine,
+            baseline=baseline,
+            final_evaluation=self._final_plan(),
+        )
         limit = self.route.max_hours
-        if limit is not None and (full["estimate_s"] or 0.0) > limit * 3600:
+        if limit is not None and (full.estimate_s or 0.0) > limit * 3600:
             self.route.declined = ways_to_shorten(
-                self.facts, full["expected"], limit, self.trainer.epochs_key
+                self.facts, full.expected, limit, self.trainer.epochs_key
             )
         elif baseline.get("status") == FAILED and not self.route.accept_no_baseline:
             self.route.declined = (
@@ -306,7 +309,7 @@ class AutoMLSession(Session):
         elif self.route.review_only:
             self.route.declined = "review only"
         if self.route.declined:  # told, but nobody is asked
-            self.bus.emit("review", **full)
+            self.bus.emit(full)
         elif not super().tell_review(full, executor):
             self.route.declined = "not confirmed"
         return not self.route.declined
@@ -336,9 +339,9 @@ class AutoMLSession(Session):
                 "label": "base checkpoint" if self.facts.base_checkpoint else "untrained start",
                 "reason": "trials run on a platform; evaluate the start there to compare with",
             }
-        self.bus.emit("preparing", what="baseline")
+        self.bus.emit(Preparing(what="baseline"))
         result = run_baseline(self.evaluator(executor))
-        self.bus.emit("baseline", **result)
+        self.bus.emit(from_dict(Baseline, result))
         return result
 
     def evaluator(self, executor: Executor) -> Evaluator:
@@ -356,16 +359,16 @@ class AutoMLSession(Session):
         return conclude(self, engine, executor)
 
 
-def _rehearsed(guess: dict[str, Any], forecast: Mapping[str, Any] | None) -> dict[str, Any]:
+def _rehearsed(guess: dict[str, Any], forecast: Forecast | None) -> dict[str, Any]:
     """The expected time as a rehearsal of the search found it, where there was one."""
     if not forecast:
         return guess
-    words = f"{guess['assumptions']}; rehearsed: {forecast['epochs']} epochs in all"
+    rounded = forecast.to_dict()
     return {
         **guess,
-        "total_s": forecast["seconds"],
-        "interval_s": [forecast["low_s"], forecast["high_s"]],
-        "assumptions": words,
+        "total_s": rounded["seconds"],
+        "interval_s": [rounded["low_s"], rounded["high_s"]],
+        "assumptions": f"{guess['assumptions']}; rehearsed: {forecast.epochs} epochs in all",
     }
 
 

@@ -18,12 +18,12 @@ from typing import Any
 
 from hpo.automl.recommendation import metric_of, status_word
 from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts
-from hpo.core.events import Event
+from hpo.core.events import Event, Started, TrialEnded, TrialStarted, TrialSuspended
 from hpo.core.selection import best_trial
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 
-_TOLD = ("started", "trial_started", "trial_finished", "trial_suspended", "confirmed")
+_TOLD = (Started, TrialStarted, TrialEnded, TrialSuspended)
 
 
 class Views:
@@ -51,7 +51,7 @@ class Views:
 
     def handle(self, event: Event) -> None:
         """Rewrite what an event may have changed."""
-        if event["event"] in _TOLD:
+        if isinstance(event, _TOLD):
             self.write()
 
     def close(self) -> None:

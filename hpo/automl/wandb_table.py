@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.core.events import Event, Listener
+from hpo.core.events import Event, TrialFinished
+from hpo.core.protocols import Listener
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan
@@ -69,7 +70,7 @@ class _Table:
 
     def handle(self, event: Event) -> None:
         """Send what has changed."""
-        if event["event"] != "trial_finished":
+        if not isinstance(event, TrialFinished):
             return
         direction = self._ledger.direction
         rows = []

@@ -184,7 +184,7 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
         max_hours=args.max_hours,
         accept_no_baseline=args.no_baseline,
         review_only=args.review_only,
-        routed=route.to_dict(),
+        routed=route.to_event(),
     )
     found: dict[str, Any] = {}
 
@@ -335,7 +335,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     roots = {"train_dataset_uri": args.data, "eval_dataset_uri": args.eval_data}
     with machine_output() as stream:
         tell = tell_job(stream if args.json else None)
-        tell_route(route.to_dict(), stream if args.json else None)
+        tell_route(route.to_event(), stream if args.json else None)
         job = run_directly(
             skill,
             args.action,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.console import render_value
 from hpo.core.budget import render_seconds
-from hpo.core.events import Event, to_json
+from hpo.core.event_json import to_json
+from hpo.core.events import Event
+from hpo.core.route_events import Baseline, Compared, JobFinished, Routed
 
 if TYPE_CHECKING:
+    from hpo.automl.review import RouteReview
     from hpo.jobs.job import Job
 
 MOST_CHANGES = 8
@@ -30,31 +32,37 @@ class RouteConsole:
 
     def handle(self, event: Event) -> None:
         """Print what an event means to a person."""
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is not None:
-            for line in handler(event):
-                print(line, file=self._stream, flush=True)
+        for line in render_event(event):
+            print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """The stream belongs to the caller."""
 
-    def _on_routed(self, event: Event) -> list[str]:
-        return [f"route     {event['message']}"]
 
-    def _on_baseline(self, event: Event) -> list[str]:
-        if event["status"] == "measured":
-            held = (event.get("held_out") or {}).get("metric_value")
-            more = "" if held is None else f"; {_number(held)} on held-out data"
-            return [f"baseline  {_number(event['metric_value'])} ({event['label']}){more}"]
-        return [f"baseline  {event['status']} ({event['label']}): {event['reason']}"]
+def render_event(event: Event) -> list[str]:
+    """What an event of the route means to a person; nothing where every search has it."""
+    from hpo.automl.outcome import render_comparison
+    from hpo.automl.review import RouteReview
 
-    def _on_review(self, event: Event) -> list[str]:
-        return render_route_review(event)
+    match event:
+        case Routed():
+            return [f"route     {event.message}"]
+        case Baseline():
+            return [_render_baseline(event)]
+        case RouteReview():
+            return render_route_review(event)
+        case Compared():
+            return ["", *render_comparison(list(event.rows), event.metric), ""]
+        case _:
+            return []
 
-    def _on_compared(self, event: Event) -> list[str]:
-        from hpo.automl.outcome import render_comparison
 
-        return ["", *render_comparison(event["rows"], event["metric"]), ""]
+def _render_baseline(event: Baseline) -> str:
+    if event.status == "measured":
+        held = (event.held_out or {}).get("metric_value")
+        more = "" if held is None else f"; {_number(held)} on held-out data"
+        return f"baseline  {_number(event.metric_value)} ({event.label}){more}"
+    return f"baseline  {event.status} ({event.label}): {event.reason}"
 
 
 def make_console(*_facts: Any) -> RouteConsole:
@@ -62,22 +70,20 @@ def make_console(*_facts: Any) -> RouteConsole:
     return RouteConsole(sys.stderr)
 
 
-def render_route_review(review: Mapping[str, Any]) -> list[str]:
+def render_route_review(review: RouteReview) -> list[str]:
     """What the review of the route says beyond that of a plain search."""
-    if "network" not in review:
-        return []
     lines = [
-        f"network   {review['network']} from {review['skill_dir']}, on {review['platform']}",
-        f"metric    {review['metric']}, {review['direction']}",
+        f"network   {review.network} from {review.skill_dir}, on {review.platform}",
+        f"metric    {review.metric}, {review.direction}",
     ]
-    lines += [f"data      {key} = {value}" for key, value in review["data_keys"].items()]
-    for change in review["adjustments"]:
+    lines += [f"data      {key} = {value}" for key, value in review.data_keys.items()]
+    for change in review.adjustments:
         lines.append(
             f"adjusted  {change['param']} {change['from']} -> {change['to']}: {change['reason']}"
         )
-    lines += [_render_parameter(parameter) for parameter in review["parameters"]]
-    lines += _render_batch(review["first_batch"])
-    lines += [_render_time(review["expected"]), f"then      {review['final_evaluation']}"]
+    lines += [_render_parameter(parameter) for parameter in review.parameters]
+    lines += _render_batch(review.first_batch)
+    lines += [_render_time(review.expected), f"then      {review.final_evaluation}"]
     return lines
 
 
@@ -91,7 +97,7 @@ def _render_parameter(parameter: Mapping[str, Any]) -> str:
     return f"range     {parameter['name']}  {span}  default {render_value(parameter['default'])}"
 
 
-def _render_batch(batch: list[Mapping[str, Any]] | None) -> list[str]:
+def _render_batch(batch: Sequence[Mapping[str, Any]] | None) -> list[str]:
     if batch is None:
         return ["first     proposed by the model at the endpoint, when the search starts"]
     lines = []
@@ -118,12 +124,12 @@ def _render_time(guess: Mapping[str, Any]) -> str:
     return f"time      {each} a trial, {total} in all ({span}); {guess['assumptions']}"
 
 
-def tell_route(route: Mapping[str, Any], stream: TextIO | None) -> None:
+def tell_route(routed: Routed, stream: TextIO | None) -> None:
     """Tell the way of a request that is no search."""
     if stream is None:
-        print(f"route     {route['message']}", file=sys.stderr, flush=True)
+        print(f"route     {routed.message}", file=sys.stderr, flush=True)
     else:
-        _emit(stream, "routed", route)
+        _emit(stream, routed)
 
 
 def tell_job(stream: TextIO | None) -> Callable[[Job], None]:
@@ -131,7 +137,7 @@ def tell_job(stream: TextIO | None) -> Callable[[Job], None]:
 
     def tell(job: Job) -> None:
         if stream is not None:
-            _emit(stream, "finished", {"job": job.to_dict(), "status": job.status})
+            _emit(stream, JobFinished(job=job.to_dict(), status=job.status))
             return
         print(f"{job.id}: {job.status}{': ' + job.message if job.message else ''}", file=sys.stderr)
         for name, value in job.result.items():
@@ -141,8 +147,7 @@ def tell_job(stream: TextIO | None) -> Callable[[Job], None]:
     return tell
 
 
-def _emit(stream: TextIO, name: str, data: Mapping[str, Any]) -> None:
-    event = {"event": name, "time": round(time.time(), 3), **data}
+def _emit(stream: TextIO, event: Event) -> None:
     stream.write(to_json(event) + "\n")
     stream.flush()
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from hpo.console.console import Console
 from hpo.core.process.signals import told_to_end
@@ -17,7 +17,8 @@ from hpo.core.process.streams import open_output
 if TYPE_CHECKING:
     from types import FrameType
 
-    from hpo.core.events import Listener
+    from hpo.core.events import Review
+    from hpo.core.protocols import Listener
     from hpo.run.ledger import Ledger
     from hpo.run.run_dir import RunDir
     from hpo.searching.session import SearchResult, SearchSettings
@@ -32,7 +33,7 @@ ASK_ABOVE_S = 600
 
 def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResult]) -> int:
     """Run a search with the terminal attached and return the exit code."""
-    from hpo.core.events import EventPrinter
+    from hpo.core.event_bus import EventPrinter
     from hpo.results.handoff import HandoffError
     from hpo.searching.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
@@ -76,9 +77,9 @@ def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResu
     return 0
 
 
-def _ask(review: dict[str, Any], args: argparse.Namespace, console: Console) -> bool:
+def _ask(review: Review, args: argparse.Namespace, console: Console) -> bool:
     """Ask before a long search, or always; only where a person sits at the terminal."""
-    estimate = review.get("estimate_s") or 0
+    estimate = review.estimate_s or 0
     is_quick = estimate < ASK_ABOVE_S and not getattr(args, "ask_always", False)
     if args.yes or is_quick or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.cli import search as search_verb
 from hpo.cli.run_flags import print_json
 from hpo.console.console import Console, render_value
 from hpo.console.review_lines import render_review
 from hpo.core.budget import Budget, render_seconds
+from hpo.core.event_json import data_of
+from hpo.core.events import Event, Forecast, Preparing
+
+if TYPE_CHECKING:
+    from hpo.searching.dry_run import DryRun
 
 HELP = "say what a search would do and how long it would take, without starting it"
 
@@ -58,13 +63,12 @@ def run(args: argparse.Namespace) -> int:
             listeners=(lambda *_: _Preparing(console),),
             progress=console.progress,
         )
-        review = plan_search(study, settings)
-    if price is not None:
-        review["cost"] = cost_of(review, price, study.budget)
+        found = plan_search(study, settings)
     if args.json:
-        print_json(review)
+        cost = {} if price is None else {"cost": cost_of(found, price, study.budget)}
+        print_json({**data_of(found), **cost})
         return 0
-    for line in [*render_review(review), *render_more(review, study.budget, price)]:
+    for line in [*render_review(found), *render_more(found, price)]:
         print(console.wrapped(line, sys.stdout))
     return 0
 
@@ -75,34 +79,38 @@ class _Preparing:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def handle(self, event: Mapping[str, Any]) -> None:
+    def handle(self, event: Event) -> None:
         """Pass on what takes time."""
-        if event["event"] == "preparing":
-            self._console.handle(dict(event))
+        if isinstance(event, Preparing):
+            self._console.handle(event)
 
     def close(self) -> None:
         """Take the status line away."""
         self._console.close()
 
 
-def render_more(review: Mapping[str, Any], budget: Budget, price: float | None) -> list[str]:
+def render_more(found: DryRun, price: float | None) -> list[str]:
     """What the plan says beyond the launch review."""
-    lines = [_first(entry) for entry in review["first_batch"]]
-    now, more = review.get("forecast"), review.get("with_twice_the_slots")
+    from hpo.searching.dry_run import cost_of
+
+    lines = [_first(entry) for entry in found.first_batch]
+    now, more = found.forecast, found.with_twice_the_slots
     if now and more:
-        what = "GPUs" if review["gpus_per_trial"] else "cores"
-        lines.append(f"twice     as many {what} would take {_gain(now, more, budget)}")
-    if review["batch_in_memory"]:
-        lines.append(f"memory    a batch of about {review['batch_in_memory']} would fill the GPU")
-    total = review["probe"].get("total_memory_mib")
+        what = "GPUs" if found.gpus_per_trial else "cores"
+        lines.append(f"twice     as many {what} would take {_gain(now, more, found.budget)}")
+    if found.batch_in_memory:
+        lines.append(f"memory    a batch of about {found.batch_in_memory} would fill the GPU")
+    total = found.probe.get("total_memory_mib")
     if total and total < 16 * 1024:
         lines.append(
             f"warning   the GPU has {total:.0f} MiB; below 16 GB large backbones do not fit"
         )
     if price is not None:
-        cost = review.get("cost")
-        told = f"about {cost:.2f} at {price:g} a GPU hour"
-        lines.append(f"cost      {told if cost is not None else 'nothing, as no GPU is used'}")
+        cost = cost_of(found, price, found.budget)
+        told = "nothing, as no GPU is used"
+        if cost is not None:
+            told = f"about {cost:.2f} at {price:g} a GPU hour"
+        lines.append(f"cost      {told}")
     lines.append("start     the same flags with `hpo search`")
     return lines
 
@@ -119,8 +127,8 @@ def _first(entry: Mapping[str, Any]) -> str:
     return f"first     trial {entry['trial']}: {words}{more}"
 
 
-def _gain(now: Mapping[str, Any], more: Mapping[str, Any], budget: Budget) -> str:
+def _gain(now: Forecast, more: Forecast, budget: Budget) -> str:
     """A budget of time buys trials, a budget of trials buys time."""
     if budget.trials is None and (budget.seconds is not None or budget.gpu_seconds is not None):
-        return f"as long for {more['trials']} trials in place of {now['trials']}"
-    return f"{render_seconds(more['seconds'])} in place of {render_seconds(now['seconds'])}"
+        return f"as long for {more.trials} trials in place of {now.trials}"
+    return f"{render_seconds(more.seconds)} in place of {render_seconds(now.seconds)}"

@@ -7,14 +7,33 @@ import shutil
 import textwrap
 import time
 from collections.abc import Callable
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.progress import Progress, describe_left, describe_use
 from hpo.console.review_lines import render_front, render_outcome, render_review
 from hpo.core.budget import render_seconds
 from hpo.core.bytes import render_bytes
-from hpo.core.events import Event
-from hpo.core.trial import OVER_LIMIT
+from hpo.core.events import (
+    CheckpointsRemoved,
+    Confirmed,
+    Continued,
+    DiskLow,
+    Epoch,
+    Evaluated,
+    Event,
+    Exported,
+    Finished,
+    Forecast,
+    Interrupted,
+    Paused,
+    Preparing,
+    Review,
+    Started,
+    TrialFinished,
+    TrialStarted,
+    TrialSuspended,
+)
 
 if TYPE_CHECKING:
     from hpo.console.live import LiveView
@@ -39,7 +58,7 @@ class Console:
         self._last_status = now()
         self._progress = Progress(now)
         self._view: LiveView | None = None
-        self._expected: dict[str, Any] | None = None
+        self._expected: Forecast | None = None
         self._resume = ""
         self._farewell: list[str] = []
         self._removed = 0
@@ -47,9 +66,7 @@ class Console:
     def handle(self, event: Event) -> None:
         """Print what an event means to a person."""
         self._progress.handle(event)
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is not None:
-            handler(event)
+        self._print(event)
 
     def close(self) -> None:
         """Leave the cursor on a fresh line, and say last how to go on."""
@@ -102,29 +119,37 @@ class Console:
 
     # One method per event -----------------------------------------------------------------------
 
-    def _on_started(self, event: Event) -> None:
-        self._resume = f"hpo resume {event['run_dir']}"
-        self._line(f"run       {event['run_dir']}")
+    @singledispatchmethod
+    def _print(self, event: Event) -> None:
+        """Other events have no line."""
 
-    def _on_review(self, event: Event) -> None:
+    @_print.register
+    def _on_started(self, event: Started) -> None:
+        self._resume = f"hpo resume {event.run_dir}"
+        self._line(f"run       {event.run_dir}")
+
+    @_print.register
+    def _on_review(self, event: Review) -> None:
         for line in render_review(event):
             self._line(self.wrapped(line, self._stream))
-        self._expected = event.get("forecast")
+        self._expected = event.forecast
         if not self._live:
             self._line("")
 
-    def _on_preparing(self, event: Event) -> None:
+    @_print.register
+    def _on_preparing(self, event: Preparing) -> None:
         what: str = {
             "images": "looking at the images",
             "probe": "measuring an epoch",
             "report": "writing the report",
-        }.get(event["what"], str(event["what"]))
+        }.get(event.what, str(event.what))
         if self._view is not None:
             self._view.phase = what
         elif self._live:
             self._show(f"{what} ...")
 
-    def _on_trial_started(self, _event: Event) -> None:
+    @_print.register
+    def _on_trial_started(self, _event: TrialStarted) -> None:
         if self._live and self._view is None:
             from hpo.console.live import LiveView
 
@@ -133,87 +158,93 @@ class Console:
             self._view.start()
         self._refresh()
 
-    def _on_epoch(self, _event: Event) -> None:
+    @_print.register
+    def _on_epoch(self, _event: Epoch) -> None:
         self._refresh()
 
-    def _on_trial_finished(self, event: Event) -> None:
-        state = event["state"]
-        if (event["error"] or {}).get("kind") == OVER_LIMIT:
-            state = "refused"
-        value = "      " if event["value"] is None else f"{event['value']:.4f}"
-        note = event["error"]["message"] if event["error"] else event.get("reason", "")
-        if event["trial"] == 0 and not note:
+    @_print.register
+    def _on_trial_finished(self, event: TrialFinished) -> None:
+        state = "refused" if event.is_refused else str(event.state)
+        value = "      " if event.value is None else f"{event.value:.4f}"
+        note = event.error["message"] if event.error else event.reason
+        if event.trial == 0 and not note:
             note = "the default configuration"
         paint = {"complete": "32", "pruned": "33", "failed": "31"}.get(state, "0")
-        took, epochs = render_seconds(event["seconds"]), self._progress.epochs_per_trial
+        took, epochs = render_seconds(event.seconds), self._progress.epochs_per_trial
         value = f"{self._progress.metric_word} {value}"
         self._line(
-            f"trial {event['trial']:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
-            f"epoch {event['epoch']:>2}/{epochs}  {took:>6}  {note}".rstrip(),
+            f"trial {event.trial:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
+            f"epoch {event.epoch:>2}/{epochs}  {took:>6}  {note}".rstrip(),
             crop=True,
         )
         self._refresh()
 
-    def _on_trial_suspended(self, event: Event) -> None:
-        self._line(f"trial {event['trial']:>3}  paused after epoch {event['epoch']}")
+    @_print.register
+    def _on_trial_suspended(self, event: TrialSuspended) -> None:
+        self._line(f"trial {event.trial:>3}  paused after epoch {event.epoch}")
 
-    def _on_disk_low(self, event: Event) -> None:
-        self._line(self.wrapped(f"disk      {event['text']}", self._stream))
+    @_print.register
+    def _on_disk_low(self, event: DiskLow) -> None:
+        self._line(self.wrapped(f"disk      {event.text}", self._stream))
 
-    def _on_paused(self, event: Event) -> None:
+    @_print.register
+    def _on_paused(self, event: Paused) -> None:
         if self._view is not None:
             self._view.phase = "waiting for room on the disk"
-        self._line(self.wrapped(f"paused    {event['text']}", self._stream))
+        self._line(self.wrapped(f"paused    {event.text}", self._stream))
 
-    def _on_continued(self, event: Event) -> None:
+    @_print.register
+    def _on_continued(self, event: Continued) -> None:
         if self._view is not None:
             self._view.phase = ""
-        self._line(self.wrapped(f"goes on   {event['text']}", self._stream))
+        self._line(self.wrapped(f"goes on   {event.text}", self._stream))
 
-    def _on_checkpoints_removed(self, event: Event) -> None:
-        self._removed += event["bytes"]
+    @_print.register
+    def _on_checkpoints_removed(self, event: CheckpointsRemoved) -> None:
+        self._removed += event.bytes
 
-    def _on_confirmed(self, event: Event) -> None:
+    @_print.register
+    def _on_confirmed(self, event: Confirmed) -> None:
         value = (
-            "failed"
-            if event["value"] is None
-            else f"{self._progress.metric_word} {event['value']:.4f}"
+            "failed" if event.value is None else f"{self._progress.metric_word} {event.value:.4f}"
         )
-        self._line(f"trial {event['trial']:>3}  a finalist again with another seed: {value}")
+        self._line(f"trial {event.trial:>3}  a finalist again with another seed: {value}")
 
-    def _on_exported(self, event: Event) -> None:
-        checked = event.get("num_images_checked")
+    @_print.register
+    def _on_exported(self, event: Exported) -> None:
+        checked = event.result.get("num_images_checked")
         note = f"checked on {checked} images" if checked else "checked"
-        self._line(f"exported  trial {event['trial']} as ONNX, {note}: {event['onnx']}")
+        self._line(f"exported  trial {event.trial} as ONNX, {note}: {event.result['onnx']}")
 
-    def _on_evaluated(self, event: Event) -> None:
-        value = event.get("metric_value")
-        if value is not None:
-            self._line(
-                f"held out  {self._progress.metric_word} {value:.4f} on the {event['split']} split"
-            )
+    @_print.register
+    def _on_evaluated(self, event: Evaluated) -> None:
+        if event.metric_value is not None:
+            value = f"{self._progress.metric_word} {event.metric_value:.4f}"
+            self._line(f"held out  {value} on the {event.split} split")
 
     def _drop_view(self) -> None:
         if self._view is not None:
             self._view.stop()
             self._view = None
 
-    def _on_interrupted(self, event: Event) -> None:
-        self._farewell = ["paused; everything is saved. Go on with:", event["resume"]]
+    @_print.register
+    def _on_interrupted(self, event: Interrupted) -> None:
+        self._farewell = ["paused; everything is saved. Go on with:", event.resume]
 
-    def _on_finished(self, event: Event) -> None:
+    @_print.register
+    def _on_finished(self, event: Finished) -> None:
         self._drop_view()
-        counts = event["trials"]
+        counts = event.trials
         words = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
         self._line(
-            f"finished  {words or 'no trials'} in {render_seconds(event['spent']['seconds'])}"
-            f"{render_outcome(self._expected, event['spent']['seconds'])}"
+            f"finished  {words or 'no trials'} in {render_seconds(event.spent.seconds)}"
+            f"{render_outcome(self._expected, event.spent.seconds)}"
         )
-        word, _, rule = str(event.get("ended_because", "")).partition(": ")
+        word, _, rule = event.ended_because.partition(": ")
         if word == "converged":
             self._line(f"converged {rule}")
         self._tell_findings(event)
-        best = event["best"]
+        best = event.best
         if best is None:
             self._line("no trial has a result")
             return
@@ -232,18 +263,18 @@ class Console:
             self._line(f"spec      {best['spec']}")
             return
         self._line(f"onnx      {best['onnx']}")
-        if event.get("report"):
-            self._line(f"report    {event['report']}")
-        self._line(f"next      hpo predict {event['run_dir']} IMAGE...")
-        self._line(f"          hpo ui {event['run_dir']}")
+        if event.report:
+            self._line(f"report    {event.report}")
+        self._line(f"next      hpo predict {event.run_dir} IMAGE...")
+        self._line(f"          hpo ui {event.run_dir}")
 
-    def _tell_findings(self, event: Event) -> None:
+    def _tell_findings(self, event: Finished) -> None:
         if self._removed:
             freed = render_bytes(self._removed)
             self._line(f"disk      {freed} of checkpoints that lost were removed (keep: best)")
-        for rung in event.get("rungs", []):
-            self._line(f"rung      {rung['text']}")
-        for edge in event.get("edges", []):
+        for rung in event.rungs:
+            self._line(f"rung      {rung}")
+        for edge in event.edges:
             self._line(f"range     {edge}")
 
     # Lines --------------------------------------------------------------------------------------

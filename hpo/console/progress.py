@@ -6,13 +6,23 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import singledispatchmethod
 
-from hpo.core.budget import Budget, Spent, fraction_used, parse_budget, render_seconds
-from hpo.core.events import Event
+from hpo.core.budget import Budget, Spent, fraction_used, render_seconds
+from hpo.core.events import (
+    Confirmed,
+    Epoch,
+    Event,
+    Review,
+    Started,
+    TrialFinished,
+    TrialStarted,
+    TrialSuspended,
+)
 from hpo.core.text import metric_word
-from hpo.core.trial import OVER_LIMIT
+from hpo.core.trial import TrialState
+from hpo.core.trial_row import TrialRow
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,11 +71,9 @@ class Progress:
         self.direction = "maximize"
         self.metric_word = metric_word("")
 
+    @singledispatchmethod
     def handle(self, event: Event) -> None:
-        """Take an event into account."""
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is not None:
-            handler(event)
+        """Take an event into account; those not named below change no count."""
 
     # What is shown --------------------------------------------------------------------------------
 
@@ -85,11 +93,7 @@ class Progress:
             shares = [trials / self.budget.trials]
         else:
             shares = []
-        others = Budget(
-            seconds=self.budget.seconds,
-            gpu_seconds=self.budget.gpu_seconds,
-            epochs=self.budget.epochs,
-        )
+        others = replace(self.budget, trials=None)
         return min(1.0, max([*shares, fraction_used(others, self._spent_now())]))
 
     def gain(self) -> float | None:
@@ -146,63 +150,57 @@ class Progress:
 
     def _spent_now(self) -> Spent:
         """What was spent before, and since the first trial of this start."""
-        elapsed = self.elapsed()
-        return Spent(
-            trials=self.spent.trials,
-            seconds=self.spent.seconds + elapsed,
-            gpu_seconds=self.spent.gpu_seconds,
-            epochs=self.spent.epochs,
-        )
+        return replace(self.spent, seconds=self.spent.seconds + self.elapsed())
 
     # One method per event -------------------------------------------------------------------------
 
-    def _on_started(self, event: Event) -> None:
-        self.budget = parse_budget(event["budget_text"])
-        known = {item.name for item in fields(Spent)}
-        self.spent = Spent(**{k: v for k, v in event["spent"].items() if k in known})
-        self.direction = event.get("direction", "maximize")
-        self.metric_word = metric_word(event.get("metric", ""))
+    @handle.register
+    def _on_started(self, event: Started) -> None:
+        self.budget, self.spent = event.budget, event.spent
+        self.direction = event.direction
+        self.metric_word = metric_word(event.metric)
         self._started = self.spent.trials
-        for row in event["trials"]:
+        for row in event.trials:
             self._count(row)
 
-    def _count(self, row: dict[str, Any]) -> None:
+    def _count(self, row: TrialRow) -> None:
         """Take up a trial of an earlier start."""
-        if row["purpose"] != "search" or (row["error"] or {}).get("kind") == OVER_LIMIT:
+        if row.purpose != "search" or row.is_refused:
             return
-        if row["state"] != "running":
-            self.counts[row["state"]] += 1
-            if row["error"]:
-                self.causes[row["error"]["kind"]] += 1
-        if row["value"] is not None:
-            self._rate(row["trial"], row["value"])
+        if row.state is not TrialState.RUNNING:
+            self.counts[row.state] += 1
+            if row.error:
+                self.causes[row.error["kind"]] += 1
+        if row.value is not None:
+            self._rate(row.trial, row.value)
 
-    def _on_review(self, event: Event) -> None:
-        self.epochs_per_trial = event["epochs_per_trial"]
-        self.slots = event["concurrent"]
-        self._gpus = event.get("gpus_per_trial") or 0.0
-        self._expected_s = event.get("estimate_s")
+    @handle.register
+    def _on_review(self, event: Review) -> None:
+        self.epochs_per_trial = event.epochs_per_trial
+        self.slots = event.concurrent
+        self._gpus = event.gpus_per_trial
+        self._expected_s = event.estimate_s
 
-    def _on_trial_started(self, event: Event) -> None:
+    @handle.register
+    def _on_trial_started(self, event: TrialStarted) -> None:
         if self._began is None:
             self._began = self._now()
-        number, resumed = event["trial"], event.get("resumed_from_epoch") or 0
-        is_repeat = event.get("purpose", "search") != "search"
+        number, resumed = event.trial, event.resumed_from_epoch or 0
+        is_repeat = event.purpose != "search"
         self.running[number] = RunningTrial(began=self._now(), epoch=resumed, is_repeat=is_repeat)
         if not is_repeat and number >= self._started:
             self._started = number + 1
 
-    def _on_epoch(self, event: Event) -> None:
-        number, value = event["trial"], event["value"]
+    @handle.register
+    def _on_epoch(self, event: Epoch) -> None:
+        number, value = event.trial, event.value
         trial = self.running.setdefault(number, RunningTrial(began=self._now()))
-        trial.epoch = event["epoch"]
+        trial.epoch = event.epoch
         trial.values.append(value)
-        seconds = float(event.get("seconds") or 0.0)
-        self._epoch_seconds.append(seconds)
-        self.spent = Spent(
-            trials=self.spent.trials,
-            seconds=self.spent.seconds,
-            gpu_seconds=self.spent.gpu_seconds + seconds * self._gpus,
+        self._epoch_seconds.append(event.seconds)
+        self.spent = replace(
+            self.spent,
+            gpu_seconds=self.spent.gpu_seconds + event.seconds * self._gpus,
             epochs=self.spent.epochs + 1,
         )
         if not trial.is_repeat:
@@ -215,21 +213,23 @@ class Progress:
         if self.best is None or sign * value > sign * self.best.value:
             self.best = Best(value=value, trial=number)
 
-    def _on_trial_finished(self, event: Event) -> None:
-        trial = self.running.pop(event["trial"], None)
-        is_refused = (event["error"] or {}).get("kind") == OVER_LIMIT
-        if trial is None or trial.is_repeat or is_refused:
+    @handle.register
+    def _on_trial_finished(self, event: TrialFinished) -> None:
+        trial = self.running.pop(event.trial, None)
+        if trial is None or trial.is_repeat or event.is_refused:
             return
-        self.counts[event["state"]] += 1
+        self.counts[event.state] += 1
         self._durations.append(self._now() - trial.began)
-        if event["error"]:
-            self.causes[event["error"]["kind"]] += 1
+        if event.error:
+            self.causes[event.error["kind"]] += 1
 
-    def _on_trial_suspended(self, event: Event) -> None:
-        self.running.pop(event["trial"], None)
+    @handle.register
+    def _on_trial_suspended(self, event: TrialSuspended) -> None:
+        self.running.pop(event.trial, None)
 
-    def _on_confirmed(self, event: Event) -> None:
-        self.running.pop(event["trial"], None)
+    @handle.register
+    def _on_confirmed(self, event: Confirmed) -> None:
+        self.running.pop(event.trial, None)
 
 
 def describe_use(progress: Progress) -> str:

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.events import Forecast, Review
 from hpo.study.model_limits import render_count
 
 FINDINGS_SHOWN = 6
 
 
-def render_review(review: Mapping[str, Any]) -> list[str]:
+def render_review(review: Review) -> list[str]:
     """Return the launch review, a line each."""
     return [
-        *_data(review["data"]),
-        *(f"warning   {text}" for text in review["warnings"]),
-        *(f"start     {text}" for text in review.get("start", [])),
+        *_data(review.data),
+        *(f"warning   {text}" for text in review.warnings),
+        *(f"start     {text}" for text in review.start),
         *_space(review),
         *_method(review),
-        *_measured(review["probe"]),
-        *_packing(review.get("packing")),
+        *_measured(review.probe),
+        *_packing(review.packing),
         *_budget(review),
     ]
 
@@ -38,10 +39,10 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _space(review: Mapping[str, Any]) -> list[str]:
-    lines = [f"searched  {len(review['searched'])} parameters: {_names(review['searched'])}"]
-    if review["pinned"]:
-        lines.append(f"pinned    {_names(review['pinned'])}  (hpo space says why)")
+def _space(review: Review) -> list[str]:
+    lines = [f"searched  {len(review.searched)} parameters: {_names(review.searched)}"]
+    if review.pinned:
+        lines.append(f"pinned    {_names(review.pinned)}  (hpo space says why)")
     return lines
 
 
@@ -49,11 +50,11 @@ def _names(names: Any) -> str:
     return ", ".join(name.removeprefix("train.optim.") for name in names)
 
 
-def _method(review: Mapping[str, Any]) -> list[str]:
-    pruner = "" if review["pruner"] == "none" else f" + {review['pruner']}"
-    reason = f"; {review['reason']}" if review["reason"] else ""
-    begin = [f"first     {source}" for source in review.get("first", [])]
-    return [f"method    {review['algorithm']}{pruner}{reason}", *begin]
+def _method(review: Review) -> list[str]:
+    pruner = "" if review.pruner == "none" else f" + {review.pruner}"
+    reason = f"; {review.reason}" if review.reason else ""
+    begin = [f"first     {source}" for source in review.first]
+    return [f"method    {review.algorithm}{pruner}{reason}", *begin]
 
 
 def _measured(probe: Mapping[str, Any]) -> list[str]:
@@ -88,31 +89,31 @@ def _packing(packing: Mapping[str, Any] | None) -> list[str]:
     return [f"packing   {head}: {packing['reason']}"]
 
 
-def _budget(review: Mapping[str, Any]) -> list[str]:
-    slots, epochs = review["concurrent"], review["epochs_per_trial"]
+def _budget(review: Review) -> list[str]:
+    slots, epochs = review.concurrent, review.epochs_per_trial
     at_once = "one at a time" if slots == 1 else f"{slots} at a time"
-    lines = [f"budget    {review['budget']}, {epochs} epochs each, {at_once}"]
-    expected = review.get("forecast")
+    lines = [f"budget    {review.budget}, {epochs} epochs each, {at_once}"]
+    expected = review.forecast
     if expected:
-        low, high = render_seconds(expected["low_s"]), render_seconds(expected["high_s"])
+        low, high = render_seconds(expected.low_s), render_seconds(expected.high_s)
         span = "" if low == high else f" ({low} to {high})"
-        pruned = f", about {expected['pruned']} pruned" if expected["pruned"] else ""
+        pruned = f", about {expected.pruned} pruned" if expected.pruned else ""
         lines.append(
-            f"expected  {render_seconds(expected['seconds'])}{span}: "
-            f"{expected['trials']} trials, {expected['epochs']} epochs{pruned}"
+            f"expected  {render_seconds(expected.seconds)}{span}: "
+            f"{expected.trials} trials, {expected.epochs} epochs{pruned}"
         )
-    elif review["estimate_s"]:
-        lines[0] += f", at most {render_seconds(review['estimate_s'])}"
+    elif review.estimate_s:
+        lines[0] += f", at most {render_seconds(review.estimate_s)}"
     return lines
 
 
-def render_outcome(expected: Mapping[str, Any] | None, took_s: float) -> str:
+def render_outcome(expected: Forecast | None, took_s: float) -> str:
     """How the expectation compares with what came, as words behind the time."""
     if not expected or took_s <= 0:
         return ""
-    off = took_s / expected["seconds"] - 1.0
+    off = took_s / expected.seconds - 1.0
     word = "longer" if off > 0 else "shorter"
-    span = f"{render_seconds(expected['seconds'])} expected"
+    span = f"{render_seconds(expected.seconds)} expected"
     return f" ({span})" if abs(off) < 0.05 else f" ({span}, {abs(off):.0%} {word})"
 
 

@@ -1,171 +1,382 @@
-"""The event bus: sends what happens in a search to every listener."""
+"""Every event of a search, a class each.
+
+A listener (`hpo.core.protocols.Listener`) looks at an event's class. In `events.ndjson` and in the
+output of `--json` an event is a flat JSON object (`hpo.core.event_json`), whose `event` is the
+class's `name`; `started`, `finished` and `error` frame what `--json` prints.
+"""
 
 from __future__ import annotations
 
-import errno
-import json
-import logging
-import math
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol, TextIO
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
-logger = logging.getLogger(__name__)
+from hpo.core.budget import Budget, Spent
+from hpo.core.rungs import Rung
+from hpo.core.trial import OVER_LIMIT, Measurement, TrialRecord, TrialState
+from hpo.core.trial_row import TrialRow
 
-NAMES = (
-    "routed",
-    "started",
-    "preparing",
-    "baseline",
-    "review",
-    "algorithm",
-    "trial_started",
-    "epoch",
-    "trial_finished",
-    "trial_suspended",
-    "checkpoints_removed",
-    "disk_low",
-    "paused",
-    "continued",
-    "confirmed",
-    "chosen",
-    "evaluated",
-    "compared",
-    "exported",
-    "finished",
-    "interrupted",
-    "error",
-)
-"""Every event name; `started`, `finished` and `error` frame what `--json` prints."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""A listener that fails by these has lost nothing that it could not write later."""
-
-Event = dict[str, Any]
-Emit = Callable[..., None]
-"""`emit(name, **data)`."""
+FLAT = {"flat": True}
+"""Marks a mapping whose items stand in the event's JSON object themselves."""
+IF_KNOWN = {"if_known": True}
+"""Marks a field that the JSON object leaves out while it is None."""
 
 
-class Listener(Protocol):
-    """Hears every event of a run, and returns quickly; its failure never reaches the search."""
-
-    def handle(self, event: Event) -> None:
-        """Take one event: `{"event": name, "time": unix seconds, ...}`."""
-
-    def close(self) -> None:
-        """No more events will come."""
+def _now() -> float:
+    return round(time.time(), 3)
 
 
-class EventBus:
-    """Hands events to listeners; one that fails is dropped with a warning, the search goes on."""
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that has happened in a search."""
 
-    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
-        self._listeners = list(listeners)
-        self._without_room: set[int] = set()
-
-    def add(self, listener: Listener) -> None:
-        """Let one more listener hear what follows."""
-        self._listeners.append(listener)
-
-    def emit(self, name: str, **data: Any) -> None:
-        """Tell all listeners that `name` has happened."""
-        if name not in NAMES:
-            raise ValueError(f"unknown event {name!r}")
-        event = {"event": name, "time": round(time.time(), 3), **data}
-        for listener in list(self._listeners):
-            try:
-                listener.handle(event)
-            except Exception as error:  # noqa: BLE001 - a listener's failure must not end a search
-                self._note_failure(listener, error)
-            else:
-                self._without_room.discard(id(listener))
-
-    def _note_failure(self, listener: Listener, error: Exception) -> None:
-        """Drop a listener that failed, unless all that it lacks is room on the disk."""
-        if not isinstance(error, OSError) or error.errno not in FULL:
-            _warn(listener, "no longer listens", error)
-            self._listeners.remove(listener)
-        elif id(listener) not in self._without_room:
-            self._without_room.add(id(listener))
-            _warn(listener, "is late", error)
-
-    def close(self) -> None:
-        """Close all listeners."""
-        for listener in self._listeners:
-            try:
-                listener.close()
-            except Exception as error:  # noqa: BLE001 - as above
-                _warn(listener, "did not close", error)
-        self._listeners.clear()
+    name: ClassVar[str]
+    """What the event is called in JSON."""
+    time: float = field(default_factory=_now, compare=False)
+    """Unix seconds."""
 
 
-def _warn(listener: Listener, what: str, error: Exception) -> None:
-    """Tell a listener's failure: a full disk in a line, a fault of its own with the traceback."""
-    is_outside = isinstance(error, OSError)
-    logger.warning("%s %s: %s", type(listener).__name__, what, error, exc_info=not is_outside)
+# A search begins ----------------------------------------------------------------------------------
 
 
-class EventFile:
-    """Appends events to a file, one JSON object a line; what the disk refuses is written later."""
+@dataclass(frozen=True, kw_only=True)
+class Started(Event):
+    """A search starts, or goes on."""
 
-    def __init__(self, path: Path) -> None:
-        self._stream = path.open("ab", buffering=0)
-        self._unwritten = b""
-
-    def handle(self, event: Event) -> None:
-        """Write one line, and before it those that found no room."""
-        self._unwritten += to_json(event).encode() + b"\n"
-        self._write()
-
-    def close(self) -> None:
-        """Close the file."""
-        try:
-            self._write()
-        finally:
-            self._stream.close()
-
-    def _write(self) -> None:
-        while self._unwritten:
-            self._unwritten = self._unwritten[self._stream.write(self._unwritten) :]
+    name: ClassVar[str] = "started"
+    run_dir: str
+    study: str = ""
+    budget: Budget = field(default_factory=Budget)
+    trials_so_far: int = 0
+    spent: Spent = field(default_factory=Spent)
+    """What earlier starts of it have used."""
+    direction: str = "maximize"
+    metric: str = ""
+    trials: Sequence[TrialRow] = ()
 
 
-class EventPrinter:
-    """Writes events to a stream as they happen: the `--json` output."""
+@dataclass(frozen=True, kw_only=True)
+class Preparing(Event):
+    """Something that takes time begins while no trial runs."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._last = ""
-
-    def handle(self, event: Event) -> None:
-        """Write one line at once."""
-        self._last = event["event"]
-        self._stream.write(to_json(event) + "\n")
-        self._stream.flush()
-
-    def tell_error(self, error: Exception) -> None:
-        """Make an `error` event the last line, unless it is that already."""
-        if self._last != "error":
-            message = " ".join(str(error).split())
-            self.handle({"event": "error", "time": round(time.time(), 3), "message": message})
-
-    def close(self) -> None:
-        """The stream belongs to the caller."""
+    name: ClassVar[str] = "preparing"
+    what: str
+    """`images`, `probe`, `baseline` or `report`."""
 
 
-def to_json(event: Event) -> str:
-    """One event as a line of strict JSON; a number that JSON does not know becomes null."""
-    try:
-        return json.dumps(event, allow_nan=False, default=str)
-    except ValueError:
-        return json.dumps(_finite(event), allow_nan=False, default=str)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """How long a search is expected to take, and what is in it."""
+
+    seconds: float
+    low_s: float
+    high_s: float
+    trials: int
+    epochs: int
+    pruned: int
+    busy_share: float = 1.0
+    """Share of the slots' time that is used."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, rounded to what is known."""
+        return {
+            "seconds": round(self.seconds, 1),
+            "low_s": round(self.low_s, 1),
+            "high_s": round(self.high_s, 1),
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "pruned": self.pruned,
+            "busy_share": round(self.busy_share, 3),
+        }
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+@dataclass(frozen=True, kw_only=True)
+class Review(Event):
+    """What a search is about to do; its first trial starts after this."""
+
+    name: ClassVar[str] = "review"
+    study: str = ""
+    trainer: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """`splits` and `findings`, as the trainer's `inspect_data` returns them."""
+    searched: Sequence[str] = ()
+    """Names of the searched parameters."""
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """Parameter that keeps its value -> why."""
+    warnings: Sequence[str] = ()
+    algorithm: str = ""
+    pruner: str = "none"
+    reason: str = ""
+    """Why this algorithm and pruner."""
+    start: Sequence[str] = ()
+    """What the trainer chose to start from, and why."""
+    first: Sequence[str] = ()
+    """Where the first configurations come from."""
+    budget: Budget = field(default_factory=Budget)
+    epochs_per_trial: int
+    concurrent: int = 1
+    cpus_per_trial: float = 0.0
+    gpus_per_trial: float = 0.0
+    packing: Mapping[str, Any] | None = None
+    """How many trials share a GPU (`per_gpu`) and why (`reason`)."""
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    """As the trainer's `probe` returns it; empty where nothing was measured."""
+    estimate_s: float | None = None
+    """Seconds that the search is expected to take."""
+    at_most_s: float | None = None
+    forecast: Forecast | None = None
+    prepared_in_s: float = 0.0
+
+
+# Trials -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmStep(Event):
+    """What an algorithm did that people may want to know of."""
+
+    name: ClassVar[str] = "algorithm"
+    algorithm: str
+    step: str
+    trial: int
+    text: str
+    more: Mapping[str, Any] = field(default_factory=dict, metadata=FLAT)
+    """What belongs to this kind of step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted(Event):
+    """A trial starts to train, or goes on."""
+
+    name: ClassVar[str] = "trial_started"
+    trial: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    purpose: str = "search"
+    resumed_from_epoch: int | None = None
+    start_from: tuple[int, int] | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, record: TrialRecord, *, is_resumed: bool) -> Self:
+        """The start of a recorded trial."""
+        return cls(
+            trial=record.number,
+            params=record.params,
+            purpose=record.purpose,
+            resumed_from_epoch=record.epochs if is_resumed else None,
+            start_from=record.start_from,
+            note=record.note,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(Event):
+    """An epoch of a trial was trained, validated and recorded."""
+
+    name: ClassVar[str] = "epoch"
+    trial: int
+    epoch: int
+    value: float
+    seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: TrialRecord, measurement: Measurement) -> Self:
+        """An epoch of a recorded trial."""
+        return cls(
+            trial=record.number,
+            epoch=measurement.epoch,
+            value=measurement.value,
+            seconds=round(measurement.seconds, 3),
+            metrics=measurement.metrics,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnded(Event):
+    """A trial is complete, pruned or failed."""
+
+    trial: int
+    state: TrialState
+    value: float | None = None
+    epoch: int = 0
+    seconds: float = 0.0
+    error: Mapping[str, str] | None = None
+    """`kind` and `message` of a failed trial."""
+    reason: str = ""
+
+    @classmethod
+    def of(cls, record: TrialRecord, reason: str) -> Self:
+        """The end of a recorded trial."""
+        return cls(
+            trial=record.number,
+            state=record.state,
+            value=record.value,
+            epoch=record.epochs,
+            seconds=round(record.seconds, 3),
+            error=record.error,
+            reason=reason or _origin(record) or record.note,
+        )
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the trial was refused before it started, and so counts as none."""
+        return self.error is not None and self.error["kind"] == OVER_LIMIT
+
+
+def _origin(record: TrialRecord) -> str:
+    """Where a warm trial came from."""
+    if record.start_from is None:
+        return ""
+    number, epoch = record.start_from
+    return f"from trial {number}, epoch {epoch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFinished(TrialEnded):
+    """A trial of the search has ended."""
+
+    name: ClassVar[str] = "trial_finished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed(TrialEnded):
+    """A finalist's run with another seed has ended."""
+
+    name: ClassVar[str] = "confirmed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSuspended(Event):
+    """A trial stopped after an epoch, and goes on later."""
+
+    name: ClassVar[str] = "trial_suspended"
+    trial: int
+    epoch: int
+    reason: str = ""
+
+
+# The disk -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointsRemoved(Event):
+    """Checkpoints of a trial that nothing can need any more were removed."""
+
+    name: ClassVar[str] = "checkpoints_removed"
+    trial: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskLow(Event):
+    """Little may still be written."""
+
+    name: ClassVar[str] = "disk_low"
+    free_bytes: int
+    needed_bytes: int
+    """What a trial needs to start."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """The search waits for room on the disk."""
+
+    name: ClassVar[str] = "paused"
+    text: str
+    free_bytes: int
+    needed_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued(Event):
+    """There is room on the disk again."""
+
+    name: ClassVar[str] = "continued"
+    text: str
+    free_bytes: int
+
+
+# A search ends ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Event):
+    """Finalists that were trained again have been compared."""
+
+    name: ClassVar[str] = "chosen"
+    winner: int
+    default: int | None
+    """The trial of the default configuration, where it is among them."""
+    standings: Sequence[Mapping[str, Any]]
+    words: Sequence[str]
+    """The same for people, a sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """The best trial was evaluated once, on data that chose nothing."""
+
+    name: ClassVar[str] = "evaluated"
+    trial: int | None
+    split: str
+    metrics: Mapping[str, Any]
+    metric_value: float | None = None
+    status: str | None = field(default=None, metadata=IF_KNOWN)
+    reason: str | None = field(default=None, metadata=IF_KNOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported(Event):
+    """A trial was exported as a checked ONNX file."""
+
+    name: ClassVar[str] = "exported"
+    trial: int
+    result: Mapping[str, Any] = field(metadata=FLAT)
+    """What the trainer's `export` returned, with `onnx` (the file) and `seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Event):
+    """A search has ended in order, with its budget spent."""
+
+    name: ClassVar[str] = "finished"
+    run_dir: str
+    study: str = ""
+    best: Mapping[str, Any] | None = None
+    """What was handed on of the best trial; None where no trial has a result."""
+    trials: Mapping[str, int] = field(default_factory=dict)
+    """State -> number of trials."""
+    suspended: int = 0
+    confirmations: int = 0
+    budget: Budget = field(default_factory=Budget)
+    spent: Spent = field(default_factory=Spent)
+    ended_because: str = ""
+    rungs: tuple[Rung, ...] = ()
+    edges: tuple[str, ...] = ()
+    """Ranges whose end is where the best values are, in words."""
+    fallbacks: int = 0
+    """Trials that a sampler chose in place of a language model."""
+    report: str | None = None
+    """The file of the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrupted(Event):
+    """The user stopped the search; all of it is saved."""
+
+    name: ClassVar[str] = "interrupted"
+    run_dir: str
+    resume: str
+    """The command that goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error(Event):
+    """The search ended by an error."""
+
+    name: ClassVar[str] = "error"
+    run_dir: str | None = field(default=None, metadata=IF_KNOWN)
+    message: str

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from hpo.core.events import Event
 from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord
 
 Spec = Mapping[str, Any]
@@ -24,6 +25,20 @@ folder or None), `replayed` (True when the line comes from a resumed checkpoint'
 """
 
 
+Emit = Callable[[Event], None]
+"""Sends an event to all listeners."""
+
+
+class Listener(Protocol):
+    """Takes every event of a run, and returns quickly; its failure never reaches the search."""
+
+    def handle(self, event: Event) -> None:
+        """Take one event."""
+
+    def close(self) -> None:
+        """No more events will come."""
+
+
 class Algorithm(Protocol):
     """Decides what to try. Single-threaded; deterministic for a seed and an order of calls.
 
@@ -32,8 +47,8 @@ class Algorithm(Protocol):
         replays `restore` / `report` / `tell` in recorded order and the next `ask` proposes what it
         would have proposed.
 
-    It may also have `attach(emit)`, called once after the replay: `emit("algorithm", step=...,
-    trial=..., text=...)` then tells listeners what it does. One that needs more than a moment for a
+    It may also have `attach(emit)`, called once after the replay: `emit(AlgorithmStep(...))`
+    then tells listeners what it does. One that needs more than a moment for a
     proposal returns None from `ask` meanwhile and has `settle()`, which waits until another `ask`
     is worth it, and returns False where there is nothing to wait for (`hpo.core.asking`). One whose
     proposals start from other trials is a `WarmStarter` too.

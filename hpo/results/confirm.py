@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hpo.core.events import Emit
-from hpo.core.protocols import Executor, Trainer
+from hpo.core.events import Chosen
+from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import finalists, repeats_of
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import TrialRecord, TrialState
@@ -63,7 +63,7 @@ def confirm(
         trainer: for its skill, its metric and its direction.
         executor: evaluates checkpoints.
         spec_of: full spec of a trial.
-        emit: hears `chosen`.
+        emit: receives `Chosen`.
 
     Returns:
         None when no two finalists have a full run with the same new seed.
@@ -91,7 +91,8 @@ def confirm(
     ledger.choose(winner)
     words = describe(standings, winner, default, sign=sign)
     result = Confirmation(winner=winner, default=default, standings=standings, words=words)
-    emit("chosen", **result.to_json())
+    rows = [asdict(standing) for standing in standings]
+    emit(Chosen(winner=winner, default=default, standings=rows, words=words))
     return result
 
 

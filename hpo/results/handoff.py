@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import HpoError
-from hpo.core.events import Emit
-from hpo.core.protocols import Executor, Trainer
+from hpo.core.events import Evaluated, Exported
+from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
@@ -59,7 +59,7 @@ def hand_on(
         trainer: for its skill and its metric's name.
         ledger: the study.
         executor: where training, evaluation and export run.
-        emit: receives `exported` and `evaluated`.
+        emit: receives `Exported` and `Evaluated`.
         specs: gives the full spec that a trial was trained with.
         find_best: gives the best trial; called after the repeats.
 
@@ -77,11 +77,11 @@ def hand_on(
         return None
     spec = specs.trained_spec(best)
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir)
-    emit("exported", trial=best.number, **exported)
+    emit(Exported(trial=best.number, result=exported))
     test = _evaluate_held_out(run, plan, trainer, best, spec, executor)
     if test is not None:
         value = test.get(trainer.monitoring_metric)
-        emit("evaluated", trial=best.number, split="test", metrics=test, metric_value=value)
+        emit(Evaluated(trial=best.number, split="test", metrics=test, metric_value=value))
     measured = best.best_measurement(ledger.direction)
     result = {
         "trial": best.number,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.core.errors import HpoError, RunError
-from hpo.core.events import Emit
+from hpo.core.events import TrialSuspended
 from hpo.core.machine_faults import find_fault
+from hpo.core.protocols import Emit
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 
@@ -81,7 +82,7 @@ def demand_storage(
         return
     problem = find_problem(run.trial_dir(trial.number), failure["message"])
     if problem:
-        emit("trial_suspended", trial=trial.number, epoch=trial.epochs, reason=problem.words)
+        emit(TrialSuspended(trial=trial.number, epoch=trial.epochs, reason=problem.words))
         raise problem.as_error(run)
 
 

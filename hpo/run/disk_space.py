@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from hpo.core.bytes import folder_bytes, free_bytes, render_bytes
-from hpo.core.events import Emit, Event
+from hpo.core.events import Continued, DiskLow, Epoch, Event, Paused, Started, TrialFinished
+from hpo.core.protocols import Emit
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_errors import find_problem, out_of_room
 from hpo.run.run_dir import RunDir
@@ -125,14 +126,14 @@ class DiskSpace:
 
     def handle(self, event: Event) -> None:
         """Learn how large checkpoints are, and warn once while little is left."""
-        if event["event"] == "epoch":
-            self._disk_failures.pop(event["trial"], None)
+        if isinstance(event, Epoch):
+            self._disk_failures.pop(event.trial, None)
             self._enough = self._enough if self._disk_failures else math.inf
-            self._look_at(self._run.checkpoints_dir(event["trial"]))
-        elif event["event"] == "started":
+            self._look_at(self._run.checkpoints_dir(event.trial))
+        elif isinstance(event, Started):
             for folder in self._run.path.glob("trials/[0-9]*/ckpt"):
                 self._look_at(folder)
-        if event["event"] in ("epoch", "started", "trial_finished"):
+        if isinstance(event, Epoch | Started | TrialFinished):
             self._warn()
 
     def close(self) -> None:
@@ -151,7 +152,7 @@ class DiskSpace:
             self._is_low = False
         elif left.bytes < LOW_AT * needed and not self._is_low and not self.why:
             self._is_low = True
-            self._emit("disk_low", free_bytes=left.bytes, needed_bytes=needed, text=self._low(left))
+            self._emit(DiskLow(free_bytes=left.bytes, needed_bytes=needed, text=self._low(left)))
 
     def _low(self, left: Left) -> str:
         """How long it will last, and what helps."""
@@ -256,10 +257,11 @@ class DiskSpace:
         text = (
             f"{why}; goes on by itself when there is room; Ctrl-C stops, `{command}` goes on later"
         )
-        self._emit("paused", text=text, free_bytes=left.bytes, needed_bytes=self.needed())
+        self._emit(Paused(text=text, free_bytes=left.bytes, needed_bytes=self.needed()))
 
     def _go_on(self, left: Left) -> None:
         if not self.why:
             return
         self.why = ""
-        self._emit("continued", text=f"there is room again: {left.words}", free_bytes=left.bytes)
+        text = f"there is room again: {left.words}"
+        self._emit(Continued(text=text, free_bytes=left.bytes))

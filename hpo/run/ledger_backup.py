@@ -16,7 +16,14 @@ import tempfile
 from pathlib import Path
 
 from hpo.core.errors import RunError
-from hpo.core.events import Event
+from hpo.core.events import (
+    Chosen,
+    Event,
+    Finished,
+    Interrupted,
+    Started,
+    TrialEnded,
+)
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 
@@ -24,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
 """Names the folder on the driver's own disk; by default one among the temporary files."""
-_COPIED_AFTER = ("started", "trial_finished", "confirmed", "chosen", "interrupted", "finished")
+_COPIED_AFTER = (Started, TrialEnded, Chosen, Interrupted, Finished)
 
 
 def ledgers_dir() -> Path:
@@ -62,7 +69,7 @@ def open_ledger(
 
 
 class LedgerBackup:
-    """Copies a ledger to the run after every finished trial; a `hpo.core.events.Listener`.
+    """Copies a ledger to the run after every finished trial; a `hpo.core.protocols.Listener`.
 
     Args:
         local: the ledger that is written.
@@ -75,7 +82,7 @@ class LedgerBackup:
 
     def handle(self, event: Event) -> None:
         """Copy where a trial has ended."""
-        if event["event"] in _COPIED_AFTER:
+        if isinstance(event, _COPIED_AFTER):
             self._copy()
 
     def close(self) -> None:

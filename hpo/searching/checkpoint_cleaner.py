@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from hpo.core.events import Emit, Event
-from hpo.core.protocols import Algorithm
+from hpo.core.events import CheckpointsRemoved, Chosen, Event, Started, TrialEnded
+from hpo.core.protocols import Algorithm, Emit
 from hpo.core.trial import TrialRecord
 from hpo.results.confirm import was_compared
 from hpo.results.model_costs import pareto, read_costs
@@ -16,7 +16,7 @@ from hpo.run.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 
-MOMENTS = ("started", "trial_finished", "confirmed", "chosen")
+MOMENTS = (Started, TrialEnded, Chosen)
 """Events after which checkpoints may have become useless; results are on disk by then."""
 
 
@@ -31,7 +31,7 @@ class Keeper:
         algorithm: names the trials that it may start others from.
         keep: `best` or `all`.
         confirm: how many finalists are trained again.
-        emit: hears `checkpoints_removed` (trial, bytes).
+        emit: receives `CheckpointsRemoved`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Keeper:
 
     def handle(self, event: Event) -> None:
         """Remove after an end."""
-        if event["event"] in MOMENTS:
+        if isinstance(event, MOMENTS):
             self.sweep()
 
     def close(self) -> None:
@@ -88,4 +88,4 @@ class Keeper:
             return
         self._gone.add(number)
         if freed:
-            self._emit("checkpoints_removed", trial=number, bytes=freed)
+            self._emit(CheckpointsRemoved(trial=number, bytes=freed))

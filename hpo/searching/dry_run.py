@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.asking import ask
 from hpo.core.budget import Budget
+from hpo.core.events import Forecast, Review
 from hpo.core.protocols import Executor
 from hpo.searching.forecast import forecast
 from hpo.searching.session import SearchSettings, Session, start_search
@@ -21,21 +22,28 @@ HEADROOM = 0.9
 """Share of a card's memory that trials may fill."""
 
 
-def plan_search(study: StudySpec, settings: SearchSettings) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class DryRun(Review):
+    """What a search would do, beyond its review."""
+
+    first_batch: Sequence[Mapping[str, Any]]
+    """`trial` and `params` of the configurations that would be trained first."""
+    with_twice_the_slots: Forecast | None
+    """None where none can be made."""
+    batch_in_memory: int | None
+    """The largest batch that the measured memory allows on a GPU."""
+
+
+def plan_search(study: StudySpec, settings: SearchSettings) -> DryRun:
     """Prepare a search up to the moment before its first trial and return its review.
 
     Pictures are looked at and decoded as the search would (what is decoded stays in the cache), an
     epoch is measured, and no run directory is left behind.
 
-    Returns:
-        The `review` event's data with `first_batch` (the configurations that would be trained
-        first), `with_twice_the_slots` (a forecast, where one can be made) and `batch_in_memory`
-        (the largest batch that the measured memory allows on a GPU, else None).
-
     Raises:
         HpoError: for anything that would keep the search from starting.
     """
-    kept: dict[str, Any] = {}
+    kept: list[DryRun] = []
 
     class Planned(Session):
         """A session that ends where the first trial would start."""
@@ -45,12 +53,15 @@ def plan_search(study: StudySpec, settings: SearchSettings) -> dict[str, Any]:
             del probe
             return ""
 
-        def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+        def tell_review(self, review: Review, executor: Executor) -> bool:
             del executor
-            kept.update(review)
-            kept["first_batch"] = _first_batch(self)
-            kept["with_twice_the_slots"] = _with_more_slots(self, review["probe"])
-            kept["batch_in_memory"] = _batch_in_memory(self, review["probe"])
+            found = DryRun(
+                **vars(review),
+                first_batch=_first_batch(self),
+                with_twice_the_slots=_with_more_slots(self, review.probe),
+                batch_in_memory=_batch_in_memory(self, review.probe),
+            )
+            kept.append(found)
             return False
 
     folder = Path(tempfile.mkdtemp(prefix="hpo-plan-"))
@@ -60,7 +71,7 @@ def plan_search(study: StudySpec, settings: SearchSettings) -> dict[str, Any]:
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return kept
+    return kept[0]
 
 
 def _first_batch(session: Session) -> list[dict[str, Any]]:
@@ -76,7 +87,7 @@ def _first_batch(session: Session) -> list[dict[str, Any]]:
     return batch
 
 
-def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> dict[str, Any] | None:
+def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> Forecast | None:
     """Rehearse with twice as many trials at a time, on twice the hardware."""
     slots = session.slots
     doubled = replace(
@@ -85,7 +96,7 @@ def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> dict[str, An
         total_cpus=2 * slots.total_cpus,
         total_gpus=2 * slots.total_gpus,
     )
-    expected = forecast(
+    return forecast(
         session.plan,
         session.space,
         session.trainer,
@@ -94,7 +105,6 @@ def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> dict[str, An
         probe=probe,
         options=session.study.search.algorithm_options,
     )
-    return expected.to_dict() if expected else None
 
 
 def _batch_in_memory(session: Session, probe: Mapping[str, Any]) -> int | None:
@@ -111,13 +121,12 @@ def _batch_in_memory(session: Session, probe: Mapping[str, Any]) -> int | None:
     return max(step, fits - fits % step)
 
 
-def cost_of(review: Mapping[str, Any], price_per_gpu_hour: float, budget: Budget) -> float | None:
+def cost_of(review: Review, price_per_gpu_hour: float, budget: Budget) -> float | None:
     """What the GPUs of a search cost, by its forecast; None without GPUs or forecast."""
-    gpus = review["gpus_per_trial"] * review["concurrent"]
-    expected = review.get("forecast")
-    if not gpus or not expected:
+    gpus = review.gpus_per_trial * review.concurrent
+    if not gpus or review.forecast is None:
         return None
-    seconds = expected["seconds"]
+    seconds = review.forecast.seconds
     if budget.gpu_seconds is not None:
         seconds = min(seconds, budget.gpu_seconds / gpus)
-    return float(seconds * gpus / 3600 * price_per_gpu_hour)
+    return seconds * gpus / 3600 * price_per_gpu_hour

@@ -16,13 +16,12 @@ from typing import Any
 
 from hpo.core.asking import ask
 from hpo.core.budget import Budget, Spent
-from hpo.core.events import Emit
-from hpo.core.protocols import Algorithm
+from hpo.core.events import Confirmed, Epoch, TrialFinished, TrialStarted, TrialSuspended
+from hpo.core.protocols import Algorithm, Emit
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
 from hpo.core.selection import best_trial, open_repeats
 from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
-from hpo.core.trial_events import ended_event, epoch_event, started_event
 from hpo.core.trial_failures import Retries, describe_not_finite, describe_retry, shared_cause
 from hpo.run.disk_errors import demand_storage
 from hpo.run.disk_space import DiskSpace
@@ -177,7 +176,7 @@ class Engine:
         # Kept with the epoch: a resumed search may give trials another share of a GPU.
         measurement = replace(measurement, gpus=self._account.gpus_per_trial)
         self._ledger.record(number, measurement, clock=self._account.clock())
-        self._emit("epoch", **epoch_event(record, measurement))
+        self._emit(Epoch.of(record, measurement))
         return self._judge(record, live, measurement)
 
     def on_end(self, number: int, ended: Ended) -> None:
@@ -293,7 +292,7 @@ class Engine:
             self._waiting.append(record.number)
             return None
         self._live[record.number] = _Live(last_report=self._now())
-        self._emit("trial_started", **started_event(record, is_resumed=bool(job.resume_from)))
+        self._emit(TrialStarted.of(record, is_resumed=bool(job.resume_from)))
         return job
 
     def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
@@ -340,8 +339,8 @@ class Engine:
         )
         if record.purpose == "search":
             self._algorithm.tell(record)
-        name = "confirmed" if record.purpose == "confirm" else "trial_finished"
-        self._emit(name, **ended_event(record, reason))
+        kind = Confirmed if record.purpose == "confirm" else TrialFinished
+        self._emit(kind.of(record, reason))
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
@@ -364,7 +363,7 @@ class Engine:
         self._shared_cause = shared_cause(self._ledger.ended())
 
     def _tell_suspended(self, record: TrialRecord, reason: str) -> None:
-        self._emit("trial_suspended", trial=record.number, epoch=record.epochs, reason=reason)
+        self._emit(TrialSuspended(trial=record.number, epoch=record.epochs, reason=reason))
 
     def _pausing(self) -> bool:
         if not self._stopping and self._should_stop():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.algorithms.entry import Context
 from hpo.algorithms.registry import create_algorithm, find_algorithm
 from hpo.core.budget import Budget
+from hpo.core.events import Forecast
 from hpo.core.protocols import Trainer
 from hpo.core.trial import Job, TrialRecord, TrialState
 from hpo.executors.division import Slots
@@ -38,32 +39,6 @@ MOST_TRIALS = 100
 STAND_INS = {"bohb": "hyperband"}
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """How long a search is expected to take, and what is in it."""
-
-    seconds: float
-    low_s: float
-    high_s: float
-    trials: int
-    epochs: int
-    pruned: int
-    busy_share: float
-    """Share of the slots' time that is used."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for events."""
-        return {
-            "seconds": round(self.seconds, 1),
-            "low_s": round(self.low_s, 1),
-            "high_s": round(self.high_s, 1),
-            "trials": self.trials,
-            "epochs": self.epochs,
-            "pruned": self.pruned,
-            "busy_share": round(self.busy_share, 3),
-        }
 
 
 def forecast(

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.budget import Budget, Spent
 from hpo.core.bytes import render_bytes
+from hpo.core.events import Forecast, Preparing, Review
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged
 from hpo.executors.division import Slots
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
-from hpo.searching.forecast import Forecast, forecast
+from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors, estimate_seconds
 from hpo.study.spec import StudySpec
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def review_of(session: Session, executor: Executor) -> dict[str, Any]:
-    """Prepare the data, measure an epoch, and say what will happen: the `review` event's data."""
+def review_of(session: Session, executor: Executor) -> Review:
+    """Prepare the data, measure an epoch, and say what will happen."""
     began = time.monotonic()
-    session.bus.emit("preparing", what="images")
+    session.bus.emit(Preparing(what="images"))
     with as_user_errors():
         session.trainer.prepare(session.plan.base_spec, session.settings.progress)
         data = session.trainer.inspect_data(session.plan.base_spec)
-        session.bus.emit("preparing", what="probe")
+        session.bus.emit(Preparing(what="probe"))
         probe_spec = merged(session.plan.base_spec, {"results_dir": str(session.run)})
         probe, packing = session.measure(executor, probe_spec)
         session.architectures.measure(executor, session.trainer, session.settings.progress)
@@ -47,33 +48,33 @@ def review_of(session: Session, executor: Executor) -> dict[str, Any]:
         seconds_per_epoch=probe.get("seconds_per_epoch"),
         slots=session.slots.count,
     )
-    return {
-        "study": session.study.name,
-        "trainer": session.study.trainer,
-        "data": data,
-        "searched": [parameter.name for parameter in session.space.parameters],
-        "pinned": {pin.name: pin.reason for pin in session.space.pinned},
-        "warnings": [
+    return Review(
+        study=session.study.name,
+        trainer=session.study.trainer,
+        data=data,
+        searched=[parameter.name for parameter in session.space.parameters],
+        pinned={pin.name: pin.reason for pin in session.space.pinned},
+        warnings=[
             *session.space.warnings,
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
         ],
-        "algorithm": session.plan.algorithm,
-        "pruner": session.plan.pruner,
-        "reason": session.plan.reason,
-        "start": list(session.plan.start),
-        "first": [start["source"] for start in session.plan.first],
-        "budget": str(session.study.budget),
-        "epochs_per_trial": session.plan.num_epochs,
-        "concurrent": session.slots.count,
-        "cpus_per_trial": session.slots.cpus,
-        "gpus_per_trial": session.slots.gpus,
-        "packing": packing.to_dict() if packing else None,
-        "probe": probe,
-        "estimate_s": expected.seconds if expected else at_most,
-        "at_most_s": at_most,
-        "forecast": expected.to_dict() if expected else None,
-        "prepared_in_s": round(time.monotonic() - began, 2),
-    }
+        algorithm=session.plan.algorithm,
+        pruner=session.plan.pruner,
+        reason=session.plan.reason,
+        start=list(session.plan.start),
+        first=[start["source"] for start in session.plan.first],
+        budget=session.study.budget,
+        epochs_per_trial=session.plan.num_epochs,
+        concurrent=session.slots.count,
+        cpus_per_trial=session.slots.cpus,
+        gpus_per_trial=session.slots.gpus,
+        packing=packing.to_dict() if packing else None,
+        probe=probe,
+        estimate_s=expected.seconds if expected else at_most,
+        at_most_s=at_most,
+        forecast=expected,
+        prepared_in_s=round(time.monotonic() - began, 2),
+    )
 
 
 def foresee(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import Budget, Spent
 from hpo.core.bytes import free_bytes, parse_size
 from hpo.core.errors import HpoError
-from hpo.core.events import EventBus, EventFile, Listener
-from hpo.core.protocols import Algorithm, Executor, Trainer
+from hpo.core.event_bus import EventBus, EventFile
+from hpo.core.event_json import data_of, from_dict
+from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
+from hpo.core.protocols import Algorithm, Executor, Listener, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Packing, growth_of, measure_packed
 from hpo.executors.placement import find_machine, make_executor, place_trials
@@ -38,7 +40,7 @@ from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import settle_run
 from hpo.searching.resume import load_run_study
 from hpo.searching.reviewing import disk_warning, review_of
-from hpo.searching.state_writer import StateWriter, describe_end, trial_row
+from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import (
     StudyPlan,
@@ -75,7 +77,7 @@ class SearchSettings:
     """Whether to measure an epoch before the start."""
     listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
     should_stop: Interrupt = lambda: False
-    confirm_start: Callable[[dict[str, Any]], bool] = lambda _review: True
+    confirm_start: Callable[[Review], bool] = lambda _review: True
     """Asked with the review; False ends the run before its first trial."""
     progress: Callable[[str, int, int], None] | None = None
     report: bool = False
@@ -95,8 +97,8 @@ class SearchResult:
     """How a search ended."""
 
     run: RunDir
-    finished: dict[str, Any] = field(default_factory=dict)
-    """The `finished` event; empty when the search was interrupted."""
+    finished: Finished | None = None
+    """None when the search was interrupted."""
     interrupted: bool = False
 
 
@@ -184,7 +186,7 @@ def _drive(
         except (HpoError, KeyboardInterrupt):
             raise
         except Exception as error:
-            bus.emit("error", run_dir=str(run), message=f"{type(error).__name__}: {error}")
+            bus.emit(Error(run_dir=str(run), message=f"{type(error).__name__}: {error}"))
             raise
         finally:
             bus.close()
@@ -240,23 +242,12 @@ class Session:
             if keeper is not None:
                 keeper.sweep()
             done = relocated(done, Path(done["run_dir"]), self.run.path)
-            self.bus.emit("finished", **done)
+            finished = from_dict(Finished, done)
+            self.bus.emit(finished)
             state.close_as("finished", finished=done)
-            return SearchResult(run=self.run, finished=done)
-        self.bus.emit(
-            "started",
-            run_dir=str(self.run),
-            study=self.study.name,
-            budget=str(self.study.budget),
-            budget_text=self.study.budget.to_text(),
-            trials_so_far=sum(
-                t.state.is_finished and not t.is_refused for t in self.ledger.trials()
-            ),
-            spent=asdict(engine.spent()),
-            direction=self.trainer.direction,
-            metric=self.trainer.monitoring_metric,
-            trials=[trial_row(t, self.trainer.direction) for t in self.ledger.trials()],
-        )
+            return SearchResult(run=self.run, finished=finished)
+        metric = self.trainer.monitoring_metric
+        self.bus.emit(describe_start(self.run, self.study, engine, self.ledger, metric))
         try:
             return self._run(engine, state)
         except KeyboardInterrupt:
@@ -272,15 +263,17 @@ class Session:
             engine.charge_gpus(self.slots.gpus)
             executor.run(engine)
             if engine.was_interrupted:
-                self.bus.emit("interrupted", run_dir=str(self.run), resume=f"hpo resume {self.run}")
+                command = f"hpo resume {self.run}"
+                self.bus.emit(Interrupted(run_dir=str(self.run), resume=command))
                 state.close_as("interrupted")
                 return SearchResult(run=self.run, interrupted=True)
             best = self.disk_space.wait_for_space(lambda: self.conclude(engine, executor))
             page = self._write_report(executor) if self.settings.report else None
         finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space)
-        finished["report"] = page
-        self.bus.emit("finished", **finished)
-        self.disk_space.wait_for_space(lambda: state.close_as("finished", finished=finished))
+        finished = replace(finished, report=page)
+        self.bus.emit(finished)
+        kept = data_of(finished)
+        self.disk_space.wait_for_space(lambda: state.close_as("finished", finished=kept))
         return SearchResult(run=self.run, finished=finished)
 
     def _write_report(self, executor: Executor) -> str | None:
@@ -288,7 +281,7 @@ class Session:
         from hpo.report.page import write_report
         from hpo.report.run_data import load_run_data
 
-        self.bus.emit("preparing", what="report")
+        self.bus.emit(Preparing(what="report"))
         try:
             return str(write_report(load_run_data(self.run, status="finished"), executor))
         except Exception as error:
@@ -330,10 +323,10 @@ class Session:
             specs=engine.specs, find_best=engine.best,
         )  # fmt: skip
 
-    def tell_review(self, review: dict[str, Any], executor: Executor) -> bool:
+    def tell_review(self, review: Review, executor: Executor) -> bool:
         """Tell what will happen and ask whether to go on."""
         del executor
-        self.bus.emit("review", **review)
+        self.bus.emit(review)
         return self.settings.confirm_start(review)
 
     def _should_stop(self) -> bool:

@@ -1,17 +1,20 @@
-"""Writes `state.json` while a run goes on, and the `finished` event at its end."""
+"""Writes `state.json` while a run goes on, and makes the events of its start and end."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.budget import Spent
 from hpo.core.edges import find_edges
-from hpo.core.events import Event
+from hpo.core.event_json import to_plain
+from hpo.core.events import Continued, Event, Finished, Paused, Started
 from hpo.core.rungs import measure_rungs
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
 
 FALLBACK = "fallback"
 """A trial's note begins with it where a language model was to choose it and failed to."""
-AT_ONCE = ("started", "paused", "continued")
+AT_ONCE = (Started, Paused, Continued)
+"""Events after which the state is written however short ago that was done."""
 MIN_INTERVAL_S = 0.5
 """`state.json` is rewritten at most this often."""
 
@@ -49,13 +53,18 @@ class StateWriter:
 
     def handle(self, event: Event) -> None:
         """Rewrite the state unless that was done a moment ago."""
-        if self._closed or event["event"] == "finished":
+        if self._closed or isinstance(event, Finished):
             return
-        now, name = time.monotonic(), event["event"]
-        if name in ("paused", "continued"):
-            self._paused = event["text"] if name == "paused" else ""
-        if now - self._written >= MIN_INTERVAL_S or name in AT_ONCE:
-            self._written = now
+        if isinstance(event, Paused | Continued):
+            self._paused = event.text if isinstance(event, Paused) else ""
+        is_due = time.monotonic() - self._written >= MIN_INTERVAL_S
+        if is_due or isinstance(event, AT_ONCE):
+            self.write_now()
+
+    def write_now(self) -> None:
+        """Rewrite the state, however short ago that was done."""
+        if not self._closed:
+            self._written = time.monotonic()
             self._write("running", {"paused": self._paused} if self._paused else {})
 
     def close_as(self, status: str, **extra: Any) -> None:
@@ -76,46 +85,22 @@ class StateWriter:
             self._write("failed", {})
 
     def _write(self, status: str, extra: Mapping[str, Any]) -> None:
+        trials, direction = self._ledger.trials(), self._ledger.direction
         best = self._engine.best()
-        self._run.write_state(
-            {
-                "status": status,
-                "pid": os.getpid(),
-                "updated": time.time(),
-                "study": self._study.name,
-                "metric": self._metric,
-                "budget": self._study.budget.to_text(),
-                "spent": asdict(self._engine.spent()),
-                "best": None if best is None else trial_row(best, self._ledger.direction),
-                "trials": [trial_row(t, self._ledger.direction) for t in self._ledger.trials()],
-                "rungs": rungs_of(self._ledger),
-                **extra,
-            }
-        )
-
-
-def trial_row(trial: TrialRecord, direction: str) -> dict[str, Any]:
-    """One trial as a row of a table."""
-    best = trial.best_measurement(direction)
-    return {
-        "trial": trial.number,
-        "state": str(trial.state),
-        "purpose": trial.purpose,
-        "value": None if best is None or trial.state is TrialState.FAILED else best.value,
-        "best_epoch": best.epoch if best else None,
-        "epoch": trial.epochs,
-        "until_epoch": trial.until_epoch,
-        "start_from": trial.start_from,
-        "note": trial.note,
-        "seconds": round(trial.seconds, 2),
-        "params": trial.params,
-        "error": trial.error,
-    }
-
-
-def rungs_of(ledger: Ledger) -> list[dict[str, Any]]:
-    """Where trials were stopped, and how far the order there foretells the end."""
-    return [rung.to_dict() for rung in measure_rungs(ledger.trials(), ledger.direction)]
+        state = {
+            "status": status,
+            "pid": os.getpid(),
+            "updated": time.time(),
+            "study": self._study.name,
+            "metric": self._metric,
+            "budget": self._study.budget,
+            "spent": self._engine.spent(),
+            "best": None if best is None else TrialRow.of(best, direction),
+            "trials": [TrialRow.of(t, direction) for t in trials],
+            "rungs": measure_rungs(trials, direction),
+            **extra,
+        }
+        self._run.write_state(to_plain(state))
 
 
 def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
@@ -130,6 +115,23 @@ def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
     return {**counts, "refused": refused} if refused else counts
 
 
+def describe_start(
+    run: RunDir, study: StudySpec, engine: Engine, ledger: Ledger, metric: str
+) -> Started:
+    """The `started` event of a search whose trials so far are in the ledger."""
+    trials = ledger.trials()
+    return Started(
+        run_dir=str(run),
+        study=study.name,
+        budget=study.budget,
+        trials_so_far=sum(t.state.is_finished and not t.is_refused for t in trials),
+        spent=engine.spent(),
+        direction=ledger.direction,
+        metric=metric,
+        trials=[TrialRow.of(t, ledger.direction) for t in trials],
+    )
+
+
 def describe_end(
     run: RunDir,
     study: StudySpec,
@@ -137,24 +139,29 @@ def describe_end(
     ledger: Ledger,
     best: Mapping[str, Any] | None,
     space: SearchSpace,
-) -> dict[str, Any]:
-    """The data of the `finished` event."""
-    trials = ledger.trials()
+) -> Finished:
+    """The `finished` event of a search that has handed `best` on."""
+    trials, spent = ledger.trials(), engine.spent()
     suspended = [t for t in trials if t.purpose == "search" and t.state is TrialState.RUNNING]
-    return {
-        "run_dir": str(run),
-        "study": study.name,
-        "best": None if best is None else dict(best),
-        "trials": trial_counts(trials),
-        "suspended": len(suspended),
-        "confirmations": sum(t.purpose == "confirm" for t in trials),
-        "budget": study.budget.to_text(),
-        "spent": {k: round(v, 3) for k, v in asdict(engine.spent()).items()},
-        "ended_because": engine.ended_because,
-        "rungs": rungs_of(ledger),
-        "edges": [str(edge) for edge in find_edges(space, trials, ledger.direction)],
-        "fallbacks": sum(t.note.startswith(FALLBACK) for t in trials),
-    }
+    return Finished(
+        run_dir=str(run),
+        study=study.name,
+        best=best,
+        trials=trial_counts(trials),
+        suspended=len(suspended),
+        confirmations=sum(t.purpose == "confirm" for t in trials),
+        budget=study.budget,
+        spent=Spent(
+            trials=spent.trials,
+            seconds=round(spent.seconds, 3),
+            gpu_seconds=round(spent.gpu_seconds, 3),
+            epochs=spent.epochs,
+        ),
+        ended_because=engine.ended_because,
+        rungs=tuple(measure_rungs(trials, ledger.direction)),
+        edges=tuple(str(edge) for edge in find_edges(space, trials, ledger.direction)),
+        fallbacks=sum(t.note.startswith(FALLBACK) for t in trials),
+    )
 
 
 def snapshot_of(ledger: Ledger) -> list[TrialRecord]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.core.events import Listener
+    from hpo.core.protocols import Listener
     from hpo.run.ledger import Ledger
     from hpo.run.run_dir import RunDir
     from hpo.study.plan import StudyPlan

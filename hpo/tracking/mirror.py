@@ -41,7 +41,7 @@ CLOSE_ATTEMPTS = 3
 
 
 class MlflowMirror:
-    """Writes a study to MLflow as it happens; implements `hpo.core.events.Listener`.
+    """Writes a study to MLflow as it happens; implements `hpo.core.protocols.Listener`.
 
     Args:
         run: the run directory, whose files become artifacts.

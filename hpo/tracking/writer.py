@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
 
-from hpo.core.events import Event
+from hpo.core.event_json import from_json
+from hpo.core.events import (
+    Epoch,
+    Error,
+    Event,
+    Finished,
+    Interrupted,
+    TrialEnded,
+    TrialStarted,
+    TrialSuspended,
+)
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study, log_axes
@@ -24,12 +33,10 @@ from hpo.tracking.trial_runs import TrialRuns
 
 logger = logging.getLogger(__name__)
 
-_STARTS = ("trial_started", "epoch")
-_STOPS = ("trial_finished", "confirmed", "trial_suspended")
-_ENDINGS = {
-    "finished": ("finished", "FINISHED"),
-    "interrupted": ("interrupted", "KILLED"),
-    "error": ("failed", "FAILED"),
+_ENDINGS: dict[type[Event], tuple[str, str]] = {
+    Finished: ("finished", "FINISHED"),
+    Interrupted: ("interrupted", "KILLED"),
+    Error: ("failed", "FAILED"),
 }
 """Last event -> (state in words, MLflow's status) of the parent run."""
 _RUNNING = ("running", "RUNNING")
@@ -72,17 +79,14 @@ class StudyWriter:
 
     def note(self, event: Event) -> None:
         """Keep what the ledger does not know: which trials run, why they stopped, how it ended."""
-        name, number = event["event"], event.get("trial")
-        self._last_time = event["time"]
+        self._last_time = event.time
         self._first_time = self._first_time or self._last_time
-        self._ending = _ENDINGS.get(name, self._ending)
-        if number is None:
-            return
-        if name in _STARTS:
-            self._live.add(number)
-        elif name in _STOPS:
-            self._live.discard(number)
-            self._known_reasons()[number] = event.get("reason", "")
+        self._ending = _ENDINGS.get(type(event), self._ending)
+        if isinstance(event, TrialStarted | Epoch):
+            self._live.add(event.trial)
+        elif isinstance(event, TrialEnded | TrialSuspended):
+            self._live.discard(event.trial)
+            self._known_reasons()[event.trial] = event.reason
 
     def write(self, *, closing: bool) -> None:
         """Bring MLflow up to date; raises one of `expected_errors` where that fails.
@@ -184,10 +188,7 @@ def read_reasons(run: RunDir) -> dict[int, str]:
     except FileNotFoundError:
         return reasons
     for line in lines:
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:  # the last line of a killed search may be cut off
-            continue
-        if event.get("event") in _STOPS:
-            reasons[event["trial"]] = event.get("reason", "")
+        event = from_json(line)
+        if isinstance(event, TrialEnded | TrialSuspended):
+            reasons[event.trial] = event.reason
     return reasons

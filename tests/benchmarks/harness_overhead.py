@@ -33,8 +33,8 @@ class Ends:
     def __init__(self):
         self.times = []
 
-    def __call__(self, name, **data):
-        if name == "trial_finished":
+    def __call__(self, event):
+        if event.name == "trial_finished":
             self.times.append(time.perf_counter())
 
 

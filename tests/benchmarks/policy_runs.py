@@ -117,7 +117,7 @@ def simulate(surface: Surface, policy: Policy, seed: int, epochs: int, slots: in
             budget=Budget(epochs=epochs),
             num_epochs=surface.num_epochs,
         ),
-        emit=lambda *_, **__: None,
+        emit=lambda _event: None,
         now=executor.now,
     )
     watched = Watched(engine, surface, policy, executor.now)

@@ -109,7 +109,7 @@ class Ends:
         self.sampler, self.wall, self.processor = sampler, [], []
 
     def handle(self, event):
-        if event["event"] == "trial_finished":
+        if event.name == "trial_finished":
             self.wall.append(time.monotonic())
             self.processor.append(time.process_time())
             self.sampler.trials += 1
@@ -140,9 +140,7 @@ def search(args, out, sampler, ends):
     )
     sampler.start()
     result = start_search(study, out, SearchSettings(listeners=tuple(listeners), probe=False))
-    assert (
-        result.finished["trials"]["complete"] + result.finished["trials"]["pruned"] == args.trials
-    )
+    assert result.finished.trials["complete"] + result.finished.trials["pruned"] == args.trials
 
 
 def at_trials(rows, first, last, name):

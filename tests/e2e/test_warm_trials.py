@@ -41,7 +41,7 @@ def story(run):
 
 def test_a_population_is_trained_from_checkpoints_and_survives_a_pause(study, tmp_path):
     whole = start_search(study, tmp_path / "whole", Ear().settings(probe=False))
-    assert whole.finished["trials"] == {"complete": 7, "pruned": 0, "failed": 0}
+    assert whole.finished.trials == {"complete": 7, "pruned": 0, "failed": 0}
     ledger = Ledger.open(whole.run.ledger_file)
     for trial in ledger.trials():
         assert trial.state is TrialState.COMPLETE

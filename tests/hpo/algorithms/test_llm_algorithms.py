@@ -64,7 +64,7 @@ def test_a_search_by_a_model_leaves_no_key_anywhere(tmp_path, name, caplog):
     assert files_with(tmp_path, KEY) == []
     assert KEY not in caplog.text
     assert KEY not in str(ear.events)
-    assert result.finished["fallbacks"] == 0
+    assert result.finished.fallbacks == 0
 
 
 def test_the_model_sees_trials_and_its_words_stand_with_its_choices(tmp_path):
@@ -93,7 +93,7 @@ def test_trials_go_on_while_the_model_thinks(name):
             name, quick_space(), direction="maximize", num_epochs=9, seed=0, pruner="none",
             options={"llm_endpoint": address},
         )  # fmt: skip
-        algorithm.attach(lambda _, **event: told.append(event["step"]))
+        algorithm.attach(lambda event: told.append(event.step))
         first = record_of(ask(algorithm, 0))
         assert ask(algorithm, 1, waits=False) is None
         for epoch in range(1, 10):
@@ -121,7 +121,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again_with_the_reason(tmp_pa
         result, _ = run("llm", address, tmp_path, trials=3)
     assert len(questions) == 4
     assert "Your last answer was no use: train.lrr is not searched" in questions[1]
-    assert result.finished["fallbacks"] == 0
+    assert result.finished.fallbacks == 0
 
 
 def test_a_failed_call_is_made_up_for_visibly_and_counted(tmp_path):
@@ -142,7 +142,7 @@ def test_a_failed_call_is_made_up_for_visibly_and_counted(tmp_path):
         *[False] * 3,
     ]
     assert "refused with HTTP 503" in notes[2]
-    assert result.finished["fallbacks"] == 2
+    assert result.finished.fallbacks == 2
     assert [e["failures"] for e in steps(ear, "fallback")] == [1, 2]
     assert any("refused with HTTP 503" in e["reason"] for e in ear.named("trial_finished"))
 

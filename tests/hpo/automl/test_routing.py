@@ -33,7 +33,7 @@ def test_19_train_becomes_a_search_and_nothing_else_does(skill):
 def test_19_the_message_names_the_deciding_phrase(skill):
     route = decide_route(load_skill(skill), "train", resolve_policy(None, "plain training now"))
     assert "'plain training'" in route.message
-    assert route.to_dict()["phrase"] == "plain training"
+    assert route.to_event().phrase == "plain training"
 
 
 @pytest.mark.parametrize("file", [SCHEMA, TEMPLATE])

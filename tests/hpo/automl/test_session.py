@@ -12,7 +12,7 @@ def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):
     workspace = RunDir(Path(result["workspace_path"]))
     settings = with_session(SearchSettings(executor="inprocess"))
     again = resume_search(workspace, settings, budget=parse_budget("3"))
-    assert again.finished["trials"]["complete"] == 3
+    assert again.finished.trials["complete"] == 3
 
 
 def test_data_are_staged_with_a_record(run, data):

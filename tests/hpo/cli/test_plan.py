@@ -1,25 +1,36 @@
 """`hpo plan` tells what the search then does, and leaves nothing behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hpo.cli.plan import render_more
 from hpo.core.budget import parse_budget
+from hpo.core.events import Forecast
 from hpo.run.ledger import Ledger
-from hpo.searching.dry_run import cost_of, plan_search
+from hpo.searching.dry_run import DryRun, cost_of, plan_search
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_cli import call, write_study
 from tests.quick_runs import quick_study
 
-FORECAST = {"seconds": 3600.0, "low_s": 3000.0, "high_s": 4000.0, "trials": 20, "epochs": 90,
-            "pruned": 9, "busy_share": 1.0}  # fmt: skip
+FORECAST = Forecast(
+    seconds=3600.0, low_s=3000.0, high_s=4000.0, trials=20, epochs=90, pruned=9, busy_share=1.0
+)
+
+
+def found(budget, **facts):
+    """A dry run that measured an hour for 20 trials."""
+    return DryRun(
+        budget=parse_budget(budget), epochs_per_trial=9, forecast=FORECAST,
+        **{"first_batch": [], "with_twice_the_slots": None, "batch_in_memory": None, **facts},
+    )  # fmt: skip
 
 
 def test_the_first_batch_is_what_then_runs(tmp_path):
     study = quick_study(budget=parse_budget("3"))
     settings = SearchSettings(executor="inprocess")
-    planned = plan_search(study, settings)["first_batch"]
+    planned = plan_search(study, settings).first_batch
     run = start_search(study, tmp_path, settings).run
     ledger = Ledger.open(run.ledger_file)
     trained = [trial.params for trial in ledger.trials()]
@@ -53,23 +64,22 @@ def test_a_price_is_a_positive_number(tmp_path, price):
 
 
 def test_the_cost_is_hours_times_gpus_times_price():
-    review = {"gpus_per_trial": 0.5, "concurrent": 4, "forecast": FORECAST}
+    review = found("20", gpus_per_trial=0.5, concurrent=4)
     assert cost_of(review, 3.0, parse_budget("20")) == pytest.approx(6.0)
     assert cost_of(review, 3.0, parse_budget("20,1gpuh")) == pytest.approx(3.0)
-    assert cost_of({**review, "gpus_per_trial": 0.0}, 3.0, parse_budget("20")) is None
+    assert cost_of(replace(review, gpus_per_trial=0.0), 3.0, parse_budget("20")) is None
 
 
 def test_what_more_hardware_would_bring():
-    twice = {**FORECAST, "seconds": 1800.0, "trials": 40}
-    review = {"first_batch": [], "forecast": FORECAST, "with_twice_the_slots": twice,
-              "gpus_per_trial": 1.0, "batch_in_memory": 96, "cost": 6.0,
-              "probe": {"total_memory_mib": 12000.0}}  # fmt: skip
-    lines = render_more(review, parse_budget("20"), 3.0)
+    twice = replace(FORECAST, seconds=1800.0, trials=40)
+    facts = {"with_twice_the_slots": twice, "gpus_per_trial": 1.0, "batch_in_memory": 96,
+             "concurrent": 2, "probe": {"total_memory_mib": 12000.0}}  # fmt: skip
+    lines = render_more(found("20", **facts), 3.0)
     assert lines[:4] == [
         "twice     as many GPUs would take 30m in place of 1h",
         "memory    a batch of about 96 would fill the GPU",
         "warning   the GPU has 12000 MiB; below 16 GB large backbones do not fit",
         "cost      about 6.00 at 3 a GPU hour",
     ]
-    lines = render_more(review, parse_budget("1h"), None)
+    lines = render_more(found("1h", **facts), None)
     assert lines[0] == "twice     as many GPUs would take as long for 40 trials in place of 20"

@@ -1,24 +1,42 @@
 """What a person reads, event by event."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from hpo.console.console import Console, render_value
 from hpo.console.review_lines import render_review
+from hpo.core.budget import Budget, Spent
+from hpo.core.events import (
+    Confirmed,
+    Epoch,
+    Evaluated,
+    Exported,
+    Finished,
+    Forecast,
+    Interrupted,
+    Preparing,
+    Review,
+    Started,
+    TrialFinished,
+    TrialStarted,
+    TrialSuspended,
+)
+from hpo.core.trial import TrialState
 
-REVIEW = {
-    "event": "review", "data": {
+REVIEW = Review(
+    data={
         "splits": {"train": {"images": 90, "classes": 9}},
         "findings": [{"message": "class cola has 2 images"}],
     },
-    "searched": ["train.optim.lr", "train.margin"], "pinned": {"train.optim.gamma": "no schedule"},
-    "warnings": ["batch raised to 32"], "algorithm": "tpe", "pruner": "none", "reason": "short",
-    "probe": {
+    searched=["train.optim.lr", "train.margin"], pinned={"train.optim.gamma": "no schedule"},
+    warnings=["batch raised to 32"], algorithm="tpe", pruner="none", reason="short",
+    probe={
         "seconds_per_epoch": 2.5, "images_per_s": 40.4, "peak_memory_mib": 512.0, "device": "cpu",
     },
-    "budget": "4 trials", "epochs_per_trial": 9, "concurrent": 2, "estimate_s": 90.0,
-}  # fmt: skip
+    budget=Budget(trials=4), epochs_per_trial=9, concurrent=2, estimate_s=90.0,
+)  # fmt: skip
 
 
 class Terminal(io.StringIO):
@@ -27,22 +45,12 @@ class Terminal(io.StringIO):
 
 
 def ended(trial, state="complete", value=0.5, **more):
-    return {
-        "event": "trial_finished", "trial": trial, "state": state, "value": value, "epoch": 9,
-        "seconds": 12.0, "error": None, "reason": "", **more,
-    }  # fmt: skip
+    facts = {"epoch": 9, "seconds": 12.0, **more}
+    return TrialFinished(trial=trial, state=TrialState(state), value=value, **facts)
 
 
 def started(**more):
-    return {
-        "event": "started",
-        "run_dir": "/r",
-        "budget": "4 trials",
-        "budget_text": "4trials",
-        "spent": {"trials": 0, "seconds": 0.0, "gpu_seconds": 0.0, "epochs": 0},
-        "trials": [],
-        **more,
-    }
+    return Started(run_dir="/r", budget=Budget(trials=4), **more)
 
 
 def finished(**more):
@@ -50,10 +58,10 @@ def finished(**more):
         "trial": 2, "value": 0.75, "default_value": 0.5, "params": {"train.lr": 0.00123456},
         "onnx": "/r/best/model.onnx",
     }  # fmt: skip
-    return {
-        "event": "finished", "run_dir": "/r", "trials": {"complete": 3, "pruned": 0, "failed": 1},
-        "spent": {"seconds": 65.0}, "best": best, **more,
-    }  # fmt: skip
+    counts = {"complete": 3, "pruned": 0, "failed": 1}
+    return Finished(**{
+        "run_dir": "/r", "trials": counts, "spent": Spent(seconds=65.0), "best": best, **more,
+    })  # fmt: skip
 
 
 def said(*events, stream=None):
@@ -65,7 +73,7 @@ def said(*events, stream=None):
 
 
 def test_events_without_a_word_for_people_are_passed_over():
-    assert said({"event": "preparing", "what": "probe"}) == ""
+    assert said(Preparing(what="probe")) == ""
 
 
 def test_the_review():
@@ -82,7 +90,7 @@ def test_the_review():
 
 
 def test_random_weights_are_said_loudly():
-    loud = [line for line in render_review({**REVIEW, "probe": {**REVIEW["probe"], "random_weights": True}})
+    loud = [line for line in render_review(replace(REVIEW, probe={**REVIEW.probe, "random_weights": True}))
             if "RANDOM" in line]  # fmt: skip
     assert len(loud) == 1
 
@@ -95,8 +103,8 @@ def test_random_weights_are_said_loudly():
     ],
 )
 def test_features_that_a_head_learns_from_are_said(views, words):
-    probe = {**REVIEW["probe"], "feature_views": views}
-    lines = render_review({**REVIEW, "probe": probe})
+    probe = {**REVIEW.probe, "feature_views": views}
+    lines = render_review(replace(REVIEW, probe=probe))
     assert [line for line in lines if line.startswith("features ") and line.endswith(words)]
     assert not [line for line in render_review(REVIEW) if line.startswith("features ")]
 
@@ -117,24 +125,24 @@ def test_features_that_a_head_learns_from_are_said(views, words):
             ended(3, "failed", None, epoch=0, error={"kind": "data", "message": "gone"}),
             "trial   3  failed    P@1         epoch  0/9     12s  gone",
         ),
-        ({"event": "trial_suspended", "trial": 3, "epoch": 4}, "trial   3  paused after epoch 4"),
+        (TrialSuspended(trial=3, epoch=4), "trial   3  paused after epoch 4"),
         (
-            {"event": "confirmed", "trial": 5, "value": 0.5},
+            Confirmed(trial=5, state=TrialState.COMPLETE, value=0.5),
             "trial   5  a finalist again with another seed: P@1 0.5000",
         ),
         (
-            {"event": "confirmed", "trial": 5, "value": None},
+            Confirmed(trial=5, state=TrialState.FAILED),
             "trial   5  a finalist again with another seed: failed",
         ),
         (
-            {"event": "exported", "trial": 2, "onnx": "/m.onnx", "num_images_checked": 64},
+            Exported(trial=2, result={"onnx": "/m.onnx", "num_images_checked": 64}),
             "exported  trial 2 as ONNX, checked on 64 images: /m.onnx",
         ),
         (
-            {"event": "evaluated", "split": "test", "metrics": {"x": 0.4}, "metric_value": 0.4},
+            Evaluated(trial=2, split="test", metrics={"x": 0.4}, metric_value=0.4),
             "held out  P@1 0.4000 on the test split",
         ),
-        ({"event": "evaluated", "split": "test", "metrics": {"error": "gone"}}, None),
+        (Evaluated(trial=2, split="test", metrics={"error": "gone"}), None),
     ],
 )
 def test_one_line_an_event(event, line):
@@ -145,9 +153,8 @@ def test_one_line_an_event(event, line):
 
 
 def test_another_metric_is_called_by_its_name():
-    start = {**started(), "metric": "val_map_at_r"}
     assert (
-        said(start, REVIEW, ended(1))
+        said(started(metric="val_map_at_r"), REVIEW, ended(1))
         .splitlines()[-1]
         .startswith("trial   1  complete  val_map_at_r 0.5000")
     )
@@ -165,7 +172,7 @@ def test_the_end():
 
 
 def test_ranges_that_were_too_narrow_are_told_before_the_best():
-    lines = said(finished(edges=["train.lr: look further"])).splitlines()
+    lines = said(finished(edges=("train.lr: look further",))).splitlines()
     assert lines[1] == "range     train.lr: look further"
 
 
@@ -177,8 +184,8 @@ def test_an_end_without_a_result():
 
 def test_how_to_go_on_stands_last():
     console = Console(io.StringIO())
-    console.handle({"event": "interrupted", "resume": "hpo resume /r"})
-    console.handle({"event": "trial_suspended", "trial": 3, "epoch": 4})
+    console.handle(Interrupted(run_dir="/r", resume="hpo resume /r"))
+    console.handle(TrialSuspended(trial=3, epoch=4))
     console.close()
     console.close()
     assert console._stream.getvalue().splitlines()[-2:] == [
@@ -196,8 +203,8 @@ def test_a_second_interrupt_says_so_too():
 
 
 def test_without_a_terminal_progress_is_not_a_flood():
-    epochs = [{"event": "epoch", "trial": 0, "epoch": e, "value": 0.1} for e in range(1, 10)]
-    lines = said(started(), REVIEW, {"event": "trial_started", "trial": 0}, *epochs).splitlines()
+    epochs = [Epoch(trial=0, epoch=e, value=0.1, seconds=1.0) for e in range(1, 10)]
+    lines = said(started(), REVIEW, TrialStarted(trial=0), *epochs).splitlines()
     assert len(lines) == 10
     assert "\r" not in "".join(lines)
 
@@ -207,8 +214,8 @@ def test_on_a_terminal_a_view_keeps_up_and_goes_away(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NO_COLOR", raising=False)
     text = said(
-        started(), REVIEW, {"event": "trial_started", "trial": 0},
-        {"event": "epoch", "trial": 0, "epoch": 3, "value": 0.25, "seconds": 1.0}, ended(0),
+        started(), REVIEW, TrialStarted(trial=0),
+        Epoch(trial=0, epoch=3, value=0.25, seconds=1.0), ended(0),
         stream=Terminal(),
     )  # fmt: skip
     assert "0 of 4 trials" in text
@@ -224,8 +231,8 @@ def test_without_a_terminal_a_line_now_and_then():
     stream = io.StringIO()
     console = Console(stream, lambda: float(clock()))
     for event in (
-        started(), REVIEW, {"event": "trial_started", "trial": 0},
-        *({"event": "epoch", "trial": 0, "epoch": e, "value": 0.25, "seconds": 1.0} for e in range(1, 9)),
+        started(), REVIEW, TrialStarted(trial=0),
+        *(Epoch(trial=0, epoch=e, value=0.25, seconds=1.0) for e in range(1, 9)),
     ):  # fmt: skip
         console.handle(event)
     status = [line for line in stream.getvalue().splitlines() if "running #0" in line]
@@ -234,8 +241,8 @@ def test_without_a_terminal_a_line_now_and_then():
 
 
 def test_what_was_expected_is_compared_with_what_came():
-    review = {**REVIEW, "forecast": {"seconds": 50.0, "low_s": 40.0, "high_s": 60.0, "trials": 4,
-              "epochs": 20, "pruned": 2}}  # fmt: skip
+    expected = Forecast(seconds=50.0, low_s=40.0, high_s=60.0, trials=4, epochs=20, pruned=2)
+    review = replace(REVIEW, forecast=expected)
     text = said(started(), review, finished())
     assert "expected  50s (40s to 1m 00s): 4 trials, 20 epochs, about 2 pruned" in text
     assert "in 1m 05s (50s expected, 30% longer)" in text
@@ -272,10 +279,10 @@ def test_values_for_people(value, text):
 def test_on_a_terminal_the_review_is_wrapped_between_words(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
-    long = {**REVIEW, "reason": "learns from parallel and pruned trials alike, at no cost at all"}
+    long = replace(REVIEW, reason="learns from parallel and pruned trials alike, at no cost at all")
     lines = said(started(), long, stream=Terminal()).splitlines()
     assert max(map(len, lines)) <= 60
     at = next(i for i, line in enumerate(lines) if line.startswith("method"))
     assert lines[at + 1].startswith(" " * 10)
     joined = " ".join(lines[at].split() + lines[at + 1].split())
-    assert joined == f"method tpe; {long['reason']}"
+    assert joined == f"method tpe; {long.reason}"

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from hpo.console.live import LiveView, spark
+from hpo.core.events import Epoch, TrialStarted
 from tests.hpo.console.test_progress import progress_of, run_trial
 
 
@@ -31,11 +32,9 @@ def busy():
     run_trial(progress, clock, 0, [0.25, 0.5])
     run_trial(progress, clock, 1, [0.5, 0.75])
     run_trial(progress, clock, 2, [0.1], state="failed", error={"kind": "out_of_memory"})
-    progress.handle({"event": "trial_started", "trial": 3})
+    progress.handle(TrialStarted(trial=3))
     for epoch, value in enumerate([0.1, 0.2, 0.4], 1):
-        progress.handle(
-            {"event": "epoch", "trial": 3, "epoch": epoch, "value": value, "seconds": 2.0}
-        )
+        progress.handle(Epoch(trial=3, epoch=epoch, value=value, seconds=2.0))
     return progress
 
 
@@ -58,7 +57,7 @@ def test_it_says_everything_and_never_wraps(monkeypatch, width, busy):
 def test_many_trials_are_counted(monkeypatch):
     progress, _ = progress_of("99trials", slots=12)
     for number in range(12):
-        progress.handle({"event": "trial_started", "trial": number})
+        progress.handle(TrialStarted(trial=number))
     _, text = view_at(monkeypatch, 80, progress)
     assert "trial   7 " in text
     assert "trial   8 " not in text

@@ -3,9 +3,10 @@
 import pytest
 
 from hpo.console.progress import Progress, describe_left, describe_use
-from hpo.core.budget import render_seconds
-
-NOTHING = {"trials": 0, "seconds": 0.0, "gpu_seconds": 0.0, "epochs": 0}
+from hpo.core.budget import Spent, parse_budget, render_seconds
+from hpo.core.events import Confirmed, Epoch, Review, Started, TrialFinished, TrialStarted
+from hpo.core.trial import TrialState
+from hpo.core.trial_row import TrialRow
 
 
 class Clock:
@@ -19,21 +20,18 @@ class Clock:
 def progress_of(budget, *, slots=1, epochs=10, spent=None, trials=(), **review):
     clock = Clock()
     progress = Progress(clock)
-    progress.handle(
-        {"event": "started", "budget_text": budget, "spent": spent or NOTHING, "trials": trials}
-    )
-    progress.handle({"event": "review", "epochs_per_trial": epochs, "concurrent": slots, **review})
+    start = Started(run_dir="r", budget=parse_budget(budget), spent=spent or Spent(), trials=trials)
+    progress.handle(start)
+    progress.handle(Review(epochs_per_trial=epochs, concurrent=slots, **review))
     return progress, clock
 
 
 def run_trial(progress, clock, number, values, seconds=2.0, state="complete", error=None):
-    progress.handle({"event": "trial_started", "trial": number})
+    progress.handle(TrialStarted(trial=number))
     for epoch, value in enumerate(values, 1):
         clock.time += seconds
-        progress.handle(
-            {"event": "epoch", "trial": number, "epoch": epoch, "value": value, "seconds": seconds}
-        )
-    progress.handle({"event": "trial_finished", "trial": number, "state": state, "error": error})
+        progress.handle(Epoch(trial=number, epoch=epoch, value=value, seconds=seconds))
+    progress.handle(TrialFinished(trial=number, state=TrialState(state), error=error))
 
 
 def test_the_best_and_its_gain():
@@ -48,8 +46,7 @@ def test_the_best_and_its_gain():
 def test_the_best_of_a_loss_is_the_lowest():
     clock = Clock()
     progress = Progress(clock)
-    progress.handle({"event": "started", "budget_text": "4trials", "spent": NOTHING, "trials": [],
-                   "direction": "minimize"})  # fmt: skip
+    progress.handle(Started(run_dir="r", budget=parse_budget("4trials"), direction="minimize"))
     run_trial(progress, clock, 0, [0.75, 0.5])
     run_trial(progress, clock, 1, [0.25, 0.5])
     assert (progress.best.value, progress.gain()) == (0.25, -0.25)
@@ -67,8 +64,8 @@ def test_failures_are_counted_by_cause():
 def test_a_trial_under_way_counts_by_its_epochs():
     progress, clock = progress_of("4trials", epochs=10)
     run_trial(progress, clock, 0, [0.1] * 10)
-    progress.handle({"event": "trial_started", "trial": 1})
-    progress.handle({"event": "epoch", "trial": 1, "epoch": 5, "value": 0.1, "seconds": 1.0})
+    progress.handle(TrialStarted(trial=1))
+    progress.handle(Epoch(trial=1, epoch=5, value=0.1, seconds=1.0))
     assert progress.fraction() == pytest.approx(1.5 / 4)
     assert describe_use(progress) == "1 of 4 trials"
 
@@ -77,7 +74,7 @@ def test_time_left_by_the_trials_that_have_ended():
     progress, clock = progress_of("6trials", slots=2, epochs=5)
     for number in range(2):
         run_trial(progress, clock, number, [0.1] * 5, seconds=2.0)  # 10 s each
-    progress.handle({"event": "trial_started", "trial": 2})
+    progress.handle(TrialStarted(trial=2))
     clock.time += 4
     # 3 trials wait (30 s), one has 6 s to go: 36 s for two slots; all took alike, so no doubt.
     assert progress.remaining() == (pytest.approx(18.0), pytest.approx(18.0))
@@ -96,7 +93,7 @@ def test_unequal_trials_widen_the_interval():
 def test_before_two_trials_have_ended_the_review_tells():
     progress, clock = progress_of("4trials", estimate_s=100.0)
     assert progress.remaining() == (60.0, 140.0)
-    progress.handle({"event": "trial_started", "trial": 0})
+    progress.handle(TrialStarted(trial=0))
     clock.time += 50
     assert progress.remaining() == (30.0, 70.0)
     unknown, _ = progress_of("4trials")
@@ -105,9 +102,9 @@ def test_before_two_trials_have_ended_the_review_tells():
 
 
 def test_a_time_budget_is_certain_and_downtime_is_not_charged():
-    progress, clock = progress_of("600s", spent={**NOTHING, "trials": 3, "seconds": 200.0})
+    progress, clock = progress_of("600s", spent=Spent(trials=3, seconds=200.0))
     clock.time += 1000  # before the first trial of this start nothing is charged
-    progress.handle({"event": "trial_started", "trial": 3})
+    progress.handle(TrialStarted(trial=3))
     clock.time += 100
     assert progress.remaining() == (300.0, 300.0)
     assert progress.fraction() == pytest.approx(0.5)
@@ -138,13 +135,12 @@ def test_the_nearest_limit_counts():
 
 def test_a_resumed_search_takes_up_what_was():
     rows = [
-        {"purpose": "search", "state": "complete", "trial": 0, "value": 0.5, "error": None},
-        {"purpose": "search", "state": "failed", "trial": 1, "value": None,
-         "error": {"kind": "data"}},
-        {"purpose": "confirm", "state": "complete", "trial": 2, "value": 0.9, "error": None},
-        {"purpose": "search", "state": "running", "trial": 3, "value": 0.25, "error": None},
-    ]  # fmt: skip
-    progress, _ = progress_of("8trials", spent={**NOTHING, "trials": 4}, trials=rows)
+        TrialRow(trial=0, state=TrialState.COMPLETE, value=0.5),
+        TrialRow(trial=1, state=TrialState.FAILED, error={"kind": "data", "message": "gone"}),
+        TrialRow(trial=2, state=TrialState.COMPLETE, purpose="confirm", value=0.9),
+        TrialRow(trial=3, state=TrialState.RUNNING, value=0.25),
+    ]
+    progress, _ = progress_of("8trials", spent=Spent(trials=4), trials=rows)
     assert (progress.done(), progress.best.value, progress.default) == (2, 0.5, 0.5)
     assert dict(progress.causes) == {"data": 1}
 
@@ -152,8 +148,8 @@ def test_a_resumed_search_takes_up_what_was():
 def test_confirmations_change_no_count():
     progress, clock = progress_of("2trials", epochs=2)
     run_trial(progress, clock, 0, [0.5, 0.5])
-    progress.handle({"event": "trial_started", "trial": 2, "purpose": "confirm"})
-    progress.handle({"event": "epoch", "trial": 2, "epoch": 1, "value": 0.9, "seconds": 1.0})
+    progress.handle(TrialStarted(trial=2, purpose="confirm"))
+    progress.handle(Epoch(trial=2, epoch=1, value=0.9, seconds=1.0))
     assert (progress.best.value, progress.fraction()) == (0.5, 0.5)
-    progress.handle({"event": "confirmed", "trial": 2, "value": 0.9})
+    progress.handle(Confirmed(trial=2, state=TrialState.COMPLETE, value=0.9))
     assert (progress.running, progress.done()) == ({}, 1)

@@ -11,6 +11,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import HpoError
+from hpo.core.events import Epoch
 from hpo.core.machine import Node
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import ledgers_dir
@@ -59,11 +60,7 @@ class Killer(Ear):
 
     def handle(self, event):
         super().handle(event)
-        if (
-            self.lost is None
-            and event["event"] == "epoch"
-            and (event["trial"], event["epoch"]) == (1, 3)
-        ):
+        if self.lost is None and isinstance(event, Epoch) and (event.trial, event.epoch) == (1, 3):
             (run,) = self.folder.glob("*/*/trials/0001/workers.ndjson")
             raylet = json.loads(run.read_text().splitlines()[0])["raylet"]
             (self.lost,) = [
@@ -85,7 +82,7 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster, tmp_path, caplog):
     )
     settings = SearchSettings(ray_address=cluster.address, probe=False, listeners=(lambda *_: ear,))
     result = start_search(study, tmp_path, settings)
-    assert result.finished["trials"] == {"complete": TRIALS, "pruned": 0, "failed": 0}
+    assert result.finished.trials == {"complete": TRIALS, "pruned": 0, "failed": 0}
     assert ear.lost is not None
     assert "asks for no token" not in caplog.text
     ledger = Ledger.open(result.run.ledger_file)  # the copy that the run keeps

@@ -50,7 +50,7 @@ def read(text):
 
 def test_a_search_writes_its_report(searched):
     page = searched.run.path / "report.html"
-    assert searched.finished["report"] == str(page)
+    assert searched.finished.report == str(page)
     text = page.read_text()
     assert "has not ended" not in text
     assert (searched.run.path / "report.md").read_text().startswith("# quick\n")

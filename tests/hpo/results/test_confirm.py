@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.budget import Budget
+from hpo.core.event_json import to_plain
 from hpo.core.trial import Ended
 from hpo.results.confirm import confirm
 from hpo.run.ledger import Ledger
@@ -81,7 +82,7 @@ def test_the_lucky_one_does_not_win(tmp_path):
     assert result.words[0].startswith("trial 1: 0.9000 (0.8")
     assert result.words[0].endswith(" over 2 new seeds")
     assert result.words[1].startswith("+0.5000 over the default (0.4000 (0.3")
-    assert events.named("chosen") == [result.to_json()]
+    assert events.named("chosen") == [to_plain(result.to_json())]
     assert engine.best().number == 1
 
 

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from hpo.core.budget import Budget
+from hpo.core.events import Epoch, Started
 from hpo.core.trial import Ended
 from hpo.run.checkpoint_retention import BEST
 from hpo.run.disk_errors import OutOfRoomError
@@ -41,7 +42,7 @@ class Disk:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "last.ckpt").open("wb") as stream:
             stream.truncate(size)
-        self.disk_space.handle({"event": "epoch", "trial": number, "epoch": 1})
+        self.disk_space.handle(Epoch(trial=number, epoch=1, value=0.5))
 
     def grows(self, to):
         self.free = to
@@ -62,7 +63,7 @@ def test_a_trial_needs_three_files_of_the_largest_size_and_one_for_each_neighbou
 def test_a_resumed_search_knows_the_size_at_once(tmp_path):
     Disk(tmp_path).checkpoint(4, 7 * MB)
     again = Disk(tmp_path)
-    again.disk_space.handle({"event": "started"})
+    again.disk_space.handle(Started(run_dir=str(tmp_path)))
     assert again.disk_space.needed() == 21 * MB + SPARE_BYTES
 
 

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from hpo.core.events import Epoch, TrialFinished
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import copy_ledger, ledgers_dir, open_ledger
@@ -50,11 +51,11 @@ def test_the_copy_is_as_of_the_last_finished_trial(run):
     ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
     start(ledger, 0)
     train(ledger, 0, 1, 2)
-    backup.handle({"event": "epoch"})
+    backup.handle(Epoch(trial=0, epoch=2, value=0.2))
     assert seen(run.ledger_file) == []
     train(ledger, 0, 3)
     end(ledger, 0)
-    backup.handle({"event": "trial_finished"})
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
     start(ledger, 1)
     assert seen(run.ledger_file) == [("complete", 3)]
     backup.close()
@@ -69,7 +70,7 @@ def test_a_killed_driver_goes_on_from_its_own_disk(run):
     start(ledger, 0)
     train(ledger, 0, 1, 2, 3)
     end(ledger, 0)
-    backup.handle({"event": "trial_finished"})
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
     start(ledger, 1)
     train(ledger, 1, 1, 2)
     ledger.close()  # killed: no last copy
@@ -84,7 +85,7 @@ def test_another_driver_goes_on_from_the_copy(run, tmp_path, monkeypatch):
     start(ledger, 0)
     train(ledger, 0, 1, 2, 3)
     end(ledger, 0)
-    backup.handle({"event": "trial_finished"})
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
     start(ledger, 1)
     ledger.close()
     monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "another driver"))
@@ -120,8 +121,8 @@ def test_a_disk_that_is_away_makes_the_copy_late(run, caplog):
     end(ledger, 0)
     away = run.path.with_name("away")
     run.path.rename(away)
-    backup.handle({"event": "trial_finished"})
-    backup.handle({"event": "trial_finished"})
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
     backup.discard()  # keeps what has not arrived
     assert (ledgers_dir() / f"{UUID}.db").is_file()
     assert caplog.text.count("cannot be brought up to date: No such file or directory") == 1

@@ -9,6 +9,7 @@ import pytest
 
 import hpo.run.disk_space
 from hpo.core.budget import Budget
+from hpo.core.events import Paused
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.checkpoint_retention import MARK
 from hpo.run.ledger import Ledger
@@ -27,7 +28,7 @@ def kept(run):
 
 
 def winner(result):
-    return result.finished["best"]["trial"]
+    return result.finished.best["trial"]
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_a_quota_is_kept_and_a_larger_one_goes_on(tmp_path, quick_room):
 
         def handle(self, event):
             super().handle(event)
-            self.wish = self.wish or event["event"] == "paused"
+            self.wish = self.wish or isinstance(event, Paused)
 
     ear = Impatient()
     fill = {"fill": lambda folder: (folder / "ballast").write_bytes(bytes(5 * MB))}
@@ -173,7 +174,7 @@ def test_a_quota_is_kept_and_a_larger_one_goes_on(tmp_path, quick_room):
     assert "of its quota of 5.0 MB, and a trial needs" in text
     assert ear.named("trial_started") == []
     done = resume_search(result.run, Ear().settings(probe=False), disk_quota="50MB")
-    assert done.finished["trials"]["complete"] >= 1
+    assert done.finished.trials["complete"] >= 1
     assert read_yaml(result.run.study_file)["disk_quota"] == "50MB"
 
 

@@ -442,7 +442,7 @@ def test_a_trial_goes_on_from_another_and_pays_for_its_own_epochs(tmp_path):
     assert states(engine) == ["complete", "complete"]
     assert engine.spent().epochs == 6
     assert [m.epoch for m in engine.ledger.trial(1).measurements] == [4, 5, 6]
-    assert engine.events.named("trial_started")[1]["start_from"] == (0, 3)
+    assert engine.events.named("trial_started")[1]["start_from"] == [0, 3]
 
 
 def test_a_worker_that_breaks_when_it_is_told_to_stop_has_still_reached_its_epoch(tmp_path):

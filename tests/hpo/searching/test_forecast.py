@@ -93,6 +93,6 @@ def test_the_search_that_follows_trains_about_as_many_epochs(tmp_path, algorithm
         executor="inprocess", confirm_start=lambda review: reviews.append(review) or True
     )
     finished = start_search(study, tmp_path, settings).finished
-    expected = reviews[0]["forecast"]
-    assert expected["trials"] == sum(finished["trials"].values())
-    assert finished["spent"]["epochs"] == pytest.approx(expected["epochs"], rel=0.5)
+    expected = reviews[0].forecast
+    assert expected.trials == sum(finished.trials.values())
+    assert finished.spent.epochs == pytest.approx(expected.epochs, rel=0.5)

@@ -56,7 +56,7 @@ def test_folders_that_are_gone_are_named_with_the_flags_that_give_new_places(mov
 def test_the_same_pictures_at_a_new_place_are_gone_on_with_and_remembered(moved):
     run, new = moved
     places = {name: str(new / name) for name in NAMES}
-    assert sum(go_on(run, places).finished["trials"].values()) == 4
+    assert sum(go_on(run, places).finished.trials.values()) == 4
     plan = json.loads((run.path / "plan.json").read_text())
     assert plan["sources"] == places
     assert plan["base_spec"]["data"]["train"] == places["train"]
@@ -64,7 +64,7 @@ def test_the_same_pictures_at_a_new_place_are_gone_on_with_and_remembered(moved)
     for number in range(4):
         spec = read_yaml(run.trial_dir(number) / "spec.yaml")
         assert spec["data"]["reference"] == places["reference"]
-    assert sum(go_on(run, trials=5).finished["trials"].values()) == 5
+    assert sum(go_on(run, trials=5).finished.trials.values()) == 5
 
 
 def test_one_folder_of_several_can_be_gone(moved):

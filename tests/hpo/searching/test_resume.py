@@ -59,7 +59,7 @@ def test_a_changed_range_is_named_with_what_it_was(tmp_path):
     ) in refused(run)
     assert [t.number for t in records(run)] == [0, 1]
     run.study_file.write_text(before)
-    assert sum(go_on(run).finished["trials"].values()) == 4
+    assert sum(go_on(run).finished.trials.values()) == 4
 
 
 @pytest.mark.parametrize("algorithm", ["tpe", "random"])
@@ -73,7 +73,7 @@ def test_forced_it_searches_the_new_range_and_keeps_what_was_found(tmp_path, alg
     trials = records(run)
     assert [t.params for t in trials[:2]] == [t.params for t in old]
     assert all(0.02 <= t.params["train.lr"] <= 0.03 for t in trials[2:])
-    assert sum(finished["trials"].values()) == 6
+    assert sum(finished.trials.values()) == 6
     assert "going on with --force although the search space has changed" in caplog.text
     go_on(run, 7)  # what it was forced to is what it goes on with from then on
     assert len(records(run)) == 7
@@ -99,7 +99,7 @@ def test_changed_pictures_are_refused_and_a_finished_run_is_still_told(tmp_path,
     assert "the data have changed since the search began (reference: was 2 files" in line
     assert "is 3 files" in line
     assert resume_search(run, Ear().settings()).finished
-    assert sum(go_on(run, force=True).finished["trials"].values()) == 4
+    assert sum(go_on(run, force=True).finished.trials.values()) == 4
 
 
 def test_what_leaves_the_pictures_as_they_are_changes_nothing(pictures):
@@ -129,7 +129,7 @@ def test_changed_code_of_the_trainer_is_refused(tmp_path, monkeypatch):
     source.write_text(source.read_text() + "# another word\n")
     line = refused(run)
     assert "the code has changed since the search began (my_trainer.py: was digest " in line
-    assert sum(go_on(run, force=True).finished["trials"].values()) == 4
+    assert sum(go_on(run, force=True).finished.trials.values()) == 4
     sys.modules.pop("my_trainer")
 
 
@@ -154,4 +154,4 @@ def test_many_changes_are_counted_not_listed(tmp_path):
 def test_a_run_that_has_kept_nothing_goes_on(tmp_path):
     run = search(tmp_path)
     (run.path / ORIGIN_FILE).unlink()
-    assert sum(go_on(run).finished["trials"].values()) == 4
+    assert sum(go_on(run).finished.trials.values()) == 4

@@ -9,6 +9,8 @@ import pytest
 
 from hpo.core.budget import Budget, parse_budget
 from hpo.core.errors import RunError, SpecError
+from hpo.core.event_json import data_of, to_dict
+from hpo.core.events import Epoch
 from hpo.core.yaml_io import parse_yaml
 from hpo.results.handoff import HandoffError
 from hpo.run.ledger import Ledger
@@ -71,7 +73,7 @@ def test_the_last_event_says_it_all(done):
     result, ear = done
     finished = ear.events[-1]
     assert finished["event"] == "finished"
-    assert {k: v for k, v in finished.items() if k not in ("event", "time")} == result.finished
+    assert finished == to_dict(result.finished)
     assert set(finished["trials"]) == {"complete", "pruned", "failed"}
     assert sum(finished["trials"].values()) == 6
     assert (finished["suspended"], finished["confirmations"]) == (0, 0)
@@ -117,7 +119,7 @@ def test_who_declines_the_review_has_a_run_without_trials(tmp_path):
     assert rows(result.run) == []
     assert result.run.read_state()["status"] == "declined"
     again, _ = resume(result.run)
-    assert sum(again.finished["trials"].values()) == 6
+    assert sum(again.finished.trials.values()) == 6
 
 
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
@@ -129,7 +131,7 @@ def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
             raise RuntimeError("on purpose")
 
     result, ear = search(tmp_path, listeners=(lambda *_: Broken(),))
-    assert sum(result.finished["trials"].values()) == 6
+    assert sum(result.finished.trials.values()) == 6
     assert "Broken no longer listens" in caplog.text
 
 
@@ -154,9 +156,9 @@ def test_gpu_hours_need_a_gpu(tmp_path, monkeypatch):
 
 def test_a_budget_of_epochs_leaves_a_trial_suspended(tmp_path):
     result, _ = search(tmp_path, quick_study(budget=Budget(epochs=13), search=NO_PRUNER))
-    assert result.finished["trials"] == {"complete": 1, "pruned": 0, "failed": 0}
-    assert (result.finished["suspended"], result.finished["spent"]["epochs"]) == (1, 13)
-    assert result.finished["ended_because"] == "epochs"
+    assert result.finished.trials == {"complete": 1, "pruned": 0, "failed": 0}
+    assert (result.finished.suspended, result.finished.spent.epochs) == (1, 13)
+    assert result.finished.ended_because == "epochs"
 
 
 NO_PRUNER = SearchOptions(pruner="none")
@@ -165,8 +167,8 @@ NO_PRUNER = SearchOptions(pruner="none")
 def test_confirmations_are_counted_beside_the_trials(tmp_path):
     study = quick_study(budget=Budget(trials=3), search=SearchOptions(pruner="none", confirm=1))
     result, ear = search(tmp_path, study)
-    assert sum(result.finished["trials"].values()) == 3
-    assert result.finished["confirmations"] == len(ear.named("confirmed")) >= 1
+    assert sum(result.finished.trials.values()) == 3
+    assert result.finished.confirmations == len(ear.named("confirmed")) >= 1
 
 
 # Failures --------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_without_an_onnx_file_a_search_has_failed(tmp_path):
 def test_a_paused_search_ends_like_an_unbroken_one(tmp_path, done, stop_after):
     first, ear = search(tmp_path, stop_after=stop_after)
     assert first.interrupted
-    assert first.finished == {}
+    assert first.finished is None
     assert ear.names()[-1] == "interrupted"
     assert ear.events[-1]["resume"] == f"hpo resume {first.run}"
     assert first.run.read_state()["status"] == "interrupted"
@@ -228,7 +230,7 @@ def test_a_paused_search_ends_like_an_unbroken_one(tmp_path, done, stop_after):
     ]  # fmt: skip
     trained = (first.run.trial_dir(stop_after[0]) / "trained.txt").read_text().split()
     assert trained == [str(e) for e in range(1, len(trained) + 1)]
-    assert second.finished["trials"] == done[0].finished["trials"]
+    assert second.finished.trials == done[0].finished.trials
 
 
 def test_a_finished_search_only_tells_its_result_again(tmp_path):
@@ -248,7 +250,7 @@ def test_twenty_more_trials(tmp_path, done):
     assert len(ear.named("trial_finished")) == 3
     assert [row[0] for row in rows(first.run)] == list(range(6))
     assert load_study(first.run.study_file).budget == Budget(trials=6)
-    assert second.finished["budget"] == "6trials"
+    assert second.finished.budget == Budget(trials=6)
     once_more, ear = resume(first.run)
     assert ear.names() == ["finished"]
     assert once_more.finished == second.finished
@@ -262,9 +264,13 @@ def test_a_moved_run_is_the_same_run(tmp_path):
     (run,) = list_runs(tmp_path / "there")
     again, ear = resume(run)
     assert ear.names() == ["finished"]
-    assert all(Path(p).exists() and Path(p).is_relative_to(there) for p in paths(again.finished))
+    assert all(
+        Path(p).exists() and Path(p).is_relative_to(there) for p in paths(data_of(again.finished))
+    )
     more, _ = resume(run, budget=Budget(trials=8))
-    assert all(Path(p).exists() and Path(p).is_relative_to(there) for p in paths(more.finished))
+    assert all(
+        Path(p).exists() and Path(p).is_relative_to(there) for p in paths(data_of(more.finished))
+    )
     assert str(tmp_path / "here") not in (run.best_dir / "report.json").read_text()
 
 
@@ -276,7 +282,7 @@ def test_a_run_that_was_moved_while_paused_goes_on(tmp_path):
     (run,) = list_runs(tmp_path / "there")
     again, ear = resume(run)
     assert ear.named("trial_started")[0]["resumed_from_epoch"] == 1
-    assert sum(again.finished["trials"].values()) == 6
+    assert sum(again.finished.trials.values()) == 6
     assert not (tmp_path / "here" / "quick" / first.run.path.name).exists()
 
 
@@ -317,7 +323,7 @@ def test_a_stop_file_pauses_and_is_gone_at_the_next_start(tmp_path):
     class Stopper(Ear):
         def handle(self, event):
             super().handle(event)
-            if event["event"] == "epoch" and event["trial"] == 1:
+            if isinstance(event, Epoch) and event.trial == 1:
                 (run,) = list_runs(tmp_path)
                 run.stop_file.touch()
 
@@ -333,7 +339,7 @@ def test_a_search_that_is_stopped_at_once_can_be_resumed(tmp_path):
     class Impatient(Ear):
         def handle(self, event):
             super().handle(event)
-            if event["event"] == "epoch" and event["trial"] == 2:
+            if isinstance(event, Epoch) and event.trial == 2:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -341,7 +347,7 @@ def test_a_search_that_is_stopped_at_once_can_be_resumed(tmp_path):
     (run,) = list_runs(tmp_path)
     assert run.read_state()["status"] == "interrupted"
     assert not run.is_running()
-    assert sum(resume(run)[0].finished["trials"].values()) == 6
+    assert sum(resume(run)[0].finished.trials.values()) == 6
 
 
 def test_a_search_is_the_same_for_the_same_seed(tmp_path, done):

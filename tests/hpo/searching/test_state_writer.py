@@ -1,13 +1,13 @@
 import errno
-import json
 import os
 
 import pytest
 
 from hpo.core.budget import Budget
+from hpo.core.events import Continued, Epoch, Paused, Started
 from hpo.core.trial import Ended
 from hpo.run.run_dir import RunDir
-from hpo.searching.state_writer import StateWriter, describe_end, trial_counts, trial_row
+from hpo.searching.state_writer import StateWriter, describe_end, describe_start, trial_counts
 from tests.quick_runs import (
     Listed,
     make_engine,
@@ -33,17 +33,11 @@ def engine(tmp_path):
     return made
 
 
-def test_rows_show_what_happened(engine):
-    rows = [trial_row(t, "maximize") for t in engine.ledger.trials()]
-    facts = [(r["state"], r["value"], r["best_epoch"], r["epoch"], r["error"]) for r in rows]
-    assert facts == [
-        ("complete", pytest.approx(0.19), 9, 9, None),
-        ("pruned", pytest.approx(0.22), 2, 2, None),
-        ("failed", None, 3, 3, {"kind": "data", "message": "gone"}),
-        ("running", pytest.approx(0.44), 4, 4, None),
-    ]
-    assert rows[0]["params"]["train.lr"] == 0.1
-    assert json.loads(json.dumps(rows)) == rows
+def test_the_start_says_what_earlier_starts_have_done(engine, tmp_path):
+    start = describe_start(RunDir(tmp_path), STUDY, engine, engine.ledger, "val_recall")
+    assert (start.trials_so_far, start.spent.trials, start.spent.epochs) == (3, 4, 18)
+    assert (start.budget, start.metric) == (Budget(trials=4), "val_recall")
+    assert [row.state for row in start.trials] == ["complete", "pruned", "failed", "running"]
 
 
 def test_counts_are_of_the_three_ends_alone(engine):
@@ -52,10 +46,10 @@ def test_counts_are_of_the_three_ends_alone(engine):
 
 def test_the_end_in_data(engine, tmp_path):
     end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, {"trial": 0}, quick_space())
-    assert end["trials"] == {"complete": 1, "pruned": 1, "failed": 1}
-    assert (end["suspended"], end["confirmations"], end["budget"]) == (1, 0, "4trials")
-    assert (end["spent"]["trials"], end["spent"]["epochs"]) == (4, 18)
-    assert (end["run_dir"], end["best"], end["ended_because"]) == (
+    assert end.trials == {"complete": 1, "pruned": 1, "failed": 1}
+    assert (end.suspended, end.confirmations, end.budget) == (1, 0, Budget(trials=4))
+    assert (end.spent.trials, end.spent.epochs) == (4, 18)
+    assert (end.run_dir, end.best, end.ended_because) == (
         str(tmp_path), {"trial": 0}, "trials",
     )  # fmt: skip
 
@@ -64,14 +58,14 @@ def test_confirmations_are_under_their_own_key(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2), confirm=1)
     run_all(engine)
     end = describe_end(RunDir(tmp_path), STUDY, engine, engine.ledger, None, quick_space())
-    assert end["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
-    assert (end["confirmations"], end["best"]) == (4, None)
+    assert end.trials == {"complete": 2, "pruned": 0, "failed": 0}
+    assert (end.confirmations, end.best) == (4, None)
 
 
 def test_the_state_says_how_the_run_stands(engine, tmp_path):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
-    writer.handle({"event": "started"})
+    writer.handle(Started(run_dir="r"))
     state = run.read_state()
     assert (state["status"], state["pid"], state["budget"]) == ("running", os.getpid(), "4trials")
     assert [t["state"] for t in state["trials"]] == ["complete", "pruned", "failed", "running"]
@@ -82,10 +76,10 @@ def test_the_state_says_how_the_run_stands(engine, tmp_path):
 def test_the_state_is_not_written_for_every_epoch(engine, tmp_path):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
-    writer.handle({"event": "started"})
+    writer.handle(Started(run_dir="r"))
     before = run.state_file.stat().st_ino
     for _ in range(100):
-        writer.handle({"event": "epoch"})
+        writer.handle(Epoch(trial=3, epoch=5, value=0.5))
     assert run.state_file.stat().st_ino == before
 
 
@@ -94,23 +88,23 @@ def test_an_orderly_end_stays(engine, tmp_path, status):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
     writer.close_as(status, finished={"a": 1})
-    writer.handle({"event": "epoch"})
+    writer.handle(Epoch(trial=3, epoch=5, value=0.5))
     writer.close()
     assert (run.read_state()["status"], run.read_state()["finished"]) == (status, {"a": 1})
 
 
 def test_any_other_end_is_a_failure(engine, tmp_path):
     writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
-    writer.handle({"event": "started"})
+    writer.handle(Started(run_dir="r"))
     writer.close()
     assert RunDir(tmp_path).read_state()["status"] == "failed"
 
 
 def test_a_pause_for_want_of_room_is_in_the_state_until_it_is_over(engine, tmp_path):
     writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
-    writer.handle({"event": "paused", "text": "the disk is full"})
+    writer.handle(Paused(text="the disk is full", free_bytes=0, needed_bytes=9))
     assert RunDir(tmp_path).read_state()["paused"] == "the disk is full"
-    writer.handle({"event": "continued", "text": "there is room again"})
+    writer.handle(Continued(text="there is room again", free_bytes=10))
     assert "paused" not in RunDir(tmp_path).read_state()
 
 

@@ -4,7 +4,17 @@ import copy
 import shutil
 from pathlib import Path
 
-from hpo.core.events import EventBus, EventFile
+from hpo.core.event_bus import EventBus, EventFile
+from hpo.core.events import (
+    Epoch,
+    Error,
+    Finished,
+    Interrupted,
+    Started,
+    TrialFinished,
+    TrialStarted,
+    TrialSuspended,
+)
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import create_run
@@ -40,20 +50,26 @@ class Script:
             snapshot=lambda: copy.deepcopy(self.ledger.trials()),
         )
         self.bus = EventBus([EventFile(self.run.events_file), self.mirror])
-        self.bus.emit("started", run_dir=str(self.run))
+        self.bus.emit(Started(run_dir=str(self.run)))
         return self
 
     def close(self, last="finished"):
         """End the search."""
+        run = str(self.run)
         if last:
-            self.bus.emit(last, run_dir=str(self.run))
+            ends = {
+                "finished": Finished(run_dir=run),
+                "interrupted": Interrupted(run_dir=run, resume=f"hpo resume {run}"),
+                "error": Error(run_dir=run, message="a bug"),
+            }
+            self.bus.emit(ends[last])
         self.bus.close()
 
     def start(self, number, purpose="search", **params):
         """Start a trial a hundred seconds after the one before."""
         suggestion = Suggestion(number=number, params=params, latents={}, until_epoch=3)
         self.ledger.start(suggestion, now=BEGAN + 100 * number, clock=0.0, purpose=purpose)
-        self.bus.emit("trial_started", trial=number, params=params, purpose=purpose)
+        self.bus.emit(TrialStarted(trial=number, params=params, purpose=purpose))
 
     def epochs(self, number, *values):
         """Go on with a trial: ten seconds an epoch."""
@@ -62,7 +78,7 @@ class Script:
             metrics = {"train_loss": 1.0 / epoch, "p@5": 0.9}
             measurement = Measurement(epoch=epoch, value=value, metrics=metrics, seconds=10.0)
             self.ledger.record(number, measurement, clock=0.0)
-            self.bus.emit("epoch", trial=number, epoch=epoch, value=value, seconds=10.0)
+            self.bus.emit(Epoch(trial=number, epoch=epoch, value=value, seconds=10.0))
 
     def end(self, number, state=TrialState.COMPLETE, reason="", error=None, receipt=None):
         """End a trial, with the files that a trainer leaves."""
@@ -75,11 +91,11 @@ class Script:
         record = self.ledger.trial(number)
         now = record.started + record.seconds
         self.ledger.finish(number, state, now=now, clock=0.0, error=error)
-        self.bus.emit("trial_finished", trial=number, state=str(state), reason=reason)
+        self.bus.emit(TrialFinished(trial=number, state=state, reason=reason))
 
     def suspend(self, number, reason="interrupted"):
         """Leave a trial for later."""
-        self.bus.emit("trial_suspended", trial=number, epoch=1, reason=reason)
+        self.bus.emit(TrialSuspended(trial=number, epoch=1, reason=reason))
 
 
 def copy_store(template: Path, out: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo.core.events import Epoch, TrialStarted
 from hpo.core.trial import TrialState
 from hpo.tracking import mirror as mirror_module
 from hpo.tracking.store import connect
@@ -118,7 +119,7 @@ def test_a_resumed_search_goes_on_in_the_same_runs(script):
     before = Store(script.uri)
     assert before.parent.info.status == "KILLED"
     script.open(budget="6 trials")
-    script.bus.emit("trial_started", trial=3, params={}, resumed_from_epoch=1)
+    script.bus.emit(TrialStarted(trial=3, params={}, resumed_from_epoch=1))
     script.epochs(3, 0.8, 0.9)
     script.end(3)
     script.start(4, lr=0.2, width=64)
@@ -226,7 +227,7 @@ def test_a_dead_server_costs_the_search_nothing_and_is_caught_up(script, caplog)
         play_four(script)
         for _ in range(200):
             began = time.perf_counter()
-            script.mirror.handle({"event": "epoch", "time": time.time(), "trial": 3})
+            script.mirror.handle(Epoch(trial=3, epoch=2, value=0.5))
             slowest = max(slowest, time.perf_counter() - began)
         assert slowest < 0.1
         began = time.perf_counter()

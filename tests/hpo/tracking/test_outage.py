@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from hpo.core.budget import Budget
+from hpo.core.events import TrialFinished
 from hpo.run.ledger import Ledger
 from hpo.searching.session import SearchSettings, Session, start_search
 from hpo.tracking import server
@@ -79,13 +80,13 @@ class Stage:
         self.away, self.is_said, self.threads = away, is_said, []
 
     def handle(self, event):
-        if event["event"] != "trial_finished":
+        if not isinstance(event, TrialFinished):
             return
-        if event["trial"] == THIRD - 1:
+        if event.trial == THIRD - 1:
             self.do(self.away.leave)
-        if event["trial"] == 2 * THIRD - 1:
+        if event.trial == 2 * THIRD - 1:
             self.do(self.come_back)
-        if event["trial"] == TRIALS - 2:  # the comparison is over: the start of a server is long
+        if event.trial == TRIALS - 2:  # the comparison is over: the start of a server is long
             self.away.is_up.wait(120.0)
 
     def come_back(self):
