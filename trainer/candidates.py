@@ -15,7 +15,7 @@ from typing import Any
 
 from trainer.config.shape import flatten
 from trainer.errors import CheckpointError, SpecError, TrainerError
-from trainer.models.weight_hub import cached_addresses
+from trainer.models.weight_hub import cached_weights
 from trainer.models.weight_sources import (
     FOLDER,
     HUB,
@@ -88,15 +88,19 @@ def find_candidates(
     return {"candidates": candidates, "notes": notes}
 
 
-def weights_at_hand() -> tuple[list[str], list[str]]:
+def weights_at_hand(most_bytes: int | None = None) -> tuple[list[str], list[str]]:
     """Addresses of weights that need no network, and a line on each that cannot be used.
 
     A file of unknown model in torchvision's cache needs its trunk named, so it is not among them.
+
+    Args:
+        most_bytes: leave out larger files of the hub's cache.
     """
     usable = [name for name in INSTALLED if installed_file(name) is not None]
     notes = []
-    for address in cached_addresses():
-        if not address.startswith(_REMOTE):
+    for address, file in cached_weights().items():
+        is_large = most_bytes is not None and file.stat().st_size > most_bytes
+        if is_large or not address.startswith(_REMOTE):
             continue
         try:
             resolve(address, fetch=False)

@@ -110,12 +110,17 @@ class RecognitionTrainer:
         return {"folder": str(chosen.path), "warning": chosen.warning}
 
     def choose_start(
-        self, given: Mapping[str, Any], *, gpus: int, budget_s: float | None
+        self,
+        given: Mapping[str, Any],
+        *,
+        gpus: int,
+        budget_s: float | None,
+        screened: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Choose weights, network, picture size and recipe where `given` sets none of them."""
         from trainer.start import choose_start
 
-        return choose_start(given, gpus=gpus, budget_s=budget_s)
+        return choose_start(given, gpus=gpus, budget_s=budget_s, screened=screened)
 
     def split_data(
         self, folder: str, out: Path, *, seed: int, class_disjoint: bool

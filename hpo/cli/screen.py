@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.machine import this_machine
     from hpo.core.protocols import Screener
     from hpo.study.plan import as_user_errors
+    from hpo.study.start import given_spec
     from hpo.study.trainers import find_trainer
     from hpo.study.weights import anchored_weights
 
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     trainer = find_trainer(study.trainer)
     if not isinstance(trainer, Screener):
         raise SpecError(f"trainer {study.trainer}: compares no networks before training")
-    given = _given(study, trainer)
+    given = given_spec(study, trainer)
     with as_user_errors():
         found = trainer.find_candidates(
             given,
@@ -150,14 +151,6 @@ def _study_from(args: argparse.Namespace) -> StudySpec:
     seed = study.search.seed if args.seed is None else args.seed
     search = replace(study.search, seed=seed)
     return anchored(replace(study, data=data, spec=spec, search=search), Path.cwd())
-
-
-def _given(study: StudySpec, trainer: Trainer) -> dict[str, Any]:
-    """What the user set of the spec, nested."""
-    from hpo.core.spec_dicts import merged, nest
-
-    weights = trainer.data_overrides({"weights": study.weights}) if study.weights else {}
-    return merged(nest(study.spec), nest(weights), nest(study.search.fix))
 
 
 def _screen(

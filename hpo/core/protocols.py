@@ -134,17 +134,26 @@ class Executor(Protocol):
 class StartChooser(Protocol):
     """What a trainer also has when it recommends what a search starts from."""
 
-    def choose_start(self, given: Spec, *, gpus: int, budget_s: float | None) -> Mapping[str, Any]:
+    def choose_start(
+        self,
+        given: Spec,
+        *,
+        gpus: int,
+        budget_s: float | None,
+        screened: Sequence[Mapping[str, Any]] = (),
+    ) -> Mapping[str, Any]:
         """Choose the spec keys that the user has not set; called in the driver, free of torch.
 
         Args:
             given: what the user has set, nested.
             gpus: GPUs of the machine.
             budget_s: seconds that the search may take; None where it is limited otherwise.
+            screened: what came of the candidates of an earlier answer, a row each.
 
         Returns:
             `spec` (dotted key -> value), `search` (names to search in place of the schema's list;
-            empty leaves that list), `ranges` (name -> low, high, log) and `reasons` (lines).
+            empty leaves that list), `ranges` (name -> low, high, log), `reasons` (lines), and where
+            a `Screener` would help to choose, `candidates` as its `find_candidates` lists them.
         """
 
 

@@ -57,6 +57,7 @@ class Account:
         confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
         gpus_per_trial: GPUs that each trial holds from now on; what they held before stands in the
             ledger, and only for ledgers of versions that kept none it is taken to be the same.
+        before_s: seconds that were used before the first trial; those of the ledger hold them.
         now: a clock in seconds that never goes back; default: the machine's.
         until_converged: minutes of training that must pay for the search to go on; 0 chooses them,
             None goes on to the end of the budget.
@@ -69,6 +70,7 @@ class Account:
         *,
         confirm: int,
         gpus_per_trial: float,
+        before_s: float = 0.0,
         now: Callable[[], float] | None = None,
         until_converged: float | None = None,
     ) -> None:
@@ -79,7 +81,7 @@ class Account:
         self._budget = budget
         self._search_budget = _less_confirmations(budget) if confirm else budget
         self.gpus_per_trial = gpus_per_trial
-        self._base = ledger.active_seconds
+        self._base = max(ledger.active_seconds, before_s)
         self._began: float | None = None
         self._ended = _Cost()
         """Of the trials that have ended, whose costs are what they are for ever."""

@@ -50,6 +50,8 @@ class Plan:
     budget: Budget
     confirm: int = 0
     gpus_per_trial: float = 0.0
+    spent_before_s: float = 0.0
+    """Seconds of a budget of time that were used before there was a ledger."""
     study_seed: int = 0
     until_converged: float | None = None
     """See `hpo.searching.budget_account.Account`."""
@@ -111,6 +113,7 @@ class Engine:
             plan.budget,
             confirm=plan.confirm,
             gpus_per_trial=plan.gpus_per_trial,
+            before_s=plan.spent_before_s,
             now=self._now,
             until_converged=plan.until_converged,
         )

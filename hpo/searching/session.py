@@ -18,7 +18,7 @@ from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, Listener, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Packing, growth_of, measure_packed
-from hpo.executors.placement import find_machine, make_executor, place_trials
+from hpo.executors.placement import make_executor, place_trials
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import disk_faults_told
@@ -35,6 +35,7 @@ from hpo.run.run_dir import (
 )
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.checkpoint_cleaner import Keeper
+from hpo.searching.choose_network import plan_completed
 from hpo.searching.engine import Engine, Plan
 from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import settle_run
@@ -51,7 +52,6 @@ from hpo.study.plan import (
 )
 from hpo.study.provenance import take_origin, write_origin
 from hpo.study.spec import StudySpec
-from hpo.study.start import Start, complete_study
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
@@ -108,12 +108,12 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     Raises:
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
-    trainer, start = find_trainer(study.trainer), Start(study=study)
+    trainer = find_trainer(study.trainer)
+    plan = None
     if settings.completes:
-        start = complete_study(study, trainer, find_machine(settings))
-    study = start.study
+        study, plan = plan_completed(study, trainer, settings)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
-    plan = plan_study(study, trainer, slots=slots.count, reasons=start.reasons)
+    plan = plan or plan_study(study, trainer, slots=slots.count)
 
     def fill(folder: Path) -> None:
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
@@ -358,6 +358,7 @@ class Session:
                 budget=self.study.budget,
                 confirm=self.study.search.confirm,
                 gpus_per_trial=self.slots.gpus,
+                spent_before_s=self.plan.screened_s,
                 study_seed=self.study.search.seed,
                 num_epochs=self.plan.num_epochs,
                 until_converged=self.study.search.until_converged,

@@ -61,6 +61,8 @@ class StudyPlan:
     versions: dict[str, str] = field(default_factory=dict)
     start: list[str] = field(default_factory=list)
     """What the trainer has chosen to start from, a line each; empty where the user chose."""
+    screened_s: float = 0.0
+    """Seconds that it took to compare networks for `start`; a budget of time is charged with it."""
     warning: str = ""
     """What stands against algorithm and pruner, where they were chosen by the user."""
 
@@ -102,6 +104,7 @@ def _is_sound(plan: StudyPlan) -> bool:
         (plan.space_digest, str),
         (plan.num_epochs, int),
         (plan.planned_trials, int | None),
+        (plan.screened_s, int | float),
     ]
     return all(isinstance(value, kind) for value, kind in facts)
 

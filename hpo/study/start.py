@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hpo.core.machine import Machine
 from hpo.core.protocols import StartChooser, Trainer
@@ -19,26 +20,50 @@ class Start:
     study: StudySpec
     reasons: tuple[str, ...] = ()
     """One line per choice: what, why, and how to choose otherwise."""
+    candidates: tuple[Mapping[str, Any], ...] = ()
+    """What is worth screening before the choice is made."""
 
 
-def complete_study(study: StudySpec, trainer: Trainer, machine: Machine) -> Start:
+def given_spec(study: StudySpec, trainer: Trainer) -> dict[str, Any]:
+    """What the user has set of the trainer's spec, weights and fixed values included, nested."""
+    weights = trainer.data_overrides({"weights": study.weights}) if study.weights else {}
+    return merged(nest(study.spec), nest(weights), nest(study.search.fix))
+
+
+def complete_study(
+    study: StudySpec,
+    trainer: Trainer,
+    machine: Machine,
+    screened: Sequence[Mapping[str, Any]] = (),
+) -> Start:
     """Fill in what the trainer recommends to start from; whatever the user set stays.
 
     The result is a study like any other: written to a run directory it resumes and repeats without
     this choice being made again.
+
+    Args:
+        study: of the user.
+        trainer: recommends, if it is a `StartChooser`.
+        machine: what is trained on.
+        screened: rows of what was screened of the candidates of an earlier answer.
 
     Raises:
         SpecError: when what the user set fits nothing, as the trainer says.
     """
     if not isinstance(trainer, StartChooser):
         return Start(study=study)
-    weights = trainer.data_overrides({"weights": study.weights}) if study.weights else {}
-    given = merged(nest(study.spec), nest(weights), nest(study.search.fix))
+    given = given_spec(study, trainer)
     with as_user_errors("spec"):
-        chosen = trainer.choose_start(given, gpus=machine.gpus, budget_s=study.budget.seconds)
+        chosen = trainer.choose_start(
+            given, gpus=machine.gpus, budget_s=study.budget.seconds, screened=screened
+        )
     spec = merged(nest(chosen["spec"]), study.spec)
     search = _with_search(study.search, chosen["search"], chosen["ranges"])
-    return Start(study=replace(study, spec=spec, search=search), reasons=tuple(chosen["reasons"]))
+    return Start(
+        study=replace(study, spec=spec, search=search),
+        reasons=tuple(chosen["reasons"]),
+        candidates=tuple(chosen.get("candidates", ())),
+    )
 
 
 def _with_search(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.models.weight_sources import installed_file
+from trainer.models.weight_sources import INSTALLED, installed_file
 from trainer.session import TRAINER
 from trainer.start import FROZEN_RECIPE, FROZEN_SEARCHED, RANGES, RECIPE, SEARCHED, choose_start
 
@@ -11,8 +11,17 @@ needs_weights = pytest.mark.skipif(
 )
 
 
-def choose(given=None, *, gpus=0, budget_s=None):
-    return choose_start(given or {}, gpus=gpus, budget_s=budget_s)
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def choose(given=None, *, gpus=0, budget_s=None, screened=()):
+    return choose_start(given or {}, gpus=gpus, budget_s=budget_s, screened=screened)
+
+
+def row(weights, value, interval, params):
+    return {"weights": weights, "value": value, "interval": interval, "params": params}
 
 
 @needs_weights
@@ -26,6 +35,54 @@ def test_installed_weights_and_the_recipe_are_chosen_and_said():
     assert "lite0" in told
     assert "--weights none" in told
     assert "160 px" in told
+
+
+@needs_weights
+def test_several_weights_at_hand_are_worth_screening():
+    installed = [name for name in INSTALLED if installed_file(name)]
+    found = choose()["candidates"]
+    assert [c["weights"] for c in found] == (installed if len(installed) > 1 else [])
+    assert all(c["spec"]["model.input_width"] == 160 for c in found)
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    ("given", "budget_s"),
+    [
+        ({}, 599.0),
+        ({"model.pretrained_trunk_path": "lite0"}, None),
+        ({"model.backbone": "x"}, None),
+    ],
+)
+def test_nothing_is_screened_in_a_hurry_or_when_the_user_has_chosen(given, budget_s):
+    assert choose(given, budget_s=budget_s)["candidates"] == []
+
+
+@needs_weights
+def test_the_best_screened_weights_are_taken_and_said():
+    rows = [
+        row("lite0", 0.40, (0.36, 0.44), 3_000_000),
+        row("lite1", 0.55, (0.51, 0.59), 4_000_000),
+        {"weights": "lite2", "error": "lite2: too large"},
+    ]
+    start = choose(screened=rows)
+    assert start["spec"]["model.pretrained_trunk_path"] == "lite1"
+    assert start["candidates"] == []
+    assert "lite0 0.400, lite1 0.550" in start["reasons"][0]
+    assert "lite2 could not be compared" in start["reasons"][0]
+    assert "hpo screen" in start["reasons"][0]
+
+
+@needs_weights
+def test_of_networks_that_the_pictures_do_not_tell_apart_the_smallest_is_taken():
+    rows = [
+        row("lite0", 0.30, (0.26, 0.34), 3_000_000),
+        row("lite2", 0.56, (0.52, 0.60), 5_000_000),
+        row("lite1", 0.53, (0.49, 0.57), 4_000_000),
+    ]
+    start = choose(screened=rows)
+    assert start["spec"]["model.pretrained_trunk_path"] == "lite1"
+    assert "the smallest of those" in start["reasons"][0]
 
 
 @needs_weights
@@ -65,7 +122,8 @@ def test_another_loss_takes_the_keys_of_the_recipes_loss_away():
     [{"model.backbone": "timm/test_resnet"}, {"model.pretrained_model_path": "whole.pth"}],
 )
 def test_a_chosen_network_without_weights_is_left_as_it_is(given):
-    assert choose(given) == {"spec": {}, "search": (), "ranges": {}, "reasons": ()}
+    nothing = {"spec": {}, "search": (), "ranges": {}, "reasons": (), "candidates": []}
+    assert choose(given) == nothing
 
 
 def test_from_nothing_a_cpu_gets_a_small_network_and_is_told_so():

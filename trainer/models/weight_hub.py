@@ -94,20 +94,20 @@ def fetch_url(url: str, address: str, at_hand: AtHand) -> Path:
     return target
 
 
-def cached_addresses() -> list[str]:
-    """Addresses of the weights that lie in the caches of the hub and of torchvision, sorted."""
+def cached_weights() -> dict[str, Path]:
+    """Address -> file of the weights in the caches of the hub and of torchvision, sorted."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
-    found = set()
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    found = {}
+    for name in ("pytorch_model.bin", "model.safetensors"):
         for file in cache.glob(f"models--*/snapshots/*/{name}"):
             _, org, *rest = file.parents[2].name.split("--")
             model = "--".join(rest)
-            found.add(f"timm://{model}" if org == "timm" else f"hf-hub:{org}/{model}")
+            found[f"timm://{model}" if org == "timm" else f"hf-hub:{org}/{model}"] = file
     checkpoints = torch_hub_folder() / "checkpoints"
-    found |= {str(path) for path in checkpoints.glob("*.pth")} if checkpoints.is_dir() else set()
-    return sorted(found)
+    found |= {str(path): path for path in checkpoints.glob("*.pth")}
+    return dict(sorted(found.items()))
 
 
 def _demand_answer(url: str, address: str, at_hand: AtHand) -> None:

@@ -288,10 +288,10 @@ def _of_config(address: str, config: Path, path: Path | None) -> WeightSource:
 
 def at_hand() -> str:
     """Which weights can be used without a network, in a few words."""
-    from trainer.models.weight_hub import cached_addresses
+    from trainer.models.weight_hub import cached_weights
 
     names = [name for name in INSTALLED if installed_file(name)]
-    cached = cached_addresses()
+    cached = list(cached_weights())
     more = [f"and {len(cached) - _SHOWN} more"] if len(cached) > _SHOWN else []
     cached = cached[:_SHOWN] + more
     told = [f"installed: {', '.join(names)}"] if names else []

@@ -134,3 +134,10 @@ def test_confirmations_keep_their_part(ledger, limits, searched, all_of_it):
 def test_without_confirmations_the_search_has_it_all(ledger):
     assert account(ledger, epochs=7).limit_of_search() is None
     assert account(ledger, epochs=6).limit_of_search() == "epochs"
+
+
+def test_time_before_the_first_trial_counts_once(ledger):
+    fresh = Ledger.create(None, "maximize")
+    assert Account(fresh, Budget(), confirm=0, gpus_per_trial=0, before_s=12.5).clock() == 12.5
+    # The clock of a ledger that has begun holds it already.
+    assert Account(ledger, Budget(), confirm=0, gpus_per_trial=0, before_s=12.5).clock() == 30.0

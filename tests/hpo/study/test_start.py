@@ -22,8 +22,9 @@ class Recommending:
     def data_overrides(self, sources):
         return {"model.weights": sources["weights"]}
 
-    def choose_start(self, given, *, gpus, budget_s):
+    def choose_start(self, given, *, gpus, budget_s, screened=()):
         self.told = (given, gpus, budget_s)
+        self.screened = screened
         return {
             "spec": {"train.width": 64, "train.lr": 0.02},
             "search": ("train.lr", "train.margin"),
@@ -53,6 +54,18 @@ def test_the_trainer_is_told_of_spec_weights_and_fixed_values():
     complete(study, trainer)
     given = {"train": {"lr": 0.5, "width": 3}, "model": {"weights": "/w.pth"}}
     assert trainer.told == (given, 0, 90.0)
+
+
+def test_what_was_screened_reaches_the_trainer_and_its_candidates_come_back():
+    class Asking(Recommending):
+        def choose_start(self, given, **told):
+            return super().choose_start(given, **told) | {"candidates": [{"name": "w1"}]}
+
+    trainer, rows = Asking(), [{"name": "w1", "value": 0.5}]
+    start = complete_study(StudySpec(), trainer, CPU, rows)
+    assert trainer.screened == rows
+    assert start.candidates == ({"name": "w1"},)
+    assert complete(StudySpec()).candidates == ()
 
 
 def test_a_users_own_list_of_parameters_stays():

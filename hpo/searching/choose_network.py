@@ -1,0 +1,95 @@
+"""Screens the networks that a search could start from, where its trainer asks for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from hpo.core.protocols import Screener, Trainer
+from hpo.core.spec_dicts import merged, nest
+from hpo.executors.child_call import call_in_child
+from hpo.executors.placement import IN_PROCESS, find_machine, place_trials
+from hpo.executors.placement import Start as Placement
+from hpo.searching.make_plan import plan_study
+from hpo.study.plan import StudyPlan
+from hpo.study.screening import Candidate, Row, screen_all
+from hpo.study.spec import StudySpec
+from hpo.study.start import Start, complete_study, given_spec
+
+MOST_PICTURES = 1000
+"""Of the gallery, and of the queries: enough to see which network is ahead."""
+_USED = ("reference", "query")
+
+
+class Settings(Placement, Protocol):
+    """What is used of a start of a search."""
+
+    @property
+    def progress(self) -> Callable[[str, int, int], None] | None:
+        """Hears how far it is."""
+
+    @property
+    def should_stop(self) -> Callable[[], bool]:
+        """Whether the user wants to end."""
+
+
+def plan_completed(
+    study: StudySpec, trainer: Trainer, settings: Settings
+) -> tuple[StudySpec, StudyPlan]:
+    """Let the trainer choose what the user left open, by screening where it asks for that.
+
+    A first plan is made before anything is screened: what is wrong is said without waiting.
+
+    Raises:
+        HpoError: for anything that cannot be searched.
+        KeyboardInterrupt: the user wants to end.
+    """
+    machine = find_machine(settings)
+
+    def planned(start: Start) -> StudyPlan:
+        slots = place_trials(start.study, trainer, settings)
+        return plan_study(start.study, trainer, slots=slots.count, reasons=start.reasons)
+
+    start = complete_study(study, trainer, machine)
+    plan = planned(start)
+    if not (start.candidates and isinstance(trainer, Screener)):
+        return start.study, plan
+    began = time.monotonic()
+    rows = _screen(study, start, trainer, trainer.screen, plan.sources, settings)
+    start = complete_study(study, trainer, machine, rows)
+    seconds = round(time.monotonic() - began, 1)
+    return start.study, replace(planned(start), screened_s=seconds)
+
+
+def _screen(
+    study: StudySpec,
+    start: Start,
+    trainer: Trainer,
+    screen: Callable[..., Mapping[str, Any]],
+    sources: Mapping[str, str],
+    settings: Settings,
+) -> list[Row]:
+    """Screen the candidates of a start on the validation pictures; the test's are not looked at."""
+    validation = {name: sources[name] for name in _USED}
+    base = merged(
+        given_spec(study, trainer),
+        nest(trainer.data_overrides(validation)),
+        nest({trainer.seed_key: study.search.seed}),
+    )
+
+    def screen_one(candidate: Candidate, spec: dict[str, Any]) -> Mapping[str, Any]:
+        def tell(what: str, done: int, total: int) -> None:
+            if settings.should_stop():
+                raise KeyboardInterrupt
+            if settings.progress is not None:
+                settings.progress(f"{candidate['name']}: {what}", done, total)
+
+        asked = {"spec": spec, "most": MOST_PICTURES, "with_cost": False}
+        if settings.executor == IN_PROCESS:
+            return screen(**asked, progress=tell)
+        found: Mapping[str, Any] = call_in_child(study.trainer, "screen", asked, tell)
+        return found
+
+    return screen_all(trainer, start.candidates, base, screen_one)
