@@ -85,7 +85,7 @@ class QuickTrainer:
     def data_overrides(self, sources):
         return {f"data.{k}": v for k, v in sources.items() if k in ("train", "reference", "query")}
 
-    def split_data(self, folder, out, *, seed, class_disjoint):
+    def split_data(self, folder, out, *, seed, class_disjoint):  # knows of no groups
         return {k: f"{folder}/{k}" for k in ("train", "reference", "query")}
 
     def demo_data(self, folder, seed):

@@ -39,7 +39,7 @@ def _training_size(spec: Spec) -> tuple[int, int] | None:
     from trainer.data.sources import open_source
 
     try:
-        folder = open_source(uri)
+        folder = open_source(uri, "train")
     except TrainerError:
         return None  # `inspect_data` says what is wrong with the data
     return len(folder.labels), len(folder.classes)

@@ -123,14 +123,24 @@ class RecognitionTrainer:
         return choose_start(given, gpus=gpus, budget_s=budget_s, screened=screened)
 
     def split_data(
-        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool, group_by: str = ""
     ) -> dict[str, str]:
-        """Split one folder of classes into sources below `out`, by links."""
+        """Split one folder of classes, or one list, into sources below `out`, by links."""
         from trainer.data.location import cache_settings
         from trainer.data.split import split_folder
 
         cache_settings()  # warns of a folder that may not last
-        return split_folder(folder, out, seed=seed, class_disjoint=class_disjoint)
+        return split_folder(
+            folder, out, seed=seed, class_disjoint=class_disjoint, group_by=group_by
+        )
+
+    def settle_sources(
+        self, sources: Mapping[str, str], out: Path, *, group_by: str = ""
+    ) -> dict[str, str]:
+        """Give each source of a list with several splits its own rows; refuse groups in two."""
+        from trainer.data.split import settle_sources
+
+        return settle_sources(sources, out, group_by=group_by)
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """Draw the embedded data set below `folder` and return its sources."""
@@ -148,18 +158,23 @@ class RecognitionTrainer:
         return inspect_data(checked)
 
     def stage(self, source: str) -> Path:
-        """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
+        """Fetch and unpack one source (folder, archive, address) once; return its local folder.
+
+        A list of pictures is checked, and stays where it is.
+        """
+        from trainer.data.lists import is_list
+        from trainer.data.sources import open_list
         from trainer.data.staging import stage
 
-        return stage(source)
+        return open_list(source, labelled=False).file if is_list(source) else stage(source)
 
     def diagnose_data(
-        self, sources: Mapping[str, str], progress: Progress | None = None
+        self, sources: Mapping[str, str], progress: Progress | None = None, group_by: str = ""
     ) -> dict[str, Any]:
         """Look for every fault of the pictures (see `trainer.doctor`); none is raised."""
         from trainer.doctor.diagnosis import diagnose
 
-        return diagnose(sources, progress=progress)
+        return diagnose(sources, progress=progress, group_by=group_by)
 
     def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
         """Unpack archives and decode pictures once, before several runs share them."""

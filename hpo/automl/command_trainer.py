@@ -93,10 +93,10 @@ class CommandTrainer:
         return {}
 
     def split_data(
-        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool, group_by: str = ""
     ) -> dict[str, str]:
         """Refuse: how this network's data are laid out is not known here."""
-        del out, seed, class_disjoint
+        del out, seed, class_disjoint, group_by
         raise SpecError(f"data: {self.name} has no split of its own; name its sources ({folder})")
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
@@ -125,10 +125,13 @@ class CommandTrainer:
         return {"splits": {}, "findings": []}
 
     def diagnose_data(
-        self, sources: Mapping[str, str], progress: Callable[[str, int, int], None] | None = None
+        self,
+        sources: Mapping[str, str],
+        progress: Callable[[str, int, int], None] | None = None,
+        group_by: str = "",
     ) -> dict[str, Any]:
         """Nothing is known of single pictures."""
-        del sources, progress
+        del sources, progress, group_by
         return {"splits": {}, "findings": []}
 
     def stage(self, source: str) -> Path:

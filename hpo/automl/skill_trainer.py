@@ -222,10 +222,20 @@ class SkillTrainer:
         return self._inner.data_overrides(sources)
 
     def split_data(
-        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool, group_by: str = ""
     ) -> dict[str, str]:
         """As the trainer does."""
-        return self._inner.split_data(folder, out, seed=seed, class_disjoint=class_disjoint)
+        return self._inner.split_data(
+            folder, out, seed=seed, class_disjoint=class_disjoint, group_by=group_by
+        )
+
+    def settle_sources(
+        self, sources: Mapping[str, str], out: Path, *, group_by: str = ""
+    ) -> dict[str, str]:
+        """As the trainer does, where it does anything."""
+        if not hasattr(self._inner, "settle_sources"):
+            return dict(sources)
+        return self._inner.settle_sources(sources, out, group_by=group_by)
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """None: the data of this route stand in the spec or come from roots."""
@@ -239,10 +249,13 @@ class SkillTrainer:
         return self._inner.inspect_data(self._split(spec)[0])
 
     def diagnose_data(
-        self, sources: Mapping[str, str], progress: Callable[[str, int, int], None] | None = None
+        self,
+        sources: Mapping[str, str],
+        progress: Callable[[str, int, int], None] | None = None,
+        group_by: str = "",
     ) -> dict[str, Any]:
         """As the trainer does."""
-        return self._inner.diagnose_data(sources, progress)
+        return self._inner.diagnose_data(sources, progress, group_by)
 
     def stage(self, source: str) -> Path:
         """As the trainer does."""

@@ -12,7 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
+from hpo.cli.run_flags import (
+    add_group_argument,
+    add_json_argument,
+    add_out_argument,
+    print_json,
+)
 from hpo.core.text import printable
 
 if TYPE_CHECKING:
@@ -25,6 +30,9 @@ examples:
   hpo doctor                                          this machine
   hpo doctor --train shots/train --reference shots/gallery --query shots/val
   hpo doctor --data photos                            one folder of classes
+  hpo doctor --data photos.csv                        one list: columns path, label
+  hpo doctor --train T --reference R --query Q --group-by near-duplicates
+                                                      bursts that are in two splits
   hpo doctor studies/defects.yaml                     the pictures of a study
 
 Of pictures it finds unreadable, empty, tiny, huge, blank and odd ones, duplicates and near
@@ -50,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in SOURCES:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, metavar="DIR", help=f"{name.replace('_', ' ')} pictures")
-    parser.add_argument("--data", metavar="DIR", help="one folder of classes")
+    parser.add_argument("--data", metavar="DIR", help="one folder of classes, or one list")
+    add_group_argument(parser)
     parser.add_argument(
         "--trainer", metavar="NAME", default="ml_recog", help="trainer (default: %(default)s)"
     )
@@ -101,6 +110,16 @@ def _sources(args: argparse.Namespace) -> dict[str, str]:
     return found
 
 
+def _grouping(args: argparse.Namespace) -> dict[str, str]:
+    """What pictures are to be grouped by: the flag, else the study."""
+    by = args.group_by
+    if not by and args.study:
+        from hpo.study.spec import load_given_study
+
+        by = load_given_study(Path(args.study)).data.group_by
+    return {"group_by": by} if by else {}
+
+
 def _look_at(
     args: argparse.Namespace, sources: Mapping[str, str], screen: _Screen
 ) -> dict[str, Any]:
@@ -111,8 +130,11 @@ def _look_at(
     demand(trainer, "diagnose_data")
     began = time.monotonic()
     screen.line("\npictures")
+    grouping = _grouping(args)
+    if grouping:
+        demand(trainer, "settle_sources")
     with as_user_errors():
-        diagnosis = dict(trainer.diagnose_data(sources, screen.progress))
+        diagnosis = dict(trainer.diagnose_data(sources, screen.progress, **grouping))
     screen.clear()
     for name, split in diagnosis["splits"].items():
         low, high = split["per_class_min"], split["per_class_max"]

@@ -42,6 +42,18 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
+def add_group_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--group-by."""
+    parser.add_argument(
+        "--group-by",
+        metavar="GROUP",
+        help="keep pictures of one object, burst or video in one split; which these are says a "
+        "regular expression over their paths, whose part in parentheses they share "
+        "('(.*)_[0-9]+'), a column of a list, or near-duplicates: what they show. Splits that are "
+        "given are checked",
+    )
+
+
 def add_ray_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """--ray-address."""
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hpo.cli.overlay_flags import add_overlay_arguments
 from hpo.cli.run_flags import (
     add_disk_arguments,
+    add_group_argument,
     add_json_argument,
     add_out_argument,
     add_ray_argument,
@@ -26,6 +27,8 @@ examples:
       your images (folders of class folders, or archives), two hours
   hpo search --budget 30 --data photos --class-disjoint
       one folder of classes, split so that validation classes are never trained on
+  hpo search --budget 2h --data photos.csv --group-by near-duplicates
+      a list (columns path, label); pictures of one moment stay in one split
   hpo search --budget 2h --data photos --weights lite0
       from pretrained weights that are installed (hpo-recognition[weights])
   hpo search retail_resnet50 --data photos --budget 3gpuh --weights resnet50.pth
@@ -47,15 +50,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", metavar="B", help="how long to search (see below)")
     data = parser.add_argument_group("images (default: generated product packs)")
-    data.add_argument("--train", metavar="DIR", help="training images: folder of class folders")
+    data.add_argument(
+        "--train",
+        metavar="DIR",
+        help="training images: folder of class folders, an archive, or a list (.csv, .parquet)",
+    )
     data.add_argument("--reference", metavar="DIR", help="gallery to match against")
     data.add_argument("--query", metavar="DIR", help="validation queries")
     data.add_argument("--test-reference", metavar="DIR", help="gallery of the final evaluation")
     data.add_argument("--test-query", metavar="DIR", help="queries of the final evaluation")
-    data.add_argument("--data", metavar="DIR", help="one folder of classes, to be split")
+    data.add_argument("--data", metavar="DIR", help="one folder of classes, or one list, to split")
     data.add_argument(
         "--class-disjoint", action="store_true", help="split --data by class, not by image"
     )
+    add_group_argument(data)
     spec = parser.add_argument_group("training")
     spec.add_argument(
         "--set",

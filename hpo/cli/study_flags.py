@@ -93,8 +93,9 @@ def _sharing_from(args: argparse.Namespace, study: StudySpec) -> dict[str, Any]:
 
 def _data_from(args: argparse.Namespace) -> dict[str, Any]:
     """What the flags say of the data, by the names of `DataSources`."""
-    names = ("train", "reference", "query", "test_reference", "test_query", "class_disjoint")
-    given = {name: getattr(args, name) for name in names} | {"folder": args.data}
+    names = ("train", "reference", "query", "test_reference", "test_query")
+    given = {name: getattr(args, name) for name in (*names, "class_disjoint", "group_by")}
+    given["folder"] = args.data
     return {name: value for name, value in given.items() if value}
 
 

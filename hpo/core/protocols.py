@@ -255,9 +255,21 @@ class Trainer(Protocol):
         """
 
     def split_data(
-        self, folder: str, out: Path, *, seed: int, class_disjoint: bool
+        self, folder: str, out: Path, *, seed: int, class_disjoint: bool, group_by: str = ""
     ) -> dict[str, str]:
-        """Split one folder of classes into sources below `out` (links, no copies)."""
+        """Split one folder of classes, or a list, into sources below `out` (no copies).
+
+        `group_by` says what pictures have in common that must stay in one split; a trainer may
+        leave it out, and is then never given it.
+        """
+
+    def settle_sources(
+        self, sources: Mapping[str, str], out: Path, *, group_by: str = ""
+    ) -> dict[str, str]:
+        """Make given splits ready, below `out` where files are needed; refuse groups in two.
+
+        A trainer whose sources are used as they are named leaves this method out.
+        """
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """Make the embedded default data set below `folder` and return its sources."""
@@ -269,9 +281,15 @@ class Trainer(Protocol):
         """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
 
     def diagnose_data(
-        self, sources: Mapping[str, str], progress: Callable[[str, int, int], None] | None = None
+        self,
+        sources: Mapping[str, str],
+        progress: Callable[[str, int, int], None] | None = None,
+        group_by: str = "",
     ) -> dict[str, Any]:
-        """Look for every fault of the pictures: `{"splits": {...}, "findings": [...]}`."""
+        """Look for every fault of the pictures: `{"splits": {...}, "findings": [...]}`.
+
+        `group_by` is given only where it is asked for.
+        """
 
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""

@@ -73,7 +73,7 @@ def check_sources(data: DataSources, where: str = "data") -> None:
         missing = " and ".join(name for name in splits if name not in given)
         raise SpecError(
             f"{where}: {missing} missing; train, reference and query belong together "
-            "(or give one folder of classes with --data)"
+            "(or give one folder of classes, or one list, with --data)"
         )
     if data.test_query and not given:
         raise SpecError(f"{where}: test_query needs train, reference and query beside it")
@@ -81,3 +81,5 @@ def check_sources(data: DataSources, where: str = "data") -> None:
         raise SpecError(f"{where}: test_reference needs test_query beside it")
     if data.class_disjoint and not data.folder:
         raise SpecError(f"{where}.class_disjoint: only applies when one folder is split (--data)")
+    if data.group_by and not (data.folder or given):
+        raise SpecError(f"{where}.group_by: needs pictures of your own (--data, or --train ...)")

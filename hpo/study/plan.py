@@ -22,6 +22,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
+from hpo.study.trainers import demand
 from hpo.study.weights import check_weights
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
         if data.is_default:
             folder = kept_folder(trainer) / "demo" / f"seed-{study.search.seed}"
             return dict(trainer.demo_data(folder, study.search.seed))
+        if data.group_by:
+            demand(trainer, "settle_sources")
         if data.folder:
             name = f"{Path(data.folder).name}-{study.search.seed}"
             name = f"{name}-disjoint" if data.class_disjoint else name
@@ -160,11 +163,17 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
                     out,
                     seed=study.search.seed,
                     class_disjoint=data.class_disjoint,
+                    **({"group_by": data.group_by} if data.group_by else {}),
                 )
             )
     names = ("train", "reference", "query", "test_reference", "test_query")
     given = {name: getattr(data, name) for name in names if getattr(data, name)}
-    return {name: _absolute(path) for name, path in given.items()}
+    sources = {name: _absolute(path) for name, path in given.items()}
+    if not hasattr(trainer, "settle_sources"):
+        return sources
+    with as_user_errors():
+        out = kept_folder(trainer) / "splits" / "lists"
+        return dict(trainer.settle_sources(sources, out, group_by=data.group_by))
 
 
 def named_sources(study: StudySpec, plan: StudyPlan) -> dict[str, str]:

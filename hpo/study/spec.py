@@ -46,7 +46,7 @@ class DataSources:
     """Where the images are: nothing (the embedded default), the splits, or one folder to split."""
 
     train: str = ""
-    """Folder of class folders, or an archive of one."""
+    """Folder of class folders, an archive of one, or a list of pictures."""
     reference: str = ""
     """Gallery that queries are matched against."""
     query: str = ""
@@ -56,9 +56,12 @@ class DataSources:
     test_query: str = ""
     """Held-out queries, looked at once, after the search."""
     folder: str = ""
-    """One folder of classes, split by the tool."""
+    """One folder of classes, or one list of pictures, split by the tool."""
     class_disjoint: bool = False
     """Whether the split keeps validation and test classes out of training."""
+    group_by: str = ""
+    """What pictures have in common that must not be in two splits: a regular expression over their
+    paths, a column of a list, or `near-duplicates`."""
 
     @property
     def is_default(self) -> bool:

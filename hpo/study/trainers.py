@@ -15,6 +15,7 @@ GROUP = "hpo.trainers"
 NEEDED_FOR = {
     "measure": "a limit on latency or parameters (--max-latency, --max-params)",
     "diagnose_data": "looking at pictures (`hpo doctor`)",
+    "settle_sources": "keeping groups of pictures in one split (--group-by)",
     "list_gallery": "`hpo gallery`",
     "add_classes": "`hpo gallery --add`",
     "remove_classes": "`hpo gallery --remove`",

@@ -14,8 +14,7 @@ from trainer.actions.scoring import size_of, with_size_of
 from trainer.data.decode import decode_image
 from trainer.data.framing import framing_of
 from trainer.data.normalize import normalize_batch, pixel_statistics
-from trainer.data.staging import stage
-from trainer.data.tree import list_pictures
+from trainer.data.sources import pictures_of
 from trainer.errors import DataError, InfrastructureError
 from trainer.onnx_model import OnnxModel
 
@@ -34,8 +33,7 @@ def calibration_files(spec: Spec) -> list[Path]:
     """
     calibration = spec.gen_trt_engine.tensorrt.calibration
     needed = calibration.cal_batch_size * calibration.cal_batches
-    folders = [stage(source) for source in calibration.cal_image_dir or ()]
-    found = sorted(path for folder in folders for path in list_pictures(folder))
+    found = sorted(p for source in calibration.cal_image_dir or () for p in pictures_of(source))
     if len(found) < needed:
         raise DataError(
             "gen_trt_engine.tensorrt.calibration: cal_batch_size x cal_batches = "

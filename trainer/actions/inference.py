@@ -19,13 +19,11 @@ from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.data.decoding import decode_readable
 from trainer.data.framing import framing_of, input_size
-from trainer.data.names import name_bytes, name_key
+from trainer.data.names import name_bytes, name_key, name_text
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.origin import origin
-from trainer.data.sources import open_source
+from trainer.data.sources import open_source, pictures_of
 from trainer.data.splits import scan_splits
-from trainer.data.staging import stage
-from trainer.data.tree import list_pictures
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.encoders import Encoder, as_trained, load_encoder
@@ -121,10 +119,9 @@ def _one_image(source: str) -> Iterator[tuple[Path, str | None]]:
 
 
 def _image_folder(source: str) -> Iterator[tuple[Path, str | None]]:
-    folder = stage(source)
-    found = list_pictures(folder)
+    found = pictures_of(source)
     if not found:
-        raise DataError(f"inference.input_path: no picture in {origin(folder)}")
+        raise DataError(f"inference.input_path: no picture in {name_text(source)}")
     for path in found:
         yield path, None
 
@@ -209,7 +206,7 @@ def _without_query(spec: Spec) -> Spec:
 
 def _stamp(spec: Spec, model_path: Path) -> str:
     """Digest of everything that a gallery's embeddings depend on."""
-    found = open_source(spec.dataset.val_dataset.reference or "")
+    found = open_source(spec.dataset.val_dataset.reference or "", "reference")
     digest = hashlib.sha256()
     files = [model_path, *(found.root / path for path in found.paths)]
     files += [Path(spec.dataset.class_map)] if spec.dataset.class_map else []

@@ -24,7 +24,6 @@ from trainer.data.augment import BatchAugment
 from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
-from trainer.data.origin import origin
 from trainer.data.prefetch import ahead
 from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import SPLIT_KEYS, LabelledImages, Split, load_splits, scan_splits
@@ -207,7 +206,7 @@ def build_data(
     for name, folder in folders.items():
         for note in folder.notes:
             if note.severity == "warning":
-                _tell_once(f"{SPLIT_KEYS[name]}: {origin(folder.root)}: {note.text}")
+                _tell_once(f"{SPLIT_KEYS[name]}: {folder.shown}: {note.text}")
     splits = load_splits(spec, need_train=need_train, progress=progress, folders=folders)
     return RecognitionData(spec, torch.device(device), splits, share or Share())
 

@@ -19,7 +19,6 @@ from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoding import DecodedFolder, decode_into
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.data.names import name_bytes
-from trainer.data.origin import origin
 from trainer.data.set_store import SetPlan, find_or_build, map_array
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def open_cached_images(
         kind="images",
         key=cache_key(folder, size, framing),
         num_bytes=len(folder.paths) * (size.height * size.width * size.channels + 8),
-        what=f"decoded images of {origin(folder.root)}",
+        what=f"decoded images of {folder.shown}",
         build=build,
     )
     return find_or_build(plan, _read, cache_dir)

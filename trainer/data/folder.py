@@ -1,11 +1,14 @@
-"""Folders in ImageNet layout (`<root>/<class>/<image>`): the images and their classes."""
+"""Folders in ImageNet layout (`<root>/<class>/<image>`): the images and their classes.
+
+A list of pictures (`trainer.data.lists`) gives the same, wherever its pictures lie.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +46,29 @@ class ImageFolder:
     """Index into `classes` of each image, shape (N,)."""
     notes: tuple[Note, ...] = ()
     """What was passed over, and what else is odd."""
+    source: str = ""
+    """The list that names the images, as its user knows it; empty for a folder."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further columns of that list by name, an entry per image."""
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return self.source or origin(self.root)
+
+    @property
+    def identity(self) -> tuple[str, tuple[str, ...]]:
+        """What two splits share that are one: the folder, or the files of a list."""
+        return str(self.root.resolve()), self.paths if self.source else ()
 
     def counts(self) -> NDArray[np.int64]:
         """Images per class, in the order of `classes`."""
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
     def folder_of(self, name: str) -> Path:
-        """The folder of a class; the first one where several spell its name."""
-        first = int(np.searchsorted(self.labels, self.classes.index(name)))
-        return self.root / self.paths[first].split("/", 1)[0]
+        """The folder of a class, the first one where several spell its name; of a list its file."""
+        first = self.root / self.paths[int(np.searchsorted(self.labels, self.classes.index(name)))]
+        return first if self.source else self.root / first.relative_to(self.root).parts[0]
 
 
 def scan_folder(path: str | Path) -> ImageFolder:
@@ -298,7 +315,7 @@ def match_classes(
     missing = tuple(n for n, number in zip(query.classes, numbers, strict=True) if number < 0)
     if len(missing) == len(query.classes):
         raise DataError(
-            f"{origin(query.root)}: no class in common with the reference {origin(reference.root)} "
+            f"{query.shown}: no class in common with the reference {reference.shown} "
             f"({len(query.classes)} query classes such as {query.classes[0]}, "
             f"{len(reference.classes)} reference classes such as {reference.classes[0]})"
         )
@@ -308,8 +325,8 @@ def match_classes(
     dropped = len(labels) - len(keep)
     if missing and not ignore_unmatched:
         raise DataError(
-            f"{origin(query.root)}: {len(missing)} of {len(query.classes)} query classes "
-            f"({dropped} images) are not in the reference {origin(reference.root)}: "
+            f"{query.shown}: {len(missing)} of {len(query.classes)} query classes "
+            f"({dropped} images) are not in the reference {reference.shown}: "
             f"{name_list(missing)}; "
             "add them there, or leave them out by dataset.ignore_unmatched=true"
         )

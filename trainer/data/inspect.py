@@ -102,13 +102,13 @@ def _demand_pairs(train: ImageFolder) -> None:
     single = [name for name, count in zip(train.classes, counts, strict=True) if count == 1]
     if single:
         raise DataError(
-            f"{SPLIT_KEYS['train']}: {origin(train.root)}: every class needs two images to learn "
+            f"{SPLIT_KEYS['train']}: {train.shown}: every class needs two images to learn "
             f"from, {len(single)} of {len(train.classes)} have one: {name_list(single)}; "
             "add images or remove the class"
         )
     if len(train.classes) < 2:
         raise DataError(
-            f"{SPLIT_KEYS['train']}: {origin(train.root)}: two classes or more must be there to "
+            f"{SPLIT_KEYS['train']}: {train.shown}: two classes or more must be there to "
             f"tell apart, got {train.classes[0]} alone"
         )
 
@@ -155,8 +155,7 @@ def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, 
         f"query: {len(match.dropped_classes)} classes ({match.dropped_images} images) are not in "
         f"the reference and are left out: {name_list(match.dropped_classes)}"
     )
-    root = folders["query"].root
-    paths = (root / name for name in match.dropped_classes)
+    paths = map(folders["query"].folder_of, match.dropped_classes)
     return [_finding("unmatched_class", "warning", message, paths)]
 
 
@@ -217,14 +216,19 @@ def _enough(sizes_N2: npt.NDArray[Any], size: ImageSize) -> str:
 
 def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[str, Any]]:
     """The same bytes in two splits, or under two classes of one: either way a figure lies."""
-    roots: dict[Path, list[str]] = defaultdict(list)
+    places: dict[Any, list[Split]] = defaultdict(list)
     for name, folder in folders.items():
-        roots[folder.root.resolve()].append(name)
-    shared = {root: names for root, names in roots.items() if len(names) > 1}
+        places[folder.identity].append(name)
+    shared = [names for names in places.values() if len(names) > 1]
     if shared:
         return [
-            _finding("same_folder", "warning", f"{' and '.join(names)} are the same folder", [root])
-            for root, names in shared.items()
+            _finding(
+                "same_folder",
+                "warning",
+                f"{' and '.join(names)} are the same {_kind(folders[names[0]])}",
+                [folders[names[0]].root],
+            )
+            for names in shared
         ]
     crossing: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     conflicts: list[Path] = []
@@ -248,6 +252,10 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
         message = f"{len(conflicts)} files share their content with a file of another class"
         found.append(_finding("conflicting_labels", "warning", message, conflicts))
     return found
+
+
+def _kind(folder: ImageFolder) -> str:
+    return "pictures" if folder.source else "folder"
 
 
 def _same_content(

@@ -124,7 +124,7 @@ def find_splits(root: Path, listing: Listing) -> SplitLayout | None:
         root: the folder.
         listing: what is directly in it.
     """
-    sources = {name: _source_of(name) for name in listing.folders}
+    sources = {name: source_of(name) for name in listing.folders}
     named = [name for name, source in sources.items() if source]
     if len(named) < 2:
         return None
@@ -146,15 +146,15 @@ def find_splits(root: Path, listing: Listing) -> SplitLayout | None:
 
 def _expanded(path: Path, source: str, listing: Listing) -> list[tuple[str, Path]]:
     """A split that holds a gallery and queries of its own, as `val/gallery` and `val/query`."""
-    parts = {name: _source_of(name) for name in listing.folders}
+    parts = {name: source_of(name) for name in listing.folders}
     if source not in {"query", "test_query"} or sorted(parts.values()) != ["query", "reference"]:
         return [(source, path)]
     prefix = "test_" if source == "test_query" else ""
     return [(f"{prefix}{part}", path / name) for name, part in parts.items()]
 
 
-def _source_of(name: str) -> str:
-    """The source that a folder is named after; empty for any other name."""
+def source_of(name: str) -> str:
+    """The source that a name of a split stands for; empty for any other name."""
     words = set(re.findall(r"[^\W\d_]+", name.casefold())) - _FILLERS
     roles = {role for role, spellings in _WORDS.items() if words & spellings}
     is_whole = words and all(any(word in w for w in _WORDS.values()) for word in words)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from trainer.data.folder import ImageFolder, scan_folder, splits_in
 from trainer.data.layout import SplitLayout
+from trainer.data.lists import PictureList, is_list, read_list
 from trainer.data.names import name_text
 from trainer.data.origin import origin
-from trainer.data.staging import stage
+from trainer.data.staging import local_path, stage
+from trainer.data.tree import list_pictures
 from trainer.errors import DataError, ImageError
 
 
@@ -39,15 +41,20 @@ class SourceLayout:
         return str(path) if self._is_in_place else path.relative_to(self.folder).as_posix()
 
 
-def open_source(uri: str) -> ImageFolder:
+def open_source(uri: str, role: str = "") -> ImageFolder:
     """Stage a source and list its images.
 
     Args:
-        uri: a folder of class folders, an archive of one, or either behind an address.
+        uri: a folder of class folders, an archive of one, either behind an address, or a list.
+        role: which split it is used as (`train`, `reference`, `query`, `test_reference`,
+            `test_query`): of a list with a column `split` its rows are taken; default: all rows.
 
     Raises:
-        DataError, ImageError, CredentialError, InfrastructureError: as `stage` and `scan_folder`.
+        DataError, ImageError, CredentialError, InfrastructureError: as `stage`, `scan_folder` and
+            `open_list`.
     """
+    if is_list(uri):
+        return open_list(uri).folder(role)
     folder = stage(uri)
     try:
         return scan_folder(folder)
@@ -56,12 +63,39 @@ def open_source(uri: str) -> ImageFolder:
         raise type(error)(named) from error
 
 
+def open_list(uri: str, *, labelled: bool = True) -> PictureList:
+    """Read a list of pictures, as `trainer.data.lists.read_list`.
+
+    Raises:
+        DataError: as `read_list`; or it lies behind an address.
+    """
+    if "://" in uri and not uri.startswith("file://"):
+        raise DataError(
+            f"{name_text(uri)}: a list must lie on this machine, beside the pictures that it "
+            "names; fetch both, or name a folder or an archive there"
+        )
+    return read_list(local_path(uri), labelled=labelled)
+
+
+def pictures_of(uri: str) -> list[Path]:
+    """Stage a source and return all its pictures, whatever their classes.
+
+    Raises:
+        DataError, CredentialError, InfrastructureError: as `stage` and `open_list`.
+    """
+    if is_list(uri):
+        return [Path(path) for path in open_list(uri, labelled=False).paths]
+    return list_pictures(stage(uri))
+
+
 def find_layout(uri: str) -> SourceLayout | None:
-    """Stage a source and see whether it holds splits in place of classes.
+    """Stage a source and see whether it is a folder of splits in place of classes.
 
     Raises:
         DataError, CredentialError, InfrastructureError: as `stage`; or there is no folder in it.
     """
+    if is_list(uri):
+        return None
     folder = stage(uri)
     splits = splits_in(folder)
     return None if splits is None else SourceLayout(uri=uri, folder=folder, splits=splits)

@@ -1,4 +1,7 @@
-"""Split one folder of classes into the five sources of a search, by links: nothing is copied."""
+"""Split one folder of classes into the five sources of a search: nothing is copied.
+
+The parts of a folder are folders of links, those of a list are lists.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,21 @@ import json
 import logging
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.data.folder import ImageFolder
+from trainer.data.group_split import connected_classes, divide_groups
+from trainer.data.groups import group_pictures, refuse_leaks
+from trainer.data.lists import GROUP, is_list, write_list
 from trainer.data.location import exclusive
 from trainer.data.names import name_bytes, name_key, name_text
-from trainer.data.notes import name_list
-from trainer.data.origin import SPLIT, origin
-from trainer.data.sources import find_layout, open_source
+from trainer.data.notes import and_list, name_list
+from trainer.data.origin import SPLIT
+from trainer.data.sources import find_layout, open_list, open_source
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +46,7 @@ _logger = logging.getLogger(__name__)
 
 
 def split_folder(
-    folder: str | Path, out: Path, *, seed: int, class_disjoint: bool = False
+    folder: str | Path, out: Path, *, seed: int, class_disjoint: bool = False, group_by: str = ""
 ) -> dict[str, str]:
     """Give each image one place: training, validation or test; a folder of splits has done so.
 
@@ -50,21 +57,27 @@ def split_folder(
     the same split; a class keeps its split when other classes come and go.
 
     Args:
-        folder: class folders, an archive of them, or a folder of splits (`train`, `gallery`, `val`
-            and perhaps `test`), which are then used as they are; or an address of one of these.
+        folder: class folders, an archive of them, a list of pictures, or a folder of splits
+            (`train`, `gallery`, `val` and perhaps `test`) or a list with a column `split`, which
+            are then used as they are; or an address of one of these but a list.
         out: below it the split gets a folder of its own, which is found again by the same call.
         seed: decides who goes where.
         class_disjoint: whether validation and test are on classes that training never saw.
+        group_by: what pictures have in common that must not be in two splits, as of
+            `trainer.data.groups.group_pictures`; default: a list's column `group`, if it has one.
 
     Returns:
         Paths of `train`, `reference`, `query`, `test_reference` and `test_query`.
 
     Raises:
         DataError: classes with too few images (named), too few classes, or splits whose names
-            leave a doubt.
+            leave a doubt, or share groups.
+        SpecError: a `group_by` that fits no picture.
     """
-    given = _given_splits(str(folder), class_disjoint=class_disjoint)
+    given = _given_splits(str(folder), out, class_disjoint=class_disjoint)
     if given is not None:
+        if group_by:
+            refuse_leaks({name: open_source(uri, name) for name, uri in given.items()}, group_by)
         return given
     source = open_source(str(folder))
     if len(source.classes) < 2:
@@ -73,35 +86,122 @@ def split_folder(
             f"{source.classes[0]} "
             "alone; each class is a folder of pictures"
         )
-    assign = _by_class if class_disjoint else _by_image
-    parts = assign(source, seed)
-    target = out / _key(source, seed, class_disjoint=class_disjoint)
+    group_by = group_by or (GROUP if GROUP in source.columns else "")
+    parts = _parts(source, seed, class_disjoint=class_disjoint, group_by=group_by)
+    target = out / _key(source, parts)
     with exclusive(out / f"{target.name}.lock"):
         if not (target / _RECORD).is_file():
-            _link(source, parts, target)
+            _write(source, parts, target)
     names = ["train", "reference", "query", "test_reference", "test_query"]
     shared = {} if class_disjoint else {"test_reference": "reference"}
-    return {name: str((target / shared.get(name, name)).absolute()) for name in names}
+    return {name: _place(source, target, shared.get(name, name)) for name in names}
 
 
-def _given_splits(uri: str, *, class_disjoint: bool) -> dict[str, str] | None:
-    """The splits that a folder or archive holds already; None where it holds classes."""
+def settle_sources(sources: Mapping[str, str], out: Path, *, group_by: str = "") -> dict[str, str]:
+    """Make given sources ready: of a list with several splits each takes the rows of its own.
+
+    Args:
+        sources: `train`, `reference`, `query`, `test_reference`, `test_query` -> what was named.
+        out: below it such rows are kept as lists of their own.
+        group_by: what queries must not have in common with other pictures; see
+            `trainer.data.groups.find_leaks`.
+
+    Raises:
+        DataError: no row is of a split, or groups are in two splits.
+    """
+    settled = dict(sources)
+    for name, uri in sources.items():
+        if is_list(uri) and open_list(uri).counts():
+            rows = open_source(uri, name)
+            every = list(range(len(rows.paths)))
+            target = out / _key(rows, {name: every})
+            with exclusive(out / f"{target.name}.lock"):
+                if not (target / _RECORD).is_file():
+                    _write(rows, {name: every}, target)
+            settled[name] = _place(rows, target, name)
+    if group_by:
+        refuse_leaks({name: open_source(uri, name) for name, uri in settled.items()}, group_by)
+    return settled
+
+
+def _given_splits(uri: str, out: Path, *, class_disjoint: bool) -> dict[str, str] | None:
+    """The splits that a folder, archive or list holds already; None where it holds classes."""
+    if is_list(uri):
+        counts = open_list(uri).counts()
+        if not counts:
+            return None
+        _refuse_disjoint(uri, and_list(list(counts)), class_disjoint=class_disjoint)
+        missing = [name for name in ("train", "reference", "query") if name not in counts]
+        if missing:
+            held = and_list([f"{name} ({number})" for name, number in counts.items()])
+            raise DataError(
+                f"{name_text(uri)}: the column split must mark rows as train, reference and query; "
+                f"none is {and_list(missing)}, it holds {held}; mark some, or leave the column out "
+                "to have the pictures split"
+            )
+        return settle_sources(dict.fromkeys(counts, uri), out)
     try:
         layout = find_layout(uri)
     except DataError:
         return None  # `open_source` says what is wrong
     if layout is None:
         return None
-    if class_disjoint:
-        raise DataError(
-            f"{name_text(uri)}: holds splits ({layout.splits.names}), so there is nothing to split "
-            "by class; leave out --class-disjoint"
-        )
+    _refuse_disjoint(uri, layout.splits.names, class_disjoint=class_disjoint)
     sources = layout.splits.sources()
     if sources is None:
         raise DataError(layout.refusal())
     _logger.warning("%s", layout.usage())
     return sources
+
+
+def _refuse_disjoint(uri: str, names: str, *, class_disjoint: bool) -> None:
+    if class_disjoint:
+        raise DataError(
+            f"{name_text(uri)}: holds splits ({names}), so there is nothing to split "
+            "by class; leave out --class-disjoint"
+        )
+
+
+def _parts(source: ImageFolder, seed: int, *, class_disjoint: bool, group_by: str) -> _Parts:
+    if not group_by:
+        return _by_class(source, seed) if class_disjoint else _by_image(source, seed)
+    group_N = group_pictures([source], group_by)
+    if class_disjoint:
+        return _groups_by_class(source, group_N, seed)
+    return divide_groups(
+        source,
+        group_N,
+        range(len(source.classes)),
+        {
+            "train": 1.0 - _REFERENCE_SHARE - _QUERY_SHARE,
+            "reference": _REFERENCE_SHARE,
+            "query": _QUERY_SHARE / 2,
+            "test_query": _QUERY_SHARE / 2,
+        },
+        seed=seed,
+        least={"train": 2},
+    )
+
+
+def _groups_by_class(source: ImageFolder, group_N: NDArray[np.int64], seed: int) -> _Parts:
+    """Keep classes for validation and test that share no group with the classes of training."""
+    num_classes = len(source.classes)
+    num_unseen = max(_MIN_CLASSES_OF_A_PART, round(num_classes * _UNSEEN_SHARE))
+    order = np.random.default_rng([seed, num_classes]).permutation(num_classes).tolist()
+    chosen: dict[str, list[int]] = {"": [], "test_": [], "train": []}
+    for block in connected_classes(source.labels, group_N, order):
+        room = (part for part in ("", "test_") if len(chosen[part]) + len(block) <= num_unseen)
+        chosen[next(room, "train")] += block
+    if min(map(len, chosen.values())) < _MIN_CLASSES_OF_A_PART:
+        raise DataError(
+            f"{source.shown}: a class-disjoint split needs {3 * _MIN_CLASSES_OF_A_PART} classes or "
+            f"more that share no group, got {num_classes} classes"
+        )
+    parts: _Parts = {"train": np.flatnonzero(np.isin(source.labels, chosen["train"])).tolist()}
+    for part in ("", "test_"):
+        shares = {f"{part}query": 2 / 3, f"{part}reference": 1 / 3}
+        parts |= divide_groups(source, group_N, chosen[part], shares, seed=seed, least={})
+    return parts
 
 
 def _by_image(source: ImageFolder, seed: int) -> _Parts:
@@ -124,7 +224,7 @@ def _by_class(source: ImageFolder, seed: int) -> _Parts:
     num_unseen = max(_MIN_CLASSES_OF_A_PART, round(num_classes * _UNSEEN_SHARE))
     if num_classes < 2 * num_unseen + _MIN_CLASSES_OF_A_PART:
         raise DataError(
-            f"{origin(source.root)}: a class-disjoint split needs {3 * _MIN_CLASSES_OF_A_PART} "
+            f"{source.shown}: a class-disjoint split needs {3 * _MIN_CLASSES_OF_A_PART} "
             f"classes or more, got {num_classes}"
         )
     _demand(source, range(num_classes), _MIN_IMAGES_OF_AN_UNSEEN_CLASS)
@@ -157,27 +257,43 @@ def _demand(source: ImageFolder, labels: range, least: int) -> None:
     few = [f"{source.classes[i]} ({counts[i]})" for i in labels if counts[i] < least]
     if few:
         raise DataError(
-            f"{origin(source.root)}: every class needs {least} images or more to be split, "
+            f"{source.shown}: every class needs {least} images or more to be split, "
             f"{len(few)} of {len(source.classes)} have fewer: {name_list(few)}"
         )
 
 
-def _key(source: ImageFolder, seed: int, *, class_disjoint: bool) -> str:
+def _key(source: ImageFolder, parts: _Parts) -> str:
+    """What tells a split from others: the pictures, and who goes where."""
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((str(source.root.resolve()), seed, class_disjoint)).encode())
-    digest.update(name_bytes("\n".join(source.paths)))
+    digest.update(repr((str(source.root.resolve()), source.source, sorted(parts))).encode())
+    digest.update(name_bytes("\n".join((*source.paths, *source.classes))))
+    digest.update(source.labels.tobytes())
+    for name in sorted(parts):
+        digest.update(np.asarray(parts[name], dtype=np.int64).tobytes())
+    for name, cells in source.columns.items():
+        digest.update(name_bytes("\n".join((name, *cells))))
     return digest.hexdigest()
 
 
-def _link(source: ImageFolder, parts: _Parts, target: Path) -> None:
+def _place(source: ImageFolder, target: Path, name: str) -> str:
+    return str((target / (f"{name}.csv" if source.source else name)).absolute())
+
+
+def _write(source: ImageFolder, parts: _Parts, target: Path) -> None:
+    """Write the parts of a list as lists, those of a folder as folders of links."""
     draft = target.with_name(f"{target.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
     root = source.root.resolve()
     for name, indices in parts.items():
+        if source.source:
+            write_list(draft / f"{name}.csv", source, indices)
+            continue
         for index in indices:
             link = draft / name / source.paths[index]
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(root / source.paths[index])
     counts = {name: len(indices) for name, indices in parts.items()}
-    (draft / _RECORD).write_text(json.dumps({"source": str(root), "images": counts}, indent=1))
+    record = {"source": source.source or str(root), "images": counts}
+    (draft / _RECORD).write_text(json.dumps(record, indent=1))
     draft.rename(target)

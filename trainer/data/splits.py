@@ -112,7 +112,7 @@ def scan_splits(spec: Spec, *, need_train: bool = True) -> dict[Split, ImageFold
         SpecError, DataError, CredentialError: as the steps of it; the message starts with the key.
     """
     uris = split_uris(spec, need_train=need_train)
-    return {name: _scan(SPLIT_KEYS[name], uri) for name, uri in uris.items()}
+    return {name: _scan(name, uri) for name, uri in uris.items()}
 
 
 def match_splits(spec: Spec, folders: dict[Split, ImageFolder]) -> MatchedQuery | None:
@@ -218,8 +218,8 @@ def num_workers(spec: Spec) -> int:
     return max(1, min(spec.dataset.workers, len(os.sched_getaffinity(0))))
 
 
-def _scan(key: str, uri: str) -> ImageFolder:
+def _scan(name: Split, uri: str) -> ImageFolder:
     try:
-        return open_source(uri)
+        return open_source(uri, name)
     except (DataError, CredentialError) as error:
-        raise type(error)(f"{key}: {error}") from error
+        raise type(error)(f"{SPLIT_KEYS[name]}: {error}") from error

@@ -40,7 +40,7 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     """
     if "://" in uri and not uri.startswith("file://"):
         return _staged(uri, fingerprint(uri), cache_dir)
-    path = _local(uri)
+    path = local_path(uri)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         return path
     if not os.path.exists(path):  # noqa: PTH110 - as above
@@ -53,7 +53,8 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     )
 
 
-def _local(uri: str) -> Path:
+def local_path(uri: str) -> Path:
+    """Return the path of an address on this machine (`~` and `file://` are understood)."""
     path = Path(uri.removeprefix("file://"))
     try:
         return path.expanduser()

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer.data.folder import ImageFolder
-from trainer.data.sources import find_layout, open_source
+from trainer.data.lists import is_list
+from trainer.data.sources import find_layout, open_list, open_source
 from trainer.doctor.depths import depth_findings
 from trainer.doctor.findings import Finding, Item, finding
 from trainer.doctor.fingerprint import take_fingerprints
 from trainer.doctor.folders import folder_findings
+from trainer.doctor.grouping import group_findings
 from trainer.doctor.pairs import pair_findings
 from trainer.doctor.pictures import picture_findings
 from trainer.errors import TrainerError
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    sources: Mapping[str, str], *, num_instance: int = 4, progress: Progress | None = None
+    sources: Mapping[str, str],
+    *,
+    num_instance: int = 4,
+    progress: Progress | None = None,
+    group_by: str = "",
 ) -> dict[str, Any]:
     """Look at every picture of every source.
 
@@ -29,6 +35,8 @@ def diagnose(
             `images` is one folder of classes, or of splits, which are then looked at as such.
         num_instance: pictures per class that a batch draws.
         progress: called with (what, done, total).
+        group_by: what pictures have in common that are of one group, as of
+            `trainer.data.groups.group_pictures`; groups in two splits are errors.
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
@@ -40,12 +48,14 @@ def diagnose(
     folders: dict[str, ImageFolder] = {}
     for name, uri in sources.items():
         try:
-            folders[name] = open_source(uri)
+            folders[name] = open_source(uri, name)
         except TrainerError as error:
             findings.append(finding("source", "error", f"{name}: {error}", [uri]))
     findings += folder_findings(folders, num_instance)
     items = _look(folders, progress)
     findings += [*picture_findings(items), *depth_findings(items), *pair_findings(items)]
+    if group_by and folders:
+        findings += group_findings(folders, group_by, progress)
     order = ("error", "warning", "info")
     return {
         "splits": {name: _summary(folder) for name, folder in folders.items()},
@@ -54,9 +64,11 @@ def diagnose(
 
 
 def _given_splits(sources: Mapping[str, str]) -> tuple[Mapping[str, str], list[Finding]]:
-    """Put the splits that a single folder holds in its place."""
+    """Put the splits that a single folder or list holds in its place."""
     uri = sources["images"]
     try:
+        if is_list(uri) and (counts := open_list(uri).counts()):
+            return dict.fromkeys(counts, uri), []
         layout = find_layout(uri)
     except TrainerError:
         return sources, []  # looking at its classes says what is wrong

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
 from trainer.data.folder import ImageFolder
 from trainer.data.names import name_key
@@ -98,12 +97,15 @@ def _uneven(name: str, folder: ImageFolder) -> list[Finding]:
 
 
 def _same_folder(folders: Mapping[str, ImageFolder]) -> list[Finding]:
-    roots: dict[Path, list[str]] = defaultdict(list)
+    places: dict[object, list[str]] = defaultdict(list)
     for name, folder in folders.items():
-        roots[folder.root.resolve()].append(name)
+        places[folder.identity].append(name)
     found = []
-    for root, names in roots.items():
-        text = f"{' and '.join(names)} are the same folder"
+    for names in places.values():
+        first = folders[names[0]]
+        root = first.root.resolve()
+        what = "pictures" if first.source else "folder"
+        text = f"{' and '.join(names)} are the same {what}"
         shared = set(names) - {"test_reference"}  # a test set may share the search's gallery
         if shared == {"train", "reference"}:
             text += ": queries are matched against the pictures that are trained on"

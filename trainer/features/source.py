@@ -24,7 +24,6 @@ from trainer.data.cached_sets import META
 from trainer.data.framing import framing_of, input_size
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
-from trainer.data.origin import origin
 from trainer.data.set_store import SetPlan, find_or_build, map_array
 from trainer.data.splits import Split, decode_split, stored_size
 from trainer.embedding import evaluating, forward
@@ -153,7 +152,7 @@ class FeatureSource:
         facts |= {"key": key, "source": str(folder.root), "num_images": len(folder.paths)}
         facts["num_features"] = self.num_features
         shape = (len(views), len(folder.paths), self.num_features)
-        what = f"features of {origin(folder.root)} by {self._spec.model.backbone}"
+        what = f"features of {folder.shown} by {self._spec.model.backbone}"
         if not self._spec.dataset.cache:
             features_VNF = np.empty(shape, dtype=np.float32)
             self._fill(features_VNF, views, what)

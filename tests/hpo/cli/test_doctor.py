@@ -41,6 +41,32 @@ def test_a_clean_set(pictures, capsys):
     assert "BAD" not in out
 
 
+def test_a_list_is_looked_at_and_its_groups_must_not_straddle(pictures, capsys):
+    splits = {"train": "train", "reference": "gallery", "query": "val"}
+    rows = [
+        f"{split}/{name}/{i}.png,{name},{splits[split]},{name}{i if split == 'query' else split}"
+        for split in splits
+        for name in ("apple", "grape")
+        for i in range(4)
+    ]
+    (pictures / "all.csv").write_text("\n".join(["path,label,split,shelf", *rows]))
+    wanted = ["doctor", "--data", str(pictures / "all.csv"), "--group-by", "shelf"]
+    assert main(wanted) == 0
+    assert "query           8 pictures of 2 classes, 4 each" in capsys.readouterr().out
+    rows[0] = rows[0].rpartition(",")[0] + ",apple2"
+    (pictures / "all.csv").write_text("\n".join(["path,label,split,shelf", *rows]))
+    assert main(wanted) == 2
+    out = capsys.readouterr().out
+    assert "1 group (by shelf) of which pictures are in two splits (train and query: 1)" in out
+    assert str(pictures / "query/apple/2.png") in out
+
+
+def test_a_wrong_row_is_named(pictures, capsys):
+    (pictures / "all.csv").write_text("path,label\nquery/apple/0.png,apple\nnone.png,apple\n")
+    assert main(["doctor", "--train", str(pictures / "all.csv")]) == 2
+    assert f"{pictures}/all.csv: row 3: no such picture: none.png" in capsys.readouterr().out
+
+
 def test_a_broken_picture_stops_and_is_named(pictures, capsys):
     broken = pictures / "train" / "apple" / "2.png"
     broken.write_bytes(broken.read_bytes()[:100])

@@ -113,6 +113,8 @@ def test_whole_data_take_the_place_of_the_files(study_of, tmp_path):
     assert (splits.train, splits.test_query) == (str(tmp_path / "a"), "")
     folder = study_of("studies/s.yaml", "--data", "d", "--class-disjoint").data
     assert folder == DataSources(folder=str(tmp_path / "d"), class_disjoint=True)
+    listed = study_of("studies/s.yaml", "--data", "d.csv", "--group-by", "(.*)_").data
+    assert listed == DataSources(folder=str(tmp_path / "d.csv"), group_by="(.*)_")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,7 @@ def test_the_folder_one_stands_in_has_a_name_too(study_of, tmp_path):
         (("--data", "d", "--train", "t"), "either one folder to split or the splits"),
         (("--data", "d", "--test-query", "t"), "either one folder to split or the splits"),
         (("--class-disjoint",), "only applies when one folder is split"),
+        (("--group-by", "near-duplicates"), "data.group_by: needs pictures of your own"),
         (
             ("--train", "a", "--reference", "b", "--query", "c", "--class-disjoint"),
             "only applies when one folder is split",

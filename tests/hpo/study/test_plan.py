@@ -201,3 +201,56 @@ def test_plan_json_is_for_people_too(tmp_path):
     text = (tmp_path / PLAN_FILE).read_text()
     assert json.loads(text)["base_spec"] == {"a": {"b": 1e-4}}
     assert text.count("\n") > 10
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """A list with all splits, two classes of six pictures each, its own cache folder."""
+    from PIL import Image
+
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    rows = ["path,label,split,day"]
+    splits = ("train", "train", "gallery", "val", "test", "train")
+    for label in ("a", "b"):
+        for i, split in enumerate(splits):
+            Image.new("RGB", (8, 8), (i, 9, 9)).save(tmp_path / f"{label}{i}.png")
+            rows.append(f"{label}{i}.png,{label},{split},{label}{i % 5}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    return tmp_path / "list.csv"
+
+
+def names_in(source):
+    lines = Path(source).read_text().splitlines()[1:]
+    return {Path(line.split(",")[0]).name for line in lines}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_list_with_splits_gives_each_source_its_rows(listed, whole):
+    names = ("train", "reference", "query", "test_query")
+    data = (
+        DataSources(folder=str(listed), group_by="day")
+        if whole
+        else DataSources(**dict.fromkeys(names, str(listed)), group_by="day")
+    )
+    found = resolve_sources(replace(quick_study(), data=data), find_trainer("ml_recog"))
+    assert {name: names_in(found[name]) for name in names} == {
+        "train": {"a0.png", "a1.png", "a5.png", "b0.png", "b1.png", "b5.png"},
+        "reference": {"a2.png", "b2.png"},
+        "query": {"a3.png", "b3.png"},
+        "test_query": {"a4.png", "b4.png"},
+    }
+
+
+def test_given_splits_that_share_groups_are_refused(listed):
+    listed.write_text(listed.read_text().replace("a3.png,a,val,a3", "a3.png,a,val,a1"))
+    data = DataSources(folder=str(listed), group_by="day")
+    with pytest.raises(DataError, match=r"group_by: 1 group .*train and query: 1\), such as .*a1"):
+        resolve_sources(replace(quick_study(), data=data), find_trainer("ml_recog"))
+
+
+def test_a_trainer_that_knows_of_no_groups_is_told_so():
+    study = replace(quick_study(), data=DataSources(folder="/photos", group_by="(.*)_"))
+    with pytest.raises(
+        SpecError, match=r"has no settle_sources, which keeping groups .*--group-by"
+    ):
+        resolve_sources(study, TRAINER)

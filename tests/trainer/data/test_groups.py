@@ -1,0 +1,91 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.trainer.data.planted import plant_bursts
+from trainer.data.folder import scan_folder
+from trainer.data.groups import find_leaks, group_pictures, refuse_leaks
+from trainer.data.sources import open_source
+from trainer.errors import DataError, SpecError
+
+
+def groups_of(folder, by):
+    """Sets of paths, by group."""
+    found = {}
+    for path, number in zip(folder.paths, group_pictures([folder], by), strict=True):
+        found.setdefault(int(number), set()).add(path)
+    return sorted(map(sorted, found.values()))
+
+
+def test_a_pattern_names_groups_by_what_stands_in_parentheses(tmp_path, make_folder):
+    root = make_folder("all", {"a": 1, "b": 1})
+    for name in ("x1_0", "x1_1", "x2_0"):
+        shutil.copy(root / "a/0.png", root / f"a/{name}.png")
+    shutil.copy(root / "a/0.png", root / "b/x1_7.png")
+    folder = scan_folder(root)
+    assert groups_of(folder, r"/(x\d)_") == [
+        ["a/0.png"],
+        ["a/x1_0.png", "a/x1_1.png", "b/x1_7.png"],
+        ["a/x2_0.png"],
+        ["b/0.png"],
+    ]
+    assert groups_of(folder, r"^(.*)/(x\d)_")[1] == ["a/x1_0.png", "a/x1_1.png"]
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [
+        ("burst", "must be near-duplicates, a regular expression with a part in parentheses"),
+        ("(x", "got '(x' (missing )"),
+        ("(zebra)", "must fit the paths of pictures, and fits none of 4, such as a/0.png"),
+    ],
+)
+def test_what_names_no_group_is_refused(make_folder, by, words):
+    folder = scan_folder(make_folder("all", {"a": 2, "b": 2}))
+    with pytest.raises(SpecError) as told:
+        group_pictures([folder], by)
+    assert words in str(told.value)
+
+
+def test_a_column_of_a_list_names_groups(tmp_path, make_folder):
+    make_folder("all", {"a": 3})
+    lines = [f"all/a/{i}.png,a,v{i // 2}" for i in range(3)]
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,video", *lines]))
+    folder = open_source(str(tmp_path / "l.csv"))
+    assert groups_of(folder, "video") == [["0.png", "1.png"], ["2.png"]]
+    with pytest.raises(SpecError, match=r"or a column of the list \(label and video\), got 'clip'"):
+        group_pictures([folder], "clip")
+
+
+def test_planted_leaks_in_given_splits_are_found(tmp_path):
+    bursts = list(plant_bursts(tmp_path / "train", classes=4, objects=9, shots=3, seed=2).values())
+    planted = {"query": bursts[:5], "reference": bursts[5:8], "test_query": bursts[20:24]}
+    for name, chosen in planted.items():
+        for burst in chosen:
+            target = tmp_path / name / burst[0].parent.name / burst[0].name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            burst[0].rename(target)
+    folders = {name: scan_folder(tmp_path / name) for name in ("train", *planted)}
+    leaks = find_leaks(folders, "near-duplicates")
+    assert leaks["pairs"] == {("train", "query"): 5, ("train", "test_query"): 4}
+    assert leaks["groups"] == 9
+    assert len(leaks["paths"]) == 9 * 3
+    with pytest.raises(DataError) as told:
+        refuse_leaks(folders, "near-duplicates")
+    assert "9 groups (by near-duplicates)" in str(told.value)
+    assert "train and query: 5" in str(told.value)
+    refuse_leaks({name: folders[name] for name in ("train", "reference")}, "near-duplicates")
+
+
+def test_one_file_in_two_splits_is_a_leak_and_one_folder_as_two_galleries_is_none(
+    make_folder, tmp_path
+):
+    train = scan_folder(make_folder("train", {"a": 4, "b": 4}))
+    (tmp_path / "query" / "a").mkdir(parents=True)
+    (tmp_path / "query" / "a" / "other.png").symlink_to(train.root / "a/2.png")
+    query = scan_folder(tmp_path / "query")
+    folders = {"train": train, "reference": train, "query": query, "test_reference": train}
+    assert find_leaks(folders, "near-duplicates")["pairs"] == {("train", "query"): 1}
+    assert find_leaks({"train": train, "reference": train}, "near-duplicates")["groups"] == 0
+    assert np.unique(group_pictures([train], "near-duplicates")).size == 8
