@@ -208,13 +208,22 @@ def _guarded(action: str, spec_path: Path, overrides: Sequence[str]) -> int:
 def _explained(error: Exception) -> tuple[int, str]:
     from trainer.machine_faults import describe_fault
 
-    missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-    if missing.partition(".")[0] in _PACKAGES:
-        return USER_ERROR, f"error: {missing} is not installed; install hpo-recognition[trainer]"
+    if isinstance(error, ModuleNotFoundError) and (missing := _missing_package(error)):
+        line = f"error: {missing} is not installed; pip install 'hpo-recognition[all]'"
+        return USER_ERROR, line
     if fault := describe_fault(error):
         return USER_ERROR, f"error: {fault}"
     traceback.print_exception(error)
     return BUG, f"failed by a bug: {type(error).__name__}: {error}"
+
+
+def _missing_package(error: ModuleNotFoundError) -> str:
+    """The package that an installation without extras lacks: one that we know or have asked for."""
+    name = (error.name or "").partition(".")[0]
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    asking = [Path(file).resolve() for file in files if not file.startswith("<frozen")]
+    is_ours = bool(asking) and asking[-1].is_relative_to(Path(__file__).resolve().parent)
+    return name if name in _PACKAGES or (is_ours and name != "trainer") else ""
 
 
 def _one_line(text: str) -> str:

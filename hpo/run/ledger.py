@@ -92,6 +92,8 @@ class Ledger:
             study_id = storage.get_study_id_from_name(STUDY_NAME)
             direction = storage.get_study_directions(study_id)[0]
             return cls(storage, direction.name.lower())
+        except ModuleNotFoundError:  # an installation without extras, told at the border
+            raise
         except Exception as error:
             raise RunError(f"{path}: the ledger cannot be read: {first_line(error)}") from error
 

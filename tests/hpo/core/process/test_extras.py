@@ -1,15 +1,24 @@
 """An installation of the two base packages alone: every verb and call answers in one line."""
 
+import io
+import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import jsonschema
 import pytest
+from PIL import Image
 
+from hpo.cli.main import VERBS
 from hpo.core.process.extras import explain_missing
 
+_STREAM = io.BytesIO()
+Image.new("RGB", (8, 8)).save(_STREAM, "PNG")
+PNG = _STREAM.getvalue()
 ROOT = Path(__file__).resolve().parents[4]
 SITE = Path(jsonschema.__file__).resolve().parents[1]
 BASE = (
@@ -54,13 +63,81 @@ def test_what_needs_no_extra_works(bare, words, tmp_path):
     assert done.returncode in (0, 2), done.stderr
 
 
-@pytest.mark.parametrize("words", [["search"], ["plan"], ["search", "--in-process"]])
-def test_a_verb_that_needs_more_says_what_to_install(bare, words, tmp_path):
-    done = call(bare, HPO, *words, cwd=tmp_path)
-    assert done.returncode == 2
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with a finished run, pictures, and files that take the place of models."""
+    folder = tmp_path_factory.mktemp("desk")
+    with tarfile.open(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    (folder / "pinned_values").rename(folder / "runs")
+    for study in folder.glob("runs/*/study.yaml"):
+        study.write_text(study.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog"))
+    for name in ("train", "reference", "query"):
+        (folder / name / "a").mkdir(parents=True)
+        (folder / name / "a" / "1.png").write_bytes(PNG)
+    for name in ("model.ckpt", "model.onnx"):
+        (folder / name).write_bytes(b"a model")
+    data = {"train_dataset": "train", "val_dataset": {"reference": "reference", "query": "query"}}
+    model = {"evaluate.checkpoint": "model.onnx", "inference.checkpoint": "model.ckpt"}
+    model |= {"inference.input_path": "query", "export.checkpoint": "model.ckpt"}
+    model |= {"gen_trt_engine.onnx_file": "model.onnx", "gen_trt_engine.trt_engine": "model.engine"}
+    (folder / "spec.yaml").write_text(json.dumps({"dataset": data, **model}))
+    return folder
+
+
+SPLITS = ["--train", "train", "--reference", "reference", "--query", "query"]
+NEEDING = [
+    ["search"], ["search", "--in-process"], ["search", *SPLITS], ["search", "--data", "train"],
+    ["plan"], ["screen", *SPLITS[2:]], ["resume", "runs/interrupted", "--budget", "9"],
+    ["best", "runs/finished"], ["why", "runs/finished", "0"], ["export", "runs/finished"],
+    ["predict", "runs/finished", "query/a/1.png"], ["gallery", "runs/finished"],
+    ["gallery", "runs/finished", "--add", "train"], ["ui", "runs/finished"], ["cache"],
+    ["cache", "clear", "--yes"], ["automl", "--skill-dir", str(ROOT / "trainer/skill"), "--yes"],
+]  # fmt: skip
+LINE = re.compile(r"(hpo|ml_recog)( \w+)?: (error: )?\w+ is not installed; (pip |.*extra).*")
+
+
+@pytest.mark.parametrize("words", NEEDING, ids=" ".join)
+def test_a_verb_that_needs_more_says_what_to_install(bare, desk, words):
+    done = call(bare, HPO, *words, cwd=desk)
+    assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.endswith("is not installed; pip install 'hpo-recognition[all]'")
-    assert not (tmp_path / "runs").exists()
+    assert LINE.fullmatch(line), line
+
+
+@pytest.mark.parametrize("action", ["train", "evaluate", "inference", "export", "gen_trt_engine"])
+def test_an_action_says_what_to_install(bare, desk, action):
+    done = call(bare, ML_RECOG, action, "-e", "spec.yaml", cwd=desk)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert LINE.fullmatch(line), line
+
+
+def test_every_verb_is_looked_at():
+    able = {"ls", "status", "logs", "stop", "report", "job", "doctor", "space", "algorithms"}
+    assert {words[0] for words in NEEDING} | able | {"completion"} == set(VERBS)
+
+
+def test_a_job_says_what_to_install(bare, desk):
+    sets = [
+        "--set",
+        "dataset.train_dataset=train",
+        "--set",
+        "dataset.val_dataset.reference=reference",
+    ]
+    done = call(
+        bare, HPO, "job", "train", *sets, "--set", "dataset.val_dataset.query=query", cwd=desk
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["status"], ["logs", "0"], ["stop"], ["report"]])
+def test_a_verb_that_reads_a_run_has_no_traceback(bare, desk, words):
+    done = call(bare, HPO, *words[:1], "runs/finished", *words[1:], cwd=desk)
+    assert done.returncode in (0, 2)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
 
 
 def test_doctor_says_what_is_missing(bare, tmp_path):
@@ -77,6 +154,18 @@ def test_a_call_from_python_says_what_to_install(bare, name, tmp_path):
     assert last.startswith(
         "ImportError: numpy, optuna, ray, torch, plotly: not installed; pip install"
     )
+
+
+def test_a_package_that_a_file_of_ours_asks_for_is_needed_whatever_its_name():
+    from hpo.tracking import writer
+
+    code = compile("import no_such_package", writer.__file__, "exec")
+    with pytest.raises(ModuleNotFoundError) as caught:
+        exec(code)  # noqa: S102 - as a file of ours
+    assert explain_missing(caught.value).startswith("no_such_package is not installed; pip install")
+    with pytest.raises(ModuleNotFoundError) as caught:
+        __import__("no_such_package")
+    assert explain_missing(caught.value) == ""
 
 
 def test_a_module_of_the_users_is_no_package_of_ours():
