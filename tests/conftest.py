@@ -5,7 +5,10 @@
 """
 
 import os
+import signal
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
 
@@ -49,3 +52,11 @@ class DurationRecorder:
     def pytest_sessionfinish(self):
         slow = sorted(name for name, seconds in self.seconds.items() if seconds > SLOW_S)
         LIST.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")
+
+
+@pytest.fixture
+def sighup_as_in_a_terminal():
+    """As a test run under nohup would not have it; processes that are started inherit it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -137,6 +137,7 @@ def _at_a_terminal() -> Iterator[None]:
 
 
 def _stop(_signal: int, _frame: object) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal may send it twice
     raise KeyboardInterrupt
 
 

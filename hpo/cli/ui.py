@@ -118,6 +118,7 @@ def _ending_on_sigterm() -> Iterator[None]:
     """Make SIGTERM and SIGHUP end the page as Ctrl-C does, so that no server is left behind."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal may send it twice
         raise KeyboardInterrupt
 
     previous = {number: signal.signal(number, end) for number in told_to_end()}

@@ -46,11 +46,13 @@ def test_completed(ended):
     assert status == ("SUCCESS", "Training finished successfully.")
 
 
-def test_interrupted(ended):
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGHUP] * 2])
+def test_interrupted(signals, ended, sighup_as_in_a_terminal):
     class AtTheFirstEpoch(logging.Handler):
         def emit(self, record):
             if record.getMessage().startswith("epoch 1/"):
-                os.kill(os.getpid(), signal.SIGTERM)
+                for number in signals:
+                    os.kill(os.getpid(), number)
 
     handler = AtTheFirstEpoch()
     logger = logging.getLogger("trainer.actions.train")
@@ -59,10 +61,15 @@ def test_interrupted(ended):
         code, lines, status = ended(train__num_epochs=9)
     finally:
         logger.removeHandler(handler)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
     assert code == 130
     assert lines[-1] == "ml_recog train: interrupted"
     assert lines[-2].startswith("to go on: add train.resume_training_checkpoint_path=")
     assert status == ("FAILURE", "Interrupted.")
+    key, _, place = lines[-2].removeprefix("to go on: add ").partition("=")
+    code, lines, status = ended(**{key.replace(".", "__"): place, "train__num_epochs": 2})
+    assert code == 0
+    assert status[0] == "SUCCESS"
 
 
 def test_bad_pictures(ended, tmp_path):

@@ -71,7 +71,8 @@ def test_a_server_that_is_away_is_told_without_its_password(out, capsys, monkeyp
 
 
 @pytest.mark.slow
-def test_a_page_from_start_to_ctrl_c(tmp_path):
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP] * 2])
+def test_a_page_from_start_to_its_end(signals, tmp_path, sighup_as_in_a_terminal):
     from tests.hpo.tracking.scripted import Script
 
     script = Script(tmp_path / "runs").open()
@@ -92,7 +93,8 @@ def test_a_page_from_start_to_ctrl_c(tmp_path):
     with request.urlopen(base, timeout=60) as answer:  # noqa: S310 - our own server
         assert "MLflow" in answer.read().decode()
     workers = _group_of(page.pid)
-    page.send_signal(signal.SIGINT)
+    for number in signals:
+        page.send_signal(number)
     out, err = page.communicate(timeout=60)
     assert (page.returncode, out, err) == (0, "", "")
     assert workers

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from hpo.core.errors import SpecError
 from hpo.core.process import children
 from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.job import read_job
+from hpo.jobs.platform import LocalJobs
 from hpo.jobs.run_command import command_of, run_job, start_worker
 from tests.hpo.jobs.conftest import run
 
@@ -89,6 +91,32 @@ def test_a_signal_is_passed_on_to_the_command(jobs, data, monkeypatch):
     worker.terminate()
     worker.wait(timeout=20)
     assert read_job(job.folder).status == "canceled"
+
+
+def test_a_job_whose_terminal_closes_is_canceled_and_can_go_on(
+    skill, data, tmp_path, sighup_as_in_a_terminal
+):
+    root = tmp_path / "work"
+    root.mkdir()
+    words = ["job", "train", "--skill-dir", skill, "--root", root, "--data", data]
+    process = subprocess.Popen(
+        [str(children.COMMANDS / "hpo"), *map(str, words), "--set", "num_epochs=3"],
+        env=children.environment() | {"FAKE_FAULT": "hang"}, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    job = root / "results" / "train-1"
+    log = job / "log.txt"
+    wait_for(lambda: "epoch 1" in (log.read_text() if log.is_file() else ""))
+    command = read_job(job).pid
+    for _ in range(2):  # as the kernel and the shell do
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(20) == 130
+    assert read_job(job).status == "canceled"
+    assert not Path(f"/proc/{command}").exists()
+    jobs = LocalJobs(root, skill)
+    done = jobs.run(jobs.prepare_resume("train-1"))
+    assert done.status == "success"
+    assert "epoch 3" in log.read_text()
 
 
 def test_a_job_runs_in_a_thread_too(jobs, data):

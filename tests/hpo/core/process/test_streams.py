@@ -13,6 +13,7 @@ from hpo.core.process import children
 from hpo.core.process.signals import told_to_end
 from hpo.core.process.streams import open_output
 
+pytestmark = pytest.mark.usefixtures("sighup_as_in_a_terminal")
 HPO = str(children.COMMANDS / "hpo")
 
 
@@ -47,14 +48,6 @@ def test_a_verb_whose_readers_have_gone_ends_quietly(words, tmp_path):
 def test_a_verb_without_stdout_or_stderr_works(closed, tmp_path):
     done = subprocess.run(["bash", "-c", f"{HPO} algorithms {closed}"], cwd=tmp_path, check=False)
     assert done.returncode == 0
-
-
-@pytest.fixture(autouse=True)
-def sighup_as_in_a_terminal():
-    """As a test run under nohup would not have it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 def test_sighup_is_obeyed_unless_it_is_ignored():
