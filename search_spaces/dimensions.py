@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_spaces.schema import is_number
-
 Scalar = str | int | float | bool
 Condition = Callable[[Mapping[str, Any]], bool]
 """Given the values decoded so far, tells whether a dimension is active."""
@@ -43,10 +41,6 @@ class Real:
             return min(max((math.log(value) - math.log(self.low)) / span, 0.0), 1.0)
         return float((value - self.low) / (self.high - self.low))
 
-    def contains(self, value: object) -> bool:
-        """Tell whether a latent is of this dimension."""
-        return is_number(value) and self.low <= value <= self.high
-
 
 @dataclass(frozen=True, slots=True)
 class Integer:
@@ -74,12 +68,6 @@ class Integer:
         position = math.log(value) if self.log else value
         return min(max((position - start) / (stop - start), 0.0), 1.0)
 
-    def contains(self, value: object) -> bool:
-        """Tell whether a latent is of this dimension."""
-        if not is_number(value) or not self.low <= value <= self.high:
-            return False
-        return (value - self.low) % self.step == 0
-
     def _edges(self) -> tuple[float, float]:
         start, stop = self.low - self.step / 2, self.high + self.step / 2
         return (math.log(start), math.log(stop)) if self.log else (start, stop)
@@ -100,10 +88,6 @@ class Choice:
     def to_unit(self, value: Any) -> float:
         """Return the middle of a choice's share."""
         return (self.choices.index(value) + 0.5) / len(self.choices)
-
-    def contains(self, value: object) -> bool:
-        """Tell whether a latent is of this dimension."""
-        return any(value == choice and type(value) is type(choice) for choice in self.choices)
 
 
 Dimension = Real | Integer | Choice

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 CLASS_MEAN = "class_mean"

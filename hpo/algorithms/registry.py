@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 GROUP = "hpo.algorithms"
 AUTO = auto.NAME
-OWN_PRUNING = "its own"
-"""Stands for the pruner of an algorithm that stops trials by itself."""
-
 ALGORITHMS: dict[str, AlgorithmEntry] = {
     module.ENTRY.name: module.ENTRY
     for module in (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo.automl.metrics import METRIC_NOT_FOUND
-from hpo.automl.recommendation import Recommendation, metric_of, status_word
+from hpo.automl.recommendation import Recommendation
 from hpo.core.events import Event, TrialFinished, TrialStarted
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged
@@ -210,22 +210,3 @@ class HookedDriver:
 
 def _may_be_finite(value: Any) -> bool:
     return value is None or math.isfinite(float(value))
-
-
-def show_with(ledger: Ledger, job_of: Callable[[int], tuple[str, str]]) -> Show:
-    """Make a `Show` from a ledger and what is known of a trial's job (id, folder)."""
-
-    def show(number: int) -> Recommendation:
-        record = ledger.trial(number)
-        job_id, folder = job_of(number)
-        return Recommendation(
-            id=number,
-            specs=dict(record.params),
-            status=status_word(record),
-            job_id=job_id,
-            resume_from_epoch=record.start_from[1] if record.start_from else None,
-            metric=metric_of(record, ledger.direction),
-            results_dir=folder,
-        )
-
-    return show

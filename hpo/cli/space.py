@@ -26,7 +26,7 @@ examples:
   hpo space --skill DIR --json                       for programs
   hpo space --sample 3 --seed 7 --json               three configurations, one a line
   hpo space --search-over +train.batch_size --range train.batch_size=16..128
-  hpo space --plot space.html                        a picture of every distribution
+  hpo space --plot space.html                        a chart of every distribution
   hpo space --schema train.schema.json --lint        what looks wrong in a schema
 """
 
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--schema", metavar="FILE", help="a train.schema.json, without a trainer")
     source.add_argument("--skill", metavar="DIR", help="a skill folder")
     what = parser.add_argument_group("output")
-    what.add_argument(
-        "--plot", metavar="FILE", help="draw the distributions: FILE.png or FILE.html"
-    )
+    what.add_argument("--plot", metavar="FILE.html", help="draw the distributions as a page")
     what.add_argument("--sample", metavar="N", type=int, help="print N configurations")
     what.add_argument("--seed", metavar="N", type=int, default=0, help="seed of --sample")
     what.add_argument("--lint", action="store_true", help="report what looks wrong in the schema")

@@ -1,155 +1,176 @@
-"""Draws a search space: a self-contained HTML page, or a PNG by matplotlib."""
+"""Draws a search space as one HTML page: for each parameter the share of draws, and the default."""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.space_panels import Panel, make_panels
 from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+    import plotly.graph_objects as go
 
-_STYLE = """\
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #6b7785; --bar: #7aa6d8;
-  --mark: #c2452d; --page: #ffffff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf1; --soft: #9aa6b3; --bar: #4c7fb8;
-  --mark: #ff8a6b; --page: #14191f; } }
-body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page);
-  margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }
-figure { margin: 0; } figcaption { font-weight: 600; overflow-wrap: anywhere; }
-p, small { color: var(--soft); } svg { width: 100%; height: auto; }
-svg text { fill: var(--soft); font-size: 11px; } .bar { fill: var(--bar); }
-.default { stroke: var(--mark); stroke-width: 2; } .axis { stroke: var(--soft); }
-"""
-_WIDTH, _HEIGHT, _PAD = 340, 110, 22
+    from search_spaces import Parameter, SearchSpace
+
+NUM_SAMPLES = 2400
+_BINS, _COLUMNS, _ROW_HEIGHT = 24, 3, 190
+_BAR, _DEFAULT = "#7aa6d8", "#c2452d"
+_SCALES = {"log": "log", "linear": "linear", "reflected_log": "log of the distance to the end"}
+
+_Draw = Callable[["go.Figure", int, int], None]
+"""Draws one chart at a row and column."""
 
 
 def write_plot(space: SearchSpace, path: Path) -> None:
-    """Write a picture of every distribution with its default.
+    """Write a page with a chart of every distribution; its camera button saves a PNG.
 
     Raises:
-        SpecError: for another file type, or a PNG without matplotlib.
+        SpecError: for another file type, or a space in which nothing varies.
     """
-    if path.suffix not in _WRITERS:
-        raise SpecError(f"--plot: must end in {' or '.join(_WRITERS)}, got {path}")
-    panels = make_panels(space)
-    if not panels:
+    if path.suffix != ".html":
+        raise SpecError(f"--plot: must end in .html, got {path}; the page saves pictures itself")
+    charts = _charts(space)
+    if not charts:
         raise SpecError("--plot: nothing varies in this space, so there is nothing to draw")
+    from plotly.subplots import make_subplots
+
+    rows = math.ceil(len(charts) / _COLUMNS)
+    figure = make_subplots(
+        rows,
+        _COLUMNS,
+        subplot_titles=[title for title, _ in charts],
+        vertical_spacing=0.4 / rows,
+        horizontal_spacing=0.1,
+    )
+    for index, (_, draw) in enumerate(charts):
+        draw(figure, index // _COLUMNS + 1, index % _COLUMNS + 1)
+    figure.update_layout(
+        title="Share of draws; red: the default, with which the search begins",
+        template="plotly_white",
+        showlegend=False,
+        height=120 + _ROW_HEIGHT * rows,
+    )
+    figure.update_annotations(font_size=11)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[path.suffix](panels, path)
+    figure.write_html(path)
 
 
-def _write_html(panels: Sequence[Panel], path: Path) -> None:
-    figures = "\n".join(map(_figure, panels))
-    path.write_text(
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'><title>Search space</title>"
-        f"<style>{_STYLE}</style></head><body><h1>Search space</h1>"
-        "<p>Share of draws along each parameter's own scale; the line marks the default, with "
-        f"which the search begins.</p><main>{figures}</main></body></html>\n",
-        encoding="utf-8",
+def _charts(space: SearchSpace) -> list[tuple[str, _Draw]]:
+    """Draw from the space; one (title, chart) per parameter, or per element of a list."""
+    rng = random.Random(0)
+    samples = [space.decode(latents) for latents in space.design(NUM_SAMPLES, rng)]
+    first = space.default()
+    charts = []
+    for parameter in space.parameters:
+        drawn = [sample[parameter.name] for sample in samples if parameter.name in sample]
+        share = len(drawn) / NUM_SAMPLES
+        note = "" if share == 1 else f", active in {share:.0%} of draws"
+        default = first.get(parameter.name, parameter.default)
+        for title, how, draw in _charts_of(parameter, drawn, default):
+            charts.append((f"<b>{title}</b><br>{how}{note}", draw))
+    return charts
+
+
+def _charts_of(
+    parameter: Parameter, drawn: Sequence[Any], default: Any
+) -> Iterator[tuple[str, str, _Draw]]:
+    """Yield (title, scale, chart) of each number or choice that a parameter is made of."""
+    name, distribution = parameter.name, parameter.distribution
+    kind = distribution["type"]
+    parts = distribution.get("elements") or distribution.get("ends")
+    if parts:  # a run of whole numbers is told by its ends
+        picks = (0, -1) if kind == "run" else range(len(parts))
+        for label, pick in enumerate(picks):
+            values = [value[pick] for value in drawn]
+            yield f"{name}[{label}]", *_numbers(parts[label], values, default[pick])
+    elif kind == "equal_list":
+        values = [value[0] for value in drawn]
+        yield name, *_numbers(distribution["element"], values, default[0])
+    elif kind == "derived":
+        ends = {"low": min(drawn), "high": max(drawn), "scale": "linear"}
+        _, draw = _numbers(ends, drawn, default)
+        yield name, distribution["formula"], draw
+    elif kind in ("int", "float"):
+        yield name, *_numbers(distribution, drawn, default)
+    elif kind == "all_or_none":
+        words = ["none" if value is None else "all" for value in (*drawn, default)]
+        yield name, *_options(["none", "all"], [[word] for word in words[:-1]], words[-1:])
+    else:
+        options = [str(option) for option in distribution["options"]]
+        chosen = [value if kind == "subset" else [value] for value in (*drawn, default)]
+        told = [[str(option) for option in some or ()] for some in chosen]
+        yield name, *_options(options, told[:-1], told[-1])
+
+
+def _options(
+    options: Sequence[str], drawn: Sequence[Sequence[str]], default: Sequence[str]
+) -> tuple[str, _Draw]:
+    import plotly.graph_objects as go
+
+    shares = [sum(option in some for some in drawn) / len(drawn) for option in options]
+    colors = [_DEFAULT if option in default else _BAR for option in options]
+    bars = go.Bar(
+        y=options,
+        x=shares,
+        orientation="h",
+        marker_color=colors,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )
 
+    def draw(figure: go.Figure, row: int, column: int) -> None:
+        figure.add_trace(bars, row, column)
+        figure.update_xaxes(showticklabels=False, row=row, col=column)
+        # Names such as "18" are categories, and not places along an axis of numbers.
+        figure.update_yaxes(type="category", autorange="reversed", row=row, col=column)
 
-def _figure(panel: Panel) -> str:
-    title = html.escape(panel.title)
-    height, parts = _option_bars(panel) if panel.labels else _number_bars(panel)
-    return (
-        f"<figure><figcaption>{title}</figcaption><small>{html.escape(panel.subtitle)}</small>"
-        f"<svg viewBox='0 0 {_WIDTH} {height}' role='img' aria-label='{title}'>"
-        f"{''.join(parts)}</svg></figure>"
+    return f"{len(options)} options", draw
+
+
+def _numbers(
+    distribution: Mapping[str, Any], drawn: Sequence[float], default: Any
+) -> tuple[str, _Draw]:
+    import plotly.graph_objects as go
+
+    forward, inverse = _scale(distribution)
+    low, high = distribution["low"], distribution["high"]
+    # A whole number owns half a step to both sides, and is spread over it for an honest picture.
+    is_whole = all(isinstance(value, int) for value in drawn)
+    half = distribution.get("step", 1) / 2 if is_whole else 0.0
+    start, stop = forward(low - half), forward(high + half)
+    width = (stop - start) or 1.0
+    shares = [0.0] * _BINS
+    for rank, value in enumerate(drawn):
+        left, right = forward(value - half), forward(value + half)
+        place = (left + (right - left) * ((rank * 0.618034) % 1) - start) / width
+        shares[min(max(int(place * _BINS), 0), _BINS - 1)] += 1 / len(drawn)
+    places = [(k + 0.5) / _BINS for k in range(_BINS)]
+    bars = go.Bar(
+        x=places, y=shares, marker_color=_BAR, hovertemplate="%{y:.1%}<extra></extra>", width=0.04
     )
+    marks = (0.0, 0.5, 1.0)
+    texts = [f"{min(max(inverse(start + u * width), low), high):.3g}" for u in marks]
+
+    def draw(figure: go.Figure, row: int, column: int) -> None:
+        figure.add_trace(bars, row, column)
+        figure.update_xaxes(tickvals=marks, ticktext=texts, range=(0, 1), row=row, col=column)
+        figure.update_yaxes(showticklabels=False, row=row, col=column)
+        if isinstance(default, int | float):
+            at = min(max((forward(default) - start) / width, 0.0), 1.0)
+            figure.add_vline(at, line_color=_DEFAULT, row=row, col=column)
+
+    return _SCALES[distribution["scale"]], draw
 
 
-def _number_bars(panel: Panel) -> tuple[int, list[str]]:
-    """Return height and marks of a chart with one bar per stretch of the scale."""
-    top = max(panel.shares) or 1.0
-    inner, floor = _WIDTH - 2 * _PAD, _HEIGHT - _PAD
-    step = inner / len(panel.shares)
-    parts = [f"<line class='axis' x1='{_PAD}' y1='{floor}' x2='{_WIDTH - _PAD}' y2='{floor}'/>"]
-    for index, share in enumerate(panel.shares):
-        height = (floor - 8) * share / top
-        x = _PAD + index * step + 0.5
-        parts.append(_bar(x, floor - height, max(step - 1, 0.5), height, share))
-    if panel.default is not None:
-        x = _PAD + panel.default * inner
-        parts.append(f"<line class='default' x1='{x:.1f}' y1='4' x2='{x:.1f}' y2='{floor}'/>")
-    for position, label in panel.marks:
-        x = _PAD + position * inner
-        text = html.escape(label)
-        parts.append(f"<text x='{x:.1f}' y='{floor + 15}' text-anchor='middle'>{text}</text>")
-    return _HEIGHT, parts
-
-
-def _option_bars(panel: Panel) -> tuple[int, list[str]]:
-    """Return height and marks of a chart with one row per option."""
-    top = max(panel.shares) or 1.0
-    left, row = _WIDTH * 0.45, 18
-    parts: list[str] = []
-    for index, (label, share) in enumerate(zip(panel.labels, panel.shares, strict=True)):
-        y = 4 + index * row
-        width = (_WIDTH - left - _PAD) * share / top
-        parts.append(_bar(left, y + 2, width, row - 5, share))
-        text = html.escape(label if len(label) <= 24 else f"{label[:23]}…")
-        parts.append(f"<text x='{left - 8:.1f}' y='{y + 12}' text-anchor='end'>{text}</text>")
-        if index == panel.default:
-            x = left - 3
-            line = f"x1='{x:.1f}' y1='{y + 1}' x2='{x:.1f}' y2='{y + row - 2}'"
-            parts.append(f"<line class='default' {line}/>")
-    return max(8 + row * len(panel.labels), _HEIGHT), parts
-
-
-def _bar(x: float, y: float, width: float, height: float, share: float) -> str:
-    return (
-        f"<rect class='bar' x='{x:.1f}' y='{y:.1f}' width='{width:.1f}' height='{height:.1f}'>"
-        f"<title>{share:.1%}</title></rect>"
-    )
-
-
-def _write_png(panels: Sequence[Panel], path: Path) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SpecError(
-            f"--plot {path}: a PNG needs matplotlib; install it, or write FILE.html"
-        ) from error
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(4.4 * columns, 2.1 * rows), layout="constrained")
-    for index, panel in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        axes.set_title(f"{panel.title}\n{panel.subtitle}", fontsize=7)
-        (_draw_options if panel.labels else _draw_numbers)(axes, panel)
-    figure.savefig(path, dpi=130)
-
-
-def _draw_numbers(axes: Any, panel: Panel) -> None:
-    step = 1 / len(panel.shares)
-    starts = [step * k for k in range(len(panel.shares))]
-    axes.bar(starts, panel.shares, width=step, align="edge", color=_BLUE)
-    if panel.default is not None:
-        axes.axvline(panel.default, color=_RED)
-    axes.set_xticks([u for u, _ in panel.marks], [text for _, text in panel.marks], fontsize=6)
-    axes.set_yticks([])
-    axes.set_xlim(0, 1)
-
-
-def _draw_options(axes: Any, panel: Panel) -> None:
-    colors = [_RED if k == panel.default else _BLUE for k in range(len(panel.shares))]
-    axes.barh(range(len(panel.shares)), panel.shares, color=colors)
-    axes.set_yticks(range(len(panel.labels)), panel.labels, fontsize=6)
-    axes.set_xticks([])
-    axes.invert_yaxis()
-
-
-_BLUE, _RED = "#7aa6d8", "#c2452d"
-_WRITERS: dict[str, Callable[[Sequence[Panel], Path], None]] = {
-    ".html": _write_html,
-    ".png": _write_png,
-}
+def _scale(
+    distribution: Mapping[str, Any],
+) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """Return the way into the searched scale and back."""
+    if distribution["scale"] == "log":
+        return math.log, math.exp
+    if distribution["scale"] == "reflected_log":
+        pivot = distribution["pivot"]
+        return lambda x: -math.log(pivot - x), lambda t: pivot - math.exp(-t)
+    return float, float

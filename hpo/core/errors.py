@@ -21,18 +21,3 @@ class RunError(HpoError):
 
 class MachineError(HpoError):
     """The machine refuses something: a disk, a folder, a limit; see `hpo.core.machine_faults`."""
-
-
-class TrialFailure(Exception):  # noqa: N818 - a fact about a trial, not a fault of the harness
-    """A trial ended without a result.
-
-    Args:
-        kind: one of `hpo.core.trial.FAILURE_KINDS`.
-        message: one line for the table of trials.
-        detail: the traceback or log tail, for the trial's log file.
-    """
-
-    def __init__(self, kind: str, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.detail = detail

@@ -17,7 +17,6 @@ from hpo.searching.forecast import forecast
 from hpo.searching.session import SearchSettings, Session, start_search
 from hpo.study.spec import StudySpec
 
-SMALL_GPU_MIB = 16 * 1024
 HEADROOM = 0.9
 """Share of a card's memory that trials may fill."""
 

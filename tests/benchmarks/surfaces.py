@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hpo.core.seeds import derive_seed
-from hpo.executors.recorded import RecordedCurves, read_curves
 from hpo.executors.simulator import SimulatedEpoch
 from search_spaces import SearchSpace, compile_space, load_schema
 from search_spaces.rule import Scale
+from tests.benchmarks.recorded_curves import RecordedCurves, read_curves
 from trainer.session import TRAINER
 
 RECORDED = Path(__file__).parents[2] / "studies" / "recorded" / "omniglot28.json.gz"

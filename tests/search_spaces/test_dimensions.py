@@ -38,13 +38,3 @@ def test_logarithmic_whole_numbers_own_shares_of_the_logarithm():
 def test_dimension_of_one_value():
     assert Real("x", 1.0, 1.0).from_unit(0.7) == 1.0
     assert Real("x", 1.0, 1.0).to_unit(1.0) == 0.5
-
-
-def test_membership():
-    assert Real("x", 0.0, 1.0).contains(0.5)
-    assert not Real("x", 0.0, 1.0).contains(1.5)
-    assert not Real("x", 0.0, 1.0).contains(True)
-    assert Integer("x", 4, 12, step=4).contains(8)
-    assert not Integer("x", 4, 12, step=4).contains(9)
-    assert Choice("x", (1, "a")).contains(1)
-    assert not Choice("x", (1, "a")).contains(True)

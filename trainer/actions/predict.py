@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainer.data.decoding import decode_readable
 from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
 from trainer.data.origin import origin
-from trainer.errors import CheckpointError, DataError, ImageError
+from trainer.errors import CheckpointError, DataError
 from trainer.gallery import GalleryIndex, model_digest, picture_digest
 from trainer.gallery_file import stamp
 from trainer.matching import NEAREST, embed_with_mirror_images
@@ -104,23 +104,6 @@ def check_model(gallery: GalleryIndex, folder: Path, digest: str) -> None:
             f"{folder / GALLERY}: was made by another model than {ONNX} beside it (sha256 "
             f"{gallery.model[:12]}, not {digest[:12]}); put both back from one export"
         )
-
-
-def embed_files(model: OnnxModel, images: Sequence[Path]) -> Floats:
-    """Decode, normalise and embed picture files in order, shape (N, D).
-
-    Raises:
-        DataError: there is none.
-        ImageError: one cannot be read.
-    """
-    if not images:
-        raise DataError("images: at least one must be given")
-    errors: dict[int, str] = {}
-    parts = [emb_ND for _, emb_ND, _ in embed_readable(model, images, errors)]
-    if errors:
-        place = min(errors)
-        raise ImageError(f"{origin(images[place])}: {errors[place]}")
-    return np.concatenate(parts)
 
 
 def embed_readable(

@@ -1,8 +1,8 @@
 """Locates the cache folder and its size limit.
 
 The one place that chooses the cache folder, for this package and for a harness that asks it
-(`RecognitionTrainer.cache_folder`), and the one reader of the environment in this package; also the
-locks that keep processes apart.
+(`RecognitionTrainer.cache_folder`), and the one reader of the environment in this package; also
+the locks that keep processes apart.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 `torch.load(weights_only=True)` refuses a file as soon as one foreign object (a configuration, an
 enum) lies beside the tensors, as it does in the published trainer's checkpoints. Here such objects
 become inert markers whose names are reported. Not a sandbox for foreign classes: they are never
-imported, built or called.
+imported, built or called. Stand-ins given to torch as safe globals cannot do it: torch still
+refuses objects that are lists or mappings of a foreign class, and files of pickle protocol 4.
 """
 
 import codecs

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from hpo.core.errors import TrialFailure
 from hpo.core.trial import FAILURE_KINDS, Job
 from hpo.executors.worker import call_method, describe_failure, run_job, trial_log
 from tests.quick_trainer import NAME, TRAINER
@@ -40,7 +39,6 @@ class TroubleError(Exception):
             "I/O error; see that the disk is mounted and answers",
         ),
         (ConnectionResetError("gone"), "infrastructure", "gone"),
-        (TrialFailure("diverged", "loss is nan"), "diverged", "loss is nan"),
         (TroubleError("credential"), "credential", "trouble"),
         (TroubleError("no such kind"), "code", "TroubleError: trouble"),
         (TroubleError(None), "code", "TroubleError: trouble"),

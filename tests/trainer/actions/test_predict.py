@@ -14,9 +14,9 @@ from trainer.actions.change_gallery import add_classes
 from trainer.actions.evaluate import evaluate
 from trainer.actions.export import export
 from trainer.actions.inference import infer
-from trainer.actions.predict import embed_files, predict
+from trainer.actions.predict import embed_readable, predict
 from trainer.encoders import load_model
-from trainer.errors import CheckpointError, DataError, ImageError, SpecError
+from trainer.errors import CheckpointError, DataError, SpecError
 from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 from trainer.training import fit
@@ -193,7 +193,7 @@ def _rebuild(folder, pictures_dir):
 
     found = scan_folder(pictures_dir)
     files = [found.root / path for path in found.paths]
-    emb = embed_files(OnnxModel(folder / "model.onnx"), files)
+    ((_, emb, _),) = embed_readable(OnnxModel(folder / "model.onnx"), files, {})
     build_gallery(emb, found.labels, found.classes, files).save(folder / "gallery.npz")
 
 
@@ -211,8 +211,8 @@ def test_bad_input_is_one_line(trained, exported, tmp_path):
     with pytest.raises(CheckpointError, match="no such ONNX file"):
         predict(tmp_path, pictures(trained), 1)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"broken\.png: not a readable image"):
-        embed_files(OnnxModel(exported / "model.onnx"), [tmp_path / "broken.png"])
+    (row,) = predict(exported, [tmp_path / "broken.png"], 1)
+    assert row["error"].startswith("not a readable image")
     shutil.copy(exported / "model.onnx", tmp_path / "model.onnx")
     with pytest.raises(DataError, match="no such gallery index"):
         predict(tmp_path, pictures(trained), 1)

@@ -149,7 +149,7 @@ def test_float_pictures_set_a_range_of_their_own(splits, make_spec):
 def test_the_range_travels_from_training_to_the_exported_model_and_its_predictions(tmp_path):
     from trainer.actions.evaluate import evaluate
     from trainer.actions.export import export
-    from trainer.actions.predict import embed_files
+    from trainer.actions.predict import embed_readable
     from trainer.checkpoints import load
     from trainer.onnx_model import OnnxModel
     from trainer.spec import parse_spec
@@ -180,12 +180,13 @@ def test_the_range_travels_from_training_to_the_exported_model_and_its_predictio
     model = OnnxModel(tmp_path / "out" / "export" / "model.onnx")
     assert exported["onnx"] == str(model.path)
     assert model.facts["value_range"] == [0.0, 4095.0]
-    dark = embed_files(model, files)
+    ((_, dark, _),) = embed_readable(model, files, {})
     for path in files:
         array = np.asarray(Image.open(path)).astype(np.float64)
         eight = np.rint(array * 255 / 4095).astype(np.uint8)
         Image.fromarray(eight).save(path)
-    np.testing.assert_allclose(dark, embed_files(model, files), atol=1e-6)
+    ((_, bright, _),) = embed_readable(model, files, {})
+    np.testing.assert_allclose(dark, bright, atol=1e-6)
 
 
 def test_another_range_than_the_models_is_refused(tmp_path):

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpo.executors.recorded import RecordedCurves, read_curves
+from tests.benchmarks.recorded_curves import RecordedCurves, read_curves
 from tests.search_spaces.building import number, space_of
 
 SPACE = space_of(
     {"train.lr": number(0.0, 1.0, 0.001, "> 0.0"), "train.margin": number(0.0, 1.0, 0.5)}
 )
 EPOCHS = 5
-PACKED = Path(__file__).parents[3] / "studies" / "recorded" / "omniglot28.json.gz"
+PACKED = Path(__file__).parents[2] / "studies" / "recorded" / "omniglot28.json.gz"
 
 
 def curve(params):

@@ -1,4 +1,4 @@
-"""Replays recorded learning curves, interpolated by a Gaussian process.
+"""Replays recorded learning curves for benchmarks, interpolated by a Gaussian process.
 
 One process over all recorded configurations predicts the whole curve: the kernel (Matern 5/2, a
 length per parameter, fitted by its leave-one-out error) is shared by all epochs. The process gives
