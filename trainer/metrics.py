@@ -6,14 +6,19 @@ Shapes: Q queries, K neighbours in rising distance, C classes. Labels are class 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from math import lgamma
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.retrieval import normalize
+
 Doubles = NDArray[np.float64]
+
+_SEED = 0
+"""Of the first centres of k-means."""
 
 CLASS_MEAN = "class_mean"
 QUERY_MEAN = "query_mean"
@@ -86,23 +91,25 @@ def reciprocal_ranks(ranks_Q: NDArray[Any]) -> Doubles:
     return np.divide(1.0, ranks, out=np.zeros_like(ranks), where=ranks > 0)
 
 
-def nmi(labels_N: NDArray[Any], clusters_N: NDArray[Any]) -> float:
-    """Normalised mutual information of classes and clusters (arithmetic mean), 0 to 1."""
-    table = _contingency(labels_N, clusters_N)
-    norm = 0.5 * (_entropy(table.sum(axis=1)) + _entropy(table.sum(axis=0)))
-    return _mutual_information(table) / norm if norm > 0 else 1.0
+def clustering_metrics(emb_ND: NDArray[Any], labels_N: NDArray[Any]) -> tuple[float, float]:
+    """Compare classes with k-means clusters of the unit embeddings, as many as there are classes.
 
+    Returns:
+        Their normalised mutual information (arithmetic mean), 0 to 1, and their mutual information
+        adjusted for chance (Vinh, Epps, Bailey 2010): 0 if random, 1 at best.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
-def ami(labels_N: NDArray[Any], clusters_N: NDArray[Any]) -> float:
-    """Mutual information adjusted for chance (Vinh, Epps, Bailey 2010): 0 if random, 1 at best."""
-    table = _contingency(labels_N, clusters_N)
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    mean_entropy = 0.5 * (_entropy(rows) + _entropy(columns))
-    expected = _expected_mutual_information(rows, columns)
-    room = mean_entropy - expected
-    if abs(room) < 1e-12:
-        return 1.0
-    return (_mutual_information(table) - expected) / room
+    k_means = KMeans(len(np.unique(labels_N)), n_init=1, random_state=_SEED)
+    with warnings.catch_warnings():  # collapsed embeddings have fewer places than classes
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters_N = k_means.fit_predict(normalize(emb_ND))
+    return (
+        float(normalized_mutual_info_score(labels_N, clusters_N)),
+        float(adjusted_mutual_info_score(labels_N, clusters_N)),
+    )
 
 
 def _right_within(
@@ -114,43 +121,3 @@ def _right_within(
         raise ValueError(f"neighbours_QK: K >= {most} (the largest R) must hold, got {depth}")
     within_QK = np.arange(depth)[None, :] < relevant_Q[:, None]
     return neighbours_QK == labels_Q[:, None], within_QK
-
-
-def _contingency(labels_N: NDArray[Any], clusters_N: NDArray[Any]) -> NDArray[np.int64]:
-    _, rows = np.unique(labels_N, return_inverse=True)
-    _, columns = np.unique(clusters_N, return_inverse=True)
-    table = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.int64)
-    np.add.at(table, (rows, columns), 1)
-    return table
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
-def _mutual_information(table: NDArray[np.int64]) -> float:
-    total = table.sum()
-    rows, columns = np.nonzero(table)
-    joint = table[rows, columns]
-    outer = table.sum(axis=1)[rows].astype(np.float64) * table.sum(axis=0)[columns]
-    return float((joint / total * np.log(total * joint / outer)).sum())
-
-
-def _expected_mutual_information(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
-    """Return the expectation under random tables with these margins (hypergeometric cells)."""
-    total = int(rows.sum())
-    log_factorial = np.array([lgamma(n + 1) for n in range(total + 1)])
-    expected = 0.0
-    for a, num_a in zip(*np.unique(rows, return_counts=True), strict=True):
-        for b, num_b in zip(*np.unique(columns, return_counts=True), strict=True):
-            cell = np.arange(max(1, a + b - total), min(a, b) + 1)
-            log_chance = (
-                log_factorial[a] + log_factorial[b] + log_factorial[total - a]
-                + log_factorial[total - b] - log_factorial[total] - log_factorial[cell]
-                - log_factorial[a - cell] - log_factorial[b - cell]
-                - log_factorial[total - a - b + cell]
-            )  # fmt: skip
-            terms = cell / total * np.log(total * cell / (float(a) * b)) * np.exp(log_chance)
-            expected += float(terms.sum()) * int(num_a) * int(num_b)
-    return expected

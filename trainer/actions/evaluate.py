@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from trainer import metrics
 from trainer.checkpoints import write_atomically
-from trainer.clustering import cluster
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
 from trainer.embedding import needed
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from trainer.data.splits import LabelledImages
 
 RESULTS = "evaluation.json"
-_CLUSTERING_SEED = 0
 _BLOCK_NEIGHBOURS = 4_000_000
 
 
@@ -114,7 +112,7 @@ def score(
     means = metrics.precision_at_1(hits_Q, labels_Q)
     mean = metrics.CLASS_MEAN if spec.evaluate.report_accuracy_per_class else metrics.QUERY_MEAN
     ranks_Q = first_relevant_ranks(emb_QD, entries.unit.unit_GD, labels_Q, entries.labels_E)
-    clusters_Q = cluster(emb_QD, len(np.unique(labels_Q)), _CLUSTERING_SEED)
+    nmi, ami = metrics.clustering_metrics(emb_QD, labels_Q)
     names = gallery.class_names
     per_class = metrics.per_class(hits_Q, labels_Q)
     return {
@@ -125,8 +123,8 @@ def score(
             "val_r_precision": metrics.query_mean(ranked["r_precision"]),
             "val_map_at_r": metrics.query_mean(ranked["map_at_r"]),
             "val_mrr": metrics.query_mean(metrics.reciprocal_ranks(ranks_Q)),
-            "val_nmi": metrics.nmi(labels_Q, clusters_Q),
-            "val_ami": metrics.ami(labels_Q, clusters_Q),
+            "val_nmi": nmi,
+            "val_ami": ami,
         },
         "per_class": {names[c]: value for c, value in per_class.items()}
         if spec.evaluate.report_accuracy_per_class
