@@ -24,7 +24,6 @@ from hpo.jobs.checkpoints import choose_checkpoint
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
 from hpo.run.run_dir import write_atomically
-from hpo.study.overrides import shorthands
 from hpo.study.skill import Skill
 
 POLL_S = 0.1
@@ -58,7 +57,7 @@ class CommandTrainer:
         self.monitoring_metric = metric
         self.direction = direction
         self._tree = self._read_tree()
-        self.epochs_key = shorthands(skill).get("num_epochs", "train.num_epochs")
+        self.epochs_key = skill.shorthands.get("num_epochs", "train.num_epochs")
         self.seed_key = next((n for n in ("train.seed", "seed") if n in flatten(self._tree)), "")
 
     # The spec ----------------------------------------------------------------------------------
@@ -282,7 +281,7 @@ class CommandTrainer:
         return job
 
     def _action(self, action: str) -> dict[str, Any]:
-        facts = (self._skill.info.get("actions") or {}).get(action)
+        facts = self._skill.actions.get(action)
         if not facts:
             raise SpecError(f"{self._skill.path}: skill_info.yaml has no action {action!r}")
         return dict(facts)

@@ -11,7 +11,7 @@ from hpo.automl.skill_trainer import SkillTrainer
 from hpo.core.errors import DataError, HpoError
 from hpo.core.spec_dicts import flatten
 from hpo.jobs.data_sources import resolve_data_sources
-from hpo.study.overrides import Overrides, expand_shorthands
+from hpo.study.overrides import Overrides
 from hpo.study.spec import DataSources
 from hpo.study.weights import check_weights, is_address
 
@@ -23,7 +23,7 @@ SOURCES = ("train", "reference", "query")
 
 def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:
     """Data keys of training from exact keys and roots."""
-    if not (request.skill.info.get("data_sources") or {}).get("train"):
+    if not request.skill.data_entries("train"):
         return {}
     flat = flatten(overrides.nested)
     if request.platform or not request.needs_data:  # its paths are not to be seen from here
@@ -35,10 +35,9 @@ def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:
 
 def eval_keys(request: Request) -> tuple[dict[str, Any], str]:
     """Data keys of the final evaluation where roots give others, and why not otherwise."""
-    table = (request.skill.info.get("data_sources") or {}).get("evaluate")
-    if not table:
+    if not request.skill.data_entries("evaluate"):
         return {}, "the skill names no data for the evaluate action"
-    own = flatten(expand_shorthands(request.eval_overrides, request.skill))
+    own = flatten(request.skill.expand(request.eval_overrides, "eval_spec_overrides."))
     if not any(request.roots.values()) and not own:
         return {}, "no root was given below which other evaluation data lie"
     try:

@@ -207,9 +207,7 @@ def _by_caller(hooks: Hooks, best: Recommendation) -> dict[str, Any]:
 
 
 def _why_not(evaluator: Evaluator, checkpoint: Path | None) -> str:
-    if "evaluate" not in (evaluator.skill.info.get("actions") or {}) and not (
-        evaluator.trainer.is_registered
-    ):
+    if "evaluate" not in evaluator.skill.actions and not evaluator.trainer.is_registered:
         return "the skill has no evaluate action"
     if not evaluator.skill.fields("evaluate", "parent_model"):
         return "the skill names no field that takes the checkpoint to evaluate"

@@ -29,9 +29,8 @@ def monitoring_metrics(skill: Skill, trainer: Trainer | None = None) -> list[str
     """
     places = [skill] if trainer is None else [skill, load_skill(trainer.skill_dir)]
     for place in places:
-        stated = (place.info.get("metrics") or {}).get("monitoring_metric")
-        if stated:
-            return [str(name) for name in (stated if isinstance(stated, list) else [stated])]
+        if place.monitored:
+            return place.monitored
         page = place.path / "SKILL.md"
         if page.is_file():
             found = _STATED.search(page.read_text(encoding="utf-8").replace("**", ""))

@@ -12,7 +12,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.job import Job
 from hpo.jobs.platform import LocalJobs
-from hpo.study.overrides import expand_shorthands
+from hpo.study.overrides import WHERE
 from hpo.study.skill import Skill
 
 
@@ -44,7 +44,7 @@ def run_directly(
     """
     jobs = LocalJobs(root, skill.path)
     request = JobRequest(
-        action=action, overrides=flatten(expand_shorthands(overrides, skill)), roots=roots
+        action=action, overrides=flatten(skill.expand(overrides, WHERE)), roots=roots
     )
     job = jobs.prepare_job(request, base_checkpoint=base_checkpoint, parent_job_id=parent_job_id)
     if review_only:

@@ -12,7 +12,7 @@ from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_
 from hpo.automl.errors import AutoMLError
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
-from hpo.automl.routing import demand_runnable, name_of
+from hpo.automl.routing import demand_runnable
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
 from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, WorkspaceFacts
@@ -163,7 +163,7 @@ class _Planner:
         request, values = self.request, self.settings.values
         return WorkspaceFacts(
             skill_dir=str(self.skill.path),
-            network=name_of(self.skill),
+            network=self.skill.title,
             metric=metric,
             direction=direction,
             algorithm=self.settings.algorithm,
@@ -234,9 +234,8 @@ class _Planner:
     def _epochs_key(self) -> str:
         if self.registered is not None:
             return self.registered.epochs_key
-        from hpo.study.overrides import shorthands
 
-        return shorthands(self.skill).get("num_epochs", "train.num_epochs")
+        return self.skill.shorthands.get("num_epochs", "train.num_epochs")
 
     def _adjust(
         self, trainer: SkillTrainer, given: dict[str, Any], options: Mapping[str, Any]

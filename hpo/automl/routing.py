@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def open_skill(skill_dir: str | Path) -> Skill:
 
 def check_gates(skill: Skill, action: str = ACTION) -> Gate:
     """Look at the three gates in order: enabled, a schema that parses, a template that parses."""
-    if not is_enabled(skill.info):
+    if not skill.is_automl_enabled:
         return Gate(is_enabled=False, problem="automl_enabled is not true in its skill_info.yaml")
     for file, look in (
         (skill.schema_file(action), _look_at_schema),
@@ -86,11 +85,6 @@ def check_gates(skill: Skill, action: str = ACTION) -> Gate:
     return Gate(is_enabled=True)
 
 
-def is_enabled(info: Mapping[str, Any]) -> bool:
-    """Whether a skill's metadata enable AutoML."""
-    return info.get("automl_enabled") is True
-
-
 def decide_route(skill: Skill, action: str, policy: Policy) -> Route:
     """Choose between a search and the plain action, and say why."""
     if action != ACTION:
@@ -101,7 +95,7 @@ def decide_route(skill: Skill, action: str, policy: Policy) -> Route:
         return Route(kind=DIRECT, action=action, policy=policy, message=why)
     gate = check_gates(skill)
     if not gate.is_enabled:
-        why = f"one plain training: AutoML is not enabled for {name_of(skill)}"
+        why = f"one plain training: AutoML is not enabled for {skill.title}"
         return Route(kind=DIRECT, action=action, policy=policy, message=why)
     if not gate.is_open:
         why = f"AutoML is enabled but not runnable: {gate.problem}; one plain training instead"
@@ -122,11 +116,6 @@ def demand_runnable(skill: Skill, action: str = ACTION) -> None:
         raise AutoMLError(f"{skill.path}: {gate.problem}, so it is trained without a search")
     if not gate.is_open:
         raise NotRunnableError(f"AutoML is enabled but not runnable: {gate.problem}")
-
-
-def name_of(skill: Skill) -> str:
-    """How a skill is called in messages."""
-    return skill.network_arch or str(skill.info.get("name") or skill.path.name)
 
 
 def _look_at_schema(file: Path) -> str:

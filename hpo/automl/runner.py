@@ -13,7 +13,7 @@ from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
 from hpo.automl.planning import Request
 from hpo.automl.platform import Platform
-from hpo.automl.routing import name_of, open_skill
+from hpo.automl.routing import open_skill
 from hpo.automl.session import RouteSettings
 from hpo.automl.workspace import choose_place
 from hpo.core.event_json import data_of
@@ -58,7 +58,7 @@ class AutoMLRunner:
             raise AutoMLError("platform_sdk: and sdk are the same; give one of them")
         self.skill = open_skill(skill_dir)
         self.skill_dir = self.skill.path
-        self.network_arch = name_of(self.skill)
+        self.network_arch = self.skill.title
         self.action = action
         self._platform = platform_sdk if platform_sdk is not None else sdk
         self._workspace_dir = workspace_dir

@@ -226,16 +226,15 @@ class AutoMLSession(Session):
 
     def _platform_plan(self) -> PlatformPlan:
         skill = self.skill_trainer.skill
-        action = (skill.info.get("actions") or {}).get("train") or {}
         facts = {
             "action": "train",
             "network_arch": skill.network_arch,
             "skill_dir": str(skill.path),
-            "image": self.facts.image or str(skill.info.get("container_image") or ""),
-            "command": str(action.get("command") or ""),
-            "config_format": str(action.get("config_format") or "yaml"),
-            "inputs": dict(action.get("inputs") or {}),
-            "outputs": dict(action.get("outputs") or {}),
+            "image": self.facts.image or skill.image,
+            "command": skill.command("train"),
+            "config_format": str(skill.actions.get("train", {}).get("config_format") or "yaml"),
+            "inputs": skill.inputs("train"),
+            "outputs": skill.outputs("train"),
             **self.route.platform_facts,
         }
         return PlatformPlan(

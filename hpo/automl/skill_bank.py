@@ -32,11 +32,7 @@ class Entry:
     @property
     def names(self) -> tuple[str, ...]:
         """Everything that it may be called: folder, network, name and aliases."""
-        info: dict[str, Any] = self.skill.info if self.skill else {}
-        aliases = info.get("aliases") or info.get("model_aliases") or []
-        listed = aliases if isinstance(aliases, list) else [aliases]
-        named = [self.folder.name, self.network, str(info.get("name") or ""), *map(str, listed)]
-        return tuple(name for name in dict.fromkeys(named) if name)
+        return self.skill.names if self.skill else (self.folder.name,)
 
     @property
     def status(self) -> str:

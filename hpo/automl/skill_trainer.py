@@ -19,8 +19,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.yaml_io import read_yaml
-from hpo.study.overrides import shorthands
-from hpo.study.skill import Skill, load_skill
+from hpo.study.skill import load_skill
 from hpo.study.trainers import GROUP, find_trainer
 
 Limits = dict[str, tuple[float | None, float | None]]
@@ -161,7 +160,7 @@ class SkillTrainer:
         from search_spaces import load_schema
 
         schema = load_schema(self.skill.schema_file())
-        legal = {*schema.leaves, *flatten(self.template), *self.known_keys, *_named(self.skill)}
+        legal = {*schema.leaves, *flatten(self.template), *self.known_keys, *self.skill.keys()}
         sections = {name.partition(".")[0] for name in self.known_keys}
         known: dict[str, Any] = {}
         strange: dict[str, Any] = {}
@@ -171,7 +170,7 @@ class SkillTrainer:
             )
             # A section of another action, such as `evaluate`, is the trainer's own business.
             is_other = name.partition(".")[0] not in schema.tree and (
-                name.partition(".")[0] in {*sections, *(self.skill.info.get("actions") or {})}
+                name.partition(".")[0] in {*sections, *self.skill.actions}
             )
             (known if name in legal or is_free or is_other else strange)[name] = value
         return nest(known), nest(strange)
@@ -196,7 +195,7 @@ class SkillTrainer:
     @property
     def batch_key(self) -> str:
         """The spec key of the training batch."""
-        return shorthands(self.skill).get("batch_size", "train.batch_size")
+        return self.skill.shorthands.get("batch_size", "train.batch_size")
 
     def batch_cap(self, spec: Spec) -> int | None:
         """The largest batch per device that all samples together fill; None where unknown."""
@@ -206,7 +205,7 @@ class SkillTrainer:
 
     def num_shards(self, spec: Spec) -> int:
         """Devices that share an epoch's samples."""
-        key = str(self.skill.info.get("gpu_spec_key") or "train.num_gpus")
+        key = self.skill.gpu_key
         count = 1
         for name in (key, f"{key.rpartition('.')[0]}.num_nodes"):
             try:
@@ -320,13 +319,3 @@ class SkillTrainer:
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
         """As the trainer does."""
         return self._inner.predict(folder, images, topk)
-
-
-def _named(skill: Skill) -> set[str]:
-    """Spec keys that a skill's metadata name."""
-    return {
-        name
-        for action in (skill.info.get("actions") or {}).values()
-        for side in ("inputs", "outputs")
-        for name in (action or {}).get(side) or {}
-    } | {name for fields in (skill.info.get("spec_params") or {}).values() for name in fields or {}}

@@ -263,9 +263,8 @@ def _parent_weights(args: argparse.Namespace) -> str:
 
 
 def _default_place(args: argparse.Namespace, skill: Skill) -> Path:
-    from hpo.automl.routing import name_of
 
-    return Path(args.out) / f"automl-{name_of(skill)}"
+    return Path(args.out) / f"automl-{skill.title}"
 
 
 def _metric_of(skill: Skill) -> str:

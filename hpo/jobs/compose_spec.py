@@ -9,24 +9,11 @@ from typing import Any
 
 from hpo.core.errors import DataError, SpecError
 from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
-from hpo.jobs.data_sources import (
-    UNSET_MARKS,
-    as_absolute,
-    data_entries,
-    resolve_data_sources,
-)
+from hpo.jobs.data_sources import UNSET_MARKS, as_absolute, resolve_data_sources
 from hpo.jobs.inference import JobContext, accepted_kinds, infer_fields
-from hpo.jobs.pages import (
-    action_info,
-    expand_shorthands,
-    is_optional_input,
-    known_spec,
-    read_template,
-    spec_params,
-)
 from hpo.jobs.parent_data import carried_sections, inherited_data, is_known
 from hpo.jobs.parents import Parent, model_of
-from hpo.study.overrides import closest_key
+from hpo.study.overrides import find_new_keys
 from hpo.study.skill import Skill
 
 
@@ -99,17 +86,22 @@ def compose(
         RunError: when the parent has no fitting model.
     """
     action = request.action
-    template = read_template(page, action)
-    known = merged(known_spec(page, action), template)
+    template = page.template(action)
+    known = merged(page.known_spec(action), template)
     given = _given(page, request)
-    new = new_keys(page, given, merged(known, also_known or {}) if known else {})
+    legal = merged(known, also_known or {})
+    new = (
+        find_new_keys(given, lambda key: is_known(key, legal), set(flatten(legal)), page)
+        if known
+        else ()
+    )
     roots = _all_roots(request, line)
     base = {} if request.base is not None else _without_examples(page, action, template)
     carried = carried_sections(page, action, known, context.parent)
     kept, notes = inherited_data(page, action, {**flatten(base), **given}, roots, line)
     data, problem = _resolved(page, request, roots, {**kept, **given})
     set_fields = [name for name, value in given.items() if value]
-    filled = infer_fields(spec_params(page, action), context, set_fields)
+    filled = infer_fields(page.spec_params(action), context, set_fields)
     values = {name: value for name, (value, _) in filled.items()}
     spec = _without_marks(merged(base, carried, given, data, values))
     missing = _missing_inputs(page, action, spec)
@@ -119,24 +111,8 @@ def compose(
     return Composed(spec=spec, new=new, inferred=inferred, roots=roots)
 
 
-def new_keys(page: Skill, given: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return keys that nobody knows; refuse those that look like misspelt ones.
-
-    Raises:
-        SpecError: naming the key that was probably meant.
-    """
-    if not known:
-        return ()
-    names = set(flatten(known))
-    new = tuple(key for key in given if not is_known(key, known))
-    for key in new:
-        if guess := closest_key(key, names, page):
-            raise SpecError(f"{key}: no such spec key; did you mean {guess!r}?")
-    return new
-
-
 def _model_fields(page: Skill, action: str) -> list[str]:
-    params = spec_params(page, action)
+    params = page.spec_params(action)
     return [name for name, what in params.items() if what.startswith("parent_model")]
 
 
@@ -149,13 +125,13 @@ def _all_roots(request: JobRequest, line: list[Parent]) -> dict[str, str]:
 
 def _given(page: Skill, request: JobRequest) -> dict[str, Any]:
     """Overrides over a whole given spec, dotted, without marks for what is still to be given."""
-    layers = [request.base or {}, expand_shorthands(page, request.overrides)]
+    layers = [request.base or {}, page.expand(request.overrides)]
     return flatten(_without_marks(merged(*layers)))
 
 
 def _without_examples(page: Skill, action: str, template: Mapping[str, Any]) -> dict[str, Any]:
     """The template without its examples of data and of files that are found or made."""
-    examples = {*data_entries(page, action), *spec_params(page, action)}
+    examples = {*page.data_entries(action), *page.spec_params(action)}
     return nest({name: v for name, v in flatten(template).items() if name not in examples})
 
 
@@ -179,11 +155,11 @@ def _resolved(
 
 def _missing_inputs(page: Skill, action: str, spec: Mapping[str, Any]) -> list[str]:
     """A line about mandatory inputs that are still unset; data keys have been seen to before."""
-    data = data_entries(page, action)
+    data = page.data_entries(action)
     missing = [
         name
-        for name in action_info(page, action).get("inputs") or {}
-        if name not in data and not is_optional_input(page, action, name) and not _has(spec, name)
+        for name in page.inputs(action)
+        if name not in data and not page.is_optional_input(action, name) and not _has(spec, name)
     ]
     if not missing:
         return []

@@ -17,7 +17,7 @@ from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of
 from hpo.jobs.inference import JobContext
 from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, SUCCESS, Job, create_folder, find_job, read_job
-from hpo.jobs.pages import action_info, expand_shorthands, known_spec, load_pages, pages_with
+from hpo.jobs.pages import load_pages, pages_with
 from hpo.jobs.parents import Parent, find_parent, lineage
 from hpo.jobs.run_command import command_of
 from hpo.study.batches import Adjusted, adjust_batch
@@ -162,9 +162,7 @@ class JobMaker:
 
     def _write(self, job: Job, page: Skill, request: JobRequest, context: JobContext) -> Job:
         trainer = _registered(page)
-        also = (
-            None if trainer is None else known_spec(load_skill(trainer.skill_dir), request.action)
-        )
+        also = None if trainer is None else load_skill(trainer.skill_dir).known_spec(request.action)
         line = list(lineage(self.root, context.parent))
         composed = compose(page, request, context, line, also)
         spec, found = composed.spec, Adjusted()
@@ -199,7 +197,7 @@ def _command(
     if unknown:
         file = job.folder / COMMAND_SPEC_FILE
         file.write_text(to_yaml(_without(spec, unknown)), encoding="utf-8")
-    return command_of(str(action_info(page, action).get("command", "")), file)
+    return command_of(page.command(action), file)
 
 
 def _registered(page: Skill) -> Trainer | None:
@@ -217,14 +215,13 @@ def _adjusted(
     if is_resumed:
         return Adjusted()
     full = trainer.validate(spec)
-    short = page.info.get("spec_shorthand_keys") or {}
-    key = str(short.get("batch_size", "train.batch_size"))
+    key = page.shorthands.get("batch_size", "train.batch_size")
     return adjust_batch(
         full,
         key,
         multiple_of=trainer.multiple_of,
         limit=trainer.limits(full).get(key, (None, None)),
-        explicit=set(flatten(nest(expand_shorthands(page, request.overrides)))),
+        explicit=set(flatten(page.expand(request.overrides))),
     )
 
 

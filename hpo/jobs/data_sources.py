@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import DataError
-from hpo.core.spec_dicts import flatten, nest
-from hpo.jobs.pages import (
-    expand_shorthands,
-    is_optional_input,
-    load_pages,
-    pages_with,
-    read_template,
-)
+from hpo.core.spec_dicts import flatten
+from hpo.jobs.pages import load_pages, pages_with
 from hpo.study.skill import Skill
 
 ROOTS = ("train_dataset_uri", "eval_dataset_uri", "calibration_dataset_uri")
@@ -70,11 +64,11 @@ def resolve_data_sources(
     """
     page = _page_of(skill, action)
     _check_format(page, data_format)
-    flat = flatten(nest(expand_shorthands(page, overrides)))
+    flat = flatten(page.expand(overrides))
     found: dict[str, Any] = {}
     absent: dict[str, str] = {}
     problems: list[str] = []
-    for key, entry in data_entries(page, action).items():
+    for key, entry in page.data_entries(action).items():
         if not is_wanted(key, page, action, flat):
             continue
         try:
@@ -105,11 +99,6 @@ def _demand(action: str, absent: Mapping[str, str]) -> str:
     )
 
 
-def data_entries(page: Skill, action: str) -> dict[str, dict[str, Any]]:
-    """The skill's table of an action: dotted key -> `source`, `path`, `list`."""
-    return dict((page.info.get("data_sources") or {}).get(action) or {})
-
-
 def is_wanted(key: str, page: Skill, action: str, flat: Mapping[str, Any]) -> bool:
     """Whether a source is of use: calibration pictures are for INT8 alone.
 
@@ -123,7 +112,7 @@ def is_wanted(key: str, page: Skill, action: str, flat: Mapping[str, Any]) -> bo
     if not calibrates or key in flat:
         return True
     name = f"{prefix}.data_type"
-    return str(flat.get(name, flatten(read_template(page, action)).get(name))) == "INT8"
+    return str(flat.get(name, flatten(page.template(action)).get(name))) == "INT8"
 
 
 def joined(root: str, path: str) -> str:
@@ -147,15 +136,13 @@ def as_absolute(source: str) -> str:
 
 
 def _page_of(skill: Skill, action: str) -> Skill:
-    if action in (skill.info.get("data_sources") or {}):
-        return skill
-    if action in (skill.info.get("actions") or {}):
+    if action in skill.actions or skill.data_entries(action):
         return skill
     return pages_with(load_pages(skill.path), action)[0]
 
 
 def _check_format(page: Skill, data_format: str) -> None:
-    legal = str(page.info.get("data_format") or "default")
+    legal = page.data_format
     if data_format and data_format != legal:
         raise DataError(f"data_format: must be {legal!r} for this skill, got {data_format!r}")
 
@@ -169,7 +156,7 @@ def _source_of(
     flat: Mapping[str, Any],
 ) -> Any:
     """The checked value of one data key; None for an optional source that nobody gave."""
-    is_optional = is_optional_input(page, action, key)
+    is_optional = page.is_optional_input(action, key)
     value = flat.get(key)
     if value in ("", None, []) and key in flat:
         if is_optional:

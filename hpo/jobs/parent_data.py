@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.spec_dicts import flatten, nest
-from hpo.jobs.data_sources import UNSET_MARKS, data_entries, is_wanted, root_for
-from hpo.jobs.pages import file_inputs, is_optional_input, load_pages
+from hpo.jobs.data_sources import UNSET_MARKS, is_wanted, root_for
+from hpo.jobs.pages import load_pages
 from hpo.jobs.parents import Parent
 from hpo.study.skill import Skill
 
@@ -23,8 +23,8 @@ def carried_sections(
         return {}
     pages = load_pages(page.path)
     sections = set(known) - set(OWN_SECTIONS) - {action, parent.action}
-    sections -= {name for other in pages for name in other.info.get("actions") or {}}
-    found_anew = {*data_entries(page, action), *(n for p in pages for n in file_inputs(p))}
+    sections -= {name for other in pages for name in other.actions}
+    found_anew = {*page.data_entries(action), *(n for p in pages for n in p.file_inputs())}
     flat = {
         name: value
         for name, value in flatten(parent.spec).items()
@@ -43,8 +43,8 @@ def inherited_data(
     """Sources of ancestors for data keys that neither an override nor a root gives."""
     kept: dict[str, Any] = {}
     notes: dict[str, str] = {}
-    for key, entry in data_entries(page, action).items():
-        is_needed = is_wanted(key, page, action, flat) and not is_optional_input(page, action, key)
+    for key, entry in page.data_entries(action).items():
+        is_needed = is_wanted(key, page, action, flat) and not page.is_optional_input(action, key)
         has_root = root_for(action, str(entry.get("source", "")), roots) is not None
         if key in flat or has_root or not is_needed:
             continue
@@ -65,7 +65,7 @@ def _of_ancestor(
     flat = flatten(parent.spec)
     if flat.get(key) and flat[key] not in UNSET_MARKS:
         return flat[key], f"as in {parent.name}"
-    table = data_entries(page, parent.action) or _table_beside(page, parent.action)
+    table = page.data_entries(parent.action) or _table_beside(page, parent.action)
     for other, place in table.items():
         if place.get("path") == entry.get("path") and flat.get(other):
             return flat[other], f"{other} of {parent.name}"
@@ -73,7 +73,7 @@ def _of_ancestor(
 
 
 def _table_beside(page: Skill, action: str) -> dict[str, dict[str, Any]]:
-    tables = (data_entries(other, action) for other in load_pages(page.path))
+    tables = (other.data_entries(action) for other in load_pages(page.path))
     return next((table for table in tables if table), {})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.core.yaml_io import read_yaml
 from hpo.jobs.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
-from hpo.jobs.pages import file_outputs, load_pages
+from hpo.jobs.pages import load_pages
 from hpo.run.run_dir import STUDY_FILE, RunDir, find_run
 from hpo.study.plan import held_out_sources, read_plan
 from hpo.study.skill import Skill
@@ -133,16 +133,10 @@ def _of_job(job: Job) -> Parent:
         spec=job.spec(),
         status=job.status,
         roots=job.roots,
-        outputs=tuple(file_outputs(page, job.action)),
-        monitored=monitored_metric(page),
+        outputs=tuple(page.file_outputs(job.action)),
+        monitored=next(iter(page.monitored), ""),
         parent_job_id=job.parent_job_id,
     )
-
-
-def monitored_metric(page: Skill) -> str:
-    """The metric by which the skill tells epochs apart; empty where it names none."""
-    metrics = page.info.get("metrics")
-    return str(metrics.get("monitoring_metric", "")) if isinstance(metrics, Mapping) else ""
 
 
 def _page_of(job: Job) -> Skill:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
-from hpo.core.spec_dicts import flatten, merge_into, nest
+from hpo.core.spec_dicts import flatten
 from hpo.study.skill import Skill
 
 if TYPE_CHECKING:
     from search_spaces import Schema
 
+WHERE = "spec_overrides."
 CLOSE = 0.8
 """Names that are as similar as this are taken for typing errors."""
 
@@ -66,57 +67,43 @@ def resolve_overrides(
     Raises:
         SpecError: naming every key that looks like a typing error, with the right one.
     """
-    expanded = expand_shorthands(given, skill)
-    legal = {*schema.leaves, *schema.containers, *flatten(template), *_inputs(skill), *known}
-    new, problems = [], []
-    for name in flatten(expanded):
-        if name in legal or schema.is_free(name) or _is_below_input(name, legal, schema):
-            continue
-        hit = closest_key(name, legal, skill)
-        if hit:
-            problems.append(f"spec_overrides.{name}: no such key; did you mean {hit!r}?")
-        else:
-            new.append(name)
-    if problems:
-        raise SpecError("; ".join(problems))
-    return Overrides(nested=expanded, new=tuple(new))
+    expanded = skill.expand(given, WHERE)
+    legal = {*schema.leaves, *schema.containers, *flatten(template), *skill.keys(), *known}
+
+    def is_known(name: str) -> bool:
+        return name in legal or schema.is_free(name) or _is_below_input(name, legal, schema)
+
+    new = find_new_keys(flatten(expanded), is_known, legal, skill, WHERE)
+    return Overrides(nested=expanded, new=new)
 
 
-def expand_shorthands(given: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
-    """Spell out the skill's short names and nest everything.
+def find_new_keys(
+    names: Iterable[str],
+    is_known: Callable[[str], bool],
+    legal: set[str],
+    skill: Skill,
+    where: str = "",
+) -> tuple[str, ...]:
+    """Return the keys that nobody knows; refuse those that look like misspelt ones.
+
+    Args:
+        names: dotted keys that are set.
+        is_known: whether one of them is legal as it is.
+        legal: keys that another may have been meant for.
+        skill: for its short names.
+        where: what the overrides are called, for messages.
 
     Raises:
-        SpecError: when a short name and its long one are given different values.
+        SpecError: naming every key that looks like a typing error, with the right one.
     """
-    short = shorthands(skill)
-    nested: dict[str, Any] = {}
-    for key, value in given.items():
-        name = short.get(str(key), str(key)) if not isinstance(value, Mapping) else str(key)
-        piece = nest({name: value})
-        old = flatten(nested).get(name)
-        if name != key and old is not None and old != value:
-            raise SpecError(
-                f"spec_overrides.{key}: stands for {name}, which is set to {old!r} already"
-            )
-        merge_into(nested, piece)
-    return nested
-
-
-def shorthands(skill: Skill) -> dict[str, str]:
-    """Short name -> dotted spec key."""
-    return {str(k): str(v) for k, v in (skill.info.get("spec_shorthand_keys") or {}).items()}
-
-
-def _inputs(skill: Skill) -> set[str]:
-    """Spec keys that the skill's metadata name."""
-    names: set[str] = set()
-    for action in (skill.info.get("actions") or {}).values():
-        for side in ("inputs", "outputs"):
-            names |= set((action or {}).get(side) or {})
-    for table in ("spec_params", "data_sources"):
-        for fields in (skill.info.get(table) or {}).values():
-            names |= set(fields or {})
-    return names
+    new = tuple(name for name in names if not is_known(name))
+    hits = [(name, closest_key(name, legal, skill)) for name in new]
+    problems = [
+        f"{where}{name}: no such spec key; did you mean {hit!r}?" for name, hit in hits if hit
+    ]
+    if problems:
+        raise SpecError("; ".join(problems))
+    return new
 
 
 def _is_below_input(name: str, legal: set[str], schema: Schema) -> bool:
@@ -137,7 +124,7 @@ def closest_key(name: str, legal: set[str], skill: Skill) -> str:
     if hits:
         return hits[0]
     siblings = {_leaf(other): other for other in legal if other.rpartition(".")[0] == parent}
-    siblings |= {} if parent else shorthands(skill)
+    siblings |= {} if parent else skill.shorthands
     hits = difflib.get_close_matches(leaf, sorted(siblings), n=1, cutoff=CLOSE)
     return siblings[hits[0]] if hits else ""
 

@@ -1,14 +1,20 @@
-"""Reads a network's skill folder: metadata, schemas, spec templates."""
+"""Reads a network's skill folder: metadata, schemas, spec templates.
+
+The one place that knows the keys of `skill_info.yaml`; each entry that is missing reads as empty.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.spec_dicts import flatten, merge_into, nest
 from hpo.core.text import quoted
-from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
+from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text, read_yaml
 
 INFO_FILE = Path("references") / "skill_info.yaml"
 NAMES = ("network_arch", "name", "aliases", "model_aliases", "data_format", "container_image")
@@ -17,17 +23,125 @@ SECTIONS = ("actions", "spec_params")
 """Of a metadata file; each holds one mapping an action."""
 
 
+CORE_PARAMS: Mapping[str, Mapping[str, str]] = {
+    "gen_trt_engine": {
+        "gen_trt_engine.tensorrt.calibration.cal_cache_file": "create_cal_cache",
+    },
+}
+"""Inferred fields that the published mapping has and the published metadata file leaves out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skill:
-    """One skill folder."""
+    """One skill folder, or one page of it: the training page or a deployment page."""
 
     path: Path
-    info: dict[str, Any]
+    info: Mapping[str, Any]
+    """The metadata file as it was read."""
+
+    def _table(self, name: str, action: str = "") -> dict[str, Any]:
+        table = self.info.get(name)
+        if action and isinstance(table, Mapping):
+            table = table.get(action)
+        return dict(table) if isinstance(table, Mapping) else {}
 
     @property
     def network_arch(self) -> str:
         """The network's name, by which a trainer is registered."""
         return str(self.info.get("network_arch", ""))
+
+    @property
+    def title(self) -> str:
+        """What the network is called in messages."""
+        return self.network_arch or str(self.info.get("name") or self.path.name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that the skill may be called: folder, network, name and aliases."""
+        aliases = self.info.get("aliases") or self.info.get("model_aliases") or []
+        listed = aliases if isinstance(aliases, list) else [aliases]
+        named = [self.path.name, self.network_arch, self.info.get("name") or "", *listed]
+        return tuple(str(name) for name in dict.fromkeys(named) if name)
+
+    @property
+    def is_automl_enabled(self) -> bool:
+        """Whether the network allows searches."""
+        return self.info.get("automl_enabled") is True
+
+    @property
+    def image(self) -> str:
+        """Container image that platforms run the actions in; may be empty."""
+        return str(self.info.get("container_image") or "")
+
+    @property
+    def data_format(self) -> str:
+        """Format of the pictures."""
+        return str(self.info.get("data_format") or "default")
+
+    @property
+    def gpu_key(self) -> str:
+        """Spec key with the number of GPUs."""
+        return str(self.info.get("gpu_spec_key") or "train.num_gpus")
+
+    @property
+    def monitored(self) -> list[str]:
+        """Names of the metric that tells epochs apart, the likeliest first; may be empty."""
+        stated = self._table("metrics").get("monitoring_metric") or []
+        return [str(name) for name in (stated if isinstance(stated, list) else [stated])]
+
+    @property
+    def actions(self) -> dict[str, Any]:
+        """Action -> what the metadata say of it."""
+        return self._table("actions")
+
+    @property
+    def shorthands(self) -> dict[str, str]:
+        """Short name -> dotted spec key."""
+        return {str(k): str(v) for k, v in self._table("spec_shorthand_keys").items()}
+
+    def command(self, action: str) -> str:
+        """The command line that runs an action; empty where the metadata give none."""
+        return str(self._table("actions", action).get("command") or "")
+
+    def inputs(self, action: str) -> dict[str, Any]:
+        """Spec field -> facts of what an action reads."""
+        return dict(self._table("actions", action).get("inputs") or {})
+
+    def outputs(self, action: str) -> dict[str, Any]:
+        """Spec field -> facts of what an action writes."""
+        return dict(self._table("actions", action).get("outputs") or {})
+
+    def file_outputs(self, action: str) -> list[str]:
+        """Spec fields that name a file which an action writes, e.g. `export.onnx_file`."""
+        return _files(self.outputs(action))
+
+    def file_inputs(self) -> set[str]:
+        """Spec fields that name weights or models which some action reads."""
+        return {field for action in self.actions for field in _files(self.inputs(action))}
+
+    def is_optional_input(self, action: str, field: str) -> bool:
+        """Whether an action also runs without this input."""
+        inputs = self.inputs(action)
+        return field not in inputs or bool((inputs[field] or {}).get("optional"))
+
+    def data_entries(self, action: str) -> dict[str, dict[str, Any]]:
+        """Dotted data key of an action -> `source`, `path`, `list`."""
+        return self._table("data_sources", action)
+
+    def spec_params(self, action: str) -> dict[str, str]:
+        """Spec field of an action -> the inference function that fills it."""
+        core = CORE_PARAMS.get(action, {}) if self.file_outputs(action) else {}
+        return {**core, **self._table("spec_params", action)}
+
+    def keys(self) -> set[str]:
+        """Every spec key that the metadata name."""
+        sides = [self.inputs(action) | self.outputs(action) for action in self.actions]
+        tables = [
+            fields or {}
+            for table in ("spec_params", "data_sources")
+            for fields in self._table(table).values()
+        ]
+        return {name for names in (*sides, *tables) for name in names}
 
     def schema_file(self, action: str = "train") -> Path:
         """The schema of an action."""
@@ -37,9 +151,59 @@ class Skill:
         """The spec template of an action."""
         return self.path / "references" / f"spec_template_{action}.yaml"
 
+    def template(self, action: str) -> dict[str, Any]:
+        """The starter spec of an action; empty where there is none.
+
+        Raises:
+            SpecError: when the file is named and missing, or is no mapping.
+        """
+        name = self._table("spec_templates").get(action)
+        file = self.path / "references" / str(name) if name else self.template_file(action)
+        if not name and not file.is_file():
+            return {}
+        data = read_yaml(file)
+        if not isinstance(data, dict):
+            raise SpecError(f"{file}: must be a mapping of keys, got {quoted(data)}")
+        return data
+
+    def known_spec(self, action: str) -> dict[str, Any]:
+        """Every key that an action's schema knows with its default; empty without a schema.
+
+        Raises:
+            SpecError: when the schema cannot be read.
+        """
+        file = self.schema_file(action)
+        if not file.is_file():
+            return {}
+        try:
+            schema = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SpecError(f"{file}: cannot be read: {error}") from error
+        return dict(schema.get("default") or {})
+
+    def expand(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """Spell out the short names of overrides and nest everything.
+
+        Args:
+            given: dotted, nested or short keys.
+            where: what the overrides are called, for messages.
+
+        Raises:
+            SpecError: when a short name and its long one are given different values.
+        """
+        nested: dict[str, Any] = {}
+        for key, value in given.items():
+            is_short = not isinstance(value, Mapping)
+            name = self.shorthands.get(str(key), str(key)) if is_short else str(key)
+            old = flatten(nested).get(name)
+            if name != key and old is not None and old != value:
+                raise SpecError(f"{where}{key}: stands for {name}, which is set to {old!r} already")
+            merge_into(nested, nest({name: value}))
+        return nested
+
     def fields(self, action: str, function: str) -> list[str]:
         """Spec fields of an action that an inference function fills, e.g. `parent_model`."""
-        params = (self.info.get("spec_params") or {}).get(action) or {}
+        params = self._table("spec_params", action)
         return [name for name, what in params.items() if what == function]
 
     def fill(self, action: str, function: str, value: object) -> dict[str, str]:
@@ -52,6 +216,10 @@ class Skill:
         if not names:
             raise RunError(f"{self.path}: skill_info.yaml names no {function} field for {action}")
         return {name: str(value) for name in names}
+
+
+def _files(fields: Mapping[str, Any]) -> list[str]:
+    return [field for field, facts in fields.items() if (facts or {}).get("type") == "file"]
 
 
 def load_skill(path: Path) -> Skill:

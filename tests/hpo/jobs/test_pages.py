@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from hpo.core.errors import SpecError
-from hpo.jobs.pages import expand_shorthands, known_spec, load_pages, read_template, spec_params
+from hpo.jobs.pages import load_pages, pages_with
 from tests.hpo.jobs.conftest import OWN_SKILL
 
 CACHE = "gen_trt_engine.tensorrt.calibration.cal_cache_file"
@@ -16,30 +16,38 @@ def test_the_training_page_comes_first():
 
 def test_templates_of_both_pages():
     main, deploy = load_pages(OWN_SKILL)
-    assert "checkpoint" in read_template(main, "evaluate")["evaluate"]
-    assert "trt_engine" in read_template(deploy, "evaluate")["evaluate"]
-    assert read_template(main, "gen_trt_engine")["gen_trt_engine"]["onnx_file"] == "???"
+    assert "checkpoint" in main.template("evaluate")["evaluate"]
+    assert "trt_engine" in deploy.template("evaluate")["evaluate"]
+    assert main.template("gen_trt_engine")["gen_trt_engine"]["onnx_file"] == "???"
 
 
 def test_the_published_page_lacks_one_row_that_its_table_has(published):
     deploy = load_pages(published)[1]
     assert CACHE not in deploy.info["spec_params"]["gen_trt_engine"]
-    assert spec_params(deploy, "gen_trt_engine")[CACHE] == "create_cal_cache"
+    assert deploy.spec_params("gen_trt_engine")[CACHE] == "create_cal_cache"
 
 
 def test_shorthands_stand_for_dotted_keys():
     main, deploy = load_pages(OWN_SKILL)
-    assert expand_shorthands(main, {"trunk_learning_rate": 1, "x.y": 2}) == {
-        "train.optim.trunk.base_lr": 1, "x.y": 2,
+    assert main.expand({"trunk_learning_rate": 1, "x.y": 2}) == {
+        "train": {"optim": {"trunk": {"base_lr": 1}}}, "x": {"y": 2},
     }  # fmt: skip
-    assert "evaluate.batch_size" in expand_shorthands(deploy, {"batch_size": 1})
+    assert deploy.expand({"batch_size": 1}) == {"evaluate": {"batch_size": 1}}
+
+
+def test_actions_are_found_on_their_pages():
+    pages = load_pages(OWN_SKILL)
+    assert pages_with(pages, "gen_trt_engine") == [pages[1]]
+    assert pages_with(pages, "evaluate") == pages
+    with pytest.raises(SpecError, match=r"evaluat: no such action in .*did you mean 'evaluate'"):
+        pages_with(pages, "evaluat")
 
 
 def test_a_skill_without_schema_or_template_knows_nothing(tmp_path):
     (tmp_path / "references").mkdir()
     (tmp_path / "references/skill_info.yaml").write_text(yaml.safe_dump({"actions": {"train": {}}}))
     page = load_pages(tmp_path)[0]
-    assert (read_template(page, "train"), known_spec(page, "train")) == ({}, {})
+    assert (page.template("train"), page.known_spec("train")) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,6 @@ def test_damaged_files_are_named(tmp_path, file, text, said):
     (tmp_path / file).write_text(text)
     with pytest.raises(SpecError, match=said) as caught:
         page = load_pages(tmp_path)[0]
-        read_template(page, "train")
-        known_spec(page, "train")
+        page.template("train")
+        page.known_spec("train")
     assert file in str(caught.value)

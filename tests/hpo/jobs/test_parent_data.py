@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.jobs.pages import known_spec, load_pages
+from hpo.jobs.pages import load_pages
 from hpo.jobs.parent_data import carried_sections, inherited_data, is_known
 from hpo.jobs.parents import Parent
 from tests.hpo.jobs.conftest import OWN_SKILL
@@ -40,12 +40,12 @@ def test_only_what_the_model_was_built_from_is_carried():
         "results_dir": "r", "encryption_key": "k",
     }  # fmt: skip
     engine = carried_sections(
-        deploy, "gen_trt_engine", known_spec(deploy, "gen_trt_engine"), parent(spec=spec)
+        deploy, "gen_trt_engine", deploy.known_spec("gen_trt_engine"), parent(spec=spec)
     )
     assert set(engine) == {"model", "dataset"}
     assert engine["model"] == {"feat_dim": 8}
     assert engine["dataset"]["val_dataset"] == {"query": "q"}
-    evaluate = carried_sections(main, "evaluate", known_spec(main, "evaluate"), parent(spec=spec))
+    evaluate = carried_sections(main, "evaluate", main.known_spec("evaluate"), parent(spec=spec))
     assert "val_dataset" not in evaluate["dataset"]
     assert carried_sections(main, "evaluate", {}, None) == {}
 

@@ -50,3 +50,62 @@ def test_names_of_a_skill_stay_as_they_are_written(tmp_path):
     assert skill.info["name"] == "1e3"
     assert skill.info["aliases"] == ["yes", "12:30:00", "x"]
     assert skill.info["automl_enabled"] is True
+
+
+INFO = """\
+network_arch: toy
+name: Toy network
+aliases: tiny
+automl_enabled: yes please
+metrics: {monitoring_metric: [acc, loss]}
+gpu_spec_key: run.cards
+actions:
+  train:
+    command: toy train
+    inputs: {run.start: {type: file, optional: true}, run.pictures: {type: folder}}
+    outputs: {run.weights: {type: file}, run.log: null}
+  quantize:
+spec_params: {train: {run.folder: output_dir}, other: null}
+data_sources: {train: {run.data: {path: a}}}
+spec_shorthand_keys: {lr: run.optim.lr}
+"""
+
+
+def skill_of(tmp_path, text):
+    (tmp_path / "references").mkdir()
+    (tmp_path / "references/skill_info.yaml").write_text(text)
+    return load_skill(tmp_path)
+
+
+def test_metadata_by_name(tmp_path):
+    skill = skill_of(tmp_path, INFO)
+    assert skill.names == (tmp_path.name, "toy", "Toy network", "tiny")
+    assert (skill.title, skill.monitored, skill.gpu_key) == ("toy", ["acc", "loss"], "run.cards")
+    assert not skill.is_automl_enabled  # only `true` enables a search
+    assert (skill.command("train"), skill.command("quantize")) == ("toy train", "")
+    assert (skill.file_inputs(), skill.file_outputs("train")) == ({"run.start"}, ["run.weights"])
+    assert skill.is_optional_input("train", "run.start")
+    assert skill.is_optional_input("train", "run.unknown")
+    assert not skill.is_optional_input("train", "run.pictures")
+    assert skill.keys() == {
+        *("run.start", "run.pictures", "run.weights", "run.log", "run.folder", "run.data"),
+    }  # fmt: skip
+
+
+def test_what_a_metadata_file_leaves_out_is_empty(tmp_path):
+    skill = skill_of(tmp_path, "description: bare\n")
+    assert (skill.actions, skill.shorthands, skill.monitored, skill.image) == ({}, {}, [], "")
+    assert (skill.inputs("train"), skill.data_entries("train"), skill.keys()) == ({}, {}, set())
+    assert (skill.title, skill.data_format, skill.gpu_key) == (
+        tmp_path.name, "default", "train.num_gpus",
+    )  # fmt: skip
+
+
+def test_short_names_are_spelt_out_and_must_agree_with_long_ones(tmp_path):
+    skill = skill_of(tmp_path, INFO)
+    assert skill.expand({"lr": 0.1, "run": {"epochs": 3}, "run.seed": 4}) == {
+        "run": {"optim": {"lr": 0.1}, "epochs": 3, "seed": 4}
+    }
+    assert skill.expand({"run.optim.lr": 0.2, "lr": 0.2}) == {"run": {"optim": {"lr": 0.2}}}
+    with pytest.raises(SpecError, match=r"^here\.lr: stands for run\.optim\.lr, .* 0\.2 already"):
+        skill.expand({"run.optim.lr": 0.2, "lr": 0.3}, "here.")
