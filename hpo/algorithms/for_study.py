@@ -1,4 +1,4 @@
-"""Builds the algorithm of a planned study for `search`, `resume` and `why`."""
+"""Builds the algorithm of a planned study: for searches, resumes, rehearsals and `hpo why`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,28 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 
-def algorithm_for(
-    study: StudySpec, plan: StudyPlan, trainer: Trainer, space: SearchSpace, *, slots: int = 1
+def build_algorithm(
+    study: StudySpec,
+    plan: StudyPlan,
+    trainer: Trainer,
+    space: SearchSpace,
+    *,
+    slots: int = 1,
+    secrets: Mapping[str, Any] | None = None,
 ) -> Algorithm:
-    """Build a study's algorithm, which has heard nothing yet."""
+    """Build a study's algorithm, which has heard nothing yet.
+
+    Args:
+        study: for its seed, its budget and the algorithm's options.
+        plan: for the algorithm, its pruner and how rungs are trained.
+        trainer: for the direction, and what no checkpoint can go on under.
+        space: what is searched.
+        slots: trials at a time.
+        secrets: options that no file holds, such as the key of an endpoint.
+    """
+    options = dict(study.search.algorithm_options)
+    if study.budget.trials is not None and options.get("max_recommendations") is not None:
+        options["max_recommendations"] = study.budget.trials  # which may have been extended
     return create_algorithm(
         plan.algorithm,
         space,
@@ -28,10 +46,12 @@ def algorithm_for(
         direction=trainer.direction,
         num_epochs=plan.num_epochs,
         seed=algorithm_seed(study.search.seed, plan.first),
-        options=study.search.algorithm_options,
+        options={**options, **(secrets or {})},
         context=Context(
             planned_trials=plan.planned_trials,
             slots=slots,
+            style=plan.route_style or "running",
+            route=plan.route_style is not None,
             first=tuple(start["latents"] for start in plan.first),
             restart_keys=tuple(getattr(trainer, "restart_keys", ("model",))),
         ),

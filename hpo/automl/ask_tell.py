@@ -106,7 +106,7 @@ class AutoML:
         self.facts: WorkspaceFacts = read_facts(self.run.path)
         self._ledger = Ledger.open(self.run.ledger_file)
         self._bus = EventBus([EventFile(self.run.events_file)])
-        parts = build_engine(self.run, self.facts, self._ledger, self._bus, secrets, self._slots)
+        parts = build_engine(self.run, self._ledger, self._bus, secrets, self._slots)
         self._engine: Engine = parts.engine
         self._base_spec, self._epochs_key = parts.plan.base_spec, parts.epochs_key
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpo.algorithms.for_study import build_algorithm
 from hpo.automl.planning import Planned
-from hpo.automl.workspace import WorkspaceFacts, is_workspace
+from hpo.automl.workspace import is_workspace
 from hpo.core.errors import RunError
 from hpo.core.event_bus import EventBus
 from hpo.core.yaml_io import to_yaml
@@ -36,7 +37,6 @@ class Parts:
 
 def build_engine(
     run: RunDir,
-    facts: WorkspaceFacts,
     ledger: Ledger,
     bus: EventBus,
     secrets: Mapping[str, Any],
@@ -47,28 +47,10 @@ def build_engine(
     Raises:
         RunError: when the search space has changed since the search began.
     """
-    from hpo.algorithms import create_algorithm
-    from hpo.algorithms.entry import Context
-
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
     space = planned_space(run.path, study, trainer, plan)
-    algorithm = create_algorithm(
-        plan.algorithm,
-        space,
-        pruner=plan.pruner,
-        direction=trainer.direction,
-        num_epochs=plan.num_epochs,
-        seed=study.search.seed,
-        options={**study.search.algorithm_options, **secrets},
-        context=Context(
-            planned_trials=plan.planned_trials,
-            slots=slots,
-            style=facts.style,
-            route=True,
-            restart_keys=tuple(getattr(trainer, "restart_keys", ("model",))),
-        ),
-    )
+    algorithm = build_algorithm(study, plan, trainer, space, slots=slots, secrets=secrets)
     engine = Engine(
         ledger=ledger,
         algorithm=algorithm,
@@ -98,7 +80,7 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
         raise RunError(f"{folder}: holds something else; give a folder that is new or empty")
     study = planned.study
     trainer = find_trainer(study.trainer)
-    plan = plan_study(study, trainer)
+    plan = plan_study(study, trainer, route_style=planned.facts.style)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:

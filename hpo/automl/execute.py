@@ -41,7 +41,7 @@ def execute(
         else:
             planned = plan_request(request)
             route.secrets = planned.settings.secrets
-            search = replace(search, fill=planned.facts.write)
+            search = replace(search, fill=planned.facts.write, route_style=planned.facts.style)
             result = start_search(planned.study, request.workspace.parent, search)
     return result, _result_of(result, route)
 

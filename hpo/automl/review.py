@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts
+from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.asking import ask
 from hpo.core.budget import render_seconds
-from hpo.core.events import Review
+from hpo.core.events import Forecast, Review
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
 from hpo.executors.division import Slots
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
-
-QUICKER, SLOWER = 0.8, 1.4
-"""Ends of the interval around the expected time: what a probe of a few steps is good for."""
-START_S = 1.0
-"""Seconds that a trial takes beside its epochs."""
+from hpo.searching.forecast import TRIAL_START_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,83 +46,37 @@ class RouteReview(Review):
     final_evaluation: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """How long the search will take, as far as can be said before it."""
-
-    per_trial_s: float | None = None
-    total_s: float | None = None
-    low_s: float | None = None
-    high_s: float | None = None
-    assumptions: str = "no epoch could be measured here, so the first trial will tell"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "time_per_trial_s": self.per_trial_s,
-            "total_s": self.total_s,
-            "interval_s": None if self.low_s is None else [self.low_s, self.high_s],
-            "assumptions": self.assumptions,
-        }
-
-
-def estimate(
-    facts: WorkspaceFacts,
-    options: Mapping[str, Any],
+def describe_time(
+    forecast: Forecast | None,
     *,
     seconds_per_epoch: float | None,
     num_epochs: int,
     slots: int,
-    done: int = 0,
-) -> Estimate:
-    """Say how long trials and search take.
+) -> dict[str, Any]:
+    """Say how long trials and search take, and what that rests on.
 
     Args:
-        facts: for the number of trials.
-        options: of the algorithm; brackets tell how many epochs are trained in all.
+        forecast: as `hpo.searching.forecast` made it; None where it could not.
         seconds_per_epoch: as the probe measured it; None where it could not.
         num_epochs: length of a full trial.
         slots: trials at a time.
-        done: trials that have ended already.
     """
-    if not seconds_per_epoch:
-        return Estimate()
-    per_trial = num_epochs * seconds_per_epoch + START_S
-    if facts.total is None:
-        return Estimate(
-            per_trial_s=round(per_trial, 1),
-            assumptions="the algorithm decides by itself how many trials there are",
+    per_trial = None
+    words = "no epoch could be measured here, so the first trial will tell"
+    if seconds_per_epoch:
+        per_trial = round(num_epochs * seconds_per_epoch + TRIAL_START_S, 1)
+        words = f"{seconds_per_epoch:.2g} s an epoch as the probe measured it, {slots} at a time"
+        words += (
+            f"; rehearsed: {forecast.epochs} epochs in all"
+            if forecast
+            else "; the algorithm decides by itself how many trials there are"
         )
-    left = max(0, facts.total - done)
-    share = _share_of_epochs(facts, options, num_epochs)
-    total = left * (share * num_epochs * seconds_per_epoch + START_S) / min(slots, max(1, left))
-    words = f"{seconds_per_epoch:.2g} s an epoch as the probe measured it, {slots} at a time"
-    if share < 1.0:
-        words += f", brackets train {share:.0%} of the epochs"
-    return Estimate(
-        per_trial_s=round(per_trial, 1),
-        total_s=round(total, 1),
-        low_s=round(QUICKER * total, 1),
-        high_s=round(SLOWER * total, 1),
-        assumptions=words,
-    )
-
-
-def _share_of_epochs(facts: WorkspaceFacts, options: Mapping[str, Any], num_epochs: int) -> float:
-    """Epochs that are trained, of those that as many full trials would take."""
-    if "rounds" not in options:
-        return 1.0
-    from hpo.algorithms.brackets import hyperband_brackets
-
-    brackets = hyperband_brackets(
-        num_epochs, int(options.get("epoch_multiplier") or 1), int(options["reduction_factor"])
-    )
-    trained = trials = 0
-    for bracket in brackets:
-        steps = [b - a for a, b in zip((0, *bracket.rungs), bracket.rungs, strict=False)]
-        trained += sum(size * step for size, step in zip(bracket.sizes, steps, strict=True))
-        trials += sum(bracket.sizes) if facts.style == RUNGS_STYLE else bracket.sizes[0]
-    return min(1.0, trained / (trials * num_epochs))
+    return {
+        "time_per_trial_s": per_trial,
+        "total_s": round(forecast.seconds, 1) if forecast else None,
+        "interval_s": [round(forecast.low_s, 1), round(forecast.high_s, 1)] if forecast else None,
+        "assumptions": words,
+    }
 
 
 def first_batch(algorithm: Algorithm, ledger: Ledger, count: int) -> list[dict[str, Any]]:

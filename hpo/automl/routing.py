@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hpo.automl.errors import AutoMLError, NotRunnableError, SkillFolderError
 from hpo.automl.policy import Policy

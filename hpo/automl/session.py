@@ -14,14 +14,20 @@ from hpo.automl.finishing import conclude
 from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
 from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, metric_of, status_word
-from hpo.automl.review import RouteReview, estimate, first_batch, look_at_machine, ways_to_shorten
+from hpo.automl.review import (
+    RouteReview,
+    describe_time,
+    first_batch,
+    look_at_machine,
+    ways_to_shorten,
+)
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.views import Views
 from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
-from hpo.core.events import Forecast, Preparing, Review
-from hpo.core.protocols import Algorithm, Executor, TrialDriver
+from hpo.core.events import Preparing, Review
+from hpo.core.protocols import Executor, TrialDriver
 from hpo.core.route_events import Baseline, Routed
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
@@ -154,35 +160,10 @@ class AutoMLSession(Session):
 
     # The search -----------------------------------------------------------------------------------
 
-    def make_algorithm(self) -> Algorithm:
-        """Build the algorithm with the route's defaults and the caller's secrets."""
-        from hpo.algorithms import create_algorithm
-        from hpo.algorithms.entry import Context
-
-        return create_algorithm(
-            self.plan.algorithm,
-            self.space,
-            pruner=self.plan.pruner,
-            direction=self.trainer.direction,
-            num_epochs=self.plan.num_epochs,
-            seed=self.study.search.seed,
-            options={**self._options(), **self.route.secrets},
-            context=Context(
-                planned_trials=self.plan.planned_trials,
-                slots=self.slots.count,
-                style=self.facts.style,
-                route=True,
-                restart_keys=self.skill_trainer.restart_keys,
-            ),
-        )
-
-    def _options(self) -> dict[str, Any]:
-        """The algorithm's options; its own limit of trials follows a budget that was extended."""
-        options = dict(self.study.search.algorithm_options)
-        trials = self.study.budget.trials
-        if trials is not None and options.get("max_recommendations") is not None:
-            options["max_recommendations"] = trials
-        return options
+    @property
+    def secrets(self) -> Mapping[str, Any]:
+        """What the caller passed for this start alone."""
+        return self.route.secrets
 
     def make_executor(self) -> Executor:
         """Build what runs trials, with the caller's functions between it and the engine."""
@@ -265,19 +246,10 @@ class AutoMLSession(Session):
     def tell_review(self, review: Review, executor: Executor) -> bool:
         """Evaluate the baseline, tell everything, ask; nothing has been trained until then."""
         baseline = self._baseline(executor)
-        guess = estimate(
-            self.facts,
-            self.study.search.algorithm_options,
-            seconds_per_epoch=review.probe.get("seconds_per_epoch"),
-            num_epochs=self.plan.num_epochs,
-            slots=self.slots.count,
-            done=sum(t.state.is_finished for t in self.ledger.trials()),
-        )
         machine = look_at_machine(self.run.path, review.probe, self.slots)
         warnings = [*review.warnings, *self.facts.warnings, *machine["warnings"]]
-        seconds = review.estimate_s if review.forecast else guess.total_s
         full = RouteReview(
-            **{**vars(review), "warnings": warnings, "estimate_s": seconds},
+            **{**vars(review), "warnings": warnings},
             network=self.facts.network,
             skill_dir=self.facts.skill_dir,
             platform=self.facts.platform or "this machine",
@@ -290,7 +262,12 @@ class AutoMLSession(Session):
             parameters=self.space.to_json()["parameters"],
             adjustments=[*self.facts.adjustments, *self.facts.first_adjustments],
             first_batch=self._first_batch(),
-            expected=_rehearsed(guess.to_dict(), review.forecast),
+            expected=describe_time(
+                review.forecast,
+                seconds_per_epoch=review.probe.get("seconds_per_epoch"),
+                num_epochs=self.plan.num_epochs,
+                slots=self.slots.count,
+            ),
             machine=machine,
             baseline=baseline,
             final_evaluation=self._final_plan(),
@@ -356,19 +333,6 @@ class AutoMLSession(Session):
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
         return conclude(self, engine, executor)
-
-
-def _rehearsed(guess: dict[str, Any], forecast: Forecast | None) -> dict[str, Any]:
-    """The expected time as a rehearsal of the search found it, where there was one."""
-    if not forecast:
-        return guess
-    rounded = forecast.to_dict()
-    return {
-        **guess,
-        "total_s": rounded["seconds"],
-        "interval_s": [rounded["low_s"], rounded["high_s"]],
-        "assumptions": f"{guess['assumptions']}; rehearsed: {forecast.epochs} epochs in all",
-    }
 
 
 class _Hooked:

@@ -11,10 +11,10 @@ from typing import Any
 from hpo.automl.errors import AutoMLError
 from hpo.core.errors import RunError
 from hpo.jobs.data_sources import UNSET_MARKS
-from hpo.run.run_dir import write_atomically
+from hpo.run.run_dir import AUTOML_FACTS, write_atomically
 
 AUTOML_DIR = ".automl"
-FACTS_FILE = Path(AUTOML_DIR) / "controller" / "facts.json"
+FACTS_FILE = AUTOML_FACTS
 
 RESULTS_DIR = "results_dir"
 RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"

@@ -56,21 +56,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _maker(chosen: RunDir) -> MakeAlgorithm | None:
-    """How the run's algorithm is built again; None for the AutoML route's, which has its own."""
-    from hpo.algorithms.for_study import algorithm_for
-    from hpo.automl.workspace import is_workspace
+def _maker(chosen: RunDir) -> MakeAlgorithm:
+    """How the run's algorithm is built again."""
+    from hpo.algorithms.for_study import build_algorithm
     from hpo.study.plan import build_space, read_plan
     from hpo.study.spec import load_study
     from hpo.study.trainers import find_trainer
 
-    if is_workspace(chosen.path):
-        return None
     study, plan = load_study(chosen.study_file), read_plan(chosen.path)
     trainer = find_trainer(study.trainer)
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
 
     def make() -> Algorithm:
-        return algorithm_for(study, plan, trainer, space)
+        return build_algorithm(study, plan, trainer, space)
 
     return make

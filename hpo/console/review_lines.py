@@ -98,9 +98,10 @@ def _budget(review: Review) -> list[str]:
         low, high = render_seconds(expected.low_s), render_seconds(expected.high_s)
         span = "" if low == high else f" ({low} to {high})"
         pruned = f", about {expected.pruned} pruned" if expected.pruned else ""
+        repeats = f" and {expected.repeats} repeats of the best" if expected.repeats else ""
         lines.append(
             f"expected  {render_seconds(expected.seconds)}{span}: "
-            f"{expected.trials} trials, {expected.epochs} epochs{pruned}"
+            f"{expected.trials} trials{repeats}, {expected.epochs} epochs{pruned}"
         )
     elif review.estimate_s:
         lines[0] += f", at most {render_seconds(review.estimate_s)}"

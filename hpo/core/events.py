@@ -73,8 +73,12 @@ class Forecast:
     low_s: float
     high_s: float
     trials: int
+    """Trials of the search itself."""
     epochs: int
+    """Of all trainings."""
     pruned: int
+    repeats: int = 0
+    """Trainings of finalists again, which `--confirm` asks for."""
     busy_share: float = 1.0
     """Share of the slots' time that is used."""
 
@@ -87,6 +91,7 @@ class Forecast:
             "trials": self.trials,
             "epochs": self.epochs,
             "pruned": self.pruned,
+            "repeats": self.repeats,
             "busy_share": round(self.busy_share, 3),
         }
 
@@ -124,7 +129,6 @@ class Review(Event):
     """As the trainer's `probe` returns it; empty where nothing was measured."""
     estimate_s: float | None = None
     """Seconds that the search is expected to take."""
-    at_most_s: float | None = None
     forecast: Forecast | None = None
     prepared_in_s: float = 0.0
 

@@ -19,7 +19,7 @@ from hpo.core.yaml_io import read_yaml
 from hpo.jobs.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
 from hpo.jobs.pages import load_pages
-from hpo.run.run_dir import STUDY_FILE, RunDir, find_run
+from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, RunDir, find_run
 from hpo.study.plan import held_out_sources, read_plan
 from hpo.study.skill import Skill
 from hpo.study.spec import load_study
@@ -29,8 +29,6 @@ TRAINING = ("train", "retrain", "finetune", "distill", "prune", "quantize")
 """Actions that end with a checkpoint."""
 
 CHECKPOINT = "checkpoint"
-AUTOML_FACTS = Path(".automl") / "controller" / "facts.json"
-"""Where a search that came by the AutoML route names its skill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,14 +20,13 @@ from hpo.run.replay import replay
 MakeAlgorithm = Callable[[], Algorithm]
 
 
-def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm | None) -> dict[str, Any]:
+def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[str, Any]:
     """Say why a trial ended as it did.
 
     Args:
         ledger: the study.
         number: of the trial.
-        make_algorithm: builds the study's algorithm, which has heard nothing; None where it cannot
-            be built again, and then it is not said what a pruned trial would have needed.
+        make_algorithm: builds the study's algorithm, which has heard nothing.
 
     Returns:
         `{"trial", "state", "purpose", "epoch", "until_epoch", "value", "lines"}`, for a pruned
@@ -60,16 +59,12 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm | None) -
     return found
 
 
-def _pruned(
-    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm | None
-) -> dict[str, Any]:
+def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -> dict[str, Any]:
     """Against whom a stopped trial stood at its last epoch, and what would have saved it."""
     trials = {t.number: t for t in ledger.trials()}
     sign = 1.0 if ledger.direction == "maximize" else -1.0
     earlier = _measured_before(ledger, trial)
-    peers = None
-    if make_algorithm is not None:
-        peers = _peers(ledger, trial, make_algorithm)
+    peers = _peers(ledger, trial, make_algorithm)
     rows = []
     for other in sorted({*earlier, trial.number}):
         value = best_by(curve_of(trials[other], trials), trial.epochs, ledger.direction)
@@ -82,14 +77,12 @@ def _pruned(
         f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {own:.4f} by then, place "
         f"{place} of {len(rows)} measured at this epoch before or with it"
     ]
-    needed = None
-    if make_algorithm is not None:
-        reason, needed = _ask(ledger, trial, make_algorithm, [row["value"] for row in rows])
-        lines += [f"the algorithm said: {reason}"] if reason else []
+    reason, needed = _ask(ledger, trial, make_algorithm, [row["value"] for row in rows])
+    lines += [f"the algorithm said: {reason}"] if reason else []
     if needed is not None:
         than = "at least" if sign > 0 else "at most"
         lines.append(f"it would have gone on with {than} {needed:.4f} ({needed - own:+.4f})")
-    elif make_algorithm is not None:
+    else:
         lines.append("no value of a trial beside it would have saved it: its own curve decided")
     shown = [f"trial {r['trial']}: {r['value']:.4f}" for r in rows if r["trial"] != trial.number]
     lines.append("against " + (", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")))

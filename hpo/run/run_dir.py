@@ -33,6 +33,8 @@ STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
 SPEC_FILE = "spec.yaml"
 """Stands in every trial's folder: what it was started with."""
+AUTOML_FACTS = Path(".automl") / "controller" / "facts.json"
+"""Where a search that came by the AutoML route keeps its constants."""
 ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
 LOCK_ATTEMPTS = 20

@@ -96,13 +96,7 @@ def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> Forecast | N
         total_gpus=2 * slots.total_gpus,
     )
     return forecast(
-        session.plan,
-        session.space,
-        session.trainer,
-        session.study.budget,
-        doubled,
-        probe=probe,
-        options=session.study.search.algorithm_options,
+        session.study, session.plan, session.space, session.trainer, doubled, probe=probe
     )
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hpo.algorithms.entry import Context
-from hpo.algorithms.registry import create_algorithm, find_algorithm
-from hpo.core.budget import Budget
+from hpo.algorithms.for_study import build_algorithm
+from hpo.algorithms.registry import find_algorithm
+from hpo.core.budget import Budget, Spent
 from hpo.core.events import Forecast
 from hpo.core.protocols import Trainer
 from hpo.core.trial import Job, TrialRecord, TrialState
@@ -26,6 +26,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine, Plan
 from hpo.study.plan import StudyPlan
+from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -42,57 +43,75 @@ DEFAULT_QUALITY = 0.8
 
 
 def forecast(
+    study: StudySpec,
     plan: StudyPlan,
     space: SearchSpace,
     trainer: Trainer,
-    budget: Budget,
     slots: Slots,
     *,
     probe: Mapping[str, Any],
-    options: Mapping[str, Any] | None = None,
+    spent: Spent | None = None,
     seed: int = 0,
 ) -> Forecast | None:
-    """Rehearse a search a few times.
+    """Rehearse what is left of a search a few times, the confirmation of its best included.
 
     Args:
+        study: for its budget, the finalists that are trained again, and the algorithm's options.
         plan: the study's plan.
         space: its compiled space.
         trainer: for its direction and seed key.
-        budget: its limits.
         slots: how trials are placed.
         probe: `seconds_per_epoch` of one trial while all slots are busy, and `start_s` until the
             first trial of a slot, whose worker is new, trains.
-        options: the algorithm's own, which decide how it stops trials.
+        spent: what earlier starts have used.
         seed: of the invented curves.
 
     Returns:
-        The median search; None where no time per epoch is known.
+        The median search; None where no time per epoch is known, or nothing says when the search
+        ends.
     """
     seconds_per_epoch = float(probe.get("seconds_per_epoch") or 0.0)
     start_s = float(probe.get("start_s") or 0.0)
     if not seconds_per_epoch or not math.isfinite(seconds_per_epoch):
         return None
-    rehearsed = _Rehearsed(plan, space, trainer, slots, options or {})
-    shortened, factor = _shortened(budget, plan.num_epochs, slots, seconds_per_epoch)
-    runs = []
-    for number, speed in enumerate(SPEEDS):
-        pace = speed * seconds_per_epoch
-        runs.append(rehearsed.run(shortened, pace, seed + number))
-    times = [start_s + factor * executor.now() for executor, _ in runs]
-    trials = [ledger.trials() for _, ledger in runs]
+    left = _left(study.budget, spent or Spent())
+    shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
+    runs = [
+        _rehearse(
+            replace(study, budget=shortened), plan, space, trainer, slots,
+            seconds_per_epoch=speed * seconds_per_epoch, seed=seed + number,
+        )
+        for number, speed in enumerate(SPEEDS)
+    ]  # fmt: skip
+    if all(run.ended_because == "algorithm" for run in runs):
+        factor = 1.0  # the algorithm ends by itself, whatever the budget
+    elif not math.isfinite(factor):
+        return None
+    times = [start_s + run.total_s(factor) for run in runs]
+
+    def typical(count: Callable[[_Rehearsal], float], scale: float = factor) -> int:
+        return round(scale * statistics.median(count(run) for run in runs))
+
     return Forecast(
         seconds=statistics.median(times),
         low_s=min(times),
         high_s=max(times),
-        trials=round(factor * statistics.median(len(some) for some in trials)),
-        epochs=round(factor * statistics.median(sum(t.epochs for t in some) for some in trials)),
-        pruned=round(factor * statistics.median(map(_count_pruned, trials))),
-        busy_share=statistics.median(executor.busy_share() for executor, _ in runs),
+        trials=typical(lambda run: len(run.searched)),
+        repeats=typical(lambda run: len(run.repeated), 1.0),
+        epochs=typical(lambda run: sum(t.trained_epochs for t in run.searched))
+        + typical(lambda run: sum(t.trained_epochs for t in run.repeated), 1.0),
+        pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
+        busy_share=statistics.median(run.executor.busy_share() for run in runs),
     )
 
 
-def _count_pruned(trials: Iterable[TrialRecord]) -> int:
-    return sum(trial.state is TrialState.PRUNED for trial in trials)
+def _left(budget: Budget, spent: Spent) -> Budget:
+    return Budget(
+        trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
+        seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
+        gpu_seconds=budget.gpu_seconds,
+        epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
+    )
 
 
 def _shortened(
@@ -115,6 +134,8 @@ def _shortened(
     factor = max(1.0, min(most) / MOST_TRIALS)
     if factor == 1.0:
         return budget, 1.0
+    if not math.isfinite(factor):
+        return Budget(trials=MOST_TRIALS), factor
     return Budget(
         trials=None if budget.trials is None else max(1, round(budget.trials / factor)),
         seconds=None if budget.seconds is None else budget.seconds / factor,
@@ -124,50 +145,69 @@ def _shortened(
 
 
 @dataclass(frozen=True, slots=True)
-class _Rehearsed:
-    """A search that can be run on a clock of its own."""
+class _Rehearsal:
+    """A search that was run on a clock of its own."""
 
-    plan: StudyPlan
-    space: SearchSpace
-    trainer: Trainer
-    slots: Slots
-    options: Mapping[str, Any]
+    executor: SimulatedExecutor
+    ledger: Ledger
+    ended_because: str
 
-    def run(
-        self, budget: Budget, seconds_per_epoch: float, seed: int
-    ) -> tuple[SimulatedExecutor, Ledger]:
-        """Search once; the clock and the ledger tell what came of it."""
-        plan, direction = self.plan, self.trainer.direction
-        name = _stand_in(plan.algorithm)
-        algorithm = create_algorithm(
-            name,
-            self.space,
-            pruner=plan.pruner,
+    @property
+    def searched(self) -> list[TrialRecord]:
+        return [t for t in self.ledger.trials() if t.purpose == "search"]
+
+    @property
+    def repeated(self) -> list[TrialRecord]:
+        return [t for t in self.ledger.trials() if t.purpose == "confirm"]
+
+    def total_s(self, factor: float) -> float:
+        """Seconds of a search so many times as long; as many finalists are trained again."""
+        again = {t.number for t in self.repeated}
+        searched = max((end for n, _, end in self.executor.spans if n not in again), default=0.0)
+        return factor * searched + self.executor.now() - searched
+
+
+def _rehearse(
+    study: StudySpec,
+    plan: StudyPlan,
+    space: SearchSpace,
+    trainer: Trainer,
+    slots: Slots,
+    *,
+    seconds_per_epoch: float,
+    seed: int,
+) -> _Rehearsal:
+    """Search once; the clock and the ledger tell what came of it."""
+    direction, name = trainer.direction, _stand_in(plan.algorithm)
+    known = {option.name for option in find_algorithm(name).options}
+    options = {k: v for k, v in study.search.algorithm_options.items() if k in known}
+    search = replace(study.search, seed=seed, algorithm_options=options)
+    curves = _Curves(plan.num_epochs, seconds_per_epoch, direction, seed)
+    executor = SimulatedExecutor(curves, slots.count, overhead_s=TRIAL_START_S)
+    ledger = Ledger.create(None, direction)
+    engine = Engine(
+        ledger=ledger,
+        algorithm=build_algorithm(
+            replace(study, search=search),
+            replace(plan, algorithm=name, planned_trials=study.budget.trials, first=[]),
+            trainer,
+            space,
+            slots=slots.count,
+        ),
+        plan=Plan(
+            specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key),
             direction=direction,
+            budget=study.budget,
+            confirm=study.search.confirm,
+            gpus_per_trial=slots.gpus,
+            study_seed=seed,
             num_epochs=plan.num_epochs,
-            seed=seed,
-            options=self.options if name == plan.algorithm else {},
-            context=Context(planned_trials=budget.trials, slots=self.slots.count),
-        )
-        curves = _Curves(plan.num_epochs, seconds_per_epoch, direction, seed)
-        executor = SimulatedExecutor(curves, self.slots.count, overhead_s=TRIAL_START_S)
-        ledger = Ledger.create(None, direction)
-        engine = Engine(
-            ledger=ledger,
-            algorithm=algorithm,
-            plan=Plan(
-                specs=TrialSpecs(base_spec=plan.base_spec, seed_key=self.trainer.seed_key),
-                direction=direction,
-                budget=budget,
-                gpus_per_trial=self.slots.gpus,
-                study_seed=seed,
-                num_epochs=plan.num_epochs,
-            ),
-            emit=lambda _event, **_data: None,
-            now=executor.now,
-        )
-        executor.run(engine)
-        return executor, ledger
+        ),
+        emit=lambda _event, **_data: None,
+        now=executor.now,
+    )
+    executor.run(engine)
+    return _Rehearsal(executor, ledger, engine.ended_because)
 
 
 def _stand_in(algorithm: str) -> str:

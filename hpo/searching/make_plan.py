@@ -26,10 +26,23 @@ from hpo.study.trainers import demand
 
 
 def plan_study(
-    study: StudySpec, trainer: Trainer, *, slots: int = 1, reasons: Sequence[str] = ()
+    study: StudySpec,
+    trainer: Trainer,
+    *,
+    slots: int = 1,
+    reasons: Sequence[str] = (),
+    route_style: str | None = None,
 ) -> StudyPlan:
-    """Resolve data, spec, space and algorithm of a study, and look at all its images."""
-    from hpo.algorithms.for_study import algorithm_for
+    """Resolve data, spec, space and algorithm of a study, and look at all its images.
+
+    Args:
+        study: what is searched, on which data.
+        trainer: the study's.
+        slots: trials at a time.
+        reasons: what the trainer has chosen to start from, a line each.
+        route_style: see `StudyPlan`.
+    """
+    from hpo.algorithms.for_study import build_algorithm
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
 
     # What needs no images is checked before any are drawn, split or read.
@@ -75,11 +88,12 @@ def plan_study(
         reason=choice.reason,
         start=list(reasons),
         warning=choice.warning,
+        route_style=route_style,
         space_digest=space.digest,
         num_epochs=num_epochs_of(base_spec, trainer),
         planned_trials=budget,
         first=[{"latents": start.latents, "source": start.source} for start in first],
         versions=installed_versions(),
     )
-    algorithm_for(study, plan, trainer, space)  # what it refuses is told before the run appears
+    build_algorithm(study, plan, trainer, space)  # what it refuses is told before the run appears
     return plan

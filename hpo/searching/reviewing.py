@@ -7,22 +7,20 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hpo.core.budget import Budget, Spent
+from hpo.core.budget import Spent
 from hpo.core.bytes import render_bytes
 from hpo.core.events import Forecast, Preparing, Review
-from hpo.core.protocols import Executor, Trainer
+from hpo.core.protocols import Executor
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged
-from hpo.executors.division import Slots
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
 from hpo.searching.forecast import forecast
-from hpo.study.plan import StudyPlan, as_user_errors, estimate_seconds
+from hpo.study.plan import as_user_errors
 from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from hpo.searching.session import Session
-    from search_spaces import SearchSpace
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +36,7 @@ def review_of(session: Session, executor: Executor) -> Review:
         probe_spec = merged(session.plan.base_spec, {"results_dir": str(session.run)})
         probe, packing = session.measure(executor, probe_spec)
         session.architectures.measure(executor, session.trainer, session.settings.progress)
-    expected = foresee(
-        session.study, session.plan, session.space, session.trainer, session.slots,
-        spent=session.spent_before, probe=probe,
-    )  # fmt: skip
-    at_most = estimate_seconds(
-        session.study.budget,
-        num_epochs=session.plan.num_epochs,
-        seconds_per_epoch=probe.get("seconds_per_epoch"),
-        slots=session.slots.count,
-    )
+    expected = _foresee(session, probe)
     return Review(
         study=session.study.name,
         trainer=session.study.trainer,
@@ -70,34 +59,19 @@ def review_of(session: Session, executor: Executor) -> Review:
         gpus_per_trial=session.slots.gpus,
         packing=packing.to_dict() if packing else None,
         probe=probe,
-        estimate_s=expected.seconds if expected else at_most,
-        at_most_s=at_most,
+        estimate_s=expected.seconds if expected else session.study.budget.seconds,
         forecast=expected,
         prepared_in_s=round(time.monotonic() - began, 2),
     )
 
 
-def foresee(
-    study: StudySpec,
-    plan: StudyPlan,
-    space: SearchSpace,
-    trainer: Trainer,
-    slots: Slots,
-    *,
-    spent: Spent,
-    probe: Mapping[str, Any],
-) -> Forecast | None:
+def _foresee(session: Session, probe: Mapping[str, Any]) -> Forecast | None:
     """Rehearse what is left of a search; one that cannot be rehearsed goes on without."""
-    budget = study.budget
-    left = Budget(
-        trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
-        seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
-        gpu_seconds=budget.gpu_seconds,
-        epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
-    )
-    options = study.search.algorithm_options
     try:
-        return forecast(plan, space, trainer, left, slots, probe=probe, options=options)
+        return forecast(
+            session.study, session.plan, session.space, session.trainer, session.slots,
+            spent=session.spent_before, probe=probe,
+        )  # fmt: skip
     except Exception as error:
         logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)
         logger.debug("the traceback", exc_info=True)

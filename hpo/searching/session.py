@@ -84,6 +84,8 @@ class SearchSettings:
     """Whether to write `report.html` at the end."""
     make_session: Callable[..., Session] | None = None
     """Builds the `Session` from its arguments; None means `Session` itself."""
+    route_style: str | None = None
+    """See `hpo.study.plan.StudyPlan`."""
     name_prefix: str = ""
     """Stands before the timestamp in the name of a new run directory."""
     fill: Callable[[Path], None] = lambda _folder: None
@@ -113,7 +115,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     if settings.completes:
         study, plan = plan_completed(study, trainer, settings)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
-    plan = plan or plan_study(study, trainer, slots=slots.count)
+    plan = plan or plan_study(study, trainer, slots=slots.count, route_style=settings.route_style)
 
     def fill(folder: Path) -> None:
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
@@ -304,12 +306,22 @@ class Session:
             run=run,
         )
 
+    @property
+    def secrets(self) -> Mapping[str, Any]:
+        """Options of the algorithm that no file holds."""
+        return {}
+
     def make_algorithm(self) -> Algorithm:
         """Build the study's algorithm, which has heard nothing yet."""
-        from hpo.algorithms.for_study import algorithm_for
+        from hpo.algorithms.for_study import build_algorithm
 
-        return algorithm_for(
-            self.study, self.plan, self.trainer, self.space, slots=self.slots.count
+        return build_algorithm(
+            self.study,
+            self.plan,
+            self.trainer,
+            self.space,
+            slots=self.slots.count,
+            secrets=self.secrets,
         )
 
     def make_executor(self) -> Executor:

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.core.budget import Budget
 from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
 from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
+from hpo.run.run_dir import AUTOML_FACTS
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import demand
@@ -66,6 +66,9 @@ class StudyPlan:
     """Seconds that it took to compare networks for `start`; a budget of time is charged with it."""
     warning: str = ""
     """What stands against algorithm and pruner, where they were chosen by the user."""
+    route_style: str | None = None
+    """Of the AutoML route, how rungs are trained (`hpo.algorithms.entry.Style`); None for other
+    searches."""
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` into a run directory."""
@@ -80,7 +83,8 @@ def read_plan(folder: Path) -> StudyPlan:
     """
     file = folder / PLAN_FILE
     try:
-        plan = StudyPlan(**json.loads(file.read_text(encoding="utf-8")))
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        plan = StudyPlan(**{"route_style": _older_style(folder), **facts})
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing; restore it, or start a new search") from error
     except (OSError, TypeError, ValueError) as error:
@@ -88,6 +92,14 @@ def read_plan(folder: Path) -> StudyPlan:
     if not _is_sound(plan):
         raise RunError(_damaged(file))
     return plan
+
+
+def _older_style(folder: Path) -> str | None:
+    """The style of a workspace whose plan does not hold it yet."""
+    file = folder / AUTOML_FACTS
+    if not file.is_file():
+        return None
+    return str(json.loads(file.read_text(encoding="utf-8")).get("style", "running"))
 
 
 def _damaged(file: Path) -> str:
@@ -356,16 +368,3 @@ def held_out_sources(sources: Mapping[str, str]) -> dict[str, str] | None:
         return None
     reference = sources.get("test_reference") or sources["reference"]
     return {"train": sources["train"], "reference": reference, "query": sources["test_query"]}
-
-
-def estimate_seconds(
-    budget: Budget, *, num_epochs: int, seconds_per_epoch: float | None, slots: int
-) -> float | None:
-    """Upper bound of the search's seconds: every trial in full, or the time that was given."""
-    bounds = [] if budget.seconds is None else [budget.seconds]
-    if seconds_per_epoch:
-        epochs = [] if budget.trials is None else [budget.trials * num_epochs]
-        epochs += [] if budget.epochs is None else [budget.epochs]
-        if epochs:
-            bounds.append(min(epochs) * seconds_per_epoch / slots)
-    return round(min(bounds), 1) if bounds else None

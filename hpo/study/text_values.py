@@ -11,7 +11,6 @@ from typing import Any
 
 from hpo.core.spec_dicts import parse_assignments
 from hpo.core.yaml_io import as_written, parse_texts
-from hpo.study.overrides import shorthands
 from hpo.study.skill import Skill
 
 
@@ -52,7 +51,7 @@ def with_texts(
         return dict(values)
     skill = find_skill()
     names = _text_keys(skill.schema_file(action))
-    short = {name for name, path in shorthands(skill).items() if path in names}
+    short = {name for name, path in skill.shorthands.items() if path in names}
     return _replaced(values, texts, names | short)
 
 

@@ -1,9 +1,7 @@
 """The review's times by hand, and the exact first batch."""
 
-import pytest
-
-from hpo.automl.review import estimate, first_batch, ways_to_shorten
-from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts
+from hpo.automl.review import describe_time, first_batch, ways_to_shorten
+from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 from tests.quick_runs import optuna_algorithm
@@ -15,30 +13,21 @@ def facts(total, **more):
     return WorkspaceFacts(**FACTS, algorithm="random", total=total, **more)
 
 
-def test_full_trials_take_their_epochs_divided_among_the_slots():
-    guess = estimate(facts(10), {}, seconds_per_epoch=2.0, num_epochs=4, slots=2)
-    assert guess.per_trial_s == 9.0  # four epochs and a second to start
-    assert guess.total_s == 45.0
-    assert (guess.low_s, guess.high_s) == (36.0, 63.0)
-    left = estimate(facts(10), {}, seconds_per_epoch=2.0, num_epochs=4, slots=2, done=8)
-    assert left.total_s == 9.0
-
-
-def test_brackets_train_a_part_of_the_epochs():
-    options = {"rounds": 1, "reduction_factor": 2, "epoch_multiplier": 1}
-    # brackets of 4 epochs: 4 at 1, 2 at 2, 1 at 4 | 3 at 2, 1 at 4 | 3 at 4 -> 8 + 8 + 12 epochs
-    running = estimate(facts(10), options, seconds_per_epoch=1.0, num_epochs=4, slots=1)
-    assert running.total_s == pytest.approx(28 + 10)
-    rungs = estimate(
-        facts(14, style=RUNGS_STYLE), options, seconds_per_epoch=1.0, num_epochs=4, slots=1
+def test_the_time_is_that_of_the_rehearsal():
+    found = {"seconds": 45.0, "low_s": 36.0, "high_s": 63.0, "epochs": 40}
+    told = describe_time(found, seconds_per_epoch=2.0, num_epochs=4, slots=2)
+    assert told["time_per_trial_s"] == 8.5  # four epochs and half a second to start
+    assert (told["total_s"], told["interval_s"]) == (45.0, [36.0, 63.0])
+    assert told["assumptions"] == (
+        "2 s an epoch as the probe measured it, 2 at a time; rehearsed: 40 epochs in all"
     )
-    assert rungs.total_s == pytest.approx(28 + 14)
 
 
 def test_what_cannot_be_measured_is_not_guessed():
-    assert estimate(facts(3), {}, seconds_per_epoch=None, num_epochs=4, slots=1).total_s is None
-    unknown = estimate(facts(None), {}, seconds_per_epoch=1.0, num_epochs=4, slots=1)
-    assert (unknown.per_trial_s, unknown.total_s) == (5.0, None)
+    told = describe_time(None, seconds_per_epoch=None, num_epochs=4, slots=1)
+    assert (told["time_per_trial_s"], told["total_s"], told["interval_s"]) == (None, None, None)
+    open_end = describe_time(None, seconds_per_epoch=1.0, num_epochs=4, slots=1)
+    assert (open_end["time_per_trial_s"], open_end["total_s"]) == (4.5, None)
 
 
 def test_a_search_that_is_too_long_is_told_how_to_be_shorter():

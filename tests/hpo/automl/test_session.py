@@ -2,9 +2,11 @@ import json
 from pathlib import Path
 
 from hpo.automl.session import with_session
+from hpo.cli.main import main
 from hpo.core.budget import parse_budget
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.searching.session import SearchSettings, resume_search
+from hpo.study.plan import PLAN_FILE, read_plan
 
 
 def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):
@@ -20,3 +22,29 @@ def test_data_are_staged_with_a_record(run, data):
     file = Path(result["workspace_path"]) / "evaluations" / "data_staging.json"
     sources = json.loads(file.read_text())["sources"]
     assert {f"data.{name}": rows[0]["source"] for name, rows in sources.items()} == data
+
+
+def test_a_pruned_trial_of_a_workspace_is_explained(run, capsys):
+    result = run(
+        settings={"algorithm": "hyperband", "automl_max_recommendations": 12},
+        overrides={"train.num_epochs": 9},
+    )
+    folder = Path(result["workspace_path"])
+    assert read_plan(folder).route_style == "running"
+    state = json.loads((folder / "state.json").read_text())
+    pruned = [row["trial"] for row in state["trials"] if row["state"] == "pruned"]
+    capsys.readouterr()
+    assert main(["why", str(folder), str(pruned[0]), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["competitors"][found["place"] - 1]["trial"] == pruned[0]
+    assert any(line.startswith("the algorithm said: ") for line in found["lines"])
+
+
+def test_a_workspace_of_before_keeps_its_style(run):
+    """Plans did not hold the style, which stood in the workspace's own facts."""
+    folder = Path(run(settings={"automl_max_recommendations": 1})["workspace_path"])
+    plan, facts = (json.loads((folder / name).read_text()) for name in (PLAN_FILE, AUTOML_FACTS))
+    assert plan.pop("route_style") == facts["style"] == "running"
+    (folder / PLAN_FILE).write_text(json.dumps(plan))
+    (folder / AUTOML_FACTS).write_text(json.dumps(facts | {"style": "rungs"}))
+    assert read_plan(folder).route_style == "rungs"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.core.budget import parse_budget
+from hpo.core.budget import Budget, Spent, parse_budget
 from hpo.executors.division import Slots
 from hpo.searching.forecast import MOST_TRIALS, TRIAL_START_S, forecast
 from hpo.searching.make_plan import plan_study
@@ -13,17 +13,30 @@ from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
 
-def foresee(budget, *, seconds=10.0, slots=2, gpus=0.0, start_s=0.0, **changes):
-    study = quick_study(budget=parse_budget(budget))
+def foresee(
+    budget,
+    *,
+    seconds=10.0,
+    slots=2,
+    gpus=0.0,
+    start_s=0.0,
+    confirm=0,
+    spent=None,
+    options=(),
+    **changes,
+):
+    study = quick_study(budget=parse_budget(budget) if isinstance(budget, str) else budget)
+    search = replace(study.search, confirm=confirm, algorithm_options=dict(options))
     plan = replace(plan_study(study, TRAINER), **changes)
     division = Slots(count=slots, cpus=1, gpus=gpus, total_cpus=slots, total_gpus=int(slots * gpus))
     return forecast(
+        replace(study, search=search),
         plan,
         quick_space(study),
         TRAINER,
-        study.budget,
         division,
         probe={"seconds_per_epoch": seconds, "start_s": start_s},
+        spent=spent,
     )
 
 
@@ -66,6 +79,46 @@ def test_gpu_hours_are_counted_over_all_slots():
     expected = foresee("600gpus", gpus=0.5, algorithm="random", pruner="none", num_epochs=3)
     # Two trials of half a GPU each use one GPU second a second.
     assert expected.seconds == pytest.approx(600, rel=0.06)
+
+
+def test_finalists_are_trained_again_after_the_search():
+    plain = foresee("8trials", algorithm="random", pruner="none", num_epochs=3)
+    expected = foresee("8trials", algorithm="random", pruner="none", num_epochs=3, confirm=8)
+    # All eight, the default among them, are trained with two new seeds each.
+    assert expected.repeats == 16
+    assert expected.trials == plain.trials == 8
+    assert expected.epochs == plain.epochs + 3 * expected.repeats
+    assert expected.seconds == pytest.approx(plain.seconds + 8 * (30 + TRIAL_START_S))
+
+
+def test_finalists_are_not_scaled_with_a_long_search():
+    many = 10 * MOST_TRIALS
+    expected = foresee(f"{many}trials", algorithm="random", pruner="none", num_epochs=3, confirm=1)
+    assert expected.repeats in (2, 4)
+    searched = many / 2 * (30 + TRIAL_START_S)
+    assert searched < expected.seconds <= searched + 2.5 * (30 + TRIAL_START_S)
+
+
+def test_what_earlier_starts_used_is_left_out():
+    spent = Spent(trials=6, seconds=90.0, epochs=18)
+    left = foresee("10trials", algorithm="random", pruner="none", num_epochs=3, spent=spent)
+    assert (left.trials, left.epochs) == (4, 12)
+
+
+def test_rungs_that_are_trials_of_their_own_are_counted_as_such():
+    options = {"reduction_factor": 2, "epoch_multiplier": 1, "rounds": 1, "max_epochs": 4}
+    facts = {"algorithm": "hyperband", "pruner": "none", "num_epochs": 4, "options": options}
+    # Brackets of 4 epochs: 4 at 1, 2 at 2, 1 at 4 | 3 at 2, 1 at 4 | 3 at 4.
+    running = foresee(Budget(trials=1000), **facts, route_style="running")
+    assert (running.trials, running.epochs) == (10, 28)
+    rungs = foresee(Budget(trials=1000), **facts, route_style="rungs")
+    # 7 + 4 + 3 jobs of rungs, and the default configuration, which is trained in full beside them.
+    assert (rungs.trials, rungs.epochs) == (15, 32)
+    assert rungs.seconds == pytest.approx(running.seconds, rel=0.3)
+
+
+def test_without_an_end_in_sight_nothing_is_said():
+    assert foresee(Budget(), algorithm="random", pruner="none", num_epochs=3) is None
 
 
 def test_pruning_shortens_it():

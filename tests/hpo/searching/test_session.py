@@ -106,7 +106,6 @@ def test_the_review_comes_before_anything_is_trained(done):
     assert review["searched"] == ["train.lr", "train.margin", "train.width"]
     assert review["probe"]["seconds_per_epoch"] == 0.001
     assert (review["algorithm"], review["pruner"]) == ("tpe", "successive_halving")
-    assert review["at_most_s"] == 0.1  # 6 trials of 9 epochs of a millisecond
     assert review["forecast"]["trials"] == 6
     assert 6 <= review["forecast"]["epochs"] <= 54
     assert review["estimate_s"] == pytest.approx(review["forecast"]["seconds"], abs=0.05)
