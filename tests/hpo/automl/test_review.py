@@ -2,6 +2,7 @@
 
 from hpo.automl.review import describe_time, first_batch, ways_to_shorten
 from hpo.automl.workspace import WorkspaceFacts
+from hpo.core.events import Forecast
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 from tests.quick_runs import optuna_algorithm
@@ -14,7 +15,7 @@ def facts(total, **more):
 
 
 def test_the_time_is_that_of_the_rehearsal():
-    found = {"seconds": 45.0, "low_s": 36.0, "high_s": 63.0, "epochs": 40}
+    found = Forecast(seconds=45.0, low_s=36.0, high_s=63.0, trials=10, epochs=40, pruned=0)
     told = describe_time(found, seconds_per_epoch=2.0, num_epochs=4, slots=2)
     assert told["time_per_trial_s"] == 8.5  # four epochs and half a second to start
     assert (told["total_s"], told["interval_s"]) == (45.0, [36.0, 63.0])
