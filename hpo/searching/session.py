@@ -43,13 +43,7 @@ from hpo.searching.resume import load_run_study
 from hpo.searching.reviewing import disk_warning, review_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.model_limits import parse_limits
-from hpo.study.plan import (
-    StudyPlan,
-    build_space,
-    decided_values,
-    planned_space,
-    read_plan,
-)
+from hpo.study.plan import StudyPlan, build_space, decided_values, planned_space, read_plan
 from hpo.study.provenance import take_origin, write_origin
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
@@ -316,13 +310,9 @@ class Session:
         from hpo.algorithms.for_study import build_algorithm
 
         return build_algorithm(
-            self.study,
-            self.plan,
-            self.trainer,
-            self.space,
-            slots=self.slots.count,
-            secrets=self.secrets,
-        )
+            self.study, self.plan, self.trainer, self.space,
+            slots=self.slots.count, secrets=self.secrets,
+        )  # fmt: skip
 
     def make_executor(self) -> Executor:
         """Build what runs trials."""
