@@ -35,9 +35,10 @@ examples:
                                                       bursts that are in two splits
   hpo doctor studies/defects.yaml                     the pictures of a study
 
-Of pictures it finds unreadable, empty, tiny, huge, blank and odd ones, duplicates and near
-duplicates within and across splits and classes, classes that a split lacks or that have too few
-pictures, file names that speak of another class. Nothing is changed.
+Of the machine it looks at packages and files with their names, GPUs, memory, the folders that are
+written to, limits and MLflow. Of pictures it finds unreadable, empty, tiny, huge, blank and odd
+ones, duplicates and near duplicates within and across splits and classes, classes that a split
+lacks or that have too few pictures, file names that speak of another class. Nothing is changed.
 
 exit codes: 0 nothing that stops a search, 2 something that does
 """

@@ -18,6 +18,7 @@ from hpo.core.machine import count_cpus, free_memory_mib
 from hpo.core.process import children
 from hpo.core.protocols import Trainer
 from hpo.doctor.check import Check, Status
+from hpo.doctor.names import check_names
 from hpo.doctor.places import check_cache, check_runs, check_temporary
 from hpo.tracking.address import why_useless
 from hpo.tracking.store import display_uri
@@ -54,6 +55,7 @@ def examine_machine(out: Path, trainer: Trainer | None) -> Iterator[Check]:
     """
     yield _python()
     yield _packages()
+    yield from check_names()
     yield from _gpus()
     yield _torch()
     yield _memory()

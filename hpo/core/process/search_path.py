@@ -34,8 +34,7 @@ def ordered() -> list[str]:
 def _place(folder: str, here: str) -> int:
     if folder in (_STANDARD, os.path.join(_STANDARD, "lib-dynload")):
         return 0
-    is_last = os.path.realpath(folder) == here or hidden_by(folder) or holds_another_hpo(folder)
-    return 2 if is_last else 1
+    return 2 if os.path.realpath(folder) == here or comes_last(folder) else 1
 
 
 def _working_directory() -> str:
@@ -43,6 +42,11 @@ def _working_directory() -> str:
         return os.path.realpath(os.getcwd())
     except FileNotFoundError:  # it has been removed
         return ""
+
+
+def comes_last(folder: str) -> bool:
+    """Whether a folder hides what we need, so that it is searched behind all others."""
+    return bool(hidden_by(folder)) or holds_another_hpo(folder)
 
 
 def hidden_by(folder: str) -> list[str]:

@@ -1,0 +1,79 @@
+"""Files whose names are those of installed modules, and which somebody may import by mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from hpo.core.process.imports import PACKAGES
+from hpo.core.process.search_path import ROOT, comes_last
+from hpo.doctor.check import Check
+
+_COMMON = frozenset({"test", "tests", "docs", "examples", "setup", "conftest"})
+"""Names of installed modules that everybody uses, and that nobody imports."""
+
+
+def check_names() -> list[Check]:
+    """Look into the working directory and the folders of PYTHONPATH."""
+    checks = [check for folder, where in _folders() for check in _look_into(folder, where)]
+    text = "no file in the working directory or on PYTHONPATH has the name of an installed module"
+    return checks or [Check(name="names", status="ok", text=text)]
+
+
+def _folders() -> Iterator[tuple[Path, str]]:
+    """Folders that a user's own programs search before what is installed."""
+    here = Path.cwd()
+    yield here, "the working directory"
+    seen = {here.resolve(), Path(ROOT)}
+    for part in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        folder = Path(part).absolute()
+        if folder.resolve() not in seen:
+            seen.add(folder.resolve())
+            yield folder, "on PYTHONPATH"
+
+
+def _look_into(folder: Path, where: str) -> Iterator[Check]:
+    if folder.resolve() == Path(ROOT):
+        return
+    found = _namesakes(folder)
+    standard = sys.stdlib_module_names
+    harmless = {
+        file: name
+        for file, name in found.items()
+        if name in standard or name in PACKAGES or comes_last(str(folder))
+    }
+    used = {file: name for file, name in found.items() if file not in harmless}
+    if harmless:
+        yield Check(
+            name="names",
+            status="warning",
+            text=f"{_listed(harmless)} in {folder} ({where}): `hpo` passes it over, but a script "
+            "or notebook of yours imports it in place of what is installed",
+            advice="rename it, or move it into a folder of its own",
+        )
+    if used:
+        yield Check(
+            name="names",
+            status="warning",
+            text=f"{_listed(used)} in {folder} ({where}) is imported in place of what is installed",
+            advice="take the folder out of PYTHONPATH if that is not meant",
+        )
+
+
+def _namesakes(folder: Path) -> dict[str, str]:
+    """File or package of a folder -> the installed module whose name it has."""
+    installed = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES} - _COMMON
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return {}
+    files = {entry.name: entry.stem for entry in entries if entry.suffix == ".py"}
+    files |= {f"{e.name}/": e.name for e in entries if (e / "__init__.py").is_file()}
+    return {file: name for file, name in files.items() if name in installed}
+
+
+def _listed(files: dict[str, str]) -> str:
+    return ", ".join(f"{file} (module {name})" for file, name in files.items())
