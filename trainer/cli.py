@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import shlex
 import signal
 import sys
 import time
@@ -192,7 +193,7 @@ def _guarded(action: str, spec_path: Path, overrides: Sequence[str]) -> int:
 
     began = time.monotonic()
     try:
-        _run(action, spec_path, overrides)
+        folder = _run(action, spec_path, overrides)
     except TrainerError as error:
         code, ending = USER_ERROR, f"error: {error}"
     except KeyboardInterrupt:
@@ -200,7 +201,7 @@ def _guarded(action: str, spec_path: Path, overrides: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where a bug gets its exit code
         code, ending = _explained(error)
     else:
-        code, ending = DONE, f"done in {time.monotonic() - began:.1f} s"
+        code, ending = DONE, f"done in {time.monotonic() - began:.1f} s; results in {folder}"
     sys.stdout.flush()
     print(f"ml_recog {action}: {_one_line(ending)}", file=sys.stderr)
     return code
@@ -233,7 +234,8 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:
+def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> Path:
+    """Run the action and return the folder of its results."""
     from trainer.config.relations import warnings
     from trainer.data.location import choose_cache_folder, lend_folders, why_not_writable
     from trainer.errors import SpecError
@@ -257,6 +259,7 @@ def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> None:
         raise
     for line in _shown(result):
         print(line)
+    return folder
 
 
 def _train(spec: Any) -> Mapping[str, Any]:
@@ -268,7 +271,8 @@ def _train(spec: Any) -> Mapping[str, Any]:
     except KeyboardInterrupt:
         last = action_dir(spec, "train") / "ckpt" / "last.ckpt"
         if last.is_file():
-            _logger.info("to go on: add train.resume_training_checkpoint_path=%s", last)
+            word = shlex.quote(f"train.resume_training_checkpoint_path={last}")
+            _logger.info("to go on: add %s", word)
         raise
 
 

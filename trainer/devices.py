@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,17 +20,19 @@ logger = logging.getLogger(__name__)
 def pick_device(gpu_index: int) -> torch.device:
     """Return the GPU with this index among the visible ones, or the CPU where there is none.
 
-    Where one card is visible, as in a worker that was given one, it serves any index.
+    A card that a process was given alone (CUDA_VISIBLE_DEVICES), as workers are, serves any index.
 
     Raises:
-        SpecError: there are several cards, and not that many.
+        SpecError: there are not that many.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         logger.info("no GPU is visible: computing on the CPU")
         return torch.device("cpu")
-    if count > 1 and gpu_index >= count:
-        raise SpecError(f"gpu_ids: must be below the {count} visible GPUs, got {gpu_index}")
+    is_given = count == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
+    if gpu_index >= count and not is_given:
+        cards = "the one card is 0" if count == 1 else f"the cards are 0 to {count - 1}"
+        raise SpecError(f"gpu_ids: must name cards of this machine, got {gpu_index}; {cards}")
     return torch.device("cuda", min(gpu_index, count - 1))
 
 

@@ -18,6 +18,7 @@ from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor
 from hpo.core.route_events import Compared
 from hpo.core.spec_dicts import merged
+from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, export_trial
@@ -155,11 +156,12 @@ def _export(session: AutoMLSession, best: TrialRecord, executor: Executor) -> di
 
 def next_commands(run: str) -> list[str]:
     """What a user may want to do with a finished workspace."""
+    word = shell_word(run)
     return [
-        f"hpo status {run}",
-        f"hpo job export --parent {run}",
-        f"hpo job evaluate --parent {run}",
-        f"hpo resume {run} --budget +10",
+        f"hpo status {word}",
+        f"hpo job export --parent {word}",
+        f"hpo job evaluate --parent {word}",
+        f"hpo resume {word} --budget +10",
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
 from hpo.console.console import render_value
-from hpo.core.text import metric_word
+from hpo.core.text import metric_word, shell_word
 
 HELP = "show the best trial and where its files are"
 
@@ -34,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{report_file}: must be what a search wrote of its winner, and is damaged; "
-                f"`hpo export {chosen}` makes the winner's files again"
+                f"`hpo export {shell_word(chosen)}` makes the winner's files again"
             ) from error
     if best is None:
-        raise RunError(f"{chosen}: no trial has a result yet; `hpo status {chosen}` shows them")
+        shows = f"`hpo status {shell_word(chosen)}` shows them"
+        raise RunError(f"{chosen}: no trial has a result yet; {shows}")
     if args.json:
         print_json(best)
         return 0

@@ -11,7 +11,7 @@ from hpo.cli.run_flags import (
     print_json,
     print_table,
 )
-from hpo.core.text import metric_word
+from hpo.core.text import metric_word, shell_word
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -80,10 +80,11 @@ def run(args: argparse.Namespace) -> int:
         print()
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
+    word = shell_word(row["run_dir"])
     if row["status"] == "damaged":
-        print(f"\nstate.json cannot be read; `hpo resume {row['run_dir']}` writes it anew")
+        print(f"\nstate.json cannot be read; `hpo resume {word}` writes it anew")
     if row["status"] in ("stopped", "interrupted", "declined", "failed"):
-        print(f"\ngo on with: hpo resume {row['run_dir']}")
+        print(f"\ngo on with: hpo resume {word}")
     return 0
 
 

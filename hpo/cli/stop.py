@@ -25,5 +25,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"run_dir": str(chosen), "stopping": True})
     else:
-        print(f"{chosen} will stop after the running epochs; go on later with: hpo resume {chosen}")
+        later = f"go on later with: {chosen.resume_command}"
+        print(f"{chosen} will stop after the running epochs; {later}")
     return 0

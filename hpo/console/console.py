@@ -34,6 +34,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
+from hpo.core.text import shell_word
 
 if TYPE_CHECKING:
     from hpo.console.live import LiveView
@@ -125,7 +126,7 @@ class Console:
 
     @_print.register
     def _on_started(self, event: Started) -> None:
-        self._resume = f"hpo resume {event.run_dir}"
+        self._resume = f"hpo resume {shell_word(event.run_dir)}"
         self._line(f"run       {event.run_dir}")
 
     @_print.register
@@ -265,8 +266,8 @@ class Console:
         self._line(f"onnx      {best['onnx']}")
         if event.report:
             self._line(f"report    {event.report}")
-        self._line(f"next      hpo predict {event.run_dir} IMAGE...")
-        self._line(f"          hpo ui {event.run_dir}")
+        self._line(f"next      hpo predict {shell_word(event.run_dir)} IMAGE...")
+        self._line(f"          hpo ui {shell_word(event.run_dir)}")
 
     def _tell_findings(self, event: Finished) -> None:
         if self._removed:

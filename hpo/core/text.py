@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -51,6 +52,11 @@ def _spelt_out(sign: re.Match[str]) -> str:
 def cut(text: str) -> str:
     """The beginning of a text that is too long for a message."""
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def shell_word(path: object) -> str:
+    """Return a path as a shell takes it for one word, so that a command can be copied."""
+    return shlex.quote(str(path))
 
 
 def count_of(number: int, noun: str, plural: str = "") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.text import shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of
 from hpo.jobs.inference import JobContext
@@ -113,7 +114,8 @@ class JobMaker:
         if job.status not in ENDED:
             raise RunError(f"{job_id}: is {job.status}; only a job that has ended can be resumed")
         if job.run_dir:
-            raise RunError(f"{job_id}: is a search; go on with `hpo resume {job.run_dir}`")
+            going_on = f"hpo resume {shell_word(job.run_dir)}"
+            raise RunError(f"{job_id}: is a search; go on with `{going_on}`")
         page = load_pages(Path(job.skill_dir))[job.page]
         base = _without_inferred(job)
         request = JobRequest(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.edges import find_edges
 from hpo.core.rungs import measure_rungs
+from hpo.core.text import shell_word
 from hpo.core.trial import TrialState
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
@@ -108,7 +108,7 @@ def _unfinished(facts: RunData) -> str:
         return ""
     return (
         f"The search has not ended ({facts.status}), so this is how it stands; go on with "
-        f"`hpo resume {shlex.quote(str(facts.run))}`."
+        f"`{facts.run.resume_command}`."
     )
 
 
@@ -167,8 +167,8 @@ def format_value(value: Any) -> str:
 
 def commands(facts: RunData) -> list[tuple[str, str]]:
     """Return (what for, command) of what can be done next."""
-    run = shlex.quote(str(facts.run))
-    study = shlex.quote(str(facts.run.study_file))
+    run = shell_word(facts.run)
+    study = shell_word(facts.run.study_file)
     return [
         ("the same search again", f"hpo search {study}"),
         ("search on", f"hpo resume {run} --budget +20"),

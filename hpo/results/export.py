@@ -49,7 +49,7 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     if place.startswith("/") and not Path(place).exists():
         raise RunError(
             f"reference: no such folder or archive: {place}; bring it back, or give its new place: "
-            f"`hpo resume {run} --reference PLACE` (the run remembers it)"
+            f"`{run.resume_command} --reference PLACE` (the run remembers it)"
         )
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"

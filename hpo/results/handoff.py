@@ -18,6 +18,7 @@ from hpo.core.errors import HpoError
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
 from hpo.core.yaml_io import to_yaml
@@ -190,12 +191,13 @@ def find_checkpoint(run: RunDir, trial: TrialRecord) -> Path:
 
 def next_commands(run: RunDir) -> list[str]:
     """What a user may want to do with a finished run."""
-    best = run.best_dir
+    word, spec = shell_word(run), shell_word(run.best_dir / "spec.yaml")
+    model = shell_word(f"evaluate.checkpoint={run.best_dir / 'model.ckpt'}")
     return [
-        f"hpo predict {run} IMAGE...",
-        f"hpo ui {run}",
-        f"hpo resume {run} --budget +20",
-        f"ml_recog evaluate -e {best / 'spec.yaml'} evaluate.checkpoint={best / 'model.ckpt'}",
+        f"hpo predict {word} IMAGE...",
+        f"hpo ui {word}",
+        f"hpo resume {word} --budget +20",
+        f"ml_recog evaluate -e {spec} {model}",
     ]
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
-from hpo.core.text import nearest, quoted, storable
+from hpo.core.text import nearest, quoted, shell_word, storable
 from hpo.core.yaml_io import to_yaml
 
 STUDY_FILE = "study.yaml"
@@ -52,6 +52,11 @@ class RunDir:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with it, to be copied into a shell."""
+        return f"hpo resume {shell_word(self.path)}"
 
     @property
     def study_file(self) -> Path:

@@ -90,8 +90,8 @@ def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
     places = "; ".join(f"{name}: no such folder or archive: {at}" for name, at in gone.items())
     flags = " ".join(f"--{name.replace('_', '-')} PLACE" for name in gone)
     raise RunError(
-        f"{places}; bring it back, or give its new place: `hpo resume {run} {flags}` (the run "
-        "remembers it)"
+        f"{places}; bring it back, or give its new place: `{run.resume_command} {flags}` "
+        "(the run remembers it)"
     )
 
 

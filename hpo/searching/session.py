@@ -259,7 +259,7 @@ class Session:
             engine.charge_gpus(self.slots.gpus)
             executor.run(engine)
             if engine.was_interrupted:
-                command = f"hpo resume {self.run}"
+                command = self.run.resume_command
                 self.bus.emit(Interrupted(run_dir=str(self.run), resume=command))
                 state.close_as("interrupted")
                 return SearchResult(run=self.run, interrupted=True)

@@ -101,10 +101,10 @@ class MlflowMirror:
         """Write what is left while that moves on, and say what is missing in the end."""
         if self._is_said:
             logger.warning(
-                "MLflow was not written: %s %s; after that `hpo resume %s` writes all of it",
+                "MLflow was not written: %s %s; after that `%s` writes all of it",
                 self._place,
                 self._useless,
-                self._run,
+                self._run.resume_command,
             )
         if self._thread is None:
             return
@@ -115,11 +115,11 @@ class MlflowMirror:
         self._thread, self._is_abandoned = None, True
         if not self._writer.is_complete:
             logger.warning(
-                "MLflow at %s is incomplete: %s; %s`hpo resume %s` writes the rest",
+                "MLflow at %s is incomplete: %s; %s`%s` writes the rest",
                 self._place,
                 self._writer.describe_gaps(self._problem),
                 f"{self._remedy}; then " if self._remedy else "",
-                self._run,
+                self._run.resume_command,
             )
 
     def _may_go_on(self, began: float) -> bool:

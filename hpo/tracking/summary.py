@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from hpo.core.selection import best_trial
+from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
@@ -60,7 +61,7 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     confirmed = sum(r.purpose == "confirm" for r in records)
     if confirmed:
         tally += f" {confirmed} of the best trained again with another seed."
-    command = f"`hpo best {study.run.path.name}`"
+    command = f"`hpo best {shell_word(study.run.path.name)}`"
     if best is None:
         return f"{tally}\n\n{command}"
     return "\n\n".join([_verdict(study, records, best), tally, *_table(records, best), command])

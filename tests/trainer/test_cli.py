@@ -130,7 +130,9 @@ def raiser(error):
 def test_results_go_to_stdout_and_the_last_line_says_done(monkeypatch, capsys, spec_path):
     code, out, err = ending(monkeypatch, capsys, spec_path, lambda _: {"file": "m.onnx"})
     assert (code, out) == (0, "file: m.onnx\n")
-    assert re.fullmatch(r"ml_recog export: done in \d+\.\d s", last_line(err))
+    assert re.fullmatch(
+        r"ml_recog export: done in \d+\.\d s; results in \S+/export", last_line(err)
+    )
 
 
 def test_failure_of_the_run_is_one_line_and_code_2(monkeypatch, capsys, spec_path):
@@ -171,7 +173,7 @@ def test_missing_package_says_what_to_install(monkeypatch, capsys, spec_path):
     error = ModuleNotFoundError("No module named 'timm'", name="timm")
     code, _, err = ending(monkeypatch, capsys, spec_path, raiser(error))
     assert code == 2
-    assert "timm is not installed; install hpo-recognition[trainer]" in err
+    assert "timm is not installed; pip install 'hpo-recognition[all]'" in err
 
 
 def test_ignore_unmatched_reaches_the_spec(monkeypatch, spec_path):

@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.devices import image_layout
+from trainer.devices import image_layout, pick_device
+from trainer.errors import SpecError
 
 CPU = torch.device("cpu")
 
 STEPS = """
 import sys
 import torch
-from trainer.devices import image_layout
+from trainer.devices import image_layout, pick_device
+from trainer.errors import SpecError
 from trainer.models.trunk import create_trunk
 
 torch.set_num_threads(1)
@@ -56,3 +58,35 @@ def test_trunks_with_and_without_such_convolutions_train_without_breaking_memory
     )
     assert done.returncode == 0, done.stderr[-400:]
     assert done.stdout.split() == trunks
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """A machine with so many cards, as torch tells of it."""
+
+    def show(count, given=None):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if given is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+
+    return show
+
+
+@pytest.mark.parametrize(
+    ("count", "index", "cards_are"), [(1, 3, "the one card is 0"), (4, 4, "0 to 3")]
+)
+def test_a_card_that_is_not_there_is_one_line(cards, count, index, cards_are):
+    cards(count)
+    with pytest.raises(
+        SpecError, match=f"^gpu_ids: must name cards of this machine, got {index}; .*{cards_are}$"
+    ):
+        pick_device(index)
+
+
+def test_cards_that_are_there(cards):
+    cards(4)
+    assert pick_device(3) == torch.device("cuda", 3)
+    cards(1, given="6")  # as a worker is given one of eight
+    assert pick_device(6) == torch.device("cuda", 0)

@@ -39,10 +39,11 @@ def ended(splits, tmp_path, capsys):
     return run
 
 
-def test_completed(ended):
+def test_completed(ended, tmp_path):
     code, lines, status = ended(train__num_epochs=1)
     assert code == 0
     assert lines[-1].startswith("ml_recog train: done in ")
+    assert lines[-1].endswith(f"; results in {tmp_path}/out/train")
     assert status == ("SUCCESS", "Training finished successfully.")
 
 

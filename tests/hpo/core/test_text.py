@@ -1,6 +1,12 @@
+import ast
+import itertools
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
-from hpo.core.text import metric_word, one_line, printable, storable
+from hpo.core.text import metric_word, one_line, printable, shell_word, storable
 
 
 @pytest.mark.parametrize(
@@ -25,3 +31,37 @@ def test_paths_of_any_bytes_are_one_line_that_can_be_printed_and_stored():
     assert printable(path) == r"/srv/caf\xe9\x1b[1m/new\x0aline é 梨"
     assert storable(path) == "/srv/caf\\xe9\x1b[1m/new\nline é 梨"
     storable(path).encode()
+
+
+ROOT = Path(__file__).resolve().parents[3]
+_COMMAND = re.compile(r"\b(hpo|ml_recog) [a-z]+( [a-z_]+)?( -[-a-z]+)? $|resume [\w.]+=$")
+_IDS = {"job.id", "args.job_id", "action", "name", "verb", "self.id", "row['id']"}
+"""What is one word of a shell by itself."""
+
+
+def test_paths_in_commands_are_words_of_a_shell():
+    bare = []
+    for package in ("hpo", "trainer"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                parts = node.values if isinstance(node, ast.JoinedStr) else []
+                for before, value in itertools.pairwise(parts):
+                    text = before.value if isinstance(before, ast.Constant) else ""
+                    if _COMMAND.search(str(text)) and isinstance(value, ast.FormattedValue):
+                        shown = ast.unparse(value.value)
+                        is_word = "shell_word(" in shown or "shlex." in shown or shown in _IDS
+                        bare += [] if is_word or _is_word(file, shown) else [(file.name, shown)]
+    assert bare == []
+
+
+def _is_word(file, name):
+    """Whether a variable of a file holds what was made a word before."""
+    return re.search(
+        rf"\b{re.escape(name)}(, \w+)? = (shell_word|shlex\.quote)\(", file.read_text()
+    )
+
+
+def test_a_path_with_spaces_is_one_word():
+    path = Path("/data/my runs/it's") / "a;b"
+    assert shlex.split(f"hpo resume {shell_word(path)}") == ["hpo", "resume", str(path)]
+    assert shell_word("/data/runs") == "/data/runs"
