@@ -12,6 +12,7 @@ from hpo.core.protocols import Algorithm, Trainer
 from hpo.core.seeds import derive_seed
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
+from hpo.study.trainers import restart_keys
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -53,7 +54,7 @@ def build_algorithm(
             style=plan.route_style or "running",
             route=plan.route_style is not None,
             first=tuple(start["latents"] for start in plan.first),
-            restart_keys=tuple(getattr(trainer, "restart_keys", ("model",))),
+            restart_keys=restart_keys(trainer),
         ),
     )
 

@@ -10,7 +10,7 @@ thinks beside the trials; it is waited for where none runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,16 @@ from hpo.algorithms.llm_task import SYSTEM, Task
 from hpo.algorithms.options import resolve_options
 from hpo.core.errors import SpecError
 from hpo.core.events import AlgorithmStep
-from hpo.core.protocols import Algorithm, Emit
+from hpo.core.protocols import (
+    Algorithm,
+    BackgroundAlgorithm,
+    Emit,
+    EventSource,
+    GroupedPruning,
+    Narrowable,
+    OptunaView,
+    WarmStarter,
+)
 from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
 from hpo.core.yaml_io import parse_yaml
 
@@ -110,14 +119,28 @@ class Analyzed:
         self._memo: dict[str, Any] | None = None
         self._emit: Emit | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else the algorithm can do."""
-        return getattr(self._inner, name)
+    @property
+    def distributions(self) -> Mapping[str, Any] | None:
+        """The algorithm's."""
+        return self._inner.distributions if isinstance(self._inner, OptunaView) else None
+
+    def start_points(self) -> Collection[int]:
+        """The algorithm's."""
+        return self._inner.start_points() if isinstance(self._inner, WarmStarter) else ()
+
+    def peers(self, number: int) -> frozenset[int] | None:
+        """The algorithm's."""
+        return self._inner.peers(number) if isinstance(self._inner, GroupedPruning) else None
+
+    def settle(self) -> bool:
+        """Wait for the algorithm's proposal; its own analysis holds up nothing."""
+        return self._inner.settle() if isinstance(self._inner, BackgroundAlgorithm) else False
 
     def attach(self, emit: Emit) -> None:
         """Analyse from now on; a replay asks nobody."""
         self._emit = emit
-        getattr(self._inner, "attach", lambda _emit: None)(emit)
+        if isinstance(self._inner, EventSource):
+            self._inner.attach(emit)
 
     def ask(self, number: int) -> Suggestion | None:
         """Propose; ranges that were narrowed since the last proposal are kept with this one."""
@@ -215,10 +238,9 @@ class Analyzed:
 
     def _narrow(self, limits: Limits) -> bool:
         """Narrow where the algorithm can."""
-        narrow = getattr(self._inner, "narrow", None)
-        if narrow is None:
+        if not isinstance(self._inner, Narrowable):
             return False
-        narrow(limits)
+        self._inner.narrow(limits)
         return True
 
     def _tell(self, step: str, number: int, text: str, **more: Any) -> None:

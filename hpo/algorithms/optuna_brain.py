@@ -26,7 +26,7 @@ from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Limits, Observ
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
-from hpo.core.protocols import Emit
+from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_failures import is_infeasible
@@ -180,8 +180,10 @@ class OptunaAlgorithm:
 
     def settle(self) -> bool:
         """Wait while the chooser thinks; False when it does not."""
-        settle: Callable[[], bool] = getattr(self._recipe.chooser, "settle", lambda: False)
-        return settle()
+        chooser = self._recipe.chooser
+        if chooser is None or not isinstance(chooser, BackgroundAlgorithm):
+            return False
+        return chooser.settle()
 
     def attach(self, emit: Emit) -> None:
         """Let the chooser tell listeners what it does."""
@@ -273,9 +275,9 @@ class OptunaAlgorithm:
 
     def peers(self, number: int) -> frozenset[int] | None:
         """Trials that one is compared with; None where that is all."""
-        ask = getattr(self._pruner, "peers", None)
-        found: frozenset[int] | None = None if ask is None else ask(number)
-        return found
+        if self._pruner is None or not isinstance(self._pruner, GroupedPruning):
+            return None
+        return self._pruner.peers(number)
 
     def _has_ended(self) -> bool:
         recipe = self._recipe

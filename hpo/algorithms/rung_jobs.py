@@ -14,31 +14,15 @@ from typing import Any, Protocol
 
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.rung_policies import Climber, Policy
-from hpo.core.protocols import Emit
+from hpo.core.protocols import Algorithm, Emit, EventSource, Narrowable, OptunaView
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 
 DEFAULT = -1
 """Stands for the bracket of the default configuration, which is in none."""
 
 
-class Proposer(Protocol):
+class Proposer(Algorithm, OptunaView, Protocol):
     """Chooses configurations: an algorithm that knows what its latents mean to Optuna."""
-
-    @property
-    def distributions(self) -> dict[str, Any]:
-        """Every latent dimension."""
-
-    def ask(self, number: int) -> Suggestion | None:
-        """Propose."""
-
-    def restore(self, trial: TrialRecord) -> None:
-        """Take a recorded proposal."""
-
-    def report(self, number: int, measurement: Measurement) -> Decision:
-        """Hear an epoch."""
-
-    def tell(self, trial: TrialRecord) -> None:
-        """Hear the end."""
 
 
 class RungJobs:
@@ -76,17 +60,19 @@ class RungJobs:
         self._proposals: dict[int, TrialRecord] = {}
 
     @property
-    def distributions(self) -> dict[str, Any]:
+    def distributions(self) -> Mapping[str, Any] | None:
         """The proposer's."""
         return self._proposer.distributions
 
     def attach(self, emit: Emit) -> None:
         """Let the proposer tell listeners what it does."""
-        getattr(self._proposer, "attach", lambda _emit: None)(emit)
+        if isinstance(self._proposer, EventSource):
+            self._proposer.attach(emit)
 
     def narrow(self, limits: Mapping[str, tuple[float, float]]) -> None:
         """Narrow what the proposer proposes, where it can."""
-        getattr(self._proposer, "narrow", lambda _limits: None)(limits)
+        if isinstance(self._proposer, Narrowable):
+            self._proposer.narrow(limits)
 
     def start_points(self) -> Collection[int]:
         """The newest jobs of configurations that wait at a rung, or go on to the next."""

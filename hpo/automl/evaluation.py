@@ -18,6 +18,7 @@ from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.trainer_extras import StartSaver
 from hpo.core.trial_failures import describe_failure
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.study.skill import Skill
@@ -125,7 +126,7 @@ def run_baseline(evaluator: Evaluator) -> dict[str, Any]:
 def _start_weights(evaluator: Evaluator) -> str:
     """Have the trainer write the weights that trial 0 starts from; empty where it cannot."""
     inner = evaluator.trainer.inner
-    if not hasattr(inner, "save_start"):
+    if not isinstance(inner, StartSaver):
         return ""
     path = evaluator.run.evaluations_dir / START_FILE
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,10 @@ from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
 from hpo.core.yaml_io import read_yaml
 from hpo.study.skill import load_skill
-from hpo.study.trainers import GROUP, find_trainer
+from hpo.study.trainers import GROUP, demand, find_trainer, restart_keys
 
 Limits = dict[str, tuple[float | None, float | None]]
 
@@ -90,7 +91,11 @@ class SkillTrainer:
         self.epochs_key = self._inner.epochs_key
         self.seed_key = self._inner.seed_key
         self.multiple_of = self._inner.multiple_of
-        self.restart_keys: tuple[str, ...] = tuple(getattr(self._inner, "restart_keys", ("model",)))
+        self.restart_keys = restart_keys(self._inner)
+        # From Python 3.12 on `isinstance` does not ask `__getattr__` for what a protocol demands.
+        for name in {name for extra in EXTRAS for name in members_of(extra)}:
+            if hasattr(self._inner, name) and not hasattr(type(self), name):
+                setattr(self, name, getattr(self._inner, name))
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the trainer can do, as it does it."""
@@ -224,15 +229,14 @@ class SkillTrainer:
         self, folder: str, out: Path, *, seed: int, class_disjoint: bool, group_by: str = ""
     ) -> dict[str, str]:
         """As the trainer does."""
-        return self._inner.split_data(
-            folder, out, seed=seed, class_disjoint=class_disjoint, group_by=group_by
-        )
+        more = {"group_by": group_by} if group_by else {}  # not every trainer takes it
+        return self._inner.split_data(folder, out, seed=seed, class_disjoint=class_disjoint, **more)
 
     def settle_sources(
         self, sources: Mapping[str, str], out: Path, *, group_by: str = ""
     ) -> dict[str, str]:
         """As the trainer does, where it does anything."""
-        if not hasattr(self._inner, "settle_sources"):
+        if not isinstance(self._inner, SourceSettler):
             return dict(sources)
         return self._inner.settle_sources(sources, out, group_by=group_by)
 
@@ -246,15 +250,6 @@ class SkillTrainer:
         if self._is_elsewhere:
             return {"splits": {}, "findings": []}
         return self._inner.inspect_data(self._split(spec)[0])
-
-    def diagnose_data(
-        self,
-        sources: Mapping[str, str],
-        progress: Callable[[str, int, int], None] | None = None,
-        group_by: str = "",
-    ) -> dict[str, Any]:
-        """As the trainer does."""
-        return self._inner.diagnose_data(sources, progress, group_by)
 
     def stage(self, source: str) -> Path:
         """As the trainer does."""
@@ -301,8 +296,7 @@ class SkillTrainer:
 
     def save_start(self, spec: Spec, path: Path) -> None:
         """As the trainer does; not every one can."""
-        save: Callable[..., None] = getattr(self._inner, "save_start")  # noqa: B009
-        save(self._split(spec)[0], path)
+        demand(self._inner, StartSaver).save_start(self._split(spec)[0], path)
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """As the trainer does."""
@@ -310,7 +304,7 @@ class SkillTrainer:
 
     def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """As the trainer does."""
-        return self._inner.explain(self._split(spec)[0], with_map)
+        return demand(self._inner, Explainer).explain(self._split(spec)[0], with_map)
 
     def export(self, spec: Spec) -> dict[str, Any]:
         """As the trainer does."""

@@ -49,10 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or remove."""
     from hpo.core.errors import SpecError
+    from hpo.core.trainer_extras import CacheKeeper
     from hpo.study.trainers import find_trainer
 
     trainer = find_trainer(args.trainer)
-    if not hasattr(trainer, "list_caches"):
+    if not isinstance(trainer, CacheKeeper):
         raise SpecError(f"trainer: {args.trainer} keeps no decoded images or features")
     if args.action == "clear":
         return _clear(trainer, args)

@@ -124,16 +124,17 @@ def _grouping(args: argparse.Namespace) -> dict[str, str]:
 def _look_at(
     args: argparse.Namespace, sources: Mapping[str, str], screen: _Screen
 ) -> dict[str, Any]:
+    from hpo.core.trainer_extras import DataDoctor, SourceSettler
     from hpo.study.plan import as_user_errors
     from hpo.study.trainers import demand, find_trainer
 
-    trainer = find_trainer(args.trainer)
-    demand(trainer, "diagnose_data")
+    found_trainer = find_trainer(args.trainer)
+    trainer = demand(found_trainer, DataDoctor)
     began = time.monotonic()
     screen.line("\npictures")
     grouping = _grouping(args)
     if grouping:
-        demand(trainer, "settle_sources")
+        demand(found_trainer, SourceSettler)
     with as_user_errors():
         diagnosis = dict(trainer.diagnose_data(sources, screen.progress, **grouping))
     screen.clear()

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.core.errors import SpecError
     from hpo.core.machine import this_machine
-    from hpo.core.protocols import Screener
+    from hpo.core.trainer_extras import Screener
     from hpo.study.plan import as_user_errors
     from hpo.study.start import given_spec
     from hpo.study.trainers import find_trainer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.core.protocols import Algorithm
+from hpo.core.protocols import Algorithm, BackgroundAlgorithm
 from hpo.core.trial import Suggestion
 
 
@@ -10,7 +10,7 @@ def ask(algorithm: Algorithm, number: int, *, waits: bool = True) -> Suggestion 
     """Ask for trial `number`.
 
     Args:
-        algorithm: one that may need time to think (`Algorithm.settle`).
+        algorithm: one that may need time to think (`BackgroundAlgorithm`).
         number: of the trial.
         waits: whether to wait for what it thinks about; False while trials run, which would wait
             too. They end, and it is asked again.
@@ -19,7 +19,8 @@ def ask(algorithm: Algorithm, number: int, *, waits: bool = True) -> Suggestion 
         None when there is none, or not yet.
     """
     suggestion = algorithm.ask(number)
-    settle = getattr(algorithm, "settle", lambda: False)
-    while suggestion is None and waits and settle():
+    if not isinstance(algorithm, BackgroundAlgorithm):
+        return suggestion
+    while suggestion is None and waits and algorithm.settle():
         suggestion = algorithm.ask(number)
     return suggestion

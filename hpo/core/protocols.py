@@ -1,12 +1,21 @@
-"""The contracts of the harness: what algorithms, trainers and executors must offer.
+"""The contracts between the parts of the system, and so its map.
 
-Everything that crosses a process border is plain JSON-like data, so a trainer needs no import of
-ours.
+    Algorithm <- engine, a TrialDriver <- Executor -> Trainer
+                    |
+                    +-> Listener, Listener, ...
+
+The engine asks the algorithm what to try and tells it every epoch. The executor asks the engine for
+jobs, runs each in a worker by the trainer's `fit`, and passes on what that reports. Listeners (the
+console, `state.json`, MLflow) are sent an event (`hpo.core.events`) of all that happens.
+
+What an algorithm or a trainer may offer beyond its contract is a small protocol, looked for by
+`isinstance`: those of algorithms are below, those of trainers in `hpo.core.trainer_extras`. What
+crosses a process border is plain JSON-like data, so a trainer needs no import of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -47,11 +56,8 @@ class Algorithm(Protocol):
         replays `restore` / `report` / `tell` in recorded order and the next `ask` proposes what it
         would have proposed.
 
-    It may also have `attach(emit)`, called once after the replay: `emit(AlgorithmStep(...))`
-    then tells listeners what it does. One that needs more than a moment for a
-    proposal returns None from `ask` meanwhile and has `settle()`, which waits until another `ask`
-    is worth it, and returns False where there is nothing to wait for (`hpo.core.asking`). One whose
-    proposals start from other trials is a `WarmStarter` too.
+    It may be an `EventSource`, a `BackgroundAlgorithm`, a `WarmStarter`, a `GroupedPruning`, a
+    `Narrowable` or an `OptunaView` too.
     """
 
     def ask(self, number: int) -> Suggestion | None:
@@ -67,6 +73,48 @@ class Algorithm(Protocol):
         """Hear that a trial has ended (complete, pruned or failed)."""
 
 
+@runtime_checkable
+class EventSource(Protocol):
+    """An algorithm that tells listeners what it does."""
+
+    def attach(self, emit: Emit) -> None:
+        """Send events, such as `AlgorithmStep`, from now on; called once, after the replay."""
+
+
+@runtime_checkable
+class BackgroundAlgorithm(Protocol):
+    """An algorithm that works on proposals in the background; `ask` returns None meanwhile."""
+
+    def settle(self) -> bool:
+        """Wait until another `ask` is worth it; False where there is nothing to wait for."""
+
+
+@runtime_checkable
+class GroupedPruning(Protocol):
+    """An algorithm that compares a trial with some of the others alone."""
+
+    def peers(self, number: int) -> frozenset[int] | None:
+        """Trials that one is compared with; None where that is all."""
+
+
+@runtime_checkable
+class Narrowable(Protocol):
+    """An algorithm whose ranges can be narrowed while it works."""
+
+    def narrow(self, limits: Mapping[str, tuple[float, float]]) -> None:
+        """Keep what is proposed from now on in these (low, high) of dimensions, latent scale."""
+
+
+@runtime_checkable
+class OptunaView(Protocol):
+    """An algorithm that knows its dimensions as Optuna does, so that Optuna reads the ledger."""
+
+    @property
+    def distributions(self) -> Mapping[str, Any] | None:
+        """Latent dimension -> Optuna's distribution; None where there is none."""
+
+
+@runtime_checkable
 class WarmStarter(Protocol):
     """What an algorithm must also have when it proposes trials with `start_from`.
 
@@ -130,99 +178,12 @@ class Executor(Protocol):
         """Give workers back; may be called twice."""
 
 
-@runtime_checkable
-class StartChooser(Protocol):
-    """What a trainer also has when it recommends what a search starts from."""
-
-    def choose_start(
-        self,
-        given: Spec,
-        *,
-        gpus: int,
-        budget_s: float | None,
-        screened: Sequence[Mapping[str, Any]] = (),
-    ) -> Mapping[str, Any]:
-        """Choose the spec keys that the user has not set; called in the driver, free of torch.
-
-        Args:
-            given: what the user has set, nested.
-            gpus: GPUs of the machine.
-            budget_s: seconds that the search may take; None where it is limited otherwise.
-            screened: what came of the candidates of an earlier answer, a row each.
-
-        Returns:
-            `spec` (dotted key -> value), `search` (names to search in place of the schema's list;
-            empty leaves that list), `ranges` (name -> low, high, log), `reasons` (lines), and where
-            a `Screener` would help to choose, `candidates` as its `find_candidates` lists them.
-        """
-
-
-@runtime_checkable
-class Screener(Protocol):
-    """What a trainer also has when it can compare networks before any of them is trained."""
-
-    def find_candidates(
-        self,
-        given: Spec,
-        *,
-        weights: Sequence[str] = (),
-        trunks: Sequence[str] = (),
-        sizes: Sequence[int] = (),
-        gpus: int = 0,
-    ) -> Mapping[str, Any]:
-        """List what a network could start from; called in the driver, free of torch.
-
-        Args:
-            given: what the user has set, nested.
-            weights: addresses of weights or folders of them; those at hand where nothing is named.
-            trunks: networks, for weights that go with several.
-            sizes: sides of the pictures in pixels.
-            gpus: GPUs of the machine.
-
-        Returns:
-            `candidates` (each with `name`, `weights` and `spec`, dotted keys to lay over a spec)
-            and `notes` (lines).
-        """
-
-    def screen(
-        self,
-        spec: Spec,
-        most: int | None = None,
-        with_cost: bool = True,
-        progress: Callable[[str, int, int], None] | None = None,
-    ) -> Mapping[str, Any]:
-        """[worker] Match the validation pictures by an untrained network's features.
-
-        Args:
-            spec: with its pictures; those to train on are not needed.
-            most: use no more than so many pictures of the gallery and of the queries.
-            with_cost: also measure what a picture costs.
-            progress: called with (what, done, total).
-
-        Returns:
-            `value` (the metric that a search watches) with its `interval` (low, high), `nearest`
-            and `prototypes` (each with `class_mean` and `class_mean_interval`), `trunk`, `height`,
-            `width`, `params`, and with cost `latency_ms` and `export_bytes`.
-        """
-
-
-OPTIONAL = frozenset(
-    {
-        *("explain", "measure", "diagnose_data", "list_caches", "clear_caches"),
-        *("list_gallery", "add_classes", "remove_classes", "merge_gallery", "set_gallery"),
-        *("undo_gallery", "find_pictures", "limit_memory", "cache_folder"),
-    }
-)
-"""Methods of a trainer without which a search runs all the same; `hpo.study.trainers.demand`."""
-
-
 class Trainer(Protocol):
     """A trainer found by the entry-point group `hpo.trainers`. Importing it must not import torch.
 
     Methods marked [worker] run in a worker process, the others in the driver and must stay free of
-    torch. It may also have `restart_keys`, a tuple of spec keys or sections that no checkpoint can
-    go on under once they have changed (without it that is `model`), and `devices_key`, the spec key
-    that holds how many devices a trial trains on; `fit` then starts its own processes on them.
+    torch. This is what a search cannot do without; what else a trainer can do is one protocol each
+    in `hpo.core.trainer_extras`.
     """
 
     name: str
@@ -248,12 +209,6 @@ class Trainer(Protocol):
     def data_overrides(self, sources: Mapping[str, str]) -> dict[str, Any]:
         """Turn sources (train, reference, query) into spec keys."""
 
-    def cache_folder(self) -> dict[str, str]:
-        """Return where what is made of pictures is kept: `folder`, and `warning` if that is odd.
-
-        Without it that is a folder among the temporary files.
-        """
-
     def split_data(
         self, folder: str, out: Path, *, seed: int, class_disjoint: bool, group_by: str = ""
     ) -> dict[str, str]:
@@ -261,14 +216,6 @@ class Trainer(Protocol):
 
         `group_by` says what pictures have in common that must stay in one split; a trainer may
         leave it out, and is then never given it.
-        """
-
-    def settle_sources(
-        self, sources: Mapping[str, str], out: Path, *, group_by: str = ""
-    ) -> dict[str, str]:
-        """Make given splits ready, below `out` where files are needed; refuse groups in two.
-
-        A trainer whose sources are used as they are named leaves this method out.
         """
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
@@ -280,39 +227,11 @@ class Trainer(Protocol):
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
 
-    def diagnose_data(
-        self,
-        sources: Mapping[str, str],
-        progress: Callable[[str, int, int], None] | None = None,
-        group_by: str = "",
-    ) -> dict[str, Any]:
-        """Look for every fault of the pictures: `{"splits": {...}, "findings": [...]}`.
-
-        `group_by` is given only where it is asked for.
-        """
-
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
 
-    def list_caches(self) -> dict[str, Any]:
-        """Return what is kept of pictures on disk: `folder`, `limit_bytes`, `caches` (plain rows).
-
-        A trainer that keeps none leaves this method and the next one out.
-        """
-
-    def clear_caches(
-        self, names: Sequence[str] = (), older_than_s: float = 0.0
-    ) -> list[dict[str, Any]]:
-        """Remove sets that nobody uses, all or those of these names, and return their rows."""
-
     def probe(self, spec: Spec) -> dict[str, Any]:
         """[worker] Measure seconds per epoch and peak memory by a few steps."""
-
-    def measure(self, spec: Spec) -> dict[str, Any]:
-        """[worker] Measure a model in use: `latency_ms` of one picture, `params`, `device`.
-
-        A trainer may leave this method out; searches then take no limits on models.
-        """
 
     def fit(
         self,
@@ -327,63 +246,11 @@ class Trainer(Protocol):
         epoch: training goes on from it under this spec, and its history stays the other trial's.
         """
 
-    def limit_memory(self, share: float) -> None:
-        """[worker] Keep this process within a share of its GPU's memory from now on.
-
-        Without it trials that share a GPU are only kept apart by the margin they were packed with.
-        """
-
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """[worker] Evaluate `evaluate.checkpoint`: metrics and per-query hits."""
 
-    def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
-        """[worker] Look every query up: `queries`, `suspects`, `map`, for people to look at.
-
-        Without it reports show no pictures.
-        """
-
     def export(self, spec: Spec) -> dict[str, Any]:
         """[worker] Write a checked ONNX file and the gallery index."""
-
-    def list_gallery(self, folder: Path) -> dict[str, int]:
-        """Return class -> number of pictures of the exported gallery in `folder`."""
-
-    def add_classes(self, folder: Path, images: str) -> dict[str, Any]:
-        """Add `<class>/<picture>` to the exported gallery in `folder`, without training.
-
-        Returns:
-            `classes` and `pictures` in it now, `new_classes`, `new_pictures`, `known_pictures`
-            (there already, and not added again), and `errors`: `image` and `error` of each picture
-            that was not added.
-        """
-
-    def remove_classes(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
-        """Take classes out of the exported gallery in `folder`; all of them, or an error and none.
-
-        Returns:
-            `classes` and `pictures` in it now, `removed_classes` and `removed_pictures`.
-        """
-
-    def merge_gallery(self, folder: Path, other: Path) -> dict[str, Any]:
-        """Add all pictures of another gallery of the same model; returns as `add_classes`."""
-
-    def set_gallery(
-        self, folder: Path, *, kind: str | None = None, matching: str | None = None
-    ) -> dict[str, Any]:
-        """Keep and search the exported gallery in `folder` in another way.
-
-        Returns:
-            `classes`, `pictures`, `kind`, `matching` and `bytes` of it now.
-        """
-
-    def undo_gallery(self, folder: Path) -> dict[str, Any]:
-        """Undo the last change of the exported gallery; returns `classes` and `pictures` in it."""
-
-    def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
-        """List what is to be labelled: `pictures` (paths), `errors` (`image`, `error`), `notes`.
-
-        Without it `hpo predict` takes files alone.
-        """
 
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
         """[worker] Label images by the exported model and gallery in `folder`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from hpo.core.bytes import why_not_writable
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Trainer
+from hpo.core.trainer_extras import CacheFolder
 from hpo.doctor.check import Check, Status
 from hpo.executors.ray_folder import choose_ray_folder
 from hpo.study.plan import as_user_errors, kept_folder
@@ -32,7 +33,7 @@ def check_cache(trainer: Trainer) -> Check:
     """The folder that a trainer keeps decoded pictures in."""
     try:
         with as_user_errors():
-            warning = trainer.cache_folder()["warning"] if hasattr(trainer, "cache_folder") else ""
+            warning = trainer.cache_folder()["warning"] if isinstance(trainer, CacheFolder) else ""
             folder = kept_folder(trainer)
     except HpoError as error:
         advice = "set HPO_CACHE_DIR to a folder that can be written"

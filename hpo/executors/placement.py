@@ -9,6 +9,7 @@ from hpo.core.errors import SpecError
 from hpo.core.machine import Machine, this_machine
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.spec_dicts import lookup, merged
+from hpo.core.trainer_extras import MultiDevice
 from hpo.executors.division import Slots, divide_nodes
 from hpo.study.sharing import AUTO
 from hpo.study.spec import StudySpec
@@ -77,11 +78,10 @@ def find_machine(start: Start) -> Machine:
 
 def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:
     """How many devices a trial trains on, by the spec key that the trainer names for it."""
-    key = getattr(trainer, "devices_key", "")
-    if not key:
+    if not isinstance(trainer, MultiDevice):
         return 1
     try:
-        return int(lookup(trainer.validate(spec), key))
+        return int(lookup(trainer.validate(spec), trainer.devices_key))
     except KeyError:
         return 1
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hpo.core.trainer_extras import MemoryLimiter
 from hpo.core.trial import Job
 from hpo.core.trial_failures import describe_failure
 from hpo.executors.worker import call_method, run_job
@@ -86,9 +87,9 @@ def _settle(trainer_name: str, place: WorkerLimits) -> dict[str, Any] | None:
     if torch is not None:
         torch.set_num_threads(place.threads)
     try:
-        limit = getattr(find_trainer(trainer_name), "limit_memory", None)
-        if limit is not None and place.memory_share is not None:
-            limit(place.memory_share)
+        trainer = find_trainer(trainer_name)
+        if place.memory_share is not None and isinstance(trainer, MemoryLimiter):
+            trainer.limit_memory(place.memory_share)
     except Exception as error:  # noqa: BLE001 - as above
         return {"failure": describe_failure(error)}
     return None

@@ -18,6 +18,7 @@ from typing import Any
 
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged
+from hpo.core.trainer_extras import Explainer
 from hpo.core.trial import TrialRecord
 from hpo.core.trial_failures import describe_failure
 from hpo.report.run_data import RunData
@@ -48,7 +49,7 @@ def look(
             found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
             if found["map"] or not with_map:
                 return found
-    if not hasattr(facts.trainer, "explain"):
+    if not isinstance(facts.trainer, Explainer):
         return None
     if not checkpoint.is_file():
         if is_gone:

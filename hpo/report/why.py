@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.core.errors import RunError
-from hpo.core.protocols import Algorithm
+from hpo.core.protocols import Algorithm, GroupedPruning
 from hpo.core.rungs import best_by, curve_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.ledger import Change, Ledger
@@ -129,8 +129,7 @@ def _peers(
 ) -> frozenset[int] | None:
     """Trials that the decider compares this one with, where it has brackets; None means all."""
     algorithm = _brought_to(ledger, make_algorithm, _last_epoch(ledger, trial))
-    ask = getattr(algorithm, "peers", None)
-    return None if ask is None else ask(trial.number)
+    return algorithm.peers(trial.number) if isinstance(algorithm, GroupedPruning) else None
 
 
 def _measured_before(ledger: Ledger, trial: TrialRecord) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial
+from hpo.core.trainer_extras import PictureFinder
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
@@ -104,7 +105,7 @@ def predict_with_run(run: RunDir, sources: Sequence[str], topk: int) -> Labelled
 
 
 def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:
-    if hasattr(trainer, "find_pictures"):
+    if isinstance(trainer, PictureFinder):
         return trainer.find_pictures(sources)
     errors = []
     for source in sources:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hpo.core.protocols import Trainer
+from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper
 from hpo.results.export import trainer_of_export
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors
 from hpo.study.trainers import demand
+
+T = TypeVar("T")
 
 
 def list_gallery(run: RunDir) -> dict[str, int]:
@@ -20,8 +22,7 @@ def list_gallery(run: RunDir) -> dict[str, int]:
     Raises:
         RunError: when the run has no exported model yet.
     """
-    trainer = trainer_of_export(run)
-    demand(trainer, "list_gallery")
+    trainer = demand(trainer_of_export(run), GalleryEditor)
     with as_user_errors():
         return trainer.list_gallery(run.best_dir)
 
@@ -32,7 +33,7 @@ def extend_gallery(run: RunDir, images: str) -> dict[str, Any]:
     Raises:
         RunError: when the run has no exported model yet, or a search is at work in it.
     """
-    with _changing(run, "add_classes") as trainer:
+    with _changing(run, GalleryEditor) as trainer:
         return trainer.add_classes(run.best_dir, images)
 
 
@@ -47,7 +48,7 @@ def merge_gallery(run: RunDir, other: Path) -> dict[str, Any]:
         DataError: when another model made the other gallery; nothing is changed.
         RunError: when the run has no exported model yet, or a search is at work in it.
     """
-    with _changing(run, "merge_gallery") as trainer:
+    with _changing(run, GalleryKeeper) as trainer:
         best = RunDir(other).best_dir
         return trainer.merge_gallery(run.best_dir, best if best.is_dir() else other)
 
@@ -59,7 +60,7 @@ def shrink_gallery(run: RunDir, names: Sequence[str]) -> dict[str, Any]:
         DataError: when a name is none of its classes; nothing is changed.
         RunError: when the run has no exported model yet, or a search is at work in it.
     """
-    with _changing(run, "remove_classes") as trainer:
+    with _changing(run, GalleryEditor) as trainer:
         return trainer.remove_classes(run.best_dir, names)
 
 
@@ -70,7 +71,7 @@ def set_gallery(run: RunDir, *, kind: str | None, matching: str | None) -> dict[
         DataError: when there is no such kind or matching.
         RunError: when the run has no exported model yet, or a search is at work in it.
     """
-    with _changing(run, "set_gallery") as trainer:
+    with _changing(run, GalleryKeeper) as trainer:
         return trainer.set_gallery(run.best_dir, kind=kind, matching=matching)
 
 
@@ -81,14 +82,13 @@ def undo_gallery(run: RunDir) -> dict[str, Any]:
         DataError: when no change is kept.
         RunError: when the run has no exported model yet, or a search is at work in it.
     """
-    with _changing(run, "undo_gallery") as trainer:
+    with _changing(run, GalleryKeeper) as trainer:
         return trainer.undo_gallery(run.best_dir)
 
 
 @contextlib.contextmanager
-def _changing(run: RunDir, method: str) -> Iterator[Trainer]:
-    """Hold a run for a change of its gallery by a method of its trainer."""
-    trainer = trainer_of_export(run)
-    demand(trainer, method)
+def _changing(run: RunDir, extra: type[T]) -> Iterator[T]:
+    """Hold a run for a change of its gallery by a trainer that can make it."""
+    trainer = demand(trainer_of_export(run), extra)
     with run.lock(), as_user_errors():
         yield trainer

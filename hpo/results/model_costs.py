@@ -16,6 +16,7 @@ from hpo.core.errors import SpecError
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import ranked
 from hpo.core.spec_dicts import merged
+from hpo.core.trainer_extras import CostMeter
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.study.model_limits import ModelLimits
@@ -96,7 +97,7 @@ class Architectures:
 
     def _list(self, trainer: Trainer) -> list[dict[str, Any]]:
         """Every combination of the searched architecture parameters, the default first."""
-        if not hasattr(trainer, "measure"):
+        if not isinstance(trainer, CostMeter):
             raise SpecError(
                 f"limits: {trainer.name} cannot measure what a model costs; leave them out"
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hpo.core.bytes import folder_bytes
 from hpo.core.errors import SpecError
+from hpo.core.protocols import WarmStarter
 from hpo.core.selection import best_trial, finalists, ranked, repeats_of
 from hpo.core.text import quoted
 from hpo.core.trial import TrialRecord
@@ -44,8 +45,7 @@ def check_keep(value: str, where: str) -> str:
 
 def start_points_of(algorithm: object) -> Collection[int]:
     """Trials that an algorithm may start others from; see `hpo.core.protocols.WarmStarter`."""
-    ask: Callable[[], Collection[int]] | None = getattr(algorithm, "start_points", None)
-    return () if ask is None else ask()
+    return algorithm.start_points() if isinstance(algorithm, WarmStarter) else ()
 
 
 def needed_trials(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from hpo.core.protocols import Screener, Trainer
+from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.trainer_extras import Screener
 from hpo.executors.child_call import call_in_child
 from hpo.executors.placement import IN_PROCESS, find_machine, place_trials
 from hpo.executors.placement import Start as Placement

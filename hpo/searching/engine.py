@@ -17,7 +17,7 @@ from typing import Any
 from hpo.core.asking import ask
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Confirmed, Epoch, TrialFinished, TrialStarted, TrialSuspended
-from hpo.core.protocols import Algorithm, Emit
+from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
 from hpo.core.selection import best_trial, open_repeats
@@ -124,7 +124,8 @@ class Engine:
         self._retries = Retries()
         self._decided = replay(algorithm, ledger)
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
-        getattr(algorithm, "attach", lambda _emit: None)(emit)
+        if isinstance(algorithm, EventSource):
+            algorithm.attach(emit)
 
     def next_job(self) -> Job | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
@@ -268,14 +269,14 @@ class Engine:
         return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
 
     def _start(self, suggestion: Suggestion, *, seed: int, purpose: str) -> Job | None:
-        distributions = getattr(self._algorithm, "distributions", None)
+        known = self._algorithm.distributions if isinstance(self._algorithm, OptunaView) else None
         record = self._ledger.start(
             settled_start(suggestion, self._ledger),
             now=time.time(),
             clock=self._account.clock(),
             seed=seed,
             purpose=purpose,
-            distributions=distributions,
+            distributions=known,
         )
         return self._job(record)
 
@@ -383,9 +384,8 @@ class Engine:
         return True
 
     def _has_more(self) -> bool:
-        if self._next_waiting() is not None or self._limit_reached() is None:
-            return True
-        return bool(self._open_confirmations())
+        is_open = self._next_waiting() is not None or self._limit_reached() is None
+        return is_open or bool(self._open_confirmations())
 
     def _exclude_time(self, seconds: float) -> None:
         """Charge nobody for a time in which this process could write nothing, and stood still."""

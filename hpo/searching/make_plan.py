@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.trainer_extras import CostMeter
 from hpo.study.initial_points import MOST, first_points
 from hpo.study.owned_keys import refuse_owned_keys
 from hpo.study.plan import (
@@ -52,7 +53,7 @@ def plan_study(
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
     check_options(study.search.algorithm, study.search.algorithm_options)
     if study.search.max_latency or study.search.max_params:
-        demand(trainer, "measure")
+        demand(trainer, CostMeter)
     draft, guess = settle_space(study, trainer, given, num_trials=budget)
     choice = resolve_names(
         study.search.algorithm,

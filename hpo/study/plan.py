@@ -19,6 +19,7 @@ from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecErr
 from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
+from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import AUTOML_FACTS
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
@@ -151,7 +152,7 @@ def as_user_errors(where: str = "", folders: Sequence[Path] = ()) -> Iterator[No
 
 def kept_folder(trainer: Trainer) -> Path:
     """Where a trainer keeps pictures that it makes or splits: its cache folder, if it has one."""
-    if hasattr(trainer, "cache_folder"):
+    if isinstance(trainer, CacheFolder):
         return Path(trainer.cache_folder()["folder"])
     return Path(tempfile.gettempdir()) / f"hpo-data-{os.geteuid()}"
 
@@ -164,7 +165,7 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
             folder = kept_folder(trainer) / "demo" / f"seed-{study.search.seed}"
             return dict(trainer.demo_data(folder, study.search.seed))
         if data.group_by:
-            demand(trainer, "settle_sources")
+            demand(trainer, SourceSettler)
         if data.folder:
             name = f"{Path(data.folder).name}-{study.search.seed}"
             name = f"{name}-disjoint" if data.class_disjoint else name
@@ -181,7 +182,7 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
     names = ("train", "reference", "query", "test_reference", "test_query")
     given = {name: getattr(data, name) for name in names if getattr(data, name)}
     sources = {name: _absolute(path) for name, path in given.items()}
-    if not hasattr(trainer, "settle_sources"):
+    if not isinstance(trainer, SourceSettler):
         return sources
     with as_user_errors():
         out = kept_folder(trainer) / "splits" / "lists"
@@ -354,7 +355,9 @@ def num_epochs_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
 
 def num_reports_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
     """How often a full trial is validated."""
-    key = getattr(trainer, "validation_key", "train.validation_interval")
+    key = "train.validation_interval"
+    if isinstance(trainer, SparseValidation):
+        key = trainer.validation_key
     epochs = num_epochs_of(base_spec, trainer)
     try:
         return -(-epochs // max(1, int(lookup(base_spec, key))))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo.core.machine import Machine
-from hpo.core.protocols import StartChooser, Trainer
+from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.trainer_extras import StartChooser
 from hpo.study.plan import as_user_errors
 from hpo.study.spec import SearchOptions, StudySpec
 

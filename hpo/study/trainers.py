@@ -5,20 +5,30 @@ from __future__ import annotations
 import importlib
 import os
 from importlib.metadata import entry_points
-from typing import cast
+from typing import TypeVar, cast
 
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.text import nearest, quoted
+from hpo.core.trainer_extras import (
+    CostMeter,
+    DataDoctor,
+    GalleryEditor,
+    GalleryKeeper,
+    RestartAware,
+    SourceSettler,
+    members_of,
+)
+
+T = TypeVar("T")
 
 GROUP = "hpo.trainers"
-NEEDED_FOR = {
-    "measure": "a limit on latency or parameters (--max-latency, --max-params)",
-    "diagnose_data": "looking at pictures (`hpo doctor`)",
-    "settle_sources": "keeping groups of pictures in one split (--group-by)",
-    "list_gallery": "`hpo gallery`",
-    "add_classes": "`hpo gallery --add`",
-    "remove_classes": "`hpo gallery --remove`",
+NEEDED_FOR: dict[type, str] = {
+    CostMeter: "a limit on latency or parameters (--max-latency, --max-params)",
+    DataDoctor: "looking at pictures (`hpo doctor`)",
+    SourceSettler: "keeping groups of pictures in one split (--group-by)",
+    GalleryEditor: "`hpo gallery`",
+    GalleryKeeper: "that change of a gallery",
 }
 TRUSTED = "HPO_TRAINER_MODULES"
 """Environment variable: modules and packages, by commas, that a study may name beside those that
@@ -69,18 +79,24 @@ def _is_trusted(module: str) -> bool:
     return any(name and f"{module}.".startswith(f"{name}.") for name in trusted)
 
 
-def demand(trainer: Trainer, method: str) -> None:
-    """Refuse what a trainer cannot do because it has left out a method that it may leave out.
+def demand(trainer: Trainer, extra: type[T]) -> T:
+    """Return a trainer as one that has an extra (`hpo.core.trainer_extras`).
 
     Raises:
-        SpecError: naming trainer and method.
+        SpecError: naming trainer and the first method that it lacks.
     """
-    if not hasattr(trainer, method):
-        what = NEEDED_FOR.get(method, "this")
-        raise SpecError(
-            f"trainer {trainer.name}: has no {method}, which {what} needs; leave that out, or use "
-            "another trainer"
-        )
+    if isinstance(trainer, extra):
+        return trainer
+    lacking = next(name for name in members_of(extra) if not hasattr(trainer, name))
+    raise SpecError(
+        f"trainer {trainer.name}: has no {lacking}, which {NEEDED_FOR.get(extra, 'this')} needs; "
+        "leave that out, or use another trainer"
+    )
+
+
+def restart_keys(trainer: Trainer) -> tuple[str, ...]:
+    """Spec keys and sections that no checkpoint can go on under once they have changed."""
+    return tuple(trainer.restart_keys) if isinstance(trainer, RestartAware) else ("model",)
 
 
 def _import_trainer(name: str) -> Trainer:

@@ -5,9 +5,22 @@ import inspect
 import pytest
 
 from hpo.core.errors import SpecError
-from hpo.core.protocols import OPTIONAL, Algorithm, Executor, Trainer, TrialDriver
-from hpo.study.trainers import demand, find_trainer
+from hpo.core.protocols import (
+    Algorithm,
+    BackgroundAlgorithm,
+    EventSource,
+    Executor,
+    GroupedPruning,
+    Narrowable,
+    OptunaView,
+    Trainer,
+    TrialDriver,
+    WarmStarter,
+)
+from hpo.core.trainer_extras import EXTRAS
+from hpo.study.trainers import find_trainer
 from tests import quick_trainer
+from tests.quick_runs import optuna_algorithm
 
 
 def members(protocol):
@@ -15,13 +28,16 @@ def members(protocol):
     return methods, set(inspect.get_annotations(protocol))
 
 
+ONLY_IF_ASKED = ("group_by",)
+"""Arguments that a trainer is given only where a user asks for what they do."""
+
+
 def check_methods(thing, protocol):
     for name in members(protocol)[0]:
-        if name in OPTIONAL and not hasattr(thing, name):
-            continue
         wanted = inspect.signature(getattr(protocol, name)).parameters
         given = inspect.signature(getattr(thing, name)).parameters
-        assert list(given) == [n for n in wanted if n != "self"], f"{thing}.{name}"
+        told = [n for n in wanted if n != "self" and (n in given or n not in ONLY_IF_ASKED)]
+        assert list(given) == told, f"{thing}.{name}"
         for n, parameter in given.items():
             assert parameter.kind == wanted[n].kind, f"{thing}.{name}({n})"
 
@@ -33,20 +49,28 @@ def test_trainers_have_all_members(name):
     except SpecError as error:
         pytest.skip(f"the package is not installed, so its entry points are not known: {error}")
     check_methods(trainer, Trainer)
+    for extra in EXTRAS:
+        if isinstance(trainer, extra):
+            check_methods(trainer, extra)
     for attribute in members(Trainer)[1]:
         assert hasattr(trainer, attribute), attribute
     assert trainer.direction in ("maximize", "minimize")
 
 
-def test_our_trainer_leaves_nothing_out():
-    assert all(hasattr(find_trainer("ml_recog"), name) for name in OPTIONAL)
-    assert members(Trainer)[0] >= OPTIONAL
+def test_our_trainer_offers_every_extra_but_another_key_for_validations():
+    lacking = [kind.__name__ for kind in EXTRAS if not isinstance(find_trainer("ml_recog"), kind)]
+    assert lacking == ["SparseValidation"]
 
 
-def test_what_is_left_out_is_refused_in_one_line():
-    demand(find_trainer("ml_recog"), "add_classes")
-    with pytest.raises(SpecError, match="^trainer quick: has no add_classes"):
-        demand(find_trainer(quick_trainer.NAME), "add_classes")
+@pytest.mark.parametrize("name", ["tpe", "hyperband", "pbt", "dehb", "llm"])
+def test_algorithms_have_the_extras_that_they_are_asked_for(name):
+    extras = (BackgroundAlgorithm, EventSource, GroupedPruning, Narrowable, OptunaView, WarmStarter)
+    options = {"llm_endpoint": "http://127.0.0.1:9", "llm_model": "m"} if name == "llm" else {}
+    algorithm = optuna_algorithm(name, pruner="none", options=options)
+    found = [extra for extra in extras if isinstance(algorithm, extra)]
+    assert OptunaView in found
+    for extra in found:
+        check_methods(algorithm, extra)
 
 
 def test_engine_algorithm_and_executors_have_all_members():

@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from hpo.core.errors import SpecError
+from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper
 from hpo.study.spec import load_given_study
-from hpo.study.trainers import TRUSTED, find_trainer
+from hpo.study.trainers import TRUSTED, demand, find_trainer, restart_keys
 from tests.quick_trainer import NAME, TRAINER
 
 
@@ -83,3 +85,15 @@ def test_a_given_study_may_not_name_a_skill_folder_whose_command_would_run(tmp_p
     file.write_text("schema_version: 1\ntrainer: hpo.automl.skill_trainer:SkillTrainer@evil\n")
     with pytest.raises(SpecError, match="study.yaml: trainer: must be the name of a registered"):
         load_given_study(file)
+
+
+def test_an_extra_that_is_there_is_handed_out_and_one_that_is_not_is_refused_in_one_line():
+    ours = find_trainer("ml_recog")
+    assert demand(ours, GalleryKeeper) is ours
+    with pytest.raises(SpecError, match="^trainer quick: has no list_gallery, which `hpo gallery`"):
+        demand(TRAINER, GalleryEditor)
+
+
+def test_a_changed_model_restarts_a_trial_where_the_trainer_names_no_keys():
+    assert restart_keys(TRAINER) == ("train.width",)
+    assert restart_keys(SimpleNamespace(name="mine")) == ("model",)
