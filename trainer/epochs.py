@@ -95,6 +95,8 @@ class EpochReporter(pl.Callback):
         use_bf16: arithmetic of validation.
         history: entries of a resumed run, oldest first.
         is_first: whether this process writes and reports, among several.
+        saves_at_end: whether the checkpoints of the best and of the last epoch alone are written,
+            at the end, as is done for many runs at once.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class EpochReporter(pl.Callback):
         use_bf16: bool,
         history: list[dict[str, Any]],
         is_first: bool = True,
+        saves_at_end: bool = False,
     ) -> None:
         self._is_first = is_first
         self.history = history
@@ -120,6 +123,7 @@ class EpochReporter(pl.Callback):
         # Epochs on features take less time than their checkpoints.
         interval_s = _FEATURES_INTERVAL_S if isinstance(data, FeatureData) else 0.0
         self._writer = checkpoints.CheckpointWriter(interval_s)
+        self._held: dict[str, checkpoints.Payload] | None = {} if saves_at_end else None
         self._since = time.perf_counter()
         self._step_saved = 0
 
@@ -194,11 +198,17 @@ class EpochReporter(pl.Callback):
         except BaseException as e:
             if self._is_first:
                 self._status.end("FAILURE", reason(e))
+            self._write_held()
             self._writer.settle()
             raise
+        self._write_held()
         self._writer.wait()
         if self._is_first:
             self._status.end("SUCCESS", "Training finished successfully.")
+
+    def _write_held(self) -> None:
+        for name, payload in (self._held or {}).items():
+            self._writer.submit(payload, [self._folder / name])
 
     def best(self) -> dict[str, Any] | None:
         """Return the entry whose weights `best.ckpt` holds."""
@@ -225,7 +235,7 @@ class EpochReporter(pl.Callback):
     def _record(self, module: RecognitionModule, entry: dict[str, Any]) -> None:
         """Write the checkpoints that are due, then the status line."""
         previous = self.best()
-        has_file = (self._folder / checkpoints.BEST).exists()
+        has_file = self._held is not None or (self._folder / checkpoints.BEST).exists()
         is_best = entry["value"] is not None and (
             previous is None or entry["value"] > previous["value"] or not has_file
         )
@@ -233,6 +243,7 @@ class EpochReporter(pl.Callback):
         is_due = train.checkpoint_interval_unit == "epoch" and self._is_due(
             entry["epoch"], train.checkpoint_interval
         )
+        is_due = is_due and self._held is None
         names = [checkpoints.LAST] * (is_due or entry["epoch"] == train.num_epochs)
         names += [checkpoints.BEST] * is_best
         entry["checkpoint"] = names[-1] if names else None
@@ -254,6 +265,9 @@ class EpochReporter(pl.Callback):
         payload = capture(
             module, self.history, self._spec, needed(self._data.train, "train_dataset").class_names
         )
+        if self._held is not None:
+            self._held |= dict.fromkeys(names, payload)
+            return
         paths = [self._folder / name for name in names]
         self._writer.submit(payload, paths)
         if not all(path.exists() for path in paths):

@@ -155,6 +155,10 @@ class RecognitionModule(pl.LightningModule):
         self._runs = (runs,)
         self.train()
 
+    def share_fixed_state(self, other: RecognitionModule) -> None:
+        """Use the copies of another module that has the same trunk."""
+        vars(self)["fixed_state"] = other.fixed_state
+
     @property
     def is_compiled(self) -> bool:
         """Whether the forward pass in training is compiled."""
@@ -214,8 +218,7 @@ class RecognitionModule(pl.LightningModule):
             DivergedError: when the loss is not finite.
         """
         images, labels = batch
-        if self.batch_facts is None:
-            self.batch_facts = _facts_of(images, labels)
+        self.note_batch(images, labels)
         if not self.takes_features:
             images = images.contiguous(memory_format=self.layout)
         emb_ND, labels = gathered(self._runs[0](images).float(), labels)
@@ -228,6 +231,11 @@ class RecognitionModule(pl.LightningModule):
         self._check_finite(value)
         self.progress.batch += 1
         return loss
+
+    def note_batch(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        """Keep what the first training batch is."""
+        if self.batch_facts is None:
+            self.batch_facts = _facts_of(images, labels)
 
     def loss_of(self, emb_ND: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of embeddings, on the pairs that the miner selects where there is one."""
@@ -270,6 +278,13 @@ class RecognitionModule(pl.LightningModule):
         self.progress.step += 1
         if self.running_mean is not None:
             self.running_mean.update(self.model, self.progress.step)
+
+    def stand_at_step(self) -> None:
+        """Set rates and schedule to where they are after so many steps, without taking them."""
+        step = self.progress.step
+        self.scheduler.last_epoch = step
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.schedule.factor(step)
 
     def end_epoch(self) -> dict[str, float]:
         """Count the epoch; return its mean loss and the share of batches with a loss above 0."""

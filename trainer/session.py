@@ -287,6 +287,19 @@ class RecognitionTrainer:
 
         return fit(checked, report, resume_from, start_epoch)
 
+    def fit_heads(
+        self,
+        specs: Sequence[Mapping[str, Any]],
+        report: Callable[[int, Mapping[str, Any]], bool],
+    ) -> Sequence[dict[str, Any] | Exception]:
+        """Train many heads on a frozen trunk together, each as `fit` would train it alone.
+
+        Returns the receipt of each, or the error that ended it; see `trainer.many_heads`.
+        """
+        from trainer.many_heads import fit_heads
+
+        return fit_heads([parse_spec(spec, "train") for spec in specs], report)
+
     def save_start(self, spec: Mapping[str, Any], path: Path) -> None:
         """Write the weights that a train spec starts from, so that they can be evaluated."""
         checked = parse_spec(spec, "train")

@@ -101,7 +101,7 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
     )
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])
-    _restore_schedule(module)
+    module.stand_at_step()
 
 
 def best_entry(history: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -147,11 +147,3 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) 
     optimizer.load_state_dict(state)
     for group, hyperparameters in zip(optimizer.param_groups, asked, strict=True):
         group.update(hyperparameters)
-
-
-def _restore_schedule(module: RecognitionModule) -> None:
-    """Stand the schedule at the module's step."""
-    step = module.progress.step
-    module.scheduler.last_epoch = step
-    for group in module.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * module.schedule.factor(step)

@@ -160,17 +160,7 @@ class _Run:
                     loop.fit(self.module, reporter)
                 else:
                     loop.fit(self.module, EpochBatches(self.data, self.module))
-        return receipt() | self._outcome(reporter)
-
-    def _outcome(self, reporter: EpochReporter) -> dict[str, Any]:
-        best = reporter.best()
-        folder = Path(self.spec.results_dir)
-        written = [n for n in (checkpoints.LAST, checkpoints.BEST) if (folder / n).is_file()]
-        return {
-            "epochs": self.module.progress.epoch,
-            "best": None if best is None else {"epoch": best["epoch"], "value": best["value"]},
-            "checkpoints": {Path(name).stem: name for name in written},
-        }
+        return receipt() | outcome_of(self.spec, self.module, reporter)
 
     def _loop(self, max_epochs: int, reporter: EpochReporter) -> pl.Trainer | FeatureLoop:
         """Return what does nothing but the loop: Lightning's trainer, or that of features."""
@@ -201,6 +191,17 @@ class _Run:
             use_distributed_sampler=False,
             default_root_dir=self.spec.results_dir,
         )
+
+
+def outcome_of(spec: Spec, module: RecognitionModule, reporter: EpochReporter) -> dict[str, Any]:
+    """Return what a receipt says of a run's end: `epochs`, `best` and `checkpoints`."""
+    best, folder = reporter.best(), Path(spec.results_dir)
+    written = [n for n in (checkpoints.LAST, checkpoints.BEST) if (folder / n).is_file()]
+    return {
+        "epochs": module.progress.epoch,
+        "best": None if best is None else {"epoch": best["epoch"], "value": best["value"]},
+        "checkpoints": {Path(name).stem: name for name in written},
+    }
 
 
 def build_parts(

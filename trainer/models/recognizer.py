@@ -66,19 +66,24 @@ def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
         SpecError: Unknown backbone, or an image size it cannot take.
         CheckpointError: A named weight file is missing, damaged, unsafe or does not fit.
     """
-    recognizer = _random_recognizer(spec.model)
+    recognizer = add_head(random_trunk(spec.model), spec.model)
     if load_pretrained:
         _load_pretrained(recognizer, spec.model)
     return recognizer
 
 
-def _random_recognizer(model: ModelConfig) -> Recognizer:
-    trunk = create_trunk(
+def random_trunk(model: ModelConfig) -> nn.Module:
+    """Build the trunk of a model with random weights, from torch's global generator."""
+    return create_trunk(
         model.backbone,
         image_size=(model.input_height, model.input_width),
         in_channels=model.input_channels,
         pooling=model.pooling,
     )
+
+
+def add_head(trunk: nn.Module, model: ModelConfig) -> Recognizer:
+    """Put a model's head with random weights on a trunk."""
     features = trunk.num_features
     if not isinstance(features, int):
         raise TypeError(f"{model.backbone}: num_features is {features!r}, not an int")

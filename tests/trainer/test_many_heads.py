@@ -1,0 +1,131 @@
+"""Heads that train together end as each would alone: weights, curve, files, receipt."""
+
+import math
+
+import pytest
+import torch
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer import many_heads
+from trainer.errors import DivergedError
+from trainer.many_heads import fit_heads
+from trainer.training import fit
+
+SOFTMAX = {"train.loss.name": "normalized_softmax"}
+HEADS = {
+    "default rates": SOFTMAX,
+    "hot, long, smoothed, decayed": SOFTMAX
+    | {
+        "train.loss.normalized_softmax.temperature": 0.3,
+        "train.loss.label_smoothing": 0.2,
+        "model.feat_dim": 24,
+        "train.optim.embedder.base_lr": 3e-3,
+        "train.optim.embedder.weight_decay": 0.1,
+        "train.loss.base_lr": 0.05,
+    },
+    "three epochs, one cycle, clipped": SOFTMAX
+    | {"train.num_epochs": 3, "train.optim.schedule": "one_cycle", "train.clip_grad_norm": 0.3},
+    "another seed": SOFTMAX | {"train.seed": 11},
+    "other batches": SOFTMAX | {"dataset.sampling": "random", "train.batch_size": 16},
+    "from class means, mean of weights": SOFTMAX
+    | {"train.loss.start": "class_means", "train.ema_decay": 0.5},
+    "proxies": {"train.loss.name": "proxy_anchor", "train.optim.name": "AdamW"},
+    "sub-centres": {"train.loss.name": "subcenter_arcface"},
+    "pairs": {"train.loss.name": "triplet"},
+    "two batches a step": SOFTMAX | {"train.accumulate_grad_batches": 2},
+    "augmented views": SOFTMAX | {"dataset.feature_views": 2},
+    "on pictures": SOFTMAX | {"dataset.feature_views": -1},
+}
+FROZEN = {
+    "dataset.cache": True, "train.train_trunk": False, "dataset.feature_views": 0, "train.seed": 7,
+    "train.num_epochs": 2, "train.optim.name": "AdamW", "train.optim.warmup_iters": 2,
+    "train.optim.embedder.base_lr": 1e-3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return make_splits(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def environment(cache, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(cache))
+    monkeypatch.setattr(many_heads, "STACKED_CPU", 3)  # so that a kind of heads needs two stacks
+
+
+def spec_of(folders, place, own):
+    return train_spec(folders, place) | FROZEN | own
+
+
+def checkpoint(place, name="last"):
+    return torch.load(place / "ckpt" / f"{name}.ckpt", weights_only=True)
+
+
+def curve(told):
+    return [(entry["epoch"], entry["value"], entry["metrics"]["train_loss"]) for entry in told]
+
+
+def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
+    told = {name: [] for name in HEADS}
+    names = list(HEADS)
+    specs = [spec_of(folders, tmp_path / f"t{k}", own) for k, own in enumerate(HEADS.values())]
+    outcomes = fit_heads(specs, lambda k, entry: told[names[k]].append(entry) or True)
+    for k, (name, own) in enumerate(HEADS.items()):
+        alone = []
+        place = tmp_path / f"a{k}"
+        receipt = fit(spec_of(folders, place, own), lambda e, seen=alone: seen.append(e) or True)
+        for one, other in zip(curve(alone), curve(told[name]), strict=True):
+            assert other == pytest.approx(one, abs=1e-4), name
+        expected, found = checkpoint(place), checkpoint(tmp_path / f"t{k}")
+        for part in ("state_dict", "loss_state"):
+            assert expected[part].keys() == found[part].keys()
+            for key, value in expected[part].items():
+                torch.testing.assert_close(
+                    found[part][key], value, rtol=1e-4, atol=1e-4, msg=f"{name}: {key}"
+                )
+        assert found["progress"]["step"] == expected["progress"]["step"]
+        assert outcomes[k]["applied"] == receipt["applied"], name
+        assert outcomes[k]["best"] == receipt["best"]
+        assert outcomes[k]["checkpoints"] == receipt["checkpoints"]
+        best = checkpoint(tmp_path / f"t{k}", "best")
+        assert best["progress"]["epoch"] == receipt["best"]["epoch"]
+        assert (tmp_path / f"t{k}" / "status.jsonl").is_file()
+
+
+def test_a_head_that_is_stopped_or_diverges_leaves_the_others_alone(folders, tmp_path):
+    sharp = {"train.loss.normalized_softmax.temperature": 1e-39}
+    owns = [SOFTMAX | own for own in ({}, {"train.num_epochs": 4}, sharp)]
+    specs = [spec_of(folders, tmp_path / str(k), own) for k, own in enumerate(owns)]
+    told = {0: [], 1: [], 2: []}
+
+    def report(number, entry):
+        told[number].append(entry["epoch"])
+        return number != 0
+
+    stopped, whole, broken = fit_heads(specs, report)
+    assert told[0] == [1]
+    assert told[1] == [1, 2, 3, 4]
+    assert (stopped["epochs"], whole["epochs"]) == (1, 4)
+    with pytest.raises(DivergedError) as alone:
+        fit(specs[2] | {"results_dir": str(tmp_path / "alone")}, lambda _: True)
+    assert (type(broken), str(broken)) == (DivergedError, str(alone.value))
+    ended = [(tmp_path / name / "status.json").read_text().splitlines()[-1] for name in "12"]
+    assert "successfully" in ended[0]
+    assert str(broken) in ended[1]
+    assert all(math.isfinite(v) for v in checkpoint(tmp_path / "1")["loss_state"]["W"].flatten())
+
+
+def test_a_fault_of_the_caller_ends_all(folders, tmp_path):
+    specs = [spec_of(folders, tmp_path / str(k), SOFTMAX) for k in range(2)]
+
+    def report(_number, _entry):
+        raise ZeroDivisionError("the caller's")
+
+    with pytest.raises(ZeroDivisionError):
+        fit_heads(specs, report)
