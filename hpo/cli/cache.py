@@ -140,7 +140,7 @@ def _show(found: Mapping[str, Any]) -> None:
             f"{row['height']}x{row['width']}",
             _features(row),
             "in use" if row["in_use"] else _ago(time.time() - row["last_used"]),
-            row["source"],
+            row.get("images_of", row["source"]),
         ]
         for row in rows
     ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
     from hpo.searching.state_writer import snapshot_of
+    from hpo.study.plan import named_sources
     from hpo.study.trainers import find_trainer
     from hpo.tracking import MlflowMirror, default_tracking_uri
 
@@ -34,7 +35,7 @@ def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledg
             "epochs_per_trial": plan.num_epochs,
             "trainer": study.trainer,
             **_model_facts(plan.base_spec),
-            **{f"data.{name}": path for name, path in plan.sources.items()},
+            **{f"data.{name}": path for name, path in named_sources(study, plan).items()},
         },
         snapshot=lambda: snapshot_of(ledger),
     )

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from trainer.amounts import size_text
 from trainer.data.archive_formats import Member, read_members, refuse_path
 from trainer.data.names import name_bytes, name_text
 from trainer.errors import DataError, InfrastructureError
@@ -196,13 +197,13 @@ class _Unpacking:
         self.num_bytes += number
         if self.num_bytes > self._most:
             raise DataError(
-                f"{self._archive}: unpacks to over {self._most / 1e6:.0f} MB, more than "
+                f"{self._archive}: unpacks to over {size_text(self._most)}, more than "
                 f"{_MAX_RATIO} times its size; refused as a decompression bomb"
             )
         if self.num_bytes > self._room:
             raise InfrastructureError(
                 f"{self._archive}: the disk of the cache is full after "
-                f"{self.num_bytes / 1e9:.1f} GB; set HPO_CACHE_DIR to a larger one"
+                f"{size_text(self.num_bytes)}; set HPO_CACHE_DIR to a larger one"
             )
 
     def _refused(self, member: Member, why: str) -> DataError:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.amounts import size_text
 from trainer.data.framing import ImageSize
 from trainer.data.location import cache_settings, exclusive_if_free
+from trainer.data.origin import origin
 from trainer.errors import SpecError
 
 KINDS = ("images", "features")
@@ -52,6 +54,11 @@ class CacheEntry:
     """Whether a process has it mapped."""
 
     @property
+    def images_of(self) -> str:
+        """Where the images come from as their user knows it: no folder of the cache."""
+        return origin(self.source)
+
+    @property
     def name(self) -> str:
         """A short name to clear it by."""
         return self.path.name[:12]
@@ -62,6 +69,7 @@ class CacheEntry:
             "name": self.name,
             "kind": self.kind,
             "source": self.source,
+            "images_of": self.images_of,
             "images": self.num_images,
             "height": self.size.height,
             "width": self.size.width,
@@ -129,13 +137,13 @@ def evict(root: Path, *, keep: Path, limit_bytes: int) -> None:
         oldest = entries.pop()
         if _remove(oldest.path):
             _logger.info(
-                "cached %s of %s dropped to stay within the bound", oldest.kind, oldest.source
+                "cached %s of %s dropped to stay within the bound", oldest.kind, oldest.images_of
             )
             total -= oldest.num_bytes
     if total > limit_bytes:
         _logger.warning(
-            "cached sets take %.1f GB more than HPO_CACHE_GB allows, as running trials use them",
-            (total - limit_bytes) / 1e9,
+            "cached sets take %s more than HPO_CACHE_GB allows, as running trials use them",
+            size_text(total - limit_bytes),
         )
 
 
@@ -145,7 +153,8 @@ def in_use_path(path: Path) -> Path:
 
 
 def _fits(entry: CacheEntry, name: str) -> bool:
-    return entry.path.name.startswith(name) or entry.source == name.rstrip("/")
+    wanted = name.rstrip("/")
+    return entry.path.name.startswith(name) or wanted in (entry.source, entry.images_of)
 
 
 def _read_entry(path: Path) -> CacheEntry | None:

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trainer.amounts import size_text
 from trainer.data.deep import Samples, deep_samples, is_deep
 from trainer.data.formats import EXTRA, is_heif, register_heif
 
@@ -157,8 +158,8 @@ def _checked_cost(image: Image, width: int, height: int) -> int:
         cost += 2 * width * height * sum(layers) // max(layers)
     if cost > MOST_BYTES:
         raise UnreadableError(
-            f"{width} x {height} pixels take {cost / 1e9:.1f} GB once decoded, more than "
-            f"{MOST_BYTES / 1e9:.1f} GB; store it smaller or as an ordinary JPEG"
+            f"{width} x {height} pixels take {size_text(cost)} once decoded, more than "
+            f"{size_text(MOST_BYTES)}; store it smaller or as an ordinary JPEG"
         )
     return cost
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from trainer.amounts import size_text
 from trainer.data.cached_sets import META, evict, in_use_path
 from trainer.data.location import cache_settings, exclusive, shared
 from trainer.errors import InfrastructureError
@@ -84,8 +85,8 @@ def _build(plan: SetPlan, target: Path) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < plan.num_bytes + _ROOM_LEFT_BYTES:
         raise InfrastructureError(
-            f"{target.parent}: {plan.num_bytes / 1e9:.1f} GB needed for {plan.what}, "
-            f"{free / 1e9:.1f} GB free; set HPO_CACHE_DIR to a larger disk or dataset.cache=false"
+            f"{target.parent}: {size_text(plan.num_bytes)} needed for {plan.what}, "
+            f"{size_text(free)} free; set HPO_CACHE_DIR to a larger disk or dataset.cache=false"
         )
     with _beside(target) as draft:
         meta = plan.build(draft)

@@ -1,6 +1,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hpo.core.errors import SpecError
 from trainer.data.cache import open_cache
 from trainer.data.decode import ImageSize
 from trainer.data.folder import scan_folder
+from trainer.data.split import split_folder
 
 
 @pytest.fixture
@@ -55,6 +57,24 @@ def test_clear_by_age_and_by_folder(hpo, json_of, caches, monkeypatch):
     code, out, _ = hpo("cache", "ls")
     assert code == 0
     assert out.startswith("no decoded images or features in ")
+
+
+def test_a_split_is_shown_and_cleared_by_the_folder_of_its_user(
+    hpo, json_of, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    shots = tmp_path / "my shots"
+    for number in range(20):
+        (shots / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(
+            shots / "ab"[number % 2] / f"{number}.png"
+        )
+    sources = split_folder(shots, tmp_path / "cache" / "splits" / "s", seed=0)
+    open_cache(scan_folder(Path(sources["train"])), ImageSize(height=12, width=10))
+    assert hpo("cache")[1].splitlines()[1].endswith(f"  {shots}")
+    (row,) = json_of("cache")["caches"]
+    assert (row["images_of"], row["source"]) == (str(shots), sources["train"])
+    assert len(json_of("cache", "clear", shots, "--yes")["removed"]) == 1
 
 
 def test_what_is_in_use_is_shown_and_left(hpo, caches):

@@ -244,7 +244,7 @@ def test_a_progressive_jpeg_counts_with_its_coefficients(monkeypatch):
     monkeypatch.setattr(decoder, "MOST_BYTES", 400_000)  # 2 x 1.5 x 160,000 with halved colours
     with opened(plain, mode="RGB", longest_px=16) as picture:
         assert picture.image.size == (50, 50)
-    with pytest.raises(UnreadableError, match="400 x 400 pixels take 0.0 GB"):
+    with pytest.raises(UnreadableError, match=r"400 x 400 pixels take \d+ kB"):
         opened(data, mode="RGB", longest_px=16).__enter__()
 
 
