@@ -28,13 +28,8 @@ from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData, load_run_data
 from hpo.run.run_dir import RunDir, find_run
 from hpo.study.checks import check_name, check_sources
-from hpo.study.spec import (
-    DataSources,
-    SearchOptions,
-    StudySpec,
-    anchored,
-    load_study,
-)
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec, anchored, load_study
 
 if TYPE_CHECKING:
     import pandas as pd

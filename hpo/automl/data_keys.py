@@ -12,7 +12,7 @@ from hpo.core.errors import DataError, HpoError
 from hpo.core.spec_dicts import flatten
 from hpo.jobs.data_sources import resolve_data_sources
 from hpo.study.overrides import Overrides
-from hpo.study.spec import DataSources
+from hpo.study.sections import DataSources
 from hpo.study.weights import check_weights, is_address
 
 if TYPE_CHECKING:

@@ -25,9 +25,10 @@ from hpo.run.checkpoint_retention import ALL
 from hpo.study.batches import adjust_batch
 from hpo.study.overrides import Overrides, resolve_overrides
 from hpo.study.plan import as_user_errors
+from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill
-from hpo.study.spec import SearchOptions, StudySpec
+from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo.study.sections import SearchOptions
     from hpo.study.skill import Skill
-    from hpo.study.spec import SearchOptions
     from search_spaces import Overlay
 
 Parse = Callable[[str, str], Any]
@@ -88,7 +88,8 @@ def overlay_from_args(args: argparse.Namespace) -> Overlay:
     """
     from dataclasses import replace
 
-    from hpo.study.spec import SearchOptions, StudySpec
+    from hpo.study.sections import SearchOptions
+    from hpo.study.spec import StudySpec
 
     options = SearchOptions()
     return StudySpec(search=replace(options, **overlay_changes(args, options))).overlay

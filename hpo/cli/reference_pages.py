@@ -39,12 +39,13 @@ def cli_page() -> str:
 
 def study_page() -> str:
     """Return every key of a study file, with its default and what it does."""
-    from hpo.study import spec
+    from hpo.study.sections import DataSources, SearchOptions
+    from hpo.study.spec import StudySpec
 
     sections = (
-        ("", spec.StudySpec, "Study file"),
-        ("data.", spec.DataSources, "data"),
-        ("search.", spec.SearchOptions, "search"),
+        ("", StudySpec, "Study file"),
+        ("data.", DataSources, "data"),
+        ("search.", SearchOptions, "search"),
     )
     parts = [f"# Study file\n\n{NOTE}"]
     parts.append(

@@ -132,7 +132,8 @@ def _study_from(args: argparse.Namespace) -> StudySpec:
     from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import merged, nest
     from hpo.study.packaged import given_study
-    from hpo.study.spec import DataSources, StudySpec, anchored
+    from hpo.study.sections import DataSources
+    from hpo.study.spec import StudySpec, anchored
     from hpo.study.text_values import read_assignments
 
     study = given_study(args.study) if args.study else StudySpec()

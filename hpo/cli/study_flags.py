@@ -20,13 +20,9 @@ from hpo.study.checks import (
     check_sources,
 )
 from hpo.study.packaged import embedded_study, given_study
+from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
-from hpo.study.spec import (
-    DataSources,
-    SearchOptions,
-    StudySpec,
-    anchored,
-)
+from hpo.study.spec import StudySpec, anchored
 from hpo.study.text_values import read_assignments
 
 SEARCH_FLAGS = (

@@ -4,38 +4,68 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.core.budget import Spent
 from hpo.core.bytes import render_bytes
+from hpo.core.event_bus import EventBus
 from hpo.core.events import Forecast, Preparing, Review
-from hpo.core.protocols import Executor
+from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged
+from hpo.executors.division import Slots
+from hpo.executors.gpu_sharing import Packing
+from hpo.results.model_costs import Architectures
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
+from hpo.run.run_dir import RunDir
 from hpo.searching.forecast import forecast
-from hpo.study.plan import as_user_errors
+from hpo.study.plan import StudyPlan, as_user_errors
 from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
-    from hpo.searching.session import Session
+    from search_spaces import SearchSpace
 
 logger = logging.getLogger(__name__)
 
 
-def review_of(session: Session, executor: Executor) -> Review:
+Progress = Callable[[str, int, int], None]
+
+
+class Reviewed(Protocol):
+    """What is asked of a search that is about to start (`hpo.searching.session.Session`)."""
+
+    run: RunDir
+    study: StudySpec
+    plan: StudyPlan
+    trainer: Trainer
+    space: SearchSpace
+    slots: Slots
+    bus: EventBus
+    architectures: Architectures
+    spent_before: Spent
+
+    def measure(
+        self, executor: Executor, spec: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Packing | None]:
+        """Measure an epoch in every slot at once."""
+
+    def disk_warning(self, probe: Mapping[str, Any]) -> str:
+        """Say that checkpoints may find no room; empty while they will."""
+
+
+def review_of(session: Reviewed, executor: Executor, progress: Progress | None) -> Review:
     """Prepare the data, measure an epoch, and say what will happen."""
     began = time.monotonic()
     session.bus.emit(Preparing(what="images"))
     with as_user_errors():
-        session.trainer.prepare(session.plan.base_spec, session.settings.progress)
+        session.trainer.prepare(session.plan.base_spec, progress)
         data = session.trainer.inspect_data(session.plan.base_spec)
         session.bus.emit(Preparing(what="probe"))
         probe_spec = merged(session.plan.base_spec, {"results_dir": str(session.run)})
         probe, packing = session.measure(executor, probe_spec)
-        session.architectures.measure(executor, session.trainer, session.settings.progress)
+        session.architectures.measure(executor, session.trainer, progress)
     expected = _foresee(session, probe)
     return Review(
         study=session.study.name,
@@ -65,7 +95,7 @@ def review_of(session: Session, executor: Executor) -> Review:
     )
 
 
-def _foresee(session: Session, probe: Mapping[str, Any]) -> Forecast | None:
+def _foresee(session: Reviewed, probe: Mapping[str, Any]) -> Forecast | None:
     """Rehearse what is left of a search; one that cannot be rehearsed goes on without."""
     try:
         return forecast(

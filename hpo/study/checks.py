@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from hpo.core.errors import SpecError
 from hpo.core.text import quoted
 from hpo.study.model_limits import parse_limits
-
-if TYPE_CHECKING:
-    from hpo.study.spec import DataSources, SearchOptions
+from hpo.study.sections import DataSources, SearchOptions
 
 LARGEST_SEED = 2**32 - 1
 """What numpy, torch and Optuna all take."""

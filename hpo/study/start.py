@@ -11,7 +11,8 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import StartChooser
 from hpo.study.plan import as_user_errors
-from hpo.study.spec import SearchOptions, StudySpec
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,8 @@ def search(args, out, sampler, ends):
     """Run the search, as `hpo search` would."""
     from hpo.core.budget import Budget
     from hpo.searching.session import SearchSettings, start_search
-    from hpo.study.spec import SearchOptions, StudySpec
+    from hpo.study.sections import SearchOptions
+    from hpo.study.spec import StudySpec
     from hpo.tracking.listener import mlflow_listener
 
     os.environ.setdefault("HPO_TRAINER_MODULES", "tests.quick_trainer")

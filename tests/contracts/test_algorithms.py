@@ -15,7 +15,7 @@ import pytest
 from hpo.algorithms import ALGORITHMS
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialState
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from tests.contracts.searching import EPOCHS, HALVING, Search, curve
 from tests.quick_runs import quick_space, quick_study
 

@@ -10,7 +10,8 @@ from hpo.core.spec_dicts import lookup
 from hpo.core.yaml_io import read_yaml
 from hpo.run.ledger import Ledger
 from hpo.searching.session import start_search
-from hpo.study.spec import DataSources, SearchOptions, StudySpec
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec
 from tests.quick_runs import Ear
 from tests.trainer.tiny import make_splits
 

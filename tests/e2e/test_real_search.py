@@ -217,7 +217,8 @@ def test_broken_plumbing_ends_the_search(photos, tmp_path, monkeypatch):
     from hpo.core.spec_dicts import nest
     from hpo.searching.engine import ReceiptError
     from hpo.searching.session import SearchSettings, start_search
-    from hpo.study.spec import DataSources, StudySpec
+    from hpo.study.sections import DataSources
+    from hpo.study.spec import StudySpec
 
     monkeypatch.setenv("HPO_CACHE_DIR", str(photos / "cache"))
     build = trainer.module.build_optimizer

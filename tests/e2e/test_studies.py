@@ -11,7 +11,8 @@ from PIL import Image
 
 from hpo.searching.make_plan import plan_study
 from hpo.study.plan import build_space
-from hpo.study.spec import DataSources, load_study
+from hpo.study.sections import DataSources
+from hpo.study.spec import load_study
 from hpo.study.trainers import find_trainer
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"

@@ -8,7 +8,8 @@ from hpo.core.budget import Budget
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 from hpo.searching.session import resume_search, start_search
-from hpo.study.spec import DataSources, SearchOptions, StudySpec
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec
 from tests.quick_runs import Ear
 from tests.trainer.tiny import make_splits, train_spec
 

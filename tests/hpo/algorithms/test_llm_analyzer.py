@@ -12,7 +12,7 @@ from hpo.core.errors import SpecError
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 from hpo.searching.session import resume_search, start_search
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from tests.contracts.searching import record_of
 from tests.local_llm import MODEL, Endpoint
 from tests.quick_runs import Ear, quick_space, quick_study

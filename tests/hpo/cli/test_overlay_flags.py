@@ -4,7 +4,7 @@ import pytest
 
 from hpo.cli.overlay_flags import add_overlay_arguments, overlay_changes, overlay_from_args
 from hpo.core.errors import SpecError
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 
 
 def parsed(*words):

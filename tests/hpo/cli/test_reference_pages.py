@@ -8,7 +8,8 @@ import pytest
 
 from hpo.cli import reference_pages
 from hpo.cli.main import VERBS, main
-from hpo.study.spec import DataSources, SearchOptions, StudySpec
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 
 

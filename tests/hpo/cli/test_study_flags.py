@@ -8,7 +8,7 @@ from hpo.cli.study_flags import study_from_args
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.study.packaged import find_study
-from hpo.study.spec import DataSources
+from hpo.study.sections import DataSources
 
 FILE = """
 schema_version: 1

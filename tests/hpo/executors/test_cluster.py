@@ -16,7 +16,8 @@ from hpo.core.machine import Node
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import ledgers_dir
 from hpo.searching.session import SearchSettings, start_search
-from hpo.study.spec import SearchOptions, StudySpec
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
 from tests.quick_runs import Ear
 from tests.sharing_trainer import NAME
 

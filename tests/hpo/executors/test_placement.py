@@ -10,7 +10,8 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.executors.placement import count_devices, place_trials
 from hpo.searching.session import SearchSettings
-from hpo.study.spec import SearchOptions, StudySpec
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 from tests.quick_trainer import TRAINER
 

@@ -4,7 +4,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.searching.session import start_search
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from tests.local_llm import MODEL, Endpoint
 from tests.quick_runs import Ear, quick_study
 

@@ -15,7 +15,7 @@ from hpo.run.checkpoint_retention import MARK
 from hpo.run.ledger import Ledger
 from hpo.searching.session import resume_search, start_search
 from hpo.searching.warm_start import NoCheckpointError, find_start
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from tests.quick_runs import Ear, quick_study
 
 MB = 1_000_000

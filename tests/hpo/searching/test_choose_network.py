@@ -11,7 +11,7 @@ from hpo.run.ledger import Ledger
 from hpo.searching.choose_network import MOST_PICTURES, plan_completed
 from hpo.searching.session import SearchSettings, start_search
 from hpo.study.plan import read_plan
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from hpo.study.spec import load_study as read_study
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import QuickTrainer

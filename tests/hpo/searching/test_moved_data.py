@@ -11,7 +11,7 @@ from hpo.core.errors import DataError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
 from hpo.searching.session import resume_search, start_search
-from hpo.study.spec import DataSources
+from hpo.study.sections import DataSources
 from tests.quick_runs import Ear, quick_study
 
 NAMES = ("train", "reference", "query")

@@ -20,7 +20,7 @@ from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.ledger import Ledger
 from hpo.searching.engine import ReceiptError
 from hpo.searching.session import resume_search, start_search
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from tests.hpo.automl.conftest import make_skill
 from tests.quick_cli import STUDY
 from tests.quick_runs import Ear, quick_study

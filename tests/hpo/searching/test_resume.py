@@ -13,7 +13,7 @@ from hpo.core.yaml_io import parse_yaml
 from hpo.run.ledger import Ledger
 from hpo.searching.session import resume_search, start_search
 from hpo.study.provenance import ORIGIN_FILE, describe_source
-from hpo.study.spec import DataSources
+from hpo.study.sections import DataSources
 from tests.quick_runs import Ear, quick_study
 
 TWO = Budget(trials=2)

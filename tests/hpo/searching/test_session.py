@@ -17,7 +17,8 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import list_runs
 from hpo.searching.engine import ReceiptError
 from hpo.searching.session import resume_search, start_search
-from hpo.study.spec import SearchOptions, load_study
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import load_study
 from tests.quick_runs import Ear, quick_study
 
 STUDY = quick_study(budget=Budget(trials=6))

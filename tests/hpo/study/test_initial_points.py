@@ -10,7 +10,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.run.ledger import Ledger
 from hpo.searching.session import start_search
 from hpo.study.initial_points import PRIORS, first_points
-from hpo.study.spec import SearchOptions
+from hpo.study.sections import SearchOptions
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import NAME, peak
 

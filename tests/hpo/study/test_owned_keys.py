@@ -6,7 +6,8 @@ import pytest
 
 from hpo.core.errors import SpecError
 from hpo.study.owned_keys import refuse_owned_keys
-from hpo.study.spec import DataSources, SearchOptions, StudySpec
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec
 from trainer.session import TRAINER
 
 

@@ -21,7 +21,7 @@ from hpo.study.plan import (
     read_plan,
     resolve_sources,
 )
-from hpo.study.spec import DataSources, SearchOptions
+from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.trainers import find_trainer
 from tests.quick_runs import quick_study
 from tests.quick_trainer import TRAINER

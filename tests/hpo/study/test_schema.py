@@ -9,7 +9,8 @@ import yaml
 
 from hpo.core.errors import SpecError
 from hpo.study.schema import check_shape, schema_of
-from hpo.study.spec import DataSources, SearchOptions, StudySpec
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec
 
 STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
 

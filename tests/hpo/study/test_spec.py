@@ -5,14 +5,8 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import parse_yaml, to_yaml
-from hpo.study.spec import (
-    DataSources,
-    SearchOptions,
-    StudySpec,
-    check_sources,
-    load_study,
-    parse_study,
-)
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec, check_sources, load_study, parse_study
 
 FULL = """
 schema_version: 1

@@ -6,7 +6,8 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.machine import Machine, Node
-from hpo.study.spec import SearchOptions, StudySpec
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
 from hpo.study.start import complete_study
 from tests.quick_trainer import TRAINER
 

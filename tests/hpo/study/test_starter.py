@@ -8,7 +8,8 @@ import yaml
 
 from hpo.core.spec_dicts import flatten
 from hpo.core.yaml_io import parse_texts, parse_yaml
-from hpo.study.spec import DataSources, SearchOptions, StudySpec, parse_study
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import StudySpec, parse_study
 from hpo.study.starter import spec_text, study_text
 from trainer.session import TRAINER
 from trainer.spec import parse_spec

@@ -1,0 +1,74 @@
+"""Two sections of a study file: where the images are, and how trials are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSources:
+    """Where the images are: nothing (the embedded default), the splits, or one folder to split."""
+
+    train: str = ""
+    """Folder of class folders, an archive of one, or a list of pictures."""
+    reference: str = ""
+    """Gallery that queries are matched against."""
+    query: str = ""
+    """Validation queries; P@1 on them is what is searched for."""
+    test_reference: str = ""
+    """Gallery of the final evaluation; `reference` where it is not given."""
+    test_query: str = ""
+    """Held-out queries, looked at once, after the search."""
+    folder: str = ""
+    """One folder of classes, or one list of pictures, split by the tool."""
+    class_disjoint: bool = False
+    """Whether the split keeps validation and test classes out of training."""
+    group_by: str = ""
+    """What pictures have in common that must not be in two splits: a regular expression over their
+    paths, a column of a list, or `near-duplicates`."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing was named, so the embedded default is used."""
+        return not (self.train or self.reference or self.query or self.folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How trials are chosen, stopped and confirmed."""
+
+    algorithm: str = "auto"
+    """`hpo algorithms` lists them."""
+    algorithm_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the algorithm by name (`hpo algorithms` lists them)."""
+    pruner: str = "auto"
+    """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
+    seed: int = 0
+    """Of everything that is drawn; the same seed gives the same search."""
+    confirm: int = 0
+    """How many finalists are trained again with another seed."""
+    until_converged: float | None = None
+    """End before the budget once so many minutes of training bring less than the noise; 0 takes as
+    long as eight whole trials."""
+    warm_start: tuple[str, ...] = ()
+    """Directories of earlier runs whose best configurations are tried first."""
+    priors: bool = False
+    """Whether published settings for the network are tried first."""
+    max_latency: str = ""
+    """Time that a model may take for one picture, such as `5ms`; slower ones are not tried."""
+    max_params: str = ""
+    """Number of parameters that a model may have, such as `30M`; larger ones are not tried."""
+    over: tuple[str, ...] = ()
+    """Searched parameters, in place of the schema's default list; `+name` adds to that list."""
+    ranges: Mapping[str, Any] = field(default_factory=dict)
+    """name -> [low, high] or {low, high, log}."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """name -> list of values."""
+    fix: Mapping[str, Any] = field(default_factory=dict)
+    """name -> value, taken out of the search."""
+    custom_param_ranges: Mapping[str, Any] = field(default_factory=dict)
+    """The published form of ranges: name -> {valid_min, valid_max, valid_options, ...}."""
+    override_automl_disabled_params: bool = False
+    """Also search what the schema disables."""
