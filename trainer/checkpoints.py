@@ -133,8 +133,8 @@ def _refuse_foreign(path: Path, problem: Exception) -> None:
         ) from e
     except Exception as e:
         raise CheckpointError(
-            f"{path}: must be a checkpoint, and is damaged or none ({type(problem).__name__}); "
-            "give the path of a last.ckpt or best.ckpt"
+            f"{path}: must be a checkpoint, and is damaged or something else "
+            f"({type(problem).__name__}); give the path of a last.ckpt or best.ckpt"
         ) from e
     if isinstance(content, dict) and content.get("format") == FORMAT:
         raise CheckpointError(

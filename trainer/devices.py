@@ -81,7 +81,8 @@ def training_devices(train: TrainConfig) -> tuple[str, list[int] | int]:
     count = torch.cuda.device_count()
     if train.num_gpus > count:
         raise SpecError(
-            f"train.num_gpus: must be at most the {count} visible GPUs, got {train.num_gpus}"
+            f"train.num_gpus: must be at most the number of visible GPUs ({count}), "
+            f"got {train.num_gpus}"
         )
     if train.num_gpus == 1:
         return "gpu", [pick_device(train.gpu_ids[0]).index]

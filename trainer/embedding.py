@@ -47,7 +47,7 @@ def embed(
     shares = exchanged([(number, part.cpu().numpy()) for number, part in own])
     numbered = dict(pair for share in shares for pair in share)
     if not numbered:
-        raise DataError("embed: at least one image is needed, got none")
+        raise DataError("embed: at least one picture is needed, got none")
     return np.concatenate([numbered[number] for number in sorted(numbered)])
 
 

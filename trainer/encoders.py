@@ -239,4 +239,4 @@ def check_facts(
         if facts.get(key) is not None and facts[key] != now:
             wrong.append(f"{_MUST_AGREE[key]}.{key} must be {facts[key]}, got {now}")
     if wrong:
-        raise SpecError(f"{'; '.join(wrong)}: {path} was made so")
+        raise SpecError(f"{'; '.join(wrong)}: {path} was made with that")

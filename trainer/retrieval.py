@@ -122,7 +122,7 @@ def search(
     if not 1 <= k <= num_gallery:
         raise DataError(
             f"search: 1 <= k <= size of the gallery must hold, got k={k} with {num_gallery}; "
-            "ask for fewer neighbours or add images to the reference"
+            "ask for fewer neighbours or add pictures to the reference"
         )
     query = normalize(query_QD)
     if not isinstance(gallery, UnitGallery):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hpo.algorithms.brackets import first_rung
 from hpo.algorithms.mfbo import OTHERS_BEFORE_STEPS, TRIALS_PER_DIMENSION
+from hpo.core.text import count_of
 
 NAME = "auto"
 LEAST_REPORTS = 3
@@ -37,13 +38,14 @@ def choose_algorithm(facts: StudyFacts) -> tuple[str, str]:
     if facts.trials is not None and facts.slots > 1 and facts.trials <= 2 * facts.slots:
         return (
             "random",
-            f"random: {facts.trials} trials on {facts.slots} slots leave no time to learn",
+            f"random: {count_of(facts.trials, 'trial')} on {facts.slots} slots teach too little",
         )
     is_short = facts.num_reports < LEAST_REPORTS
     is_small = 0 < facts.dimensions <= FEW_DIMENSIONS
     if is_short and is_small and facts.trials is not None and facts.trials <= FEW_TRIALS:
-        words = f"{facts.trials} whole trials in {facts.dimensions} dimensions suit a model of the"
-        return "bayesian", f"bayesian: {words} surface"
+        dimensions = count_of(facts.dimensions, "dimension")
+        words = f"a model of the surface suits so few trials ({facts.trials}) in {dimensions}"
+        return "bayesian", f"bayesian: {words}"
     can_model = not is_short and 0 < facts.dimensions <= MANY_DIMENSIONS
     first = TRIALS_PER_DIMENSION * facts.dimensions
     if can_model and (facts.trials is None or facts.trials > first):
@@ -57,7 +59,7 @@ def choose_algorithm(facts: StudyFacts) -> tuple[str, str]:
 def choose_pruner(num_epochs: int, num_reports: int) -> tuple[str, str]:
     """Return a name and why."""
     if num_reports < LEAST_REPORTS:
-        few = f"{num_epochs} epochs" if num_reports == num_epochs else f"{num_reports} validations"
-        return "none", f"no pruning: {few} are too few to judge early"
+        what = "epoch" if num_reports == num_epochs else "validation"
+        return "none", f"no pruning: {count_of(num_reports, what)} a trial, too few to judge early"
     rung = first_rung(num_epochs)
     return "successive_halving", f"successive_halving: judged from epoch {rung} of {num_epochs}"

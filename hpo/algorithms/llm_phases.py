@@ -13,6 +13,7 @@ from hpo.algorithms.llm_client import LlmClient, LlmError
 from hpo.algorithms.llm_task import Task
 from hpo.algorithms.unit_points import latents_at
 from hpo.core.seeds import derive_seed
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class PhaseChooser(LlmChooser):
         self.tell(
             "planned",
             number,
-            "; ".join(f"{p.name}: {p.trials} trials by {p.method}" for p in phases),
+            "; ".join(f"{p.name}: {count_of(p.trials, 'trial')} by {p.method}" for p in phases),
             phases=[asdict(phase) for phase in phases],
         )
         return phases

@@ -1,4 +1,4 @@
-"""`hpo cache`: list and remove the decoded images and features on disk."""
+"""`hpo cache`: list and remove the decoded pictures and features on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json, print_table
 
-HELP = "list or remove the decoded images and features that searches share"
+HELP = "list or remove the decoded pictures and features that searches share"
 
 EPILOG = """\
 examples:
@@ -19,7 +19,7 @@ examples:
   hpo cache clear --older-than 30d           what was not used for a month
   hpo cache clear 3f9a01 shots/train --yes   by name or by folder
 
-Images are decoded once, and a frozen trunk's features of them computed once; both are kept for
+Pictures are decoded once, and a frozen trunk's features of them computed once; both are kept for
 later searches in HPO_CACHE_DIR (default ~/.cache/hpo-recognition), together up to HPO_CACHE_GB
 (default 20); beyond it the longest unused go first.
 What a running search uses is never removed.
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     trainer = find_trainer(args.trainer)
     if not isinstance(trainer, CacheKeeper):
-        raise SpecError(f"trainer: {args.trainer} keeps no decoded images or features")
+        raise SpecError(f"trainer: {args.trainer} keeps no decoded pictures or features")
     if args.action == "clear":
         return _clear(trainer, args)
     if args.names or args.older_than or args.yes:
@@ -130,7 +130,7 @@ def _show(found: Mapping[str, Any]) -> None:
     rows = found["caches"]
     limit = readable_bytes(found["limit_bytes"])
     if not rows:
-        print(f"no decoded images or features in {found['folder']} (room for {limit})")
+        print(f"no decoded pictures or features in {found['folder']} (room for {limit})")
         return
     table = [
         [
@@ -150,7 +150,7 @@ def _show(found: Mapping[str, Any]) -> None:
 
 
 def _features(row: Mapping[str, Any]) -> str:
-    """Views, length and trunk of a set of features; nothing for decoded images."""
+    """Views, length and trunk of a set of features; nothing for decoded pictures."""
     if row.get("kind") != "features":
         return "-"
     return f"{row['views']} x {row['features']} of {row['trunk']}"

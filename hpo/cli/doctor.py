@@ -18,7 +18,7 @@ from hpo.cli.run_flags import (
     add_out_argument,
     print_json,
 )
-from hpo.core.text import printable
+from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
     from hpo.doctor.check import Check
@@ -144,7 +144,8 @@ def _look_at(
         screen.mark(
             "ok",
             name,
-            f"{split['images']} pictures of {split['classes']} classes, {per_class} each",
+            f"{count_of(split['images'], 'picture')} of "
+            f"{count_of(split['classes'], 'class', 'classes')}, {per_class} each",
         )
     for found in diagnosis["findings"]:
         screen.found(found["severity"], found["message"])
@@ -164,9 +165,11 @@ def _conclude(screen: _Screen, checks: list[Check], diagnosis: Mapping[str, Any]
     errors, warnings = states.count("error"), states.count("warning")
     screen.line("")
     if errors:
-        screen.line(f"{errors} of this must be mended before a search, {warnings} deserve a look")
+        screen.line(
+            f"{count_of(errors, 'fault')} to mend before a search, {count_of(warnings, 'warning')}"
+        )
     elif warnings:
-        screen.line(f"a search can be started; {warnings} of this deserve a look")
+        screen.line(f"a search can be started, with {count_of(warnings, 'warning')}")
     else:
         screen.line("all is well")
 

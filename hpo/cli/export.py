@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hpo.cli.run_flags import chosen_run, print_json
+from hpo.core.text import count_of
 
 HELP = "export a trial as a checked ONNX file"
 EPILOG = """\
@@ -44,5 +45,6 @@ def run(args: argparse.Namespace) -> int:
         print_json(result)
     else:
         print(f"trial {result['trial']}: {result['onnx']}")
-        print(f"checked on {result.get('num_images_checked', '?')} images against torch")
+        if "num_images_checked" in result:
+            print(f"checked on {count_of(result['num_images_checked'], 'picture')} against torch")
     return 0

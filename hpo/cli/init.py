@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", action="store_true", help="the trainer's spec, not a study")
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
     data = parser.add_argument_group("what the study begins with")
-    data.add_argument("--train", metavar="DIR", help="training images: folder of class folders")
+    data.add_argument("--train", metavar="DIR", help="training pictures: folder of class folders")
     data.add_argument("--reference", metavar="DIR", help="gallery to match against")
     data.add_argument("--query", metavar="DIR", help="validation queries")
     data.add_argument("--test-reference", metavar="DIR", help="gallery of the final evaluation")
     data.add_argument("--test-query", metavar="DIR", help="queries of the final evaluation")
     data.add_argument("--data", metavar="DIR", help="one folder of classes, to be split")
     data.add_argument(
-        "--class-disjoint", action="store_true", help="split --data by class, not by image"
+        "--class-disjoint", action="store_true", help="split --data by class, not by picture"
     )
     data.add_argument("--weights", metavar="WEIGHTS", help="pretrained weights of the trunk")
     data.add_argument("--budget", metavar="B", help="how long to search")
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     target = Path(args.file or ("spec.yaml" if args.spec else "study.yaml"))
     if target.exists() and not args.force:
-        raise SpecError(f"{target}: is there already; name another file, or give --force")
+        raise SpecError(f"{target}: exists already; name another file, or give --force")
     if not target.parent.is_dir():
         raise SpecError(f"{target.parent}: no such folder")
     given = _given(args, target.parent)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, print_json, print_table
-from hpo.core.text import printable
+from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
     from hpo.core.protocols import Trainer
@@ -44,12 +44,12 @@ exit codes: 0 all screened, 2 some not
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("study", metavar="STUDY", nargs="?", help="study with pictures, spec")
-    data = parser.add_argument_group("images (default: generated product packs)")
+    data = parser.add_argument_group("pictures (default: generated product packs)")
     data.add_argument("--reference", metavar="DIR", help="gallery to match against")
     data.add_argument("--query", metavar="DIR", help="validation queries")
     data.add_argument("--data", metavar="DIR", help="one folder of classes, to be split")
     data.add_argument(
-        "--class-disjoint", action="store_true", help="split --data by class, not by image"
+        "--class-disjoint", action="store_true", help="split --data by class, not by picture"
     )
     what = parser.add_argument_group("candidates")
     what.add_argument(
@@ -188,7 +188,8 @@ def _screen(
         console.close()
     first = rows[0]
     pictures = (
-        f"{first['num_queries']} queries of {used['query']}, {first['num_reference']} gallery "
+        f"{count_of(first['num_queries'], 'query', 'queries')} of {used['query']}, "
+        f"{first['num_reference']} gallery "
         f"pictures of {used['reference']}"
     )
     return rows, pictures

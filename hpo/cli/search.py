@@ -24,7 +24,7 @@ examples:
   hpo search --budget 12
       the embedded product pictures, 12 trials
   hpo search --budget 2h --train T --reference R --query Q --set model.backbone=timm/resnet18
-      your images (folders of class folders, or archives), two hours
+      your pictures (folders of class folders, or archives), two hours
   hpo search --budget 30 --data photos --class-disjoint
       one folder of classes, split so that validation classes are never trained on
   hpo search --budget 2h --data photos.csv --group-by near-duplicates
@@ -32,7 +32,7 @@ examples:
   hpo search --budget 2h --data photos --weights lite0
       from pretrained weights that are installed (hpo-recognition[weights])
   hpo search retail_resnet50 --data photos --budget 3gpuh --weights resnet50.pth
-      a study that comes with the package, on your images
+      a study that comes with the package, on your pictures
   hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
   hpo search --budget 20 --train T --reference R --query Q --warm-start retail --until-converged
   hpo search --budget 2h --algorithm asha --algorithm-option reduction_factor=4
@@ -49,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "study", metavar="STUDY", nargs="?", help="study file, or name of a packaged study"
     )
     parser.add_argument("--budget", metavar="B", help="how long to search (see below)")
-    data = parser.add_argument_group("images (default: generated product packs)")
+    data = parser.add_argument_group("pictures (default: generated product packs)")
     data.add_argument(
         "--train",
         metavar="DIR",
-        help="training images: folder of class folders, an archive, or a list (.csv, .parquet)",
+        help="training pictures: folder of class folders, an archive, or a list (.csv, .parquet)",
     )
     data.add_argument("--reference", metavar="DIR", help="gallery to match against")
     data.add_argument("--query", metavar="DIR", help="validation queries")
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--test-query", metavar="DIR", help="queries of the final evaluation")
     data.add_argument("--data", metavar="DIR", help="one folder of classes, or one list, to split")
     data.add_argument(
-        "--class-disjoint", action="store_true", help="split --data by class, not by image"
+        "--class-disjoint", action="store_true", help="split --data by class, not by picture"
     )
     add_group_argument(data)
     spec = parser.add_argument_group("training")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import add_overlay_arguments
 from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json, print_table
+from hpo.core.text import count_of
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -161,7 +162,7 @@ def _show(space: SearchSpace) -> None:
         )
     for warning in space.warnings:
         print(f"note: {warning}")
-    print(f"{len(space.parameters)} parameters vary, {len(space.pinned)} are pinned")
+    print(f"varied: {count_of(len(space.parameters), 'parameter')}; pinned: {len(space.pinned)}")
 
 
 def _print_rows(header: list[str], rows: list[list[str]]) -> None:

@@ -34,7 +34,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
-from hpo.core.text import shell_word
+from hpo.core.text import count_of, shell_word
 
 if TYPE_CHECKING:
     from hpo.console.live import LiveView
@@ -140,7 +140,7 @@ class Console:
     @_print.register
     def _on_preparing(self, event: Preparing) -> None:
         what: str = {
-            "images": "looking at the images",
+            "images": "looking at the pictures",
             "probe": "measuring an epoch",
             "report": "writing the report",
         }.get(event.what, str(event.what))
@@ -209,12 +209,12 @@ class Console:
         value = (
             "failed" if event.value is None else f"{self._progress.metric_word} {event.value:.4f}"
         )
-        self._line(f"trial {event.trial:>3}  a finalist again with another seed: {value}")
+        self._line(f"trial {event.trial:>3}  again, as a finalist, with another seed: {value}")
 
     @_print.register
     def _on_exported(self, event: Exported) -> None:
         checked = event.result.get("num_images_checked")
-        note = f"checked on {checked} images" if checked else "checked"
+        note = f"checked on {count_of(checked, 'picture')}" if checked else "checked"
         self._line(f"exported  trial {event.trial} as ONNX, {note}: {event.result['onnx']}")
 
     @_print.register

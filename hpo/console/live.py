@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.progress import Progress, RunningTrial, describe_left, describe_use
+from hpo.core.text import count_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -124,7 +125,7 @@ class LiveView:
         running = sorted(self._progress.running.items())
         rows = [self._trial(number, trial) for number, trial in running[:MOST_ROWS]]
         if len(running) > MOST_ROWS:
-            rows.append(Text(f"and {len(running) - MOST_ROWS} more trials"))
+            rows.append(Text(f"and {count_of(len(running) - MOST_ROWS, 'more trial')}"))
         return rows
 
     def _trial(self, number: int, trial: RunningTrial) -> Text:

@@ -20,7 +20,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
-from hpo.core.text import metric_word
+from hpo.core.text import count_of, metric_word
 from hpo.core.trial import TrialState
 from hpo.core.trial_row import TrialRow
 
@@ -236,13 +236,13 @@ def describe_use(progress: Progress) -> str:
     """What has been used of the budget: `12 of 40 trials`, `25m of 2h`."""
     budget: Budget = progress.budget
     if budget.trials is not None:
-        return f"{progress.done()} of {budget.trials} trials"
+        return f"{progress.done()} of {count_of(budget.trials, 'trial')}"
     if budget.seconds is not None:
         used = progress.spent.seconds + progress.elapsed()
         return f"{render_seconds(used)} of {render_seconds(budget.seconds)}"
     if budget.epochs is not None:
-        return f"{progress.spent.epochs} of {budget.epochs} epochs"
-    return f"{progress.done()} trials"
+        return f"{progress.spent.epochs} of {count_of(budget.epochs, 'epoch')}"
+    return count_of(progress.done(), "trial")
 
 
 def describe_left(progress: Progress) -> str:

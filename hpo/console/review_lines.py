@@ -7,6 +7,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.events import Forecast, Review
+from hpo.core.text import count_of
 from hpo.study.model_limits import render_count
 
 FINDINGS_SHOWN = 6
@@ -31,7 +32,9 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     for name, split in (data.get("splits") or {}).items():
         low, high = split.get("per_class_min"), split.get("per_class_max")
         each = "" if low is None else f", {low} each" if low == high else f", {low} to {high} each"
-        lines.append(f"{name:<9} {split['images']} images of {split['classes']} classes{each}")
+        images = count_of(split["images"], "picture")
+        classes = count_of(split["classes"], "class", "classes")
+        lines.append(f"{name:<9} {images} of {classes}{each}")
     findings = data.get("findings", [])
     lines += [f"warning   {finding['message']}" for finding in findings[:FINDINGS_SHOWN]]
     if len(findings) > FINDINGS_SHOWN:
@@ -40,7 +43,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 
 def _space(review: Review) -> list[str]:
-    lines = [f"searched  {len(review.searched)} parameters: {_names(review.searched)}"]
+    number = count_of(len(review.searched), "parameter")
+    lines = [f"searched  {number}: {_names(review.searched)}"]
     if review.pinned:
         lines.append(f"pinned    {_names(review.pinned)}  (hpo space says why)")
     return lines
@@ -68,7 +72,7 @@ def _measured(probe: Mapping[str, Any]) -> list[str]:
     if probe:
         speed, memory = probe.get("images_per_s", 0), probe.get("peak_memory_mib", 0)
         lines.append(
-            f"measured  {probe['seconds_per_epoch']:.1f} s an epoch, {speed:.0f} images/s, "
+            f"measured  {probe['seconds_per_epoch']:.1f} s an epoch, {speed:.0f} pictures/s, "
             f"{memory:.0f} MiB on {probe.get('device', 'cpu')}"
         )
     return lines
@@ -92,16 +96,19 @@ def _packing(packing: Mapping[str, Any] | None) -> list[str]:
 def _budget(review: Review) -> list[str]:
     slots, epochs = review.concurrent, review.epochs_per_trial
     at_once = "one at a time" if slots == 1 else f"{slots} at a time"
-    lines = [f"budget    {review.budget}, {epochs} epochs each, {at_once}"]
+    lines = [f"budget    {review.budget}, {count_of(epochs, 'epoch')} each, {at_once}"]
     expected = review.forecast
     if expected:
         low, high = render_seconds(expected.low_s), render_seconds(expected.high_s)
         span = "" if low == high else f" ({low} to {high})"
         pruned = f", about {expected.pruned} pruned" if expected.pruned else ""
-        repeats = f" and {expected.repeats} repeats of the best" if expected.repeats else ""
+        repeats = (
+            f" and {count_of(expected.repeats, 'repeat')} of the best" if expected.repeats else ""
+        )
         lines.append(
             f"expected  {render_seconds(expected.seconds)}{span}: "
-            f"{expected.trials} trials{repeats}, {expected.epochs} epochs{pruned}"
+            f"{count_of(expected.trials, 'trial')}{repeats}, "
+            f"{count_of(expected.epochs, 'epoch')}{pruned}"
         )
     elif review.estimate_s:
         lines[0] += f", at most {render_seconds(review.estimate_s)}"

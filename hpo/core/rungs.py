@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 
 LEAST_TRIALS = 6
@@ -40,10 +41,9 @@ class Rung:
         return self.correlation is not None and self.correlation < UNRELIABLE
 
     def __str__(self) -> str:
-        trials = "1 trial" if self.stopped == 1 else f"{self.stopped} trials"
-        head = f"epoch {self.epoch} stopped {trials}"
+        head = f"epoch {self.epoch} stopped {count_of(self.stopped, 'trial')}"
         if self.correlation is None:
-            return f"{head}; {self.in_full} in full are too few to check its order by"
+            return f"{head}; trained in full: {self.in_full}, too few to check its order by"
         line = (
             f"{head}; its order agrees with the end by {self.correlation:.2f} "
             f"(rank correlation of {self.in_full} in full)"

@@ -202,7 +202,7 @@ def read_text(path: Path, what: str = "file") -> str:
         raise SpecError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise SpecError(
-            f"{path}: must be text in UTF-8, and byte {error.start + 1} is none; save it as UTF-8"
+            f"{path}: must be text in UTF-8, and byte {error.start + 1} is not; save it as UTF-8"
         ) from error
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from error

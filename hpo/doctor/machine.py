@@ -191,7 +191,7 @@ def _shared_memory() -> Check:
 def _open_files() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < LEAST_FILES:
-        text = f"{soft} may be open at a time (up to {hard} can be had)"
+        text = f"{soft} may be open at a time (it can be raised to {hard})"
         return Check(name="files", status="warning", text=text, advice=f"ulimit -n {LEAST_FILES}")
     return Check(name="files", status="ok", text=f"{soft} may be open at a time")
 

@@ -55,7 +55,7 @@ def check_temporary() -> Check:
         advice = "set TMPDIR to a folder with a short path that can be written"
         return Check(name="temporary", status="error", text=str(text), advice=advice)
     if ray.warning:
-        advice = "nothing need be done; a shorter TMPDIR is used as it is"
+        advice = "nothing to do; a shorter TMPDIR is used as it is"
         return Check(name="temporary", status="warning", text=ray.warning, advice=advice)
     advice = "Ray and exports write there; set TMPDIR to a folder on a larger disk"
     return _room("temporary", folder, LEAST_TEMPORARY_GIB, advice)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hpo.core.errors import SpecError
 from hpo.core.machine import Machine
+from hpo.core.text import count_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +120,8 @@ def _divide_among_groups(concurrent: int | None, *, cpus: int, gpus: int, device
     """Give every trial whole devices; no more trials run at a time than there are devices for."""
     if gpus and gpus < devices:
         raise SpecError(
-            f"devices: a trial asks for {devices} GPUs and {gpus} can be had here; lower the "
-            "number in the spec"
+            f"devices: a trial asks for {count_of(devices, 'GPU')}, available here: {gpus}; lower "
+            "the number in the spec"
         )
     fit = gpus // devices if gpus else max(1, min(cpus // devices, 4))
     count = min(concurrent or fit, fit)

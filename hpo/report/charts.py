@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
@@ -256,7 +257,7 @@ def _class_color(name: str, classes: Sequence[str]) -> str:
 
 
 def _hover(trial: TrialRecord) -> str:
-    lines = [f"trial {trial.number}, {trial.state}, {trial.epochs} epochs"]
+    lines = [f"trial {trial.number}, {trial.state}, {count_of(trial.epochs, 'epoch')}"]
     if trial.seconds:
         lines[0] += f", {render_seconds(trial.seconds)}"
     for name, value in trial.params.items():

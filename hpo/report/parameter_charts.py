@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord
 from hpo.report.charts import STATE_COLORS, Figure
 from hpo.report.optuna_view import importances, short_name, shown_study
@@ -20,7 +21,7 @@ def importance_bars(facts: RunData) -> tuple[Figure | None, str]:
     """Share of the variance that each parameter explains, with how that was found."""
     shares, epoch, count = importances(facts)
     if not shares:
-        return None, f"{count} trials are too few to tell which parameters matter."
+        return None, f"{count_of(count, 'trial')}: too few to tell which parameters matter."
     names = list(reversed(shares))
     trace = {
         "type": "bar",

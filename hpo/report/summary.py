@@ -8,7 +8,7 @@ from typing import Any
 from hpo.core.budget import render_seconds
 from hpo.core.edges import find_edges
 from hpo.core.rungs import measure_rungs
-from hpo.core.text import shell_word
+from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialState
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
@@ -64,7 +64,11 @@ def _confirmed(facts: RunData) -> str:
     if told:
         return f"Finalists were trained again with other seeds: {'; '.join(told)}."
     repeats = [t for t in facts.trials if t.purpose == "confirm" and t.measurements]
-    return f"Finalists were trained again {len(repeats)} times with other seeds." if repeats else ""
+    return (
+        f"Finalists were trained again {count_of(len(repeats), 'time')} with other seeds."
+        if repeats
+        else ""
+    )
 
 
 def rungs(facts: RunData) -> list[str]:
@@ -87,10 +91,9 @@ def _spent(facts: RunData) -> str:
     trained = sum(t.epochs for t in facts.searched)
     full = len(facts.searched) * facts.plan.num_epochs
     saved = f"; stopping early saved {full - trained} of {full} epochs" if full > trained else ""
-    word = "trial" if len(facts.searched) == 1 else "trials"
     return (
-        f"{len(facts.searched)} {word} ({counts}) in {render_seconds(facts.active_seconds)}, "
-        f"{trained} epochs{saved}."
+        f"{count_of(len(facts.searched), 'trial')} ({counts}) in "
+        f"{render_seconds(facts.active_seconds)}, {count_of(trained, 'epoch')}{saved}."
     )
 
 

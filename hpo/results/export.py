@@ -12,6 +12,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial
+from hpo.core.text import count_of
 from hpo.core.trainer_extras import PictureFinder
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
@@ -110,7 +111,7 @@ def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:
     errors = []
     for source in sources:
         if not Path(source).is_file():
-            what = "a folder; name image files" if Path(source).is_dir() else "no such picture"
+            what = "a folder; name picture files" if Path(source).is_dir() else "no such picture"
             errors.append({"image": source, "error": what})
     pictures = [source for source in sources if Path(source).is_file()]
     return {"pictures": pictures, "errors": errors, "notes": []}
@@ -135,7 +136,9 @@ def _find(ledger: Ledger, run: RunDir, number: int | None) -> TrialRecord:
             raise RunError(f"{run}: no trial has a result yet, so there is nothing to export")
         return best
     if not 0 <= number < len(trials):
-        raise RunError(f"{run}: there is no trial {number}; it has {len(trials)} trials from 0 on")
+        raise RunError(
+            f"{run}: there is no trial {number}; it has {count_of(len(trials), 'trial')}, from 0 on"
+        )
     return trials[number]
 
 

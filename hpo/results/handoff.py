@@ -18,7 +18,7 @@ from hpo.core.errors import HpoError
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import shell_word
+from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
 from hpo.core.yaml_io import to_yaml
@@ -254,6 +254,6 @@ def _explain_nothing(trials: list[TrialRecord]) -> None:
     if causes:
         first = causes[0]
         raise HandoffError(
-            f"none of {len(trials)} trials has a result; the first failed by {first['kind']}: "
-            f"{first['message']}"
+            f"none of {count_of(len(trials), 'trial')} has a result; the first failed by "
+            f"{first['kind']}: {first['message']}"
         )

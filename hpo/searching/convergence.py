@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 
 from hpo.core.budget import render_seconds
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 
 LEAST_TRIALS = 10
@@ -42,9 +43,9 @@ class Gain:
     def __str__(self) -> str:
         verb = "no more" if self.has_converged else "more"
         return (
-            f"the last {render_seconds(self.window_s)} of training ({self.trials} trials) raised "
-            f"the best by {self.gain:.4f}, {verb} than the noise of {self.noise:.4f} between "
-            "validations"
+            f"the last {render_seconds(self.window_s)} of training "
+            f"({count_of(self.trials, 'trial')}) raised the best by {self.gain:.4f}, {verb} than "
+            f"the noise of {self.noise:.4f} between validations"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import lookup
+from hpo.core.text import count_of
 
 Limit = tuple[float | None, float | None]
 USUAL_BATCH = 32
@@ -65,7 +66,7 @@ def adjust_batch(
         return Adjusted()
     if key in explicit and not force:
         raise SpecError(
-            f"{key}: {batch} images of {multiple} per class hold {batch // multiple} class(es), "
+            f"{key}: {batch} pictures, {multiple} of a class, hold {_classes(batch, multiple)}, "
             f"and the loss compares classes: at least {int(low)} must hold (AutoML keeps it with "
             "force=true)"
         )
@@ -73,7 +74,7 @@ def adjust_batch(
         return Adjusted(warnings=(f"{key}: {batch} is a batch of a single class, kept as asked",))
     most = USUAL_BATCH if high is None else min(USUAL_BATCH, int(high))
     new = max(int(low), most // multiple * multiple)
-    reason = f"{batch} images hold {batch // multiple} class(es); the loss compares at least two"
+    reason = f"{batch} pictures hold {_classes(batch, multiple)}; the loss compares at least two"
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
 
 
@@ -81,11 +82,15 @@ def _capped(key: str, batch: int, cap: int, multiple: int, of: str) -> Adjusted:
     new = cap // multiple * multiple
     if new < 1:
         raise SpecError(
-            f"{key}: no batch is legal: each device has {cap} training samples, and a batch must "
-            f"be a multiple of {multiple} ({of})"
+            f"{key}: no batch is legal: each device has {count_of(cap, 'training sample')}, "
+            f"and a batch must be a multiple of {multiple} ({of})"
         )
     reason = f"train_sample_count gives each device {cap} samples, fewer than a batch of {batch}"
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
+
+
+def _classes(batch: int, multiple: int) -> str:
+    return count_of(batch // multiple, "class", "classes")
 
 
 def _record(key: str, old: Any, new: Any, reason: str) -> dict[str, Any]:

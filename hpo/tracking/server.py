@@ -98,14 +98,14 @@ def find_links(base: str, run: RunDir) -> dict[str, str]:
     except error.HTTPError as problem:
         if problem.code == NOT_FOUND and b"error_code" not in problem.read():
             raise HpoError(
-                f"{base}: must be the address of an MLflow server, and what answers there is none; "
-                "set MLFLOW_TRACKING_URI"
+                f"{base}: must be the address of an MLflow server, and what answers there is not "
+                "one; set MLFLOW_TRACKING_URI"
             ) from problem
         return {"trials": base}
     except (http.client.HTTPException, TypeError, KeyError, ValueError) as problem:
         raise HpoError(
-            f"{base}: must be the address of an MLflow server, and what answers there is none; set "
-            "MLFLOW_TRACKING_URI"
+            f"{base}: must be the address of an MLflow server, and what answers there is not "
+            "one; set MLFLOW_TRACKING_URI"
         ) from problem
     except OSError as problem:
         reason = getattr(problem, "reason", problem)

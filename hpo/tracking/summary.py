@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from hpo.core.selection import best_trial
-from hpo.core.text import shell_word
+from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
@@ -57,7 +57,11 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     best = winner(records, study.direction)
     counts = Counter(r.state for r in records if r.purpose == "search")
     parts = [f"{counts[state]} {_WORDS.get(state, state)}" for state in TrialState if counts[state]]
-    tally = f"{sum(counts.values())} trials: {', '.join(parts)}." if parts else "No trial yet."
+    tally = (
+        f"{count_of(sum(counts.values()), 'trial')}: {', '.join(parts)}."
+        if parts
+        else "No trial yet."
+    )
     confirmed = sum(r.purpose == "confirm" for r in records)
     if confirmed:
         tally += f" {confirmed} of the best trained again with another seed."

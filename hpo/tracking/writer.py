@@ -17,6 +17,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study, log_axes
@@ -126,8 +127,8 @@ class StudyWriter:
         reasons += [f"artifacts: {self._files_missing}"] if self._files_missing else []
         missing = [r.number for r in self._snapshot() if r.number not in self._arrived]
         listed = ", ".join(str(n) for n in missing[:10]) + (", ..." if len(missing) > 10 else "")
-        what = f"{len(missing)} trials ({listed})" if missing else "the last values"
-        return f"{what} missing; {'; '.join(reasons) or 'the time was too short'}"
+        what = f"{count_of(len(missing), 'trial')} ({listed})" if missing else "the last values"
+        return f"{what} did not arrive; {'; '.join(reasons) or 'the time was too short'}"
 
     def _open(self) -> tuple[StudyRun, TrialRuns]:
         client = connect(self._uri)

@@ -1,8 +1,22 @@
 """The skill's evaluation tasks: all by `-m slow` or `python -m tests.e2e.skill_evals`, the quick ones always."""
 
+import re
+from dataclasses import asdict
+
 import pytest
 
-from tests.e2e.skill_evals import GIVEN, Bench, compare_json, differences, look, read_tasks
+from hpo.automl.policy import resolve_policy
+from hpo.automl.routing import decide_route
+from hpo.study.skill import load_skill
+from tests.e2e.skill_evals import (
+    GIVEN,
+    SKILL,
+    Bench,
+    compare_json,
+    differences,
+    look,
+    read_tasks,
+)
 
 QUICK = (
     "missing-data",
@@ -41,6 +55,21 @@ def test_thirty_tasks_are_well_formed():
             assert set(step) - {"run"}, f"{task['id']} expects nothing"
     refused = [t for t in tasks if any(step.get("exit") == 2 for step in t["steps"])]
     assert len(refused) >= 6
+
+
+def test_the_route_that_a_task_expects_is_that_of_its_words():
+    checked = 0
+    for task in read_tasks():
+        wanted = (task["steps"][0].get("events") or {}).get("routed")
+        words = re.findall(r'--request "([^"]*)"', task["steps"][0]["run"])
+        if not (wanted and words and "without" not in task):
+            continue
+        stated = re.findall(r"--policy (\w+)", task["steps"][0]["run"])
+        policy = resolve_policy(stated[0] if stated else None, words[0])
+        route = asdict(decide_route(load_skill(SKILL), "train", policy).to_event())
+        assert differences(wanted, route) == [], task["id"]
+        checked += 1
+    assert checked == 12
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_nothing_to_draw_is_said(tmp_path):
     study = api.search(write_study(tmp_path), budget=1, out=tmp_path / "runs", **QUIET)
     with pytest.raises(SpecError, match="nothing to draw"):
         study.plot_parallel()
-    with pytest.raises(SpecError, match="1 trials are too few"):
+    with pytest.raises(SpecError, match="1 trial: too few"):
         study.plot_importance()
 
 

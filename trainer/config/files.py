@@ -114,7 +114,7 @@ def _read_text(path: Path, what: str = "spec file") -> str:
         msg = f"{path}: no such {what}"
         raise SpecError(msg) from error
     except UnicodeDecodeError as error:
-        msg = f"{path}: must be text in UTF-8, and byte {error.start + 1} is none"
+        msg = f"{path}: must be text in UTF-8, and byte {error.start + 1} is not"
         raise SpecError(msg) from error
     except OSError as error:
         msg = f"{path}: the {what} cannot be read: {error.strerror}"

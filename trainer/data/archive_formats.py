@@ -166,7 +166,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
     try:
         packed = zipfile.ZipFile(archive)
     except UnicodeDecodeError as error:
-        raise zipfile.BadZipFile("a name in it is marked as UTF-8 and is none") from error
+        raise zipfile.BadZipFile("a name in it is marked as UTF-8 and is not") from error
     with packed:
         unmarked = False
         for info in packed.infolist():

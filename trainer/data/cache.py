@@ -94,7 +94,7 @@ def open_cached_images(
         kind="images",
         key=cache_key(folder, size, framing),
         num_bytes=len(folder.paths) * (size.height * size.width * size.channels + 8),
-        what=f"decoded images of {folder.shown}",
+        what=f"decoded pictures of {folder.shown}",
         build=build,
     )
     return find_or_build(plan, _read, cache_dir)

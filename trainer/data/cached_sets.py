@@ -111,7 +111,7 @@ def clear_caches(
     for name in names:
         if not any(_fits(e, name) for e in entries):
             raise SpecError(
-                f"{name}: no decoded images or features of that name or folder; "
+                f"{name}: no decoded pictures or features of that name or folder; "
                 "`hpo cache ls` lists them"
             )
     due = time.time() - older_than_s

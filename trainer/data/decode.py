@@ -79,7 +79,7 @@ def decode_image(path: Path, size: ImageSize, framing: Framing = SQUASHED) -> De
 
 
 def _refusal(path: Path, reason: str) -> str:
-    return f"{origin(path)}: not a readable image ({reason}); replace or remove it"
+    return f"{origin(path)}: not a readable picture ({reason}); replace or remove it"
 
 
 def upright_picture(picture: Opened, mode: str, value_range: ValueRange | None) -> Image:

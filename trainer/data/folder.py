@@ -197,7 +197,7 @@ def _no_images(root: Path, listing: Listing, walks: Mapping[str, Found]) -> str:
     """Say that there are none, and what there is."""
     found = Found(others=[p for walked in walks.values() for p in walked.others])
     found.others += listing.found.others
-    text = f"{origin(root)}: no images in its {counted(len(listing.folders), 'class folder')}"
+    text = f"{origin(root)}: no pictures in its {counted(len(listing.folders), 'class folder')}"
     if not found.others:
         return f"{text}; pictures have endings such as .jpg, .png and .webp"
     text += f"; {by_ending([root / path for path in found.others])}"
@@ -254,7 +254,7 @@ def _class_notes(root: Path, listing: Listing, filled: Mapping[str, Found]) -> l
     empty = [name for name in listing.folders if name not in filled]
     if empty:
         hold = "hold" if len(empty) > 1 else "holds"
-        text = f"{counted(len(empty), 'class folder')} {hold} no image: {name_list(empty)}"
+        text = f"{counted(len(empty), 'class folder')} {hold} no picture: {name_list(empty)}"
         notes.append(_note("empty_class", text, (root / name for name in empty)))
     stray = listing.found.pictures
     if stray:
@@ -316,8 +316,9 @@ def match_classes(
     if len(missing) == len(query.classes):
         raise DataError(
             f"{query.shown}: no class in common with the reference {reference.shown} "
-            f"({len(query.classes)} query classes such as {query.classes[0]}, "
-            f"{len(reference.classes)} reference classes such as {reference.classes[0]})"
+            f"({counted(len(query.classes), 'query class', 'query classes')} such as "
+            f"{query.classes[0]}, {len(reference.classes)} in the reference such as "
+            f"{reference.classes[0]})"
         )
     to_reference = np.array(numbers, dtype=np.int64)
     labels = to_reference[query.labels]
@@ -326,7 +327,7 @@ def match_classes(
     if missing and not ignore_unmatched:
         raise DataError(
             f"{query.shown}: {len(missing)} of {len(query.classes)} query classes "
-            f"({dropped} images) are not in the reference {reference.shown}: "
+            f"({counted(dropped, 'picture')}) are not in the reference {reference.shown}: "
             f"{name_list(missing)}; "
             "add them there, or leave them out by dataset.ignore_unmatched=true"
         )

@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
-from trainer.data.notes import name_list
+from trainer.data.notes import counted, name_list
 from trainer.data.origin import origin
 from trainer.data.splits import (
     SPLIT_KEYS,
@@ -102,9 +102,9 @@ def _demand_pairs(train: ImageFolder) -> None:
     single = [name for name, count in zip(train.classes, counts, strict=True) if count == 1]
     if single:
         raise DataError(
-            f"{SPLIT_KEYS['train']}: {train.shown}: every class needs two images to learn "
+            f"{SPLIT_KEYS['train']}: {train.shown}: every class needs two pictures to learn "
             f"from, {len(single)} of {len(train.classes)} have one: {name_list(single)}; "
-            "add images or remove the class"
+            "add pictures or remove the class"
         )
     if len(train.classes) < 2:
         raise DataError(
@@ -129,8 +129,8 @@ def _few(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:
     if not few:
         return []
     message = (
-        f"train: {len(few)} classes have fewer images than dataset.num_instance ({wanted}), "
-        f"theirs repeat within a batch: {name_list(few)}"
+        f"train: {counted(len(few), 'class', 'classes')} with fewer pictures than "
+        f"dataset.num_instance ({wanted}), so that a batch repeats some: {name_list(few)}"
     )
     return [_finding("small_class", "info", message, map(train.folder_of, few))]
 
@@ -141,7 +141,7 @@ def _uneven(train: ImageFolder) -> list[dict[str, Any]]:
         return []
     most, least = train.classes[int(counts.argmax())], train.classes[int(counts.argmin())]
     message = (
-        f"train: from {counts.min()} ({least}) to {counts.max()} ({most}) images per class; "
+        f"train: from {counts.min()} ({least}) to {counts.max()} ({most}) pictures per class; "
         "batches draw all classes alike"
     )
     return [_finding("imbalance", "info", message)]
@@ -152,8 +152,9 @@ def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, 
     if match is None or not match.dropped_classes:
         return []
     message = (
-        f"query: {len(match.dropped_classes)} classes ({match.dropped_images} images) are not in "
-        f"the reference and are left out: {name_list(match.dropped_classes)}"
+        f"query: {counted(len(match.dropped_classes), 'class', 'classes')} "
+        f"({counted(match.dropped_images, 'picture')}) left out, as not in the reference: "
+        f"{name_list(match.dropped_classes)}"
     )
     paths = map(folders["query"].folder_of, match.dropped_classes)
     return [_finding("unmatched_class", "warning", message, paths)]
@@ -185,7 +186,7 @@ def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, An
                 f"network sees {size.height} x {size.width})"
             )
         if small.any():
-            message = f"{name}: {small.sum()} of {len(small)} images are smaller than {needed}"
+            message = f"{name}: {small.sum()} of {len(small)} pictures are smaller than {needed}"
             if name == "train":
                 message += _enough(split.sizes * (cut.share if cut else 1.0), size)
             paths = (split.paths[i] for i in np.flatnonzero(small)[:_PATHS_SHOWN])
@@ -243,13 +244,13 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
         _finding(
             "duplicate_across_splits",
             "warning",
-            f"{len(paths)} files with the same content in {' and '.join(names)}",
+            f"{counted(len(paths), 'file')} with the same content in {' and '.join(names)}",
             paths,
         )
         for names, paths in sorted(crossing.items())
     ]
     if conflicts:
-        message = f"{len(conflicts)} files share their content with a file of another class"
+        message = f"{counted(len(conflicts), 'file')} with the content of a file of another class"
         found.append(_finding("conflicting_labels", "warning", message, conflicts))
     return found
 

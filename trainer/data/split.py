@@ -257,7 +257,7 @@ def _demand(source: ImageFolder, labels: range, least: int) -> None:
     few = [f"{source.classes[i]} ({counts[i]})" for i in labels if counts[i] < least]
     if few:
         raise DataError(
-            f"{source.shown}: every class needs {least} images or more to be split, "
+            f"{source.shown}: every class needs {least} pictures or more to be split, "
             f"{len(few)} of {len(source.classes)} have fewer: {name_list(few)}"
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from trainer.data.folder import ImageFolder
 from trainer.data.names import name_key
-from trainer.data.notes import name_list
+from trainer.data.notes import counted, name_list
 from trainer.doctor.findings import Finding, finding
 
 _IMBALANCE = 20
@@ -72,13 +72,13 @@ def _few(name: str, train: ImageFolder, num_instance: int) -> list[Finding]:
     few = tuple(label for label, count in counts.items() if 1 < count < num_instance)
     found = []
     if single:
-        names = name_list(single)
-        text = f"{name}: {len(single)} classes have one picture and nothing to learn: {names}"
+        number = counted(len(single), "class", "classes")
+        text = f"{name}: {number} with one picture, too few to learn from: {name_list(single)}"
         found.append(finding("single_image", "error", text, map(train.folder_of, single)))
     if few:
         text = (
-            f"{name}: {len(few)} classes have fewer pictures than a batch draws ({num_instance}), "
-            f"so theirs repeat: {name_list(few)}"
+            f"{name}: {counted(len(few), 'class', 'classes')} with fewer pictures than a batch "
+            f"draws ({num_instance}), so that it repeats some: {name_list(few)}"
         )
         found.append(finding("small_class", "warning", text, map(train.folder_of, few)))
     if len(train.classes) < 2:
@@ -131,7 +131,8 @@ def _unmatched(folders: Mapping[str, ImageFolder]) -> list[Finding]:
         known = set(map(name_key, folders[gallery].classes))
         unknown = tuple(n for n in folders[asked].classes if name_key(n) not in known)
         if unknown:
-            text = f"{asked}: {len(unknown)} classes are not in {gallery}: {name_list(unknown)}"
+            number = counted(len(unknown), "class", "classes")
+            text = f"{asked}: {number} not in {gallery}: {name_list(unknown)}"
             paths = map(folders[asked].folder_of, unknown)
             found.append(finding("query_without_gallery", "error", text, paths))
     return found
@@ -151,11 +152,13 @@ def _missing(folders: Mapping[str, ImageFolder]) -> list[Finding]:
     never = tuple(name for key, name in sorted(trained.items()) if key not in common)
     new = tuple(name for key, name in sorted(asked.items()) if key not in common)
     if never:
-        text = f"query: {len(never)} training classes are never asked for: {name_list(never)}"
+        number = counted(len(never), "training class", "training classes")
+        text = f"query: {number} never asked for: {name_list(never)}"
         paths = map(folders["train"].folder_of, never)
         found.append(finding("class_not_in_query", "warning", text, paths))
     if new:
-        text = f"train: {len(new)} query classes are not trained on: {name_list(new)}"
+        number = counted(len(new), "query class", "query classes")
+        text = f"train: {number} not trained on: {name_list(new)}"
         paths = map(folders["query"].folder_of, new)
         found.append(finding("class_not_in_train", "warning", text, paths))
     return found

@@ -111,7 +111,7 @@ def _load_pretrained(recognizer: Recognizer, model: ModelConfig) -> None:
             _load(part, _file_state(key, path), key, model)
     if not (model.pretrained_trunk_path or model.pretrained_model_path):
         logger.warning(
-            "model: %s starts from RANDOM weights, which needs far more images and epochs than a "
+            "model: %s starts from RANDOM weights, which needs far more pictures and epochs than a "
             "pretrained trunk; set model.pretrained_trunk_path to a weight file%s",
             model.backbone,
             _hub_hint(model.backbone),

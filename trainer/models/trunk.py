@@ -177,5 +177,5 @@ def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _T
             reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
             raise SpecError(f"{where} does not run at {height} x {width}: {reason}") from e
     if not isinstance(out, torch.Tensor) or out.ndim != 2:
-        raise SpecError(f"{where} does not return one feature vector per image; choose another")
+        raise SpecError(f"{where} does not return one feature vector per picture; choose another")
     return _TimmFacts(takes_size=takes_size, num_features=int(out.shape[1]))

@@ -146,7 +146,7 @@ def _read_pickle(path: Path) -> Any:
 
 def _damaged(path: Path) -> CheckpointError:
     size = path.stat().st_size
-    what = "empty" if size == 0 else f"damaged, cut off or none ({size} bytes)"
+    what = "empty" if size == 0 else f"damaged, cut off or something else ({size} bytes)"
     return CheckpointError(f"{path}: must be a weight file, and is {what}; fetch or save it again")
 
 

@@ -18,13 +18,13 @@ def test_auto_says_what_it_chose_and_why():
 def test_short_trials_are_not_judged_early():
     choice = resolve_names(AUTO, AUTO, num_epochs=2)
     assert choice.pruner == "none"
-    assert "2 epochs are too few" in choice.reason
+    assert "2 epochs a trial, too few" in choice.reason
 
 
 def test_rare_validation_counts_as_short():
     choice = resolve_names(AUTO, AUTO, num_epochs=30, num_reports=2)
     assert (choice.pruner, choice.warning) == ("none", "")
-    assert "2 validations are too few" in choice.reason
+    assert "2 validations a trial, too few" in choice.reason
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_clear_by_age_and_by_folder(hpo, json_of, caches, monkeypatch):
     assert [row["source"] for row in found["removed"]] == [str(caches[0])]
     code, out, _ = hpo("cache", "ls")
     assert code == 0
-    assert out.startswith("no decoded images or features in ")
+    assert out.startswith("no decoded pictures or features in ")
 
 
 def test_a_split_is_shown_and_cleared_by_the_folder_of_its_user(
@@ -88,12 +88,12 @@ def test_what_is_in_use_is_shown_and_left(hpo, caches):
 
 def test_wrong_use_is_one_line(fails, caches):
     assert "--yes" in fails("cache", "clear")
-    assert "nothing: no decoded images or features of that name" in fails(
+    assert "nothing: no decoded pictures or features of that name" in fails(
         "cache", "clear", "nothing", "--yes"
     )
     assert "as 7d, got '7'" in fails("cache", "clear", "--older-than", "7", "--yes")
     assert "belong to `hpo cache clear`" in fails("cache", "ls", "x")
-    assert "keeps no decoded images or features" in fails(
+    assert "keeps no decoded pictures or features" in fails(
         "cache", "--trainer", "tests.benchmarks.noop_trainer:TRAINER"
     )
 

@@ -74,7 +74,7 @@ def test_a_broken_picture_stops_and_is_named(pictures, capsys):
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if "BAD" in line)
     assert str(broken) in line
-    assert "must be mended before a search" in out
+    assert "1 fault to mend before a search" in out
 
 
 def test_json_holds_everything(pictures, capsys):

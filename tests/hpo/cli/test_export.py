@@ -8,7 +8,7 @@ def test_the_best_trial_into_its_folder(hpo, json_of, first):
     assert code == 0
     best = json_of("best", "first")["trial"]
     assert out == (
-        f"trial {best}: {first / 'best' / 'model.onnx'}\nchecked on 1 images against torch\n"
+        f"trial {best}: {first / 'best' / 'model.onnx'}\nchecked on 1 picture against torch\n"
     )
     assert "a lot to say" in err  # what a trainer prints is not the result
 
@@ -29,7 +29,7 @@ def test_a_paused_run_can_be_exported(hpo, second):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("first", "--trial", 9), "there is no trial 9; it has 4 trials from 0 on"),
+        (("first", "--trial", 9), "there is no trial 9; it has 4 trials, from 0 on"),
         (("first", "--trial", -1), "there is no trial -1"),
         (("third",), "no run 'third'"),
         (("--runs", "nowhere"), "no runs below nowhere/"),

@@ -110,7 +110,7 @@ def test_pictures_that_are_not_added_are_named_and_the_exit_code_says_so(run, tm
     out, err = capsys.readouterr()
     assert "added   1 picture, 1 new class" in out
     assert err == (
-        f"{tmp_path}/new/white/b.png: not a readable image (unknown format); replace or remove it\n"
+        f"{tmp_path}/new/white/b.png: not a readable picture (unknown format); replace or remove it\n"
     )
 
 
@@ -124,13 +124,13 @@ def test_good_pictures_are_labelled_beside_broken_ones(run, tmp_path, capsys):
     rows = json.loads(out)
     assert [row["image"] for row in rows] == [str(good), str(broken), str(good2)]
     assert [row.get("labels") for row in rows] == [["red"], None, ["blue"]]
-    assert rows[1]["error"].startswith("not a readable image (it is cut off)")
+    assert rows[1]["error"].startswith("not a readable picture (it is cut off)")
     assert err == ""
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert [line.split(": ")[0] for line in out.splitlines()] == [str(good), str(good2)]
     assert err.splitlines() == [
-        f"{broken}: not a readable image (it is cut off); replace or remove it",
+        f"{broken}: not a readable picture (it is cut off); replace or remove it",
         "1 of 3 could not be labelled",
     ]
 

@@ -45,7 +45,7 @@ def test_a_spec_to_begin_with(hpo, tmp_path):
 
 def test_nothing_is_written_over_unless_asked(hpo, fails, tmp_path):
     (tmp_path / "study.yaml").write_text("mine")
-    assert "study.yaml: is there already; name another file, or give --force" in fails("init")
+    assert "study.yaml: exists already; name another file, or give --force" in fails("init")
     assert (tmp_path / "study.yaml").read_text() == "mine"
     assert hpo("init", "--force")[0] == 0
     assert load_study(tmp_path / "study.yaml").name == "study"

@@ -22,7 +22,7 @@ def test_a_finished_run(hpo, first):
     assert "hpo resume" not in out
     assert lines[9:11] == [
         "",
-        "rung    epoch 2 stopped 1 trial; 2 in full are too few to check its order by",
+        "rung    epoch 2 stopped 1 trial; trained in full: 2, too few to check its order by",
     ]
 
 

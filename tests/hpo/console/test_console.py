@@ -78,13 +78,13 @@ def test_events_without_a_word_for_people_are_passed_over():
 
 def test_the_review():
     assert render_review(REVIEW) == [
-        "train     90 images of 9 classes",
+        "train     90 pictures of 9 classes",
         "warning   class cola has 2 images",
         "warning   batch raised to 32",
         "searched  2 parameters: lr, train.margin",
         "pinned    gamma  (hpo space says why)",
         "method    tpe; short",
-        "measured  2.5 s an epoch, 40 images/s, 512 MiB on cpu",
+        "measured  2.5 s an epoch, 40 pictures/s, 512 MiB on cpu",
         "budget    4 trials, 9 epochs each, 2 at a time, at most 1m 30s",
     ]
 
@@ -128,15 +128,15 @@ def test_features_that_a_head_learns_from_are_said(views, words):
         (TrialSuspended(trial=3, epoch=4), "trial   3  paused after epoch 4"),
         (
             Confirmed(trial=5, state=TrialState.COMPLETE, value=0.5),
-            "trial   5  a finalist again with another seed: P@1 0.5000",
+            "trial   5  again, as a finalist, with another seed: P@1 0.5000",
         ),
         (
             Confirmed(trial=5, state=TrialState.FAILED),
-            "trial   5  a finalist again with another seed: failed",
+            "trial   5  again, as a finalist, with another seed: failed",
         ),
         (
             Exported(trial=2, result={"onnx": "/m.onnx", "num_images_checked": 64}),
-            "exported  trial 2 as ONNX, checked on 64 images: /m.onnx",
+            "exported  trial 2 as ONNX, checked on 64 pictures: /m.onnx",
         ),
         (
             Evaluated(trial=2, split="test", metrics={"x": 0.4}, metric_value=0.4),

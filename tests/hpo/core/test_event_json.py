@@ -120,7 +120,8 @@ def test_figures_are_rounded_to_what_is_known():
     assert (review["forecast"]["seconds"], review["forecast"]["high_s"]) == (60.0, 2.3)
     rungs = to_plain([Rung(epoch=3, stopped=1, in_full=2, correlation=None)])
     assert (
-        rungs[0]["text"] == "epoch 3 stopped 1 trial; 2 in full are too few to check its order by"
+        rungs[0]["text"]
+        == "epoch 3 stopped 1 trial; trained in full: 2, too few to check its order by"
     )
 
 

@@ -53,7 +53,7 @@ def test_few_trials_in_full_say_nothing():
     whole = [trial(n, [n, n]) for n in range(5)]
     (rung,) = measure_rungs([*whole, trial(9, [0.0], state=TrialState.PRUNED)], "maximize")
     assert rung.correlation is None
-    assert str(rung) == "epoch 1 stopped 1 trial; 5 in full are too few to check its order by"
+    assert str(rung) == "epoch 1 stopped 1 trial; trained in full: 5, too few to check its order by"
 
 
 def test_the_value_at_a_rung_is_the_best_so_far():

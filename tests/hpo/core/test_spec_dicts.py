@@ -54,7 +54,7 @@ def test_yaml_files_that_cannot_be_read(tmp_path):
         read_yaml(tmp_path)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(SpecError, match="binary.yaml: must be text in UTF-8, and byte 1 is none"):
+    with pytest.raises(SpecError, match="binary.yaml: must be text in UTF-8, and byte 1 is not"):
         read_yaml(binary)
 
 

@@ -100,5 +100,5 @@ def test_cards_are_shared_on_the_nodes_that_have_them():
 
 
 def test_a_trial_does_not_span_nodes():
-    with pytest.raises(SpecError, match="a trial asks for 2 GPUs and 1 can be had here"):
+    with pytest.raises(SpecError, match="a trial asks for 2 GPUs, available here: 1"):
         divide_nodes(None, cluster((8, 1), (8, 1)), devices=2)

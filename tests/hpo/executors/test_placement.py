@@ -39,7 +39,7 @@ def test_devices_of_a_trial_are_the_spec_s(monkeypatch):
     assert count_devices(spec, trainer) == 2
     slots = place(monkeypatch, 4, trainer, spec=spec)
     assert (slots.count, slots.gpus, slots.devices) == (2, 2.0, 2)
-    with pytest.raises(SpecError, match="a trial asks for 2 GPUs and 1 can be had here"):
+    with pytest.raises(SpecError, match="a trial asks for 2 GPUs, available here: 1"):
         place(monkeypatch, 1, trainer, spec=spec)
     with pytest.raises(SpecError, match="trials_per_gpu: must be 1 or auto where a trial has 2"):
         place(monkeypatch, 4, trainer, spec=spec, trials_per_gpu=2)

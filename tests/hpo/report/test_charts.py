@@ -52,7 +52,7 @@ def test_too_few_trials_have_no_importance(facts):
 
     figure, how = parameter_charts.importance_bars(replace(facts, trials=facts.trials[:3]))
     assert figure is None
-    assert how.startswith("3 trials are too few")
+    assert how.startswith("3 trials: too few")
 
 
 def test_parallel_axes_are_in_spec_units(facts):

@@ -86,7 +86,7 @@ def test_broken_and_doubtful_pictures_are_named_and_the_others_added(gallery, ne
     counts = add_classes(gallery, new)
     assert counts["new_pictures"] == 6
     assert {Path(row["image"]).name: row["error"] for row in counts["errors"]} == {
-        "broken.png": "not a readable image (unknown format); replace or remove it",
+        "broken.png": "not a readable picture (unknown format); replace or remove it",
         "copy.png": "is in the gallery as lemon; remove one of the two",
     }
     assert list_gallery(gallery)["melon"] == 3

@@ -70,7 +70,7 @@ def test_one_broken_picture_does_not_stop_a_batch(trained, tmp_path):
         )
     folder = tmp_path / "inference"
     assert str(caught.value) == (
-        f"{broken}: not a readable image (it is empty); replace or remove it (1 of 18 pictures); "
+        f"{broken}: not a readable picture (it is empty); replace or remove it (1 of 18 pictures); "
         f"{folder / 'result.json'} holds the others"
     )
     rows = json.loads((folder / "result.json").read_text())
@@ -81,7 +81,7 @@ def test_one_broken_picture_does_not_stop_a_batch(trained, tmp_path):
         if row["image"] == str(broken):
             assert row == {
                 "image": str(broken), "class": "class_01",
-                "error": "not a readable image (it is empty); replace or remove it",
+                "error": "not a readable picture (it is empty); replace or remove it",
             }  # fmt: skip
         else:
             assert row["labels"] == other["labels"]

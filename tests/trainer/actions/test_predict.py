@@ -77,7 +77,7 @@ def test_cut_pictures_are_the_same_in_every_action(tmp_path):
     with pytest.raises(SpecError, match=r"dataset.crop_share must be 0\.8, got 0\.0") as caught:
         plain = {key: value for key, value in spec.items() if key != "dataset.crop_share"}
         evaluate(parse_spec(plain | {"evaluate.checkpoint": checkpoint}, "evaluate"))
-    assert str(caught.value).endswith(f"{checkpoint} was made so")
+    assert str(caught.value).endswith(f"{checkpoint} was made with that")
 
 
 def slow_matches(trained, checkpoint, spec):
@@ -212,7 +212,7 @@ def test_bad_input_is_one_line(trained, exported, tmp_path):
         predict(tmp_path, pictures(trained), 1)
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (row,) = predict(exported, [tmp_path / "broken.png"], 1)
-    assert row["error"].startswith("not a readable image")
+    assert row["error"].startswith("not a readable picture")
     shutil.copy(exported / "model.onnx", tmp_path / "model.onnx")
     with pytest.raises(DataError, match="no such gallery index"):
         predict(tmp_path, pictures(trained), 1)
@@ -228,6 +228,6 @@ def test_one_broken_picture_does_not_stop_a_batch(trained, exported, tmp_path):
     assert [row for row in rows if "error" not in row] == alone
     assert rows[1] == {
         "image": str(tmp_path / "broken.png"),
-        "error": "not a readable image (it is cut off); replace or remove it",
+        "error": "not a readable picture (it is cut off); replace or remove it",
     }
     assert "No such file" in rows[-1]["error"]

@@ -50,7 +50,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
 def test_binary_file_is_named(tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match=r"spec\.yaml: must be text in UTF-8, and byte 1 is none"):
+    with pytest.raises(SpecError, match=r"spec\.yaml: must be text in UTF-8, and byte 1 is not"):
         read_spec_file(path)
 
 

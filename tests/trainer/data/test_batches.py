@@ -161,4 +161,4 @@ def test_what_a_split_passes_over_is_told_once(make_folder, make_spec, caplog):
     for _ in range(2):
         build_data(make_spec(root), "cpu")
     told = [r.getMessage() for r in caplog.records if r.name == "trainer.data.batches"]
-    assert told == [f"dataset.train_dataset: {root}: 1 class folder holds no image: empty"]
+    assert told == [f"dataset.train_dataset: {root}: 1 class folder holds no picture: empty"]

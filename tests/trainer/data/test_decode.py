@@ -126,7 +126,7 @@ def test_broken_file_is_named_in_one_line(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ImageError) as caught:
         decode_image(path, RGB)
-    assert str(caught.value).startswith(f"{path}: not a readable image (")
+    assert str(caught.value).startswith(f"{path}: not a readable picture (")
     assert "\n" not in str(caught.value)
 
 

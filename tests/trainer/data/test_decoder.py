@@ -111,7 +111,7 @@ def test_odd_files_make_no_sound(tmp_path, capfd, caplog, name, action):
     assert shown == []
     assert [r for r in caplog.records if r.levelno >= logging.INFO] == []
     if isinstance(found, str):
-        assert found.startswith(f"{path}: not a readable image (")
+        assert found.startswith(f"{path}: not a readable picture (")
         assert "\n" not in found
         assert len(found) < 300
         assert "object at 0x" not in found

@@ -22,5 +22,5 @@ def test_decoding_into_memory_equals_the_cache(make_folder, cache_dir, workers):
 def test_the_first_broken_file_is_named(make_folder):
     folder = scan_folder(make_folder("train", {"a": 3}))
     (folder.root / "a" / "1.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"a/1.png: not a readable image"):
+    with pytest.raises(ImageError, match=r"a/1.png: not a readable picture"):
         decode_folder(folder, ImageSize(height=9, width=7))

@@ -56,7 +56,7 @@ def test_empty_class_is_noted_and_left_out(make_folder):
     assert folder.labels.tolist() == [0, 1]
     (note,) = folder.notes
     assert (note.kind, note.severity) == ("empty_class", "warning")
-    assert note.text == "1 class folder holds no image: b"
+    assert note.text == "1 class folder holds no picture: b"
     assert note.paths == (root / "b",)
 
 
@@ -65,7 +65,7 @@ def test_empty_class_is_noted_and_left_out(make_folder):
     [
         (None, "no such folder"),
         ([], "no class folders in it"),
-        (["a/", "b/"], "no images in its 2 class folders; pictures have endings"),
+        (["a/", "b/"], "no pictures in its 2 class folders; pictures have endings"),
         (["a/x.psd", "a/y.psd", "b/z.xyz"], "2 .psd files and 1 .xyz file were skipped"),
         (["a/train.tar.gz"], "train.tar.gz is an archive: unpack it, or name it"),
         (["train.zip"], "no class folders in it; train.zip is an archive"),
@@ -107,7 +107,7 @@ def test_query_labels_index_the_reference(make_folder):
 def test_query_classes_outside_the_reference_are_named_with_counts(make_folder):
     reference = scan_folder(make_folder("reference", {"a": 1}))
     query = scan_folder(make_folder("query", {"a": 1, "x": 2, "y": 3}))
-    with pytest.raises(DataError, match=r"2 of 3 query classes \(5 images\).*: x, y; add them"):
+    with pytest.raises(DataError, match=r"2 of 3 query classes \(5 pictures\).*: x, y; add them"):
         match_classes(reference, query)
 
 

@@ -37,7 +37,7 @@ def test_splits_are_counted(folders, make_spec):
 def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
     result = inspect_data(make_spec(**folders))
     assert kinds(result) == ["small_image"] * 3  # 24 x 20 where the input is 16 x 32
-    assert "7 of 7 images are smaller than the input (16 x 32" in one_of(result, "train")
+    assert "7 of 7 pictures are smaller than the input (16 x 32" in one_of(result, "train")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_cut_pictures_are_small_by_what_they_are_resized_to(folders, make_spec):
     spec = make_spec(**folders, crop_share=0.5)  # 24 x 20 pictures, 16 x 16 of 32 x 32 seen
     model = replace(spec.model, input_height=16, input_width=16)
     message = one_of(inspect_data(replace(spec, model=model)), "train")
-    assert "7 of 7 images are smaller than what they are resized to (32 x 32 pixels" in message
+    assert "7 of 7 pictures are smaller than what they are resized to (32 x 32 pixels" in message
     wider = replace(spec, dataset=replace(spec.dataset, crop_share=0.8), model=model)
     assert "small_image" not in kinds(inspect_data(wider))
 
@@ -97,7 +97,7 @@ def test_empty_small_and_uneven_classes_are_found(folders, make_spec, make_folde
     (folders["train"] / "empty").mkdir()
     spec = make_spec(**folders)
     result = inspect_data(spec)
-    assert one(result, "empty_class")["message"].endswith("1 class folder holds no image: empty")
+    assert one(result, "empty_class")["message"].endswith("1 class folder holds no picture: empty")
     assert "from 2 (b) to 45 (a)" in one(result, "imbalance")["message"]
     assert "small_class" not in kinds(result)
 
@@ -112,7 +112,7 @@ def test_classes_below_the_instances_are_found(folders, make_spec):
 def test_dropped_queries_are_found(folders, make_spec, make_folder):
     folders["query"] = make_folder("more", {"a": 1, "z": 3})
     finding = one(inspect_data(make_spec(**folders, ignore_unmatched=True)), "unmatched_class")
-    assert "1 classes (3 images) are not in the reference and are left out: z" in finding["message"]
+    assert "1 class (3 pictures) left out, as not in the reference: z" in finding["message"]
 
 
 def test_a_class_with_one_image_is_refused_by_name(folders, make_spec):
@@ -132,7 +132,7 @@ def test_a_single_class_is_refused(folders, make_spec, make_folder):
 def test_a_corrupt_image_is_refused_by_name(folders, make_spec):
     path = folders["query"] / "a" / "1.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(ImageError, match="not a readable image") as caught:
+    with pytest.raises(ImageError, match="not a readable picture") as caught:
         inspect_data(make_spec(**folders))
     assert str(caught.value).startswith(str(path))
 

@@ -56,7 +56,7 @@ def refusal(path):
 def test_a_file_of_the_users_is_itself(photos):
     path = broken(photos)
     assert origin(path) == str(path)
-    assert refusal(path).startswith(f"{path}: not a readable image (")
+    assert refusal(path).startswith(f"{path}: not a readable picture (")
 
 
 def test_a_member_of_an_archive_is_named_by_the_archive(archive, photos, cache_dir):

@@ -148,8 +148,12 @@ def test_a_class_of_another_spelling_keeps_its_split(make_folder, tmp_path):
 @pytest.mark.parametrize(
     ("counts", "class_disjoint", "message"),
     [
-        ({"a": 5, "b": 4, "c": 1}, False, r"needs 5 images or more.*2 of 3 have fewer: b \(4\), c"),
-        ({f"c{i}": 1 + i for i in range(8)}, True, r"needs 2 images.*c0 \(1\)"),
+        (
+            {"a": 5, "b": 4, "c": 1},
+            False,
+            r"needs 5 pictures or more.*2 of 3 have fewer: b \(4\), c",
+        ),
+        ({f"c{i}": 1 + i for i in range(8)}, True, r"needs 2 pictures.*c0 \(1\)"),
         ({f"c{i}": 9 for i in range(5)}, True, "needs 6 classes or more, got 5"),
     ],
 )

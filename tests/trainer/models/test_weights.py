@@ -71,7 +71,7 @@ def test_checkpoint_content_is_read_beside_the_weights(tmp_path):
         (
             "text.pth",
             b"no weights at all",
-            r"text.pth: must be a weight file, and is damaged, cut off or none \(17 bytes\)",
+            r"text.pth: must be a weight file, and is damaged, cut off or something else \(17 bytes\)",
         ),
         ("empty.pth", b"", "empty.pth: must be a weight file, and is empty"),
         ("x.safetensors", b"12345678", "x.safetensors: damaged or no safetensors file"),
