@@ -1,0 +1,23 @@
+# A search, with everything it can use; a GPU is used where the container is given one.
+#
+#   docker build -f docker/search.Dockerfile -t hpo .
+#   docker run --gpus all --shm-size 8g -v "$PWD:/work" hpo search --data photos --budget 2h --yes
+#
+# Runs lie in the mounted folder (`runs/`); pictures are decoded once into the volume /cache.
+FROM python:3.11-slim
+
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 git \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY hpo hpo
+COPY trainer trainer
+COPY search_spaces search_spaces
+COPY studies studies
+RUN pip install --no-cache-dir -c constraints.txt '.[all]'
+ENV HPO_CACHE_DIR=/cache
+VOLUME /cache
+WORKDIR /work
+ENTRYPOINT ["hpo"]
+CMD ["--help"]

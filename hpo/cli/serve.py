@@ -1,0 +1,188 @@
+"""`hpo serve`: label pictures over HTTP with a run's best model."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import socket
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hpo.cli.run_flags import add_run_argument, chosen_run
+
+if TYPE_CHECKING:
+    from hpo.serving.service import PictureService
+
+HELP = "label pictures over HTTP with the best model of a run"
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+DEFAULT_PORT = 8000
+LAST_PORT = 65535
+TOKEN_VARIABLE = "HPO_SERVE_TOKEN"  # noqa: S105 - a name
+SHORTEST_TOKEN = 16
+
+EPILOG = """\
+examples:
+  hpo serve                                  the newest run, on http://127.0.0.1:8000
+  hpo serve retail --port 9000
+  curl --data-binary @photo.jpg 'http://127.0.0.1:8000/label?topk=3'
+  curl -H "Authorization: Bearer $TOKEN" --data-binary @a.jpg http://127.0.0.1:8000/classes/lemon
+  curl -H "Authorization: Bearer $TOKEN" -X DELETE http://127.0.0.1:8000/classes/lemon
+
+The address opens a page on which pictures can be dropped; /docs describes every request, /health
+says whether it works. Labelling is free to whoever reaches the server; changes of the gallery need
+the token: HPO_SERVE_TOKEN, or one that is printed at the start. A change is on the disk when it is
+answered. Ctrl-C ends it.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_run_argument(parser)
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="N",
+        help=f"port to listen on (default: {DEFAULT_PORT}, or a free one when that is taken)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, this machine alone)",
+    )
+    parser.add_argument(
+        "--yes-expose",
+        action="store_true",
+        help="allow a --host that other machines reach: whoever does may have pictures labelled",
+    )
+    parser.add_argument(
+        "--unknown-at",
+        metavar="SHARE",
+        type=float,
+        help="answer `unknown` where no class is near enough, so that this share of pictures of "
+        "unknown classes is taken for known",
+    )
+    parser.add_argument(
+        "--max-mb", metavar="MB", type=float, default=20.0, help="of a picture (default: 20)"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=30.0,
+        help="seconds for a picture to arrive, and for its answer (default: 30)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    _check(args)
+    from hpo.cli.driving import machine_output
+    from hpo.serving.service import PictureService
+
+    chosen = chosen_run(args)
+    token, is_given = _token()
+    with machine_output():  # the trainer runs here, and its libraries may print
+        service = PictureService(chosen, args.unknown_at)
+        service.warm_up()
+        counts = service.classes()
+    listener = _listen(args.host, args.port)
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    shown = {"url": url, "run": str(chosen), "classes": len(counts)}
+    if args.json:
+        print(json.dumps(shown if is_given else {**shown, "token": token}), flush=True)
+    else:
+        print(f"url     {url}   (a page for people; {url}/docs for programs)")
+        print(f"run     {chosen}: {sum(counts.values())} pictures of {len(counts)} classes")
+        if not is_given:
+            print(f"token   {token}   (changes need it: Authorization: Bearer TOKEN)")
+        sys.stdout.flush()
+        print("Ctrl-C ends it", file=sys.stderr, flush=True)
+    _serve(service, args, token, listener)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from importlib.util import find_spec
+
+    from hpo.core.errors import HpoError, SpecError
+
+    if args.port is not None and not 0 <= args.port <= LAST_PORT:
+        raise SpecError(f"--port: must be between 0 and {LAST_PORT}, got {args.port}")
+    if not args.host:
+        raise SpecError("--host: must be an address, got nothing; leave it out for this machine")
+    if args.host not in LOCAL_HOSTS and not args.yes_expose:
+        raise SpecError(
+            f"--host {args.host!r}: other machines would reach the server; leave --host out, or "
+            "add --yes-expose if that is what you want"
+        )
+    for flag, value in (("--max-mb", args.max_mb), ("--timeout", args.timeout)):
+        if not 0 < value < float("inf"):
+            raise SpecError(f"{flag}: must be above 0, got {value:g}")
+    if args.unknown_at is not None and not 0 < args.unknown_at < 1:
+        raise SpecError(f"--unknown-at: must be between 0 and 1, got {args.unknown_at:g}")
+    for package in ("fastapi", "uvicorn"):
+        if find_spec(package) is None:
+            raise HpoError(f"{package} is not installed; install hpo-recognition[search]")
+
+
+def _token() -> tuple[str, bool]:
+    """The token of changes, and whether the user gave it."""
+    from hpo.core.errors import SpecError
+
+    given = os.environ.get(TOKEN_VARIABLE, "")
+    if given and (len(given) < SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
+        raise SpecError(
+            f"{TOKEN_VARIABLE}: must have {SHORTEST_TOKEN} or more plain characters, got "
+            f"{len(given)}; leave it out to have one made"
+        )
+    return given or secrets.token_urlsafe(24), bool(given)
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    from hpo.core.errors import MachineError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    last: OSError | None = None
+    for number in (port,) if port is not None else (DEFAULT_PORT, 0):
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, number))
+            listener.listen(128)  # who calls as soon as the address is told waits, and is served
+        except OSError as error:
+            listener.close()
+            last = error
+            continue
+        return listener
+    why = last.strerror if last else ""
+    raise MachineError(f"--host {host} --port {port}: cannot be listened on ({why})")
+
+
+def _serve(
+    service: PictureService, args: argparse.Namespace, token: str, listener: socket.socket
+) -> None:
+    import uvicorn
+
+    from hpo.serving.app import ServerSettings, build_app
+
+    settings = ServerSettings(
+        token=token, max_bytes=round(args.max_mb * 1e6), timeout_s=args.timeout
+    )
+    if args.yes_expose:
+        settings = replace(settings, hosts=("*",))
+    config = uvicorn.Config(
+        build_app(service, settings),
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=256,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=10,
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on once it has ended
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,1 @@
+"""Serves a run's exported model over HTTP: labels pictures, adds and removes classes."""

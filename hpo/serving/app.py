@@ -1,0 +1,248 @@
+"""The HTTP side of `hpo serve`: routes, limits, who may change what.
+
+| request | answer |
+|---|---|
+| `POST /label?topk=5`, body: a picture | its matches |
+| `GET /classes` | class -> pictures |
+| `POST /classes/NAME`, body: a picture | added to a class, which may be new (token) |
+| `DELETE /classes/NAME` | taken out (token) |
+| `POST /undo` | the last change taken back (token) |
+| `GET /health`, `/docs`, `/openapi.json`, `/` | state, description, a page for people |
+
+Errors are `{"error": one line}`: 401 without the token, 404 no such class, 409 the picture is there
+under another class, 413 too large, 422 no readable picture or a wrong value, 503 too busy or too
+slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from typing import Annotated, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from hpo.core.errors import HpoError, MachineError, RunError
+from hpo.serving.service import ConflictError, PictureService
+
+_Result = TypeVar("_Result")
+
+MOST_MATCHES = 50
+_PICTURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_SAFE_PAGE = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Who may do how much."""
+
+    token: str
+    """What changes must bring along, as `Authorization: Bearer TOKEN`."""
+    max_bytes: int = 20_000_000
+    """Of a picture."""
+    timeout_s: float = 30.0
+    """For a picture to arrive, and again for the answer."""
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1", "[::1]")
+    """Names that the server may be called by; `*` for any. A page of somebody else's that has a
+    browser call this machine comes under another name."""
+
+
+def build_app(service: PictureService, settings: ServerSettings) -> FastAPI:
+    """Return the application, to be run by any ASGI server."""
+    app = FastAPI(
+        title="hpo serve",
+        description="Labels pictures by a trained model and its gallery.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts))
+    _tell_errors(app)
+    work = _Work(service, settings)
+    for add_some in (_add_labelling, _add_changes, _add_pages):
+        add_some(app, work)
+    return app
+
+
+class _Work:
+    """Runs what takes long in threads, within the limits."""
+
+    def __init__(self, service: PictureService, settings: ServerSettings) -> None:
+        self.service = service
+        self.settings = settings
+        self._threads: anyio.CapacityLimiter | None = None
+
+    async def run(self, task: Callable[[], _Result]) -> _Result:
+        """Run in a thread; what has begun goes on even when nobody waits for it any more."""
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(2 * len(os.sched_getaffinity(0)))
+        try:
+            with anyio.fail_after(self.settings.timeout_s):
+                return await anyio.to_thread.run_sync(
+                    task, limiter=self._threads, abandon_on_cancel=True
+                )
+        except TimeoutError as error:
+            limit = f"{self.settings.timeout_s:g} s"
+            raise HTTPException(503, f"no answer within {limit}; try again later") from error
+
+    async def picture(self, request: Request) -> bytes:
+        """Receive a picture, as far as it keeps to size and time."""
+        most = self.settings.max_bytes
+        too_large = HTTPException(413, f"a picture may have {most} bytes at most")
+        told = request.headers.get("content-length", "")
+        if told.isdigit() and int(told) > most:
+            raise too_large
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > most:
+                        raise too_large
+        except TimeoutError as error:
+            limit = f"{self.settings.timeout_s:g} s"
+            raise HTTPException(408, f"the picture did not arrive within {limit}") from error
+        if not data:
+            raise HTTPException(422, "the body must be a picture, and is empty")
+        return bytes(data)
+
+    def demand_token(self, authorization: str) -> None:
+        """Refuse who does not bring the token."""
+        kind, _, given = authorization.partition(" ")
+        is_right = secrets.compare_digest(given.strip().encode(), self.settings.token.encode())
+        if kind.lower() != "bearer" or not is_right:
+            raise HTTPException(
+                401,
+                "changes need the token that `hpo serve` printed: Authorization: Bearer TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+_Authorization = Annotated[str, Header(description="`Bearer TOKEN`")]
+_Name = Annotated[str, Query(description="what messages call the picture", max_length=255)]
+
+
+def _add_labelling(app: FastAPI, work: _Work) -> None:
+    service = work.service
+
+    @app.post("/label", openapi_extra=_PICTURE_BODY, summary="Label a picture")
+    async def label(
+        request: Request,
+        topk: Annotated[int, Query(ge=1, le=MOST_MATCHES, description="matches to list")] = 5,
+        name: _Name = "picture",
+    ) -> dict[str, Any]:
+        data = await work.picture(request)
+        return await work.run(partial(service.label, data, name, topk))
+
+    @app.get("/classes", summary="Classes of the gallery, and how many pictures each has")
+    async def classes() -> dict[str, int]:
+        return await work.run(service.classes)
+
+
+def _add_changes(app: FastAPI, work: _Work) -> None:
+    service = work.service
+
+    @app.post("/classes/{label}", openapi_extra=_PICTURE_BODY, summary="Add a picture to a class")
+    async def add(
+        request: Request, label: str, name: _Name = "picture", authorization: _Authorization = ""
+    ) -> dict[str, Any]:
+        work.demand_token(authorization)
+        data = await work.picture(request)
+        return await work.run(partial(service.add, label, data, name))
+
+    @app.delete("/classes/{label}", summary="Take a class out")
+    async def remove(label: str, authorization: _Authorization = "") -> dict[str, Any]:
+        work.demand_token(authorization)
+        if label not in await work.run(service.classes):
+            raise HTTPException(404, f"{label}: no such class in the gallery")
+        return await work.run(partial(service.remove, label))
+
+    @app.post("/undo", summary="Take the last change back")
+    async def undo(authorization: _Authorization = "") -> dict[str, Any]:
+        work.demand_token(authorization)
+        return await work.run(service.undo)
+
+
+def _add_pages(app: FastAPI, work: _Work) -> None:
+    service = work.service
+
+    @app.get("/health", summary="Whether it works, and on what")
+    async def health() -> dict[str, Any]:
+        counts = await work.run(service.classes)
+        return {
+            "status": "ok",
+            "run": str(service.run),
+            "classes": len(counts),
+            "pictures": sum(counts.values()),
+        }
+
+    @app.get("/picture", include_in_schema=False)
+    async def picture(path: str) -> Response:
+        data = await work.run(partial(service.thumbnail, path))
+        if data is None:
+            raise HTTPException(404, "no such gallery picture")
+        headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
+        return Response(data, media_type="image/jpeg", headers=headers)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(_packaged("page.html"), headers=_SAFE_PAGE)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_packaged("docs.html"), headers=_SAFE_PAGE)
+
+
+def _packaged(name: str) -> str:
+    return (resources.files("hpo.serving") / name).read_text(encoding="utf-8")
+
+
+def _tell_errors(app: FastAPI) -> None:
+    """Answer every error as `{"error": one line}`."""
+
+    @app.exception_handler(HpoError)
+    async def of_the_project(_request: Request, error: HpoError) -> JSONResponse:
+        status = 422
+        if isinstance(error, ConflictError):
+            status = 409
+        elif isinstance(error, RunError | MachineError):
+            status = 503
+        return JSONResponse({"error": str(error)}, status)
+
+    @app.exception_handler(HTTPException)
+    async def of_http(_request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_values(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = str(first["loc"][-1])
+        return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
+
+    @app.exception_handler(Exception)
+    async def of_ours(_request: Request, _error: Exception) -> JSONResponse:
+        return JSONResponse({"error": "a bug of the server; its log says more"}, 500)

@@ -1,0 +1,222 @@
+"""What the server does with pictures: label them, put them into the gallery, take classes out.
+
+Knows nothing of HTTP. Every method may be called from several threads at once. A change has been
+written to the disk when its method returns, and is seen by whatever is labelled afterwards.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, runtime_checkable
+
+from hpo.core.errors import DataError, RunError
+from hpo.core.trainer_extras import GalleryEditor
+from hpo.results.export import trainer_of_export
+from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import as_user_errors, read_plan
+from hpo.study.trainers import demand
+
+LONGEST_NAME = 200
+"""Characters of a class's name."""
+MOST_SHOWN = 4096
+"""Gallery pictures that may be asked for: those that were told last."""
+THUMBNAIL_PX = 160
+
+
+class ConflictError(DataError):
+    """A picture is in the gallery under another class."""
+
+
+@runtime_checkable
+class RowLabeller(Protocol):
+    """A trainer that lists classes in place of pictures, and tells those of unknown classes."""
+
+    def label_pictures(
+        self, folder: Path, images: Sequence[Path], topk: int, *, unknown_at: float | None = None
+    ) -> Iterable[dict[str, Any]]:
+        """As `predict`, with `label` and `scores`; `label` is `unknown` where no class is near."""
+
+
+class PictureService:
+    """The exported model and gallery of one run.
+
+    Args:
+        run: holds them in its folder `best`.
+        unknown_at: asked share of pictures of unknown classes that are taken for known; None gives
+            every picture a class.
+
+    Raises:
+        RunError: the run has no exported model.
+        SpecError: its trainer knows no galleries, or no unknown classes where they are asked for.
+    """
+
+    def __init__(self, run: RunDir, unknown_at: float | None = None) -> None:
+        self.run = run
+        self._trainer = trainer_of_export(run)
+        demand(self._trainer, GalleryEditor)
+        if unknown_at is not None:
+            demand(self._trainer, RowLabeller)
+        self._unknown_at = unknown_at
+        self._changes = threading.Lock()
+        self._reference = _reference_folder(run)
+        self._told: dict[str, None] = {}
+
+    def warm_up(self) -> None:
+        """Load model and gallery, so that the first picture need not wait for them."""
+        from io import BytesIO
+
+        from PIL import Image
+
+        picture = BytesIO()
+        Image.new("RGB", (32, 32)).save(picture, "PNG")
+        self.label(picture.getvalue(), "start", 1)
+
+    def label(self, data: bytes, name: str, topk: int) -> dict[str, Any]:
+        """Label one picture.
+
+        Args:
+            data: the bytes of its file.
+            name: what messages call it.
+            topk: matches to list, or all there are if those are fewer.
+
+        Returns:
+            `label` and `matches`, best first: each with `class`, `distance` (0 to 2), `score` where
+            the trainer gives one, and `picture`, where the matching gallery picture can be seen.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        topk = min(topk, len(list_gallery(self.run)))
+        with tempfile.TemporaryDirectory(prefix="hpo-serve-") as folder, as_user_errors():
+            path = Path(folder, _file_name(name))
+            path.write_bytes(data)
+            row = self._row(path, topk)
+        if "error" in row:
+            raise DataError(f"{name}: {row['error']}")
+        matches = [
+            {"class": label, **{key[:-1]: row[key][place] for key in _LISTS if key in row}}
+            for place, label in enumerate(row["labels"])
+        ]
+        for match in matches:
+            match["picture"] = self._shown(match.pop("neighbour", ""))
+        return {"label": row.get("label", row["labels"][0]), "matches": matches}
+
+    def classes(self) -> dict[str, int]:
+        """Return class -> number of pictures."""
+        return list_gallery(self.run)
+
+    def add(self, label: str, data: bytes, name: str) -> dict[str, Any]:
+        """Add one picture to a class, which may be new; one that is there already changes nothing.
+
+        Returns:
+            `classes` and `pictures` now, `new_classes`, `new_pictures`, `known_pictures`.
+
+        Raises:
+            ConflictError: it is there under another class.
+            DataError: it cannot be read, or the class has no usable name.
+        """
+        label = _class_name(label)
+        with tempfile.TemporaryDirectory(prefix="hpo-serve-") as folder:
+            path = Path(folder, "added", _file_name(name))
+            path.parent.mkdir()
+            path.write_bytes(data)
+            table = Path(folder, "added.csv")
+            with table.open("w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows((("path", "label"), (str(path), label)))
+            with self._changes:
+                result = extend_gallery(self.run, str(table))
+        if result["errors"]:
+            reason = str(result["errors"][0]["error"])
+            kind = ConflictError if reason.startswith("is in the gallery as") else DataError
+            raise kind(f"{name}: {reason}")
+        return {key: value for key, value in result.items() if key not in {"errors", "notes"}}
+
+    def remove(self, label: str) -> dict[str, Any]:
+        """Take a class out; return what is left, and how much went.
+
+        Raises:
+            DataError: there is no such class, or it is the last.
+        """
+        with self._changes:
+            return shrink_gallery(self.run, [label])
+
+    def undo(self) -> dict[str, Any]:
+        """Take the last change back.
+
+        Raises:
+            DataError: no change is kept.
+        """
+        with self._changes:
+            return undo_gallery(self.run)
+
+    def thumbnail(self, path: str) -> bytes | None:
+        """A small JPEG of a gallery picture that a match has named; None where there is none."""
+        if self._reference is None or path not in self._told:
+            return None
+        from io import BytesIO
+
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(self._reference / path) as opened:
+                opened.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
+                small = ImageOps.exif_transpose(opened).convert("RGB")
+            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        except Exception:  # noqa: BLE001 - a gallery picture that moved is shown by its name alone
+            return None
+        small.save(encoded := BytesIO(), "JPEG", quality=85)
+        return encoded.getvalue()
+
+    def _row(self, path: Path, topk: int) -> Mapping[str, Any]:
+        best = self.run.best_dir
+        if not isinstance(self._trainer, RowLabeller):
+            return self._trainer.predict(best, [path], topk)[0]
+        rows = self._trainer.label_pictures(best, [path], topk, unknown_at=self._unknown_at)
+        return next(iter(rows))
+
+    def _shown(self, path: str) -> str | None:
+        """Remember a gallery picture as one that may be asked for, if its file is there."""
+        parts = PurePosixPath(path).parts
+        if self._reference is None or not path or ".." in parts or path.startswith("/"):
+            return None
+        if not (self._reference / path).is_file():
+            return None
+        self._told.pop(path, None)
+        self._told[path] = None
+        while len(self._told) > MOST_SHOWN:
+            self._told.pop(next(iter(self._told)), None)
+        return path
+
+
+_LISTS = ("distances", "scores", "neighbours")
+"""Lists in a trainer's row that belong to its labels, in their order."""
+
+
+def _reference_folder(run: RunDir) -> Path | None:
+    """Where the pictures lie that the gallery was made of; None where they are no local folder."""
+    try:
+        place = read_plan(run.path).sources.get("reference", "")
+    except RunError:
+        return None
+    folder = Path(place)
+    return folder if place and "://" not in place and folder.is_dir() else None
+
+
+def _class_name(label: str) -> str:
+    label = label.strip()
+    if not label or len(label) > LONGEST_NAME or not label.isprintable():
+        raise DataError(
+            f"class: must have 1 to {LONGEST_NAME} printable characters, got {len(label)}"
+        )
+    return label
+
+
+def _file_name(name: str) -> str:
+    """A name of one's own for a file of this name, whatever it holds."""
+    kept = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name)
+    return f"x{kept[-80:]}"

@@ -1,0 +1,155 @@
+"""The server over a real socket."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.hpo.serving.conftest import WEB, picture
+
+
+def test_a_picture_is_labelled_by_its_nearest_classes(serve):
+    url = serve()
+    found = WEB.post(f"{url}/label?topk=2", data=picture((250, 40, 40))).json()
+    assert found["label"] == "red"
+    first, second = found["matches"]
+    assert first["class"] == "red"
+    # Unit vectors of the two colours: |a - b| by hand.
+    a, b = (250, 40, 40), (220, 30, 30)
+    norm = [sum(x * x for x in v) ** 0.5 for v in (a, b)]
+    by_hand = sum((x / norm[0] - y / norm[1]) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5
+    assert first["distance"] == pytest.approx(by_hand, abs=1e-3)
+    assert second["distance"] > 0.5
+
+
+def test_health_classes_and_description(serve):
+    url = serve()
+    health = WEB.get(f"{url}/health").json()
+    assert (health["status"], health["classes"], health["pictures"]) == ("ok", 3, 3)
+    assert WEB.get(f"{url}/classes").json() == {"blue": 1, "green": 1, "red": 1}
+    api = WEB.get(f"{url}/openapi.json").json()
+    assert set(api["paths"]) == {"/label", "/classes", "/classes/{label}", "/undo", "/health"}
+    assert "image/*" in api["paths"]["/label"]["post"]["requestBody"]["content"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_pages_need_nothing_from_elsewhere(serve, path):
+    page = WEB.get(f"{serve()}{path}")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+
+
+def test_classes_come_and_go_and_come_back(serve, with_token):
+    url, yellow = serve(), picture((230, 220, 20))
+    done = with_token.post(f"{url}/classes/sour lemon?name=l.png", data=yellow).json()
+    assert (done["new_classes"], done["new_pictures"], done["classes"]) == (1, 1, 4)
+    assert WEB.post(f"{url}/label", data=yellow).json()["label"] == "sour lemon"
+    again = with_token.post(f"{url}/classes/sour lemon", data=yellow).json()
+    assert (again["new_pictures"], again["known_pictures"], again["pictures"]) == (0, 1, 4)
+    clash = with_token.post(f"{url}/classes/green?name=l.png", data=yellow)
+    assert clash.status_code == 409
+    assert "l.png: is in the gallery as sour lemon" in clash.json()["error"]
+    assert with_token.delete(f"{url}/classes/sour lemon").json()["removed_pictures"] == 1
+    assert WEB.post(f"{url}/label", data=yellow).json()["label"] != "sour lemon"
+    assert with_token.delete(f"{url}/classes/sour lemon").status_code == 404
+    assert with_token.post(f"{url}/undo").json()["classes"] == 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"), [("post", "/classes/red"), ("delete", "/classes/red"), ("post", "/undo")]
+)
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic a-token-of-the-tests", "Bearer "])
+def test_changes_need_the_token(serve, verb, path, header):
+    url = serve()
+    headers = {} if header is None else {"Authorization": header}
+    answer = WEB.request(verb, url + path, data=picture((1, 2, 3)), headers=headers)
+    assert answer.status_code == 401
+    assert "Authorization: Bearer TOKEN" in answer.json()["error"]
+    assert WEB.get(f"{url}/classes").json()["red"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "words"),
+    [
+        ("/label", b"", "the body must be a picture, and is empty"),
+        ("/label?name=x.jpg", b"no picture", "x.jpg: not a readable image"),
+        ("/label", picture((9, 9, 9), 64, "JPEG")[:300], "picture: "),
+        ("/label?topk=0", picture((9, 9, 9)), "topk: "),
+        ("/label?topk=many", picture((9, 9, 9)), "topk: "),
+        ("/classes/new?name=x.jpg", b"no picture", "x.jpg: "),
+        ("/classes/a%0Ab", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
+        (f"/classes/{'x' * 201}", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(serve, with_token, path, data, words):
+    answer = with_token.post(serve() + path, data=data)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(words)
+    assert "\n" not in answer.json()["error"]
+    assert "hpo-serve-" not in answer.json()["error"]
+
+
+def test_the_last_class_stays(serve, with_token):
+    url = serve()
+    answers = [with_token.delete(f"{url}/classes/{name}") for name in ("red", "green", "blue")]
+    assert [answer.status_code for answer in answers] == [200, 200, 422]
+    assert "must keep a class" in answers[-1].json()["error"]
+
+
+def test_pictures_of_too_many_bytes_are_refused_told_or_not(serve):
+    url, large = serve(max_bytes=1000), b"x" * 5000
+    assert WEB.post(f"{url}/label", data=large).status_code == 413
+    answer = WEB.post(f"{url}/label", data=iter([large[:900], large[900:]]))
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "a picture may have 1000 bytes at most"}
+
+
+def test_a_picture_that_does_not_arrive_is_not_waited_for(serve):
+    host, port = serve(timeout_s=0.3).removeprefix("http://").split(":")
+    began = time.monotonic()
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /label HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\nabc")
+        assert b"408" in slow.recv(1000)
+    assert time.monotonic() - began < 10
+
+
+def test_other_names_than_this_machines_are_refused(serve):
+    url = serve()
+    assert WEB.get(f"{url}/health", headers={"Host": "shop.example"}).status_code == 400
+    open_to_all = serve(hosts=("*",))
+    assert WEB.get(f"{open_to_all}/health", headers={"Host": "shop.example"}).ok
+
+
+def test_gallery_pictures_are_shown_only_where_a_match_named_them(serve):
+    url = serve()
+    for path in ("red/0.png", "../../../etc/passwd", "/etc/passwd", "x\0y"):
+        assert WEB.get(f"{url}/picture", params={"path": path}).status_code == 404
+
+
+def test_changes_under_load_are_all_there(serve, with_token):
+    url, errors = serve(), []
+
+    def label():
+        for _ in range(25):
+            answer = WEB.post(f"{url}/label", data=picture((240, 30, 30)))
+            if answer.status_code != 200 or answer.json()["label"] != "red":
+                errors.append(answer.text)
+
+    def add(worker):
+        for i in range(8):
+            name, color = f"w{worker}-{i}", (10 + 9 * i, 250 - 11 * worker, 200 - 7 * i)
+            answer = with_token.post(f"{url}/classes/{name}", data=picture(color))
+            if answer.json().get("new_pictures") != 1:
+                errors.append(answer.text)
+
+    threads = [threading.Thread(target=label) for _ in range(3)]
+    threads += [threading.Thread(target=add, args=(worker,)) for worker in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(WEB.get(f"{url}/classes").json()) == 3 + 3 * 8

@@ -1,0 +1,44 @@
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from hpo.core.errors import RunError, SpecError
+from hpo.serving.service import THUMBNAIL_PX, PictureService
+from tests.hpo.serving.conftest import picture
+
+
+def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
+    gallery = tmp_path / "shots"
+    (gallery / "red").mkdir(parents=True)
+    Image.new("RGB", (900, 600), (220, 30, 30)).save(gallery / "red" / "0.png")
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"]["reference"] = str(gallery)
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    service = PictureService(run)
+    assert service.thumbnail("red/0.png") is None  # no match has named it yet
+    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
+    shown = {match["class"]: match["picture"] for match in matches}
+    assert shown == {"red": "red/0.png", "green": None, "blue": None}
+    with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
+        assert (small.format, max(small.size)) == ("JPEG", THUMBNAIL_PX)
+    (gallery / "red" / "0.png").write_bytes(b"gone")
+    assert service.thumbnail("red/0.png") is None
+
+
+def test_more_matches_than_there_are_gives_all(run):
+    assert len(PictureService(run).label(picture((9, 200, 9)), "a.png", 50)["matches"]) == 3
+
+
+def test_a_run_without_an_export_is_told(run):
+    (run.best_dir / "model.onnx").unlink()
+    with pytest.raises(RunError, match="has no exported model yet"):
+        PictureService(run)
+
+
+def test_a_trainer_without_galleries_is_told(run):
+    text = run.study_file.read_text().replace("ml_recog", "tests.quick_trainer:TRAINER")
+    run.study_file.write_text(text)
+    with pytest.raises(SpecError, match="has no list_gallery"):
+        PictureService(run)
