@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
@@ -20,6 +21,7 @@ examples:
   hpo resume --budget +20         20 trials more than before
   hpo resume --keep best          remove the checkpoints that nothing can need any more
   hpo resume --train /new/train   the training pictures have moved there
+  hpo resume --moved /old/w.ckpt=/new/w.ckpt    so have the weights
   hpo resume --force              go on although what it was searched with has changed
 """
 
@@ -35,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="PLACE",
             help=f"where the {name.replace('_', ' ')} pictures lie now, if they have moved",
         )
+    parser.add_argument(
+        "--moved",
+        metavar="OLD=NEW",
+        action="append",
+        default=[],
+        help="another file or folder that has moved, such as weights (repeatable)",
+    )
     parser.add_argument(
         "--force",
         action="store_true",
@@ -71,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
 
             settings = with_session(settings)
         places = {name: getattr(args, name) for name in PLACES if getattr(args, name)}
-        settings = replace(settings, force=args.force, places=places)
+        moved = dict(_moved(pair) for pair in args.moved)
+        settings = replace(settings, force=args.force, places=places, moved=moved)
         return resume_search(
             chosen,
             settings,
@@ -81,3 +91,13 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return drive(args, start)
+
+
+def _moved(pair: str) -> tuple[str, str]:
+    """The old and the new place of a file; the new one from wherever it is seen."""
+    from hpo.core.errors import SpecError
+
+    old, sign, new = pair.partition("=")
+    if not sign or not old or not new:
+        raise SpecError(f"--moved {pair}: must be OLD=NEW, the old and the new place of a file")
+    return old, str(Path(new).expanduser().resolve())

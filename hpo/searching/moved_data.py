@@ -6,20 +6,38 @@ Whether they are the same pictures at a new place is decided by their digests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from hpo.core.errors import DataError, RunError
+from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.text import shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir, relocated, write_atomically
 from hpo.searching.resume import settle_origin
 from hpo.study.plan import StudyPlan, resolve_sources
 from hpo.study.provenance import NO_FILES, describe_source, read_origin
-from hpo.study.spec import StudySpec
+from hpo.study.spec import StudySpec, parse_study
+
+
+class Given(Protocol):
+    """What the start of a resumed search says of the run."""
+
+    @property
+    def force(self) -> bool:
+        """As of `settle_origin`."""
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """As of `take_places`."""
+
+    @property
+    def moved(self) -> Mapping[str, str]:
+        """As of `take_moved`."""
 
 
 def settle_run(
@@ -27,8 +45,7 @@ def settle_run(
     study: StudySpec,
     plan: StudyPlan,
     trainer: Trainer,
-    force: bool,
-    places: Mapping[str, str],
+    given: Given,
 ) -> tuple[StudySpec, StudyPlan]:
     """Return study and plan to go on with; what is given or made anew is remembered in the run.
 
@@ -37,17 +54,58 @@ def settle_run(
         study: as it stands in the run.
         plan: as it stands in the run.
         trainer: as it is installed now.
-        force: as of `settle_origin`.
-        places: as of `take_places`.
+        given: what this start says of it.
 
     Raises:
-        HpoError: as of both.
+        HpoError: as of all three.
     """
-    study, found = take_places(run, study, plan, trainer, places)
-    settled = settle_origin(run, study, found, trainer, force=force)
+    study, found = take_moved(study, plan, given.moved)
+    study, found = take_places(run, study, found, trainer, given.places)
+    settled = settle_origin(run, study, found, trainer, force=given.force)
     if found is not plan:
-        remember_places(run, study, plan, settled)
+        remember_places(run, study, plan, settled, given.moved)
     return study, settled
+
+
+def take_moved(
+    study: StudySpec, plan: StudyPlan, moved: Mapping[str, str]
+) -> tuple[StudySpec, StudyPlan]:
+    """Return study and plan with other files at their new places; nothing is written yet.
+
+    Args:
+        study: as it stands in the run.
+        plan: as it stands in the run.
+        moved: old place -> new one, of weights, a class map, or a folder that holds them.
+
+    Raises:
+        DataError: nothing lies at the new place, or the run has nothing at the old one.
+    """
+    for old, new in moved.items():
+        if not Path(new).exists():
+            raise DataError(f"--moved {old}={new}: no such file or folder: {new}")
+        before, after = study.to_dict(), relocated(study.to_dict(), old, new)
+        spec = relocated(plan.base_spec, old, new)
+        if (before, plan.base_spec) == (after, spec):
+            raise DataError(f"--moved {old}={new}: the run names no file {old}")
+        study, plan = parse_study(after), replace(plan, base_spec=spec)
+    return study, plan
+
+
+@contextlib.contextmanager
+def gone_files_told(run: RunDir, plan: StudyPlan, *, told: bool) -> Iterator[None]:
+    """Add to an error that names a file of the run which is gone how to give its new place."""
+    try:
+        yield
+    except HpoError as error:
+        names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
+        files = (name for name in names if Path(name).suffix or "/" in name)
+        gone = next((n for n in files if n in str(error) and not Path(n).exists()), "")
+        if not told or not gone or run.resume_command in str(error):
+            raise
+        raise type(error)(
+            f"{error}; bring it back, or give its new place: "
+            f"`{run.resume_command} --moved {shell_word(f'{gone}=PLACE')}` (the run remembers it)"
+        ) from error
 
 
 def find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]:
@@ -125,11 +183,17 @@ def take_places(
     return study, replace(plan, sources=sources, base_spec=base_spec)
 
 
-def remember_places(run: RunDir, study: StudySpec, before: StudyPlan, plan: StudyPlan) -> None:
-    """Write the new places wherever the run keeps the old ones."""
+def remember_places(
+    run: RunDir,
+    study: StudySpec,
+    before: StudyPlan,
+    plan: StudyPlan,
+    files: Mapping[str, str],
+) -> None:
+    """Write the new places wherever the run keeps the old ones; `files` are no pictures."""
     plan.write(run.path)
     write_atomically(run.study_file, to_yaml(study.to_dict()))
-    moved = {
+    moved = {**files} | {
         old: plan.sources[name]
         for name, old in before.sources.items()
         if old != plan.sources.get(name, old)

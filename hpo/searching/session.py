@@ -38,7 +38,7 @@ from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.choose_network import plan_completed
 from hpo.searching.engine import Engine, Plan
 from hpo.searching.make_plan import plan_study
-from hpo.searching.moved_data import settle_run
+from hpo.searching.moved_data import gone_files_told, settle_run
 from hpo.searching.resume import load_run_study
 from hpo.searching.reviewing import disk_warning, review_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
@@ -65,6 +65,8 @@ class SearchSettings:
     """Whether to go on with a run although its space, data or code have changed."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Where pictures of a run lie now that have moved (`hpo.searching.moved_data`)."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Old place -> new one of other files of a run, such as weights."""
     completes: bool = False
     """Whether the trainer chooses weights, network and recipe where the study sets none."""
     probe: bool = True
@@ -148,7 +150,8 @@ def resume_search(
     study = replace(load_run_study(run), **changes)
     plan, trainer = read_plan(run.path), find_trainer(study.trainer)
     # A finished run that is only told again trains nothing that would have to compare.
-    is_over = not (budget or settings.places) and run.read_state().get("status") == "finished"
+    is_changed = bool(budget or settings.places or settings.moved)
+    is_over = not is_changed and run.read_state().get("status") == "finished"
     return _drive(
         run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=bool(changes)
     )
@@ -165,9 +168,9 @@ def _drive(
     is_changed: bool = False,
 ) -> SearchResult:
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
-    with disk_faults_told(run.path), run.lock():
+    with disk_faults_told(run.path), run.lock(), gone_files_told(run, plan, told=is_resumed):
         if is_resumed:
-            study, plan = settle_run(run, study, plan, trainer, settings.force, settings.places)
+            study, plan = settle_run(run, study, plan, trainer, settings)
         run.stop_file.unlink(missing_ok=True)
         ledger, backups = open_ledger(run, plan.study_uuid, on_driver=bool(settings.ray_address))
         bus = EventBus([EventFile(run.events_file), *backups])

@@ -1,13 +1,15 @@
 """Runs whose pictures were renamed, moved or removed: told with the way to go on, and gone on with."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
 import pytest
 
+from hpo.cli.main import main
 from hpo.core.budget import Budget
-from hpo.core.errors import DataError, RunError
+from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
 from hpo.searching.session import resume_search, start_search
@@ -129,3 +131,57 @@ def test_an_export_names_the_gallery_that_is_gone(moved):
     run, new = moved
     with pytest.raises(RunError, match=f"^reference: no such folder or archive: {new.parent}/old"):
         export_run(run, trial=None, file=None)
+
+
+@pytest.fixture(params=["start.ckpt", "my start.ckpt"])
+def started(request, tmp_path, monkeypatch):
+    """A finished run that has begun from a file, which lies elsewhere now."""
+    monkeypatch.chdir(tmp_path)
+    old, new = tmp_path / request.param, tmp_path / "elsewhere" / "renamed.ckpt"
+    new.parent.mkdir()
+    old.write_text("weights")
+    study = quick_study({"start": {"file": str(old)}}, budget=Budget(trials=2))
+    study = replace(study, trainer="tests.file_trainer:TRAINER")
+    run = start_search(study, tmp_path / "runs", Ear().settings()).run
+    old.rename(new)
+    return run, str(old), str(new)
+
+
+def test_another_file_that_is_gone_is_told_with_how_to_give_its_new_place(started):
+    run, old, _ = started
+    with pytest.raises(HpoError) as caught:
+        go_on(run)
+    line = str(caught.value)
+    assert f"{old}: no such file; bring it back, or give its new place: `hpo resume {run} " in line
+    command = line.split("`")[1]
+    assert shlex.split(command)[-2:] == ["--moved", f"{old}=PLACE"]
+
+
+def test_another_file_at_its_new_place_is_gone_on_with_and_remembered(started):
+    run, old, new = started
+    assert sum(go_on(run, moved={old: new}).finished.trials.values()) == 4
+    assert json.loads((run.path / "plan.json").read_text())["base_spec"]["start"]["file"] == new
+    assert read_yaml(run.study_file)["spec"]["start"]["file"] == new
+    assert read_yaml(run.trial_dir(0) / "spec.yaml")["start"]["file"] == new
+    assert sum(go_on(run, trials=5).finished.trials.values()) == 5
+
+
+def test_new_places_that_are_none_are_refused_and_nothing_is_written(started):
+    run, old, new = started
+    before = (run.path / "plan.json").read_bytes()
+    for moved, said in (
+        ({old: f"{new}.gone"}, "no such file or folder"),
+        ({"/no/such.ckpt": new}, "the run names no file /no/such.ckpt"),
+    ):
+        with pytest.raises(DataError, match=said):
+            go_on(run, moved=moved)
+    assert (run.path / "plan.json").read_bytes() == before
+
+
+def test_the_same_at_the_command_line(started, capsys):
+    run, old, new = started
+    words = ["resume", str(run), "--budget", "+1", "--in-process", "--yes"]
+    assert main([*words, "--moved", old]) == 2
+    assert "--moved" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*words, "--moved", f"{old}=elsewhere/renamed.ckpt"]) == 0
+    assert read_yaml(run.study_file)["spec"]["start"]["file"] == new
