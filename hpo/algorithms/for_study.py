@@ -37,8 +37,8 @@ def build_algorithm(
         slots: trials at a time.
         secrets: options that no file holds, such as the key of an endpoint.
     """
-    options = dict(study.search.algorithm_options)
-    if study.budget.trials is not None and options.get("max_recommendations") is not None:
+    options, is_route = dict(study.search.algorithm_options), plan.route_style is not None
+    if is_route and study.budget.trials and options.get("max_recommendations") is not None:
         options["max_recommendations"] = study.budget.trials  # which may have been extended
     return create_algorithm(
         plan.algorithm,
@@ -52,7 +52,7 @@ def build_algorithm(
             planned_trials=plan.planned_trials,
             slots=slots,
             style=plan.route_style or "running",
-            route=plan.route_style is not None,
+            route=is_route,
             first=tuple(start["latents"] for start in plan.first),
             restart_keys=restart_keys(trainer),
         ),

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+
+from hpo.algorithms.for_study import algorithm_seed, build_algorithm
+from hpo.core.budget import Budget
+from hpo.core.trial import Suggestion
+from hpo.searching.make_plan import plan_study
+from tests.quick_runs import quick_space, quick_study
+from tests.quick_trainer import TRAINER
+
+
+def proposals(count, *, seed=3, budget=20, options=(), **changes):
+    study = quick_study(budget=Budget(trials=budget))
+    search = replace(study.search, algorithm="random", seed=seed, algorithm_options=dict(options))
+    study = replace(study, search=search)
+    plan = replace(plan_study(study, TRAINER), **changes)
+    algorithm = build_algorithm(study, plan, TRAINER, quick_space(study))
+    return [algorithm.ask(number) for number in range(count)]
+
+
+def test_the_studys_seed_decides_and_the_default_comes_first():
+    first = proposals(4)
+    assert all(isinstance(suggestion, Suggestion) for suggestion in first)
+    assert [s.params for s in first] == [s.params for s in proposals(4)]
+    other = proposals(4, seed=4)
+    assert first[0].params == other[0].params
+    assert first[1].params != other[1].params
+
+
+def test_configurations_from_before_come_next_and_change_what_is_drawn():
+    earlier = proposals(3)[2].latents
+    after = proposals(3, first=[{"latents": earlier, "source": "a run"}])
+    assert after[1].latents == earlier
+    assert after[2].params != proposals(3)[2].params
+    assert algorithm_seed(3, []) == 3
+    assert algorithm_seed(3, [{"latents": earlier}]) != 3
+
+
+def test_the_rungs_of_the_automl_route_are_trials_of_their_own():
+    facts = {"algorithm": "hyperband", "pruner": "none", "num_epochs": 27}
+    assert {s.until_epoch for s in proposals(5, **facts)} == {27}
+    assert proposals(2, **facts, route_style="rungs")[1].until_epoch < 27
+
+
+@pytest.mark.parametrize(("route_style", "given"), [("running", 6), (None, 4)])
+def test_a_limit_of_the_automl_route_follows_its_budget_and_a_users_own_stays(route_style, given):
+    options = {"max_recommendations": 4}
+    found = proposals(7, budget=6, options=options, route_style=route_style)
+    assert sum(suggestion is not None for suggestion in found) == given
