@@ -3,12 +3,68 @@
 from __future__ import annotations
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hpo", "trainer", "search_spaces")
+TESTED_ELSEWHERE = {
+    # Every registered algorithm and its parts go through one set of tests.
+    "hpo/algorithms/llm_*": "tests/hpo/algorithms/test_llm_algorithms.py",
+    "hpo/algorithms/{asha,auto,autoresearch,bayesian,bfbo,bohb,dehb,entry,hybrid,hyperband}": "tests/contracts/test_algorithms.py",
+    "hpo/algorithms/{hyperband_es,mfbo,pbt,random_search,tpe}": "tests/contracts/test_algorithms.py",
+    "hpo/algorithms/{evolution,optuna_points,population,pruners,pruning,recipes,rung_jobs}": "tests/contracts/test_algorithms.py",
+    "hpo/algorithms/{chooser,confidence_bound,unit_points}": "tests/hpo/algorithms/test_curve_model.py",
+    # The route's steps, through the public calls that take them.
+    "hpo/automl/{asking,views,wandb_table}": "tests/hpo/automl/test_ask_tell.py",
+    "hpo/automl/{failures,status_file}": "tests/hpo/automl/test_command_trainer.py",
+    "hpo/automl/{data_keys,data_sources,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
+    "hpo/automl/{plain_run,planning,recommendation,workspace}": "tests/hpo/automl/test_runner.py",
+    # What a verb prints is tested where a user sees it.
+    "hpo/cli/automl_console": "tests/hpo/cli/test_automl.py",
+    "hpo/cli/completion": "tests/hpo/cli/test_reference_pages.py",
+    "hpo/cli/job_views": "tests/hpo/cli/test_job.py",
+    "hpo/cli/space_source": "tests/hpo/cli/test_space.py",
+    "hpo/console/review_lines": "tests/hpo/console/test_console.py",
+    "hpo/report/{optuna_view,parameter_charts,run_data,templates}": "tests/hpo/report/test_charts.py",
+    "hpo/doctor/check": "tests/hpo/doctor/test_machine.py",
+    # Small parts of one mechanism, which is tested as a whole.
+    "hpo/core/process/entry": "tests/hpo/core/process/test_start.py",
+    "hpo/core/process/signals": "tests/hpo/core/process/test_streams.py",
+    "hpo/core/repeats": "tests/hpo/searching/test_engine.py",
+    "hpo/core/route_events": "tests/hpo/core/test_event_json.py",
+    "hpo/executors/ray_worker": "tests/hpo/executors/test_ray.py",
+    "hpo/results/gallery": "tests/hpo/tracking/test_registry.py",
+    "hpo/run/ledger_storage": "tests/hpo/run/test_ledger.py",
+    "hpo/run/replay": "tests/hpo/searching/test_engine_replay.py",
+    "hpo/run/trial_specs": "tests/hpo/searching/test_pinned_values.py",
+    "hpo/searching/dry_run": "tests/hpo/cli/test_plan.py",
+    "hpo/searching/{launcher,make_plan,reviewing}": "tests/hpo/searching/test_session.py",
+    "hpo/study/model_limits": "tests/hpo/results/test_model_costs.py",
+    "hpo/study/provenance": "tests/hpo/searching/test_resume.py",
+    "hpo/tracking/{listener,study_run,trial_runs,writer}": "tests/hpo/tracking/test_mirror.py",
+    # Declarations of spec keys: each key is changed alone, and must show.
+    "trainer/config/{actions,dataset,deviations,differences,fields,loss,model,optim,root,shorthand}": "tests/trainer/actions/test_every_leaf.py",
+    "trainer/config/{train,tree,wandb,weights}": "tests/trainer/actions/test_every_leaf.py",
+    "trainer/actions/{calibration,half,scoring}": "tests/trainer/actions/test_int8.py",
+    "trainer/actions/export_check": "tests/trainer/actions/test_export.py",
+    "trainer/data/{cached_sets,set_store}": "tests/trainer/data/test_cache.py",
+    "trainer/data/sources": "tests/trainer/data/test_lists.py",
+    "trainer/doctor/{findings,fingerprint,pairs,pictures}": "tests/trainer/doctor/test_diagnosis.py",
+    "trainer/features/identity": "tests/trainer/features/test_source.py",
+    "trainer/models/weight_facts": "tests/trainer/models/test_weight_sources.py",
+    "trainer/{children,rank_process}": "tests/trainer/test_distributed.py",
+    "trainer/{embedding,encoders,errors,onnx_model}": "tests/trainer/actions/test_predict.py",
+    "trainer/limits": "tests/trainer/test_session.py",
+    "trainer/{epochs,module,probing,receipt,state}": "tests/trainer/test_training.py",
+    # The compiler's passes: what they make of a schema is judged by the space that comes out.
+    "search_spaces/{assembly,choices,draft,errors,fields,notes,overlay_reading,parameter}": "tests/search_spaces/test_compilation.py",
+    "search_spaces/{ranges,relations,schema,sequences}": "tests/search_spaces/test_compilation.py",
+    "search_spaces/domains/base": "tests/search_spaces/domains/test_number.py",
+}
+"""Modules without a test file of their own name -> the file that tests them."""
 LAZY_FACES = {"hpo"}
 """Packages whose `__init__` imports its public names on first use, from modules that import it."""
 
@@ -94,3 +150,42 @@ def test_a_circle_is_found_at_the_top_inside_functions_and_among_types(tmp_path,
     (package / "b.py").write_text("from hpo import c\n")
     (package / "c.py").write_text("from hpo.a import f\n")
     assert find_circle(graph_below(tmp_path)) == ["hpo.a", "hpo.b", "hpo.c", "hpo.a"]
+
+
+def spelt_out(pattern):
+    """Paths of a pattern with names in braces."""
+    head, brace, rest = pattern.partition("{")
+    names, _, tail = rest.partition("}")
+    return [f"{head}{name}{tail}" for name in names.split(",")] if brace else [pattern]
+
+
+def without_own_tests():
+    """Modules for which there is no test file of the same name, also with a word more behind it."""
+    paths = [path.relative_to(ROOT) for path in modules_below(ROOT).values()]
+    return {
+        path.with_suffix("").as_posix()
+        for path in paths
+        if path.stem != "__init__"
+        and not (ROOT / "tests" / path.parent / f"test_{path.stem}.py").is_file()
+        and not list((ROOT / "tests" / path.parent).glob(f"test_{path.stem}_*.py"))
+    }
+
+
+def test_every_module_has_its_tests_or_is_named_with_the_file_that_tests_it():
+    named = [path for pattern in TESTED_ELSEWHERE for path in spelt_out(pattern)]
+    alone = without_own_tests()
+    assert sorted(m for m in alone if not any(fnmatch(m, path) for path in named)) == []
+    assert [path for path in named if not any(fnmatch(m, path) for m in alone)] == []
+    assert [file for file in TESTED_ELSEWHERE.values() if not (ROOT / file).is_file()] == []
+
+
+def test_slow_tests_are_tests():
+    """A test that was renamed since would be taken for a fast one."""
+    defined = {
+        f"{path.relative_to(ROOT).as_posix()}::{node.name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    listed = (ROOT / "tests" / "slow_tests.txt").read_text(encoding="utf-8").splitlines()
+    assert [name for name in listed if name.partition("[")[0] not in defined] == []

@@ -1,14 +1,11 @@
 """`hpo space` as a person and as a program see it."""
 
-import base64
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hpo.cli.main import main
@@ -138,41 +135,6 @@ def test_lint_finds_the_faults(capsys, tmp_path):
     assert "a.y: unbounded" in out
     _, out, _ = run(capsys, "--schema", path, "--lint", "--json")
     assert {item["kind"] for item in json.loads(out)} == {"default", "unbounded"}
-
-
-def test_page_is_self_contained_and_shows_every_parameter(capsys, schema_file, tmp_path):
-    target = tmp_path / "out" / "space.html"
-    code, out, _ = run(capsys, "--schema", schema_file, "--plot", target)
-    assert (code, out.strip()) == (0, str(target))
-    text = target.read_text()
-    assert "<script src" not in text
-    found = re.search(r"Plotly\.newPlot\(\s*\S+\s+(\[.*?\]),\s+(\{.*\}),\s+\{", text, re.DOTALL)
-    traces, layout = json.loads(found[1]), json.loads(found[2])
-    titles = [note["text"] for note in layout["annotations"]]
-    for name in NODES:
-        assert any(name in title for title in titles) == (name != "l.only")
-    assert len(traces) == len(titles) == 13  # lists show one chart per number
-    charts = dict(zip(titles, traces, strict=True))
-    (names,) = (trace for title, trace in charts.items() if "o.name" in title)
-    assert names["y"] == ["Adam", "SGD"]
-    assert names["x"] == pytest.approx([0.75, 0.25], abs=0.02)  # the weights of the options
-    assert names["marker"]["color"][0] != names["marker"]["color"][1]  # the default stands out
-    (rate,) = (trace for title, trace in charts.items() if "<b>o.lr</b>" in title)
-    assert sum(values_of(rate["y"])) == pytest.approx(1.0)
-    assert max(values_of(rate["y"])) < 2 / 24  # drawn evenly along the logarithm
-
-
-def values_of(numbers):
-    """Numbers of a trace, which plotly may have packed."""
-    if isinstance(numbers, dict):
-        return np.frombuffer(base64.b64decode(numbers["bdata"]), numbers["dtype"]).tolist()
-    return numbers
-
-
-def test_another_kind_of_picture_is_refused(capsys, schema_file, tmp_path):
-    code, _, err = run(capsys, "--schema", schema_file, "--plot", tmp_path / "space.gif")
-    assert code == 2
-    assert "must end in .html" in err
 
 
 def test_space_of_a_study_knows_its_trainer_and_overlay(capsys, tmp_path):
