@@ -16,6 +16,11 @@ class TrainerError(Exception):
     kind: ClassVar[str] = "code"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class SpecError(TrainerError):
     """A spec value or override is wrong; the message starts with the dotted path."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 import torch
 
-from trainer.errors import DeviceMemoryError
+from trainer.errors import DeviceMemoryError, first_line
 from trainer.host_memory import keep_freed_blocks, return_freed_blocks
 
 _LIGHTNING_LOGGERS = (
@@ -106,10 +106,10 @@ def memory_errors_named(what: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as e:
-        raise DeviceMemoryError(f"{what}: not enough memory: {_first_line(e)}") from e
+        raise DeviceMemoryError(f"{what}: not enough memory: {first_line(e)}") from e
     except RuntimeError as e:
         if "can't allocate memory" in str(e) or "CUDA out of memory" in str(e):
-            raise DeviceMemoryError(f"{what}: not enough memory: {_first_line(e)}") from e
+            raise DeviceMemoryError(f"{what}: not enough memory: {first_line(e)}") from e
         raise
 
 
@@ -145,7 +145,3 @@ def _drop_frames(e: BaseException | None) -> None:
         seen.add(id(e))
         traceback.clear_frames(e.__traceback__)
         e = e.__cause__ or e.__context__
-
-
-def _first_line(e: BaseException) -> str:
-    return (str(e).strip() or type(e).__name__).splitlines()[0]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.brackets import Bracket
-from hpo.algorithms.unit_points import default_latents, latents_at, point_of
+from hpo.algorithms.unit_points import default_latents, latents_at, point_of, suggest
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 
@@ -118,7 +118,7 @@ class EvolvingBrackets:
         """Return the default configuration, then jobs of the oldest bracket that has one ready."""
         if self._default is None:
             latents, last = default_latents(self._space), self._brackets[0].rungs[-1]
-            suggestion = self._suggestion(number, latents, last, None)
+            suggestion = suggest(self._space, number, latents, last, None)
         else:
             place = self._next_place()
             if place is None:
@@ -154,17 +154,6 @@ class EvolvingBrackets:
         elif member.score >= score_of(population[member.target]):
             population[member.target] = member
 
-    def _suggestion(
-        self, number: int, latents: dict[str, Any], until: int, start: tuple[int, int] | None
-    ) -> Suggestion:
-        return Suggestion(
-            number=number,
-            params=self._space.decode(latents),
-            latents=latents,
-            until_epoch=until,
-            start_from=start,
-        )
-
     def _take(
         self, number: int, latents: dict[str, Any], start_from: tuple[int, int] | None
     ) -> None:
@@ -193,11 +182,11 @@ class EvolvingBrackets:
         rng = random.Random(derive_seed(self._seed, number))
         until, slot = self._shape(bracket).rungs[rung], self._started(bracket, rung)
         if bracket == 0 and rung == 0:
-            return self._suggestion(number, self._start[slot], until, None)
+            return suggest(self._space, number, self._start[slot], until, None)
         if bracket == 0:
             source = self._best_of(bracket, rung - 1)[slot]
             begin = (source.number, self._shape(bracket).rungs[rung - 1])
-            return self._suggestion(number, source.latents, until, begin)
+            return suggest(self._space, number, source.latents, until, begin)
         population, parents = self._population(bracket, rung), self._parents(bracket, rung)
         if slot >= len(population) or len(parents) < 3:
             point: Point = tuple(rng.random() for _ in self._space.dimensions)
@@ -205,7 +194,7 @@ class EvolvingBrackets:
             target = population[slot].point
             chosen = [member.point for member in rng.sample(parents, 3)]
             point = self._evolution.child(target, chosen, rng)
-        return self._suggestion(number, latents_at(self._space, point), until, None)
+        return suggest(self._space, number, latents_at(self._space, point), until, None)
 
     def _parents(self, bracket: int, rung: int) -> list[Member]:
         """The best of the rung below, or the rung's own population, filled up from all others."""

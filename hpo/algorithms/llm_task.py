@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.llm_client import LlmError
+from hpo.core.text import is_number
 from hpo.core.trial import TrialState
 from search_spaces import PointError
 
@@ -96,7 +97,7 @@ class Task:
             if name not in dimensions:
                 raise LlmError(f"{name} is not searched")
             pair = ends if isinstance(ends, list | tuple) else ()
-            if len(pair) != 2 or not all(_is_number(end) for end in pair) or pair[0] >= pair[1]:
+            if len(pair) != 2 or not all(is_number(end) for end in pair) or pair[0] >= pair[1]:
                 raise LlmError(f"{name}: a range must be [low, high], got {ends!r}")
             own = dimensions[name]
             if len(own) != 1 or not hasattr(own[0], "low"):
@@ -126,7 +127,3 @@ def _row(seen: Observation, sign: float) -> dict[str, Any]:
         "epochs": seen.epochs,
     }
     return row | ({"error": seen.error} if seen.error else {})
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpo.algorithms.unit_points import default_latents
+from hpo.algorithms.unit_points import default_latents, suggest
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
 from search_spaces import Choice, Integer
@@ -133,7 +133,7 @@ class Population:
         """Return the default configuration, a first generation, or the next of some member."""
         if self._default is None:
             latents = default_latents(self._space)
-            suggestion = self._suggestion(number, latents, self._num_epochs, None)
+            suggestion = suggest(self._space, number, latents, self._num_epochs, None)
         else:
             member = self._next_member()
             if member is None:
@@ -180,17 +180,6 @@ class Population:
         """How many of a generation are copied once so many have ended it."""
         return max(1, int(self._moves.quantile * ended))
 
-    def _suggestion(
-        self, number: int, latents: dict[str, Any], until: int, start: tuple[int, int] | None
-    ) -> Suggestion:
-        return Suggestion(
-            number=number,
-            params=self._space.decode(latents),
-            latents=latents,
-            until_epoch=until,
-            start_from=start,
-        )
-
     def _take(self, number: int, latents: dict[str, Any]) -> None:
         """Book a generation under the member that it was made for, which is the next one."""
         if self._default is None:
@@ -227,7 +216,7 @@ class Population:
     def _stage(self, number: int, member: int) -> Suggestion:
         before = self._newest.get(member)
         if before is None:
-            return self._suggestion(number, self._start[member], self._ends[0], None)
+            return suggest(self._space, number, self._start[member], self._ends[0], None)
         rng = random.Random(derive_seed(self._seed, number))
         order = self._ended(before.generation)
         able = [s for s in order if s.score is not None]
@@ -238,7 +227,7 @@ class Population:
             source = rng.choice(able[:count])
             latents = self._moves.changed(self._space, source.latents, rng)
         begin = (source.number, self._ends[before.generation])
-        return self._suggestion(number, latents, self._ends[before.generation + 1], begin)
+        return suggest(self._space, number, latents, self._ends[before.generation + 1], begin)
 
 
 def _score_of(stage: Stage) -> float:

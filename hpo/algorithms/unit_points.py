@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.trial import Suggestion
+
 if TYPE_CHECKING:
     from hpo.algorithms.chooser import Observation
     from search_spaces import SearchSpace
@@ -26,6 +28,23 @@ def point_of(space: SearchSpace, latents: Mapping[str, Any]) -> tuple[float, ...
     """Return the point of the unit cube that latents stand for."""
     return tuple(
         d.to_unit(latents[d.name]) if d.name in latents else MIDDLE for d in space.dimensions
+    )
+
+
+def suggest(
+    space: SearchSpace,
+    number: int,
+    latents: dict[str, Any],
+    until_epoch: int,
+    start_from: tuple[int, int] | None,
+) -> Suggestion:
+    """Return the configuration of latents as a trial's suggestion."""
+    return Suggestion(
+        number=number,
+        params=space.decode(latents),
+        latents=latents,
+        until_epoch=until_epoch,
+        start_from=start_from,
     )
 
 

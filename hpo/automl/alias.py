@@ -64,13 +64,6 @@ def install() -> None:
             setattr(sys.modules[NAME], name.rpartition(".")[2], sys.modules[name])
 
 
-def uninstall() -> None:
-    """Forget the alias; what a program has imported already stays with it."""
-    for name in _PLACES:
-        if isinstance(sys.modules.get(name), _Alias):
-            del sys.modules[name]
-
-
 def _refuse_beside_the_original() -> None:
     try:
         found = f"{DISTRIBUTION} {version(DISTRIBUTION)} is installed"

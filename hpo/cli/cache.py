@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json, print_table
+from hpo.core.bytes import render_bytes
 
 HELP = "list or remove the decoded pictures and features that searches share"
 
@@ -104,7 +105,7 @@ def _clear(trainer: Any, args: argparse.Namespace) -> int:
         print_json({"removed": removed, "left_in_use": left})
         return 0
     freed = sum(row["bytes"] for row in removed)
-    print(f"removed {_counted(len(removed))}, {readable_bytes(freed)}")
+    print(f"removed {_counted(len(removed))}, {render_bytes(freed)}")
     if left and not names:
         print(f"left {_counted(len(left))} that a running search uses")
     return 0
@@ -112,7 +113,7 @@ def _clear(trainer: Any, args: argparse.Namespace) -> int:
 
 def _is_confirmed(rows: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> bool:
     total = sum(row["bytes"] for row in rows)
-    what = ", ".join(args.names) or f"all {_counted(len(rows))} ({readable_bytes(total)})"
+    what = ", ".join(args.names) or f"all {_counted(len(rows))} ({render_bytes(total)})"
     age = f", where unused for {args.older_than}" if args.older_than else ""
     print(f"remove {what}{age}? [y/N] ", end="", file=sys.stderr, flush=True)
     try:
@@ -128,14 +129,14 @@ def _absolute(name: str) -> str:
 
 def _show(found: Mapping[str, Any]) -> None:
     rows = found["caches"]
-    limit = readable_bytes(found["limit_bytes"])
+    limit = render_bytes(found["limit_bytes"])
     if not rows:
         print(f"no decoded pictures or features in {found['folder']} (room for {limit})")
         return
     table = [
         [
             row["name"],
-            readable_bytes(row["bytes"]),
+            render_bytes(row["bytes"]),
             str(row["images"]),
             f"{row['height']}x{row['width']}",
             _features(row),
@@ -145,7 +146,7 @@ def _show(found: Mapping[str, Any]) -> None:
         for row in rows
     ]
     print_table(["NAME", "SIZE", "IMAGES", "PIXELS", "FEATURES", "LAST USED", "IMAGES OF"], table)
-    total = readable_bytes(sum(row["bytes"] for row in rows))
+    total = render_bytes(sum(row["bytes"] for row in rows))
     print(f"\n{total} of {limit} (HPO_CACHE_GB) in {found['folder']}")
 
 
@@ -154,15 +155,6 @@ def _features(row: Mapping[str, Any]) -> str:
     if row.get("kind") != "features":
         return "-"
     return f"{row['views']} x {row['features']} of {row['trunk']}"
-
-
-def readable_bytes(count: float) -> str:
-    """Return a size as people write it: `820 kB`, `1.3 GB`."""
-    for unit in ("B", "kB", "MB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def _ago(seconds: float) -> str:

@@ -6,7 +6,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 LONGEST_SHOWN = 80
 _STRAY = re.compile(r"[\ud800-\udfff]")
@@ -71,6 +71,11 @@ def metric_word(name: str) -> str:
     """
     plain = "_".join(re.findall(r"[a-z0-9]+", name.lower())).removeprefix("val_")
     return "P@1" if plain in ("", "precision_at_1", "precision_1") else name
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

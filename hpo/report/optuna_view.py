@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.text import is_number
 from hpo.report.run_data import RunData
 
 if TYPE_CHECKING:
@@ -92,14 +93,10 @@ def _distributions(facts: RunData) -> dict[str, optuna.distributions.BaseDistrib
     found: dict[str, optuna.distributions.BaseDistribution] = {}
     for name, values in tried.items():
         shape = wanted.get(name, {})
-        if shape.get("low") is not None and all(map(_is_number, values)):
+        if shape.get("low") is not None and all(map(is_number, values)):
             low, high = min(shape["low"], *values), max(shape["high"], *values)
             is_log = shape.get("scale") == "log" and low > 0
             found[short_name(name)] = FloatDistribution(float(low), float(high), log=is_log)
         else:
             found[short_name(name)] = CategoricalDistribution(sorted(set(values), key=str))
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

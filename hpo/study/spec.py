@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hpo.core.budget import DEFAULT_BUDGET, Budget, parse_budget
 from hpo.core.bytes import parse_size
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, nest
-from hpo.core.text import quoted
+from hpo.core.text import is_number, quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
 from hpo.study.checks import (
@@ -271,7 +271,7 @@ def _range(name: str, value: Any) -> tuple[float, float, bool | None]:
         low, high, log = value["low"], value["high"], value.get("log")
     elif isinstance(value, list | tuple) and len(value) == 2:
         low, high = value
-    if _is_number(low) and _is_number(high) and (log is None or isinstance(log, bool)):
+    if is_number(low) and is_number(high) and (log is None or isinstance(log, bool)):
         return low, high, log
     raise SpecError(
         f"search.ranges.{name}: must be [low, high] or {{low, high, log}} with two numbers, "
@@ -283,7 +283,3 @@ def _values(name: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list | tuple) or not values:
         raise SpecError(f"search.options.{name}: must be a list of values, got {quoted(values)}")
     return tuple(values)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

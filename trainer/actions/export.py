@@ -23,7 +23,7 @@ from trainer.data.batches import build_data
 from trainer.data.names import printable
 from trainer.devices import pick_device
 from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
-from trainer.errors import SpecError
+from trainer.errors import SpecError, first_line
 from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
 from trainer.isolation import memory_errors_named, released
@@ -250,9 +250,8 @@ def _exporter_errors_named(opset: int) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except torch.onnx.OnnxExporterError as e:
-        first_line = str(e).strip().splitlines()[0]
         raise ExportError(
-            f"export.opset_version {opset} cannot express this model: {first_line}"
+            f"export.opset_version {opset} cannot express this model: {first_line(e)}"
         ) from e
 
 

@@ -95,6 +95,13 @@ def real(default: float, description: str, **facts: Unpack[FieldMetadata]) -> An
     return _declare(KeyInfo(kind="float", description=description, **facts), default)
 
 
+def positive(default: float, description: str, **facts: Unpack[FieldMetadata]) -> Any:
+    """Declare a float key that a search draws from above 0, up to 1 or the given maximum."""
+    facts.setdefault("maximum", 1.0)
+    facts["minimum"], facts["math_cond"] = 0.0, "> 0.0"
+    return real(default, description, **facts)
+
+
 def integer(default: int, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare an int key."""
     return _declare(KeyInfo(kind="int", description=description, **facts), default)

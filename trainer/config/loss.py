@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.fields import choice, integer, real, section
+from trainer.config.fields import choice, integer, positive, real, section
 
 LOSSES = (
     "triplet",
@@ -41,12 +41,8 @@ class ContrastiveConfig:
         minimum=0.0,
         maximum=2.0,
     )
-    neg_margin: float = real(
-        1.0,
-        "Distance beyond which a pair of two classes costs nothing.",
-        minimum=0.0,
-        maximum=2.0,
-        math_cond="> 0.0",
+    neg_margin: float = positive(
+        1.0, "Distance beyond which a pair of two classes costs nothing.", maximum=2.0
     )
 
 
@@ -54,12 +50,8 @@ class ContrastiveConfig:
 class MultiSimilarityConfig:
     """Soft weighting of all pairs by their similarity."""
 
-    alpha: float = real(
-        2.0, "Weight of pairs of one class.", minimum=0.0, maximum=100.0, math_cond="> 0.0"
-    )
-    beta: float = real(
-        50.0, "Weight of pairs of two classes.", minimum=0.0, maximum=200.0, math_cond="> 0.0"
-    )
+    alpha: float = positive(2.0, "Weight of pairs of one class.", maximum=100.0)
+    beta: float = positive(50.0, "Weight of pairs of two classes.", maximum=200.0)
     base: float = real(
         0.5, "Similarity around which pairs are weighted.", minimum=-1.0, maximum=1.0
     )
@@ -87,27 +79,21 @@ class ProxyAnchorConfig:
     """One learnt proxy per class as the anchor of all its pairs."""
 
     margin: float = real(0.1, "Similarity margin around the proxies.", minimum=0.0, maximum=2.0)
-    alpha: float = real(
-        32.0, "Sharpness of the weighting.", minimum=0.0, maximum=128.0, math_cond="> 0.0"
-    )
+    alpha: float = positive(32.0, "Sharpness of the weighting.", maximum=128.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormalizedSoftmaxConfig:
     """Classification by cosine, divided by a temperature."""
 
-    temperature: float = real(
-        0.05, "Divisor of cosines: lower is sharper.", minimum=0.0, maximum=1.0, math_cond="> 0.0"
-    )
+    temperature: float = positive(0.05, "Divisor of cosines: lower is sharper.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NTXentConfig:
     """Each pair of one class against all pairs of two classes, divided by a temperature."""
 
-    temperature: float = real(
-        0.07, "Divisor of cosines: lower is sharper.", minimum=0.0, maximum=1.0, math_cond="> 0.0"
-    )
+    temperature: float = positive(0.07, "Divisor of cosines: lower is sharper.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +101,10 @@ class LossConfig:
     """Which loss, and the parameters of each."""
 
     name: str = choice("triplet", LOSSES, "Loss that shapes the embedding.")
-    base_lr: float = real(
+    base_lr: float = positive(
         0.01,
         "Learning rate of the loss's own class vectors, for losses that have some.",
-        minimum=0.0,
         maximum=10.0,
-        math_cond="> 0.0",
     )
     start: str = choice(
         "random",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.fields import choice, flag, integer, real, section, sequence
+from trainer.config.fields import choice, flag, integer, positive, real, section, sequence
 
 SCHEDULES = ("steps", "cosine", "one_cycle")
 """Courses of the learning rates; the first is the published one."""
@@ -22,40 +22,23 @@ class GroupConfig:
         math_cond=">= 1",
         automl_enabled=True,
     )
-    base_lr: float = real(
-        3.5e-4,
-        "Learning rate after warm-up and before the first milestone.",
-        minimum=0.0,
-        maximum=1.0,
-        math_cond="> 0.0",
-        automl_enabled=True,
+    base_lr: float = positive(
+        3.5e-4, "Learning rate after warm-up and before the first milestone.", automl_enabled=True
     )
-    momentum: float = real(
+    momentum: float = positive(
         0.9,
         "Momentum of SGD; the other optimizers do not use it.",
-        minimum=0.0,
-        maximum=1.0,
-        math_cond="> 0.0",
         valid_min=0.0,
         automl_enabled=True,
     )
-    weight_decay: float = real(
+    weight_decay: float = positive(
         5e-4,
         "Weight decay of everything but biases; 0 switches it off.",
-        minimum=0.0,
-        maximum=1.0,
-        math_cond="> 0.0",
         valid_min=0.0,
         automl_enabled=True,
     )
-    weight_decay_bias: float = real(
-        5e-4,
-        "Weight decay of biases; 0 switches it off.",
-        minimum=0.0,
-        maximum=1.0,
-        math_cond="> 0.0",
-        valid_min=0.0,
-        automl_enabled=True,
+    weight_decay_bias: float = positive(
+        5e-4, "Weight decay of biases; 0 switches it off.", valid_min=0.0, automl_enabled=True
     )
 
 
@@ -85,21 +68,11 @@ class OptimConfig:
         valid_max=1.0,
         is_extension=True,
     )
-    gamma: float = real(
-        0.1,
-        "Factor on the learning rates at each milestone in `steps`.",
-        minimum=0.0,
-        maximum=1.0,
-        math_cond="> 0.0",
-        automl_enabled=True,
+    gamma: float = positive(
+        0.1, "Factor on the learning rates at each milestone in `steps`.", automl_enabled=True
     )
-    warmup_factor: float = real(
-        0.01,
-        "Share of the learning rate that training starts with.",
-        minimum=0.0,
-        maximum=1.0,
-        math_cond="> 0.0",
-        automl_enabled=True,
+    warmup_factor: float = positive(
+        0.01, "Share of the learning rate that training starts with.", automl_enabled=True
     )
     warmup_iters: int = integer(
         10,
@@ -114,12 +87,10 @@ class OptimConfig:
         ("linear", "constant"),
         "Course of the warm-up: a straight rise, or one low level until its end.",
     )
-    triplet_loss_margin: float = real(
+    triplet_loss_margin: float = positive(
         0.3,
         "Distance by which a triplet's negative must be further than its positive to cost nothing.",
-        minimum=0.0,
         maximum=2.0,
-        math_cond="> 0.0",
         automl_enabled=True,
     )
     layer_decay: float = real(
@@ -140,11 +111,9 @@ class OptimConfig:
     )
     embedder: GroupConfig = section(GroupConfig, "Optimizer settings of the embedder.")
     trunk: GroupConfig = section(GroupConfig, "Optimizer settings of the trunk.")
-    miner_function_margin: float = real(
+    miner_function_margin: float = positive(
         0.1,
         "Width of the band around the hardest pairs that the miner keeps: larger keeps more pairs.",
-        minimum=0.0,
         maximum=2.0,
-        math_cond="> 0.0",
         automl_enabled=True,
     )

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from trainer.config.model import TIMM_PREFIX
-from trainer.errors import SpecError
+from trainer.errors import SpecError, first_line
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.pooling import use_gem
 from trainer.models.vit import build_nvdinov2_vit_large
@@ -174,8 +174,7 @@ def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _T
             out = probe.eval()(torch.empty(2, in_channels, *image_size))
         except Exception as e:
             height, width = image_size
-            reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-            raise SpecError(f"{where} does not run at {height} x {width}: {reason}") from e
+            raise SpecError(f"{where} does not run at {height} x {width}: {first_line(e)}") from e
     if not isinstance(out, torch.Tensor) or out.ndim != 2:
         raise SpecError(f"{where} does not return one feature vector per picture; choose another")
     return _TimmFacts(takes_size=takes_size, num_features=int(out.shape[1]))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.data.location import torch_hub_folder
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, first_line
 
 _KEY = "model.pretrained_trunk_path"
 _PATIENCE_S = 4.0
@@ -62,9 +62,7 @@ def fetch_first(repository: str, names: Sequence[str], address: str, at_hand: At
         except EntryNotFoundError:
             continue
         except (OSError, ValueError) as e:
-            raise CheckpointError(
-                f"{_KEY}: {address} could not be fetched: {_first_line(e)}"
-            ) from e
+            raise CheckpointError(f"{_KEY}: {address} could not be fetched: {first_line(e)}") from e
     raise CheckpointError(f"{_KEY}: {address}: {place} has none of {', '.join(names)}")
 
 
@@ -88,7 +86,7 @@ def fetch_url(url: str, address: str, at_hand: AtHand) -> Path:
         _check_hash(draft, name, address)
         draft.replace(target)
     except OSError as e:
-        raise CheckpointError(f"{_KEY}: {address} could not be fetched: {_first_line(e)}") from e
+        raise CheckpointError(f"{_KEY}: {address} could not be fetched: {first_line(e)}") from e
     finally:
         draft.unlink(missing_ok=True)
     return target
@@ -153,8 +151,3 @@ def _check_hash(file: Path, name: str, address: str) -> None:
             f"{_KEY}: {address} was fetched damaged: its digest must begin with {wanted[1]}, and "
             f"begins with {got[: len(wanted[1])]}; try again"
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, first_line
 from trainer.models.layouts import Layout, arrange, resample_positions
 from trainer.models.unpickle import CodeInFileError, load_restricted
 
@@ -135,7 +135,7 @@ def _read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as e:
         if str(e).startswith("damaged"):
             raise _damaged(path) from e
-        return _read_fully(path, f"cannot be read as tensors alone: {_first_line(e)}", e)
+        return _read_fully(path, f"cannot be read as tensors alone: {first_line(e)}", e)
     if dropped:
         names = ", ".join(dropped[:SHOWN]) + (", ..." if len(dropped) > SHOWN else "")
         logger.warning(
@@ -160,12 +160,7 @@ def _read_fully(path: Path, reason: str, cause: Exception) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except Exception as e:
-        raise CheckpointError(f"{path}: {reason}; in full: {_first_line(e)}") from e
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise CheckpointError(f"{path}: {reason}; in full: {first_line(e)}") from e
 
 
 def load_into(

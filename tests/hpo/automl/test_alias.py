@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[3]
 def installed():
     alias.install()
     yield
-    alias.uninstall()
+    for name in [name for name in sys.modules if name.partition(".")[0] == alias.NAME]:
+        del sys.modules[name]
 
 
 def call(*words, cwd=None, path=""):

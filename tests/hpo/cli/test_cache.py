@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.cli.cache import parse_age, readable_bytes
+from hpo.cli.cache import parse_age
 from hpo.core.errors import SpecError
 from trainer.data.cache import open_cache
 from trainer.data.decode import ImageSize
@@ -117,7 +117,3 @@ def test_ages(text, seconds):
 def test_ages_that_are_none(text):
     with pytest.raises(SpecError, match=r"--older-than"):
         parse_age(text)
-
-
-def test_sizes_are_readable():
-    assert [readable_bytes(n) for n in (12, 819_600, 1.25e9)] == ["12 B", "820 kB", "1.2 GB"]
