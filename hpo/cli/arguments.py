@@ -1,7 +1,7 @@
 """The argument parser of `hpo`: reports wrong arguments in one line.
 
-argparse's own sentences stop at what is wrong (`invalid int value: 'x'`): they say neither what must
-hold nor what to do, and of a misspelt flag they name no near one.
+argparse's own sentences stop at what is wrong (`invalid int value: 'x'`): they say neither what
+must hold nor what to do, and of a misspelt flag they name no near one.
 """
 
 from __future__ import annotations
