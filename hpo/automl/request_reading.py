@@ -35,7 +35,7 @@ _BEFORE = re.compile(
 """Kinds of words that bear on the mention behind them; an unknown word parts them from it."""
 _BEHIND = re.compile(
     r"(?P<said>[fcI]*t?[fca]*[FO])"
-    r"|(?P<done>[fcI]*(?:t[fc]*)*(?:[due][fcFO]*)+$)|(?P<denied>[fc]*[tn][fcO]*$)"
+    r"|(?P<done>[fcI]*(?:t[fc]*)*(?:[due][fcaFO]*)+$)|(?P<denied>[fc]*[tn][fcO]*$)"
 )
 _IS_COMPARED = re.compile(r"w[fcY]*x?[fc]*$|Y[fc]*$")
 _UNKNOWN = re.compile(r"[a-z0-9'\u00a4%.@#$&+~^=|/\\]+")

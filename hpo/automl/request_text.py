@@ -25,7 +25,7 @@ _NAMES = re.compile(
     rf"(?:{_QUOTED}|[\w-]*[-_][\w-]*)"
     rf"|\b(?:the|a|our|my) (?:run|study|experiment|folder|file|job|tag|branch)\s+{_QUOTED}"
 )
-_BOTH = re.compile(r"(?:on/off|with/without|w/o|and/or|automl/hpo|hpo/automl|yes/no)\b")
+_BOTH = re.compile(r"(?:on/off|with/without|w/o|w/out|and/or|automl/hpo|hpo/automl|yes/no)\b")
 _OUT = re.compile(
     r"\b((?:leav|cut|tak|count|keep|kept|left|rul)\w*(?: +(?!out\b)\w+){1,5}? +)out\b(?! of)"
 )
