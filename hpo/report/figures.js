@@ -14,6 +14,7 @@ function draw() {
       font: { color: css("text"), family: "system-ui, sans-serif", size: 13 },
       hoverlabel: { align: "left", bgcolor: css("panel"), bordercolor: css("line"), font: { color: css("text") } },
     });
+    layout.legend = Object.assign({ orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" }, layout.legend);
     for (const key of Object.keys(layout)) {
       if (/^[xy]axis/.test(key)) layout[key] = Object.assign({ gridcolor: css("grid"), zerolinecolor: css("grid"), automargin: true }, layout[key]);
     }
