@@ -12,6 +12,7 @@ from hpo.cli.run_flags import (
     print_table,
 )
 from hpo.core.text import metric_word, shell_word
+from hpo.results.story import told_of_winner
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -80,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         print()
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
+    for number, line in enumerate(told_of_winner(chosen)):
+        print(f"{'' if number else 'winner':<8}{line}")
     word = shell_word(row["run_dir"])
     if row["status"] == "damaged":
         print(f"\nstate.json cannot be read; `hpo resume {word}` writes it anew")
@@ -95,8 +98,8 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
         value = "" if trial["value"] is None else f"{trial['value']:.4f}"
         mark = "*" if row["best"] and trial["trial"] == row["best"]["trial"] else ""
         note = trial["error"]["message"] if trial["error"] else ""
-        if trial["purpose"] == "confirm":
-            note = "confirmation " + note
+        role = trial.get("role", "repeat" if trial["purpose"] == "confirm" else "")
+        note = "; ".join(part for part in (role, note) if part)
         if trial.get("start_from"):
             number, epoch = trial["start_from"]
             note = f"from trial {number}, epoch {epoch}; {note}".rstrip("; ")

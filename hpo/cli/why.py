@@ -38,19 +38,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the reasons."""
+    from hpo.core.selection import roles
     from hpo.report.why import explain
+    from hpo.results.story import told_of_winner
     from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args)
     ledger = Ledger.read(chosen.ledger_file)
     try:
         found = explain(ledger, args.trial, _maker(chosen))
+        trials, direction = ledger.trials(), ledger.direction
     finally:
         ledger.close()
+    role = roles(trials, direction).get(args.trial, "")
+    found["role"] = role
+    if role.startswith("winner"):
+        found["lines"] += told_of_winner(chosen)
     if args.json:
         print_json(found)
         return 0
-    print(f"trial {found['trial']}  {found['state']}")
+    print(f"trial {found['trial']}  {found['state']}" + (f"  {role}" if role else ""))
     for line in found["lines"]:
         print(f"  {line}")
     return 0

@@ -209,7 +209,7 @@ class Console:
         value = (
             "failed" if event.value is None else f"{self._progress.metric_word} {event.value:.4f}"
         )
-        self._line(f"trial {event.trial:>3}  again, as a finalist, with another seed: {value}")
+        self._line(f"trial {event.trial:>3}  {event.reason}, another seed: {value}")
 
     @_print.register
     def _on_exported(self, event: Exported) -> None:
@@ -220,8 +220,9 @@ class Console:
     @_print.register
     def _on_evaluated(self, event: Evaluated) -> None:
         if event.metric_value is not None:
-            value = f"{self._progress.metric_word} {event.metric_value:.4f}"
-            self._line(f"held out  {value} on the {event.split} split")
+            words = event.words or f"{self._progress.metric_word} {event.metric_value:.4f}"
+            text = f"held out  {words}, on the {event.split} split"
+            self._line(self.wrapped(text, self._stream))
 
     def _drop_view(self) -> None:
         if self._view is not None:

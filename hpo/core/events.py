@@ -328,6 +328,8 @@ class Evaluated(Event):
     split: str
     metrics: Mapping[str, Any]
     metric_value: float | None = None
+    words: str = ""
+    """The figure with its interval, and the default's beside it."""
     status: str | None = field(default=None, metadata=IF_KNOWN)
     reason: str | None = field(default=None, metadata=IF_KNOWN)
 

@@ -51,6 +51,26 @@ def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialR
     return [t for t in trials if t.purpose == "confirm" and t.params == trial.params]
 
 
+def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
+    """What trials are to a person, by number; most have no role.
+
+    `winner`, `default` (trial 0's configuration), `winner and default`, `repeat of N` (trial N's
+    configuration trained again with another seed, N being its finalist).
+    """
+    everything = list(trials)
+    found = {}
+    if everything and everything[0].purpose == "search":
+        found[everything[0].number] = "default"
+    best = best_trial(everything, direction)
+    if best is not None:
+        same = everything[0].params == best.params
+        found[best.number] = "winner and default" if same else "winner"
+    for finalist in ranked((t for t in everything if t.purpose == "search"), direction)[::-1]:
+        again = repeats_of(finalist, everything)
+        found |= {repeat.number: f"repeat of {finalist.number}" for repeat in again}
+    return found
+
+
 def open_repeats(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
     """Finalists that are still to be trained again, in rounds: each once before any twice."""
     everything = list(trials)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from hpo.core.errors import HpoError
 from hpo.core.machine_faults import describe_fault
 from hpo.core.trial import FAILURE_KINDS, Measurement, TrialRecord
 
@@ -41,6 +42,11 @@ def describe_failure(error: BaseException, folder: Path | None = None) -> dict[s
     if kind == "code":
         message = f"{type(error).__name__}: {message}"
     return {"kind": kind, "message": message[:500]}
+
+
+def error_line(error: Exception) -> str:
+    """One line about an error of a call in a worker, wherever the worker was."""
+    return str(error) if isinstance(error, HpoError) else describe_failure(error)["message"]
 
 
 def _guess_kind(error: BaseException) -> str:

@@ -25,9 +25,11 @@ class TrialRow:
     seconds: float = 0.0
     params: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
+    role: str = ""
+    """What the trial is beside the others, see `hpo.core.selection.roles`."""
 
     @classmethod
-    def of(cls, trial: TrialRecord, direction: str) -> Self:
+    def of(cls, trial: TrialRecord, direction: str, role: str = "") -> Self:
         """The row of a trial as the ledger knows it now."""
         best = trial.best_measurement(direction)
         return cls(
@@ -43,6 +45,7 @@ class TrialRow:
             seconds=round(trial.seconds, 2),
             params=trial.params,
             error=trial.error,
+            role=role,
         )
 
     @property

@@ -99,15 +99,27 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     cards, word = [], facts.metric_word
     if facts.best is not None and value is not None:
         cards.append((f"best {word}", f"{value:.3f}", f"trial {facts.best.number}, validation"))
+        means = {s["number"]: s for s in _standings(facts)}
+        if facts.best.number in means:
+            again = means[facts.best.number]
+            note = f"trial {facts.best.number} over {len(again['values'])} new seeds"
+            cards.append((f"confirmed {word}", f"{again['value']:.3f}", note))
     if default is not None:
         gain = "" if value is None else f"{value - default:+.3f} gained"
         cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:
-        cards.append((f"held-out {word}", f"{test:.3f}", "looked at once"))
+        beside = ((facts.handed_on.get("test") or {}).get("held_out") or {}).get("default")
+        note = "looked at once" if beside is None else f"the default: {beside:.3f}"
+        cards.append((f"held-out {word}", f"{test:.3f}", note))
     pruned = sum(t.state is TrialState.PRUNED for t in facts.searched)
     cards.append(("trials", str(len(facts.searched)), f"{pruned} pruned"))
     cards.append(("time", render_seconds(facts.active_seconds), str(facts.study.budget)))
     return cards
+
+
+def _standings(facts: RunData) -> list[dict[str, Any]]:
+    """How the finalists came out that were trained again."""
+    return list((facts.handed_on.get("confirmation") or {}).get("standings") or [])
 
 
 def _charts(facts: RunData) -> list[Chart]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.edges import find_edges
+from hpo.core.held_out import HeldOut
 from hpo.core.rungs import measure_rungs
+from hpo.core.selection import roles
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialState
 from hpo.report.optuna_view import short_name
@@ -53,6 +55,9 @@ def _held_out(facts: RunData) -> str:
     value = test.get(facts.trainer.monitoring_metric)
     if value is None:
         return ""
+    if test.get("held_out"):
+        figures = HeldOut(**test["held_out"]).words(facts.metric_word)
+        return f"On the held-out test queries, which chose nothing, it reaches {figures}."
     return (
         "On the held-out test queries, which chose nothing, it reaches "
         f"{facts.metric_word} {value:.4f}: the figure to expect in use."
@@ -137,14 +142,11 @@ def parameter_rows(facts: RunData, shares: Mapping[str, float]) -> list[dict[str
 
 def trial_rows(facts: RunData) -> list[dict[str, str]]:
     """Return every trial as a row of a table."""
-    rows = []
+    rows, named = [], roles(facts.trials, facts.direction)
     for trial in facts.trials:
         value = facts.value_of(trial)
-        note = (trial.error or {}).get("message", "")
-        if trial.purpose == "confirm":
-            note = f"confirmation {note}".strip()
-        elif trial.number == 0 and not note:
-            note = "the default configuration"
+        message = (trial.error or {}).get("message", "")
+        note = "; ".join(part for part in (named.get(trial.number, ""), message) if part)
         rows.append(
             {
                 "trial": str(trial.number),

@@ -74,7 +74,7 @@ def confirm(
         return None
     seen = {r.number: _evaluate(run, trainer, executor, spec_of, r) for rs in runs for r in rs[1]}
     sign = 1.0 if trainer.direction == "maximize" else -1.0
-    classes = _classes(list(seen.values()), trainer.monitoring_metric) if sign > 0 else None
+    classes = hits_of_classes(list(seen.values()), trainer.monitoring_metric) if sign > 0 else None
     have_hits = classes is not None
     found = [
         Finalist(
@@ -165,7 +165,7 @@ def _evaluate(
     return kept
 
 
-def _classes(seen: Sequence[Mapping[str, Any]], metric: str) -> list[int] | None:
+def hits_of_classes(seen: Sequence[Mapping[str, Any]], metric: str) -> list[int] | None:
     """Class of each query if the metric is the hits' mean over classes; [] if over queries.
 
     None where the metric is neither, so that hits say nothing about it.

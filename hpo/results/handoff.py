@@ -7,32 +7,31 @@ known here.
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import HpoError
 from hpo.core.events import Evaluated, Exported
+from hpo.core.held_out import HeldOut
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import count_of, shell_word
+from hpo.core.text import count_of, metric_word, shell_word
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.core.trial_failures import describe_failure
+from hpo.core.trial_failures import error_line
 from hpo.core.yaml_io import to_yaml
 from hpo.results.confirm import confirm
+from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
+from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.plan import StudyPlan, held_out_sources
+from hpo.study.plan import StudyPlan
 from hpo.study.skill import load_skill
-
-logger = logging.getLogger(__name__)
 
 REPORT_FILE = "report.json"
 
@@ -79,10 +78,22 @@ def hand_on(
     spec = specs.trained_spec(best)
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir)
     emit(Exported(trial=best.number, result=exported))
-    test = _evaluate_held_out(run, plan, trainer, best, spec, executor)
+    default = None
+    if (first := ledger.trial(0)).params != best.params:
+        own = run.checkpoints_dir(first.number) / "best.ckpt"
+        default = (first, specs.trained_spec(first), own)
+    winner = (best, spec, run.best_dir / "model.ckpt")
+    test = evaluate_held_out(run, plan, trainer, executor, winner, default)
     if test is not None:
         value = test.get(trainer.monitoring_metric)
-        emit(Evaluated(trial=best.number, split="test", metrics=test, metric_value=value))
+        words = ""
+        if test.get("held_out"):
+            words = HeldOut(**test["held_out"]).words(metric_word(trainer.monitoring_metric))
+        emit(
+            Evaluated(
+                trial=best.number, split="test", metrics=test, metric_value=value, words=words
+            )
+        )
     measured = best.best_measurement(ledger.direction)
     result = {
         "trial": best.number,
@@ -142,11 +153,11 @@ def export_trial(
     )
     began = time.monotonic()
     try:
-        result = dict(_call(executor, "export", export_spec))
+        result = dict(call_twice(executor, "export", export_spec))
     except Exception as error:
-        if problem := find_problem(draft, _line(error)):
+        if problem := find_problem(draft, error_line(error)):
             raise problem.as_error(run) from error
-        raise HandoffError(f"trial {trial.number} was not exported: {_line(error)}") from error
+        raise HandoffError(f"trial {trial.number} was not exported: {error_line(error)}") from error
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
@@ -162,17 +173,6 @@ def export_trial(
         "onnx": str(folder / "model.onnx"),
         "seconds": round(time.monotonic() - began, 2),
     }
-
-
-def _call(executor: Executor, method: str, spec: Mapping[str, Any]) -> Any:
-    """Call a method of the trainer in a worker, and once more where that worker was lost."""
-    try:
-        return executor.call(method, spec)
-    except HpoError as error:
-        if getattr(error, "kind", "") != "infrastructure":
-            raise
-        logger.warning("%s: %s; trying once more", method, error)
-        return executor.call(method, spec)
 
 
 def find_checkpoint(run: RunDir, trial: TrialRecord) -> Path:
@@ -199,41 +199,6 @@ def next_commands(run: RunDir) -> list[str]:
         f"hpo resume {word} --budget +20",
         f"ml_recog evaluate -e {spec} {model}",
     ]
-
-
-def _evaluate_held_out(
-    run: RunDir,
-    plan: StudyPlan,
-    trainer: Trainer,
-    trial: TrialRecord,
-    spec: Mapping[str, Any],
-    executor: Executor,
-) -> dict[str, Any] | None:
-    """Evaluate on the test split, if the study has one; its numbers choose nothing."""
-    sources = held_out_sources(plan.sources)
-    if sources is None:
-        return None
-    skill = load_skill(trainer.skill_dir)
-    folder = run.evaluations_dir / "test"
-    folder.mkdir(parents=True, exist_ok=True)
-    test_spec = merged(
-        spec,
-        nest(trainer.data_overrides(sources)),
-        nest(skill.fill("evaluate", "parent_model", run.best_dir / "model.ckpt")),
-        nest(skill.fill("evaluate", "output_dir", folder)),
-    )
-    try:
-        outcome = _call(executor, "evaluate", test_spec)
-    except Exception as error:  # the winner is chosen and exported; this is told and not fatal
-        logger.warning("the test split was not evaluated: %s", _line(error))
-        logger.debug("the traceback", exc_info=True)
-        return {"error": _line(error)}
-    return {"trial": trial.number, **dict(outcome["metrics"])}
-
-
-def _line(error: Exception) -> str:
-    """One line about an error of a worker's call, wherever the worker was."""
-    return str(error) if isinstance(error, HpoError) else describe_failure(error)["message"]
 
 
 def _default_value(ledger: Ledger) -> float | None:

@@ -20,7 +20,7 @@ from hpo.core.events import Confirmed, Epoch, TrialFinished, TrialStarted, Trial
 from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
-from hpo.core.selection import best_trial, open_repeats
+from hpo.core.selection import best_trial, open_repeats, roles
 from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_failures import Retries, describe_not_finite, describe_retry, shared_cause
 from hpo.run.disk_errors import demand_storage
@@ -343,8 +343,11 @@ class Engine:
         )
         if record.purpose == "search":
             self._algorithm.tell(record)
-        kind = Confirmed if record.purpose == "confirm" else TrialFinished
-        self._emit(kind.of(record, reason))
+        if record.purpose == "confirm":
+            role = roles(self._ledger.trials(), self._ledger.direction).get(record.number, "")
+            self._emit(Confirmed.of(record, role))
+        else:
+            self._emit(TrialFinished.of(record, reason))
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""

@@ -13,6 +13,7 @@ from hpo.core.edges import find_edges
 from hpo.core.event_json import to_plain
 from hpo.core.events import Continued, Event, Finished, Paused, Started
 from hpo.core.rungs import measure_rungs
+from hpo.core.selection import roles
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
@@ -86,7 +87,7 @@ class StateWriter:
 
     def _write(self, status: str, extra: Mapping[str, Any]) -> None:
         trials, direction = self._ledger.trials(), self._ledger.direction
-        best = self._engine.best()
+        best, named = self._engine.best(), roles(trials, direction)
         state = {
             "status": status,
             "pid": os.getpid(),
@@ -96,7 +97,7 @@ class StateWriter:
             "budget": self._study.budget,
             "spent": self._engine.spent(),
             "best": None if best is None else TrialRow.of(best, direction),
-            "trials": [TrialRow.of(t, direction) for t in trials],
+            "trials": [TrialRow.of(t, direction, named.get(t.number, "")) for t in trials],
             "rungs": measure_rungs(trials, direction),
             **extra,
         }

@@ -23,6 +23,7 @@ STUDY_ROLE, TRIAL_ROLE = "study", "trial"
 STATE_TAG = "hpo.state"
 REASON_TAG = "hpo.reason"
 WINNER_TAG = "hpo.best"
+"""`winner`, `default`, `repeat of N`: what a trial is beside the others."""
 MODEL_TAG = "hpo.model_version"
 """Version of the registered model that a study's winner became."""
 DONE_TAG = "hpo.mirrored"
@@ -155,7 +156,8 @@ def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point
         values = {
             **{legal_name(k): v for k, v in measurement.metrics.items()},
             metric: measurement.value,
-            f"{metric}_best": sign * best,
+            # Repeats are no candidates: under another name they stay out of the ranking.
+            f"{metric}_{'best' if record.purpose == 'search' else 'repeat'}": sign * best,
             "epoch_seconds": measurement.seconds,
             "epochs": float(measurement.epoch),
             "seconds": seconds,

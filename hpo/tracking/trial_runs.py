@@ -86,13 +86,13 @@ class TrialRuns:
         self._client.set_tag(child.run_id, rows.DONE_TAG, "yes")
         child.is_done = True
 
-    def mark_winner(self, number: int | None) -> None:
-        """Tag the winner's run, and no other."""
-        for other, child in self._children.items():
-            if other == number and rows.WINNER_TAG not in child.tags:
-                self._client.set_tag(child.run_id, rows.WINNER_TAG, "yes")
+    def mark_roles(self, named: Mapping[int, str]) -> None:
+        """Tag the winner's run, the default's and repeats, and no others."""
+        for number, child in self._children.items():
+            if number in named:
+                self._client.set_tag(child.run_id, rows.WINNER_TAG, named[number])
                 child.tags.add(rows.WINNER_TAG)
-            elif other != number and rows.WINNER_TAG in child.tags:
+            elif rows.WINNER_TAG in child.tags:
                 self._client.delete_tag(child.run_id, rows.WINNER_TAG)
                 child.tags.remove(rows.WINNER_TAG)
 

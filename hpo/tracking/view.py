@@ -70,13 +70,12 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
     best = f"{study.metric}_best"
     widths = {
         f"tags.`{rows.STATE_TAG}`": 110,
+        f"tags.`{rows.WINNER_TAG}`": 130,
         f"metrics.`{best}`": 190,
         f"metrics.`{study.metric}`": 170,
         "metrics.`epochs`": 80,
         "metrics.`seconds`": 110,
         **{f"params.`{name}`": 60 + 8 * len(name) for name in params},
-        f"tags.`{rows.WINNER_TAG}`": 90,
-        "tags.`hpo.purpose`": 110,
         f"tags.`{rows.REASON_TAG}`": 300,
         "tags.`hpo.error`": 300,
     }

@@ -17,6 +17,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
+from hpo.core.selection import roles
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
@@ -29,7 +30,6 @@ from hpo.tracking.store import (
     reason,
 )
 from hpo.tracking.study_run import StudyRun
-from hpo.tracking.summary import winner
 from hpo.tracking.trial_runs import TrialRuns
 
 logger = logging.getLogger(__name__)
@@ -107,8 +107,8 @@ class StudyWriter:
         state, status = self._ending or (_CLOSED if closing else _RUNNING)
         search.write(records, state, status, self._last_time)
         if closing:
-            best = winner(records, self._study.direction)
-            trials.mark_winner(None if best is None else best.number)
+            able = [r for r in records if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+            trials.mark_roles(roles(able, self._study.direction))
         self._write_files(search, trials, records, closing=closing)
         self.is_complete = closing and not self._refused and not self._files_missing
 

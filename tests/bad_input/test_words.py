@@ -192,7 +192,7 @@ CASES = [
     typed("hpo automl --skill-bank nowhere --skill x", "nowhere"),
     typed("hpo automl list", "--skill-bank"),
     typed("hpo automl list --skill-bank nowhere", "nowhere"),
-    typed("hpo automl --skill-dir . --policy maybe", "policy", "on, off or auto", "maybe"),
+    typed("hpo automl --skill-dir . --policy maybe", "policy", "on or off", "maybe"),
     typed("hpo automl --skill-dir . --max-hours -1", "--max-hours"),
     typed("hpo predict", "IMAGE"),
     typed("hpo predict nowhere.jpg", "nowhere.jpg"),

@@ -20,10 +20,13 @@ def test_a_finished_run(hpo, first):
     assert rows[1][-1].endswith("the loss exploded on purpose")
     assert sum(row[2].endswith("*") for row in rows) == 1
     assert "hpo resume" not in out
-    assert lines[9:11] == [
+    assert lines[9:12] == [
         "",
         "rung    epoch 2 stopped 1 trial; trained in full: 2, too few to check its order by",
+        "winner  held out: P@1 0.5000; the default 0.5000: +0.0000",
     ]
+    roles = {row[-1] for row in rows if row[2].endswith("*")} | {rows[0][-1]}
+    assert roles == {"winner", "default"}
 
 
 def test_a_paused_run_says_how_to_go_on(hpo, second):

@@ -127,12 +127,12 @@ def test_features_that_a_head_learns_from_are_said(views, words):
         ),
         (TrialSuspended(trial=3, epoch=4), "trial   3  paused after epoch 4"),
         (
-            Confirmed(trial=5, state=TrialState.COMPLETE, value=0.5),
-            "trial   5  again, as a finalist, with another seed: P@1 0.5000",
+            Confirmed(trial=5, state=TrialState.COMPLETE, value=0.5, reason="repeat of 1"),
+            "trial   5  repeat of 1, another seed: P@1 0.5000",
         ),
         (
-            Confirmed(trial=5, state=TrialState.FAILED),
-            "trial   5  again, as a finalist, with another seed: failed",
+            Confirmed(trial=5, state=TrialState.FAILED, reason="repeat of 1"),
+            "trial   5  repeat of 1, another seed: failed",
         ),
         (
             Exported(trial=2, result={"onnx": "/m.onnx", "num_images_checked": 64}),
@@ -140,7 +140,7 @@ def test_features_that_a_head_learns_from_are_said(views, words):
         ),
         (
             Evaluated(trial=2, split="test", metrics={"x": 0.4}, metric_value=0.4),
-            "held out  P@1 0.4000 on the test split",
+            "held out  P@1 0.4000, on the test split",
         ),
         (Evaluated(trial=2, split="test", metrics={"error": "gone"}), None),
     ],

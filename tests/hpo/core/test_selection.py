@@ -1,4 +1,4 @@
-from hpo.core.selection import best_trial, finalists, open_repeats, ranked, repeat_values
+from hpo.core.selection import best_trial, finalists, open_repeats, ranked, repeat_values, roles
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 
 
@@ -122,3 +122,19 @@ def test_finalists_are_trained_again_in_rounds_the_best_and_the_default_first():
     begun = [*trials, repeat(4, trials[2], 0.5), repeat(5, trials[0], 0.5)]
     assert numbers(open_repeats(begun, "maximize", 2)) == [1, 2, 0, 1]
     assert open_repeats([], "maximize", 2) == []
+
+
+def test_roles_of_winner_default_and_repeats():
+    found = [
+        trial(0, 0.5, params={"lr": 1}), trial(1, 0.9, params={"lr": 2}),
+        trial(2, 0.7, params={"lr": 3}), trial(3, 0.99, epochs=3, params={"lr": 4}),
+        trial(4, 0.6, purpose="confirm", params={"lr": 1}),
+        trial(5, 0.4, purpose="confirm", params={"lr": 2}),
+        trial(6, 0.8, purpose="confirm", params={"lr": 3}),
+    ]  # fmt: skip
+    assert roles(found[:4], "maximize") == {0: "default", 1: "winner"}
+    # Once trained again, the mean over the repeats decides: 0.8 is the best of them.
+    again = {4: "repeat of 0", 5: "repeat of 1", 6: "repeat of 2"}
+    assert roles(found, "maximize") == {0: "default", 2: "winner", **again}
+    assert roles(found[:1], "maximize") == {0: "winner and default"}
+    assert roles([], "maximize") == {}

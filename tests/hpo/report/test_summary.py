@@ -68,7 +68,7 @@ def test_rows_hold_what_the_ledger_holds(facts):
     assert [row["trial"] for row in rows] == [str(t.number) for t in facts.trials]
     failed = [row for row in rows if row["state"] == "failed"]
     assert [row["value"] for row in failed] == ["", "", ""]
-    assert rows[0]["note"] == "the default configuration"
+    assert rows[0]["note"] == "default"
     best = rows[facts.best.number]
     assert best["value"] == f"{max(m.value for m in facts.best.measurements):.4f}"
 

@@ -99,8 +99,11 @@ def test_held_out_pictures_are_looked_at_once_if_there_are_any(searched):
             return super().evaluate(spec)
 
     result, _ = hand(searched, Caller(Watched()))
-    (spec,) = Watched.specs
+    spec, default = Watched.specs
+    assert result["test"].pop("held_out")["default"] == 0.5
     assert result["test"] == {"trial": 1, "val_precision_at_1": 0.5}
+    assert default["evaluate"]["checkpoint"].endswith("trials/0000/ckpt/best.ckpt")
+    assert default["data"] == spec["data"]
     assert spec["data"]["query"] == "/x"
     assert spec["data"]["reference"] == "/r"
     assert spec["evaluate"]["checkpoint"].endswith("best/model.ckpt")

@@ -99,8 +99,8 @@ def test_the_parent_tells_summary_progress_and_winner(store):
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith(f"**Trial 0 is best: {P1} 0.7000** in epoch 2 of 3")
     assert "4 trials: 1 unfinished, 1 complete, 1 pruned, 1 failed." in note
-    assert store.trials[0].data.tags["hpo.best"] == "yes"
-    assert "hpo.best" not in store.trials[1].data.tags
+    assert store.trials[0].data.tags["hpo.best"] == "winner and default"
+    assert "hpo.best" not in store.trials[1].data.tags  # pruned, and no repeat
 
 
 def test_files_arrive_with_trials_and_study(store):
@@ -133,7 +133,8 @@ def test_a_resumed_search_goes_on_in_the_same_runs(script):
     assert after.history(3) == [(1, 0.4), (2, 0.8), (3, 0.9)]
     assert after.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
     assert "hpo.reason" not in after.trials[3].data.tags
-    assert [n for n, run in after.trials.items() if "hpo.best" in run.data.tags] == [3]
+    marked = {n: run.data.tags.get("hpo.best") for n, run in after.trials.items()}
+    assert marked == {0: "default", 1: None, 2: None, 3: "winner", 4: None}
     assert after.parent.info.status == "FINISHED"
     assert after.parent.data.params["budget"] == "4 trials"
     assert after.parent.data.tags["hpo.budget"] == "6 trials"

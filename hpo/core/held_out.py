@@ -1,0 +1,35 @@
+"""A figure on held-out queries, and the default's beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """The monitored metric on held-out queries. Intervals are of 95 % (bootstrap over queries)."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+    default: float | None = None
+    """Of the default configuration; None where it is the winner, or has no checkpoint."""
+    default_interval: tuple[float, float] | None = None
+    gain: float | None = None
+    """What the winner is better by, on the same queries; above 0 is better."""
+    gain_interval: tuple[float, float] | None = None
+
+    def words(self, name: str) -> str:
+        """Say it in a sentence without its full stop, the metric under a name."""
+        text = f"{name} {_figure(self.value, self.interval)}"
+        if self.default is None or self.gain is None:
+            return text
+        text += f"; the default {_figure(self.default, self.default_interval)}: {self.gain:+.4f}"
+        if self.gain_interval is None:
+            return text
+        low, high = self.gain_interval
+        chance = ", which may be chance" if low <= 0 <= high else ""
+        return f"{text} ({low:+.4f} to {high:+.4f}){chance}"
+
+
+def _figure(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")

@@ -1,0 +1,121 @@
+"""Evaluates the winner, and the default beside it, on held-out pictures that chose nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hpo.core.held_out import HeldOut
+from hpo.core.protocols import Executor, Trainer
+from hpo.core.spec_dicts import merged, nest
+from hpo.core.trial import TrialRecord
+from hpo.core.trial_failures import error_line
+from hpo.results.compare import Finalist, compare
+from hpo.results.confirm import hits_of_classes
+from hpo.results.worker_calls import call_twice
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import StudyPlan, held_out_sources
+from hpo.study.skill import load_skill
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_held_out(
+    run: RunDir,
+    plan: StudyPlan,
+    trainer: Trainer,
+    executor: Executor,
+    winner: tuple[TrialRecord, Mapping[str, Any], Path],
+    default: tuple[TrialRecord, Mapping[str, Any], Path] | None,
+) -> dict[str, Any] | None:
+    """Evaluate on the test split, if the study has one; its numbers choose nothing.
+
+    Args:
+        run: where evaluations lie.
+        plan: for the data sources.
+        trainer: for its skill, its metric and its direction.
+        executor: evaluates checkpoints.
+        winner: trial, full spec, checkpoint.
+        default: the same of the default configuration; None where it is the winner.
+
+    Returns:
+        The winner's metrics, `trial`, `held_out` (as `HeldOut`) and `words`; or `error` alone.
+    """
+    sources = held_out_sources(plan.sources)
+    if sources is None:
+        return None
+    outcomes = []
+    for name, chosen in (("test", winner), ("test_default", default)):
+        if chosen is None or not chosen[2].is_file():
+            continue
+        _, spec, checkpoint = chosen
+        skill = load_skill(trainer.skill_dir)
+        folder = run.evaluations_dir / name
+        folder.mkdir(parents=True, exist_ok=True)
+        test_spec = merged(
+            spec,
+            nest(trainer.data_overrides(sources)),
+            nest(skill.fill("evaluate", "parent_model", checkpoint)),
+            nest(skill.fill("evaluate", "output_dir", folder)),
+        )
+        try:
+            outcomes.append(call_twice(executor, "evaluate", test_spec))
+        except Exception as error:  # the winner is chosen and exported; this is told and not fatal
+            who = "the test split" if name == "test" else "the default on the test split"
+            logger.warning("%s was not evaluated: %s", who, error_line(error))
+            logger.debug("the traceback", exc_info=True)
+            if name == "test":
+                return {"error": error_line(error)}
+    metrics = dict(outcomes[0]["metrics"])
+    result: dict[str, Any] = {"trial": winner[0].number, **metrics}
+    found = weigh(outcomes, trainer.monitoring_metric, trainer.direction)
+    return result if found is None else {**result, "held_out": asdict(found)}
+
+
+def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) -> HeldOut | None:
+    """Compare the winner's evaluation with the default's, query by query.
+
+    Args:
+        outcomes: what `evaluate` gave of the winner and, if it was evaluated, of the default.
+        metric: the monitored metric's name.
+        direction: `maximize` or `minimize`.
+    """
+    values = [outcome["metrics"].get(metric) for outcome in outcomes]
+    if values[0] is None or None in values:
+        return None
+    seen = [
+        {"hits": list(o.get("hits") or []), "query_classes": list(o.get("query_classes") or []),
+         "metrics": o["metrics"]}
+        for o in outcomes
+    ]  # fmt: skip
+    sign = 1.0 if direction == "maximize" else -1.0
+    classes = hits_of_classes(seen, metric) if sign > 0 else None
+    found = [
+        Finalist(
+            number=number,
+            values=(sign * float(value),),
+            cost=0.0,
+            hits=() if classes is None else (tuple(map(bool, told["hits"])),),
+        )
+        for number, (told, value) in enumerate(zip(seen, values, strict=True))
+    ]
+    standings = {s.number: s for s in compare(found, classes or None)}
+    own = HeldOut(value=float(values[0]), interval=standings[0].interval)
+    if len(outcomes) == 1:
+        return own
+    winner, default = standings[0], standings[1]
+    ahead, interval = default.behind, default.behind_interval
+    if winner.behind > 0:
+        ahead, turned = -winner.behind, winner.behind_interval
+        interval = None if turned is None else (-turned[1], -turned[0])
+    return HeldOut(
+        value=own.value,
+        interval=own.interval,
+        default=float(values[1]),
+        default_interval=default.interval,
+        gain=ahead,
+        gain_interval=interval,
+    )
