@@ -321,14 +321,11 @@ class Engine:
         live.verdict, live.reason = "suspended", self._stopping or self._shared_cause or reason
 
     def _check_receipt(self, record: TrialRecord, receipt: Mapping[str, Any]) -> None:
-        specs = self.specs
-        found = check_receipt(
-            receipt, spec=specs.spec_of(record), params=record.params, decided=specs.decided
-        )
+        spec, decided = self.specs.spec_of(record), self.specs.decided
+        found = check_receipt(receipt, spec=spec, params=record.params, decided=decided)
         if found.mismatch:
             raise ReceiptError(f"trial {record.number}: {found.mismatch}")
-        kept = {**receipt, "unseen": list(found.unseen)}
-        self._ledger.annotate(record.number, receipt=kept)
+        self._ledger.annotate(record.number, receipt={**receipt, "unseen": list(found.unseen)})
 
     def _finish(
         self,
@@ -341,13 +338,12 @@ class Engine:
         self._ledger.finish(
             record.number, state, now=time.time(), clock=self._account.clock(), error=error
         )
-        if record.purpose == "search":
-            self._algorithm.tell(record)
         if record.purpose == "confirm":
-            role = roles(self._ledger.trials(), self._ledger.direction).get(record.number, "")
-            self._emit(Confirmed.of(record, role))
-        else:
-            self._emit(TrialFinished.of(record, reason))
+            named = roles(self._ledger.trials(), self._ledger.direction)
+            self._emit(Confirmed.of(record, named.get(record.number, "")))
+            return
+        self._algorithm.tell(record)
+        self._emit(TrialFinished.of(record, reason))
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
