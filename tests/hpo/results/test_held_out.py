@@ -59,15 +59,3 @@ def test_without_hits_there_are_no_intervals_and_losses_are_turned():
         None,
     )
     assert weigh([{"metrics": {"other": 1.0}}], METRIC, "maximize") is None
-
-
-def test_words():
-    whole = HeldOut(
-        value=0.75, interval=(0.7, 0.8), default=0.7, default_interval=(0.65, 0.75), gain=0.05,
-        gain_interval=(-0.01, 0.11),
-    )  # fmt: skip
-    assert whole.words("P@1") == (
-        "P@1 0.7500 (0.7000 to 0.8000); the default 0.7000 (0.6500 to 0.7500): +0.0500 "
-        "(-0.0100 to +0.1100), which may be chance"
-    )
-    assert HeldOut(value=0.5).words("loss") == "loss 0.5000"

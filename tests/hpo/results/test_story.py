@@ -1,0 +1,38 @@
+"""What is told of a winner, from its report alone."""
+
+import json
+
+from hpo.results.story import tell_winner, told_of_winner
+from hpo.run.run_dir import RunDir
+
+REPORT = {
+    "metric": "val_precision_at_1",
+    "confirmation": {"words": ["trial 3: 0.8000 over 2 new seeds", "a tie with trial 1"]},
+    "test": {"val_precision_at_1": 0.75, "held_out": {"value": 0.75, "interval": [0.7, 0.8]}},
+}
+
+
+def test_confirmation_and_held_out_figure():
+    held_out = "held out: P@1 0.7500 (0.7000 to 0.8000)"
+    assert tell_winner(REPORT) == [*REPORT["confirmation"]["words"], held_out]
+
+
+def test_reports_of_earlier_releases_have_the_figure_alone():
+    old = {
+        "metric": "val_precision_at_1",
+        "confirmation": None,
+        "test": {"val_precision_at_1": 0.5},
+    }
+    assert tell_winner(old) == ["held out: P@1 0.5000"]
+    assert tell_winner({"metric": "f1", "test": None}) == []
+
+
+def test_a_run_that_was_not_handed_on_tells_nothing(tmp_path):
+    run = RunDir(tmp_path)
+    assert told_of_winner(run) == []
+    run.best_dir.mkdir()
+    for damaged in ("{", "[]", json.dumps({"test": {"held_out": {"nothing": 1}}})):
+        (run.best_dir / "report.json").write_text(damaged)
+        assert told_of_winner(run) == []
+    (run.best_dir / "report.json").write_text(json.dumps(REPORT))
+    assert told_of_winner(run) == tell_winner(REPORT)
