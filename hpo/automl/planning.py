@@ -12,6 +12,7 @@ from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_
 from hpo.automl.errors import AutoMLError
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
+from hpo.automl.policy import without_policy
 from hpo.automl.routing import demand_runnable
 from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
 from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
@@ -95,6 +96,11 @@ def plan_request(request: Request) -> Planned:
     """
     demand_runnable(request.skill, request.action)
     with as_value_errors():
+        request = replace(
+            request,
+            settings=without_policy(request.settings, "automl_settings"),
+            overrides=without_policy(request.overrides, "spec_overrides"),
+        )
         return _Planner(request).plan()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,27 @@ def resolve_policy(value: Any = None, request: str = "") -> Policy:
     if said.is_on is None:
         return Policy(is_on=True, source="default", unclear=said.unclear)
     return Policy(is_on=said.is_on, source="phrase", phrase=said.phrase)
+
+
+def without_policy(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Settings or spec keys of a search without the policy, which is none of them.
+
+    Args:
+        given: by name.
+        where: names them in a message.
+
+    Raises:
+        AutoMLError: where the policy is off; what asks for a search outright is not turned into
+            one plain training.
+    """
+    if POLICY in given:
+        value = given[POLICY]
+        if not resolve_policy("" if value is None else value).is_on:
+            raise AutoMLError(
+                f"{where}.{POLICY}: off asks for one plain training, and this call is a search; "
+                "leave it out, or call LocalJobs().create_job('train', ...) or `hpo automl`"
+            )
+    return {key: value for key, value in given.items() if key != POLICY}
 
 
 def _from_value(value: Any, phrase: str = "") -> Policy:

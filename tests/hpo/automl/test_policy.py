@@ -113,6 +113,17 @@ def test_18_the_default_is_on_and_says_so():
     assert "default" in policy.describe()
 
 
+def test_a_search_takes_the_policy_on_from_its_settings_and_refuses_off(run):
+    with pytest.raises(ValueError, match=r"automl_settings\.automl_policy: off asks for one plain"):
+        run(settings={"automl_policy": "off"})
+    with pytest.raises(ValueError, match=r"spec_overrides\.automl_policy: off asks for one plain"):
+        run(overrides={"automl_policy": False})
+    with pytest.raises(ValueError, match="automl_policy: must be on or off, got 'of'"):
+        run(settings={"automl_policy": "of"})
+    asked = {"automl_policy": "on", "automl_max_recommendations": 1}
+    assert run(settings=asked)["progress"]["completed"] == 1
+
+
 def test_what_can_be_read_both_ways_is_said_with_the_default():
     policy = resolve_policy(None, "Should I turn off AutoML?")
     assert (policy.shown, policy.source, policy.phrase) == ("on", "default", "")
