@@ -15,6 +15,7 @@ from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
     build_base_spec,
+    check_text_options,
     held_out_sources,
     num_epochs_of,
     num_reports_of,
@@ -69,6 +70,7 @@ def plan_study(
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
     with as_user_errors():
         trainer.inspect_data(base_spec)
+    check_text_options(study, trainer, base_spec)
     if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
         with as_user_errors("final evaluation"):
             trainer.inspect_data(merged(base_spec, nest(trainer.data_overrides(held_out))))

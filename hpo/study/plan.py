@@ -23,6 +23,7 @@ from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import AUTOML_FACTS
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
+from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
 from hpo.study.weights import check_weights
 
@@ -246,6 +247,19 @@ def build_space(
     if not space.parameters:
         raise SpecError("search: nothing is left to search; every parameter is fixed or inactive")
     return space
+
+
+def check_text_options(study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any]) -> None:
+    """Have the trainer look at each text that a search is to try, such as a file of weights.
+
+    Raises:
+        SpecError: it refuses one, which would fail every trial that draws it.
+    """
+    names = text_keys(load_skill(trainer.skill_dir).schema_file("train"))
+    for name in names & study.search.options.keys():
+        for value in study.search.options[name]:
+            with as_user_errors(f"search.options.{name}"):
+                trainer.inspect_data(merged(base_spec, {name: value}))
 
 
 def settle_space(

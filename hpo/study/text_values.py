@@ -50,12 +50,12 @@ def with_texts(
     if _replaced(values, texts, None) == values:  # the schema need not be read
         return dict(values)
     skill = find_skill()
-    names = _text_keys(skill.schema_file(action))
+    names = text_keys(skill.schema_file(action))
     short = {name for name, path in skill.shorthands.items() if path in names}
     return _replaced(values, texts, names | short)
 
 
-def _text_keys(file: Path) -> set[str]:
+def text_keys(file: Path) -> set[str]:
     """Names of the keys that hold text; none where there is no sound schema to say so."""
     from search_spaces import load_schema
     from search_spaces.errors import SearchSpaceError

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from hpo.api import _study_from
 from hpo.cli import search
 from hpo.cli.main import main
 from hpo.cli.study_flags import study_from_args
+from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten
+from hpo.study.plan import check_text_options
 from hpo.study.skill import load_skill
-from hpo.study.spec import load_given_study
+from hpo.study.spec import SearchOptions, StudySpec, load_given_study
 from hpo.study.text_values import read_assignments
+from tests.trainer.tiny import make_splits, train_spec
+from trainer.session import TRAINER
 
 SKILL = Path(__file__).resolve().parents[3] / "trainer" / "skill"
 ODD = ["1e3", "yes", "007", "12:30", "2024-01-01", "0x1F", "1_000", ".5", "Off", "-3", "1.0"]
@@ -101,3 +106,15 @@ def test_a_job(tmp_path, monkeypatch, capsys):
     assert (spec["wandb"]["name"], spec["model_name"]) == ("1e3", "007")
     assert spec["train"]["num_epochs"] == 3
     assert yaml.safe_load(yaml.safe_dump(spec)) == spec
+
+
+def test_texts_that_a_search_would_try_are_looked_at_before_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    splits = make_splits(tmp_path, classes=2, images=2)
+    key = "model.pretrained_trunk_path"
+    study = StudySpec(search=SearchOptions(options={key: ["none", "/no/such.pth"]}))
+    base = TRAINER.validate(train_spec(splits, tmp_path, train__batch_size=8))
+    with pytest.raises(SpecError, match=f"^search.options.{key}: .*/no/such.pth does not exist"):
+        check_text_options(study, TRAINER, base)
+    fine = replace(study, search=SearchOptions(options={key: ["none"], "train.batch_size": [8]}))
+    check_text_options(fine, TRAINER, base)
