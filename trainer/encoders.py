@@ -20,6 +20,7 @@ from trainer.config.model import has_linear_head
 from trainer.data.framing import SQUASHED_FACTS
 from trainer.data.value_range import with_value_range
 from trainer.embedding import embed
+from trainer.engine_facts import read_facts
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.matching import embed_with_mirror_images
 from trainer.models.recognizer import Recognizer, build_recognizer
@@ -123,6 +124,7 @@ def _load_engine(path: Path, spec: Spec, device: torch.device) -> Encoder:
     try:
         model = OnnxModel(path)
     except CheckpointError as e:
+        check_facts(path, read_facts(path), spec, only=PREPROCESSING)
         if not tensorrt_at_hand():
             raise InfrastructureError(
                 f"{path}: a TensorRT engine needs the tensorrt package and a GPU, which are not "
@@ -185,7 +187,7 @@ def as_trained(path: Path, spec: Spec) -> Spec:
     """Return a spec that reads deep pictures as those were read that a model was trained on.
 
     A `dataset.value_range` that stands in the spec stays; `load_encoder` refuses it where the model
-    says another. Files of other makers, and TensorRT engines, say nothing.
+    says another. Files of other makers say nothing.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -206,7 +208,7 @@ def _trained_value_range(path: Path) -> Any:
         try:
             return OnnxModel(path).facts.get("value_range")
         except CheckpointError:  # a TensorRT engine
-            return None
+            return read_facts(path).get("value_range")
     trained = read_checkpoint(path).get("spec")
     dataset = trained.get("dataset") if isinstance(trained, Mapping) else None
     return dataset.get("value_range") if isinstance(dataset, Mapping) else None

@@ -17,6 +17,7 @@ from trainer.actions.half import layer_names, to_half
 from trainer.actions.int8 import quantize
 from trainer.checkpoints import write_atomically
 from trainer.encoders import PREPROCESSING, as_trained, check_facts, tensorrt_at_hand
+from trainer.engine_facts import write_facts
 from trainer.errors import SpecError
 from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.spec import action_dir
@@ -55,6 +56,7 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
         from trainer.actions.tensorrt_engine import build_engine
 
         write_atomically(target, lambda path: build_engine(network, path, spec, profile))
+        write_facts(target, {**model.facts, **profile})
     else:
         logger.warning(
             "the tensorrt package or a GPU is missing: %s is written as an ONNX file for "
