@@ -314,15 +314,16 @@ class Study:
             topk: labels per picture.
 
         Returns:
-            A row per picture: `image`, `labels`, `distances`; `image` and `error` where it cannot
-            be read.
+            A row per picture: `image`, `label` (`unknown` where all classes are too far), and of
+            the nearest classes `labels`, `scores` and `distances`; `image` and `error` where it
+            cannot be read.
 
         Raises:
             RunError: when the search has not exported a model yet.
         """
-        from hpo.results.export import predict_with_run
+        from hpo.results.predict import label_with_run
 
-        return predict_with_run(self._run, [str(image) for image in images], topk).rows
+        return list(label_with_run(self._run, [str(image) for image in images], topk).rows)
 
     def report(self) -> Path:
         """Write `report.html` and return its path."""

@@ -201,6 +201,19 @@ def as_trained(path: Path, spec: Spec) -> Spec:
     return with_value_range(spec, (float(found[0]), float(found[1])))
 
 
+def trained_classes(path: Path) -> list[str]:
+    """Return the classes that a model was trained on; none where its file does not say.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if path.suffix.lower() == ".onnx":
+        return list(OnnxModel(path).facts.get("trained_classes", ()))
+    if path.suffix.lower() in ENGINE_SUFFIXES:
+        return []
+    return list(read_checkpoint(path).get("class_names") or [])
+
+
 def _trained_value_range(path: Path) -> Any:
     if path.suffix.lower() == ".onnx":
         return OnnxModel(path).facts.get("value_range")

@@ -27,6 +27,7 @@ from trainer.data.names import name_key
 from trainer.errors import DataError
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
 from trainer.retrieval import Floats, Indices, UnitGallery, has_faiss, search
+from trainer.unknowns import Calibration, Queries, Threshold
 from trainer.vectors import FLAT, HNSW, FaissIndex, Vectors
 
 FORMAT = 3
@@ -59,6 +60,10 @@ class GalleryIndex:
     model: str = ""
     graph: NDArray[np.uint8] | None = None
     """HNSW graph of the first vectors or all."""
+    queries: Queries | None = None
+    """Validation queries, by which unknown pictures are told; None where there were none."""
+    measured: Calibration | None = None
+    """What was made of the queries, where that is of this very gallery."""
 
     def __post_init__(self) -> None:
         if not self.digests:
@@ -139,6 +144,40 @@ class GalleryIndex:
             return None
         return FaissIndex.of(self.vectors, self.kind, self.graph)
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How near the kept queries come to their own class and to others; None without queries."""
+        if self.measured is not None or self.queries is None or len(self.class_names) < 2:
+            return self.measured
+        entries_QK, distances_QK = self.nearest_classes(self.queries.emb_QD.astype(np.float32), 2)
+        keys = np.array([name_key(name) for name in self.class_names])
+        found_Q = keys[self.labels_G[entries_QK[:, 0]]]
+        own_Q = np.array([name_key(name) for name in self.queries.names])
+        is_right_Q = found_Q == own_Q
+        return Calibration(
+            labels_Q=np.unique(own_Q, return_inverse=True)[1].astype(np.int64),
+            inside_Q=np.where(np.isin(own_Q, keys), distances_QK[:, 0], np.float32(np.nan)),
+            is_right_Q=is_right_Q,
+            outside_Q=np.where(is_right_Q, distances_QK[:, 1], distances_QK[:, 0]),
+            is_trained_Q=self.queries.is_trained_Q,
+        )
+
+    def threshold(self, rate: float) -> Threshold:
+        """Return where pictures begin to count as unknown.
+
+        Args:
+            rate: asked share of unknown pictures that are accepted.
+
+        Raises:
+            DataError: the rate is not between 0 and 1, or nothing can calibrate it.
+        """
+        if self.calibration is None:
+            raise DataError(
+                "no threshold for unknown pictures: the gallery holds no validation queries; "
+                "export it again"
+            )
+        return self.calibration.threshold(rate)
+
     def names_of(self, indices: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the class names of entries, same shape."""
         names: NDArray[np.str_] = np.asarray(self.class_names)[self.labels_G[indices]]
@@ -160,6 +199,7 @@ class GalleryIndex:
             class_names=names,
             paths=(*self.paths, *other.paths),
             digests=(*self.digests, *other.digests),
+            measured=None,
         )
 
     def taken(self, kept: NDArray[np.int64]) -> GalleryIndex:
@@ -174,11 +214,17 @@ class GalleryIndex:
             paths=tuple(self.paths[entry] for entry in kept),
             digests=tuple(self.digests[entry] for entry in kept),
             graph=None,
+            measured=None,
         )
 
     def kept_as(self, kind: str) -> GalleryIndex:
         """Return the same index of another kind; bits that were rounded away do not come back."""
-        return replace(self, vectors=Vectors.of_unit(self.emb_GD, kind), kind=kind, graph=None)
+        vectors = Vectors.of_unit(self.emb_GD, kind)
+        return replace(self, vectors=vectors, kind=kind, graph=None, measured=None)
+
+    def matched_by(self, matching: str) -> GalleryIndex:
+        """Return the same index, compared with all pictures or with a mean per class."""
+        return replace(self, matching=matching, measured=None)
 
     def save(self, path: Path) -> None:
         """Write the index as .npz of plain arrays, whole or not at all."""
@@ -197,6 +243,10 @@ class GalleryIndex:
         }
         if self.kind == HNSW and self._faiss is not None:
             arrays["graph"] = self._faiss.graph()
+        if self.queries is not None:
+            arrays |= self.queries.arrays()
+        if self.calibration is not None:
+            arrays |= self.calibration.arrays()
         save_arrays(path, arrays)
 
     @classmethod
@@ -228,6 +278,8 @@ class GalleryIndex:
                 kind=str(arrays.get("kind", FLAT)),
                 model=str(arrays.get("model", "")),
                 graph=arrays.get("graph"),
+                queries=Queries.of_arrays(arrays),
+                measured=Calibration.of_arrays(arrays),
             )
         except (OSError, ValueError, KeyError) as e:
             raise DataError(f"{path}: not a gallery index: {e}") from e

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import SpecError
+from trainer.exported_models import ExportedModels
 from trainer.inactive import inactive_keys
 from trainer.spec import parse_spec, spec_to_dict
 
@@ -31,7 +32,7 @@ _HELD_OUT = frozenset({"test_reference", "test_query"})
 """Sources that belong to no train spec: they are evaluated on, once, afterwards."""
 
 
-class RecognitionTrainer:
+class RecognitionTrainer(ExportedModels):
     """Training, evaluation and export of `ml_recog` behind plain mappings.
 
     Example: `spec = TRAINER.validate({"train": {"num_epochs": 3}} | data)`, then in a worker
@@ -334,56 +335,6 @@ class RecognitionTrainer:
         from trainer.actions.inference import infer
 
         return infer(checked)
-
-    def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
-        """Label pictures by the exported model and gallery in `folder`."""
-        from trainer.actions.predict import predict
-
-        return predict(folder, images, topk)
-
-    def list_gallery(self, folder: Path) -> dict[str, int]:
-        """Return class -> number of pictures of the exported gallery in `folder`."""
-        from trainer.actions.change_gallery import list_gallery
-
-        return list_gallery(folder)
-
-    def add_classes(self, folder: Path, images: str) -> dict[str, Any]:
-        """Add `<class>/<picture>` to the exported gallery in `folder`, without training."""
-        from trainer.actions.change_gallery import add_classes
-
-        return add_classes(folder, images)
-
-    def remove_classes(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
-        """Take classes out of the exported gallery in `folder`."""
-        from trainer.actions.change_gallery import remove_classes
-
-        return remove_classes(folder, names)
-
-    def merge_gallery(self, folder: Path, other: Path) -> dict[str, Any]:
-        """Add the pictures of another gallery of the same model to the one in `folder`."""
-        from trainer.actions.change_gallery import merge_gallery
-
-        return merge_gallery(folder, other)
-
-    def set_gallery(
-        self, folder: Path, *, kind: str | None = None, matching: str | None = None
-    ) -> dict[str, Any]:
-        """Keep and search the exported gallery in `folder` in another way."""
-        from trainer.actions.change_gallery import set_gallery
-
-        return set_gallery(folder, kind=kind, matching=matching)
-
-    def undo_gallery(self, folder: Path) -> dict[str, Any]:
-        """Put the exported gallery in `folder` back to what it was before its last change."""
-        from trainer.actions.change_gallery import undo_change
-
-        return undo_change(folder)
-
-    def find_pictures(self, sources: Sequence[str]) -> dict[str, Any]:
-        """Return `pictures`, `errors` and `notes` of files, folders and archives to label."""
-        from trainer.data.given_pictures import find_pictures
-
-        return find_pictures(sources)
 
     def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Build an engine from `gen_trt_engine.onnx_file`."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
+from hpo.cli.run_flags import add_run_argument, model_run, print_json, print_run, print_table
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
@@ -72,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.results.gallery import list_gallery
 
-    chosen = chosen_run(args)
+    chosen = model_run(args)
     with machine_output():  # the trainer runs here, and its libraries may print
         changes = dict(_change(chosen, args))
         classes = list_gallery(chosen)
+    print_run(args, chosen)
     grown = [changes[name] for name in ("added", "merged") if changes.get(name)]
     errors = [row for told in grown for row in told["errors"]]
     if args.json:

@@ -18,7 +18,7 @@ from hpo.cli.arguments import Parser
 
 VERBS = (
     "init", "screen", "plan", "search", "automl", "resume", "ls", "status", "best", "logs",
-    "why", "stop", "report", "export", "predict", "gallery", "serve", "job", "doctor",
+    "why", "stop", "report", "export", "predict", "gallery", "use", "serve", "job", "doctor",
     "space", "algorithms", "cache", "ui", "completion",
 )  # fmt: skip
 """In the order of `--help`; each is a module of this package with HELP, add_arguments and run."""

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
+from hpo.cli.run_flags import add_json_argument, model_run, print_json, print_run
 from hpo.core.text import printable
 
 if TYPE_CHECKING:
-    from hpo.results.export import Labelled
+    from hpo.results.predict import Labelling
+    from hpo.run.run_dir import RunDir
 
 HELP = "label pictures with the best model of a run"
 EPILOG = """\
 examples:
-  hpo predict photo.jpg                by the newest run
+  hpo predict photo.jpg                by the newest finished run, or the one that `hpo use` pinned
   hpo predict retail shelf/*.jpg --topk 3
   hpo predict retail shelf             every picture in and below a folder, or in an archive
+  hpo predict retail 'shelf/**/*.jpg' @more.txt --out labels.csv --sheet labels.html
+  hpo predict retail shelf --unknown-at 0.01
+  hpo predict retail shelf --trial 7
 
-A line a picture: the classes of its nearest gallery pictures, each with its distance; the smaller
-it is, the surer the label. Distances of two models do not compare. Pictures that cannot be read
-stop nothing: they are named, with --json as rows with `error`.
+A line a picture: the nearest classes, each with its distance; the smaller it is, the surer the
+label. Distances of two models do not compare. A picture that is too far from every class is
+`unknown`, with the nearest class beside it: how far is calibrated on the validation queries, so
+that 5 % of pictures of classes outside the gallery are taken for known, or what --unknown-at asks.
+Pictures that cannot be read stop nothing: they are named, and are rows with `error` in --json and
+--out. @FILE is a list: a path a line, or of a .csv file the column `path` or `image`; paths are
+relative to it.
 
 exit codes: 0 all labelled, 2 some not
 """
@@ -34,18 +43,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         metavar="[RUN] IMAGE",
         nargs="+",
-        help="run directory or name (default: the newest run), then pictures to label, or folders "
-        "of them",
+        help="run directory or name (default: the newest finished run), then pictures to label, "
+        "or folders, archives, patterns and lists of them",
     )
-    parser.add_argument("--topk", metavar="K", type=int, default=5, help="labels per picture")
-    add_out_argument(parser)
+    parser.add_argument("--topk", metavar="K", type=int, help="classes per picture (default: 5)")
+    parser.add_argument(
+        "--unknown-at",
+        metavar="RATE",
+        type=float,
+        help="share of pictures of unknown classes that may be taken for known (default: 0.05)",
+    )
+    parser.add_argument(
+        "--never-unknown", action="store_true", help="give every picture the nearest class"
+    )
+    parser.add_argument("--trial", metavar="N", type=int, help="whose model (default: the best's)")
+    parser.add_argument("--out", metavar="FILE", dest="file", help="table to write, as CSV")
+    parser.add_argument("--sheet", metavar="FILE", help="page of thumbnails to write, as HTML")
+    parser.add_argument(
+        "--runs",
+        metavar="DIR",
+        dest="out",
+        default="runs",
+        help="folder that holds runs (default: %(default)s)",
+    )
     add_json_argument(parser)
 
 
 def split_words(words: list[str], out: Path) -> tuple[str | None, list[str]]:
-    """Tell RUN and pictures apart: a file, an address, or a folder that is no run is to label."""
+    """Tell RUN and pictures apart: a first word that is a file, or no run's folder, is to label."""
     first = Path(words[0])
-    if first.is_file() or "://" in words[0]:
+    if first.is_file():
         return None, words
     if first.is_dir() and not _names_run(words, out):
         return None, words
@@ -70,42 +97,99 @@ def _names_run(words: list[str], out: Path) -> bool:
 def run(args: argparse.Namespace) -> int:
     """Print the nearest labels of each picture; 2 where one could not be labelled."""
     from hpo.cli.driving import machine_output
-    from hpo.core.errors import DataError, SpecError
-    from hpo.results.export import predict_with_run
+    from hpo.core.errors import DataError
+    from hpo.results.label_files import sheet, table
 
-    if args.topk < 1:
-        raise SpecError(f"--topk: must be at least 1, got {args.topk}")
+    _check(args)
+    writes = bool(args.file or args.sheet)
     args.run_name, sources = split_words(args.words, Path(args.out))
     if not sources:
         raise DataError(
             f"{args.words[0]}: no such picture; name one to label, as `hpo predict [RUN] IMAGE`"
         )
+    chosen = model_run(args)
     with machine_output():  # the trainer runs here, and its libraries may print
-        labelled = predict_with_run(chosen_run(args), sources, args.topk)
+        labelling = _labelling(args, chosen, sources)
+        rows = _watched(labelling)
+        if args.file:
+            rows = table(rows, Path(args.file))
+        if args.sheet:
+            rows = sheet(rows, Path(args.sheet))
+        kept = [row for row in rows if "error" in row or args.json or not writes]
+    failed = [row for row in kept if "error" in row]
     if args.json:
-        print_json(labelled.rows)
-    elif labelled.errors and len(labelled.rows) == 1:
-        raise DataError("{image}: {error}".format_map(labelled.rows[0]))
+        print_json(kept)
+    elif failed and labelling.total == 1:
+        raise DataError("{image}: {error}".format_map(failed[0]))
     else:
-        _print_rows(labelled)
-    return 2 if labelled.errors else 0
+        print_run(args, chosen)
+        _print_rows(kept, labelling, len(failed))
+    return 2 if failed else 0
 
 
-def _print_rows(labelled: Labelled) -> None:
+def _check(args: argparse.Namespace) -> None:
+    from hpo.core.errors import SpecError
+
+    if args.topk is not None and args.topk < 1:
+        raise SpecError(f"--topk: must be at least 1, got {args.topk}")
+    if args.unknown_at is not None and args.never_unknown:
+        raise SpecError("--never-unknown: leaves no room for --unknown-at; give one of the two")
+    if args.unknown_at is not None and not 0 < args.unknown_at < 1:
+        raise SpecError(f"--unknown-at: must be above 0 and below 1, got {args.unknown_at:g}")
+    for flag, name in (("--out", args.file), ("--sheet", args.sheet)):
+        if name and (Path(name).is_dir() or Path(name).parent.is_file()):
+            raise SpecError(
+                f"{flag}: must be a file to write, and {name} is a folder or below a file"
+                + ("; the folder of runs is --runs" if flag == "--out" else "")
+            )
+
+
+def _labelling(args: argparse.Namespace, chosen: RunDir, sources: list[str]) -> Labelling:
+    from hpo.results.predict import UNKNOWN_AT, label_with_run
+
+    asked = UNKNOWN_AT if args.unknown_at is None else args.unknown_at
+    return label_with_run(
+        chosen,
+        sources,
+        args.topk,
+        unknown_at=None if args.never_unknown else asked,
+        is_asked=args.unknown_at is not None,
+        trial=args.trial,
+    )
+
+
+def _watched(labelling: Labelling) -> Iterator[dict[str, Any]]:
+    """Pass rows on, and show how far they are where somebody looks on."""
+    import time
+
+    is_shown = sys.stderr.isatty() and labelling.total > 100
+    began = told = time.monotonic()
+    for number, row in enumerate(labelling.rows, 1):
+        yield row
+        now = time.monotonic()
+        if is_shown and (now - told > 0.5 or number == labelling.total):
+            told, rate = now, number / (now - began)
+            end = "\n" if number == labelling.total else ""
+            print(f"\r{number} of {labelling.total}, {rate:.0f}/s ", end=end, file=sys.stderr)
+
+
+def _print_rows(rows: Sequence[dict[str, Any]], labelling: Labelling, failed: int) -> None:
     """Print labels on stdout; what has none, and what was skipped, on stderr."""
-    for row in labelled.rows:
+    for row in rows:
         if "error" in row:
             print(f"{row['image']}: {row['error']}", file=sys.stderr)
-            continue
-        nearest = ", ".join(
-            f"{label} ({distance:.3f})"
-            for label, distance in zip(row["labels"], row["distances"], strict=True)
-        )
-        print(f"{printable(row['image'])}: {nearest}")
-    for note in labelled.notes:
+        else:
+            print(f"{printable(row['image'])}: {_words(row)}")
+    for note in labelling.notes:
         print(note, file=sys.stderr)
-    if labelled.errors:
-        print(
-            f"{len(labelled.errors)} of {len(labelled.rows)} could not be labelled",
-            file=sys.stderr,
-        )
+    if failed:
+        print(f"{failed} of {labelling.total} could not be labelled", file=sys.stderr)
+
+
+def _words(row: dict[str, Any]) -> str:
+    nearest = ", ".join(
+        f"{label} ({distance:.3f})"
+        for label, distance in zip(row["labels"], row["distances"], strict=True)
+    )
+    is_unknown = row.get("label", row["labels"][0]) != row["labels"][0]
+    return f"unknown, nearest {nearest}" if is_unknown else nearest

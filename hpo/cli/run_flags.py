@@ -102,6 +102,21 @@ def chosen_run(args: argparse.Namespace) -> RunDir:
     return find_run(name, Path(args.out))
 
 
+def model_run(args: argparse.Namespace) -> RunDir:
+    """The run whose model is to be used: the one named, pinned, or finished last."""
+    from hpo.run.used_run import find_model_run
+
+    name = None if args.run_name == "." and not Path("study.yaml").is_file() else args.run_name
+    return find_model_run(name, Path(args.out))
+
+
+def print_run(args: argparse.Namespace, chosen: RunDir) -> None:
+    """Say on stderr which run was used, to a person who did not name its directory."""
+    named = args.run_name and Path(args.run_name).resolve() == chosen.path
+    if not args.json and not named:
+        print(f"by {chosen}", file=sys.stderr)
+
+
 def print_json(data: Any) -> None:
     """Print one JSON document."""
     json.dump(data, sys.stdout, indent=1, default=str)

@@ -7,7 +7,7 @@ worker process, the others in the driver and must stay free of torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -231,6 +231,31 @@ class PictureFinder(Protocol):
 
         Without it `hpo predict` takes files alone.
         """
+
+
+@runtime_checkable
+class PictureLabeller(Protocol):
+    """A trainer that labels pictures one by one, and tells those of unknown classes."""
+
+    def label_pictures(
+        self, folder: Path, images: Sequence[Path], topk: int, *, unknown_at: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Label images by the exported model and gallery in `folder`, as `predict` does.
+
+        Args:
+            folder: of the export.
+            images: picture files.
+            topk: classes to list for each.
+            unknown_at: asked share of pictures of unknown classes that are taken for known.
+
+        Yields:
+            A row per image, in order: `image`, `label` (the nearest class, or `unknown` where all
+            are too far), and of the nearest classes `labels`, `scores` and `distances`; or `image`
+            and `error`.
+        """
+
+    def describe_threshold(self, folder: Path, rate: float) -> dict[str, Any]:
+        """Return `distance` from which on pictures are unknown, `rate_interval`, `rejected`."""
 
 
 @runtime_checkable

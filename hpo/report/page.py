@@ -11,6 +11,7 @@ from typing import Any
 from hpo.core.budget import render_seconds
 from hpo.core.protocols import Executor
 from hpo.core.text import storable
+from hpo.core.thumbnails import thumbnail
 from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
@@ -159,7 +160,7 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
     queries = winner["queries"]
     means, counts = mistakes.per_class(queries)
     before = mistakes.per_class(default["queries"])[0] if default else None
-    picture = {path: mistakes.thumbnail(path) for path in _paths(winner)}
+    picture = {path: thumbnail(path) for path in _paths(winner)}
     return {
         "num_queries": len(queries),
         "num_misses": sum(not row["hit"] for row in queries),

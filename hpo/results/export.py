@@ -1,11 +1,9 @@
-"""Exports any trial of a run; predicts with its best model."""
+"""Exports any trial of a run."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,13 @@ from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial
 from hpo.core.text import count_of
-from hpo.core.trainer_extras import PictureFinder
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.plan import as_user_errors, read_plan
+from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
 from hpo.study.trainers import find_trainer
 
@@ -69,52 +66,6 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
         if gallery.is_file():
             result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
     return {"trial": record.number, **result}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """What became of the pictures that were to be labelled."""
-
-    rows: list[dict[str, Any]]
-    """In the order given: `image`, `labels`, `distances`; or `image` and `error`."""
-    notes: list[str]
-    """What was skipped."""
-
-    @property
-    def errors(self) -> list[dict[str, Any]]:
-        """The rows of pictures that have no label."""
-        return [row for row in self.rows if "error" in row]
-
-
-def predict_with_run(run: RunDir, sources: Sequence[str], topk: int) -> Labelled:
-    """Label images by the best model and the gallery of a run.
-
-    Args:
-        run: the run.
-        sources: picture files, and folders and archives of them.
-        topk: labels per picture.
-
-    Raises:
-        RunError: when the run has no exported model yet.
-    """
-    trainer = trainer_of_export(run)
-    with as_user_errors():
-        found = _find_pictures(trainer, sources)
-        pictures = [Path(path) for path in found["pictures"]]
-        rows = trainer.predict(run.best_dir, pictures, topk) if pictures else []
-    return Labelled(rows=[*rows, *found["errors"]], notes=list(found["notes"]))
-
-
-def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:
-    if isinstance(trainer, PictureFinder):
-        return trainer.find_pictures(sources)
-    errors = []
-    for source in sources:
-        if not Path(source).is_file():
-            what = "a folder; name picture files" if Path(source).is_dir() else "no such picture"
-            errors.append({"image": source, "error": what})
-    pictures = [source for source in sources if Path(source).is_file()]
-    return {"pictures": pictures, "errors": errors, "notes": []}
 
 
 def trainer_of_export(run: RunDir) -> Trainer:

@@ -85,7 +85,12 @@ def _save(folder: Path, target: Path) -> None:
 
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "image")]),
-        params=ParamSchema([ParamSpec("topk", DataType.long, 1)]),
+        params=ParamSchema(
+            [
+                ParamSpec("topk", DataType.long, 1),
+                ParamSpec("unknown_at", DataType.double, 0.05),
+            ]
+        ),
     )
     # An environment without pip, as uv makes them, is no fault.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)

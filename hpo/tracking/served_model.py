@@ -23,6 +23,9 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
 BATCH = 32
+UNKNOWN_AT = 0.05
+LEAST_CLASSES = 8
+"""Of whose validation queries a threshold for unknown pictures can be made."""
 GREY = (0.299, 0.587, 0.114)
 MOST_RESIZED = 100_000_000
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -48,8 +51,10 @@ class RecognitionModel(PythonModel):
 
     The input is a data frame with a column `image` of file paths, or of pictures as data URIs
     (`data:image/jpeg;base64,...`) where they come over a network. The output has a row for each
-    with `label`, `distance` (0 to 2), and `labels`, `distances` of the `topk` nearest (a
-    parameter, 1 by default).
+    with `label`, `distance` (0 to 2), and `labels`, `distances` of the `topk` nearest classes (a
+    parameter, 1 by default). `label` is `unknown` where all classes are too far: at the parameter
+    `unknown_at` (0.05), that share of pictures of unknown classes is taken for known; 0 never says
+    unknown, and where the gallery has nothing to calibrate by, none is unknown at 0.05 either.
     """
 
     def load_context(self, context: Any) -> None:
@@ -73,6 +78,8 @@ class RecognitionModel(PythonModel):
                 unit_GD, labels_G = _prototypes(unit_GD, labels_G)
             self._gallery_GD = unit_GD
             self._labels_G = np.asarray(arrays["class_names"])[labels_G]
+            self._outside_Q = arrays.get("calibration_outside_Q", np.zeros(0))
+            self._query_labels_Q = arrays.get("calibration_labels_Q", np.zeros(0))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
@@ -80,12 +87,33 @@ class RecognitionModel(PythonModel):
         """Label every row."""
         del context
         topk = int((params or {}).get("topk", 1))
-        if not 1 <= topk <= len(self._gallery_GD):
-            raise ValueError(f"topk: must be 1 to {len(self._gallery_GD)}, got {topk}")
+        most = len(np.unique(self._labels_G))
+        if not 1 <= topk <= most:
+            raise ValueError(f"topk: must be 1 to {most}, the classes of the gallery, got {topk}")
+        farthest = self._farthest(float((params or {}).get("unknown_at", UNKNOWN_AT)))
         images = list(model_input["image"])
         parts = [self._nearest(images[i : i + BATCH], topk) for i in range(0, len(images), BATCH)]
         rows = [row for part in parts for row in part]
+        for row in rows:
+            row["label"] = row["label"] if row["distance"] <= farthest else "unknown"
         return pd.DataFrame(rows, columns=["label", "distance", "labels", "distances"])
+
+    def _farthest(self, rate: float) -> float:
+        """Return the distance up to which pictures are known, for a rate of false acceptances."""
+        if rate == 0.0:
+            return math.inf
+        if not 0.0 < rate < 1.0:
+            raise ValueError(f"unknown_at: must be 0 to 1, got {rate:g}")
+        enough = len(self._outside_Q) >= math.ceil(2 / rate)
+        if not enough or len(np.unique(self._query_labels_Q)) < LEAST_CLASSES:
+            if rate == UNKNOWN_AT:
+                return math.inf
+            raise ValueError(f"unknown_at: too few validation queries to calibrate {rate:g} by")
+        ordered = np.sort(self._outside_Q)
+        shares = np.arange(1, len(ordered) + 1) / len(ordered)
+        place = min(int(np.searchsorted(shares, rate, side="right")), len(ordered) - 1)
+        below = ordered[ordered < ordered[place]]
+        return (float(below[-1] if len(below) else 0.0) + float(ordered[place])) / 2
 
     def _nearest(self, images: Sequence[Any], topk: int) -> list[dict[str, Any]]:
         pixels = np.stack([self._pixels(image) for image in images])
@@ -93,7 +121,9 @@ class RecognitionModel(PythonModel):
         if self._facts.get("flip_average", False):
             turned = pixels[:, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
             emb_ND = _unit(emb_ND) + _unit(self._embed(turned))
-        order_NK, squared_NK = _first_k(_unit(emb_ND), self._gallery_GD, topk)
+        order_NK, squared_NK = _nearest_classes(
+            _unit(emb_ND), self._gallery_GD, self._labels_G, topk
+        )
         rows = []
         for order, squared in zip(order_NK, squared_NK, strict=True):
             labels = [str(name) for name in self._labels_G[order]]
@@ -255,6 +285,25 @@ def _own_range(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     if 0.0 <= low <= high / 2:
         low, high = 0.0, next((w for w in WHITES if w / 4 <= high <= w), high)
     return low, high if high > low else low + 1.0
+
+
+def _nearest_classes(
+    emb_ND: np.ndarray[Any, Any], gallery_GD: np.ndarray[Any, Any], names_G: Any, k: int
+) -> tuple[list[Any], list[Any]]:
+    """Return for each row the nearest entry of each of the k nearest classes, and the squares."""
+    orders, squares = [], []
+    for row_1D in emb_ND[:, None]:
+        depth = k
+        while True:
+            depth = min(depth, len(gallery_GD))
+            (order,), (squared,) = _first_k(row_1D, gallery_GD, depth)
+            first = np.sort(np.unique(names_G[order], return_index=True)[1])[:k]
+            if len(first) == k:
+                break
+            depth *= 4
+        orders.append(order[first])
+        squares.append(squared[first])
+    return orders, squares
 
 
 def _first_k(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +167,7 @@ def set_gallery(
         if kind is not None and kind != change.index.kind:
             change.index = change.index.kept_as(kind)
         if matching is not None and matching != change.index.matching:
-            change.index = replace(change.index, matching=matching)
+            change.index = change.index.matched_by(matching)
         now = change.index
     facts = {"kind": now.kind, "matching": now.matching}
     return {**_size(now), **facts, "bytes": (folder / GALLERY).stat().st_size}

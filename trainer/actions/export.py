@@ -13,6 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
 from trainer.spec import action_dir, flatten
+from trainer.unknowns import Queries
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -158,6 +160,7 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         "matching": spec.dataset.matching,
         "flip_average": spec.dataset.flip_average,
         "classes": classes,
+        "trained_classes": list(content.get("class_names") or []),
         "weights": start_weights(spec),
         "trained_with": _trained_with(content.get("spec")),
     }
@@ -209,12 +212,15 @@ def _checked(
     if data.query is None:
         parity = compare(gallery_torch, gallery_onnx, None)
         return parity.renamed("reference"), gallery
+    query_onnx = from_onnx.embed(data.eval_batches("query", _CHECK_BATCH))
     parity = compare(
         from_torch.embed(data.eval_batches("query", _CHECK_BATCH)),
-        from_onnx.embed(data.eval_batches("query", _CHECK_BATCH)),
+        query_onnx,
         (gallery_torch, gallery_onnx),
     )
-    return parity.renamed("query"), gallery
+    names = [data.query.class_names[label] for label in data.query.labels]
+    queries = Queries.of(query_onnx, names, exported.facts.get("trained_classes", ()))
+    return parity.renamed("query"), replace(gallery, queries=queries)
 
 
 def _generated(spec: Spec) -> torch.Tensor:

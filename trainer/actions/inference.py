@@ -26,11 +26,12 @@ from trainer.data.sources import open_source, pictures_of
 from trainer.data.splits import scan_splits
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
-from trainer.encoders import Encoder, as_trained, load_encoder
+from trainer.encoders import Encoder, as_trained, load_encoder, trained_classes
 from trainer.errors import DataError, ImageError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.spec import action_dir
+from trainer.unknowns import Queries
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -47,8 +48,8 @@ def infer(spec: Spec) -> dict[str, Any]:
 
     Writes `result.csv` (a row per picture: path, labels, distances) and `result.json` (the same
     with the reference pictures found, and `error` in place of it all for pictures that cannot be
-    read) into the results folder. The gallery index is kept there too and used again while model
-    and reference stay the same.
+    read; with `inference.unknown_at` also `unknown`) into the results folder. The gallery index is
+    kept there too and used again while model and reference stay the same.
 
     Returns:
         `results` and `table` (the two files), `num_images`, `gallery` (the index file),
@@ -70,10 +71,12 @@ def infer(spec: Spec) -> dict[str, Any]:
         encoder = load_encoder(path, spec, device)
         gallery, is_reused = _gallery(encoder, spec, path, folder / GALLERY, device)
         _check_topk(inference.topk, gallery)
+        rate = inference.unknown_at
+        farthest = gallery.threshold(rate).distance if rate else None
         found: dict[int, dict[str, Any]] = {}
         for places, batch in _batches(files, spec, device, errors):
             nearest, distances = gallery.nearest(encoder.embed([batch]), inference.topk)
-            found |= _answers(places, gallery, nearest, distances)
+            found |= _answers(places, gallery, nearest, distances, farthest)
     rows = [
         {"image": origin(path), "class": label, **found.get(place, {"error": errors.get(place)})}
         for place, (path, label) in enumerate(files)
@@ -179,13 +182,17 @@ def _gallery(
     val = spec.dataset.val_dataset
     if val.reference is None:
         raise SpecError("dataset.val_dataset.reference: must be given for inference")
+    if spec.inference.unknown_at and val.query is None:
+        raise SpecError(
+            "dataset.val_dataset.query: must be given for inference.unknown_at, which it calibrates"
+        )
     stamp_path = path.with_suffix(".stamp")
     stamp = _stamp(spec, model_path)
     if path.is_file() and stamp_path.is_file() and stamp_path.read_text() == stamp:
         logger.info("using the gallery index %s again", path)
-        kept = GalleryIndex.load(path)
-        return dataclasses.replace(kept, matching=spec.dataset.matching), True
-    data = build_data(_without_query(spec), device, need_train=False)
+        return GalleryIndex.load(path).matched_by(spec.dataset.matching), True
+    is_calibrated = bool(spec.inference.unknown_at)
+    data = build_data(spec if is_calibrated else _without_query(spec), device, need_train=False)
     if data.reference is None:
         raise SpecError("dataset.val_dataset.reference: must be given for inference")
     emb_GD = encoder.embed(data.eval_batches("reference", spec.inference.batch_size))
@@ -193,6 +200,11 @@ def _gallery(
     index = build_gallery(
         emb_GD, reference.labels, reference.class_names, reference.paths, spec.dataset.matching
     )
+    if is_calibrated and data.query is not None:
+        emb_QD = encoder.embed(data.eval_batches("query", spec.inference.batch_size))
+        names = [data.query.class_names[label] for label in data.query.labels]
+        queries = Queries.of(emb_QD, names, trained_classes(model_path))
+        index = dataclasses.replace(index, queries=queries)
     stamp_path.unlink(missing_ok=True)
     index.save(path)
     write_atomically(stamp_path, lambda temporary: _write_text(temporary, stamp))
@@ -206,9 +218,14 @@ def _without_query(spec: Spec) -> Spec:
 
 def _stamp(spec: Spec, model_path: Path) -> str:
     """Digest of everything that a gallery's embeddings depend on."""
-    found = open_source(spec.dataset.val_dataset.reference or "", "reference")
+    val = spec.dataset.val_dataset
     digest = hashlib.sha256()
-    files = [model_path, *(found.root / path for path in found.paths)]
+    files = [model_path]
+    query = val.query if spec.inference.unknown_at else None
+    for source, split in ((val.reference, "reference"), (query, "query")):
+        if source:
+            found = open_source(source, split)
+            files += [found.root / path for path in found.paths]
     files += [Path(spec.dataset.class_map)] if spec.dataset.class_map else []
     for file in files:
         facts = file.stat()
@@ -229,10 +246,12 @@ def _answers(
     gallery: GalleryIndex,
     nearest: NDArray[np.int64],
     distances: NDArray[np.float32],
+    farthest: float | None,
 ) -> dict[int, dict[str, Any]]:
     names = gallery.names_of(nearest)
     return {
         place: {
+            **({} if farthest is None else {"unknown": bool(distances[row, 0] > farthest)}),
             "labels": names[row].tolist(),
             "distances": [float(d) for d in distances[row]],
             "neighbours": [gallery.paths[entry] for entry in nearest[row]],

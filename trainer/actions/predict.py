@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,43 +23,90 @@ from trainer.retrieval import Floats
 
 ONNX = "model.onnx"
 GALLERY = "gallery.npz"
+UNKNOWN = "unknown"
+"""Label of pictures of no class of the gallery."""
 
 _BATCH = 32
 _GREY = (0.299, 0.587, 0.114)
 """How Pillow mixes grey; statistics of three channels serve one channel mixed so."""
 
 
-def predict(folder: Path, images: Sequence[Path], topk: int) -> list[dict[str, Any]]:
-    """Label pictures by the nearest reference pictures.
+def predict(
+    folder: Path, images: Sequence[Path], topk: int, unknown_at: float | None = None
+) -> list[dict[str, Any]]:
+    """Label pictures; see `label_pictures`, whose rows these are."""
+    return list(label_pictures(folder, images, topk, unknown_at=unknown_at))
+
+
+def label_pictures(
+    folder: Path, images: Sequence[Path], topk: int, *, unknown_at: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """Label pictures by the nearest classes, some at a time.
 
     Args:
         folder: holds `model.onnx` and `gallery.npz` of one export.
         images: picture files.
-        topk: neighbours to list, nearest first.
+        topk: classes to list, nearest first.
+        unknown_at: asked share of pictures of unknown classes that are taken for known; None gives
+            every picture a class.
 
-    Returns:
-        For each picture, in order, `image`, `labels` (class names, one per neighbour), `distances`
-        (0 to 2) and `neighbours` (reference pictures); for one that cannot be read `image` and
+    Yields:
+        For each picture, in order, `image`, `label` (the nearest class, or `unknown`), and of each
+        of the nearest classes `labels`, `scores` (cosine similarity, 1 for the same), `distances`
+        (0 to 2) and `neighbours` (the reference picture); for one that cannot be read `image` and
         `error`, the reason.
 
     Raises:
         CheckpointError: the model is missing or lacks the facts that an export writes.
-        DataError: the gallery is missing or smaller than `topk`.
+        DataError: the gallery is missing, of another model, of fewer classes than `topk`, or has
+            nothing to calibrate `unknown_at` by.
     """
     model, gallery = open_export(folder)
-    rows: dict[int, dict[str, Any]] = {}
+    farthest = np.inf if unknown_at is None else gallery.threshold(unknown_at).distance
     errors: dict[int, str] = {}
+    done = 0
     for places, emb_ND, _ in embed_readable(model, images, errors):
-        nearest, distances = gallery.nearest(emb_ND, topk)
-        names = gallery.names_of(nearest)
-        for row, place in enumerate(places):
-            rows[place] = {
-                "labels": names[row].tolist(),
-                "distances": [float(d) for d in distances[row]],
-                "neighbours": [gallery.paths[entry] for entry in nearest[row]],
-            }
-    rows |= {place: {"error": reason} for place, reason in errors.items()}
-    return [{"image": origin(image), **rows[place]} for place, image in enumerate(images)]
+        for place, row in zip(places, _rows(gallery, emb_ND, topk, farthest), strict=True):
+            yield from _unread(images[done:place], done, errors)
+            yield {"image": origin(images[place]), **row}
+            done = place + 1
+    yield from _unread(images[done:], done, errors)
+
+
+def _rows(
+    gallery: GalleryIndex, emb_ND: Floats, topk: int, farthest: float
+) -> Iterator[dict[str, Any]]:
+    entries, distances = gallery.nearest_classes(emb_ND, topk)
+    names = gallery.names_of(entries)
+    for row, labels in enumerate(names.tolist()):
+        yield {
+            "label": labels[0] if distances[row, 0] <= farthest else UNKNOWN,
+            "labels": labels,
+            "scores": [1.0 - float(d) ** 2 / 2 for d in distances[row]],
+            "distances": [float(d) for d in distances[row]],
+            "neighbours": [gallery.paths[entry] for entry in entries[row]],
+        }
+
+
+def _unread(
+    images: Sequence[Path], first: int, errors: Mapping[int, str]
+) -> Iterator[dict[str, Any]]:
+    for place, image in enumerate(images, first):
+        yield {"image": origin(image), "error": errors[place]}
+
+
+def describe_threshold(folder: Path, rate: float) -> dict[str, Any]:
+    """Return where an export's gallery begins to call pictures unknown.
+
+    Returns:
+        `rate`, `distance`, `rate_interval`, `rejected` and `is_of_trained`, as
+        `trainer.unknowns.Threshold` has them.
+
+    Raises:
+        CheckpointError, DataError: as `label_pictures`.
+    """
+    _, gallery = open_export(folder)
+    return dataclasses.asdict(gallery.threshold(rate))
 
 
 def open_export(folder: Path) -> tuple[OnnxModel, GalleryIndex]:

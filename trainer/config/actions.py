@@ -65,6 +65,14 @@ class InferenceConfig:
         "What `input_path` is: one picture, a folder of pictures, or a folder of class folders.",
     )
     topk: int = integer(1, "Neighbours to list for each picture.", valid_min=1)
+    unknown_at: float = real(
+        0.0,
+        "Share of pictures of unknown classes that are taken for known: pictures too far from every"
+        " class are marked `unknown`, as `dataset.val_dataset.query` calibrates it. 0 marks none.",
+        valid_min=0.0,
+        valid_max=0.5,
+        is_extension=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
     """Called with (what, done, total)."""
 
+_AHEAD = 2
+"""Parts that are decoded before they are asked for."""
 _STRIPE = 64
 """Images per task: few enough for smooth progress, enough to make threads worth it."""
 
@@ -86,9 +90,15 @@ def decode_readable(
             return None
 
     with Listening(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for start in range(0, len(paths), at_once):
-            places = range(start, min(start + at_once, len(paths)))
-            found = list(zip(places, pool.map(decode, places), strict=True))
+        parts = [
+            range(start, min(start + at_once, len(paths)))
+            for start in range(0, len(paths), at_once)
+        ]
+        pending = deque(map(partial(pool.map, decode), parts[:_AHEAD]))
+        for number, places in enumerate(parts):
+            found = list(zip(places, pending.popleft(), strict=True))
+            # The next parts are decoded while the caller is at work on this one.
+            pending.extend(pool.map(decode, part) for part in parts[number + _AHEAD :][:1])
             read = [(place, pixels) for place, pixels in found if pixels is not None]
             if read:
                 yield [place for place, _ in read], np.stack([pixels for _, pixels in read])

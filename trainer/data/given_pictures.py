@@ -1,7 +1,12 @@
-"""Finds the pictures that somebody names to have them labelled: files, folders, archives."""
+"""Finds the pictures that somebody names to have them labelled.
+
+Files, folders, archives, patterns (`shelf/**/*.jpg`), and lists (`@more.txt`, a path a line, or
+`@more.csv`, with a column `path` or `image`); paths in a list are relative to it.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,8 @@ from trainer.data.staging import stage
 from trainer.data.tree import walk
 from trainer.errors import DataError, TrainerError
 
+_LIST_MARK = "@"
+_COLUMNS = ("path", "image")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 
 
@@ -47,6 +54,12 @@ def find_pictures(sources: Sequence[str]) -> dict[str, Any]:
 def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
     """Return the pictures of one source, and what was skipped in it."""
     path = Path(source).expanduser()
+    if source.startswith(_LIST_MARK) and not path.exists():
+        return _listed(Path(source.removeprefix(_LIST_MARK)).expanduser()), []
+    if not path.exists() and "://" not in source and any(sign in source for sign in "*?["):
+        base = Path(path.anchor or ".")
+        found = base.glob(str(path.relative_to(path.anchor)))
+        return sorted(f for f in found if f.is_file() and not f.name.startswith(".")), []
     if path.is_file() and not path.name.lower().endswith(_ARCHIVES):
         return [path], []
     if not path.exists() and "://" not in source:
@@ -55,6 +68,24 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
     walked = walk(folder)
     files = sorted(folder / name for name in (*walked.pictures, *walked.broken))
     return files, [note.text for note in skipped_notes([(folder, walked)], len(files))]
+
+
+def _listed(path: Path) -> list[Path]:
+    """Return the files that a list names; whether they are there shows when they are read."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            if path.suffix.lower() != ".csv":
+                names = [line.strip() for line in file]
+            else:
+                rows = csv.DictReader(file)
+                column = next((n for n in _COLUMNS if n in (rows.fieldnames or ())), None)
+                if column is None:
+                    found = ", ".join(rows.fieldnames or ()) or "nothing"
+                    raise DataError(f"{path}: must have a column path or image, got {found}")
+                names = [str(row[column] or "") for row in rows]
+    except (OSError, ValueError, csv.Error) as e:
+        raise DataError(f"{path}: cannot be read as a list of pictures: {e}") from e
+    return [path.parent / name for name in names if name]
 
 
 def _without_name(error: TrainerError, source: str) -> str:

@@ -140,16 +140,6 @@ def test_pictures_that_are_gone_are_left_out(facts):
     assert "taken for, at 0.25" in text
 
 
-def test_thumbnails_keep_their_proportions(tmp_path):
-    import base64
-    import io
-
-    Image.new("RGB", (400, 200), "red").save(tmp_path / "wide.png")
-    data = mistakes.thumbnail(tmp_path / "wide.png").removeprefix("data:image/jpeg;base64,")
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (112, 56)
-    assert mistakes.thumbnail(tmp_path / "missing.png") is None
-
-
 def test_counts_of_confusions():
     rows = [
         {"class": a, "hit": a == b, "nearest": {"class": b}}

@@ -4,7 +4,8 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError
-from hpo.results.export import export_run, predict_with_run
+from hpo.results.export import export_run
+from hpo.results.predict import label_with_run
 from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 
@@ -81,7 +82,7 @@ def test_a_run_without_a_result(tmp_path):
     with pytest.raises(RunError, match="no trial has a result yet"):
         export_run(declined.run, trial=None, file=None)
     with pytest.raises(RunError, match="has no exported model yet"):
-        predict_with_run(declined.run, [], 5)
+        label_with_run(declined.run, [], 5)
 
 
 def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
@@ -97,6 +98,6 @@ def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
 def test_predictions_come_from_the_trainer(run, tmp_path):
     picture = tmp_path / "a.jpg"
     picture.write_bytes(b"any")  # the quick trainer looks at the name alone
-    labelled = predict_with_run(run, [picture], 3)
-    assert labelled.rows == [{"image": str(picture), "labels": ["a"], "distances": [0.0]}]
-    assert labelled.notes == []
+    labelled = label_with_run(run, [picture], 3)
+    assert list(labelled.rows) == [{"image": str(picture), "labels": ["a"], "distances": [0.0]}]
+    assert labelled.notes == ["the trainer knows no unknown pictures; every picture gets a class"]

@@ -14,9 +14,10 @@ from trainer.actions.change_gallery import add_classes
 from trainer.actions.evaluate import evaluate
 from trainer.actions.export import export
 from trainer.actions.inference import infer
-from trainer.actions.predict import embed_readable, predict
+from trainer.actions.predict import describe_threshold, embed_readable, predict
 from trainer.encoders import load_model
 from trainer.errors import CheckpointError, DataError, SpecError
+from trainer.gallery import GalleryIndex
 from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 from trainer.training import fit
@@ -26,19 +27,27 @@ def pictures(trained):
     return sorted(Path(trained.splits["query"]).rglob("*.png"))
 
 
+def of_each_class(row, count):
+    """The first of each class among the neighbours that `inference` lists."""
+    first = dict(reversed(list(zip(row["labels"], row["distances"], strict=True))))
+    ranked = sorted(first.items(), key=lambda item: item[1])[:count]
+    return [label for label, _ in ranked], [distance for _, distance in ranked]
+
+
 def test_labels_equal_those_of_the_checkpoint(trained, exported, tmp_path):
     files = pictures(trained)
     rows = predict(exported, files, topk=3)
     spec = trained.spec(
-        tmp_path, inference__checkpoint=str(trained.checkpoint), inference__topk=3,
+        tmp_path, inference__checkpoint=str(trained.checkpoint), inference__topk=12,
         inference__input_path=trained.splits["query"],
     )  # fmt: skip
     infer(parse_spec(spec, "inference"))
     from_torch = json.loads((tmp_path / "inference" / "result.json").read_text())
     assert [row["image"] for row in rows] == [row["image"] for row in from_torch]
-    assert [row["labels"] for row in rows] == [row["labels"] for row in from_torch]
     for row, other in zip(rows, from_torch, strict=True):
-        assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
+        labels, distances = of_each_class(other, 3)
+        assert row["labels"] == labels
+        assert row["distances"] == pytest.approx(distances, abs=1e-4)
         assert row["distances"] == sorted(row["distances"])
 
 
@@ -69,11 +78,12 @@ def test_cut_pictures_are_the_same_in_every_action(tmp_path):
     )
     files = sorted(Path(splits["query"]).rglob("*.png"))
     inferred = {"inference.checkpoint": checkpoint, "inference.input_path": splits["query"]}
-    infer(parse_spec(spec | inferred | {"inference.topk": 3}, "inference"))
+    infer(parse_spec(spec | inferred | {"inference.topk": 10}, "inference"))
     from_torch = json.loads((tmp_path / "inference" / "result.json").read_text())
     for row, other in zip(predict(tmp_path, files, topk=3), from_torch, strict=True):
-        assert row["labels"] == other["labels"]
-        assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
+        labels, distances = of_each_class(other, 3)
+        assert row["labels"] == labels
+        assert row["distances"] == pytest.approx(distances, abs=1e-4)
     with pytest.raises(SpecError, match=r"dataset.crop_share must be 0\.8, got 0\.0") as caught:
         plain = {key: value for key, value in spec.items() if key != "dataset.crop_share"}
         evaluate(parse_spec(plain | {"evaluate.checkpoint": checkpoint}, "evaluate"))
@@ -206,7 +216,9 @@ def test_more_pictures_of_a_known_class_join_it(trained, exported, tmp_path):
 
 
 def test_bad_input_is_one_line(trained, exported, tmp_path):
-    with pytest.raises(DataError, match="topk: must be at most the 12"):
+    with pytest.raises(
+        DataError, match="topk: must be at most the 6 classes of the gallery, got 13"
+    ):
         predict(exported, pictures(trained), 13)
     with pytest.raises(CheckpointError, match="no such ONNX file"):
         predict(tmp_path, pictures(trained), 1)
@@ -231,3 +243,41 @@ def test_one_broken_picture_does_not_stop_a_batch(trained, exported, tmp_path):
         "error": "not a readable picture (it is cut off); replace or remove it",
     }
     assert "No such file" in rows[-1]["error"]
+
+
+def test_pictures_of_no_class_are_unknown_with_the_nearest_beside(trained, tmp_path):
+    splits = make_splits(tmp_path / "pictures", classes=9)
+    spec = train_spec(splits, tmp_path, train__num_epochs=2, train__optim__trunk__base_lr=2e-3)
+    fit(spec, lambda report: True)
+    checkpoint = str(tmp_path / "ckpt" / "last.ckpt")
+    files = {"export.checkpoint": checkpoint, "export.onnx_file": f"{tmp_path}/model.onnx"}
+    export(parse_spec(spec | files, "export"))
+    queries = sorted(Path(splits["query"]).rglob("*.png"))
+    gallery = GalleryIndex.load(tmp_path / "gallery.npz")
+    assert len(gallery.queries.names) == len(queries)
+    assert gallery.queries.is_trained_Q.all()
+    told = describe_threshold(tmp_path, 0.3)
+    assert told["is_of_trained"]
+    plain = predict(tmp_path, queries, 2)
+    rows = predict(tmp_path, queries, 2, unknown_at=0.3)
+    for row, other in zip(rows, plain, strict=True):
+        assert other["label"] == other["labels"][0] != other["labels"][1]
+        is_far = row["distances"][0] > told["distance"]
+        assert row["label"] == ("unknown" if is_far else row["labels"][0])
+        assert row["labels"] == other["labels"]
+        assert row["scores"] == pytest.approx([1 - d * d / 2 for d in row["distances"]], abs=1e-6)
+    far = sum(row["label"] == "unknown" for row in rows)
+    assert far / len(rows) == pytest.approx(told["rejected"], abs=0.02)
+    asked = {"inference.checkpoint": checkpoint, "inference.input_path": splits["query"]}
+    infer(parse_spec(spec | asked | {"inference.unknown_at": 0.3}, "inference"))
+    inferred = json.loads((tmp_path / "inference" / "result.json").read_text())
+    assert [row["unknown"] for row in inferred] == [row["label"] == "unknown" for row in rows]
+    bare = {"dataset.val_dataset.query": None, "inference.unknown_at": 0.3}
+    with pytest.raises(SpecError, match=r"val_dataset\.query: must be given for inference\.unkn"):
+        infer(parse_spec(spec | asked | bare, "inference"))
+
+
+def test_too_few_classes_make_no_threshold(trained, exported):
+    assert all(row["label"] == row["labels"][0] for row in predict(exported, pictures(trained), 1))
+    with pytest.raises(DataError, match="8 classes with validation queries are needed, got 6"):
+        predict(exported, pictures(trained), 1, unknown_at=0.1)

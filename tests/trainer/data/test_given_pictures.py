@@ -72,3 +72,23 @@ def test_an_archive_is_looked_into(shelf, tmp_path):
 def test_links_in_a_loop_end(shelf):
     (shelf / "deep" / "up").symlink_to(shelf)
     assert names(find_pictures([str(shelf)]), shelf) == ["a.JPG", "b.png", "deep/er/c.webp"]
+
+
+def test_patterns_and_lists_name_pictures(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert names(find_pictures([str(shelf / "**" / "*.[jw]*")]), shelf) == ["deep/er/c.webp"]
+    assert [str(p) for p in find_pictures(["shelf/*.png"])["pictures"]] == ["shelf/b.png"]
+    (shelf / "more.txt").write_text("deep/er/c.webp\n\n  b.png \ngone.png\n")
+    found = find_pictures([f"@{shelf}/more.txt"])
+    assert names(found, shelf) == ["deep/er/c.webp", "b.png", "gone.png"]
+    (tmp_path / "table.csv").write_text("\ufefflabel,image\nx,shelf/a.JPG\ny,\n")
+    assert [str(p) for p in find_pictures(["@table.csv"])["pictures"]] == ["shelf/a.JPG"]
+    (tmp_path / "other.csv").write_text("label,file\nx,y\n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    found = find_pictures(["@other.csv", "@bytes.txt", "@none.txt", "nothing/*.png"])
+    assert [row["error"].split(":")[0] for row in found["errors"]] == [
+        "other.csv", "bytes.txt", "none.txt", "holds no picture",
+    ]  # fmt: skip
+    assert found["errors"][0]["error"] == (
+        "other.csv: must have a column path or image, got label, file"
+    )

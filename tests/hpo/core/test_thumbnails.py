@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.report.mistakes import thumbnail
+from hpo.core.thumbnails import thumbnail
 from tests.trainer.deep_files import png, tiff, with_broken_exif
 
 
@@ -37,7 +37,7 @@ def test_damaged_metadata_make_no_sound(tmp_path, capfd, recwarn):
 
 def test_what_cannot_be_read_has_none(tmp_path, monkeypatch):
     assert shown(b"no picture", tmp_path) is None
-    monkeypatch.setattr("hpo.report.mistakes.MOST_PIXELS", 400)
+    monkeypatch.setattr("hpo.core.thumbnails.MOST_PIXELS", 400)
     assert shown(png(np.zeros((30, 30, 1), dtype=np.uint8)), tmp_path) is None
 
 
@@ -46,3 +46,10 @@ def test_more_pixels_than_pillow_warns_of_are_read_and_its_bound_is_put_back(tmp
     (tmp_path / "a.png").write_bytes(png(np.zeros((30, 30, 1), dtype=np.uint8)))
     assert thumbnail(tmp_path / "a.png") is not None
     assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_thumbnails_keep_their_proportions(tmp_path):
+    Image.new("RGB", (400, 200), "red").save(tmp_path / "wide.png")
+    data = thumbnail(tmp_path / "wide.png").removeprefix("data:image/jpeg;base64,")
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (112, 56)
+    assert thumbnail(tmp_path / "missing.png") is None

@@ -1,0 +1,45 @@
+"""`hpo use`: pin the run whose model is used where none is named."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hpo.cli.run_flags import add_out_argument
+
+HELP = "pin the run that predict and gallery use where none is named"
+EPILOG = """\
+examples:
+  hpo use                    which run is used now
+  hpo use retail             the newest finished run of the study `retail`, until told otherwise
+  hpo use --none             the newest finished run again, whichever that is
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("run_name", metavar="RUN", nargs="?", help="run directory or name to pin")
+    parser.add_argument("--none", action="store_true", help="pin none")
+    add_out_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pin, and say which run is used."""
+    from hpo.core.errors import RunError, SpecError
+    from hpo.run.used_run import find_model_run, is_finished, pin_run, pinned_run, unpin_run
+
+    out = Path(args.out)
+    if args.none and args.run_name:
+        raise SpecError(f"--none: pins no run, and {args.run_name} was named; give one of the two")
+    if args.none:
+        unpin_run(out)
+    elif args.run_name:
+        chosen = find_model_run(args.run_name, out)
+        if not is_finished(chosen):
+            raise RunError(
+                f"{chosen}: has no exported model yet; finish the search or run `hpo export`"
+            )
+        pin_run(chosen, out)
+    why = "pinned" if pinned_run(out) else "the newest finished; none is pinned"
+    print(f"{find_model_run(None, out)} ({why})")
+    return 0

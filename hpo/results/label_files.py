@@ -1,0 +1,97 @@
+"""Files of labelled pictures: a table as CSV, and a page of thumbnails.
+
+Both pass rows on while they write, so that ten thousand pictures need the memory of one.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hpo.core.text import storable
+from hpo.core.thumbnails import thumbnail
+
+SHOWN = 2000
+"""Pictures on a page; more would not open."""
+
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Labelled pictures</title><style>
+body { font: 14px system-ui, sans-serif; margin: 24px; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
+figure { margin: 0; } figcaption { overflow-wrap: anywhere; } small { color: #667085; }
+img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #f2f3f5; }
+.unknown b, .error b { color: #c43d3d; }
+</style></head><body><main>
+"""
+
+
+def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+    """Write `image`, `label`, and class, score and distance of each of the nearest, row by row.
+
+    A picture without a label has its reason in `error`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        waiting: list[dict[str, Any]] | None = []
+        width = 0
+        for row in rows:
+            if waiting is not None:  # the first label tells how many columns there are
+                waiting.append(row)
+                if "error" not in row:
+                    width = len(row["labels"])
+                    _start(writer, width, waiting)
+                    waiting = None
+            else:
+                writer.writerow(_cells(row, width))
+            yield row
+        if waiting is not None:
+            _start(writer, width, waiting)
+
+
+def _start(writer: Any, width: int, rows: list[dict[str, Any]]) -> None:
+    names = [f"{name}_{k}" for k in range(1, width + 1) for name in ("class", "score", "distance")]
+    writer.writerow(["image", "label", *names, "error"])
+    writer.writerows(_cells(row, width) for row in rows)
+
+
+def _cells(row: dict[str, Any], width: int) -> list[str]:
+    if "error" in row:
+        return [storable(row["image"]), "", *[""] * (3 * width), row["error"]]
+    scores = row.get("scores") or [1 - d * d / 2 for d in row["distances"]]
+    nearest = zip(row["labels"], scores, row["distances"], strict=True)
+    cells = [text for c, s, d in nearest for text in (c, f"{s:.6f}", f"{d:.6f}")]
+    return [storable(row["image"]), row.get("label", row["labels"][0]), *cells, ""]
+
+
+def sheet(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+    """Write a page with a thumbnail of each picture, its label and the nearest classes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(_HEAD)
+        left_out = 0
+        for number, row in enumerate(rows):
+            if number < SHOWN:
+                file.write(storable(_figure(row, thumbnail(row["image"]))))
+            else:
+                left_out += 1
+            yield row
+        more = f"<p>{left_out} more pictures are not shown.</p>" if left_out else ""
+        file.write(f"</main>{more}</body></html>\n")
+
+
+def _figure(row: dict[str, Any], picture: str | None) -> str:
+    label = "not labelled" if "error" in row else row.get("label", row["labels"][0])
+    kind = "error" if "error" in row else "unknown" if label != row["labels"][0] else ""
+    note = row.get("error") or ", ".join(
+        f"{name} {distance:.2f}"
+        for name, distance in zip(row["labels"], row["distances"], strict=True)
+    )
+    shown = f'<img src="{picture}" alt="" loading="lazy">' if picture else ""
+    name, file = html.escape(row["image"]), html.escape(Path(row["image"]).name)
+    caption = f"<b>{html.escape(label)}</b><br>{html.escape(note)}<br><small>{file}</small>"
+    body = f"{shown}<figcaption>{caption}</figcaption>"
+    return f'<figure class="{kind}" title="{name}">{body}</figure>\n'

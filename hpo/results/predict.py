@@ -1,0 +1,133 @@
+"""Labels pictures by the exported model and the gallery of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import HpoError
+from hpo.core.protocols import Trainer
+from hpo.core.trainer_extras import GalleryEditor, PictureFinder, PictureLabeller
+from hpo.results.export import export_run, trainer_of_export
+from hpo.run.run_dir import RunDir
+from hpo.study.plan import as_user_errors
+from hpo.study.trainers import demand
+
+UNKNOWN_AT = 0.05
+"""Share of pictures of unknown classes that are taken for known where none is asked."""
+TOPK = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """Pictures while they are labelled."""
+
+    rows: Iterator[dict[str, Any]]
+    """In the order given, each once: `image`, `labels`, `distances`; or `image` and `error`."""
+    total: int
+    """How many rows there will be."""
+    notes: list[str]
+    """What was skipped, and what could not be told."""
+    folder: Path
+    """Where the model lies."""
+
+
+def label_with_run(
+    run: RunDir,
+    sources: Sequence[str],
+    topk: int | None = None,
+    *,
+    unknown_at: float | None = UNKNOWN_AT,
+    is_asked: bool = False,
+    trial: int | None = None,
+) -> Labelling:
+    """Label pictures by a model of a run.
+
+    Args:
+        run: the run.
+        sources: picture files, folders and archives of them, patterns, and lists (`@FILE`).
+        topk: classes to list; None lists `TOPK`, or all where there are fewer.
+        unknown_at: share of pictures of unknown classes that are taken for known; None labels all.
+        is_asked: whether a user asked for that share: then it is met or refused.
+        trial: whose model; None takes the best. One that was not exported yet is.
+
+    Raises:
+        RunError: when the run has no exported model yet, or no such trial.
+        DataError: when nothing can calibrate the share that was asked for.
+    """
+    trainer, folder = trainer_of_export(run), run.best_dir
+    if trial is not None:
+        folder = run.path / "exports" / f"{trial:04d}"
+        if not (folder / "model.onnx").is_file():
+            export_run(run, trial=trial, file=None)
+    with as_user_errors():
+        found = _find_pictures(trainer, sources)
+    pictures = [Path(path) for path in found["pictures"]]
+    notes = list(found["notes"])
+    why = ""
+    if unknown_at is not None and pictures:
+        why = _refusal(trainer, folder, unknown_at, is_asked=is_asked)
+    if why:
+        notes.append(f"{why}; every picture gets a class")
+        unknown_at = None
+    rows = _rows(trainer, folder, pictures, topk, unknown_at)
+    return Labelling(
+        rows=_chained(rows, found["errors"]),
+        total=len(pictures) + len(found["errors"]),
+        notes=notes,
+        folder=folder,
+    )
+
+
+def _refusal(trainer: Trainer, folder: Path, rate: float, *, is_asked: bool) -> str:
+    """Why unknown pictures cannot be told; empty where they can."""
+    if not isinstance(trainer, PictureLabeller):
+        if is_asked:
+            demand(trainer, PictureLabeller)
+        return "the trainer knows no unknown pictures"
+    try:
+        with as_user_errors():
+            trainer.describe_threshold(folder, rate)
+    except HpoError as error:
+        if is_asked:
+            raise
+        return str(error)
+    return ""
+
+
+def _rows(
+    trainer: Trainer,
+    folder: Path,
+    pictures: list[Path],
+    topk: int | None,
+    unknown_at: float | None,
+) -> Iterator[dict[str, Any]]:
+    if not pictures:
+        return
+    with as_user_errors():
+        if isinstance(trainer, PictureLabeller):
+            count = topk or min(TOPK, len(demand(trainer, GalleryEditor).list_gallery(folder)))
+            yield from trainer.label_pictures(folder, pictures, count, unknown_at=unknown_at)
+        else:
+            yield from trainer.predict(folder, pictures, topk or TOPK)
+
+
+def _chained(
+    rows: Iterator[dict[str, Any]], errors: Sequence[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    yield from rows
+    yield from errors
+
+
+def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:
+    if isinstance(trainer, PictureFinder):
+        return trainer.find_pictures(sources)
+    errors = []
+    for source in sources:
+        if not Path(source).is_file():
+            what = "a folder; name picture files" if Path(source).is_dir() else "no such picture"
+            errors.append({"image": source, "error": what})
+    pictures = [source for source in sources if Path(source).is_file()]
+    return {"pictures": pictures, "errors": errors, "notes": []}

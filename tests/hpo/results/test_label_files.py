@@ -1,0 +1,50 @@
+import csv
+
+from PIL import Image
+
+from hpo.results.label_files import sheet, table
+
+ROWS = [
+    {"image": "broken.jpg", "error": "it is cut off"},
+    {"image": "a<b.jpg", "label": "unknown", "labels": ["ale", "bun"], "scores": [0.5, -0.25], "distances": [1.0, 1.5]},
+    {"image": "c.jpg", "label": "bun", "labels": ["bun", "ale"], "distances": [0.2, 2.0]},
+]  # fmt: skip
+
+
+def test_a_table_has_a_row_a_picture_broken_ones_too(tmp_path):
+    path = tmp_path / "deep" / "labels.csv"
+    rows = table(iter(ROWS), path)
+    assert list(rows) == ROWS
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == [
+        "image", "label", "class_1", "score_1", "distance_1", "class_2", "score_2", "distance_2", "error",
+    ]  # fmt: skip
+    assert [row["label"] for row in found] == ["", "unknown", "bun"]
+    assert [row["class_1"] for row in found] == ["", "ale", "bun"]
+    assert (found[0]["error"], found[1]["error"]) == ("it is cut off", "")
+    assert (float(found[1]["score_2"]), float(found[2]["score_1"])) == (-0.25, 0.98)  # 1 - d²/2
+    assert found[2]["distance_2"] == "2.000000"
+
+
+def test_a_table_of_broken_pictures_alone_has_its_head(tmp_path):
+    assert len(list(table(iter(ROWS[:1]), tmp_path / "t.csv"))) == 1
+    assert (tmp_path / "t.csv").read_text().splitlines() == [
+        "image,label,error",
+        "broken.jpg,,it is cut off",
+    ]
+
+
+def test_a_sheet_shows_pictures_labels_and_what_is_unknown(tmp_path):
+    Image.new("RGB", (300, 200), (9, 9, 200)).save(tmp_path / "blue.png")
+    rows = [*ROWS, {**ROWS[2], "image": str(tmp_path / "blue.png")}]
+    assert list(sheet(iter(rows), tmp_path / "sheet.html")) == rows
+    text = (tmp_path / "sheet.html").read_text()
+    assert text.count("<figure") == 4
+    assert text.count("data:image/jpeg;base64,") == 1
+    assert (
+        '<figure class="unknown" title="a&lt;b.jpg"><figcaption><b>unknown</b><br>ale 1.00, bun 1.50'
+        in text
+    )
+    assert '<figure class="error" title="broken.jpg">' in text
+    assert text.endswith("</html>\n")
