@@ -58,6 +58,7 @@ TESTED_ELSEWHERE = {
     "trainer/{children,rank_process}": "tests/trainer/test_distributed.py",
     "trainer/{embedding,encoders,errors,onnx_model}": "tests/trainer/actions/test_predict.py",
     "trainer/limits": "tests/trainer/test_session.py",
+    "trainer/exported_models": "tests/trainer/test_session.py",
     "trainer/{epochs,module,probing,receipt,state}": "tests/trainer/test_training.py",
     # The compiler's passes: what they make of a schema is judged by the space that comes out.
     "search_spaces/{assembly,choices,draft,errors,fields,notes,overlay_reading,parameter}": "tests/search_spaces/test_compilation.py",

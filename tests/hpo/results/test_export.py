@@ -93,11 +93,3 @@ def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
     result = export_run(first.run, trial=None, file=None)
     assert result["trial"] != 0
     assert not (first.run.best_dir / "report.json").exists()
-
-
-def test_predictions_come_from_the_trainer(run, tmp_path):
-    picture = tmp_path / "a.jpg"
-    picture.write_bytes(b"any")  # the quick trainer looks at the name alone
-    labelled = label_with_run(run, [picture], 3)
-    assert list(labelled.rows) == [{"image": str(picture), "labels": ["a"], "distances": [0.0]}]
-    assert labelled.notes == ["the trainer knows no unknown pictures; every picture gets a class"]

@@ -107,7 +107,7 @@ print("RESULT" + json.dumps([frame.to_dict("list"), ours, refusal]))
     rows, ours, refusal = json.loads(done.stdout.split("RESULT")[1])
     assert ours == []
     assert rows["label"] == list(COLORS)
-    assert refusal == "topk: must be 1 to 3, got 4"
+    assert refusal == "topk: must be 1 to 3, the classes of the gallery, got 4"
     unit = {name: np.array(c) / np.linalg.norm(c) for name, c in COLORS.items()}
     for (name, color), labels, distances in zip(
         COLORS.items(), rows["labels"], rows["distances"], strict=True

@@ -1,0 +1,13 @@
+def test_a_run_is_pinned_said_and_used(hpo, fails, runs, first, second, tmp_path):
+    (tmp_path / "photo.jpg").touch()
+    code, out, _ = hpo("use")
+    assert (code, out) == (0, f"{first} (the newest finished; none is pinned)\n")
+    assert "has no exported model yet" in fails("use", second)
+    assert hpo("export", "second")[0] == 0
+    assert hpo("use", "first")[1] == f"{first} (pinned)\n"
+    _, out, err = hpo("predict", "photo.jpg")
+    assert out == "photo.jpg: a (0.000)\n"
+    assert f"by {first}\n" in err
+    assert hpo("use", "--none")[1].startswith(f"{second} (the newest finished")
+    assert f"by {second}\n" in hpo("predict", "photo.jpg")[2]
+    assert "give one of the two" in fails("use", "first", "--none")
