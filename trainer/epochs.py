@@ -41,20 +41,41 @@ MONITORED = "val_precision_at_1"
 logger = logging.getLogger(__name__)
 
 
+Embedded = Callable[["Split", bool], "NDArray[Any]"]
+"""Returns the embeddings of a split's pictures, or of their mirror images."""
+
+
 def validate(
-    module: RecognitionModule, data: RecognitionData | FeatureData, spec: Spec, *, use_bf16: bool
+    module: RecognitionModule,
+    data: RecognitionData | FeatureData,
+    spec: Spec,
+    *,
+    use_bf16: bool,
+    embedded: Embedded | None = None,
 ) -> dict[str, float]:
     """Look every query up in the reference and return Precision@1 under its three names.
 
     Neighbours (or prototypes, as `dataset.matching` says) are nearest by Euclidean distance between
     unit vectors, as the losses compare embeddings.
 
+    Args:
+        module: whose weights are validated.
+        data: the images, or their features.
+        spec: how they are matched.
+        use_bf16: arithmetic of the forward pass.
+        embedded: in place of a forward pass of this module alone.
+
     Raises:
         DivergedError: when an embedding is not finite.
     """
     share_statistics(module.validated)
-    gallery, _ = _embedded(module, data, "reference", spec, use_bf16=use_bf16)
-    query, num_views = _embedded(module, data, "query", spec, use_bf16=use_bf16)
+
+    def own(split: Split, is_mirrored: bool) -> NDArray[Any]:
+        batches = data.eval_batches(split, spec.train.val_batch_size, is_mirrored=is_mirrored)
+        return embed(module.validated, batches, use_bf16=use_bf16)
+
+    gallery, _ = _views("reference", spec, embedded or own)
+    query, num_views = _views("query", spec, embedded or own)
     labels_Q = needed(data.query, "val_dataset.query").labels
     labels_G = needed(data.reference, "val_dataset.reference").labels
     entries = make_entries(gallery, labels_G, spec.dataset.matching)
@@ -67,21 +88,12 @@ def validate(
     return {MONITORED: monitored} | {f"{MONITORED}_{name}": v for name, v in means.items()}
 
 
-def _embedded(
-    module: RecognitionModule,
-    data: RecognitionData | FeatureData,
-    split: Split,
-    spec: Spec,
-    *,
-    use_bf16: bool,
-) -> tuple[NDArray[Any], int]:
+def _views(split: Split, spec: Spec, embedded: Embedded) -> tuple[NDArray[Any], int]:
     """Embed a split as the spec wants its pictures matched; return the number of views too."""
-    model, size = module.validated, spec.train.val_batch_size
-    plain = embed(model, data.eval_batches(split, size), use_bf16=use_bf16)
+    plain = embedded(split, False)
     if not spec.dataset.flip_average:
         return plain, 1
-    turned = data.eval_batches(split, size, is_mirrored=True)
-    return mean_of_views(plain, embed(model, turned, use_bf16=use_bf16)), 2
+    return mean_of_views(plain, embedded(split, True)), 2
 
 
 class EpochReporter(pl.Callback):
@@ -97,6 +109,9 @@ class EpochReporter(pl.Callback):
         is_first: whether this process writes and reports, among several.
         saves_at_end: whether the checkpoints of the best and of the last epoch alone are written,
             at the end, as is done for many runs at once.
+
+    Attributes:
+        embedded: what validation takes in place of the module's own forward pass; None for that.
     """
 
     def __init__(
@@ -112,6 +127,7 @@ class EpochReporter(pl.Callback):
         saves_at_end: bool = False,
     ) -> None:
         self._is_first = is_first
+        self.embedded: Embedded | None = None
         self.history = history
         self._spec = spec
         self._data = data
@@ -179,7 +195,9 @@ class EpochReporter(pl.Callback):
         is_validated = self._is_due(epoch, self._spec.train.validation_interval)
         values = {}
         if is_validated:
-            values = validate(module, self._data, self._spec, use_bf16=self._use_bf16)
+            values = validate(
+                module, self._data, self._spec, use_bf16=self._use_bf16, embedded=self.embedded
+            )
         entry = self._entry(epoch, values, training | module.learning_rates())
         self._record(module, entry)
         return not is_validated or self._goes_on({**entry, "replayed": False})

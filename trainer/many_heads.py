@@ -23,6 +23,7 @@ import torch
 
 from trainer.data.batches import Share
 from trainer.devices import image_layout, pick_device, wants_bf16
+from trainer.embedding import embed, needed
 from trainer.epochs import EpochReporter
 from trainer.errors import DivergedError, SpecError, TrainerError
 from trainer.features import trains_on_features
@@ -40,9 +41,11 @@ from trainer.stack import Stack
 from trainer.training import checked_spec, fit, isolated, outcome_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from trainer.config.root import Spec
+    from trainer.data.splits import Split
 
 HeadReport = Callable[[int, Mapping[str, Any]], bool]
 """Called as `Report` is, with the number of the head first."""
@@ -50,6 +53,8 @@ HeadReport = Callable[[int, Mapping[str, Any]], bool]
 STACKED_CPU, STACKED_CUDA = 8, 256
 """Heads in one stack: on a CPU, what the caches hold."""
 
+_MOST_KEPT = 2**27
+"""Numbers in the embeddings of one split by all heads of a stack; more are made head by head."""
 _CHECK_EVERY = 16
 """Steps between two looks at the losses on a GPU, where each look waits for the device."""
 
@@ -204,6 +209,11 @@ class _Head:
             spec, data, lambda told: report(number, told), self._receipt,
             use_bf16=use_bf16, history=[], saves_at_end=True,
         )  # fmt: skip
+        if module.running_mean is None:  # which is in no stack
+            self.reporter.embedded = self._embedded
+        self.together: _Together | None = None
+        """The heads that it is trained with at this moment."""
+        self.use_bf16 = use_bf16
 
     @property
     def group_key(self) -> tuple[Any, ...]:
@@ -222,6 +232,11 @@ class _Head:
     def size(self) -> tuple[int, int]:
         """Heads of like sizes are stacked together: epochs, length of the embedding."""
         return self.spec.train.num_epochs, self.module.model.embedding_size
+
+    def _embedded(self, split: Split, is_mirrored: bool) -> NDArray[Any]:
+        if self.together is None:
+            raise RuntimeError("a head is validated while it is trained")
+        return self.together.embedded(self, split, is_mirrored=is_mirrored)
 
     def _receipt(self) -> dict[str, Any]:
         return build_receipt(self.module, self._loop, self.data, self.spec, first_epoch=0)
@@ -294,11 +309,18 @@ class _Together:
 
     def __init__(self, heads: list[_Head]) -> None:
         self._heads = heads
-        self._stack = Stack([head.module for head in heads], heads[0].spec.train.loss.name)
+        first = heads[0]
+        self._stack = Stack(
+            [head.module for head in heads], first.spec.train.loss.name, use_bf16=first.use_bf16
+        )
+        self._embeddings: dict[tuple[int, Split, bool], NDArray[Any]] = {}
+        for head in heads:
+            head.together = self
         self._optimizer = _joined([head.module.optimizer for head in heads])
 
     def train_epoch(self) -> list[_Head]:
         """Train one epoch; return the heads whose losses stayed finite, having ended the others."""
+        self._embeddings.clear()
         first = self._heads[0]
         num_batches, accumulate = first.data.num_batches, first.module.accumulate
         sum_H = first.module.loss_sum.new_zeros(len(self._heads))
@@ -321,6 +343,19 @@ class _Together:
             head.module.nonzero_steps.copy_(nonzero_H[h])
             head.module.progress.batch = num_batches
         return [head for h, head in enumerate(self._heads) if h not in diverged]
+
+    def embedded(self, head: _Head, split: Split, *, is_mirrored: bool) -> NDArray[Any]:
+        """A head's embeddings of a split; those of all heads with its data are made at once."""
+        key, size = (id(head.data), split, is_mirrored), head.spec.train.val_batch_size
+        if key not in self._embeddings:
+            batches = head.data.eval_batches(split, size, is_mirrored=is_mirrored)
+            num_pictures = len(needed(getattr(head.data, split), split).labels)
+            if len(self._heads) * num_pictures * head.module.model.embedding_size > _MOST_KEPT:
+                return embed(head.module.validated, batches, use_bf16=head.use_bf16)
+            parts = [self._stack.embed(feat_NF).cpu() for feat_NF in batches]
+            self._embeddings[key] = torch.cat(parts, dim=1).numpy()
+        own_ND: NDArray[Any] = self._embeddings[key][self._heads.index(head)]
+        return own_ND[:, : head.module.model.embedding_size]
 
     def _step(self) -> None:
         """Move all heads by their gradients, as `FeatureLoop` does with one."""

@@ -28,10 +28,14 @@ class Stack:
     Args:
         modules: each head's layer is moved into the stack.
         loss_name: `train.loss.name` of all of them.
+        use_bf16: arithmetic of the layers, as under autocast.
     """
 
-    def __init__(self, modules: Sequence[RecognitionModule], loss_name: str) -> None:
+    def __init__(
+        self, modules: Sequence[RecognitionModule], loss_name: str, *, use_bf16: bool = False
+    ) -> None:
         self._modules = modules
+        self._dtype = torch.bfloat16 if use_bf16 else torch.float32
         layers = [_linear(module).last_linear for module in modules]
         self._sizes = [layer.out_features for layer in layers]
         most, num_features = max(self._sizes), layers[0].in_features
@@ -73,17 +77,21 @@ class Stack:
         self._add_gradients(feat_XBF, emb_HBD.grad)
         return losses_H.detach()
 
+    @torch.no_grad()
+    def embed(self, feat_NF: Tensor) -> Tensor:
+        """Embeddings of features by every head, (H, N, D); zeros where a head's are shorter."""
+        return self._forward(feat_NF)
+
     def _forward(self, feat_XBF: Tensor) -> Tensor:
         with torch.no_grad():
+            weight_HDF, feat_XBF = self._weight_HDF.to(self._dtype), feat_XBF.to(self._dtype)
+            bias_HD = self._bias_HD.to(self._dtype)
             if feat_XBF.ndim == 3:
-                return torch.baddbmm(
-                    self._bias_HD.unsqueeze(1), feat_XBF, self._weight_HDF.transpose(1, 2)
-                )
+                emb_HBD = torch.baddbmm(bias_HD.unsqueeze(1), feat_XBF, weight_HDF.transpose(1, 2))
+                return emb_HBD.float()
             # One product for all heads, whose outputs lie side by side.
-            flat_BE = torch.addmm(
-                self._bias_HD.flatten(), feat_XBF, self._weight_HDF.flatten(0, 1).t()
-            )
-            return flat_BE.view(-1, *self._bias_HD.shape).transpose(0, 1).contiguous()
+            flat_BE = torch.addmm(bias_HD.flatten(), feat_XBF, weight_HDF.flatten(0, 1).t())
+            return flat_BE.view(-1, *bias_HD.shape).transpose(0, 1).float().contiguous()
 
     def _losses(self, emb_HBD: Tensor, labels_HB: Tensor) -> Tensor:
         if self._loss is not None:
@@ -95,12 +103,16 @@ class Stack:
         is_first = self._layers[0].weight.grad is None
         keep = 0.0 if is_first else 1.0
         with torch.no_grad():
-            if feat_XBF.ndim == 3:
-                self._weight_grad_HDF.baddbmm_(grad_HBD.transpose(1, 2), feat_XBF, beta=keep)
+            grad_HDB = grad_HBD.to(self._dtype).transpose(1, 2)
+            feat_XBF, summed_HD = feat_XBF.to(self._dtype), grad_HDB.sum(dim=2)
+            if self._dtype is not torch.float32:
+                product_HDF = torch.matmul(grad_HDB, feat_XBF)
+                self._weight_grad_HDF.mul_(keep).add_(product_HDF)
+            elif feat_XBF.ndim == 3:
+                self._weight_grad_HDF.baddbmm_(grad_HDB, feat_XBF, beta=keep)
             else:
-                grad_EB = grad_HBD.transpose(1, 2).flatten(0, 1)
-                self._weight_grad_HDF.flatten(0, 1).addmm_(grad_EB, feat_XBF, beta=keep)
-            summed_HD = grad_HBD.sum(dim=1)
+                flat_EF = self._weight_grad_HDF.flatten(0, 1)
+                flat_EF.addmm_(grad_HDB.flatten(0, 1), feat_XBF, beta=keep)
             self._bias_grad_HD.mul_(keep).add_(summed_HD)
         if is_first:
             for h, (layer, size) in enumerate(zip(self._layers, self._sizes, strict=True)):

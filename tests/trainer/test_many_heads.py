@@ -33,6 +33,8 @@ HEADS = {
     "sub-centres": {"train.loss.name": "subcenter_arcface"},
     "pairs": {"train.loss.name": "triplet"},
     "two batches a step": SOFTMAX | {"train.accumulate_grad_batches": 2},
+    "mirror images, prototypes": SOFTMAX
+    | {"dataset.flip_average": True, "dataset.matching": "prototypes"},
     "augmented views": SOFTMAX | {"dataset.feature_views": 2},
     "on pictures": SOFTMAX | {"dataset.feature_views": -1},
 }

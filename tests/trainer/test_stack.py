@@ -62,6 +62,34 @@ def test_gradients_are_those_of_every_module_alone(loss, is_shared):
                     )
 
 
+@pytest.mark.parametrize("is_shared", [True, False], ids=["one batch", "a batch each"])
+def test_half_precision_is_that_of_autocast(is_shared):
+    sizes = (3, 5)
+    feat, labels = batch(None if is_shared else len(sizes))
+    alone, stacked = modules(sizes), modules(sizes)
+    losses_H = Stack(stacked, "normalized_softmax", use_bf16=True).backward(feat, labels)
+    for number, (one, other) in enumerate(zip(alone, stacked, strict=True)):
+        own = (feat, labels) if is_shared else (feat[number], labels[number])
+        with torch.autocast("cpu", torch.bfloat16):
+            emb = one.model.embedder(own[0])
+        value = one.loss_of(emb.float(), own[1])
+        value.backward()
+        torch.testing.assert_close(losses_H[number], value.detach(), rtol=1e-2, atol=1e-2)
+        mine, theirs = (m.model.embedder.last_linear.weight.grad for m in (other, one))
+        torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=2e-2)
+        assert torch.equal(mine, mine.bfloat16().float())
+
+
+def test_all_embed_at_once_as_each_alone():
+    made = modules((3, 5))
+    feat, _ = batch()
+    expected = [m.model.embedder(feat).detach() for m in made]
+    emb_HND = Stack(made, "normalized_softmax").embed(feat)
+    for emb_ND, own in zip(emb_HND, expected, strict=True):
+        torch.testing.assert_close(emb_ND[:, : own.shape[1]], own)
+        assert not emb_ND[:, own.shape[1] :].any()
+
+
 def test_weights_are_the_modules_own_and_move_with_their_optimizers():
     (module,) = made = modules((4,))
     before = module.model.embedder.last_linear.weight.detach().clone()
