@@ -91,6 +91,8 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
                 torch.testing.assert_close(
                     found[part][key], value, rtol=1e-4, atol=1e-4, msg=f"{name}: {key}"
                 )
+        own_place = {"results_dir": ""}
+        assert found["spec"] | own_place == expected["spec"] | own_place
         assert found["progress"]["step"] == expected["progress"]["step"]
         assert outcomes[k]["applied"] == receipt["applied"], name
         assert outcomes[k]["best"] == receipt["best"]
