@@ -1,13 +1,10 @@
 """Heads that train together end as each would alone: weights, curve, files, receipt."""
 
-import math
-
 import pytest
 import torch
 
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import many_heads
-from trainer.errors import DivergedError
 from trainer.many_heads import fit_heads
 from trainer.training import fit
 
@@ -100,36 +97,3 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
         best = checkpoint(tmp_path / f"t{k}", "best")
         assert best["progress"]["epoch"] == receipt["best"]["epoch"]
         assert (tmp_path / f"t{k}" / "status.jsonl").is_file()
-
-
-def test_a_head_that_is_stopped_or_diverges_leaves_the_others_alone(folders, tmp_path):
-    sharp = {"train.loss.normalized_softmax.temperature": 1e-39}
-    owns = [SOFTMAX | own for own in ({}, {"train.num_epochs": 4}, sharp)]
-    specs = [spec_of(folders, tmp_path / str(k), own) for k, own in enumerate(owns)]
-    told = {0: [], 1: [], 2: []}
-
-    def report(number, entry):
-        told[number].append(entry["epoch"])
-        return number != 0
-
-    stopped, whole, broken = fit_heads(specs, report)
-    assert told[0] == [1]
-    assert told[1] == [1, 2, 3, 4]
-    assert (stopped["epochs"], whole["epochs"]) == (1, 4)
-    with pytest.raises(DivergedError) as alone:
-        fit(specs[2] | {"results_dir": str(tmp_path / "alone")}, lambda _: True)
-    assert (type(broken), str(broken)) == (DivergedError, str(alone.value))
-    ended = [(tmp_path / name / "status.json").read_text().splitlines()[-1] for name in "12"]
-    assert "successfully" in ended[0]
-    assert str(broken) in ended[1]
-    assert all(math.isfinite(v) for v in checkpoint(tmp_path / "1")["loss_state"]["W"].flatten())
-
-
-def test_a_fault_of_the_caller_ends_all(folders, tmp_path):
-    specs = [spec_of(folders, tmp_path / str(k), SOFTMAX) for k in range(2)]
-
-    def report(_number, _entry):
-        raise ZeroDivisionError("the caller's")
-
-    with pytest.raises(ZeroDivisionError):
-        fit_heads(specs, report)
