@@ -67,18 +67,3 @@ PRUNERS: dict[str, tuple[Callable[[int, str], Pruner | None], str]] = {
     "none": (_none, "every trial runs to its last epoch"),
 }
 """name -> (factory of the number of epochs and the direction, one line for people)."""
-
-
-def rungs_of(pruner: str, epochs: int) -> tuple[int, ...]:
-    """Epochs at which a pruner may first stop a trial, or stops one at all; empty for `none`."""
-    first = first_rung(epochs)
-    if pruner == "successive_halving":
-        rungs, step = [], first
-        while step < epochs:
-            rungs.append(step)
-            step *= FACTOR
-        return tuple(rungs)
-    if pruner == "hyperband":
-        brackets = hyperband_brackets(epochs, first, FACTOR)
-        return tuple(sorted({rung for b in brackets for rung in b.rungs[:-1]}))
-    return () if pruner == "none" or first >= epochs else (first,)

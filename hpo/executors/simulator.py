@@ -1,22 +1,20 @@
 """Runs trials on a simulated clock: hours of search replayed in seconds.
 
 The engine, the algorithm and the ledger are the real ones; what a trainer would have reported
-comes from a table of recorded curves or from a formula (`Replay`). Slots, unequal epoch times,
-pauses between trials and failures are as real as the replay makes them. The simulation has one
+comes from a table of recorded curves or from a formula (`Replay`). Slots, unequal epoch times
+and pauses between trials are as real as the replay makes them. The simulation has one
 thread and no chance of its own, so a seed gives the same search on every machine.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended, Job
-from hpo.executors.division import Slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,20 +23,6 @@ class SimulatedEpoch:
 
     value: float
     seconds: float = 1.0
-
-
-class SimulatedFailure(Exception):  # noqa: N818 - an outcome that is simulated, not an error of ours
-    """Raised by a replay where the trainer would have failed.
-
-    Args:
-        kind: one of `hpo.core.trial.FAILURE_KINDS`.
-        message: one line.
-        seconds: how long the trainer would have run since its last report.
-    """
-
-    def __init__(self, kind: str, message: str, *, seconds: float = 0.0) -> None:
-        super().__init__(message)
-        self.kind, self.seconds = kind, seconds
 
 
 Replay = Callable[[Job], Iterator[SimulatedEpoch]]
@@ -50,7 +34,7 @@ on from a checkpoint, epochs up to `job.start_epoch` take no time and are not re
 class _Running:
     job: Job
     epochs: Iterator[SimulatedEpoch]
-    next: SimulatedEpoch | SimulatedFailure | None = None
+    next: SimulatedEpoch | None = None
     epoch: int = 0
     began: float = 0.0
 
@@ -65,7 +49,6 @@ class SimulatedExecutor:
         replay: what a job would report.
         slots: how many jobs run at once.
         overhead_s: seconds a slot needs before the first epoch of each job.
-        answers: method name -> what `call` does for it.
     """
 
     def __init__(
@@ -74,10 +57,8 @@ class SimulatedExecutor:
         slots: int = 1,
         *,
         overhead_s: float = 0.0,
-        answers: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self._replay, self._slots, self._overhead_s = replay, slots, overhead_s
-        self._answers = dict(answers or {})
         self._clock = 0.0
         self._order = 0
         self._busy = 0.0
@@ -111,21 +92,6 @@ class SimulatedExecutor:
             self._clock, _, running = heapq.heappop(self._events)
             self._step(driver, running)
 
-    def call(self, method: str, *args: Any) -> Any:
-        """Answer by what was given as `answers`."""
-        return self._answers[method](*args)
-
-    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
-        """Answer once for every slot."""
-        return [self.call(method, *args) for _ in range(self._slots)]
-
-    def divide(self, slots: Slots) -> None:
-        """Run so many jobs at once from now on."""
-        self._slots = slots.count
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
     def _start(self, job: Job) -> None:
         trained = job.start_epoch or 0
         epochs = islice(self._replay(job), trained, None)
@@ -134,10 +100,7 @@ class SimulatedExecutor:
 
     def _schedule(self, running: _Running, *, delay: float = 0.0) -> None:
         """Look one epoch ahead, and wake up when it has passed."""
-        try:
-            running.next = next(running.epochs, None)
-        except SimulatedFailure as failure:
-            running.next = failure
+        running.next = next(running.epochs, None)
         lasts = 0.0 if running.next is None else running.next.seconds
         self._order += 1
         heapq.heappush(self._events, (self._clock + delay + lasts, self._order, running))
@@ -145,7 +108,7 @@ class SimulatedExecutor:
     def _step(self, driver: TrialDriver, running: _Running) -> None:
         """Report the epoch that has just passed, or the end."""
         number, happened = running.job.number, running.next
-        if isinstance(happened, SimulatedEpoch):
+        if happened is not None:
             running.epoch += 1
             report = {
                 "epoch": running.epoch,
@@ -157,8 +120,4 @@ class SimulatedExecutor:
                 return
         self._busy += self._clock - running.began
         self.spans.append((number, running.began, self._clock))
-        if isinstance(happened, SimulatedFailure):
-            failure = {"kind": happened.kind, "message": str(happened)}
-            driver.on_end(number, Ended(failure=failure))
-        else:
-            driver.on_end(number, Ended())
+        driver.on_end(number, Ended())

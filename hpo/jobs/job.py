@@ -21,7 +21,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
-from hpo.run.run_dir import write_atomically
+from hpo.run.run_dir import is_locked, write_atomically
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"
@@ -117,14 +117,7 @@ class Job:
 
     def is_held(self) -> bool:
         """Whether a worker, or the command that it started, is alive."""
-        try:
-            with (self.folder / ".lock").open("r") as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_locked(self.folder / ".lock")
 
 
 def _record(job: Job) -> dict[str, Any]:

@@ -41,6 +41,18 @@ LOCK_ATTEMPTS = 20
 """A reader's look at the lock takes microseconds; a driver in it stays."""
 
 
+def is_locked(file: Path) -> bool:
+    """Whether some process holds a lock file at this moment."""
+    try:
+        with file.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 class RunDir:
     """Names inside a run directory; creating one does not touch the disk."""
 
@@ -150,14 +162,7 @@ class RunDir:
 
     def is_running(self) -> bool:
         """Whether some driver holds the run at this moment."""
-        try:
-            with (self.path / ".lock").open("r") as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_locked(self.path / ".lock")
 
 
 def _is_state(state: Any) -> bool:

@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from tests.decoded import open_cache
 from trainer.config.root import Spec
 from trainer.data.augment import BatchAugment
-from trainer.data.cache import open_cache
 from trainer.data.cached_sets import clear_caches
 from trainer.data.decode import ImageSize
 from trainer.data.demo import make_demo_data

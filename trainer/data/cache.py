@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _FORMAT = 1
 
 
-def open_cache(
+def open_cached_images(
     folder: ImageFolder,
     size: ImageSize,
     framing: Framing = SQUASHED,
@@ -38,8 +38,8 @@ def open_cache(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """Images of a folder at one size, decoded by whoever comes first.
+) -> DecodedFolder:
+    """Images of a folder at one size, decoded by whoever comes first, and the files' own sizes.
 
     Args:
         folder: what `scan_folder` found.
@@ -50,29 +50,12 @@ def open_cache(
         workers: decoding threads; default: the cores this process may use.
 
     Returns:
-        Read-only uint8 memory map of shape (N, height, width, channels).
+        The images as a read-only uint8 memory map of shape (N, height, width, channels), and sizes.
 
     Raises:
         ImageError: files that cannot be decoded; all are counted, the first is named.
         InfrastructureError: not enough room on the disk.
     """
-    cached = open_cached_images(
-        folder, size, framing, cache_dir=cache_dir, progress=progress, workers=workers
-    )
-    assert isinstance(cached.images, np.memmap)  # noqa: S101 - what np.load(mmap_mode=...) returns
-    return cached.images
-
-
-def open_cached_images(
-    folder: ImageFolder,
-    size: ImageSize,
-    framing: Framing = SQUASHED,
-    *,
-    cache_dir: Path | None = None,
-    progress: Progress | None = None,
-    workers: int | None = None,
-) -> DecodedFolder:
-    """As `open_cache`, with the sizes that the files have."""
 
     def build(draft: Path) -> dict[str, Any]:
         shape = (len(folder.paths), size.height, size.width, size.channels)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hpo.cli.cache import parse_age
 from hpo.core.errors import SpecError
-from trainer.data.cache import open_cache
+from tests.decoded import open_cache
 from trainer.data.decode import ImageSize
 from trainer.data.folder import scan_folder
 from trainer.data.split import split_folder

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor, SimulatedFailure
+from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine, Plan
@@ -65,38 +65,6 @@ def test_a_stopped_trial_frees_its_slot_at_once():
     )
     assert executor.spans == [(0, 0.0, 2.25), (1, 2.25, 5.5)]
     assert [str(t.state) for t in ledger.trials()] == ["pruned", "complete"]
-
-
-def test_a_failure_takes_its_time_and_becomes_no_number():
-    def replay(job):
-        yield SimulatedEpoch(value=0.5, seconds=2.0)
-        if job.number == 0:
-            raise SimulatedFailure("diverged", "the loss is not finite", seconds=1.5)
-        yield SimulatedEpoch(value=0.6, seconds=2.0)
-
-    executor, engine, ledger = search(
-        Listed([0.1, 0.2], until_epoch=2), replay, 1, budget=Budget(trials=2)
-    )
-    assert executor.spans == [(0, 0.0, 3.5), (1, 3.5, 7.5)]
-    assert ledger.trial(0).error == {"kind": "diverged", "message": "the loss is not finite"}
-    assert ledger.trial(0).value is None
-    assert engine.best().number == 1
-
-
-def test_a_lost_worker_is_given_the_same_trial_again():
-    lost = []
-
-    def replay(job):
-        yield SimulatedEpoch(value=0.5)
-        if not lost:
-            lost.append(job.number)
-            raise SimulatedFailure("infrastructure", "the worker was lost")
-        yield SimulatedEpoch(value=0.6)
-
-    executor, _, ledger = search(Listed([0.1], until_epoch=2), replay, 1, budget=Budget(trials=1))
-    # Nothing is kept on a disk here, so epoch 1 is trained twice: 1 s, then 2 s.
-    assert executor.spans == [(0, 0.0, 1.0), (0, 1.0, 3.0)]
-    assert (ledger.trial(0).epochs, ledger.trial(0).retries) == (2, 1)
 
 
 class Rungs(Listed):
@@ -168,9 +136,3 @@ def test_a_driver_that_waits_for_nothing_is_told():
 
     with pytest.raises(RuntimeError, match="offers no job"):
         SimulatedExecutor(steady([1.0])).run(Idle())
-
-
-def test_calls_are_answered_by_what_was_given():
-    executor = SimulatedExecutor(steady([]), answers={"probe": lambda spec: {"of": spec["a"]}})
-    assert executor.call("probe", {"a": 1}) == {"of": 1}
-    executor.close()

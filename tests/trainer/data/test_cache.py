@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.cache import cache_key, open_cache, open_cached_images
+from tests.decoded import open_cache
+from trainer.data.cache import cache_key, open_cached_images
 from trainer.data.cached_sets import clear_caches, list_caches
 from trainer.data.decode import ImageSize
 from trainer.data.folder import scan_folder
@@ -23,7 +24,7 @@ BUILD = """
 import sys, time
 from pathlib import Path
 from trainer.data import decoding
-from trainer.data.cache import open_cache
+from tests.decoded import open_cache
 from trainer.data.decode import ImageSize
 from trainer.data.folder import scan_folder
 

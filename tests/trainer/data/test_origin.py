@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from trainer.data.cache import open_cache
+from tests.decoded import open_cache
 from trainer.data.decode import decode_image
 from trainer.data.demo import make_demo_data
 from trainer.data.folder import scan_folder

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.decoded import open_cache
 from tests.trainer.tiny import make_folders
 from trainer.data.augment import BatchAugment
-from trainer.data.cache import open_cache
 from trainer.data.cached_sets import clear_caches, list_caches
 from trainer.data.folder import scan_folder
 from trainer.data.framing import ImageSize
