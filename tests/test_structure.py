@@ -20,7 +20,7 @@ TESTED_ELSEWHERE = {
     # The route's steps, through the public calls that take them.
     "hpo/automl/{asking,views,wandb_table}": "tests/hpo/automl/test_ask_tell.py",
     "hpo/automl/{failures,status_file}": "tests/hpo/automl/test_command_trainer.py",
-    "hpo/automl/{data_keys,data_sources,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
+    "hpo/automl/{data_keys,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
     "hpo/automl/{plain_run,planning,recommendation,workspace}": "tests/hpo/automl/test_runner.py",
     # What a verb prints is tested where a user sees it.
     "hpo/cli/automl_console": "tests/hpo/cli/test_automl.py",

@@ -57,3 +57,16 @@ class Chooser(Protocol):
 
     def attach(self, emit: Emit) -> None:
         """Send events through `emit` from now on."""
+
+
+class StatelessChooser:
+    """A base for choosers whose choice depends on what is seen alone."""
+
+    def restore(self, trial: TrialRecord) -> None:
+        """Keep nothing."""
+
+    def update(self, trial: TrialRecord) -> None:
+        """Keep nothing."""
+
+    def attach(self, emit: Emit) -> None:
+        """Say nothing."""

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
-from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import TrialState
 from search_spaces import Choice
 
 if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Chosen, Observation
     from search_spaces import SearchSpace
 
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
@@ -32,7 +31,7 @@ MOST_POINTS = 200
 """The newest points that the process is fitted to."""
 
 
-class ConfidenceBound:
+class ConfidenceBound(StatelessChooser):
     """Chooses latents from what is known of a study.
 
     Args:
@@ -46,19 +45,8 @@ class ConfidenceBound:
         self._space, self._seed, self._least = space, seed, least_points
         self._sign = 1.0 if direction == "maximize" else -1.0
 
-    def restore(self, trial: TrialRecord) -> None:
-        """Keep nothing: a choice depends on what is seen alone."""
-
-    def update(self, trial: TrialRecord) -> None:
-        """Keep nothing."""
-
-    def attach(self, emit: Emit) -> None:
-        """Say nothing."""
-
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
-        from hpo.algorithms.chooser import Chosen
-
         return Chosen(latents=self.best(number, seen))
 
     def best(self, number: int, seen: Sequence[Observation]) -> dict[str, Any] | None:

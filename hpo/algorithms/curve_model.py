@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near, normalised
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
-from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import TrialState
 
 if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Chosen, Observation
     from search_spaces import SearchSpace
 
 LEAST_GAIN = 0.01
@@ -38,7 +37,7 @@ WIDTHS = (0.2, 0.1, 0.05, 0.02, 0.01)
 _erfc = np.vectorize(math.erfc, otypes=[float])
 
 
-class CurveModel:
+class CurveModel(StatelessChooser):
     """Chooses latents from what is known of a study.
 
     Args:
@@ -62,19 +61,8 @@ class CurveModel:
         self._num_epochs = num_epochs
         self._sign = 1.0 if direction == "maximize" else -1.0
 
-    def restore(self, trial: TrialRecord) -> None:
-        """Keep nothing: a choice depends on what is seen alone."""
-
-    def update(self, trial: TrialRecord) -> None:
-        """Keep nothing."""
-
-    def attach(self, emit: Emit) -> None:
-        """Say nothing."""
-
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
-        from hpo.algorithms.chooser import Chosen
-
         known = [o for o in seen if _is_known(o)][-MOST_POINTS:]
         if len(seen) < self._least or sum(not o.is_infeasible for o in known) < 2:
             return Chosen()

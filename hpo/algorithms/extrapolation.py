@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from hpo.core.trial import CONTINUE, Decision, TrialState
@@ -23,18 +24,11 @@ def extrapolate(epochs: Sequence[int], values: Sequence[float], until: int) -> f
     best_error, answer = float("inf"), values[-1]
     for exponent in EXPONENTS:
         xs = [epoch**-exponent for epoch in epochs]
-        slope, level = _line(xs, values)
+        slope, level = statistics.linear_regression(xs, values)
         error = sum((level + slope * x - y) ** 2 for x, y in zip(xs, values, strict=True))
         if slope <= 0 and error < best_error:
             best_error, answer = error, level + slope * until**-exponent
     return max(answer, values[-1])
-
-
-def _line(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
-    return slope, mean_y - slope * mean_x
 
 
 class ExtrapolationPruner:

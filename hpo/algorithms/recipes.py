@@ -6,7 +6,7 @@ An algorithm is a sampler (what to try), and a pruner (who is stopped) or, in ru
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.brackets import first_rung, hyperband_brackets, rung_epochs
 from hpo.algorithms.entry import Setting
@@ -15,6 +15,8 @@ from hpo.core.errors import SpecError
 from hpo.core.protocols import Algorithm
 
 if TYPE_CHECKING:
+    import optuna
+
     from hpo.algorithms.optuna_brain import OptunaAlgorithm, Recipe
     from hpo.algorithms.pruning import Pruner
 
@@ -75,6 +77,28 @@ def num_designed(setting: Setting, *, is_model_based: bool) -> int:
     """Trials at the start that no sampler chooses: a model's first points, or a short search's."""
     first_points = random_points(len(setting.space.dimensions)) if is_model_based else 0
     return max(setting.space.early_trials, first_points)
+
+
+def sampler_recipe(setting: Setting, sampler: str, **facts: Any) -> Recipe:
+    """Draws of a model-based sampler of Optuna, by its class's name, after a designed start."""
+    from hpo.algorithms.optuna_brain import Recipe
+
+    points = random_points(len(setting.space.dimensions))
+
+    def make_sampler(seed: int) -> optuna.samplers.BaseSampler:
+        from optuna import samplers
+
+        made: optuna.samplers.BaseSampler = getattr(samplers, sampler)(
+            seed=seed, n_startup_trials=points
+        )
+        return made
+
+    return Recipe(
+        make_sampler=make_sampler,
+        num_designed=num_designed(setting, is_model_based=True),
+        max_trials=setting.options.get("max_recommendations"),
+        **facts,
+    )
 
 
 def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaAlgorithm:

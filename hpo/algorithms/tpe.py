@@ -5,30 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
-from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, num_designed, random_points, with_pruner
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, sampler_recipe, with_pruner
 
 if TYPE_CHECKING:
-    import optuna
-
     from hpo.algorithms.optuna_brain import OptunaAlgorithm, Recipe
 
 
 def tpe_recipe(setting: Setting) -> Recipe:
     """Optuna's TPE after a designed start."""
-    from hpo.algorithms.optuna_brain import Recipe
-
-    points = random_points(len(setting.space.dimensions))
-
-    def make_sampler(seed: int) -> optuna.samplers.BaseSampler:
-        from optuna.samplers import TPESampler
-
-        return TPESampler(seed=seed, n_startup_trials=points)
-
-    return Recipe(
-        make_sampler=make_sampler,
-        num_designed=num_designed(setting, is_model_based=True),
-        max_trials=setting.options.get("max_recommendations"),
-    )
+    return sampler_recipe(setting, "TPESampler")
 
 
 def build(setting: Setting) -> OptunaAlgorithm:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from hpo.automl.data_sources import stage_sources
 from hpo.automl.evaluation import FAILED, Evaluator, run_baseline
 from hpo.automl.finishing import conclude
 from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
@@ -31,6 +30,7 @@ from hpo.core.protocols import Executor, TrialDriver
 from hpo.core.route_events import Baseline, Routed
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
+from hpo.jobs.staging import stage_sources
 from hpo.run.run_dir import RunDir
 from hpo.searching.engine import Engine
 from hpo.searching.session import SearchResult, SearchSettings, Session

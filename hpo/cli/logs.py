@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
+from hpo.cli.run_flags import add_trial_arguments, print_json
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -29,19 +29,11 @@ _ENDS = ("trial_finished", "trial_suspended")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument(
-        "run_name",
-        metavar="RUN",
-        nargs="?",
-        help="run directory or name (default: the newest run)",
-    )
-    parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial")
+    add_trial_arguments(parser)
     parser.add_argument("--tail", metavar="N", type=int, help="only the last N lines of the log")
     parser.add_argument(
         "-f", "--follow", action="store_true", help="print what comes until the trial ends"
     )
-    add_out_argument(parser)
-    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,6 +27,19 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser)
 
 
+def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, TRIAL, --out and --json."""
+    parser.add_argument(
+        "run_name",
+        metavar="RUN",
+        nargs="?",
+        help="run directory or name (default: the newest run)",
+    )
+    parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial")
+    add_out_argument(parser)
+    add_json_argument(parser)
+
+
 def add_out_argument(parser: argparse.ArgumentParser) -> None:
     """--out."""
     parser.add_argument(

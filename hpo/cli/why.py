@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
+from hpo.cli.run_flags import add_trial_arguments, chosen_run, print_json
 
 if TYPE_CHECKING:
     from hpo.core.protocols import Algorithm
@@ -25,15 +25,7 @@ is asked of the algorithm itself, brought to the same moment again.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument(
-        "run_name",
-        metavar="RUN",
-        nargs="?",
-        help="run directory or name (default: the newest run)",
-    )
-    parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial")
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_trial_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

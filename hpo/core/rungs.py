@@ -7,6 +7,7 @@ by Spearman's rank correlation of their best value so far.
 
 from __future__ import annotations
 
+import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -102,11 +103,10 @@ def best_by(curve: Mapping[int, float], epoch: int, direction: str) -> float | N
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     """Return Spearman's rank correlation, equal values sharing their mean rank; 0 if all equal."""
-    a, b = _ranks(first), _ranks(second)
-    mean = (len(a) + 1) / 2
-    covariance = sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True))
-    spread = sum((x - mean) ** 2 for x in a) * sum((y - mean) ** 2 for y in b)
-    return covariance / spread**0.5 if spread > 0 else 0.0
+    try:
+        return statistics.correlation(_ranks(first), _ranks(second))
+    except statistics.StatisticsError:
+        return 0.0
 
 
 def _measure(

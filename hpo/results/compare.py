@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def compare(
         classes: class of each query where the metric is a mean over classes, else None.
         seed: of the bootstrap.
     """
-    order = sorted(finalists, key=lambda f: (-_mean(f.values), f.number))
+    order = sorted(finalists, key=lambda f: (-fmean(f.values), f.number))
     leader = order[0]
     if not all(f.hits for f in order):
         return [_standing(f, leader, None, None) for f in order]
@@ -121,11 +122,11 @@ def _groups(classes: Sequence[int] | None, num_queries: int) -> list[NDArray[np.
 def _standing(
     finalist: Finalist, leader: Finalist, own_B: Floats | None, behind_B: Floats | None
 ) -> Standing:
-    behind = _mean(leader.values) - _mean(finalist.values)
+    behind = fmean(leader.values) - fmean(finalist.values)
     behind_interval = _interval(behind_B)
     return Standing(
         number=finalist.number,
-        value=_mean(finalist.values),
+        value=fmean(finalist.values),
         values=finalist.values,
         cost=finalist.cost,
         interval=_interval(own_B),
@@ -140,7 +141,3 @@ def _interval(draws_B: Floats | None) -> tuple[float, float] | None:
         return None
     low, high = np.quantile(draws_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -65,6 +65,16 @@ class ImageFolder:
         """Images per class, in the order of `classes`."""
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
+    def summary(self) -> dict[str, int]:
+        """Numbers of images and classes, and the fewest and most images of a class."""
+        counts = self.counts()
+        return {
+            "images": len(self.paths),
+            "classes": len(self.classes),
+            "per_class_min": int(counts.min()),
+            "per_class_max": int(counts.max()),
+        }
+
     def folder_of(self, name: str) -> Path:
         """The folder of a class, the first one where several spell its name; of a list its file."""
         first = self.root / self.paths[int(np.searchsorted(self.labels, self.classes.index(name)))]

@@ -77,17 +77,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
     findings += [_finding("preprocessing", "warning", line) for line in differences(spec)]
-    return {"splits": {n: _summary(f) for n, f in folders.items()}, "findings": findings}
-
-
-def _summary(folder: ImageFolder) -> dict[str, int]:
-    counts = folder.counts()
-    return {
-        "images": len(folder.paths),
-        "classes": len(folder.classes),
-        "per_class_min": int(counts.min()),
-        "per_class_max": int(counts.max()),
-    }
+    return {"splits": {n: f.summary() for n, f in folders.items()}, "findings": findings}
 
 
 def _finding(

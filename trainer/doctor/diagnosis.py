@@ -58,7 +58,7 @@ def diagnose(
         findings += group_findings(folders, group_by, progress)
     order = ("error", "warning", "info")
     return {
-        "splits": {name: _summary(folder) for name, folder in folders.items()},
+        "splits": {name: folder.summary() for name, folder in folders.items()},
         "findings": sorted(findings, key=lambda f: order.index(f["severity"])),
     }
 
@@ -80,16 +80,6 @@ def _given_splits(sources: Mapping[str, str]) -> tuple[Mapping[str, str], list[F
         return {}, [finding("splits", "error", text, [uri])]
     text = f"images: {layout.usage()}"
     return found, [finding("splits", "info", text, [uri])]
-
-
-def _summary(folder: ImageFolder) -> dict[str, int]:
-    counts = folder.counts()
-    return {
-        "images": len(folder.paths),
-        "classes": len(folder.classes),
-        "per_class_min": int(counts.min()),
-        "per_class_max": int(counts.max()),
-    }
 
 
 def _look(folders: Mapping[str, ImageFolder], progress: Progress | None) -> list[Item]:
