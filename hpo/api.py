@@ -235,7 +235,7 @@ class Study:
         rows = [
             {
                 "trial": t.number,
-                "purpose": t.purpose,
+                "purpose": str(t.purpose),
                 "state": str(t.state),
                 "value": None if t.error else facts.value_of(t),
                 "epochs": t.epochs,

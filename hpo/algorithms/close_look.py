@@ -21,7 +21,7 @@ from hpo.algorithms.gaussian_process import Array
 from hpo.algorithms.unit_points import default_latents, is_new, latents_at, point_of
 from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from hpo.algorithms.chooser import Chooser, Chosen, Observation
@@ -60,7 +60,7 @@ class CloseLook:
         self, inner: Chooser, space: SearchSpace, *, direction: str, seed: int, others: int
     ) -> None:
         self._inner, self._space, self._seed, self._others = inner, space, seed, others
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
         self._default = default_latents(space)
         self._steps: dict[int, Step] = {}
 

@@ -16,7 +16,7 @@ from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import TrialState
+from hpo.core.trial import Direction, TrialState
 from search_spaces import Choice
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ConfidenceBound(StatelessChooser):
 
     def __init__(self, space: SearchSpace, *, direction: str, seed: int, least_points: int) -> None:
         self._space, self._seed, self._least = space, seed, least_points
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""

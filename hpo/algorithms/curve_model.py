@@ -21,7 +21,7 @@ from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near,
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import TrialState
+from hpo.core.trial import Direction, TrialState
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -59,7 +59,7 @@ class CurveModel(StatelessChooser):
     ) -> None:
         self._space, self._seed, self._least = space, seed, least_trials
         self._num_epochs = num_epochs
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from hpo.algorithms.brackets import Bracket
 from hpo.algorithms.unit_points import default_latents, latents_at, point_of, suggest
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import (
+    CONTINUE,
+    Decision,
+    Direction,
+    Measurement,
+    Suggestion,
+    TrialRecord,
+    TrialState,
+)
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -89,7 +97,7 @@ class EvolvingBrackets:
         first: Sequence[dict[str, Any]] = (),
     ) -> None:
         self._space, self._brackets, self._evolution = space, list(brackets), evolution
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
         self._seed, self._rounds = seed, rounds
         size = brackets[0].sizes[0]
         start = space.design(size, random.Random(derive_seed(seed, "design")))

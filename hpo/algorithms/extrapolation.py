@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from hpo.core.trial import CONTINUE, Decision, TrialState
+from hpo.core.trial import CONTINUE, Decision, Direction, TrialState
 
 EXPONENTS = tuple(k / 10 for k in range(2, 31, 2))
 """Decay rates that are tried."""
@@ -46,7 +46,7 @@ class ExtrapolationPruner:
         self, *, num_epochs: int, direction: str, threshold: float, min_epochs: int
     ) -> None:
         self._num_epochs, self._min_epochs = num_epochs, min_epochs
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
         self._threshold = threshold
         self._curves: dict[int, list[tuple[int, float]]] = {}
         self._best: float | None = None

@@ -17,7 +17,7 @@ from hpo.algorithms.llm_phases import Phase, read_phases
 from hpo.algorithms.llm_task import Task, best_of
 from hpo.algorithms.unit_points import is_new
 from hpo.core.errors import SpecError
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from hpo.algorithms.chooser import Chosen, Limits, Observation
@@ -82,7 +82,7 @@ class ResearchChooser(LlmChooser):
 
     def update(self, trial: TrialRecord) -> None:
         """Check an experiment after it has run, and keep or discard it."""
-        sign = 1.0 if self.task.direction == "maximize" else -1.0
+        sign = Direction(self.task.direction).sign
         if trial.state is TrialState.FAILED or trial.value is None:
             outcome, text = "failed", (trial.error or {}).get("message", "no value")
         elif self._best is None or sign * trial.value > sign * self._best:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.llm_client import LlmError
 from hpo.core.text import is_number
-from hpo.core.trial import TrialState
+from hpo.core.trial import Direction, TrialState
 from search_spaces import PointError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Task:
 
         Values are turned so that larger is better: a search and its mirror image read alike.
         """
-        sign = 1.0 if self.direction == "maximize" else -1.0
+        sign = Direction(self.direction).sign
         ended = [o for o in seen if o.state is not TrialState.RUNNING]
         valued = [o for o in ended if o.value is not None]
         best = sorted(valued, key=lambda o: (-sign * (o.value or 0.0), o.number))[:NUM_BEST]
@@ -113,7 +113,7 @@ class Task:
 
 def best_of(seen: Sequence[Observation], direction: str) -> Observation | None:
     """Return the best ended trial."""
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     able = [o for o in seen if o.value is not None and o.state is not TrialState.RUNNING]
     return max(able, key=lambda o: (o.epochs, sign * (o.value or 0.0)), default=None)
 

@@ -28,7 +28,15 @@ from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
 from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import (
+    CONTINUE,
+    Decision,
+    Direction,
+    Measurement,
+    Suggestion,
+    TrialRecord,
+    TrialState,
+)
 from hpo.core.trial_failures import is_infeasible
 
 if TYPE_CHECKING:
@@ -97,8 +105,10 @@ class OptunaAlgorithm:
         start = space.for_trial(0)
         rng = random.Random(derive_seed(seed, "design"))
         self._designed = start.design(recipe.num_designed, rng) if recipe.num_designed else []
-        self._sign = 1.0 if direction == "maximize" else -1.0
-        goal = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        self._sign = Direction(direction).sign
+        goal = (
+            StudyDirection.MAXIMIZE if direction == Direction.MAXIMIZE else StudyDirection.MINIMIZE
+        )
         self._study = optuna.create_study(direction=goal, study_name="study")
         self._trials: dict[int, Trial] = {}
         self._seen: dict[int, Observation] = {}

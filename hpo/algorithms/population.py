@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.unit_points import default_latents, suggest
 from hpo.core.seeds import derive_seed
-from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import (
+    CONTINUE,
+    Decision,
+    Direction,
+    Measurement,
+    Suggestion,
+    TrialRecord,
+    TrialState,
+)
 from search_spaces import Choice, Integer
 
 if TYPE_CHECKING:
@@ -115,7 +123,7 @@ class Population:
     ) -> None:
         self._space, self._moves, self._ends = space, moves, tuple(ends)
         self._size, self._num_epochs, self._seed = size, num_epochs, seed
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
         start = space.for_trial(0).design(size, random.Random(derive_seed(seed, "design")))
         self._start = [default_latents(space), *first, *start][:size]
         self._default: int | None = None

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.algorithms.brackets import Bracket
-from hpo.core.trial import CONTINUE, Decision, TrialState
+from hpo.core.trial import CONTINUE, Decision, Direction, TrialState
 
 
 class Pruner(Protocol):
@@ -46,8 +46,10 @@ class OptunaPruner:
     ) -> None:
         self._is_raw = is_raw
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._sign = 1.0 if direction == "maximize" else -1.0
-        goal = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        self._sign = Direction(direction).sign
+        goal = (
+            StudyDirection.MAXIMIZE if direction == Direction.MAXIMIZE else StudyDirection.MINIMIZE
+        )
         self._study = optuna.create_study(direction=goal, pruner=pruner, study_name="study")
         self._trials: dict[int, Trial] = {}
 

@@ -15,7 +15,15 @@ from typing import Any, Protocol
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.rung_policies import Climber, Policy
 from hpo.core.protocols import Algorithm, Emit, EventSource, Narrowable, OptunaView
-from hpo.core.trial import CONTINUE, Decision, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import (
+    CONTINUE,
+    Decision,
+    Direction,
+    Measurement,
+    Suggestion,
+    TrialRecord,
+    TrialState,
+)
 
 DEFAULT = -1
 """Stands for the bracket of the default configuration, which is in none."""
@@ -52,7 +60,7 @@ class RungJobs:
         include_default: bool = True,
     ) -> None:
         self._proposer, self._policy, self._early = proposer, policy, early
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
         self._num_epochs, self._include_default = num_epochs, include_default
         self._climbers: list[Climber] = []
         self._by_job: dict[int, Climber] = {}

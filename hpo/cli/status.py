@@ -12,6 +12,7 @@ from hpo.cli.run_flags import (
     print_table,
 )
 from hpo.core.text import metric_word, shell_word
+from hpo.core.trial import Purpose
 from hpo.results.story import told_of_winner
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def describe(run: RunDir) -> dict[str, Any]:
     elif run.state_file.is_file() and not state:
         status = "damaged"
     trials = state.get("trials", [])
-    searched = [t["state"] for t in trials if t["purpose"] == "search"]
+    searched = [t["state"] for t in trials if t["purpose"] == Purpose.SEARCH]
     return {
         "run_dir": str(run),
         "study": run.study_name,
@@ -98,7 +99,7 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
         value = "" if trial["value"] is None else f"{trial['value']:.4f}"
         mark = "*" if row["best"] and trial["trial"] == row["best"]["trial"] else ""
         note = trial["error"]["message"] if trial["error"] else ""
-        role = trial.get("role", "repeat" if trial["purpose"] == "confirm" else "")
+        role = trial.get("role", "repeat" if trial["purpose"] == Purpose.CONFIRM else "")
         note = "; ".join(part for part in (role, note) if part)
         if trial.get("start_from"):
             number, epoch = trial["start_from"]

@@ -21,7 +21,7 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.text import count_of, metric_word
-from hpo.core.trial import TrialState
+from hpo.core.trial import Direction, Purpose, TrialState
 from hpo.core.trial_row import TrialRow
 
 
@@ -165,7 +165,7 @@ class Progress:
 
     def _count(self, row: TrialRow) -> None:
         """Take up a trial of an earlier start."""
-        if row.purpose != "search" or row.is_refused:
+        if row.purpose != Purpose.SEARCH or row.is_refused:
             return
         if row.state is not TrialState.RUNNING:
             self.counts[row.state] += 1
@@ -186,7 +186,7 @@ class Progress:
         if self._began is None:
             self._began = self._now()
         number, resumed = event.trial, event.resumed_from_epoch or 0
-        is_repeat = event.purpose != "search"
+        is_repeat = event.purpose != Purpose.SEARCH
         self.running[number] = RunningTrial(began=self._now(), epoch=resumed, is_repeat=is_repeat)
         if not is_repeat and number >= self._started:
             self._started = number + 1
@@ -207,7 +207,7 @@ class Progress:
             self._rate(number, value)
 
     def _rate(self, number: int, value: float) -> None:
-        sign = 1.0 if self.direction == "maximize" else -1.0
+        sign = Direction(self.direction).sign
         if number == 0 and (self.default is None or sign * value > sign * self.default):
             self.default = value
         if self.best is None or sign * value > sign * self.best.value:

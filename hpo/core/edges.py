@@ -48,7 +48,7 @@ def find_edges(space: SearchSpace, trials: Iterable[TrialRecord], direction: str
     """Return the parameters whose range cuts off the best trials, where the schema allows more."""
     from search_spaces.widening import is_log, widened
 
-    order = ranked([t for t in trials if t.purpose == "search"], direction)
+    order = ranked([t for t in trials if not t.is_repeat], direction)
     best = [t for t in order if t.epochs == order[0].epochs][:LOOKED_AT]
     found = []
     for parameter in space.parameters:

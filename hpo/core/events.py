@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from hpo.core.budget import Budget, Spent
 from hpo.core.rungs import Rung
-from hpo.core.trial import OVER_LIMIT, Measurement, TrialRecord, TrialState
+from hpo.core.trial import OVER_LIMIT, Direction, Measurement, Purpose, TrialRecord, TrialState
 from hpo.core.trial_row import TrialRow
 
 FLAT = {"flat": True}
@@ -51,7 +51,7 @@ class Started(Event):
     trials_so_far: int = 0
     spent: Spent = field(default_factory=Spent)
     """What earlier starts of it have used."""
-    direction: str = "maximize"
+    direction: Direction = Direction.MAXIMIZE
     metric: str = ""
     trials: Sequence[TrialRow] = ()
 
@@ -156,7 +156,7 @@ class TrialStarted(Event):
     name: ClassVar[str] = "trial_started"
     trial: int
     params: Mapping[str, Any] = field(default_factory=dict)
-    purpose: str = "search"
+    purpose: Purpose = Purpose.SEARCH
     resumed_from_epoch: int | None = None
     start_from: tuple[int, int] | None = None
     note: str = ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.core.text import count_of
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 
 LEAST_TRIALS = 6
 """With fewer trials in full a correlation says nothing."""
@@ -71,7 +71,7 @@ def measure_rungs(trials: Sequence[TrialRecord], direction: str) -> list[Rung]:
 
     Trials stopped by the algorithm count, and configurations that nobody went on with.
     """
-    searched = {t.number: t for t in trials if t.purpose == "search"}
+    searched = {t.number: t for t in trials if not t.is_repeat}
     longest = max((t.epochs for t in searched.values()), default=0)
     ends = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in searched.values() if t.state in ends]
@@ -98,7 +98,7 @@ def best_by(curve: Mapping[int, float], epoch: int, direction: str) -> float | N
     values = [value for at, value in curve.items() if at <= epoch]
     if not values:
         return None
-    return max(values) if direction == "maximize" else min(values)
+    return max(values) if direction == Direction.MAXIMIZE else min(values)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 
 SEARCHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
@@ -18,7 +18,7 @@ def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     A better value after fewer epochs does not win: it was never compared at the same budget.
     Failed trials and trials without an epoch are left out.
     """
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     able = [t for t in trials if t.state in SEARCHED and t.measurements]
 
     def key(trial: TrialRecord) -> tuple[float, float, int]:
@@ -35,7 +35,7 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
     The default is trial 0, or where its parameters were trained in several trials the longest of
     them; one that failed is left out.
     """
-    order = ranked([t for t in trials if t.purpose == "search"], direction)
+    order = ranked([t for t in trials if not t.is_repeat], direction)
     if not order:
         return []
     chosen = [t for t in order if t.epochs == order[0].epochs][:count]
@@ -48,7 +48,7 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
 
 def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Confirmation runs of a finalist; they are recognised by having its parameters."""
-    return [t for t in trials if t.purpose == "confirm" and t.params == trial.params]
+    return [t for t in trials if t.is_repeat and t.params == trial.params]
 
 
 def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
@@ -59,13 +59,13 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     """
     everything = list(trials)
     found = {}
-    if everything and everything[0].purpose == "search":
+    if everything and not everything[0].is_repeat:
         found[everything[0].number] = "default"
     best = best_trial(everything, direction)
     if best is not None:
         same = everything[0].params == best.params
         found[best.number] = "winner and default" if same else "winner"
-    for finalist in ranked((t for t in everything if t.purpose == "search"), direction)[::-1]:
+    for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
         again = repeats_of(finalist, everything)
         found |= {repeat.number: f"repeat of {finalist.number}" for repeat in again}
     return found
@@ -88,17 +88,17 @@ def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | N
     them have; the run by which a finalist was found is not counted, as it was chosen for its luck.
     """
     everything = list(trials)
-    searched = ranked([t for t in everything if t.purpose == "search"], direction)
+    searched = ranked([t for t in everything if not t.is_repeat], direction)
     compared = [t for t in searched if t.chosen_over == len(everything)]
     if compared or not searched:
         return compared[0] if compared else None
-    again = [t for t in everything if t.purpose == "confirm"]
+    again = [t for t in everything if t.is_repeat]
     values = {t.number: repeat_values(t, again, direction) for t in searched}
     able = [t for t in searched if values[t.number]]
     if not able:
         return searched[0]
     common = min(len(values[t.number]) for t in able)
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     return max(able, key=lambda t: (sign * sum(values[t.number][:common]), -t.number))
 
 

@@ -38,6 +38,26 @@ class TrialState(StrEnum):
         return self is not TrialState.RUNNING
 
 
+class Direction(StrEnum):
+    """Which values of a metric are better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+    @property
+    def sign(self) -> float:
+        """What turns a value into one of which more is better: 1 or -1."""
+        return 1.0 if self is Direction.MAXIMIZE else -1.0
+
+
+class Purpose(StrEnum):
+    """What a trial is for."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    """A finalist is trained again with another seed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
     """What to train: the parameters, how far, and from where."""
@@ -119,8 +139,7 @@ class TrialRecord:
     start_from: tuple[int, int] | None = None
     note: str = ""
     memo: dict[str, Any] | None = None
-    purpose: str = "search"
-    """`search`, or `confirm` for a re-run of a finalist with another seed."""
+    purpose: Purpose = Purpose.SEARCH
     seed: int = 0
     measurements: list[Measurement] = field(default_factory=list)
     value: float | None = None
@@ -138,6 +157,11 @@ class TrialRecord:
     chosen_over: int | None = None
     """Set when a comparison of finalists chose this trial: how many trials there were then."""
     _best: _Best | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether the trial is a finalist that is trained again."""
+        return self.purpose == Purpose.CONFIRM
 
     @property
     def is_refused(self) -> bool:
@@ -165,7 +189,7 @@ class TrialRecord:
             return None
         count, newest = len(self.measurements), self.measurements[-1]
         if self._best is None or not self._best.holds(count, newest, direction):
-            sign = 1.0 if direction == "maximize" else -1.0
+            sign = Direction(direction).sign
             best = max(self.measurements, key=lambda m: (sign * m.value, -m.epoch))
             self._best = _Best(count=count, newest=newest, direction=direction, measurement=best)
         return self._best.measurement

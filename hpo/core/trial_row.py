@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from hpo.core.trial import OVER_LIMIT, TrialRecord, TrialState
+from hpo.core.trial import OVER_LIMIT, Purpose, TrialRecord, TrialState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class TrialRow:
 
     trial: int
     state: TrialState
-    purpose: str = "search"
+    purpose: Purpose = Purpose.SEARCH
     value: float | None = None
     """Best value so far; None for failed trials."""
     best_epoch: int | None = None

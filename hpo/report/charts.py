@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
 
@@ -70,7 +70,7 @@ def history(facts: RunData) -> Figure:
 def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
     """Best value among trials that went as far as the longest, as the winner is chosen."""
     longest = max((t.epochs for t in facts.searched), default=0)
-    better = max if facts.direction == "maximize" else min
+    better = max if facts.direction == Direction.MAXIMIZE else min
     numbers: list[int] = []
     best: list[float] = []
     for trial in facts.searched:

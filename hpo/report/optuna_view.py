@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.text import is_number
+from hpo.core.trial import Direction
 from hpo.report.run_data import RunData
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def shown_study(facts: RunData, *, until_epoch: int | None = None) -> optuna.Stu
             optuna.trial.create_trial(
                 params=params,
                 distributions={name: distributions[name] for name in params},
-                value=max(seen) if facts.direction == "maximize" else min(seen),
+                value=max(seen) if facts.direction == Direction.MAXIMIZE else min(seen),
                 user_attrs={"trial": trial.number},
             )
         )

@@ -45,7 +45,7 @@ class RunData:
     @property
     def searched(self) -> list[TrialRecord]:
         """Trials of the search itself, confirmations left out."""
-        return [t for t in self.trials if t.purpose == "search"]
+        return [t for t in self.trials if not t.is_repeat]
 
     @property
     def default(self) -> TrialRecord | None:

@@ -68,7 +68,7 @@ def _confirmed(facts: RunData) -> str:
     told = (facts.handed_on.get("confirmation") or {}).get("words")
     if told:
         return f"Finalists were trained again with other seeds: {'; '.join(told)}."
-    repeats = [t for t in facts.trials if t.purpose == "confirm" and t.measurements]
+    repeats = [t for t in facts.trials if t.is_repeat and t.measurements]
     return (
         f"Finalists were trained again {count_of(len(repeats), 'time')} with other seeds."
         if repeats

@@ -44,12 +44,12 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[
     found: dict[str, Any] = {
         "trial": number,
         "state": str(trial.state),
-        "purpose": trial.purpose,
+        "purpose": str(trial.purpose),
         "epoch": trial.epochs,
         "until_epoch": trial.until_epoch,
         "value": trial.value,
     }
-    if trial.state is TrialState.PRUNED and trial.purpose == "search":
+    if trial.state is TrialState.PRUNED and not trial.is_repeat:
         found |= _pruned(ledger, trial, make_algorithm)
     else:
         found["lines"] = _EXPLAIN[trial.state](ledger, trial)
@@ -62,7 +62,7 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[
 def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -> dict[str, Any]:
     """Against whom a stopped trial stood at its last epoch, and what would have saved it."""
     trials = {t.number: t for t in ledger.trials()}
-    sign = 1.0 if ledger.direction == "maximize" else -1.0
+    sign = ledger.direction.sign
     earlier = _measured_before(ledger, trial)
     peers = _peers(ledger, trial, make_algorithm)
     rows = []
@@ -142,21 +142,21 @@ def _measured_before(ledger: Ledger, trial: TrialRecord) -> list[int]:
         and c.measurement is not None
         and c.measurement.epoch >= trial.epochs
     }
-    return sorted(n for n in reached if ledger.trial(n).purpose == "search")
+    return sorted(n for n in reached if not ledger.trial(n).is_repeat)
 
 
 def _complete(ledger: Ledger, trial: TrialRecord) -> list[str]:
-    if trial.purpose == "confirm":
+    if trial.is_repeat:
         return [f"a finalist trained again with seed {trial.seed}: {_shown(trial)}"]
     alike = [
         t
         for t in ledger.trials()
-        if t.purpose == "search"
+        if not t.is_repeat
         and t.state is TrialState.COMPLETE
         and t.until_epoch == trial.until_epoch
         and t.value is not None
     ]
-    sign = 1.0 if ledger.direction == "maximize" else -1.0
+    sign = ledger.direction.sign
     ahead = sum(sign * (t.value or 0.0) > sign * (trial.value or 0.0) for t in alike)
     lines = [
         f"trained until its last epoch, {trial.until_epoch}: {_shown(trial)}, place {ahead + 1} of "

@@ -18,7 +18,7 @@ from hpo.core.events import Chosen
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import finalists, repeats_of
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
 from hpo.results.compare import Finalist, Standing, choose, compare
 from hpo.run.disk_errors import find_problem
@@ -73,7 +73,7 @@ def confirm(
     if runs is None:
         return None
     seen = {r.number: _evaluate(run, trainer, executor, spec_of, r) for rs in runs for r in rs[1]}
-    sign = 1.0 if trainer.direction == "maximize" else -1.0
+    sign = Direction(trainer.direction).sign
     classes = hits_of_classes(list(seen.values()), trainer.monitoring_metric) if sign > 0 else None
     have_hits = classes is not None
     found = [
@@ -100,7 +100,7 @@ def _comparable(
     trials: Sequence[TrialRecord], direction: str
 ) -> list[tuple[TrialRecord, list[TrialRecord]]] | None:
     """Finalists with their full repeats, the same seeds for all; those without any are left out."""
-    count = len({json.dumps(t.params, sort_keys=True) for t in trials if t.purpose == "confirm"})
+    count = len({json.dumps(t.params, sort_keys=True) for t in trials if t.is_repeat})
     found = []
     for trial in finalists(trials, direction, count):
         repeats = [r for r in repeats_of(trial, trials) if r.state is TrialState.COMPLETE]

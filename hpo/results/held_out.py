@@ -11,7 +11,7 @@ from typing import Any
 from hpo.core.held_out import HeldOut
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.trial import TrialRecord
+from hpo.core.trial import Direction, TrialRecord
 from hpo.core.trial_failures import error_line
 from hpo.results.compare import Finalist, compare
 from hpo.results.confirm import hits_of_classes
@@ -91,7 +91,7 @@ def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) ->
          "metrics": o["metrics"]}
         for o in outcomes
     ]  # fmt: skip
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     classes = hits_of_classes(seen, metric) if sign > 0 else None
     found = [
         Finalist(

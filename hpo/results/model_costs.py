@@ -17,7 +17,7 @@ from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import ranked
 from hpo.core.spec_dicts import merged
 from hpo.core.trainer_extras import CostMeter
-from hpo.core.trial import TrialRecord
+from hpo.core.trial import Direction, TrialRecord
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.study.model_limits import ModelLimits
 
@@ -161,8 +161,8 @@ def pareto(
 
     A row is on the front when no quicker architecture has a value as good.
     """
-    searched = [t for t in ranked(trials, direction) if t.purpose == "search"]
-    sign = 1.0 if direction == "maximize" else -1.0
+    searched = [t for t in ranked(trials, direction) if not t.is_repeat]
+    sign = Direction(direction).sign
     rows: dict[str, dict[str, Any]] = {}
     for trial in searched:
         cost, best = cost_of(costs, trial.params), trial.best_measurement(direction)

@@ -78,13 +78,13 @@ def needed_trials(
     for some in (list(trials), [t for t in trials if t.state.is_finished]):
         kept |= {t.number for t in finalists(some, direction, max(1, confirm))}
         # Trial 0 is compared in the shape of its best twin, known or not while it has no epoch.
-        twins = [t for t in some if t.purpose == "search" and t.params == trials[0].params]
+        twins = [t for t in some if not t.is_repeat and t.params == trials[0].params]
         kept |= {t.number for t in ranked(twins, direction)[:1]}
         winner = best_trial(some, direction)
         kept |= set() if winner is None else {winner.number}
         kept |= set(also(some))
-    again = [t for t in trials if t.purpose == "confirm"]
-    kept |= {t.number for t in trials if t.purpose == "search" and repeats_of(t, again)}
+    again = [t for t in trials if t.is_repeat]
+    kept |= {t.number for t in trials if not t.is_repeat and repeats_of(t, again)}
     kept |= {t.number for t in again if not compared(t)}
     return kept
 

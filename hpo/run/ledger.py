@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hpo.core.bytes import why_not_writable
 from hpo.core.errors import RunError
-from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import Direction, Measurement, Purpose, Suggestion, TrialRecord, TrialState
 from hpo.run.ledger_storage import (
     Patience,
     PatientStorage,
@@ -58,7 +58,7 @@ class Ledger:
 
     def __init__(self, storage: BaseStorage, direction: str) -> None:
         self._storage = storage
-        self.direction = direction
+        self.direction = Direction(direction)
         self._study_id = storage.get_study_id_from_name(STUDY_NAME)
         self._ids: dict[int, int] = {}
         self._records: dict[int, TrialRecord] = {}
@@ -72,7 +72,9 @@ class Ledger:
         from optuna.study import StudyDirection
 
         storage = open_storage(path)
-        kind = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        kind = (
+            StudyDirection.MAXIMIZE if direction == Direction.MAXIMIZE else StudyDirection.MINIMIZE
+        )
         storage.create_new_study([kind], STUDY_NAME)
         return cls(storage, direction)
 
@@ -153,7 +155,7 @@ class Ledger:
         now: float,
         clock: float,
         seed: int = 0,
-        purpose: str = "search",
+        purpose: Purpose = Purpose.SEARCH,
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> TrialRecord:
         """Write a new RUNNING trial in one transaction and return its record.
@@ -163,7 +165,7 @@ class Ledger:
             now: unix time.
             clock: seconds the search has been active.
             seed: the trial's random seed.
-            purpose: `search` or `confirm`.
+            purpose: what it is for.
             distributions: Optuna's view of the latents, so that its tools can read the study.
         """
         record = TrialRecord(
@@ -368,7 +370,7 @@ def _read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[
         start_from=tuple(head["start_from"]) if head["start_from"] else None,
         note=head.get("note", ""),
         memo=head.get("memo"),
-        purpose=head["purpose"],
+        purpose=Purpose(head["purpose"]),
         seed=head["seed"],
         started=head["started"],
         receipt=attrs.get("receipt"),

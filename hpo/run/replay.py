@@ -25,7 +25,7 @@ def replay(
         if before is not None and change.sequence >= before:
             break
         record = ledger.trial(change.number)
-        if record.purpose != "search":
+        if record.is_repeat:
             continue
         if change.what == "start":
             algorithm.restore(record)

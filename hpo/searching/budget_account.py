@@ -31,7 +31,7 @@ class _Cost:
             trial: the record.
             gpus: what it held where the ledger does not say.
         """
-        is_counted = trial.purpose == "search" and not trial.is_refused
+        is_counted = not trial.is_repeat and not trial.is_refused
         return cls(
             trials=int(is_counted),
             gpu_seconds=sum(
@@ -151,7 +151,7 @@ class Account:
 
     def limit_of(self, trial: TrialRecord) -> str | None:
         """The limit that cuts off this trial; the number of trials never does."""
-        if trial.purpose == "confirm":
+        if trial.is_repeat:
             return self.limit_of_everything()
         return exhausted(replace(self._search_budget, trials=None), self.spent())
 

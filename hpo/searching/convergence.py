@@ -14,7 +14,7 @@ from statistics import median, pstdev
 
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 
 LEAST_TRIALS = 10
 """A search is not judged by fewer trials that have ended."""
@@ -63,7 +63,7 @@ def measure_gain(
         None while too little is known: fewer than `LEAST_TRIALS` trials have ended, or less than
         twice the window has been trained.
     """
-    ended = [t for t in trials if t.purpose == "search" and t.state.is_finished]
+    ended = [t for t in trials if not t.is_repeat and t.state.is_finished]
     whole = [t for t in ended if t.state is TrialState.COMPLETE and len(t.measurements) >= TAIL]
     if len(ended) < LEAST_TRIALS or not whole:
         return None
@@ -75,7 +75,7 @@ def measure_gain(
         if spent >= window:
             break
         late, spent = late + 1, spent + trial.seconds
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     before, after = _best(ended[: len(ended) - late], sign), _best(ended, sign)
     if before is None or after is None:
         return None

@@ -21,7 +21,7 @@ from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
 from hpo.core.selection import best_trial, open_repeats, roles
-from hpo.core.trial import Ended, Job, Measurement, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import Ended, Job, Measurement, Purpose, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_failures import Retries, describe_not_finite, describe_retry, shared_cause
 from hpo.run.disk_errors import demand_storage
 from hpo.run.disk_space import DiskSpace
@@ -139,7 +139,7 @@ class Engine:
             job = self._next_search_job()
             if job is not None or not self._ran_dry:
                 return job
-        if self._shared_cause or any(self._ledger.trial(n).purpose == "search" for n in self._live):
+        if self._shared_cause or any(not self._ledger.trial(n).is_repeat for n in self._live):
             return None
         return self._next_confirmation()
 
@@ -250,7 +250,7 @@ class Engine:
             self._ran_dry = not self._live
             return None
         seed = self._launcher.search_seed(self._plan.study_seed)
-        return self._start(suggestion, seed=seed, purpose="search") or self.next_job()
+        return self._start(suggestion, seed=seed, purpose=Purpose.SEARCH) or self.next_job()
 
     def _next_confirmation(self) -> Job | None:
         self._confirming = True
@@ -260,7 +260,7 @@ class Engine:
         self._account.start_clock()
         trials, study_seed = self._ledger.trials(), self._plan.study_seed
         suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
-        return self._start(suggestion, seed=seed, purpose="confirm")
+        return self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM)
 
     def _open_confirmations(self) -> list[TrialRecord]:
         """Finalists that are still to be trained again, next one first."""
@@ -268,7 +268,7 @@ class Engine:
             return []
         return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
 
-    def _start(self, suggestion: Suggestion, *, seed: int, purpose: str) -> Job | None:
+    def _start(self, suggestion: Suggestion, *, seed: int, purpose: Purpose) -> Job | None:
         known = self._algorithm.distributions if isinstance(self._algorithm, OptunaView) else None
         record = self._ledger.start(
             settled_start(suggestion, self._ledger),
@@ -301,7 +301,7 @@ class Engine:
 
     def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
         """Ask the algorithm, then look at the user's wish and the budget."""
-        if record.purpose == "search":
+        if not record.is_repeat:
             decision = self._algorithm.report(record.number, measurement)
             if decision.stop:
                 live.verdict, live.reason = "pruned", decision.reason
@@ -338,7 +338,7 @@ class Engine:
         self._ledger.finish(
             record.number, state, now=time.time(), clock=self._account.clock(), error=error
         )
-        if record.purpose == "confirm":
+        if record.is_repeat:
             named = roles(self._ledger.trials(), self._ledger.direction)
             self._emit(Confirmed.of(record, named.get(record.number, "")))
             return

@@ -19,7 +19,7 @@ from hpo.algorithms.registry import find_algorithm
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Forecast
 from hpo.core.protocols import Trainer
-from hpo.core.trial import Job, TrialRecord, TrialState
+from hpo.core.trial import Direction, Job, TrialRecord, TrialState
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
@@ -154,11 +154,11 @@ class _Rehearsal:
 
     @property
     def searched(self) -> list[TrialRecord]:
-        return [t for t in self.ledger.trials() if t.purpose == "search"]
+        return [t for t in self.ledger.trials() if not t.is_repeat]
 
     @property
     def repeated(self) -> list[TrialRecord]:
-        return [t for t in self.ledger.trials() if t.purpose == "confirm"]
+        return [t for t in self.ledger.trials() if t.is_repeat]
 
     def total_s(self, factor: float) -> float:
         """Seconds of a search so many times as long; as many finalists are trained again."""
@@ -221,7 +221,7 @@ class _Curves:
 
     def __init__(self, num_epochs: int, seconds: float, direction: str, seed: int) -> None:
         self._num_epochs, self._seconds, self._seed = num_epochs, seconds, seed
-        self._sign = 1.0 if direction == "maximize" else -1.0
+        self._sign = Direction(direction).sign
 
     def __call__(self, job: Job) -> Iterator[SimulatedEpoch]:
         rng = random.Random(f"{self._seed}-{job.number}")

@@ -106,7 +106,7 @@ class StateWriter:
 
 def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
     """Complete, pruned and failed trials; confirmations and suspended ones are not counted."""
-    states = [t.state for t in trials if t.purpose == "search" and not t.is_refused]
+    states = [t.state for t in trials if not t.is_repeat and not t.is_refused]
     counts = {
         "complete": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
@@ -143,14 +143,14 @@ def describe_end(
 ) -> Finished:
     """The `finished` event of a search that has handed `best` on."""
     trials, spent = ledger.trials(), engine.spent()
-    suspended = [t for t in trials if t.purpose == "search" and t.state is TrialState.RUNNING]
+    suspended = [t for t in trials if not t.is_repeat and t.state is TrialState.RUNNING]
     return Finished(
         run_dir=str(run),
         study=study.name,
         best=best,
         trials=trial_counts(trials),
         suspended=len(suspended),
-        confirmations=sum(t.purpose == "confirm" for t in trials),
+        confirmations=sum(t.is_repeat for t in trials),
         budget=study.budget,
         spent=Spent(
             trials=spent.trials,

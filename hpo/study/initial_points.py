@@ -91,7 +91,8 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
         )
     ledger = Ledger.read(run / LEDGER_FILE)
     try:
-        order = ranked([t for t in ledger.trials() if t.purpose == "search"], ledger.direction)
+        searched = [t for t in ledger.trials() if not t.is_repeat]
+        order = ranked(searched, ledger.direction)
     finally:
         ledger.close()
     longest = [t for t in order if t.epochs == order[0].epochs] if order else []

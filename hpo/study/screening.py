@@ -9,6 +9,7 @@ from typing import Any
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.trial import Direction
 from hpo.study.plan import as_user_errors
 
 Candidate = Mapping[str, Any]
@@ -60,5 +61,5 @@ def screen_all(
         rows.append(row)
     if not any("value" in row for row in rows):
         raise HpoError("; ".join(row["error"] for row in rows))
-    sign = -1 if trainer.direction == "maximize" else 1
+    sign = -1 if trainer.direction == Direction.MAXIMIZE else 1
     return sorted(rows, key=lambda r: sign * r["value"] if "value" in r else float("inf"))

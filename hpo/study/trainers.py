@@ -19,6 +19,7 @@ from hpo.core.trainer_extras import (
     SourceSettler,
     members_of,
 )
+from hpo.core.trial import Direction
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ def find_trainer(name: str) -> Trainer:
         SpecError: when there is no such trainer, listing the ones there are, or it is not trusted.
     """
     if ":" in name:
-        return _import_trainer(name)
+        return _checked(_import_trainer(name))
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
@@ -57,7 +58,16 @@ def find_trainer(name: str) -> Trainer:
             f"trainer: no trainer is registered as {quoted(name)} (registered: {known})"
             f"{nearest(name, points)}"
         )
-    return cast(Trainer, points[name].load())
+    return _checked(cast(Trainer, points[name].load()))
+
+
+def _checked(trainer: Trainer) -> Trainer:
+    """Refuse a trainer that does not say which values of its metric are better."""
+    direction = getattr(trainer, "direction", None)
+    if direction not in tuple(Direction):
+        known = " or ".join(Direction)
+        raise SpecError(f"trainer {trainer.name}: its direction must be {known}, got {direction!r}")
+    return trainer
 
 
 def refuse_code(name: str, where: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hpo.core.text import storable
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
 
 STUDY_TAG = "hpo.study_uuid"
@@ -129,7 +129,7 @@ def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
         state: its state in words; a trial that waits for a resume is `suspended`.
         reason: why it was stopped.
     """
-    tags = {STATE_TAG: state, "hpo.purpose": record.purpose}
+    tags = {STATE_TAG: state, "hpo.purpose": str(record.purpose)}
     if record.error:
         tags["hpo.error"] = to_text(f"{record.error['kind']}: {record.error['message']}")
     if reason:
@@ -147,7 +147,7 @@ def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point
 
     The monitored metric comes with its best so far, the time and number of epochs with their sums.
     """
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     best, seconds = -math.inf, 0.0
     points: list[Point] = []
     for measurement in record.measurements:

@@ -41,7 +41,7 @@ def progress(
 
 
 def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str, float]:
-    counts = Counter(r.state for r in ended if r.purpose == "search")
+    counts = Counter(r.state for r in ended if not r.is_repeat)
     values = {
         STEPS_METRIC: float(len(ended)),
         **{f"trials_{s}": float(counts[s]) for s in TrialState if s.is_finished},
@@ -55,14 +55,14 @@ def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str
 def describe(study: Study, records: list[TrialRecord]) -> str:
     """The description on the parent run, in Markdown."""
     best = winner(records, study.direction)
-    counts = Counter(r.state for r in records if r.purpose == "search")
+    counts = Counter(r.state for r in records if not r.is_repeat)
     parts = [f"{counts[state]} {_WORDS.get(state, state)}" for state in TrialState if counts[state]]
     tally = (
         f"{count_of(sum(counts.values()), 'trial')}: {', '.join(parts)}."
         if parts
         else "No trial yet."
     )
-    confirmed = sum(r.purpose == "confirm" for r in records)
+    confirmed = sum(r.is_repeat for r in records)
     if confirmed:
         tally += f" {confirmed} of the best trained again with another seed."
     command = f"`hpo best {shell_word(study.run.path.name)}`"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from hpo.core.trial import TrialRecord
+from hpo.core.trial import Direction, TrialRecord
 from hpo.tracking import rows
 from hpo.tracking.rows import Study
 
@@ -82,7 +82,7 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
     return {
         "searchFilter": rows.query(study.uuid, rows.TRIAL_ROLE),
         "orderByKey": f"metrics.`{best}`",
-        "orderByAsc": study.direction != "maximize",
+        "orderByAsc": study.direction != Direction.MAXIMIZE,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],

@@ -109,7 +109,7 @@ def test_it_thinks_beside_running_trials_and_narrows_when_it_has_answered(monkey
         algorithm = create_algorithm(
             "random", quick_space(), direction="maximize", num_epochs=9, seed=4, pruner="none"
         )
-        algorithm.attach(lambda _, **event: told.append(event["step"]))
+        algorithm.attach(lambda event: told.append(event.step))
         running = [record_of(algorithm.ask(number)) for number in range(4)]
         for record in running[:3]:
             record.state, record.value = TrialState.COMPLETE, 0.5

@@ -42,7 +42,7 @@ def test_all_listeners_hear_everything_in_order():
     assert names(first) == ["started", "epoch"]
     assert names(late) == ["epoch"]
     assert first.heard[1] is late.heard[0]
-    assert 0 <= time.time() - first.heard[1].time < 60
+    assert abs(time.time() - first.heard[1].time) < 60
 
 
 def test_a_stumbling_listener_is_dropped_and_the_others_go_on(caplog):

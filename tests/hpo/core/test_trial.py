@@ -1,6 +1,6 @@
 import pytest
 
-from hpo.core.trial import CONTINUE, Measurement, TrialRecord, TrialState
+from hpo.core.trial import CONTINUE, Direction, Measurement, Purpose, TrialRecord, TrialState
 
 
 def record(*values):
@@ -44,3 +44,23 @@ def test_no_epoch_no_best():
 def test_only_running_trials_can_go_on():
     assert [s for s in TrialState if not s.is_finished] == [TrialState.RUNNING]
     assert CONTINUE.stop is False
+
+
+def test_a_sign_makes_more_the_better():
+    assert (Direction("maximize").sign, Direction("minimize").sign) == (1.0, -1.0)
+    assert max([0.2, 0.1], key=lambda v: Direction.MINIMIZE.sign * v) == 0.1
+
+
+def test_a_finalist_that_is_trained_again_is_a_repeat():
+    made = {
+        purpose: TrialRecord(
+            number=1,
+            state=TrialState.RUNNING,
+            params={},
+            latents={},
+            until_epoch=1,
+            purpose=purpose,
+        )
+        for purpose in Purpose
+    }
+    assert [made[p].is_repeat for p in (Purpose.SEARCH, Purpose.CONFIRM)] == [False, True]

@@ -97,3 +97,9 @@ def test_an_extra_that_is_there_is_handed_out_and_one_that_is_not_is_refused_in_
 def test_a_changed_model_restarts_a_trial_where_the_trainer_names_no_keys():
     assert restart_keys(TRAINER) == ("train.width",)
     assert restart_keys(SimpleNamespace(name="mine")) == ("model",)
+
+
+def test_a_trainer_says_which_values_are_better(monkeypatch):
+    monkeypatch.setattr(TRAINER, "direction", "up")
+    with pytest.raises(SpecError, match="direction must be maximize or minimize, got 'up'"):
+        find_trainer(NAME)
