@@ -18,6 +18,7 @@ from trainer.candidates import (
     weights_at_hand,
 )
 from trainer.config.shape import flatten
+from trainer.data.notes import counted
 from trainer.models.weight_sources import NOTHING, resolve
 
 WHOLE_MODEL = "model.pretrained_model_path"
@@ -231,7 +232,7 @@ def _reasons(
         )
     if "train.head_epochs" in spec:
         lines.append(
-            f"trains the head alone for {spec['train.head_epochs']} epochs on cached features, "
-            "then the whole network; any key can be set otherwise (--set)"
+            f"trains the head alone for {counted(spec['train.head_epochs'], 'epoch')} on cached "
+            "features, then the whole network; any key can be set otherwise (--set)"
         )
     return tuple(lines)

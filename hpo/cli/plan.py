@@ -14,6 +14,7 @@ from hpo.console.review_lines import render_review
 from hpo.core.budget import Budget, render_seconds
 from hpo.core.event_json import data_of
 from hpo.core.events import Event, Forecast, Preparing
+from hpo.core.text import count_of
 
 if TYPE_CHECKING:
     from hpo.searching.dry_run import DryRun
@@ -130,5 +131,5 @@ def _first(entry: Mapping[str, Any]) -> str:
 def _gain(now: Forecast, more: Forecast, budget: Budget) -> str:
     """A budget of time buys trials, a budget of trials buys time."""
     if budget.trials is None and (budget.seconds is not None or budget.gpu_seconds is not None):
-        return f"as long for {more.trials} trials in place of {now.trials}"
+        return f"as long for {count_of(more.trials, 'trial')} in place of {now.trials}"
     return f"{render_seconds(more.seconds)} in place of {render_seconds(now.seconds)}"

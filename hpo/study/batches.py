@@ -85,7 +85,8 @@ def _capped(key: str, batch: int, cap: int, multiple: int, of: str) -> Adjusted:
             f"{key}: no batch is legal: each device has {count_of(cap, 'training sample')}, "
             f"and a batch must be a multiple of {multiple} ({of})"
         )
-    reason = f"train_sample_count gives each device {cap} samples, fewer than a batch of {batch}"
+    samples = count_of(cap, "sample")
+    reason = f"train_sample_count gives each device {samples}, fewer than a batch of {batch}"
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
 
 

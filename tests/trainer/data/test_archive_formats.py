@@ -71,7 +71,7 @@ def test_a_zip_name_that_is_kept_in_utf_8_beside_another(tmp_path, target):
 
 
 def test_a_zip_name_marked_as_utf_8_that_is_none(tmp_path, target):
-    with pytest.raises(DataError, match="a name in it is marked as UTF-8 and is none"):
+    with pytest.raises(DataError, match="a name in it is marked as UTF-8 and is not"):
         extract(renamed_zip(tmp_path / "a.zip", b"caf\xe9", 0x800), target)
 
 
