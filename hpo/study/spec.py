@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 DEFAULT_TRAINER = "ml_recog"
-_CUT_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/([^/])")
+_CUT_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/([^/].*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +244,7 @@ def anchored(study: StudySpec, folder: Path) -> StudySpec:
             return text
         if cut := _CUT_ADDRESS.match(text):
             raise SpecError(
-                f"data: {text}: must be an address with two slashes, as {cut[1]}://{cut[2]}...; "
+                f"data: {text}: must be an address with two slashes, as {cut[1]}://{cut[2]}; "
                 "give it as text, as a Path takes one of them away"
             )
         return str((folder / Path(text).expanduser()).resolve())

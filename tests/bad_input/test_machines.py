@@ -63,6 +63,38 @@ CASES = [
             *("postgresql+nodriver://h/d", "http://[::1"),
         )
     ),
+    *(
+        Case(
+            name=f"file moved: {words}",
+            words=f"hpo resume --in-process --budget +1 --moved {words}",
+            make=take_run,
+            says=("--moved", said),
+        )
+        for words, said in (
+            ("/old/w.ckpt", "must be OLD=NEW"),
+            ("=/new/w.ckpt", "must be OLD=NEW"),
+            ("/old/w.ckpt=/proc/nowhere", "no such file or folder: /proc/nowhere"),
+            ("/old/w.ckpt=/etc/hostname", "the run names no file /old/w.ckpt"),
+        )
+    ),
+    *(
+        Case(
+            name=f"pictures at {place}",
+            words=f"hpo search --data {place} --budget 1 --in-process --yes",
+            says=(place, said),
+        )
+        for place, said in (
+            ("s3:/shop/all", "two slashes, as s3://shop"),
+            ("memory://nothing/here", "nothing there"),
+            ("nosuch://shop/all", "no such kind of address"),
+        )
+    ),
+    Case(
+        name="weights among options that are not there",
+        words=f"{SEARCH} --options model.pretrained_trunk_path=/x/a.pth,/x/b.pth",
+        make=take_pictures,
+        says=("search.options.model.pretrained_trunk_path", "/x/a.pth does not exist"),
+    ),
     Case(
         name="new place that is none",
         words="hpo resume --in-process --budget +1 --train /proc/nowhere",

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -57,3 +58,39 @@ def test_a_script_that_has_imported_another_module_of_that_name_is_told(folder):
     done = run_script(folder, "import trainer\nimport hpo\nhpo.search()\n")
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: {folder}/trainer.py: has the name of a package of")
+
+
+@pytest.fixture(scope="module")
+def old_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "pinned_values" / "finished"
+
+
+@pytest.mark.parametrize(
+    "words", ["status RUN", "best RUN", "why RUN 0", "report RUN", "ls", "space --plot space.html"]
+)
+def test_reading_a_run_with_warnings_as_errors(words, old_run, tmp_path):
+    environment = variables(str(ROOT), PYTHONWARNINGS="error", HPO_TRAINER_MODULES="tests")
+    named = [str(old_run) if word == "RUN" else word for word in words.split()]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "hpo.cli.main", *named], cwd=tmp_path,
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_loading_a_run_from_a_script_with_warnings_as_errors(old_run, tmp_path):
+    code = (
+        "import hpo, sys; study = hpo.load(sys.argv[1]); print(len(study.trials_dataframe()));"
+        "study.plot_history(); study.plot_curves(); study.report(); print(study.best['trial'])"
+    )
+    environment = variables(str(ROOT), HPO_TRAINER_MODULES="tests")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(old_run)], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "6"
