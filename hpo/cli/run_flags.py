@@ -40,6 +40,27 @@ def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser)
 
 
+def add_serving_arguments(parser: argparse.ArgumentParser, port: int, exposure: str) -> None:
+    """--port, --host and --yes-expose; `exposure` says what comes of the last."""
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="N",
+        help=f"port to listen on (default: {port}, or a free one when that is taken)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, this machine alone)",
+    )
+    parser.add_argument(
+        "--yes-expose",
+        action="store_true",
+        help=f"allow a --host that other machines reach{exposure}",
+    )
+
+
 def add_out_argument(parser: argparse.ArgumentParser) -> None:
     """--out."""
     parser.add_argument(

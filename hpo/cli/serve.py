@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, chosen_run
+from hpo.cli.run_flags import add_run_argument, add_serving_arguments, chosen_run
 
 if TYPE_CHECKING:
     from hpo.serving.service import PictureService
@@ -42,23 +42,7 @@ answered. Ctrl-C ends it.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_run_argument(parser)
-    parser.add_argument(
-        "--port",
-        type=int,
-        metavar="N",
-        help=f"port to listen on (default: {DEFAULT_PORT}, or a free one when that is taken)",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address to listen on (default: %(default)s, this machine alone)",
-    )
-    parser.add_argument(
-        "--yes-expose",
-        action="store_true",
-        help="allow a --host that other machines reach: whoever does may have pictures labelled",
-    )
+    add_serving_arguments(parser, DEFAULT_PORT, ": whoever does may have pictures labelled")
     parser.add_argument(
         "--unknown-at",
         metavar="SHARE",

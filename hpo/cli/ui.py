@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, chosen_run
+from hpo.cli.run_flags import add_run_argument, add_serving_arguments, chosen_run
 from hpo.core.process.signals import told_to_end
 
 if TYPE_CHECKING:
@@ -31,23 +31,7 @@ that server are printed and nothing is started.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_run_argument(parser)
-    parser.add_argument(
-        "--port",
-        type=int,
-        metavar="N",
-        help="port to listen on (default: 5000, or a free one when that is taken)",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address to listen on (default: %(default)s, this machine alone)",
-    )
-    parser.add_argument(
-        "--yes-expose",
-        action="store_true",
-        help="allow a --host that other machines reach; the page has no password",
-    )
+    add_serving_arguments(parser, 5000, "; the page has no password")
 
 
 def run(args: argparse.Namespace) -> int:

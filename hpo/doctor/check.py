@@ -8,7 +8,7 @@ from typing import Literal
 Status = Literal["ok", "info", "warning", "error"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at."""
 

@@ -70,7 +70,7 @@ def examine_machine(out: Path, trainer: Trainer | None) -> Iterator[Check]:
 
 def _python() -> Check:
     text = f"Python {platform.python_version()}, {count_cpus()} cores to use"
-    return Check(name="python", status="ok", text=text)
+    return Check("python", "ok", text)
 
 
 def _packages() -> Check:
@@ -86,19 +86,19 @@ def _packages() -> Check:
             untested.append(f"{name} {number}")
     if missing:
         return Check(
-            name="packages",
-            status="error",
-            text=f"not installed: {', '.join(missing)}",
-            advice="pip install -c constraints.txt -e '.[all]'",
+            "packages",
+            "error",
+            f"not installed: {', '.join(missing)}",
+            "pip install -c constraints.txt -e '.[all]'",
         )
     if untested:
         return Check(
-            name="packages",
-            status="warning",
-            text=f"other major versions than tested: {', '.join(untested)}",
-            advice="install with -c constraints.txt",
+            "packages",
+            "warning",
+            f"other major versions than tested: {', '.join(untested)}",
+            "install with -c constraints.txt",
         )
-    return Check(name="packages", status="ok", text=", ".join(found))
+    return Check("packages", "ok", ", ".join(found))
 
 
 def _gpus() -> list[Check]:
@@ -109,7 +109,7 @@ def _gpus() -> list[Check]:
             capture_output=True, text=True, timeout=20, check=True,
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        return [Check(name="gpu", status="info", text="none; trials will run on CPU cores")]
+        return [Check("gpu", "info", "none; trials will run on CPU cores")]
     checks = []
     for number, line in enumerate(filter(None, listing.splitlines())):
         name, driver, total, free = (part.strip() for part in line.split(","))
@@ -121,8 +121,8 @@ def _gpus() -> list[Check]:
         elif busy:
             advice = "another process holds most of it; trials may run out of memory"
         status: Status = "warning" if advice else "ok"
-        checks.append(Check(name="gpu", status=status, text=text, advice=advice))
-    return checks or [Check(name="gpu", status="info", text="none; trials will run on CPU cores")]
+        checks.append(Check("gpu", status, text, advice))
+    return checks or [Check("gpu", "info", "none; trials will run on CPU cores")]
 
 
 def _number(text: str) -> float:
@@ -146,75 +146,71 @@ def _torch() -> Check:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         advice = "run `python -c 'import torch'` to see where it hangs"
-        return Check(name="torch", status="error", text="does not answer in 120 s", advice=advice)
+        return Check("torch", "error", "does not answer in 120 s", advice)
     if process.returncode != 0:
         last = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         return Check(
-            name="torch",
-            status="error",
-            text=f"cannot be used: {last}",
-            advice="install torch and torchvision from one source, with -c constraints.txt",
+            "torch",
+            "error",
+            f"cannot be used: {last}",
+            "install torch and torchvision from one source, with -c constraints.txt",
         )
     found = json.loads(process.stdout.strip().splitlines()[-1])
     if found["cuda"]:
         precision = "bf16" if found["bf16"] else "no bf16"
-        return Check(
-            name="torch", status="ok", text=f"sees {', '.join(found['devices'])}, {precision}"
-        )
+        return Check("torch", "ok", f"sees {', '.join(found['devices'])}, {precision}")
     built = f"built for CUDA {found['built_for']}" if found["built_for"] else "built without CUDA"
-    return Check(name="torch", status="ok", text=f"runs on CPU ({built}, no device to use)")
+    return Check("torch", "ok", f"runs on CPU ({built}, no device to use)")
 
 
 def _memory() -> Check:
     free = free_memory_mib()
     if free is None:
-        return Check(name="memory", status="info", text="the system does not tell how much is free")
+        return Check("memory", "info", "the system does not tell how much is free")
     text = f"{free / 1024:.1f} GiB free"
     if free < LEAST_MEMORY_MIB:
         advice = "a trial takes 1 to 3 GiB; close other programs or run fewer at a time"
-        return Check(name="memory", status="warning", text=text, advice=advice)
-    return Check(name="memory", status="ok", text=text)
+        return Check("memory", "warning", text, advice)
+    return Check("memory", "ok", text)
 
 
 def _shared_memory() -> Check:
     folder = Path("/dev/shm")  # noqa: S108 - Ray's, looked at and not written
     if not folder.is_dir():
-        return Check(name="shared", status="info", text="no /dev/shm; Ray uses the disk instead")
+        return Check("shared", "info", "no /dev/shm; Ray uses the disk instead")
     free = shutil.disk_usage(folder).free / 1024**3
     if free < 1:
         advice = "in a container: start it with --shm-size=2g"
         text = f"{free:.2f} GiB of shared memory"
-        return Check(name="shared", status="warning", text=text, advice=advice)
-    return Check(name="shared", status="ok", text=f"{free:.1f} GiB of shared memory")
+        return Check("shared", "warning", text, advice)
+    return Check("shared", "ok", f"{free:.1f} GiB of shared memory")
 
 
 def _open_files() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < LEAST_FILES:
         text = f"{soft} may be open at a time (it can be raised to {hard})"
-        return Check(name="files", status="warning", text=text, advice=f"ulimit -n {LEAST_FILES}")
-    return Check(name="files", status="ok", text=f"{soft} may be open at a time")
+        return Check("files", "warning", text, f"ulimit -n {LEAST_FILES}")
+    return Check("files", "ok", f"{soft} may be open at a time")
 
 
 def _mlflow(out: Path) -> Check:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if uri and (why := why_useless(uri)):
         text, _, advice = why.partition("; ")
-        return Check(
-            name="mlflow", status="warning", text=f"{display_uri(uri)} {text}", advice=advice
-        )
+        return Check("mlflow", "warning", f"{display_uri(uri)} {text}", advice)
     if not uri.startswith(("http://", "https://")):
         where = display_uri(uri) or f"{out}/mlflow.db"
-        return Check(name="mlflow", status="ok", text=f"runs are mirrored to {where}")
+        return Check("mlflow", "ok", f"runs are mirrored to {where}")
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_S) as answer:  # noqa: S310 - http
             status = int(answer.status)
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         return Check(
-            name="mlflow",
-            status="warning",
-            text=f"{display_uri(uri)} does not answer: {reason}",
-            advice="a search goes on without it and catches up when it is back",
+            "mlflow",
+            "warning",
+            f"{display_uri(uri)} does not answer: {reason}",
+            "a search goes on without it and catches up when it is back",
         )
-    return Check(name="mlflow", status="ok", text=f"{display_uri(uri)} answers ({status})")
+    return Check("mlflow", "ok", f"{display_uri(uri)} answers ({status})")

@@ -20,7 +20,7 @@ def check_names() -> list[Check]:
     """Look into the working directory and the folders of PYTHONPATH."""
     checks = [check for folder, where in _folders() for check in _look_into(folder, where)]
     text = "no file in the working directory or on PYTHONPATH has the name of an installed module"
-    return checks or [Check(name="names", status="ok", text=text)]
+    return checks or [Check("names", "ok", text)]
 
 
 def _folders() -> Iterator[tuple[Path, str]]:
@@ -48,18 +48,18 @@ def _look_into(folder: Path, where: str) -> Iterator[Check]:
     used = {file: name for file, name in found.items() if file not in harmless}
     if harmless:
         yield Check(
-            name="names",
-            status="warning",
-            text=f"{_listed(harmless)} in {folder} ({where}): `hpo` passes it over, but a script "
+            "names",
+            "warning",
+            f"{_listed(harmless)} in {folder} ({where}): `hpo` passes it over, but a script "
             "or notebook of yours imports it in place of what is installed",
-            advice="rename it, or move it into a folder of its own",
+            "rename it, or move it into a folder of its own",
         )
     if used:
         yield Check(
-            name="names",
-            status="warning",
-            text=f"{_listed(used)} in {folder} ({where}) is imported in place of what is installed",
-            advice="take the folder out of PYTHONPATH if that is not meant",
+            "names",
+            "warning",
+            f"{_listed(used)} in {folder} ({where}) is imported in place of what is installed",
+            "take the folder out of PYTHONPATH if that is not meant",
         )
 
 

@@ -25,7 +25,7 @@ def check_runs(out: Path) -> Check:
     folder = out.absolute()
     if why := why_not_writable(folder):
         text = f"{folder} cannot be written: {why}"
-        return Check(name="runs", status="error", text=text, advice="choose another --out")
+        return Check("runs", "error", text, "choose another --out")
     return _room("runs", out, LEAST_DISK_GIB, "checkpoints may not fit; choose another --out")
 
 
@@ -37,10 +37,10 @@ def check_cache(trainer: Trainer) -> Check:
             folder = kept_folder(trainer)
     except HpoError as error:
         advice = "set HPO_CACHE_DIR to a folder that can be written"
-        return Check(name="cache", status="error", text=str(error), advice=advice)
+        return Check("cache", "error", str(error), advice)
     if warning:
         advice = "set HPO_CACHE_DIR to a folder that can be written"
-        return Check(name="cache", status="warning", text=warning, advice=advice)
+        return Check("cache", "warning", warning, advice)
     advice = "decoded pictures may not fit; set HPO_CACHE_DIR to a folder on a larger disk"
     return _room("cache", folder, LEAST_DISK_GIB, advice)
 
@@ -53,10 +53,10 @@ def check_temporary() -> Check:
     except (OSError, HpoError) as error:
         text = str(error) if isinstance(error, HpoError) else error.strerror
         advice = "set TMPDIR to a folder with a short path that can be written"
-        return Check(name="temporary", status="error", text=str(text), advice=advice)
+        return Check("temporary", "error", str(text), advice)
     if ray.warning:
         advice = "nothing to do; a shorter TMPDIR is used as it is"
-        return Check(name="temporary", status="warning", text=ray.warning, advice=advice)
+        return Check("temporary", "warning", ray.warning, advice)
     advice = "Ray and exports write there; set TMPDIR to a folder on a larger disk"
     return _room("temporary", folder, LEAST_TEMPORARY_GIB, advice)
 
@@ -71,4 +71,4 @@ def _room(name: str, folder: Path, least_gib: float, advice: str) -> Check:
     status: Status = "ok"
     if free < least_gib:
         status = "warning" if free * 1024 >= LEAST_FREE_MIB else "error"
-    return Check(name=name, status=status, text=text, advice="" if status == "ok" else advice)
+    return Check(name, status, text, "" if status == "ok" else advice)

@@ -13,14 +13,8 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _DENIED = (
-    "credential",
-    "forbidden",
-    "access denied",
-    "accessdenied",
-    "unauthorized",
-    "401",
-    "403",
-    "token",
+    *("credential", "forbidden", "access denied", "accessdenied", "unauthorized"),
+    *("401", "403", "token"),
 )
 
 
