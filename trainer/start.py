@@ -91,8 +91,9 @@ FROM_NOTHING = {BACKBONE: "timm/resnet18", "model.input_height": 112, "model.inp
 """What a machine without a GPU trains from random weights."""
 EPOCHS = ((2400.0, 6), (10800.0, 10), (float("inf"), 15))
 """Seconds of a search's budget, up to which a trial trains so many epochs."""
-LEAST_TO_SCREEN_S = 600.0
-"""A search of less time starts from the first weights at hand: comparing them takes a minute."""
+LEAST_TO_SCREEN_S = 2400.0
+"""A search of less time starts from the first weights at hand: comparing three takes minutes on
+two cores, which trials need more."""
 MOST_SCREENED = 6
 LARGEST_BYTES = {False: 10**8, True: 5 * 10**8}
 """Files of the hub's cache that are compared, without a GPU and with one: larger trunks than 25 and

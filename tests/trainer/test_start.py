@@ -49,7 +49,7 @@ def test_several_weights_at_hand_are_worth_screening():
 @pytest.mark.parametrize(
     ("given", "budget_s"),
     [
-        ({}, 599.0),
+        ({}, 2399.0),
         ({"model.pretrained_trunk_path": "lite0"}, None),
         ({"model.backbone": "x"}, None),
     ],
