@@ -9,16 +9,18 @@ if TYPE_CHECKING:
 
     from hpo.api import Study, load, search
     from hpo.automl.ask_tell import AutoML
+    from hpo.automl.formatting import format_result
     from hpo.automl.runner import AutoMLRunner
     from hpo.automl.status import query_status
 
 __version__ = "0.1.0"
-__all__ = ["AutoML", "AutoMLRunner", "Study", "load", "query_status", "search"]
+__all__ = ["AutoML", "AutoMLRunner", "Study", "format_result", "load", "query_status", "search"]
 
 _PLACES = {
     "AutoML": "hpo.automl.ask_tell",
     "AutoMLRunner": "hpo.automl.runner",
     "Study": "hpo.api",
+    "format_result": "hpo.automl.formatting",
     "load": "hpo.api",
     "query_status": "hpo.automl.status",
     "search": "hpo.api",

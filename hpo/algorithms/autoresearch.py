@@ -29,6 +29,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
         max_failures=options["llm_max_failures"],
         goal=goal,
         phases=phases,
+        notes=setting.context.notes,
         bound=ConfidenceBound(
             setting.space,
             direction=setting.direction,

@@ -39,6 +39,8 @@ class Context:
     """Keys, or sections, of the spec that no checkpoint can go on under once they have changed."""
     first: tuple[dict[str, Any], ...] = ()
     """Latents of configurations to begin with, after the default one."""
+    notes: Callable[[], Mapping[int, Any]] = dict
+    """What the caller says of trials, by number; a language model reads it."""
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.entry import Context
+from hpo.algorithms.primary import StoppedByPrimary
 from hpo.algorithms.registry import create_algorithm
 from hpo.core.protocols import Algorithm, Trainer
 from hpo.core.seeds import derive_seed
@@ -26,6 +27,7 @@ def build_algorithm(
     *,
     slots: int = 1,
     secrets: Mapping[str, Any] | None = None,
+    notes: Callable[[], Mapping[int, Any]] = dict,
 ) -> Algorithm:
     """Build a study's algorithm, which has heard nothing yet.
 
@@ -36,11 +38,12 @@ def build_algorithm(
         space: what is searched.
         slots: trials at a time.
         secrets: options that no file holds, such as the key of an endpoint.
+        notes: what the caller says of trials, by number.
     """
     options, is_route = dict(study.search.algorithm_options), plan.route_style is not None
     if is_route and study.budget.trials and options.get("max_recommendations") is not None:
         options["max_recommendations"] = study.budget.trials  # which may have been extended
-    return create_algorithm(
+    algorithm = create_algorithm(
         plan.algorithm,
         space,
         pruner=plan.pruner,
@@ -55,8 +58,13 @@ def build_algorithm(
             route=is_route,
             first=tuple(start["latents"] for start in plan.first),
             restart_keys=restart_keys(trainer),
+            notes=notes,
         ),
     )
+    stops_by = getattr(trainer, "stops_by", None)
+    if stops_by is None or plan.route_style == "rungs":
+        return algorithm
+    return StoppedByPrimary(algorithm, *stops_by)
 
 
 def algorithm_seed(seed: int, first: Sequence[Mapping[str, Any]]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.llm import task_of
 from hpo.algorithms.llm_client import LLM_OPTIONS, make_client
+from hpo.algorithms.options import Option
 from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, random_points, with_pruner
 from hpo.algorithms.tpe import tpe_recipe
 
@@ -27,6 +28,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
         make_client(options),
         task_of(setting),
         max_failures=options["llm_max_failures"],
+        narrows=options["range_narrowing"],
         num_trials=options["max_recommendations"]
         or setting.context.planned_trials
         or UNPLANNED_TRIALS,
@@ -40,6 +42,17 @@ ENTRY = AlgorithmEntry(
     name="hybrid",
     summary="a language model plans phases, random, tpe and bfbo carry them out",
     build=build,
-    options=(MAX_RECOMMENDATIONS, *LLM_OPTIONS),
+    options=(
+        MAX_RECOMMENDATIONS,
+        Option(
+            name="range_narrowing",
+            kind=bool,
+            default=True,
+            route_default=False,
+            aliases=("hybrid_enable_llm_range_narrowing", "enable_llm_range_narrowing"),
+            help="whether the phases that the model plans may keep to parts of ranges",
+        ),
+        *LLM_OPTIONS,
+    ),
     when="a model may say where to look, but not try every point itself",
 )

@@ -46,9 +46,30 @@ LLM_OPTIONS = (
         help="key of the endpoint, from the environment alone; never printed or stored",
     ),
     Option(
+        name="llm_temperature",
+        kind=float,
+        default=0.0,
+        route_default=0.7,
+        low=0.0,
+        high=2.0,
+        env=("AUTOML_LLM_TEMPERATURE",),
+        help="how freely the model answers; 0 is most alike from call to call",
+    ),
+    Option(
+        name="llm_max_tokens",
+        kind=int,
+        default=None,
+        route_default=4096,
+        low=1,
+        env=("AUTOML_LLM_MAX_TOKENS",),
+        help="longest answer, in tokens; none leaves it to the endpoint",
+    ),
+    Option(
         name="llm_timeout_s",
         kind=float,
         default=60.0,
+        route_default=120.0,
+        env=("AUTOML_LLM_TIMEOUT",),
         low=0.1,
         help="seconds to wait for an answer",
     ),
@@ -56,6 +77,7 @@ LLM_OPTIONS = (
         name="llm_max_failures",
         kind=int,
         default=3,
+        env=("AUTOML_LLM_MAX_RETRIES",),
         low=0,
         help="failed calls in a row that are made up for by tpe, visibly; the next ends the search",
     ),
@@ -85,6 +107,8 @@ class LlmClient:
     model: str
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 60.0
+    temperature: float = 0.0
+    max_tokens: int | None = None
 
     def ask_json(self, system: str, user: str) -> dict[str, Any]:
         """Return the JSON object in the model's answer.
@@ -97,7 +121,8 @@ class LlmClient:
             "messages": [
                 {"role": "system", "content": system}, {"role": "user", "content": user},
             ],
-            "temperature": 0,
+            "temperature": self.temperature,
+            **({} if self.max_tokens is None else {"max_tokens": self.max_tokens}),
         })  # fmt: skip
         try:
             text = answer["choices"][0]["message"]["content"]
@@ -166,4 +191,6 @@ def make_client(options: Mapping[str, Any]) -> LlmClient:
         model=model,
         api_key=options["llm_api_key"],
         timeout_s=options["llm_timeout_s"],
+        temperature=options.get("llm_temperature") or 0.0,
+        max_tokens=options.get("llm_max_tokens"),
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hpo.algorithms.chooser import Chosen, Observation
 
 METHODS = ("random", "tpe", "bfbo")
+FOCUS = ', "focus": {name: [low, high]}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ class PhaseChooser(LlmChooser):
         num_trials: trials that are planned for.
         seed: the study's seed.
         least_points: ended trials before a Gaussian process speaks.
+        narrows: whether phases may keep to parts of ranges.
     """
 
     name = "hybrid"
@@ -96,9 +98,10 @@ class PhaseChooser(LlmChooser):
         num_trials: int,
         seed: int,
         least_points: int,
+        narrows: bool = True,
     ) -> None:
         super().__init__(client, task, max_failures=max_failures)
-        self._num_trials, self._seed = num_trials, seed
+        self._num_trials, self._seed, self._narrows = num_trials, seed, narrows
         self._phases: tuple[Phase, ...] | None = None
         self._first = 0
         self._bound = ConfidenceBound(
@@ -121,7 +124,7 @@ class PhaseChooser(LlmChooser):
             self._phases, self._first = self._plan(number, seen), number
             memo = {"phases": [asdict(phase) for phase in self._phases]}
         phase = self._due(number)
-        limits = self.task.limits(phase.focus)
+        limits = self.task.limits(phase.focus) if self._narrows else {}
         latents = _METHODS[phase.method](self, number, seen)
         note = f"{phase.name} ({phase.method})"
         return Chosen(latents=latents, note=note, memo=memo, limits=limits)
@@ -129,9 +132,9 @@ class PhaseChooser(LlmChooser):
     def _plan(self, number: int, seen: list[Observation]) -> tuple[Phase, ...]:
         question = (
             f"Plan phases for {self._num_trials} trials. Answer "
-            '{"phases": [{"name": text, "trials": number, "method": one of random, tpe, bfbo, '
-            '"focus": {name: [low, high]}}]}: random explores, tpe and bfbo (a Gaussian process) '
-            "exploit; focus is optional."
+            '{"phases": [{"name": text, "trials": number, "method": one of random, tpe, bfbo'
+            f"{FOCUS if self._narrows else ''}}}]}}: random explores, tpe and bfbo (a Gaussian "
+            f"process) exploit{'; focus is optional' if self._narrows else ''}."
         )
         phases = self.converse(
             self.task.describe(seen, question=question),

@@ -6,7 +6,7 @@ before; what is discarded is shown to the model as such.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class ResearchChooser(LlmChooser):
         goal: of the research, in the user's words.
         phases: whose ranges the experiments keep to, in order; empty for the whole space.
         bound: whose Gaussian process screens candidates.
+        notes: what the caller says of trials, by number.
     """
 
     name = "autoresearch"
@@ -68,8 +69,10 @@ class ResearchChooser(LlmChooser):
         goal: str,
         phases: Sequence[Phase],
         bound: ConfidenceBound,
+        notes: Callable[[], Mapping[int, Any]] = dict,
     ) -> None:
         super().__init__(client, task, max_failures=max_failures)
+        self._notes = notes
         self._goal, self._phases, self._bound = goal, tuple(phases), bound
         self._best: float | None = None
         self._outcomes: dict[int, str] = {}
@@ -104,6 +107,8 @@ class ResearchChooser(LlmChooser):
         phase = self._due()
         limits = {} if phase is None else self.task.limits(phase.focus)
         context = self._retrieve(number, seen, phase)
+        if notes := self._notes():
+            context = {**context, "feedback": {str(number): said for number, said in notes.items()}}
         question = (
             f"Design {CANDIDATES} different experiments. Answer "
             '{"candidates": [{"params": {name: value}, "hypothesis": "one sentence"}]}.'

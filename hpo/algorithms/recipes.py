@@ -24,7 +24,6 @@ MAX_RECOMMENDATIONS = Option(
     name="max_recommendations",
     kind=int,
     default=None,
-    route_default=20,
     low=1,
     aliases=("num_recommendations",),
     help="configurations after which no more are proposed; the budget of a search ends it anyway",

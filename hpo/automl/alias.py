@@ -1,16 +1,18 @@
-"""Provides the import names of the published package: `tao_automl`, `tao_automl.runner`.
+"""Provides the import names of the published package: `tao_automl` and the modules below it.
 
 Nothing of that name is installed. A program opts in, in its first lines:
 
     from hpo.automl import alias
     alias.install()
 
-or is started unchanged by `python -m hpo.automl.alias script.py ...`. Where a package of that name
-is installed, both refuse: a workflow must never get another package than it believes.
+or is started unchanged by `python -m hpo.automl.alias script.py ...`. A plan file is carried out
+by `python -m hpo.automl.alias -m tao_automl.runner PLAN.json --platform NAME`. Where a package of
+that name is installed, all refuse: a workflow must never get another package than it believes.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import runpy
 import sys
@@ -22,12 +24,29 @@ from hpo.core.errors import HpoError
 
 NAME = "tao_automl"
 DISTRIBUTION = "nvidia-tao-automl"
-_PLACES = {
-    NAME: ("AutoML", "AutoMLRunner", "query_status"),
-    f"{NAME}.runner": ("AutoMLRunner",),
-    f"{NAME}.status": ("query_status",),
+_TOP = {
+    "AutoML": "hpo.automl.ask_tell",
+    "AutoMLRunner": "hpo.automl.runner",
+    "query_status": "hpo.automl.status",
+    "format_result": "hpo.automl.formatting",
 }
-"""Module -> the public names of this project that it offers."""
+_TYPES = ("JobStates", "Recommendation", "ResumeRecommendation", "AutoMLContext")
+_PLACES: dict[str, dict[str, str]] = {
+    NAME: _TOP,
+    f"{NAME}.runner": {
+        "AutoMLRunner": "hpo.automl.runner",
+        "MetricExtractorError": "hpo.automl.errors",
+        "validate_skill_runtime": "hpo.automl.skill_context",
+        "SkillContext": "hpo.automl.skill_context",
+        "KNOWN_AUTOML_SETTINGS": "hpo.automl.settings",
+        "AUTOML_SETTING_ALIASES": "hpo.automl.settings",
+        "run_automl_plan": "hpo.automl.plan_file",
+    },
+    f"{NAME}.status": {"query_status": "hpo.automl.status"},
+    f"{NAME}.formatting": {"format_result": "hpo.automl.formatting"},
+    f"{NAME}.types": dict.fromkeys(_TYPES, "hpo.automl.recommendation"),
+}
+"""Module -> the public names that it offers -> the module of this project that has each."""
 
 
 class AliasError(HpoError):
@@ -38,11 +57,13 @@ class _Alias(ModuleType):
     """A module that fetches its names from `hpo` when they are first used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in _PLACES.get(self.__name__, ()):
-            import hpo
+        place = _PLACES.get(self.__name__, {}).get(name)
+        if place is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        import hpo
 
-            return getattr(hpo, name)
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        _ = hpo.AutoMLRunner  # checks the extras, and puts the folders of imports in order
+        return getattr(importlib.import_module(place), name)
 
 
 def install() -> None:
@@ -80,7 +101,7 @@ def _refuse_beside_the_original() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a script with the alias in place."""
+    """Run a script, or a plan file, with the alias in place."""
     if not arguments:
         sys.stderr.write("python -m hpo.automl.alias: give a script to run\n")
         return 2
@@ -89,6 +110,10 @@ def main(arguments: list[str]) -> int:
     except AliasError as error:
         sys.stderr.write(f"hpo.automl.alias: {error}\n")
         return 2
+    if arguments[:2] == ["-m", f"{NAME}.runner"]:
+        from hpo.automl.plan_file import main as run_plan
+
+        return run_plan(arguments[2:])
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")
     return 0

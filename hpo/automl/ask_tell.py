@@ -22,15 +22,22 @@ from hpo.automl.asking import build_engine, open_or_create
 from hpo.automl.errors import AutoMLError
 from hpo.automl.hooks import as_number
 from hpo.automl.metrics import METRIC_NOT_FOUND
-from hpo.automl.outcome import build_result
+from hpo.automl.outcome import adjustments_of, build_result
 from hpo.automl.planning import Request, as_value_errors, plan_request
-from hpo.automl.recommendation import Recommendation, metric_of, status_word
+from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.routing import open_skill
+from hpo.automl.schema_skill import write_skill
 from hpo.automl.skill_trainer import registered_trainer
 from hpo.automl.status import query_status
 from hpo.automl.views import Views
 from hpo.automl.wandb_table import group_of, make_listener
-from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
+from hpo.automl.workspace import (
+    RUNGS_STYLE,
+    WorkspaceFacts,
+    is_workspace,
+    objectives_of,
+    read_facts,
+)
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.selection import best_trial
@@ -39,8 +46,12 @@ from hpo.core.trial import Ended, TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.searching.engine import Engine
 from hpo.searching.state_writer import StateWriter, describe_start
+from hpo.tracking.listener import mlflow_listener
 
 logger = logging.getLogger(__name__)
+
+GOOD = ("success", "done")
+"""Statuses of a configuration that was trained."""
 
 
 class AutoML:
@@ -49,13 +60,15 @@ class AutoML:
     Args:
         workspace: a folder that does not exist yet, or is empty: it becomes the workspace. One that
             holds a workspace is gone on with.
-        network: a registered network, or the path of a skill folder.
+        network: a registered network, or the path of a skill folder; with `search_schema` any name.
         train_specs: the spec of every trial, nested or dotted, over the skill's template.
         settings: as `automl_settings` of `AutoMLRunner.run`.
-        wandb_config: `{"enabled", "project"}`.
-        action: what is searched.
         automl_hyperparameters: searched parameters; None means the schema's default list.
         custom_param_ranges: as in `AutoMLRunner.run`.
+        action: what is searched.
+        resume: whether a workspace must be there to go on with; where it is, it always is.
+        wandb_config: `{"enabled", "project"}`.
+        search_schema: the schema of what is searched, a dict or a file, in place of a skill folder.
         trainer: a registered trainer that knows the network's spec.
 
     Raises:
@@ -63,22 +76,29 @@ class AutoML:
         RunError: when another process has the workspace.
     """
 
-    def __init__(  # noqa: PLR0913 - the published call
+    def __init__(  # noqa: PLR0913, PLR0917 - the published call
         self,
         workspace: str | Path,
         network: str,
         train_specs: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
-        wandb_config: Mapping[str, Any] | None = None,
-        *,
-        action: str = "train",
         automl_hyperparameters: list[str] | None = None,
         custom_param_ranges: Any = None,
+        action: str = "train",
+        resume: bool = False,
+        wandb_config: Mapping[str, Any] | None = None,
+        search_schema: Mapping[str, Any] | str | Path | None = None,
+        *,
         trainer: str = "",
     ) -> None:
         folder = Path(workspace).expanduser().resolve()
+        if resume and not is_workspace(folder):
+            raise RunError(f"{folder}: is no AutoML workspace, so there is nothing to resume")
+        place = _skill_folder(network, trainer) if search_schema is None else (
+            write_skill(folder.parent, network, action, search_schema)
+        )  # fmt: skip
         request = Request(
-            skill=open_skill(_skill_folder(network, trainer)),
+            skill=open_skill(place),
             action=action,
             workspace=folder,
             settings=settings or {},
@@ -111,14 +131,23 @@ class AutoML:
         self._base_spec, self._epochs_key = parts.plan.base_spec, parts.epochs_key
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
         self._bus.add(self._state)
-        brain = {"algorithm": self.facts.algorithm, "style": self.facts.style}
-        self._bus.add(Views(self.run, self._ledger, self.facts, brain, self._job_of))
+        self._objectives = objectives_of(self.facts)
         if wandb_config and wandb_config.get("enabled"):
             self._bus.add(
                 make_listener(wandb_config, self.run, parts.study, parts.plan, self._ledger)
             )
+        self._bus.add(mlflow_listener(self.run, parts.study, parts.plan, self._ledger))
         self._open: dict[int, Recommendation] = {}
+        self._jobs: dict[int, str] = {}
+        self._num_epochs = parts.plan.num_epochs
         self._is_finished = False
+        constants = {
+            "brain": {"algorithm": self.facts.algorithm, "style": self.facts.style,
+                      "max_recommendations": self.facts.total},
+            "specs": parts.plan.base_spec,
+            "custom_ranges": parts.study.search.custom_param_ranges,
+        }  # fmt: skip
+        self._bus.add(Views(self.run, self._ledger, self.facts, constants, self._show))
         self._bus.emit(
             describe_start(self.run, parts.study, self._engine, self._ledger, self.facts.metric)
         )
@@ -153,7 +182,7 @@ class AutoML:
     def report_result(
         self,
         rec_id: int,
-        value: float | None,
+        value: float | Mapping[str, float] | None,
         best_epoch: int | None = None,
         status: str = "success",
     ) -> None:
@@ -161,7 +190,8 @@ class AutoML:
 
         Args:
             rec_id: its id.
-            value: in the caller's own scale.
+            value: in the caller's own scale; a mapping of metric -> value with several objectives,
+                where `metric_value`, `metric`, `value` or `score` stand for the primary one.
             best_epoch: the epoch that it was measured at; the last one where not given.
             status: `success` or `failure`.
 
@@ -172,16 +202,24 @@ class AutoML:
         if rec_id not in self._open:
             known = ", ".join(str(number) for number in sorted(self._open)) or "none"
             raise AutoMLError(f"rec_id: {rec_id!r} awaits no result; awaited are {known}")
-        record = self._ledger.trial(rec_id)
+        self._note_jobs()
+        record, objectives = self._ledger.trial(rec_id), self._objectives
+        given = value if isinstance(value, Mapping) else {objectives.primary.metric: value}
+        values = {name: as_number(found) for name, found in objectives.named(given).items()}
         del self._open[rec_id]
-        number = as_number(value)
-        if status != "success" or number is None:
-            reason = METRIC_NOT_FOUND if status == "success" else f"reported as {status}"
+        missing = objectives.missing(values)
+        if status not in GOOD or missing:
+            names = ", ".join(repr(name) for name in missing) if objectives.is_several else ""
+            reason = METRIC_NOT_FOUND + (f": {names}" if names else "")
+            reason = reason if status in GOOD else f"reported as {status}"
             self._engine.on_end(rec_id, Ended(failure={"kind": "code", "message": reason}))
             self._state.write_now()
             return
-        metrics = {} if best_epoch is None else {"best_epoch": float(best_epoch)}
-        payload = {"epoch": record.until_epoch, "value": number, "metrics": metrics}
+        numbers = {name: float(found) for name, found in values.items() if found is not None}
+        metrics = dict(numbers) if objectives.is_several else {}
+        metrics |= {"best_epoch": float(best_epoch)} if best_epoch else {}
+        score = objectives.score(numbers)
+        payload = {"epoch": record.until_epoch, "value": score, "metrics": metrics}
         self._engine.on_epoch(rec_id, payload)
         self._engine.on_end(rec_id, Ended())
         self._state.write_now()
@@ -192,9 +230,42 @@ class AutoML:
         return None if best is None else self._show(best.number)
 
     def get_status(self) -> dict[str, Any]:
-        """As `query_status` of this workspace."""
+        """As `query_status` of this workspace, with `pareto_front` and `active_rec_ids`."""
         self._state.write_now()
-        return query_status(self.run.path)
+        return {
+            **query_status(self.run.path),
+            "pareto_front": self.get_pareto_front(),
+            "active_rec_ids": sorted(self._open),
+        }
+
+    def get_progress(self) -> dict[str, Any]:
+        """`completed`, `total`, `best_metric`, `best_rec_id`, `algorithm` and more."""
+        counts = self.get_status()["progress"]
+        return {**counts, **self.result()["progress"]}
+
+    def get_pareto_front(self) -> list[dict[str, Any]]:
+        """The trials that no other beats in every objective; empty with one objective."""
+        front: list[dict[str, Any]] = self.result().get("pareto_front", [])
+        return front
+
+    def get_verified_full_fidelity_best(self) -> Recommendation | None:
+        """The best configuration of those that were trained in full; None before there is one."""
+        best = self.get_best()
+        if best is None or self._ledger.trial(best.id).epochs < self._num_epochs:
+            return None
+        return best
+
+    def get_required_checkpoint_job_ids(self) -> set[str]:
+        """Jobs whose checkpoints are still needed: the best's, and those that others go on from."""
+        numbers = set(self._open) | {
+            trial.start_from[0] for trial in self._ledger.trials()
+            if trial.start_from and not trial.state.is_finished
+        }  # fmt: skip
+        numbers |= set(getattr(self._engine.algorithm, "start_points", tuple)())
+        numbers |= {row["rec_id"] for row in self.get_pareto_front()}
+        best = self.get_best()
+        numbers |= set() if best is None else {best.id}
+        return {job for number in numbers if (job := self._jobs.get(number))}
 
     def get_history(self) -> list[Recommendation]:
         """Every configuration."""
@@ -232,29 +303,39 @@ class AutoML:
         if self._is_finished:
             raise RunError(f"{self.run}: finish() was called; open the workspace again to go on")
 
-    def _job_of(self, number: int) -> tuple[str, str]:
-        return "", str(self.run.trial_dir(number))
-
     def _show(self, number: int) -> Recommendation:
         record = self._ledger.trial(number)
         folder = str(self.run.trial_dir(number))
-        return Recommendation(
-            id=number,
-            specs=self._specs_of(record),
-            status=status_word(record),
-            job_id=self._open[number].job_id if number in self._open else "",
-            resume_from_epoch=record.start_from[1] if record.start_from else None,
-            metric=metric_of(record, self._ledger.direction),
+        self._note_jobs()
+        rec = show_trial(
+            record,
+            metric=self.facts.metric,
+            direction=self._ledger.direction,
+            objectives=self._objectives.names if self._objectives.is_several else (),
+            job_id=self._jobs.get(number),
             results_dir=folder,
-            full_spec=merged(
-                self._engine.specs.spec_of(record), self._specs_of(record), {"results_dir": folder}
-            ),
         )
+        rec.specs = self._specs_of(record)
+        if record.start_from is not None:
+            rec.resume_from_job_id = self._jobs.get(record.start_from[0])
+        if self.facts.style == RUNGS_STYLE:
+            rec.early_stop_epoch = record.until_epoch
+        rec.adjustments = adjustments_of(number, self.facts)
+        rec.full_spec = merged(
+            self._engine.specs.spec_of(record), rec.specs, {"results_dir": folder}
+        )
+        return rec
+
+    def _note_jobs(self) -> None:
+        """Remember the job ids that the caller gave to open recommendations."""
+        for number, rec in self._open.items():
+            if rec.job_id:
+                self._jobs[number] = rec.job_id
 
     def _specs_of(self, record: TrialRecord) -> dict[str, Any]:
         """The searched values, and the epoch to train until where rungs decide it."""
         specs = dict(record.params)
-        if self.facts.style == RUNGS_STYLE:
+        if self.facts.style == RUNGS_STYLE and self._epochs_key:
             specs[self._epochs_key] = record.until_epoch
         return specs
 

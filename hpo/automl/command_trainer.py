@@ -8,27 +8,31 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.automl.artifacts import tables_in_folder, values_in_folder
 from hpo.automl.failures import explain_failure
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
-from hpo.automl.status_file import StatusFile, read_metric
+from hpo.automl.script import ScriptExecution, read_execution
+from hpo.automl.status_file import StatusFile
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.protocols import Report, Spec
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
-from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.core.yaml_io import read_yaml
 from hpo.jobs.checkpoints import choose_checkpoint
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
+from hpo.jobs.spec_formats import check_format, read_spec, render_spec
 from hpo.run.run_dir import write_atomically
 from hpo.study.skill import Skill
 
 POLL_S = 0.1
 STOP_WITHIN_S = 30.0
-SPEC_FILE = "job_spec.yaml"
+SPEC_NAME = "job_spec"
 
 
 class CommandFailure(Exception):  # noqa: N818 - a fact about a trial
@@ -46,19 +50,32 @@ class CommandTrainer:
         skill: the network's folder.
         metric: name of the monitored metric.
         direction: `maximize` or `minimize`.
+        action: what is run in each trial.
+        execution: the script that the action is, where it is one.
     """
 
     multiple_of: Mapping[str, str] = {}
 
-    def __init__(self, skill: Skill, metric: str, direction: str) -> None:
-        self._skill = skill
+    def __init__(
+        self,
+        skill: Skill,
+        metric: str,
+        direction: str,
+        *,
+        action: str = "train",
+        execution: ScriptExecution | None = None,
+    ) -> None:
+        self._skill, self._execution = skill, execution
+        self.action = action
         self.name = skill.network_arch or skill.path.name
         self.skill_dir = skill.path
         self.monitoring_metric = metric
         self.direction = direction
-        self._tree = self._read_tree()
-        self.epochs_key = skill.shorthands.get("num_epochs", "train.num_epochs")
-        self.seed_key = next((n for n in ("train.seed", "seed") if n in flatten(self._tree)), "")
+        self._tree = full_template(skill, action)
+        known = flatten(self._tree)
+        length = skill.shorthands.get("num_epochs", "train.num_epochs")
+        self.epochs_key = length if length in known else ""
+        self.seed_key = next((name for name in ("train.seed", "seed") if name in known), "")
 
     # The spec ----------------------------------------------------------------------------------
 
@@ -75,14 +92,6 @@ class CommandTrainer:
         """Nothing is known beyond the schema."""
         del spec
         return {}
-
-    def _read_tree(self) -> dict[str, Any]:
-        from search_spaces import load_schema
-
-        schema, template = self._skill.schema_file(), self._skill.template_file()
-        tree = load_schema(schema).tree if schema.is_file() else {}
-        over = read_yaml(template) if template.is_file() else {}
-        return merged(tree, over)
 
     # The data ----------------------------------------------------------------------------------
 
@@ -104,13 +113,13 @@ class CommandTrainer:
         return {}
 
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
-        """Look whether every local input of the train action is there.
+        """Look whether every local input of the action is there.
 
         Raises:
             SpecError: naming every mandatory input that is not.
         """
         problems = []
-        inputs = (self._action("train").get("inputs") or {}).items()
+        inputs = (self._action(self.action).get("inputs") or {}).items()
         for name, facts in inputs:
             value = _value(spec, name)
             if (facts or {}).get("optional") and not value:
@@ -169,27 +178,31 @@ class CommandTrainer:
             CommandFailure: when the command fails, or ends without the metric.
         """
         folder = Path(str(spec["results_dir"]))
-        job = self._known_job(folder) or self._start("train", spec, folder, resume_from)
-        told = StatusFile(folder, self.monitoring_metric)
-        length = int(lookup(spec, self.epochs_key))
-        last, value = start_epoch or 0, None
+        job = self._known_job(folder) or self._start(self.action, spec, folder, resume_from)
+        told = StatusFile(folder, self.monitoring_metric, (self.action,))
+        length = int(lookup(spec, self.epochs_key)) if self.epochs_key else 1
+        last, line = start_epoch or 0, None
         is_over = False
         while not is_over:
             job = read_job(folder)
             is_over = job.status in ENDED  # known before the last look at the file
-            for epoch, number in told.poll():
-                if epoch <= last:
+            # Without epochs there is one value, that of the end.
+            for seen in told.poll() if self.epochs_key else ():
+                if seen.epoch <= last:
                     continue
-                last, value = epoch, number
-                goes_on = report(_line(folder, epoch, number))
-                if not goes_on and epoch < length:  # at its last epoch it is about to end
+                last, line = seen.epoch, _line(folder, seen.epoch, seen.value, seen.metrics)
+                goes_on = report(line)
+                if not goes_on and last < length:  # at its last epoch it is about to end
                     _stop(job)
                     return self._receipt(folder)
             if not is_over:
                 time.sleep(POLL_S)
         if job.status != SUCCESS:
             raise CommandFailure(**explain_failure(_log(job), job.exit_code))
-        self._report_end(length, report, job, last, value)
+        if last < length:
+            report(self._last_line(length, job, line))
+        elif line is None:
+            self._demand_value(None)
         return self._receipt(folder)
 
     def _known_job(self, folder: Path) -> Job | None:
@@ -202,24 +215,28 @@ class CommandTrainer:
             return None
         return job if job.status in (PENDING, RUNNING, SUCCESS) else None
 
-    def _report_end(
-        self, length: int, report: Report, job: Job, last: int, value: float | None
-    ) -> None:
-        """Close with the last epoch; a trainer that validates rarely may not have told of it."""
+    def _last_line(self, length: int, job: Job, line: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The last epoch; a trainer that validates rarely may not have told of it."""
+        metrics = dict((line or {}).get("metrics") or {})
+        metrics |= values_in_folder(job.folder, [self.monitoring_metric])
+        tables = tables_in_folder(job.folder)
+        value = metrics.get(self.monitoring_metric, (line or {}).get("value"))
         if value is None:
             value = find_in_log(_log(job), self.monitoring_metric)
+        return _line(job.folder, length, self._demand_value(value), {**tables, **metrics})
+
+    def _demand_value(self, value: float | None) -> float:
         if value is None:
-            where = "neither in status.json nor in the log"
+            where = "neither in its result files nor in the log"
             raise CommandFailure(
                 "code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r} stands {where}"
             )
-        if last < length:
-            report(_line(job.folder, length, value))
+        return value
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """Run the evaluate action and return `{"metrics": {name: value}}`."""
         job = self._run("evaluate", spec)
-        value = read_metric(job.folder, self.monitoring_metric, ("evaluate",))
+        value = values_in_folder(job.folder, [self.monitoring_metric]).get(self.monitoring_metric)
         if value is None:
             value = find_in_log(_log(job), self.monitoring_metric)
         if value is None:
@@ -265,20 +282,45 @@ class CommandTrainer:
                 )
             given = merged(given, {name: str(resume_from) for name in fields})
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / SPEC_FILE
-        write_atomically(file, to_yaml(given))
+        form = self._format_of(action)
+        file = folder / f"{SPEC_NAME}.{form}"
+        write_atomically(file, render_spec(given, form))
+        command, cwd = self._command(action, file, folder)
         job = Job(
             id=folder.name,
             action=action,
             skill_dir=str(self._skill.path),
             folder=folder,
             network_arch=self._skill.network_arch,
-            command=command_of(str(self._action(action).get("command") or ""), file),
+            command=command,
+            cwd=cwd,
             created=time.time(),
         )
         job.save()
         start_worker(job)
         return job
+
+    def _execution_of(self, action: str) -> ScriptExecution | None:
+        if action == self.action:
+            return self._execution
+        return read_execution(self._skill.path, self._action(action))
+
+    def _format_of(self, action: str) -> str:
+        execution = self._execution_of(action)
+        if execution is not None:
+            return execution.config_format
+        form = self._action(action).get("config_format") or "yaml"
+        return check_format(form, f"{self._skill.path}: actions.{action}.config_format")
+
+    def _command(self, action: str, file: Path, folder: Path) -> tuple[list[str], str]:
+        """The words of an action's command, and the folder that it is run in; empty: this one."""
+        execution = self._execution_of(action)
+        if execution is None:
+            return command_of(str(self._action(action).get("command") or ""), file), ""
+        words = execution.words(config_path=str(file), results_dir=str(folder), job_id=folder.name)
+        # Bytecode beside the script would change the skill folder.
+        start = [sys.executable, "-B", str(execution.script)]
+        return [*start, *words], str(execution.cwd)
 
     def _action(self, action: str) -> dict[str, Any]:
         facts = self._skill.actions.get(action)
@@ -287,20 +329,45 @@ class CommandTrainer:
         return dict(facts)
 
     def _receipt(self, folder: Path) -> dict[str, Any]:
-        applied = flatten(read_yaml(folder / SPEC_FILE))
+        file = next(folder.glob(f"{SPEC_NAME}.*"))
+        applied = flatten(read_spec(file))
         # A rung's job is told a shorter length, and where it lies and goes on from.
-        own = {self.epochs_key, "results_dir", *self._skill.fields("train", "resume_model")}
+        own = {self.epochs_key, "results_dir", *self._skill.fields(self.action, "resume_model")}
         applied = {name: value for name, value in applied.items() if name not in own}
         return {"applied": applied, "read_back_from": "spec file"}
 
 
-def _line(folder: Path, epoch: int, value: float) -> dict[str, Any]:
+def full_template(skill: Skill, action: str = "train") -> dict[str, Any]:
+    """The defaults of an action's schema under its template, nested.
+
+    Raises:
+        SpecError: when the template is no mapping.
+    """
+    from search_spaces import load_schema
+
+    schema, template = skill.schema_file(action), skill.template_file(action)
+    tree: Mapping[str, Any] = {}
+    if schema.is_file():
+        known = load_schema(schema)
+        leaves = {name: leaf.default for name, leaf in known.leaves.items()}
+        tree = known.tree or nest({k: v for k, v in leaves.items() if v is not None})
+    over = read_yaml(template) if template.is_file() else {}
+    if not isinstance(over, Mapping):
+        raise SpecError(f"{template}: must be a mapping of keys, got {type(over).__name__}")
+    return merged(tree, over)
+
+
+def _line(
+    folder: Path, epoch: int, value: float, metrics: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
     checkpoint = None
     with contextlib.suppress(RunError):
         path, _ = choose_checkpoint(folder, epoch)
         checkpoint = str(path.relative_to(folder))
-    return {"epoch": epoch, "value": value, "checkpoint": checkpoint}
+    return {
+        "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics or {}),
+    }  # fmt: skip
 
 
 def _stop(job: Job) -> None:

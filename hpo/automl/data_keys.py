@@ -23,14 +23,15 @@ SOURCES = ("train", "reference", "query")
 
 def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:
     """Data keys of training from exact keys and roots."""
-    if not request.skill.data_entries("train"):
+    action = request.action
+    if not request.skill.data_entries(action):
         return {}
     flat = flatten(overrides.nested)
     if request.platform or not request.needs_data:  # its paths are not to be seen from here
         with contextlib.suppress(HpoError):
-            return resolve_data_sources(request.skill, "train", request.roots, flat)
+            return resolve_data_sources(request.skill, action, request.roots, flat)
         return {}
-    return resolve_data_sources(request.skill, "train", request.roots, flat)
+    return resolve_data_sources(request.skill, action, request.roots, flat)
 
 
 def eval_keys(request: Request) -> tuple[dict[str, Any], str]:
@@ -62,7 +63,7 @@ def start_weights(request: Request, overrides: Overrides, trainer: SkillTrainer)
         own = trainer.data_overrides({"weights": base}) if is_address(base) else {}
         if own:
             return {name: value for name, value in own.items() if name not in overrides.names}
-    fields = request.skill.fields("train", "ptm_if_no_resume_model")
+    fields = request.skill.fields(request.action, "ptm_if_no_resume_model")
     if not fields:
         raise AutoMLError(
             f"base_checkpoint: {request.skill.path} names no field that takes start weights"

@@ -19,3 +19,16 @@ class NotRunnableError(SpecError, FileNotFoundError):
 
 class ReviewDeclinedError(RunError):
     """The review was not confirmed, or the search would take longer than was allowed."""
+
+
+class UnknownActionError(AutoMLError, KeyError):
+    """The skill has no such action."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message in quotes
+
+
+class MetricExtractorError(RuntimeError):
+    """The published package raises it when three trials in a row have no metric.
+
+    It can be imported; a search of this project ends with the cause in its result instead.
+    """

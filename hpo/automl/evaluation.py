@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.hooks import Hooks, as_number
-from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
+from hpo.automl.hooks import Hooks
+from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics, number_of
 from hpo.automl.recommendation import Recommendation
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.workspace import WorkspaceFacts
@@ -26,9 +26,15 @@ from hpo.study.weights import is_address
 
 logger = logging.getLogger(__name__)
 
-MEASURED, UNAVAILABLE, SKIPPED, FAILED = "measured", "unavailable", "skipped", "failed"
+PROVIDED, MEASURED, REUSED = "provided", "measured", "reused_best"
+MISSING, FAILURE, RAISED = "metric_missing", "failure", "callback_error"
+UNAVAILABLE, SKIPPED, NOT_RUN = "unavailable", "skipped", "not_run"
+KNOWN = (PROVIDED, MEASURED, REUSED)
+"""Statuses of an evaluation that has a value."""
 BASELINE_FILE, FINAL_FILE = "baseline.json", "final.json"
 START_FILE = "start.ckpt"
+RECORD_NAMES = {BASELINE_FILE: "ptm_baseline.json", FINAL_FILE: "best_automl.json"}
+"""What the records are called in `evaluation_records_dir`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,45 +88,91 @@ class Evaluator:
         return {name: str(value) for name in self.skill.fields("evaluate", function)}
 
 
-def run_baseline(evaluator: Evaluator) -> dict[str, Any]:
-    """Evaluate what every trial starts from; kept in `evaluations/baseline.json`.
+def run_baseline(
+    evaluator: Evaluator, hooks: Hooks | None = None, *, blocked: str = ""
+) -> dict[str, Any]:
+    """Say what the search starts from; kept in `evaluations/baseline.json`.
+
+    A value that the caller gave comes first, then `baseline_fn`, then the trainer, which evaluates
+    what every trial starts from.
+
+    Args:
+        evaluator: does it.
+        hooks: for `baseline_fn`.
+        blocked: why the trainer cannot evaluate, where that is known.
 
     Returns:
-        `status` (`measured`, `unavailable` or `failed`), `label`, `metric_value`, `metrics`,
-        `held_out` (the same on the data of the final evaluation, where they are others),
-        `record_path`, or `reason`.
+        `status` (`provided`, `measured`, `metric_missing`, `failure`, `unavailable` or `skipped`),
+        `enabled`, `label`, `metric_name`, `metric_value`, `record_path`; `metrics` and `held_out`
+        (the same on the data of the final evaluation, where they are others) where the trainer
+        evaluated, and `failure_reason` where there is no value.
     """
-    run, facts = evaluator.run, evaluator.facts
-    record = run.evaluations_dir / BASELINE_FILE
+    facts, record = evaluator.facts, evaluator.run.evaluations_dir / BASELINE_FILE
     kept = _read(record)
-    if kept.get("status") == MEASURED:
+    if kept.get("status") in KNOWN:
         return kept
     label = "base checkpoint" if facts.base_checkpoint else "untrained start"
+    found = {"label": label, **_baseline_of(evaluator, hooks or Hooks(), blocked)}
+    return _write(record, found, facts, facts.evaluations.get("baseline_record_path"))
+
+
+def _baseline_of(evaluator: Evaluator, hooks: Hooks, blocked: str) -> dict[str, Any]:
+    wanted = evaluator.facts.evaluations
+    if not wanted.get("run_baseline", True):
+        return {"status": SKIPPED, "reason": "run_baseline is false"}
+    if wanted.get("baseline_metric") is not None:
+        return {"status": PROVIDED, "metric_value": wanted["baseline_metric"]}
+    if hooks.baseline_fn is not None:
+        return _by_baseline_fn(evaluator, hooks)
+    if blocked:
+        return {"status": UNAVAILABLE, "reason": blocked}
     try:
-        base = "" if is_address(facts.base_checkpoint) else facts.base_checkpoint
-        checkpoint = base or _start_weights(evaluator)
-        if not checkpoint:
-            reason = f"{evaluator.trainer.name} starts from nothing that could be evaluated"
-            return _write(record, {"status": UNAVAILABLE, "label": label, "reason": reason})
-        began = time.monotonic()
-        metrics = evaluator.evaluate("baseline", evaluator.base_spec, checkpoint)
-        result = {
-            "status": MEASURED,
-            "label": label,
-            "checkpoint": str(checkpoint),
-            "metric_value": evaluator.value_of(metrics),
-            "metrics": metrics,
-            "seconds": round(time.monotonic() - began, 2),
-        }
-        if facts.eval_keys:
-            table = evaluator.evaluate(
-                "baseline_held_out", evaluator.base_spec, checkpoint, facts.eval_keys
-            )
-            result["held_out"] = {"metric_value": evaluator.value_of(table), "metrics": table}
+        return _measured_start(evaluator)
     except Exception as error:
         logger.debug("the baseline was not evaluated", exc_info=True)
-        return _write(record, {"status": FAILED, "label": label, "reason": line_of(error)})
-    return _write(record, result)
+        return {"status": FAILURE, "reason": line_of(error)}
+
+
+def _by_baseline_fn(evaluator: Evaluator, hooks: Hooks) -> dict[str, Any]:
+    assert hooks.baseline_fn is not None  # noqa: S101 - told by the caller
+    try:
+        answer = hooks.baseline_fn(merged(evaluator.base_spec))
+    except Exception as error:
+        logger.warning("baseline_fn failed", exc_info=True)
+        return {"status": FAILURE, "reason": f"baseline_fn: {type(error).__name__}: {error}"}
+    if isinstance(answer, Mapping):
+        answer = answer.get("metric_value", answer.get(evaluator.facts.metric))
+    if answer is None:
+        return {"status": MISSING, "reason": "baseline_fn gave no value"}
+    value = number_of(answer)
+    if value is None:
+        return {"status": FAILURE, "reason": f"baseline_fn: must give a number, got {answer!r}"}
+    return {"status": MEASURED, "metric_value": value, "source": "baseline_fn"}
+
+
+def _measured_start(evaluator: Evaluator) -> dict[str, Any]:
+    """Evaluate what every trial starts from by the trainer."""
+    facts = evaluator.facts
+    base = "" if is_address(facts.base_checkpoint) else facts.base_checkpoint
+    checkpoint = base or _start_weights(evaluator)
+    if not checkpoint:
+        reason = f"{evaluator.trainer.name} starts from nothing that could be evaluated"
+        return {"status": UNAVAILABLE, "reason": reason}
+    began = time.monotonic()
+    metrics = evaluator.evaluate("baseline", evaluator.base_spec, checkpoint)
+    result = {
+        "status": MEASURED,
+        "checkpoint": str(checkpoint),
+        "metric_value": evaluator.value_of(metrics),
+        "metrics": metrics,
+        "seconds": round(time.monotonic() - began, 2),
+    }
+    if facts.eval_keys:
+        table = evaluator.evaluate(
+            "baseline_held_out", evaluator.base_spec, checkpoint, facts.eval_keys
+        )
+        result["held_out"] = {"metric_value": evaluator.value_of(table), "metrics": table}
+    return result
 
 
 def _start_weights(evaluator: Evaluator) -> str:
@@ -136,6 +188,30 @@ def _start_weights(evaluator: Evaluator) -> str:
     return str(path)
 
 
+def plan_of_final(facts: WorkspaceFacts, *, has_fn: bool, is_on_platform: bool) -> str:
+    """How the best trial will be evaluated, in one line for the review.
+
+    Args:
+        facts: of the workspace.
+        has_fn: whether the caller passed `final_eval_fn`.
+        is_on_platform: whether trials are jobs of a platform.
+    """
+    wanted = facts.evaluations
+    if not wanted.get("run_final_evaluation", True):
+        return "none: run_final_evaluation is false"
+    if {"final_evaluation", "final_evaluation_metric"} & set(wanted):
+        return "the value that was given"
+    if has_fn:
+        return "final_eval_fn, called with the best trial"
+    if wanted.get("reuse_best_metric_for_final_evaluation"):
+        return "the best trial's own value"
+    if is_on_platform:
+        return "none: trials run on a platform and no final_eval_fn was passed"
+    if facts.eval_keys:
+        return "the best trial's checkpoint, once, on data that no trial has seen"
+    return f"the best trial's checkpoint on the validation data: {facts.no_eval_reason}"
+
+
 def run_final(
     evaluator: Evaluator,
     hooks: Hooks,
@@ -146,7 +222,8 @@ def run_final(
 ) -> dict[str, Any]:
     """Evaluate the best trial once; kept in `evaluations/final.json`.
 
-    The caller's `final_eval_fn` wins; else the trainer evaluates itself; else it is skipped.
+    What the caller gave comes first, then `final_eval_fn`, then the best value again where that was
+    asked for, then the trainer; else it is unavailable.
 
     Args:
         evaluator: does it.
@@ -155,55 +232,86 @@ def run_final(
         checkpoint: of its best epoch, where it lies on this machine.
         blocked: why the trainer cannot evaluate, where that is known.
     """
+    facts = evaluator.facts
+    found = _final_of(evaluator, hooks, best, checkpoint, blocked)
     record = evaluator.run.evaluations_dir / FINAL_FILE
+    return _write(record, found, facts, facts.evaluations.get("final_evaluation_record_path"))
+
+
+def _final_of(
+    evaluator: Evaluator,
+    hooks: Hooks,
+    best: Recommendation | None,
+    checkpoint: Path | None,
+    blocked: str,
+) -> dict[str, Any]:
+    wanted = evaluator.facts.evaluations
+    if not wanted.get("run_final_evaluation", True):
+        return {"status": SKIPPED, "reason": "run_final_evaluation is false"}
+    if wanted.get("final_evaluation") is not None:
+        given = dict(wanted["final_evaluation"])
+        return {"source": "final_evaluation", **given, **_provided(given.get("metric_value"))}
+    if wanted.get("final_evaluation_metric") is not None:
+        value = wanted["final_evaluation_metric"]
+        return {"source": "final_evaluation_metric", **_provided(value)}
     if best is None:
-        return _write(record, {"status": SKIPPED, "reason": "no trial has a result"})
+        return {"status": NOT_RUN, "reason": "no trial has a result"}
     if hooks.final_eval_fn is not None:
-        return _write(record, _by_caller(hooks, best))
-    if not evaluator.facts.run_final_evaluation:
-        return _write(record, {"status": SKIPPED, "reason": "run_final_evaluation is false"})
+        return _by_caller(hooks, best)
+    if wanted.get("reuse_best_metric_for_final_evaluation"):
+        reason = "the best trial's own value"
+        return {"status": REUSED, "reason": reason, "metric_value": best.metric_value}
     reason = blocked or _why_not(evaluator, checkpoint)
     if reason or checkpoint is None:
-        return _write(record, {"status": SKIPPED, "reason": reason})
+        return {"status": UNAVAILABLE, "reason": reason}
+    return _by_trainer(evaluator, best, checkpoint)
+
+
+def _provided(value: Any) -> dict[str, Any]:
+    number = number_of(value)
+    if number is None:
+        return {"status": MISSING, "reason": f"metric_value: must be a number, got {value!r}"}
+    return {"status": PROVIDED, "metric_value": number}
+
+
+def _by_trainer(evaluator: Evaluator, best: Recommendation, checkpoint: Path) -> dict[str, Any]:
     data = evaluator.facts.eval_keys
     try:
         metrics = evaluator.evaluate("final", best.full_spec, checkpoint, data)
     except Exception as error:
         logger.debug("the best trial was not evaluated", exc_info=True)
-        return _write(record, {"status": FAILED, "reason": line_of(error)})
+        return {"status": UNAVAILABLE, "reason": f"it failed: {line_of(error)}"}
     where = "held-out data" if data else f"validation data ({evaluator.facts.no_eval_reason})"
-    return _write(
-        record,
-        {
-            "status": MEASURED,
-            "reason": f"evaluated on the {where}",
-            "source": "trainer",
-            "data": "held_out" if data else "validation",
-            "metric_value": evaluator.value_of(metrics),
-            "metrics": metrics,
-            "job_id": best.job_id,
-        },
-    )
+    return {
+        "status": MEASURED,
+        "reason": f"evaluated on the {where}",
+        "source": "trainer",
+        "data": "held_out" if data else "validation",
+        "metric_value": evaluator.value_of(metrics),
+        "metrics": metrics,
+        "job_id": best.job_id,
+    }
 
 
 def _by_caller(hooks: Hooks, best: Recommendation) -> dict[str, Any]:
     assert hooks.final_eval_fn is not None  # noqa: S101 - told by the caller
+    source = "final_eval_fn"
     try:
-        answer = hooks.final_eval_fn(best, best.job_id)
+        answer = hooks.final_eval_fn(best, best.job_id or "")
     except Exception as error:
         logger.warning("final_eval_fn failed", exc_info=True)
-        return {"status": FAILED, "reason": f"final_eval_fn: {type(error).__name__}: {error}"}
+        return {"status": RAISED, "source": source, "reason": f"{type(error).__name__}: {error}"}
     facts = dict(answer) if isinstance(answer, Mapping) else {"metric_value": answer}
-    value = as_number(facts.get("metric_value"))
+    value = number_of(facts.get("metric_value"))
     if value is None:
-        return {**facts, "status": FAILED, "reason": "final_eval_fn gave no metric_value"}
+        reason = "final_eval_fn gave no metric_value that is a finite number"
+        return {**facts, "status": MISSING, "source": source, "reason": reason,
+                "metric_value": None}  # fmt: skip
     return {
+        **{"source": source, "job_id": best.job_id, "reason": source},
         **facts,
         "status": MEASURED,
-        "reason": "final_eval_fn",
-        "source": "final_eval_fn",
         "metric_value": value,
-        "job_id": facts.get("job_id", best.job_id),
     }
 
 
@@ -227,9 +335,26 @@ def read_evaluations(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
     return _read(run.evaluations_dir / BASELINE_FILE), _read(run.evaluations_dir / FINAL_FILE)
 
 
-def _write(path: Path, result: dict[str, Any]) -> dict[str, Any]:
-    result = {**result, "record_path": result.get("record_path", str(path))}
-    write_atomically(path, json.dumps(result, indent=1, default=str) + "\n")
+def _write(
+    path: Path, found: Mapping[str, Any], facts: WorkspaceFacts, told: Any = None
+) -> dict[str, Any]:
+    """Complete an evaluation and keep it."""
+    result = {
+        "enabled": found["status"] != SKIPPED,
+        "metric_name": facts.metric,
+        "metric_value": None,
+        **found,
+    }
+    if result["status"] not in KNOWN:
+        result["failure_reason"] = result.get("reason", "")
+    folder = facts.evaluations.get("evaluation_records_dir")
+    copy = Path(folder) / RECORD_NAMES[path.name] if folder else None
+    result["record_path"] = str(result.get("record_path") or told or copy or path)
+    text = json.dumps(result, indent=1, default=str) + "\n"
+    write_atomically(path, text)
+    if copy is not None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(copy, text)
     return result
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.outcome import build_result
 from hpo.automl.planning import Planned, Request, as_value_errors, plan_request
+from hpo.automl.retention import demand_deletion
+from hpo.automl.route_settings import RouteSettings
 from hpo.automl.routing import demand_runnable
-from hpo.automl.session import RouteSettings, with_session
+from hpo.automl.script import read_execution
+from hpo.automl.session import AutoMLSession, with_session
 from hpo.automl.settings import MAX_RECOMMENDATIONS
+from hpo.automl.submission import Submission
 from hpo.automl.workspace import WorkspaceFacts, is_workspace, read_facts
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
@@ -21,29 +25,53 @@ from hpo.searching.session import SearchResult, SearchSettings, resume_search, s
 from hpo.study.spec import StudySpec, load_study
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one start of a workspace ended."""
+
+    search: SearchResult
+    result: dict[str, Any]
+    """The route's result (`hpo.automl.outcome.build_result`)."""
+    declined: str = ""
+    """Why the review stopped the search, if it did."""
+
+
 def execute(
     request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool = False
-) -> tuple[SearchResult, dict[str, Any]]:
+) -> Outcome:
     """Plan, review and search; or go on with the workspace that the request names.
-
-    Returns:
-        How the search ended, and the route's result of it; `route.declined` says why the review
-        stopped it, if it did.
 
     Raises:
         HpoError: for whatever the caller can mend.
     """
     demand_runnable(request.skill, request.action)
-    search = with_session(replace(search, name_prefix=ROUTE_PREFIX), route)
+    search = replace(search, name_prefix=ROUTE_PREFIX)
     with as_value_errors():
         if resume:
-            result = _resume(request, route, search)
+            ended, session = _resume(request, route, search)
         else:
-            planned = plan_request(request)
-            route.secrets = planned.settings.secrets
-            search = replace(search, fill=planned.facts.write, route_style=planned.facts.style)
-            result = start_search(planned.study, request.workspace.parent, search)
-    return result, _result_of(result, route)
+            ended, session = _start(request, route, search)
+    return Outcome(search=ended, result=_result_of(ended, session), declined=session.declined)
+
+
+def _start(
+    request: Request, route: RouteSettings, search: SearchSettings
+) -> tuple[SearchResult, AutoMLSession]:
+    planned = plan_request(request)
+    route = replace(route, secrets=planned.settings.secrets)
+    if route.platform is not None:
+        skill = request.skill
+        execution = read_execution(skill.path, skill.action(request.action), request.execution)
+        Submission(
+            platform=route.platform, skill=skill, action=request.action, execution=execution,
+            image=request.image, name_of=str, arguments=route.platform_arguments,
+        ).check()  # fmt: skip
+        demand_deletion(planned.facts, route.platform, route.platform_arguments)
+    search, sessions = with_session(
+        replace(search, fill=planned.facts.write, route_style=planned.facts.style), route
+    )
+    ended = start_search(planned.study, request.workspace.parent, search)
+    return ended, sessions.last()
 
 
 def _with_fallbacks(found: dict[str, Any], count: int) -> dict[str, Any]:
@@ -56,7 +84,9 @@ def _with_fallbacks(found: dict[str, Any], count: int) -> dict[str, Any]:
     return {**found, "fallbacks": count}
 
 
-def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
+def _resume(
+    request: Request, route: RouteSettings, search: SearchSettings
+) -> tuple[SearchResult, AutoMLSession]:
     folder = request.workspace
     if not is_workspace(folder):
         raise RunError(
@@ -68,15 +98,14 @@ def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> S
     if any(given) or request.hyperparameters is not None:
         study = load_study(run.study_file)
         planned = plan_request(_completed(request, study, read_facts(folder)))
-        route.secrets = planned.settings.secrets
+        route = replace(route, secrets=planned.settings.secrets)
         _demand_same(folder, study, planned)
         budget = _extended(study, planned)
-    return resume_search(run, search, budget=budget)
+    search, sessions = with_session(search, route)
+    return resume_search(run, search, budget=budget), sessions.last()
 
 
-def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
-    session = route.session
-    assert session is not None  # noqa: S101 - every search makes one
+def _result_of(result: SearchResult, session: AutoMLSession) -> dict[str, Any]:
     session.ledger = Ledger.open(result.run.ledger_file)
     try:
         finished = result.finished
@@ -92,6 +121,7 @@ def _result_of(result: SearchResult, route: RouteSettings) -> dict[str, Any]:
 def _completed(request: Request, study: StudySpec, facts: WorkspaceFacts) -> Request:
     """What a resumed search is asked for: what was begun, under what is given now."""
     begun: dict[str, Any] = {"metric": facts.metric, "direction": facts.direction}
+    begun |= {"objectives": facts.objectives} if facts.objectives else {}
     if request.algorithm is None:
         begun["algorithm"] = study.search.algorithm
     settings = {key: value for key, value in request.settings.items() if value is not None}
@@ -107,6 +137,7 @@ def _completed(request: Request, study: StudySpec, facts: WorkspaceFacts) -> Req
         if request.hyperparameters is not None
         else (list(study.search.over) or None),
         platform=request.platform or facts.platform,
+        execution=request.execution or facts.execution,
     )
 
 
@@ -117,6 +148,10 @@ def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
         raise SpecError(
             f"{folder}: was begun with {study.search.algorithm}, got {new.search.algorithm}; "
             "resume with the same algorithm, or start a new workspace"
+        )
+    if planned.facts.objectives != read_facts(folder).objectives:
+        raise SpecError(
+            f"{folder}: was begun with other objectives; start a new workspace for these"
         )
     if planned.facts.metric != read_facts(folder).metric:
         raise SpecError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.automl.best_rec import FILE as BEST_REC_FILE
 from hpo.automl.best_rec import best_record
 from hpo.automl.evaluation import read_evaluations, run_final
-from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison
+from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison, value_in
 from hpo.automl.recommendation import metric_of
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor
@@ -64,7 +64,8 @@ def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict
     _compare(session, best, final)
     if best is not None:
         _hand_over(session, best, checkpoint)
-    if session.facts.delete_intermediate and best is not None:
+    is_here = session.route.platform is None
+    if is_here and session.facts.delete_intermediate and best is not None:
         _delete_others(session, best)
     return handed
 
@@ -72,7 +73,8 @@ def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict
 def _compare(session: AutoMLSession, best: TrialRecord | None, final: dict[str, Any]) -> None:
     trials = [t for t in session.ledger.trials() if t.purpose == "search"]
     baseline, _ = read_evaluations(session.run)
-    rows = comparison(trials, best, session.ledger.direction, baseline, final)
+    value_of = value_in(session.facts, session.ledger.direction)
+    rows = comparison(trials, best, baseline, final, value_of)
     lines = render_comparison(rows, session.facts.metric)
     write_atomically(session.run.evaluations_dir / TABLE_FILE, "\n".join(lines) + "\n")
     session.bus.emit(Compared(rows=rows, metric=session.facts.metric))

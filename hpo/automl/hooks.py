@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpo.automl.metrics import METRIC_NOT_FOUND
+from hpo.automl.feedback import Feedback
+from hpo.automl.metrics import METRIC_NOT_FOUND, find_metric
+from hpo.automl.objectives import Objectives
 from hpo.automl.recommendation import Recommendation
 from hpo.core.events import Event, TrialFinished, TrialStarted
-from hpo.core.protocols import TrialDriver
+from hpo.core.protocols import Executor, TrialDriver
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, Job
 from hpo.run.ledger import Ledger
@@ -30,8 +32,11 @@ class Hooks:
     """Functions that the caller of `run` may pass."""
 
     metric_extractor: MetricExtractor | None = None
-    eval_fn: Callable[[Recommendation, str], float | None] | None = None
+    eval_fn: Callable[[Recommendation, str], Any] | None = None
+    """Returns a value, or a mapping of metric -> value where there are several objectives."""
+    baseline_fn: Callable[[dict[str, Any]], Any] | None = None
     final_eval_fn: Callable[[Recommendation, str], Any] | None = None
+    feedback_fn: Callable[[Recommendation, str], Any] | None = None
     on_recommendation: Callable[[Recommendation], Any] | None = None
     on_result: Callable[[Recommendation, float | None, str], Any] | None = None
 
@@ -41,11 +46,17 @@ class Hooks:
             return None
         return as_number(_guarded("metric_extractor", self.metric_extractor, logs, metric))
 
-    def evaluate(self, rec: Recommendation, job_id: str) -> float | None:
-        """Ask the caller's evaluator; None means that the log's value counts."""
+    def evaluate(
+        self, rec: Recommendation, job_id: str, objectives: Objectives
+    ) -> dict[str, float]:
+        """Ask the caller's evaluator; what it does not say is taken from the log."""
         if self.eval_fn is None:
-            return None
-        return as_number(_guarded("eval_fn", self.eval_fn, rec, job_id))
+            return {}
+        answer = _guarded("eval_fn", self.eval_fn, rec, job_id)
+        if not isinstance(answer, Mapping):
+            answer = {objectives.primary.metric: answer}
+        values = {name: as_number(value) for name, value in objectives.named(answer).items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def _guarded(name: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -74,10 +85,13 @@ class CallbackListener:
         hooks: the caller's.
         show: shows a trial.
         done: trials whose calls were made by an earlier start of the search.
+        notes: keeps what `feedback_fn` says.
     """
 
-    def __init__(self, hooks: Hooks, show: Show, done: tuple[int, ...] = ()) -> None:
-        self._hooks, self._show = hooks, show
+    def __init__(
+        self, hooks: Hooks, show: Show, done: tuple[int, ...] = (), notes: Feedback | None = None
+    ) -> None:
+        self._hooks, self._show, self._notes = hooks, show, notes
         self._told = set(done)
 
     def handle(self, event: Event) -> None:
@@ -94,9 +108,13 @@ class CallbackListener:
         _guarded("on_recommendation", self._hooks.on_recommendation, self._show(number))
 
     def _on_end(self, number: int) -> None:
+        if self._hooks.feedback_fn is not None and self._notes is not None:
+            rec = self._show(number)
+            said = _guarded("feedback_fn", self._hooks.feedback_fn, rec, rec.job_id or "")
+            self._notes.put(number, said)
         if self._hooks.on_result is not None:
             rec = self._show(number)
-            _guarded("on_result", self._hooks.on_result, rec, rec.metric, rec.status)
+            _guarded("on_result", self._hooks.on_result, rec, rec.metric_value, rec.status)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -106,7 +124,8 @@ class HookedDriver:
     """Stands between an executor and the engine, so that the caller's functions see values first.
 
     With `eval_fn` the engine hears of a trial once, at its end, with the caller's value; without
-    one it hears every epoch, with the extractor's value where there is one.
+    one it hears every epoch, with the extractor's value where there is one. With several objectives
+    it hears their score, and finds the value of each among the metrics.
 
     Args:
         driver: the engine.
@@ -114,7 +133,8 @@ class HookedDriver:
         ledger: for the trials.
         show: shows a trial to the caller.
         read_log: a trial's log so far.
-        metric: the metric's name.
+        objectives: what is optimized.
+        known_of: values of a trial that are known without training it, such as its latency.
         epochs_key: where every rung is a job of its own: the spec key of its length.
     """
 
@@ -126,12 +146,13 @@ class HookedDriver:
         *,
         show: Show,
         read_log: Callable[[int], str],
-        metric: str,
+        objectives: Objectives,
+        known_of: Callable[[int], Mapping[str, float]] = lambda _number: {},
         epochs_key: str = "",
     ) -> None:
         self._driver, self._hooks, self._ledger = driver, hooks, ledger
-        self._show, self._read_log, self._metric = show, read_log, metric
-        self._epochs_key = epochs_key
+        self._show, self._read_log, self._objectives = show, read_log, objectives
+        self._known_of, self._epochs_key = known_of, epochs_key
         self._missing: dict[int, str] = {}
         self._held: dict[int, list[dict[str, Any]]] = {}
         """What running trials have told, kept back until their ends."""
@@ -153,60 +174,119 @@ class HookedDriver:
         return self._driver.rest()
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
-        """Put the extractor's value in place; hold back what `eval_fn` will replace."""
-        line = dict(payload)
-        if self._hooks.metric_extractor is not None and not line.get("replayed"):
-            value = self._hooks.extract(self._read_log(number), self._metric)
-            line["value"] = line["value"] if value is None else value
-        if line["value"] is None and self._hooks.eval_fn is None:
-            known = ", ".join(sorted(line.get("metrics") or {})) or "none"
-            self._missing[number] = f"{METRIC_NOT_FOUND}: {self._metric!r}; there are {known}"
+        """Put the values of all objectives in place; hold back what `eval_fn` will replace."""
+        line, values = dict(payload), self._values_of(number, payload)
+        is_complete = not self._objectives.missing(values)
+        if not is_complete and self._hooks.eval_fn is None:
+            self._missing[number] = self._describe_missing(line, values)
             return False
+        line = self._with_values(line, values)
         if self._hooks.eval_fn is None or not _may_be_finite(line["value"]):
             return self._driver.on_epoch(number, line)
         self._held.setdefault(number, []).append(line)
         return True
+
+    def _values_of(self, number: int, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known of every objective at one epoch."""
+        metrics = payload.get("metrics") or {}
+        primary = self._objectives.primary.metric
+        values = {name: find_metric(metrics, name) for name in self._objectives.names[1:]}
+        values |= {**self._known_of(number), primary: payload["value"]}
+        if self._hooks.metric_extractor is not None and not payload.get("replayed"):
+            log = self._read_log(number)
+            for name in self._objectives.names:
+                value = self._hooks.extract(log, name)
+                values[name] = values.get(name) if value is None else value
+        return values
+
+    def _with_values(self, line: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """A line with the value that the engine is to hear; None where one is still missing."""
+        objectives = self._objectives
+        if not objectives.is_several:
+            return {**line, "value": values[objectives.primary.metric]}
+        own = {name: values[name] for name in objectives.names if values.get(name) is not None}
+        score = None if objectives.missing(values) else objectives.score(values)
+        return {**line, "value": score, "metrics": {**(line.get("metrics") or {}), **own}}
+
+    def _describe_missing(self, line: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+        names = ", ".join(repr(name) for name in self._objectives.missing(values))
+        known = ", ".join(sorted(line.get("metrics") or {})) or "none"
+        return f"{METRIC_NOT_FOUND}: {names}; there are {known}"
 
     def on_end(self, number: int, ended: Ended) -> None:
         """Ask `eval_fn` about a trial that was trained, then tell the engine."""
         lines = self._held.pop(number, [])
         if (missing := self._missing.pop(number, "")) and ended.failure is None:
             ended = Ended(failure={"kind": "spec", "message": missing})
-        if lines and ended.failure is None and not self._tell_value(number, lines):
-            text = f"{METRIC_NOT_FOUND}: {self._metric!r}, and eval_fn gave none"
+        if lines and ended.failure is None and (without := self._tell_value(number, lines)):
+            text = f"{METRIC_NOT_FOUND}: {without}, and eval_fn gave none"
             ended = Ended(failure={"kind": "code", "message": text})
         self._driver.on_end(number, ended)
 
-    def _tell_value(self, number: int, lines: list[dict[str, Any]]) -> bool:
-        """Tell the engine the trial's value; False when nobody knows one."""
-        record = self._ledger.trial(number)
+    def _tell_value(self, number: int, lines: list[dict[str, Any]]) -> str:
+        """Tell the engine the trial's value; returns the objectives for which nobody knows one."""
+        record, objectives = self._ledger.trial(number), self._objectives
         sign = 1.0 if self._ledger.direction == "maximize" else -1.0
         logged = [line for line in lines if line["value"] is not None]
         best = max(logged, key=lambda line: sign * float(line["value"]), default=None)
-        rec = self._show(number)
-        value = self._hooks.evaluate(rec, rec.job_id)
-        if value is None and best is None:
-            return False
         last = lines[-1]
+        rec = self._show(number)
+        told = self._hooks.evaluate(rec, rec.job_id or "", objectives)
+        values = {**_own_values(best or last, objectives), **told}
+        if missing := objectives.missing(values):
+            return ", ".join(repr(name) for name in missing)
         table = dict(last.get("metrics") or {})
         if best is not None:
             table["logged"] = float(best["value"])
         seconds = sum(float(line.get("seconds") or 0.0) for line in lines)
-        self._driver.on_epoch(
-            number,
-            {
-                **last,
-                "epoch": max(record.until_epoch, int(last["epoch"])),
-                "value": value if value is not None or best is None else best["value"],
-                "metrics": table,
-                "receipt": lines[0].get("receipt"),
-                "checkpoint": (best or last).get("checkpoint"),
-                "seconds": seconds or None,
-                "replayed": False,
-            },
-        )
-        return True
+        line = {
+            **last,
+            "epoch": max(record.until_epoch, int(last["epoch"])),
+            "metrics": table,
+            "receipt": lines[0].get("receipt"),
+            "checkpoint": (best or last).get("checkpoint"),
+            "seconds": seconds or None,
+            "replayed": False,
+        }
+        self._driver.on_epoch(number, self._with_values(line, values))
+        return ""
+
+
+def _own_values(line: Mapping[str, Any], objectives: Objectives) -> dict[str, Any]:
+    """The values of objectives in a line that was held back."""
+    if not objectives.is_several:
+        value = line["value"]
+        return {} if value is None else {objectives.primary.metric: value}
+    metrics = line.get("metrics") or {}
+    return {name: metrics[name] for name in objectives.names if name in metrics}
 
 
 def _may_be_finite(value: Any) -> bool:
     return value is None or math.isfinite(float(value))
+
+
+class HookedExecutor:
+    """An executor whose trials speak to the engine through the caller's functions."""
+
+    def __init__(self, inner: Executor, wrap: Callable[[TrialDriver], TrialDriver]) -> None:
+        self._inner, self._wrap = inner, wrap
+
+    def run(self, driver: TrialDriver) -> None:
+        """Run trials."""
+        self._inner.run(self._wrap(driver))
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call a method of the trainer."""
+        return self._inner.call(method, *args)
+
+    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
+        """Call a method of the trainer in every slot at once."""
+        return self._inner.call_in_all_slots(method, *args)
+
+    def divide(self, slots: Any) -> None:
+        """Place what follows in other slots."""
+        self._inner.divide(slots)
+
+    def close(self) -> None:
+        """Give workers back."""
+        self._inner.close()

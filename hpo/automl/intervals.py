@@ -29,6 +29,8 @@ def adjust_intervals(
         options: of the algorithm; `reduction_factor` tells that there are rungs.
         is_length_searched: whether the number of epochs is searched.
     """
+    if not epochs_key:
+        return Adjusted()
     section = epochs_key.rpartition(".")[0]
     keys = [f"{section}.{name}" if section else name for name in NAMES]
     own = [_whole(spec, key) for key in keys]

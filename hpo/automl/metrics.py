@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,7 +17,13 @@ DEFAULT_METRIC = "loss"
 
 METRIC_NOT_FOUND = "metric not found"
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
-_ERROR_LIKE = frozenset({"error", "perplexity", "mae", "mse", "rmse", "fid", "eer", "wer"})
+_MINIMIZED = frozenset(
+    {"loss", "latency", "runtime", "duration", "time", "cost", "flops", "params", "memory",
+     "energy", "wer", "cer", "perplexity", "ppl", "error"}
+)  # fmt: skip
+"""Words of names that are minimized where no direction is given."""
+_ERROR_LIKE = frozenset({"mae", "mse", "rmse", "fid", "eer"})
+"""Words of names that sound so, and are maximized all the same."""
 _STATED = re.compile(r"^\W*Monitoring metric:?\W+(?P<name>\w.*?)\W*$", re.MULTILINE)
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
 
@@ -70,13 +77,14 @@ def resolve_direction(metric: str, direction: str | None) -> tuple[str, str]:
         if word not in (MINIMIZE, MAXIMIZE):
             raise AutoMLError(f"direction: must be minimize or maximize, got {direction!r}")
         return word, ""
-    if "loss" in metric.lower():
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric)  # valLoss is two words
+    words = set(re.split(r"[^a-z]+", spaced.lower()))
+    if words & _MINIMIZED or "loss" in metric.lower():
         return MINIMIZE, ""
-    words = set(re.split(r"[^a-z]+", metric.lower()))
     if words & _ERROR_LIKE:
         return MAXIMIZE, (
-            f"metric {metric!r} sounds like an error but will be maximized, since only names with "
-            "'loss' are minimized by themselves; pass direction='minimize' if that is meant"
+            f"metric {metric!r} sounds like an error but will be maximized, as none of its words "
+            "is minimized by itself; pass direction='minimize' if that is meant"
         )
     return MAXIMIZE, ""
 
@@ -89,28 +97,75 @@ def is_monitored(name: str, trainer: Trainer, published: Iterable[str]) -> bool:
 def find_metric(metrics: Mapping[str, Any], name: str) -> float | None:
     """Look a metric up in a table: by its exact name, by its letters and digits, by its last part.
 
-    A last part counts where it is unambiguous, so `loss` is found as `train_loss`.
+    A last part counts where it is unambiguous, so `loss` is found as `train_loss`. Booleans and
+    what is not finite are no values.
     """
-    for same in (lambda key: key == name, lambda key: _plain(key) == _plain(name)):
-        hits = [value for key, value in metrics.items() if same(str(key))]
+    numbers = {str(key): n for key, value in metrics.items() if (n := number_of(value)) is not None}
+    same = _same_names(name)
+    for fits in (
+        lambda key: key == name,
+        lambda key: _plain(key) == _plain(name),
+        lambda key: _plain(key) in same,
+    ):
+        hits = [value for key, value in numbers.items() if fits(key)]
         if hits:
-            return _number(hits[0])
+            return hits[0]
     ends = [
         value
-        for key, value in metrics.items()
-        if re.search(rf"[^a-zA-Z0-9]{re.escape(name)}$", str(key), re.IGNORECASE)
+        for key, value in numbers.items()
+        if re.search(rf"[^a-zA-Z0-9]{re.escape(name)}$", key, re.IGNORECASE)
     ]
-    return _number(ends[0]) if len(ends) == 1 else None
+    return ends[0] if len(ends) == 1 else None
 
 
-def find_in_log(logs: str, name: str) -> float | None:
-    """Return the last `name: value` or `name=value` of a log; None when there is none.
+def find_in_log(logs: str, name: str, *, is_primary: bool = True) -> float | None:
+    """Return the last value of a metric in a log; None when there is none.
 
-    The name is taken literally: it may hold blanks and signs. It must not be part of a longer word.
+    A line may spell it `name: value` or `name=value`, with `best` before and `_epoch` or `_step`
+    behind, `a/b` for `a_b`, and `Validation x` for `val_x`; `kpi: value` stands for the primary
+    metric. The name must not be part of a longer word, so `loss` is not found in `loss_scale`.
+
+    Args:
+        logs: all that a job has printed.
+        name: taken literally: it may hold blanks and signs.
+        is_primary: whether it is the metric that trials are judged by.
     """
-    pattern = rf"(?<![\w./-])[\"']?{re.escape(name)}[\"']?\s*[:=]\s*({_NUMBER})(?![\w.])"
+    names = "|".join(dict.fromkeys(_spellings(name, is_primary=is_primary)))
+    pattern = rf"(?<![\w./-])[\"']?(?:best\s+)?(?:{names})[\"']?\s*[:=]\s*({_NUMBER})(?![\w.])"
     hits = re.findall(pattern, logs, re.IGNORECASE)
     return float(hits[-1]) if hits else None
+
+
+def _spellings(name: str, *, is_primary: bool) -> list[str]:
+    """Patterns of all that a log may call a metric."""
+    found = []
+    for own in (name, *_family(name)):
+        literal = re.sub(r"[_/]", "[_/]", re.escape(own))
+        found.append(rf"{literal}(?:_epoch|_step)?")
+        if match := re.match(r"val[_/ ](.+)", own, re.IGNORECASE):
+            rest = re.sub(r"[_/]", "[_/ ]", re.escape(match[1]))
+            found.append(rf"validation\s+{rest}")
+    return found + (["kpi"] if is_primary else [])
+
+
+_FAMILIES = (
+    ("mAP", "val_mAP", "val mAP"),
+    ("latency", "latency_ms", "avg_latency", "mean_latency", "avg_latency_ms", "mean_latency_ms",
+     "runtime", "duration"),
+)  # fmt: skip
+"""Names that trainers use for one thing."""
+
+
+def _family(name: str) -> tuple[str, ...]:
+    plain = _plain(name)
+    return next((f for f in _FAMILIES if plain in {_plain(other) for other in f}), ())
+
+
+def _same_names(name: str) -> set[str]:
+    """Other names of a metric, by their letters and digits."""
+    names = {f"{own}{end}" for own in (name, *_family(name)) for end in ("", "_epoch", "_step")}
+    short = re.sub(r"(_epoch|_step)$", "", name)
+    return {_plain(other) for other in {*names, short}}
 
 
 def _plain(name: str) -> str:
@@ -119,10 +174,12 @@ def _plain(name: str) -> str:
     return text.replace("atrank", "at")
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """A finite number, or None: booleans, NaN and infinity are no values of a metric."""
     if isinstance(value, bool):
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.evaluation import MEASURED, SKIPPED, read_evaluations
+from hpo.automl.evaluation import KNOWN, NOT_RUN, read_evaluations
+from hpo.automl.feedback import read_feedback
 from hpo.automl.hooks import Show
-from hpo.automl.recommendation import CANCELED, metric_of, status_word
+from hpo.automl.metrics import MAXIMIZE, number_of
+from hpo.automl.objectives import from_list, pareto_front
+from hpo.automl.recommendation import (
+    CANCELED,
+    SUCCESS,
+    Recommendation,
+    metric_of,
+    status_word,
+    values_of,
+)
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.errors import RunError
 from hpo.core.selection import best_trial
@@ -17,7 +27,7 @@ from hpo.jobs.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 
-NOT_DONE = {"status": SKIPPED, "reason": "the search has not ended"}
+NOT_DONE = {"status": NOT_RUN, "reason": "the search has not ended"}
 
 
 def build_result(
@@ -26,27 +36,36 @@ def build_result(
     """Everything that `run` returns; plain data.
 
     Returns:
-        `best` (rec_id, specs, metric_value, job_id, checkpoint, epochs, full_spec) or None,
-        `progress`, `history`, `final_evaluation`, `baseline`, `comparison`, `context` (better
-        values after fewer epochs), `warnings`, `cause` (why all have failed) and `workspace_path`.
+        `best` (rec_id, specs, metric_value, objective_score, objective_values, adjustments, job_id,
+        checkpoint, epochs, full_spec) or None, `progress`, `history`, `baseline`,
+        `final_evaluation`, `comparison`, `context` (better values after fewer epochs), `warnings`,
+        `cause` (why all have failed), `workspace_path`, and with several objectives `pareto_front`.
     """
     trials = [t for t in ledger.trials() if t.purpose == "search"]
     best = best_trial(ledger.trials(), ledger.direction)
     baseline, final = read_evaluations(run)
-    value = None if best is None else metric_of(best, ledger.direction)
+    notes = read_feedback(run.path)
+    history = [_entry(t, facts, show(t.number), notes.get(t.number)) for t in trials]
+    several = {} if not facts.objectives else {"pareto_front": front_of(history, facts)}
+    shown = None if best is None else _best(run, ledger, best, show, facts)
     return {
-        "best": None if best is None else _best(run, ledger, best, show),
+        "best": shown,
         "progress": {
             "completed": sum(t.state.is_finished for t in trials),
             "total": facts.total if facts.total is not None else len(trials),
-            "best_metric": value,
+            "best_metric": shown["metric_value"] if shown else None,
             "best_rec_id": None if best is None else best.number,
             "algorithm": facts.algorithm,
+            **_progress_of_several(shown, facts, several.get("pareto_front")),
         },
-        "history": [_entry(t, ledger.direction, facts) for t in trials],
-        "final_evaluation": final or dict(NOT_DONE),
-        "baseline": baseline,
-        "comparison": comparison(trials, best, ledger.direction, baseline, final),
+        "history": history,
+        "baseline": baseline | {"comparison_to_best": compared(
+            shown and shown["metric_value"], baseline.get("metric_value"), facts.direction
+        )},
+        "final_evaluation": (final or dict(NOT_DONE)) | {"comparison_to_baseline": compared(
+            final.get("metric_value"), _alike(baseline, final), facts.direction
+        )},
+        "comparison": comparison(trials, best, baseline, final, value_in(facts, ledger.direction)),
         "context": _context(trials, best, ledger.direction),
         "warnings": list(facts.warnings),
         "cause": root_cause(trials),
@@ -54,17 +73,93 @@ def build_result(
         "metric": facts.metric,
         "direction": facts.direction,
         "workspace_path": str(run.path),
+        **several,
+    }  # fmt: skip
+
+
+def _alike(baseline: Mapping[str, Any], final: Mapping[str, Any]) -> float | None:
+    """The baseline's value on the data of the final evaluation."""
+    if final.get("data") == "held_out":
+        value: float | None = (baseline.get("held_out") or {}).get("metric_value")
+        return value
+    return baseline.get("metric_value")
+
+
+def compared(new: Any, old: Any, direction: str) -> dict[str, Any] | None:
+    """By how much a value is better than another; None where one of them is unknown.
+
+    Args:
+        new: the later value.
+        old: what it is compared with.
+        direction: `maximize` or `minimize`.
+
+    Returns:
+        `delta` (above 0 when `new` is better, whatever the direction), `improved`, `direction`.
+    """
+    if number_of(new) is None or number_of(old) is None:
+        return None
+    delta = (float(new) - float(old)) * (1.0 if direction == MAXIMIZE else -1.0)
+    return {"delta": delta, "improved": delta > 0, "direction": direction}
+
+
+def front_of(history: Sequence[Mapping[str, Any]], facts: WorkspaceFacts) -> list[dict[str, Any]]:
+    """The Pareto front of successful trials, in the published shape."""
+    rows = [row for row in history if row["status"] == SUCCESS]
+    return [
+        {
+            "rec_id": row["rec_id"],
+            "specs": row["specs"],
+            "metric_value": row["metric"],
+            "objective_score": row["objective_score"],
+            "objective_values": row["objective_values"],
+        }
+        for row in pareto_front(rows, from_list(facts.objectives))
+    ]
+
+
+def front_of_trials(
+    trials: Sequence[TrialRecord], direction: str, facts: WorkspaceFacts
+) -> list[int]:
+    """Numbers of the trials on the Pareto front; empty with one objective."""
+    if not facts.objectives:
+        return []
+    objectives = from_list(facts.objectives)
+    rows = [
+        {
+            "rec_id": trial.number,
+            "objective_values": values_of(trial, direction, facts.metric, objectives.names),
+        }
+        for trial in trials
+        if trial.purpose == "search" and trial.state.is_finished
+    ]
+    return [int(row["rec_id"]) for row in pareto_front(rows, objectives)]
+
+
+def _progress_of_several(
+    best: Mapping[str, Any] | None, facts: WorkspaceFacts, front: Sequence[Any] | None
+) -> dict[str, Any]:
+    if front is None:
+        return {}
+    return {
+        "best_objective_score": best["objective_score"] if best else None,
+        "objectives": list(facts.objectives),
+        "pareto_front_size": len(front),
     }
 
 
-def _best(run: RunDir, ledger: Ledger, best: TrialRecord, show: Show) -> dict[str, Any]:
+def _best(
+    run: RunDir, ledger: Ledger, best: TrialRecord, show: Show, facts: WorkspaceFacts
+) -> dict[str, Any]:
     rec = show(best.number)
     measured = best.best_measurement(ledger.direction)
     checkpoint = find_best_checkpoint(run, best, ledger.direction, rec.results_dir)
     return {
         "rec_id": best.number,
         "specs": dict(best.params),
-        "metric_value": rec.metric,
+        "metric_value": rec.metric_value,
+        "objective_score": rec.objective_score,
+        "objective_values": dict(rec.objective_values),
+        "adjustments": adjustments_of(best.number, facts),
         "job_id": rec.job_id,
         "checkpoint": None if checkpoint is None else str(checkpoint),
         "epochs": best.epochs,
@@ -72,6 +167,11 @@ def _best(run: RunDir, ledger: Ledger, best: TrialRecord, show: Show) -> dict[st
         "full_spec": rec.full_spec,
         "spec_file": str(run.trial_dir(best.number) / "spec.yaml"),
     }
+
+
+def adjustments_of(number: int, facts: WorkspaceFacts) -> list[dict[str, Any]]:
+    """What was changed of a trial's spec, and why."""
+    return [*facts.adjustments, *(facts.first_adjustments if number == 0 else ())]
 
 
 def find_best_checkpoint(
@@ -98,12 +198,31 @@ def find_best_checkpoint(
     return None
 
 
-def _entry(trial: TrialRecord, direction: str, facts: WorkspaceFacts) -> dict[str, Any]:
+def value_in(facts: WorkspaceFacts, direction: str) -> Callable[[TrialRecord], float | None]:
+    """What gives a trial's value of the primary metric; None for one without.
+
+    Args:
+        facts: of the workspace.
+        direction: of the search.
+    """
+    names = tuple(item["metric"] for item in facts.objectives)
+    return lambda trial: values_of(trial, direction, facts.metric, names).get(facts.metric)
+
+
+def _entry(
+    trial: TrialRecord, facts: WorkspaceFacts, rec: Recommendation, feedback: Any
+) -> dict[str, Any]:
     word = status_word(trial, is_live=False)
+    is_known = rec.metric_value is not None
     entry: dict[str, Any] = {
         "rec_id": trial.number,
-        "metric": metric_of(trial, direction),
+        "job_id": rec.job_id,
+        "metric": rec.metric_value,
+        "objective_score": rec.objective_score if is_known else None,
+        "objective_values": dict(rec.objective_values),
         "status": word if trial.state.is_finished else CANCELED,
+        "failure_reason": None,
+        "adjustments": adjustments_of(trial.number, facts),
         "specs": dict(trial.params),
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 3),
@@ -112,15 +231,11 @@ def _entry(trial: TrialRecord, direction: str, facts: WorkspaceFacts) -> dict[st
         entry["resumed_from"] = {"rec_id": trial.start_from[0], "epoch": trial.start_from[1]}
     if trial.state is TrialState.PRUNED:
         entry["stopped_early"] = True
+    if feedback is not None:
+        entry["feedback"] = feedback
     if trial.error:
-        entry["reason"] = trial.error["message"]
+        entry["failure_reason"] = trial.error["message"]
         entry["cause"] = trial.error["kind"]
-    adjustments = [
-        *facts.adjustments,
-        *(facts.first_adjustments if trial.number == 0 else ()),
-    ]
-    if adjustments:
-        entry["adjustments"] = adjustments
     return entry
 
 
@@ -152,11 +267,11 @@ def root_cause(trials: Sequence[TrialRecord]) -> str:
 def comparison(
     trials: Sequence[TrialRecord],
     best: TrialRecord | None,
-    direction: str,
     baseline: Mapping[str, Any],
     final: Mapping[str, Any],
+    value_of: Callable[[TrialRecord], float | None],
 ) -> list[dict[str, Any]]:
-    """Rows of the table: the baseline, every trial, the best; `value` is the search's metric."""
+    """Rows of the table: the baseline, every trial, the best; `value` is the primary metric."""
     rows: list[dict[str, Any]] = []
     if baseline:
         held_out = (baseline.get("held_out") or {}).get("metric_value")
@@ -172,7 +287,7 @@ def comparison(
         rows.append(
             {
                 "what": f"trial {trial.number}" + (" (default)" if trial.number == 0 else ""),
-                "value": metric_of(trial, direction),
+                "value": value_of(trial),
                 "held_out": None,
                 "epochs": trial.epochs,
                 "note": (trial.error or {}).get("message", "")
@@ -181,11 +296,11 @@ def comparison(
             }
         )
     if best is not None:
-        measured = final.get("status") == MEASURED
+        measured = final.get("status") in KNOWN
         rows.append(
             {
                 "what": f"best: trial {best.number}",
-                "value": metric_of(best, direction),
+                "value": value_of(best),
                 "held_out": final.get("metric_value") if measured else None,
                 "epochs": best.epochs,
                 "note": "" if measured else str(final.get("reason", "")),

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.automl.command_trainer import full_template
 from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_keys
 from hpo.automl.errors import AutoMLError
 from hpo.automl.intervals import adjust_intervals
-from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_direction, resolve_metric
+from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_metric
+from hpo.automl.objectives import Objectives, read_objectives
+from hpo.automl.plan_parts import all_ranges, count_samples, described_cap
 from hpo.automl.policy import without_policy
 from hpo.automl.routing import demand_runnable
-from hpo.automl.settings import MAX_EPOCHS, NO_LIMIT, AutoMLSettings, read_settings
-from hpo.automl.skill_trainer import SkillTrainer, registered_trainer, trainer_name
+from hpo.automl.script import read_execution
+from hpo.automl.script_schema import check_script_schema, check_script_spec
+from hpo.automl.settings import (
+    EVALUATION_KEYS,
+    MAX_EPOCHS,
+    AutoMLSettings,
+    read_settings,
+)
+from hpo.automl.skill_trainer import (
+    TRAIN,
+    SkillTrainer,
+    TrainerFacts,
+    registered_trainer,
+    trainer_name,
+)
 from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, WorkspaceFacts
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, lookup, merged, nest
-from hpo.core.yaml_io import read_yaml
+from hpo.core.spec_dicts import flatten, merged, nest
 from hpo.run.checkpoint_retention import ALL
 from hpo.study.batches import adjust_batch
 from hpo.study.overrides import Overrides, resolve_overrides
-from hpo.study.plan import as_user_errors
+from hpo.study.plan import as_user_errors, num_epochs_of
 from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill
@@ -63,6 +79,10 @@ class Request:
     policy: str = "on"
     trials_per_gpu: int | str | None = None
     """How many trials share a GPU, or `auto`."""
+    execution: Mapping[str, Any] | None = None
+    """A script in place of the action's own."""
+    platform_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the caller passes on to the platform's jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,28 +132,46 @@ class _Planner:
 
         self.request, self.skill = request, request.skill
         self.schema: Schema = load_schema(self.skill.schema_file(request.action))
-        self.template = read_yaml(self.skill.template_file(request.action))
+        self.template = full_template(self.skill, request.action)
         self.settings = read_settings(request.settings, algorithm=request.algorithm)
         self.warnings = list(self.settings.warnings)
-        named = request.trainer
-        self.registered: Trainer | None = (
-            find_trainer(named) if named else registered_trainer(self.skill.network_arch)
+        self.script = read_execution(
+            self.skill.path, self.skill.action(request.action), request.execution
         )
+        self.registered = self._find_registered()
+        if self.script is not None:
+            check_script_schema(self.skill.schema_file(request.action))
         self.overrides = self._read_overrides()
+
+    def _find_registered(self) -> Trainer | None:
+        """The trainer that knows the network's spec; other actions than training are commands."""
+        if self.request.action != TRAIN or self.script is not None:
+            return None
+        named = self.request.trainer
+        return find_trainer(named) if named else registered_trainer(self.skill.network_arch)
 
     def plan(self) -> Planned:
         """Make the study."""
-        metric, direction = self._metric()
+        objectives = self._objectives()
         options = dict(self.settings.options)
         train_data = train_keys(self.request, self.overrides)
         eval_data, no_eval = eval_keys(self.request)
         name = trainer_name(
             self.skill.path,
-            metric=metric,
-            direction=direction,
-            trainer=self.request.trainer,
-            samples=self.settings.values["train_sample_count"],
-            is_elsewhere=bool(self.request.platform),
+            TrainerFacts(
+                metric=objectives.primary.metric,
+                direction=objectives.direction,
+                trainer=self.request.trainer,
+                samples=count_samples(
+                    self.settings.values,
+                    self.request.platform_arguments,
+                    merged(self.template, self.overrides.nested),
+                ),
+                is_elsewhere=bool(self.request.platform),
+                primary=objectives.primary.direction if objectives.is_several else "",
+                action=self.request.action,
+                execution=dict(self.request.execution) if self.request.execution else None,
+            ),
         )
         trainer = SkillTrainer(name.partition("@")[2])
         given = merged(
@@ -143,19 +181,22 @@ class _Planner:
             nest(self._epochs(options)),
         )
         given, adjustments = self._adjust(trainer, given, options)
-        total = self._total(options, int(lookup(trainer.validate(given), trainer.epochs_key)))
+        if self.script is not None:
+            check_script_spec(self.skill.schema_file(self.request.action), trainer.validate(given))
+        length = num_epochs_of(trainer.validate(given), trainer)
+        total = self._total(options, length)
         study = StudySpec(
             name=self.request.workspace.name,
             trainer=name,
             data=study_sources(self.request, trainer, given, eval_data),
             spec=given,
-            budget=Budget(trials=total or NO_LIMIT),
+            budget=Budget(trials=total),
             search=self._search(options),
             **self._slots(options),
             keep=ALL,  # `automl_delete_intermediate_ckpt` says what goes, at the end
         )
         facts = replace(
-            self._facts(metric, direction),
+            self._facts(objectives),
             total=total,
             adjustments=adjustments,
             warnings=list(self.warnings),
@@ -165,24 +206,51 @@ class _Planner:
         )
         return Planned(study=study, facts=facts, settings=self.settings)
 
-    def _facts(self, metric: str, direction: str) -> WorkspaceFacts:
+    def _facts(self, objectives: Objectives) -> WorkspaceFacts:
         """What the request alone says of the workspace."""
         request, values = self.request, self.settings.values
+        session = str(values["session_id"]) or uuid.uuid4().hex[:12]
         return WorkspaceFacts(
             skill_dir=str(self.skill.path),
             network=self.skill.title,
-            metric=metric,
-            direction=direction,
+            metric=objectives.primary.metric,
+            direction=objectives.primary.direction,
+            objectives=objectives.to_list() if objectives.is_several else [],
             algorithm=self.settings.algorithm,
             style=RUNGS_STYLE if self._is_rungs() else RUNNING_STYLE,
             platform=request.platform,
             image=request.image,
             base_checkpoint=request.base_checkpoint,
             policy=request.policy,
-            session_id=str(values["session_id"]),
-            run_final_evaluation=bool(values["run_final_evaluation"]),
-            delete_intermediate=bool(values["automl_delete_intermediate_ckpt"]),
+            session_id=session,
+            experiment_id=str(values["experiment_id"]) or session,
+            action=request.action,
+            execution=dict(request.execution) if request.execution else None,
+            evaluations=self._evaluations(),
+            delete_intermediate=values["automl_delete_intermediate_ckpt"],
+            retention=str(values["automl_checkpoint_retention_strategy"]).strip().lower(),
         )
+
+    def _evaluations(self) -> dict[str, Any]:
+        """The settings of baseline and final evaluation, as far as they say something."""
+        values = {name: self.settings.values[name] for name in EVALUATION_KEYS}
+        return {name: value for name, value in values.items() if value not in (None, "")}
+
+    def _objectives(self) -> Objectives:
+        """What is optimized; the primary objective first."""
+        objectives, warnings = read_objectives(
+            self.settings.values,
+            self.settings.given,
+            lambda name: resolve_metric(name, self.skill, self.registered),
+        )
+        self.warnings += warnings
+        own = monitoring_metrics(self.skill, self.registered)
+        if not self.settings.given & {"metric", "objectives"} and own:
+            self.warnings.append(
+                f"metric: none was given, so {DEFAULT_METRIC!r}, the published default, is "
+                f"optimized; this model is judged by {own[0]!r}: pass metric='kpi' for that"
+            )
+        return objectives
 
     def _read_overrides(self) -> Overrides:
         from search_spaces import load_schema
@@ -198,33 +266,23 @@ class _Planner:
         )
         if text := found.warning(is_registered=self.registered is not None):
             self.warnings.append(text)
-        if self.request.platform and found.nested.get(RESULTS_DIR):
+        if self._is_on_platform() and found.nested.get(RESULTS_DIR):
             self.warnings.append(
                 f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is of no use to jobs of "
                 f"{self.request.platform}, each of which has a folder of its own"
             )
         return found
 
-    def _metric(self) -> tuple[str, str]:
-        named = self.settings.metric
-        metric = resolve_metric(named, self.skill, self.registered)
-        direction, warning = resolve_direction(metric, str(self.settings.values["direction"]))
-        if warning:
-            self.warnings.append(warning)
-        own = monitoring_metrics(self.skill, self.registered)
-        if "metric" not in self.settings.given and own:
-            self.warnings.append(
-                f"metric: none was given, so {DEFAULT_METRIC!r}, the published default, is "
-                f"optimized; this model is judged by {own[0]!r}: pass metric='kpi' for that"
-            )
-        return metric, direction
-
     def _epochs(self, options: dict[str, Any]) -> dict[str, int]:
         """Let the algorithm's longest trial and the spec's number of epochs be one number."""
-        longest = self.settings.max_epochs
-        if longest is None:
+        longest, key = self.settings.max_epochs, self._epochs_key()
+        if not key and self.settings.stops_trials:
+            raise AutoMLError(
+                f"automl_settings.algorithm: {self.settings.algorithm} compares trials after "
+                f"several numbers of epochs, and {self.skill.title} has none; take bayesian"
+            )
+        if longest is None or not key:
             return {}
-        key = self._epochs_key()
         own = flatten(self.overrides.nested).get(key)
         if own is None:
             return {key: longest}
@@ -242,7 +300,8 @@ class _Planner:
         if self.registered is not None:
             return self.registered.epochs_key
 
-        return self.skill.shorthands.get("num_epochs", "train.num_epochs")
+        key = self.skill.shorthands.get("num_epochs", "train.num_epochs")
+        return key if key in flatten(self.template) else ""
 
     def _adjust(
         self, trainer: SkillTrainer, given: dict[str, Any], options: Mapping[str, Any]
@@ -259,6 +318,7 @@ class _Planner:
             force=bool(self.settings.values["force"]),
         )
         self.warnings += batch.warnings
+        records = [described_cap(record, trainer, full) for record in batch.records]
         given = merged(given, nest(batch.values))
         often = adjust_intervals(
             trainer.validate(given),
@@ -266,7 +326,7 @@ class _Planner:
             options,
             is_length_searched=trainer.epochs_key in self._searched(),
         )
-        return merged(given, nest(often.values)), [*batch.records, *often.records]
+        return merged(given, nest(often.values)), [*records, *often.records]
 
     def _search(self, options: Mapping[str, Any]) -> SearchOptions:
         names = self.request.hyperparameters
@@ -286,12 +346,15 @@ class _Planner:
             seed=int(values["seed"]),
             confirm=int(values["confirm"]),
             over=tuple(names or ()),
-            custom_param_ranges=_by_name(self.request.ranges),
+            custom_param_ranges=all_ranges(self.request.ranges, self.settings.values),
             override_automl_disabled_params=bool(values["override_automl_disabled_params"]),
         )
 
     def _searched(self) -> set[str]:
         return set(self.request.hyperparameters or self.schema.default_parameters)
+
+    def _is_on_platform(self) -> bool:
+        return bool(self.request.platform) and self.request.needs_data
 
     def _is_rungs(self) -> bool:
         """Whether every rung is a job of its own: where values are known at the end alone."""
@@ -329,22 +392,3 @@ class _Planner:
         )
         sizes = [sum(b.sizes) if self._is_rungs() else b.sizes[0] for b in brackets]
         return int(options["rounds"]) * sum(sizes)
-
-
-def _by_name(ranges: Any) -> dict[str, Any]:
-    """Custom ranges by name, from either published form."""
-    if ranges is None:
-        return {}
-    if isinstance(ranges, Mapping):
-        return {str(name): dict(entry) if isinstance(entry, Mapping) else entry
-                for name, entry in ranges.items()}  # fmt: skip
-    if not isinstance(ranges, list | tuple):
-        raise AutoMLError(f"custom_param_ranges: must be a mapping or a list, got {ranges!r}")
-    found = {}
-    for entry in ranges:
-        if not isinstance(entry, Mapping) or "parameter" not in entry:
-            raise AutoMLError(
-                f"custom_param_ranges: each entry of a list needs 'parameter', got {entry!r}"
-            )
-        found[str(entry["parameter"])] = {k: v for k, v in entry.items() if k != "parameter"}
-    return found

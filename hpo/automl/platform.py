@@ -1,24 +1,32 @@
-"""Runs trials as jobs of a platform SDK that offers the four published calls.
-
-What was submitted stands in `active_jobs.json` before and after the submission, so a resumed search
-polls the jobs that are under way and submits none of them again.
-"""
+"""Runs trials as jobs of a platform's SDK (`hpo.automl.sdk`)."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from hpo.automl.active_jobs import ActiveJob, ActiveJobs, ArtifactJobs
+from hpo.automl.artifacts import values_by_reader, values_in_folder
 from hpo.automl.failures import explain_analysis
 from hpo.automl.hooks import Hooks
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
-from hpo.automl.status_file import StatusFile
+from hpo.automl.objectives import Objectives
+from hpo.automl.sdk import (
+    CANCELED,
+    DONE,
+    FAILED,
+    Platform,
+    attempt,
+    has_failed_by_log,
+    is_clean_up_error,
+    read_logs,
+    status_of,
+)
 from hpo.core.errors import RunError
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged, nest
@@ -29,102 +37,32 @@ from hpo.run.run_dir import write_atomically
 
 logger = logging.getLogger(__name__)
 
-ACTIVE_FILE = "active_jobs.json"
 JOBS_FILE = Path(".automl") / "controller" / "jobs.json"
 MAX_POLL_ERRORS = 20
 """After so many failed polls in a row a job counts as lost."""
-_DONE = frozenset({"done", "success", "succeeded", "successful", "complete", "completed",
-                   "finished", "pass", "passed"})  # fmt: skip
-_FAILED = frozenset({"error", "failed", "failure", "canceled", "cancelled", "aborted", "stopped",
-                     "terminated", "timeout", "timed_out", "deleted"})  # fmt: skip
-
-
-class Platform(Protocol):
-    """What a platform must be able to do; `cancel_job(id)` is used where it exists."""
-
-    def create_job(self, **facts: Any) -> Any:
-        """Submit a job and return an object with `id` and, where it is known, `results_dir`."""
-
-    def get_job_status(self, job_id: str) -> Any:
-        """Return an object with `status`."""
-
-    def get_job_logs(self, job_id: str) -> str:
-        """Return what the job has printed so far."""
-
-    def get_failure_analysis(self, job_id: str) -> Any:
-        """Say why a job failed."""
-
-
-@dataclass(slots=True, kw_only=True)
-class ActiveJob:
-    """One trial that is a job of the platform."""
-
-    rec_id: int
-    job_id: str = ""
-    """Empty while the submission is under way."""
-    results_dir: str = ""
-    until_epoch: int = 0
-    errors: int = 0
-    value: float | None = None
-    status_file: StatusFile | None = field(default=None, repr=False)
-
-
-class ActiveJobs:
-    """`active_jobs.json`: which jobs are under way, kept up to date at every change."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ACTIVE_FILE
-        self.jobs: dict[int, ActiveJob] = {}
-
-    def load(self) -> None:
-        """Read what an earlier start of the search left."""
-        for entry in read_active(self._path.parent):
-            job = ActiveJob(**{k: entry[k] for k in _SAVED if k in entry})
-            self.jobs[job.rec_id] = job
-
-    def put(self, job: ActiveJob) -> None:
-        """Add or change a job."""
-        self.jobs[job.rec_id] = job
-        self.save()
-
-    def drop(self, rec_id: int) -> None:
-        """Forget a job that has ended."""
-        self.jobs.pop(rec_id, None)
-        self.save()
-
-    def save(self) -> None:
-        """Replace the file in one step."""
-        rows = [{name: getattr(job, name) for name in _SAVED} for job in self.jobs.values()]
-        write_atomically(self._path, json.dumps({"active_jobs": rows}, indent=1) + "\n")
-
-
-_SAVED = ("rec_id", "job_id", "results_dir", "until_epoch")
-
-
-def read_active(folder: Path) -> list[dict[str, Any]]:
-    """The jobs that are under way, by file alone; empty where there is none or half a file."""
-    try:
-        data = json.loads((folder / ACTIVE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    rows = data.get("active_jobs") if isinstance(data, dict) else data
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+NOT_CREATED, NOT_REGISTERED = "job_creation_failed", "active_job_registration_failed"
+JOB_CANCELED, INVALID = "job_canceled", "invalid_configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformPlan:
     """What does not change between the jobs of one search."""
 
-    metric: str
+    objectives: Objectives
     epochs_key: str
+    """Empty for a network without epochs."""
     slots: int
-    facts: Mapping[str, Any]
-    """Keyword arguments of every `create_job`."""
-    describe: Callable[[dict[str, Any], int], Mapping[str, Any]]
-    """(spec, number) -> keyword arguments of one job: command, name, specs, ..."""
+    submit: Callable[[dict[str, Any], int], Any]
+    """(spec, number) -> the platform's answer to a submission."""
+    job_name: Callable[[int], str] = str
+    """(number) -> the id that a job is asked for."""
     poll_s: float = 5.0
     resume_fields: tuple[str, ...] = ()
     """Spec keys that take the checkpoint to go on from."""
+    finish_spec: Callable[[dict[str, Any], int], dict[str, Any]] = field(
+        default=lambda spec, _number: spec
+    )
+    """(spec, epochs) -> the spec that is submitted."""
 
 
 class PlatformExecutor:
@@ -136,6 +74,9 @@ class PlatformExecutor:
         hooks: the caller's functions.
         ledger: for the lengths of trials.
         folder: where `active_jobs.json` lies.
+
+    Raises:
+        RunError: when `active_jobs.json` cannot be read.
     """
 
     def __init__(
@@ -149,6 +90,7 @@ class PlatformExecutor:
         self._platform, self._plan, self._hooks, self._ledger = platform, plan, hooks, ledger
         self.active = ActiveJobs(folder)
         self.active.load()
+        self.artifacts = ArtifactJobs(folder)
         self._jobs_file = folder / JOBS_FILE
         self.job_ids = _read_jobs(self._jobs_file)
         """Trial -> (job id, results folder), also of those that have ended."""
@@ -167,7 +109,8 @@ class PlatformExecutor:
             for number in list(running):
                 ended = self._poll(running[number], driver)
                 if ended is not None:
-                    del running[number]
+                    job_id = running.pop(number).job_id
+                    self.artifacts.put(job_id, "failure" if ended.failure else "success")
                     self.active.drop(number)
                     driver.on_end(number, ended)
 
@@ -186,38 +129,59 @@ class PlatformExecutor:
     def close(self) -> None:
         """Jobs that are under way stay so; a resumed search polls them."""
 
+    # Submission ---------------------------------------------------------------------------------
+
     def _take(self, job: Job, driver: TrialDriver) -> ActiveJob | None:
         """Find the trial's job where it is under way, else submit it."""
-        record = self._ledger.trial(job.number)
         known = self.active.jobs.get(job.number)
         if known is not None and not known.job_id:
-            self._find_lost(known, job)
+            self._find_lost(known)
         if known is not None and known.job_id:
             logger.info("trial %d goes on as job %s", job.number, known.job_id)
         else:
-            known = ActiveJob(rec_id=job.number, until_epoch=record.until_epoch)
-            self.active.put(known)
-            source, missing = self._source_of(record)
-            if missing:
+            until = self._ledger.trial(job.number).until_epoch
+            known = ActiveJob(rec_id=job.number, until_epoch=until)
+            failure = self._try_to_submit(known, job)
+            if failure is not None:
                 self.active.drop(job.number)
-                driver.on_end(job.number, Ended(failure={"kind": "data", "message": missing}))
+                driver.on_end(job.number, Ended(failure=failure))
                 return None
-            _, error = attempt(self._submit, known, job, source)
-            if error is not None:
-                self.active.drop(job.number)
-                text = f"create_job failed: {type(error).__name__}: {error}"
-                driver.on_end(job.number, Ended(failure=_failure(text)))
-                return None
-            self.active.put(known)
         self.job_ids[job.number] = (known.job_id, known.results_dir)
         write_atomically(self._jobs_file, json.dumps(self.job_ids, indent=1) + "\n")
-        if known.results_dir and "://" not in known.results_dir:
-            known.status_file = StatusFile(Path(known.results_dir), self._plan.metric)
         return known
 
-    def _find_lost(self, active: ActiveJob, job: Job) -> None:
+    def _try_to_submit(self, known: ActiveJob, job: Job) -> dict[str, str] | None:
+        """Submit a trial as a job; returns why that was impossible."""
+        _, error = attempt(self.active.put, known)
+        if error is not None:
+            return _failure("infrastructure", f"{NOT_REGISTERED}: {error}")
+        source, missing = self._source_of(self._ledger.trial(job.number))
+        if missing:
+            return _failure("data", missing)
+        spec, error = attempt(self._spec_of, known, job, source)
+        if error is not None:
+            return _failure("spec", f"{INVALID}: {error}")
+        created, error = attempt(self._plan.submit, spec, job.number)
+        if error is not None:
+            text = f"{NOT_CREATED}: {type(error).__name__}: {error}"
+            return _failure("infrastructure", text)
+        known.job_id = str(getattr(created, "id", created))
+        known.results_dir = str(getattr(created, "results_dir", "") or self._results_dir(known))
+        _, error = attempt(self.active.put, known)
+        if error is not None:
+            self._cancel(known)
+            return _failure("infrastructure", f"{NOT_REGISTERED}: {error}")
+        return None
+
+    def _results_dir(self, active: ActiveJob) -> str:
+        """Where a job's results lie, where the platform can tell."""
+        ask = getattr(self._platform, "get_job_results_dir", None)
+        found, _ = attempt(ask, active.job_id) if ask is not None else (None, None)
+        return str(found or "")
+
+    def _find_lost(self, active: ActiveJob) -> None:
         """Look for a job whose submission was cut off, by the id that was asked for."""
-        wanted = str(self._plan.describe(job.spec, job.number).get("job_id", ""))
+        wanted = self._plan.job_name(active.rec_id)
         found, error = attempt(self._platform.get_job_status, wanted)
         if error is not None:  # there is none, or ids are the platform's own choice
             return
@@ -233,19 +197,21 @@ class PlatformExecutor:
         where = f"epoch {epoch} of trial {number} (job {job_id})"
         if not folder or "://" in folder:
             return "", f"the checkpoint of {where} cannot be told: its results are not on this disk"
+        metric = self._plan.objectives.primary.metric
         try:
-            return str(choose_checkpoint(Path(folder), epoch, self._plan.metric)[0]), ""
+            return str(choose_checkpoint(Path(folder), epoch, metric)[0]), ""
         except RunError as error:
             return "", f"nothing to go on from: {error}"
 
-    def _submit(self, active: ActiveJob, job: Job, source: str) -> None:
-        spec = merged(job.spec, nest({self._plan.epochs_key: active.until_epoch}))
+    def _spec_of(self, active: ActiveJob, job: Job, source: str) -> dict[str, Any]:
+        spec = dict(job.spec)
+        if self._plan.epochs_key:
+            spec = merged(spec, nest({self._plan.epochs_key: active.until_epoch}))
         if source:
             spec = merged(spec, nest(dict.fromkeys(self._plan.resume_fields, source)))
-        facts = {**self._plan.facts, **self._plan.describe(spec, job.number)}
-        created = call_with_known(self._platform.create_job, facts)
-        active.job_id = str(getattr(created, "id", created))
-        active.results_dir = str(getattr(created, "results_dir", "") or "")
+        return self._plan.finish_spec(spec, active.until_epoch)
+
+    # Polling ------------------------------------------------------------------------------------
 
     def _poll(self, active: ActiveJob, driver: TrialDriver) -> Ended | None:
         """Look at a job; None while it runs."""
@@ -254,13 +220,29 @@ class PlatformExecutor:
             return self._count_error(active, error)
         status = status_of(answer)
         active.errors = 0
-        logs = self._logs(active)
-        self._read_value(active, logs)
-        if status in _DONE:
-            return self._end(active, driver)
-        if status in _FAILED:
-            return Ended(failure=self._analyse(active, logs, status))
-        return None
+        is_over = status in DONE | FAILED | CANCELED
+        logs = self._logs(active, is_over=is_over)
+        if not is_over and has_failed_by_log(logs):
+            self._cancel(active)
+            is_over, status = True, "failed by its log"
+        self._read_values(active, logs, is_over=is_over)
+        if not is_over:
+            return None
+        return self._end(active, driver, status, logs)
+
+    def _end(self, active: ActiveJob, driver: TrialDriver, status: str, logs: str) -> Ended:
+        """How a job ended: one that failed after its value was written has a value all the same."""
+        is_known = not self._plan.objectives.missing(active.values)
+        if status in CANCELED:
+            return Ended(failure=_failure("code", f"{JOB_CANCELED}: the job ended as {status}"))
+        is_saved = is_known and (is_clean_up_error(logs) or self._is_in_artifacts(active, status))
+        if status in DONE or is_saved:
+            return self._succeed(active, driver)
+        return Ended(failure=self._analyse(active, logs, status))
+
+    def _is_in_artifacts(self, active: ActiveJob, status: str) -> bool:
+        """Whether a job that was ended by its log has left its values in files."""
+        return status not in FAILED and not self._plan.objectives.missing(self._files(active))
 
     def _count_error(self, active: ActiveJob, error: Exception) -> Ended | None:
         active.errors += 1
@@ -268,64 +250,66 @@ class PlatformExecutor:
             logger.warning("job %s: its status cannot be read: %s", active.job_id, error)
             return None
         text = f"the status of job {active.job_id} could not be read {active.errors} times: {error}"
-        return Ended(failure=_failure(text))
+        return Ended(failure=_failure("infrastructure", text))
 
-    def _logs(self, active: ActiveJob) -> str:
-        logs, error = attempt(self._platform.get_job_logs, active.job_id)
+    def _logs(self, active: ActiveJob, *, is_over: bool) -> str:
+        logs, error = attempt(read_logs, self._platform, active.job_id, is_over=is_over)
         if error is not None:
             logger.warning("job %s: its log cannot be read: %s", active.job_id, error)
         return str(logs or "")
 
-    def _read_value(self, active: ActiveJob, logs: str) -> None:
-        """Keep the newest value: the caller's extractor, else status.json, else the log."""
-        value = self._hooks.extract(logs, self._plan.metric)
-        if value is None and active.status_file is not None:
-            told = active.status_file.poll()
-            value = told[-1][1] if told else None
-        if value is None:
-            value = find_in_log(logs, self._plan.metric)
-        active.value = active.value if value is None else value
+    def _read_values(self, active: ActiveJob, logs: str, *, is_over: bool) -> None:
+        """Keep the newest values: the caller's extractor, files on this disk, the log, files."""
+        names = self._plan.objectives.names
+        files = self._files(active) if is_over or self._is_local(active) else {}
+        for name in names:
+            primary = name == names[0]
+            places = [find_in_log(logs, name, is_primary=primary), files.get(name)]
+            if self._is_local(active):
+                places.reverse()
+            places.insert(0, self._hooks.extract(logs, name))
+            value = next((value for value in places if value is not None), None)
+            if value is not None:
+                active.values[name] = value
 
-    def _end(self, active: ActiveJob, driver: TrialDriver) -> Ended:
-        value = active.value
-        if value is None and self._hooks.eval_fn is None:
-            text = f"{METRIC_NOT_FOUND}: {self._plan.metric!r}"
-            return Ended(failure={"kind": "code", "message": text})
-        driver.on_epoch(active.rec_id, {"epoch": active.until_epoch, "value": value})
+    @staticmethod
+    def _is_local(active: ActiveJob) -> bool:
+        return bool(active.results_dir) and "://" not in active.results_dir
+
+    def _files(self, active: ActiveJob) -> dict[str, float]:
+        """The values in the files of a job, on this disk or by the platform's reader."""
+        names = self._plan.objectives.names
+        if self._is_local(active) and Path(active.results_dir).is_dir():
+            return values_in_folder(Path(active.results_dir), names)
+        read = getattr(self._platform, "read_job_result_file", None)
+        if read is None:
+            return {}
+        return values_by_reader(lambda place: attempt(read, active.job_id, place)[0], names)
+
+    def _succeed(self, active: ActiveJob, driver: TrialDriver) -> Ended:
+        missing = self._plan.objectives.missing(active.values)
+        primary = self._plan.objectives.primary.metric
+        if missing and self._hooks.eval_fn is None:
+            names = ", ".join(repr(name) for name in missing)
+            return Ended(failure=_failure("code", f"{METRIC_NOT_FOUND}: {names}"))
+        value = active.values.get(primary)
+        line = {"epoch": active.until_epoch, "value": value, "metrics": dict(active.values)}
+        driver.on_epoch(active.rec_id, line)
         return Ended()
 
     def _analyse(self, active: ActiveJob, logs: str, status: str) -> dict[str, str]:
-        analysis, error = attempt(self._platform.get_failure_analysis, active.job_id)
+        analyse = getattr(self._platform, "get_failure_analysis", None)
+        analysis, error = attempt(analyse, active.job_id) if analyse else (None, None)
         if error is not None:
             logger.warning("job %s: no failure analysis: %s", active.job_id, error)
         return explain_analysis(analysis, logs, status)
 
-
-def attempt(call: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
-    """Call a platform; what it raises comes back as a value."""
-    try:
-        return call(*args), None
-    except Exception as error:  # noqa: BLE001 - a platform's own errors are of any class
-        return None, error
-
-
-def status_of(answer: Any) -> str:
-    """A platform's status as one plain lower-case word, whether text, an enum or an object."""
-    status = getattr(answer, "status", answer)
-    status = getattr(status, "value", status)
-    return str(status).rpartition(".")[2].strip().lower()
-
-
-def call_with_known(function: Callable[..., Any], facts: Mapping[str, Any]) -> Any:
-    """Call a platform with those keyword arguments that it takes."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return function(**facts)
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return function(**facts)
-    names = {parameter.name for parameter in parameters}
-    return function(**{name: value for name, value in facts.items() if name in names})
+    def _cancel(self, active: ActiveJob) -> None:
+        cancel = getattr(self._platform, "cancel_job", None)
+        if cancel is not None:
+            _, error = attempt(cancel, active.job_id)
+            if error is not None:
+                logger.warning("job %s: cannot be canceled: %s", active.job_id, error)
 
 
 def _read_jobs(file: Path) -> dict[int, tuple[str, str]]:
@@ -336,5 +320,5 @@ def _read_jobs(file: Path) -> dict[int, tuple[str, str]]:
         return {}
 
 
-def _failure(text: str) -> dict[str, str]:
-    return {"kind": "infrastructure", "message": " ".join(text.split())[:500]}
+def _failure(kind: str, text: str) -> dict[str, str]:
+    return {"kind": kind, "message": " ".join(text.split())[:500]}

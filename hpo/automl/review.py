@@ -144,3 +144,16 @@ def ways_to_shorten(
         f"about {render_seconds(total)} are expected ({expected['assumptions']}), more than the "
         f"{max_hours:g} h that were allowed; shorten it with {'; or '.join(ways)}"
     )
+
+
+def rehearsed(guess: dict[str, Any], forecast: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The expected time as a rehearsal of the search found it, where there was one."""
+    if not forecast:
+        return guess
+    words = f"{guess['assumptions']}; rehearsed: {forecast['epochs']} epochs in all"
+    return {
+        **guess,
+        "total_s": forecast["seconds"],
+        "interval_s": [forecast["low_s"], forecast["high_s"]],
+        "assumptions": words,
+    }

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo.automl.errors import AutoMLError, NotRunnableError, SkillFolderError
+from hpo.automl.errors import (
+    AutoMLError,
+    NotRunnableError,
+    SkillFolderError,
+    UnknownActionError,
+)
 from hpo.automl.policy import Policy
 from hpo.core.errors import SpecError
 from hpo.core.route_events import Routed
+from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
 from hpo.study.skill import INFO_FILE, Skill, load_skill
 
@@ -68,8 +74,14 @@ def open_skill(skill_dir: str | Path) -> Skill:
     return load_skill(folder)
 
 
-def check_gates(skill: Skill, action: str = ACTION) -> Gate:
-    """Look at the three gates in order: enabled, a schema that parses, a template that parses."""
+def check_gates(skill: Skill, action: str = ACTION, *, needs_template: bool = True) -> Gate:
+    """Look at the three gates in order: enabled, a schema that parses, a template that parses.
+
+    Args:
+        skill: the folder.
+        action: whose files are looked at.
+        needs_template: whether the defaults of the schema are not enough.
+    """
     if not skill.is_automl_enabled:
         return Gate(is_enabled=False, problem="automl_enabled is not true in its skill_info.yaml")
     for file, look in (
@@ -77,11 +89,21 @@ def check_gates(skill: Skill, action: str = ACTION) -> Gate:
         (skill.template_file(action), _look_at_template),
     ):
         if not file.is_file():
+            if look is _look_at_template and not needs_template and _has_defaults(skill, action):
+                continue
             return Gate(is_enabled=True, missing=file, problem=f"{file} is missing")
         problem = look(file)
         if problem:
             return Gate(is_enabled=True, missing=file, problem=problem)
     return Gate(is_enabled=True)
+
+
+def _has_defaults(skill: Skill, action: str) -> bool:
+    """Whether the schema of an action holds a whole spec."""
+    from search_spaces import load_schema
+
+    schema = load_schema(skill.schema_file(action))
+    return bool(schema.tree) or any(leaf.default is not None for leaf in schema.leaves.values())
 
 
 def decide_route(skill: Skill, action: str, policy: Policy) -> Route:
@@ -106,15 +128,31 @@ def decide_route(skill: Skill, action: str, policy: Policy) -> Route:
 def demand_runnable(skill: Skill, action: str = ACTION) -> None:
     """Refuse a skill that cannot be searched; no search space is made up in its place.
 
+    Where there is no template, the defaults of the schema are the spec.
+
     Raises:
         NotRunnableError: naming the missing or broken file.
         AutoMLError: when the skill does not enable AutoML.
     """
-    gate = check_gates(skill, action)
+    gate = check_gates(skill, action, needs_template=False)
     if not gate.is_enabled:
         raise AutoMLError(f"{skill.path}: {gate.problem}, so it is trained without a search")
     if not gate.is_open:
         raise NotRunnableError(f"AutoML is enabled but not runnable: {gate.problem}")
+
+
+def demand_action(skill: Skill, action: str) -> None:
+    """Refuse an action that a skill does not have.
+
+    Raises:
+        UnknownActionError: naming the actions that there are.
+    """
+    known = skill.actions
+    if action not in known:
+        raise UnknownActionError(
+            f"{action}: no such action in {skill.path}; it has {', '.join(known) or 'none'}"
+            f"{nearest(action, known)}"
+        )
 
 
 def _look_at_schema(file: Path) -> str:

@@ -6,23 +6,29 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
 from hpo.automl.planning import Request
-from hpo.automl.platform import Platform
-from hpo.automl.routing import open_skill
-from hpo.automl.session import RouteSettings
+from hpo.automl.route_settings import RouteSettings
+from hpo.automl.routing import demand_action, open_skill
+from hpo.automl.script import read_execution
+from hpo.automl.sdk import Platform
+from hpo.automl.settings import SAMPLE_COUNT_NAMES, UNSAFE_BATCH
 from hpo.automl.workspace import choose_place
 from hpo.core.event_json import data_of
 from hpo.core.process.imports import warnings_stay_harmless
 from hpo.searching.session import SearchSettings
+from hpo.tracking.listener import mlflow_listener
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_WORKSPACE = "automl_workspace"
+POLL_S = 30.0
+OURS = (*SAMPLE_COUNT_NAMES, UNSAFE_BATCH)
+"""Arguments for platform jobs that are read here and say nothing to the platform."""
 Listeners = tuple[Callable[..., Any], ...]
 
 
@@ -30,62 +36,74 @@ class AutoMLRunner:
     """Searches the hyperparameters of one network.
 
     Args:
+        sdk: where trials run, any object with `create_job`, `get_job_status` and `get_job_logs`
+            (`hpo.automl.sdk.Platform`); None means this machine.
         skill_dir: the network's skill folder.
-        platform_sdk: where trials run, any object with `create_job`, `get_job_status`,
-            `get_job_logs` and `get_failure_analysis`; None means this machine.
-        workspace_dir: where workspaces are made, unless `run` is told.
         action: what is searched.
-        sdk: the same as `platform_sdk`.
+        poll_interval: seconds between two looks at a platform's jobs.
+        workspace_dir: where workspaces are made, unless `run` is told.
+        platform_sdk: the same as `sdk`.
         trainer: a registered trainer to use in place of the network's own.
 
     Raises:
         FileNotFoundError: when the folder is no skill folder, naming the full path.
+        KeyError: when the skill has no such action, naming those that it has.
     """
 
     def __init__(
         self,
+        sdk: Platform | str | Path | None = None,
         skill_dir: str | Path | None = None,
+        action: str = "train",
+        poll_interval: float = POLL_S,
+        *,
         platform_sdk: Platform | None = None,
         workspace_dir: str | Path | None = None,
-        action: str = "train",
-        *,
-        sdk: Platform | None = None,
         trainer: str = "",
     ) -> None:
+        if isinstance(sdk, str | Path) and skill_dir is None:  # AutoMLRunner("/skills/net")
+            sdk, skill_dir = None, sdk
         if skill_dir is None:
             raise AutoMLError("skill_dir: must be given; no environment variable stands in for it")
         if sdk is not None and platform_sdk is not None and sdk is not platform_sdk:
             raise AutoMLError("platform_sdk: and sdk are the same; give one of them")
         self.skill = open_skill(skill_dir)
+        demand_action(self.skill, action)
         self.skill_dir = self.skill.path
         self.network_arch = self.skill.title
         self.action = action
-        self._platform = platform_sdk if platform_sdk is not None else sdk
+        self.poll_interval = _seconds(poll_interval)
+        self._platform = cast(Platform | None, sdk if sdk is not None else platform_sdk)
         self._workspace_dir = workspace_dir
         self._trainer = trainer
+        read_execution(self.skill.path, self.skill.action(action))  # what it names must be there
 
     @warnings_stay_harmless()
-    def run(  # noqa: PLR0913 - the published call
+    def run(  # noqa: PLR0913, PLR0917 - the published call
         self,
-        *,
         train_dataset_uri: str = "",
         eval_dataset_uri: str = "",
         base_checkpoint: str = "",
-        image: str = "",
-        automl_algorithm: str | None = None,
+        image: str | None = "",
         automl_settings: Mapping[str, Any] | None = None,
         automl_hyperparameters: Sequence[str] | None = None,
         custom_param_ranges: Any = None,
-        spec_overrides: Mapping[str, Any] | None = None,
-        eval_overrides: Mapping[str, Any] | None = None,
         workspace_path: str | Path | None = None,
-        workspace_dir: str | Path | None = None,
+        spec_overrides: Mapping[str, Any] | None = None,
         resume: bool = False,
         metric_extractor: Callable[[str, str], float | None] | None = None,
-        eval_fn: Callable[..., float | None] | None = None,
+        eval_fn: Callable[..., Any] | None = None,
         final_eval_fn: Callable[..., Any] | None = None,
         on_recommendation: Callable[..., Any] | None = None,
         on_result: Callable[..., Any] | None = None,
+        workspace_id: str | None = None,
+        baseline_fn: Callable[[dict[str, Any]], Any] | None = None,
+        execution: Mapping[str, Any] | None = None,
+        *,
+        feedback_fn: Callable[..., Any] | None = None,
+        automl_algorithm: str | None = None,
+        eval_overrides: Mapping[str, Any] | None = None,
+        workspace_dir: str | Path | None = None,
         wandb_config: Mapping[str, Any] | None = None,
         confirm: Callable[[dict[str, Any]], bool] | None = None,
         max_hours: float | None = None,
@@ -103,21 +121,25 @@ class AutoMLRunner:
             train_dataset_uri: root of the training data, joined with the skill's table.
             eval_dataset_uri: root of the data of the final evaluation.
             base_checkpoint: weights that every trial starts from, and the baseline.
-            image: container image of platform jobs; empty means the skill's.
-            automl_algorithm: the same as `automl_settings["algorithm"]`.
-            automl_settings: see `docs/automl.md`; one of the two names the algorithm.
+            image: container image of platform jobs; empty means the action's, then the skill's.
+            automl_settings: see `docs/automl.md`.
             automl_hyperparameters: searched parameters; None means the schema's default list.
             custom_param_ranges: name -> {valid_min, valid_max, valid_options, option_weights, ...}.
-            spec_overrides: dotted, nested or short spec keys for every trial.
-            eval_overrides: data keys of the final evaluation, where no root says where they lie.
             workspace_path: a new `run_<timestamp>` is made in it; with `resume` it is that folder.
-            workspace_dir: the same as `workspace_path`.
+            spec_overrides: dotted, nested or short spec keys for every trial.
             resume: go on with `workspace_path` as it is.
             metric_extractor: `(logs, metric_name) -> value or None`.
-            eval_fn: `(rec, train_job_id) -> value or None`; its value beats the log's.
+            eval_fn: `(rec, train_job_id) -> value, {metric: value} or None`; it beats the log.
             final_eval_fn: `(best_rec, train_job_id) -> value or {"metric_value": ...}`.
             on_recommendation: `(rec)`, before a trial starts.
             on_result: `(rec, metric, status)`, after it was told to the algorithm.
+            workspace_id: the platform's name of the workspace; kept, and not passed to its jobs.
+            baseline_fn: `(base_specs) -> value or None`, asked once before the first trial.
+            execution: a `python_script` in place of the action's own.
+            feedback_fn: `(rec, train_job_id) -> notes`, kept with each trial.
+            automl_algorithm: the same as `automl_settings["algorithm"]`.
+            eval_overrides: data keys of the final evaluation, where no root says where they lie.
+            workspace_dir: the same as `workspace_path`.
             wandb_config: `{"enabled", "project"}`.
             confirm: asked with the review before the first trial; False ends the run.
             max_hours: longer searches stop at the review.
@@ -127,10 +149,22 @@ class AutoMLRunner:
             ray_address: a Ray cluster that is up already: `auto`, or `host:port` of its head.
             listeners: factories of further event listeners, as `SearchSettings.listeners`.
             should_stop: asked at every step whether to pause.
-            **platform_kwargs: passed on to every `create_job`.
+            **platform_kwargs: passed on to every job of the platform as they are.
 
         Returns:
-            See `hpo.automl.outcome.build_result`.
+            The keys are stable; more may be added. Plain data:
+
+            ``best``: None, or ``rec_id``, ``specs``, ``metric_value``, ``objective_score``,
+            ``objective_values``, ``adjustments``, ``job_id`` and more.
+            ``progress``: ``completed``, ``total``, ``best_metric``, ``best_rec_id``, ``algorithm``.
+            ``baseline``: ``enabled``, ``metric_name``, ``metric_value``, ``status``,
+            ``comparison_to_best``, ``failure_reason``, ``record_path``.
+            ``final_evaluation``: the same with ``comparison_to_baseline``, ``source`` and whatever
+            `final_eval_fn` returned; ``callback_error`` is its status where that raised.
+            ``history``: ``rec_id``, ``metric``, ``objective_score``, ``objective_values``,
+            ``status``, ``failure_reason``, ``adjustments``, ``specs``, ``job_id`` of each trial.
+            ``pareto_front``: with several objectives, the trials that none other beats.
+            See `hpo.automl.outcome.build_result` for the rest.
 
         Raises:
             ValueError: for wrong settings, overrides or ranges, all at once where possible.
@@ -139,13 +173,16 @@ class AutoMLRunner:
         """
         if workspace_path and workspace_dir and Path(workspace_path) != Path(workspace_dir):
             raise AutoMLError("workspace_path: and workspace_dir are the same; give one of them")
-        if platform_kwargs and self._platform is None:
-            names = ", ".join(sorted(platform_kwargs))
-            raise AutoMLError(f"run: {names}: no such argument; it would go to a platform's jobs")
+        poll_s = _seconds(platform_kwargs.pop("poll_interval", self.poll_interval))
+        if self._platform is None:
+            given = {**platform_kwargs, **({"image": image} if image else {})}
+            self._refuse_platform_arguments(given, execution)
+        if workspace_id is not None:
+            logger.info("workspace_id %s: kept here, not passed to jobs", workspace_id)
         wanted = workspace_path or workspace_dir or self._workspace_dir
         own = {} if self._platform is None else dict(spec_overrides or {})
-        given = {} if own else spec_overrides or {}
-        place, overrides = choose_place(wanted, given, Path(DEFAULT_WORKSPACE))
+        given_here = {} if own else spec_overrides or {}
+        place, overrides = choose_place(wanted, given_here, Path(DEFAULT_WORKSPACE))
         request = Request(
             skill=self.skill,
             action=self.action,
@@ -165,24 +202,30 @@ class AutoMLRunner:
                 if uri
             },
             base_checkpoint=base_checkpoint,
-            image=image,
+            image=image or "",
             platform=type(self._platform).__name__ if self._platform is not None else "",
             trainer=self._trainer,
             reports_at_end=eval_fn is not None,
             trials_per_gpu=trials_per_gpu,
+            execution=execution,
+            platform_arguments=platform_kwargs,
         )
         hooks = Hooks(
             metric_extractor=metric_extractor,
             eval_fn=eval_fn,
+            baseline_fn=baseline_fn,
             final_eval_fn=final_eval_fn,
+            feedback_fn=feedback_fn,
             on_recommendation=on_recommendation,
             on_result=on_result,
         )
         route = RouteSettings(
             hooks=hooks,
             platform=self._platform,
-            platform_facts={k: v for k, v in platform_kwargs.items() if k != "poll_interval"},
-            poll_s=float(platform_kwargs.get("poll_interval", 5.0)),
+            platform_arguments={
+                name: value for name, value in platform_kwargs.items() if name not in OURS
+            },
+            poll_s=poll_s,
             max_hours=max_hours,
             accept_no_baseline=accept_no_baseline,
         )
@@ -191,15 +234,29 @@ class AutoMLRunner:
             ray_address=ray_address,
             probe=self._platform is None,
             confirm_start=lambda review: confirm is None or confirm(data_of(review)),
-            listeners=(*listeners, *_wandb(wandb_config)),
+            listeners=(mlflow_listener, *listeners, *_wandb(wandb_config)),
             should_stop=should_stop,
         )
         return self._go(request, route, search, resume=resume)
 
-    def review(self, **arguments: Any) -> dict[str, Any]:
+    def _refuse_platform_arguments(
+        self, given: Mapping[str, Any], execution: Mapping[str, Any] | None
+    ) -> None:
+        """Refuse what only jobs of a platform could use; sample counts are used here too."""
+        if "image" in given and (execution or self.skill.action(self.action).get("execution")):
+            raise AutoMLError("image: must be left out, as a Python script runs without one")
+        names = [name for name in given if name not in (*OURS, "image")]
+        if names:
+            raise AutoMLError(
+                f"run: {', '.join(sorted(names))}: no such argument; it would go to a platform's "
+                "jobs"
+            )
+
+    def review(self, *given: Any, **arguments: Any) -> dict[str, Any]:
         """Do everything up to the review and return it; nothing is trained.
 
         Args:
+            *given: those of `run`.
             **arguments: those of `run`.
         """
         seen: dict[str, Any] = {}
@@ -209,7 +266,7 @@ class AutoMLRunner:
             return False
 
         try:
-            self.run(**{**arguments, "confirm": keep})
+            self.run(*given, **{**arguments, "confirm": keep})
         except ReviewDeclinedError:
             if not seen:
                 raise
@@ -218,10 +275,16 @@ class AutoMLRunner:
     def _go(
         self, request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool
     ) -> dict[str, Any]:
-        result, found = execute(request, route, search, resume=resume)
-        if route.declined:
-            raise ReviewDeclinedError(f"{result.run}: {route.declined}")
-        return found
+        outcome = execute(request, route, search, resume=resume)
+        if outcome.declined:
+            raise ReviewDeclinedError(f"{outcome.search.run}: {outcome.declined}")
+        return outcome.result
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise AutoMLError(f"poll_interval: must be a number of seconds above 0, got {value!r}")
+    return float(value)
 
 
 def _wandb(config: Mapping[str, Any] | None) -> Listeners:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from hpo.automl.evaluation import FAILED, Evaluator, run_baseline
+from hpo.automl import retention
+from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baseline
+from hpo.automl.feedback import Feedback
 from hpo.automl.finishing import conclude
-from hpo.automl.hooks import CallbackListener, HookedDriver, Hooks
-from hpo.automl.platform import Platform, PlatformExecutor, PlatformPlan
-from hpo.automl.recommendation import Recommendation, metric_of, status_word
+from hpo.automl.hooks import CallbackListener, HookedDriver, HookedExecutor, Hooks
+from hpo.automl.metrics import find_metric
+from hpo.automl.outcome import adjustments_of
+from hpo.automl.platform import PlatformExecutor, PlatformPlan
+from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.review import (
     RouteReview,
     describe_time,
@@ -20,17 +23,21 @@ from hpo.automl.review import (
     look_at_machine,
     ways_to_shorten,
 )
+from hpo.automl.route_settings import RouteSettings
+from hpo.automl.sdk import Platform
 from hpo.automl.skill_trainer import SkillTrainer
+from hpo.automl.submission import Submission
 from hpo.automl.views import Views
-from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, read_facts
+from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, objectives_of, read_facts
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
 from hpo.core.events import Preparing, Review
-from hpo.core.protocols import Executor, TrialDriver
-from hpo.core.route_events import Baseline, Routed
+from hpo.core.protocols import Algorithm, Executor, TrialDriver
+from hpo.core.route_events import Baseline
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
 from hpo.jobs.staging import stage_sources
+from hpo.results.model_costs import cost_of
 from hpo.run.run_dir import RunDir
 from hpo.searching.engine import Engine
 from hpo.searching.session import SearchResult, SearchSettings, Session
@@ -38,30 +45,30 @@ from hpo.searching.session import SearchResult, SearchSettings, Session
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
-class RouteSettings:
-    """What belongs to this start of a workspace, not to its study."""
+@dataclass(slots=True)
+class Sessions:
+    """Makes the session of a start, and keeps it for whoever asks how it went."""
 
-    hooks: Hooks = field(default_factory=Hooks)
-    platform: Platform | None = None
-    platform_facts: Mapping[str, Any] = field(default_factory=dict)
-    poll_s: float = 5.0
-    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    max_hours: float | None = None
-    accept_no_baseline: bool = False
-    """Whether to go on when the baseline could not be evaluated."""
-    review_only: bool = False
-    routed: Routed | None = None
-    """Which way the request went and why."""
-    declined: str = ""
-    """Set by the session: why the review stopped the search."""
-    session: AutoMLSession | None = None
-    """Set by the session: itself."""
+    route: RouteSettings = field(default_factory=RouteSettings)
+    made: AutoMLSession | None = None
+
+    def __call__(self, *args: Any) -> AutoMLSession:
+        """Make the session, as `SearchSettings.make_session` does."""
+        self.made = AutoMLSession(*args, route=self.route)
+        return self.made
+
+    def last(self) -> AutoMLSession:
+        """The session of a search that has ended."""
+        assert self.made is not None  # noqa: S101 - every search makes one
+        return self.made
 
 
-def with_session(settings: SearchSettings, route: RouteSettings | None = None) -> SearchSettings:
+def with_session(
+    settings: SearchSettings, route: RouteSettings | None = None
+) -> tuple[SearchSettings, Sessions]:
     """Let a start of a search be one of an AutoML workspace."""
-    return replace(settings, make_session=functools.partial(AutoMLSession, route=route))
+    sessions = Sessions(route or RouteSettings())
+    return replace(settings, make_session=sessions), sessions
 
 
 class AutoMLSession(Session):
@@ -70,14 +77,23 @@ class AutoMLSession(Session):
     def __init__(self, *args: Any, route: RouteSettings | None = None) -> None:
         super().__init__(*args)
         self.route = route or RouteSettings()
-        self.route.session = self
+        self.declined = ""
+        """Why the review stopped the search, if it did."""
         self.facts: WorkspaceFacts = self._current_facts()
         self.skill_trainer = cast(SkillTrainer, self.trainer)
+        self.objectives = objectives_of(self.facts)
         self._platform: PlatformExecutor | None = None
+        self._algorithm: Algorithm | None = None
         self._base_executor: Executor | None = None
         known = tuple(t.number for t in self.ledger.trials())
-        self.bus.add(Views(self.run, self.ledger, self.facts, self._brain(), self._job_of))
-        self.bus.add(CallbackListener(self.route.hooks, self.show, known))
+        self.notes = Feedback(self.run.path)
+        constants = {
+            "brain": self._brain(),
+            "specs": self.plan.base_spec,
+            "custom_ranges": self.study.search.custom_param_ranges,
+        }
+        self.bus.add(Views(self.run, self.ledger, self.facts, constants, self.show))
+        self.bus.add(CallbackListener(self.route.hooks, self.show, known, self.notes))
 
     def _current_facts(self) -> WorkspaceFacts:
         """The workspace's constants; an extended budget changes the total.
@@ -116,16 +132,21 @@ class AutoMLSession(Session):
         """A trial as the caller sees it."""
         record = self.ledger.trial(number)
         job_id, folder = self._job_of(number)
-        return Recommendation(
-            id=number,
-            specs=dict(record.params),
-            status=status_word(record),
+        rec = show_trial(
+            record,
+            metric=self.facts.metric,
+            direction=self.ledger.direction,
+            objectives=self.objectives.names if self.objectives.is_several else (),
             job_id=job_id,
-            resume_from_epoch=record.start_from[1] if record.start_from else None,
-            metric=metric_of(record, self.ledger.direction),
             results_dir=folder,
-            full_spec=self.spec_of(record),
         )
+        if record.start_from is not None:
+            rec.resume_from_job_id = self._job_of(record.start_from[0])[0] or None
+        if self._are_rungs_jobs():
+            rec.early_stop_epoch = record.until_epoch
+        rec.adjustments = adjustments_of(number, self.facts)
+        rec.full_spec = self.spec_of(record)
+        return rec
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
         """The full spec of a trial; one that has ended keeps what it was trained with."""
@@ -144,6 +165,7 @@ class AutoMLSession(Session):
         return {
             "algorithm": self.plan.algorithm,
             "options": dict(search.algorithm_options),
+            "max_recommendations": self.facts.total,
             "pruner": self.plan.pruner,
             "seed": search.seed,
             "style": self.facts.style,
@@ -165,17 +187,40 @@ class AutoMLSession(Session):
         """What the caller passed for this start alone."""
         return self.route.secrets
 
+    def notes_of_trials(self) -> Mapping[int, Any]:
+        """What the caller's `feedback_fn` said of trials."""
+        return self.notes.all
+
+    def make_algorithm(self) -> Algorithm:
+        """Build the algorithm, and keep it for whoever asks what it may go on from."""
+        self._algorithm = super().make_algorithm()
+        return self._algorithm
+
     def make_executor(self) -> Executor:
         """Build what runs trials, with the caller's functions between it and the engine."""
         hooks = self.route.hooks
         if self.route.platform is None:
             self._base_executor = super().make_executor()
-            return _Hooked(self._base_executor, self._drive_with(hooks, self._log_of))
+            return HookedExecutor(self._base_executor, self._drive_with(hooks, self._log_of))
         self._platform = PlatformExecutor(
             self.route.platform, self._platform_plan(), hooks, self.ledger, self.run.path
         )
+        if retention.is_on(self.facts, self.route.platform):
+            self.bus.add(self._cleaner(self._platform))
         after = replace(hooks, metric_extractor=None)  # it has been asked at every poll already
-        return _Hooked(self._platform, self._drive_with(after, lambda _number: ""))
+        return HookedExecutor(self._platform, self._drive_with(after, lambda _number: ""))
+
+    def _cleaner(self, executor: PlatformExecutor) -> retention.ArtifactCleaner:
+        points = getattr(self._algorithm, "start_points", tuple)
+        return retention.ArtifactCleaner(
+            cast(Platform, self.route.platform),
+            executor.artifacts,
+            self.ledger,
+            self.facts,
+            self._job_of,
+            points,
+            keeps_all=self.plan.algorithm == "hybrid",
+        )
 
     def _drive_with(
         self, hooks: Hooks, read_log: Callable[[int], str]
@@ -183,11 +228,21 @@ class AutoMLSession(Session):
         def wrap(driver: TrialDriver) -> TrialDriver:
             return HookedDriver(
                 driver, hooks, self.ledger,
-                show=self.show, read_log=read_log, metric=self.facts.metric,
+                show=self.show, read_log=read_log, objectives=self.objectives,
+                known_of=self._known_of,
                 epochs_key=self.trainer.epochs_key if self._are_rungs_jobs() else "",
             )  # fmt: skip
 
         return wrap
+
+    def _known_of(self, number: int) -> dict[str, float]:
+        """Values that a trial has without being trained: the measured latency of its model."""
+        row = cost_of(self.architectures.rows, self.ledger.trial(number).params)
+        if row is None or not self.objectives.is_several:
+            return {}
+        costs = {"latency_ms": row["latency_ms"], "params": row["params"]}
+        found = {name: find_metric(costs, name) for name in self.objectives.names[1:]}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _are_rungs_jobs(self) -> bool:
         is_told_at_end = self.route.platform is not None or not self.skill_trainer.is_registered
@@ -206,32 +261,36 @@ class AutoMLSession(Session):
             return ""
 
     def _platform_plan(self) -> PlatformPlan:
-        skill = self.skill_trainer.skill
-        facts = {
-            "action": "train",
-            "network_arch": skill.network_arch,
-            "skill_dir": str(skill.path),
-            "image": self.facts.image or skill.image,
-            "command": skill.command("train"),
-            "config_format": str(skill.actions.get("train", {}).get("config_format") or "yaml"),
-            "inputs": skill.inputs("train"),
-            "outputs": skill.outputs("train"),
-            **self.route.platform_facts,
-        }
+        submission = self.submission()
         return PlatformPlan(
-            metric=self.facts.metric,
+            objectives=self.objectives,
             epochs_key=self.trainer.epochs_key,
             slots=self.study.concurrent or 1,
-            facts=facts,
-            describe=self._describe_job,
+            submit=submission.submit,
+            job_name=submission.name_of,
             poll_s=self.route.poll_s,
-            resume_fields=tuple(skill.fields("train", "resume_model")),
+            resume_fields=tuple(self.skill_trainer.skill.fields(self.facts.action, "resume_model")),
+            finish_spec=self._finished_spec,
         )
 
-    def _describe_job(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
-        own = {key: value for key, value in spec.items() if key != "results_dir"}
-        name = f"{self.run.path.name}-rec-{number}"
-        return {"specs": own, "job_id": name, "name": name, "rec_id": number}
+    def submission(self) -> Submission:
+        """What turns trials into jobs of the platform."""
+        return Submission(
+            platform=cast(Platform, self.route.platform),
+            skill=self.skill_trainer.skill,
+            action=self.facts.action,
+            execution=self.skill_trainer.execution,
+            image=self.facts.image,
+            name_of=lambda number: f"{self.run.path.name}-rec-{number}",
+            arguments=self.route.platform_arguments,
+        )
+
+    def _finished_spec(self, spec: dict[str, Any], epochs: int) -> dict[str, Any]:
+        """The spec that a job gets: it keeps few checkpoints where artifacts are deleted anyway."""
+        if not retention.is_on(self.facts, self.route.platform):
+            return spec
+        known = set(flatten(self.skill_trainer.template))
+        return retention.keep_few(spec, self.facts, known, epochs)
 
     # The review -----------------------------------------------------------------------------------
 
@@ -270,53 +329,49 @@ class AutoMLSession(Session):
             ),
             machine=machine,
             baseline=baseline,
-            final_evaluation=self._final_plan(),
+            final_evaluation=plan_of_final(
+                self.facts,
+                has_fn=self.route.hooks.final_eval_fn is not None,
+                is_on_platform=self.route.platform is not None,
+            ),
         )
         limit = self.route.max_hours
         if limit is not None and (full.estimate_s or 0.0) > limit * 3600:
-            self.route.declined = ways_to_shorten(
+            self.declined = ways_to_shorten(
                 self.facts, full.expected, limit, self.trainer.epochs_key
             )
-        elif baseline.get("status") == FAILED and not self.route.accept_no_baseline:
-            self.route.declined = (
+        elif baseline.get("status") == FAILURE and not self.route.accept_no_baseline:
+            self.declined = (
                 f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
                 "mend that, or go on without one (accept_no_baseline)"
             )
         elif self.route.review_only:
-            self.route.declined = "review only"
-        if self.route.declined:  # told, but nobody is asked
+            self.declined = "review only"
+        if self.declined:  # told, but nobody is asked
             self.bus.emit(full)
         elif not super().tell_review(full, executor):
-            self.route.declined = "not confirmed"
-        return not self.route.declined
+            self.declined = "not confirmed"
+        return not self.declined
 
     def _first_batch(self) -> list[dict[str, Any]] | None:
         """None where an outside model will propose: asking it twice would not give the same."""
         if self.route.secrets or "llm_endpoint" in self.study.search.algorithm_options:
             return None
-        left = self.study.budget.trials or 0
-        count = min(self.slots.count, max(0, left - self.ledger.next_number))
+        count, most = self.slots.count, self.study.budget.trials
+        if most is not None:
+            count = min(count, max(0, most - self.ledger.next_number))
         waiting = sum(not t.state.is_finished for t in self.ledger.trials())
-        return first_batch(self.make_algorithm(), self.ledger, max(count, min(1, waiting)))
-
-    def _final_plan(self) -> str:
-        if self.route.hooks.final_eval_fn is not None:
-            return "final_eval_fn, called with the best trial"
-        if self.route.platform is not None:
-            return "none: trials run on a platform and no final_eval_fn was passed"
-        if self.facts.eval_keys:
-            return "the best trial's checkpoint, once, on data that no trial has seen"
-        return f"the best trial's checkpoint on the validation data: {self.facts.no_eval_reason}"
+        return first_batch(super().make_algorithm(), self.ledger, max(count, min(1, waiting)))
 
     def _baseline(self, executor: Executor) -> dict[str, Any]:
+        blocked = ""
         if self.route.platform is not None:
-            return {
-                "status": "unavailable",
-                "label": "base checkpoint" if self.facts.base_checkpoint else "untrained start",
-                "reason": "trials run on a platform; evaluate the start there to compare with",
-            }
+            what = "there is no base checkpoint, so trials start from scratch"
+            if self.facts.base_checkpoint:
+                what = "the base checkpoint was not evaluated"
+            blocked = f"{what}; pass baseline_fn or baseline_metric to compare with the start"
         self.bus.emit(Preparing(what="baseline"))
-        result = run_baseline(self.evaluator(executor))
+        result = run_baseline(self.evaluator(executor), self.route.hooks, blocked=blocked)
         self.bus.emit(from_dict(Baseline, result))
         return result
 
@@ -333,30 +388,3 @@ class AutoMLSession(Session):
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
         return conclude(self, engine, executor)
-
-
-class _Hooked:
-    """An executor whose trials speak to the engine through the caller's functions."""
-
-    def __init__(self, inner: Executor, wrap: Callable[[TrialDriver], TrialDriver]) -> None:
-        self._inner, self._wrap = inner, wrap
-
-    def run(self, driver: TrialDriver) -> None:
-        """Run trials."""
-        self._inner.run(self._wrap(driver))
-
-    def call(self, method: str, *args: Any) -> Any:
-        """Call a method of the trainer."""
-        return self._inner.call(method, *args)
-
-    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
-        """Call a method of the trainer in every slot at once."""
-        return self._inner.call_in_all_slots(method, *args)
-
-    def divide(self, slots: Any) -> None:
-        """Place what follows in other slots."""
-        self._inner.divide(slots)
-
-    def close(self) -> None:
-        """Give workers back."""
-        self._inner.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +11,33 @@ from typing import Any
 from hpo.automl.errors import AutoMLError
 from hpo.automl.metrics import DEFAULT_METRIC
 from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import flatten
 from hpo.core.text import nearest
 
 DEFAULT_RECOMMENDATIONS = 20
-NO_LIMIT = 10_000
-"""Trials where the algorithm or the budget ends a search: more than any has."""
 MAX_RECOMMENDATIONS = "automl_max_recommendations"
 MAX_EPOCHS = "max_epochs"
+SAMPLE_COUNT = "train_sample_count"
+SAMPLE_COUNT_NAMES = (
+    SAMPLE_COUNT,
+    *("training_sample_count", "num_train_samples", "train_samples", "dataset_sample_count"),
+    *("dataset_size", "samples_per_epoch"),
+    *(f"custom.train_dataset.{name}" for name in ("sample_count", "num_samples", "size")),
+    *("dataset.train_sample_count", "dataset.num_train_samples", "data.train_sample_count"),
+    "train.num_samples",
+)
+"""How the number of training samples may be called in settings, arguments and spec."""
+UNSAFE_BATCH = "allow_unsafe_effective_batch"
+RETENTION = ("auto", "best", "terminal")
+EVALUATION_KEYS = (
+    *("run_baseline", "baseline_metric", "baseline_record_path", "evaluation_records_dir"),
+    *("run_final_evaluation", "final_evaluation", "final_evaluation_metric"),
+    *("final_evaluation_record_path", "reuse_best_metric_for_final_evaluation"),
+)
+"""What says how the start and the best trial are evaluated."""
+WORDS = {"true": True, "yes": True, "on": True, "1": True,
+         "false": False, "no": False, "off": False, "0": False}  # fmt: skip
+"""What text may stand for true and false."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,40 +46,65 @@ class Key:
 
     name: str
     kind: type
-    default: Any
+    default: Any = None
     aliases: tuple[str, ...] = ()
-    low: int | None = None
+    low: float | None = None
+    words: tuple[str, ...] = ()
+    """The only texts that it may be; empty where any may."""
+
+
+def _key(name: str, kind: type, default: Any = None, *aliases: str, **more: Any) -> Key:
+    return Key(name=name, kind=kind, default=default, aliases=aliases, **more)
 
 
 KEYS = (
-    Key(name="algorithm", kind=str, default="", aliases=("automl_algorithm",)),
-    Key(name="metric", kind=str, default=DEFAULT_METRIC),
-    Key(name="direction", kind=str, default=""),
-    Key(
-        name=MAX_RECOMMENDATIONS,
-        kind=int,
-        default=None,
-        aliases=("num_recommendations", "max_recommendations", "automl_num_recommendations"),
-        low=1,
-    ),
-    Key(name="automl_max_concurrent", kind=int, default=None, aliases=("max_concurrent",), low=1),
-    Key(name="automl_delete_intermediate_ckpt", kind=bool, default=False),
-    Key(name="override_automl_disabled_params", kind=bool, default=False),
-    Key(name="train_sample_count", kind=int, default=None, low=1),
-    Key(name="algorithm_specific_params", kind=dict, default=None),
-    Key(name="session_id", kind=str, default=""),
-    Key(name="run_final_evaluation", kind=bool, default=True),
-    Key(name="seed", kind=int, default=0, low=0),
-    Key(name="pruner", kind=str, default="none"),
-    Key(name="confirm", kind=int, default=0, low=0),
-    Key(name="force", kind=bool, default=False),
-)
+    _key("algorithm", str, "", "automl_algorithm"),
+    _key("metric", str, DEFAULT_METRIC),
+    _key("direction", str, ""),
+    _key("metric_weight", float, 1.0, low=0.0),
+    _key("metric_scale", float, 1.0),
+    _key("objectives", list),
+    _key("multi_objective", bool, False, "latency_objective", "include_latency"),
+    _key("latency_metric", str, "latency"),
+    _key("latency_direction", str, "minimize"),
+    _key("latency_weight", float, 1.0, low=0.0),
+    _key("latency_scale", float, 1.0),
+    _key(MAX_RECOMMENDATIONS, int, None,
+         "num_recommendations", "max_recommendations", "automl_num_recommendations", low=1),
+    _key("automl_max_concurrent", int, None, "max_concurrent", low=1),
+    _key("automl_delete_intermediate_ckpt", bool),
+    _key("automl_checkpoint_retention_strategy", str, "auto", words=RETENTION),
+    _key("override_automl_disabled_params", bool, False),
+    _key("automl_range_override", list),
+    _key(SAMPLE_COUNT, int, None, *SAMPLE_COUNT_NAMES[1:], low=1),
+    _key(UNSAFE_BATCH, bool, False),
+    _key("algorithm_specific_params", dict),
+    _key("session_id", str, ""),
+    _key("experiment_id", str, ""),
+    _key("run_baseline", bool, True),
+    _key("baseline_metric", float),
+    _key("baseline_record_path", str, ""),
+    _key("evaluation_records_dir", str, ""),
+    _key("run_final_evaluation", bool, True),
+    _key("final_evaluation", dict),
+    _key("final_evaluation_metric", float),
+    _key("final_evaluation_record_path", str, ""),
+    _key("reuse_best_metric_for_final_evaluation", bool, False),
+    _key("evolvable_text_parameters", list),
+    _key("seed", int, 0, low=0),
+    _key("pruner", str, "none"),
+    _key("confirm", int, 0, low=0),
+    _key("force", bool, False),
+)  # fmt: skip
 """The last four are this project's own: the search's seed, early stopping of trials beside an
 algorithm that trains each in full, finalists trained again, and a batch of a single class."""
 
 NAME_KEYS = frozenset(n for key in KEYS if key.kind is str for n in (key.name, *key.aliases))
 """Keys whose values are names, which may look like anything."""
 _BY_NAME = {name: key for key in KEYS for name in (key.name, *key.aliases)}
+
+AUTOML_SETTING_ALIASES = {alias: key.name for key in KEYS for alias in key.aliases}
+"""Another spelling of a setting -> its own name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,31 +182,70 @@ def read_settings(
 
 
 def _flattened(given: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """Every setting as a pair; those of nested sections by their dotted names."""
     if given is not None and not isinstance(given, Mapping):
         raise AutoMLError(f"automl_settings: must be a mapping of keys, got {given!r}")
-    pairs = [(str(name), value) for name, value in (given or {}).items()]
-    nested = dict(pairs).get("algorithm_specific_params") or {}
-    if not isinstance(nested, Mapping):
+    pairs: list[tuple[str, Any]] = []
+    for name, value in (given or {}).items():
+        if name == "algorithm_specific_params":
+            pairs += _specific(value)
+        elif isinstance(value, Mapping) and str(name) not in _BY_NAME and _is_section(str(name)):
+            pairs += [(f"{name}.{inner}", found) for inner, found in flatten(value).items()]
+        else:
+            pairs.append((str(name), value))
+    return pairs
+
+
+def _specific(nested: Any) -> list[tuple[str, Any]]:
+    if not isinstance(nested or {}, Mapping):
         raise AutoMLError(
             f"automl_settings.algorithm_specific_params: must be a mapping, got {nested!r}"
         )
-    own = [pair for pair in pairs if pair[0] != "algorithm_specific_params"]
-    return own + [(str(name), value) for name, value in nested.items()]
+    return [(str(name), value) for name, value in (nested or {}).items()]
+
+
+def _is_section(name: str) -> bool:
+    return any(key.startswith(f"{name}.") for key in _BY_NAME)
 
 
 def _checked(key: Key, value: Any, problems: list[str]) -> Any:
-    is_whole = isinstance(value, float) and value.is_integer() and key.kind is int
-    value = int(value) if is_whole else value
+    """A setting in its type; what is wrong with it is added to `problems`."""
+    where = f"automl_settings.{key.name}"
+    if key.kind is bool and isinstance(value, str):
+        value = WORDS.get(value.strip().lower(), value)
+    if key.kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if key.kind is list and isinstance(value, str | tuple):
+        value = [value] if isinstance(value, str) else list(value)
+    if key.kind in (int, float):
+        value = _plain_number(value, key.kind)
     if value is None:
         return None
     if not isinstance(value, key.kind) or (isinstance(value, bool) and key.kind is not bool):
-        words = {int: "a whole number", bool: "true or false", str: "text"}
+        problems.append(f"{where}: must be {_NAMED.get(key.kind, 'a mapping')}, got {value!r}")
+    elif isinstance(value, int | float) and not math.isfinite(value):
+        problems.append(f"{where}: must be a finite number, got {value!r}")
+    elif isinstance(value, int | float) and key.low is not None and value < key.low:
+        problems.append(f"{where}: must be at least {key.low:g}, got {value!r}")
+    elif key.words and str(value).strip().lower() not in key.words:
         problems.append(
-            f"automl_settings.{key.name}: must be {words.get(key.kind, 'a mapping')}, got {value!r}"
+            f"{where}: must be one of {', '.join(key.words)}, got {value!r}"
+            f"{nearest(str(value), key.words)}"
         )
-    elif isinstance(value, int) and key.low is not None and value < key.low:
-        problems.append(f"automl_settings.{key.name}: must be at least {key.low}, got {value!r}")
     return value
+
+
+_NAMED = {int: "a whole number", float: "a number", bool: "true or false", str: "text",
+          list: "a list"}  # fmt: skip
+
+
+def _plain_number(value: Any, kind: type) -> Any:
+    """A number in its own type: 4.0 is a whole one, and 1 a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if kind is float:
+        return float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _algorithm_name(values: Mapping[str, Any], apart: str | None, problems: list[str]) -> str:
@@ -208,14 +294,21 @@ def _with_options(
                 for key in unknown
             )
         )
+    if values["evolvable_text_parameters"] and name.lower() == "autoresearch":
+        raise AutoMLError(
+            "automl_settings.evolvable_text_parameters: texts cannot be rewritten here; give the "
+            "texts to choose from as valid_options of custom_param_ranges"
+        )
     warnings = tuple(
         f"automl_settings.{key}: a setting of {others[key]}, of no use to {name}"
         for key in rest
         if key not in own
     )
+    if values["evolvable_text_parameters"]:
+        text = f"evolvable_text_parameters: a setting of autoresearch, of no use to {name}"
+        warnings += (f"automl_settings.{text}",)
     mine = {key: value for key, value in rest.items() if key in own}
-    if MAX_RECOMMENDATIONS in own:
-        mine[MAX_RECOMMENDATIONS] = NO_LIMIT  # the budget counts trials, and can be extended
+    mine.pop(MAX_RECOMMENDATIONS, None)  # the budget counts trials, and can be extended
     if "automl_max_concurrent" in own and values["automl_max_concurrent"] is not None:
         mine["automl_max_concurrent"] = values["automl_max_concurrent"]
     try:
@@ -233,6 +326,20 @@ def _with_options(
         ends_itself=any(option.name in ("rounds", "min_top_configs") for option in options),
         warnings=warnings,
     )
+
+
+def _known_settings() -> frozenset[str]:
+    """Every spelling of every setting, those of algorithms included."""
+    from hpo.algorithms import ALGORITHMS
+
+    options = (option for entry in ALGORITHMS.values() for option in entry.options)
+    return frozenset([*_BY_NAME, *(name for option in options for name in option.names)])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "KNOWN_AUTOML_SETTINGS":  # algorithms are imported where they are first needed
+        return _known_settings()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _after_path(error: SpecError) -> str:

@@ -1,58 +1,76 @@
 """Trainer of one skill folder: its schema and template over the registered trainer, if any.
 
-Studies name it `hpo.automl.skill_trainer:SkillTrainer@<folder>?metric=...&direction=...`, so that
-workers and a resumed search find the same one.
+Studies name it `hpo.automl.skill_trainer:SkillTrainer@<folder>?metric="..."&direction="..."`, so
+that workers and a resumed search find the same one.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from hpo.automl.command_trainer import CommandTrainer
-from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics
-from hpo.core.errors import RunError, SpecError
+from hpo.automl.command_trainer import CommandTrainer, full_template
+from hpo.automl.metrics import MAXIMIZE, find_metric, is_monitored, monitoring_metrics
+from hpo.automl.objectives import SCORE
+from hpo.automl.script import ScriptExecution, read_execution
+from hpo.core.errors import RunError
 from hpo.core.protocols import Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
-from hpo.core.yaml_io import read_yaml
 from hpo.study.skill import load_skill
 from hpo.study.trainers import GROUP, demand, find_trainer, restart_keys
 
+TRAIN = "train"
+BATCH_KEYS = ("train.train_batch_per_replica", "train.batch_size", "dataset.batch_size",
+              "batch_size")  # fmt: skip
+"""Spec keys of the training batch of published networks."""
+SHARD_KEYS = ("policy.parallelism.dp_shard_size", "train.num_gpus", "num_gpus", "gpu_count")
+"""Spec keys of the number of devices that share an epoch's samples."""
 Limits = dict[str, tuple[float | None, float | None]]
 
 
-def trainer_name(
-    folder: Path,
-    *,
-    metric: str = "",
-    direction: str = "",
-    trainer: str = "",
-    samples: int | None = None,
-    is_elsewhere: bool = False,
-) -> str:
-    """Name the trainer of a skill folder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerFacts:
+    """What a study's trainer name says beside the skill folder."""
 
-    Args:
-        folder: the skill folder.
-        metric: what is optimized; empty means what the registered trainer monitors.
-        direction: `maximize` or `minimize`.
-        trainer: a registered trainer to use in place of the network's.
-        samples: training samples; no batch over all devices may be larger.
-        is_elsewhere: whether trials are jobs of a platform.
-    """
-    facts = {
-        "metric": metric,
-        "direction": direction,
-        "trainer": trainer,
-        "samples": "" if samples is None else str(samples),
-        "platform": "yes" if is_elsewhere else "",
-    }
-    query = urlencode({name: value for name, value in facts.items() if value})
+    metric: str = ""
+    """The primary metric; empty means what the registered trainer monitors."""
+    direction: str = ""
+    """`maximize` or `minimize`, of what trials are ranked by."""
+    trainer: str = ""
+    """A registered trainer to use in place of the network's."""
+    samples: int | None = None
+    """Training samples; no batch over all devices may be larger."""
+    is_elsewhere: bool = False
+    """Whether trials are jobs of a platform."""
+    primary: str = ""
+    """Direction of the primary metric, where trials are ranked by the score of several."""
+    action: str = TRAIN
+    """What is run in each trial."""
+    execution: Mapping[str, Any] | None = None
+    """A script in place of the action's own."""
+
+    def to_query(self) -> str:
+        """As text; what is not set is left out."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)
+                 if getattr(self, f.name) != f.default}  # fmt: skip
+        return urlencode({name: json.dumps(value) for name, value in given.items()})
+
+
+def read_facts_of(query: str) -> TrainerFacts:
+    """Read what `to_query` wrote."""
+    return TrainerFacts(**{name: json.loads(text) for name, text in parse_qsl(query)})
+
+
+def trainer_name(folder: Path, facts: TrainerFacts) -> str:
+    """Name the trainer of a skill folder, so that workers and a resumed search find the same."""
+    query = facts.to_query()
     return f"{__name__}:SkillTrainer@{quote(str(folder))}" + (f"?{query}" if query else "")
 
 
@@ -70,24 +88,30 @@ class SkillTrainer:
     """
 
     def __init__(self, argument: str) -> None:
-        from urllib.parse import unquote
 
         place, _, query = argument.partition("?")
-        facts = dict(parse_qsl(query))
+        self.facts = facts = read_facts_of(query)
         self.skill = load_skill(Path(unquote(place)))
-        self._samples = int(facts["samples"]) if "samples" in facts else None
-        self._is_elsewhere = "platform" in facts
-        named = facts.get("trainer", "")
-        inner = find_trainer(named) if named else registered_trainer(self.skill.network_arch)
+        self.action = facts.action
+        inner = None
+        if facts.action == TRAIN and not self.execution:
+            named = facts.trainer
+            inner = find_trainer(named) if named else registered_trainer(self.skill.network_arch)
         self.is_registered = inner is not None
-        metric, direction = facts.get("metric", ""), facts.get("direction", "maximize")
-        command = None if inner else CommandTrainer(self.skill, metric, direction)
+        command = None if inner else CommandTrainer(
+            self.skill, facts.metric, facts.direction or "maximize",
+            action=facts.action, execution=self.execution,
+        )  # fmt: skip
         self._inner = cast(Trainer, inner or command)  # what is optional may be left out
-        self._other_metric = "" if self._is_own(metric) else metric
+        self._other_metric = "" if self._is_own(facts.metric) else facts.metric
         self.name = self._inner.name
         self.skill_dir = self.skill.path
-        self.monitoring_metric = self._other_metric or self._inner.monitoring_metric
-        self.direction = facts.get("direction", self._inner.direction)
+        metric = self._other_metric or self._inner.monitoring_metric
+        self.monitoring_metric = SCORE if facts.primary else metric
+        sign = 1.0 if facts.primary == MAXIMIZE else -1.0
+        self.stops_by = (facts.metric, sign) if facts.primary else None
+        """The metric and its sign by which trials are stopped early; None: by their value."""
+        self.direction = facts.direction or self._inner.direction
         self.epochs_key = self._inner.epochs_key
         self.seed_key = self._inner.seed_key
         self.multiple_of = self._inner.multiple_of
@@ -96,6 +120,13 @@ class SkillTrainer:
         for name in {name for extra in EXTRAS for name in members_of(extra)}:
             if hasattr(self._inner, name) and not hasattr(type(self), name):
                 setattr(self, name, getattr(self._inner, name))
+
+    @cached_property
+    def execution(self) -> ScriptExecution | None:
+        """The script that is run in each trial, where the action is one."""
+        return read_execution(
+            self.skill.path, self.skill.action(self.facts.action), self.facts.execution
+        )
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the trainer can do, as it does it."""
@@ -106,7 +137,7 @@ class SkillTrainer:
     @property
     def is_elsewhere(self) -> bool:
         """Whether trials are jobs of a platform, or of the caller."""
-        return self._is_elsewhere
+        return self.facts.is_elsewhere
 
     @property
     def inner(self) -> Trainer:
@@ -122,14 +153,7 @@ class SkillTrainer:
     @cached_property
     def template(self) -> dict[str, Any]:
         """The schema's defaults under the skill's template, nested."""
-        from search_spaces import load_schema
-
-        schema, file = self.skill.schema_file(), self.skill.template_file()
-        tree = load_schema(schema).tree if schema.is_file() else {}
-        over = read_yaml(file) if file.is_file() else {}
-        if not isinstance(over, Mapping):
-            raise SpecError(f"{file}: must be a mapping of keys, got {type(over).__name__}")
-        return merged(tree, over)
+        return full_template(self.skill, self.action)
 
     @cached_property
     def _own_template(self) -> dict[str, Any]:
@@ -199,24 +223,24 @@ class SkillTrainer:
 
     @property
     def batch_key(self) -> str:
-        """The spec key of the training batch."""
-        return self.skill.shorthands.get("batch_size", "train.batch_size")
+        """The spec key of the training batch: the skill's short name, else the first known one."""
+        short = self.skill.shorthands.get("batch_size")
+        known = flatten(self.template)
+        return short or next((key for key in BATCH_KEYS if key in known), BATCH_KEYS[1])
 
     def batch_cap(self, spec: Spec) -> int | None:
         """The largest batch per device that all samples together fill; None where unknown."""
-        if self._samples is None:
+        if self.facts.samples is None:
             return None
-        return self._samples // self.num_shards(spec)
+        return self.facts.samples // self.num_shards(spec)
 
     def num_shards(self, spec: Spec) -> int:
         """Devices that share an epoch's samples."""
-        key = self.skill.gpu_key
+        own = str(self.skill.info.get("gpu_spec_key") or "")
+        keys = [own] if own else [key for key in SHARD_KEYS if _count(spec, key) > 1][:1]
         count = 1
-        for name in (key, f"{key.rpartition('.')[0]}.num_nodes"):
-            try:
-                count *= max(1, int(lookup(spec, name)))
-            except (KeyError, TypeError, ValueError):
-                continue
+        for name in (*keys, *(f"{key.rpartition('.')[0]}.num_nodes" for key in keys)):
+            count *= _count(spec, name)
         return count
 
     # The data ----------------------------------------------------------------------------------
@@ -247,7 +271,7 @@ class SkillTrainer:
 
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
         """Look at all data, where they can be seen from here."""
-        if self._is_elsewhere:
+        if self.facts.is_elsewhere:
             return {"splits": {}, "findings": []}
         return self._inner.inspect_data(self._split(spec)[0])
 
@@ -257,12 +281,12 @@ class SkillTrainer:
 
     def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
         """As the trainer does; nothing where trials run elsewhere."""
-        if not self._is_elsewhere:
+        if not self.facts.is_elsewhere:
             self._inner.prepare(self._split(spec)[0], progress)
 
     def probe(self, spec: Spec) -> dict[str, Any]:
         """As the trainer measures; nothing where trials run elsewhere."""
-        return {} if self._is_elsewhere else self._inner.probe(self._split(spec)[0])
+        return {} if self.facts.is_elsewhere else self._inner.probe(self._split(spec)[0])
 
     # Actions -----------------------------------------------------------------------------------
 
@@ -277,7 +301,7 @@ class SkillTrainer:
 
         Its value is None where the table lacks it: the caller's own functions may know it.
         """
-        if self._is_elsewhere:
+        if self.facts.is_elsewhere:
             raise RunError(
                 "this workspace's trials are jobs of a platform; go on with "
                 "AutoMLRunner(platform_sdk=...).run(resume=True)"
@@ -313,3 +337,11 @@ class SkillTrainer:
     def predict(self, folder: Path, images: list[Path], topk: int) -> list[dict[str, Any]]:
         """As the trainer does."""
         return self._inner.predict(folder, images, topk)
+
+
+def _count(spec: Spec, key: str) -> int:
+    """A number of devices in a spec; 1 where it has none."""
+    try:
+        return max(1, int(lookup(spec, key)))
+    except (KeyError, TypeError, ValueError):
+        return 1

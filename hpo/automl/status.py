@@ -8,15 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.platform import read_active
+from hpo.automl.active_jobs import read_active
 from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS
 from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts, read_facts
 from hpo.core.errors import HpoError
 
 _WORDS = {"complete": SUCCESS, "pruned": SUCCESS, "failed": FAILURE}
 EMPTY: dict[str, Any] = {
-    "progress": {"completed": 0, "total": None, "succeeded": 0, "failed": 0, "pending": 0},
-    "best": None,
+    "experiment_id": "",
+    "progress": {
+        "completed": 0,
+        "total": None,
+        "succeeded": 0,
+        "failed": 0,
+        "pending": 0,
+        "best_metric": None,
+        "best_rec_id": None,
+        "algorithm": "",
+    },
+    "best": {},
     "recommendations": [],
     "active_jobs": [],
 }
@@ -29,10 +39,12 @@ def query_status(workspace_path: str | Path) -> dict[str, Any]:
         workspace_path: the full path, `.../run_<timestamp>`.
 
     Returns:
-        `progress` (completed, total, succeeded, failed, pending), `best` (rec_id, metric_value,
-        specs) or None, `recommendations` (rec_id, status, metric_value, specs), `active_jobs`
-        (rec_id, job_id), `status` (`running`, `finished`, ..., `missing`, `unreadable`) and, where
-        something is wrong with the workspace, `message`.
+        `experiment_id`, `progress` (completed, total, succeeded, failed, pending, best_metric,
+        best_rec_id, algorithm), `best` (rec_id, specs, metric_value, objective_score,
+        objective_values; empty where there is none), `recommendations` (rec_id, specs, job_id,
+        status, metric_value, objective_score, objective_values, created_on, last_modified),
+        `active_jobs` (rec_id, job_id), `status` (`running`, `finished`, ..., `missing`,
+        `unreadable`) and, where something is wrong with the workspace, `message` and `error`.
     """
     folder = Path(workspace_path).expanduser()
     if not folder.is_dir():
@@ -51,45 +63,65 @@ def query_status(workspace_path: str | Path) -> dict[str, Any]:
 
 def _describe(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     rows = [row for row in state["trials"] if row["purpose"] == "search"]
-    status = _live_status(folder, str(state.get("status", "")))
+    status, facts = _live_status(folder, str(state.get("status", ""))), _facts(folder)
     active = _active(folder, rows, is_running=status == "running")
     at_work = {job["rec_id"] for job in active}
-    recommendations = [_shown(row, at_work) for row in rows]
+    views = _views(folder, facts)
+    recommendations = [_shown(row, at_work, views.get(row["trial"], {})) for row in rows]
     words = [rec["status"] for rec in recommendations]
     completed = words.count(SUCCESS) + words.count(FAILURE)
-    total = _total(folder)
-    best = state.get("best")
+    total = None if facts is None else facts.total
+    best = state.get("best") or {}
+    winner = next((r for r in recommendations if best and r["rec_id"] == best["trial"]), None)
     return {
         "status": status,
+        "experiment_id": "" if facts is None else facts.experiment_id,
         "progress": {
             "completed": completed,
             "total": total,
             "succeeded": words.count(SUCCESS),
             "failed": words.count(FAILURE),
             "pending": max(0, (total or len(rows)) - completed),
+            "best_metric": winner["metric_value"] if winner else None,
+            "best_rec_id": winner["rec_id"] if winner else None,
+            "algorithm": "" if facts is None else facts.algorithm,
         },
-        "best": None
-        if not best
-        else {
-            "rec_id": best["trial"],
-            "metric_value": best["value"],
-            "specs": best["params"],
-        },
+        "best": {} if winner is None else {name: winner[name] for name in _OF_BEST},
         "recommendations": recommendations,
         "active_jobs": active,
     }
 
 
-def _shown(row: Mapping[str, Any], at_work: set[int]) -> dict[str, Any]:
+_OF_BEST = ("rec_id", "specs", "metric_value", "objective_score", "objective_values")
+
+
+def _views(folder: Path, facts: WorkspaceFacts | None) -> dict[int, dict[str, Any]]:
+    """What was written of each recommendation, by its number; it may be a moment old."""
+    name = "" if facts is None else f"{facts.session_id or folder.resolve().name}.json"
+    try:
+        text = (folder / AUTOML_DIR / "controller" / name).read_text(encoding="utf-8")
+        return {int(row["id"]): row for row in json.loads(text)}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def _shown(row: Mapping[str, Any], at_work: set[int], view: Mapping[str, Any]) -> dict[str, Any]:
     word = _WORDS.get(row["state"])
     if word is None:
         is_at_work = row["trial"] in at_work
         word = PENDING if not is_at_work else RUNNING if row["epoch"] else STARTED
+    value, values = row["value"], view.get("objective_values") or {}
+    is_several = len(values) > 1
     return {
         "rec_id": row["trial"],
-        "status": word,
-        "metric_value": row["value"],
         "specs": row["params"],
+        "job_id": view.get("job_id"),
+        "status": word,
+        "metric_value": view.get("metric_value") if is_several else value,
+        "objective_score": value,
+        "objective_values": values,
+        "created_on": view.get("created_on"),
+        "last_modified": view.get("last_modified"),
     }
 
 
@@ -120,11 +152,6 @@ def _live_status(folder: Path, status: str) -> str:
     return "running" if Path(f"/proc/{pid}").exists() else "stopped"
 
 
-def _total(folder: Path) -> int | None:
-    facts = _facts(folder)
-    return None if facts is None else facts.total
-
-
 def _facts(folder: Path) -> WorkspaceFacts | None:
     try:
         return read_facts(folder)
@@ -147,4 +174,4 @@ def _read_state(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def _nothing(status: str, message: str) -> dict[str, Any]:
-    return {**copy.deepcopy(EMPTY), "status": status, "message": message}
+    return {**copy.deepcopy(EMPTY), "status": status, "message": message, "error": message}

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.metrics import find_metric
+from hpo.automl.metrics import find_metric, number_of
 
 NAME = "status.json"
 _EPOCH_KEYS = ("epoch", "cur_epoch", "current_epoch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a trainer told of one epoch."""
+
+    epoch: int
+    """Counted from 1."""
+    value: float
+    """The metric that was asked for."""
+    metrics: dict[str, float]
+    """All metrics of the line."""
 
 
 class StatusFile:
@@ -29,14 +42,15 @@ class StatusFile:
         self._zero_based: bool | None = None
         self._last_epoch = 0
 
-    def poll(self) -> list[tuple[int, float]]:
-        """Return (epoch counted from 1, value) of every new line that holds the metric."""
+    def poll(self) -> list[Told]:
+        """Return every new line that holds the metric."""
         found = []
         for line in self._new_lines():
             kpi = line.get("kpi")
             value = find_metric(kpi, self._metric) if isinstance(kpi, Mapping) else None
-            if value is not None:
-                found.append((self._epoch_of(line), value))
+            if isinstance(kpi, Mapping) and value is not None:
+                numbers = {str(k): n for k, v in kpi.items() if (n := number_of(v)) is not None}
+                found.append(Told(epoch=self._epoch_of(line), value=value, metrics=numbers))
         return found
 
     def _epoch_of(self, line: Mapping[str, Any]) -> int:
@@ -64,12 +78,6 @@ class StatusFile:
             end = text.rfind("\n") + 1
             self._read[place] = max(start, end)
             yield from _objects(text[start:end])
-
-
-def read_metric(folder: Path, metric: str, actions: tuple[str, ...]) -> float | None:
-    """Return the last value of a metric in the status file of a finished action."""
-    values = StatusFile(folder, metric, actions).poll()
-    return values[-1][1] if values else None
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -2,9 +2,12 @@
 
 ```
 .automl/controller/facts.json            constants of the search
-.automl/controller/recommendations.json  every trial in the route's words
-.automl/best_rec/best_rec.json           the best so far
-.automl/brain/brain.json                 algorithm, options, seed
+.automl/controller/<session>.json        every recommendation, all its attributes
+.automl/best_rec/<session>.json          {rec_number, rec_data} of the best so far
+.automl/brain/<session>.json             algorithm, options, seed
+.automl/specs/<session>.json             the spec that all trials share
+.automl/current_rec/<session>.json       {rec_id} of the newest
+.automl/custom_ranges/<experiment>.json  the caller's ranges
 ```
 They are written for readers; nothing is restored from them but `facts.json`.
 """
@@ -16,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.recommendation import metric_of, status_word
+from hpo.automl.recommendation import Recommendation
 from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts
 from hpo.core.events import Event, Started, TrialEnded, TrialStarted, TrialSuspended
 from hpo.core.selection import best_trial
@@ -33,8 +36,8 @@ class Views:
         run: the workspace.
         ledger: the study.
         facts: constants of the search.
-        brain: what is known of the algorithm.
-        job_of: a trial's job id and folder.
+        constants: what does not change: `brain`, `specs` and `custom_ranges`.
+        show: shows a trial.
     """
 
     def __init__(
@@ -42,12 +45,15 @@ class Views:
         run: RunDir,
         ledger: Ledger,
         facts: WorkspaceFacts,
-        brain: Mapping[str, Any],
-        job_of: Callable[[int], tuple[str, str]],
+        constants: Mapping[str, Mapping[str, Any]],
+        show: Callable[[int], Recommendation],
     ) -> None:
         self._folder = run.path / AUTOML_DIR
-        self._ledger, self._facts, self._job_of = ledger, facts, job_of
-        _write(self._folder / "brain" / "brain.json", dict(brain))
+        self._name = f"{facts.session_id or run.path.name}.json"
+        self._ledger, self._show = ledger, show
+        for kind, data in constants.items():
+            name = facts.experiment_id if kind == "custom_ranges" else ""
+            _write(self._folder / kind / (f"{name}.json" if name else self._name), dict(data))
 
     def handle(self, event: Event) -> None:
         """Rewrite what an event may have changed."""
@@ -59,26 +65,21 @@ class Views:
         self.write()
 
     def write(self) -> None:
-        """Write recommendations and the best one."""
+        """Write recommendations, the newest and the best one."""
         trials = [t for t in self._ledger.trials() if t.purpose == "search"]
-        direction = self._ledger.direction
-        rows = [
-            {
-                "id": trial.number,
-                "status": status_word(trial),
-                "job_id": self._job_of(trial.number)[0],
-                "metric": metric_of(trial, direction),
-                "specs": trial.params,
-                "epochs": trial.epochs,
-                "resume_from_epoch": trial.start_from[1] if trial.start_from else None,
-                "error": trial.error,
-            }
-            for trial in trials
-        ]
-        _write(self._folder / "controller" / "recommendations.json", rows)
+        rows = [_row(self._show(trial.number)) for trial in trials]
+        _write(self._folder / "controller" / self._name, rows)
+        if rows:
+            _write(self._folder / "current_rec" / self._name, {"rec_id": rows[-1]["id"]})
         best = best_trial(trials, self._ledger.direction)
         row = None if best is None else next(r for r in rows if r["id"] == best.number)
-        _write(self._folder / "best_rec" / "best_rec.json", row)
+        data = {} if best is None else {"rec_number": best.number, "rec_data": row}
+        _write(self._folder / "best_rec" / self._name, data)
+
+
+def _row(rec: Recommendation) -> dict[str, Any]:
+    """All attributes of a recommendation but its whole spec, which stands in `specs/`."""
+    return {name: value for name, value in vars(rec).items() if name != "full_spec"}
 
 
 def _write(path: Path, data: Any) -> None:

@@ -14,21 +14,12 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
+from hpo.tracking.listener import Nothing
 
 logger = logging.getLogger(__name__)
 
 RUN_NAME, TABLE = "automl_brain", "automl_experiments"
 COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "parameters")
-
-
-class _Nothing:
-    """Hears events and keeps none: there is no such package, or no key."""
-
-    def handle(self, event: Event) -> None:
-        """Pass over it."""
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def group_of(run: RunDir) -> str:
@@ -46,11 +37,11 @@ def make_listener(
         wandb = importlib.import_module("wandb")
     except ImportError:
         logger.warning("wandb_config: the package wandb is not installed; nothing is sent")
-        return _Nothing()
+        return Nothing()
     mode = os.environ.get("WANDB_MODE", "")
     if not key and mode not in ("offline", "disabled"):
         logger.warning("wandb_config: no api_key and no WANDB_API_KEY; nothing is sent")
-        return _Nothing()
+        return Nothing()
     if key:
         os.environ.setdefault("WANDB_API_KEY", str(key))
     started = wandb.init(

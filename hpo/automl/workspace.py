@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.errors import AutoMLError
+from hpo.automl.objectives import Objective, Objectives, from_list
 from hpo.core.errors import RunError
 from hpo.jobs.data_sources import UNSET_MARKS
 from hpo.run.run_dir import AUTOML_FACTS, write_atomically
@@ -39,6 +40,7 @@ class WorkspaceFacts:
     total: int | None = None
     policy: str = "on"
     session_id: str = ""
+    """Names the files in `.automl/`."""
     adjustments: list[dict[str, Any]] = field(default_factory=list)
     """`{param, from, to, reason}` of what holds for every trial."""
     first_adjustments: list[dict[str, Any]] = field(default_factory=list)
@@ -50,9 +52,18 @@ class WorkspaceFacts:
     """Data keys of the final evaluation where they are others, dotted."""
     no_eval_reason: str = ""
     """Why there are no other data to evaluate on."""
-    run_final_evaluation: bool = True
-    delete_intermediate: bool = False
-    defaults: dict[str, Any] = field(default_factory=dict)
+    evaluations: dict[str, Any] = field(default_factory=dict)
+    """The settings of baseline and final evaluation that were given, by name."""
+    delete_intermediate: bool | None = None
+    """None: on a platform that can, and not on this machine."""
+    retention: str = "auto"
+    """Which checkpoints a job itself keeps: `auto`, `best` or `terminal`."""
+    objectives: list[dict[str, Any]] = field(default_factory=list)
+    """All objectives where there are several; the first is `metric`."""
+    action: str = "train"
+    execution: dict[str, Any] | None = None
+    """A script that the caller passed in place of the action's own."""
+    experiment_id: str = ""
 
     def write(self, folder: Path) -> None:
         """Write the file into a run directory."""
@@ -110,3 +121,10 @@ def read_facts(folder: Path) -> WorkspaceFacts:
         raise RunError(
             f"{file}: cannot be read, so this is no AutoML workspace: {error}"
         ) from error
+
+
+def objectives_of(facts: WorkspaceFacts) -> Objectives:
+    """What a workspace optimizes."""
+    if facts.objectives:
+        return from_list(facts.objectives)
+    return Objectives((Objective(metric=facts.metric, direction=facts.direction),))

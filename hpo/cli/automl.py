@@ -17,6 +17,7 @@ from hpo.cli.run_flags import (
 )
 
 if TYPE_CHECKING:
+    from hpo.automl.execute import Outcome
     from hpo.automl.planning import Request
     from hpo.automl.routing import Route
     from hpo.searching.session import SearchResult, SearchSettings
@@ -175,7 +176,7 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     from dataclasses import replace
 
     from hpo.automl.execute import execute
-    from hpo.automl.session import RouteSettings
+    from hpo.automl.route_settings import RouteSettings
     from hpo.cli.automl_console import make_console
     from hpo.cli.driving import drive
 
@@ -186,20 +187,19 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
         review_only=args.review_only,
         routed=route.to_event(),
     )
-    found: dict[str, Any] = {}
+    ended: list[Outcome] = []
 
     def start(search: SearchSettings) -> SearchResult:
         listeners = (*search.listeners, make_console)
-        result, outcome = execute(
-            request, settings, replace(search, listeners=listeners), resume=bool(args.resume)
-        )
-        found.update(outcome)
-        return result
+        search = replace(search, listeners=listeners)
+        ended.append(execute(request, settings, search, resume=bool(args.resume)))
+        return ended[-1].search
 
     args.no_report = True
     args.ask_always = not args.review_only
     code = drive(args, start)
-    return _exit_code(code, settings.declined, found, args)
+    declined, found = (ended[-1].declined, ended[-1].result) if ended else ("", {})
+    return _exit_code(code, declined, found, args)
 
 
 def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if is_workspace(chosen.path):
             from hpo.automl.session import with_session
 
-            settings = with_session(settings)
+            settings, _ = with_session(settings)
         places = {name: getattr(args, name) for name in PLACES if getattr(args, name)}
         moved = dict(_moved(pair) for pair in args.moved)
         settings = replace(settings, force=args.force, places=places, moved=moved)

@@ -17,7 +17,7 @@ from hpo.core.yaml_io import read_yaml
 from hpo.run.run_dir import find_run
 from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
-from hpo.study.skill import load_skill
+from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_given_study
 from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer
@@ -132,7 +132,7 @@ def _study_source(study: StudySpec) -> SpaceSource:
     from search_spaces import load_schema
 
     trainer = find_trainer(study.trainer or DEFAULT_TRAINER)
-    schema = load_schema(load_skill(trainer.skill_dir).schema_file("train"))
+    schema = load_schema(schema_file_of(trainer))
     given = {
         name: path
         for name in ("train", "reference", "query")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from hpo.core.errors import SpecError
 from hpo.core.text import quoted
 
+UNLIMITED = "unlimited"
+"""The budget of a search that its algorithm ends."""
 GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
 
 _UNITS: dict[str, tuple[str, float]] = {
@@ -55,7 +57,7 @@ class Budget:
             parts.append(f"{self.gpu_seconds / 3600:g} GPU hours")
         if self.epochs is not None:
             parts.append(f"{self.epochs} epochs")
-        return ", ".join(parts)
+        return ", ".join(parts) or UNLIMITED
 
     def to_text(self) -> str:
         """The same in the grammar that `parse_budget` reads."""
@@ -68,7 +70,7 @@ class Budget:
             parts.append(f"{_plain(self.gpu_seconds)}gpus")
         if self.epochs is not None:
             parts.append(f"{self.epochs}epochs")
-        return ",".join(parts)
+        return ",".join(parts) or UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +87,13 @@ DEFAULT_BUDGET = Budget(trials=20)
 
 
 def parse_budget(text: str) -> Budget:
-    """Read a budget such as `20`, `90m` or `50trials,2h`.
+    """Read a budget such as `20`, `90m` or `50trials,2h`; `unlimited` is one without limits.
 
     Raises:
         SpecError: when a part is not a positive number with a known unit, or a unit is given twice.
     """
+    if str(text).strip().lower() == UNLIMITED:
+        return Budget()
     values: dict[str, float] = {}
     for part in str(text).lower().split(","):
         match = _PART.fullmatch(part.strip())

@@ -191,7 +191,7 @@ class Trainer(Protocol):
     monitoring_metric: str
     direction: str
     epochs_key: str
-    """Dotted name of the spec key that holds the number of epochs."""
+    """Dotted name of the spec key that holds the number of epochs; empty where it has none."""
     seed_key: str
     """Dotted name of the spec key that holds the random seed."""
     multiple_of: Mapping[str, str]

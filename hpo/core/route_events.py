@@ -32,11 +32,15 @@ class Baseline(Event):
 
     name: ClassVar[str] = "baseline"
     status: str
-    """`measured`, `unavailable` or `failed`."""
+    """`measured`, `provided`, `metric_missing`, `failure`, `unavailable` or `skipped`."""
+    enabled: bool = True
     label: str
     """What was evaluated, for people."""
     reason: str | None = field(default=None, metadata=IF_KNOWN)
     checkpoint: str | None = field(default=None, metadata=IF_KNOWN)
+    failure_reason: str | None = field(default=None, metadata=IF_KNOWN)
+    source: str | None = field(default=None, metadata=IF_KNOWN)
+    metric_name: str | None = field(default=None, metadata=IF_KNOWN)
     metric_value: float | None = field(default=None, metadata=IF_KNOWN)
     metrics: Mapping[str, Any] | None = field(default=None, metadata=IF_KNOWN)
     seconds: float | None = field(default=None, metadata=IF_KNOWN)

@@ -52,6 +52,8 @@ class Job:
     message: str = ""
     """Why a job failed, in one line."""
     command: list[str] = field(default_factory=list)
+    cwd: str = ""
+    """Where the command is run; empty: where its worker was started."""
     page: int = 0
     """Which page of the skill folder the action was taken from; 0 is the training page."""
     own_results_dir: str = ""

@@ -139,6 +139,7 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
     with job.log_file.open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
             job.command,
+            cwd=job.cwd or None,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -21,7 +21,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import AUTOML_FACTS
-from hpo.study.skill import load_skill
+from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
@@ -234,7 +234,7 @@ def build_space(
     from search_spaces import compile_space, load_schema
 
     with as_user_errors():
-        schema = load_schema(load_skill(trainer.skill_dir).schema_file("train"))
+        schema = load_schema(schema_file_of(trainer))
         space = compile_space(
             schema,
             overlay=study.overlay,
@@ -363,7 +363,9 @@ def planned_space(run: Path, study: StudySpec, trainer: Trainer, plan: StudyPlan
 
 
 def num_epochs_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
-    """Length of a full trial."""
+    """Length of a full trial; 1 where the trainer knows no epochs."""
+    if not trainer.epochs_key:
+        return 1
     return int(lookup(base_spec, trainer.epochs_key))
 
 

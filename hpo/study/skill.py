@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merge_into, nest
 from hpo.core.text import quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text, read_yaml
@@ -201,6 +202,10 @@ class Skill:
             merge_into(nested, nest({name: value}))
         return nested
 
+    def action(self, name: str) -> dict[str, Any]:
+        """What the metadata say of an action: `command`, `inputs`, `outputs`, ...; else empty."""
+        return self._table("actions", name)
+
     def fields(self, action: str, function: str) -> list[str]:
         """Spec fields of an action that an inference function fills, e.g. `parent_model`."""
         params = self._table("spec_params", action)
@@ -220,6 +225,11 @@ class Skill:
 
 def _files(fields: Mapping[str, Any]) -> list[str]:
     return [field for field, facts in fields.items() if (facts or {}).get("type") == "file"]
+
+
+def schema_file_of(trainer: Trainer) -> Path:
+    """The schema of what a trainer runs in each trial: `train`, unless it says otherwise."""
+    return load_skill(trainer.skill_dir).schema_file(getattr(trainer, "action", "train"))
 
 
 def load_skill(path: Path) -> Skill:

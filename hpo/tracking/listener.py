@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo.core.events import Event
     from hpo.core.protocols import Listener
     from hpo.run.ledger import Ledger
     from hpo.run.run_dir import RunDir
@@ -13,8 +15,24 @@ if TYPE_CHECKING:
     from hpo.study.spec import StudySpec
 
 
+SWITCH = "HPO_MLFLOW"
+"""Environment variable that leaves MLflow out where it is `off`."""
+
+
+class Nothing:
+    """A listener that keeps nothing."""
+
+    def handle(self, event: Event) -> None:
+        """Pass over an event."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
+    if os.environ.get(SWITCH, "").strip().lower() == "off":
+        return Nothing()
     from hpo.searching.state_writer import snapshot_of
     from hpo.study.plan import named_sources
     from hpo.study.trainers import find_trainer

@@ -59,6 +59,7 @@ def make_foreign_skill(folder, *, metric=METRIC, enabled=True):
     info = {
         "name": "train-foreign",
         "network_arch": "foreign_net",
+        "container_image": "registry/foreign:1",
         "automl_enabled": enabled,
         "actions": {
             action: {"command": f"python {TRAINER} {action} -e {{config_path}}"}

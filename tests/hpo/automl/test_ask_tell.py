@@ -42,7 +42,7 @@ def test_the_published_loop_finds_the_best(make, tmp_path):
     automl.finish()
     assert list(seen) == [0, 1, 2, 3, 4]
     best = automl.get_best()
-    assert (best.id, best.metric) == (max(seen, key=seen.get), max(seen.values()))
+    assert (best.id, best.result) == (max(seen, key=seen.get), max(seen.values()))
     assert automl.wandb_group == "automl_ws"
     status = query_status(tmp_path / "ws")
     assert status["status"] == "finished"
@@ -59,7 +59,7 @@ def test_a_loss_is_minimized(make):
             for rec in automl.next_recommendation():
                 losses[rec.id] = 5.0 - value_of(rec.specs)
                 automl.report_result(rec.id, losses[rec.id])
-        assert automl.get_best().metric == min(losses.values())
+        assert automl.get_best().result == min(losses.values())
 
 
 def test_several_at_a_time_and_a_failure(make):
@@ -72,7 +72,7 @@ def test_several_at_a_time_and_a_failure(make):
         third, fourth = automl.next_recommendation()
         automl.report_result(third.id, 0.25, status="failure")
         automl.report_result(fourth.id, float("nan"))
-        states = {rec.id: (rec.status, rec.metric) for rec in automl.get_history()}
+        states = {rec.id: (rec.status, rec.metric_value) for rec in automl.get_history()}
         assert states == {
             0: ("success", 0.5), 1: ("failure", None), 2: ("failure", None), 3: ("failure", None),
         }  # fmt: skip

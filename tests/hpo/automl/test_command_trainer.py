@@ -61,7 +61,7 @@ def test_a_failing_command_is_a_failed_trial_with_its_cause(search, fail, cause)
     result = search({"tell.fail": fail}, {"automl_max_recommendations": 1})
     (entry,) = result["history"]
     assert (entry["status"], entry["cause"]) == ("failure", cause)
-    assert "exit code" in entry["reason"]
+    assert "exit code" in entry["failure_reason"]
 
 
 def test_rungs_are_jobs_of_their_own_that_go_on_from_the_one_before(search):

@@ -66,7 +66,7 @@ def test_30_direction_follows_the_name_unless_it_is_given(metric, direction, exp
     assert resolve_direction(metric, direction) == (expected, "")
 
 
-@pytest.mark.parametrize("metric", ["rmse", "top1_error", "val perplexity", "FID", "eer@1"])
+@pytest.mark.parametrize("metric", ["rmse", "val mae", "FID", "eer@1"])
 def test_30_names_that_sound_like_errors_are_warned_about(metric):
     direction, warning = resolve_direction(metric, None)
     assert direction == "maximize"

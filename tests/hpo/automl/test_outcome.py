@@ -3,7 +3,7 @@
 import pytest
 
 from hpo.automl.outcome import build_result, render_comparison, root_cause
-from hpo.automl.recommendation import Recommendation
+from hpo.automl.recommendation import show_trial
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
@@ -32,7 +32,7 @@ def add(ledger, values, *, state=TrialState.COMPLETE, error=None, until=3):
 
 def result(ledger, tmp_path):
     def show(number):
-        return Recommendation(id=number, specs={}, metric=ledger.trial(number).value)
+        return show_trial(ledger.trial(number), metric="acc", direction="maximize")
 
     return build_result(RunDir(tmp_path), ledger, FACTS, show)
 
@@ -54,7 +54,10 @@ def test_33_failures_have_no_metric_even_below_zero(ledger, tmp_path):
     found = result(ledger, tmp_path)
     assert found["best"]["metric_value"] == -3.0
     assert found["history"][1]["metric"] is None
-    assert (found["history"][1]["reason"], found["history"][1]["cause"]) == ("broke", "code")
+    assert (found["history"][1]["failure_reason"], found["history"][1]["cause"]) == (
+        "broke",
+        "code",
+    )
     assert found["cause"] == "", "not all have failed"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hpo import AutoMLRunner, query_status
 from hpo.automl import platform
-from hpo.automl.platform import call_with_known, status_of
+from hpo.automl.sdk import call_with_known, status_of
 from hpo.core.errors import RunError
 from hpo.jobs import LocalJobs
 from tests.hpo.automl.foreign import make_foreign_skill
@@ -88,10 +88,8 @@ def test_jobs_of_local_processes_give_the_values_of_their_logs(search, foreign, 
     best = result["best"]
     folder = jobs.get_job(best["job_id"]).results_dir
     assert Path(best["checkpoint"]) == folder / "train/model_epoch_004.pth"
-    assert json.loads((Path(result["workspace_path"]) / "active_jobs.json").read_text()) == {
-        "active_jobs": []
-    }
-    assert result["final_evaluation"]["status"] == "skipped"
+    assert json.loads((Path(result["workspace_path"]) / "active_jobs.json").read_text()) == []
+    assert result["final_evaluation"]["status"] == "unavailable"
     assert "final_eval_fn" in result["final_evaluation"]["reason"]
 
 
@@ -129,7 +127,7 @@ def test_43_without_that_checkpoint_a_rung_is_blocked_not_restarted(search, tmp_
     blocked = [e for e in result["history"] if "resumed_from" in e]
     assert blocked
     assert all(e["status"] == "failure" for e in blocked)
-    assert all("nothing to go on from" in e["reason"] for e in blocked)
+    assert all("nothing to go on from" in e["failure_reason"] for e in blocked)
 
 
 # Every way to fail ------------------------------------------------------------------------------
@@ -142,7 +140,7 @@ def test_a_failed_job_keeps_its_slot_and_says_why(search):
     result = search(Scripted(script))
     assert [e["status"] for e in result["history"]] == ["success", "failure", "success"]
     assert result["history"][1]["cause"] == "out_of_memory"
-    assert "the card was full" in result["history"][1]["reason"]
+    assert "the card was full" in result["history"][1]["failure_reason"]
     assert result["history"][1]["metric"] is None
 
 
@@ -151,7 +149,7 @@ def test_34_a_job_without_the_metric_is_a_failure_with_that_reason(search, where
     log = "val accuracy: high" if where == "in the log" else ""
     result = search(Scripted(lambda number, poll: ("COMPLETED", log)))
     assert {e["status"] for e in result["history"]} == {"failure"}
-    assert {e["reason"] for e in result["history"]} == {"metric not found: 'val accuracy'"}
+    assert {e["failure_reason"] for e in result["history"]} == {"metric not found: 'val accuracy'"}
     assert "metric not found" in result["cause"]
 
 
@@ -165,7 +163,7 @@ def test_a_refused_submission_is_tried_again_then_fails_the_trial(search):
     result = search(sdk, settings={"automl_max_recommendations": 2})
     assert len(sdk.created) == 6, "each of two trials: once, and two retries"
     assert {e["cause"] for e in result["history"]} == {"infrastructure"}
-    assert "the gateway is down" in result["history"][0]["reason"]
+    assert "the gateway is down" in result["history"][0]["failure_reason"]
     assert result["best"] is None
 
 
@@ -186,7 +184,7 @@ def test_a_platform_that_never_answers_loses_the_job(search, monkeypatch):
     result = search(Scripted(script), settings={"automl_max_recommendations": 1})
     (entry,) = result["history"]
     assert entry["cause"] == "infrastructure"
-    assert "could not be read 3 times: no route to host" in entry["reason"]
+    assert "could not be read 3 times: no route to host" in entry["failure_reason"]
 
 
 def test_no_log_and_no_analysis_are_survived(search):
@@ -199,7 +197,7 @@ def test_no_log_and_no_analysis_are_survived(search):
 
     result = search(Silent(lambda number, poll: ("failed", "")))
     assert {e["status"] for e in result["history"]} == {"failure"}
-    assert "ended as failed" in result["history"][0]["reason"]
+    assert "ended as failed" in result["history"][0]["failure_reason"]
 
 
 def test_44_the_callers_evaluator_knows_what_the_log_does_not(search):
@@ -236,7 +234,8 @@ def test_jobs_get_the_callers_arguments_and_a_nested_spec(search):
     assert job.more["partition"] == "long"
     assert job.specs["train"]["num_epochs"] == 4
     assert "results_dir" not in job.specs
-    assert "foreign_trainer.py train -e {config_path}" in job.command
+    assert "foreign_trainer.py train -e /tmp/hpo-run_" in job.command
+    assert "num_epochs = 4" in job.command, "the spec is in the command, as TOML"
 
 
 def test_41_jobs_under_way_are_polled_before_anything_is_proposed(search, tmp_path):
@@ -310,6 +309,8 @@ def test_a_status_may_be_text_an_enum_or_an_object(answer, word):
     assert status_of(answer) == word
 
 
-def test_a_platform_is_given_what_it_takes():
-    assert call_with_known(lambda specs, image=1: (specs, image), {"specs": 2, "x": 3}) == (2, 1)
-    assert call_with_known(lambda **all: all, {"x": 3}) == {"x": 3}
+def test_a_platform_is_given_what_it_names_and_all_that_the_caller_says():
+    named = lambda specs, image=1, **more: (specs, image, more)  # noqa: E731
+    assert call_with_known(named, {"specs": 2, "x": 3}, {"gpus": 4}) == (2, 1, {"gpus": 4})
+    with pytest.raises(TypeError, match="gpus"):
+        call_with_known(lambda specs: specs, {"specs": 2}, {"gpus": 4})

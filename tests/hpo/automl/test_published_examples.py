@@ -61,7 +61,7 @@ while not automl.is_complete():
         metric_value = 1.0 + rec.specs["train.margin"]
         automl.report_result(rec.id, metric_value)
 automl.finish()
-assert automl.get_best().metric == min(r.metric for r in automl.get_history())
+assert automl.get_best().result == min(r.result for r in automl.get_history())
 assert automl.wandb_group.startswith("automl_")
 print("Best:", automl.get_best().specs)
 """

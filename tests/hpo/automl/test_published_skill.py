@@ -166,7 +166,7 @@ def test_55_twenty_trials_are_never_below_the_default(tmp_path, algorithm, seeds
                 for rec in automl.next_recommendation():
                     values.append(surface(rec.specs))
                     automl.report_result(rec.id, values[-1])
-            best = automl.get_best().metric
+            best = automl.get_best().result
         assert len(values) == 20
         assert best == max(values) >= values[0]
         assert best > max(TAO_BRAINS)

@@ -226,7 +226,7 @@ def test_35_a_value_that_is_no_number_fails_the_trial_and_the_run_goes_on(run):
     result = run(eval_fn=lambda rec, job: float("nan") if rec.id == 1 else None)
     assert [e["status"] for e in result["history"]] == ["success", "failure", "success", "success"]
     assert result["history"][1]["metric"] is None
-    assert "not a number" in result["history"][1]["reason"]
+    assert "not a number" in result["history"][1]["failure_reason"]
 
 
 def test_50_callbacks_see_every_trial_once_and_their_failures_stop_nothing(run):
@@ -260,8 +260,8 @@ def test_45_the_trainer_evaluates_the_best_itself(run):
     [
         (0.71, "measured", 0.71),
         ({"metric_value": 0.71, "record_path": "/my/own.json"}, "measured", 0.71),
-        ({"note": "nothing"}, "failed", None),
-        (None, "failed", None),
+        ({"note": "nothing"}, "metric_missing", None),
+        (None, "metric_missing", None),
     ],
 )
 def test_45_final_eval_fn_wins(run, answer, status, value):
@@ -285,8 +285,8 @@ def test_45_a_failing_final_eval_fn_keeps_the_result(run):
         raise OSError("no disk")
 
     result = run(final_eval_fn=evaluate)
-    assert result["final_evaluation"]["status"] == "failed"
-    assert "no disk" in result["final_evaluation"]["reason"]
+    assert result["final_evaluation"]["status"] == "callback_error"
+    assert "no disk" in result["final_evaluation"]["failure_reason"]
     assert result["best"] is not None
 
 
@@ -309,7 +309,7 @@ def test_47_when_all_trials_fail_the_run_returns_with_the_cause(run):
     assert all(e["metric"] is None for e in result["history"])
     assert "nothing works on purpose" in result["cause"]
     assert "3 of 3" in result["cause"]
-    assert result["final_evaluation"]["status"] == "skipped"
+    assert result["final_evaluation"]["status"] == "not_run"
     assert query_status(result["workspace_path"])["progress"]["failed"] == 3
 
 

@@ -12,7 +12,7 @@ from hpo.study.plan import PLAN_FILE, read_plan
 def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):
     result = run(settings={"automl_max_recommendations": 2})
     workspace = RunDir(Path(result["workspace_path"]))
-    settings = with_session(SearchSettings(executor="inprocess"))
+    settings, _ = with_session(SearchSettings(executor="inprocess"))
     again = resume_search(workspace, settings, budget=parse_budget("3"))
     assert again.finished.trials["complete"] == 3
 

@@ -20,7 +20,8 @@ def test_48_a_folder_that_is_missing_or_empty_is_told(tmp_path):
         assert is_whole(status)
         assert status["status"] == "missing"
         assert str(folder) in status["message"]
-        assert (status["best"], status["recommendations"]) == (None, [])
+        assert (status["best"], status["recommendations"]) == ({}, [])
+        assert status["error"] == status["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""Reads metrics from the files of a job: `best_score.json`, `metrics.json`, `status.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpo.automl.metrics import find_metric, number_of
+
+BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"
+NAMES = (BEST_SCORE, METRICS, STATUS)
+_GENERIC = ("best_score", "best_metric", "metric_value", "score", "value")
+"""Keys that hold the value of whatever metric a file is about."""
+
+
+def values_in_folder(folder: Path, names: Sequence[str]) -> dict[str, float]:
+    """The values of metrics in the files anywhere below a folder.
+
+    Args:
+        folder: the results of one job.
+        names: of the metrics, the primary one first.
+
+    Returns:
+        Metric -> value, for those that were found.
+    """
+    if not folder.is_dir():
+        return {}
+    files = [file for name in NAMES for file in sorted(folder.rglob(name), key=_depth)]
+    return _gather(((file.name, _text(file)) for file in files), names)
+
+
+def tables_in_folder(folder: Path) -> dict[str, float]:
+    """All numbers of the tables below a folder: of `metrics.json` and of the last status line."""
+    found: dict[str, float] = {}
+    for file in sorted(folder.rglob(STATUS), key=_depth):
+        for line in _objects(_text(file)):
+            found |= _numbers(line.get("kpi"))
+    for file in sorted(folder.rglob(METRICS), key=_depth):
+        with contextlib.suppress(ValueError):
+            found |= _numbers(json.loads(_text(file)))
+    return found
+
+
+def _numbers(table: Any) -> dict[str, float]:
+    rows = table.items() if isinstance(table, Mapping) else ()
+    return {str(key): n for key, value in rows if (n := number_of(value)) is not None}
+
+
+def values_by_reader(read: Callable[[str], Any], names: Sequence[str]) -> dict[str, float]:
+    """The same of a job whose files a platform reads.
+
+    Args:
+        read: returns the text of a file below the job's results, or None.
+        names: of the metrics, the primary one first.
+    """
+    places = [f"{folder}{name}" for name in NAMES for folder in ("", "train/")]
+    return _gather(((Path(place).name, _as_text(read(place))) for place in places), names)
+
+
+def values_in_file(name: str, text: str, names: Sequence[str]) -> dict[str, float]:
+    """The values of metrics in the text of one file.
+
+    Args:
+        name: of the file, which tells its form.
+        text: what it holds.
+        names: of the metrics, the primary one first.
+    """
+    if name == STATUS:
+        return _in_status(text, names)
+    try:
+        table = json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(table, Mapping):
+        return {}
+    found = {}
+    for place, metric in enumerate(names):
+        value = find_metric(table, metric)
+        if value is None and name == BEST_SCORE:
+            value = _labelled(table, metric, is_primary=place == 0)
+        if value is not None:
+            found[metric] = value
+    return found
+
+
+def _labelled(table: Mapping[str, Any], metric: str, *, is_primary: bool) -> float | None:
+    """The value of a file that says which metric it is of; one that does not is of the primary."""
+    label = table.get("metric")
+    fits = is_primary if label is None else find_metric({str(label): 1.0}, metric) is not None
+    values = (number_of(table.get(key)) for key in _GENERIC)
+    return next((value for value in values if fits and value is not None), None)
+
+
+def _in_status(text: str, names: Sequence[str]) -> dict[str, float]:
+    """The last finite value of each metric under `kpi`, one JSON object a line."""
+    found: dict[str, float] = {}
+    for line in _objects(text):
+        kpi = _numbers(line.get("kpi"))
+        for metric in names:
+            value = find_metric(kpi, metric)
+            if value is not None:
+                found[metric] = value
+    return found
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a text, one a line; other lines are passed over."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            item = json.loads(line)
+            if isinstance(item, dict):
+                yield item
+
+
+def _gather(files: Iterable[tuple[str, str]], names: Sequence[str]) -> dict[str, float]:
+    """The first value of each metric over several files."""
+    found: dict[str, float] = {}
+    for name, text in files:
+        found = {**values_in_file(name, text, names), **found}
+    return {name: found[name] for name in names if name in found}
+
+
+def _depth(file: Path) -> tuple[int, str]:
+    return len(file.parts), str(file)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _as_text(content: Any) -> str:
+    if isinstance(content, bytes):
+        return content.decode("utf-8", errors="replace")
+    return content if isinstance(content, str) else json.dumps(content) if content else ""

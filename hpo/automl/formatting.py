@@ -1,0 +1,123 @@
+"""`format_result`: the result of a search as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def format_result(result: Mapping[str, Any]) -> str:
+    """Render what `AutoMLRunner.run` returned; keys that are missing are left out.
+
+    Args:
+        result: as `run` returns it, or a part of it.
+
+    Returns:
+        Several lines: algorithm and number of trials, the best with its values, a table of all
+        trials with the reasons of failures, baseline, final evaluation, and the size of the Pareto
+        front where there are several objectives.
+    """
+    return "\n".join(_lines(result))
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    progress = result.get("progress") or {}
+    metric = _metric_of(result)
+    yield "AutoML result"
+    yield (
+        f"  algorithm={progress.get('algorithm', '?')} "
+        f"completed={progress.get('completed', '?')}/{progress.get('total', '?')}"
+    )
+    best = result.get("best")
+    yield ""
+    if best:
+        yield f"Best: rec {best.get('rec_id', '?')} \u2014 {metric}={_number(_value(best))}"
+        specs = best.get("specs") or {}
+        yield from (f"  {name} = {_number(specs[name])}" for name in sorted(specs))
+    else:
+        yield "Best: none"
+        if result.get("cause"):
+            yield f"  {result['cause']}"
+    if result.get("history"):
+        yield from ["", "History:", *_table(result["history"], metric)]
+    notes = [*_baseline(result, metric), *_final(result, metric)]
+    if notes:
+        yield from ["", *notes]
+    if "pareto_front" in result:
+        yield f"Pareto front: {len(result['pareto_front'] or [])} members"
+
+
+def _metric_of(result: Mapping[str, Any]) -> str:
+    for part in ("final_evaluation", "baseline"):
+        name = (result.get(part) or {}).get("metric_name")
+        if name:
+            return str(name)
+    return str(result.get("metric") or "metric")
+
+
+def _value(best: Mapping[str, Any]) -> Any:
+    return best.get("metric_value")
+
+
+def _table(history: Any, metric: str) -> Iterator[str]:
+    yield f"   rec  status     {metric}"
+    for entry in history:
+        why = entry.get("failure_reason")
+        yield (
+            f"  {entry.get('rec_id', '?')!s:>4}  {entry.get('status') or '?':<9}  "
+            f"{_number(entry.get('metric'))}{f'  ({why})' if why else ''}"
+        )
+
+
+def _baseline(result: Mapping[str, Any], metric: str) -> Iterator[str]:
+    facts = result.get("baseline") or {}
+    if not facts:
+        return
+    yield f"Baseline: {_state(facts, metric)}"
+    yield from _reason(facts)
+    yield from _compared(facts.get("comparison_to_best"), "best vs baseline")
+    yield from _record(facts)
+
+
+def _final(result: Mapping[str, Any], metric: str) -> Iterator[str]:
+    facts = result.get("final_evaluation") or {}
+    if not facts:
+        return
+    yield f"Final evaluation: {_state(facts, metric)}"
+    if facts.get("status") == "callback_error":
+        yield f"  final_eval_fn raised: {facts.get('failure_reason')}"
+    else:
+        yield from _reason(facts)
+    yield from _compared(facts.get("comparison_to_baseline"), "final vs baseline")
+    yield from _record(facts)
+
+
+def _state(facts: Mapping[str, Any], metric: str) -> str:
+    value = facts.get("metric_value")
+    if value is None:
+        return str(facts.get("status", "unknown"))
+    return f"{facts.get('metric_name') or metric}={_number(value)}"
+
+
+def _reason(facts: Mapping[str, Any]) -> Iterator[str]:
+    if facts.get("failure_reason"):
+        yield f"  {facts['failure_reason']}"
+
+
+def _compared(comparison: Mapping[str, Any] | None, what: str) -> Iterator[str]:
+    if not comparison or comparison.get("delta") is None:
+        return
+    delta, direction = comparison["delta"], comparison.get("direction", "")
+    word = "improved" if comparison.get("improved") else "regressed" if delta else "unchanged"
+    yield f"  {what}: {word} by {_number(abs(delta))} ({direction})"
+
+
+def _record(facts: Mapping[str, Any]) -> Iterator[str]:
+    if facts.get("record_path"):
+        yield f"  record: {facts['record_path']}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

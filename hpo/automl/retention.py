@@ -1,0 +1,179 @@
+"""Which checkpoints and artifacts of platform jobs stay.
+
+Inside a job its own spec says how many checkpoints are kept; after each result the artifacts of
+jobs that nothing can need any more are deleted by the platform.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from hpo.automl.active_jobs import DELETED, ArtifactJobs
+from hpo.automl.errors import AutoMLError
+from hpo.automl.outcome import front_of_trials
+from hpo.automl.sdk import Platform, attempt
+from hpo.automl.workspace import WorkspaceFacts
+from hpo.core.events import Event, TrialEnded
+from hpo.core.selection import best_trial
+from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.trial import TrialState
+from hpo.run.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTER = "train.checkpointer"
+INTERVAL, UNIT = "train.checkpoint_interval", "train.checkpoint_interval_unit"
+
+
+def is_on(facts: WorkspaceFacts, platform: Platform | None) -> bool:
+    """Whether artifacts are deleted: by default on a platform that can, and not on this machine."""
+    if facts.delete_intermediate is not None:
+        return facts.delete_intermediate
+    return can_delete(platform)
+
+
+def can_delete(platform: Platform | None) -> bool:
+    """Whether a platform can delete what a job has left."""
+    return hasattr(platform, "delete_job_artifacts")
+
+
+def demand_deletion(
+    facts: WorkspaceFacts, platform: Platform, arguments: Mapping[str, Any]
+) -> None:
+    """Refuse, before the first job, a retention that a platform cannot carry out.
+
+    Raises:
+        AutoMLError: when it was asked for and the platform cannot delete.
+        Exception: whatever the platform's own `validate_artifact_retention` raises.
+    """
+    if not is_on(facts, platform):
+        return
+    if not can_delete(platform):
+        raise AutoMLError(
+            f"automl_delete_intermediate_ckpt: {type(platform).__name__} cannot delete what jobs "
+            "have left (no delete_job_artifacts); leave it out"
+        )
+    validate = getattr(platform, "validate_artifact_retention", None)
+    if validate is not None:
+        validate(**arguments)
+
+
+def keep_few(
+    spec: Mapping[str, Any], facts: WorkspaceFacts, known: Collection[str], epochs: int
+) -> dict[str, Any]:
+    """Change a spec so that its job keeps one checkpoint.
+
+    `best` lets the trainer's own checkpointer keep the best one; `terminal` saves the last epoch
+    alone; `auto` takes the first where the spec has a checkpointer. Keys that the schema and the
+    spec do not know are not added.
+
+    Args:
+        spec: of one job, nested.
+        facts: for strategy, metric and direction.
+        known: spec keys that are legal.
+        epochs: what the job trains until.
+    """
+    if facts.action != "train":
+        return dict(spec)
+    own = _section(spec, CHECKPOINTER)
+    strategy = facts.retention
+    if strategy == "auto":
+        strategy = "best" if own is not None else "terminal"
+    wanted = _best_keys(own or {}, facts) if strategy == "best" else _last_keys(epochs)
+    legal = {*known, *flatten(spec)}
+    fits = {name: value for name, value in wanted.items() if name in legal or (
+        own is not None and name.startswith(f"{CHECKPOINTER}.")
+    )}  # fmt: skip
+    return merged(spec, nest(fits))
+
+
+def _best_keys(own: Mapping[str, Any], facts: WorkspaceFacts) -> dict[str, Any]:
+    wanted: dict[str, Any] = {"enable_topk": True, "replace_periodic": True, "save_top_k": 1}
+    if not own.get("monitor"):
+        wanted["monitor"] = facts.metric
+    if not own.get("mode"):
+        wanted["mode"] = "max" if facts.direction == "maximize" else "min"
+    return {f"{CHECKPOINTER}.{name}": value for name, value in wanted.items()}
+
+
+def _last_keys(epochs: int) -> dict[str, Any]:
+    return {INTERVAL: epochs, UNIT: "epoch"}
+
+
+def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    try:
+        found = lookup(spec, name)
+    except KeyError:
+        return None
+    return found if isinstance(found, Mapping) else None
+
+
+class ArtifactCleaner:
+    """Deletes what losing jobs have left, after each result; implements a listener.
+
+    Args:
+        platform: that deletes.
+        artifacts: the record of what was deleted.
+        ledger: the study.
+        facts: of the workspace.
+        job_of: a trial's job id and folder.
+        start_points: trials that a later one may still go on from.
+        keeps_all: whether every success stays, as a later phase may come back to it.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        artifacts: ArtifactJobs,
+        ledger: Ledger,
+        facts: WorkspaceFacts,
+        job_of: Callable[[int], tuple[str, str]],
+        start_points: Callable[[], Collection[int]],
+        *,
+        keeps_all: bool = False,
+    ) -> None:
+        self._platform, self._artifacts, self._ledger = platform, artifacts, ledger
+        self._facts, self._job_of, self._start_points = facts, job_of, start_points
+        self._keeps_all = keeps_all
+
+    def handle(self, event: Event) -> None:
+        """Delete what the end of a trial has made needless."""
+        if isinstance(event, TrialEnded):
+            self.sweep()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def sweep(self) -> None:
+        """Delete the artifacts of every ended job that nothing can need."""
+        trials = self._ledger.trials()
+        needed = self._needed()
+        for trial in trials:
+            job_id = self._job_of(trial.number)[0]
+            state = self._artifacts.states.get(job_id)
+            if not job_id or state in (None, DELETED) or trial.number in needed:
+                continue
+            if trial.state.is_finished:
+                self._delete(job_id)
+
+    def _needed(self) -> set[int]:
+        """Trials whose artifacts stay."""
+        trials = self._ledger.trials()
+        best = best_trial(trials, self._ledger.direction)
+        needed = {t.number for t in trials if not t.state.is_finished}
+        needed |= {t.start_from[0] for t in trials if t.start_from and not t.state.is_finished}
+        needed |= set(self._start_points())
+        needed |= set(front_of_trials(trials, self._ledger.direction, self._facts))
+        if self._keeps_all:
+            needed |= {t.number for t in trials if t.state is not TrialState.FAILED}
+        return needed | ({best.number} if best is not None else set())
+
+    def _delete(self, job_id: str) -> None:
+        delete = self._platform.delete_job_artifacts  # type: ignore[attr-defined]
+        answer, error = attempt(delete, job_id)
+        if error is not None:
+            logger.warning("job %s: its artifacts cannot be deleted: %s", job_id, error)
+        elif answer is True:
+            self._artifacts.put(job_id, DELETED)

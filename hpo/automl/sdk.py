@@ -1,0 +1,147 @@
+"""What a platform's SDK must offer, and what its answers mean."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from hpo.automl.errors import AutoMLError
+
+DONE = frozenset({"done", "success", "succeeded", "complete", "completed"})
+FAILED = frozenset({"error", "failed", "failure", "aborted", "timeout", "timed_out"})
+CANCELED = frozenset({"canceled", "cancelled", "stopped", "terminated", "deleted", "not found",
+                      "not_found", "notfound"})  # fmt: skip
+TAIL_LINES = 2000
+"""Lines of a log that are read at each poll, where the SDK can read its end alone."""
+
+_FATAL = re.compile(
+    r"Execution status: FAIL|failed with return code|ChildFailedError"
+    r"|Process group watchdog thread terminated|Watchdog caught collective operation timeout",
+    re.IGNORECASE,
+)
+_AT_CLEAN_UP = re.compile(
+    r"RendezvousTimeoutError|RendezvousConnectionError|DistNetworkError|C10d store has failed",
+    re.IGNORECASE,
+)
+
+
+class Platform(Protocol):
+    """What a platform must be able to do.
+
+    Used where they exist: `create_python_job`, `build_entrypoint`, `cancel_job`,
+    `iter_job_log_chunks`, `get_job_results_dir`, `read_job_result_file`, `delete_job_artifacts` and
+    `validate_artifact_retention`.
+    """
+
+    def create_job(self, **facts: Any) -> Any:
+        """Submit a job and return an object with `id` and, where it is known, `results_dir`."""
+
+    def get_job_status(self, job_id: str) -> Any:
+        """Return an object with `status`."""
+
+    def get_job_logs(self, job_id: str) -> str:
+        """Return what the job has printed so far."""
+
+    def get_failure_analysis(self, job_id: str) -> Any:
+        """Say why a job failed."""
+
+
+def attempt(call: Callable[..., Any], *args: Any, **more: Any) -> tuple[Any, Exception | None]:
+    """Call a platform; what it raises comes back as a value."""
+    try:
+        return call(*args, **more), None
+    except Exception as error:  # noqa: BLE001 - a platform's own errors are of any class
+        return None, error
+
+
+def status_of(answer: Any) -> str:
+    """A platform's status as one plain lower-case word, whether text, an enum or an object."""
+    status = getattr(answer, "status", answer)
+    status = getattr(status, "value", status)
+    return str(status).rpartition(".")[2].strip().lower()
+
+
+def has_failed_by_log(logs: str) -> bool:
+    """Whether a log says that the job has failed, whatever its status says."""
+    return _FATAL.search(logs) is not None
+
+
+def is_clean_up_error(logs: str) -> bool:
+    """Whether a job with a value has failed only while its processes were taking leave."""
+    return _AT_CLEAN_UP.search(logs) is not None and not has_failed_by_log(logs)
+
+
+def takes(function: Callable[..., Any] | None, name: str, *, by_name: bool = False) -> bool:
+    """Whether a call may be given a keyword.
+
+    Args:
+        function: of the platform.
+        name: the keyword.
+        by_name: whether it must be among the named ones; a `**kwargs` is not enough then.
+    """
+    named, is_open = _keywords(function)
+    return name in named or (is_open and not by_name)
+
+
+def _keywords(function: Callable[..., Any] | None) -> tuple[frozenset[str], bool]:
+    """The named parameters of a call, and whether it takes any other; unknown ones are taken."""
+    if function is None:
+        return frozenset(), False
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return frozenset(), True
+    is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    closed = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return frozenset(p.name for p in parameters if p.kind not in closed), is_open
+
+
+def demand_keywords(function: Callable[..., Any], names: Mapping[str, Any], who: str) -> None:
+    """Refuse arguments of the caller that a platform's call does not take.
+
+    Raises:
+        AutoMLError: naming all of them.
+    """
+    wrong = [name for name in names if not takes(function, name)]
+    if wrong:
+        known = ", ".join(sorted(_keywords(function)[0] - {"image", "command"})) or "none"
+        raise AutoMLError(
+            f"run: {', '.join(wrong)}: no such argument, of this call or of {who} (which takes "
+            f"{known})"
+        )
+
+
+def call_with_known(
+    function: Callable[..., Any], facts: Mapping[str, Any], always: Mapping[str, Any] | None = None
+) -> Any:
+    """Call a platform with those of our keyword arguments that it names, and all of the caller's.
+
+    Args:
+        function: of the platform.
+        facts: ours; passed where the call names them.
+        always: the caller's own; passed as they are.
+    """
+    own = {name: value for name, value in facts.items() if takes(function, name, by_name=True)}
+    return function(**{**own, **(always or {})})
+
+
+def read_logs(platform: Platform, job_id: str, *, is_over: bool) -> str:
+    """What a job has printed: all of it once it is over, the end of it at a poll.
+
+    Raises:
+        Exception: whatever the platform raises.
+    """
+    chunks = getattr(platform, "iter_job_log_chunks", None)
+    if is_over and chunks is not None:
+        found, error = attempt(lambda: "".join(_as_text(chunk) for chunk in chunks(job_id)))
+        if error is None and found:
+            return str(found)
+    if takes(platform.get_job_logs, "tail") and not is_over:
+        return str(platform.get_job_logs(job_id, tail=TAIL_LINES) or "")  # type: ignore[call-arg]
+    return str(platform.get_job_logs(job_id) or "")
+
+
+def _as_text(chunk: Any) -> str:
+    return chunk.decode("utf-8", errors="replace") if isinstance(chunk, bytes) else str(chunk)

@@ -1,0 +1,158 @@
+"""Submits one trial to a platform: as a container's command, or as a Python script.
+
+What the caller passed for jobs is handed on as it is; what the platform does not take is refused
+before the first job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo.automl.errors import AutoMLError
+from hpo.automl.script import ScriptExecution
+from hpo.automl.sdk import Platform, call_with_known, demand_keywords, takes
+from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.jobs.spec_formats import check_format, whole_command
+from hpo.study.skill import Skill
+
+OUTPUT_KEYS = ("results_dir", "output_dir", "save_dir")
+"""Endings of spec keys that name a folder to write to."""
+CONTAINER_FORMAT = "toml"
+"""The format of a container's spec where its action names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """How the trials of one search become jobs."""
+
+    platform: Platform
+    skill: Skill
+    action: str
+    execution: ScriptExecution | None
+    image: str
+    """As the caller gave it; empty takes the action's, then the skill's."""
+    name_of: Callable[[int], str]
+    """(number) -> the id that a job is asked for."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the caller passes on to every job."""
+
+    def check(self) -> None:
+        """Refuse what no job could be made of.
+
+        Raises:
+            AutoMLError: for a missing image, an image beside a script, or an argument that the
+                platform's call does not take.
+        """
+        create, name = self._call()
+        who = f"{type(self.platform).__name__}.{name}"
+        if self.execution is not None:
+            if self.image:
+                raise AutoMLError("image: must be left out, as a Python script runs without one")
+        elif takes(create, "image") and not self.own_image:
+            raise AutoMLError(
+                f"image: there is none: pass image=, or write container_image into "
+                f"{self.skill.path}/references/skill_info.yaml"
+            )
+        if create is not None:
+            demand_keywords(create, self.arguments, who)
+
+    @property
+    def own_image(self) -> str:
+        """The image of the jobs: the caller's, else the action's, else the skill's."""
+        for image in (self.image, self._facts.get("container_image")):
+            if image:
+                return str(image)
+        return self.skill.image
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return self.skill.action(self.action)
+
+    def _call(self) -> tuple[Callable[..., Any] | None, str]:
+        name = "create_job" if self.execution is None else "create_python_job"
+        return getattr(self.platform, name, None), name
+
+    def submit(self, spec: dict[str, Any], number: int) -> Any:
+        """Create the job of a trial.
+
+        Args:
+            spec: nested, complete.
+            number: of the trial.
+
+        Returns:
+            What the platform answers.
+
+        Raises:
+            Exception: whatever the platform raises.
+        """
+        own = self._own_folders({k: v for k, v in spec.items() if k != "results_dir"}, number)
+        common = {
+            "specs": own,
+            "inputs": dict(self._facts.get("inputs") or {}),
+            "outputs": dict(self._facts.get("outputs") or {}),
+            "upload_excludes": list(self._facts.get("upload_excludes") or []),
+            "network_arch": self.skill.network_arch,
+            "action": self.action,
+        }
+        if self.execution is not None:
+            return self._submit_script(common)
+        name = self.name_of(number)
+        facts = {
+            **common,
+            "skill_dir": str(self.skill.path),
+            "job_id": name,
+            "name": name,
+            "rec_id": number,
+        }
+        form = self._format()
+        if takes(self.platform.create_job, "command"):
+            command = self._whole_command(common, form, name)
+            always = {"image": self.own_image, "command": command, **self.arguments}
+        else:
+            always = dict(self.arguments)
+        return call_with_known(self.platform.create_job, {**facts, "config_format": form}, always)
+
+    def _format(self) -> str:
+        form = self._facts.get("config_format") or CONTAINER_FORMAT
+        return check_format(form, f"{self.skill.path}: actions.{self.action}.config_format")
+
+    def _whole_command(self, common: Mapping[str, Any], form: str, name: str) -> str:
+        """The command with this trial's spec in it, by the platform's own builder if it has one."""
+        template = str(self._facts.get("command") or "")
+        build = getattr(self.platform, "build_entrypoint", None)
+        if build is None:
+            return whole_command(template, common["specs"], form, name)
+        built = call_with_known(build, {**common, "command": template, "config_format": form})
+        return str(built)
+
+    def _submit_script(self, common: Mapping[str, Any]) -> Any:
+        assert self.execution is not None  # noqa: S101 - told by the caller
+        create, _ = self._call()
+        if create is None:
+            raise TypeError(
+                f"{type(self.platform).__name__} has no create_python_job, which the Python "
+                f"script of {self.action} needs"
+            )
+        facts = {
+            **common,
+            "script": str(self.execution.script),
+            "config_format": self.execution.config_format,
+            "script_args": list(self.execution.args),
+            "cwd": str(self.execution.cwd),
+        }
+        return create(**facts, **self.arguments)
+
+    def _own_folders(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
+        """Give each trial a folder of its own below a folder that the spec names for all."""
+        declared = {*(self._facts.get("outputs") or {})}
+        changes = {
+            name: f"{value.rstrip('/')}/rec_{number}"
+            for name, value in flatten(spec).items()
+            if name.endswith(OUTPUT_KEYS)
+            and name not in declared
+            and isinstance(value, str)
+            and value.startswith(("/", "./", "../", "~"))
+        }
+        return merged(spec, nest(changes)) if changes else spec

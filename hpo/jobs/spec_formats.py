@@ -1,0 +1,97 @@
+"""Writes a trial's spec in the format of its action, and the whole command of a platform's job."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import flatten
+from hpo.core.yaml_io import read_yaml, to_yaml
+
+FORMATS = ("json", "yaml", "toml")
+_END = "HPO_SPEC_END"
+
+
+def check_format(name: str, where: str) -> str:
+    """The name of a format, as it is written.
+
+    Raises:
+        SpecError: for another.
+    """
+    word = str(name).strip().lower()
+    word = "yaml" if word == "yml" else word
+    if word not in FORMATS:
+        raise SpecError(f"{where}: must be one of {', '.join(FORMATS)}, got {name!r}")
+    return word
+
+
+def render_spec(spec: Mapping[str, Any], form: str) -> str:
+    """A spec as the text of a file.
+
+    Args:
+        spec: nested.
+        form: `json`, `yaml` or `toml`.
+
+    Raises:
+        SpecError: when TOML is to hold a null, naming where.
+    """
+    if form == "json":
+        return json.dumps(spec, indent=1) + "\n"
+    if form == "yaml":
+        return to_yaml(dict(spec))
+    import tomli_w
+
+    empty = [name for name, value in flatten(spec).items() if _holds_null(value)]
+    if empty:
+        raise SpecError(
+            f"config_format: toml cannot hold null, which {', '.join(empty)} is; give a value, or "
+            "another config_format in skill_info.yaml"
+        )
+    return tomli_w.dumps(dict(spec))
+
+
+def read_spec(file: Path) -> dict[str, Any]:
+    """Read a spec file that `render_spec` wrote; its ending tells the format."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".toml":
+        return tomllib.loads(text)
+    data = json.loads(text) if file.suffix == ".json" else read_yaml(file)
+    return dict(data)
+
+
+def _holds_null(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_null(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds_null(inner) for inner in value)
+    return value is None
+
+
+def whole_command(template: str, spec: Mapping[str, Any], form: str, name: str) -> str:
+    """A shell command that writes its own spec file, then runs the action on it.
+
+    Args:
+        template: of the skill, such as `ml_recog train -e {config_path}`.
+        spec: of this trial, nested.
+        form: of the spec file.
+        name: of the job; its folder for temporary files is called so.
+
+    Raises:
+        SpecError: when the spec cannot be written in this format.
+    """
+    folder = f"/tmp/hpo-{name}"  # noqa: S108 - inside the job's own container
+    file = f"{folder}/spec.{form}"
+    text = render_spec(spec, form)
+    end = _END
+    while end in text:
+        end += "_"
+    command = template.replace("{config_path}", shlex.quote(file))
+    return (
+        f"mkdir -p {shlex.quote(folder)} && cat > {shlex.quote(file)} <<\\{end}\n"
+        f"{text.rstrip(chr(10))}\n{end}\n{command}"
+    )
