@@ -29,7 +29,7 @@ from hpo.automl.routing import open_skill
 from hpo.automl.schema_skill import write_skill
 from hpo.automl.skill_trainer import registered_trainer
 from hpo.automl.status import query_status
-from hpo.automl.views import Views
+from hpo.automl.views import Views, constants_of
 from hpo.automl.wandb_table import group_of, make_listener
 from hpo.automl.workspace import (
     RUNGS_STYLE,
@@ -141,12 +141,7 @@ class AutoML:
         self._jobs: dict[int, str] = {}
         self._num_epochs = parts.plan.num_epochs
         self._is_finished = False
-        constants = {
-            "brain": {"algorithm": self.facts.algorithm, "style": self.facts.style,
-                      "max_recommendations": self.facts.total},
-            "specs": parts.plan.base_spec,
-            "custom_ranges": parts.study.search.custom_param_ranges,
-        }  # fmt: skip
+        constants = constants_of(self.facts, parts.study, parts.plan)
         self._bus.add(Views(self.run, self._ledger, self.facts, constants, self._show))
         self._bus.emit(
             describe_start(self.run, parts.study, self._engine, self._ledger, self.facts.metric)

@@ -27,7 +27,7 @@ from hpo.automl.route_settings import RouteSettings
 from hpo.automl.sdk import Platform
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.submission import Submission
-from hpo.automl.views import Views
+from hpo.automl.views import Views, constants_of
 from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, objectives_of, read_facts
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
@@ -87,11 +87,7 @@ class AutoMLSession(Session):
         self._base_executor: Executor | None = None
         known = tuple(t.number for t in self.ledger.trials())
         self.notes = Feedback(self.run.path)
-        constants = {
-            "brain": self._brain(),
-            "specs": self.plan.base_spec,
-            "custom_ranges": self.study.search.custom_param_ranges,
-        }
+        constants = constants_of(self.facts, self.study, self.plan)
         self.bus.add(Views(self.run, self.ledger, self.facts, constants, self.show))
         self.bus.add(CallbackListener(self.route.hooks, self.show, known, self.notes))
 
@@ -159,20 +155,6 @@ class AutoMLSession(Session):
             return self._platform.job_ids.get(number, ("", ""))
         folder = str(self.run.trial_dir(number))
         return folder, folder
-
-    def _brain(self) -> dict[str, Any]:
-        search = self.study.search
-        return {
-            "algorithm": self.plan.algorithm,
-            "options": dict(search.algorithm_options),
-            "max_recommendations": self.facts.total,
-            "pruner": self.plan.pruner,
-            "seed": search.seed,
-            "style": self.facts.style,
-            "metric": self.facts.metric,
-            "direction": self.facts.direction,
-            "space_digest": self.plan.space_digest,
-        }
 
     def search(self) -> SearchResult:
         """Say which way was taken, then search."""

@@ -25,6 +25,8 @@ from hpo.core.events import Event, Started, TrialEnded, TrialStarted, TrialSuspe
 from hpo.core.selection import best_trial
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
+from hpo.study.plan import StudyPlan
+from hpo.study.spec import StudySpec
 
 _TOLD = (Started, TrialStarted, TrialEnded, TrialSuspended)
 
@@ -75,6 +77,29 @@ class Views:
         row = None if best is None else next(r for r in rows if r["id"] == best.number)
         data = {} if best is None else {"rec_number": best.number, "rec_data": row}
         _write(self._folder / "best_rec" / self._name, data)
+
+
+def constants_of(
+    facts: WorkspaceFacts, study: StudySpec, plan: StudyPlan
+) -> dict[str, Mapping[str, Any]]:
+    """What does not change while a workspace is searched, by the folder that holds it."""
+    search = study.search
+    brain = {
+        "algorithm": plan.algorithm,
+        "max_recommendations": facts.total,
+        "options": dict(search.algorithm_options),
+        "pruner": plan.pruner,
+        "seed": search.seed,
+        "style": facts.style,
+        "metric": facts.metric,
+        "direction": facts.direction,
+        "space_digest": plan.space_digest,
+    }
+    return {
+        "brain": brain,
+        "specs": plan.base_spec,
+        "custom_ranges": search.custom_param_ranges,
+    }
 
 
 def _row(rec: Recommendation) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def test_the_published_loop_finds_the_best(make, tmp_path):
     assert status["status"] == "finished"
     assert status["progress"] == {
         "completed": 5, "total": 5, "succeeded": 5, "failed": 0, "pending": 0,
+        "best_metric": best.result, "best_rec_id": best.id, "algorithm": "random",
     }  # fmt: skip
     assert status["best"]["rec_id"] == best.id
 

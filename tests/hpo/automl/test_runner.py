@@ -59,11 +59,12 @@ def test_the_workspace_is_an_ordinary_run_with_views(run, tmp_path):
     assert folder.name.startswith("run_")
     assert [r.path for r in list_runs(tmp_path)] == [folder]
     assert RunDir(folder).read_state()["status"] == "finished"
-    rows = json.loads((folder / ".automl/controller/recommendations.json").read_text())
+    (file,) = (folder / ".automl/best_rec").iterdir()
+    rows = json.loads((folder / ".automl/controller" / file.name).read_text())
     assert [row["status"] for row in rows] == ["success"] * 4
-    best = json.loads((folder / ".automl/best_rec/best_rec.json").read_text())
-    assert best["id"] == result["best"]["rec_id"]
-    assert json.loads((folder / ".automl/brain/brain.json").read_text())["algorithm"] == "random"
+    assert json.loads(file.read_text())["rec_number"] == result["best"]["rec_id"]
+    brain = json.loads((folder / ".automl/brain" / file.name).read_text())
+    assert brain["algorithm"] == "random"
     assert (folder / "best/spec.yaml").is_file()
     table = (folder / "evaluations/comparison.md").read_text()
     assert table.count("\n| trial") == 4

@@ -51,7 +51,8 @@ def test_a_template_of_other_values_is_a_wish(trainer, tmp_path):
 
 
 def request_for(trainer, base, platform=""):
-    return SimpleNamespace(base_checkpoint=base, platform=platform, skill=trainer.skill)
+    skill = trainer.skill
+    return SimpleNamespace(base_checkpoint=base, platform=platform, skill=skill, action="train")
 
 
 def test_an_address_goes_to_the_trunk_and_a_file_where_the_skill_says(trainer, tmp_path):
