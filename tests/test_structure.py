@@ -19,6 +19,13 @@ TESTED_ELSEWHERE = {
     "hpo/algorithms/{chooser,confidence_bound,unit_points}": "tests/hpo/algorithms/test_curve_model.py",
     # The route's steps, through the public calls that take them.
     "hpo/automl/{asking,views,wandb_table}": "tests/hpo/automl/test_ask_tell.py",
+    "hpo/automl/{active_jobs,plan_parts,sdk,submission}": "tests/hpo/automl/contract/test_jobs.py",
+    "hpo/automl/{artifacts,objectives,retention,schema_skill}": "tests/hpo/automl/contract/test_objectives.py",
+    "hpo/automl/{feedback,formatting,route_settings}": "tests/hpo/automl/contract/test_result.py",
+    "hpo/automl/{script,script_schema}": "tests/hpo/automl/contract/test_actions.py",
+    "hpo/automl/{plan_file,skill_context}": "tests/hpo/automl/contract/test_names.py",
+    "hpo/algorithms/primary": "tests/hpo/automl/contract/test_objectives.py",
+    "hpo/jobs/spec_formats": "tests/hpo/automl/contract/test_actions.py",
     "hpo/automl/{failures,status_file}": "tests/hpo/automl/test_command_trainer.py",
     "hpo/automl/{data_keys,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
     "hpo/automl/{plain_run,planning,recommendation,workspace}": "tests/hpo/automl/test_runner.py",

@@ -128,6 +128,7 @@ class AutoML:
         self._bus = EventBus([EventFile(self.run.events_file)])
         parts = build_engine(self.run, self._ledger, self._bus, secrets, self._slots)
         self._engine: Engine = parts.engine
+        self._algorithm = parts.algorithm
         self._base_spec, self._epochs_key = parts.plan.base_spec, parts.epochs_key
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
         self._bus.add(self._state)
@@ -256,7 +257,7 @@ class AutoML:
             trial.start_from[0] for trial in self._ledger.trials()
             if trial.start_from and not trial.state.is_finished
         }  # fmt: skip
-        numbers |= set(getattr(self._engine.algorithm, "start_points", tuple)())
+        numbers |= set(getattr(self._algorithm, "start_points", tuple)())
         numbers |= {row["rec_id"] for row in self.get_pareto_front()}
         best = self.get_best()
         numbers |= set() if best is None else {best.id}

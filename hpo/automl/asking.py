@@ -14,6 +14,7 @@ from hpo.automl.planning import Planned
 from hpo.automl.workspace import is_workspace
 from hpo.core.errors import RunError
 from hpo.core.event_bus import EventBus
+from hpo.core.protocols import Algorithm
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
@@ -30,6 +31,7 @@ class Parts:
     """An engine and what it was made from."""
 
     engine: Engine
+    algorithm: Algorithm
     study: StudySpec
     plan: StudyPlan
     epochs_key: str
@@ -65,7 +67,9 @@ def build_engine(
         ),
         emit=bus.emit,
     )
-    return Parts(engine=engine, study=study, plan=plan, epochs_key=trainer.epochs_key)
+    return Parts(
+        engine=engine, algorithm=algorithm, study=study, plan=plan, epochs_key=trainer.epochs_key
+    )
 
 
 def open_or_create(folder: Path, planned: Planned) -> RunDir:

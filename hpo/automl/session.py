@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from hpo.algorithms.for_study import build_algorithm
 from hpo.automl import retention
 from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baseline
 from hpo.automl.feedback import Feedback
@@ -169,13 +170,12 @@ class AutoMLSession(Session):
         """What the caller passed for this start alone."""
         return self.route.secrets
 
-    def notes_of_trials(self) -> Mapping[int, Any]:
-        """What the caller's `feedback_fn` said of trials."""
-        return self.notes.all
-
     def make_algorithm(self) -> Algorithm:
         """Build the algorithm, and keep it for whoever asks what it may go on from."""
-        self._algorithm = super().make_algorithm()
+        self._algorithm = build_algorithm(
+            self.study, self.plan, self.trainer, self.space,
+            slots=self.slots.count, secrets=self.secrets, notes=lambda: self.notes.all,
+        )  # fmt: skip
         return self._algorithm
 
     def make_executor(self) -> Executor:

@@ -203,11 +203,6 @@ class Engine:
                 self._check_receipt(record, ended.receipt)
             self._finish(record, TrialState.COMPLETE)
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """What proposes and prunes."""
-        return self._algorithm
-
     def charge_gpus(self, per_trial: float) -> None:
         """Count so many GPUs for each trial from now on, where they have been divided anew."""
         self._account.gpus_per_trial = per_trial

@@ -308,17 +308,13 @@ class Session:
         """Options of the algorithm that no file holds."""
         return {}
 
-    def notes_of_trials(self) -> Mapping[int, Any]:
-        """What the caller says of trials, by number."""
-        return {}
-
     def make_algorithm(self) -> Algorithm:
         """Build the study's algorithm, which has heard nothing yet."""
         from hpo.algorithms.for_study import build_algorithm
 
         return build_algorithm(
             self.study, self.plan, self.trainer, self.space,
-            slots=self.slots.count, secrets=self.secrets, notes=self.notes_of_trials,
+            slots=self.slots.count, secrets=self.secrets,
         )  # fmt: skip
 
     def make_executor(self) -> Executor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from hpo.automl import alias
@@ -12,7 +14,8 @@ from tests.hpo.automl.contract.pretended import METRIC, Sdk, make_skill
 def _published_names():
     alias.install()
     yield
-    alias.uninstall()
+    for name in [name for name in sys.modules if name.partition(".")[0] == alias.NAME]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Checks 1 to 6: importable names, the constructor, actions."""
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -142,3 +143,26 @@ def test_75_run_by_position(folder, tmp_path):
     assert sdk.jobs[0].image == "other:2"
     assert "size: 16" in sdk.jobs[0].command
     assert seen[0].specs == {"train.lr": 0.01}
+
+
+def test_3_a_plan_file_is_carried_out(tmp_path, monkeypatch, capsys):
+    from tao_automl.runner import run_automl_plan
+
+    from hpo.automl.plan_file import main
+
+    monkeypatch.chdir(tmp_path)
+    skill = make_skill(tmp_path / "skill")
+    file = skill / "references/skill_info.yaml"
+    file.write_text(file.read_text().replace("net train -e {config_path}", "echo accuracy=0.75 #"))
+    params = {"skill_dir": str(skill), "workspace_path": str(tmp_path / "ws"),
+              "platform_kwargs": {"poll_interval": 0.01}}  # fmt: skip
+    settings = {"algorithm": "random", "metric": "accuracy", "automl_max_recommendations": 1}
+    plan = {"ready": True, "steps": [{"params": params}], "automl_settings": settings}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert main([str(tmp_path / "plan.json"), "--platform", "local"]) == 0
+    assert "accuracy=0.75" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="not ready to run: no data"):
+        run_automl_plan({"ready": False, "blocking_issues": ["no data"]}, "local")
+    with pytest.raises(ValueError, match="SDK is not installed"):
+        run_automl_plan(plan, "slurm")
+    assert main([str(tmp_path / "none.json"), "--platform", "local"]) == 2

@@ -1,0 +1,176 @@
+"""Checks 30 to 35, 76 and 77: scripts, actions, networks without epochs."""
+
+import json
+
+import pytest
+import yaml
+
+from hpo.jobs.processes import ProcessPlatform
+from tests.hpo.automl.contract.pretended import Builder, Scripts, Sdk, make_skill, number
+
+FOREST = """
+import json, sys
+from pathlib import Path
+spec = json.loads(Path(sys.argv[2]).read_text())["model"]
+score = 1 - abs(spec["n_estimators"] - 60) / 100 - abs(spec["max_depth"] - 5) / 100
+Path(sys.argv[4], "metrics.json").write_text(json.dumps({"accuracy": score}))
+"""
+
+
+def make_forest(folder, **execution):
+    """A skill whose training is a script over two numbers, without epochs."""
+    (folder / "references").mkdir(parents=True)
+    (folder / "schemas").mkdir()
+    (folder / "scripts").mkdir()
+    (folder / "scripts/train.py").write_text(FOREST)
+    properties = {
+        "n_estimators": number("integer", 10, 200, 40, automl_enabled=True),
+        "max_depth": number("integer", 1, 20, 3, automl_enabled=True),
+    }
+    schema = {
+        "type": "object",
+        "default": {"model": {"n_estimators": 40, "max_depth": 3}},
+        "properties": {"model": {"type": "object", "properties": properties}},
+    }
+    (folder / "schemas/train.schema.json").write_text(json.dumps(schema))
+    own = {"type": "python_script", "script": "scripts/train.py", "config_format": "json",
+           "args": ["--config", "{config_path}", "--out", "{results_dir}"]}  # fmt: skip
+    info = {"network_arch": "forest", "automl_enabled": True,
+            "actions": {"train": {"execution": own | execution}}}  # fmt: skip
+    (folder / "references/skill_info.yaml").write_text(yaml.safe_dump(info))
+    return folder
+
+
+def bytes_of(folder):
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_30_31_32_a_script_is_a_job_with_all_its_arguments(go, tmp_path):
+    skill = make_forest(tmp_path / "forest")
+    sdk = Scripts(lambda n: ("Complete", f"accuracy: {0.5 + n / 10}"))
+    result = go(sdk, skill=skill, gpu_ids=[1])
+    (job, *_) = sdk.jobs
+    assert vars(job) == {
+        "id": "job-0", "script": str(skill / "scripts/train.py"), "config_format": "json",
+        "specs": {"model": {"n_estimators": 40, "max_depth": 3}},
+        "script_args": ["--config", "{config_path}", "--out", "{results_dir}"],
+        "inputs": {}, "outputs": {}, "upload_excludes": [], "cwd": str(skill),
+        "network_arch": "forest", "action": "train", "gpu_ids": [1],
+    }  # fmt: skip
+    assert [e["metric"] for e in result["history"]] == [0.5, 0.6, 0.7]
+    assert set(result["best"]["specs"]) == {"model.n_estimators", "model.max_depth"}
+
+
+def test_30_a_platform_without_scripts_makes_no_job(go, tmp_path):
+    entry = go(Sdk(), skill=make_forest(tmp_path / "forest"), trials=1)["history"][0]
+    assert entry["failure_reason"].startswith("job_creation_failed: TypeError: Sdk has no create")
+
+
+def test_31_without_epochs_brackets_are_refused(go, tmp_path):
+    with pytest.raises(ValueError, match="several numbers of epochs, and forest has none"):
+        go(Scripts(), skill=make_forest(tmp_path / "f"), settings={"algorithm": "hyperband"})
+
+
+def test_33_an_image_beside_a_script_is_refused_and_execution_wins(go, tmp_path):
+    skill = make_forest(tmp_path / "forest")
+    with pytest.raises(ValueError, match="image: must be left out"):
+        go(Scripts(), skill=skill, image="registry/x:1")
+    (skill / "scripts/other.py").write_text("")
+    sdk = Scripts()
+    go(sdk, skill=skill, trials=1,
+       execution={"type": "python_script", "script": "scripts/other.py"})  # fmt: skip
+    assert sdk.jobs[0].script.endswith("scripts/other.py")
+    assert (sdk.jobs[0].config_format, sdk.jobs[0].script_args) == (
+        "yaml", ["--config", "{config_path}"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("execution", "words"),
+    [
+        ({"script": "scripts/none.py"}, "scripts/none.py: no such file"),
+        ({"cwd": "nowhere"}, "nowhere: no such folder"),
+        ({"script": "../train.py"}, "must lie below"),
+        ({"args": "--config"}, "a list of words"),
+        ({"config_format": "ini"}, "one of json, yaml, toml"),
+        ({"type": "binary"}, "must be python_script"),
+        ({"skript": "x"}, "did you mean 'script'"),
+    ],
+)
+def test_34_a_wrong_script_is_named_at_construction(tmp_path, execution, words):
+    from tao_automl.runner import AutoMLRunner
+
+    from hpo.core.errors import HpoError
+
+    skill = make_forest(tmp_path / "forest", **execution)
+    with pytest.raises(HpoError, match=words):
+        AutoMLRunner(Scripts(), skill)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"maximum": None}, "maximum: must be a finite number"),
+        ({"type": "triangle"}, "type 'triangle' is not known"),
+        ({"default": 900}, "must lie between 10 and 200"),
+        ({"enum": [10, 40], "option_weights": [1]}, "for each of 2 options"),
+    ],
+)
+def test_30_a_scripts_schema_is_checked_strictly(go, tmp_path, change, words):
+    skill = make_forest(tmp_path / "forest")
+    file = skill / "schemas/train.schema.json"
+    schema = json.loads(file.read_text())
+    schema["properties"]["model"]["properties"]["n_estimators"] |= change
+    file.write_text(json.dumps(schema))
+    with pytest.raises(ValueError, match=words):
+        go(Scripts(), skill=skill)
+
+
+def test_30_a_scripts_spec_is_checked_against_its_schema(go, tmp_path):
+    skill = make_forest(tmp_path / "forest")
+    for wrong in ({"model.trees": 4}, {"model.max_depth": "deep"}, {"model.max_depth": 99}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            go(Scripts(), skill=skill, spec_overrides=wrong)
+
+
+@pytest.mark.parametrize("action", ["evaluate", "inference", "prune", "quantize", "tune_it"])
+def test_35_every_action_has_its_own_schema_command_and_space(go, tmp_path, action):
+    skill = make_skill(tmp_path / "s", actions=("train", action))
+    sdk = Builder()
+    result = go(sdk, skill=skill, action=action, trials=2)
+    assert set(result["best"]["specs"]) == {f"{action}.lr"}
+    (built, _) = sdk.built
+    assert built.command == f"net {action} -e {{config_path}}"
+    assert set(built.specs) == {action}
+    assert "num_epochs" not in built.specs[action]
+
+
+def test_76_77_a_script_without_an_sdk_runs_here_and_leaves_the_folder_alone(tmp_path):
+    from tao_automl.runner import AutoMLRunner
+
+    skill = make_forest(tmp_path / "forest")
+    before = bytes_of(skill)
+    result = AutoMLRunner(None, skill).run(
+        automl_settings={"algorithm": "random", "metric": "accuracy",
+                         "automl_max_recommendations": 2},
+        workspace_path=tmp_path / "ws", in_process=True,
+    )  # fmt: skip
+    assert bytes_of(skill) == before
+    for entry in result["history"]:
+        model = {k.partition(".")[2]: v for k, v in entry["specs"].items()}
+        score = 1 - abs(model["n_estimators"] - 60) / 100 - abs(model["max_depth"] - 5) / 100
+        assert entry["metric"] == pytest.approx(score)
+    (file,) = (tmp_path / "ws").glob("run_*/trials/0000/job_spec.json")
+    assert json.loads(file.read_text())["model"] == {"n_estimators": 40, "max_depth": 3}
+
+
+def test_77_the_same_on_local_processes_by_execution(go, tmp_path):
+    skill = make_forest(tmp_path / "forest")
+    info = yaml.safe_load((skill / "references/skill_info.yaml").read_text())
+    execution = info["actions"]["train"].pop("execution")
+    (skill / "references/skill_info.yaml").write_text(yaml.safe_dump(info))
+    before = bytes_of(skill)
+    result = go(ProcessPlatform(tmp_path / "jobs"), skill=skill, trials=2, execution=execution)
+    assert bytes_of(skill) == before
+    assert [e["status"] for e in result["history"]] == ["success", "success"]
+    assert result["history"][0]["metric"] == pytest.approx(1 - 0.2 - 0.02)

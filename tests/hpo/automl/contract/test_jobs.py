@@ -1,0 +1,210 @@
+"""Checks 36 to 41, 57 to 61 and 67 to 73: what jobs are given, how they end, and the files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.hpo.automl.contract.pretended import Builder, Sdk, make_skill
+
+
+def test_36_the_callers_image_beats_the_actions_beats_the_skills(go, tmp_path):
+    own = {"train": {"command": "net", "container_image": "registry/action:1"}}
+    skill = make_skill(tmp_path / "s", actions=("train",))
+    file = skill / "references/skill_info.yaml"
+    info = yaml.safe_load(file.read_text())
+    seen = []
+    for change, image in (({}, ""), ({"actions": own}, ""), ({"actions": own}, "mine:3")):
+        file.write_text(yaml.safe_dump(info | change))
+        sdk = Sdk()
+        go(sdk, skill=skill, trials=1, image=image)
+        seen.append(sdk.jobs[0].image)
+    assert seen == ["registry/skill:1", "registry/action:1", "mine:3"]
+    file.write_text(yaml.safe_dump(info | {"container_image": ""}))
+    with pytest.raises(ValueError, match="image: there is none"):
+        go(skill=skill)
+
+
+def test_37_platform_arguments_reach_the_job(go):
+    sdk = Sdk()
+    go(sdk, trials=1, gpu_count=4, partition="long")
+    assert (sdk.jobs[0].gpu_count, sdk.jobs[0].partition) == (4, "long")
+
+
+def test_38_a_job_that_cannot_be_made(go):
+    class Closed(Sdk):
+        def create_job(self, image, command):
+            self.order.append("create")
+            raise PermissionError("no quota")
+
+    sdk = Closed()
+    result = go(sdk, trials=1)
+    assert result["history"][0]["failure_reason"] == (
+        "job_creation_failed: PermissionError: no quota"
+    )
+    assert len(sdk.order) == 3, "tried three times"
+    assert result["best"] is None
+
+
+@pytest.mark.parametrize("status", ["Canceled", "cancelled", "STOPPED", "Terminated", "Deleted"])
+def test_39_a_canceled_job(go, status):
+    entry = go(Sdk(lambda n: (status, "accuracy: 0.9")), trials=1)["history"][0]
+    assert entry["failure_reason"].startswith("job_canceled")
+    assert (entry["status"], entry["metric"]) == ("failure", None)
+
+
+def test_40_three_missing_metrics_end_the_search(go):
+    sdk = Sdk(lambda n: ("Complete", "nothing to see"))
+    result = go(sdk, trials=20)
+    assert len(sdk.jobs) == 3
+    assert "metric not found: 'accuracy'" in result["cause"]
+
+
+@pytest.mark.parametrize("status", ["complete", "Completed", "SUCCESS", "succeeded", "done"])
+def test_40_words_of_success(go, status):
+    assert go(Sdk(lambda n: (status, "accuracy: 0.5")), trials=1)["best"] is not None
+
+
+def test_40_a_log_that_says_fail_ends_the_job(go):
+    sdk = Sdk(lambda n: ("Unknown", "Execution status: FAIL"))
+    result = go(sdk, trials=1)
+    assert sdk.canceled == ["job-0"]
+    assert result["history"][0]["status"] == "failure"
+
+
+def test_41_the_record_of_a_capped_batch(go, tmp_path):
+    skill = make_skill(tmp_path / "s", spec_shorthand_keys={"batch_size": "train.size"})
+    sdk = Sdk()
+    entry = go(sdk, skill=skill, trials=1, spec_overrides={"train.size": 32},
+               settings={"dataset_size": 20})["history"][0]  # fmt: skip
+    (record,) = [a for a in entry["adjustments"] if a.get("type")]
+    assert {"type": "effective_batch_cap", "key": "train.size", "from": 32, "to": 20,
+            "sample_count": 20, "dp_shard_size": 1}.items() <= record.items()  # fmt: skip
+    assert "size: 20" in sdk.jobs[0].command
+    kept = go(sdk, skill=skill, trials=1, spec_overrides={"train.size": 32}, dataset_size=20,
+              settings={"allow_unsafe_effective_batch": True})  # fmt: skip
+    assert kept["history"][0]["adjustments"] == []
+
+
+def test_57_58_status_from_files(go, tmp_path):
+    from tao_automl import query_status
+
+    result = go(settings={"experiment_id": "exp-4"})
+    status = query_status(result["workspace_path"])
+    assert status["experiment_id"] == "exp-4"
+    assert status["progress"] == {
+        "completed": 3, "succeeded": 3, "failed": 0, "pending": 0, "total": 3,
+        "best_metric": 0.52, "best_rec_id": 2, "algorithm": "random",
+    }  # fmt: skip
+    assert status["best"] == {
+        "rec_id": 2, "specs": result["best"]["specs"], "metric_value": 0.52,
+        "objective_score": 0.52, "objective_values": {"accuracy": 0.52},
+    }  # fmt: skip
+    row = status["recommendations"][1]
+    assert (row["job_id"], row["status"], row["metric_value"]) == ("job-1", "success", 0.51)
+    assert row["created_on"] <= row["last_modified"]
+    assert (status["active_jobs"], "error" in status) == ([], False)
+    assert "no such workspace" in query_status(tmp_path / "none")["error"]
+
+
+def test_59_60_files_are_named_by_the_session(go):
+    result = go(settings={"session_id": "abc", "experiment_id": "exp"},
+                custom_param_ranges={"train.lr": {"valid_max": 0.05}})  # fmt: skip
+    folder = Path(result["workspace_path"])
+    read = lambda name: json.loads((folder / ".automl" / name).read_text())  # noqa: E731
+    rows = read("controller/abc.json")
+    assert [(r["id"], r["job_id"], r["metric"]) for r in rows][2] == (2, "job-2", "accuracy")
+    assert read("best_rec/abc.json")["rec_number"] == 2
+    assert read("brain/abc.json")["algorithm"] == "random"
+    assert read("current_rec/abc.json") == {"rec_id": 2}
+    assert read("custom_ranges/exp.json") == {"train.lr": {"valid_max": 0.05}}
+    assert json.loads((folder / "active_jobs.json").read_text()) == []
+    assert json.loads((folder / "artifact_jobs.json").read_text()) == {
+        f"job-{n}": "success" for n in range(3)
+    }
+
+
+def test_60_active_jobs_that_cannot_be_read_stop_a_resume(go):
+    from hpo.core.errors import RunError
+
+    folder = Path(go(trials=1)["workspace_path"])
+    (folder / "active_jobs.json").write_text("{")
+    sdk = Sdk()
+    with pytest.raises(RunError, match="list of jobs under way"):
+        go(sdk, workspace_path=folder, resume=True, settings={"automl_max_recommendations": 4})
+    assert sdk.jobs == []
+
+
+def test_61_resume_extends_and_repeats_nothing(go):
+    folder = go()["workspace_path"]
+    sdk = Sdk(lambda n: ("Complete", f"accuracy: {0.8 + n / 100}"))
+    result = go(sdk, workspace_path=folder, resume=True,
+                settings={"automl_max_recommendations": 5})  # fmt: skip
+    assert len(sdk.jobs) == 2
+    assert [e["metric"] for e in result["history"]] == [0.5, 0.51, 0.52, 0.8, 0.81]
+
+
+def test_67_scale_and_sign_are_kept(go):
+    sdk = Sdk(lambda n: ("Complete", f"val_loss = -{1000 + n}.5"))
+    result = go(sdk, settings={"metric": "val_loss"})
+    assert [e["metric"] for e in result["history"]] == [-1000.5, -1001.5, -1002.5]
+    assert result["best"]["rec_id"] == 2
+
+
+def test_68_misspelt_and_nested_overrides(go):
+    with pytest.raises(ValueError, match=r"train.sizes.*did you mean 'train.size'"):
+        go(spec_overrides={"train.sizes": 4})
+    commands = []
+    for given in ({"train.size": 4}, {"train": {"size": 4}}):
+        sdk = Builder()
+        go(sdk, trials=1, spec_overrides=given)
+        commands.append(sdk.built[0].specs)
+    assert commands[0] == commands[1]
+    assert commands[0]["train"]["size"] == 4
+
+
+def test_69_a_folder_in_the_spec_is_not_shared(go, tmp_path):
+    skill = make_skill(tmp_path / "s", defaults={"save_dir": "/out", "results_dir": "/results"})
+    file = skill / "references/skill_info.yaml"
+    info = yaml.safe_load(file.read_text())
+    info["actions"]["train"]["outputs"] = {"train.results_dir": {"type": "folder"}}
+    file.write_text(yaml.safe_dump(info))
+    sdk = Builder()
+    go(sdk, skill=skill, trials=2)
+    assert [b.specs["train"]["save_dir"] for b in sdk.built] == ["/out/rec_0", "/out/rec_1"]
+    assert {b.specs["train"]["results_dir"] for b in sdk.built} == {"/results"}
+    assert sdk.built[0].outputs == {"train.results_dir": {"type": "folder"}}
+
+
+def test_71_the_command_is_whole_and_holds_the_trials_values(go):
+    sdk = Sdk()
+    result = go(sdk)
+    for entry, job in zip(result["history"], sdk.jobs, strict=True):
+        assert "{" not in job.command.splitlines()[-1]
+        assert job.command.splitlines()[-1].startswith("net train -e /tmp/hpo-")
+        text = job.command.partition("\n")[2].rpartition("\nHPO_SPEC_END")[0]
+        spec = yaml.safe_load(text)
+        assert spec["train"]["lr"] == entry["specs"]["train.lr"]
+        assert spec["train"]["num_epochs"] == 2
+
+
+def test_71_the_platforms_own_builder_is_used(go):
+    sdk = Builder()
+    go(sdk, trials=1)
+    (built,) = sdk.built
+    assert (built.command, built.config_format) == ("net train -e {config_path}", "yaml")
+    assert sdk.jobs[0].command == f"entrypoint {json.dumps(built.specs)}"
+
+
+def test_72_a_keyword_that_the_platform_lacks_is_refused(go):
+    sdk = Sdk()
+    with pytest.raises(ValueError, match="priority: no such argument, of this call or of Sdk"):
+        go(sdk, priority=3)
+    assert sdk.jobs == []
+
+
+def test_73_the_workspace_id_stays_here(go):
+    sdk = Sdk()
+    go(sdk, trials=1, workspace_id="ws-4")
+    assert sdk.jobs[0].workspace_id == "unset"

@@ -1,0 +1,79 @@
+"""Local processes as the jobs of a platform."""
+
+import json
+import time
+
+import pytest
+
+from hpo.core.errors import RunError, SpecError
+from hpo.jobs.processes import ProcessPlatform
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+file, results, job = sys.argv[2:]
+spec = json.loads(Path(file).read_text())
+Path(results, "metrics.json").write_text(json.dumps({"score": spec["a"]["b"] * 2}))
+print("ran", job, "in", Path.cwd().name)
+sys.exit(spec["a"]["exit"])
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    return ProcessPlatform(tmp_path / "jobs")
+
+
+def ended(jobs, job_id):
+    limit = time.monotonic() + 60
+    while (job := jobs.get_job_status(job_id)).status == "Running":
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    return job
+
+
+def test_a_command_runs_with_its_own_variables(jobs):
+    job = jobs.create_job(
+        "any:1", "echo seed=$SEED gpus=$CUDA_VISIBLE_DEVICES; echo hi > $RESULTS_DIR/x",
+        env_vars={"SEED": "7"}, gpu_ids=[1, 3],
+    )  # fmt: skip
+    assert ended(jobs, job.id).status == "Complete"
+    assert jobs.get_job_logs(job.id) == "seed=7 gpus=1,3\n"
+    assert jobs.read_job_result_file(job.id, "x") == "hi\n"
+    assert jobs.read_job_result_file(job.id, "../job.json") is None
+    assert jobs.delete_job_artifacts(job.id) is True
+    assert jobs.read_job_result_file(job.id, "x") is None
+    again = ProcessPlatform(jobs.work_dir)
+    assert again.get_job_status(job.id).status == "Complete", "another process knows it too"
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "Complete"), (3, "Error")])
+def test_a_script_gets_its_spec_and_its_folder(jobs, tmp_path, code, status):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    job = jobs.create_python_job(
+        script=str(script), specs={"a": {"b": 21, "exit": code}}, config_format="json",
+        script_args=["--config", "{config_path}", "{results_dir}", "{job_id}"], cwd=str(tmp_path),
+    )  # fmt: skip
+    assert ended(jobs, job.id).status == status
+    assert json.loads(jobs.read_job_result_file(job.id, "metrics.json")) == {"score": 42}
+    assert jobs.get_job_logs(job.id, tail=1) == f"ran {job.id} in {tmp_path.name}"
+    assert jobs.get_failure_analysis(job.id)["exit_code"] == code
+
+
+def test_a_job_is_canceled(jobs):
+    job = jobs.create_job("", "sleep 60")
+    assert jobs.cancel_job(job.id).status == "Canceled"
+    assert ended(jobs, job.id).status == "Canceled"
+
+
+def test_what_cannot_be_run_is_refused(jobs, tmp_path):
+    with pytest.raises(SpecError, match="command: must be given"):
+        jobs.create_job("image", " ")
+    with pytest.raises(SpecError, match=r"data.train: must lie on this machine"):
+        jobs.create_python_job(script="x.py", specs={"data": {"train": "s3://b/k"}},
+                               inputs={"data.train": {}})  # fmt: skip
+    with pytest.raises(SpecError, match="venv_path"):
+        ProcessPlatform(tmp_path, venv_path=tmp_path / "none")
+    with pytest.raises(RunError, match="no such job"):
+        jobs.get_job_status("../job")
