@@ -21,7 +21,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import AUTOML_FACTS
-from hpo.study.skill import schema_file_of
+from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
