@@ -58,13 +58,13 @@ def history(facts: RunData) -> Figure:
             "hoverinfo": "skip",
         }
     )
-    return {
-        "data": traces,
-        "layout": {
-            "xaxis": {"title": {"text": "trial"}},
-            "yaxis": {"title": {"text": facts.metric_word}},
-        },
-    }
+    return _values_over("trial", traces, facts)
+
+
+def _values_over(what: str, traces: list[dict[str, Any]], facts: RunData) -> Figure:
+    axes = {"xaxis": what, "yaxis": facts.metric_word}
+    layout = {axis: {"title": {"text": text}} for axis, text in axes.items()}
+    return {"data": traces, "layout": layout}
 
 
 def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
@@ -109,13 +109,7 @@ def curves(facts: RunData) -> Figure:
             }
         )
         shown.add(name)
-    return {
-        "data": traces,
-        "layout": {
-            "xaxis": {"title": {"text": "epoch"}},
-            "yaxis": {"title": {"text": facts.metric_word}},
-        },
-    }
+    return _values_over("epoch", traces, facts)
 
 
 def _curve_style(
