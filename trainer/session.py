@@ -329,6 +329,12 @@ class RecognitionTrainer(ExportedModels):
 
         return export(checked)
 
+    def export_form(self, folder: Path, form: str, out: Path, name: str) -> dict[str, Any]:
+        """Write a further form of the export in `folder`: `pixels`, `timm` or `triton`."""
+        from trainer.forms.write import write_form
+
+        return write_form(folder, form, out, name)
+
     def infer(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Label the pictures of `inference.input_path`."""
         checked = parse_spec(spec, "inference")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hpo.cli.run_flags import chosen_run, print_json
 from hpo.core.text import count_of
@@ -13,6 +15,10 @@ EPILOG = """\
 examples:
   hpo export                          the best trial of the newest run, into its best/ folder
   hpo export retail --trial 7 --out seven.onnx
+  hpo export retail --with-preprocessing --timm --triton
+      beside the ONNX file, each checked on real pictures: one that takes uint8 pictures of any size
+      (model_uint8.onnx), a folder for timm's `local-dir:` (model_timm/), and a model repository for
+      the Triton server (model_triton/)
 """
 
 
@@ -21,6 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_name", metavar="RUN", nargs="?", help="run (default: the newest)")
     parser.add_argument("--trial", metavar="N", type=int, help="trial (default: the best)")
     parser.add_argument("--out", metavar="FILE", dest="file", help="where to put the ONNX file")
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="also an ONNX file that takes uint8 pictures (N x H x W x C) of any size; it "
+        "resizes, cuts and normalises them itself",
+    )
+    parser.add_argument(
+        "--timm",
+        action="store_true",
+        help="also a folder that timm loads by local-dir:, with its preprocessing and a model card",
+    )
+    parser.add_argument(
+        "--triton",
+        action="store_true",
+        help="also a model repository for the Triton inference server",
+    )
     parser.add_argument(
         "--runs", metavar="DIR", dest="out", default="runs", help="folder that holds runs"
     )
@@ -40,11 +62,27 @@ def run(args: argparse.Namespace) -> int:
             f"--out: must be a file to write, and {args.file} is a folder or below a file"
         )
     with machine_output():  # the trainer runs here, and its libraries may print
-        result = export_run(chosen, trial=args.trial, file=file)
+        result = export_run(chosen, trial=args.trial, file=file, forms=_forms(args))
     if args.json:
         print_json(result)
     else:
         print(f"trial {result['trial']}: {result['onnx']}")
         if "num_images_checked" in result:
             print(f"checked on {count_of(result['num_images_checked'], 'picture')} against torch")
+        for form in _forms(args):
+            print(_told(form, result[form]))
     return 0
+
+
+def _forms(args: argparse.Namespace) -> list[str]:
+    """The further forms that are asked for, by the trainer's names."""
+    asked = {"pixels": args.with_preprocessing, "timm": args.timm, "triton": args.triton}
+    return [form for form, is_asked in asked.items() if is_asked]
+
+
+def _told(form: str, facts: Mapping[str, Any]) -> str:
+    place = facts.get("onnx") or facts.get("folder") or facts.get("config")
+    if "min_cosine" not in facts:
+        return f"{form}: {place}"
+    number, least = facts["num_images_checked"], facts["min_cosine"]
+    return f"{form}: {place} (cosine with model.onnx on {number} pictures: {least:.5f} at least)"

@@ -259,6 +259,21 @@ class PictureLabeller(Protocol):
 
 
 @runtime_checkable
+class FormExporter(Protocol):
+    """A trainer that writes an export in further forms, checked on real pictures."""
+
+    def export_form(self, folder: Path, form: str, out: Path, name: str) -> dict[str, Any]:
+        """Write a form of the export in `folder` below `out`, and return its facts.
+
+        Args:
+            folder: `model.onnx`, `model.ckpt` and `spec.yaml`.
+            form: `pixels` (preprocessing inside), `timm` or `triton`.
+            out: where it is put.
+            name: of the model.
+        """
+
+
+@runtime_checkable
 class GalleryEditor(Protocol):
     """A trainer that changes the classes of an exported gallery without training."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,21 @@ from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial
 from hpo.core.text import count_of
+from hpo.core.trainer_extras import FormExporter
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.plan import read_plan
+from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.spec import load_study
-from hpo.study.trainers import find_trainer
+from hpo.study.trainers import demand, find_trainer
 
 
-def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str, Any]:
+def export_run(
+    run: RunDir, *, trial: int | None, file: Path | None, forms: Sequence[str] = ()
+) -> dict[str, Any]:
     """Export one trial of a run.
 
     Args:
@@ -31,6 +35,8 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
         file: where the ONNX file is to lie (its gallery beside it); None means the run's own
             folder, `best/` for the
             best trial and `exports/NNNN/` for another.
+        forms: further forms (`pixels`, `timm`, `triton`), put beside the ONNX file. An export of
+            the trial that is there is used as it is, its gallery too.
 
     Raises:
         RunError: when there is no such trial, or it has no checkpoint.
@@ -55,9 +61,14 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)
     report = folder / "report.json"
     kept = report.read_bytes() if report.is_file() else None
-    result = export_trial(
-        run, trainer, record, specs.trained_spec(record), InProcessExecutor(study.trainer), folder
-    )
+    if forms:
+        demand(trainer, FormExporter)
+    is_there = forms and _is_export_of(folder, record.number, is_best=is_best)
+    if is_there:
+        result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
+    else:
+        executor = InProcessExecutor(study.trainer)
+        result = export_trial(run, trainer, record, specs.trained_spec(record), executor, folder)
     if kept is not None and json.loads(kept)["trial"] == record.number:
         report.write_bytes(kept)
     if file is not None:
@@ -65,7 +76,24 @@ def export_run(run: RunDir, *, trial: int | None, file: Path | None) -> dict[str
         gallery = folder / "gallery.npz"
         if gallery.is_file():
             result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
+    out, name = (file.resolve().parent, file.stem) if file else (folder, "model")
+    for form in forms:
+        with as_user_errors():
+            exporter = demand(trainer, FormExporter)
+            result[form] = exporter.export_form(folder, form, out, name)
     return {"trial": record.number, **result}
+
+
+def _is_export_of(folder: Path, number: int, *, is_best: bool) -> bool:
+    """Whether a folder holds the whole export of a trial."""
+    if not all((folder / name).is_file() for name in ("model.onnx", "model.ckpt", "spec.yaml")):
+        return False
+    if not is_best:
+        return True
+    try:
+        return bool(json.loads((folder / "report.json").read_text())["trial"] == number)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def trainer_of_export(run: RunDir) -> Trainer:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from hpo.core.errors import DataError, RunError
-from hpo.core.trainer_extras import GalleryEditor
+from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
 from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
 from hpo.run.run_dir import RunDir
@@ -30,16 +30,6 @@ THUMBNAIL_PX = 160
 
 class ConflictError(DataError):
     """A picture is in the gallery under another class."""
-
-
-@runtime_checkable
-class RowLabeller(Protocol):
-    """A trainer that lists classes in place of pictures, and tells those of unknown classes."""
-
-    def label_pictures(
-        self, folder: Path, images: Sequence[Path], topk: int, *, unknown_at: float | None = None
-    ) -> Iterable[dict[str, Any]]:
-        """As `predict`, with `label` and `scores`; `label` is `unknown` where no class is near."""
 
 
 class PictureService:
@@ -60,7 +50,7 @@ class PictureService:
         self._trainer = trainer_of_export(run)
         demand(self._trainer, GalleryEditor)
         if unknown_at is not None:
-            demand(self._trainer, RowLabeller)
+            demand(self._trainer, PictureLabeller)
         self._unknown_at = unknown_at
         self._changes = threading.Lock()
         self._reference = _reference_folder(run)
@@ -174,7 +164,7 @@ class PictureService:
 
     def _row(self, path: Path, topk: int) -> Mapping[str, Any]:
         best = self.run.best_dir
-        if not isinstance(self._trainer, RowLabeller):
+        if not isinstance(self._trainer, PictureLabeller):
             return self._trainer.predict(best, [path], topk)[0]
         rows = self._trainer.label_pictures(best, [path], topk, unknown_at=self._unknown_at)
         return next(iter(rows))

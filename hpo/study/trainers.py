@@ -13,6 +13,7 @@ from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import (
     CostMeter,
     DataDoctor,
+    FormExporter,
     GalleryEditor,
     GalleryKeeper,
     RestartAware,
@@ -28,6 +29,7 @@ NEEDED_FOR: dict[type, str] = {
     CostMeter: "a limit on latency or parameters (--max-latency, --max-params)",
     DataDoctor: "looking at pictures (`hpo doctor`)",
     SourceSettler: "keeping groups of pictures in one split (--group-by)",
+    FormExporter: "that form of an export (--with-preprocessing, --timm, --triton)",
     GalleryEditor: "`hpo gallery`",
     GalleryKeeper: "that change of a gallery",
 }

@@ -3,11 +3,12 @@ import json
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.errors import RunError
+from hpo.core.errors import RunError, SpecError
 from hpo.results.export import export_run
 from hpo.results.predict import label_with_run
 from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
+from tests.quick_trainer import TRAINER
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_the_file_goes_where_it_is_asked(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [-1, 4, 99])
 def test_a_trial_that_does_not_exist(run, number):
-    with pytest.raises(RunError, match=f"there is no trial {number}; it has 4 trials from 0 on"):
+    with pytest.raises(RunError, match=f"there is no trial {number}; it has 4 trials, from 0 on"):
         export_run(run, trial=number, file=None)
 
 
@@ -93,3 +94,36 @@ def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
     result = export_run(first.run, trial=None, file=None)
     assert result["trial"] != 0
     assert not (first.run.best_dir / "report.json").exists()
+
+
+class Formed:
+    """The quick trainer with forms that say what they were asked for."""
+
+    def __getattr__(self, name):
+        return getattr(TRAINER, name)
+
+    def export_form(self, folder, form, out, name):
+        (out / f"{name}.{form}").write_bytes((folder / "model.onnx").read_bytes())
+        return {"onnx": str(out / f"{name}.{form}")}
+
+
+FORMED = Formed()
+
+
+def test_forms_need_a_trainer_that_has_them(run):
+    with pytest.raises(SpecError, match=r"has no export_form, which that form .*--timm"):
+        export_run(run, trial=None, file=None, forms=["timm"])
+
+
+def test_forms_are_made_of_the_export_that_is_there(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo.results.export.find_trainer", lambda name: FORMED)
+    (run.best_dir / "model.onnx").write_bytes(b"as it is")
+    (run.best_dir / "gallery.npz").write_bytes(b"with a class that was added")
+    result = export_run(run, trial=None, file=tmp_path / "x" / "a.onnx", forms=["timm", "triton"])
+    assert (tmp_path / "x" / "a.triton").read_bytes() == b"as it is"
+    assert result["timm"] == {"onnx": str(tmp_path / "x" / "a.timm")}
+    assert (run.best_dir / "gallery.npz").read_bytes() == b"with a class that was added"
+    number = 2
+    assert not (run.path / "exports" / "0002").exists()
+    export_run(run, trial=number, file=None, forms=["timm"])
+    assert history(run.path / "exports" / "0002" / "model.timm")

@@ -1,0 +1,130 @@
+"""What every form is made from: an export's folder, and real pictures to check the form on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.actions.predict import embed_readable
+from trainer.config.files import read_spec_file
+from trainer.data.decode import upright_picture
+from trainer.data.decoder import opened
+from trainer.data.framing import framing_of, input_size
+from trainer.data.origin import origin
+from trainer.data.splits import scan_splits
+from trainer.encoders import as_trained, load_model
+from trainer.errors import CheckpointError, ImageError, SpecError
+from trainer.onnx_model import OnnxModel
+from trainer.spec import parse_spec
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.models.recognizer import Recognizer
+
+MOST_CHECKED = 64
+"""Pictures that a form is checked on, spread over all there are."""
+
+
+class FormError(SpecError):
+    """A model, or its preprocessing, cannot be put into a form."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The folder of an export: `model.ckpt`, `model.onnx` and `spec.yaml`."""
+
+    folder: Path
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec that it was trained with, deep pictures as its pictures were read."""
+        text = read_spec_file(self.folder / "spec.yaml")
+        return as_trained(self.checkpoint, parse_spec(text, "train", is_complete=False))
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its weights."""
+        path = self.folder / "model.ckpt"
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such checkpoint; export the trial again")
+        return path
+
+    @cached_property
+    def onnx(self) -> OnnxModel:
+        """The model that the export has checked against torch."""
+        return OnnxModel(self.folder / "model.onnx")
+
+    def load(self) -> Recognizer:
+        """Build the model on the CPU, in evaluation mode."""
+        import torch
+
+        return load_model(self.checkpoint, self.spec, torch.device("cpu"))
+
+    def pictures(self) -> list[Path]:
+        """Some queries of the spec, else some of its gallery.
+
+        Raises:
+            SpecError, DataError: it names neither, or they are gone.
+        """
+        folders = scan_splits(self.spec, need_train=False)
+        folder = folders.get("query") or folders.get("reference")
+        if folder is None:
+            raise SpecError(
+                "dataset.val_dataset: must name reference or query pictures, which this form is "
+                "checked on"
+            )
+        chosen = np.unique(
+            np.linspace(0, len(folder.paths) - 1, MOST_CHECKED).round().astype(np.int64)
+        )
+        return [folder.root / folder.paths[i] for i in chosen]
+
+    def embed(self, files: list[Path]) -> NDArray[np.float32]:
+        """Embed pictures as `hpo predict` does, mirror images left out."""
+        plain = OnnxModel(self.folder / "model.onnx")
+        plain.facts = {**plain.facts, "flip_average": False}
+        errors: dict[int, str] = {}
+        parts = [emb_ND for _, emb_ND, _ in embed_readable(plain, files, errors)]
+        if errors:
+            raise ImageError(f"{origin(files[min(errors)])}: {errors[min(errors)]}")
+        return np.concatenate(parts)
+
+    def upright(self, file: Path) -> Any:
+        """Decode one picture at its own size, as a Pillow image in the model's colours."""
+        size, framing = input_size(self.spec), framing_of(self.spec)
+        mode = "RGB" if size.channels == 3 else "L"
+        with opened(file.read_bytes(), mode=mode, longest_px=None) as picture:
+            return upright_picture(picture, mode, framing.value_range).copy()
+
+
+def likeness(first_ND: NDArray[np.float32], second_ND: NDArray[np.float32]) -> dict[str, float]:
+    """Return least and mean cosine of two embeddings of the same pictures."""
+    norms = np.linalg.norm(first_ND, axis=1) * np.linalg.norm(second_ND, axis=1)
+    cosine_N = (first_ND * second_ND).sum(axis=1) / np.maximum(norms, 1e-12)
+    return {"min_cosine": float(cosine_N.min()), "mean_cosine": float(cosine_N.mean())}
+
+
+def demand_likeness(found: dict[str, float], least: float, what: str) -> None:
+    """Refuse a form that does not give what the model gives.
+
+    Raises:
+        FormError: naming both figures.
+    """
+    if not found["min_cosine"] >= least:
+        raise FormError(
+            f"{what}: its embeddings must have a cosine of {least} or more with those of "
+            f"model.onnx, got {found['min_cosine']:.4f}; nothing is written"
+        )
+
+
+def with_opset(spec: Spec, least: int) -> Spec:
+    """Return a spec that exports an open batch with this opset or a later one."""
+    opset = max(least, spec.export.opset_version)
+    return dataclasses.replace(
+        spec, export=dataclasses.replace(spec.export, batch_size=-1, opset_version=opset)
+    )

@@ -1,0 +1,227 @@
+"""A folder that timm loads by `local-dir:`: weights, configuration with preprocessing, a card.
+
+The head is a model's classifier in timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`
+maps normalised pictures to embeddings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.config.model import TIMM_PREFIX, has_linear_head
+from trainer.data.splits import label_splits, scan_splits
+from trainer.forms.exported import Exported, FormError, demand_likeness, likeness
+from trainer.gallery import GalleryIndex
+from trainer.models.recognizer import Recognizer
+
+LEAST_COSINE = 0.99
+_Z95 = 1.959964
+
+
+def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
+    """Write the folder, load it with timm, and compare embeddings of real pictures.
+
+    Args:
+        folder: of the export.
+        out: the folder to write; what lies there is replaced.
+        name: of the model, for its card.
+
+    Returns:
+        `folder`, `min_cosine`, `mean_cosine`, `num_images_checked`, and `precision_at_1` with
+        `interval` and `queries`, where the spec names queries.
+
+    Raises:
+        FormError: the model is none of timm's, or the check fails.
+    """
+    from safetensors.torch import save_file
+
+    exported = Exported(folder)
+    model, config = _as_timm(exported, exported.load())
+    draft = out.with_name(f".{out.name}-new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
+        save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
+        (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        found = _compared(exported, draft)
+        figures = _figures(exported)
+        card = _card(exported, name, config, {**found, **figures})
+        (draft / "README.md").write_text(card, encoding="utf-8")
+        shutil.rmtree(out, ignore_errors=True)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return {"folder": str(out), **found, **figures}
+
+
+def _as_timm(exported: Exported, recognizer: Recognizer) -> tuple[Any, dict[str, Any]]:
+    """Build timm's own model with the trunk's weights, the head as its classifier."""
+    import timm
+
+    spec = exported.spec
+    arch = _architecture(spec.model.backbone)
+    if arch is None or not has_linear_head(spec.model.backbone) or spec.model.pooling != "default":
+        raise FormError(
+            f"--timm: model.backbone must be a timm model with its own pooling, got "
+            f"{spec.model.backbone} with model.pooling={spec.model.pooling}"
+        )
+    size = recognizer.embedding_size
+    args: dict[str, Any] = {"in_chans": spec.model.input_channels}
+    sides = (spec.model.input_height, spec.model.input_width)
+    if "img_size" in getattr(recognizer.trunk, "pretrained_cfg", {}) or hasattr(
+        recognizer.trunk, "patch_embed"
+    ):
+        args["img_size"] = list(sides)
+    model: Any = timm.create_model(arch, pretrained=False, num_classes=size, **args)
+    classifier = model.get_classifier()
+    head = getattr(recognizer.embedder, "last_linear", None)
+    if not isinstance(classifier, nn.Linear) or head is None:
+        raise FormError(f"--timm: {arch} has no linear classifier that could be the head")
+    left = model.load_state_dict(recognizer.trunk.state_dict(), strict=False)
+    own = {id(p): key for key, p in model.named_parameters()}
+    expected = {own[id(classifier.weight)], own[id(classifier.bias)]}
+    if left.unexpected_keys or set(left.missing_keys) != expected:
+        raise FormError(f"--timm: the trunk's weights do not fit {arch} as timm builds it")
+    with torch.no_grad():
+        classifier.weight.copy_(head.weight)
+        classifier.bias.copy_(head.bias)
+    return model.eval(), _config(exported, arch, model, args)
+
+
+def _architecture(backbone: str) -> str | None:
+    if backbone.startswith(TIMM_PREFIX):
+        return backbone.removeprefix(TIMM_PREFIX).partition(".")[0]
+    return {"resnet_50": "resnet50", "resnet_101": "resnet101"}.get(backbone)
+
+
+def _config(exported: Exported, arch: str, model: Any, args: dict[str, Any]) -> dict[str, Any]:
+    spec = exported.spec
+    dataset, channels = spec.dataset, spec.model.input_channels
+    size = int(model.get_classifier().out_features)
+    share = dataset.crop_share
+    return {
+        "architecture": arch,
+        "num_classes": size,
+        "num_features": int(model.num_features),
+        "model_args": {
+            key: value for key, value in args.items() if key != "in_chans" or value != 3
+        },
+        "pretrained_cfg": {
+            "input_size": [channels, spec.model.input_height, spec.model.input_width],
+            "fixed_input_size": "img_size" in args,
+            "mean": list(dataset.pixel_mean),
+            "std": list(dataset.pixel_std),
+            "interpolation": dataset.interpolation,
+            "crop_pct": share or 1.0,
+            "crop_mode": "center" if share else "squash",
+            "num_classes": size,
+            "first_conv": model.pretrained_cfg.get("first_conv"),
+            "classifier": model.pretrained_cfg.get("classifier"),
+        },
+    }
+
+
+def _compared(exported: Exported, folder: Path) -> dict[str, Any]:
+    """Load the folder as a user of timm would, and embed pictures by its own transform."""
+    import timm
+
+    data: Any = timm.data
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform = data.create_transform(**data.resolve_model_data_config(model), is_training=False)
+    files = exported.pictures()
+    with torch.no_grad():
+        own = torch.cat([model(transform(exported.upright(file))[None]) for file in files]).numpy()
+    found = likeness(own, exported.embed(files))
+    demand_likeness(found, LEAST_COSINE, "--timm")
+    return {**found, "num_images_checked": len(files)}
+
+
+def _figures(exported: Exported) -> dict[str, Any]:
+    """Precision@1 on the queries of the spec, each counting once, with its 95 % interval."""
+    folders = scan_splits(exported.spec, need_train=False)
+    path = exported.folder / "gallery.npz"
+    if "query" not in folders or not path.is_file():
+        return {}
+    queries = label_splits(exported.spec, folders)["query"]
+    gallery = GalleryIndex.load(path)
+    nearest, _ = gallery.nearest(exported.embed(list(queries.paths)), 1)
+    found = gallery.names_of(nearest[:, 0])
+    hits = int((found == np.asarray(queries.class_names)[queries.labels]).sum())
+    interval = wilson(hits, len(queries.labels))
+    return {
+        "precision_at_1": hits / len(queries.labels),
+        "interval": list(interval),
+        "queries": len(queries.labels),
+    }
+
+
+def wilson(hits: int, number: int) -> tuple[float, float]:
+    """The 95 % interval of a share, by Wilson (1927)."""
+    share, z2 = hits / number, _Z95 * _Z95
+    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
+    half = _Z95 * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2))
+    return middle - half / (1 + z2 / number), middle + half / (1 + z2 / number)
+
+
+def _card(exported: Exported, name: str, config: dict[str, Any], found: dict[str, Any]) -> str:
+    facts = exported.onnx.facts
+    weights, framing = facts.get("weights") or {}, config["pretrained_cfg"]
+    lines = []
+    if "precision_at_1" in found:
+        low, high = found["interval"]
+        lines.append(
+            f"Precision@1 on {found['queries']} validation queries: {found['precision_at_1']:.3f} "
+            f"(95 % interval {low:.3f} to {high:.3f})"
+        )
+    shape = " x ".join(map(str, framing["input_size"]))
+    lines += [
+        f"Input {shape}; {framing['interpolation']}, {framing['crop_mode']}, crop "
+        f"{framing['crop_pct']:g}; mean {framing['mean']}, std {framing['std']}",
+        f"Loaded by timm and compared with the exported ONNX file on {found['num_images_checked']} "
+        f"pictures: cosine {math.floor(found['min_cosine'] * 1e5) / 1e5:.5f} or more",
+        f"Training started from: {weights.get('address') or 'random weights'} (licence: "
+        f"{weights.get('licence') or 'not known'})",
+    ]
+    return _CARD.format(
+        name=name,
+        licence=weights.get("licence") or "other",
+        size=config["num_classes"],
+        architecture=config["architecture"],
+        classes=len(facts.get("classes") or []),
+        facts="\n".join(f"- {line}" for line in lines),
+    )
+
+
+_CARD = """\
+---
+library_name: timm
+tags: [image-feature-extraction, metric-learning]
+license: {licence}
+---
+# {name}
+
+Embeddings of {size} numbers by `{architecture}`, trained by metric learning on {classes} classes.
+Pictures of one class lie close by cosine.
+
+```python
+import timm
+from timm.data import create_transform, resolve_model_data_config
+
+model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
+transform = create_transform(**resolve_model_data_config(model), is_training=False)
+embedding = model(transform(picture.convert("RGB"))[None])
+```
+
+{facts}
+
+The validation pictures chose this model, so a figure on new pictures may be lower.
+"""

@@ -1,0 +1,77 @@
+"""A model repository for the Triton inference server.
+
+`<out>/<name>/config.pbtxt` and `<out>/<name>/1/model.onnx`, as the server's documentation of model
+repositories has it; the configuration is a `ModelConfig` message in protobuf's text form. Input and
+output are those of the ONNX file; preprocessing and gallery stay with the client.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from trainer.forms.exported import FormError
+from trainer.onnx_model import INPUT, OUTPUT
+
+MAX_BATCH = 64
+_TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 10: "TYPE_FP16"}
+"""ONNX's element types (`TensorProto.DataType`) -> the server's."""
+
+
+def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
+    """Write a repository with one model.
+
+    Args:
+        model: an exported ONNX file, the batch open or fixed.
+        out: the repository; another model in it stays.
+        name: of the model.
+
+    Returns:
+        `repository`, `model` and `config` (a path).
+
+    Raises:
+        FormError: the name cannot be a folder of the repository, or the file has another input.
+    """
+    import onnx
+
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.startswith("."):
+        raise FormError(
+            f"--triton: the model's name must be of letters, digits, '_', '-' and '.', got {name!r}"
+        )
+    graph = onnx.load(str(model), load_external_data=False).graph
+    inputs = {value.name: value.type.tensor_type for value in graph.input}
+    outputs = {value.name: value.type.tensor_type for value in graph.output}
+    if INPUT not in inputs or OUTPUT not in outputs:
+        raise FormError(f"{model}: must take {INPUT!r} and give {OUTPUT!r}; export it again")
+    batch = inputs[INPUT].shape.dim[0].dim_value
+    target = out / name
+    draft = out / f".{name}-new"
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / "1").mkdir(parents=True)
+    shutil.copyfile(model, draft / "1" / "model.onnx")
+    text = _config(name, batch or MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
+    (draft / "config.pbtxt").write_text(text, encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    draft.rename(target)
+    return {"repository": str(out), "model": name, "config": str(target / "config.pbtxt")}
+
+
+def _config(name: str, max_batch: int, taken: Any, given: Any) -> str:
+    lines = [
+        f"name: {json.dumps(name)}",
+        'platform: "onnxruntime_onnx"',
+        f"max_batch_size: {max_batch}",
+        f"input [ {_tensor(INPUT, taken)} ]",
+        f"output [ {_tensor(OUTPUT, given)} ]",
+        "instance_group [ { count: 1 kind: KIND_AUTO } ]",
+        "dynamic_batching { max_queue_delay_microseconds: 2000 }",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tensor(name: str, tensor: Any) -> str:
+    dims = ", ".join(str(dim.dim_value or -1) for dim in tensor.shape.dim[1:])
+    return f"{{ name: {json.dumps(name)} data_type: {_TYPES[tensor.elem_type]} dims: [ {dims} ] }}"
