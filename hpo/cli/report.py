@@ -16,6 +16,8 @@ examples:
   hpo report retail --to /tmp     of the newest run of the study `retail`, into a folder
   hpo report --no-pictures        at once: without looking at the winner's mistakes
 
+With pictures, mistakes.csv, suspect_labels.csv and confusion.csv lie beside the page.
+
 The page is one file that opens anywhere, also without a network. A search writes it at its end;
 while a search goes on it shows how things stand.
 """

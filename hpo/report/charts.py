@@ -210,6 +210,47 @@ def _class_trace(
     }
 
 
+def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
+    """Queries by own class (down) and class of the nearest picture (across)."""
+    trace = {
+        "type": "heatmap",
+        "x": list(names),
+        "y": list(names),
+        "z": [list(row) for row in counts],
+        "colorscale": [[0, "@panel"], [1, "@accent"]],
+        "hovertemplate": "%{y} taken for %{x}: %{z}<extra></extra>",
+    }
+    layout = {
+        "xaxis": {"title": {"text": "taken for"}, "automargin": True},
+        "yaxis": {"autorange": "reversed", "automargin": True},
+        "height": max(380, 160 + 12 * len(names)),
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def unknown_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Accuracy against coverage, and false acceptances against false rejections."""
+    pairs = (
+        ("accuracy of what gets a label, by coverage", "coverage", "accuracy", "@accent"),
+        ("unknown accepted, by known rejected", "rejected", "accepted", "@default"),
+    )
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": list(curves[x]),
+            "y": list(curves[y]),
+            "text": [f"{distance:.3f}" for distance in curves["distance"]],
+            "hovertemplate": f"{x} %{{x:.3f}}, {y} %{{y:.3f}} at %{{text}}<extra></extra>",
+            "line": {"color": color},
+        }
+        for name, x, y, color in pairs
+    ]
+    axis = {"range": [0, 1.02]}
+    return {"data": traces, "layout": {"xaxis": axis, "yaxis": axis}}
+
+
 def embedding_map(chart: Mapping[str, Any]) -> Figure:
     """Gallery and queries in two dimensions, a colour per class."""
     classes = sorted(set(chart["class"]))
@@ -231,7 +272,8 @@ def embedding_map(chart: Mapping[str, Any]) -> Figure:
                         "showlegend": role == "query" and len(classes) <= MAX_LEGEND,
                         "x": [chart["x"][i] for i in own],
                         "y": [chart["y"][i] for i in own],
-                        "hovertemplate": f"{name} ({role})<extra></extra>",
+                        "text": [chart["path"][i].rsplit("/", 1)[-1] for i in own],
+                        "hovertemplate": f"{name} ({role})<br>%{{text}}<extra></extra>",
                         "marker": {
                             "symbol": symbol,
                             "size": 7,

@@ -16,6 +16,7 @@ from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
 from hpo.report.run_data import RunData
+from hpo.report.tables import confusion_matrix, write_tables
 from hpo.report.templates import load_template
 from hpo.run.run_dir import write_atomically
 from hpo.study.plan import named_sources
@@ -45,6 +46,8 @@ class Chart:
 def write_report(facts: RunData, executor: Executor | None, folder: Path | None = None) -> Path:
     """Write `report.html` and `report.md` and return the path of the page.
 
+    Beside them the tables of `hpo.report.tables`, where the winner's pictures are looked at.
+
     Args:
         facts: the search.
         executor: where the trainer can look at the winner's pictures; None leaves that part out.
@@ -56,6 +59,8 @@ def write_report(facts: RunData, executor: Executor | None, folder: Path | None 
         winner = mistakes.look(facts, facts.best, executor, with_map=True)
     if executor and winner and facts.default and facts.default is not facts.best:
         default = mistakes.look(facts, facts.default, executor, with_map=False)
+    if winner:
+        write_tables(winner, folder)
     shares, _, _ = importances(facts)
     page = folder / "report.html"
     # Paths of pictures may hold bytes that are no UTF-8.
@@ -178,6 +183,13 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
             caption="Number of queries in brackets.",
             figure=charts.class_bars(means, before, counts),
         ),
+        "confusion": Chart(
+            anchor="confusion",
+            title="Confusion matrix",
+            caption="Queries by their class (rows) and that of their nearest picture (columns).",
+            figure=charts.confusion_matrix(*confusion_matrix(queries)),
+        ),
+        "unknowns": _unknowns(winner.get("unknowns")),
         "map": Chart(
             anchor="map",
             title="Map of the embeddings",
@@ -186,6 +198,31 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
             figure=charts.embedding_map(winner["map"]),
         ),
     }
+
+
+def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
+    """The chart of what pictures of unknown classes bring, None where the trainer does not tell."""
+    if not told:
+        return None
+    title, figure = "Pictures of unknown classes", None
+    if told.get("why"):
+        caption = f"No threshold: {told['why']}."
+    else:
+        limit = told["threshold"]
+        low, high = limit["rate_interval"]
+        caption = (
+            f"Beyond a distance of {limit['distance']:.3f} a picture counts as unknown: of classes "
+            f"outside the gallery {limit['rate']:.0%} come nearer ({low:.1%} to {high:.1%} of "
+            f"classes that did not decide it), and {limit['rejected']:.1%} of known pictures lie farther. "
+            f"AUROC {told['auroc']:.3f}. Each validation class was left out of the gallery in turn."
+        )
+        if limit["is_of_trained"]:
+            caption += (
+                " The model was trained on these classes, so expect more unknown pictures to be "
+                "accepted than that."
+            )
+        figure = charts.unknown_curves(told["curves"])
+    return Chart(anchor="unknowns", title=title, caption=caption, figure=figure)
 
 
 def _paths(winner: Mapping[str, Any]) -> set[str]:

@@ -54,7 +54,7 @@ def evaluate(spec: Spec) -> dict[str, Any]:
         "num_queries": len(query.labels),
         "num_reference": len(gallery),
         "num_classes": len(gallery.class_names),
-        "model": str(_model_path(spec)),
+        "model": str(model_path(spec)),
     }
     file = action_dir(spec, "evaluate") / RESULTS
     text = json.dumps(result, indent=1)
@@ -71,11 +71,11 @@ def embed_splits(
     Returns:
         The gallery, its files in the same order, embeddings of the queries (Q, D), and the queries.
     """
-    spec = as_trained(_model_path(spec), spec)
+    spec = as_trained(model_path(spec), spec)
     device = pick_device(spec.evaluate.gpu_ids[0])
     batch_size = spec.evaluate.batch_size
     with released(device), memory_errors_named(f"evaluate.batch_size {batch_size}"):
-        encoder = load_encoder(_model_path(spec), spec, device)
+        encoder = load_encoder(model_path(spec), spec, device)
         data = build_data(spec, device, need_train=False)
         reference, query = (
             needed(data.reference, "val_dataset.reference"),
@@ -93,7 +93,8 @@ def embed_splits(
         )
 
 
-def _model_path(spec: Spec) -> Path:
+def model_path(spec: Spec) -> Path:
+    """Return the file that an evaluation is of."""
     return Path(spec.evaluate.trt_engine or spec.evaluate.checkpoint or "")
 
 

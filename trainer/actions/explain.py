@@ -5,18 +5,22 @@ Everything here is for people to look at; no number of it chooses a model.
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.actions.evaluate import embed_splits
+from trainer.actions.evaluate import embed_splits, model_path
 from trainer.data.origin import origin
+from trainer.encoders import trained_classes
 from trainer.gallery import GalleryIndex
 from trainer.retrieval import Floats, Indices, normalize, search
+from trainer.unknowns import DEFAULT_RATE, Queries
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
+    from trainer.data.splits import LabelledImages
 
 _VOTERS = 5
 """Neighbours that must all be of one other class before a label is doubted."""
@@ -40,7 +44,9 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         gallery picture of its own class; `path` is where a picture lies, `file` where its user put
         it; `suspects`: pictures whose neighbours all say another class, the clearest first:
         `{"path", "file", "class", "says", "role", "margin"}`; `map`: `{"method", "x", "y",
-        "class", "role", "path"}` as parallel lists, or None.
+        "class", "role", "path"}` as parallel lists, or None; `unknowns`: `threshold` (at 5 %),
+        `auroc` and `curves` of pictures of unknown classes (see `trainer.unknowns`), or `why` there
+        is no threshold.
 
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
@@ -53,7 +59,20 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         "queries": neighbours(gallery, paths_G, emb_QD, query.labels, paths_Q),
         "suspects": both.suspects(),
         "map": both.layout() if with_map else None,
+        "unknowns": _unknowns(gallery, emb_QD, query, trained_classes(model_path(spec))),
     }
+
+
+def _unknowns(
+    gallery: GalleryIndex, emb_QD: NDArray[Any], query: LabelledImages, trained: list[str]
+) -> dict[str, Any]:
+    names = [query.class_names[label] for label in query.labels]
+    found = replace(gallery, queries=Queries.of(emb_QD, names, trained)).calibration
+    why = found.refusal(DEFAULT_RATE) if found else "the gallery has one class"
+    if found is None or why:
+        return {"why": why}
+    threshold = asdict(found.threshold(DEFAULT_RATE))
+    return {"threshold": threshold, "auroc": found.auroc(), "curves": found.curves()}
 
 
 def neighbours(
