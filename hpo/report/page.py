@@ -211,10 +211,11 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
         limit = told["threshold"]
         low, high = limit["rate_interval"]
         caption = (
-            f"Beyond a distance of {limit['distance']:.3f} a picture counts as unknown: of classes "
-            f"outside the gallery {limit['rate']:.0%} come nearer ({low:.1%} to {high:.1%} of "
-            f"classes that did not decide it), and {limit['rejected']:.1%} of known pictures lie farther. "
-            f"AUROC {told['auroc']:.3f}. Each validation class was left out of the gallery in turn."
+            f"Beyond a distance of {limit['distance']:.3f} a picture counts as unknown. "
+            f"Of pictures of classes outside the gallery {limit['rate']:.0%} come nearer "
+            f"({low:.1%} to {high:.1%} of classes that did not decide the distance), and "
+            f"{limit['rejected']:.1%} of known pictures lie farther. AUROC {told['auroc']:.3f}. "
+            "Each validation class was left out of the gallery in turn."
         )
         if limit["is_of_trained"]:
             caption += (

@@ -142,3 +142,19 @@ def test_figures_are_plain_json(facts):
     ]
     for figure in made:
         assert json.loads(json.dumps(figure)) == figure
+
+
+def test_unknown_pictures_are_two_curves_and_confusions_a_matrix():
+    curves = {
+        "distance": [0.1, 0.9], "accepted": [0.0, 0.6], "rejected": [1.0, 0.2],
+        "coverage": [0.0, 0.8], "accuracy": [1.0, 0.7],
+    }  # fmt: skip
+    first, second = charts.unknown_curves(curves)["data"]
+    assert (first["x"], first["y"]) == ([0.0, 0.8], [1.0, 0.7])
+    assert (second["x"], second["y"], second["text"]) == (
+        [1.0, 0.2],
+        [0.0, 0.6],
+        ["0.100", "0.900"],
+    )
+    (cells,) = charts.confusion_matrix(["a", "b"], [[3, 1], [0, 2]])["data"]
+    assert (cells["z"], cells["x"], cells["y"]) == ([[3, 1], [0, 2]], ["a", "b"], ["a", "b"])

@@ -177,3 +177,21 @@ def test_architectures_are_compared_where_there_are_several(facts):
     assert "feat_dim=64" in words
     assert "1.50 ms" in words
     assert "1,234,567" in words
+
+
+def test_the_threshold_for_unknown_pictures_is_told_or_why_there_is_none(facts):
+    curves = {key: [0.5] for key in ("distance", "accepted", "rejected", "coverage", "accuracy")}
+    threshold = {
+        "rate": 0.05, "distance": 0.8125, "rate_interval": (0.01, 0.123), "rejected": 0.25,
+        "is_of_trained": True,
+    }  # fmt: skip
+    told = {"threshold": threshold, "auroc": 0.75, "curves": curves}
+    text = render(facts, {}, {**explained("bun"), "unknowns": told}, None)
+    assert "Beyond a distance of 0.812 a picture counts as unknown" in text
+    assert "5% come nearer (1.0% to 12.3% of classes" in text
+    assert "The model was trained on these classes" in text
+    text = render(
+        facts, {}, {**explained("bun"), "unknowns": {"why": "8 classes are needed"}}, None
+    )
+    assert "No threshold: 8 classes are needed." in text
+    assert "Pictures of unknown classes" not in render(facts, {}, explained("bun"), None)
