@@ -21,7 +21,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import AUTOML_FACTS
-from hpo.study.skill import load_skill, schema_file_of
+from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
@@ -255,7 +255,7 @@ def check_text_options(study: StudySpec, trainer: Trainer, base_spec: Mapping[st
     Raises:
         SpecError: it refuses one, which would fail every trial that draws it.
     """
-    names = text_keys(load_skill(trainer.skill_dir).schema_file("train"))
+    names = text_keys(schema_file_of(trainer))
     for name in names & study.search.options.keys():
         for value in study.search.options[name]:
             with as_user_errors(f"search.options.{name}"):
