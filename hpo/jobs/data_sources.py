@@ -74,7 +74,7 @@ def resolve_data_sources(
         try:
             value = _source_of(key, entry, page, action, roots, flat)
         except _NothingGiven:
-            absent[key] = str(entry.get("path", ""))
+            absent[key] = _path_of(entry, page)
         except DataError as error:
             problems.append(str(error))
         else:
@@ -163,11 +163,22 @@ def _source_of(
             return ""
         raise DataError(f"{key}: must not be empty for {action}")
     if value is None or value in UNSET_MARKS:
-        return _from_roots(key, entry, action, roots, is_optional=is_optional)
+        return _from_roots(
+            key, {**entry, "path": _path_of(entry, page)}, action, roots, is_optional=is_optional
+        )
     values = [as_absolute(str(v)) for v in (value if isinstance(value, list) else [value])]
     for source in values:
         check_present(key, source)
     return values if entry.get("list") or isinstance(value, list) else values[0]
+
+
+def _path_of(entry: Mapping[str, Any], page: Skill) -> str:
+    """Where a source lies below its root; of several names for the skill's format the last."""
+    by_format = entry.get("path_from_format")
+    found = by_format.get(page.data_format) if isinstance(by_format, Mapping) else None
+    if isinstance(found, list):
+        found = found[-1] if found else None
+    return str(entry.get("path", "") if found is None else found)
 
 
 def _from_roots(

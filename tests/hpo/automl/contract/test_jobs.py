@@ -177,6 +177,20 @@ def test_69_a_folder_in_the_spec_is_not_shared(go, tmp_path):
     assert sdk.built[0].outputs == {"train.results_dir": {"type": "folder"}}
 
 
+def test_70_a_sources_path_may_depend_on_the_format(tmp_path):
+    from hpo.jobs.data_sources import resolve_data_sources
+    from hpo.study.skill import load_skill
+
+    (tmp_path / "root/images.tar").mkdir(parents=True)
+    by_format = {"coco": ["x.json", "images.tar"], "default": "other"}
+    entry = {"source": "train_dataset", "path_from_format": by_format}
+    folder = make_skill(tmp_path / "s", data_format="coco",
+                        data_sources={"train": {"train.images": entry}})  # fmt: skip
+    roots = {"train_dataset_uri": str(tmp_path / "root")}
+    found = resolve_data_sources(load_skill(folder), "train", roots, {})
+    assert found == {"train.images": str(tmp_path / "root/images.tar")}
+
+
 def test_71_the_command_is_whole_and_holds_the_trials_values(go):
     sdk = Sdk()
     result = go(sdk)
