@@ -238,7 +238,7 @@ def test_a_dead_server_costs_the_search_nothing_and_is_caught_up(script, caplog)
     lines = [r.getMessage() for r in caplog.records if r.name.startswith("hpo.tracking")]
     assert len(lines) == 2
     assert "cannot be written; the search goes on" in lines[0]
-    assert "4 trials (0, 1, 2, 3) missing" in lines[1]
+    assert "4 trials (0, 1, 2, 3) did not arrive" in lines[1]
     assert "hpo resume" in lines[1]
     assert "secret" not in caplog.text
     script.open()
