@@ -75,7 +75,7 @@ def test_changes_need_the_token(serve, verb, path, header):
     ("path", "data", "words"),
     [
         ("/label", b"", "the body must be a picture, and is empty"),
-        ("/label?name=x.jpg", b"no picture", "x.jpg: not a readable image"),
+        ("/label?name=x.jpg", b"no picture", "x.jpg: not a readable picture"),
         ("/label", picture((9, 9, 9), 64, "JPEG")[:300], "picture: "),
         ("/label?topk=0", picture((9, 9, 9)), "topk: "),
         ("/label?topk=many", picture((9, 9, 9)), "topk: "),
