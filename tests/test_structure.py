@@ -78,7 +78,6 @@ LAZY_FACES = {"hpo"}
 
 
 TO_BE_OPENED = {
-    "hpo.automl.data_keys": {"hpo.automl.planning"},
     "hpo.automl.finishing": {"hpo.automl.session"},
 }
 """Imports for types alone that still close a circle."""

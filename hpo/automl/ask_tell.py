@@ -23,8 +23,9 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.hooks import as_number
 from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.outcome import adjustments_of, build_result
-from hpo.automl.planning import Request, as_value_errors, plan_request
+from hpo.automl.planning import as_value_errors, plan_request
 from hpo.automl.recommendation import Recommendation, show_trial
+from hpo.automl.request import Request
 from hpo.automl.routing import open_skill
 from hpo.automl.schema_skill import write_skill
 from hpo.automl.skill_trainer import registered_trainer

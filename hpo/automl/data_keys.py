@@ -16,7 +16,7 @@ from hpo.study.sections import DataSources
 from hpo.study.weights import check_weights, is_address
 
 if TYPE_CHECKING:
-    from hpo.automl.planning import Request
+    from hpo.automl.request import Request
 
 SOURCES = ("train", "reference", "query")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.outcome import build_result
-from hpo.automl.planning import Planned, Request, as_value_errors, plan_request
+from hpo.automl.planning import Planned, as_value_errors, plan_request
+from hpo.automl.request import Request
 from hpo.automl.retention import demand_deletion
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.routing import demand_runnable

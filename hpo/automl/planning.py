@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.command_trainer import full_template
@@ -17,6 +16,7 @@ from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_metri
 from hpo.automl.objectives import Objectives, read_objectives
 from hpo.automl.plan_parts import all_ranges, count_samples, described_cap
 from hpo.automl.policy import without_policy
+from hpo.automl.request import Request
 from hpo.automl.routing import demand_runnable
 from hpo.automl.script import read_execution
 from hpo.automl.script_schema import check_script_schema, check_script_spec
@@ -44,45 +44,11 @@ from hpo.study.overrides import Overrides, resolve_overrides
 from hpo.study.plan import as_user_errors, num_epochs_of
 from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
-from hpo.study.skill import Skill
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
     from search_spaces import Schema
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a caller asks for."""
-
-    skill: Skill
-    action: str = "train"
-    workspace: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    algorithm: str | None = None
-    hyperparameters: Sequence[str] | None = None
-    ranges: Any = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    roots: Mapping[str, str] = field(default_factory=dict)
-    eval_overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Data keys of the final evaluation, where they are others than those of training."""
-    base_checkpoint: str = ""
-    image: str = ""
-    platform: str = ""
-    """Class of the platform; empty for trials on this machine."""
-    trainer: str = ""
-    reports_at_end: bool = False
-    """Whether a trial's value is known at its end alone."""
-    needs_data: bool = True
-    """Whether the trainer's data sources must be known here."""
-    policy: str = "on"
-    trials_per_gpu: int | str | None = None
-    """How many trials share a GPU, or `auto`."""
-    execution: Mapping[str, Any] | None = None
-    """A script in place of the action's own."""
-    platform_arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What the caller passes on to the platform's jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
-from hpo.automl.planning import Request
+from hpo.automl.request import Request
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.routing import demand_action, open_skill
 from hpo.automl.script import read_execution

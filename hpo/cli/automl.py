@@ -18,7 +18,7 @@ from hpo.cli.run_flags import (
 
 if TYPE_CHECKING:
     from hpo.automl.execute import Outcome
-    from hpo.automl.planning import Request
+    from hpo.automl.request import Request
     from hpo.automl.routing import Route
     from hpo.searching.session import SearchResult, SearchSettings
     from hpo.study.skill import Skill
@@ -217,7 +217,7 @@ def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.N
 
 
 def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
-    from hpo.automl.planning import Request
+    from hpo.automl.request import Request
     from hpo.automl.workspace import choose_place
     from hpo.study.text_values import read_assignments
 

@@ -9,8 +9,9 @@ import pytest
 
 from hpo import AutoML, AutoMLRunner
 from hpo.automl.metrics import resolve_metric
-from hpo.automl.planning import Request, plan_request
+from hpo.automl.planning import plan_request
 from hpo.automl.policy import resolve_policy
+from hpo.automl.request import Request
 from hpo.automl.routing import AUTOML, DIRECT, decide_route
 from hpo.core.errors import SpecError
 from hpo.study.plan import build_base_spec, build_space
