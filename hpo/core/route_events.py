@@ -33,7 +33,7 @@ class Baseline(Event):
     name: ClassVar[str] = "baseline"
     status: str
     """`measured`, `provided`, `metric_missing`, `failure`, `unavailable` or `skipped`."""
-    enabled: bool = True
+    enabled: bool | None = field(default=None, metadata=IF_KNOWN)
     label: str
     """What was evaluated, for people."""
     reason: str | None = field(default=None, metadata=IF_KNOWN)
