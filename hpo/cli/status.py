@@ -13,7 +13,6 @@ from hpo.cli.run_flags import (
 )
 from hpo.core.text import metric_word, shell_word
 from hpo.core.trial import Purpose
-from hpo.results.story import told_of_winner
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -57,6 +56,7 @@ def describe(run: RunDir) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the run's state and its trials."""
+    from hpo.results.story import told_of_winner
     from hpo.study.provenance import find_untrained
 
     chosen = chosen_run(args)
