@@ -1,6 +1,6 @@
 # A search, with everything it can use; a GPU is used where the container is given one.
 #
-#   docker build -f docker/search.Dockerfile -t hpo .
+#   docker build -f docs/docker/search.Dockerfile -t hpo .
 #   docker run --gpus all --shm-size 8g -v "$PWD:/work" hpo search --data photos --budget 2h --yes
 #
 # Runs lie in the mounted folder (`runs/`); pictures are decoded once into the volume /cache.

@@ -1,6 +1,6 @@
 # A server that labels pictures by one finished run, on processors alone.
 #
-#   docker build -f docker/serve.Dockerfile -t hpo-serve .
+#   docker build -f docs/docker/serve.Dockerfile -t hpo-serve .
 #   docker run -p 127.0.0.1:8000:8000 -v "$PWD/runs:/runs" -e HPO_SERVE_TOKEN=... hpo-serve retail
 #
 # The volume is written to: changes of the gallery belong to the run. Within the container the server
