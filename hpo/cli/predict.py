@@ -26,9 +26,10 @@ examples:
   hpo predict retail shelf --trial 7
 
 A line a picture: the nearest classes, each with its distance; the smaller it is, the surer the
-label. Distances of two models do not compare. A picture that is too far from every class is
-`unknown`, with the nearest class beside it: how far is calibrated on the validation queries, so
-that 5 % of pictures of classes outside the gallery are taken for known, or what --unknown-at asks.
+label. Distances of two models do not compare. With --unknown-at a picture that is too far from
+every class is `unknown`, with the nearest class beside it: how far is calibrated on the validation
+queries, so that this share of pictures of classes outside the gallery is taken for known. The
+report of the search shows how many known pictures that costs.
 Pictures that cannot be read stop nothing: they are named, and are rows with `error` in --json and
 --out. @FILE is a list: a path a line, or of a .csv file the column `path` or `image`; paths are
 relative to it.
@@ -51,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unknown-at",
         metavar="RATE",
         type=float,
-        help="share of pictures of unknown classes that may be taken for known (default: 0.05)",
+        help="label pictures `unknown`, so that this share of unknown classes is taken for known, "
+        "e.g. 0.05",
     )
     parser.add_argument(
-        "--never-unknown", action="store_true", help="give every picture the nearest class"
+        "--never-unknown", action="store_true", help="give every picture a class (default)"
     )
     parser.add_argument("--trial", metavar="N", type=int, help="whose model (default: the best's)")
     parser.add_argument("--out", metavar="FILE", dest="file", help="table to write, as CSV")
@@ -72,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def split_words(words: list[str], out: Path) -> tuple[str | None, list[str]]:
     """Tell RUN and pictures apart: a first word that is a file, or no run's folder, is to label."""
     first = Path(words[0])
-    if first.is_file():
+    if first.is_file() or "://" in words[0]:
         return None, words
     if first.is_dir() and not _names_run(words, out):
         return None, words
@@ -145,15 +147,13 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _labelling(args: argparse.Namespace, chosen: RunDir, sources: list[str]) -> Labelling:
-    from hpo.results.predict import UNKNOWN_AT, label_with_run
+    from hpo.results.predict import label_with_run
 
-    asked = UNKNOWN_AT if args.unknown_at is None else args.unknown_at
     return label_with_run(
         chosen,
         sources,
         args.topk,
-        unknown_at=None if args.never_unknown else asked,
-        is_asked=args.unknown_at is not None,
+        unknown_at=args.unknown_at,
         trial=args.trial,
     )
 

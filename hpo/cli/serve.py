@@ -112,7 +112,7 @@ def _check(args: argparse.Namespace) -> None:
         raise SpecError(f"--unknown-at: must be between 0 and 1, got {args.unknown_at:g}")
     for package in ("fastapi", "uvicorn"):
         if find_spec(package) is None:
-            raise HpoError(f"{package} is not installed; install hpo-recognition[search]")
+            raise HpoError(f"{package} is not installed; pip install 'hpo-recognition[search]'")
 
 
 def _token() -> tuple[str, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hpo.cli.run_flags import add_out_argument
+from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
 
 HELP = "pin the run that predict and gallery use where none is named"
 EPILOG = """\
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_name", metavar="RUN", nargs="?", help="run directory or name to pin")
     parser.add_argument("--none", action="store_true", help="pin none")
     add_out_argument(parser)
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
                 f"{chosen}: has no exported model yet; finish the search or run `hpo export`"
             )
         pin_run(chosen, out)
-    why = "pinned" if pinned_run(out) else "the newest finished; none is pinned"
-    print(f"{find_model_run(None, out)} ({why})")
+    is_pinned = pinned_run(out) is not None
+    used = find_model_run(None, out)
+    if args.json:
+        print_json({"run": str(used), "pinned": is_pinned})
+        return 0
+    print(f"{used} ({'pinned' if is_pinned else 'the newest finished; none is pinned'})")
     return 0

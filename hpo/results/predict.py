@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import HpoError
 from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import GalleryEditor, PictureFinder, PictureLabeller
 from hpo.results.export import export_run, trainer_of_export
@@ -15,8 +14,6 @@ from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors
 from hpo.study.trainers import demand
 
-UNKNOWN_AT = 0.05
-"""Share of pictures of unknown classes that are taken for known where none is asked."""
 TOPK = 5
 
 
@@ -39,8 +36,7 @@ def label_with_run(
     sources: Sequence[str],
     topk: int | None = None,
     *,
-    unknown_at: float | None = UNKNOWN_AT,
-    is_asked: bool = False,
+    unknown_at: float | None = None,
     trial: int | None = None,
 ) -> Labelling:
     """Label pictures by a model of a run.
@@ -50,7 +46,6 @@ def label_with_run(
         sources: picture files, folders and archives of them, patterns, and lists (`@FILE`).
         topk: classes to list; None lists `TOPK`, or all where there are fewer.
         unknown_at: share of pictures of unknown classes that are taken for known; None labels all.
-        is_asked: whether a user asked for that share: then it is met or refused.
         trial: whose model; None takes the best. One that was not exported yet is.
 
     Raises:
@@ -66,12 +61,9 @@ def label_with_run(
         found = _find_pictures(trainer, sources)
     pictures = [Path(path) for path in found["pictures"]]
     notes = list(found["notes"])
-    why = ""
     if unknown_at is not None and pictures:
-        why = _refusal(trainer, folder, unknown_at, is_asked=is_asked)
-    if why:
-        notes.append(f"{why}; every picture gets a class")
-        unknown_at = None
+        with as_user_errors():
+            demand(trainer, PictureLabeller).describe_threshold(folder, unknown_at)
     rows = _rows(trainer, folder, pictures, topk, unknown_at)
     return Labelling(
         rows=_chained(rows, found["errors"]),
@@ -79,22 +71,6 @@ def label_with_run(
         notes=notes,
         folder=folder,
     )
-
-
-def _refusal(trainer: Trainer, folder: Path, rate: float, *, is_asked: bool) -> str:
-    """Why unknown pictures cannot be told; empty where they can."""
-    if not isinstance(trainer, PictureLabeller):
-        if is_asked:
-            demand(trainer, PictureLabeller)
-        return "the trainer knows no unknown pictures"
-    try:
-        with as_user_errors():
-            trainer.describe_threshold(folder, rate)
-    except HpoError as error:
-        if is_asked:
-            raise
-        return str(error)
-    return ""
 
 
 def _rows(

@@ -135,7 +135,7 @@ FOLDERS = [
         "train has empty classes",
         lambda d: [_keep(f, ()) for f in (d / "train").iterdir()],
         "train",
-        "no images",
+        "no pictures",
     ),
     broken("train has one class", lambda d: shutil.rmtree(d / "train/class_01"), "train", "class"),
     broken(

@@ -156,7 +156,7 @@ CASES = [
     typed("hpo space --sample 1000000000000", "--sample"),
     typed("hpo space --seed -1 --sample 1", "--seed", "-1"),
     typed("hpo space --trials 0", "--trials", "0"),
-    typed("hpo space --plot space.gif", "space.gif", ".png", ".html"),
+    typed("hpo space --plot space.gif", "space.gif", "must end in .html"),
     typed("hpo space --skill nowhere", "nowhere"),
     typed("hpo space --schema nowhere.json", "nowhere.json"),
     typed("hpo space --schema a.json --skill b", "--schema", "--skill"),

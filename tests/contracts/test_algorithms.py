@@ -209,7 +209,10 @@ def test_what_a_failed_trial_had_reported_does_not_move_the_search(name):
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_ends_by_itself(name, style):
-    options = SMALL.get(name, {}) | ({"max_recommendations": 6} if name in SLOW else {})
+    most = {"max_recommendations": 6 if name in SLOW else 20}
+    options = SMALL.get(name, {}) | (
+        most if any(o.name == "max_recommendations" for o in ALGORITHMS[name].options) else {}
+    )
     made = search(name, most=400, context={"style": style}, options=options).run()
     assert not made.live
     assert len(made.records) < 400

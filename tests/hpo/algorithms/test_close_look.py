@@ -31,7 +31,7 @@ def untuned(params, epoch):
 
 
 def search(**changes):
-    return Search(**({"name": "mfbo", "values": tuned, "most": 40, "space": SPACE} | changes)).run()
+    return Search(**({"name": "mfbo", "values": tuned, "most": 20, "space": SPACE} | changes)).run()
 
 
 def steps_of(made):

@@ -63,8 +63,8 @@ def test_secrets_are_left_out_of_what_is_written_down():
 
 
 PUBLISHED = {
-    "bayesian": {"max_recommendations": 20},
-    "bfbo": {"num_recommendations": 20},
+    "bayesian": {"max_recommendations": None},  # of the settings: 20
+    "bfbo": {"num_recommendations": None},
     "hyperband": {"max_epochs": 27, "reduction_factor": 3, "epoch_multiplier": 1},
     "hyperband_es": {"max_epochs": 27, "early_stop_threshold": 0.1, "min_early_stop_epochs": 3},
     "asha": {"max_concurrent": 4, "max_trials": None, "min_top_configs": 5, "max_epochs": 27},

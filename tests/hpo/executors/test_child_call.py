@@ -14,6 +14,9 @@ NAME = "tests.hpo.executors.test_child_call:CALLED"
 class Called:
     """What is called in the child."""
 
+    name = "called"
+    direction = "maximize"
+
     def validate(self, spec):
         return spec
 

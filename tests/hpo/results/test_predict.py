@@ -28,13 +28,12 @@ def test_predictions_come_from_the_trainer(run, picture):
         {"image": "none.jpg", "error": "no such picture"},
     ]
     assert labelled.total == 2
-    assert labelled.notes == ["the trainer knows no unknown pictures; every picture gets a class"]
-    assert label_with_run(run, [str(picture)], unknown_at=None).notes == []
+    assert labelled.notes == []
 
 
 def test_a_share_that_was_asked_for_is_met_or_refused(run, picture):
     with pytest.raises(HpoError, match="quick"):
-        label_with_run(run, [str(picture)], unknown_at=0.2, is_asked=True)
+        label_with_run(run, [str(picture)], unknown_at=0.2)
 
 
 def test_another_trial_is_exported_for_it(run, picture):

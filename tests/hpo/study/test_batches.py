@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpo.automl.skill_trainer import SkillTrainer, trainer_name
+from hpo.automl.skill_trainer import SkillTrainer, TrainerFacts, trainer_name
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
 from hpo.study.batches import adjust_batch
@@ -12,7 +12,7 @@ KEY = "train.batch_size"
 
 
 def adjust(spec, *, samples=None, explicit=None, force=False):
-    name = trainer_name(TRAINER.skill_dir, direction="maximize", samples=samples)
+    name = trainer_name(TRAINER.skill_dir, TrainerFacts(direction="maximize", samples=samples))
     trainer = SkillTrainer(name.partition("@")[2])
     full = trainer.validate(nest(spec))
     return adjust_batch(

@@ -205,6 +205,9 @@ INFERENCE = {
     "inference.input_path": Case(watch.inferred, split("reference")),
     "inference.inference_input_type": Case(watch.inferred, "image_folder"),
     "inference.topk": Case(watch.inferred, 3),
+    "inference.unknown_at": Case(
+        watch.inferred_or_refused, 0.45, {"dataset.val_dataset.query": split("query")}
+    ),
 }
 
 STARTED = {

@@ -90,7 +90,7 @@ NEEDING = [
     ["search"], ["search", "--in-process"], ["search", *SPLITS], ["search", "--data", "train"],
     ["plan"], ["screen", *SPLITS[2:]], ["resume", "runs/interrupted", "--budget", "9"],
     ["best", "runs/finished"], ["why", "runs/finished", "0"], ["export", "runs/finished"],
-    ["predict", "runs/finished", "query/a/1.png"], ["gallery", "runs/finished"],
+    ["predict", "runs/finished", "query/a/1.png"], ["gallery", "runs/finished"], ["serve", "runs/finished"],
     ["gallery", "runs/finished", "--add", "train"], ["ui", "runs/finished"], ["cache"],
     ["cache", "clear", "--yes"], ["automl", "--skill-dir", str(ROOT / "trainer/skill"), "--yes"],
 ]  # fmt: skip
@@ -115,6 +115,7 @@ def test_an_action_says_what_to_install(bare, desk, action):
 
 def test_every_verb_is_looked_at():
     able = {"ls", "status", "logs", "stop", "report", "job", "doctor", "space", "algorithms"}
+    able |= {"init", "use"}
     assert {words[0] for words in NEEDING} | able | {"completion"} == set(VERBS)
 
 
