@@ -88,7 +88,7 @@ def _save(folder: Path, target: Path) -> None:
         params=ParamSchema(
             [
                 ParamSpec("topk", DataType.long, 1),
-                ParamSpec("unknown_at", DataType.double, 0.05),
+                ParamSpec("unknown_at", DataType.double, 0.0),
             ]
         ),
     )

@@ -23,7 +23,6 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
 BATCH = 32
-UNKNOWN_AT = 0.05
 LEAST_CLASSES = 8
 """Of whose validation queries a threshold for unknown pictures can be made."""
 GREY = (0.299, 0.587, 0.114)
@@ -52,9 +51,9 @@ class RecognitionModel(PythonModel):
     The input is a data frame with a column `image` of file paths, or of pictures as data URIs
     (`data:image/jpeg;base64,...`) where they come over a network. The output has a row for each
     with `label`, `distance` (0 to 2), and `labels`, `distances` of the `topk` nearest classes (a
-    parameter, 1 by default). `label` is `unknown` where all classes are too far: at the parameter
-    `unknown_at` (0.05), that share of pictures of unknown classes is taken for known; 0 never says
-    unknown, and where the gallery has nothing to calibrate by, none is unknown at 0.05 either.
+    parameter, 1 by default). `label` is `unknown` where all classes are too far: with the parameter
+    `unknown_at`, such as 0.05, that share of pictures of unknown classes is taken for known; 0, the
+    default, never says unknown.
     """
 
     def load_context(self, context: Any) -> None:
@@ -90,7 +89,7 @@ class RecognitionModel(PythonModel):
         most = len(np.unique(self._labels_G))
         if not 1 <= topk <= most:
             raise ValueError(f"topk: must be 1 to {most}, the classes of the gallery, got {topk}")
-        farthest = self._farthest(float((params or {}).get("unknown_at", UNKNOWN_AT)))
+        farthest = self._farthest(float((params or {}).get("unknown_at", 0.0)))
         images = list(model_input["image"])
         parts = [self._nearest(images[i : i + BATCH], topk) for i in range(0, len(images), BATCH)]
         rows = [row for part in parts for row in part]
@@ -106,8 +105,6 @@ class RecognitionModel(PythonModel):
             raise ValueError(f"unknown_at: must be 0 to 1, got {rate:g}")
         enough = len(self._outside_Q) >= math.ceil(2 / rate)
         if not enough or len(np.unique(self._query_labels_Q)) < LEAST_CLASSES:
-            if rate == UNKNOWN_AT:
-                return math.inf
             raise ValueError(f"unknown_at: too few validation queries to calibrate {rate:g} by")
         ordered = np.sort(self._outside_Q)
         shares = np.arange(1, len(ordered) + 1) / len(ordered)

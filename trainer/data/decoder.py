@@ -306,6 +306,6 @@ def _reason(error: Exception, data: bytes, remarks: list[Remark]) -> str:
         lacking = f"a HEIC picture; to read it, install hpo-recognition[{EXTRA}]"
         return "its data are damaged" if register_heif() else lacking
     if "cannot identify" in text and data[:4] in _TIFF_STARTS:
-        return "a sort of TIFF that Pillow does not read; store it in 8 or 16 bits a channel"
+        return "a sort of TIFF that Pillow does not read; store it in 8 bits a channel"
     plain = (ours for theirs, ours in _PLAINLY.items() if theirs in text.lower())
     return ": ".join([next(plain, text), *(r.text for r in remarks[-1:] if r.is_of_pixels)])
