@@ -61,7 +61,7 @@ class GalleryIndex:
     graph: NDArray[np.uint8] | None = None
     """HNSW graph of the first vectors or all."""
     queries: Queries | None = None
-    """Validation queries, by which unknown pictures are told; None where there were none."""
+    """Validation queries, which calibrate the threshold of unknown pictures; None without them."""
     measured: Calibration | None = None
     """What was made of the queries, where that is of this very gallery."""
 

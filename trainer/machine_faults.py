@@ -97,7 +97,7 @@ def _way_around(path: str) -> str:
             return "set HPO_CACHE_DIR to another folder"
         temporary = Path(tempfile.gettempdir())
     except (SpecError, OSError):
-        return "use another folder"  # what cannot be used is told by whoever needs it
+        return "use another folder"  # the caller refuses a folder that cannot be used
     names = place.relative_to(temporary).parts if place.is_relative_to(temporary) else ("",)
     # What the user has put there by name stays the user's.
     is_ours = not names or names[0].startswith(_TEMPORARY_NAMES)

@@ -65,7 +65,7 @@ class Recipe:
     chooser: Chooser | None = None
     """Asked before the sampler, after the default and the designed start."""
     learns_from_pruned: bool = True
-    """Whether the sampler reads pruned trials; else they are told to it with their last value."""
+    """Whether the sampler reads pruned trials; else they count with their last value."""
     max_trials: int | None = None
     """Proposals after which there are no more."""
     enough_complete: int | None = None

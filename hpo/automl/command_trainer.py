@@ -331,7 +331,7 @@ class CommandTrainer:
     def _receipt(self, folder: Path) -> dict[str, Any]:
         file = next(folder.glob(f"{SPEC_NAME}.*"))
         applied = flatten(read_spec(file))
-        # A rung's job is told a shorter length, and where it lies and goes on from.
+        # A rung's job gets a shorter length, its folder and the checkpoint it goes on from.
         own = {self.epochs_key, "results_dir", *self._skill.fields(self.action, "resume_model")}
         applied = {name: value for name, value in applied.items() if name not in own}
         return {"applied": applied, "read_back_from": "spec file"}

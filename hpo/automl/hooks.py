@@ -41,7 +41,7 @@ class Hooks:
     on_result: Callable[[Recommendation, float | None, str], Any] | None = None
 
     def extract(self, logs: str, metric: str) -> float | None:
-        """Ask the caller's extractor; its failure is told and polling goes on."""
+        """Ask the caller's extractor; where it fails a warning is logged and polling goes on."""
         if self.metric_extractor is None:
             return None
         return as_number(_guarded("metric_extractor", self.metric_extractor, logs, metric))
@@ -158,7 +158,7 @@ class HookedDriver:
         """What running trials have told, kept back until their ends."""
 
     def next_job(self) -> Job | None:
-        """As the engine says; a rung's job is told to train until its rung."""
+        """As the engine says; a rung's job trains until its rung."""
         job = self._driver.next_job()
         if job is None or not self._epochs_key:
             return job

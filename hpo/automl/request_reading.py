@@ -366,7 +366,7 @@ def _follows_search(clause: _Clause, mention: _Mention, before: list[_Mention]) 
 
 
 def _join(left: _Mention, right: _Mention) -> bool:
-    """Carry a denial across `or`; returns whether the two leave the wish open."""
+    """Apply a denial to both sides of `or`; returns whether the result is unclear."""
     if left.carries:
         right.is_on = left.is_on if right.is_on is None else not right.is_on
     elif right.is_on is None and left.kind == "N":

@@ -270,7 +270,7 @@ def known_algorithms() -> list[str]:
 def _with_options(
     name: str, values: dict[str, Any], rest: dict[str, Any], given: frozenset[str]
 ) -> AutoMLSettings:
-    """Resolve the algorithm and its options; another algorithm's setting is told, not refused."""
+    """Resolve the algorithm and its options; a setting of another algorithm gives a warning."""
     from hpo.algorithms.options import resolve_options, without_secrets
     from hpo.algorithms.registry import ALGORITHMS, AUTO, find_algorithm
 

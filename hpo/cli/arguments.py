@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {told}{'' if told.endswith('?') else ';'}{more}\n")
 
     def parse_whole(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse all words; one that is left over is told with the nearest flag of its verb."""
+        """Parse all words; one that is left over is refused with the nearest flag of its verb."""
         args, rest = self.parse_known_args(words)
         if rest:
             spoken = _spoken_to(self, args)

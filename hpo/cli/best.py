@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search the best trial so far."""
     from hpo.core.errors import RunError
     from hpo.results.handoff import REPORT_FILE
-    from hpo.results.story import tell_winner
+    from hpo.results.story import winner_story
     from hpo.run.run_dir import relocated
 
     chosen = chosen_run(args)
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(best)
         return 0
     print(f"trial {best['trial']}: {metric_word(best.get('metric', ''))} {best['value']:.4f}")
-    for line in tell_winner(best):
+    for line in winner_story(best):
         print(f"  {line}")
     for name, value in best["params"].items():
         print(f"  {name} = {render_value(value)}")

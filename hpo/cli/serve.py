@@ -138,7 +138,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, number))
-            listener.listen(128)  # who calls as soon as the address is told waits, and is served
+            listener.listen(128)  # requests that come before the server runs wait in the queue
         except OSError as error:
             listener.close()
             last = error

@@ -81,7 +81,7 @@ def _charts_of(
     name, distribution = parameter.name, parameter.distribution
     kind = distribution["type"]
     parts = distribution.get("elements") or distribution.get("ends")
-    if parts:  # a run of whole numbers is told by its ends
+    if parts:  # consecutive whole numbers are shown as first and last
         picks = (0, -1) if kind == "run" else range(len(parts))
         for label, pick in enumerate(picks):
             values = [value[pick] for value in drawn]

@@ -56,7 +56,7 @@ def describe(run: RunDir) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the run's state and its trials."""
-    from hpo.results.story import told_of_winner
+    from hpo.results.story import read_story
     from hpo.study.provenance import find_untrained
 
     chosen = chosen_run(args)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         print()
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
-    for number, line in enumerate(told_of_winner(chosen)):
+    for number, line in enumerate(read_story(chosen)):
         print(f"{'' if number else 'winner':<8}{line}")
     word = shell_word(row["run_dir"])
     if row["status"] == "damaged":

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the reasons."""
     from hpo.core.selection import roles
     from hpo.report.why import explain
-    from hpo.results.story import told_of_winner
+    from hpo.results.story import read_story
     from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args)
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     role = roles(trials, direction).get(args.trial, "")
     found["role"] = role
     if role.startswith("winner"):
-        found["lines"] += told_of_winner(chosen)
+        found["lines"] += read_story(chosen)
     if args.json:
         print_json(found)
         return 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from hpo.core.text import metric_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +37,16 @@ class HeldOut:
 
 def _figure(value: float, interval: tuple[float, float] | None) -> str:
     return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")
+
+
+def held_out_words(test: Mapping[str, Any] | None, metric: str) -> str:
+    """Return the held-out figure of `report.json`, with the default's beside it where it is known.
+
+    Args:
+        test: what stands under `test`; earlier releases wrote the metrics alone.
+        metric: the monitored metric's name.
+    """
+    test, name = test or {}, metric_word(metric)
+    if test.get("held_out"):
+        return HeldOut(**test["held_out"]).words(name)
+    return "" if test.get(metric) is None else f"{name} {test[metric]:.4f}"

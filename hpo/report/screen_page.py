@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 
 def cells(row: Row) -> list[str]:
-    """A row that was screened as it is told to people, in the order of `COLUMNS`."""
+    """A screened candidate as cells of a table, in the order of `COLUMNS`."""
     return [
         "random" if row["random_weights"] else row["weights"],
         row["trunk"],

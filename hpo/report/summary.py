@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.edges import find_edges
-from hpo.core.held_out import HeldOut
+from hpo.core.held_out import held_out_words
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.text import count_of, shell_word
@@ -52,16 +52,10 @@ def _found(facts: RunData) -> str:
 
 def _held_out(facts: RunData) -> str:
     test = facts.handed_on.get("test") or {}
-    value = test.get(facts.trainer.monitoring_metric)
-    if value is None:
+    figures = held_out_words(test, facts.trainer.monitoring_metric)
+    if not figures:
         return ""
-    if test.get("held_out"):
-        figures = HeldOut(**test["held_out"]).words(facts.metric_word)
-        return f"On the held-out test queries, which chose nothing, it reaches {figures}."
-    return (
-        "On the held-out test queries, which chose nothing, it reaches "
-        f"{facts.metric_word} {value:.4f}: the figure to expect in use."
-    )
+    return f"On the held-out test queries, which chose nothing, it reaches {figures}."
 
 
 def _confirmed(facts: RunData) -> str:

@@ -156,13 +156,18 @@ def _evaluate(
         logger.warning("trial %d was not evaluated for the comparison: %s", trial.number, line)
         logger.debug("the traceback", exc_info=True)
         return {"hits": [], "query_classes": [], "metrics": {}}
-    kept = {
+    kept = plain_outcome(outcome)
+    write_atomically(file, json.dumps(kept) + "\n")
+    return kept
+
+
+def plain_outcome(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hits, their classes and the numbers of an evaluation; lists are empty if not told."""
+    return {
         "hits": [bool(hit) for hit in outcome.get("hits") or []],
         "query_classes": list(outcome.get("query_classes") or []),
         "metrics": {k: v for k, v in outcome["metrics"].items() if isinstance(v, int | float)},
     }
-    write_atomically(file, json.dumps(kept) + "\n")
-    return kept
 
 
 def hits_of_classes(seen: Sequence[Mapping[str, Any]], metric: str) -> list[int] | None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.events import Evaluated, Exported
-from hpo.core.held_out import HeldOut
+from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import count_of, metric_word, shell_word
+from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import error_line
 from hpo.core.yaml_io import to_yaml
@@ -86,9 +86,7 @@ def hand_on(
     test = evaluate_held_out(run, plan, trainer, executor, winner, default)
     if test is not None:
         value = test.get(trainer.monitoring_metric)
-        words = ""
-        if test.get("held_out"):
-            words = HeldOut(**test["held_out"]).words(metric_word(trainer.monitoring_metric))
+        words = held_out_words(test, trainer.monitoring_metric)
         emit(
             Evaluated(
                 trial=best.number, split="test", metrics=test, metric_value=value, words=words

@@ -14,7 +14,7 @@ from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import Direction, TrialRecord
 from hpo.core.trial_failures import error_line
 from hpo.results.compare import Finalist, compare
-from hpo.results.confirm import hits_of_classes
+from hpo.results.confirm import hits_of_classes, plain_outcome
 from hpo.results.worker_calls import call_twice
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan, held_out_sources
@@ -63,7 +63,7 @@ def evaluate_held_out(
         )
         try:
             outcomes.append(call_twice(executor, "evaluate", test_spec))
-        except Exception as error:  # the winner is chosen and exported; this is told and not fatal
+        except Exception as error:  # the winner is chosen and exported, so this is a warning
             who = "the test split" if name == "test" else "the default on the test split"
             logger.warning("%s was not evaluated: %s", who, error_line(error))
             logger.debug("the traceback", exc_info=True)
@@ -86,11 +86,7 @@ def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) ->
     values = [outcome["metrics"].get(metric) for outcome in outcomes]
     if values[0] is None or None in values:
         return None
-    seen = [
-        {"hits": list(o.get("hits") or []), "query_classes": list(o.get("query_classes") or []),
-         "metrics": o["metrics"]}
-        for o in outcomes
-    ]  # fmt: skip
+    seen = [plain_outcome(outcome) for outcome in outcomes]
     sign = Direction(direction).sign
     classes = hits_of_classes(seen, metric) if sign > 0 else None
     found = [
@@ -98,7 +94,7 @@ def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) ->
             number=number,
             values=(sign * float(value),),
             cost=0.0,
-            hits=() if classes is None else (tuple(map(bool, told["hits"])),),
+            hits=() if classes is None else (tuple(told["hits"]),),
         )
         for number, (told, value) in enumerate(zip(seen, values, strict=True))
     ]

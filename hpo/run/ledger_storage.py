@@ -68,7 +68,7 @@ def open_storage(path: Path | None) -> BaseStorage:
 
 
 def holds_a_study(path: Path) -> bool:
-    """Look without writing; what cannot be read at all is told where it is opened."""
+    """Look without writing; a file that cannot be read is refused where it is opened."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             return bool(connection.execute("SELECT study_id FROM studies").fetchall())

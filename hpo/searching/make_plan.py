@@ -98,5 +98,7 @@ def plan_study(
         first=[{"latents": start.latents, "source": start.source} for start in first],
         versions=installed_versions(),
     )
-    build_algorithm(study, plan, trainer, space)  # what it refuses is told before the run appears
+    build_algorithm(
+        study, plan, trainer, space
+    )  # it refuses wrong options before the run directory is made
     return plan

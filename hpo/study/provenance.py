@@ -86,7 +86,7 @@ def find_untrained(run: RunDir) -> dict[str, dict[str, Any]]:
 
 
 def _readable(file: Path) -> dict[str, Any]:
-    """A trial's spec; a damaged one is told by whoever needs it."""
+    """A trial's spec; empty for a damaged one, which `hpo status` need not refuse."""
     try:
         spec = read_yaml(file)
     except SpecError:
@@ -142,7 +142,7 @@ def describe_source(address: str) -> str:
 
 
 def _beginning(path: Path) -> bytes:
-    """The first bytes of a file; that it cannot be read is told by whoever needs all of it."""
+    """The first bytes of a file; the error number where it cannot be read."""
     try:
         with path.open("rb") as stream:
             return stream.read(SAMPLE_BYTES)

@@ -187,7 +187,7 @@ def parse_study(
         if "budget" in values:
             values["budget"] = parse_budget(str(values["budget"]))
         study = StudySpec(**values)
-        _ = study.overlay  # so that wrong ranges are told before anything starts
+        _ = study.overlay  # so that wrong ranges are refused before anything starts
     _check_values(study, where)
     return study
 

@@ -36,7 +36,7 @@ def _sorted_pairs(
     for i, j in pairs:
         a, b = items[i], items[j]
         if a.path == b.path:
-            continue  # that two splits are one folder is told by itself
+            continue  # another check reports two splits that are one folder
         if {a.split, b.split} == {"reference", "test_reference"} and a.label == b.label:
             continue  # one gallery for both is usual
         sort = "labels" if a.label != b.label else "splits" if a.split != b.split else "within"

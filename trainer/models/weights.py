@@ -254,7 +254,7 @@ def _fill_aliases(values: dict[str, Tensor], target: Mapping[str, Tensor], what:
         names.setdefault(id(tensor), []).append(key)
     for group in names.values():
         first, *others = [key for key in group if key in values] or [""]
-        # Numbers that are not finite are told as such, by whoever loads them.
+        # Numbers that are not finite are refused as such where they are loaded.
         same = [torch.equal(values[first].nan_to_num(), values[k].nan_to_num()) for k in others]
         if not all(same):
             raise CheckpointError(f"{what}: {' and '.join(group)} must be equal, and differ")

@@ -13,7 +13,7 @@ from tests.crashes.driver import on_small_disk
 
 
 class Ear:
-    """Listens; raises at the event it is told to stumble over."""
+    """A listener that raises at one kind of event."""
 
     def __init__(self, stumbles="", at_close=False):
         self.heard, self.stumbles, self.at_close, self.closed = [], stumbles, at_close, False

@@ -2,7 +2,7 @@
 
 import json
 
-from hpo.results.story import tell_winner, told_of_winner
+from hpo.results.story import read_story, winner_story
 from hpo.run.run_dir import RunDir
 
 REPORT = {
@@ -14,7 +14,7 @@ REPORT = {
 
 def test_confirmation_and_held_out_figure():
     held_out = "held out: P@1 0.7500 (0.7000 to 0.8000)"
-    assert tell_winner(REPORT) == [*REPORT["confirmation"]["words"], held_out]
+    assert winner_story(REPORT) == [*REPORT["confirmation"]["words"], held_out]
 
 
 def test_reports_of_earlier_releases_have_the_figure_alone():
@@ -23,16 +23,16 @@ def test_reports_of_earlier_releases_have_the_figure_alone():
         "confirmation": None,
         "test": {"val_precision_at_1": 0.5},
     }
-    assert tell_winner(old) == ["held out: P@1 0.5000"]
-    assert tell_winner({"metric": "f1", "test": None}) == []
+    assert winner_story(old) == ["held out: P@1 0.5000"]
+    assert winner_story({"metric": "f1", "test": None}) == []
 
 
 def test_a_run_that_was_not_handed_on_tells_nothing(tmp_path):
     run = RunDir(tmp_path)
-    assert told_of_winner(run) == []
+    assert read_story(run) == []
     run.best_dir.mkdir()
     for damaged in ("{", "[]", json.dumps({"test": {"held_out": {"nothing": 1}}})):
         (run.best_dir / "report.json").write_text(damaged)
-        assert told_of_winner(run) == []
+        assert read_story(run) == []
     (run.best_dir / "report.json").write_text(json.dumps(REPORT))
-    assert told_of_winner(run) == tell_winner(REPORT)
+    assert read_story(run) == winner_story(REPORT)
