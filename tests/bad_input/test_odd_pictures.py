@@ -75,7 +75,7 @@ CASES = [
     case("an archive", b"", "/desk/shop.tar.gz/all/of/it/class_01/03.png", sources=SPLITS.format("shop.tar.gz"), pack=tar),
     case("one archive", b"x", "/desk/shop.zip/train/class_01/03.png", sources="--data shop.zip", pack=zipped),
     case("held-out queries", b"x", "/desk/train/class_01/03.png", sources=SPLITS.format("val") + " --test-query train"),
-    case("a TIFF of 64-bit floats", tiff(ramp(9, 9, 1, 1.0, np.float64)), "TIFF", "8 or 16 bits", file="03.tif"),
+    case("a TIFF of 64-bit floats", tiff(ramp(9, 9, 1, 1.0, np.float64)), "TIFF", "8 bits a channel", file="03.tif"),
     case("a TIFF of two deep channels", tiff(ramp(9, 9, 2, 9.0, np.uint16)), "TIFF", file="03.tif"),
     case("a TIFF with a bad sum", bad_sum(), "damaged", file="03.tif"),
     case("half a fax", cut_fax(), file="03.tif"),
