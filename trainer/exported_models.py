@@ -65,6 +65,13 @@ class ExportedModels:
 
         return set_gallery(folder, kind=kind, matching=matching)
 
+    def measure_gallery(self, folder: Path) -> list[dict[str, Any]]:
+        """Measure the exported gallery in `folder` in every way it could be kept."""
+        from trainer.actions.predict import open_export
+        from trainer.gallery_sizes import measure_sizes
+
+        return measure_sizes(open_export(folder)[1])
+
     def undo_gallery(self, folder: Path) -> dict[str, Any]:
         """Put the exported gallery in `folder` back to what it was before its last change."""
         from trainer.actions.change_gallery import undo_change

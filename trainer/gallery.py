@@ -144,6 +144,10 @@ class GalleryIndex:
             return None
         return FaissIndex.of(self.vectors, self.kind, self.graph)
 
+    def hnsw_graph(self) -> NDArray[np.uint8] | None:
+        """Return the graph that a file holds; None for other kinds, and without faiss."""
+        return self._faiss.graph() if self.kind == HNSW and self._faiss is not None else None
+
     @cached_property
     def calibration(self) -> Calibration | None:
         """How near the kept queries come to their own class and to others; None without queries."""
@@ -241,8 +245,8 @@ class GalleryIndex:
             "paths": np.asarray(self.paths, dtype=text),
             "digests": np.asarray(self.digests, dtype=text),
         }
-        if self.kind == HNSW and self._faiss is not None:
-            arrays["graph"] = self._faiss.graph()
+        if (graph := self.hnsw_graph()) is not None:
+            arrays["graph"] = graph
         if self.queries is not None:
             arrays |= self.queries.arrays()
         if self.calibration is not None:

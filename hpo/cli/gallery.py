@@ -24,6 +24,7 @@ examples:
   hpo gallery retail --merge /mnt/shop2/best
   hpo gallery retail --undo            as it was before the last change; five are kept
   hpo gallery retail --kind 8-bit      a quarter of the bytes
+  hpo gallery retail --sizes           P@1, bytes and time of every kind and length
   hpo export retail                    makes the gallery anew, from the study's pictures
 
 Pictures that are in the gallery already are not added again. Those that cannot be read, or are
@@ -65,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("nearest", "prototypes"),
         help="what pictures are compared with: every picture of the gallery, or a mean per class",
     )
+    parser.add_argument(
+        "--sizes",
+        action="store_true",
+        help="measure the gallery as it is in every kind and matching, and with shorter "
+        "embeddings; nothing is changed or trained",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.results.gallery import list_gallery
 
+    if args.sizes:
+        return _measure(args)
     chosen = model_run(args)
     with machine_output():  # the trainer runs here, and its libraries may print
         changes = dict(_change(chosen, args))
@@ -91,6 +100,46 @@ def run(args: argparse.Namespace) -> int:
         for row in errors:
             print(f"{row['image']}: {row['error']}", file=sys.stderr)
     return 2 if errors else 0
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from hpo.cli.driving import machine_output
+    from hpo.core.errors import SpecError
+    from hpo.results.gallery import measure_gallery
+
+    if args.undo or args.remove or args.add or args.merge or args.kind or args.matching:
+        raise SpecError(
+            "--sizes: changes nothing; ask for the change first, then for --sizes alone"
+        )
+    chosen = model_run(args)
+    with machine_output():  # the trainer runs here, and its libraries may print
+        rows = measure_gallery(chosen)
+    print_run(args, chosen)
+    if args.json:
+        print_json(rows)
+        return 0
+    heads = ["KIND", "MATCHING", "LENGTH", "SHORTENED", "P@1", "SAME", "BYTES", "MS"]
+    print_table(heads, [_cells(row) for row in rows])
+    print(
+        "\nP@1 of the validation queries, mean over classes; same: share of queries with the first "
+        "row's answer;\nbytes of embeddings and graph in the gallery's file; milliseconds of one "
+        "query. --kind and --matching set\na row of the whole length; a shorter one is trained "
+        "with model.feat_dim."
+    )
+    return 0
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        row["kind"],
+        row["matching"],
+        str(row["length"]),
+        row["shortened"],
+        f"{row['precision_at_1']:.4f}",
+        f"{row['same']:.4f}",
+        f"{row['bytes']:,}",
+        f"{row['milliseconds']:.2f}",
+    ]
 
 
 def _change(chosen: RunDir, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:

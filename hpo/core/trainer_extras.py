@@ -317,10 +317,24 @@ class GalleryKeeper(GalleryEditor, Protocol):
         """Undo the last change of the exported gallery; returns `classes` and `pictures` in it."""
 
 
+@runtime_checkable
+class GalleryMeter(Protocol):
+    """A trainer that measures what other ways to keep an exported gallery would give and cost."""
+
+    def measure_gallery(self, folder: Path) -> list[dict[str, Any]]:
+        """Measure the exported gallery in `folder` in every way it could be kept; change nothing.
+
+        Returns:
+            Rows of `kind`, `matching`, `length` (of an embedding), `shortened` (`no`, or how),
+            `precision_at_1`, `same` (share of queries with the first row's answer), `bytes` and
+            `milliseconds` (one query).
+        """
+
+
 EXTRAS: tuple[type, ...] = (
     *(MultiDevice, RestartAware, SparseValidation, StartChooser, Screener, DataDoctor),
     *(SourceSettler, CacheFolder, CacheKeeper, CostMeter, MemoryLimiter, StartSaver, Explainer),
-    *(PictureFinder, GalleryEditor, GalleryKeeper),
+    *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter),
 )
 """All of them."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper
+from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper, GalleryMeter
 from hpo.results.export import trainer_of_export
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors
@@ -25,6 +25,18 @@ def list_gallery(run: RunDir) -> dict[str, int]:
     trainer = demand(trainer_of_export(run), GalleryEditor)
     with as_user_errors():
         return trainer.list_gallery(run.best_dir)
+
+
+def measure_gallery(run: RunDir) -> list[dict[str, Any]]:
+    """Measure a run's gallery in every way it could be kept; rows of `GalleryMeter`.
+
+    Raises:
+        DataError: when the gallery holds no validation queries.
+        RunError: when the run has no exported model yet.
+    """
+    trainer = demand(trainer_of_export(run), GalleryMeter)
+    with as_user_errors():
+        return trainer.measure_gallery(run.best_dir)
 
 
 def extend_gallery(run: RunDir, images: str) -> dict[str, Any]:

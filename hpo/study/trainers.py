@@ -16,6 +16,7 @@ from hpo.core.trainer_extras import (
     FormExporter,
     GalleryEditor,
     GalleryKeeper,
+    GalleryMeter,
     RestartAware,
     SourceSettler,
     members_of,
@@ -32,6 +33,7 @@ NEEDED_FOR: dict[type, str] = {
     FormExporter: "that form of an export (--with-preprocessing, --timm, --triton)",
     GalleryEditor: "`hpo gallery`",
     GalleryKeeper: "that change of a gallery",
+    GalleryMeter: "measuring a gallery (`hpo gallery --sizes`)",
 }
 TRUSTED = "HPO_TRAINER_MODULES"
 """Environment variable: modules and packages, by commas, that a study may name beside those that

@@ -226,3 +226,29 @@ def test_galleries_are_merged_kept_in_other_ways_and_set_back(run, tmp_path, cap
     for _ in range(2):
         main(["gallery", str(run), "--undo"])
     assert "there is no change to undo" in capsys.readouterr().err
+
+
+def test_sizes_are_measured_and_nothing_is_changed(run, capsys):
+    file = run.best_dir / "gallery.npz"
+    assert main(["gallery", str(run), "--sizes"]) == 2
+    assert "holds no validation queries of its classes" in capsys.readouterr().err
+    with np.load(file) as arrays:
+        kept = dict(arrays)
+    names = np.array([*COLORS, "blue"])  # the last one's picture is the first one's
+    np.savez(
+        file,
+        **kept,
+        query_embeddings=np.concatenate((kept["embeddings"], kept["embeddings"][:1])),
+        query_names=names,
+        query_is_trained=np.ones(4, dtype=bool),
+    )
+    before = file.read_bytes()
+    assert main(["gallery", str(run), "--sizes", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["precision_at_1"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert {row["kind"] for row in rows} == {"flat", "16-bit", "8-bit", "hnsw"}
+    assert file.read_bytes() == before
+    assert main(["gallery", str(run), "--sizes"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["flat", "nearest"]
+    assert main(["gallery", str(run), "--sizes", "--kind", "8-bit"]) == 2
+    assert "--sizes: changes nothing" in capsys.readouterr().err
