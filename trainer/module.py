@@ -21,6 +21,7 @@ from trainer.devices import image_layout
 from trainer.distributed import gathered
 from trainer.errors import DivergedError, SpecError
 from trainer.losses import build_loss
+from trainer.masked_losses import MaskedLoss
 from trainer.optim import build_optimizer, build_schedule, schedule_optimizer, top_groups
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ class RecognitionModule(pl.LightningModule):
         self.layout = image_layout(model, device)
         self.loss, self.miner = build_loss(spec, num_classes, model.embedding_size)
         self.loss.to(device)
+        masked = MaskedLoss(train.loss.name, self.loss, self.miner, model.embedding_size)
+        # Lists of pairs are quicker where nothing has to be waited for.
+        self.masked = masked if device.type == "cuda" else None
         self.clip_norm = train.clip_grad_norm
         self.accumulate = train.accumulate_grad_batches
         steps_per_epoch = math.ceil(num_batches / self.accumulate)
@@ -239,6 +243,8 @@ class RecognitionModule(pl.LightningModule):
 
     def loss_of(self, emb_ND: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of embeddings, on the pairs that the miner selects where there is one."""
+        if self.masked is not None:
+            return self.masked(emb_ND, labels)
         pairs = None if self.miner is None else self.miner(emb_ND, labels)
         loss: torch.Tensor = self.loss(emb_ND, labels, pairs)
         return loss

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, normalize, one_hot, pad
+from torch.nn.functional import log_softmax, normalize, pad
 
 from trainer.config.loss import WEIGHTED_LOSSES
 
@@ -98,17 +98,18 @@ def _proxy_anchor(losses: Sequence[nn.Module], column: _Column, cosines: _Cosine
 
     def compute(emb_HBD: Tensor, labels_HB: Tensor) -> Tensor:
         cos_HBC = cosines(emb_HBD)
-        is_own_HBC = one_hot(labels_HB, cos_HBC.shape[2]).bool()
-        own_HC = _softened(alpha_H11 * (margin_H11 - cos_HBC), is_own_HBC)
-        other_HC = _softened(alpha_H11 * (cos_HBC + margin_H11), ~is_own_HBC)
+        classes_C = torch.arange(cos_HBC.shape[2], device=cos_HBC.device)
+        is_own_HBC = labels_HB.unsqueeze(2) == classes_C
+        own_HC = log_one_plus_sum(alpha_H11 * (margin_H11 - cos_HBC), is_own_HBC)
+        other_HC = log_one_plus_sum(alpha_H11 * (cos_HBC + margin_H11), ~is_own_HBC)
         num_present_H = is_own_HBC.any(dim=1).sum(dim=1)
         return own_HC.sum(dim=1) / num_present_H + other_HC.mean(dim=1)
 
     return compute
 
 
-def _softened(values_HBC: Tensor, kept_HBC: Tensor) -> Tensor:
-    """log(1 + sum over the kept of exp), along the batch; 0 where none is kept."""
+def log_one_plus_sum(values_HBC: Tensor, kept_HBC: Tensor) -> Tensor:
+    """Return log(1 + sum over the kept of exp) along B, (H, C); 0 where none is kept."""
     kept = values_HBC.masked_fill(~kept_HBC, torch.finfo(values_HBC.dtype).min)
     with_one = torch.cat([kept, torch.zeros_like(kept[:, :1])], dim=1)
     return torch.logsumexp(with_one, dim=1).masked_fill(~kept_HBC.any(dim=1), 0)
