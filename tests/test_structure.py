@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "trainer/models/weight_facts": "tests/trainer/models/test_weight_sources.py",
     "trainer/{children,rank_process}": "tests/trainer/test_distributed.py",
     "trainer/{embedding,encoders,errors,onnx_model}": "tests/trainer/actions/test_predict.py",
+    "trainer/proposals": "tests/trainer/test_retrieval.py",
     "trainer/limits": "tests/trainer/test_session.py",
     "trainer/exported_models": "tests/trainer/test_session.py",
     "trainer/{epochs,module,probing,receipt,state}": "tests/trainer/test_training.py",

@@ -20,20 +20,27 @@ logger = logging.getLogger(__name__)
 def pick_device(gpu_index: int) -> torch.device:
     """Return the GPU with this index among the visible ones, or the CPU where there is none.
 
-    A card that a process was given alone (CUDA_VISIBLE_DEVICES), as workers are, serves any index.
+    It becomes the one that torch, and searches for neighbours, use in this process. A card that a
+    process was given alone (CUDA_VISIBLE_DEVICES), as workers are, serves any index.
 
     Raises:
         SpecError: there are not that many.
     """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
+    if not torch.cuda.is_available():
         logger.info("no GPU is visible: computing on the CPU")
         return torch.device("cpu")
+    device = torch.device("cuda", _visible_index(gpu_index))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _visible_index(gpu_index: int) -> int:
+    count = torch.cuda.device_count()
     is_given = count == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
     if gpu_index >= count and not is_given:
         cards = "the one card is 0" if count == 1 else f"the cards are 0 to {count - 1}"
         raise SpecError(f"gpu_ids: must name cards of this machine, got {gpu_index}; {cards}")
-    return torch.device("cuda", min(gpu_index, count - 1))
+    return min(gpu_index, count - 1)
 
 
 CONTEXT_BYTES = 600 * 2**20
@@ -85,8 +92,8 @@ def training_devices(train: TrainConfig) -> tuple[str, list[int] | int]:
             f"got {train.num_gpus}"
         )
     if train.num_gpus == 1:
-        return "gpu", [pick_device(train.gpu_ids[0]).index]
-    return "gpu", [pick_device(index).index for index in train.gpu_ids]
+        return "gpu", [_visible_index(train.gpu_ids[0])]
+    return "gpu", [_visible_index(index) for index in train.gpu_ids]
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:

@@ -26,7 +26,8 @@ from trainer.array_files import open_arrays, save_arrays
 from trainer.data.names import name_key
 from trainer.errors import DataError
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
-from trainer.retrieval import Floats, Indices, UnitGallery, has_faiss, search
+from trainer.proposals import has_faiss
+from trainer.retrieval import Floats, Indices, UnitGallery, search
 from trainer.unknowns import Calibration, Queries, Threshold
 from trainer.vectors import FLAT, HNSW, FaissIndex, Vectors
 

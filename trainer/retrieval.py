@@ -6,45 +6,43 @@ which is what the losses train with.
 
 Neighbours do not depend on who computes them. Unit vectors are rounded to 25 binary places, so that
 their products and squared distances are whole multiples of 2**-50 that float64 holds exactly, in
-any order of summation. A fast float32 pass (blocked matrix products, or faiss) only proposes a
-superset of the nearest, which is then measured exactly; equal distances go to the lowest gallery
-index. Queries to which a large part of the gallery is equally near, as with embeddings that have
-collapsed, are measured against all of it, which takes the time of one more matrix product. This
-module needs numpy alone; faiss is used when it is installed and the problem is large.
+any order of summation. A fast float32 pass (`trainer.proposals`: numpy, faiss or a GPU) only
+proposes a superset of the nearest, which is then measured exactly here; equal distances go to the
+lowest gallery index. Queries to which a large part of the gallery is equally near, as with
+embeddings that have collapsed, are measured against all of it, which takes the time of one more
+matrix product. Needs numpy alone.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import DataError, DivergedError
+from trainer.proposals import Floats, Indices, Pairs, blocks, propose
 
-Floats = NDArray[np.float32]
+__all__ = [
+    "Doubles",
+    "Floats",
+    "Indices",
+    "UnitGallery",
+    "first_relevant_ranks",
+    "normalize",
+    "search",
+]
+
 Doubles = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Pairs = tuple[Indices, Indices]
-"""Row numbers (ascending) and gallery indices of the pairs that may be among the nearest."""
-Proposal = tuple[Indices, Pairs | None]
-"""Query numbers of a block and its pairs, whose rows count within the block; None: all pairs."""
 Nearest = tuple[Indices, Doubles]
 """Gallery indices (B, K), nearest first, and their exact scores."""
 
 _SCALE = float(1 << 25)
-_BLOCK_BYTES = 64 << 20
-_MANY = 16
-"""From one in so many of the gallery on, looking at all of it costs less than picking."""
-_FAISS_FROM_PAIRS = 20_000_000
-_FAISS_EXTRA = 8
-_FAISS_BLOCK = 8192
-"""Queries at once: faiss keeps few of their products, and is far slower in small blocks."""
-_FAISS_BLOCK_PAIRS = 1 << 20
+_KEPT_GRID_BYTES = 256 << 20
+"""Of a gallery on the grid that is kept during a search that measures all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def normalize(emb_ND: NDArray[Any]) -> Floats:
     emb_ND = np.asarray(emb_ND)
     unit_ND = np.empty(emb_ND.shape, dtype=np.float32)
     bad = 0
-    for rows in _blocks(len(emb_ND), 8 * emb_ND.shape[1]):
+    for rows in blocks(len(emb_ND), 8 * emb_ND.shape[1]):
         block_BD = emb_ND[rows].astype(np.float64)
         bad += int((~np.isfinite(block_BD).all(axis=1)).sum())
         if not bad:
@@ -98,7 +96,12 @@ def normalize(emb_ND: NDArray[Any]) -> Floats:
 
 
 def search(
-    query_QD: NDArray[Any], gallery: NDArray[Any] | UnitGallery, k: int, *, backend: str = "auto"
+    query_QD: NDArray[Any],
+    gallery: NDArray[Any] | UnitGallery,
+    k: int,
+    *,
+    backend: str = "auto",
+    device: str | None = None,
 ) -> tuple[Indices, Floats]:
     """Find the k nearest gallery entries of every query.
 
@@ -107,8 +110,10 @@ def search(
         gallery: embeddings of any length, shape (G, D), or what was made of them once for many
             searches.
         k: neighbours per query, 1 to G.
-        backend: `matmul`, `faiss`, or `auto` (faiss where it is installed and faster). The answer
-            is the same.
+        backend: what proposes candidates, one of `trainer.proposals.BACKENDS`, or `auto`: for large
+            problems the GPU that torch uses in this process, else faiss where it is installed. The
+            answer is the same.
+        device: of `torch` and `faiss-gpu`, such as `cuda:1`; default: torch's current GPU.
 
     Returns:
         Gallery indices, shape (Q, k), nearest first, ties by the lowest index; and their distances,
@@ -129,10 +134,11 @@ def search(
         gallery = UnitGallery.of(gallery)
     indices_QK = np.empty((len(query), k), dtype=np.int64)
     distances_QK = np.empty((len(query), k), dtype=np.float32)
-    for numbers, pairs in _PROPOSERS[_chosen(backend, query, gallery, k)](query, gallery, k):
+    exact = _ExactGallery(gallery.unit_GD)
+    for numbers, pairs in propose(backend, query, gallery, k, device):
         block_BD = _on_grid(query[numbers])
         if pairs is None:
-            indices, scores = _nearest_of_all(block_BD, gallery.unit_GD, k)
+            indices, scores = _nearest_of_all(block_BD, exact, k)
         else:
             indices, scores = _nearest_of_pairs(block_BD, gallery.unit_GD, pairs, k)
         indices_QK[numbers] = indices
@@ -156,7 +162,7 @@ def first_relevant_ranks(
     half_G = 0.5 * (exact_GD * exact_GD).sum(axis=1)
     ranks_Q = np.zeros(len(query), dtype=np.int64)
     positions = np.arange(len(exact_GD))
-    for rows in _blocks(len(query), 16 * len(exact_GD)):
+    for rows in blocks(len(query), 16 * len(exact_GD)):
         scores = _on_grid(query[rows]) @ exact_GD.T - half_G
         relevant = query_labels_Q[rows, None] == gallery_labels_G[None, :]
         own = np.where(relevant, scores, -np.inf)
@@ -173,37 +179,43 @@ def _on_grid(unit_ND: Floats) -> Doubles:
     return np.rint(unit_ND.astype(np.float64) * _SCALE) / _SCALE
 
 
-def _blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of rows that take no more than a block's bytes, or one row."""
-    step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
-    return (slice(start, start + step) for start in range(0, num_rows, step))
+class _ExactGallery:
+    """A gallery on the grid, in blocks of rows; made once if it is not too large to keep."""
+
+    def __init__(self, unit_GD: Floats) -> None:
+        self._unit_GD = unit_GD
+
+    def __len__(self) -> int:
+        return len(self._unit_GD)
+
+    def scores(self, query_BD: Doubles) -> Doubles:
+        """Return q.g - g.g / 2 of all pairs, shape (B, G): higher is nearer."""
+        scores_BG = np.empty((len(query_BD), len(self)))
+        is_kept = 8 * self._unit_GD.size <= _KEPT_GRID_BYTES
+        for columns, exact_CD in self._kept if is_kept else self._blocks():
+            part_BC = scores_BG[:, columns]
+            np.matmul(query_BD, exact_CD.T, out=part_BC)
+            part_BC -= 0.5 * (exact_CD * exact_CD).sum(axis=1)
+        return scores_BG
+
+    @cached_property
+    def _kept(self) -> list[tuple[slice, Doubles]]:
+        return list(self._blocks())
+
+    def _blocks(self) -> Iterator[tuple[slice, Doubles]]:
+        for columns in blocks(len(self), 8 * self._unit_GD.shape[1]):
+            yield columns, _on_grid(self._unit_GD[columns])
 
 
-def _tolerance(dim: int) -> float:
-    """Bound on how far a float32 dot product of unit vectors can be from the score on the grid."""
-    return (dim + 64) * 2.0**-24
-
-
-def _nearest_of_all(query_BD: Doubles, gallery_GD: Floats, k: int) -> Nearest:
+def _nearest_of_all(query_BD: Doubles, gallery: _ExactGallery, k: int) -> Nearest:
     """Measure every gallery entry and pick the nearest without sorting all."""
     indices_BK = np.empty((len(query_BD), k), dtype=np.int64)
     scores_BK = np.empty((len(query_BD), k))
-    for rows in _blocks(len(query_BD), 8 * len(gallery_GD)):
-        parts = [
-            _scores_of_all(query_BD[rows], _on_grid(gallery_GD[columns]))
-            for columns in _blocks(len(gallery_GD), 8 * gallery_GD.shape[1])
-        ]
-        scores_BG = np.concatenate(parts, axis=1)
+    for rows in blocks(len(query_BD), 8 * len(gallery)):
+        scores_BG = gallery.scores(query_BD[rows])
         indices_BK[rows] = _first_k(scores_BG, k)
         scores_BK[rows] = np.take_along_axis(scores_BG, indices_BK[rows], axis=1)
     return indices_BK, scores_BK
-
-
-def _scores_of_all(query_BD: Doubles, gallery_GD: Doubles) -> Doubles:
-    """Return q.g - g.g / 2 of all pairs: higher is nearer."""
-    scores_BG: Doubles = query_BD @ gallery_GD.T
-    scores_BG -= 0.5 * (gallery_GD * gallery_GD).sum(axis=1)
-    return scores_BG
 
 
 def _first_k(scores_BG: Doubles, k: int) -> Indices:
@@ -236,7 +248,7 @@ def _nearest_of_pairs(query_BD: Doubles, gallery_GD: Floats, pairs: Pairs, k: in
     scores = np.concatenate(
         [
             np.einsum("cd,cd->c", query_BD[rows[part]], own_UD[places[part]])
-            for part in _blocks(len(rows), 16 * query_BD.shape[1])
+            for part in blocks(len(rows), 16 * query_BD.shape[1])
         ]
     )
     scores -= 0.5 * (own_UD * own_UD).sum(axis=1)[places]
@@ -245,78 +257,3 @@ def _nearest_of_pairs(query_BD: Doubles, gallery_GD: Floats, pairs: Pairs, k: in
     starts_B = np.cumsum(counts_B) - counts_B
     picked_BK = order[starts_B[:, None] + np.arange(k)[None, :]]
     return columns[picked_BK], scores[picked_BK]
-
-
-def _chosen(backend: str, query: Floats, gallery: UnitGallery, k: int) -> str:
-    if backend == "auto":
-        large = len(query) * len(gallery) >= _FAISS_FROM_PAIRS and k <= 64
-        # faiss must be loaded after torch, and what runs without torch is not to load it for this.
-        return "faiss" if large and "torch" in sys.modules and has_faiss() else "matmul"
-    if backend not in _PROPOSERS:
-        raise ValueError(f"backend must be auto, {', '.join(_PROPOSERS)}, got {backend!r}")
-    return backend
-
-
-def has_faiss() -> bool:
-    """Whether faiss is installed."""
-    return importlib.util.find_spec("faiss") is not None
-
-
-def _by_matmul(query: Floats, gallery: UnitGallery, k: int) -> Iterator[Proposal]:
-    yield from _in_blocks(np.arange(len(query)), query, gallery, k)
-
-
-def _in_blocks(numbers: Indices, query: Floats, gallery: UnitGallery, k: int) -> Iterator[Proposal]:
-    """Propose for some of the queries every pair that can be among the k nearest.
-
-    The k-th largest of the maxima over groups of columns is a lower bound of the k-th largest
-    score; what reaches it within twice the rounding error is proposed, so that nothing nearer can
-    be missed.
-    """
-    num_gallery = len(gallery)
-    width = min(64, max(1, num_gallery // (4 * k)))
-    margin = 2 * _tolerance(query.shape[1])
-    for part in _blocks(len(numbers), 4 * num_gallery):
-        block_B = numbers[part]
-        scores_BG = query[block_B] @ gallery.unit_GD.T
-        scores_BG -= gallery.half_G
-        maxima = np.maximum.reduceat(scores_BG, np.arange(0, num_gallery, width), axis=1)
-        place = maxima.shape[1] - k
-        bound_B = maxima.max(axis=1) if k == 1 else np.partition(maxima, place, axis=1)[:, place]
-        is_near = scores_BG >= (bound_B - margin)[:, None]
-        has_many_B = is_near.sum(axis=1) * _MANY > num_gallery
-        if has_many_B.any():
-            yield block_B[has_many_B], None
-        if not has_many_B.all():
-            rows, columns = np.nonzero(is_near[~has_many_B])
-            yield block_B[~has_many_B], (rows, columns)
-
-
-def _by_faiss(query: Floats, gallery: UnitGallery, k: int) -> Iterator[Proposal]:
-    """Propose what faiss finds; queries with more candidates than it was asked for go by matmul."""
-    if not gallery.half_G.all():  # faiss compares products, by which zero rows lie elsewhere
-        yield from _by_matmul(query, gallery, k)
-        return
-    if importlib.util.find_spec("torch") is not None and "torch" not in sys.modules:
-        import torch  # noqa: F401 - faiss must be loaded after torch
-    import faiss
-
-    unit_GD = gallery.unit_GD
-    index = faiss.IndexFlatIP(unit_GD.shape[1])
-    index.add(unit_GD)
-    wanted = min(k + _FAISS_EXTRA, len(gallery))
-    margin = 2 * _tolerance(unit_GD.shape[1])
-    step = max(1, min(_FAISS_BLOCK, _FAISS_BLOCK_PAIRS // wanted))
-    for start in range(0, len(query), step):
-        values, columns = index.search(query[start : start + step], wanted)
-        bound = values[:, k - 1] - margin
-        is_open = (values[:, -1] >= bound) & (wanted < len(gallery))
-        numbers = start + np.arange(len(values))
-        closed = np.flatnonzero(~is_open)
-        if len(closed):
-            rows, slots = np.nonzero(values[closed] >= bound[closed, None])
-            yield numbers[closed], (rows, columns[closed][rows, slots])
-        yield from _in_blocks(numbers[is_open], query, gallery, k)
-
-
-_PROPOSERS = {"matmul": _by_matmul, "faiss": _by_faiss}

@@ -41,8 +41,8 @@ from trainer.data.demo import make_demo_data
 from trainer.devices import pick_device, training_devices, wants_bf16
 from trainer.epochs import validate
 from trainer.module import RecognitionModule
+from trainer.proposals import has_faiss
 from trainer.receipt import device_name, peak_memory_mib
-from trainer.retrieval import has_faiss
 from trainer.spec import parse_spec
 from trainer.training import build_module, isolated
 

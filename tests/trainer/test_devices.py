@@ -62,15 +62,18 @@ def test_trunks_with_and_without_such_convolutions_train_without_breaking_memory
 
 @pytest.fixture
 def cards(monkeypatch):
-    """A machine with so many cards, as torch tells of it."""
+    """A machine with so many cards, as torch tells of it; `cards.used` are those set as its own."""
+    used = []
 
     def show(count, given=None):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "set_device", used.append)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if given is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
 
+    show.used = used
     return show
 
 
@@ -88,5 +91,6 @@ def test_a_card_that_is_not_there_is_one_line(cards, count, index, cards_are):
 def test_cards_that_are_there(cards):
     cards(4)
     assert pick_device(3) == torch.device("cuda", 3)
+    assert cards.used == [torch.device("cuda", 3)]
     cards(1, given="6")  # as a worker is given one of eight
     assert pick_device(6) == torch.device("cuda", 0)

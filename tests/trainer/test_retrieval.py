@@ -4,11 +4,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from trainer import proposals
 from trainer.errors import DataError, DivergedError
-from trainer.retrieval import UnitGallery, first_relevant_ranks, has_faiss, normalize, search
+from trainer.proposals import has_faiss, has_faiss_gpu
+from trainer.retrieval import UnitGallery, first_relevant_ranks, normalize, search
 
 BACKENDS = [
     "matmul",
+    "torch",
     pytest.param("faiss", marks=pytest.mark.skipif(not has_faiss(), reason="no faiss")),
 ]
 
@@ -30,7 +33,7 @@ def slow_search(query, gallery, k):
 def test_search_equals_sorting_all_distances(backend, k):
     rng = np.random.default_rng(k)
     query, gallery = rng.normal(size=(30, 12)), rng.normal(size=(40, 12))
-    indices, distances = search(query, gallery, k, backend=backend)
+    indices, distances = search(query, gallery, k, backend=backend, device="cpu")
     slow_indices, slow_distances = slow_search(query, gallery, k)
     assert np.array_equal(indices, slow_indices)
     assert np.allclose(distances, slow_distances, atol=1e-6)
@@ -41,36 +44,83 @@ def test_equal_distances_go_to_the_lowest_index(backend):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(5, 8)).astype(np.float32)
     gallery = rows[[3, 1, 1, 0, 1, 3, 2, 4, 0] * 30]
-    indices, distances = search(rows, gallery, 4, backend=backend)
+    indices, distances = search(rows, gallery, 4, backend=backend, device="cpu")
     for row, found in enumerate(indices):
         same = [i for i in range(len(gallery)) if np.array_equal(gallery[i], rows[row])]
         assert found.tolist() == same[:4]
     assert distances.max() == 0.0
 
 
+@pytest.fixture
+def faiss_card(monkeypatch):
+    """In place of a GPU index, which needs a GPU, faiss's index of the CPU."""
+    import faiss
+    import torch
+
+    made = []
+
+    def index(resources, dim, config):
+        made.append(config.device)
+        return faiss.IndexFlatIP(dim)
+
+    monkeypatch.setattr(faiss, "GpuIndexFlatIP", index)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    return made
+
+
+def many_equals(rng):
+    """A gallery with many copies of two rows, and queries that are entries of it."""
+    gallery = np.concatenate([np.repeat(rng.normal(size=(2, 9)), 20, 0), rng.normal(size=(300, 9))])
+    query = gallery[rng.permutation(len(gallery))[:60]]
+    query[::5] = gallery[3]
+    return query, gallery
+
+
 @pytest.mark.skipif(not has_faiss(), reason="no faiss")
+def test_an_index_on_a_gpu_proposes_and_torch_takes_what_it_leaves_open(faiss_card):
+    query, gallery = many_equals(np.random.default_rng(8))
+    ours = search(query, gallery, 3, backend="matmul")
+    # torch computes on the CPU here; the index is asked for on the card of that name.
+    theirs = search(query, gallery, 3, backend="faiss-gpu", device="cpu")
+    assert faiss_card == [3]
+    assert np.array_equal(ours[0], theirs[0])
+    assert np.array_equal(ours[1], theirs[1])
+    with_zero = np.concatenate([gallery, np.zeros((1, 9))])
+    found = search(query, with_zero, 3, backend="faiss-gpu", device="cpu")
+    assert np.array_equal(ours[0], found[0])
+    assert faiss_card == [3]  # by products a zero row lies elsewhere: torch alone
+
+
+@pytest.mark.skipif(not has_faiss() or has_faiss_gpu(), reason="no faiss, or it has a GPU")
+def test_torch_takes_over_where_faiss_cannot_use_the_gpu(caplog):
+    query, gallery = many_equals(np.random.default_rng(8))
+    ours = search(query, gallery, 3, backend="matmul")
+    theirs = search(query, gallery, 3, backend="faiss-gpu", device="cpu")
+    assert np.array_equal(ours[0], theirs[0])
+    assert "faiss cannot use this GPU, torch searches on it" in caplog.text
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
 @pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-6, 0.0])
-def test_faiss_and_matmul_find_the_same_even_when_embeddings_collapse(spread):
+def test_all_find_the_same_even_when_embeddings_collapse(spread, backend):
     rng = np.random.default_rng(5)
     centre = rng.normal(size=24)
     query = centre + spread * rng.normal(size=(300, 24))
     gallery = centre + spread * rng.normal(size=(500, 24))
-    ours, theirs = (search(query, gallery, 7, backend=name) for name in ("matmul", "faiss"))
+    ways = ("matmul", backend)
+    ours, theirs = (search(query, gallery, 7, backend=way, device="cpu") for way in ways)
     assert np.array_equal(ours[0], theirs[0])
     assert np.array_equal(ours[1], theirs[1])
 
 
-@pytest.mark.skipif(not has_faiss(), reason="no faiss")
-def test_faiss_and_matmul_agree_where_some_queries_have_many_equals_and_blocks_are_small(
-    monkeypatch,
-):
-    monkeypatch.setattr("trainer.retrieval._FAISS_BLOCK", 7)
-    monkeypatch.setattr("trainer.retrieval._BLOCK_BYTES", 4 * 340 * 2)
-    rng = np.random.default_rng(6)
-    gallery = np.concatenate([np.repeat(rng.normal(size=(2, 9)), 20, 0), rng.normal(size=(300, 9))])
-    query = gallery[rng.permutation(len(gallery))[:60]]
-    query[::5] = gallery[3]
-    ours, theirs = (search(query, gallery, 3, backend=name) for name in ("matmul", "faiss"))
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_all_agree_where_some_queries_have_many_equals_and_blocks_are_small(monkeypatch, backend):
+    monkeypatch.setattr("trainer.proposals._FAISS_BLOCK", 7)
+    monkeypatch.setattr("trainer.proposals.BLOCK_BYTES", 4 * 340 * 2)
+    monkeypatch.setattr("trainer.proposals.DEVICE_BLOCK_BYTES", 4 * 340 * 9)
+    query, gallery = many_equals(np.random.default_rng(6))
+    ways = ("matmul", backend)
+    ours, theirs = (search(query, gallery, 3, backend=way, device="cpu") for way in ways)
     assert np.array_equal(ours[0], theirs[0])
     assert np.array_equal(ours[1], theirs[1])
     assert ours[0][0].tolist() == [0, 1, 2]
@@ -124,10 +174,22 @@ def test_order_and_distances_equal_comparing_whole_numbers(backend, k, draw):
     rng = np.random.default_rng(k)
     gallery = draw(rng, 300, 5)
     query = np.concatenate([draw(rng, 12, 5), gallery[:3]])
-    indices, distances = search(query, gallery, k, backend=backend)
+    indices, distances = search(query, gallery, k, backend=backend, device="cpu")
     slow_indices, slow_distances = exact_search(query, gallery, k)
     assert np.array_equal(indices, slow_indices)
     assert np.array_equal(distances, slow_distances)
+
+
+def test_a_wide_margin_covers_products_rounded_to_tf32():
+    import torch
+
+    rng = np.random.default_rng(12)
+    rows = normalize(rng.normal(size=(400, 64)))
+    # What a GPU multiplies in TF32: 10 binary places of each factor.
+    as_int = torch.from_numpy(rows).view(torch.int32)
+    rounded = ((as_int + 0x1000) & ~0x1FFF).view(torch.float32)
+    error = (rounded @ rounded.T - torch.from_numpy(rows @ rows.T)).abs().max()
+    assert error < proposals._TF32_ERROR
 
 
 def test_collapsed_embeddings_cost_little_more_than_others():
@@ -183,7 +245,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     rng = np.random.default_rng(2)
     query, gallery = rng.normal(size=(50, 6)), rng.normal(size=(31, 6))
     whole = search(query, gallery, 3)
-    monkeypatch.setattr("trainer.retrieval._BLOCK_BYTES", 4 * 31 * 4)
+    monkeypatch.setattr("trainer.proposals.BLOCK_BYTES", 4 * 31 * 4)
     split = search(query, gallery, 3)
     assert np.array_equal(whole[0], split[0])
     assert np.array_equal(whole[1], split[1])
@@ -204,13 +266,13 @@ def test_nan_is_a_divergence_and_not_a_neighbour():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_zero_row_lies_at_distance_one_of_everything(backend):
     gallery = np.array([[0.34, 0.94], [0.0, 0.0], [0.2, 0.98]])
-    indices, distances = search(np.array([[2.0, 0.0]]), gallery, 2, backend=backend)
+    indices, distances = search(np.array([[2.0, 0.0]]), gallery, 2, backend=backend, device="cpu")
     assert indices.tolist() == [[1, 0]]
     assert distances[0] == pytest.approx([1.0, (2 - 2 * 0.34 / np.hypot(0.34, 0.94)) ** 0.5])
 
 
 def test_bad_rows_are_counted_over_all_blocks(monkeypatch):
-    monkeypatch.setattr("trainer.retrieval._BLOCK_BYTES", 8 * 2 * 2)
+    monkeypatch.setattr("trainer.proposals.BLOCK_BYTES", 8 * 2 * 2)
     rows = np.ones((9, 2))
     rows[[1, 4, 8], 0] = np.nan
     with pytest.raises(DivergedError, match="3 of 9 rows"):
@@ -250,9 +312,9 @@ def test_a_hundred_thousand_squared_stays_below_two_gib(backend):
 
     rng = np.random.default_rng(4)
     query = rng.normal(size=(100_000, 64)).astype(np.float32)
-    search(query[:10], query, 1, backend=backend)
+    search(query[:10], query, 1, backend=backend, device="cpu")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    indices, _ = search(query, query, 1, backend=backend)
+    indices, _ = search(query, query, 1, backend=backend, device="cpu")
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert np.array_equal(indices[:, 0], np.arange(100_000))
     assert (after - before) / 2**20 < 2.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.errors import DivergedError
-from trainer.retrieval import has_faiss
+from trainer.proposals import has_faiss
 from trainer.vectors import BYTE, FLAT, HALF, HNSW, FaissIndex, Vectors
 
 

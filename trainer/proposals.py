@@ -1,0 +1,247 @@
+"""Fast float32 passes that propose which gallery entries can be nearest, for `trainer.retrieval`.
+
+Each way proposes a superset of the nearest: everything that comes within the rounding error of the
+k-th best. Ways are blocked products by numpy or by torch on any device, and faiss on the CPU or a
+GPU. Shapes: Q queries, B queries of a block, G gallery entries, D dimensions, K neighbours.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+Pairs = tuple[Indices, Indices]
+"""Row numbers (ascending) and gallery indices of the pairs that may be among the nearest."""
+Proposal = tuple[Indices, Pairs | None]
+"""Query numbers of a block and its pairs, whose rows count within the block; None: all pairs."""
+
+BLOCK_BYTES = 64 << 20
+DEVICE_BLOCK_BYTES = 256 << 20
+"""Of the scores that torch holds on a GPU; larger blocks gain nothing."""
+_MANY = 16
+"""From one in so many of the gallery on, looking at all of it costs less than picking."""
+FAST_FROM_PAIRS = 20_000_000
+"""From here on faiss, or a GPU, is quicker than numpy by more than it costs to set up."""
+_FAISS_MOST_NEIGHBOURS = 64
+_FAISS_EXTRA = 8
+_FAISS_BLOCK = 8192
+"""Queries at once: faiss keeps few of their products, and is far slower in small blocks."""
+_FAISS_BLOCK_PAIRS = 1 << 20
+_FAISS_SCRATCH_BYTES = 256 << 20
+"""Of a GPU, where faiss would take 1.5 GiB that other trials on it want."""
+
+logger = logging.getLogger(__name__)
+
+
+class Gallery(Protocol):
+    """What is searched; `trainer.retrieval.UnitGallery` is one."""
+
+    @property
+    def unit_GD(self) -> Floats: ...  # noqa: D102, N802 - rows of unit length, or zero
+    @property
+    def half_G(self) -> Floats: ...  # noqa: D102, N802 - half the squared length of each
+    def __len__(self) -> int: ...
+
+
+def blocks(num_rows: int, row_bytes: int, most_bytes: int | None = None) -> Iterator[slice]:
+    """Slices of rows that take no more than `most_bytes` (default `BLOCK_BYTES`), or one row."""
+    step = max(1, (most_bytes or BLOCK_BYTES) // max(row_bytes, 1))
+    return (slice(start, start + step) for start in range(0, num_rows, step))
+
+
+def tolerance(dim: int) -> float:
+    """Bound on how far a float32 dot product of unit vectors can be from the score on the grid."""
+    return (dim + 64) * 2.0**-24
+
+
+_TF32_ERROR = 2.0**-10
+"""Of a dot product of unit vectors, each of whose factors is rounded to 10 binary places."""
+
+
+def propose(
+    backend: str, query: Floats, gallery: Gallery, k: int, device: str | None
+) -> Iterator[Proposal]:
+    """Yield proposals for every query.
+
+    Args:
+        backend: one of `BACKENDS`, or `auto`.
+        query: at unit length, or zero.
+        gallery: what is searched.
+        k: neighbours that are wanted.
+        device: where `torch` and `faiss-gpu` compute; None for the GPU that this process uses.
+    """
+    if backend == "auto":
+        backend = _chosen(len(query) * len(gallery), k)
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be auto, {', '.join(BACKENDS)}, got {backend!r}")
+    if backend in {"faiss", "faiss-gpu"} and not gallery.half_G.all():
+        # faiss compares products, by which zero rows lie elsewhere.
+        backend = "matmul" if backend == "faiss" else "torch"
+    return BACKENDS[backend](query, gallery, k, device)
+
+
+def _chosen(num_pairs: int, k: int) -> str:
+    # faiss must be loaded after torch, and what runs without torch is not to load it for this.
+    if num_pairs < FAST_FROM_PAIRS or "torch" not in sys.modules:
+        return "matmul"
+    is_short = k <= _FAISS_MOST_NEIGHBOURS
+    if sys.modules["torch"].cuda.is_initialized():
+        return "faiss-gpu" if is_short and has_faiss_gpu() else "torch"
+    return "faiss" if is_short and has_faiss() else "matmul"
+
+
+def has_faiss() -> bool:
+    """Whether faiss is installed."""
+    return importlib.util.find_spec("faiss") is not None
+
+
+def has_faiss_gpu() -> bool:
+    """Whether faiss is installed, was built for GPUs and sees one."""
+    if not has_faiss():
+        return False
+    faiss = _faiss()
+    return hasattr(faiss, "GpuIndexFlatIP") and faiss.get_num_gpus() > 0
+
+
+def _by_matmul(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
+    del device
+    yield from _in_blocks(np.arange(len(query)), query, gallery, k)
+
+
+def _in_blocks(numbers: Indices, query: Floats, gallery: Gallery, k: int) -> Iterator[Proposal]:
+    """Propose for some of the queries every pair that can be among the k nearest.
+
+    The k-th largest of the maxima over groups of columns is a lower bound of the k-th largest
+    score; what reaches it within twice the rounding error is proposed, so that nothing nearer can
+    be missed.
+    """
+    num_gallery = len(gallery)
+    width = min(64, max(1, num_gallery // (4 * k)))
+    margin = 2 * tolerance(query.shape[1])
+    for part in blocks(len(numbers), 4 * num_gallery):
+        block_B = numbers[part]
+        scores_BG = query[block_B] @ gallery.unit_GD.T
+        scores_BG -= gallery.half_G
+        maxima = np.maximum.reduceat(scores_BG, np.arange(0, num_gallery, width), axis=1)
+        place = maxima.shape[1] - k
+        bound_B = maxima.max(axis=1) if k == 1 else np.partition(maxima, place, axis=1)[:, place]
+        is_near = scores_BG >= (bound_B - margin)[:, None]
+        has_many_B = is_near.sum(axis=1) * _MANY > num_gallery
+        if has_many_B.any():
+            yield block_B[has_many_B], None
+        if not has_many_B.all():
+            rows, columns = np.nonzero(is_near[~has_many_B])
+            yield block_B[~has_many_B], (rows, columns)
+
+
+def _by_torch(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
+    """Propose by products on a device; the pairs alone come back from it."""
+    import torch
+
+    place = torch.device(device or "cuda")
+    # Files that are mapped cannot be written to, which torch asks of an array.
+    unit_GD = torch.from_numpy(np.require(gallery.unit_GD, requirements="W")).to(place)
+    half_G = torch.from_numpy(gallery.half_G).to(place)
+    is_rounded = place.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
+    margin = 2 * (tolerance(query.shape[1]) + (_TF32_ERROR if is_rounded else 0.0))
+    for part in blocks(len(query), 4 * len(gallery), DEVICE_BLOCK_BYTES):
+        block_BD = torch.from_numpy(query[part]).to(place)
+        scores_BG = (block_BD @ unit_GD.T).sub_(half_G)
+        bound_B1 = scores_BG.topk(k, dim=1).values[:, -1:] - margin
+        is_near = scores_BG >= bound_B1
+        has_many_B = is_near.sum(dim=1) * _MANY > len(gallery)
+        numbers = np.arange(len(query))[part]
+        is_long_B = has_many_B.cpu().numpy()
+        if is_long_B.any():
+            yield numbers[is_long_B], None
+        if not is_long_B.all():
+            rows, columns = is_near[~has_many_B].nonzero(as_tuple=True)
+            yield numbers[~is_long_B], (rows.cpu().numpy(), columns.cpu().numpy())
+
+
+def _by_faiss(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
+    """Propose what faiss finds on the CPU; what it leaves open goes by numpy."""
+    del device
+    index = _faiss().IndexFlatIP(gallery.unit_GD.shape[1])
+    for numbers, pairs in _by_index(index, query, gallery, k):
+        if pairs is not None:
+            yield numbers, pairs
+        else:
+            yield from _in_blocks(numbers, query, gallery, k)
+
+
+def _by_faiss_gpu(
+    query: Floats, gallery: Gallery, k: int, device: str | None
+) -> Iterator[Proposal]:
+    """Propose what faiss finds on a GPU; what it leaves open goes by torch, or all if it fails."""
+    try:
+        index = _gpu_index(gallery.unit_GD.shape[1], device)
+    except RuntimeError as e:
+        logger.warning("faiss cannot use this GPU, torch searches on it: %s", str(e).split("\n")[0])
+        yield from _by_torch(query, gallery, k, device)
+        return
+    for numbers, pairs in _by_index(index, query, gallery, k):
+        if pairs is not None:
+            yield numbers, pairs
+            continue
+        for rows, found in _by_torch(query[numbers], gallery, k, device):
+            yield numbers[rows], found
+
+
+def _gpu_index(dim: int, device: str | None) -> Any:
+    import torch
+
+    faiss, place = _faiss(), torch.device(device or "cuda")
+    resources = faiss.StandardGpuResources()
+    resources.setTempMemory(_FAISS_SCRATCH_BYTES)
+    config = faiss.GpuIndexFlatConfig()
+    index: int | None = place.index
+    config.device = torch.cuda.current_device() if index is None else index
+    return faiss.GpuIndexFlatIP(resources, dim, config)
+
+
+def _by_index(index: Any, query: Floats, gallery: Gallery, k: int) -> Iterator[Proposal]:
+    """Propose what an empty faiss index of inner products finds.
+
+    None stands for queries with more candidates than the index was asked for.
+    """
+    index.add(gallery.unit_GD)
+    wanted = min(k + _FAISS_EXTRA, len(gallery))
+    margin = 2 * tolerance(query.shape[1])
+    step = max(1, min(_FAISS_BLOCK, _FAISS_BLOCK_PAIRS // wanted))
+    for start in range(0, len(query), step):
+        values, columns = index.search(query[start : start + step], wanted)
+        bound = values[:, k - 1] - margin
+        is_open = (values[:, -1] >= bound) & (wanted < len(gallery))
+        numbers = start + np.arange(len(values))
+        closed = np.flatnonzero(~is_open)
+        if len(closed):
+            rows, slots = np.nonzero(values[closed] >= bound[closed, None])
+            yield numbers[closed], (rows, columns[closed][rows, slots])
+        if is_open.any():
+            yield numbers[is_open], None
+
+
+def _faiss() -> Any:
+    """Load faiss, after torch where that is installed."""
+    if importlib.util.find_spec("torch") is not None and "torch" not in sys.modules:
+        import torch  # noqa: F401 - faiss must be loaded after torch
+    import faiss
+
+    return faiss
+
+
+BACKENDS: dict[str, Callable[[Floats, Gallery, int, str | None], Iterator[Proposal]]] = {
+    "matmul": _by_matmul,
+    "torch": _by_torch,
+    "faiss": _by_faiss,
+    "faiss-gpu": _by_faiss_gpu,
+}
