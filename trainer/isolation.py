@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import signal
 import threading
 import traceback
@@ -23,6 +24,8 @@ _LIGHTNING_LOGGERS = (
     "lightning_fabric",
 )
 
+_NVML_SWITCH = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
@@ -35,7 +38,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cudnn_switches(*, benchmark: bool, deterministic: bool) -> Iterator[None]:
-    """Set cuDNN's switches inside."""
+    """Set cuDNN's switches inside.
+
+    TF32 stays as torch has it: convolutions in float32 use it, products of matrices do not.
+    """
     with torch.backends.cudnn.flags(
         enabled=True,
         benchmark=benchmark,
@@ -43,6 +49,26 @@ def cudnn_switches(*, benchmark: bool, deterministic: bool) -> Iterator[None]:
         allow_tf32=torch.backends.cudnn.allow_tf32,
     ):
         yield
+
+
+@contextlib.contextmanager
+def without_nvml(device: torch.device) -> Iterator[None]:
+    """On a CPU, let torch ask the CUDA runtime whether there is a GPU, not NVML.
+
+    An optimizer asks at every step. Lightning has it ask NVML, so that processes can be forked
+    later; torch keeps that answer only where there is a GPU, and elsewhere looks for the driver's
+    library again and again, which takes longer than the step of a small head.
+    """
+    before = os.environ.get(_NVML_SWITCH)
+    if device.type == "cpu":
+        os.environ[_NVML_SWITCH] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_NVML_SWITCH, None)
+        else:
+            os.environ[_NVML_SWITCH] = before
 
 
 @contextlib.contextmanager

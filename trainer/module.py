@@ -154,7 +154,10 @@ class RecognitionModule(pl.LightningModule):
         self.nonzero_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.takes_features = takes_features
         part = self._input_part(model)
-        runs: Callable[[torch.Tensor], Any] = torch.compile(part) if train.compile else part
+        runs: Callable[[torch.Tensor], Any] = part
+        if train.compile:
+            _forget_other_networks(f"{spec.model.backbone} {type(part).__name__}")
+            runs = torch.compile(part)
         # In a tuple, since a module set as an attribute would be registered a second time.
         self._runs = (runs,)
         self.train()
@@ -309,6 +312,20 @@ class RecognitionModule(pl.LightningModule):
     def learning_rates(self) -> dict[str, float]:
         """Return the rate of the next step by group; of a trunk in layers, the top layer's."""
         return {f"lr_{n}": float(group["lr"]) for n, group in top_groups(self.optimizer).items()}
+
+
+_compiled_last: list[str] = []
+
+
+def _forget_other_networks(name: str) -> None:
+    """Drop what was compiled for another network in this process.
+
+    Networks of one family share their code, and torch compiles one piece of code at most eight
+    times: the ninth architecture of a search would silently run uncompiled.
+    """
+    if _compiled_last and _compiled_last != [name]:
+        torch.compiler.reset()
+    _compiled_last[:] = [name]
 
 
 class EpochBatches:

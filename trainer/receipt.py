@@ -101,12 +101,24 @@ def build_receipt(
         "groups": [_group_facts(group) for group in module.optimizer.param_groups],
         "steps_per_epoch": module.schedule.steps_per_epoch,
         "precision": str(trainer.precision),
+        "tf32": tensor_float_parts(next(module.model.parameters()).device),
         "device": device_name(next(module.model.parameters()).device),
         "peak_memory_mib": peak_memory_mib(next(module.model.parameters()).device),
         "memory_limit_mib": memory_limit_mib(next(module.model.parameters()).device),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "torch_version": str(torch.__version__),
     }
+
+
+def tensor_float_parts(device: torch.device) -> list[str] | None:
+    """Return which float32 operations of a GPU are rounded to TF32; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    parts = {
+        "convolutions": torch.backends.cudnn.allow_tf32,
+        "products": torch.backends.cuda.matmul.allow_tf32,
+    }
+    return [name for name, is_rounded in parts.items() if is_rounded]
 
 
 def device_name(device: torch.device) -> str:

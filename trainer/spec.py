@@ -76,6 +76,8 @@ def parse_spec(nested: Mapping[str, Any], action: str, *, is_complete: bool = Tr
     values = _read_values(flatten(nested), problems)
     _raise_if(problems)
     _number_devices(values)
+    # Every batch has one size, so timing algorithms first pays where they need not repeat exactly.
+    values.setdefault("train.cudnn.benchmark", not values.get("train.cudnn.deterministic", True))
     values = follow_weights(values, is_training=legal == "train", is_complete=is_complete)
     spec = cast("Spec", _build(Spec, "", values))
     problems += refused(spec, legal)

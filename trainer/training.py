@@ -42,6 +42,7 @@ from trainer.isolation import (
     quiet_lightning,
     released,
     seeded,
+    without_nvml,
 )
 from trainer.models.recognizer import build_recognizer
 from trainer.module import EpochBatches, RecognitionModule
@@ -316,6 +317,7 @@ def isolated(spec: Spec, device: torch.device) -> Iterator[None]:
         memory_errors_named(what),
         plain_interrupts(),
         quiet_lightning(),
+        without_nvml(device),
         cudnn_switches(benchmark=train.cudnn.benchmark, deterministic=train.cudnn.deterministic),
         seeded(train.seed, device),
         warnings.catch_warnings(),

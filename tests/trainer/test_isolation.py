@@ -1,5 +1,6 @@
 import gc
 import logging
+import os
 import signal
 
 import pytest
@@ -13,6 +14,7 @@ from trainer.isolation import (
     quiet_lightning,
     released,
     seeded,
+    without_nvml,
 )
 
 CPU = torch.device("cpu")
@@ -35,6 +37,19 @@ def test_switches_are_put_back():
         inside = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
         assert inside == (not before[0], not before[1])
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == before
+
+
+@pytest.mark.parametrize("before", ["1", None])
+def test_a_step_on_a_cpu_does_not_ask_nvml(monkeypatch, before):
+    switch = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    monkeypatch.delenv(switch, raising=False)
+    if before is not None:
+        monkeypatch.setenv(switch, before)
+    with without_nvml(CPU):
+        assert not torch.cuda._nvml_based_avail()
+    assert os.environ.get(switch) == before
+    with without_nvml(torch.device("cuda", 0)):
+        assert os.environ.get(switch) == before
 
 
 def test_lightning_is_quiet_inside_only():

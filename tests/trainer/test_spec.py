@@ -171,3 +171,17 @@ def test_gpus_that_are_named_stay_as_they_are():
     spec = parse_spec({"train.num_gpus": 2, "train.gpu_ids": [3, 1]}, "train", is_complete=False)
     assert spec.train.gpu_ids == (3, 1)
     assert parse_spec({"train.gpu_ids": [3]}, "train", is_complete=False).train.gpu_ids == (3,)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, False),
+        ({"train.cudnn.deterministic": False}, True),
+        ({"train.cudnn.deterministic": False, "train.cudnn.benchmark": False}, False),
+        ({"train.cudnn.benchmark": True}, True),
+    ],
+)
+def test_algorithms_are_timed_where_they_need_not_repeat_exactly(given, expected):
+    spec = parse_spec({**given, "dataset.num_instance": 2}, "train", is_complete=False)
+    assert spec.train.cudnn.benchmark is expected

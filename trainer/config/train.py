@@ -15,7 +15,8 @@ class CudnnConfig:
 
     benchmark: bool = flag(
         default=False,
-        description="Whether convolution algorithms are timed first to take the fastest.",
+        description="Whether convolution algorithms are timed first to take the fastest; left out,"
+        " where `deterministic` is false.",
     )
     deterministic: bool = flag(
         default=True, description="Whether only algorithms are used that repeat exactly."

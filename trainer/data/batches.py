@@ -24,7 +24,7 @@ from trainer.data.augment import BatchAugment
 from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
-from trainer.data.prefetch import ahead
+from trainer.data.prefetch import ahead, on_own_stream
 from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import SPLIT_KEYS, LabelledImages, Split, load_splits, scan_splits
 from trainer.data.value_range import with_value_range
@@ -120,7 +120,8 @@ class RecognitionData:
         """
         batches = self._augmented(epoch)
         # A step leaves cores idle at each of its small operations: the next batch is made in them.
-        yield from ahead(batches) if self._device.type == "cpu" else batches
+        is_on_cpu = self._device.type == "cpu"
+        yield from ahead(batches) if is_on_cpu else on_own_stream(batches, self._device)
 
     def _augmented(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         split, bank = self._trained(), self._banks["train"]

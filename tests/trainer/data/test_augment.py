@@ -184,3 +184,12 @@ def test_gpu_gives_the_same_pictures_without_waiting_for_it():
         torch.cuda.set_sync_debug_mode("default")
     expected = BatchAugment(make_spec(), 5)(images.cpu())
     torch.testing.assert_close(out.cpu(), expected, atol=1e-3, rtol=0)
+
+
+def test_nothing_is_read_back_from_the_device():
+    # On the device `meta` tensors have no values: an operation that reads one, and would wait for a
+    # GPU, fails. Draws are made on the CPU, as they are beside a GPU.
+    spec = make_spec(random_rotation=True, re_prob=0.5)
+    out = BatchAugment(spec, 1, "meta")(pictures())
+    assert out.shape == (6, 3, 40, 24)
+    assert out.device.type == "meta"

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from trainer.data.prefetch import ahead
+from trainer.data.prefetch import ahead, one_ahead
 
 
 def test_items_come_in_order():
@@ -54,3 +54,16 @@ def test_leaving_early_ends_the_thread():
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_each_item_comes_when_the_next_is_begun(count):
+    begun = []
+
+    def items():
+        for number in range(count):
+            begun.append(number)
+            yield number
+
+    seen = [(item, len(begun)) for item in one_ahead(items())]
+    assert seen == [(number, min(number + 2, count)) for number in range(count)]
