@@ -78,8 +78,8 @@ class ExtrapolationPruner:
         if leads_to >= self._best - self._threshold * (self._high - self._low):
             return CONTINUE
         words = (
-            f"best {best:.4f} by epoch {epoch} leads to {self._sign * leads_to:.4f}, "
-            f"far from {self._sign * self._best:.4f}"
+            f"leads to {self._sign * leads_to:.4f}, far from {self._sign * self._best:.4f} "
+            f"(best by epoch {epoch}: {best:.4f})"
         )
         return Decision(stop=True, reason=words)
 

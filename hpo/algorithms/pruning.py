@@ -86,7 +86,7 @@ class OptunaPruner:
             if epoch in trial.intermediate_values
         ]
         ahead = sum(self._sign * value > self._sign * best for value in others)
-        return f"best {best:.4f} by epoch {epoch}: place {ahead + 1} of {len(others)} at that epoch"
+        return f"place {ahead + 1} of {len(others)} at epoch {epoch} (best by then {best:.4f})"
 
 
 class BracketPruner:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo.console.console import render_value
+from hpo.console.last_page import render_value
 from hpo.core.budget import render_seconds
 from hpo.core.event_json import to_json
 from hpo.core.events import Event

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
-from hpo.console.console import render_value
+from hpo.console.last_page import render_value
 from hpo.core.text import metric_word, shell_word
 
 HELP = "show the best trial and where its files are"

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from hpo.console.console import Console
@@ -27,54 +28,67 @@ if TYPE_CHECKING:
 
 GRACE_S = 12.0
 """How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
+AGAIN_S = 2.0
+"""Where a preparation goes on after Ctrl-C, it is interrupted again after so many seconds."""
 ASK_ABOVE_S = 600
 """A search that is expected to take longer asks before it starts, where somebody can answer."""
 
 
 def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResult]) -> int:
     """Run a search with the terminal attached and return the exit code."""
+    console = Console(sys.stderr)
+    with machine_output() as stream, interrupts(console) as requests:
+        console.begin("starting")
+        try:
+            return _drive(args, start, console, requests, stream)
+        except KeyboardInterrupt:
+            console.interrupted_hard()
+            return 130
+        finally:
+            console.close()
+
+
+def _drive(
+    args: argparse.Namespace,
+    start: Callable[[SearchSettings], SearchResult],
+    console: Console,
+    requests: StopRequests,
+    stream: TextIO,
+) -> int:
     from hpo.core.event_bus import EventPrinter
     from hpo.results.handoff import HandoffError
     from hpo.searching.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
-    with machine_output() as stream, interrupts() as requests:
-        console = Console(sys.stderr)
-        requests.say = console.say
-        printer = EventPrinter(stream) if args.json else None
+    printer = EventPrinter(stream) if args.json else None
 
-        def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
-            del run, study, plan, ledger
-            return console
+    def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
+        del run, study, plan, ledger
+        return console
 
-        # The console closes last: how to go on stands below anything that others have to say.
-        listeners = [mlflow_listener, listen]
+    # The console closes last: how to go on stands below anything that others have to say.
+    listeners = [mlflow_listener, listen]
+    if printer is not None:
+        listeners.append(lambda *_: printer)
+    settings = SearchSettings(
+        executor="inprocess" if getattr(args, "in_process", False) else "ray",
+        ray_address=getattr(args, "ray_address", ""),
+        listeners=tuple(listeners),
+        should_stop=lambda: requests.count > 0,
+        confirm_start=lambda review: _ask(review, args, console),
+        progress=console.progress,
+        report=not getattr(args, "no_report", False),
+    )
+    try:
+        result = start(settings)
+    except HandoffError as error:
+        print(f"hpo: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
         if printer is not None:
-            listeners.append(lambda *_: printer)
-        settings = SearchSettings(
-            executor="inprocess" if getattr(args, "in_process", False) else "ray",
-            ray_address=getattr(args, "ray_address", ""),
-            listeners=tuple(listeners),
-            should_stop=lambda: requests.count > 0,
-            confirm_start=lambda review: _ask(review, args, console),
-            progress=console.progress,
-            report=not getattr(args, "no_report", False),
-        )
-        try:
-            result = start(settings)
-        except HandoffError as error:
-            print(f"hpo: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            console.interrupted_hard()
-            return 130
-        except Exception as error:
-            if printer is not None:
-                printer.tell_error(error)
-            raise
-        if result.interrupted:
-            return 130
-    return 0
+            printer.tell_error(error)
+        raise
+    return 130 if result.interrupted else 0
 
 
 def _ask(review: Review, args: argparse.Namespace, console: Console) -> bool:
@@ -104,22 +118,25 @@ def machine_output() -> Iterator[TextIO]:
         os.close(private)
 
 
+@dataclass(slots=True)
 class StopRequests:
-    """How often the user has asked to stop, and where to answer."""
+    """How often the user has asked to stop."""
 
-    count = 0
-
-    def __init__(self) -> None:
-        self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)
+    count: int = 0
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[StopRequests]:
+def interrupts(console: Console) -> Iterator[StopRequests]:
     """Count Ctrl-C, SIGTERM and SIGHUP: the first lets the epochs end, the second stops at once.
+
+    Before the first trial there is nothing to wait for: the first stops at once, too.
 
     Who sends SIGTERM, as a scheduler does that wants the machine back, kills soon after: epochs
     that last longer than `GRACE_S` are given up, and repeated when the search is resumed. So it is
     when the terminal closes, which may send SIGHUP twice.
+
+    Args:
+        console: says what happens, and knows whether trials are running.
     """
     requests = StopRequests()
 
@@ -127,13 +144,22 @@ def interrupts() -> Iterator[StopRequests]:
         if number == signal.SIGHUP and requests.count:
             return
         requests.count += 1
-        if requests.count > 1:
+        if not console.has_begun:
+            # Code that is interrupted in a finalizer swallows what is raised: it is raised again.
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+        if requests.count > 1 or not console.has_begun:
             raise KeyboardInterrupt
         if number in (signal.SIGTERM, signal.SIGHUP):
             signal.setitimer(signal.ITIMER_REAL, GRACE_S)
-            requests.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
-            return
-        requests.say("hpo: finishing the running epochs, then saving. Ctrl-C again stops at once.")
+            console.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
+        elif console.trains:
+            console.say(
+                "hpo: finishing the running epochs, then saving. Ctrl-C again stops at once."
+            )
+        else:
+            console.say(
+                "hpo: no trial is running; results are written. Ctrl-C again stops at once."
+            )
 
     numbers = (signal.SIGINT, *told_to_end(), signal.SIGALRM)
     previous = {number: signal.signal(number, handle) for number in numbers}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli import search as search_verb
 from hpo.cli.run_flags import print_json
-from hpo.console.console import Console, render_value
+from hpo.console.console import Console
+from hpo.console.last_page import render_value
 from hpo.console.review_lines import render_review
 from hpo.core.budget import Budget, render_seconds
 from hpo.core.event_json import data_of

@@ -8,12 +8,12 @@ import textwrap
 import time
 from collections.abc import Callable
 from functools import singledispatchmethod
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from hpo.console.last_page import Seen, linked, render_end
 from hpo.console.progress import Progress, describe_left, describe_use
-from hpo.console.review_lines import render_front, render_outcome, render_review
+from hpo.console.review_lines import render_review
 from hpo.core.budget import render_seconds
-from hpo.core.bytes import render_bytes
 from hpo.core.events import (
     CheckpointsRemoved,
     Confirmed,
@@ -24,7 +24,6 @@ from hpo.core.events import (
     Event,
     Exported,
     Finished,
-    Forecast,
     Interrupted,
     Paused,
     Preparing,
@@ -34,11 +33,18 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
-from hpo.core.text import count_of, shell_word
+from hpo.core.text import shell_word
 
 if TYPE_CHECKING:
     from hpo.console.live import LiveView
 
+PREPARATIONS = {
+    "workers": "starting the workers",
+    "baseline": "measuring the baseline",
+    "images": "looking at the pictures",
+    "probe": "measuring an epoch",
+    "report": "writing the report",
+}
 STATUS_INTERVAL_S = 15.0
 """Without a terminal a status line is printed at most this often."""
 
@@ -55,33 +61,35 @@ class Console:
         self._stream, self._now = stream, now
         self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._color = self._live and "NO_COLOR" not in os.environ
-        self._status = ""
         self._last_status = now()
         self._progress = Progress(now)
         self._view: LiveView | None = None
-        self._expected: Forecast | None = None
+        self._seen = Seen()
         self._resume = ""
         self._farewell: list[str] = []
-        self._removed = 0
 
     def handle(self, event: Event) -> None:
         """Print what an event means to a person."""
         self._progress.handle(event)
         self._print(event)
 
+    def begin(self, phase: str) -> None:
+        """Show on a terminal that something is done, from before the first event on."""
+        if view := self._open_view():
+            view.show(phase)
+
     def close(self) -> None:
         """Leave the cursor on a fresh line, and say last how to go on."""
         self._drop_view()
-        self._clear()
         for line in self._farewell:
             self._line(line)
         self._farewell = []
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Show the progress of a preparation, e.g. decoding images."""
-        if self._live:
-            self._show(f"{what}: {done} of {total}")
-        elif done == total:
+        """Show the progress of a preparation, e.g. decoding images; a total of 0 is not known."""
+        if view := self._open_view():
+            view.show(what, f"{done} of {total}" if total else "")
+        elif done == total > 0:
             self._line(f"{what}: {total}")
 
     def say(self, text: str) -> None:
@@ -103,19 +111,33 @@ class Console:
 
     def ask(self, question: str) -> bool:
         """Ask yes or no; empty means yes."""
-        self._clear()
+        self._drop_view()
         print(f"{question} [Y/n] ", end="", file=self._stream, flush=True)
         try:
             return input().strip().lower() in ("", "y", "yes")
         except EOFError:
             return False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a trial has started."""
+        return self._progress.has_begun
+
+    @property
+    def trains(self) -> bool:
+        """Whether a trial is running."""
+        return bool(self._progress.running)
+
     def interrupted_hard(self) -> None:
-        """Say how to go on after a second Ctrl-C."""
+        """Say how to go on after the search was stopped at once."""
         self._drop_view()
-        self._clear()
-        if self._resume:
+        if not self._resume:
+            self._line("stopped; no run has begun")
+        elif not self.has_begun:
+            self._line("stopped before a trial started. Go on with:")
+        else:
             self._line("stopped at once; epochs that were running will be repeated. Go on with:")
+        if self._resume:
             self._line(self._resume)
 
     # One method per event -----------------------------------------------------------------------
@@ -127,36 +149,26 @@ class Console:
     @_print.register
     def _on_started(self, event: Started) -> None:
         self._resume = f"hpo resume {shell_word(event.run_dir)}"
+        self._seen.metric = event.metric
         self._line(f"run       {event.run_dir}")
 
     @_print.register
     def _on_review(self, event: Review) -> None:
         for line in render_review(event):
             self._line(self.wrapped(line, self._stream))
-        self._expected = event.forecast
+        self._seen.expected = event.forecast
         if not self._live:
             self._line("")
 
     @_print.register
     def _on_preparing(self, event: Preparing) -> None:
-        what: str = {
-            "images": "looking at the pictures",
-            "probe": "measuring an epoch",
-            "report": "writing the report",
-        }.get(event.what, str(event.what))
-        if self._view is not None:
-            self._view.phase = what
-        elif self._live:
-            self._show(f"{what} ...")
+        if view := self._open_view():
+            view.show(PREPARATIONS.get(event.what, str(event.what)))
 
     @_print.register
     def _on_trial_started(self, _event: TrialStarted) -> None:
-        if self._live and self._view is None:
-            from hpo.console.live import LiveView
-
-            self._clear()
-            self._view = LiveView(self._stream, self._progress)
-            self._view.start()
+        if view := self._open_view():
+            view.show("")
         self._refresh()
 
     @_print.register
@@ -191,18 +203,18 @@ class Console:
     @_print.register
     def _on_paused(self, event: Paused) -> None:
         if self._view is not None:
-            self._view.phase = "waiting for room on the disk"
+            self._view.show("waiting for room on the disk")
         self._line(self.wrapped(f"paused    {event.text}", self._stream))
 
     @_print.register
     def _on_continued(self, event: Continued) -> None:
         if self._view is not None:
-            self._view.phase = ""
+            self._view.show("")
         self._line(self.wrapped(f"goes on   {event.text}", self._stream))
 
     @_print.register
     def _on_checkpoints_removed(self, event: CheckpointsRemoved) -> None:
-        self._removed += event.bytes
+        self._seen.removed_bytes += event.bytes
 
     @_print.register
     def _on_confirmed(self, event: Confirmed) -> None:
@@ -213,71 +225,34 @@ class Console:
 
     @_print.register
     def _on_exported(self, event: Exported) -> None:
-        checked = event.result.get("num_images_checked")
-        note = f"checked on {count_of(checked, 'picture')}" if checked else "checked"
-        self._line(f"exported  trial {event.trial} as ONNX, {note}: {event.result['onnx']}")
+        self._seen.export = event.result
 
     @_print.register
     def _on_evaluated(self, event: Evaluated) -> None:
         if event.metric_value is not None:
             words = event.words or f"{self._progress.metric_word} {event.metric_value:.4f}"
-            text = f"held out  {words}, on the {event.split} split"
-            self._line(self.wrapped(text, self._stream))
-
-    def _drop_view(self) -> None:
-        if self._view is not None:
-            self._view.stop()
-            self._view = None
+            self._seen.held_out = f"{words}, on the {event.split} split"
 
     @_print.register
     def _on_interrupted(self, event: Interrupted) -> None:
-        self._farewell = ["paused; everything is saved. Go on with:", event.resume]
+        best = self._progress.best
+        found = ""
+        if best is not None:
+            found = f", best {self._progress.metric_word} {best.value:.4f} (trial {best.trial})"
+        used = f"paused    after {describe_use(self._progress)}{found}"
+        self._farewell = [f"{used}; everything is saved. Go on with:", event.resume]
 
     @_print.register
     def _on_finished(self, event: Finished) -> None:
         self._drop_view()
-        counts = event.trials
-        words = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-        self._line(
-            f"finished  {words or 'no trials'} in {render_seconds(event.spent.seconds)}"
-            f"{render_outcome(self._expected, event.spent.seconds)}"
-        )
-        word, _, rule = event.ended_because.partition(": ")
-        if word == "converged":
-            self._line(f"converged {rule}")
-        self._tell_findings(event)
-        best = event.best
-        if best is None:
-            self._line("no trial has a result")
-            return
-        gain, confirmation = "", best.get("confirmation")
-        if best.get("default_value") is not None and best["trial"] != 0 and not confirmation:
-            gain = f" ({best['value'] - best['default_value']:+.4f} over the default)"
-        value = f"{self._progress.metric_word} {best['value']:.4f}"
-        self._line(f"best      trial {best['trial']}: {value}{gain}")
-        for number, words in enumerate(confirmation["words"] if confirmation else []):
-            self._line(f"{'confirmed ' if number == 0 else ' ' * 10}{words}")
-        for name, value in best["params"].items():
-            self._line(f"          {name} = {render_value(value)}")
-        for line in render_front(best.get("pareto") or [], self._progress.metric_word):
-            self._line(line)
-        if not best["onnx"]:
-            self._line(f"spec      {best['spec']}")
-            return
-        self._line(f"onnx      {best['onnx']}")
-        if event.report:
-            self._line(f"report    {event.report}")
-        self._line(f"next      hpo predict {shell_word(event.run_dir)} IMAGE...")
-        self._line(f"          hpo ui {shell_word(event.run_dir)}")
-
-    def _tell_findings(self, event: Finished) -> None:
-        if self._removed:
-            freed = render_bytes(self._removed)
-            self._line(f"disk      {freed} of checkpoints that lost were removed (keep: best)")
-        for rung in event.rungs:
-            self._line(f"rung      {rung}")
-        for edge in event.edges:
-            self._line(f"range     {edge}")
+        self._line("")
+        for line in render_end(event, self._seen):
+            shown = self.wrapped(line, self._stream)
+            if line.startswith("best "):
+                shown = self._paint(shown, "1;32" if event.best else "1;31")
+            elif event.report and line.startswith("report ") and self._color:
+                shown = shown.replace(event.report, linked(event.report))
+            self._line(shown)
 
     # Lines --------------------------------------------------------------------------------------
 
@@ -293,19 +268,21 @@ class Console:
         if self._view is not None:
             self._view.line(text, crop=crop)
             return
-        self._clear()
         print(text, file=self._stream, flush=True)
 
-    def _show(self, text: str) -> None:
-        self._clear()
-        width = shutil.get_terminal_size().columns - 1
-        self._status = text[:width]
-        print(self._status, end="", file=self._stream, flush=True)
+    def _open_view(self) -> LiveView | None:
+        """The view, shown from now on; None where there is no terminal."""
+        if self._live and self._view is None:
+            from hpo.console.live import LiveView
 
-    def _clear(self) -> None:
-        if self._status:
-            print("\r\x1b[K", end="", file=self._stream, flush=True)
-            self._status = ""
+            self._view = LiveView(self._stream, self._progress)
+            self._view.start()
+        return self._view
+
+    def _drop_view(self) -> None:
+        if self._view is not None:
+            self._view.stop()
+            self._view = None
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._color else text
@@ -325,8 +302,3 @@ def render_status(progress: Progress) -> str:
         describe_left(progress),
     ]
     return "  ".join(part for part in parts if part)
-
-
-def render_value(value: Any) -> str:
-    """A parameter's value for people."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,26 +1,30 @@
-"""The live view at the bottom of a terminal while a search runs."""
+"""The live view at the bottom of a terminal while a search is prepared and runs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.progress import Progress, RunningTrial, describe_left, describe_use
+from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-REFRESHES_A_SECOND = 2
+REFRESHES_A_SECOND = 4
 MOST_ROWS = 8
 """More running trials than this are counted, not listed."""
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_EPOCHS = 12
 HINT = "Ctrl-C: finish the running epochs, save, stop.  `hpo resume` goes on."
-COLORS = {"complete": "green", "pruned": "yellow", "failed": "red"}
+PREPARING_HINT = "Ctrl-C: stop."
+WHEEL = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+COLORS = {"pruned": "yellow", "failed": "red"}
 
 
 class LiveView:
@@ -36,8 +40,7 @@ class LiveView:
         from rich.live import Live
 
         self._progress = progress
-        self.phase = ""
-        """What is being done when no trial runs, e.g. `writing the report`."""
+        self._phase, self._part, self._since = "", "", time.monotonic()
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
         self._live = Live(
             console=self._console,
@@ -48,6 +51,17 @@ class LiveView:
             redirect_stderr=False,
         )
         self._logs = contextlib.ExitStack()
+
+    def show(self, phase: str, part: str = "") -> None:
+        """Say what is being done when no trial runs.
+
+        Args:
+            phase: e.g. `writing the report`; empty when trials run again.
+            part: how far it is, e.g. `12 of 40`.
+        """
+        if phase != self._phase:
+            self._phase, self._since = phase, time.monotonic()
+        self._part = part
 
     def start(self) -> None:
         """Show the view; log messages go above it from now on."""
@@ -76,14 +90,26 @@ class LiveView:
         from rich.padding import Padding
         from rich.text import Text
 
-        rows: list[RenderableType] = [self._bar(), self._best(), *self._trials()]
-        if self.phase:
-            rows.append(Text(f"{self.phase} ...", style="bold"))
-        rows.append(Text(HINT, style="dim"))
+        rows: list[Text] = []
+        if self._progress.has_begun:
+            rows += [self._bar(), self._best(), *self._trials()]
+        if self._phase:
+            rows.append(self._doing())
+        rows.append(Text(HINT if self._progress.has_begun else PREPARING_HINT, style="dim"))
         for row in rows:
-            if isinstance(row, Text):
-                row.no_wrap, row.overflow = True, "ellipsis"
+            row.no_wrap, row.overflow = True, "ellipsis"
         return Padding(Group(*rows), (1, 0, 0, 0))
+
+    def _doing(self) -> Text:
+        """What is being done, how far it is and since when, behind something that moves."""
+        from rich.text import Text
+
+        took = time.monotonic() - self._since
+        text = Text(WHEEL[int(took * REFRESHES_A_SECOND) % len(WHEEL)] + " ", style="cyan")
+        text.append(self._phase, style="bold")
+        text.append(f": {self._part}" if self._part else " ...", style="default")
+        text.append(f"  {render_seconds(took)}" if took >= 1 else "", style="dim")
+        return text
 
     def _bar(self) -> Text:
         from rich.text import Text
@@ -109,8 +135,11 @@ class LiveView:
         text.append(f" (trial {progress.best.trial})")
         gain = progress.gain()
         if gain is not None:
-            text.append(f"  {gain:+.4f} over the default", style="green" if gain > 0 else "")
-        for state in ("complete", "pruned", "failed"):
+            at = progress.best.epoch
+            when = f" by epoch {at}" if at < progress.epochs_per_trial else ""
+            style = "green" if gain * progress.sign > 0 else ""
+            text.append(f"  {gain:+.4f} over the default{when}", style=style)
+        for state in ("pruned", "failed"):
             if progress.counts[state]:
                 text.append("  ")
                 text.append(f"{progress.counts[state]} {state}", style=COLORS[state])
@@ -133,9 +162,15 @@ class LiveView:
 
         epochs = self._progress.epochs_per_trial
         text = Text(f"trial {number:>3}  epoch {trial.epoch:>2}/{epochs}")
-        if trial.values:
-            text.append(f"  {self._progress.metric_word} {trial.values[-1]:.4f}  ")
-            text.append(spark(trial.values[-SPARK_EPOCHS:]), style="cyan")
+        best = self._progress.best_of(trial)
+        if best is not None:
+            text.append(f"  {self._progress.metric_word} now {trial.values[-1]:.4f}")
+            text.append(f"  best {best:.4f}")
+            gain = None
+            if number and not trial.is_repeat:
+                gain = self._progress.gain_of(best, trial.epoch)
+            text.append("" if gain is None else f" ({gain:+.4f})", style="dim")
+            text.append(f"  {spark(trial.values[-SPARK_EPOCHS:])}", style="cyan")
         if trial.is_repeat:
             text.append("  a finalist again", style="dim")
         return text

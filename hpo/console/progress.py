@@ -32,6 +32,7 @@ class RunningTrial:
     began: float
     epoch: int = 0
     values: list[float] = field(default_factory=list)
+    """Of the epochs that were trained in this start."""
     is_repeat: bool = False
     """Whether it is a finalist trained again."""
 
@@ -42,6 +43,8 @@ class Best:
 
     value: float
     trial: int
+    epoch: int = 0
+    """At which it was measured."""
 
 
 class Progress:
@@ -67,7 +70,8 @@ class Progress:
         self.counts: Counter[str] = Counter()
         self.causes: Counter[str] = Counter()
         self.best: Best | None = None
-        self.default: float | None = None
+        self._default: dict[int, float] = {}
+        """Epoch -> best value of the default configuration by then."""
         self.direction = "maximize"
         self.metric_word = metric_word("")
 
@@ -80,6 +84,11 @@ class Progress:
     def done(self) -> int:
         """Trials that have ended."""
         return sum(self.counts.values())
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a trial has started in this start."""
+        return self._began is not None
 
     def elapsed(self) -> float:
         """Seconds since the first trial of this start."""
@@ -97,10 +106,24 @@ class Progress:
         return min(1.0, max([*shares, fraction_used(others, self._spent_now())]))
 
     def gain(self) -> float | None:
-        """How much better the best is than the default configuration."""
-        if self.best is None or self.default is None or self.best.trial == 0:
+        """How much better the best is than the default configuration was by the same epoch."""
+        if self.best is None or self.best.trial == 0:
             return None
-        return self.best.value - self.default
+        return self.gain_of(self.best.value, self.best.epoch)
+
+    def gain_of(self, value: float, epoch: int) -> float | None:
+        """How much better a value is than the default's best by that epoch; None if unknown."""
+        default = self._default.get(epoch)
+        return None if default is None else value - default
+
+    def best_of(self, trial: RunningTrial) -> float | None:
+        """The best value of a running trial in this start."""
+        return max(trial.values, key=lambda value: self.sign * value, default=None)
+
+    @property
+    def sign(self) -> float:
+        """1 where more is better, -1 where less is."""
+        return Direction(self.direction).sign
 
     def trials_per_hour(self) -> float | None:
         """Ended trials an hour, in this start; None before the first."""
@@ -171,8 +194,12 @@ class Progress:
             self.counts[row.state] += 1
             if row.error:
                 self.causes[row.error["kind"]] += 1
-        if row.value is not None:
-            self._rate(row.trial, row.value)
+        if row.value is None:
+            return
+        if row.trial == 0:
+            known = range(row.best_epoch or row.epoch, row.epoch + 1)
+            self._default = dict.fromkeys(known, row.value)
+        self._rate(row.trial, row.epoch, row.value)
 
     @handle.register
     def _on_review(self, event: Review) -> None:
@@ -203,15 +230,19 @@ class Progress:
             gpu_seconds=self.spent.gpu_seconds + event.seconds * self._gpus,
             epochs=self.spent.epochs + 1,
         )
-        if not trial.is_repeat:
-            self._rate(number, value)
+        if trial.is_repeat:
+            return
+        if number == 0:
+            better = max if self.direction == Direction.MAXIMIZE else min
+            self._default[event.epoch] = better([*self._default.values(), value])
+        self._rate(number, event.epoch, value)
 
-    def _rate(self, number: int, value: float) -> None:
-        sign = Direction(self.direction).sign
-        if number == 0 and (self.default is None or sign * value > sign * self.default):
-            self.default = value
+    def _rate(self, number: int, epoch: int, value: float) -> None:
+        sign = self.sign
         if self.best is None or sign * value > sign * self.best.value:
-            self.best = Best(value=value, trial=number)
+            self.best = Best(value=value, trial=number, epoch=epoch)
+        elif number == self.best.trial:
+            self.best.epoch = epoch  # trained on, and as good as before
 
     @handle.register
     def _on_trial_finished(self, event: TrialFinished) -> None:

@@ -62,7 +62,7 @@ class Preparing(Event):
 
     name: ClassVar[str] = "preparing"
     what: str
-    """`images`, `probe`, `baseline` or `report`."""
+    """`workers`, `images`, `probe`, `baseline` or `report`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

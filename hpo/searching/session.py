@@ -108,6 +108,8 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     """
     trainer = find_trainer(study.trainer)
     plan = None
+    if settings.progress is not None:
+        settings.progress("looking at the pictures", 0, 0)
     if settings.completes:
         study, plan = plan_completed(study, trainer, settings)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
@@ -255,6 +257,7 @@ class Session:
 
     def _run(self, engine: Engine, state: StateWriter) -> SearchResult:
         """Review, search, hand on."""
+        self.bus.emit(Preparing(what="workers"))
         with contextlib.closing(self.make_executor()) as executor:
             if not self._review(executor):
                 state.close_as("declined")

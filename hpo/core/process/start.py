@@ -38,9 +38,9 @@ def _run(module: str, *arguments: list[str]) -> int:
     from hpo.core.process.imports import settle
     from hpo.core.process.streams import outlive_readers
 
-    settle()
-    outlive_readers()
     try:
+        settle()
+        outlive_readers()
         return int(importlib.import_module(module).main(*arguments))
     except ModuleNotFoundError as error:
         line = explain_missing(error)
@@ -48,6 +48,8 @@ def _run(module: str, *arguments: list[str]) -> int:
             raise
         sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

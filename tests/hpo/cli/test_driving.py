@@ -1,15 +1,20 @@
 """Ctrl-C once and twice, SIGTERM, and a stdout that is for programs alone."""
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from hpo.cli.driving import interrupts, machine_output
+from hpo.console.console import Console
+from hpo.core.events import TrialFinished, TrialStarted
+from hpo.core.trial import TrialState
 from tests.quick_cli import call, events_of, spawn, write_study
 
 
@@ -139,7 +144,9 @@ def test_the_second_driver_is_refused(tmp_path):
 
 def test_wishes_are_counted_and_handlers_given_back(capsys):
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    with interrupts() as wish:
+    console = Console(sys.stderr)
+    console.handle(TrialStarted(trial=0))
+    with interrupts(console) as wish:
         assert wish.count == 0
         signal.raise_signal(signal.SIGTERM)
         assert wish.count == 1
@@ -147,6 +154,20 @@ def test_wishes_are_counted_and_handlers_given_back(capsys):
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
     assert "running epochs have 12 s to finish" in capsys.readouterr().err
+
+
+def test_before_the_first_trial_nothing_is_waited_for():
+    with interrupts(Console(io.StringIO())), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_when_no_trial_runs_any_more_the_results_are_still_written(capsys):
+    console = Console(sys.stderr)
+    console.handle(TrialStarted(trial=0))
+    console.handle(TrialFinished(trial=0, state=TrialState.COMPLETE, value=0.5))
+    with interrupts(console):
+        signal.raise_signal(signal.SIGINT)
+    assert "no trial is running; results are written" in capsys.readouterr().err
 
 
 def test_stdout_for_programs_alone(capfd):

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.console.console import Console, render_value
+from hpo.console.console import Console
 from hpo.console.review_lines import render_review
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import (
+    CheckpointsRemoved,
     Confirmed,
     Epoch,
     Evaluated,
@@ -134,15 +135,8 @@ def test_features_that_a_head_learns_from_are_said(views, words):
             Confirmed(trial=5, state=TrialState.FAILED, reason="repeat of 1"),
             "trial   5  repeat of 1, another seed: failed",
         ),
-        (
-            Exported(trial=2, result={"onnx": "/m.onnx", "num_images_checked": 64}),
-            "exported  trial 2 as ONNX, checked on 64 pictures: /m.onnx",
-        ),
-        (
-            Evaluated(trial=2, split="test", metrics={"x": 0.4}, metric_value=0.4),
-            "held out  P@1 0.4000, on the test split",
-        ),
-        (Evaluated(trial=2, split="test", metrics={"error": "gone"}), None),
+        (Exported(trial=2, result={"onnx": "/m.onnx", "num_images_checked": 64}), None),
+        (Evaluated(trial=2, split="test", metrics={"x": 0.4}, metric_value=0.4), None),
     ],
 )
 def test_one_line_an_event(event, line):
@@ -160,26 +154,35 @@ def test_another_metric_is_called_by_its_name():
     )
 
 
-def test_the_end():
-    assert said(finished()).splitlines() == [
-        "finished  3 complete, 1 failed in 1m 05s",
-        "best      trial 2: P@1 0.7500 (+0.2500 over the default)",
-        "          train.lr = 0.001235",
-        "onnx      /r/best/model.onnx",
-        "next      hpo predict /r IMAGE...",
-        "          hpo ui /r",
-    ]
-
-
-def test_ranges_that_were_too_narrow_are_told_before_the_best():
-    lines = said(finished(edges=("train.lr: look further",))).splitlines()
-    assert lines[1] == "range     train.lr: look further"
-
-
-def test_an_end_without_a_result():
-    assert said(finished(best=None, trials={})).splitlines() == [
-        "finished  no trials in 1m 05s", "no trial has a result",
+def test_the_end_tells_the_result_first():
+    events = [
+        started(), REVIEW, ended(2, value=0.75),
+        Exported(trial=2, result={"onnx": "/m.onnx", "num_images_checked": 64}),
+        Evaluated(trial=2, split="test", metrics={"x": 0.4}, metric_value=0.4),
+        CheckpointsRemoved(trial=1, bytes=3_000_000), CheckpointsRemoved(trial=0, bytes=2_000_000),
+        finished(),
     ]  # fmt: skip
+    page = said(*events).split("\n\n")[-1].splitlines()
+    assert page[:3] == [
+        "best      trial 2: P@1 0.7500 (+0.2500 over the default)",
+        "held out  P@1 0.4000, on the test split",
+        "with      train.lr = 0.001235",
+    ]
+    assert page[3] == "onnx      /r/best/model.onnx (checked on 64 pictures)"
+    assert page[-1].startswith("disk      5.0 MB of checkpoints")
+
+
+def test_on_a_terminal_the_result_has_a_colour_and_the_report_is_a_link(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    events = [started(), finished(report="/r/a report.html")]
+    lines = said(*events, stream=Terminal()).splitlines()
+    assert "\x1b[1;32mbest      trial 2: P@1 0.7500 (+0.2500 over the default)\x1b[0m" in lines
+    link = "\x1b]8;;file:///r/a%20report.html\x1b\\/r/a report.html\x1b]8;;\x1b\\"
+    assert f"report    {link}" in lines
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "report    /r/a report.html" in said(*events, stream=Terminal()).splitlines()
 
 
 def test_how_to_go_on_stands_last():
@@ -189,17 +192,33 @@ def test_how_to_go_on_stands_last():
     console.close()
     console.close()
     assert console._stream.getvalue().splitlines()[-2:] == [
-        "paused; everything is saved. Go on with:", "hpo resume /r",
+        "paused    after 0 trials; everything is saved. Go on with:", "hpo resume /r",
     ]  # fmt: skip
+
+
+def test_a_pause_says_how_far_the_search_has_come():
+    pause = Interrupted(run_dir="/r", resume="hpo resume /r")
+    events = [TrialStarted(trial=0), Epoch(trial=0, epoch=1, value=0.25), ended(0)]
+    line = said(started(), REVIEW, *events, pause).splitlines()[-2]
+    assert line.startswith(
+        "paused    after 1 of 4 trials, best P@1 0.2500 (trial 0); everything is"
+    )
 
 
 def test_a_second_interrupt_says_so_too():
     console = Console(io.StringIO())
     console.interrupted_hard()
-    assert console._stream.getvalue() == ""  # there is no run yet
+    assert console._stream.getvalue() == "stopped; no run has begun\n"
     console.handle(started())
     console.interrupted_hard()
-    assert console._stream.getvalue().splitlines()[-1] == "hpo resume /r"
+    assert console._stream.getvalue().splitlines()[-2:] == [
+        "stopped before a trial started. Go on with:", "hpo resume /r",
+    ]  # fmt: skip
+    console.handle(TrialStarted(trial=0))
+    console.interrupted_hard()
+    assert console._stream.getvalue().splitlines()[-2] == (
+        "stopped at once; epochs that were running will be repeated. Go on with:"
+    )
 
 
 def test_without_a_terminal_progress_is_not_a_flood():
@@ -269,11 +288,6 @@ def test_progress_of_preparations():
     for done in (1, 50, 100):
         console.progress("decoding", done, 100)
     assert console._stream.getvalue() == "decoding: 100\n"
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.000123456, "0.0001235"), (64, "64"), ("a", "a")])
-def test_values_for_people(value, text):
-    assert render_value(value) == text
 
 
 def test_on_a_terminal_the_review_is_wrapped_between_words(monkeypatch):

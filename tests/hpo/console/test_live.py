@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hpo.console.live import LiveView, spark
+from hpo.console.live import REFRESHES_A_SECOND, WHEEL, LiveView, spark
 from hpo.core.events import Epoch, TrialStarted
 from tests.hpo.console.test_progress import progress_of, run_trial
 
@@ -14,6 +14,10 @@ from tests.hpo.console.test_progress import progress_of, run_trial
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def view_at(monkeypatch, width, progress):
@@ -29,11 +33,11 @@ def view_at(monkeypatch, width, progress):
 @pytest.fixture
 def busy():
     progress, clock = progress_of("40trials", slots=2, epochs=9)
-    run_trial(progress, clock, 0, [0.25, 0.5])
+    run_trial(progress, clock, 0, [0.25, 0.5, 0.55])
     run_trial(progress, clock, 1, [0.5, 0.75])
     run_trial(progress, clock, 2, [0.1], state="failed", error={"kind": "out_of_memory"})
     progress.handle(TrialStarted(trial=3))
-    for epoch, value in enumerate([0.1, 0.2, 0.4], 1):
+    for epoch, value in enumerate([0.1, 0.4, 0.2], 1):
         progress.handle(Epoch(trial=3, epoch=epoch, value=value, seconds=2.0))
     return progress
 
@@ -42,12 +46,14 @@ def busy():
 def test_it_says_everything_and_never_wraps(monkeypatch, width, busy):
     _, text = view_at(monkeypatch, width, busy)
     assert "\x1b[3" not in text  # no colour was asked for
-    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+    lines = [line.rstrip() for line in plain(text).splitlines()]
     assert max(map(len, lines)) <= width
     assert len(lines) == 5  # a gap, the bar, the best, one trial, the hint
     assert "3 of 40 trials" in lines[1]
     assert lines[2].startswith("best 0.7500 (trial 1)  +0.2500 over the default")
-    assert lines[3] == "trial   3  epoch  3/9  P@1 0.4000  ▁▃█"
+    assert lines[3].startswith("trial   3  epoch  3/9  P@1 now 0.2000  best 0.4000 (-0.150")
+    if width >= 80:
+        assert lines[3].endswith("  ▁█▃")
     if width >= 80:
         assert "1 failed" in lines[2]
         assert "left" in lines[1]
@@ -67,9 +73,22 @@ def test_many_trials_are_counted(monkeypatch):
 
 def test_the_phase_is_told(monkeypatch, busy):
     view, _ = view_at(monkeypatch, 80, busy)
-    view.phase = "writing the report"
+    view.show("writing the report")
     view._console.print(view.render())
-    assert "writing the report ..." in view._console.file.getvalue()
+    assert "writing the report ..." in plain(view._console.file.getvalue())
+
+
+def test_a_preparation_moves_and_says_how_far_it_is(monkeypatch):
+    progress, _ = progress_of("4trials")
+    view, before = view_at(monkeypatch, 80, progress)
+    view.show("decoding images", "12 of 40")
+    view._console.print(view.render())
+    _, wheel, hint = plain(view._console.file.getvalue()[len(before) :]).splitlines()
+    assert wheel.rstrip().endswith("decoding images: 12 of 40")
+    assert wheel[0] in WHEEL
+    assert hint.rstrip() == "Ctrl-C: stop."
+    view._since -= 3 / REFRESHES_A_SECOND  # later, the wheel has turned by three
+    assert view._doing().plain[0] == WHEEL[3]
 
 
 def test_lines_and_warnings_go_above_it(monkeypatch, busy):

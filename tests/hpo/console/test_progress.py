@@ -37,7 +37,7 @@ def run_trial(progress, clock, number, values, seconds=2.0, state="complete", er
 def test_the_best_and_its_gain():
     progress, clock = progress_of("4trials")
     assert progress.gain() is None
-    run_trial(progress, clock, 0, [0.25, 0.5])
+    run_trial(progress, clock, 0, [0.25, 0.5, 0.25])
     assert progress.gain() is None  # the default itself is the best
     run_trial(progress, clock, 1, [0.5, 0.75, 0.625])
     assert (progress.best.value, progress.best.trial, progress.gain()) == (0.75, 1, 0.25)
@@ -50,6 +50,19 @@ def test_the_best_of_a_loss_is_the_lowest():
     run_trial(progress, clock, 0, [0.75, 0.5])
     run_trial(progress, clock, 1, [0.25, 0.5])
     assert (progress.best.value, progress.gain()) == (0.25, -0.25)
+
+
+def test_a_gain_is_that_at_the_same_epoch():
+    progress, clock = progress_of("4trials", slots=2)
+    run_trial(progress, clock, 0, [0.25, 0.5, 0.375])
+    progress.handle(TrialStarted(trial=1))
+    for epoch, value in enumerate([0.625, 0.5], 1):
+        progress.handle(Epoch(trial=1, epoch=epoch, value=value, seconds=1.0))
+    trial = progress.running[1]
+    assert (progress.best_of(trial), trial.values[-1]) == (0.625, 0.5)
+    assert (progress.best.epoch, progress.gain()) == (2, 0.125)  # 0.5 was the default's best by 2
+    assert progress.gain_of(0.625, 1) == 0.375
+    assert progress.gain_of(0.625, 4) is None  # the default has not come so far
 
 
 def test_failures_are_counted_by_cause():
@@ -135,13 +148,14 @@ def test_the_nearest_limit_counts():
 
 def test_a_resumed_search_takes_up_what_was():
     rows = [
-        TrialRow(trial=0, state=TrialState.COMPLETE, value=0.5),
+        TrialRow(trial=0, state=TrialState.COMPLETE, value=0.5, best_epoch=3, epoch=4),
         TrialRow(trial=1, state=TrialState.FAILED, error={"kind": "data", "message": "gone"}),
         TrialRow(trial=2, state=TrialState.COMPLETE, purpose="confirm", value=0.9),
         TrialRow(trial=3, state=TrialState.RUNNING, value=0.25),
     ]
     progress, _ = progress_of("8trials", spent=Spent(trials=4), trials=rows)
-    assert (progress.done(), progress.best.value, progress.default) == (2, 0.5, 0.5)
+    assert (progress.done(), progress.best.value) == (2, 0.5)
+    assert [progress.gain_of(0.75, epoch) for epoch in (2, 3, 4, 5)] == [None, 0.25, 0.25, None]
     assert dict(progress.causes) == {"data": 1}
 
 

@@ -36,7 +36,7 @@ def test_a_pruned_trial_by_hand(tmp_path):
     assert found["needed"] == 0.5
     assert found["lines"] == [
         "stopped at epoch 2 of 9: best 0.1000 by then, place 2 of 3 measured at this epoch before or with it",
-        "the algorithm said: best 0.1000 by epoch 2: place 2 of 3 at that epoch",
+        "the algorithm said: place 2 of 3 at epoch 2 (best by then 0.1000)",
         "it would have gone on with at least 0.5000 (+0.4000)",
         "against trial 1: 0.5000, trial 0: 0.0000",
     ]
@@ -81,7 +81,7 @@ def test_hyperband_compares_within_a_bracket(tmp_path):
     found = [explain(ledger, number, make) for number in pruned]
     assert any("in bracket" in line for row in found for line in row["lines"])
     for row in found:
-        said = f"place {row['place']} of {len(row['competitors'])} at that epoch in bracket"
+        said = f"place {row['place']} of {len(row['competitors'])} at epoch"
         assert any(said in line for line in row["lines"]), row["lines"]
 
 

@@ -1,0 +1,109 @@
+"""Renders the end of a search: the result first, then what the search says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo.console.review_lines import render_front, render_outcome
+from hpo.core.budget import render_seconds
+from hpo.core.bytes import render_bytes
+from hpo.core.events import Finished, Forecast
+from hpo.core.text import count_of, metric_word, shell_word
+
+BESIDE = " " * 10
+"""Stands under a line's label."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What earlier events of a search have told that belongs on its last page."""
+
+    expected: Forecast | None = None
+    metric: str = ""
+    held_out: str = ""
+    """The held-out figure in words; empty where none was measured."""
+    export: Mapping[str, Any] = field(default_factory=dict)
+    removed_bytes: int = 0
+    """Of checkpoints that lost."""
+
+
+def render_end(event: Finished, seen: Seen) -> list[str]:
+    """Return the last page of a search, a line each."""
+    return [*_result(event, seen), *_search(event, seen)]
+
+
+def render_value(value: Any) -> str:
+    """A parameter's value for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def linked(file: str) -> str:
+    """A file's path that a click opens, where the terminal knows links (OSC 8)."""
+    return f"\x1b]8;;{Path(file).absolute().as_uri()}\x1b\\{file}\x1b]8;;\x1b\\"
+
+
+def _result(event: Finished, seen: Seen) -> Iterator[str]:
+    best, word = event.best, metric_word(seen.metric)
+    if best is None:
+        yield "best      no trial has a result"
+        return
+    confirmation = best.get("confirmation")
+    yield f"best      trial {best['trial']}: {word} {best['value']:.4f}{_gain(best)}"
+    for number, sentence in enumerate(confirmation["words"] if confirmation else []):
+        yield f"{BESIDE if number else 'confirmed '}{sentence}"
+    if seen.held_out:
+        yield f"held out  {seen.held_out}"
+    if best["params"]:
+        shown = (
+            f"{name.removeprefix('train.optim.')} = {render_value(value)}"
+            for name, value in best["params"].items()
+        )
+        yield f"with      {', '.join(shown)}"
+    yield from render_front(best.get("pareto") or [], word)
+    if best["onnx"]:
+        yield f"onnx      {best['onnx']}{_checked(seen.export)}"
+    else:
+        yield f"spec      {best['spec']}"
+    if event.report:
+        yield f"report    {event.report}"
+    if best["onnx"]:
+        yield f"next      hpo predict {shell_word(event.run_dir)} IMAGE..."
+        yield f"{BESIDE}hpo ui {shell_word(event.run_dir)}"
+
+
+def _gain(best: Mapping[str, Any]) -> str:
+    """The gain on the validation queries; repeats, where there are any, say it better."""
+    default = best.get("default_value")
+    if best.get("confirmation") or default is None:
+        return ""
+    if best["trial"] == 0:
+        return ", the default configuration"
+    return f" ({best['value'] - default:+.4f} over the default)"
+
+
+def _checked(export: Mapping[str, Any]) -> str:
+    number = export.get("num_images_checked")
+    return f" (checked on {count_of(number, 'picture')})" if number else ""
+
+
+def _search(event: Finished, seen: Seen) -> Iterator[str]:
+    counts = ", ".join(f"{number} {state}" for state, number in event.trials.items() if number)
+    repeats = f", {count_of(event.confirmations, 'repeat')}" if event.confirmations else ""
+    took = event.spent.seconds
+    yield (
+        f"finished  {counts or 'no trials'}{repeats} in {render_seconds(took)}"
+        f"{render_outcome(seen.expected, took)}"
+    )
+    cause, _, rule = event.ended_because.partition(": ")
+    if cause == "converged":
+        yield f"converged {rule}"
+    if seen.removed_bytes:
+        freed = render_bytes(seen.removed_bytes)
+        yield f"disk      {freed} of checkpoints that lost were removed (keep: best)"
+    for rung in event.rungs:
+        yield f"rung      {rung}"
+    for edge in event.edges:
+        yield f"range     {edge}"

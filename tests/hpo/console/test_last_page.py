@@ -1,0 +1,72 @@
+"""The last page, line by line."""
+
+import pytest
+
+from hpo.console.last_page import Seen, linked, render_end, render_value
+from hpo.core.budget import Spent
+from hpo.core.events import Finished, Forecast
+
+BEST = {
+    "trial": 2, "value": 0.75, "default_value": 0.5, "onnx": "/r/best/model.onnx",
+    "spec": "/r/best/spec.yaml", "params": {"train.optim.trunk.base_lr": 0.00123456, "model.feat_dim": 64},
+}  # fmt: skip
+
+
+def page(seen=None, **more):
+    counts = {"complete": 3, "pruned": 0, "failed": 1}
+    facts = {"run_dir": "/a run", "trials": counts, "spent": Spent(seconds=65.0), "best": BEST}
+    return render_end(Finished(**facts | more), seen or Seen())
+
+
+def test_the_result_then_what_to_do_then_the_search():
+    assert page(report="/r/report.html", edges=("lr: look further",)) == [
+        "best      trial 2: P@1 0.7500 (+0.2500 over the default)",
+        "with      trunk.base_lr = 0.001235, model.feat_dim = 64",
+        "onnx      /r/best/model.onnx",
+        "report    /r/report.html",
+        "next      hpo predict '/a run' IMAGE...",
+        "          hpo ui '/a run'",
+        "finished  3 complete, 1 failed in 1m 05s",
+        "range     lr: look further",
+    ]
+
+
+def test_repeats_say_the_gain_and_are_counted():
+    words = ["trial 2 over 3 seeds: 0.70", "ahead of the default by 0.2"]
+    lines = page(best=BEST | {"confirmation": {"words": words}}, confirmations=4)
+    assert lines[:3] == [
+        "best      trial 2: P@1 0.7500",
+        "confirmed trial 2 over 3 seeds: 0.70",
+        "          ahead of the default by 0.2",
+    ]
+    assert "finished  3 complete, 1 failed, 4 repeats in 1m 05s" in lines
+
+
+def test_the_default_configuration_as_winner():
+    assert page(best=BEST | {"trial": 0})[0] == (
+        "best      trial 0: P@1 0.7500, the default configuration"
+    )
+
+
+def test_no_result():
+    assert page(best=None, trials={}) == [
+        "best      no trial has a result", "finished  no trials in 1m 05s",
+    ]  # fmt: skip
+
+
+def test_what_was_expected_and_why_it_ended():
+    expected = Forecast(seconds=50.0, low_s=40.0, high_s=60.0, trials=4, epochs=20, pruned=2)
+    lines = page(Seen(expected=expected), ended_because="converged: nothing gained in 8 trials")
+    assert "finished  3 complete, 1 failed in 1m 05s (50s expected, 30% longer)" in lines
+    assert lines[-1] == "converged nothing gained in 8 trials"
+
+
+def test_a_link():
+    assert linked("/a b/é.html") == (
+        "\x1b]8;;file:///a%20b/%C3%A9.html\x1b\\/a b/é.html\x1b]8;;\x1b\\"
+    )
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.000123456, "0.0001235"), (64, "64"), ("a", "a")])
+def test_values_for_people(value, text):
+    assert render_value(value) == text
