@@ -53,6 +53,8 @@ def plan_completed(
         slots = place_trials(start.study, trainer, settings)
         return plan_study(start.study, trainer, slots=slots.count, reasons=start.reasons)
 
+    if settings.progress is not None:
+        settings.progress("looking at the pictures", 0, 0)
     start = complete_study(study, trainer, machine)
     plan = planned(start)
     if not (start.candidates and isinstance(trainer, Screener)):

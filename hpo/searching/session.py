@@ -108,8 +108,6 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     """
     trainer = find_trainer(study.trainer)
     plan = None
-    if settings.progress is not None:
-        settings.progress("looking at the pictures", 0, 0)
     if settings.completes:
         study, plan = plan_completed(study, trainer, settings)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
