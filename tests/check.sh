@@ -14,4 +14,4 @@ bin=$(dirname "$python")
 "$bin/lint-imports"
 "$python" -m trainer.config.generate --check
 "$python" -m hpo.cli.reference_pages --check
-"$python" -m pytest -n "${TEST_JOBS:-2}" "$@"
+"$python" -m pytest -n "${TEST_JOBS:-2}" --dist worksteal "$@"

@@ -6,11 +6,17 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
+# To import MLflow and to make its store takes seconds: tests of it switch it on.
+os.environ.setdefault("HPO_MLFLOW", "off")
+# Tests start hundreds of processes; without bytecode each of them compiles the packages anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 SLOW_S = 0.5
 LIST = Path(__file__).with_name("slow_tests.txt")

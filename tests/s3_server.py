@@ -98,7 +98,7 @@ def _tag(body):
 def serving(page=1000):
     """A running server; it ends with the block."""
     with Bucket(page) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield server

@@ -148,6 +148,7 @@ class LlmClient:
             with opener.open(request, timeout=self.timeout_s) as response:
                 return json.loads(response.read(LONGEST_ANSWER))
         except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
             raise LlmError(f"{self._place}: refused with HTTP {error.code}") from None
         except json.JSONDecodeError:
             raise LlmError(f"{self._place}: did not answer in JSON") from None

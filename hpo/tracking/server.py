@@ -96,20 +96,23 @@ def find_links(base: str, run: RunDir) -> dict[str, str]:
     try:
         return _find_links(base, run)
     except error.HTTPError as problem:
-        if problem.code == NOT_FOUND and b"error_code" not in problem.read():
-            raise HpoError(
-                f"{base}: must be the address of an MLflow server, and what answers there is not "
-                "one; set MLFLOW_TRACKING_URI"
-            ) from problem
+        with problem:
+            is_another = problem.code == NOT_FOUND and b"error_code" not in problem.read()
+        if is_another:
+            raise _not_mlflow(base) from problem
         return {"trials": base}
     except (http.client.HTTPException, TypeError, KeyError, ValueError) as problem:
-        raise HpoError(
-            f"{base}: must be the address of an MLflow server, and what answers there is not "
-            "one; set MLFLOW_TRACKING_URI"
-        ) from problem
+        raise _not_mlflow(base) from problem
     except OSError as problem:
         reason = getattr(problem, "reason", problem)
         raise HpoError(f"MLflow at {base} does not answer: {reason}") from problem
+
+
+def _not_mlflow(base: str) -> HpoError:
+    return HpoError(
+        f"{base}: must be the address of an MLflow server, and what answers there is not one; "
+        "set MLFLOW_TRACKING_URI"
+    )
 
 
 def _find_links(base: str, run: RunDir) -> dict[str, str]:

@@ -44,6 +44,7 @@ def desk(tmp_path_factory):
     environment = variables(
         f"{folder / 'elsewhere'}:",
         PYTHONWARNINGS="error",
+        HPO_MLFLOW="on",
         HPO_CACHE_DIR=cache,
         OMP_NUM_THREADS="1",
         PATH=f"{commands}:{os.environ['PATH']}",

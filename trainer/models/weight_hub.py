@@ -120,8 +120,8 @@ def _demand_answer(url: str, address: str, at_hand: AtHand) -> None:
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - see fetch_url
         try:
             urllib.request.urlopen(request, timeout=_PATIENCE_S).close()  # noqa: S310
-        except urllib.error.HTTPError:
-            pass  # an answer too
+        except urllib.error.HTTPError as refusal:
+            refusal.close()  # an answer too
         except OSError:
             return
         heard.append(True)

@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import time
@@ -72,6 +73,15 @@ def test_what_is_no_answer_is_one_line_without_the_key(reply, said):
         ask(reply)
     assert KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings(
+    "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_refusal_leaves_no_connection_open():
+    with pytest.raises(LlmError, match="refused with HTTP 500"):
+        ask(500)
+    gc.collect()
 
 
 def test_a_dead_endpoint_is_one_line():

@@ -184,12 +184,12 @@ def test_another_process_with_another_salt_proposes_the_same():
         "print(json.dumps({n: proposals(n, trials=7) for n in SAMPLERS}))"
     )
     here = {name: proposals(name, trials=7) for name in SAMPLERS}
-    for salt in ("1", "77"):
-        env = {"PYTHONHASHSEED": salt, "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
-        said = subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-        )
-        assert json.loads(said.stdout) == here
+    # This process has a salt of its own, which nobody chose.
+    env = {"PYTHONHASHSEED": "77", "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert json.loads(said.stdout) == here
 
 
 MIRRORED = [(n, p) for n in ("random", "tpe") for p in PRUNERS] + [("bayesian", "hyperband")]

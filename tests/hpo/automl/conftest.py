@@ -27,12 +27,6 @@ def make_skill(folder, **info):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _without_mlflow(monkeypatch):
-    """MLflow takes seconds to make a store; one test of its own has it."""
-    monkeypatch.setenv("HPO_MLFLOW", "off")
-
-
 @pytest.fixture
 def skill(tmp_path):
     return make_skill(tmp_path / "skill")

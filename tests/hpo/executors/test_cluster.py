@@ -37,7 +37,6 @@ def cluster(tmp_path_factory):
         "RAY_USAGE_STATS_ENABLED": "0",
         "HPO_TRAINER_MODULES": "tests",
         "HPO_LEDGER_DIR": str(tmp_path_factory.mktemp("driver")),
-        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.getbasetemp().parent / "pycache"),
     }
     from ray.cluster_utils import Cluster
 

@@ -19,12 +19,11 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def executor(tmp_path_factory):
+def executor():
     from hpo.executors.ray import RayExecutor
 
     before = dict(os.environ)
     handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.getbasetemp().parent / "pycache")
     made = RayExecutor(NAME, divide_machine(2, cpus=2, gpus=0))
     made.handlers = handlers
     yield made

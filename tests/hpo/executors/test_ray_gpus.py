@@ -18,12 +18,11 @@ CPUS, GPUS = 2, 2
 
 
 @pytest.fixture(scope="module")
-def executor(tmp_path_factory):
+def executor():
     from hpo.executors.ray import RayExecutor
 
     before = dict(os.environ)
     os.environ["HPO_TRAINER_MODULES"] = "tests"
-    os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.getbasetemp().parent / "pycache")
     made = RayExecutor(NAME, divide_machine(None, cpus=CPUS, gpus=GPUS))
     yield made
     made.close()

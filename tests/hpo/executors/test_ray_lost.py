@@ -31,11 +31,10 @@ def kill_below(part):
 
 
 @pytest.fixture
-def executor(tmp_path_factory):
+def executor():
     from hpo.executors.ray import RayExecutor
 
     before = dict(os.environ)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.getbasetemp().parent / "pycache")
     made = RayExecutor(NAME, divide_machine(2, cpus=2, gpus=0))
     yield made
     made.close()

@@ -155,6 +155,7 @@ def test_a_server_that_is_away_for_a_third_of_the_search(
     uri = f"sqlite:///{out / 'mlflow.db'}"
     away = kind(uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", away.base)
+    monkeypatch.delenv("HPO_MLFLOW")
     stage = Stage(away, lambda: SAID in caplog.text)
     with away.stack:
         run, timed = search(out, mlflow_listener, lambda *_: stage)

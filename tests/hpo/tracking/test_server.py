@@ -105,7 +105,8 @@ def _status(url, host):
         with request.urlopen(question, timeout=60) as answer:  # noqa: S310 - as above
             return answer.status
     except HTTPError as problem:
-        return problem.code
+        with problem:
+            return problem.code
 
 
 def _await(condition, seconds=90.0):

@@ -103,8 +103,12 @@ STARTS = {
 
 def calls(tree):
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             yield ast.unparse(node.func), node
+
+
+def is_interpreter(node):
+    return isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.executable"
 
 
 def test_no_file_starts_python_in_a_way_of_its_own():
@@ -120,7 +124,7 @@ def test_no_file_starts_python_in_a_way_of_its_own():
             is_start |= first.split(".")[-1] in ("multiprocessing", "mp") or "ProcessPool" in last
             if is_start:
                 starting.add(name)
-        interpreters |= {name for node in ast.walk(tree) if ast.unparse(node) == "sys.executable"}
+        interpreters |= {name for node in ast.walk(tree) if is_interpreter(node)}
     assert starting == set(STARTS)
     own = {"hpo/core/process/children.py", "trainer/children.py"}
     # These start programs of the user's, which may import what lies beside them.
