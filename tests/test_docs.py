@@ -70,3 +70,13 @@ def test_commands_are_understood(page, command, capsys):
         build_parser(words[0]).parse_args(words)
     except SystemExit as end:
         assert end.code == 0, capsys.readouterr().err
+
+
+def test_each_step_of_a_value_in_the_tour_is_a_module():
+    """Four values are followed, and each line of their tables begins with the file it speaks of."""
+    text = (ROOT / "docs" / "tour.md").read_text().partition("## Four values")[2]
+    tables = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    steps = [re.findall(r"^\| \[.*?\]\(\.\./(\S+\.py)\)", table, re.MULTILINE) for table in tables]
+    assert [len(paths) for paths in steps] == [table.count("\n|") - 1 for table in tables]
+    assert len(tables) == 4
+    assert [path for paths in steps for path in paths if not (ROOT / path).is_file()] == []
