@@ -1,4 +1,4 @@
-"""A figure on held-out queries, and the default's beside it."""
+"""The winner's value on held-out queries beside the default configuration's; its wording."""
 
 from __future__ import annotations
 

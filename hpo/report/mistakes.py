@@ -1,4 +1,4 @@
-"""The winner's wrong queries: the trainer's explanation.
+"""Asks the trainer which validation queries the winner gets wrong, and why.
 
 The explanations are kept below `evaluations/looks/`, so that a report can be made again at once.
 """

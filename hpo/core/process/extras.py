@@ -1,4 +1,4 @@
-"""Packages that an installation without extras lacks, in one line that says what to install."""
+"""Says what to install where an optional package is missing, in one line."""
 
 from __future__ import annotations
 

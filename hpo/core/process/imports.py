@@ -1,4 +1,4 @@
-"""What a process of this project imports: our own packages, wherever else their names are found.
+"""Makes processes of this project import its own packages, not other files of the same names.
 
 A `numpy.py` beside somebody's pictures, or another package `trainer` on PYTHONPATH, must not be
 imported in place of what is installed. What only the user has stays importable.
