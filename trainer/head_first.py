@@ -1,4 +1,4 @@
-"""Makes the head ready before the whole network trains: class vectors from means, head epochs.
+"""Trains the head before the whole network: class vectors from means, then epochs of the head.
 
 The trunk is asked once for the features of all training pictures as evaluation sees them; what is
 done here costs little beside that. A head that fits the features keeps them intact when the whole

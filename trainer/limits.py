@@ -1,4 +1,4 @@
-"""How far parameters may go under a spec and its pictures."""
+"""Limits of searched ranges that a spec and the number of its pictures set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to one start of an AutoML workspace, not to its study."""
+"""Settings of one start of an AutoML workspace that its study does not hold: callbacks, platform."""
 
 from __future__ import annotations
 

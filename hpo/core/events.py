@@ -1,4 +1,4 @@
-"""Every event of a search, a class each.
+"""The events of a search, each a frozen dataclass.
 
 A listener (`hpo.core.protocols.Listener`) looks at an event's class. In `events.ndjson` and in the
 output of `--json` an event is a flat JSON object (`hpo.core.event_json`), whose `event` is the

@@ -1,4 +1,4 @@
-"""Whether an address of MLflow can work at all: what is wrong with it, and what to set instead.
+"""Checks an address of MLflow without connecting: what is wrong with it, what to set instead.
 
 Asks no server and imports no MLflow, so it costs milliseconds.
 """

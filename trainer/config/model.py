@@ -1,4 +1,4 @@
-"""The `model` section: what is built."""
+"""The `model` section: trunk, embedding and input size, and the weights to start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the skill's metadata that no declaration holds.
+"""Builds the part of the skill's metadata that the spec's declarations do not hold.
 
 Key names are those of the published skill bank, so that its tools can read the folder.
 """

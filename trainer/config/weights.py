@@ -1,4 +1,4 @@
-"""The `model.weights` section: what became of `model.pretrained_trunk_path`."""
+"""The `model.weights` section: the weights that `model.pretrained_trunk_path` was resolved to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files are pictures by their ending, optional formats included."""
+"""Lists the file endings of pictures, optional formats included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names files as their user knows them, wherever their bytes lie.
+"""Names files of the cache folder by what they were made from, as their user knows them.
 
 What is trained on may lie in the cache folder: unpacked archives, links that split one folder, the
 embedded data set. Each such folder holds a record of what it was made from, by which every message

@@ -1,4 +1,4 @@
-"""The commands `hpo` and `ml_recog`, and `python start.py MODULE WORD...`: one of our modules.
+"""Starts the commands `hpo` and `ml_recog`, or a module of ours: `python start.py MODULE WORD...`.
 
 The last runs `main(words)` of the module and ends with what that returns.
 """
