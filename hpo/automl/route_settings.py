@@ -1,4 +1,4 @@
-"""Settings of one start of an AutoML workspace that its study does not hold: callbacks, platform."""
+"""Settings of one start of an AutoML workspace, not of its study: callbacks, platform, limits."""
 
 from __future__ import annotations
 
