@@ -26,13 +26,7 @@ from hpo.automl.settings import (
     AutoMLSettings,
     read_settings,
 )
-from hpo.automl.skill_trainer import (
-    TRAIN,
-    SkillTrainer,
-    TrainerFacts,
-    registered_trainer,
-    trainer_name,
-)
+from hpo.automl.skill_trainer import SkillTrainer, registered_trainer
 from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, WorkspaceFacts
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
@@ -44,6 +38,7 @@ from hpo.study.overrides import Overrides, resolve_overrides
 from hpo.study.plan import as_user_errors, num_epochs_of
 from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
+from hpo.study.skill_address import TRAIN, TrainerFacts, trainer_name
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 

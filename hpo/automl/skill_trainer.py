@@ -1,19 +1,16 @@
 """Trainer of one skill folder: its schema and template over the registered trainer, if any.
 
-Studies name it `hpo.automl.skill_trainer:SkillTrainer@<folder>?metric="..."&direction="..."`, so
-that workers and a resumed search find the same one.
+`hpo.study.skill_address` says how studies name it, so that workers and a resumed search find the
+same one.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from typing import TYPE_CHECKING, Any, cast
 
 from hpo.automl.command_trainer import CommandTrainer, full_template
 from hpo.automl.metrics import MAXIMIZE, find_metric, is_monitored, monitoring_metrics
@@ -24,54 +21,18 @@ from hpo.core.protocols import Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
 from hpo.study.skill import load_skill
+from hpo.study.skill_address import TRAIN, read_address
 from hpo.study.trainers import GROUP, demand, find_trainer, restart_keys
 
-TRAIN = "train"
+if TYPE_CHECKING:
+    from search_spaces import Schema
+
 BATCH_KEYS = ("train.train_batch_per_replica", "train.batch_size", "dataset.batch_size",
               "batch_size")  # fmt: skip
 """Spec keys of the training batch of published networks."""
 SHARD_KEYS = ("policy.parallelism.dp_shard_size", "train.num_gpus", "num_gpus", "gpu_count")
 """Spec keys of the number of devices that share an epoch's samples."""
 Limits = dict[str, tuple[float | None, float | None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainerFacts:
-    """What a study's trainer name says beside the skill folder."""
-
-    metric: str = ""
-    """The primary metric; empty means what the registered trainer monitors."""
-    direction: str = ""
-    """`maximize` or `minimize`, of what trials are ranked by."""
-    trainer: str = ""
-    """A registered trainer to use in place of the network's."""
-    samples: int | None = None
-    """Training samples; no batch over all devices may be larger."""
-    is_elsewhere: bool = False
-    """Whether trials are jobs of a platform."""
-    primary: str = ""
-    """Direction of the primary metric, where trials are ranked by the score of several."""
-    action: str = TRAIN
-    """What is run in each trial."""
-    execution: Mapping[str, Any] | None = None
-    """A script in place of the action's own."""
-
-    def to_query(self) -> str:
-        """As text; what is not set is left out."""
-        given = {f.name: getattr(self, f.name) for f in fields(self)
-                 if getattr(self, f.name) != f.default}  # fmt: skip
-        return urlencode({name: json.dumps(value) for name, value in given.items()})
-
-
-def read_facts_of(query: str) -> TrainerFacts:
-    """Read what `to_query` wrote."""
-    return TrainerFacts(**{name: json.loads(text) for name, text in parse_qsl(query)})
-
-
-def trainer_name(folder: Path, facts: TrainerFacts) -> str:
-    """Name the trainer of a skill folder, so that workers and a resumed search find the same."""
-    query = facts.to_query()
-    return f"{__name__}:SkillTrainer@{quote(str(folder))}" + (f"?{query}" if query else "")
 
 
 def registered_trainer(network: str) -> Trainer | None:
@@ -84,14 +45,12 @@ class SkillTrainer:
     """Implements `hpo.core.protocols.Trainer` for one skill folder.
 
     Args:
-        argument: `<folder>?<facts>`, as `trainer_name` writes it.
+        argument: `<folder>?<facts>`, as `hpo.study.skill_address` writes it.
     """
 
     def __init__(self, argument: str) -> None:
-
-        place, _, query = argument.partition("?")
-        self.facts = facts = read_facts_of(query)
-        self.skill = load_skill(Path(unquote(place)))
+        folder, self.facts = read_address(argument)
+        self.skill, facts = load_skill(folder), self.facts
         self.action = facts.action
         inner = None
         if facts.action == TRAIN and not self.execution:
@@ -182,13 +141,17 @@ class SkillTrainer:
         known, strange = self._split(full)
         return merged(self._inner.validate(known), strange)
 
+    @cached_property
+    def _schema(self) -> Schema:
+        from search_spaces import load_schema
+
+        return load_schema(self.skill.schema_file())
+
     def _split(self, spec: Spec) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tell what the trainer knows from what it would refuse."""
         if not self.is_registered:
             return dict(spec), {}
-        from search_spaces import load_schema
-
-        schema = load_schema(self.skill.schema_file())
+        schema = self._schema
         legal = {*schema.leaves, *flatten(self.template), *self.known_keys, *self.skill.keys()}
         sections = {name.partition(".")[0] for name in self.known_keys}
         known: dict[str, Any] = {}

@@ -30,6 +30,7 @@ from hpo.study.schema import check_shape
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill, load_skill
+from hpo.study.skill_address import from_file, to_file
 from hpo.study.text_values import with_texts
 from hpo.study.trainers import find_trainer, refuse_code
 from hpo.study.weights import anchored_weights
@@ -53,7 +54,7 @@ class StudySpec:
     description: str = ""
     """For people."""
     trainer: str = DEFAULT_TRAINER
-    """Registered name of what is trained."""
+    """Registered name of what is trained; a workspace of the AutoML route has its skill folder."""
     data: DataSources = field(default_factory=DataSources)
     """Where the images are; see `data`."""
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -72,11 +73,6 @@ class StudySpec:
     """Checkpoints that stay on disk: `best`, those that something can still need, or `all`."""
     disk_quota: str = ""
     """What the run directory may take, such as `20GB`; a search that has reached it waits."""
-
-    @property
-    def trainer_name(self) -> str:
-        """The registered name of the trainer."""
-        return self.trainer
 
     def find_skill(self) -> Skill:
         """Read the skill folder of the trainer."""
@@ -103,6 +99,7 @@ class StudySpec:
         """Plain data in the form of a study file."""
         data = asdict(self)
         data["budget"] = self.budget.to_text()
+        data["trainer"] = to_file(self.trainer)
         data["search"]["over"] = list(self.search.over)
         data["search"]["warm_start"] = list(self.search.warm_start)
         return {key: value for key, value in data.items() if value not in ("", None)}
@@ -172,6 +169,9 @@ def parse_study(
             f"{where}: schema_version must be {SCHEMA_VERSION}, got {quoted(version)}; "
             f"write `schema_version: {SCHEMA_VERSION}` at the top"
         )
+    if isinstance(trainer := data.get("trainer"), Mapping):
+        data = {**data, "trainer": from_file(trainer, f"{where}: trainer")}
+        texts = {**(texts or {}), "trainer": data["trainer"]}
     named = _as_named(StudySpec, data, texts)
     check_shape(StudySpec, named, where)
     values = _values_of(StudySpec, named)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from hpo.automl.skill_trainer import SkillTrainer, TrainerFacts, trainer_name
+from hpo.automl.skill_trainer import SkillTrainer
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
 from hpo.study.batches import adjust_batch
+from hpo.study.skill_address import TrainerFacts, trainer_name
 from trainer.session import TRAINER
 
 KEY = "train.batch_size"

@@ -35,7 +35,7 @@ def test_a_full_study_file(tmp_path):
     path = tmp_path / "some.yaml"
     path.write_text(FULL)
     study = load_study(path)
-    assert (study.name, study.trainer_name, study.concurrent) == ("retail", "ml_recog", 2)
+    assert (study.name, study.trainer, study.concurrent) == ("retail", "ml_recog", 2)
     assert study.budget == Budget(trials=50, seconds=7200)
     assert study.spec == {"train": {"num_epochs": 9, "optim": {"lr": 1e-4}}}
     assert study.data == DataSources(
