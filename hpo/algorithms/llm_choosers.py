@@ -17,6 +17,7 @@ from hpo.algorithms.llm_task import SYSTEM, Task, best_of
 from hpo.algorithms.unit_points import is_new
 from hpo.core.events import AlgorithmStep
 from hpo.core.protocols import Emit
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ class LlmChooser:
         self._failures += 1
         if self._failures > self._max_failures:
             raise LlmError(
-                f"{error}; {self._failures} trials in a row could not be chosen by it. Mend that "
-                "and go on with `hpo resume`, or search with another --algorithm"
+                f"{error}; {count_of(self._failures, 'trial')} in a row could not be chosen by it. "
+                "Mend that and go on with `hpo resume`, or search with another --algorithm"
             ) from error
         self.tell("fallback", number, str(error), failures=self._failures)
         return Chosen(note=f"{FALLBACK}: {error}")

@@ -17,6 +17,7 @@ from hpo.algorithms.llm_phases import Phase, read_phases
 from hpo.algorithms.llm_task import Task, best_of
 from hpo.algorithms.unit_points import is_new
 from hpo.core.errors import SpecError
+from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class ResearchChooser(LlmChooser):
             lambda answer: self._candidates(answer.get("candidates"), seen, limits),
         )
         hypotheses = [hypothesis for _, hypothesis in candidates]
-        self.tell("proposed", number, f"{len(candidates)} candidates", hypotheses=hypotheses)
+        self.tell("proposed", number, count_of(len(candidates), "candidate"), hypotheses=hypotheses)
         latents, hypothesis = self._screen(number, candidates, seen)
         self._experiments += 1
         memo = {"hypothesis": hypothesis}
@@ -137,7 +138,7 @@ class ResearchChooser(LlmChooser):
             "phase": None if phase is None else asdict(phase),
         }
         failed = sum(o.state is TrialState.FAILED for o in seen)
-        words = f"{len(seen)} trials, {failed} of them failed"
+        words = f"{count_of(len(seen), 'trial')}, {failed} of them failed"
         self.tell("retrieved", number, words, phase=None if phase is None else phase.name)
         return found
 

@@ -14,6 +14,7 @@ from hpo.core.budget import render_seconds
 from hpo.core.events import Forecast, Review
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
+from hpo.core.text import count_of
 from hpo.executors.division import Slots
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
@@ -67,7 +68,7 @@ def describe_time(
         per_trial = round(num_epochs * seconds_per_epoch + TRIAL_START_S, 1)
         words = f"{seconds_per_epoch:.2g} s an epoch as the probe measured it, {slots} at a time"
         words += (
-            f"; rehearsed: {forecast.epochs} epochs in all"
+            f"; rehearsed: {count_of(forecast.epochs, 'epoch')} in all"
             if forecast
             else "; the algorithm decides by itself how many trials there are"
         )
@@ -116,8 +117,8 @@ def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dic
     is_host = not str(probe.get("device", "cpu")).startswith("cuda")
     if is_host and free_memory is not None and needed > free_memory:
         warnings.append(
-            f"{slots.count} trials at a time need about {needed:.0f} MiB, and {free_memory} MiB "
-            "are free; lower --concurrent"
+            f"{count_of(slots.count, 'trial')} at a time will need about {needed:.0f} MiB, and "
+            f"{free_memory} MiB are free; lower --concurrent"
         )
     return {
         "free_disk_mib": free_disk,
@@ -150,7 +151,7 @@ def rehearsed(guess: dict[str, Any], forecast: Mapping[str, Any] | None) -> dict
     """The expected time as a rehearsal of the search found it, where there was one."""
     if not forecast:
         return guess
-    words = f"{guess['assumptions']}; rehearsed: {forecast['epochs']} epochs in all"
+    words = f"{guess['assumptions']}; rehearsed: {count_of(forecast['epochs'], 'epoch')} in all"
     return {
         **guess,
         "total_s": forecast["seconds"],

@@ -84,5 +84,5 @@ def _told(form: str, facts: Mapping[str, Any]) -> str:
     place = facts.get("onnx") or facts.get("folder") or facts.get("config")
     if "min_cosine" not in facts:
         return f"{form}: {place}"
-    number, least = facts["num_images_checked"], facts["min_cosine"]
-    return f"{form}: {place} (cosine with model.onnx on {number} pictures: {least:.5f} at least)"
+    number, least = count_of(facts["num_images_checked"], "picture"), facts["min_cosine"]
+    return f"{form}: {place} (cosine with model.onnx {least:.5f} or more on {number})"

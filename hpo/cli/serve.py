@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_run_argument, add_serving_arguments, chosen_run
+from hpo.core.text import count_of
 
 if TYPE_CHECKING:
     from hpo.serving.service import PictureService
@@ -82,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(shown if is_given else {**shown, "token": token}), flush=True)
     else:
         print(f"url     {url}   (a page for people; {url}/docs for programs)")
-        print(f"run     {chosen}: {sum(counts.values())} pictures of {len(counts)} classes")
+        pictures = count_of(sum(counts.values()), "picture")
+        classes = count_of(len(counts), "class", "classes")
+        print(f"run     {chosen}: {pictures} of {classes}")
         if not is_given:
             print(f"token   {token}   (changes need it: Authorization: Bearer TOKEN)")
         sys.stdout.flush()

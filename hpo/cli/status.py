@@ -50,6 +50,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "updated": state.get("updated"),
         "trials": trials,
         "rungs": state.get("rungs", []),
+        "forecasts": state.get("forecasts", []),
         "paused": state.get("paused", "") if status == "running" else "",
     }
 

@@ -149,7 +149,7 @@ class Console:
     @_print.register
     def _on_started(self, event: Started) -> None:
         self._resume = f"hpo resume {shell_word(event.run_dir)}"
-        self._seen.metric = event.metric
+        self._seen.metric, self._seen.before_s = event.metric, event.spent.seconds
         self._line(f"run       {event.run_dir}")
 
     @_print.register

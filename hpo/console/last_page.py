@@ -22,6 +22,8 @@ class Seen:
     """What earlier events of a search have told that belongs on its last page."""
 
     expected: Forecast | None = None
+    before_s: float = 0.0
+    """What earlier starts had used of the clock."""
     metric: str = ""
     held_out: str = ""
     """The held-out figure in words; empty where none was measured."""
@@ -92,9 +94,10 @@ def _checked(export: Mapping[str, Any]) -> str:
 def _search(event: Finished, seen: Seen) -> Iterator[str]:
     counts = ", ".join(f"{number} {state}" for state, number in event.trials.items() if number)
     repeats = f", {count_of(event.confirmations, 'repeat')}" if event.confirmations else ""
-    took = event.spent.seconds
+    whole, took = event.spent.seconds, event.spent.seconds - seen.before_s
+    rest = f"; the rest took {render_seconds(took)}" if seen.before_s and took > 0 else ""
     yield (
-        f"finished  {counts or 'no trials'}{repeats} in {render_seconds(took)}"
+        f"finished  {counts or 'no trials'}{repeats} in {render_seconds(whole)}{rest}"
         f"{render_outcome(seen.expected, took)}"
     )
     cause, _, rule = event.ended_because.partition(": ")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from hpo.core.errors import SpecError
-from hpo.core.text import quoted
+from hpo.core.text import count_of, quoted
 
 UNLIMITED = "unlimited"
 """The budget of a search that its algorithm ends."""
@@ -50,13 +50,14 @@ class Budget:
         """The budget in the words of the command line, e.g. `20 trials, 2h`."""
         parts = []
         if self.trials is not None:
-            parts.append(f"{self.trials} trials" if self.trials != 1 else "1 trial")
+            parts.append(count_of(self.trials, "trial"))
         if self.seconds is not None:
             parts.append(render_seconds(self.seconds))
         if self.gpu_seconds is not None:
-            parts.append(f"{self.gpu_seconds / 3600:g} GPU hours")
+            hours = self.gpu_seconds / 3600
+            parts.append("1 GPU hour" if hours == 1 else f"{hours:g} GPU hours")
         if self.epochs is not None:
-            parts.append(f"{self.epochs} epochs")
+            parts.append(count_of(self.epochs, "epoch"))
         return ", ".join(parts) or UNLIMITED
 
     def to_text(self) -> str:

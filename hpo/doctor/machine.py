@@ -17,6 +17,7 @@ from pathlib import Path
 from hpo.core.machine import count_cpus, free_memory_mib
 from hpo.core.process import children
 from hpo.core.protocols import Trainer
+from hpo.core.text import count_of
 from hpo.doctor.check import Check, Status
 from hpo.doctor.names import check_names
 from hpo.doctor.places import check_cache, check_runs, check_temporary
@@ -69,7 +70,7 @@ def examine_machine(out: Path, trainer: Trainer | None) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    text = f"Python {platform.python_version()}, {count_cpus()} cores to use"
+    text = f"Python {platform.python_version()}, {count_of(count_cpus(), 'core')} to use"
     return Check("python", "ok", text)
 
 

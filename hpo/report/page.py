@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.protocols import Executor
-from hpo.core.text import storable
+from hpo.core.text import count_of, storable
 from hpo.core.thumbnails import thumbnail
 from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
@@ -108,7 +108,7 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
         means = {s["number"]: s for s in _standings(facts)}
         if facts.best.number in means:
             again = means[facts.best.number]
-            note = f"trial {facts.best.number} over {len(again['values'])} new seeds"
+            note = f"trial {facts.best.number} over {count_of(len(again['values']), 'new seed')}"
             cards.append((f"confirmed {word}", f"{again['value']:.3f}", note))
     if default is not None:
         gain = "" if value is None else f"{value - default:+.3f} gained"

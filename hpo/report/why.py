@@ -173,7 +173,8 @@ def _failed(_ledger: Ledger, trial: TrialRecord) -> list[str]:
     error = trial.error or {"kind": "unknown", "message": "no cause was recorded"}
     lines = [f"failed after epoch {trial.epochs} ({error['kind']}): {error['message']}"]
     if trial.retries:
-        lines.append(f"it was started again {trial.retries} times before")
+        times = "once" if trial.retries == 1 else f"{trial.retries} times"
+        lines.append(f"before that it had been started again {times}")
     return lines
 
 

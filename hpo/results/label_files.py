@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpo.core.text import storable
+from hpo.core.text import count_of, storable
 from hpo.core.thumbnails import thumbnail
 
 SHOWN = 2000
@@ -79,7 +79,7 @@ def sheet(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]
             else:
                 left_out += 1
             yield row
-        more = f"<p>{left_out} more pictures are not shown.</p>" if left_out else ""
+        more = f"<p>Not shown: {count_of(left_out, 'more picture')}.</p>" if left_out else ""
         file.write(f"</main>{more}</body></html>\n")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.core.budget import Spent
 from hpo.core.edges import find_edges
 from hpo.core.event_json import to_plain
-from hpo.core.events import Continued, Event, Finished, Paused, Started
+from hpo.core.events import Continued, Event, Finished, Paused, Review, Started
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.trial import TrialRecord, TrialState
@@ -51,11 +51,17 @@ class StateWriter:
         self._closed = False
         self._paused = ""
         """Why the search waits."""
+        self._expected_s: float | None = None
+        self._began_at = engine.spent().seconds
+        self._forecasts: list[dict[str, float]] = run.read_state().get("forecasts", [])
+        """Of every start that came to its end: what its review expected, and what it took."""
 
     def handle(self, event: Event) -> None:
         """Rewrite the state unless that was done a moment ago."""
         if self._closed or isinstance(event, Finished):
             return
+        if isinstance(event, Review) and event.forecast:
+            self._expected_s = event.forecast.seconds
         if isinstance(event, Paused | Continued):
             self._paused = event.text if isinstance(event, Paused) else ""
         is_due = time.monotonic() - self._written >= MIN_INTERVAL_S
@@ -73,6 +79,11 @@ class StateWriter:
 
         On a full disk an interrupted one goes without: no driver behind a `running` says as much.
         """
+        took_s = self._engine.spent().seconds - self._began_at
+        if status == "finished" and self._expected_s and took_s > 0:
+            told = {"expected_s": round(self._expected_s, 1), "took_s": round(took_s, 1)}
+            self._forecasts.append(told)
+            self._expected_s = None  # waiting for room, the same end is written again
         try:
             self._write(status, extra)
         except OSError as error:
@@ -99,6 +110,7 @@ class StateWriter:
             "best": None if best is None else TrialRow.of(best, direction),
             "trials": [TrialRow.of(t, direction, named.get(t.number, "")) for t in trials],
             "rungs": measure_rungs(trials, direction),
+            "forecasts": self._forecasts,
             **extra,
         }
         self._run.write_state(to_plain(state))

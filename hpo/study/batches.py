@@ -66,15 +66,15 @@ def adjust_batch(
         return Adjusted()
     if key in explicit and not force:
         raise SpecError(
-            f"{key}: {batch} pictures, {multiple} of a class, hold {_classes(batch, multiple)}, "
-            f"and the loss compares classes: at least {int(low)} must hold (AutoML keeps it with "
-            "force=true)"
+            f"{key}: a batch of {batch}, with {multiple} pictures of a class, holds "
+            f"{_classes(batch, multiple)}, and the loss compares classes; give at least {int(low)} "
+            "(AutoML keeps it with force=true)"
         )
     if key in explicit:
         return Adjusted(warnings=(f"{key}: {batch} is a batch of a single class, kept as asked",))
     most = USUAL_BATCH if high is None else min(USUAL_BATCH, int(high))
     new = max(int(low), most // multiple * multiple)
-    reason = f"{batch} pictures hold {_classes(batch, multiple)}; the loss compares at least two"
+    reason = f"a batch of {batch} holds {_classes(batch, multiple)}; the loss compares at least two"
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))
 
 

@@ -1,3 +1,8 @@
+import json
+
+from hpo.cli.ls import render_forecasts
+
+
 def test_no_runs_yet(hpo, json_of):
     code, out, err = hpo("ls")
     assert (code, err) == (0, "")
@@ -8,13 +13,14 @@ def test_no_runs_yet(hpo, json_of):
 def test_one_line_a_run_the_newest_last(hpo, first, second):
     code, out, err = hpo("ls")
     assert (code, err) == (0, "")
-    header, *lines = [line.split() for line in out.splitlines()]
-    assert header == ["STUDY", "STATUS", "TRIALS", "P@1", "RUN"]
+    table, *_ = out.split("\n\n")
+    header, *lines = [line.split() for line in table.splitlines()]
+    assert header == ["STUDY", "STATUS", "TRIALS", "P@1", "TIME", "FORECAST", "RUN"]
     assert [line[:3] for line in lines] == [
         ["first", "finished", "4"],
         ["second", "interrupted", "1"],
     ]
-    assert [line[4] for line in lines] == [str(first), str(second)]
+    assert [line[-1] for line in lines] == [str(first), str(second)]
 
 
 def test_the_same_for_programs(json_of, first, second):
@@ -37,3 +43,19 @@ def test_a_damaged_run_does_not_hide_the_others(json_of, first, second):
     (first / "ledger.db").write_text("noise")
     rows = json_of("ls")
     assert [row["status"] for row in rows] == ["damaged", "interrupted"]
+
+
+def test_how_far_forecasts_were_off(hpo, first, second):
+    state = json.loads((first / "state.json").read_text())
+    state["forecasts"] = [
+        {"expected_s": 50.0, "took_s": 60.0},
+        {"expected_s": 40.0, "took_s": 30.0},
+        {"expected_s": 80.0, "took_s": 88.0},
+    ]
+    (first / "state.json").write_text(json.dumps(state))
+    table, below = hpo("ls")[1].split("\n\n")
+    assert table.splitlines()[1].split()[-2] == "+10%"  # of the start that ended last
+    assert below.startswith("FORECAST: ")
+    # 20 %, 25 % and 10 %, whichever way.
+    assert below.endswith("over 3 starts 20% off in the median, 25% at most\n")
+    assert render_forecasts([]) == ""

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from hpo.core.budget import Budget
-from hpo.core.events import Continued, Epoch, Paused, Started
+from hpo.core.budget import Budget, Spent
+from hpo.core.events import Continued, Epoch, Forecast, Paused, Review, Started
 from hpo.core.trial import Ended
 from hpo.run.run_dir import RunDir
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start, trial_counts
@@ -117,3 +117,28 @@ def test_an_interrupted_search_on_a_full_disk_ends_all_the_same(engine, tmp_path
     with pytest.raises(OSError, match="No space"):  # which the session waits for
         writer.close_as("finished")
     writer.close_as("interrupted")
+
+
+def test_forecasts_are_kept_over_starts_and_compared_with_what_this_start_took(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2))
+    run, spent = RunDir(tmp_path), [Spent(seconds=100.0)]
+    run.write_state({"forecasts": [{"expected_s": 90.0, "took_s": 100.0}]})
+    engine.spent = lambda: spent[-1]
+    expected = Forecast(seconds=40.0, low_s=30.0, high_s=50.0, trials=2, epochs=9, pruned=0)
+    writer = StateWriter(run, STUDY, engine, engine.ledger)
+    writer.handle(Review(epochs_per_trial=9, forecast=expected))
+    spent.append(Spent(seconds=150.0))
+    for _ in range(2):
+        writer.close_as("finished")
+    assert run.read_state()["forecasts"] == [
+        {"expected_s": 90.0, "took_s": 100.0}, {"expected_s": 40.0, "took_s": 50.0},
+    ]  # fmt: skip
+
+
+def test_a_search_that_was_paused_says_nothing_of_its_forecast(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2))
+    expected = Forecast(seconds=40.0, low_s=30.0, high_s=50.0, trials=2, epochs=9, pruned=0)
+    writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
+    writer.handle(Review(epochs_per_trial=9, forecast=expected))
+    writer.close_as("interrupted")
+    assert RunDir(tmp_path).read_state()["forecasts"] == []
