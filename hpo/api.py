@@ -12,6 +12,7 @@ study = hpo.load("photos")          # the newest run of that name, also while it
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,12 @@ from hpo.core.budget import extend_budget, parse_budget
 from hpo.core.errors import SpecError
 from hpo.core.process.imports import warnings_stay_harmless
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.text import count_of
+from hpo.core.trial import Direction
 from hpo.report import charts, parameter_charts
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData, load_run_data
+from hpo.results.story import read_story
 from hpo.run.run_dir import RunDir, find_run
 from hpo.study.checks import check_name, check_sources
 from hpo.study.sections import DataSources, SearchOptions
@@ -51,6 +55,8 @@ COLORS = {
 }
 """The report's light theme."""
 
+SHOWN_TRIALS = 10
+"""A notebook's table of a study shows so many."""
 SOURCES = ("train", "reference", "query", "test_reference", "test_query")
 
 
@@ -186,6 +192,23 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({str(self._run)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how the run stands, its winner, and its trials, the best first."""
+        facts = self.facts
+        lines = [f"{facts.study.name}: {facts.status}, {count_of(len(facts.trials), 'trial')}"]
+        if facts.best is not None:
+            value = f"{facts.metric_word} {facts.value_of(facts.best):.4f}"
+            lines.append(f"best: trial {facts.best.number}, {value}")
+        lines += [*read_story(self._run), str(self._run)]
+        table = self.trials_dataframe() if facts.trials else None
+        shown = ""
+        if table is not None:
+            rises = facts.direction == Direction.MINIMIZE
+            shown = table.sort_values("value", ascending=rises).to_html(
+                max_rows=SHOWN_TRIALS, na_rep="", float_format="{:.4g}".format, border=0
+            )
+        return f"<p>{'<br>'.join(map(html.escape, lines))}</p>{shown}"
 
     @property
     def run_dir(self) -> Path:

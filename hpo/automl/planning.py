@@ -229,7 +229,7 @@ class _Planner:
             self.warnings.append(text)
         if self._is_on_platform() and found.nested.get(RESULTS_DIR):
             self.warnings.append(
-                f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is of no use to jobs of "
+                f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is not used by jobs of "
                 f"{self.request.platform}, each of which has a folder of its own"
             )
         return found

@@ -300,12 +300,12 @@ def _with_options(
             "texts to choose from as valid_options of custom_param_ranges"
         )
     warnings = tuple(
-        f"automl_settings.{key}: a setting of {others[key]}, of no use to {name}"
+        f"automl_settings.{key}: a setting of {others[key]}, not used by {name}"
         for key in rest
         if key not in own
     )
     if values["evolvable_text_parameters"]:
-        text = f"evolvable_text_parameters: a setting of autoresearch, of no use to {name}"
+        text = f"evolvable_text_parameters: a setting of autoresearch, not used by {name}"
         warnings += (f"automl_settings.{text}",)
     mine = {key: value for key, value in rest.items() if key in own}
     mine.pop(MAX_RECOMMENDATIONS, None)  # the budget counts trials, and can be extended

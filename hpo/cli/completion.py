@@ -10,9 +10,10 @@ EPILOG = """\
 examples:
   hpo completion bash > ~/.local/share/bash-completion/completions/hpo
   hpo completion zsh > ~/.zfunc/_hpo                  with ~/.zfunc in $fpath
+  hpo completion fish > ~/.config/fish/completions/hpo.fish
 """
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

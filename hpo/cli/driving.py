@@ -158,7 +158,7 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
             )
         else:
             console.say(
-                "hpo: no trial is running; results are written. Ctrl-C again stops at once."
+                "hpo: the trials have ended; writing the results. Ctrl-C again stops at once."
             )
 
     numbers = (signal.SIGINT, *told_to_end(), signal.SIGALRM)

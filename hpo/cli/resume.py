@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
+from hpo.core.budget import render_seconds
+from hpo.core.text import count_of
 
 if TYPE_CHECKING:
+    from hpo.core.budget import Budget
+    from hpo.run.run_dir import RunDir
     from hpo.searching.session import SearchResult, SearchSettings
+
+logger = logging.getLogger(__name__)
 
 HELP = "go on with a stopped search, or extend a finished one"
 PLACES = ("data", "train", "reference", "query", "test_reference", "test_query")
@@ -75,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         parse_size(args.disk_quota or "", "--disk-quota")
         if args.budget is not None:
             budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
+            _remark_on(budget, chosen)
         if is_workspace(chosen.path):
             from hpo.automl.session import with_session
 
@@ -91,6 +99,22 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return drive(args, start)
+
+
+def _remark_on(budget: Budget, run: RunDir) -> None:
+    """Say that a new budget is used up already, if it is: nothing more will be searched."""
+    from hpo.core.budget import Spent, exhausted
+
+    told = run.read_state().get("spent") or {}
+    spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
+    if exhausted(budget, spent):
+        logger.warning(
+            "a budget of %s is used up already (%s, %s so far), so nothing more is searched; "
+            "--budget +B adds to what there was",
+            budget,
+            count_of(spent.trials, "trial"),
+            render_seconds(spent.seconds),
+        )
 
 
 def _moved(pair: str) -> tuple[str, str]:

@@ -81,10 +81,10 @@ def add_group_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     parser.add_argument(
         "--group-by",
         metavar="GROUP",
-        help="keep pictures of one object, burst or video in one split; which these are says a "
-        "regular expression over their paths, whose part in parentheses they share "
-        "('(.*)_[0-9]+'), a column of a list, or near-duplicates: what they show. Splits that are "
-        "given are checked",
+        help="keep pictures of one object, burst or video in one split; GROUP is "
+        "near-duplicates (pictures that look alike), a column of a list, or a regular expression "
+        "over paths, whose part in parentheses is the same for pictures of a group "
+        "('(.*)_[0-9]+'). Splits that are given are checked",
     )
 
 
@@ -148,7 +148,7 @@ def print_run(args: argparse.Namespace, chosen: RunDir) -> None:
     """Say on stderr which run was used, to a person who did not name its directory."""
     named = args.run_name and Path(args.run_name).resolve() == chosen.path
     if not args.json and not named:
-        print(f"by {chosen}", file=sys.stderr)
+        print(f"run {chosen}", file=sys.stderr)
 
 
 def print_json(data: Any) -> None:

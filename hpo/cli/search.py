@@ -100,7 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
     add_sharing_argument(how)
     how.add_argument(
-        "--confirm", metavar="K", type=int, help="train the K best again with another seed"
+        "--confirm",
+        metavar="K",
+        type=int,
+        help="train the K best and the default again with new seeds",
     )
     how.add_argument(
         "--max-latency",

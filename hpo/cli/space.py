@@ -162,7 +162,7 @@ def _show(space: SearchSpace) -> None:
         )
     for warning in space.warnings:
         print(f"note: {warning}")
-    print(f"varied: {count_of(len(space.parameters), 'parameter')}; pinned: {len(space.pinned)}")
+    print(f"searched: {count_of(len(space.parameters), 'parameter')}; pinned: {len(space.pinned)}")
 
 
 def _print_rows(header: list[str], rows: list[list[str]]) -> None:

@@ -172,7 +172,7 @@ class LiveView:
             text.append("" if gain is None else f" ({gain:+.4f})", style="dim")
             text.append(f"  {spark(trial.values[-SPARK_EPOCHS:])}", style="cyan")
         if trial.is_repeat:
-            text.append("  a finalist again", style="dim")
+            text.append("  repeat of a finalist", style="dim")
         return text
 
 

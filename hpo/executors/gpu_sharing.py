@@ -107,7 +107,7 @@ def fit_on_card(
     if fit <= 1:
         return Packing(per_gpu=1, reason=f"{words}: one fits")
     limits = ((fit, f"{words}: {fit} fit"), (cores, "as many as there are CPU cores for each GPU"))
-    number, reason = min([*limits, (MOST, f"{words}: {fit} fit, of which {MOST} are of use")])
+    number, reason = min([*limits, (MOST, f"{words}: {fit} fit, and at most {MOST} are used")])
     return Packing(per_gpu=max(1, number), reason=reason)
 
 

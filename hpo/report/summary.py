@@ -61,10 +61,10 @@ def _held_out(facts: RunData) -> str:
 def _confirmed(facts: RunData) -> str:
     told = (facts.handed_on.get("confirmation") or {}).get("words")
     if told:
-        return f"Finalists were trained again with other seeds: {'; '.join(told)}."
+        return f"Finalists were trained again with new seeds: {'; '.join(told)}."
     repeats = [t for t in facts.trials if t.is_repeat and t.measurements]
     return (
-        f"Finalists were trained again {count_of(len(repeats), 'time')} with other seeds."
+        f"Finalists were trained again {count_of(len(repeats), 'time')} with new seeds."
         if repeats
         else ""
     )

@@ -233,7 +233,7 @@ def describe(
     elif default is not None:
         words.append(_against_default(by_number[default], best, sign))
     if best.interval is None:
-        words.append("the trainer tells no hits that explain its metric, so means alone decide")
+        words.append("the trainer reports no hits per query, so only the means are compared")
     return words
 
 

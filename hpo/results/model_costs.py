@@ -82,7 +82,7 @@ class Architectures:
         if all(row["refused"] for row in self.rows):
             least = min(self.rows, key=lambda row: row["latency_ms"])
             raise SpecError(
-                "limits: no architecture keeps them, raise --max-latency or --max-params; the "
+                "limits: no architecture is within them; raise --max-latency or --max-params; the "
                 f"quickest, {describe(least['architecture'])}: {least['refused']}"
             )
         if self._file is not None:

@@ -255,7 +255,8 @@ class DiskSpace:
         command = "hpo resume" + (" --keep best" if self._keep == ALL else "")
         command += " --disk-quota SIZE" if left.is_quota else ""
         text = (
-            f"{why}; goes on by itself when there is room; Ctrl-C stops, `{command}` goes on later"
+            f"{why}; the search goes on by itself when there is room; Ctrl-C stops, `{command}` "
+            "goes on later"
         )
         self._emit(Paused(text=text, free_bytes=left.bytes, needed_bytes=self.needed()))
 

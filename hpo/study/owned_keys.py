@@ -108,5 +108,5 @@ def _seed(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
     if trainer.seed_key and trainer.seed_key in searched:
         yield (
             f"{trainer.seed_key}: cannot be searched, as trials differ in their parameters alone; "
-            "--confirm trains the best again with other seeds"
+            "--confirm trains the best again with new seeds"
         )

@@ -48,7 +48,7 @@ class SearchOptions:
     seed: int = 0
     """Of everything that is drawn; the same seed gives the same search."""
     confirm: int = 0
-    """How many finalists are trained again with another seed."""
+    """How many of the best are trained again with new seeds, and the default beside them."""
     until_converged: float | None = None
     """End before the budget once so many minutes of training bring less than the noise; 0 takes as
     long as eight whole trials."""

@@ -38,6 +38,17 @@ def test_the_best_is_what_was_handed_on(study, trials):
     assert study.best["default_value"] == max(m.value for m in trials[0].measurements)
 
 
+def test_a_notebook_shows_how_the_run_stands_and_the_best_trials_first(study, trials):
+    page = study._repr_html_()
+    assert page.startswith("<p>quick: finished, 9 trials<br>best: trial ")
+    assert f"held out: P@1 {0.5:.4f}" in page
+    ranks = [int(n) for n in re.findall(r"<tr>\s*<th>(\d+)</th>", page)]
+    values = {t.number: max((m.value for m in t.measurements), default=0) for t in trials}
+    values[3] = -1  # failed, and so the last
+    assert ranks == sorted(values, key=values.get, reverse=True)
+    assert "the loss exploded on purpose" in page
+
+
 def test_the_public_call_works_before_and_after_its_package_was_imported(tmp_path):
     script = (
         "import hpo\n"

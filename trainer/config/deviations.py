@@ -35,6 +35,13 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(path="dataset.prob", fact="maximum", published=None, ours=1.0, reason=_CHANCE),
     Deviation(path="dataset.re_prob", fact="maximum", published=None, ours=1.0, reason=_CHANCE),
     Deviation(
+        path="wandb.enable",
+        fact="default",
+        published=True,
+        ours=False,
+        reason="nothing leaves the machine unless it is asked for",
+    ),
+    Deviation(
         path="train.optim.name",
         fact="enum",
         published=["Adam", "SGD", "Adamax"],

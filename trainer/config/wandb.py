@@ -12,7 +12,7 @@ class WandbConfig:
     """Settings handed to `wandb.init`; without the package or a key nothing is sent."""
 
     enable: bool = flag(
-        default=True, description="Whether metrics are mirrored when the service can be used."
+        default=False, description="Whether metrics are mirrored when the service can be used."
     )
     project: str = text("TAO Toolkit", "Project that the run is listed in.")
     entity: str = text("", "User or team that owns the project.")

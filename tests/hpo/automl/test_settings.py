@@ -66,7 +66,7 @@ def test_an_unknown_key_is_an_error_with_the_nearest():
 
 def test_a_setting_of_another_algorithm_is_told_and_passed_over():
     found = read_settings({"algorithm": "bayesian", "automl_reduction_factor": 4})
-    assert "of no use to bayesian" in found.warnings[0]
+    assert "not used by bayesian" in found.warnings[0]
     assert "reduction_factor" not in found.options
 
 

@@ -167,7 +167,7 @@ def test_when_no_trial_runs_any_more_the_results_are_still_written(capsys):
     console.handle(TrialFinished(trial=0, state=TrialState.COMPLETE, value=0.5))
     with interrupts(console):
         signal.raise_signal(signal.SIGINT)
-    assert "no trial is running; results are written" in capsys.readouterr().err
+    assert "the trials have ended; writing the results" in capsys.readouterr().err
 
 
 def test_stdout_for_programs_alone(capfd):

@@ -48,7 +48,7 @@ def test_a_stale_page_is_noticed(tmp_path, capsys):
     assert str(tmp_path / "spec.md") in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_know_verbs_and_flags(shell, capsys, tmp_path):
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out

@@ -61,7 +61,7 @@ def test_table_explains_every_parameter_and_shows_popular_ones_first(capsys, sch
     assert "log 3.5e-06 .. 0.035" in rate
     assert "in the bottom tenth" in rate
     assert any(line.startswith("l.only") and "one legal value" in line for line in lines)
-    assert lines[-1] == "varied: 11 parameters; pinned: 1"
+    assert lines[-1] == "searched: 11 parameters; pinned: 1"
 
 
 def test_json_holds_what_varies_what_is_pinned_and_the_warnings(capsys, schema_file):

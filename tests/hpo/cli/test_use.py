@@ -7,7 +7,7 @@ def test_a_run_is_pinned_said_and_used(hpo, fails, runs, first, second, tmp_path
     assert hpo("use", "first")[1] == f"{first} (pinned)\n"
     _, out, err = hpo("predict", "photo.jpg")
     assert out == "photo.jpg: a (0.000)\n"
-    assert f"by {first}\n" in err
+    assert f"run {first}\n" in err
     assert hpo("use", "--none")[1].startswith(f"{second} (the newest finished")
-    assert f"by {second}\n" in hpo("predict", "photo.jpg")[2]
+    assert f"run {second}\n" in hpo("predict", "photo.jpg")[2]
     assert "give one of the two" in fails("use", "first", "--none")

@@ -45,7 +45,7 @@ class Card:
         (9001.0, 32, 2, ": 2 fit"),
         (9200.0, 32, 1, ": one fits"),  # 12100 each
         (30000.0, 32, 1, ": one fits"),
-        (100.0, 32, 8, "33 fit, of which 8 are of use"),
+        (100.0, 32, 8, "33 fit, and at most 8 are used"),
         (1000.0, 8, 4, "as many as there are CPU cores for each GPU"),
         (1000.0, 1, 1, "as many as there are CPU cores"),
     ],

@@ -87,7 +87,7 @@ def test_the_reason_names_the_figure_and_the_limit(tmp_path):
 
 
 def test_limits_that_nothing_keeps_are_one_line(tmp_path):
-    with pytest.raises(SpecError, match=r"no architecture keeps .* net=a, size=1: .* 2\.00 ms"):
+    with pytest.raises(SpecError, match=r"no architecture is within .* net=a, size=1: .* 2\.00 ms"):
         measured(tmp_path, ModelLimits(latency_ms=1))
 
 

@@ -152,7 +152,7 @@ def test_a_search_waits_for_room_and_ends_as_without(tmp_path, quick_room):
     assert len(ear.named("paused")) == len(ear.named("continued")) == 1
     text = ear.named("paused")[0]["text"]
     assert f"the disk of {result.run} has 500 bytes free, and a trial needs" in text
-    assert "goes on by itself when there is room; Ctrl-C stops" in text
+    assert "the search goes on by itself when there is room; Ctrl-C stops" in text
     assert len(ear.named("disk_low")) <= 1
 
 

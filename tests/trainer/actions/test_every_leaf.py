@@ -169,10 +169,11 @@ TRAIN = {
         watch.on_features, 2, {"train.train_trunk": False, "train.num_epochs": 1}
     ),
     "dataset.cache": Case(watch.cached, True),
+    "wandb.enable": Case(watch.mirrored, True),
     **{
-        f"wandb.{name}": Case(watch.mirrored, value)
+        f"wandb.{name}": Case(watch.mirrored, value, {"wandb.enable": True})
         for name, value in {
-            "enable": False, "project": "p", "entity": "e", "group": "g", "tags": ["a"],
+            "project": "p", "entity": "e", "group": "g", "tags": ["a"],
             "reinit": True, "save_code": True, "name": "n", "run_id": "r",
         }.items()
     },
