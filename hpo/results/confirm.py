@@ -239,7 +239,7 @@ def describe(
 
 def _against_default(default: Standing, best: Standing, sign: float) -> str:
     gain = sign * (best.value - default.value)
-    text = f"{gain:+.4f} over the default ({_figure(default, sign)})"
+    text = f"{gain:+.4f} over the default, {_figure(default, sign)}"
     return f"{text}, which may be chance" if default.is_tied else text
 
 

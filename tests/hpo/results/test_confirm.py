@@ -81,7 +81,7 @@ def test_the_lucky_one_does_not_win(tmp_path):
     assert not result.standings[1].is_tied
     assert result.words[0].startswith("trial 1: 0.9000 (0.8")
     assert result.words[0].endswith(" over 2 new seeds")
-    assert result.words[1].startswith("+0.5000 over the default (0.4000 (0.3")
+    assert result.words[1].startswith("+0.5000 over the default, 0.4000 (0.3")
     assert events.named("chosen") == [to_plain(result.to_json())]
     assert engine.best().number == 1
 
