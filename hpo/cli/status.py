@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     counts = ", ".join(f"{n} {s}" for s, n in row["counts"].items() if n)
     waiting = "running" if row["status"] == "running" else "paused"
     print(f"run     {row['run_dir']}")
-    print(f"status  {row['status']}; {counts or 'no trial has ended'}; {row['running']} {waiting}")
+    rest = f"; {row['running']} {waiting}" if row["running"] else ""
+    print(f"status  {row['status']}; {counts or 'no trial has ended'}{rest}")
     if row["paused"]:
         print(f"paused  {row['paused']}")
     print(f"budget  {row['budget'] or 'unknown'}")

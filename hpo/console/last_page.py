@@ -107,6 +107,7 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         freed = render_bytes(seen.removed_bytes)
         yield f"disk      {freed} of checkpoints that lost were removed (keep: best)"
     for rung in event.rungs:
-        yield f"rung      {rung}"
+        if rung.correlation is not None:  # else there is nothing to say of its order
+            yield f"rung      {rung}"
     for edge in event.edges:
         yield f"range     {edge}"

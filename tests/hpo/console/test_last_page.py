@@ -5,6 +5,7 @@ import pytest
 from hpo.console.last_page import Seen, linked, render_end, render_value
 from hpo.core.budget import Spent
 from hpo.core.events import Finished, Forecast
+from hpo.core.rungs import Rung
 
 BEST = {
     "trial": 2, "value": 0.75, "default_value": 0.5, "onnx": "/r/best/model.onnx",
@@ -78,3 +79,13 @@ def test_after_a_resume_the_rest_is_compared_with_the_rest():
     assert line == (
         "finished  3 complete, 1 failed in 1m 05s; the rest took 25s (20s expected, 25% longer)"
     )
+
+
+def test_rungs_are_told_where_something_can_be_said_of_them():
+    rungs = (
+        Rung(epoch=2, stopped=4, in_full=2, correlation=None),
+        Rung(epoch=6, stopped=1, in_full=5, correlation=0.75),
+    )
+    lines = [line for line in page(rungs=rungs) if line.startswith("rung ")]
+    assert len(lines) == 1
+    assert "epoch 6" in lines[0]
