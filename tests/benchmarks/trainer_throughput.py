@@ -263,7 +263,7 @@ def machine(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def parse() -> argparse.Namespace:
+def parse(words: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
@@ -276,7 +276,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--clock", choices=("auto", "wall", "cpu"), default="auto")
     parser.add_argument("--compile", action="store_true", help="train.compile for ours")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     device = pick_device(0)
     args.trunks = args.trunks or (CUDA_CASES if device.type == "cuda" else CPU_CASES)
     args.clock = chosen_clock(args.clock, device)
@@ -316,9 +316,9 @@ def show(case: str, row: dict[str, float]) -> None:
     )
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure, print a table, write JSON."""
-    args = parse()
+    args = parse(words)
     logging.getLogger("trainer").setLevel(logging.ERROR)  # random weights are meant
     torch.set_num_threads(args.threads)
     result: dict[str, Any] = {"machine": machine(args)}

@@ -166,7 +166,7 @@ def test_a_training_step_waits_for_a_look_at_the_loss_alone(name):
         module.count_step()
         module.optimizer.zero_grad()
     # On a GPU only every 16th step looks at it.
-    assert waits == {"_local_scalar_dense": 1}
+    assert waits == {"item": 1}
 
 
 def test_another_network_forgets_what_was_compiled(monkeypatch):
