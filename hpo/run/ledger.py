@@ -22,10 +22,11 @@ from hpo.core.trial import Direction, Measurement, Purpose, Suggestion, TrialRec
 from hpo.run.ledger_storage import (
     Patience,
     PatientStorage,
+    copy_in_memory,
     first_line,
     holds_a_study,
     open_storage,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -72,10 +73,7 @@ class Ledger:
         from optuna.study import StudyDirection
 
         storage = open_storage(path)
-        kind = (
-            StudyDirection.MAXIMIZE if direction == Direction.MAXIMIZE else StudyDirection.MINIMIZE
-        )
-        storage.create_new_study([kind], STUDY_NAME)
+        storage.create_new_study([StudyDirection[Direction(direction).name]], STUDY_NAME)
         return cls(storage, direction)
 
     @classmethod
@@ -118,6 +116,10 @@ class Ledger:
                 return cls.open(Path(folder) / path.name)
             except RunError as error:
                 raise RunError(str(error).replace(folder, str(path.parent))) from error
+
+    def copied(self) -> Ledger:
+        """Return a copy in memory, to try out what may come."""
+        return Ledger(copy_in_memory(self._storage, STUDY_NAME), self.direction)
 
     def wait_with(self, wait_for_space: Patience) -> None:
         """Let writes wait from now on while the disk has no room for them."""

@@ -51,6 +51,17 @@ class PatientStorage:
         return lambda *args, **more: self._wait_for_space(functools.partial(method, *args, **more))
 
 
+def copy_in_memory(storage: BaseStorage, study_name: str) -> BaseStorage:
+    """Return a storage in memory with the same study, running trials included."""
+    import optuna
+
+    copy = open_storage(None)
+    optuna.copy_study(
+        from_study_name=study_name, from_storage=storage, to_storage=copy, to_study_name=study_name
+    )
+    return copy
+
+
 def open_storage(path: Path | None) -> BaseStorage:
     """Open the database at `path`, making it where it is missing; None means memory."""
     import optuna

@@ -19,7 +19,7 @@ from hpo.algorithms.registry import find_algorithm
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Forecast
 from hpo.core.protocols import Trainer
-from hpo.core.trial import Direction, Job, TrialRecord, TrialState
+from hpo.core.trial import Job, TrialRecord, TrialState
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
@@ -51,7 +51,7 @@ def forecast(
     *,
     probe: Mapping[str, Any],
     spent: Spent | None = None,
-    seed: int = 0,
+    begun: Ledger | None = None,
 ) -> Forecast | None:
     """Rehearse what is left of a search a few times, the confirmation of its best included.
 
@@ -64,7 +64,7 @@ def forecast(
         probe: `seconds_per_epoch` of one trial while all slots are busy, and `start_s` until the
             first trial of a slot, whose worker is new, trains.
         spent: what earlier starts have used.
-        seed: of the invented curves.
+        begun: what earlier starts have done; open trials and repeats go on from there.
 
     Returns:
         The median search; None where no time per epoch is known, or nothing says when the search
@@ -76,10 +76,13 @@ def forecast(
         return None
     left = _left(study.budget, spent or Spent())
     shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
+    if begun is not None and (factor > 1.0 or not begun.trials()):
+        begun = None  # what is scaled begins anew
+    budget = shortened if begun is None else study.budget
     runs = [
         _rehearse(
-            replace(study, budget=shortened), plan, space, trainer, slots,
-            seconds_per_epoch=speed * seconds_per_epoch, seed=seed + number,
+            replace(study, budget=budget), plan, space, trainer, slots,
+            seconds_per_epoch=speed * seconds_per_epoch, seed=number, begun=begun,
         )
         for number, speed in enumerate(SPEEDS)
     ]  # fmt: skip
@@ -98,8 +101,8 @@ def forecast(
         high_s=max(times),
         trials=typical(lambda run: len(run.searched)),
         repeats=typical(lambda run: len(run.repeated), 1.0),
-        epochs=typical(lambda run: sum(t.trained_epochs for t in run.searched))
-        + typical(lambda run: sum(t.trained_epochs for t in run.repeated), 1.0),
+        epochs=typical(lambda run: run.epochs_of(run.searched))
+        + typical(lambda run: run.epochs_of(run.repeated), 1.0),
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
     )
@@ -109,7 +112,9 @@ def _left(budget: Budget, spent: Spent) -> Budget:
     return Budget(
         trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
         seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
-        gpu_seconds=budget.gpu_seconds,
+        gpu_seconds=None
+        if budget.gpu_seconds is None
+        else max(1.0, budget.gpu_seconds - spent.gpu_seconds),
         epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
     )
 
@@ -151,14 +156,25 @@ class _Rehearsal:
     executor: SimulatedExecutor
     ledger: Ledger
     ended_because: str
+    done: Mapping[int, int]
+    """Trial -> epochs of earlier starts."""
+
+    @property
+    def trained(self) -> list[TrialRecord]:
+        """Trials that were trained here, be it on."""
+        return [t for t in self.ledger.trials() if t.trained_epochs > self.done.get(t.number, 0)]
 
     @property
     def searched(self) -> list[TrialRecord]:
-        return [t for t in self.ledger.trials() if not t.is_repeat]
+        return [t for t in self.trained if not t.is_repeat]
 
     @property
     def repeated(self) -> list[TrialRecord]:
-        return [t for t in self.ledger.trials() if t.is_repeat]
+        return [t for t in self.trained if t.is_repeat]
+
+    def epochs_of(self, trials: list[TrialRecord]) -> int:
+        """Epochs of trials that were trained here."""
+        return sum(t.trained_epochs - self.done.get(t.number, 0) for t in trials)
 
     def total_s(self, factor: float) -> float:
         """Seconds of a search so many times as long; as many finalists are trained again."""
@@ -176,15 +192,17 @@ def _rehearse(
     *,
     seconds_per_epoch: float,
     seed: int,
+    begun: Ledger | None,
 ) -> _Rehearsal:
     """Search once; the clock and the ledger tell what came of it."""
     direction, name = trainer.direction, _stand_in(plan.algorithm)
     known = {option.name for option in find_algorithm(name).options}
     options = {k: v for k, v in study.search.algorithm_options.items() if k in known}
     search = replace(study.search, seed=seed, algorithm_options=options)
-    curves = _Curves(plan.num_epochs, seconds_per_epoch, direction, seed)
+    ledger = Ledger.create(None, direction) if begun is None else begun.copied()
+    done = {t.number: t.trained_epochs for t in ledger.trials()}
+    curves = _Curves(ledger, plan.num_epochs, seconds_per_epoch, seed)
     executor = SimulatedExecutor(curves, slots.count, overhead_s=TRIAL_START_S)
-    ledger = Ledger.create(None, direction)
     engine = Engine(
         ledger=ledger,
         algorithm=build_algorithm(
@@ -200,6 +218,7 @@ def _rehearse(
             budget=study.budget,
             confirm=study.search.confirm,
             gpus_per_trial=slots.gpus,
+            spent_before_s=plan.screened_s if begun is not None else 0.0,
             study_seed=seed,
             num_epochs=plan.num_epochs,
         ),
@@ -207,7 +226,7 @@ def _rehearse(
         now=executor.now,
     )
     executor.run(engine)
-    return _Rehearsal(executor, ledger, engine.ended_because)
+    return _Rehearsal(executor, ledger, engine.ended_because, done)
 
 
 def _stand_in(algorithm: str) -> str:
@@ -217,16 +236,20 @@ def _stand_in(algorithm: str) -> str:
 
 
 class _Curves:
-    """Learning curves that rise to a drawn level; the default's is better than most."""
+    """Learning curves that rise to a drawn level; the default's is better than most.
 
-    def __init__(self, num_epochs: int, seconds: float, direction: str, seed: int) -> None:
-        self._num_epochs, self._seconds, self._seed = num_epochs, seconds, seed
-        self._sign = Direction(direction).sign
+    Epochs that the ledger has already take no time.
+    """
+
+    def __init__(self, ledger: Ledger, num_epochs: int, seconds: float, seed: int) -> None:
+        self._ledger, self._num_epochs, self._seconds = ledger, num_epochs, seconds
+        self._seed, self._sign = seed, ledger.direction.sign
 
     def __call__(self, job: Job) -> Iterator[SimulatedEpoch]:
         rng = random.Random(f"{self._seed}-{job.number}")
         level = DEFAULT_QUALITY if job.number == 0 else rng.random()
-        pace = self._num_epochs / 3
+        pace, done = self._num_epochs / 3, self._ledger.trial(job.number).epochs
         for epoch in range(1, self._num_epochs + 1):
             value = level * (1.0 - math.exp(-epoch / pace)) + rng.gauss(0.0, 0.02)
-            yield SimulatedEpoch(value=self._sign * value, seconds=self._seconds)
+            seconds = self._seconds if epoch > done else 0.0
+            yield SimulatedEpoch(value=self._sign * value, seconds=seconds)

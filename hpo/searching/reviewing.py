@@ -19,6 +19,7 @@ from hpo.executors.gpu_sharing import Packing
 from hpo.results.model_costs import Architectures
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
+from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors
@@ -40,6 +41,7 @@ class Reviewed(Protocol):
     study: StudySpec
     plan: StudyPlan
     trainer: Trainer
+    ledger: Ledger
     space: SearchSpace
     slots: Slots
     bus: EventBus
@@ -100,7 +102,7 @@ def _foresee(session: Reviewed, probe: Mapping[str, Any]) -> Forecast | None:
     try:
         return forecast(
             session.study, session.plan, session.space, session.trainer, session.slots,
-            spent=session.spent_before, probe=probe,
+            spent=session.spent_before, begun=session.ledger, probe=probe,
         )  # fmt: skip
     except Exception as error:
         logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)

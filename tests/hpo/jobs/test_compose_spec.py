@@ -117,7 +117,7 @@ def test_a_batch_of_one_class_that_nobody_chose_is_raised_and_recorded(
     (record,) = job.adjustments
     assert (record["param"], record["from"], record["to"]) == ("train.batch_size", 4, 32)
     assert "1 class" in record["reason"]
-    with pytest.raises(SpecError, match="train.batch_size: 4 pictures.* at least 8 must hold"):
+    with pytest.raises(SpecError, match="train.batch_size: a batch of 4.* give at least 8"):
         jobs.prepare_job(
             JobRequest(action="train", overrides=overrides | {"batch_size": 4}, base=base)
         )

@@ -114,8 +114,8 @@ def test_a_pause_begins_once_and_ends_once(tmp_path):
     disk.sleep(2)
     assert not disk.disk_space.is_short()
     assert disk.words("paused") == [
-        f"the disk of {tmp_path} has 29.0 MB free, and a trial needs 30.3 MB to start; goes on by "
-        "itself when there is room; Ctrl-C stops, `hpo resume` goes on later"
+        f"the disk of {tmp_path} has 29.0 MB free, and a trial needs 30.3 MB to start; the search goes on "
+        "by itself when there is room; Ctrl-C stops, `hpo resume` goes on later"
     ]
     assert disk.words("continued") == [
         f"there is room again: the disk of {tmp_path} has 31.0 MB free"

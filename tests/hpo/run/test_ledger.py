@@ -346,3 +346,13 @@ def test_a_kill_at_any_moment_loses_no_call_that_returned(path):
             assert trial.state == "running" or trial.value == trial.number + 0.3
         ledger.close()
     assert len(returned) > 50
+
+
+def test_a_copy_holds_the_same_and_goes_its_own_way(ledger):
+    write_story(ledger)
+    copy = ledger.copied()
+    assert copy.trials() == ledger.trials()
+    assert copy.changes() == ledger.changes()
+    assert (copy.direction, copy.active_seconds) == (ledger.direction, ledger.active_seconds)
+    copy.record(3, epoch(2, 0.5), clock=8.0)
+    assert (copy.trial(3).epochs, ledger.trial(3).epochs) == (2, 1)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.budget import Budget, Spent, parse_budget
+from hpo.core.trial import Measurement, Purpose, Suggestion, TrialState
 from hpo.executors.division import Slots
+from hpo.run.ledger import Ledger
 from hpo.searching.forecast import MOST_TRIALS, TRIAL_START_S, forecast
 from hpo.searching.make_plan import plan_study
 from hpo.searching.session import SearchSettings, start_search
@@ -22,6 +24,7 @@ def foresee(
     start_s=0.0,
     confirm=0,
     spent=None,
+    begun=None,
     options=(),
     **changes,
 ):
@@ -37,6 +40,7 @@ def foresee(
         division,
         probe={"seconds_per_epoch": seconds, "start_s": start_s},
         spent=spent,
+        begun=begun,
     )
 
 
@@ -103,6 +107,49 @@ def test_what_earlier_starts_used_is_left_out():
     spent = Spent(trials=6, seconds=90.0, epochs=18)
     left = foresee("10trials", algorithm="random", pruner="none", num_epochs=3, spent=spent)
     assert (left.trials, left.epochs) == (4, 12)
+
+
+def begun_with(epochs, *, repeats=()):
+    """A ledger whose trials have so many epochs of three; those with all of them have ended."""
+    ledger = Ledger.create(None, "maximize")
+    for number, done in enumerate([*epochs, *repeats]):
+        is_repeat = number >= len(epochs)
+        params = {
+            "train.lr": 0.001 * (1 + (0 if is_repeat else number)),
+            "train.margin": 0.5,
+            "train.width": 100,
+        }
+        suggestion = Suggestion(number=number, params=params, latents={}, until_epoch=3)
+        purpose = Purpose.CONFIRM if is_repeat else Purpose.SEARCH
+        ledger.start(suggestion, now=0.0, clock=0.0, seed=is_repeat * (number + 1), purpose=purpose)
+        for epoch in range(1, done + 1):
+            value = 0.5 - 0.1 * number if not is_repeat else 0.5
+            ledger.record(number, Measurement(epoch=epoch, value=value, seconds=10.0), clock=20.0)
+        if done == 3:
+            ledger.finish(number, TrialState.COMPLETE, now=0.0, clock=20.0)
+    return ledger
+
+
+def test_a_resumed_search_goes_on_with_what_it_has_begun():
+    spent = Spent(trials=3, seconds=20.0, epochs=6)
+    left = foresee(
+        "4trials", algorithm="random", pruner="none", num_epochs=3,
+        spent=spent, begun=begun_with([3, 2, 1]),
+    )  # fmt: skip
+    # One epoch is left of trial 1, then trial 3 has that slot; two are left of trial 2.
+    assert left.seconds == pytest.approx(10 + 30 + 2 * TRIAL_START_S)
+    assert (left.trials, left.epochs) == (3, 1 + 2 + 3)
+
+
+def test_a_search_resumed_among_its_repeats_trains_those_that_are_left():
+    spent = Spent(trials=2, seconds=20.0, epochs=6)
+    left = foresee(
+        "2trials", algorithm="random", pruner="none", num_epochs=3, confirm=1, slots=1,
+        spent=spent, begun=begun_with([3, 3], repeats=[3]),
+    )  # fmt: skip
+    # The best is the default: two repeats, one of which is done.
+    assert (left.trials, left.repeats, left.epochs) == (0, 1, 3)
+    assert left.seconds == pytest.approx(30 + TRIAL_START_S)
 
 
 def test_rungs_that_are_trials_of_their_own_are_counted_as_such():

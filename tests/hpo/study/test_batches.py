@@ -48,7 +48,7 @@ def test_a_batch_of_one_class_that_nobody_chose_is_raised():
 
 def test_an_explicit_batch_of_one_class_is_refused_or_forced():
     spec = {KEY: 4, "dataset.num_instance": 4}
-    with pytest.raises(SpecError, match="at least 8 must hold"):
+    with pytest.raises(SpecError, match="give at least 8"):
         adjust(spec)
     found = adjust(spec, force=True)
     assert (found.values, found.records) == ({}, ())
