@@ -283,6 +283,8 @@ def describe_left(progress: Progress) -> str:
     if left is not None and left[1] >= 1:
         low, high = (render_seconds(_rounded(seconds)) for seconds in left)
         parts.append(f"{low} left" if low == high else f"{low} to {high} left")
+    elif left is not None and progress.running and progress.fraction() >= 1:
+        parts.append("used up, finishing the running epochs")
     pace = progress.trials_per_hour()
     if pace is not None:
         parts.append(f"{pace:.0f} trials/h")

@@ -110,6 +110,11 @@ def _budget(review: Review) -> list[str]:
             f"{count_of(expected.trials, 'trial')}{repeats}, "
             f"{count_of(expected.epochs, 'epoch')}{pruned}"
         )
+        if expected.epochs < epochs and not review.budget.trials:
+            lines.append(
+                f"warning   the budget ends before a trial has trained its {epochs} epochs; give "
+                "more, or train for fewer (--set train.num_epochs=N)"
+            )
     elif review.estimate_s:
         lines[0] += f", at most {render_seconds(review.estimate_s)}"
     return lines

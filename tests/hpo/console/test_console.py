@@ -90,6 +90,16 @@ def test_the_review():
     ]
 
 
+def test_a_budget_too_small_for_a_trial_is_told():
+    expected = Forecast(seconds=60.0, low_s=60.0, high_s=60.0, trials=2, epochs=8, pruned=0)
+    short = replace(REVIEW, budget=Budget(seconds=60.0), forecast=expected)
+    assert render_review(short)[-1].startswith(
+        "warning   the budget ends before a trial has trained"
+    )
+    enough = replace(short, forecast=replace(expected, epochs=9))
+    assert render_review(enough)[-1].startswith("expected  ")
+
+
 def test_random_weights_are_said_loudly():
     loud = [line for line in render_review(replace(REVIEW, probe={**REVIEW.probe, "random_weights": True}))
             if "RANDOM" in line]  # fmt: skip

@@ -124,6 +124,14 @@ def test_a_time_budget_is_certain_and_downtime_is_not_charged():
     assert describe_use(progress) == f"{render_seconds(300)} of {render_seconds(600)}"
 
 
+def test_beyond_a_time_budget_the_running_epochs_are_finished():
+    progress, clock = progress_of("60s")
+    progress.handle(TrialStarted(trial=0))
+    clock.time += 90
+    assert describe_use(progress) == "1m 30s of 1m 00s"
+    assert describe_left(progress) == "used up, finishing the running epochs"
+
+
 def test_an_epoch_budget_by_the_pace():
     progress, clock = progress_of("20epochs", slots=2)
     run_trial(progress, clock, 0, [0.1] * 5, seconds=3.0)
