@@ -86,7 +86,7 @@ class Console:
         self._farewell = []
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Show the progress of a preparation, e.g. decoding images; a total of 0 is not known."""
+        """Show the progress of a preparation, e.g. decoding pictures; a total of 0 is not known."""
         if view := self._open_view():
             view.show(what, f"{done} of {total}" if total else "")
         elif done == total > 0:

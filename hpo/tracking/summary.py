@@ -64,7 +64,7 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     )
     confirmed = sum(r.is_repeat for r in records)
     if confirmed:
-        tally += f" {confirmed} of the best trained again with another seed."
+        tally += f" {confirmed} of the best trained again with new seeds."
     command = f"`hpo best {shell_word(study.run.path.name)}`"
     if best is None:
         return f"{tally}\n\n{command}"

@@ -150,7 +150,7 @@ def decode_into(
         for count in pool.map(decode_stripe, range(0, len(paths), _STRIPE)):
             done += count
             if progress is not None:
-                progress("decoding images", done, len(paths))
+                progress("decoding pictures", done, len(paths))
     if errors:
         first = min(errors, key=str)
         more = f"; {len(errors)} of {len(paths)} files cannot be read" if len(errors) > 1 else ""

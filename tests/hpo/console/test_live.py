@@ -81,10 +81,10 @@ def test_the_phase_is_told(monkeypatch, busy):
 def test_a_preparation_moves_and_says_how_far_it_is(monkeypatch):
     progress, _ = progress_of("4trials")
     view, before = view_at(monkeypatch, 80, progress)
-    view.show("decoding images", "12 of 40")
+    view.show("decoding pictures", "12 of 40")
     view._console.print(view.render())
     _, wheel, hint = plain(view._console.file.getvalue()[len(before) :]).splitlines()
-    assert wheel.rstrip().endswith("decoding images: 12 of 40")
+    assert wheel.rstrip().endswith("decoding pictures: 12 of 40")
     assert wheel[0] in WHEEL
     assert hint.rstrip() == "Ctrl-C: stop."
     view._since -= 3 / REFRESHES_A_SECOND  # later, the wheel has turned by three

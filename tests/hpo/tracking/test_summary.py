@@ -89,4 +89,4 @@ def test_the_description_of_a_search_without_a_result(study):
 def test_confirmations_are_counted_by_themselves(study):
     records = [trial(0, 0.5, 0.5, 0.5), trial(1, 0.4, 0.4, 0.5, purpose="confirm")]
     text = summary.describe(study, records)
-    assert "1 trial: 1 complete. 1 of the best trained again with another seed." in text
+    assert "1 trial: 1 complete. 1 of the best trained again with new seeds." in text

@@ -146,7 +146,7 @@ def test_broken_images_are_counted_and_the_first_named(folder, cache_dir):
 def test_progress_ends_at_the_number_of_images(folder):
     calls = []
     open_cache(folder, SIZE, progress=lambda *call: calls.append(call), workers=1)
-    assert calls[-1] == ("decoding images", 9, 9)
+    assert calls[-1] == ("decoding pictures", 9, 9)
 
 
 def test_processes_at_once_decode_every_image_once(folder, tmp_path):

@@ -15,7 +15,7 @@ def test_all_splits_are_decoded_ahead(make_folder, make_spec):
     }
     assert sorted(entry.num_images for entry in list_caches()) == [1, 2, 3]
     assert {(what, total) for what, _, total in calls} == {
-        ("decoding images", n) for n in (1, 2, 3)
+        ("decoding pictures", n) for n in (1, 2, 3)
     }
 
 
