@@ -1,4 +1,4 @@
-"""Trains the head before the whole network: class vectors from means, then epochs of the head.
+"""Trains the head before the whole network: from another run's or from means, then head epochs.
 
 The trunk is asked once for the features of all training pictures as evaluation sees them; what is
 done here costs little beside that. A head that fits the features keeps them intact when the whole
@@ -11,17 +11,20 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer import checkpoints
 from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.data.batches import Share, make_sampler
 from trainer.data.splits import scan_splits
 from trainer.embedding import needed
-from trainer.errors import DivergedError
+from trainer.errors import CheckpointError, DivergedError
 from trainer.features.loop import one_thread
 from trainer.features.source import FeatureSource
 from trainer.losses import start_from_means
@@ -39,16 +42,21 @@ logger = logging.getLogger(__name__)
 def prepare_head(
     module: RecognitionModule, data: RecognitionData | FeatureData, spec: Spec, *, use_bf16: bool
 ) -> None:
-    """Do to a fresh module what `train.loss.start` and `train.head_epochs` ask for.
+    """Do to a fresh module what `train.head_checkpoint`, `loss.start` and `head_epochs` ask for.
 
     Every process of a run does the same; nothing is drawn from torch's global generator.
 
     Raises:
+        CheckpointError: the given head is missing or does not fit.
         DivergedError: a loss is not finite.
     """
     train = spec.train
+    if train.head_checkpoint:
+        classes = needed(data.train, "train_dataset").class_names
+        take_head(module, Path(train.head_checkpoint), train.loss.name, classes)
     wants_means = train.loss.start == "class_means" and train.loss.name in WEIGHTED_LOSSES
     if not (wants_means or train.head_epochs):
+        _take_into_mean(module)
         return
     began = time.perf_counter()
     device = next(module.parameters()).device
@@ -64,9 +72,41 @@ def prepare_head(
         with one_thread():
             _train(module, data, spec, features_NF, labels_N)
         module.progress.head_epochs = train.head_epochs
+    _take_into_mean(module)
+    logger.info("head made ready in %.1f s", time.perf_counter() - began)
+
+
+def take_head(module: RecognitionModule, path: Path, loss: str, class_names: Sequence[str]) -> None:
+    """Begin with embedder and class vectors of another run's checkpoint.
+
+    Raises:
+        CheckpointError: it is missing, or of another loss, other classes or another size.
+    """
+    payload, where = checkpoints.load(path), f"train.head_checkpoint: {path}"
+    found = payload["spec"]["train"]["loss"]["name"]
+    if found != loss:
+        raise CheckpointError(f"{where}: must be of the {loss} loss, and is of the {found} loss")
+    if list(payload["class_names"]) != list(class_names):
+        raise CheckpointError(
+            f"{where}: must be of the {len(class_names)} classes that are trained on, in the same "
+            f"order, and is of {len(payload['class_names'])} others"
+        )
+    start, weights = "embedder.", payload["state_dict"].items()
+    try:
+        module.model.embedder.load_state_dict(
+            {name.removeprefix(start): value for name, value in weights if name.startswith(start)}
+        )
+        module.loss.load_state_dict(payload["loss_state"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{where}: does not fit the head of this spec: {reason}") from error
+    module.progress.head_from = str(path)
+
+
+def _take_into_mean(module: RecognitionModule) -> None:
+    """Let a running mean start from the head as it is now."""
     if module.running_mean is not None:
         module.running_mean.model.load_state_dict(module.model.state_dict())
-    logger.info("head made ready in %.1f s", time.perf_counter() - began)
 
 
 def _train(

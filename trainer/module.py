@@ -52,6 +52,8 @@ class Progress:
     """Epochs that the head trained alone before."""
     class_start: str = "random"
     """What the loss's class vectors started from."""
+    head_from: str = ""
+    """Checkpoint whose head the run began with (`train.head_checkpoint`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,7 @@ def build_receipt(
         },
         "features": data.facts if isinstance(data, FeatureData) else None,
         "weights": module.model.weights or start_weights(spec),
+        "head_from": module.progress.head_from or None,
         "trunk_class": type(module.model.trunk).__name__,
         "trunk_parameters": parameters,
         "loss_class": type(without_memory(module.loss)[0]).__name__,

@@ -48,9 +48,11 @@ class RecognitionTrainer(ExportedModels):
     devices_key = "train.num_gpus"
     multiple_of: Mapping[str, str] = {"train.batch_size": "dataset.num_instance"}
     """Parameter -> the parameter of which it must be a multiple."""
+    parent_key = "train.head_checkpoint"
     restart_keys = (
         "model", "train.optim.name", "train.optim.layer_decay", "train.optim.decay_norms",
-        "train.head_epochs", "train.loss.name", "train.loss.start", "train.loss.memory_size",
+        "train.head_epochs", "train.head_checkpoint", "train.loss.name", "train.loss.start",
+        "train.loss.memory_size",
         "train.train_trunk", "train.train_embedder",
     )  # fmt: skip
     """Keys, or sections, that no checkpoint can go on under once they have changed."""

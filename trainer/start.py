@@ -17,9 +17,11 @@ from trainer.candidates import (
     find_candidates,
     weights_at_hand,
 )
+from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.config.shape import flatten
 from trainer.data.notes import counted
 from trainer.models.weight_sources import NOTHING, resolve
+from trainer.stages import offer_stages
 
 WHOLE_MODEL = "model.pretrained_model_path"
 LOSS = "train.loss.name"
@@ -120,8 +122,9 @@ def choose_start(
 
     Returns:
         `spec` (dotted key -> value), `search` (names worth searching, in place of the schema's
-        list; empty leaves that), `ranges` (name -> low, high, log), `reasons` (one line each) and
-        `candidates`: what is worth screening before this choice is made, if anything.
+        list; empty leaves that), `ranges` (name -> low, high, log), `reasons` (one line each),
+        `candidates`: what is worth screening before this choice is made, if anything, and
+        `stages` (`trainer.stages`), with `staged`: whether they are recommended.
     """
     told = flatten(given)
     if told.get(WHOLE_MODEL) or (BACKBONE in told and not told.get(WEIGHTS)):
@@ -150,6 +153,8 @@ def _answer(
         "ranges": {name: RANGES[name] for name in searched if name in RANGES},
         "reasons": tuple(reasons),
         "candidates": [],
+        "stages": [],
+        "staged": False,
     }
 
 
@@ -171,7 +176,10 @@ def _from_weights(
         if key not in told and (loss == RECIPE[LOSS] or not _belongs_to_loss(key))
     }
     searched = [n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n)]
-    return _answer(spec, searched, _reasons(weights, told, spec, why))
+    answer = _answer(spec, searched, _reasons(weights, told, spec, why))
+    if not is_frozen and loss in WEIGHTED_LOSSES:
+        answer["stages"] = offer_stages(told, searched, answer["ranges"], loss)
+    return answer
 
 
 def _best_of(screened: Sequence[Screened]) -> tuple[str, str]:

@@ -44,6 +44,7 @@ def capture(
                 "step": module.progress.step,
                 "head_epochs": module.progress.head_epochs,
                 "class_start": module.progress.class_start,
+                "head_from": module.progress.head_from,
                 "loss_sum": module.loss_sum,
                 "nonzero_steps": module.nonzero_steps,
             },
@@ -95,9 +96,10 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
         epoch=progress["epoch"],
         batch=progress["batch"],
         step=progress["step"],
-        # Checkpoints of earlier releases know of neither.
+        # Checkpoints of earlier releases know of none of these.
         head_epochs=progress.get("head_epochs", 0),
         class_start=progress.get("class_start", "random"),
+        head_from=progress.get("head_from", ""),
     )
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])

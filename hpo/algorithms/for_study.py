@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from hpo.algorithms.entry import Context
 from hpo.algorithms.primary import StoppedByPrimary
 from hpo.algorithms.registry import create_algorithm
-from hpo.core.protocols import Algorithm, Trainer
+from hpo.algorithms.unit_points import default_latents
+from hpo.core.errors import SpecError
+from hpo.core.protocols import Algorithm, Trainer, WarmStarter
 from hpo.core.seeds import derive_seed
+from hpo.core.trainer_extras import BatchTrainer
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
+from hpo.study.stages import LAST, PlannedStage, planned_stages
 from hpo.study.trainers import restart_keys
 
 if TYPE_CHECKING:
@@ -61,10 +65,51 @@ def build_algorithm(
             notes=notes,
         ),
     )
+    stages = planned_stages(study, plan, trainer)
+    if stages:
+        return _staged(algorithm, stages, plan, trainer, space, slots)
     stops_by = getattr(trainer, "stops_by", None)
     if stops_by is None or plan.route_style == "rungs":
         return algorithm
     return StoppedByPrimary(algorithm, *stops_by)
+
+
+def _staged(
+    algorithm: Algorithm,
+    stages: Sequence[PlannedStage],
+    plan: StudyPlan,
+    trainer: Trainer,
+    space: SearchSpace,
+    slots: int,
+) -> Algorithm:
+    """Put a study's algorithm behind those of its earlier stages."""
+    from hpo.algorithms.staged import Part, StagedAlgorithm
+
+    if isinstance(algorithm, WarmStarter):
+        raise SpecError(
+            f"search.algorithm: {plan.algorithm} starts trials from its own ones, so they cannot "
+            "begin with those of an earlier stage; choose another, or leave stages out (--stages "
+            "none)"
+        )
+    earlier = [
+        Part(
+            name=stage.name,
+            algorithm=build_algorithm(stage.study, stage.plan, trainer, stage.space, slots=slots),
+            left=stage.left,
+            trials=stage.stage.trials,
+            batch=stage.stage.batch if isinstance(trainer, BatchTrainer) else 1,
+            share=stage.share,
+            carries=frozenset(stage.stage.carries),
+        )
+        for stage in stages
+    ]
+    latents = default_latents(space)
+    return StagedAlgorithm(
+        [*earlier, Part(name=LAST, algorithm=algorithm)],
+        default=(space.decode(latents), latents),
+        direction=trainer.direction,
+        num_epochs=plan.num_epochs,
+    )
 
 
 def algorithm_seed(seed: int, first: Sequence[Mapping[str, Any]]) -> int:

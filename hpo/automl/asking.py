@@ -19,7 +19,8 @@ from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.searching.engine import Engine, Plan
+from hpo.searching.engine import Engine
+from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
 from hpo.study.plan import StudyPlan, planned_space, read_plan
 from hpo.study.spec import StudySpec, load_study

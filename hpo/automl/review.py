@@ -11,7 +11,8 @@ from typing import Any
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.asking import ask
 from hpo.core.budget import render_seconds
-from hpo.core.events import Forecast, Review
+from hpo.core.events import Review
+from hpo.core.forecast import Forecast
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
 from hpo.core.text import count_of

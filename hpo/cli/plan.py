@@ -14,7 +14,8 @@ from hpo.console.last_page import render_value
 from hpo.console.review_lines import render_review
 from hpo.core.budget import Budget, render_seconds
 from hpo.core.event_json import data_of
-from hpo.core.events import Event, Forecast, Preparing
+from hpo.core.events import Event, Preparing
+from hpo.core.forecast import Forecast
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:

@@ -100,6 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
     add_sharing_argument(how)
     how.add_argument(
+        "--stages",
+        metavar="NAMES",
+        help="stages by name, in order, joined by commas: heads,full trains many heads on cached "
+        "features first and whole networks from the best of them; none trains every trial in full "
+        "(default: none)",
+    )
+    how.add_argument(
         "--confirm",
         metavar="K",
         type=int,

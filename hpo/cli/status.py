@@ -12,7 +12,7 @@ from hpo.cli.run_flags import (
     print_table,
 )
 from hpo.core.text import metric_word, shell_word
-from hpo.core.trial import Purpose
+from hpo.core.trial import Purpose, TrialStage
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -50,6 +50,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "updated": state.get("updated"),
         "trials": trials,
         "rungs": state.get("rungs", []),
+        "stages": state.get("stages", []),
         "forecasts": state.get("forecasts", []),
         "paused": state.get("paused", "") if status == "running" else "",
     }
@@ -80,8 +81,10 @@ def run(args: argparse.Namespace) -> int:
         )
     print()
     _print_trials(row, waiting)
-    if row["rungs"]:
+    if row["rungs"] or row["stages"]:
         print()
+    for stage in row["stages"]:
+        print(f"        {stage['text']}")
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
     for number, line in enumerate(read_story(chosen)):
@@ -102,7 +105,8 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
         mark = "*" if row["best"] and trial["trial"] == row["best"]["trial"] else ""
         note = trial["error"]["message"] if trial["error"] else ""
         role = trial.get("role", "repeat" if trial["purpose"] == Purpose.CONFIRM else "")
-        note = "; ".join(part for part in (role, note) if part)
+        stage = TrialStage(**(trial.get("stage") or {})).label
+        note = "; ".join(part for part in (stage, role, note) if part)
         if trial.get("start_from"):
             number, epoch = trial["start_from"]
             note = f"from trial {number}, epoch {epoch}; {note}".rstrip("; ")

@@ -109,6 +109,9 @@ def _search_from(args: argparse.Namespace, study: StudySpec) -> SearchOptions:
     for flag in SEARCH_FLAGS:
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
+    if args.stages is not None:
+        names = tuple(name.strip() for name in args.stages.split(","))
+        changes |= {"stages": names, "earlier_stages": {}}
     if args.warm_start:
         from hpo.run.run_dir import find_run
 

@@ -11,10 +11,11 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING, TextIO
 
 from hpo.console.last_page import Seen, linked, render_end
-from hpo.console.progress import Progress, describe_left, describe_use
+from hpo.console.progress import Progress, describe_left, describe_use, split_running
 from hpo.console.review_lines import render_review
 from hpo.core.budget import render_seconds
 from hpo.core.events import (
+    AlgorithmStep,
     CheckpointsRemoved,
     Confirmed,
     Continued,
@@ -177,6 +178,8 @@ class Console:
 
     @_print.register
     def _on_trial_finished(self, event: TrialFinished) -> None:
+        if event.stage and event.stage.left and not event.error:
+            return  # there are many, and their stage's end is told
         state = "refused" if event.is_refused else str(event.state)
         value = "      " if event.value is None else f"{event.value:.4f}"
         note = event.error["message"] if event.error else event.reason
@@ -191,6 +194,11 @@ class Console:
             crop=True,
         )
         self._refresh()
+
+    @_print.register
+    def _on_algorithm_step(self, event: AlgorithmStep) -> None:
+        if event.algorithm == "staged":
+            self._line(self.wrapped(f"stages    {event.text}", self._stream))
 
     @_print.register
     def _on_trial_suspended(self, event: TrialSuspended) -> None:
@@ -291,9 +299,10 @@ class Console:
 def render_status(progress: Progress) -> str:
     """How the search stands, in a line."""
     best = progress.best
+    last, earlier = split_running(progress)
     running = " ".join(
-        f"#{number} {trial.epoch}/{progress.epochs_per_trial}"
-        for number, trial in sorted(progress.running.items())
+        [f"#{number} {trial.epoch}/{progress.epochs_per_trial}" for number, trial in last]
+        + ([earlier] if earlier else [])
     )
     parts = [
         f"{describe_use(progress)} done",

@@ -10,7 +10,8 @@ from typing import Any
 from hpo.console.review_lines import render_front, render_outcome
 from hpo.core.budget import render_seconds
 from hpo.core.bytes import render_bytes
-from hpo.core.events import Finished, Forecast
+from hpo.core.events import Finished
+from hpo.core.forecast import Forecast
 from hpo.core.text import count_of, metric_word, shell_word
 
 BESIDE = " " * 10
@@ -106,6 +107,8 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
     if seen.removed_bytes:
         freed = render_bytes(seen.removed_bytes)
         yield f"disk      {freed} of checkpoints that lost were removed (keep: best)"
+    for stage in event.stages:
+        yield f"{BESIDE}{stage}"
     for rung in event.rungs:
         if rung.correlation is not None:  # else there is nothing to say of its order
             yield f"rung      {rung}"

@@ -8,7 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo.console.progress import Progress, RunningTrial, describe_left, describe_use
+from hpo.console.progress import (
+    Progress,
+    RunningTrial,
+    describe_left,
+    describe_use,
+    split_running,
+)
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
 
@@ -151,11 +157,11 @@ class LiveView:
     def _trials(self) -> list[Text]:
         from rich.text import Text
 
-        running = sorted(self._progress.running.items())
+        running, earlier = split_running(self._progress)
         rows = [self._trial(number, trial) for number, trial in running[:MOST_ROWS]]
         if len(running) > MOST_ROWS:
             rows.append(Text(f"and {count_of(len(running) - MOST_ROWS, 'more trial')}"))
-        return rows
+        return [*rows, Text(f"{earlier}, trained together")] if earlier else rows
 
     def _trial(self, number: int, trial: RunningTrial) -> Text:
         from rich.text import Text

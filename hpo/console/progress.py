@@ -21,7 +21,7 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.text import count_of, metric_word
-from hpo.core.trial import Direction, Purpose, TrialState
+from hpo.core.trial import ONLY_STAGE, Direction, Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
 
 
@@ -35,6 +35,7 @@ class RunningTrial:
     """Of the epochs that were trained in this start."""
     is_repeat: bool = False
     """Whether it is a finalist trained again."""
+    stage: TrialStage = ONLY_STAGE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Progress:
         self._epoch_seconds: list[float] = []
         self._expected_s: float | None = None
         self._gpus = 0.0
-        self._started = 0
+        self._counted: set[int] = set()
         self.budget = Budget()
         self.spent = Spent()
         self.epochs_per_trial = 0
@@ -97,7 +98,9 @@ class Progress:
     def fraction(self) -> float:
         """Share of the budget that is gone; a trial under way counts by its epochs."""
         if self.budget.trials is not None and self.epochs_per_trial:
-            part = sum(t.epoch for t in self.running.values() if not t.is_repeat)
+            part = sum(
+                t.epoch for t in self.running.values() if not t.is_repeat and not t.stage.left
+            )
             trials = self.done() + part / self.epochs_per_trial
             shares = [trials / self.budget.trials]
         else:
@@ -164,7 +167,7 @@ class Progress:
             return 0.6 * left, 1.4 * left
         usual = statistics.fmean(self._durations)
         spread = statistics.stdev(self._durations)
-        waiting = max(0, self.budget.trials - self._started)
+        waiting = max(0, self.budget.trials - len(self._counted))
         now = self._now()
         under_way = sum(max(0.1 * usual, usual - (now - t.began)) for t in self.running.values())
         work = (waiting * usual + under_way) / self.slots
@@ -182,7 +185,6 @@ class Progress:
         self.budget, self.spent = event.budget, event.spent
         self.direction = event.direction
         self.metric_word = metric_word(event.metric)
-        self._started = self.spent.trials
         for row in event.trials:
             self._count(row)
 
@@ -190,11 +192,15 @@ class Progress:
         """Take up a trial of an earlier start."""
         if row.purpose != Purpose.SEARCH or row.is_refused:
             return
+        stage = row.stage or ONLY_STAGE
+        if not stage.is_counted(row.trial):
+            return
+        self._counted.add(row.trial)
         if row.state is not TrialState.RUNNING:
             self.counts[row.state] += 1
             if row.error:
                 self.causes[row.error["kind"]] += 1
-        if row.value is None:
+        if row.value is None or stage.left:
             return
         if row.trial == 0:
             known = range(row.best_epoch or row.epoch, row.epoch + 1)
@@ -213,10 +219,12 @@ class Progress:
         if self._began is None:
             self._began = self._now()
         number, resumed = event.trial, event.resumed_from_epoch or 0
-        is_repeat = event.purpose != Purpose.SEARCH
-        self.running[number] = RunningTrial(began=self._now(), epoch=resumed, is_repeat=is_repeat)
-        if not is_repeat and number >= self._started:
-            self._started = number + 1
+        is_repeat, stage = event.purpose != Purpose.SEARCH, event.stage or ONLY_STAGE
+        self.running[number] = RunningTrial(
+            began=self._now(), epoch=resumed, is_repeat=is_repeat, stage=stage
+        )
+        if not is_repeat and stage.is_counted(number):
+            self._counted.add(number)
 
     @handle.register
     def _on_epoch(self, event: Epoch) -> None:
@@ -228,9 +236,9 @@ class Progress:
         self.spent = replace(
             self.spent,
             gpu_seconds=self.spent.gpu_seconds + event.seconds * self._gpus,
-            epochs=self.spent.epochs + 1,
+            epochs=self.spent.epochs + int(trial.stage.is_counted(number)),
         )
-        if trial.is_repeat:
+        if trial.is_repeat or trial.stage.left:
             return
         if number == 0:
             better = max if self.direction == Direction.MAXIMIZE else min
@@ -249,6 +257,8 @@ class Progress:
         trial = self.running.pop(event.trial, None)
         if trial is None or trial.is_repeat or event.is_refused:
             return
+        if not trial.stage.is_counted(event.trial):
+            return
         self.counts[event.state] += 1
         self._durations.append(self._now() - trial.began)
         if event.error:
@@ -261,6 +271,13 @@ class Progress:
     @handle.register
     def _on_confirmed(self, event: Confirmed) -> None:
         self.running.pop(event.trial, None)
+
+
+def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], str]:
+    """Running trials of the last stage by number, and how many run before it: `16 of heads`."""
+    last = [(n, t) for n, t in sorted(progress.running.items()) if not t.stage.left]
+    names = Counter(t.stage.name for t in progress.running.values() if t.stage.left)
+    return last, ", ".join(f"{number} of {name}" for name, number in names.items())
 
 
 def describe_use(progress: Progress) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.budget import render_seconds
-from hpo.core.events import Forecast, Review
+from hpo.core.events import Review
+from hpo.core.forecast import Forecast
 from hpo.core.text import count_of
 from hpo.study.model_limits import render_count
 
@@ -44,7 +45,11 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 def _space(review: Review) -> list[str]:
     number = count_of(len(review.searched), "parameter")
-    lines = [f"searched  {number}: {_names(review.searched)}"]
+    lines = [
+        f"{name:<9} {count_of(len(names), 'parameter')}: {_names(names)}"
+        for name, names in review.earlier.items()
+    ]
+    lines.append(f"searched  {number}: {_names(review.searched)}")
     if review.pinned:
         lines.append(f"pinned    {_names(review.pinned)}  (hpo space says why)")
     return lines
@@ -105,9 +110,14 @@ def _budget(review: Review) -> list[str]:
         repeats = (
             f" and {count_of(expected.repeats, 'repeat')} of the best" if expected.repeats else ""
         )
+        earlier = (
+            f" after {count_of(expected.earlier, 'trial')} of earlier stages"
+            if expected.earlier
+            else ""
+        )
         lines.append(
             f"expected  {render_seconds(expected.seconds)}{span}: "
-            f"{count_of(expected.trials, 'trial')}{repeats}, "
+            f"{count_of(expected.trials, 'trial')}{repeats}{earlier}, "
             f"{count_of(expected.epochs, 'epoch')}{pruned}"
         )
         if expected.epochs < epochs and not review.budget.trials:

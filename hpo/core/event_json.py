@@ -84,7 +84,11 @@ def to_plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if is_dataclass(value):
-        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
+        return {
+            item.name: to_plain(kept)
+            for item in fields(value)
+            if (kept := getattr(value, item.name)) is not None or not item.metadata.get("if_known")
+        }
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

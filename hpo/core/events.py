@@ -13,14 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from hpo.core.budget import Budget, Spent
+from hpo.core.forecast import Forecast
 from hpo.core.rungs import Rung
-from hpo.core.trial import OVER_LIMIT, Direction, Measurement, Purpose, TrialRecord, TrialState
-from hpo.core.trial_row import TrialRow
+from hpo.core.stages import StageOrder
+from hpo.core.trial import (
+    OVER_LIMIT,
+    Direction,
+    Measurement,
+    Purpose,
+    TrialRecord,
+    TrialStage,
+    TrialState,
+)
+from hpo.core.trial_row import IF_KNOWN, TrialRow, known_stage
 
 FLAT = {"flat": True}
 """Marks a mapping whose items stand in the event's JSON object themselves."""
-IF_KNOWN = {"if_known": True}
-"""Marks a field that the JSON object leaves out while it is None."""
 
 
 def _now() -> float:
@@ -65,37 +73,6 @@ class Preparing(Event):
     """`workers`, `images`, `probe`, `baseline` or `report`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """How long a search is expected to take, and what is in it."""
-
-    seconds: float
-    low_s: float
-    high_s: float
-    trials: int
-    """Trials of the search itself."""
-    epochs: int
-    """Of all trainings."""
-    pruned: int
-    repeats: int = 0
-    """Trainings of finalists again, which `--confirm` asks for."""
-    busy_share: float = 1.0
-    """Share of the slots' time that is used."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, rounded to what is known."""
-        return {
-            "seconds": round(self.seconds, 1),
-            "low_s": round(self.low_s, 1),
-            "high_s": round(self.high_s, 1),
-            "trials": self.trials,
-            "epochs": self.epochs,
-            "pruned": self.pruned,
-            "repeats": self.repeats,
-            "busy_share": round(self.busy_share, 3),
-        }
-
-
 @dataclass(frozen=True, kw_only=True)
 class Review(Event):
     """What a search is about to do; its first trial starts after this."""
@@ -107,6 +84,8 @@ class Review(Event):
     """`splits` and `findings`, as the trainer's `inspect_data` returns them."""
     searched: Sequence[str] = ()
     """Names of the searched parameters."""
+    earlier: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Stage before the last -> names of its searched parameters."""
     pinned: Mapping[str, str] = field(default_factory=dict)
     """Parameter that keeps its value -> why."""
     warnings: Sequence[str] = ()
@@ -160,6 +139,7 @@ class TrialStarted(Event):
     resumed_from_epoch: int | None = None
     start_from: tuple[int, int] | None = None
     note: str = ""
+    stage: TrialStage | None = field(default=None, metadata=IF_KNOWN)
 
     @classmethod
     def of(cls, record: TrialRecord, *, is_resumed: bool) -> Self:
@@ -171,6 +151,7 @@ class TrialStarted(Event):
             resumed_from_epoch=record.epochs if is_resumed else None,
             start_from=record.start_from,
             note=record.note,
+            stage=known_stage(record),
         )
 
 
@@ -209,6 +190,7 @@ class TrialEnded(Event):
     error: Mapping[str, str] | None = None
     """`kind` and `message` of a failed trial."""
     reason: str = ""
+    stage: TrialStage | None = field(default=None, metadata=IF_KNOWN)
 
     @classmethod
     def of(cls, record: TrialRecord, reason: str) -> Self:
@@ -221,6 +203,7 @@ class TrialEnded(Event):
             seconds=round(record.seconds, 3),
             error=record.error,
             reason=reason or _origin(record) or record.note,
+            stage=known_stage(record),
         )
 
     @property
@@ -231,10 +214,11 @@ class TrialEnded(Event):
 
 def _origin(record: TrialRecord) -> str:
     """Where a warm trial came from."""
-    if record.start_from is None:
-        return ""
-    number, epoch = record.start_from
-    return f"from trial {number}, epoch {epoch}"
+    if record.start_from is not None:
+        number, epoch = record.start_from
+        return f"from trial {number}, epoch {epoch}"
+    parent = record.stage.parent
+    return "" if parent is None else f"begins with the best checkpoint of trial {parent}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,6 +345,7 @@ class Finished(Event):
     spent: Spent = field(default_factory=Spent)
     ended_because: str = ""
     rungs: tuple[Rung, ...] = ()
+    stages: tuple[StageOrder, ...] = ()
     edges: tuple[str, ...] = ()
     """Ranges whose end is where the best values are, in words."""
     fallbacks: int = 0

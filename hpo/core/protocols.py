@@ -57,7 +57,7 @@ class Algorithm(Protocol):
         would have proposed.
 
     It may be an `EventSource`, a `BackgroundAlgorithm`, a `WarmStarter`, a `GroupedPruning`, a
-    `Narrowable` or an `OptunaView` too.
+    `Narrowable`, an `OptunaView` or a `StagedSearch` too.
     """
 
     def ask(self, number: int) -> Suggestion | None:
@@ -126,10 +126,21 @@ class WarmStarter(Protocol):
     """
 
     def start_points(self) -> Collection[int]:
-        """Trials that a later `ask` may still name in `start_from`, among those told to have ended.
+        """Trials that a later `ask` may still name in `start_from` or as a parent, of those ended.
 
         Those that others start from at this moment need not be named.
         """
+
+
+@runtime_checkable
+class StagedSearch(Protocol):
+    """An algorithm that proposes batches, and whose stages end by the budget (`staged`)."""
+
+    def pace(self, share: float) -> None:
+        """Hear what share of the budget is gone, before each `ask`."""
+
+    def open_batch(self) -> int | None:
+        """The first trial of a batch that the next `ask` belongs to; None where none is open."""
 
 
 class TrialDriver(Protocol):
@@ -156,7 +167,7 @@ class TrialDriver(Protocol):
         """Hear what a trainer passed to `Report`; False when the trial should be stopped."""
 
     def on_end(self, number: int, ended: Ended) -> None:
-        """Hear that a trial no longer runs, for whatever reason; called once per started job."""
+        """Hear that a trial no longer runs, for whatever reason; once per trial of a job."""
 
 
 class Executor(Protocol):

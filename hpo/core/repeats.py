@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hpo.core.seeds import derive_seed
 from hpo.core.selection import repeats_of
@@ -25,6 +26,7 @@ def propose_repeat(
         params=finalist.params,
         latents=finalist.latents,
         until_epoch=max(t.until_epoch for t in pending),
+        stage=replace(finalist.stage, batch=None),
     )
     # Finalists share their new seeds, so that they differ in their parameters alone.
     nth = len(repeats_of(finalist, trials))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hpo.core.events import IF_KNOWN, Event
+from hpo.core.events import Event
+from hpo.core.trial_row import IF_KNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

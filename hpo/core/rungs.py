@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.core.selection import of_last_stage
 from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
 
@@ -71,7 +72,7 @@ def measure_rungs(trials: Sequence[TrialRecord], direction: str) -> list[Rung]:
 
     Trials stopped by the algorithm count, and configurations that nobody went on with.
     """
-    searched = {t.number: t for t in trials if not t.is_repeat}
+    searched = {t.number: t for t in of_last_stage(trials) if not t.is_repeat}
     longest = max((t.epochs for t in searched.values()), default=0)
     ends = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in searched.values() if t.state in ends]

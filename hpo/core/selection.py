@@ -1,4 +1,4 @@
-"""Selects the best trial: the best value among those trained longest."""
+"""Selects the best trial: the best value in the last stage, among those trained longest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ REPEATS = 2
 """How often each finalist is trained again, where the budget allows."""
 
 
+def of_last_stage(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Leave out trials of stages before the last one that has a value.
+
+    A head on frozen features and a whole network are not compared by their values.
+    """
+    everything = list(trials)
+    reached = min((t.stage.left for t in everything if t.measurements), default=0)
+    return [t for t in everything if t.stage.left <= reached]
+
+
 def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     """Sort trials from best to worst: trained longest first, then by best value, then by number.
 
     A better value after fewer epochs does not win: it was never compared at the same budget.
-    Failed trials and trials without an epoch are left out.
+    Failed trials, trials without an epoch and those of earlier stages are left out.
     """
     sign = Direction(direction).sign
-    able = [t for t in trials if t.state in SEARCHED and t.measurements]
+    able = of_last_stage(t for t in trials if t.state in SEARCHED and t.measurements)
 
     def key(trial: TrialRecord) -> tuple[float, float, int]:
         best = trial.best_measurement(direction)
@@ -47,8 +57,9 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
 
 
 def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Confirmation runs of a finalist; they are recognised by having its parameters."""
-    return [t for t in trials if t.is_repeat and t.params == trial.params]
+    """Confirmation runs of a finalist; they are recognised by its parameters and its parent."""
+    key = (trial.params, trial.stage.parent)
+    return [t for t in trials if t.is_repeat and (t.params, t.stage.parent) == key]
 
 
 def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:

@@ -65,8 +65,14 @@ class StartChooser(Protocol):
 
         Returns:
             `spec` (dotted key -> value), `search` (names to search in place of the schema's list;
-            empty leaves that list), `ranges` (name -> low, high, log), `reasons` (lines), and where
-            a `Screener` would help to choose, `candidates` as its `find_candidates` lists them.
+            empty leaves that list), `ranges` (name -> low, high, log), `reasons` (lines), where
+            a `Screener` would help to choose, `candidates` as its `find_candidates` lists them, and
+            `stages` that the search could have, in order, the last one trains in full. Of each that
+            are `name`, `spec`, `search`, `ranges` and `options` (name -> values) over those above,
+            `batch` (trials in one job), `trials` (at most), `share` (of the budget) and `carries`
+            (names whose values later stages take over); of the last one `with_parent` (dotted key
+            -> value, where a trial begins with an earlier one's checkpoint). `staged` says whether
+            they are recommended.
         """
 
 
@@ -176,6 +182,32 @@ class CacheKeeper(Protocol):
 
 
 # During a search ----------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class StageStarter(Protocol):
+    """A trainer whose trials can begin with what a trial of an earlier stage has learnt."""
+
+    parent_key: str
+    """Dotted name of the spec key that holds that trial's checkpoint."""
+
+
+@runtime_checkable
+class BatchTrainer(Protocol):
+    """A trainer that trains several trials together where their trunk does not learn."""
+
+    def fit_heads(
+        self, specs: Sequence[Spec], report: Callable[[int, Mapping[str, Any]], bool]
+    ) -> Sequence[dict[str, Any] | Exception]:
+        """[worker] Train trials together, each as `fit` would.
+
+        Args:
+            specs: of each.
+            report: called as `Report` is, with the place of the trial among `specs` first.
+
+        Returns:
+            For each trial its receipt, or the error that ended it while the others went on.
+        """
 
 
 @runtime_checkable
@@ -334,6 +366,7 @@ class GalleryMeter(Protocol):
 EXTRAS: tuple[type, ...] = (
     *(MultiDevice, RestartAware, SparseValidation, StartChooser, Screener, DataDoctor),
     *(SourceSettler, CacheFolder, CacheKeeper, CostMeter, MemoryLimiter, StartSaver, Explainer),
+    *(StageStarter, BatchTrainer),
     *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter),
 )
 """All of them."""

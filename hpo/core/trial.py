@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -59,6 +60,35 @@ class Purpose(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStage:
+    """Where a trial belongs in a search of several stages; the default in one of a single stage."""
+
+    name: str = ""
+    left: int = 0
+    """Stages that come after it: 0 for the last one, in which the best trial is chosen."""
+    parent: int | None = None
+    """The trial of an earlier stage whose best checkpoint this one begins with."""
+    batch: int | None = None
+    """The first of the trials that are trained with it in one job; None where it has its own."""
+
+    @property
+    def label(self) -> str:
+        """In a few words: `heads`, `full from trial 3`; empty in a search of a single stage."""
+        return self.name if self.parent is None else f"{self.name} from trial {self.parent}"
+
+    def is_counted(self, number: int) -> bool:
+        """Whether trial `number` counts in budgets of trials and epochs: a batch counts as one."""
+        return self.batch in (None, number)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without what is not so."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+
+
+ONLY_STAGE = TrialStage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
     """What to train: the parameters, how far, and from where."""
 
@@ -74,6 +104,7 @@ class Suggestion:
     """What people should know of how it was chosen, one line."""
     memo: dict[str, Any] | None = None
     """What the algorithm must find again when it is rebuilt from the ledger; plain data."""
+    stage: TrialStage = ONLY_STAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +147,13 @@ class Job:
     """Checkpoint to go on from, absolute."""
     start_epoch: int | None = None
     """Where `resume_from` is another trial's: the epoch that it must be of."""
+    members: tuple[Job, ...] = ()
+    """The trials of a batch, this one first, which a `BatchTrainer` trains together."""
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Job:
+        """Make a job of its plain data (`dataclasses.asdict`)."""
+        return cls(**{**data, "members": tuple(cls.of(member) for member in data["members"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +192,7 @@ class TrialRecord:
     ended: float | None = None
     retries: int = 0
     """How often the trial was started again after its worker was lost."""
+    stage: TrialStage = ONLY_STAGE
     chosen_over: int | None = None
     """Set when a comparison of finalists chose this trial: how many trials there were then."""
     _best: _Best | None = field(default=None, init=False, repr=False, compare=False)
@@ -167,6 +206,12 @@ class TrialRecord:
     def is_refused(self) -> bool:
         """Whether the trial was refused before it started, and so counts as none."""
         return self.error is not None and self.error["kind"] == OVER_LIMIT
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts as one trial of the budget."""
+        is_extra = self.is_repeat or self.is_refused
+        return self.stage.is_counted(self.number) and not is_extra
 
     @property
     def epochs(self) -> int:

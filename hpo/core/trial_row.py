@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from hpo.core.trial import OVER_LIMIT, Purpose, TrialRecord, TrialState
+from hpo.core.trial import OVER_LIMIT, Purpose, TrialRecord, TrialStage, TrialState
+
+IF_KNOWN = {"if_known": True}
+"""Marks a field that the JSON object leaves out while it is None."""
+
+
+def known_stage(trial: TrialRecord) -> TrialStage | None:
+    """A trial's stage; None in a search of a single one."""
+    return trial.stage if trial.stage.name else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,8 @@ class TrialRow:
     error: dict[str, str] | None = None
     role: str = ""
     """What the trial is beside the others, see `hpo.core.selection.roles`."""
+    stage: TrialStage | None = field(default=None, metadata=IF_KNOWN)
+    """None in a search of a single stage."""
 
     @classmethod
     def of(cls, trial: TrialRecord, direction: str, role: str = "") -> Self:
@@ -46,6 +56,7 @@ class TrialRow:
             params=trial.params,
             error=trial.error,
             role=role,
+            stage=known_stage(trial),
         )
 
     @property

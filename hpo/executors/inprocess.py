@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.division import Slots
-from hpo.executors.worker import call_method, run_job
+from hpo.executors.worker import call_method, run_batch, run_job
 
 
 class _DriverFault(BaseException):
@@ -30,11 +31,17 @@ class InProcessExecutor:
         while (job := driver.next_job()) is not None or driver.rest():
             if job is None:
                 continue
+            report = _reporter(driver)
             try:
-                outcome = run_job(self._trainer_name, job, _reporter(driver, job.number))
+                if job.members:
+                    outcomes = run_batch(self._trainer_name, job, report)
+                else:
+                    alone = partial(report, job.number)
+                    outcomes = {job.number: run_job(self._trainer_name, job, alone)}
             except _DriverFault as fault:
                 raise fault.args[0] from None
-            driver.on_end(job.number, Ended(**outcome))
+            for number, outcome in outcomes.items():
+                driver.on_end(number, Ended(**outcome))
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a trainer's method right here."""
@@ -51,8 +58,8 @@ class InProcessExecutor:
         """Nothing to give back."""
 
 
-def _reporter(driver: TrialDriver, number: int) -> Callable[[Mapping[str, Any]], bool]:
-    def report(payload: Mapping[str, Any]) -> bool:
+def _reporter(driver: TrialDriver) -> Callable[[int, Mapping[str, Any]], bool]:
+    def report(number: int, payload: Mapping[str, Any]) -> bool:
         try:
             return driver.on_epoch(number, payload)
         except Exception as error:

@@ -44,7 +44,10 @@ class JobSearcher(Searcher):
         super().__init__()
         self.driver = driver
         self.constants = dict(constants)
-        self.numbers: dict[str, int] = {}
+        self.numbers: dict[str, tuple[int, ...]] = {}
+        """Tune's trial -> those of its job: one, or a batch."""
+        self.stopped: set[int] = set()
+        """Trials of batches that the driver has stopped; the batch goes on for the others."""
         self.outcomes: dict[int, dict[str, Any]] = {}
         self.errors: dict[str, BaseException | None] = {}
         self.losses = Losses()
@@ -72,7 +75,8 @@ class JobSearcher(Searcher):
                 return Searcher.FINISHED if self.driver.is_over() else None
         except Exception as error:  # noqa: BLE001 - kept and raised after fit
             return self.keep(error)
-        self.numbers[trial_id] = job.number
+        members = tuple(member.number for member in job.members)
+        self.numbers[trial_id] = members or (job.number,)
         return {**self.constants, "job": asdict(job)}
 
     def on_trial_complete(
@@ -80,17 +84,23 @@ class JobSearcher(Searcher):
     ) -> None:
         """Tell the driver how the trial ended; Tune calls this by keyword."""
         del result  # the outcome came through the scheduler
-        number = self.numbers.pop(trial_id, None)
-        if number is None:
-            return
-        outcome, cause = self.outcomes.pop(number, None), self.errors.pop(trial_id, None)
-        if outcome is None:
-            outcome = {"failure": self.losses.describe(cause)} if error else {}
-        try:
-            ended = Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
-            self.driver.on_end(number, ended)
-        except Exception as fault:  # noqa: BLE001 - kept and raised after fit
-            self.keep(fault)
+        numbers, cause = self.numbers.pop(trial_id, ()), self.errors.pop(trial_id, None)
+        is_lost = error and not self.outcomes.keys() >= set(numbers)
+        lost = {"failure": self.losses.describe(cause)} if is_lost else {}
+        for number in numbers:
+            outcome = self.outcomes.pop(number, lost)
+            self.stopped.discard(number)
+            try:
+                ended = Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
+                self.driver.on_end(number, ended)
+            except Exception as fault:  # noqa: BLE001 - kept and raised after fit
+                self.keep(fault)
+
+    def stop(self, number: int) -> bool:
+        """Stop a trial; whether its whole job then has nothing left to train."""
+        self.stopped.add(number)
+        jobs = (members for members in self.numbers.values() if number in members)
+        return self.stopped.issuperset(next(jobs, ()))
 
     def lose_running(self, lost: RayLostError) -> None:
         """Tell the driver that all running trials have lost their workers."""
@@ -150,7 +160,8 @@ class RelayScheduler(FIFOScheduler):
         except Exception as error:  # noqa: BLE001 - kept and raised after fit
             searcher.keep(error)
             goes_on = False
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        is_over = not goes_on and searcher.stop(number)
+        return str(TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Keep the error by which Ray tells that a worker was lost."""

@@ -8,12 +8,13 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from hpo.core.trainer_extras import MemoryLimiter
 from hpo.core.trial import Job
 from hpo.core.trial_failures import describe_failure
-from hpo.executors.worker import call_method, run_job
+from hpo.executors.worker import call_method, run_batch, run_job
 from hpo.study.trainers import find_trainer
 
 RECYCLE_AFTER = 200
@@ -49,15 +50,22 @@ def train(config: dict[str, Any]) -> None:
     from ray import tune
 
     _Served.trials += 1
-    name, job = config["trainer_name"], Job(**config["job"])
+    name, job = config["trainer_name"], Job.of(config["job"])
+    numbers = [member.number for member in job.members] or [job.number]
 
-    def report(payload: Mapping[str, Any]) -> bool:
-        tune.report({"number": job.number, "payload": json.dumps(dict(payload))})
+    def report(number: int, payload: Mapping[str, Any]) -> bool:
+        tune.report({"number": number, "payload": json.dumps(dict(payload))})
         return True
 
-    outcome = _settle(name, WorkerLimits(**config["place"])) or run_job(name, job, report)
-    tune.report({"number": job.number, "outcome": json.dumps(outcome)})
-    if _is_worn(outcome):
+    if trouble := _settle(name, WorkerLimits(**config["place"])):
+        outcomes = dict.fromkeys(numbers, trouble)
+    elif job.members:
+        outcomes = run_batch(name, job, report)
+    else:
+        outcomes = {job.number: run_job(name, job, partial(report, job.number))}
+    for number, outcome in outcomes.items():
+        tune.report({"number": number, "outcome": json.dumps(outcome)})
+    if any(_is_worn(outcome) for outcome in outcomes.values()):
         raise WornOutError
 
 

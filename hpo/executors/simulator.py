@@ -32,9 +32,10 @@ on from a checkpoint, epochs up to `job.start_epoch` take no time and are not re
 
 @dataclass(slots=True, kw_only=True)
 class _Running:
-    job: Job
-    epochs: Iterator[SimulatedEpoch]
-    next: SimulatedEpoch | None = None
+    jobs: tuple[Job, ...]
+    """One, or those of a batch, which share the slot."""
+    epochs: Iterator[tuple[SimulatedEpoch, ...]]
+    next: tuple[SimulatedEpoch, ...] = ()
     epoch: int = 0
     began: float = 0.0
 
@@ -93,31 +94,33 @@ class SimulatedExecutor:
             self._step(driver, running)
 
     def _start(self, job: Job) -> None:
-        trained = job.start_epoch or 0
-        epochs = islice(self._replay(job), trained, None)
-        running = _Running(job=job, epochs=epochs, epoch=trained, began=self._clock)
+        trained, jobs = job.start_epoch or 0, job.members or (job,)
+        curves = [islice(self._replay(member), trained, None) for member in jobs]
+        epochs = zip(*curves, strict=True)
+        running = _Running(jobs=jobs, epochs=epochs, epoch=trained, began=self._clock)
         self._schedule(running, delay=self._overhead_s)
 
     def _schedule(self, running: _Running, *, delay: float = 0.0) -> None:
         """Look one epoch ahead, and wake up when it has passed."""
-        running.next = next(running.epochs, None)
-        lasts = 0.0 if running.next is None else running.next.seconds
+        running.next = next(running.epochs, ())
+        lasts = max((epoch.seconds for epoch in running.next), default=0.0)
         self._order += 1
         heapq.heappush(self._events, (self._clock + delay + lasts, self._order, running))
 
     def _step(self, driver: TrialDriver, running: _Running) -> None:
         """Report the epoch that has just passed, or the end."""
-        number, happened = running.job.number, running.next
-        if happened is not None:
-            running.epoch += 1
-            report = {
-                "epoch": running.epoch,
-                "value": happened.value,
-                "seconds": happened.seconds,
-            }
-            if driver.on_epoch(number, report):
-                self._schedule(running)
-                return
+        running.epoch += bool(running.next)
+        goes_on = [
+            driver.on_epoch(
+                job.number,
+                {"epoch": running.epoch, "value": happened.value, "seconds": happened.seconds},
+            )
+            for job, happened in zip(running.jobs, running.next, strict=False)
+        ]
+        if any(goes_on):
+            self._schedule(running)
+            return
         self._busy += self._clock - running.began
-        self.spans.append((number, running.began, self._clock))
-        driver.on_end(number, Ended())
+        for job in running.jobs:
+            self.spans.append((job.number, running.began, self._clock))
+            driver.on_end(job.number, Ended())

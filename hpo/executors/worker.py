@@ -1,4 +1,4 @@
-"""Runs one job in a worker: calls the trainer, keeps its log, classifies its failure.
+"""Runs one job in a worker, of one trial or a batch: calls the trainer, names its failure.
 
 Shared by all executors; runs where torch may be imported, but imports none of it itself.
 """
@@ -9,10 +9,12 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo.core.protocols import Trainer
+from hpo.core.trainer_extras import BatchTrainer
 from hpo.core.trial import Job
 from hpo.core.trial_failures import describe_failure
 from hpo.study.trainers import find_trainer
@@ -47,6 +49,58 @@ def run_job(
     except OSError as error:  # the log could not be written to its end
         return {"failure": describe_failure(error, Path(job.folder))}
     return {"receipt": receipt}
+
+
+def run_batch(
+    trainer_name: str, job: Job, report: Callable[[int, Mapping[str, Any]], bool]
+) -> dict[int, dict[str, Any]]:
+    """Train the trials of a batch together.
+
+    Args:
+        trainer_name: registered name of the trainer, which is a `BatchTrainer`.
+        job: with `members`.
+        report: called as the trainer's, with the trial's number first.
+
+    Returns:
+        For each number what `run_job` returns. What ends the whole batch is the failure of all;
+        its log is the first trial's.
+    """
+    numbers = [member.number for member in job.members]
+    outcomes: dict[int, dict[str, Any]] = {}
+    try:
+        for member in job.members[1:]:
+            with (Path(member.folder) / "log.txt").open("a", encoding="utf-8") as stream:
+                stream.write(f"trained together with trial {numbers[0]}: see the log.txt of that\n")
+        with trial_log(Path(job.folder)):
+            try:
+                found = _fit_together(
+                    find_trainer(trainer_name),
+                    [member.spec for member in job.members],
+                    lambda place, payload: report(numbers[place], payload),
+                )
+            except Exception as error:
+                logger.exception("trials %d to %d failed", numbers[0], numbers[-1])
+                return {n: {"failure": describe_failure(error)} for n in numbers}
+            for member, outcome in zip(job.members, found, strict=True):
+                if isinstance(outcome, Exception):
+                    logger.error("trial %d failed", member.number, exc_info=outcome)
+                    failure = describe_failure(outcome, Path(member.folder))
+                    outcomes[member.number] = {"failure": failure}
+                else:
+                    outcomes[member.number] = {"receipt": outcome}
+    except OSError as error:  # the log could not be written to its end
+        return {n: {"failure": describe_failure(error, Path(job.folder))} for n in numbers}
+    return outcomes
+
+
+def _fit_together(
+    trainer: Trainer,
+    specs: list[dict[str, Any]],
+    report: Callable[[int, Mapping[str, Any]], bool],
+) -> Sequence[dict[str, Any] | Exception]:
+    if not isinstance(trainer, BatchTrainer):
+        raise TypeError(f"{trainer.name} trains no trials together")
+    return trainer.fit_heads(specs, report)
 
 
 @contextlib.contextmanager

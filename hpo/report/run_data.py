@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
-from hpo.core.selection import best_trial
+from hpo.core.selection import best_trial, of_last_stage
 from hpo.core.text import metric_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.ledger import Ledger
@@ -44,8 +44,8 @@ class RunData:
 
     @property
     def searched(self) -> list[TrialRecord]:
-        """Trials of the search itself, confirmations left out."""
-        return [t for t in self.trials if not t.is_repeat]
+        """Trials of the search itself, in its last stage; confirmations are left out."""
+        return of_last_stage(t for t in self.trials if not t.is_repeat)
 
     @property
     def default(self) -> TrialRecord | None:

@@ -10,6 +10,7 @@ from hpo.core.edges import find_edges
 from hpo.core.held_out import held_out_words
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
+from hpo.core.stages import measure_stages
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialState
 from hpo.report.optuna_view import short_name
@@ -71,8 +72,9 @@ def _confirmed(facts: RunData) -> str:
 
 
 def rungs(facts: RunData) -> list[str]:
-    """Return what is known of the epochs at which trials were stopped, a line each."""
-    return [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
+    """Return what is known of stages and of epochs at which trials were stopped, a line each."""
+    stages = [str(stage) for stage in measure_stages(facts.trials, facts.direction)]
+    return stages + [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
 
 
 def _edges(facts: RunData) -> list[str]:
@@ -140,7 +142,8 @@ def trial_rows(facts: RunData) -> list[dict[str, str]]:
     for trial in facts.trials:
         value = facts.value_of(trial)
         message = (trial.error or {}).get("message", "")
-        note = "; ".join(part for part in (named.get(trial.number, ""), message) if part)
+        words = (trial.stage.label, named.get(trial.number, ""), message)
+        note = "; ".join(part for part in words if part)
         rows.append(
             {
                 "trial": str(trial.number),

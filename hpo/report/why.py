@@ -14,7 +14,8 @@ from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, GroupedPruning
 from hpo.core.rungs import best_by, curve_of
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.run.ledger import Change, Ledger
+from hpo.run.ledger import Ledger
+from hpo.run.ledger_rows import Change
 from hpo.run.replay import replay
 
 MakeAlgorithm = Callable[[], Algorithm]
@@ -53,6 +54,9 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[
         found |= _pruned(ledger, trial, make_algorithm)
     else:
         found["lines"] = _EXPLAIN[trial.state](ledger, trial)
+    if trial.stage.name:
+        found["stage"] = trial.stage.to_dict()
+        found["lines"] = [f"stage {trial.stage.label}", *found["lines"]]
     if trial.start_from is not None:
         source, epoch = trial.start_from
         found["lines"] = [f"it goes on from trial {source}, epoch {epoch}", *found["lines"]]
@@ -153,7 +157,7 @@ def _complete(ledger: Ledger, trial: TrialRecord) -> list[str]:
         for t in ledger.trials()
         if not t.is_repeat
         and t.state is TrialState.COMPLETE
-        and t.until_epoch == trial.until_epoch
+        and (t.stage.name, t.until_epoch) == (trial.stage.name, trial.until_epoch)
         and t.value is not None
     ]
     sign = ledger.direction.sign

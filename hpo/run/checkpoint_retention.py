@@ -69,7 +69,8 @@ def needed_trials(
 
     Returns:
         Every trial that has not ended and what it starts from, the finalists and the winner as of
-        now and as of the ended trials alone, trial 0, trials with repeats, and what was named.
+        now and as of the ended trials alone, trial 0, trials with repeats, what was named, and the
+        parents of all these.
     """
     open_trials = [t for t in trials if not t.state.is_finished]
     kept = {0, *start_points, *(t.number for t in open_trials)}
@@ -86,7 +87,8 @@ def needed_trials(
     again = [t for t in trials if t.is_repeat]
     kept |= {t.number for t in trials if not t.is_repeat and repeats_of(t, again)}
     kept |= {t.number for t in again if not compared(t)}
-    return kept
+    parents = {t.stage.parent for t in trials if t.number in kept}
+    return kept | {number for number in parents if number is not None}
 
 
 def remove_checkpoints(run: RunDir, number: int) -> int | None:

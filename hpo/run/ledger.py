@@ -9,16 +9,16 @@ dashboard.
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hpo.core.bytes import why_not_writable
 from hpo.core.errors import RunError
 from hpo.core.trial import Direction, Measurement, Purpose, Suggestion, TrialRecord, TrialState
+from hpo.run.ledger_rows import Change, head_of, optuna_state, read_trial, template_of
 from hpo.run.ledger_storage import (
     Patience,
     PatientStorage,
@@ -31,22 +31,12 @@ from hpo.run.ledger_storage import (
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
 STUDY_NAME = "study"
 """Constant, because Optuna's Hyperband hashes the name into its brackets."""
 
 CHOSEN = "chosen"
 """Attribute of the study: the winner of a comparison, and over how many trials."""
-
-
-class Change(NamedTuple):
-    """One recorded call, for replay: `what` is `start`, `epoch` or `end`."""
-
-    sequence: int
-    what: str
-    number: int
-    measurement: Measurement | None
 
 
 class Ledger:
@@ -179,23 +169,12 @@ class Ledger:
             start_from=suggestion.start_from,
             note=suggestion.note,
             memo=suggestion.memo,
+            stage=suggestion.stage,
             purpose=purpose,
             seed=seed,
             started=now,
         )
-        head = {
-            "sequence": len(self._changes),
-            "clock": clock,
-            "params": record.params,
-            "latents": record.latents,
-            "until_epoch": record.until_epoch,
-            "start_from": record.start_from,
-            "note": record.note,
-            "memo": record.memo,
-            "purpose": purpose,
-            "seed": seed,
-            "started": now,
-        }
+        head = {"sequence": len(self._changes), "clock": clock, **head_of(record)}
         with self._writing():
             trial_id = self._create(record, head, distributions)
         number = self._storage.get_trial_number_from_id(trial_id)
@@ -214,10 +193,10 @@ class Ledger:
     ) -> int:
         """Write a trial; Optuna's tools see no params of one whose space was changed by force."""
         try:
-            template = _template(record, head, distributions)
+            template = template_of(record, head, distributions)
             return self._storage.create_new_trial(self._study_id, template_trial=template)
         except ValueError:
-            template = _template(record, head, None)
+            template = template_of(record, head, None)
             return self._storage.create_new_trial(self._study_id, template_trial=template)
 
     def record(self, number: int, measurement: Measurement, *, clock: float) -> None:
@@ -292,7 +271,7 @@ class Ledger:
         values = None if value is None else [value]
         with self._writing():
             self._storage.set_trial_user_attr(self._ids[number], "end", tail)
-            self._storage.set_trial_state_values(self._ids[number], _optuna_state(state), values)
+            self._storage.set_trial_state_values(self._ids[number], optuna_state(state), values)
         record.state, record.value, record.ended = state, value, now
         record.error = dict(error) if error else None
         self._note("end", number, None, clock)
@@ -319,7 +298,7 @@ class Ledger:
     def _load(self) -> None:
         changes: list[Change] = []
         for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
-            record, its_changes, clock = _read_trial(frozen, self.direction)
+            record, its_changes, clock = read_trial(frozen, self.direction)
             self._ids[record.number] = frozen._trial_id
             self._records[record.number] = record
             changes += its_changes
@@ -329,70 +308,3 @@ class Ledger:
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
         changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
-
-
-def _optuna_state(state: TrialState) -> Any:
-    import optuna
-
-    names = {
-        TrialState.RUNNING: "RUNNING",
-        TrialState.COMPLETE: "COMPLETE",
-        TrialState.PRUNED: "PRUNED",
-        TrialState.FAILED: "FAIL",
-    }
-    return optuna.trial.TrialState[names[state]]
-
-
-def _template(
-    record: TrialRecord,
-    head: dict[str, Any],
-    distributions: Mapping[str, BaseDistribution] | None,
-) -> FrozenTrial:
-    import optuna
-
-    known = {k: d for k, d in (distributions or {}).items() if k in record.latents}
-    return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.RUNNING,
-        params={k: record.latents[k] for k in known},
-        distributions=known,
-        user_attrs={"start": json.loads(json.dumps(head))},
-    )
-
-
-def _read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[Change], float]:
-    attrs = frozen.user_attrs
-    head, tail = attrs["start"], attrs.get("end")
-    states = {_optuna_state(state): state for state in TrialState}
-    record = TrialRecord(
-        number=frozen.number,
-        state=states[frozen.state],
-        params=head["params"],
-        latents=head["latents"],
-        until_epoch=head["until_epoch"],
-        start_from=tuple(head["start_from"]) if head["start_from"] else None,
-        note=head.get("note", ""),
-        memo=head.get("memo"),
-        purpose=Purpose(head["purpose"]),
-        seed=head["seed"],
-        started=head["started"],
-        receipt=attrs.get("receipt"),
-        retries=attrs.get("retries", 0),
-    )
-    changes = [Change(head["sequence"], "start", record.number, None)]
-    clock = head["clock"]
-    lines = {int(k[6:]): v for k, v in attrs.items() if k.startswith("epoch:")}
-    for epoch, line in sorted(lines.items()):
-        measurement = Measurement(
-            epoch=epoch, **{k: v for k, v in line.items() if k not in {"sequence", "clock"}}
-        )
-        record.measurements.append(measurement)
-        record.seconds += measurement.seconds
-        changes.append(Change(line["sequence"], "epoch", record.number, measurement))
-        clock = max(clock, line["clock"])
-    if record.state.is_finished and tail:
-        best = record.best_measurement(direction)
-        record.value = best.value if best and record.state is not TrialState.FAILED else None
-        record.ended, record.error = tail["ended"], tail["error"]
-        changes.append(Change(tail["sequence"], "end", record.number, None))
-        clock = max(clock, tail["clock"])
-    return record, changes, clock

@@ -1,8 +1,9 @@
 """The one place where a trial's full spec is put together.
 
-A spec is, from left to right: what all trials share (defaults, the user's settings, data, and the
-values that the search space pins), what the space takes parameters for that do nothing in this
-trial, the trial's own parameters, its seed and its folder.
+A spec is, from left to right: what all trials of a stage share (defaults, the user's settings,
+data, and the values that the search space pins), what the space takes parameters for that do
+nothing in this trial, the trial's own parameters, its seed, its folder and the checkpoint of its
+parent.
 """
 
 from __future__ import annotations
@@ -36,13 +37,33 @@ class TrialSpecs:
     """None, in simulations, leaves parameters that do nothing at what trials share."""
     run: RunDir | None = None
     """Where trials have their folders; None for trials without one."""
+    earlier: Mapping[str, TrialSpecs] = field(default_factory=dict)
+    """Makes those of stages before the last one, by the stage's name."""
+    parent_key: str = ""
+    """Spec key of the checkpoint that a trial begins with (`StageStarter`)."""
+    with_parent: Mapping[str, Any] = field(default_factory=dict)
+    """What else is so where a trial has a parent, by dotted name."""
+
+    def of(self, record: TrialRecord) -> TrialSpecs:
+        """What makes the specs of a trial's stage."""
+        return self.earlier.get(record.stage.name, self)
+
+    def decided_for(self, record: TrialRecord) -> Mapping[str, Any]:
+        """What is decided of one trial, its parameters apart: a parent changes some of it."""
+        decided = self.of(record).decided
+        return decided if record.stage.parent is None else {**decided, **self.with_parent}
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
         """Return the full spec of one trial, nested."""
+        if (specs := self.of(record)) is not self:
+            return specs.spec_of(record)
         idle = {} if self.space is None else self.space.idle(record.params)
         own: dict[str, Any] = {self.seed_key: record.seed} if self.seed_key else {}
         if self.run is not None:
             own["results_dir"] = str(self.run.trial_dir(record.number))
+            if record.stage.parent is not None:
+                best = self.run.checkpoints_dir(record.stage.parent) / "best.ckpt"
+                own |= {**self.with_parent, self.parent_key: str(best)}
         return merged(self.base_spec, idle, record.params, own)
 
     def trained_spec(self, record: TrialRecord) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hpo.core.budget import Budget, Spent, exhausted
+from hpo.core.budget import Budget, Spent, exhausted, fraction_used
 from hpo.core.trial import TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.searching.convergence import Gain, measure_gain
@@ -25,19 +25,18 @@ class _Cost:
 
     @classmethod
     def of(cls, trial: TrialRecord, gpus: float) -> _Cost:
-        """Return that of one trial; a confirmation, or one that was refused, counts as none.
+        """Return that of one trial, which is one of the budget if it is counted.
 
         Args:
             trial: the record.
             gpus: what it held where the ledger does not say.
         """
-        is_counted = not trial.is_repeat and not trial.is_refused
         return cls(
-            trials=int(is_counted),
+            trials=int(trial.is_counted),
             gpu_seconds=sum(
                 m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements
             ),
-            epochs=trial.trained_epochs,
+            epochs=trial.trained_epochs if trial.stage.is_counted(trial.number) else 0,
         )
 
     def __add__(self, other: _Cost) -> _Cost:
@@ -127,6 +126,10 @@ class Account:
         )
         self._open = [r.number for r in still_open]
         return sum((_Cost.of(r, self.gpus_per_trial) for r in still_open), self._ended)
+
+    def search_share(self) -> float:
+        """Share of the search's own budget that is gone, between 0 and 1."""
+        return fraction_used(self._search_budget, self.spent())
 
     def limit_of_search(self) -> str | None:
         """The limit that keeps new search trials from starting, or that it no longer pays."""

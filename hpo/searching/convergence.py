@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 
 from hpo.core.budget import render_seconds
+from hpo.core.selection import of_last_stage
 from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
 
@@ -63,7 +64,7 @@ def measure_gain(
         None while too little is known: fewer than `LEAST_TRIALS` trials have ended, or less than
         twice the window has been trained.
     """
-    ended = [t for t in trials if not t.is_repeat and t.state.is_finished]
+    ended = [t for t in of_last_stage(trials) if not t.is_repeat and t.state.is_finished]
     whole = [t for t in ended if t.state is TrialState.COMPLETE and len(t.measurements) >= TAIL]
     if len(ended) < LEAST_TRIALS or not whole:
         return None

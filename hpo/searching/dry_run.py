@@ -11,7 +11,8 @@ from typing import Any
 
 from hpo.core.asking import ask
 from hpo.core.budget import Budget
-from hpo.core.events import Forecast, Review
+from hpo.core.events import Review
+from hpo.core.forecast import Forecast
 from hpo.core.protocols import Executor
 from hpo.searching.forecast import forecast
 from hpo.searching.session import SearchSettings, Session, start_search

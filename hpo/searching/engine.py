@@ -11,13 +11,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hpo.core.asking import ask
-from hpo.core.budget import Budget, Spent
+from hpo.core.budget import Spent
 from hpo.core.events import Confirmed, Epoch, TrialFinished, TrialStarted, TrialSuspended
-from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView
+from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView, StagedSearch
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
 from hpo.core.selection import best_trial, open_repeats, roles
@@ -27,8 +27,8 @@ from hpo.run.disk_errors import demand_storage
 from hpo.run.disk_space import DiskSpace
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
-from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.budget_account import Account
+from hpo.searching.engine_parts import Live, Plan
 from hpo.searching.launcher import Launcher
 from hpo.searching.receipts import check_receipt
 from hpo.searching.warm_start import CannotStartError, settled_start
@@ -38,38 +38,6 @@ logger = logging.getLogger(__name__)
 
 class ReceiptError(Exception):
     """A suggestion did not arrive at the trainer's live objects: a bug, not a result."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What the engine needs to know of a study."""
-
-    specs: TrialSpecs
-    """Makes the full specs of trials; its run is where they are written, None in simulations."""
-    direction: str
-    budget: Budget
-    confirm: int = 0
-    gpus_per_trial: float = 0.0
-    spent_before_s: float = 0.0
-    """Seconds of a budget of time that were used before there was a ledger."""
-    study_seed: int = 0
-    until_converged: float | None = None
-    """See `hpo.searching.budget_account.Account`."""
-    num_epochs: int | None = None
-    """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
-    refuse: Callable[[Mapping[str, Any]], str] = lambda _params: ""
-    """Why parameters are not to be tried at all; empty when they may be."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Live:
-    """A trial that runs at this moment."""
-
-    verdict: str = ""
-    """Why it was told to stop: `pruned`, `suspended`, `failed` or `reached` (its last epoch)."""
-    reason: str = ""
-    failure: dict[str, str] | None = None
-    last_report: float
 
 
 class Engine:
@@ -107,7 +75,7 @@ class Engine:
             disk_space.on_waited = self._exclude_time
         self._now = now or time.monotonic
         self._launcher = Launcher(ledger, self.specs, refuse=plan.refuse)
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, Live] = {}
         self._account = Account(
             ledger,
             plan.budget,
@@ -132,6 +100,7 @@ class Engine:
         self._close_decided()
         if self._pausing() or self._waits_for_space():
             return None
+        self._complete_batch()
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
             return self._job(waiting) or self.next_job()
@@ -178,7 +147,8 @@ class Engine:
             live.verdict, live.failure = "failed", describe_not_finite(measurement)
             return False
         # Kept with the epoch: a resumed search may give trials another share of a GPU.
-        measurement = replace(measurement, gpus=self._account.gpus_per_trial)
+        gpus = self._account.gpus_per_trial / live.sharing
+        measurement = replace(measurement, gpus=gpus)
         self._ledger.record(number, measurement, clock=self._account.clock())
         self._emit(Epoch.of(record, measurement))
         return self._judge(record, live, measurement)
@@ -245,12 +215,35 @@ class Engine:
 
     def _next_search_job(self) -> Job | None:
         self._account.start_clock()
-        suggestion = ask(self._algorithm, self._ledger.next_number, waits=not self._live)
-        if suggestion is None:
+        record = self._next_search_trial()
+        if record is None:
             self._ran_dry = not self._live
             return None
+        return self._job(record, *self._rest_of_batch()) or self.next_job()
+
+    def _next_search_trial(self) -> TrialRecord | None:
+        """Ask the algorithm for a trial and write it down; None where it has none to start now."""
+        if isinstance(self._algorithm, StagedSearch):
+            self._algorithm.pace(self._account.search_share())
+        suggestion = ask(self._algorithm, self._ledger.next_number, waits=not self._live)
+        if suggestion is None:
+            return None
         seed = self._launcher.search_seed(self._plan.study_seed)
-        return self._start(suggestion, seed=seed, purpose=Purpose.SEARCH) or self.next_job()
+        return self._start(suggestion, seed=seed, purpose=Purpose.SEARCH)
+
+    def _rest_of_batch(self) -> list[TrialRecord]:
+        """The other trials of a batch whose first one has been asked for."""
+        algorithm, records = self._algorithm, []
+        while isinstance(algorithm, StagedSearch) and algorithm.open_batch() is not None:
+            records.append(self._next_search_trial())
+        return [record for record in records if record is not None]
+
+    def _complete_batch(self) -> None:
+        """Write down what is missing of a batch that a kill has cut off, before it is trained.
+
+        Asked for later, its trials would be chosen knowing the others' results.
+        """
+        self._waiting += [record.number for record in self._rest_of_batch()]
 
     def _next_confirmation(self) -> Job | None:
         self._confirming = True
@@ -260,7 +253,7 @@ class Engine:
         self._account.start_clock()
         trials, study_seed = self._ledger.trials(), self._plan.study_seed
         suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
-        return self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM)
+        return self._job(self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM))
 
     def _open_confirmations(self) -> list[TrialRecord]:
         """Finalists that are still to be trained again, next one first."""
@@ -268,9 +261,9 @@ class Engine:
             return []
         return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
 
-    def _start(self, suggestion: Suggestion, *, seed: int, purpose: Purpose) -> Job | None:
+    def _start(self, suggestion: Suggestion, *, seed: int, purpose: Purpose) -> TrialRecord:
         known = self._algorithm.distributions if isinstance(self._algorithm, OptunaView) else None
-        record = self._ledger.start(
+        return self._ledger.start(
             settled_start(suggestion, self._ledger),
             now=time.time(),
             clock=self._account.clock(),
@@ -278,13 +271,21 @@ class Engine:
             purpose=purpose,
             distributions=known,
         )
-        return self._job(record)
 
-    def _job(self, record: TrialRecord) -> Job | None:
-        """A start of a trial; None when it cannot start, which is booked as its failure."""
+    def _job(self, *records: TrialRecord) -> Job | None:
+        """A start of a trial, or of a batch; None when none can start."""
         self._account.start_clock()
+        started = [(record, job) for record in records if (job := self._prepared(record))]
+        for record, job in started:
+            self._live[record.number] = Live(last_report=self._now(), sharing=len(started))
+            self._emit(TrialStarted.of(record, is_resumed=bool(job.resume_from)))
+        jobs = tuple(job for _, job in started)
+        return replace(jobs[0], members=jobs) if len(jobs) > 1 else next(iter(jobs), None)
+
+    def _prepared(self, record: TrialRecord) -> Job | None:
+        """A trial's job; None when it cannot start, which is booked as its failure."""
         try:
-            job = self._launcher.job_of(record)
+            return self._launcher.job_of(record)
         except CannotStartError as error:
             cause = {"kind": error.kind, "message": str(error)}
             self._finish(record, TrialState.FAILED, error=cause)
@@ -295,11 +296,8 @@ class Engine:
                 raise
             self._waiting.append(record.number)
             return None
-        self._live[record.number] = _Live(last_report=self._now())
-        self._emit(TrialStarted.of(record, is_resumed=bool(job.resume_from)))
-        return job
 
-    def _judge(self, record: TrialRecord, live: _Live, measurement: Measurement) -> bool:
+    def _judge(self, record: TrialRecord, live: Live, measurement: Measurement) -> bool:
         """Ask the algorithm, then look at the user's wish and the budget."""
         if not record.is_repeat:
             decision = self._algorithm.report(record.number, measurement)
@@ -307,7 +305,7 @@ class Engine:
                 live.verdict, live.reason = "pruned", decision.reason
                 return False
         if measurement.epoch >= record.until_epoch:
-            if self._plan.num_epochs is None or measurement.epoch >= self._plan.num_epochs:
+            if self._plan.is_full(record, measurement.epoch):
                 return True
             live.verdict = "reached"
             return False
@@ -317,11 +315,11 @@ class Engine:
             return False
         return True
 
-    def _suspend(self, live: _Live, reason: str = "") -> None:
+    def _suspend(self, live: Live, reason: str = "") -> None:
         live.verdict, live.reason = "suspended", self._stopping or self._shared_cause or reason
 
     def _check_receipt(self, record: TrialRecord, receipt: Mapping[str, Any]) -> None:
-        spec, decided = self.specs.spec_of(record), self.specs.decided
+        spec, decided = self.specs.spec_of(record), self.specs.decided_for(record)
         found = check_receipt(receipt, spec=spec, params=record.params, decided=decided)
         if found.mismatch:
             raise ReceiptError(f"trial {record.number}: {found.mismatch}")

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 from hpo.algorithms.for_study import build_algorithm
 from hpo.algorithms.registry import find_algorithm
 from hpo.core.budget import Budget, Spent
-from hpo.core.events import Forecast
+from hpo.core.forecast import Forecast
 from hpo.core.protocols import Trainer
 from hpo.core.trial import Job, TrialRecord, TrialState
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.searching.engine import Engine, Plan
+from hpo.searching.engine import Engine
+from hpo.searching.engine_parts import Plan
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
 
@@ -37,6 +38,9 @@ TRIAL_START_S = 0.5
 """Seconds a warm worker needs between two trials."""
 MOST_TRIALS = 100
 """A longer search is rehearsed in part and its figures scaled."""
+EARLIER_COST = 0.005
+"""Time of an epoch of an earlier stage's batch, as share of an epoch in full: heads on cached
+features took 0.2 s where the network took a minute."""
 STAND_INS = {"bohb": "hyperband"}
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""
@@ -101,6 +105,7 @@ def forecast(
         high_s=max(times),
         trials=typical(lambda run: len(run.searched)),
         repeats=typical(lambda run: len(run.repeated), 1.0),
+        earlier=typical(lambda run: len(run.earlier), 1.0),
         epochs=typical(lambda run: run.epochs_of(run.searched))
         + typical(lambda run: run.epochs_of(run.repeated), 1.0),
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
@@ -166,7 +171,11 @@ class _Rehearsal:
 
     @property
     def searched(self) -> list[TrialRecord]:
-        return [t for t in self.trained if not t.is_repeat]
+        return [t for t in self.trained if not t.is_repeat and not t.stage.left]
+
+    @property
+    def earlier(self) -> list[TrialRecord]:
+        return [t for t in self.trained if t.stage.left]
 
     @property
     def repeated(self) -> list[TrialRecord]:
@@ -248,8 +257,15 @@ class _Curves:
     def __call__(self, job: Job) -> Iterator[SimulatedEpoch]:
         rng = random.Random(f"{self._seed}-{job.number}")
         level = DEFAULT_QUALITY if job.number == 0 else rng.random()
-        pace, done = self._num_epochs / 3, self._ledger.trial(job.number).epochs
-        for epoch in range(1, self._num_epochs + 1):
+        record, seconds, num_epochs = (
+            self._ledger.trial(job.number),
+            self._seconds,
+            self._num_epochs,
+        )
+        if record.stage.left:
+            seconds, num_epochs = EARLIER_COST * seconds, record.until_epoch
+        pace, done = num_epochs / 3, record.epochs
+        for epoch in range(1, num_epochs + 1):
             value = level * (1.0 - math.exp(-epoch / pace)) + rng.gauss(0.0, 0.02)
-            seconds = self._seconds if epoch > done else 0.0
-            yield SimulatedEpoch(value=self._sign * value, seconds=seconds)
+            lasts = seconds if epoch > done else 0.0
+            yield SimulatedEpoch(value=self._sign * value, seconds=lasts)

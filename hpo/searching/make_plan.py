@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
@@ -24,6 +25,7 @@ from hpo.study.plan import (
 )
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
+from hpo.study.stages import check_stages, digests_of, planned_stages
 from hpo.study.trainers import demand
 
 
@@ -49,6 +51,7 @@ def plan_study(
 
     # What needs no images is checked before any are drawn, split or read.
     refuse_owned_keys(study, trainer)
+    check_stages(study, trainer)
     budget = study.budget.trials
     given = build_base_spec(study, trainer, {})
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
@@ -98,7 +101,7 @@ def plan_study(
         first=[{"latents": start.latents, "source": start.source} for start in first],
         versions=installed_versions(),
     )
-    build_algorithm(
-        study, plan, trainer, space
-    )  # it refuses wrong options before the run directory is made
+    plan = replace(plan, earlier=digests_of(planned_stages(study, plan, trainer)))
+    # It refuses wrong options before the run directory is made.
+    build_algorithm(study, plan, trainer, space)
     return plan

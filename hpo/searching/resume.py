@@ -16,6 +16,7 @@ from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan, build_space, find_unapplied, num_epochs_of, settle_space
 from hpo.study.provenance import MOST_NAMED, find_changes, take_origin, write_origin
 from hpo.study.spec import StudySpec, load_study
+from hpo.study.stages import digests_of, planned_stages
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def settle_origin(
         space_digest=space.digest,
         num_epochs=num_epochs_of(base_spec, trainer),
     )
+    plan = replace(plan, earlier=digests_of(planned_stages(study, plan, trainer)))
     plan.write(run.path)
     write_origin(run.path, take_origin(space, plan.sources, trainer))
     return plan

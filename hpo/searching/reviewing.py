@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hpo.core.budget import Spent
 from hpo.core.bytes import render_bytes
 from hpo.core.event_bus import EventBus
-from hpo.core.events import Forecast, Preparing, Review
+from hpo.core.events import Preparing, Review
+from hpo.core.forecast import Forecast
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged
@@ -24,6 +25,7 @@ from hpo.run.run_dir import RunDir
 from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors
 from hpo.study.spec import StudySpec
+from hpo.study.stages import PlannedStage
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -43,6 +45,7 @@ class Reviewed(Protocol):
     trainer: Trainer
     ledger: Ledger
     space: SearchSpace
+    stages: list[PlannedStage]
     slots: Slots
     bus: EventBus
     architectures: Architectures
@@ -74,6 +77,10 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         trainer=session.study.trainer,
         data=data,
         searched=[parameter.name for parameter in session.space.parameters],
+        earlier={
+            stage.name: [parameter.name for parameter in stage.space.parameters]
+            for stage in session.stages
+        },
         pinned={pin.name: pin.reason for pin in session.space.pinned},
         warnings=[
             *session.space.warnings,

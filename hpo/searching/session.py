@@ -36,16 +36,18 @@ from hpo.run.run_dir import (
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.choose_network import plan_completed
-from hpo.searching.engine import Engine, Plan
+from hpo.searching.engine import Engine
+from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import gone_files_told, settle_run
 from hpo.searching.resume import load_run_study
 from hpo.searching.reviewing import disk_warning, review_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.model_limits import parse_limits
-from hpo.study.plan import StudyPlan, build_space, decided_values, planned_space, read_plan
+from hpo.study.plan import StudyPlan, build_space, planned_space, read_plan
 from hpo.study.provenance import take_origin, write_origin
 from hpo.study.spec import StudySpec
+from hpo.study.stages import make_specs, planned_stages
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
@@ -213,7 +215,7 @@ class Session:
         self.run, self.study, self.plan, self.trainer = run, study, plan, trainer
         self.settings, self.ledger, self.bus = settings, ledger, bus
         self.space = planned_space(run.path, study, trainer, plan)
-        self.decided = decided_values(study, trainer, self.space)
+        self.stages = planned_stages(study, plan, trainer, run.path)
         self.slots = place_trials(study, trainer, settings, plan.base_spec)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
@@ -296,13 +298,7 @@ class Session:
 
     def specs_for(self, run: RunDir | None) -> TrialSpecs:
         """What makes the full specs of trials, whose folders lie in `run`."""
-        return TrialSpecs(
-            base_spec=self.plan.base_spec,
-            seed_key=self.trainer.seed_key,
-            decided=self.decided,
-            space=self.space,
-            run=run,
-        )
+        return make_specs(self.study, self.plan, self.trainer, self.space, self.stages, run=run)
 
     @property
     def secrets(self) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from hpo.core.event_json import to_plain
 from hpo.core.events import Continued, Event, Finished, Paused, Review, Started
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
+from hpo.core.stages import measure_stages
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
@@ -110,6 +111,7 @@ class StateWriter:
             "best": None if best is None else TrialRow.of(best, direction),
             "trials": [TrialRow.of(t, direction, named.get(t.number, "")) for t in trials],
             "rungs": measure_rungs(trials, direction),
+            "stages": measure_stages(trials, direction),
             "forecasts": self._forecasts,
             **extra,
         }
@@ -172,6 +174,7 @@ def describe_end(
         ),
         ended_because=engine.ended_because,
         rungs=tuple(measure_rungs(trials, ledger.direction)),
+        stages=tuple(measure_stages(trials, ledger.direction)),
         edges=tuple(str(edge) for edge in find_edges(space, trials, ledger.direction)),
         fallbacks=sum(t.note.startswith(FALLBACK) for t in trials),
     )

@@ -64,6 +64,8 @@ class StudyPlan:
     versions: dict[str, str] = field(default_factory=dict)
     start: list[str] = field(default_factory=list)
     """What the trainer has chosen to start from, a line each; empty where the user chose."""
+    earlier: dict[str, str] = field(default_factory=dict)
+    """Stages before the last one (`hpo.study.stages`), each with the digest of its space."""
     screened_s: float = 0.0
     """Seconds that it took to compare networks for `start`; a budget of time is charged with it."""
     warning: str = ""
@@ -115,7 +117,7 @@ def _is_sound(plan: StudyPlan) -> bool:
     """Whether what a search reckons with is of its kind; a file may have been edited."""
     facts: list[tuple[Any, Any]] = [
         *((text, str) for text in (plan.study_uuid, plan.algorithm, plan.pruner)),
-        *((mapping, dict) for mapping in (plan.base_spec, plan.sources)),
+        *((mapping, dict) for mapping in (plan.base_spec, plan.sources, plan.earlier)),
         (plan.space_digest, str),
         (plan.num_epochs, int),
         (plan.planned_trials, int | None),

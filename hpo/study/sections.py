@@ -47,6 +47,12 @@ class SearchOptions:
     """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
     seed: int = 0
     """Of everything that is drawn; the same seed gives the same search."""
+    stages: tuple[str, ...] = ()
+    """Stages by name, in order, such as [heads, full]; [none] trains every trial in full; empty
+    leaves it to the trainer."""
+    earlier_stages: Mapping[str, Any] = field(default_factory=dict)
+    """Those before the last one: name -> spec, over, ranges, options, trials, batch, share,
+    carries, with_parent."""
     confirm: int = 0
     """How many of the best are trained again with new seeds, and the default beside them."""
     until_converged: float | None = None

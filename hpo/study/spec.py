@@ -102,6 +102,7 @@ class StudySpec:
         data["trainer"] = to_file(self.trainer)
         data["search"]["over"] = list(self.search.over)
         data["search"]["warm_start"] = list(self.search.warm_start)
+        data["search"]["stages"] = list(self.search.stages)
         return {key: value for key, value in data.items() if value not in ("", None)}
 
 

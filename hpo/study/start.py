@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from hpo.core.trainer_extras import StartChooser
 from hpo.study.plan import as_user_errors
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
+from hpo.study.stages import chosen_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +61,48 @@ def complete_study(
             given, gpus=machine.gpus, budget_s=study.budget.seconds, screened=screened
         )
     spec = merged(nest(chosen["spec"]), study.spec)
-    search = _with_search(study.search, chosen["search"], chosen["ranges"])
+    search, stage_reasons = _with_stages(study.search, chosen)
     return Start(
         study=replace(study, spec=spec, search=search),
-        reasons=tuple(chosen["reasons"]),
+        reasons=(*chosen["reasons"], *stage_reasons),
         candidates=tuple(chosen.get("candidates", ())),
     )
+
+
+def _with_stages(
+    options: SearchOptions, chosen: Mapping[str, Any]
+) -> tuple[SearchOptions, tuple[str, ...]]:
+    """Search what is recommended, in stages where they are asked for or recommended."""
+    rows = {row["name"]: row for row in chosen.get("stages", ())}
+    if options.earlier_stages:  # of the user's own
+        return _with_search(options, chosen["search"], chosen["ranges"]), ()
+    names = chosen_stages(options.stages, list(rows), recommended=bool(chosen.get("staged")))
+    if not names:
+        return _with_search(options, chosen["search"], chosen["ranges"]), ()
+    earlier = {name: _definition(options, rows[name]) for name in names}
+    last = rows[list(rows)[-1]]
+    search = _with_search(options, tuple(last["search"]), last["ranges"])
+    reasons = tuple(rows[name]["reason"] for name in names)
+    return replace(search, earlier_stages=earlier), reasons
+
+
+def _definition(options: SearchOptions, row: Mapping[str, Any]) -> dict[str, Any]:
+    """An earlier stage as a study file holds it; what the user says of its parameters wins."""
+    names = tuple(name for name in row["search"] if name not in options.fix)
+    own = replace(options, over=(), ranges=_of(options.ranges, names), options={})
+    search = _with_search(own, names, row["ranges"])
+    kept = ("spec", "trials", "batch", "share", "with_parent")
+    return {
+        **{key: row[key] for key in kept},
+        "over": list(names),
+        "ranges": search.ranges,
+        "options": {**_of(row["options"], names), **_of(options.options, names)},
+        "carries": [name for name in row["carries"] if name in names],
+    }
+
+
+def _of(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in names}
 
 
 def _with_search(

@@ -136,6 +136,10 @@ def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
         tags[REASON_TAG] = to_text(reason)
     if record.retries:
         tags["hpo.retries"] = str(record.retries)
+    if record.stage.name:
+        tags["hpo.stage"] = record.stage.name
+    if record.stage.parent is not None:
+        tags["hpo.parent"] = run_name(record.stage.parent)
     if record.start_from:
         number, epoch = record.start_from
         tags["hpo.start_from"] = f"{run_name(number)} epoch {epoch}"

@@ -50,7 +50,8 @@ def run_harness(executor, trials, ledger, folder):
     from hpo.core.budget import Budget
     from hpo.run.run_dir import RunDir
     from hpo.run.trial_specs import TrialSpecs
-    from hpo.searching.engine import Engine, Plan
+    from hpo.searching.engine import Engine
+    from hpo.searching.engine_parts import Plan
     from hpo.study.plan import build_space
     from hpo.study.spec import StudySpec
     from hpo.study.trainers import find_trainer

@@ -17,7 +17,8 @@ from hpo.core.trial import CONTINUE, Decision, Ended, Job, Measurement, Suggesti
 from hpo.executors.simulator import SimulatedExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.searching.engine import Engine, Plan
+from hpo.searching.engine import Engine
+from hpo.searching.engine_parts import Plan
 from tests.benchmarks.surfaces import Surface
 
 LANGUAGE_MODELS = ("llm", "hybrid", "autoresearch")

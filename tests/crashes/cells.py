@@ -48,6 +48,17 @@ MOMENTS = (
     Moment("hand-off", "all written", "close_as", "after", {"status": "finished"}),
 )  # fmt: skip
 
+STAGED_MOMENTS = (
+    Moment("stages", "a batch half written", "start", "after", {"number": 2}),
+    Moment("stages", "a batch begins", "fit", "before", {"number": 1}, "trainer"),
+    Moment("stages", "in a batch", "report", "before", {"number": 5, "epoch": 2}, "trainer"),
+    Moment("stages", "in a batch, one told", "on_epoch", "after", {"number": 1, "epoch": 2}),
+    Moment("stages", "a batch half told", "finish", "before", {"number": 5}),
+    Moment("stages", "between heads and whole", "ask", "before", {"number": 7}),
+    Moment("stages", "in a whole training", "report", "before", {"number": 7, "epoch": 2}, "trainer"),
+)  # fmt: skip
+"""Trial 0 is trained whole, 1 to 3 and 4 to 6 are batches of heads, whole trainings follow."""
+
 IN_PROCESS = (
     "driver SIGKILL", "SIGTERM", "Ctrl-C", "Ctrl-C twice", "disk full", "ledger full", "read-only",
     "out of memory", "clock +1 day", "clock -1 day",
@@ -82,6 +93,18 @@ SHORT = (
     ("launch: training begins", "out of memory"),
 )
 """The sample that the suite runs."""
+SHORT_STAGED = (
+    ("stages: a batch half written", "driver SIGKILL"),
+    ("stages: a batch half told", "driver SIGKILL"),
+    ("stages: between heads and whole", "driver SIGKILL"),
+    ("stages: in a whole training", "driver SIGKILL"),
+)
+"""Of a search in stages, what the suite runs; `STAGED` is all."""
+STAGED = (
+    *((moment.name, "driver SIGKILL") for moment in STAGED_MOMENTS),
+    ("stages: in a batch, one told", "Ctrl-C"),
+    ("stages: in a batch", "SIGTERM"),
+)
 REAL = (
     ("launch: training begins", "driver SIGKILL"),
     ("first report: checkpoint there, not told", "driver SIGKILL"),

@@ -23,6 +23,10 @@ class Story:
     """Epochs that were trained more than once."""
     epochs: int
     """Epochs that the ledger charges."""
+    counted: int
+    """Trials that it charges: a batch is one."""
+    at_once: int
+    """Trials of the largest batch, of each of which a kill may repeat an epoch."""
 
 
 def read_story(out):
@@ -37,7 +41,7 @@ def read_story(out):
     rows = [
         [
             t.number, str(t.state), t.purpose, t.params, t.seed, t.value,
-            [[m.epoch, m.value] for m in t.measurements],
+            [[m.epoch, m.value] for m in t.measurements], t.stage.to_dict(),
         ]
         for t in records
     ]  # fmt: skip
@@ -47,7 +51,11 @@ def read_story(out):
         rows,
         {t.number: row for t, row in zip(records, rows, strict=True) if t.state.is_finished},
         sum(sum(c.values()) - len(c) for c in counts),
-        sum(t.trained_epochs for t in records),
+        sum(t.trained_epochs for t in records if t.stage.is_counted(t.number)),
+        sum(t.is_counted for t in records),
+        max(
+            Counter(t.stage.batch for t in records if t.stage.batch is not None).values(), default=1
+        ),
     )
 
 
@@ -78,14 +86,13 @@ def faults_of(before, after, finished, *, kills=1, elapsed_s=None):
     for number, row in (before.finished if before else {}).items():
         if after.finished.get(number) != row:
             wrong.append(f"the result of trial {number} has changed or is lost")
-    if after.repeated > kills:
+    if after.repeated > kills * after.at_once:
         wrong.append(f"{after.repeated} epochs were repeated by {kills} kills")
     if finished is None:
         return [*wrong, "it has told no end"]
     spent = finished["spent"]
-    searched = sum(row[2] == "search" for row in after.trials)
-    if (spent["trials"], spent["epochs"]) != (searched, after.epochs):
-        wrong.append(f"budget {spent} is not {searched} trials and {after.epochs} epochs")
+    if (spent["trials"], spent["epochs"]) != (after.counted, after.epochs):
+        wrong.append(f"budget {spent} is not {after.counted} trials and {after.epochs} epochs")
     if elapsed_s is not None and not 0 <= spent["seconds"] <= elapsed_s:
         wrong.append(f"{spent['seconds']} s were charged in {elapsed_s:.1f} s")
     return wrong

@@ -20,12 +20,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.crashes import trap
-from tests.crashes.cells import IN_PROCESS, MOMENTS, REAL, SHORT, WITH_MLFLOW, WITH_RAY, no_sense
+from tests.crashes.cells import (
+    IN_PROCESS,
+    MOMENTS,
+    REAL,
+    SHORT,
+    SHORT_STAGED,
+    STAGED,
+    STAGED_MOMENTS,
+    WITH_MLFLOW,
+    WITH_RAY,
+    no_sense,
+)
 from tests.crashes.checks import differences, faults_of, finished_event, read_story, untidy
 from tests.crashes.driver import FLAGS, launch, on_small_disk, warm_up, write_study
 from tests.crashes.hooks import Hooks
 from tests.crashes.hosts import Forwarder, KeptRay, free_port, in_child, wrong_in_mlflow
 from tests.crashes.real_trainer import NAME, SMALL, few_pictures, import_torch
+from tests.crashes.staged_trainer import STUDY
 
 MAX_STARTS = 6
 WAITS = ("disk full", "ledger full")
@@ -124,6 +136,14 @@ def run_in_process(folder, wanted, tell):
         tell(run(folder / f"cell-{number:03d}", moment, fault, reference))
 
 
+def run_in_stages(folder, wanted, tell):
+    """Cells of a search in stages, whose driver is a forked child with the trainer in it."""
+    warm_up(folder / "warm")
+    reference = search_unbroken(folder / "whole", **STUDY)
+    for number, (moment, fault) in enumerate(wanted):
+        tell(run_cell(folder / f"cell-{number:03d}", moment, fault, reference, **STUDY))
+
+
 def run_with_torch(folder, wanted, tell):
     """Cells whose driver is a forked child, with the real trainer in it."""
     warm_up(folder / "warm")
@@ -188,6 +208,7 @@ GROUPS = {
     "mlflow": run_with_mlflow,
     "ray": run_with_ray,
     "real": run_with_torch,
+    "stages": run_in_stages,
 }
 
 
@@ -240,10 +261,15 @@ def wanted_cells(sample, faults, moments):
     if sample == "long":
         groups = {"in-process": IN_PROCESS, "mlflow": WITH_MLFLOW, "ray": WITH_RAY}
         pairs = {g: [(m, f) for m in MOMENTS for f in names] for g, names in groups.items()}
+        listed = {"stages": STAGED}
     else:
-        named = {m.name: m for m in MOMENTS}
-        group, cells = ("real", REAL) if sample == "real" else ("in-process", SHORT)
-        pairs = {group: [(named[name], fault) for name, fault in cells]}
+        pairs = {}
+        listed = {"in-process": SHORT, "stages": SHORT_STAGED}
+        if sample == "real":
+            listed = {"real": REAL}
+    named = {m.name: m for m in (*MOMENTS, *STAGED_MOMENTS)}
+    for group, cells in listed.items():
+        pairs[group] = [(named[name], fault) for name, fault in cells]
     return {
         group: [
             (m, f) for m, f in some

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.cells import IN_PROCESS, MOMENTS, REAL, SHORT, WITH_MLFLOW, WITH_RAY, no_sense
+from tests.crashes.cells import (
+    IN_PROCESS,
+    MOMENTS,
+    REAL,
+    SHORT,
+    SHORT_STAGED,
+    STAGED,
+    STAGED_MOMENTS,
+    WITH_MLFLOW,
+    WITH_RAY,
+    no_sense,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,8 +43,8 @@ def test_a_sample_of_crashes_loses_nothing(tmp_path):
     cells, result = cells_of(tmp_path, timeout=600)
     assert red(cells) == {}
     assert result.returncode == 0, result.stderr[-3000:]
-    assert [(c["moment"], c["fault"]) for c in cells] == list(SHORT)
-    assert max(c["repeated"] for c in cells) == 1
+    assert [(c["moment"], c["fault"]) for c in cells] == [*SHORT, *SHORT_STAGED]
+    assert max(c["repeated"] for c in cells[: len(SHORT)]) == 1
 
 
 @pytest.mark.slow
@@ -42,7 +53,8 @@ def test_no_crash_at_any_moment_loses_anything(tmp_path):
     cells, result = cells_of(tmp_path, "--long", timeout=7200)
     assert red(cells) == {}
     assert result.returncode == 0, result.stderr[-3000:]
-    assert len(cells) == len(MOMENTS) * len(IN_PROCESS + WITH_MLFLOW + WITH_RAY)
+    faults = IN_PROCESS + WITH_MLFLOW + WITH_RAY
+    assert len(cells) == len(MOMENTS) * len(faults) + len(STAGED)
 
 
 @pytest.mark.slow
@@ -65,8 +77,8 @@ def test_random_kills_change_nothing():
 
 
 def test_the_samples_name_cells_that_exist():
-    names = {m.name for m in MOMENTS}
-    sample = (*SHORT, *REAL)
+    names = {m.name for m in (*MOMENTS, *STAGED_MOMENTS)}
+    sample = (*SHORT, *SHORT_STAGED, *STAGED, *REAL)
     assert {name for name, _ in sample} <= names
     assert {fault for _, fault in sample} <= set(IN_PROCESS)
     assert not any(no_sense(m, f) for m in MOMENTS for name, f in sample if m.name == name)

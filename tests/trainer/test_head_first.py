@@ -9,12 +9,14 @@ from PIL import Image
 from torch.nn import functional
 
 from tests.trainer.tiny import make_splits, train_spec
+from trainer import checkpoints
 from trainer.data.batches import build_data
 from trainer.data.sampler import PKSampler
-from trainer.errors import DivergedError
+from trainer.errors import CheckpointError, DivergedError, SpecError
 from trainer.head_first import prepare_head
 from trainer.spec import parse_spec
-from trainer.training import build_module
+from trainer.state import capture, restore
+from trainer.training import build_module, fit
 
 CPU = torch.device("cpu")
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
@@ -127,3 +129,92 @@ def test_a_head_that_diverges_says_so(splits, tmp_path):
     )
     with pytest.raises(DivergedError, match=r"train\.head_epochs: the loss of head epoch 1"):
         prepare_head(module, data, spec, use_bf16=False)
+
+
+def head_of_another(splits, folder, **changes):
+    """Checkpoint of a run with a head of its own; returns its path and module."""
+    spec, data, module = made(splits, folder, **changes)
+    with torch.no_grad():
+        for weight in (*module.model.embedder.parameters(), *module.loss.parameters()):
+            weight.add_(0.5)
+    path = folder / "head.ckpt"
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.save(capture(module, [], spec, data.train.class_names), [path])
+    return path, module
+
+
+def test_a_given_head_is_taken_over_and_the_trunk_is_not(splits, tmp_path):
+    path, other = head_of_another(splits, tmp_path / "other", train__ema_decay=0.5)
+    spec, data, module = made(
+        splits, tmp_path, train__head_checkpoint=str(path), train__ema_decay=0.9
+    )
+    trunk = copy.deepcopy(module.model.trunk.state_dict())
+    prepare_head(module, data, spec, use_bf16=False)
+    # What was validated there is taken: its running mean, which stood at the first weights.
+    expected = other.evaluated.embedder.state_dict()
+    assert all(torch.equal(module.model.embedder.state_dict()[k], v) for k, v in expected.items())
+    vectors = other.loss.state_dict()
+    assert all(torch.equal(module.loss.state_dict()[k], v) for k, v in vectors.items())
+    left = module.model.trunk.state_dict()
+    assert all(torch.equal(left[key], value) for key, value in trunk.items())
+    mean = module.running_mean.model.state_dict()
+    assert all(torch.equal(mean[k], v) for k, v in module.model.state_dict().items())
+    assert module.progress.head_from == str(path)
+    payload = capture(module, [], spec, data.train.class_names)
+    module.progress.head_from = ""
+    restore(module, payload, path)
+    assert module.progress.head_from == str(path)
+
+
+@pytest.mark.parametrize(
+    ("other", "own", "words"),
+    [
+        ({"train__loss__name": "arcface"}, {}, "must be of the normalized_softmax loss, and is of the"),
+        ({"model__feat_dim": 8}, {"model__feat_dim": 16}, "does not fit the head of this spec: "),
+    ],
+)  # fmt: skip
+def test_a_head_that_does_not_fit_is_refused(splits, tmp_path, other, own, words):
+    path, _ = head_of_another(splits, tmp_path / "other", **other)
+    spec, data, module = made(splits, tmp_path, train__head_checkpoint=str(path), **own)
+    with pytest.raises(CheckpointError, match=rf"^train\.head_checkpoint: {path}: {words}"):
+        prepare_head(module, data, spec, use_bf16=False)
+
+
+def test_a_head_of_other_classes_or_none_is_refused(splits, tmp_path):
+    path, module = head_of_another(splits, tmp_path / "other")
+    payload = torch.load(path, weights_only=True)
+    payload["class_names"] = payload["class_names"][::-1]
+    checkpoints.save(payload, [path])
+    spec, data, module = made(splits, tmp_path, train__head_checkpoint=str(path))
+    with pytest.raises(CheckpointError, match="must be of the 4 classes that are trained on"):
+        prepare_head(module, data, spec, use_bf16=False)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        prepare_head(module, data, spec, use_bf16=False)
+
+
+def test_class_vectors_cannot_come_from_two_places(splits, tmp_path):
+    with pytest.raises(SpecError, match=r"train\.loss\.start: must be random where train\.head_ch"):
+        made(splits, tmp_path, train__head_checkpoint="x.ckpt", train__loss__start="class_means")
+
+
+def test_a_whole_network_trains_on_from_the_head_of_a_frozen_run(splits, tmp_path):
+    loss = {"train__loss__name": "proxy_anchor", "train__num_epochs": 1}
+    frozen = {"train__train_trunk": False, "dataset__feature_views": 0}
+    fit(train_spec(splits, tmp_path / "head", **loss, **frozen), lambda _: True)
+    path = tmp_path / "head/ckpt/best.ckpt"
+    still = {"train__optim__embedder__base_lr": 1e-9, "train__loss__base_lr": 1e-9}
+    spec = train_spec(splits, tmp_path / "whole", train__head_checkpoint=str(path), **loss, **still)
+    receipt = fit(spec, lambda _: True)
+    assert (receipt["head_from"], receipt["applied"]["train.head_epochs"]) == (str(path), 0)
+    head, whole = (
+        torch.load(folder / "ckpt/last.ckpt", weights_only=True)
+        for folder in (tmp_path / "head", tmp_path / "whole")
+    )
+    torch.testing.assert_close(whole["loss_state"], head["loss_state"], rtol=1e-5, atol=1e-6)
+    names = [name for name in head["state_dict"] if name.startswith("embedder.")]
+    assert names
+    for name in names:
+        torch.testing.assert_close(
+            whole["state_dict"][name], head["state_dict"][name], rtol=1e-5, atol=1e-6
+        )

@@ -123,6 +123,7 @@ def test_another_loss_takes_the_keys_of_the_recipes_loss_away():
 )
 def test_a_chosen_network_without_weights_is_left_as_it_is(given):
     nothing = {"spec": {}, "search": (), "ranges": {}, "reasons": (), "candidates": []}
+    nothing |= {"stages": [], "staged": False}
     assert choose(given) == nothing
 
 

@@ -135,6 +135,14 @@ def _head(spec: Spec) -> Iterator[str]:
         )
 
 
+def _given_head(spec: Spec) -> Iterator[str]:
+    if spec.train.head_checkpoint and spec.train.loss.start != "random":
+        yield (
+            "train.loss.start: must be random where train.head_checkpoint gives the class vectors,"
+            f" got {spec.train.loss.start}"
+        )
+
+
 def _memory(spec: Spec) -> Iterator[str]:
     train, size = spec.train, spec.train.loss.memory_size
     step = train.batch_size * train.num_gpus * train.num_nodes
@@ -244,6 +252,7 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
         _sampling,
         _memory,
         _head,
+        _given_head,
         _learning,
         _milestones,
         _devices("train"),

@@ -91,6 +91,12 @@ class TrainConfig:
         valid_max=100_000,
         is_extension=True,
     )
+    head_checkpoint: str = text(
+        "",
+        "Checkpoint of a run with the same loss, classes and embedding size, whose embedder and"
+        " class vectors this run begins with; its trunk is left aside.",
+        is_extension=True,
+    )
     batch_norm: str = choice(
         "update",
         ("update", "keep"),

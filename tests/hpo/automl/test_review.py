@@ -2,7 +2,7 @@
 
 from hpo.automl.review import describe_time, first_batch, ways_to_shorten
 from hpo.automl.workspace import WorkspaceFacts
-from hpo.core.events import Forecast
+from hpo.core.forecast import Forecast
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 from tests.quick_runs import optuna_algorithm

@@ -7,7 +7,7 @@ import pytest
 
 from hpo.cli.plan import render_more
 from hpo.core.budget import parse_budget
-from hpo.core.events import Forecast
+from hpo.core.forecast import Forecast
 from hpo.run.ledger import Ledger
 from hpo.searching.dry_run import DryRun, cost_of, plan_search
 from hpo.searching.session import SearchSettings, start_search

@@ -40,7 +40,7 @@ def test_the_same_for_programs(json_of, first):
     row = json_of("status", "first")
     assert set(row) == {
         "run_dir", "study", "status", "metric", "budget", "spent", "counts", "running", "best", "updated",
-        "trials", "rungs", "forecasts", "paused", "untrained",
+        "trials", "rungs", "stages", "forecasts", "paused", "untrained",
     }  # fmt: skip
     assert row["run_dir"] == str(first)
     assert row["counts"]["failed"] == 1

@@ -15,7 +15,6 @@ from hpo.core.events import (
     Evaluated,
     Exported,
     Finished,
-    Forecast,
     Interrupted,
     Preparing,
     Review,
@@ -24,6 +23,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
+from hpo.core.forecast import Forecast
 from hpo.core.trial import TrialState
 
 REVIEW = Review(

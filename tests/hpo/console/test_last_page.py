@@ -4,7 +4,8 @@ import pytest
 
 from hpo.console.last_page import Seen, linked, render_end, render_value
 from hpo.core.budget import Spent
-from hpo.core.events import Finished, Forecast
+from hpo.core.events import Finished
+from hpo.core.forecast import Forecast
 from hpo.core.rungs import Rung
 
 BEST = {

@@ -19,7 +19,6 @@ from hpo.core.events import (
     Evaluated,
     Exported,
     Finished,
-    Forecast,
     Interrupted,
     Paused,
     Preparing,
@@ -29,6 +28,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
+from hpo.core.forecast import Forecast
 from hpo.core.route_events import Baseline, Compared, Routed
 from hpo.core.rungs import Rung
 from hpo.core.trial import TrialState

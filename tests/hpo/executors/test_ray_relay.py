@@ -1,6 +1,7 @@
 """The two Tune hooks with a driver by hand; no cluster is started."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -55,8 +56,28 @@ def test_jobs_become_configurations():
     searcher, _ = relay(Driver([job(3)]))
     assert searcher.suggest("t1") == {
         "trainer_name": "x", "threads": 1,
-        "job": {"number": 3, "spec": {"a": 1}, "folder": "/t/3", "resume_from": None, "start_epoch": None},
+        "job": {
+            "number": 3, "spec": {"a": 1}, "folder": "/t/3", "resume_from": None,
+            "start_epoch": None, "members": (),
+        },
     }  # fmt: skip
+
+
+def test_a_batch_is_one_configuration_that_ends_with_its_last_trial():
+    members = (job(3), job(4))
+    driver = Driver([replace(job(3), members=members)])
+    searcher, scheduler = relay(driver)
+    config = json.loads(json.dumps(searcher.suggest("t1")))
+    assert Job.of(config["job"]) == replace(job(3), members=members)
+    assert scheduler.on_trial_result(None, None, epoch(4)) == "CONTINUE"
+    driver.goes_on = False
+    assert scheduler.on_trial_result(None, None, epoch(3)) == "CONTINUE"  # trial 4 goes on
+    told = {"number": 4, "outcome": json.dumps({"receipt": {"a": 1}})}
+    assert scheduler.on_trial_result(None, None, told) == "CONTINUE"
+    assert scheduler.on_trial_result(None, None, epoch(4)) == "STOP"
+    searcher.on_trial_complete(trial_id="t1", result=None, error=False)
+    ends = [h[1:] for h in driver.heard if h[0] == "on_end"]
+    assert ends == [(3, Ended()), (4, Ended(receipt={"a": 1}))]
 
 
 @pytest.mark.parametrize("over", [True, False])

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.budget import Budget
+from hpo.core.trial import TrialStage
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.searching.engine import Engine, Plan
+from hpo.searching.engine import Engine
+from hpo.searching.engine_parts import Plan
 from tests.quick_runs import Events, Listed, optuna_algorithm
 
 SPEC = {"train": {"seed": 1, "lr": 0.0, "margin": 0.0, "width": 0}}
@@ -136,3 +138,25 @@ def test_a_driver_that_waits_for_nothing_is_told():
 
     with pytest.raises(RuntimeError, match="offers no job"):
         SimulatedExecutor(steady([1.0])).run(Idle())
+
+
+def test_a_batch_holds_one_slot_for_as_long_as_its_slowest_trial():
+    class Batched(Listed):
+        """Trials 1 and 2 are a batch."""
+
+        def ask(self, number):
+            made = super().ask(number)
+            return made and replace(made, stage=TrialStage(batch=1 if number in (1, 2) else None))
+
+        def pace(self, share):
+            pass
+
+        def open_batch(self):
+            return 1 if self.asked == 2 else None
+
+    algorithm = Batched([0.1, 0.2, 0.3, 0.4], until_epoch=3)
+    replay = steady([1.0, 1.0, 2.0, 0.5], epochs=3)
+    executor, engine, ledger = search(algorithm, replay, 1, budget=Budget(trials=3))
+    assert executor.spans == [(0, 0.0, 3.0), (1, 3.0, 9.0), (2, 3.0, 9.0), (3, 9.0, 10.5)]
+    assert (engine.spent().trials, engine.spent().epochs) == (3, 9)
+    assert [t.value for t in ledger.trials()] == [0.1, 0.2, 0.3, 0.4]

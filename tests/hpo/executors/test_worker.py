@@ -1,12 +1,15 @@
 import contextlib
 import logging
 import sys
+from dataclasses import replace
 
 import pytest
 
 from hpo.core.trial import FAILURE_KINDS, Job
-from hpo.executors.worker import call_method, describe_failure, run_job, trial_log
+from hpo.executors.worker import call_method, describe_failure, run_batch, run_job, trial_log
 from tests.quick_trainer import NAME, TRAINER
+from tests.staged_trainer import NAME as STAGED
+from tests.staged_trainer import TRAINER as STAGED_TRAINER
 
 
 class OutOfMemoryError(RuntimeError):
@@ -152,3 +155,35 @@ def test_what_stops_a_worker_passes_through(tmp_path):
 
 def test_methods_are_called_by_name():
     assert call_method(NAME, "probe", ({},))["seconds_per_epoch"] == 0.001
+
+
+def batch(folder, *margins):
+    jobs = []
+    for number, margin in enumerate(margins, 4):
+        place = folder / f"{number:04d}"
+        place.mkdir()
+        train = {"margin": margin, "frozen": True, "num_epochs": 2}
+        spec = STAGED_TRAINER.validate({"train": train, "results_dir": str(place)})
+        jobs.append(Job(number=number, spec=spec, folder=str(place)))
+    return replace(jobs[0], members=tuple(jobs))
+
+
+def test_a_batch_reports_and_ends_by_the_numbers_of_its_trials(tmp_path):
+    told = []
+    outcomes = run_batch(
+        STAGED, batch(tmp_path, 0.2, 0.6), lambda n, line: told.append((n, line["epoch"])) or n == 5
+    )
+    assert told == [(4, 1), (5, 1), (5, 2)]
+    assert list(outcomes) == [4, 5]
+    assert outcomes[5]["receipt"]["applied"]["train.margin"] == 0.6
+    assert "trained together with trial 4" in (tmp_path / "0005/log.txt").read_text()
+
+
+def test_what_ends_a_batch_is_the_failure_of_each_of_its_trials(tmp_path):
+    def report(number, line):
+        raise MemoryError("no room")
+
+    failure = {"failure": {"kind": "out_of_memory", "message": "no room"}}
+    job = batch(tmp_path, 0.2, 0.6)
+    assert run_batch(STAGED, job, report) == {4: failure, 5: failure}
+    assert run_batch(NAME, job, report)[5]["failure"]["kind"] == "code"  # trains none together

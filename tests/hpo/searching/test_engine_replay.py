@@ -6,9 +6,17 @@ The kill comes before or after a write of the ledger, which are the only moments
 import pytest
 
 from hpo.algorithms.entry import Context
+from hpo.algorithms.for_study import build_algorithm
 from hpo.core.budget import Budget
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.searching.make_plan import plan_study
+from hpo.study.plan import build_space
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
+from hpo.study.stages import make_specs, planned_stages
+from tests import staged_trainer
 from tests.quick_runs import Listed, make_engine, optuna_algorithm, run_all
 from tests.quick_trainer import NAME
 
@@ -46,14 +54,19 @@ class MortalLedger(Ledger):
         return self._write("finish", *args, **kwargs)
 
 
-def go(folder, make_algorithm, storage=None, *, at=0, after=False, **plan):
-    """One start of the search with the real trainer in this process; returns its ledger."""
+def go(folder, make_algorithm, storage=None, *, at=0, after=False, trainer=NAME, **plan):
+    """One start of the search with the real trainer in this process; returns its ledger.
+
+    `specs` of a plan are made for the folder.
+    """
+    if "specs" in plan:
+        plan["specs"] = plan["specs"](folder)
     if storage is None:
         storage = Ledger.create(None, "maximize")._storage
     ledger = MortalLedger(storage, "maximize", at=at, after=after)
     engine = make_engine(folder, make_algorithm(), ledger=ledger, **plan)
     try:
-        InProcessExecutor(NAME).run(engine)
+        InProcessExecutor(trainer).run(engine)
     except Killed:
         return ledger, False
     assert engine.is_over()
@@ -63,7 +76,7 @@ def go(folder, make_algorithm, storage=None, *, at=0, after=False, **plan):
 def story(ledger):
     """What must not depend on a kill."""
     return [
-        (t.number, str(t.state), t.params, t.latents, t.seed, t.purpose, t.value,
+        (t.number, str(t.state), t.params, t.latents, t.seed, t.purpose, t.value, t.stage,
          [(m.epoch, m.value) for m in t.measurements])
         for t in Ledger(ledger._storage, "maximize").trials()
     ]  # fmt: skip
@@ -86,7 +99,29 @@ def rungs(name, **options):
     return lambda: optuna_algorithm(name, pruner="auto", seed=3, options=options, context=context)
 
 
+def in_stages():
+    """A default in full, two batches of heads, and whole trainings from the best of them."""
+    options = SearchOptions(**staged_trainer.SEARCH, seed=3)
+    study = StudySpec(
+        trainer=staged_trainer.NAME,
+        budget=Budget(trials=7),
+        spec={"train": {"warm": False}},  # a value that a parent changes
+        search=options,
+    )
+    plan = plan_study(study, staged_trainer.TRAINER)
+    space = build_space(study, staged_trainer.TRAINER, plan.base_spec, num_trials=7)
+    parts = (study, plan, staged_trainer.TRAINER, space)
+    stages = planned_stages(*parts[:3])
+    more = {"budget": study.budget, "confirm": 1, "trainer": staged_trainer.NAME}
+    return (
+        lambda: build_algorithm(*parts),
+        {"specs": lambda folder: make_specs(*parts, stages, run=RunDir(folder)), **more},
+        23,
+    )
+
+
 CASES = {
+    "stages": in_stages(),
     "bohb": (brains("bohb", "auto"), {"budget": Budget(trials=9)}, 23),
     "hyperband_es": (brains("hyperband_es", "auto"), {"budget": Budget(trials=9)}, 23),
     "asha": (brains("asha", "auto"), {"budget": Budget(trials=9)}, 23),

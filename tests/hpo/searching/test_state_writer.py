@@ -4,7 +4,8 @@ import os
 import pytest
 
 from hpo.core.budget import Budget, Spent
-from hpo.core.events import Continued, Epoch, Forecast, Paused, Review, Started
+from hpo.core.events import Continued, Epoch, Paused, Review, Started
+from hpo.core.forecast import Forecast
 from hpo.core.trial import Ended
 from hpo.run.run_dir import RunDir
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start, trial_counts

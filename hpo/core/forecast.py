@@ -1,0 +1,40 @@
+"""What a search is expected to take, as its review and plan say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """How long a search is expected to take, and what is in it."""
+
+    seconds: float
+    low_s: float
+    high_s: float
+    trials: int
+    """Trials of the search itself."""
+    epochs: int
+    """Of all trainings."""
+    pruned: int
+    repeats: int = 0
+    """Trainings of finalists again, which `--confirm` asks for."""
+    earlier: int = 0
+    """Trials of stages before the last."""
+    busy_share: float = 1.0
+    """Share of the slots' time that is used."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, rounded to what is known."""
+        return {
+            "seconds": round(self.seconds, 1),
+            "low_s": round(self.low_s, 1),
+            "high_s": round(self.high_s, 1),
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "pruned": self.pruned,
+            "repeats": self.repeats,
+            "earlier": self.earlier,
+            "busy_share": round(self.busy_share, 3),
+        }

@@ -1,0 +1,116 @@
+"""Turns a trial's record into a row of the Optuna study that is the ledger, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hpo.core.trial import (
+    ONLY_STAGE,
+    Measurement,
+    Purpose,
+    TrialRecord,
+    TrialStage,
+    TrialState,
+)
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+
+class Change(NamedTuple):
+    """One recorded call, for replay: `what` is `start`, `epoch` or `end`."""
+
+    sequence: int
+    what: str
+    number: int
+    measurement: Measurement | None
+
+
+def head_of(record: TrialRecord) -> dict[str, Any]:
+    """What is kept of a trial's start."""
+    head = {
+        "params": record.params,
+        "latents": record.latents,
+        "until_epoch": record.until_epoch,
+        "start_from": record.start_from,
+        "note": record.note,
+        "memo": record.memo,
+        "purpose": record.purpose,
+        "seed": record.seed,
+        "started": record.started,
+    }
+    return head if record.stage == ONLY_STAGE else {**head, "stage": record.stage.to_dict()}
+
+
+def optuna_state(state: TrialState) -> Any:
+    """Optuna's state of a trial."""
+    import optuna
+
+    names = {
+        TrialState.RUNNING: "RUNNING",
+        TrialState.COMPLETE: "COMPLETE",
+        TrialState.PRUNED: "PRUNED",
+        TrialState.FAILED: "FAIL",
+    }
+    return optuna.trial.TrialState[names[state]]
+
+
+def template_of(
+    record: TrialRecord,
+    head: dict[str, Any],
+    distributions: Mapping[str, BaseDistribution] | None,
+) -> FrozenTrial:
+    """Return a new trial as Optuna's; `distributions` are its view of the latents."""
+    import optuna
+
+    known = {k: d for k, d in (distributions or {}).items() if k in record.latents}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={k: record.latents[k] for k in known},
+        distributions=known,
+        user_attrs={"start": json.loads(json.dumps(head))},
+    )
+
+
+def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[Change], float]:
+    """Read a trial back: its record, the calls that changed it, and the clock at the last."""
+    attrs = frozen.user_attrs
+    head, tail = attrs["start"], attrs.get("end")
+    states = {optuna_state(state): state for state in TrialState}
+    record = TrialRecord(
+        number=frozen.number,
+        state=states[frozen.state],
+        params=head["params"],
+        latents=head["latents"],
+        until_epoch=head["until_epoch"],
+        start_from=tuple(head["start_from"]) if head["start_from"] else None,
+        note=head.get("note", ""),
+        memo=head.get("memo"),
+        stage=TrialStage(**head.get("stage") or {}),
+        purpose=Purpose(head["purpose"]),
+        seed=head["seed"],
+        started=head["started"],
+        receipt=attrs.get("receipt"),
+        retries=attrs.get("retries", 0),
+    )
+    changes = [Change(head["sequence"], "start", record.number, None)]
+    clock = head["clock"]
+    lines = {int(k[6:]): v for k, v in attrs.items() if k.startswith("epoch:")}
+    for epoch, line in sorted(lines.items()):
+        measurement = Measurement(
+            epoch=epoch, **{k: v for k, v in line.items() if k not in {"sequence", "clock"}}
+        )
+        record.measurements.append(measurement)
+        record.seconds += measurement.seconds
+        changes.append(Change(line["sequence"], "epoch", record.number, measurement))
+        clock = max(clock, line["clock"])
+    if record.state.is_finished and tail:
+        best = record.best_measurement(direction)
+        record.value = best.value if best and record.state is not TrialState.FAILED else None
+        record.ended, record.error = tail["ended"], tail["error"]
+        changes.append(Change(tail["sequence"], "end", record.number, None))
+        clock = max(clock, tail["clock"])
+    return record, changes, clock
