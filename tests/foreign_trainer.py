@@ -1,7 +1,8 @@
 """A trainer that knows nothing of this project: a command line, a spec file, `status.json`, a log.
 
 `net train -e spec.yaml` writes a checkpoint per epoch and, as `tell.where` asks, its metric to
-`status.json` (per epoch), to the log (at the end), or nowhere. `tell.fail` names a way to fail.
+`status.json` (per epoch, behind the checkpoint or `status first`), to the log (at the end), or
+nowhere. `tell.fail` names a way to fail.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -41,17 +43,34 @@ def train(spec: dict) -> int:
         time.sleep(tell["sleep"])
         value = value_at(settings["lr"], epoch)
         print(f"epoch {epoch} loss={1 - value:.4f}", flush=True)
-        (folder / "train" / f"model_epoch_{epoch:03d}.pth").write_text(
-            json.dumps({"epoch": epoch, "lr": settings["lr"]})
-        )
-        if tell["where"] == "status":
-            line = {"status": "RUNNING", "epoch": epoch, "kpi": {METRIC: value, "other": 1.0}}
-            with (folder / "train" / "status.json").open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
+        writers = [partial(write_checkpoint, folder, epoch, settings["lr"])]
+        if tell["where"] in ("status", "status first"):
+            writers.append(partial(write_status, folder, epoch, value))
+        if tell["where"] == "status first":
+            writers = [writers[1], partial(time.sleep, 0.4), writers[0]]
+        for write in writers:
+            write()
         if tell["fail"] == "killed" and epoch == 2:
             os.kill(os.getpid(), signal.SIGKILL)
     if tell["where"] == "log":
         print(f"{METRIC}: {value:.6f}")
+    return 0
+
+
+def write_checkpoint(folder: Path, epoch: int, lr: float) -> None:
+    file = folder / "train" / f"model_epoch_{epoch:03d}.pth"
+    file.write_text(json.dumps({"epoch": epoch, "lr": lr}))
+
+
+def write_status(folder: Path, epoch: int, value: float) -> None:
+    line = {"status": "RUNNING", "epoch": epoch, "kpi": {METRIC: value, "other": 1.0}}
+    with (folder / "train" / "status.json").open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def export(spec: dict) -> int:
+    model = json.loads(Path(spec["export"]["checkpoint"]).read_text())
+    Path(spec["export"]["onnx_file"]).write_text(json.dumps(model))
     return 0
 
 
@@ -63,4 +82,8 @@ def evaluate(spec: dict) -> int:
 
 if __name__ == "__main__":
     action, _, file = sys.argv[1:4]
-    sys.exit({"train": train, "evaluate": evaluate}[action](yaml.safe_load(Path(file).read_text())))
+    sys.exit(
+        {"train": train, "evaluate": evaluate, "export": export}[action](
+            yaml.safe_load(Path(file).read_text())
+        )
+    )

@@ -80,12 +80,6 @@ LAZY_FACES = {"hpo"}
 """Packages whose `__init__` imports its public names on first use, from modules that import it."""
 
 
-TO_BE_OPENED = {
-    "hpo.automl.finishing": {"hpo.automl.session"},
-}
-"""Imports for types alone that still close a circle."""
-
-
 def modules_below(root):
     return {
         ".".join(path.with_suffix("").relative_to(root).parts).removesuffix(".__init__"): path
@@ -132,9 +126,7 @@ def find_circle(graph):
 def graph_below(root):
     modules = modules_below(root)
     return {
-        name: imported(name, path, modules) - TO_BE_OPENED.get(name, set())
-        if name not in LAZY_FACES
-        else set()
+        name: imported(name, path, modules) if name not in LAZY_FACES else set()
         for name, path in modules.items()
     }
 

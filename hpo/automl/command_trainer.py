@@ -23,10 +23,10 @@ from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.core.protocols import Report, Spec
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.yaml_io import read_yaml
-from hpo.jobs.checkpoints import choose_checkpoint
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
 from hpo.jobs.spec_formats import check_format, read_spec, render_spec
+from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.run_dir import write_atomically
 from hpo.study.skill import Skill
 
@@ -181,7 +181,7 @@ class CommandTrainer:
         job = self._known_job(folder) or self._start(self.action, spec, folder, resume_from)
         told = StatusFile(folder, self.monitoring_metric, (self.action,))
         length = int(lookup(spec, self.epochs_key)) if self.epochs_key else 1
-        last, line = start_epoch or 0, None
+        last, line, end = start_epoch or 0, None, None
         is_over = False
         while not is_over:
             job = read_job(folder)
@@ -190,19 +190,22 @@ class CommandTrainer:
             for seen in told.poll() if self.epochs_key else ():
                 if seen.epoch <= last:
                     continue
-                last, line = seen.epoch, _line(folder, seen.epoch, seen.value, seen.metrics)
-                goes_on = report(line)
-                if not goes_on and last < length:  # at its last epoch it is about to end
+                last = seen.epoch
+                if last >= length:  # about to end; its checkpoint may be written after its status
+                    end = seen
+                    continue
+                line = _line(folder, seen.epoch, seen.value, seen.metrics)
+                if not report(line):
                     _stop(job)
                     return self._receipt(folder)
             if not is_over:
                 time.sleep(POLL_S)
         if job.status != SUCCESS:
             raise CommandFailure(**explain_failure(_log(job), job.exit_code))
-        if last < length:
+        if end is not None:
+            report(_line(folder, end.epoch, end.value, end.metrics))
+        else:
             report(self._last_line(length, job, line))
-        elif line is None:
-            self._demand_value(None)
         return self._receipt(folder)
 
     def _known_job(self, folder: Path) -> Job | None:

@@ -7,26 +7,30 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hpo.automl.best_rec import FILE as BEST_REC_FILE
 from hpo.automl.best_rec import best_record
-from hpo.automl.evaluation import read_evaluations, run_final
-from hpo.automl.outcome import comparison, find_best_checkpoint, render_comparison, value_in
-from hpo.automl.recommendation import metric_of
+from hpo.automl.evaluation import Evaluator, read_evaluations, run_final
+from hpo.automl.outcome import comparison, render_comparison, value_in
+from hpo.automl.recommendation import Recommendation, metric_of
+from hpo.automl.route_settings import RouteSettings
+from hpo.automl.skill_trainer import SkillTrainer
+from hpo.automl.workspace import WorkspaceFacts
+from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
-from hpo.core.protocols import Executor
+from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
 from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, export_trial
-from hpo.run.run_dir import write_atomically
-
-if TYPE_CHECKING:
-    from hpo.automl.session import AutoMLSession
-    from hpo.searching.engine import Engine
+from hpo.run.checkpoints import best_checkpoint
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.trial_specs import TrialSpecs
+from hpo.searching.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +39,38 @@ ELSEWHERE = "trials run on a platform and no final_eval_fn was passed"
 _WHERE = {"held_out": "held-out", "validation": "validation"}
 
 
-def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict[str, Any] | None:
+class Ending(Protocol):
+    """What is asked of a session whose search has ended (`hpo.automl.session.AutoMLSession`)."""
+
+    run: RunDir
+    ledger: Ledger
+    bus: EventBus
+    trainer: Trainer
+    skill_trainer: SkillTrainer
+    facts: WorkspaceFacts
+    route: RouteSettings
+
+    def show(self, number: int) -> Recommendation:
+        """A trial as the caller sees it."""
+
+    def spec_of(self, record: TrialRecord) -> dict[str, Any]:
+        """The full spec of a trial."""
+
+    def specs_for(self, run: RunDir | None) -> TrialSpecs:
+        """What makes the full specs of trials."""
+
+    def evaluator(self, executor: Executor) -> Evaluator:
+        """What evaluates checkpoints of the workspace."""
+
+
+def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, Any] | None:
     """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
     best = engine.best()
     rec = None if best is None else session.show(best.number)
     checkpoint = None
     if best is not None and rec is not None:
         direction = session.ledger.direction
-        checkpoint = find_best_checkpoint(session.run, best, direction, rec.results_dir)
+        checkpoint = best_checkpoint(session.run, best, direction, rec.results_dir)
     final = run_final(
         session.evaluator(executor),
         session.route.hooks,
@@ -70,7 +98,7 @@ def conclude(session: AutoMLSession, engine: Engine, executor: Executor) -> dict
     return handed
 
 
-def _compare(session: AutoMLSession, best: TrialRecord | None, final: dict[str, Any]) -> None:
+def _compare(session: Ending, best: TrialRecord | None, final: dict[str, Any]) -> None:
     trials = [t for t in session.ledger.trials() if t.purpose == "search"]
     baseline, _ = read_evaluations(session.run)
     value_of = value_in(session.facts, session.ledger.direction)
@@ -81,7 +109,7 @@ def _compare(session: AutoMLSession, best: TrialRecord | None, final: dict[str, 
 
 
 def _hand_on(
-    session: AutoMLSession,
+    session: Ending,
     best: TrialRecord,
     checkpoint: Path | None,
     executor: Executor,
@@ -101,6 +129,7 @@ def _hand_on(
     measured = best.best_measurement(session.ledger.direction)
     result = {
         "trial": best.number,
+        "metric": session.trainer.monitoring_metric,
         "value": measured.value if measured else None,
         "epoch": measured.epoch if measured else None,
         "params": best.params,
@@ -122,14 +151,14 @@ def _hand_on(
     return result
 
 
-def _hand_over(session: AutoMLSession, best: TrialRecord, checkpoint: Path | None) -> None:
+def _hand_over(session: Ending, best: TrialRecord, checkpoint: Path | None) -> None:
     """Write the file by which other tools take over the best trial."""
     direction = session.ledger.direction
     record = best_record(
         [t for t in session.ledger.trials() if t.purpose == "search"],
         best,
         head={
-            "experiment_id": session.facts.session_id or session.run.path.name,
+            "experiment_id": session.facts.experiment_id or session.run.path.name,
             "metric_name": session.facts.metric,
             "direction": direction,
         },
@@ -142,7 +171,7 @@ def _hand_over(session: AutoMLSession, best: TrialRecord, checkpoint: Path | Non
     write_atomically(session.run.path / BEST_REC_FILE, text)
 
 
-def _export(session: AutoMLSession, best: TrialRecord, executor: Executor) -> dict[str, Any]:
+def _export(session: Ending, best: TrialRecord, executor: Executor) -> dict[str, Any]:
     """Export the winner where it was trained by a registered trainer on this machine."""
     if session.route.platform is not None or not session.skill_trainer.is_registered:
         return {}
@@ -167,7 +196,7 @@ def next_commands(run: str) -> list[str]:
     ]
 
 
-def _delete_others(session: AutoMLSession, best: TrialRecord) -> None:
+def _delete_others(session: Ending, best: TrialRecord) -> None:
     """Remove checkpoints that nothing can start from any more."""
     for trial in session.ledger.trials():
         if trial.number != best.number and trial.state is not TrialState.RUNNING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hpo.automl.evaluation import KNOWN, NOT_RUN, read_evaluations
@@ -20,10 +19,9 @@ from hpo.automl.recommendation import (
     values_of,
 )
 from hpo.automl.workspace import WorkspaceFacts
-from hpo.core.errors import RunError
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.jobs.checkpoints import choose_checkpoint
+from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 
@@ -152,7 +150,7 @@ def _best(
 ) -> dict[str, Any]:
     rec = show(best.number)
     measured = best.best_measurement(ledger.direction)
-    checkpoint = find_best_checkpoint(run, best, ledger.direction, rec.results_dir)
+    checkpoint = best_checkpoint(run, best, ledger.direction, rec.results_dir)
     return {
         "rec_id": best.number,
         "specs": dict(best.params),
@@ -172,30 +170,6 @@ def _best(
 def adjustments_of(number: int, facts: WorkspaceFacts) -> list[dict[str, Any]]:
     """What was changed of a trial's spec, and why."""
     return [*facts.adjustments, *(facts.first_adjustments if number == 0 else ())]
-
-
-def find_best_checkpoint(
-    run: RunDir, trial: TrialRecord, direction: str, results_dir: str = ""
-) -> Path | None:
-    """The checkpoint of a trial's best epoch, where it lies on this machine; never a guess."""
-    own = run.trial_dir(trial.number) / "ckpt" / "best.ckpt"
-    if own.is_file():
-        return own
-    measured = trial.best_measurement(direction)
-    folder = Path(results_dir) if results_dir and "://" not in results_dir else None
-    for place in (run.trial_dir(trial.number), folder):
-        if place is None or not place.is_dir():
-            continue
-        if measured is not None and measured.checkpoint:
-            told = place / measured.checkpoint
-            if told.is_file():
-                return told
-        for wanted in (measured.epoch if measured else "best_model", "best_model"):
-            try:
-                return choose_checkpoint(place, wanted)[0]
-            except RunError:
-                continue
-    return None
 
 
 def value_in(facts: WorkspaceFacts, direction: str) -> Callable[[TrialRecord], float | None]:

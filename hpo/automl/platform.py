@@ -31,13 +31,13 @@ from hpo.core.errors import RunError
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import Ended, Job, TrialRecord
-from hpo.jobs.checkpoints import choose_checkpoint
+from hpo.jobs.parents import platform_jobs
+from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import write_atomically
+from hpo.run.run_dir import AUTOML_JOBS, write_atomically
 
 logger = logging.getLogger(__name__)
 
-JOBS_FILE = Path(".automl") / "controller" / "jobs.json"
 MAX_POLL_ERRORS = 20
 """After so many failed polls in a row a job counts as lost."""
 NOT_CREATED, NOT_REGISTERED = "job_creation_failed", "active_job_registration_failed"
@@ -91,8 +91,8 @@ class PlatformExecutor:
         self.active = ActiveJobs(folder)
         self.active.load()
         self.artifacts = ArtifactJobs(folder)
-        self._jobs_file = folder / JOBS_FILE
-        self.job_ids = _read_jobs(self._jobs_file)
+        self._jobs_file = folder / AUTOML_JOBS
+        self.job_ids = platform_jobs(folder)
         """Trial -> (job id, results folder), also of those that have ended."""
 
     def run(self, driver: TrialDriver) -> None:
@@ -310,14 +310,6 @@ class PlatformExecutor:
             _, error = attempt(cancel, active.job_id)
             if error is not None:
                 logger.warning("job %s: cannot be canceled: %s", active.job_id, error)
-
-
-def _read_jobs(file: Path) -> dict[int, tuple[str, str]]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        return {int(number): (str(pair[0]), str(pair[1])) for number, pair in data.items()}
-    except (OSError, ValueError, AttributeError, IndexError, TypeError):
-        return {}
 
 
 def _failure(kind: str, text: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if report_file.is_file():
         try:
             best = json.loads(report_file.read_text(encoding="utf-8"))
-            best = relocated(best, Path(best["onnx"]).parent.parent, chosen.path)
+            best = relocated(best, Path(best["spec"]).parent.parent, chosen.path)
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{report_file}: must be what a search wrote of its winner, and is damaged; "

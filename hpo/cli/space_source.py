@@ -18,7 +18,7 @@ from hpo.run.run_dir import find_run
 from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill, schema_file_of
-from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_given_study
+from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_study
 from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer
 
@@ -87,7 +87,7 @@ def _given(args: argparse.Namespace) -> StudySpec:
     if Path(args.study).is_file() or args.study in packaged_studies():
         return given_study(args.study)
     try:
-        return load_given_study(find_run(args.study, Path(args.out)).study_file)
+        return load_study(find_run(args.study, Path(args.out)).study_file)
     except RunError as error:
         if Path(args.study).suffix:
             return given_study(args.study)  # says that there is no such file

@@ -74,7 +74,7 @@ def _measured(probe: Mapping[str, Any]) -> list[str]:
         )
     if probe.get("feature_views") is not None:
         lines.append(f"features  {_features(probe['feature_views'])}")
-    if probe:
+    if probe.get("seconds_per_epoch"):  # not every trainer can be measured beforehand
         speed, memory = probe.get("images_per_s", 0), probe.get("peak_memory_mib", 0)
         lines.append(
             f"measured  {probe['seconds_per_epoch']:.1f} s an epoch, {speed:.0f} pictures/s, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from hpo.jobs.parent_data import carried_sections, inherited_data, is_known
 from hpo.jobs.parents import Parent, model_of
 from hpo.study.overrides import find_new_keys
 from hpo.study.skill import Skill
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +89,9 @@ def compose(
         RunError: when the parent has no fitting model.
     """
     action = request.action
-    template = page.template(action)
-    known = merged(page.known_spec(action), template)
+    template, known, faults = page.starter_spec(action)
+    for fault in faults:
+        logger.warning("%s; the job goes on without it", fault)
     given = _given(page, request)
     legal = merged(known, also_known or {})
     new = (

@@ -1,7 +1,8 @@
 """Resolves which data an action reads: exact spec keys first, then data roots.
 
 A skill's `data_sources[action][key]` says where a source lies below the root of a data set: known
-classes for training, classes that were never trained on for evaluation and inference.
+classes for training, classes that were never trained on for evaluation and inference. Its
+`also_below` is a folder below the root in which the same may lie.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def is_wanted(key: str, page: Skill, action: str, flat: Mapping[str, Any]) -> bo
     if not calibrates or key in flat:
         return True
     name = f"{prefix}.data_type"
-    return str(flat.get(name, flatten(page.template(action)).get(name))) == "INT8"
+    return str(flat.get(name, flatten(page.starter_spec(action)[0]).get(name))) == "INT8"
 
 
 def joined(root: str, path: str) -> str:
@@ -126,6 +127,26 @@ def joined(root: str, path: str) -> str:
             if folder.is_dir():
                 return str(folder)
     return str(place)
+
+
+def _place_below(root: str, path: str, also_below: str) -> str:
+    """The place of a source below a root, in whichever of the known layouts the data lie there.
+
+    Published data lie some folders deeper than others: what is missing at the whole path is looked
+    for without its first folders, and below the folder that the skill names. Only a local root can
+    be looked into.
+
+    Args:
+        root: a folder or an address.
+        path: of the source.
+        also_below: a folder below the root that may hold the same path.
+    """
+    parts = path.split("/")
+    paths = ["/".join(parts[begin:]) for begin in range(max(1, len(parts) - 1))]
+    paths += [f"{also_below}/{path}"] if also_below else []
+    places = [joined(root, each) for each in paths]
+    there = (place for place in places if is_local(place) and Path(place).exists())
+    return next(there, places[0])
 
 
 def as_absolute(source: str) -> str:
@@ -195,7 +216,7 @@ def _from_roots(
         if is_optional:
             return None
         raise _NothingGiven
-    source = joined(root, path)
+    source = _place_below(root, path, str(entry.get("also_below") or ""))
     if is_optional and is_local(source) and not Path(source).exists():
         return None
     check_present(key, source)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.core.errors import RunError, SpecError
-from hpo.jobs.checkpoints import newest_checkpoint
 from hpo.jobs.parents import CHECKPOINT, Model, Parent, model_of
+from hpo.run.checkpoints import newest_checkpoint
 
 ACCEPTED: Mapping[str, tuple[str, ...]] = {
     "checkpoint": (CHECKPOINT, "onnx_file"),

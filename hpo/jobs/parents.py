@@ -16,11 +16,21 @@ from typing import Any
 from hpo.core.errors import HpoError, RunError
 from hpo.core.spec_dicts import flatten
 from hpo.core.yaml_io import read_yaml
-from hpo.jobs.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
 from hpo.jobs.pages import load_pages
-from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, RunDir, find_run
-from hpo.study.plan import held_out_sources, read_plan
+from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.checkpoints import choose_checkpoint, list_checkpoints
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import (
+    AUTOML_FACTS,
+    AUTOML_JOBS,
+    STUDY_FILE,
+    RunDir,
+    find_run,
+    list_runs,
+)
+from hpo.run.trial_specs import TrialSpecs
+from hpo.study.plan import held_out_sources, planned_space, read_plan
 from hpo.study.skill import Skill
 from hpo.study.spec import load_study
 from hpo.study.trainers import find_trainer
@@ -62,25 +72,62 @@ class Model:
 
 
 def find_parent(root: Path, name: str) -> Parent:
-    """Find a parent by job id, by the path of a job or run, or by a run's name below the root.
+    """Find a parent by what jobs, searches and their trials are called.
+
+    Args:
+        root: whose jobs, and whose searches below `runs` and below itself.
+        name: a job's id or folder; a run's folder, name or timestamp, or the session or experiment
+            id of an AutoML workspace, for its best trial; a trial's folder, or the id of its job on
+            a platform.
 
     Raises:
         RunError: when there is none, or it still runs.
     """
-    if (Path(name) / STUDY_FILE).is_file() and not (Path(name) / JOB_FILE).is_file():
-        return _of_run(root, RunDir(Path(name)), name)
+    place = Path(name)
+    if (place / STUDY_FILE).is_file() and not (place / JOB_FILE).is_file():
+        return _of_run(RunDir(place), name)
+    if (found := _trial_at(place)) is not None:
+        return _of_trial(*found, name)
     try:
         job = find_job(root, name, "search, nor a job of that id")
     except RunError as error:
         for out in (root / "runs", root):
             with contextlib.suppress(RunError):
-                return _of_run(root, find_run(name, out), name)
+                return _of_run(find_run(name, out), name)
+        if (known := _by_id(root, name)) is not None:
+            run, trial = known
+            return _of_run(run, name) if trial is None else _of_trial(run, trial, name)
         raise error from None
     if job.run_dir:
-        return _of_run(root, RunDir(Path(job.run_dir)), job.id, job)
+        return _of_run(RunDir(Path(job.run_dir)), job.id, job)
     if job.status in (PENDING, RUNNING):
         raise RunError(f"{job.id}: is {job.status}; wait for it to end before starting from it")
     return _of_job(job)
+
+
+def _trial_at(place: Path) -> tuple[RunDir, int] | None:
+    """The run and the number of a trial's folder; None for another path."""
+    run = RunDir(place.resolve().parent.parent)
+    name = place.resolve().name
+    if (
+        name.isdecimal()
+        and run.study_file.is_file()
+        and place.resolve() == run.trial_dir(int(name))
+    ):
+        return run, int(name)
+    return None
+
+
+def _by_id(root: Path, name: str) -> tuple[RunDir, int | None] | None:
+    """The AutoML workspace of an id, and the trial that it means; None: the best."""
+    for run in reversed([*list_runs(root), *list_runs(root / "runs")]):
+        facts = _automl_facts(run)
+        if name in (facts.get("experiment_id"), facts.get("session_id")):
+            return run, None
+        for number, (job_id, _) in platform_jobs(run.path).items():
+            if job_id == name:
+                return run, number
+    return None
 
 
 def lineage(root: Path, parent: Parent | None) -> Iterator[Parent]:
@@ -142,35 +189,57 @@ def _page_of(job: Job) -> Skill:
     return pages[job.page] if job.page < len(pages) else pages[0]
 
 
-def _of_run(root: Path, run: RunDir, name: str, job: Job | None = None) -> Parent:
+def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
     """The best trial of a search, by the state that the search itself keeps.
 
     Raises:
         RunError: when no trial has a result yet, or the files of the best are gone.
     """
-    state = run.read_state()
-    best = state.get("best")
+    best = run.read_state().get("best")
     if not isinstance(best, dict):
         raise RunError(f"{name}: no trial of {run} has a result yet, so there is no best model")
-    if best.get("job_id"):
-        return find_parent(root, str(best["job_id"]))
-    trial = int(best["trial"])
-    folder = _trial_folder(run, trial, name)
+    return _of_trial(run, int(best["trial"]), name, job)
+
+
+def _of_trial(run: RunDir, trial: int, name: str, job: Job | None = None) -> Parent:
+    """One trial of a search.
+
+    Raises:
+        RunError: when it has left no checkpoint on this machine.
+    """
     skill_dir, held_out = _skill_and_held_out(run, job)
+    elsewhere = platform_jobs(run.path).get(trial)
+    folder = _job_folder(run, trial, name, *elsewhere) if elsewhere else (
+        _trial_folder(run, trial, name)
+    )  # fmt: skip
     return Parent(
         name=name,
         action="train",
         folder=folder,
         skill_dir=skill_dir,
-        spec=_spec_of(run, trial),
-        status=str(state.get("status", "")),
+        spec=_spec_of(run, trial, is_elsewhere=bool(elsewhere)),
+        status=str(run.read_state().get("status", "")),
         roots=job.roots if job else {},
         held_out=held_out,
+        monitored=str(_automl_facts(run).get("metric") or ""),
     )
 
 
+def _job_folder(run: RunDir, trial: int, name: str, job_id: str, results: str) -> Path:
+    """The results folder of a trial that was a job of a platform."""
+    folder = Path(results)
+    if not results or "://" in results or not folder.is_dir():
+        platform = _automl_facts(run).get("platform") or "a platform"
+        raise RunError(
+            f"{name}: trial {trial} was job {job_id} of {platform}, and its results "
+            f"({results or 'at a place that it did not name'}) are not on this machine; fetch its "
+            "checkpoint and give that as --weights, evaluate.checkpoint or export.checkpoint"
+        )
+    return folder
+
+
 def _trial_folder(run: RunDir, trial: int, name: str) -> Path:
-    """The best trial's folder, or the hand-off of the same trial where that was tidied away."""
+    """A trial's folder, or the hand-off of the same trial where that was tidied away."""
     folder = run.trial_dir(trial)
     if folder.is_dir() and list_checkpoints(folder):
         return folder
@@ -178,15 +247,43 @@ def _trial_folder(run: RunDir, trial: int, name: str) -> Path:
         report = json.loads((run.best_dir / "report.json").read_text(encoding="utf-8"))
         if report.get("trial") == trial:
             return run.best_dir
-    raise RunError(f"{name}: trial {trial} is the best, and {folder} holds no checkpoint of it")
+    if was_removed(run, trial):
+        raise RunError(f"{name}: {describe_removed(run, trial)}")
+    best = run.read_state().get("best") or {}
+    which = f"trial {trial} is the best, and " if best.get("trial") == trial else ""
+    raise RunError(f"{name}: {which}{folder} holds no checkpoint of trial {trial}")
 
 
-def _spec_of(run: RunDir, trial: int) -> dict[str, Any]:
+def _spec_of(run: RunDir, trial: int, *, is_elsewhere: bool) -> dict[str, Any]:
+    """The spec that a trial was trained with."""
+    if is_elsewhere:  # its job had it, and no folder here
+        return _planned_spec(run, trial)
     for file in (run.trial_dir(trial) / "spec.yaml", run.best_dir / "spec.yaml"):
         if file.is_file():
             data = read_yaml(file)
             return data if isinstance(data, dict) else {}
     return {}
+
+
+def _planned_spec(run: RunDir, trial: int) -> dict[str, Any]:
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    trainer = find_trainer(study.trainer)
+    space = planned_space(run.path, study, trainer, plan)
+    specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, space=space)
+    ledger = Ledger.read(run.ledger_file)
+    try:
+        return specs.spec_of(ledger.trial(trial))
+    finally:
+        ledger.close()
+
+
+def platform_jobs(folder: Path) -> dict[int, tuple[str, str]]:
+    """Trial -> id and results folder of its job on a platform; empty for trials of this machine."""
+    try:
+        data = json.loads((folder / AUTOML_JOBS).read_text(encoding="utf-8"))
+        return {int(number): (str(pair[0]), str(pair[1])) for number, pair in data.items()}
+    except (OSError, ValueError, AttributeError, IndexError, TypeError):
+        return {}
 
 
 def _skill_and_held_out(run: RunDir, job: Job | None) -> tuple[Path, dict[str, Any]]:

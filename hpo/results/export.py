@@ -17,7 +17,7 @@ from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.spec import load_study
@@ -47,7 +47,7 @@ def export_run(
     record = _find(ledger, run, trial)
     ledger.close()
     try:
-        find_checkpoint(run, record)
+        find_checkpoint(run, record, trainer.direction)
     except HandoffError as error:
         raise RunError(str(error)) from error
     place = plan.sources.get("reference", "")
@@ -69,8 +69,8 @@ def export_run(
     else:
         executor = InProcessExecutor(study.trainer)
         result = export_trial(run, trainer, record, specs.trained_spec(record), executor, folder)
-    if kept is not None and json.loads(kept)["trial"] == record.number:
-        report.write_bytes(kept)
+    if kept is not None and (told := json.loads(kept))["trial"] == record.number:
+        write_atomically(report, json.dumps(told | {"onnx": result["onnx"]}, indent=1) + "\n")
     if file is not None:
         result["onnx"] = str(_copy(Path(result["onnx"]), file))
         gallery = folder / "gallery.npz"

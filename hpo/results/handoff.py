@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.core.errors import RunError
 from hpo.core.events import Evaluated, Exported
 from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
@@ -26,6 +27,7 @@ from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
 from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
@@ -137,15 +139,21 @@ def export_trial(
         HandoffError: when there is no checkpoint, or the export does not pass its checks.
         RunError: when the run's disk takes no files.
     """
-    checkpoint = find_checkpoint(run, trial)
+    checkpoint = find_checkpoint(run, trial, trainer.direction)
     skill = load_skill(trainer.skill_dir)
+    if "export" not in skill.actions:
+        raise RunError(
+            f"trial {trial.number}: {skill.path}: skill_info.yaml has no action `export`, so there "
+            f"is nothing to export it with; its checkpoint is {checkpoint}"
+        )
     draft = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    shutil.copyfile(checkpoint, draft / "model.ckpt")
+    model = draft / f"model{checkpoint.suffix}"
+    shutil.copyfile(checkpoint, model)
     export_spec = merged(
         spec,
-        nest(skill.fill("export", "parent_model", draft / "model.ckpt")),
+        nest(skill.fill("export", "parent_model", model)),
         nest(skill.fill("export", "create_onnx_file", draft / "model.onnx")),
         nest(skill.fill("export", "output_dir", draft)),
     )
@@ -173,18 +181,22 @@ def export_trial(
     }
 
 
-def find_checkpoint(run: RunDir, trial: TrialRecord) -> Path:
+def find_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path:
     """The checkpoint of a trial's best epoch.
 
     Raises:
         HandoffError: when it is gone.
     """
-    path = run.checkpoints_dir(trial.number) / "best.ckpt"
-    if not path.is_file() and was_removed(run, trial.number):
+    found = best_checkpoint(run, trial, direction)
+    if found is not None:
+        return found
+    if was_removed(run, trial.number):
         raise HandoffError(describe_removed(run, trial.number))
-    if not path.is_file():
-        raise HandoffError(f"trial {trial.number}: {path} is missing, so it cannot be exported")
-    return path
+    folder = run.trial_dir(trial.number)
+    raise HandoffError(
+        f"trial {trial.number}: the checkpoint of its best epoch is missing below {folder}, so it "
+        "cannot be exported"
+    )
 
 
 def next_commands(run: RunDir) -> list[str]:

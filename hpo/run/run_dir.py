@@ -35,6 +35,8 @@ SPEC_FILE = "spec.yaml"
 """Stands in every trial's folder: what it was started with."""
 AUTOML_FACTS = Path(".automl") / "controller" / "facts.json"
 """Where a search that came by the AutoML route keeps its constants."""
+AUTOML_JOBS = AUTOML_FACTS.with_name("jobs.json")
+"""Where it keeps which job of a platform each trial was: number -> job id and results folder."""
 ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
 LOCK_ATTEMPTS = 20

@@ -6,14 +6,15 @@ The one place that knows the keys of `skill_info.yaml`; each entry that is missi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, merge_into, nest
+from hpo.core.spec_dicts import flatten, merge_into, merged, nest
 from hpo.core.text import quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text, read_yaml
 
@@ -159,7 +160,9 @@ class Skill:
             SpecError: when the file is named and missing, or is no mapping.
         """
         name = self._table("spec_templates").get(action)
-        file = self.path / "references" / str(name) if name else self.template_file(action)
+        file = self.template_file(action)
+        if name:  # the published ones read `../references/...`
+            file = Path(os.path.normpath(self.path / "references" / str(name)))
         if not name and not file.is_file():
             return {}
         data = read_yaml(file)
@@ -180,7 +183,28 @@ class Skill:
             schema = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SpecError(f"{file}: cannot be read: {error}") from error
+        if not isinstance(schema, dict) or not isinstance(schema.get("default") or {}, dict):
+            raise SpecError(f"{file}: must be a JSON object whose `default` is one, too")
         return dict(schema.get("default") or {})
+
+    def starter_spec(self, action: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+        """Read template and schema of an action, as far as they can be read.
+
+        Returns:
+            The starter spec (the template, else the defaults of the schema), every key that one of
+            them knows with its default, and a line about each file that cannot be read.
+        """
+        problems: list[str] = []
+
+        def read(reader: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+            try:
+                return reader(action)
+            except SpecError as error:
+                problems.append(str(error))
+                return {}
+
+        known, template = read(self.known_spec), read(self.template)
+        return template or known, merged(known, template), problems
 
     def expand(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         """Spell out the short names of overrides and nest everything.

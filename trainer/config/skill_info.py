@@ -36,9 +36,18 @@ def _action(name: str, inputs: dict[str, Any], outputs: tuple[str, ...] = ()) ->
     }
 
 
+_PUBLISHED_BELOW = "metric_learning_recognition/retail-product-checkout-dataset_classification_demo"
+"""Folder that holds the published data set in its own layout."""
+
+
 def _archive(path: str, *, in_list: bool = False) -> dict[str, Any]:
     """Say where a source lies below the root of a data set."""
-    archive = {"source": "train_datasets", "path": path, "runtime": "extracted_folder"}
+    archive = {
+        "source": "train_datasets",
+        "path": path,
+        "also_below": _PUBLISHED_BELOW,
+        "runtime": "extracted_folder",
+    }
     return {**archive, "list": True} if in_list else archive
 
 

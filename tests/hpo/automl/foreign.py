@@ -63,7 +63,7 @@ def make_foreign_skill(folder, *, metric=METRIC, enabled=True):
         "automl_enabled": enabled,
         "actions": {
             action: {"command": f"python {TRAINER} {action} -e {{config_path}}"}
-            for action in ("train", "evaluate")
+            for action in ("train", "evaluate", "export")
         },
         "spec_params": {
             "train": {
@@ -71,6 +71,11 @@ def make_foreign_skill(folder, *, metric=METRIC, enabled=True):
                 "train.resume_training_checkpoint_path": "resume_model",
             },
             "evaluate": {"results_dir": "output_dir", "evaluate.checkpoint": "parent_model"},
+            "export": {
+                "results_dir": "output_dir",
+                "export.checkpoint": "parent_model",
+                "export.onnx_file": "create_onnx_file",
+            },
         },
         "spec_shorthand_keys": {"num_epochs": "train.num_epochs", "learning_rate": "train.lr"},
     }

@@ -92,6 +92,20 @@ def test_a_finished_command_is_read_again_not_run_again(tmp_path):
     assert receipt["applied"]["train.lr"] == 0.001
 
 
+def test_the_last_epoch_is_told_with_its_checkpoint_also_where_that_comes_after_its_status(
+    tmp_path,
+):
+    trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
+    given = {"results_dir": str(tmp_path / "0000"), "train.num_epochs": 2}
+    told = []
+    trainer.fit(
+        trainer.validate(given | {"tell.where": "status first"}),
+        lambda line: told.append(line) or True,
+    )
+    assert [line["epoch"] for line in told] == [1, 2]
+    assert told[1]["checkpoint"] == "train/model_epoch_002.pth"
+
+
 def test_a_trial_that_is_stopped_ends_its_command(tmp_path):
     trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
     given = {"results_dir": str(tmp_path / "0000"), "train.num_epochs": 200, "tell.sleep": 0.1}

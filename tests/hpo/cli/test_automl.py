@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hpo.cli.automl import _settings
 from hpo.cli.main import main
@@ -61,7 +62,23 @@ def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
     assert [row["rec_id"] for row in handed["all_recs"]] == ["0", "1", "2"]
     assert handed["best"]["score"] == max(row["score"] for row in handed["all_recs"])
     assert handed["best"]["checkpoint_uri"].startswith("file:///")
+    best = handed["best"]
+    assert main(["best", str(run_dir), "--json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert (str(shown["trial"]), shown["metric"]) == (best["rec_id"], "val accuracy")
+    assert (shown["checkpoint"], shown["onnx"]) == (str(run_dir / "best/model.pth"), None)
+    assert main(["export", str(run_dir)]) == 0
+    capfd.readouterr()
+    assert main(["best", str(run_dir), "--json"]) == 0
+    onnx = json.loads(capfd.readouterr().out)["onnx"]
+    assert json.loads(Path(onnx).read_text())["lr"] == best["specs"]["train"]["lr"]
+    assert main(["space", str(run_dir)]) == 0
+    assert "train.lr" in capfd.readouterr().out
     assert files_of(here / "skill") == skill, "a skill folder is never written to"
+    info = here / "skill/references/skill_info.yaml"
+    info.write_text(info.read_text().replace("  export:\n    command", "  exporting:\n    command"))
+    assert main(["export", str(run_dir)]) == 2
+    assert "skill_info.yaml has no action `export`" in capfd.readouterr().err
 
 
 def test_the_defaults_are_ten_bayesian_trials_of_the_models_metric(here, capfd):
@@ -108,6 +125,20 @@ def test_20_a_missing_schema_means_plain_training_that_says_why(here, capfd):
     assert out == ""
     assert "AutoML is enabled but not runnable" in err
     assert "train.schema.json is missing" in err
+
+
+@pytest.mark.parametrize("words", [[], ["--policy", "off"]])
+def test_20_a_damaged_template_means_plain_training_with_the_schemas_defaults(
+    here, capfd, caplog, words
+):
+    (here / "skill/references/spec_template_train.yaml").write_text("{: [")
+    assert main([*QUICK, *words, "--set", "num_epochs=1", "--json"]) == 0
+    job = events_of(capfd.readouterr().out)[-1]["job"]
+    assert job["status"] == "success"
+    assert yaml.safe_load((Path(job["folder"]) / "spec.yaml").read_text())["train"]["lr"] == 0.001
+    (said,) = caplog.messages
+    assert "spec_template_train.yaml (line 1): is not valid YAML" in said
+    assert said.endswith("the job goes on without it")
 
 
 @pytest.mark.parametrize(

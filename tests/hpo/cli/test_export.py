@@ -41,7 +41,7 @@ def test_what_cannot_be_exported(fails, runs, argv, said):
 
 def test_a_trial_whose_checkpoint_is_gone(fails, first):
     (first / "trials/0000/ckpt/best.ckpt").unlink()
-    assert "best.ckpt is missing" in fails("export", "first", "--trial", 0)
+    assert "the checkpoint of its best epoch is missing" in fails("export", "first", "--trial", 0)
 
 
 def test_a_trial_whose_checkpoint_was_removed(fails, first):

@@ -40,6 +40,12 @@ REVIEW = Review(
 )  # fmt: skip
 
 
+def test_a_trainer_that_cannot_be_measured_beforehand_has_no_such_line():
+    lines = render_review(replace(REVIEW, probe={"device": "cpu"}))
+    assert [line for line in lines if line.startswith("measured")] == []
+    assert len(lines) == len(render_review(REVIEW)) - 1
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

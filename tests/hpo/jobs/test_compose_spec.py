@@ -1,12 +1,15 @@
 import logging
+import shutil
 
 import pytest
 
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import read_yaml
 from hpo.jobs.compose_spec import JobRequest
+from hpo.jobs.platform import LocalJobs
 from tests.hpo.jobs.conftest import run, spec_of
 
+TEMPLATE, SCHEMA = "references/spec_template_train.yaml", "schemas/train.schema.json"
 MODEL = {"model.backbone": "timm/test_resnet", "model.feat_dim": 32, "input_width": 64}
 
 
@@ -105,7 +108,6 @@ def test_a_batch_of_one_class_that_nobody_chose_is_raised_and_recorded(
     tmp_path, data, how, published
 ):
     """The published template has 4 pictures of 4 a class: one class a batch, which teaches nothing."""
-    from hpo.jobs.platform import LocalJobs
 
     jobs = LocalJobs(tmp_path / "work", published)
     overrides = {"dataset.train_dataset": str(data / "known_classes/train"),
@@ -125,6 +127,41 @@ def test_a_batch_of_one_class_that_nobody_chose_is_raised_and_recorded(
         JobRequest(action="train", overrides=overrides | {"batch_size": 8}, base=base)
     )
     assert (spec_of(one)["train"]["batch_size"], one.adjustments) == (8, [])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {TEMPLATE: None},
+        {TEMPLATE: "{: ["},
+        {SCHEMA: None},
+        {SCHEMA: "{"},
+        {TEMPLATE: "7", SCHEMA: "{"},
+    ],
+)
+def test_a_training_goes_on_without_template_or_schema_at_a_batch_that_can_learn(
+    tmp_path, data, published, caplog, broken
+):
+    folder = shutil.copytree(published, tmp_path / "skill")
+    for name, text in broken.items():
+        (folder / name).unlink()
+        if text is not None:
+            (folder / name).write_text(text)
+    known = data / "known_classes"
+    keys = {"dataset.train_dataset": str(known / "train"),
+            "dataset.val_dataset": {"reference": str(known / "reference"), "query": str(known / "val")},
+            "num_epochs": 3}  # fmt: skip
+    job = LocalJobs(tmp_path / "work", folder).prepare_job(
+        JobRequest(action="train", overrides=keys)
+    )
+    assert spec_of(job)["train"]["num_epochs"] == 3
+    batch = spec_of(job)["train"].get(
+        "batch_size", 32
+    )  # the trainer's own where nothing else is left
+    changed = [(record["from"], record["to"]) for record in job.adjustments]
+    assert (batch, changed) == (32, [] if len(broken) == 2 else [(4, 32)])
+    told = [text for text in caplog.messages if "the job goes on without it" in text]
+    assert len(told) == (0 if broken == {SCHEMA: None} else len(broken))
 
 
 def test_a_whole_spec_takes_the_place_of_the_template(jobs, data):

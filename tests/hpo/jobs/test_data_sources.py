@@ -32,6 +32,24 @@ def test_training_reads_known_classes_and_what_follows_unknown_ones(skill, data)
     assert QUERY not in inference
 
 
+PUBLISHED = "metric_learning_recognition/retail-product-checkout-dataset_classification_demo"
+
+
+@pytest.mark.parametrize("which", ["own", "published"])
+@pytest.mark.parametrize("layout", ["", PUBLISHED])
+def test_both_layouts_are_found_under_both_skills(skill, data, tmp_path, request, which, layout):
+    folder = skill if which == "own" else request.getfixturevalue("published")
+    root = tmp_path / "root"
+    (root / layout).parent.mkdir(parents=True, exist_ok=True)
+    data.rename(root / layout)
+    train = resolve(folder, "train", root)
+    assert train["dataset.train_dataset"] == str(root / layout / "known_classes/train")
+    evaluated = resolve(folder, "evaluate", root)
+    assert evaluated[QUERY] == str(root / layout / "unknown_classes/test")
+    with pytest.raises(DataError, match="no such folder or archive"):
+        resolve(folder, "train", tmp_path)
+
+
 def test_archives_are_preferred_to_folders_of_the_same_name(skill, data):
     archive = data / "known_classes" / "train.tar.gz"
     with tarfile.open(archive, "w:gz"):

@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import pytest
+import yaml
 
 from hpo.core.errors import RunError
 from hpo.jobs.compose_spec import JobRequest
@@ -58,6 +60,55 @@ def test_the_hand_off_stands_in_where_trials_were_tidied_away(searched):
         assert model_of(find_parent(root, str(found))).path == found.best_dir / "model.ckpt"
     finally:
         (found.path / "gone").rename(folder / "ckpt")
+
+
+@pytest.fixture
+def workspace(searched, skill):
+    """The same search with the files of an AutoML workspace."""
+    root, found = searched
+    folder = found.path / ".automl" / "controller"
+    folder.mkdir(parents=True)
+    facts = {"skill_dir": str(skill), "experiment_id": "exp-7", "session_id": "s-3", "metric": "m"}
+    (folder / "facts.json").write_text(json.dumps(facts | {"platform": "Cluster"}))
+    yield root, found
+    shutil.rmtree(folder.parent)
+
+
+def test_every_trial_of_a_search_is_a_parent_by_its_folder(searched):
+    root, found = searched
+    for number in (0, best_of(found)):
+        parent = find_parent(root, f"{found}/trials/{number:04d}/")
+        assert parent.folder == found.trial_dir(number)
+        learned = yaml.safe_load((found.trial_dir(number) / "spec.yaml").read_text())
+        assert parent.spec["train"]["lr"] == learned["train"]["lr"]
+    with pytest.raises(RunError, match=r"/0001: trial 1: its checkpoints were removed"):
+        find_parent(root, f"{found}/trials/0001")
+    with pytest.raises(RunError, match=r"trials/0099 holds no checkpoint of trial 99"):
+        find_parent(root, f"{found}/trials/0099")
+
+
+def test_the_ids_of_an_automl_workspace_mean_its_best_trial(workspace, skill):
+    root, found = workspace
+    for name in ("exp-7", "s-3"):
+        parent = find_parent(root, name)
+        assert parent.folder == found.trial_dir(best_of(found))
+        assert (parent.skill_dir, parent.monitored) == (skill, "m")
+
+
+def test_a_job_of_a_platform_is_its_trial_where_its_results_are_here(workspace, tmp_path):
+    root, found = workspace
+    results = {n: str(tmp_path / f"results-{n}") for n in range(4)}
+    jobs = {n: [f"job-{n}", place] for n, place in results.items()} | {2: ["job-2", "s3://b/c"]}
+    (found.path / ".automl/controller/jobs.json").write_text(json.dumps(jobs))
+    (tmp_path / "results-1").mkdir()
+    (tmp_path / "results-1" / "net_epoch_003.pth").touch()
+    parent = find_parent(root, "job-1")
+    assert model_of(parent).path == tmp_path / "results-1" / "net_epoch_003.pth"
+    rate = yaml.safe_load((found.trial_dir(1) / "spec.yaml").read_text())["train"]["lr"]
+    assert parent.spec["train"]["lr"] == rate, "put together from what the search has stored"
+    said = r"job-2: trial 2 was job job-2 of Cluster, and its results \(s3://b/c\) are not on this"
+    with pytest.raises(RunError, match=said):
+        find_parent(root, "job-2")
 
 
 def test_a_search_without_a_result_has_no_model(tmp_path):

@@ -82,12 +82,12 @@ def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
     trial = Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed([0.1]), ledger=trial)
     engine.next_job()
-    with pytest.raises(HandoffError, match=r"trial 0: .*best.ckpt is missing"):
-        find_checkpoint(run, engine.ledger.trial(0))
+    with pytest.raises(HandoffError, match=r"trial 0: the checkpoint of its best epoch"):
+        find_checkpoint(run, engine.ledger.trial(0), "maximize")
     (run.trial_dir(0) / "ckpt").mkdir()
     for name in ("best.ckpt", "last.ckpt"):
         (run.trial_dir(0) / "ckpt" / name).touch()
-    assert find_checkpoint(run, engine.ledger.trial(0)).name == "best.ckpt"
+    assert find_checkpoint(run, engine.ledger.trial(0), "maximize").name == "best.ckpt"
 
 
 def test_held_out_pictures_are_looked_at_once_if_there_are_any(searched):

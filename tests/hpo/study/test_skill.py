@@ -33,6 +33,34 @@ def test_a_folder_that_is_no_skill(tmp_path, text, said):
     assert "references/skill_info.yaml" in str(caught.value)
 
 
+TEMPLATE, SCHEMA = "references/spec_template_train.yaml", "schemas/train.schema.json"
+
+
+@pytest.mark.parametrize(
+    ("files", "starter", "known", "said"),
+    [
+        ({TEMPLATE: "a: {b: 2}", SCHEMA: '{"default": {"a": {"b": 1, "c": 3}}}'},
+         {"a": {"b": 2}}, {"a": {"b": 2, "c": 3}}, []),
+        ({SCHEMA: '{"default": {"a": 1}}'}, {"a": 1}, {"a": 1}, []),
+        ({TEMPLATE: "{: [", SCHEMA: '{"default": {"a": 1}}'}, {"a": 1}, {"a": 1}, ["not valid"]),
+        ({TEMPLATE: "- a", SCHEMA: "{"}, {}, {}, ["cannot be read", "must be a mapping"]),
+        ({TEMPLATE: "a: 2", SCHEMA: "[]"}, {"a": 2}, {"a": 2}, ["must be a JSON object"]),
+        ({TEMPLATE: "a: 2", SCHEMA: '{"default": 7}'}, {"a": 2}, {"a": 2}, ["must be a JSON"]),
+        ({}, {}, {}, []),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_of_template_and_schema_is_the_starter_spec(
+    tmp_path, files, starter, known, said
+):
+    for name, text in {"references/skill_info.yaml": "name: bare\n", **files}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = load_skill(tmp_path).starter_spec("train")
+    assert found[:2] == (starter, known)
+    assert len(found[2]) == len(said)
+    assert all(word in line for word, line in zip(said, found[2], strict=True))
+
+
 def test_a_skill_without_parameters_has_no_fields(tmp_path):
     (tmp_path / "references").mkdir()
     (tmp_path / "references/skill_info.yaml").write_text("name: bare\n")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.jobs.checkpoints import choose_checkpoint, newest_checkpoint
+from hpo.run.checkpoints import choose_checkpoint, newest_checkpoint
 
 METRIC = "val Precision at Rank 1"
 

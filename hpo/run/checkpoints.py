@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
+from hpo.core.trial import TrialRecord
+from hpo.run.run_dir import RunDir
 
 SUFFIXES = (".ckpt", ".pth", ".pt", ".tlt", ".hdf5")
 BEST, LATEST = "best_model", "latest_model"
@@ -53,6 +55,37 @@ def choose_checkpoint(
             f"checkpoint: must be {BEST}, {LATEST} or the number of an epoch, got {wanted!r}"
         ) from error
     return _of_epoch(folder, found, epoch, monitored, name)
+
+
+def best_checkpoint(
+    run: RunDir, trial: TrialRecord, direction: str, results_dir: str = ""
+) -> Path | None:
+    """The checkpoint of a trial's best epoch, where it lies on this machine; never a guess.
+
+    Args:
+        run: the run.
+        trial: one of its trials.
+        direction: of the search.
+        results_dir: where a job of a platform has left its files; empty for trials of this machine.
+    """
+    own = run.checkpoints_dir(trial.number) / "best.ckpt"
+    if own.is_file():
+        return own
+    measured = trial.best_measurement(direction)
+    wanted = BEST if measured is None else measured.epoch
+    folders = [run.trial_dir(trial.number)]
+    if results_dir and "://" not in results_dir:
+        folders.append(Path(results_dir))
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        with contextlib.suppress(RunError):
+            return choose_checkpoint(folder, wanted)[0]
+        with contextlib.suppress(RunError):
+            found = choose_checkpoint(folder, BEST)[0]
+            if found.stem != "last":  # it would have been found by its epoch
+                return found
+    return None
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
