@@ -7,7 +7,7 @@ Nothing of that name is installed. A program opts in, in its first lines:
 
 or is started unchanged by `python -m hpo.automl.alias script.py ...`. A plan file is carried out
 by `python -m hpo.automl.alias -m tao_automl.runner PLAN.json --platform NAME`. Where a package of
-that name is installed, all refuse: a workflow must never get another package than it believes.
+that name is installed, all refuse: a workflow must never get another package than it expects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _TOP = {
     "AutoMLRunner": "hpo.automl.runner",
     "query_status": "hpo.automl.status",
     "format_result": "hpo.automl.formatting",
+    "__version__": "hpo",
 }
+_BRAIN = "hpo.automl.brain"
 _TYPES = ("JobStates", "Recommendation", "ResumeRecommendation", "AutoMLContext")
 _PLACES: dict[str, dict[str, str]] = {
     NAME: _TOP,
@@ -45,6 +47,11 @@ _PLACES: dict[str, dict[str, str]] = {
     f"{NAME}.status": {"query_status": "hpo.automl.status"},
     f"{NAME}.formatting": {"format_result": "hpo.automl.formatting"},
     f"{NAME}.types": dict.fromkeys(_TYPES, "hpo.automl.recommendation"),
+    f"{NAME}.brain": {},
+    f"{NAME}.brain.nl_config": {"NLConfigGenerator": _BRAIN},
+    f"{NAME}.brain.llm_analyzer": {"LLMAnalyzer": _BRAIN},
+    f"{NAME}.brain.research_program": {"ResearchProgram": _BRAIN, "ResearchPhase": _BRAIN},
+    f"{NAME}.brain.llm_brain": {"LLMBrain": _BRAIN},
 }
 """Module -> the public names that it offers -> the module of this project that has each."""
 
@@ -81,8 +88,9 @@ def install() -> None:
         module.__all__ = list(offered)  # type: ignore[attr-defined]
         sys.modules[name] = module
     for name in _PLACES:
-        if name != NAME:
-            setattr(sys.modules[NAME], name.rpartition(".")[2], sys.modules[name])
+        above, _, own = name.rpartition(".")
+        if above:
+            setattr(sys.modules[above], own, sys.modules[name])
 
 
 def _refuse_beside_the_original() -> None:

@@ -49,14 +49,17 @@ def _numbers(table: Any) -> dict[str, float]:
     return {str(key): n for key, value in rows if (n := number_of(value)) is not None}
 
 
-def values_by_reader(read: Callable[[str], Any], names: Sequence[str]) -> dict[str, float]:
-    """The same of a job whose files a platform reads.
+def values_by_reader(
+    read: Callable[[str], Any], names: Sequence[str], action: str
+) -> dict[str, float]:
+    """The same of a job whose files a platform reads: at the top and in the action's folder.
 
     Args:
         read: returns the text of a file below the job's results, or None.
         names: of the metrics, the primary one first.
+        action: that the job runs.
     """
-    places = [f"{folder}{name}" for name in NAMES for folder in ("", "train/")]
+    places = [f"{folder}{name}" for name in NAMES for folder in ("", f"{action}/")]
     return _gather(((Path(place).name, _as_text(read(place))) for place in places), names)
 
 

@@ -12,6 +12,7 @@ reports is a trial's value at its last epoch.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,9 @@ from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, TrialRecord
+from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
+from hpo.run.run_dir import AUTOML_JOBS, write_atomically
 from hpo.searching.engine import Engine
 from hpo.searching.state_writer import StateWriter, describe_start
 from hpo.tracking.listener import mlflow_listener
@@ -140,7 +143,7 @@ class AutoML:
             )
         self._bus.add(mlflow_listener(self.run, parts.study, parts.plan, self._ledger))
         self._open: dict[int, Recommendation] = {}
-        self._jobs: dict[int, str] = {}
+        self._jobs = {number: job for number, (job, _) in platform_jobs(self.run.path).items()}
         self._num_epochs = parts.plan.num_epochs
         self._is_finished = False
         constants = constants_of(self.facts, parts.study, parts.plan)
@@ -325,9 +328,12 @@ class AutoML:
 
     def _note_jobs(self) -> None:
         """Remember the job ids that the caller gave to open recommendations."""
-        for number, rec in self._open.items():
-            if rec.job_id:
-                self._jobs[number] = rec.job_id
+        told = {number: rec.job_id for number, rec in self._open.items() if rec.job_id}
+        if told.items() <= self._jobs.items():
+            return
+        self._jobs |= told
+        rows = {number: [job, ""] for number, job in self._jobs.items()}
+        write_atomically(self.run.path / AUTOML_JOBS, json.dumps(rows, indent=1) + "\n")
 
     def _specs_of(self, record: TrialRecord) -> dict[str, Any]:
         """The searched values, and the epoch to train until where rungs decide it."""

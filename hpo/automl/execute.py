@@ -20,6 +20,7 @@ from hpo.automl.workspace import WorkspaceFacts, is_workspace, read_facts
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.spec_dicts import flatten
+from hpo.core.text import count_of
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import ROUTE_PREFIX, RunDir
 from hpo.searching.session import SearchResult, SearchSettings, resume_search, start_search
@@ -76,11 +77,11 @@ def _start(
 
 
 def _with_fallbacks(found: dict[str, Any], count: int) -> dict[str, Any]:
-    """Say how often another sampler had to stand in for a language model."""
+    """Say how often another sampler proposed in place of a language model."""
     if count:
         found["warnings"].append(
-            f"{found['progress']['algorithm']}: {count} of {len(found['history'])} configurations "
-            "were not proposed by the model: its endpoint failed and another sampler stood in"
+            f"{found['progress']['algorithm']}: another sampler proposed {count} of "
+            f"{count_of(len(found['history']), 'configuration')}, as the model's endpoint failed"
         )
     return {**found, "fallbacks": count}
 

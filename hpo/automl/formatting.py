@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hpo.core.text import count_of
+
 
 def format_result(result: Mapping[str, Any]) -> str:
     """Render what `AutoMLRunner.run` returned; keys that are missing are left out.
@@ -44,7 +46,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     if notes:
         yield from ["", *notes]
     if "pareto_front" in result:
-        yield f"Pareto front: {len(result['pareto_front'] or [])} members"
+        yield f"Pareto front: {count_of(len(result['pareto_front'] or []), 'member')}"
 
 
 def _metric_of(result: Mapping[str, Any]) -> str:

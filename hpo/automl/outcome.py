@@ -20,6 +20,7 @@ from hpo.automl.recommendation import (
 )
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.selection import best_trial
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
@@ -235,7 +236,7 @@ def root_cause(trials: Sequence[TrialRecord]) -> str:
         return ""
     causes = [(t.error or {}).get("message", "unknown") for t in trials]
     most = max(set(causes), key=lambda cause: (causes.count(cause), -causes.index(cause)))
-    return f"{causes.count(most)} of {len(causes)} trials failed with: {most}"
+    return f"{causes.count(most)} of {count_of(len(causes), 'trial')} failed with: {most}"
 
 
 def comparison(

@@ -227,10 +227,10 @@ class _Planner:
         )
         if text := found.warning(is_registered=self.registered is not None):
             self.warnings.append(text)
-        if self._is_on_platform() and found.nested.get(RESULTS_DIR):
+        if self.request.platform and found.nested.get(RESULTS_DIR):
             self.warnings.append(
-                f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is not used by jobs of "
-                f"{self.request.platform}, each of which has a folder of its own"
+                f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is not passed on to "
+                f"{self.request.platform}: each trial has a folder of its own"
             )
         return found
 
@@ -313,9 +313,6 @@ class _Planner:
 
     def _searched(self) -> set[str]:
         return set(self.request.hyperparameters or self.schema.default_parameters)
-
-    def _is_on_platform(self) -> bool:
-        return bool(self.request.platform) and self.request.needs_data
 
     def _is_rungs(self) -> bool:
         """Whether every rung is a job of its own: where values are known at the end alone."""

@@ -52,6 +52,7 @@ class PlatformPlan:
     epochs_key: str
     """Empty for a network without epochs."""
     slots: int
+    action: str
     submit: Callable[[dict[str, Any], int], Any]
     """(spec, number) -> the platform's answer to a submission."""
     job_name: Callable[[int], str] = str
@@ -284,7 +285,9 @@ class PlatformExecutor:
         read = getattr(self._platform, "read_job_result_file", None)
         if read is None:
             return {}
-        return values_by_reader(lambda place: attempt(read, active.job_id, place)[0], names)
+        return values_by_reader(
+            lambda place: attempt(read, active.job_id, place)[0], names, self._plan.action
+        )
 
     def _succeed(self, active: ActiveJob, driver: TrialDriver) -> Ended:
         missing = self._plan.objectives.missing(active.values)

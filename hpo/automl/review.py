@@ -118,8 +118,8 @@ def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dic
     is_host = not str(probe.get("device", "cpu")).startswith("cuda")
     if is_host and free_memory is not None and needed > free_memory:
         warnings.append(
-            f"{count_of(slots.count, 'trial')} at a time will need about {needed:.0f} MiB, and "
-            f"{free_memory} MiB are free; lower --concurrent"
+            f"about {needed:.0f} MiB are needed for {count_of(slots.count, 'trial')} at a time, "
+            f"and {free_memory} MiB are free; lower automl_max_concurrent"
         )
     return {
         "free_disk_mib": free_disk,
@@ -146,16 +146,3 @@ def ways_to_shorten(
         f"about {render_seconds(total)} are expected ({expected['assumptions']}), more than the "
         f"{max_hours:g} h that were allowed; shorten it with {'; or '.join(ways)}"
     )
-
-
-def rehearsed(guess: dict[str, Any], forecast: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The expected time as a rehearsal of the search found it, where there was one."""
-    if not forecast:
-        return guess
-    words = f"{guess['assumptions']}; rehearsed: {count_of(forecast['epochs'], 'epoch')} in all"
-    return {
-        **guess,
-        "total_s": forecast["seconds"],
-        "interval_s": [forecast["low_s"], forecast["high_s"]],
-        "assumptions": words,
-    }

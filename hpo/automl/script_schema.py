@@ -124,7 +124,7 @@ def _faults_of_weights(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     if weights is None:
         return
     if not isinstance(weights, list) or len(weights) != len(options):
-        yield f"{name}.option_weights: must be as many as the {len(options)} options"
+        yield f"{name}.option_weights: must be as many as the options ({len(options)})"
     elif not all(_is_finite(w) and w >= 0 for w in weights) or not any(weights):
         yield f"{name}.option_weights: must be numbers from 0, and not all 0"
 

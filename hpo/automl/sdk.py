@@ -69,7 +69,7 @@ def has_failed_by_log(logs: str) -> bool:
 
 
 def is_clean_up_error(logs: str) -> bool:
-    """Whether a job with a value has failed only while its processes were taking leave."""
+    """Whether a job with a value has failed only while its processes were shutting down."""
     return _AT_CLEAN_UP.search(logs) is not None and not has_failed_by_log(logs)
 
 

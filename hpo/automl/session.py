@@ -248,6 +248,7 @@ class AutoMLSession(Session):
             objectives=self.objectives,
             epochs_key=self.trainer.epochs_key,
             slots=self.study.concurrent or 1,
+            action=self.facts.action,
             submit=submission.submit,
             job_name=submission.name_of,
             poll_s=self.route.poll_s,

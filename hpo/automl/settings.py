@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hpo.automl.errors import AutoMLError
 from hpo.automl.metrics import DEFAULT_METRIC
@@ -38,6 +38,14 @@ EVALUATION_KEYS = (
 WORDS = {"true": True, "yes": True, "on": True, "1": True,
          "false": False, "no": False, "off": False, "0": False}  # fmt: skip
 """What text may stand for true and false."""
+
+
+@runtime_checkable
+class SupportsDict(Protocol):
+    """A value that has a form as plain data, such as a `ResearchProgram`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +195,8 @@ def _flattened(given: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
         raise AutoMLError(f"automl_settings: must be a mapping of keys, got {given!r}")
     pairs: list[tuple[str, Any]] = []
     for name, value in (given or {}).items():
+        if isinstance(value, SupportsDict):
+            value = value.to_dict()  # noqa: PLW2901 - a research program is plain data in a study
         if name == "algorithm_specific_params":
             pairs += _specific(value)
         elif isinstance(value, Mapping) and str(name) not in _BY_NAME and _is_section(str(name)):

@@ -52,8 +52,8 @@ class Submission:
                 raise AutoMLError("image: must be left out, as a Python script runs without one")
         elif takes(create, "image") and not self.own_image:
             raise AutoMLError(
-                f"image: there is none: pass image=, or write container_image into "
-                f"{self.skill.path}/references/skill_info.yaml"
+                "image: must be given, as neither the action nor the skill names one: pass image=, "
+                f"or write container_image into {self.skill.path}/references/skill_info.yaml"
             )
         if create is not None:
             demand_keywords(create, self.arguments, who)

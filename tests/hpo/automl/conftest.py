@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from hpo import AutoMLRunner
+from tests.hpo.automl.watching import skill_folders_are_only_read  # noqa: F401 - for every test below
 from tests.quick_trainer import DEFAULTS, NAME
 
 QUICK_SKILL = Path(__file__).parents[2] / "quick_skill"

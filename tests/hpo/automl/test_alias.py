@@ -44,7 +44,7 @@ def test_the_published_imports_are_ours(installed):
     assert tao_automl.runner.AutoMLRunner is AutoMLRunner
     alias.install()
     with pytest.raises(AttributeError):
-        _ = tao_automl.brain
+        _ = tao_automl.no_such_name
 
 
 def test_an_unchanged_script_runs_by_the_module(tmp_path):

@@ -11,6 +11,7 @@ import yaml
 from hpo.cli.automl import _settings
 from hpo.cli.main import main
 from tests.hpo.automl.foreign import make_foreign_skill
+from tests.hpo.automl.watching import skill_folders_are_only_read  # noqa: F401 - for every test below
 from tests.quick_cli import call, events_of
 
 

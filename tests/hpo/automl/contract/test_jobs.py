@@ -22,7 +22,7 @@ def test_36_the_callers_image_beats_the_actions_beats_the_skills(go, tmp_path):
         seen.append(sdk.jobs[0].image)
     assert seen == ["registry/skill:1", "registry/action:1", "mine:3"]
     file.write_text(yaml.safe_dump(info | {"container_image": ""}))
-    with pytest.raises(ValueError, match="image: there is none"):
+    with pytest.raises(ValueError, match="image: must be given"):
         go(skill=skill)
 
 
@@ -216,6 +216,29 @@ def test_72_a_keyword_that_the_platform_lacks_is_refused(go):
     with pytest.raises(ValueError, match="priority: no such argument, of this call or of Sdk"):
         go(sdk, priority=3)
     assert sdk.jobs == []
+
+
+def test_74_a_promoted_trial_names_the_job_that_it_goes_on_from(folder, tmp_path):
+    from tao_automl import AutoML
+
+    settings = {"algorithm": "hyperband", "metric": "accuracy", "automl_max_epochs": 2,
+                "automl_reduction_factor": 2}  # fmt: skip
+    place = tmp_path / "ws"
+    promoted = None
+    while promoted is None:  # the ids that were assigned outlive the object that assigned them
+        automl = AutoML(place, str(folder), {}, settings)
+        for rec in automl.next_recommendation():
+            rec.assign_job_id(f"mine-{rec.id}")
+            if rec.resume_from_job_id:
+                promoted = rec
+            automl.report_result(rec.id, 0.5 + rec.id / 10)
+        assert {rec.job_id for rec in automl.get_history()} == {
+            f"mine-{rec.id}" for rec in automl.get_history()
+        }
+        automl.finish()
+    assert (promoted.resume_from_epoch, promoted.early_stop_epoch) == (1, 2)
+    source = int(promoted.resume_from_job_id.removeprefix("mine-"))
+    assert automl.get_history()[source].specs["train.lr"] == promoted.specs["train.lr"]
 
 
 def test_73_the_workspace_id_stays_here(go):

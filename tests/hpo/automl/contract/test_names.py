@@ -17,6 +17,14 @@ def test_1_top_level_names(module):
     assert all(callable(getattr(package, n)) for n in ("AutoML", "query_status", "format_result"))
 
 
+def test_1_the_version_is_that_of_this_project():
+    import tao_automl
+
+    import hpo
+
+    assert tao_automl.__version__ == hpo.__version__
+
+
 def test_2_states_and_recommendations():
     from tao_automl.types import AutoMLContext, JobStates, Recommendation, ResumeRecommendation
 

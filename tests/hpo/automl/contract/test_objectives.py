@@ -56,6 +56,38 @@ def test_44_48_places_in_files(tmp_path, name, content, value):
     assert values_in_folder(tmp_path, ["accuracy"]).get("accuracy") == value
 
 
+LINES = [
+    {"epoch": 1, "kpi": {"accuracy": 0.25}},
+    {"epoch": 2, "kpi": {"accuracy": 0.625, "loss": True}},
+    {"epoch": 3, "kpi": {"accuracy": float("nan"), "loss": 0.5}},
+    {"epoch": 4, "status": "SUCCESS"},
+]
+
+
+@pytest.mark.parametrize("where", ["results here", "read by the platform"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        pytest.param("metrics.json", '{"accuracy": 0.625, "loss": 0.5}', id="45"),
+        pytest.param("train/metrics.json", '{"loss": 0.5, "accuracy": 0.625}', id="45 below"),
+        pytest.param(
+            "train/status.json", "\n".join(map(json.dumps, LINES)) + "\nhalf a l", id="46"
+        ),
+    ],
+)
+def test_45_46_a_job_whose_log_is_silent_is_read_by_its_files(go, tmp_path, where, file, text):
+    """The last line with a finite number counts for each metric; truths are no numbers."""
+    sdk = Sdk(lambda n: ("Complete", "epoch 1\n"))
+    if where == "results here":
+        (tmp_path / "results" / file).parent.mkdir(parents=True)
+        (tmp_path / "results" / file).write_text(text)
+        sdk.folders = {0: str(tmp_path / "results")}
+    else:
+        sdk.read_job_result_file = lambda job, place: text if place == file else None
+    result = go(sdk, trials=1, settings={"objectives": ["accuracy", "loss"]})
+    assert result["best"]["objective_values"] == {"accuracy": 0.625, "loss": 0.5}
+
+
 def test_47_files_on_this_disk_beat_the_log(go, tmp_path):
     sdk = Sdk(lambda n: ("Complete", "accuracy: 0.1"))
     (tmp_path / "results").mkdir()

@@ -117,6 +117,6 @@ def test_8_a_misspelt_setting_is_refused_before_any_job(go, wrong, right):
     assert sdk.jobs == []
 
 
-def test_8_two_spellings_must_agree(go):
+def test_9_two_spellings_must_agree(go):
     with pytest.raises(ValueError, match="given twice"):
         go(settings={"num_recommendations": 4, "automl_max_recommendations": 5})
