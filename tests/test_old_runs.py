@@ -1,23 +1,29 @@
 """Run directories written by earlier versions still open, report and resume.
 
 `old_runs/` holds runs of the quick trainer: `version_0_1_0` of release 0.1.0, `pinned_values` of the
-code just after fixed values came to reach trials. Each has a finished search of six trials and one
-that was interrupted. The files are as those versions wrote them, paths of that machine included.
+code just after fixed values came to reach trials, `version_0_2_0` of release 0.2.0. Each has a
+finished search of six trials and one that was interrupted, the last also a finished workspace of the
+AutoML route with its skill folder. The files are as those versions wrote them, paths included.
 """
 
+import json
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from hpo.core.budget import Budget
+from hpo.core.errors import RunError
 from hpo.core.trial import TrialState
+from hpo.core.yaml_io import read_yaml
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.session import resume_search
 from tests.quick_runs import Ear
 
-ARCHIVES = sorted((Path(__file__).parent / "old_runs").glob("*.tar.gz"))
+ROOT = Path(__file__).parent
+ARCHIVES = sorted((ROOT / "old_runs").glob("*.tar.gz"))
 VERSIONS = [path.name.removesuffix(".tar.gz") for path in ARCHIVES]
 
 
@@ -58,3 +64,26 @@ def test_an_interrupted_run_is_resumed_to_its_budget(runs):
         new = after[old.number]
         assert new.params == old.params
         assert new.measurements[: len(old.measurements)] == old.measurements
+
+
+def test_an_older_workspace_is_extended(tmp_path):
+    """Its study names the skill's trainer by an address, and its own facts hold the style."""
+    with tarfile.open(ROOT / "old_runs" / "version_0_2_0.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    runs = tmp_path / "version_0_2_0"
+    folder = (runs / "workspace").rename(runs / "run_20261129-104122")
+    facts = json.loads((folder / ".automl" / "controller" / "facts.json").read_text())
+    for name in ("study.yaml", ".automl/controller/facts.json"):  # the skill folder has moved, too
+        file = folder / name
+        file.write_text(file.read_text().replace(facts["skill_dir"], str(runs / "skill")))
+    assert "trainer: hpo.automl.skill_trainer:SkillTrainer@" in (folder / "study.yaml").read_text()
+    run = RunDir(folder)
+    before = [trial.params for trial in trials_of(run)]
+    with pytest.raises(RunError, match="the code has changed") as caught:
+        resume_search(run, Ear().settings(), budget=Budget(trials=5))
+    assert "--moved" not in str(caught.value)  # `/t`, its training data, is part of this path alone
+    resume_search(run, Ear().settings(force=True), budget=Budget(trials=5))
+    after = trials_of(run)
+    assert [trial.params for trial in after][:4] == before
+    assert len(after) == 5
+    assert read_yaml(run.study_file)["trainer"]["skill"] == str(runs / "skill")

@@ -134,6 +134,7 @@ class AutoML:
         self._engine: Engine = parts.engine
         self._algorithm = parts.algorithm
         self._base_spec, self._epochs_key = parts.plan.base_spec, parts.epochs_key
+        self._are_rungs = parts.plan.route_style == RUNGS_STYLE
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
         self._bus.add(self._state)
         self._objectives = objectives_of(self.facts)
@@ -318,7 +319,7 @@ class AutoML:
         rec.specs = self._specs_of(record)
         if record.start_from is not None:
             rec.resume_from_job_id = self._jobs.get(record.start_from[0])
-        if self.facts.style == RUNGS_STYLE:
+        if self._are_rungs:
             rec.early_stop_epoch = record.until_epoch
         rec.adjustments = adjustments_of(number, self.facts)
         rec.full_spec = merged(
@@ -338,7 +339,7 @@ class AutoML:
     def _specs_of(self, record: TrialRecord) -> dict[str, Any]:
         """The searched values, and the epoch to train until where rungs decide it."""
         specs = dict(record.params)
-        if self.facts.style == RUNGS_STYLE and self._epochs_key:
+        if self._are_rungs and self._epochs_key:
             specs[self._epochs_key] = record.until_epoch
         return specs
 

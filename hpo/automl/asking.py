@@ -85,7 +85,7 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
         raise RunError(f"{folder}: holds something else; give a folder that is new or empty")
     study = planned.study
     trainer = find_trainer(study.trainer)
-    plan = plan_study(study, trainer, route_style=planned.facts.style)
+    plan = plan_study(study, trainer, route_style=planned.style)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:

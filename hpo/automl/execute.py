@@ -70,7 +70,7 @@ def _start(
         ).check()  # fmt: skip
         demand_deletion(planned.facts, route.platform, route.platform_arguments)
     search, sessions = with_session(
-        replace(search, fill=planned.facts.write, route_style=planned.facts.style), route
+        replace(search, fill=planned.facts.write, route_style=planned.style), route
     )
     ended = start_search(planned.study, request.workspace.parent, search)
     return ended, sessions.last()

@@ -53,6 +53,8 @@ class Planned:
     study: StudySpec
     facts: WorkspaceFacts
     settings: AutoMLSettings
+    style: str
+    """`rungs` where every rung is a job of its own, else `running`."""
 
 
 @contextlib.contextmanager
@@ -165,7 +167,8 @@ class _Planner:
             eval_keys=eval_data,
             no_eval_reason=no_eval,
         )
-        return Planned(study=study, facts=facts, settings=self.settings)
+        style = RUNGS_STYLE if self._is_rungs() else RUNNING_STYLE
+        return Planned(study=study, facts=facts, settings=self.settings, style=style)
 
     def _facts(self, objectives: Objectives) -> WorkspaceFacts:
         """What the request alone says of the workspace."""
@@ -178,7 +181,6 @@ class _Planner:
             direction=objectives.primary.direction,
             objectives=objectives.to_list() if objectives.is_several else [],
             algorithm=self.settings.algorithm,
-            style=RUNGS_STYLE if self._is_rungs() else RUNNING_STYLE,
             platform=request.platform,
             image=request.image,
             base_checkpoint=request.base_checkpoint,

@@ -228,7 +228,7 @@ class AutoMLSession(Session):
 
     def _are_rungs_jobs(self) -> bool:
         is_told_at_end = self.route.platform is not None or not self.skill_trainer.is_registered
-        return self.facts.style == RUNGS_STYLE and is_told_at_end
+        return self.plan.route_style == RUNGS_STYLE and is_told_at_end
 
     @property
     def engine_run(self) -> RunDir | None:

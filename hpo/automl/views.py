@@ -90,7 +90,7 @@ def constants_of(
         "options": dict(search.algorithm_options),
         "pruner": plan.pruner,
         "seed": search.seed,
-        "style": facts.style,
+        "style": plan.route_style,
         "metric": facts.metric,
         "direction": facts.direction,
         "space_digest": plan.space_digest,

@@ -31,8 +31,6 @@ class WorkspaceFacts:
     """As the caller names it."""
     direction: str
     algorithm: str
-    style: str = RUNNING_STYLE
-    """`rungs` where every rung is a job of its own."""
     platform: str = ""
     """Class of the platform; empty for trials on this machine."""
     image: str = ""

@@ -7,6 +7,7 @@ Whether they are the same pictures at a new place is decided by their digests.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -99,13 +100,18 @@ def gone_files_told(run: RunDir, plan: StudyPlan, *, told: bool) -> Iterator[Non
     except HpoError as error:
         names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
         files = (name for name in names if Path(name).suffix or "/" in name)
-        gone = next((n for n in files if n in str(error) and not Path(n).exists()), "")
+        gone = next((n for n in files if _names(error, n) and not Path(n).exists()), "")
         if not told or not gone or run.resume_command in str(error):
             raise
         raise type(error)(
             f"{error}; bring it back, or give its new place: "
             f"`{run.resume_command} --moved {shell_word(f'{gone}=PLACE')}` (the run remembers it)"
         ) from error
+
+
+def _names(error: Exception, path: str) -> bool:
+    """Whether a message holds a path as a whole, not within a longer one."""
+    return re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-])", str(error)) is not None
 
 
 def find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]:
