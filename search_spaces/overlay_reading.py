@@ -157,16 +157,18 @@ def _check_range(leaf: Leaf, change: ParameterChange, notes: Notes) -> None:
             advice = "to keep one value, fix it" if start == stop else "swap them?"
             notes.problem(leaf.name, f"low < high must hold, got {start!r} and {stop!r}; {advice}")
     for end in (low, high):
-        for number, least in _pairs(end, leaf.minimum):
-            if number is not None and least is not None and number < least:
-                _note_outside(leaf, number, f"minimum {least!r}", notes)
-        for number, most in _pairs(end, leaf.maximum):
-            if number is not None and most is not None and number > most:
-                _note_outside(leaf, number, f"maximum {most!r}", notes)
+        _check_inside(leaf, _pairs(end, leaf.minimum), "minimum", notes)
+        _check_inside(leaf, _pairs(end, leaf.maximum), "maximum", notes)
 
 
-def _note_outside(leaf: Leaf, number: float, bound: str, notes: Notes) -> None:
-    notes.problem(leaf.name, f"a range must lie inside the schema's, got {number!r} beside {bound}")
+def _check_inside(leaf: Leaf, pairs: list[tuple[Any, Any]], kind: str, notes: Notes) -> None:
+    """Check ends of a range against the schema's bound of one kind."""
+    for number, bound in pairs:
+        if number is None or bound is None:
+            continue
+        if number < bound if kind == "minimum" else number > bound:
+            told = f"got {number!r} beside {kind} {bound!r}"
+            notes.problem(leaf.name, f"a range must lie inside the schema's, {told}")
 
 
 def _pairs(one: Any, other: Any) -> list[tuple[Any, Any]]:

@@ -77,14 +77,16 @@ class Option:
         got = "a secret value" if self.is_secret else quoted(value)
         if not fits or is_mixed_up:
             raise SpecError(f"{where}: must be a {self.kind_name}, got {got}")
-        below = self.low is not None and value < self.low
-        above = self.high is not None and value > self.high
-        if below or above:
+        if not self._is_within(value):
             limits = f"at least {self.low:g}" if self.high is None else (
                 f"between {self.low:g} and {self.high:g}"
             )  # fmt: skip
             raise SpecError(f"{where}: must be {limits}, got {got}")
         return float(value) if self.kind is float else value
+
+    def _is_within(self, value: Any) -> bool:
+        is_high_enough = self.low is None or value >= self.low
+        return is_high_enough and (self.high is None or value <= self.high)
 
 
 def resolve_options(

@@ -220,29 +220,37 @@ def _is_section(name: str) -> bool:
 
 def _checked(key: Key, value: Any, problems: list[str]) -> Any:
     """A setting in its type; what is wrong with it is added to `problems`."""
-    where = f"automl_settings.{key.name}"
+    value = _converted(key, value)
+    if value is not None and (why := _why_wrong(key, value)):
+        problems.append(f"automl_settings.{key.name}: {why}, got {value!r}{_hint(key, value)}")
+    return value
+
+
+def _converted(key: Key, value: Any) -> Any:
+    """A value in the type of a setting, where it is another spelling of it."""
     if key.kind is bool and isinstance(value, str):
         value = WORDS.get(value.strip().lower(), value)
     if key.kind is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
     if key.kind is list and isinstance(value, str | tuple):
         value = [value] if isinstance(value, str) else list(value)
-    if key.kind in (int, float):
-        value = _plain_number(value, key.kind)
-    if value is None:
-        return None
+    return _plain_number(value, key.kind) if key.kind in (int, float) else value
+
+
+def _why_wrong(key: Key, value: Any) -> str:
+    """What must hold of a value; empty where it does."""
     if not isinstance(value, key.kind) or (isinstance(value, bool) and key.kind is not bool):
-        problems.append(f"{where}: must be {_NAMED.get(key.kind, 'a mapping')}, got {value!r}")
-    elif isinstance(value, int | float) and not math.isfinite(value):
-        problems.append(f"{where}: must be a finite number, got {value!r}")
-    elif isinstance(value, int | float) and key.low is not None and value < key.low:
-        problems.append(f"{where}: must be at least {key.low:g}, got {value!r}")
-    elif key.words and str(value).strip().lower() not in key.words:
-        problems.append(
-            f"{where}: must be one of {', '.join(key.words)}, got {value!r}"
-            f"{nearest(str(value), key.words)}"
-        )
-    return value
+        return f"must be {_NAMED.get(key.kind, 'a mapping')}"
+    if isinstance(value, int | float) and not math.isfinite(value):
+        return "must be a finite number"
+    if isinstance(value, int | float) and key.low is not None and value < key.low:
+        return f"must be at least {key.low:g}"
+    is_known = not key.words or str(value).strip().lower() in key.words
+    return "" if is_known else f"must be one of {', '.join(key.words)}"
+
+
+def _hint(key: Key, value: Any) -> str:
+    return nearest(str(value), key.words) if key.words and isinstance(value, key.kind) else ""
 
 
 _NAMED = {int: "a whole number", float: "a number", bool: "true or false", str: "text",
@@ -298,25 +306,9 @@ def _with_options(
     }
     unknown = [key for key in rest if key not in own and key not in others]
     if unknown:
-        raise AutoMLError(
-            "; ".join(
-                f"automl_settings.{key}: no such setting{nearest(key, [*_BY_NAME, *own, *others])}"
-                for key in unknown
-            )
-        )
-    if values["evolvable_text_parameters"] and name.lower() == "autoresearch":
-        raise AutoMLError(
-            "automl_settings.evolvable_text_parameters: texts cannot be rewritten here; give the "
-            "texts to choose from as valid_options of custom_param_ranges"
-        )
-    warnings = tuple(
-        f"automl_settings.{key}: a setting of {others[key]}, not used by {name}"
-        for key in rest
-        if key not in own
-    )
-    if values["evolvable_text_parameters"]:
-        text = f"evolvable_text_parameters: a setting of autoresearch, not used by {name}"
-        warnings += (f"automl_settings.{text}",)
+        known = [*_BY_NAME, *own, *others]
+        hints = (f"automl_settings.{key}: no such setting{nearest(key, known)}" for key in unknown)
+        raise AutoMLError("; ".join(hints))
     mine = {key: value for key, value in rest.items() if key in own}
     mine.pop(MAX_RECOMMENDATIONS, None)  # the budget counts trials, and can be extended
     if "automl_max_concurrent" in own and values["automl_max_concurrent"] is not None:
@@ -334,7 +326,28 @@ def _with_options(
         given=given | (frozenset(mine) - {MAX_RECOMMENDATIONS}),
         stops_trials=bool(entry and entry.brings_pruning),
         ends_itself=any(option.name in ("rounds", "min_top_configs") for option in options),
-        warnings=warnings,
+        warnings=_of_no_use(name, values, {key: others[key] for key in rest if key not in own}),
+    )
+
+
+def _of_no_use(name: str, values: Mapping[str, Any], others: Mapping[str, str]) -> tuple[str, ...]:
+    """Warnings of settings that belong to other algorithms than the one that is used.
+
+    Args:
+        name: the algorithm.
+        values: the settings of every search.
+        others: setting -> the algorithm that it belongs to.
+    """
+    if values["evolvable_text_parameters"]:
+        if name.lower() == "autoresearch":
+            raise AutoMLError(
+                "automl_settings.evolvable_text_parameters: texts cannot be rewritten here; give "
+                "the texts to choose from as valid_options of custom_param_ranges"
+            )
+        others = {**others, "evolvable_text_parameters": "autoresearch"}
+    return tuple(
+        f"automl_settings.{key}: a setting of {owner}, not used by {name}"
+        for key, owner in others.items()
     )
 
 

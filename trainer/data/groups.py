@@ -47,10 +47,8 @@ def group_pictures(
     """
     files = [source.root / path for source in sources for path in source.paths]
     if by == NEAR_DUPLICATES:
-        names = sorted({name for source in sources for name in source.classes})
-        number = {name: i for i, name in enumerate(names)}
-        labels_N = [number[source.classes[label]] for source in sources for label in source.labels]
-        joined = [[int(i), int(j)] for i, j in find_bursts(files, np.array(labels_N), progress)]
+        pairs = find_bursts(files, np.array(_joint_labels(sources)), progress)
+        joined = [[int(i), int(j)] for i, j in pairs]
         return _connected(len(files), [*joined, *_same_files(files)])
     if all(by in source.columns for source in sources):
         texts: list[str | None] = [text for source in sources for text in source.columns[by]]
@@ -61,6 +59,13 @@ def group_pictures(
     keys = [("", next(own)) if not text else (text, -1) for text in texts]
     number_of = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([number_of[key] for key in keys], dtype=np.int64)
+
+
+def _joint_labels(sources: Sequence[ImageFolder]) -> list[int]:
+    """Number of each picture's class among the classes of all sources."""
+    names = sorted({name for source in sources for name in source.classes})
+    number = {name: i for i, name in enumerate(names)}
+    return [number[source.classes[label]] for source in sources for label in source.labels]
 
 
 def find_leaks(
