@@ -22,8 +22,8 @@ from search_spaces.schema import lookup, with_values
 Inactive = Callable[[dict[str, Any]], Mapping[str, str]]
 """Nested spec -> parameter -> why it does nothing under this spec."""
 
-NUM_POINTS = 32
-MAX_MEMORY = 4096
+_NUM_POINTS = 32
+_MAX_MEMORY = 4096
 _ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
 _INSIDE = (0.01, 0.5, 0.99)
 """For real numbers: what holds at one exact end only is no condition worth drawing by."""
@@ -53,7 +53,7 @@ class Oracle:
         """
         key = json.dumps(values, sort_keys=True, default=str)
         if key not in self.memory:
-            if len(self.memory) >= MAX_MEMORY:
+            if len(self.memory) >= _MAX_MEMORY:
                 self.memory.clear()
             self.memory[key] = self._answer(values)
         return self.memory[key]
@@ -166,9 +166,9 @@ class _Survey:
         rng = random.Random(0)
         columns: dict[str, list[Any]] = {}
         for name, values in self.candidates.items():
-            columns[name] = [values[k % len(values)] for k in range(NUM_POINTS)]
+            columns[name] = [values[k % len(values)] for k in range(_NUM_POINTS)]
             rng.shuffle(columns[name])
-        rows = [{name: column[k] for name, column in columns.items()} for k in range(NUM_POINTS)]
+        rows = [{name: column[k] for name, column in columns.items()} for k in range(_NUM_POINTS)]
         return [{}, *rows]
 
     def _hear(self, point: Mapping[str, Any]) -> bool:

@@ -55,7 +55,7 @@ def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
         return Typing(
             kind=_kind(type_name),
             type_name=str(type_name),
-            options=read_options(name, options),
+            options=_read_options(name, options),
             allows_list=False,
         )
     has_bounds = node.get("minimum") is not None or node.get("maximum") is not None
@@ -64,12 +64,12 @@ def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
     return Typing(
         kind=kind,
         type_name=str(chosen.get("type")),
-        options=read_options(name, options if options is not None else chosen.get("enum")),
+        options=_read_options(name, options if options is not None else chosen.get("enum")),
         allows_list=kind.is_number and any(other is Kind.LIST for other, _ in kinds),
     )
 
 
-def read_options(name: str, options: object) -> tuple[Any, ...]:
+def _read_options(name: str, options: object) -> tuple[Any, ...]:
     """Read `enum`; blanks and line ends around texts are noise."""
     if options is None:
         return ()

@@ -13,7 +13,7 @@ from search_spaces.ordering import parents_first
 from search_spaces.rule import Bounds
 from search_spaces.schema import Kind, Leaf, Schema, is_number
 
-CROWDED = 0.01
+_CROWDED = 0.01
 """A default within this share of its range makes even draws over the range useless."""
 
 
@@ -51,7 +51,7 @@ def _leaf(schema: Schema, leaf: Leaf) -> Iterator[Finding]:
             yield Finding(leaf.name, check[0], text)
 
 
-def bounds_of(leaf: Leaf) -> Bounds:
+def _bounds_of(leaf: Leaf) -> Bounds:
     """Return bounds and constant conditions of a number together."""
     bounds = Bounds(low=first(leaf.minimum), high=first(leaf.maximum))
     for clause in leaf.clauses:
@@ -67,7 +67,7 @@ def bounds_of(leaf: Leaf) -> Bounds:
 def _default_outside(_: Schema, leaf: Leaf, value: Any) -> str:
     if not leaf.kind.is_number or not is_number(value):
         return ""
-    bounds = bounds_of(leaf)
+    bounds = _bounds_of(leaf)
     return "" if is_inside(value, bounds) else f"default {value!r} lies outside {bounds}"
 
 
@@ -106,7 +106,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 def _unbounded(_: Schema, leaf: Leaf, value: Any) -> str:
     if not leaf.kind.is_number or leaf.options:
         return ""
-    bounds = bounds_of(leaf)
+    bounds = _bounds_of(leaf)
     if bounds.low is not None and bounds.high is not None:
         return ""
     missing = "no bounds" if bounds.low is None and bounds.high is None else "one open end"
@@ -114,20 +114,20 @@ def _unbounded(_: Schema, leaf: Leaf, value: Any) -> str:
 
 
 def _crowded(schema: Schema, leaf: Leaf, value: Any) -> str:
-    bounds = bounds_of(leaf)
+    bounds = _bounds_of(leaf)
     is_ranged = bounds.low is not None and bounds.high is not None and bounds.low < bounds.high
     if not leaf.kind.is_number or not is_number(value) or not is_ranged:
         return ""
     if leaf.name not in schema.default_parameters or bounds.low is None or bounds.high is None:
         return ""
     position = (value - bounds.low) / (bounds.high - bounds.low)
-    if 0 < position <= CROWDED or 1 - CROWDED <= position < 1:
+    if 0 < position <= _CROWDED or 1 - _CROWDED <= position < 1:
         return f"default {value!r} sits at {position:.3%} of {bounds}: even draws all miss it"
     return ""
 
 
 def _one_value(_: Schema, leaf: Leaf, value: Any) -> str:  # noqa: ARG001 - table entry
-    bounds = bounds_of(leaf)
+    bounds = _bounds_of(leaf)
     if leaf.kind.is_number and bounds.low is not None and bounds.low == bounds.high:
         return f"has one legal value, {bounds.low:g}"
     if len(leaf.options) == 1 and leaf.kind not in (Kind.SUBSET, Kind.OPTIONAL):

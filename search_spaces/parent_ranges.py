@@ -72,7 +72,7 @@ def _keep_divisors(parent: Draft, relation: Relation, child: Draft) -> None:
     values = parent.options
     if values is None and parent.interval is not None:
         low, high = round(parent.interval.low), round(parent.interval.high)
-        if not parent.is_int or parent.step or high - low > MAX_DIVISORS:
+        if not parent.is_int or parent.step or high - low > _MAX_DIVISORS:
             text = f"must be a whole number in a short range, as {child.name} is {relation}"
             parent.notes.problem(parent.name, text)
             return
@@ -98,7 +98,7 @@ def _has_multiple(value: float, relation: Relation, child: Draft) -> bool:
     return math.floor(reach.high / value) * value >= max(reach.low, least)
 
 
-MAX_DIVISORS = 10_000
+_MAX_DIVISORS = 10_000
 
 
 def _closed(bounds: Bounds, *, is_int: bool) -> Bounds:

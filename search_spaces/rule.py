@@ -14,9 +14,9 @@ INSET = 0.001
 """An open end is moved inwards by this share of the width, in the scale that is searched."""
 DECADES = 100.0
 """How far around the default a logarithmic range reaches."""
-DECADES_EARLY = 10.0
+_DECADES_EARLY = 10.0
 """The same for the first half of a short search (R9)."""
-EDGE = 0.1
+_EDGE = 0.1
 """A default within this share of an end calls for a scale that puts it away from the edge."""
 
 
@@ -99,12 +99,12 @@ def choose_interval(bounds: Bounds, default: float | None, *, is_int: bool) -> I
         scale = Scale.LOG if wide else Scale.LINEAR
         return _inset(bounds, low, high, scale, why=f"no default: {scale} over {bounds}")
     position = (default - low) / (high - low)
-    if low >= 0 and default > 0 and position <= EDGE:
+    if low >= 0 and default > 0 and position <= _EDGE:
         start, stop = _around(default, DECADES, low, high, is_int=is_int)
         why = f"default {default:g} in the bottom tenth of {bounds}: log, two decades around it"
-        early = _around(default, DECADES_EARLY, low, high, is_int=is_int)
+        early = _around(default, _DECADES_EARLY, low, high, is_int=is_int)
         return _inset(bounds, start, stop, Scale.LOG, why=why, early=early)
-    if position >= 1 - EDGE and default < high and not is_int:
+    if position >= 1 - _EDGE and default < high and not is_int:
         return _reflected(bounds, default, high)
     return _inset(
         bounds,
@@ -132,9 +132,9 @@ def keep_interval(
     if log is None:
         position = None if default is None else (default - low) / (high - low)
         wide = low > 0 and high / low >= DECADES * (1 - 1e-9)
-        log = wide or (low > 0 and position is not None and position <= EDGE)
+        log = wide or (low > 0 and position is not None and position <= _EDGE)
         pivot = schema.high
-        near_end = position is not None and 1 - EDGE <= position < 1 and pivot is not None
+        near_end = position is not None and 1 - _EDGE <= position < 1 and pivot is not None
         if not log and near_end and not is_int and pivot is not None and pivot > high:
             why = f"given range, default near its upper end: log of the distance to {pivot:g}"
             return Interval(low=low, high=high, scale=Scale.REFLECTED, pivot=pivot, why=why)
@@ -189,13 +189,13 @@ def _reflected(bounds: Bounds, default: float, pivot: float) -> Interval:
     far = min(width, DECADES * gap)
     if far == width and bounds.low_open:
         far = max(gap, width * (1 - INSET))
-    early_far = min(far, DECADES_EARLY * gap)
+    early_far = min(far, _DECADES_EARLY * gap)
     return Interval(
         low=max(low, tidy(pivot - far)),
         high=tidy(pivot - gap / DECADES),
         scale=Scale.REFLECTED,
         pivot=pivot,
-        early=(tidy(pivot - early_far), tidy(pivot - gap / DECADES_EARLY)),
+        early=(tidy(pivot - early_far), tidy(pivot - gap / _DECADES_EARLY)),
         why=f"default {default:g} in the top tenth of {bounds}: log of the distance to {pivot:g}",
     )
 

@@ -13,7 +13,7 @@ from search_spaces.relations import Relation
 from search_spaces.rule import INSET, Bounds, Interval
 from search_spaces.schema import is_number
 
-FEW_STAGES = 4
+_FEW_STAGES = 4
 """A run of stages without bounds is searched over this many: few backbones have less."""
 
 
@@ -101,7 +101,7 @@ def make_run(draft: Draft) -> tuple[Run | None, str]:
     low = bounds.low if bounds.low is not None else min(0, default[0])
     high = bounds.high
     if high is None:
-        high = max(default[-1], low + FEW_STAGES)
+        high = max(default[-1], low + _FEW_STAGES)
         draft.notes.warn(
             draft.name,
             f"unbounded in the schema, searched in {low:g}..{high:g}; give a range that fits the "

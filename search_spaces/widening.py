@@ -12,9 +12,9 @@ from search_spaces.rule import Scale
 
 End = Literal["low", "high"]
 
-FURTHER = 0.5
+_FURTHER = 0.5
 """How much wider, in the scale of the range, a widened one is."""
-LEAST_ROOM = 0.05
+_LEAST_ROOM = 0.05
 """Less than this part of the range beyond an end is nothing to look for."""
 
 
@@ -43,9 +43,9 @@ def widened(parameter: Parameter, end: End) -> tuple[float, float] | None:
         return None
     width = _scaled(domain, domain.high) - _scaled(domain, domain.low)
     edge, sign = (domain.low, -1) if end == "low" else (domain.high, 1)
-    asked = _unscaled(domain, _scaled(domain, edge) + sign * FURTHER * width)
+    asked = _unscaled(domain, _scaled(domain, edge) + sign * _FURTHER * width)
     new = clamped(parameter.bounds, asked)
-    if sign * (_scaled(domain, new) - _scaled(domain, edge)) <= LEAST_ROOM * width:
+    if sign * (_scaled(domain, new) - _scaled(domain, edge)) <= _LEAST_ROOM * width:
         return None
     return (new, domain.high) if end == "low" else (domain.low, new)
 

@@ -18,7 +18,7 @@ os.environ.setdefault("HPO_MLFLOW", "off")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-SLOW_S = 0.5
+SLOW_S = 0.25
 LIST = Path(__file__).with_name("slow_tests.txt")
 
 

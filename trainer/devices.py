@@ -43,9 +43,9 @@ def _visible_index(gpu_index: int) -> int:
     return min(gpu_index, count - 1)
 
 
-CONTEXT_BYTES = 600 * 2**20
+_CONTEXT_BYTES = 600 * 2**20
 """What CUDA itself takes of a card in every process, beside what torch allocates."""
-LEAST_FRACTION = 0.02
+_LEAST_FRACTION = 0.02
 
 
 def limit_memory(share: float) -> None:
@@ -60,7 +60,7 @@ def limit_memory(share: float) -> None:
         return
     for index in range(torch.cuda.device_count()):
         total = torch.cuda.get_device_properties(index).total_memory
-        fraction = max(share - CONTEXT_BYTES / total, LEAST_FRACTION)
+        fraction = max(share - _CONTEXT_BYTES / total, _LEAST_FRACTION)
         torch.cuda.set_per_process_memory_fraction(fraction, index)
 
 

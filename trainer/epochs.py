@@ -36,7 +36,7 @@ Report = Callable[[Mapping[str, Any]], bool]
 _FEATURES_INTERVAL_S = 2.0
 """Between two checkpoints of a run on features: what is repeated after a kill."""
 
-MONITORED = "val_precision_at_1"
+_MONITORED = "val_precision_at_1"
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def validate(
     means = metrics.precision_at_1(hits_Q, labels_Q)
     per_class = spec.train.report_accuracy_per_class
     monitored = means[metrics.CLASS_MEAN if per_class else metrics.QUERY_MEAN]
-    return {MONITORED: monitored} | {f"{MONITORED}_{name}": v for name, v in means.items()}
+    return {_MONITORED: monitored} | {f"{_MONITORED}_{name}": v for name, v in means.items()}
 
 
 def _views(split: Split, spec: Spec, embedded: Embedded) -> tuple[NDArray[Any], int]:
@@ -237,7 +237,7 @@ class EpochReporter(pl.Callback):
     ) -> dict[str, Any]:
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
-        value = values.get(MONITORED)
+        value = values.get(_MONITORED)
         entry: dict[str, Any] = {
             "epoch": epoch,
             "value": value,

@@ -23,7 +23,7 @@ from trainer.metrics import CLASS_MEAN, precision_at_1
 from trainer.retrieval import Floats, Indices
 from trainer.vectors import FLAT, HNSW, KINDS, Vectors
 
-SHORTEST = 16
+_SHORTEST = 16
 """Values of the shortest embedding that is looked at."""
 _TIMED = 15
 _MANY = 20_000
@@ -93,7 +93,7 @@ def _ways(
             yield plain.matched_by(PROTOTYPES).kept_as(kind), query_QD, {"shortened": "no"}
     length = plain.vectors.length
     lengths = [length >> halvings for halvings in range(1, length.bit_length())]
-    kept = [own for own in lengths if own >= SHORTEST]
+    kept = [own for own in lengths if own >= _SHORTEST]
     for own in kept:
         short = replace(plain, vectors=Vectors.of(plain.emb_GD[:, :own]))
         yield short, query_QD[:, :own], {"shortened": "first values"}

@@ -25,7 +25,7 @@ from trainer.spec import spec_to_dict
 
 Report = Callable[[Mapping[str, Any]], bool]
 
-END_WITHIN_S = 20.0
+_END_WITHIN_S = 20.0
 """How long the processes may take to end by themselves, once they were told to."""
 
 
@@ -73,7 +73,7 @@ def _answer_for(
     except BaseException:
         _answer(answers, goes_on=False)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_WITHIN_S)  # the last checkpoint may be on its way to the disk
+            process.wait(_END_WITHIN_S)  # the last checkpoint may be on its way to the disk
         raise
     _answer(answers, goes_on=goes_on)
 
@@ -128,7 +128,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         if process.poll() is None:
             process.terminate()
-        process.wait(END_WITHIN_S)
+        process.wait(_END_WITHIN_S)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -62,9 +62,9 @@ class Schedule:
         """As `OneCycleLR` of torch with its defaults: the last step is the lowest."""
         top = self.warmup_share * self.total_steps - 1.0
         if step < top:
-            return _eased(ONE_CYCLE_START, 1.0, step / top)
+            return _eased(_ONE_CYCLE_START, 1.0, step / top)
         top, last = max(top, 0.0), self.total_steps - 1.0
-        return _eased(1.0, ONE_CYCLE_END, (step - top) / (last - top) if last > top else 0.0)
+        return _eased(1.0, _ONE_CYCLE_END, (step - top) / (last - top) if last > top else 0.0)
 
     def _warmup(self, step: int) -> float:
         if step >= self.warmup_iters:
@@ -72,8 +72,8 @@ class Schedule:
         return _WARMUPS[self.warmup_method](self.warmup_factor, step / self.warmup_iters)
 
 
-ONE_CYCLE_START = 1 / 25
-ONE_CYCLE_END = ONE_CYCLE_START / 1e4
+_ONE_CYCLE_START = 1 / 25
+_ONE_CYCLE_END = _ONE_CYCLE_START / 1e4
 
 
 def _eased(start: float, end: float, share: float) -> float:

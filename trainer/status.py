@@ -18,7 +18,7 @@ from trainer.checkpoints import write_atomically
 from trainer.errors import TrainerError
 
 STATUS = "status.jsonl"
-PUBLISHED_STATUS = "status.json"
+_PUBLISHED_STATUS = "status.json"
 PUBLISHED_METRIC = "val Precision at Rank 1"
 TEST_METRIC = "test Precision at Rank 1"
 """What an evaluation by itself reports: of one checkpoint, on the data that it is given."""
@@ -41,17 +41,17 @@ class StatusFiles:
         lines = [_dated("STARTED", "Starting training.")]
         lines += [self._published(entry) for entry in history if entry["value"] is not None]
         self._write(STATUS, history)
-        self._write(PUBLISHED_STATUS, lines)
+        self._write(_PUBLISHED_STATUS, lines)
 
     def add(self, entry: dict[str, Any]) -> None:
         """Append the line of an epoch."""
         self._append(STATUS, entry)
         if entry["value"] is not None:
-            self._append(PUBLISHED_STATUS, self._published(entry))
+            self._append(_PUBLISHED_STATUS, self._published(entry))
 
     def end(self, status: str, message: str) -> None:
         """Append the published last line."""
-        self._append(PUBLISHED_STATUS, _dated(status, message))
+        self._append(_PUBLISHED_STATUS, _dated(status, message))
 
     def _published(self, entry: dict[str, Any]) -> dict[str, Any]:
         left = (self._num_epochs - entry["epoch"]) * entry["seconds"]
@@ -84,7 +84,7 @@ def write_evaluation(folder: Path, precision: float) -> None:
     def fill(path: Path) -> None:
         path.write_text(json.dumps(line) + "\n", encoding="utf-8")
 
-    write_atomically(folder / PUBLISHED_STATUS, fill)
+    write_atomically(folder / _PUBLISHED_STATUS, fill)
 
 
 def reason(error: BaseException) -> str:

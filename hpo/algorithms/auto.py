@@ -11,11 +11,11 @@ from hpo.core.text import count_of
 NAME = "auto"
 LEAST_REPORTS = 3
 """With fewer validations of a trial nobody can be judged before the end."""
-FEW_TRIALS = 60
+_FEW_TRIALS = 60
 """Up to so many full trials a Gaussian process is quick to fit."""
-FEW_DIMENSIONS = 8
+_FEW_DIMENSIONS = 8
 """Up to so many dimensions it has points enough to learn from."""
-MANY_DIMENSIONS = 40
+_MANY_DIMENSIONS = 40
 """Beyond these a Gaussian process learns too little from the trials of a search."""
 
 
@@ -41,12 +41,12 @@ def choose_algorithm(facts: StudyFacts) -> tuple[str, str]:
             f"random: {count_of(facts.trials, 'trial')} on {facts.slots} slots teach too little",
         )
     is_short = facts.num_reports < LEAST_REPORTS
-    is_small = 0 < facts.dimensions <= FEW_DIMENSIONS
-    if is_short and is_small and facts.trials is not None and facts.trials <= FEW_TRIALS:
+    is_small = 0 < facts.dimensions <= _FEW_DIMENSIONS
+    if is_short and is_small and facts.trials is not None and facts.trials <= _FEW_TRIALS:
         dimensions = count_of(facts.dimensions, "dimension")
         words = f"a model of the surface suits so few trials ({facts.trials}) in {dimensions}"
         return "bayesian", f"bayesian: {words}"
-    can_model = not is_short and 0 < facts.dimensions <= MANY_DIMENSIONS
+    can_model = not is_short and 0 < facts.dimensions <= _MANY_DIMENSIONS
     first = TRIALS_PER_DIMENSION * facts.dimensions
     if can_model and (facts.trials is None or facts.trials > first):
         return "mfbo", f"mfbo: tpe for {first} trials, then a model of all curves, stopped ones too"

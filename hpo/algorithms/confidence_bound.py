@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
-RADIUS = 0.1
+_RADIUS = 0.1
 """Distance in the unit cube within which a running trial keeps others away."""
 NUM_RANDOM, NUM_NEAR = 2048, 512
 WIDTHS = tuple(0.1 / 3**k for k in range(4))
@@ -156,7 +156,7 @@ def keep_away(worth_M: Array, at_MD: Array, running_RD: Array) -> Array:
     if not len(running_RD):
         return worth_M
     gap_MR = np.linalg.norm(at_MD[:, None, :] - running_RD[None, :, :], axis=2)
-    return np.where(gap_MR.min(axis=1) < RADIUS, worth_M - 1e3, worth_M)
+    return np.where(gap_MR.min(axis=1) < _RADIUS, worth_M - 1e3, worth_M)
 
 
 def near(centers_KD: Array, count: int, width: float, rng: np.random.Generator) -> Array:

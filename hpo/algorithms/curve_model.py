@@ -30,7 +30,7 @@ LEAST_GAIN = 0.01
 """Improvements below this part of the values' spread count as none."""
 MOST_POINTS = 200
 """The newest trials that the process is fitted to."""
-NUM_START = 1024
+_NUM_START = 1024
 WIDTHS = (0.2, 0.1, 0.05, 0.02, 0.01)
 """Of the steps around the best trials, in the unit cube."""
 
@@ -78,7 +78,7 @@ class CurveModel(StatelessChooser):
 
         best_KD = points_ND[np.argsort(-expected_N, kind="stable")[:5]]
         rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))
-        start_MD = near(best_KD, NUM_START, WIDTHS[0], rng)
+        start_MD = near(best_KD, _NUM_START, WIDTHS[0], rng)
         return Chosen(latents=self._latents_at(climb(worth, start_MD, WIDTHS[1:], rng)))
 
     def _fit(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hpo.core.trial import CONTINUE, Decision, Direction, TrialState
 
-EXPONENTS = tuple(k / 10 for k in range(2, 31, 2))
+_EXPONENTS = tuple(k / 10 for k in range(2, 31, 2))
 """Decay rates that are tried."""
 
 
@@ -22,7 +22,7 @@ def extrapolate(epochs: Sequence[int], values: Sequence[float], until: int) -> f
         until: the epoch to look at.
     """
     best_error, answer = float("inf"), values[-1]
-    for exponent in EXPONENTS:
+    for exponent in _EXPONENTS:
         xs = [epoch**-exponent for epoch in epochs]
         slope, level = statistics.linear_regression(xs, values)
         error = sum((level + slope * x - y) ** 2 for x, y in zip(xs, values, strict=True))

@@ -16,7 +16,7 @@ LENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Length scales that are tried; features lie in [0, 1]."""
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Variances of the noise that are tried, where that of the values is 1."""
-SWEEPS = 2
+_SWEEPS = 2
 
 
 class GaussianProcess:
@@ -72,7 +72,7 @@ def fit(x_NF: Array, y_N: Array) -> GaussianProcess:
         GaussianProcess(x_NF, y_N, ones_F * length, noise) for length in LENGTHS for noise in NOISES
     ]
     best = max(tries, key=_score)
-    for _ in range(SWEEPS):
+    for _ in range(_SWEEPS):
         for feature in range(x_NF.shape[1]):
             changed = [_with_length(best, x_NF, y_N, feature, length) for length in LENGTHS]
             best = max([best, *changed], key=_score)

@@ -15,7 +15,7 @@ from hpo.algorithms.tpe import tpe_recipe
 if TYPE_CHECKING:
     from hpo.algorithms.optuna_brain import OptunaAlgorithm
 
-UNPLANNED_TRIALS = 20
+_UNPLANNED_TRIALS = 20
 """Trials that are planned for where the budget is not in trials."""
 
 
@@ -31,7 +31,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
         narrows=options["range_narrowing"],
         num_trials=options["max_recommendations"]
         or setting.context.planned_trials
-        or UNPLANNED_TRIALS,
+        or _UNPLANNED_TRIALS,
         seed=setting.seed,
         least_points=random_points(len(setting.space.dimensions)),
     )

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 FALLBACK = "fallback to tpe"
 """Notes of trials that the model failed to choose begin with it."""
-ATTEMPTS = 2
+_ATTEMPTS = 2
 """How often a model is asked for one trial: again with the reason why its answer was no use."""
 
 
@@ -110,7 +110,7 @@ class LlmChooser:
             LlmError: when the endpoint fails, or no answer could be read.
         """
         problem = ""
-        for _ in range(ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             again = f"\nYour last answer was no use: {problem}" if problem else ""
             answer = self.client.ask_json(SYSTEM, question + again)
             try:

@@ -15,15 +15,15 @@ from typing import Any
 from hpo.algorithms.options import Option
 from hpo.core.errors import HpoError, SpecError
 
-DEFAULT_ENDPOINT = "https://integrate.api.nvidia.com/v1"
-LONGEST_ANSWER = 1_000_000
+_DEFAULT_ENDPOINT = "https://integrate.api.nvidia.com/v1"
+_LONGEST_ANSWER = 1_000_000
 """Bytes; what is longer is no answer."""
 
 LLM_OPTIONS = (
     Option(
         name="llm_endpoint",
         kind=str,
-        default=DEFAULT_ENDPOINT,
+        default=_DEFAULT_ENDPOINT,
         aliases=("base_url",),
         env=("AUTOML_LLM_ENDPOINT",),
         help="address of an OpenAI-compatible endpoint, up to /v1",
@@ -146,7 +146,7 @@ class LlmClient:
         opener = urllib.request.build_opener(_NoRedirects)
         try:
             with opener.open(request, timeout=self.timeout_s) as response:
-                return json.loads(response.read(LONGEST_ANSWER))
+                return json.loads(response.read(_LONGEST_ANSWER))
         except urllib.error.HTTPError as error:
             error.close()  # it holds the connection
             raise LlmError(f"{self._place}: refused with HTTP {error.code}") from None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpo.algorithms.chooser import Chosen, Observation
 
 METHODS = ("random", "tpe", "bfbo")
-FOCUS = ', "focus": {name: [low, high]}'
+_FOCUS = ', "focus": {name: [low, high]}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class PhaseChooser(LlmChooser):
         question = (
             f"Plan phases for {self._num_trials} trials. Answer "
             '{"phases": [{"name": text, "trials": number, "method": one of random, tpe, bfbo'
-            f"{FOCUS if self._narrows else ''}}}]}}: random explores, tpe and bfbo (a Gaussian "
+            f"{_FOCUS if self._narrows else ''}}}]}}: random explores, tpe and bfbo (a Gaussian "
             f"process) exploit{'; focus is optional' if self._narrows else ''}."
         )
         phases = self.converse(

@@ -23,7 +23,7 @@ from hpo.core.trial import Direction, TrialRecord, TrialState
 if TYPE_CHECKING:
     from hpo.algorithms.chooser import Chosen, Limits, Observation
 
-CANDIDATES = 3
+_CANDIDATES = 3
 
 
 def read_program(data: Mapping[str, Any] | None, task: Task) -> tuple[str, tuple[Phase, ...]]:
@@ -111,7 +111,7 @@ class ResearchChooser(LlmChooser):
         if notes := self._notes():
             context = {**context, "feedback": {str(number): said for number, said in notes.items()}}
         question = (
-            f"Design {CANDIDATES} different experiments. Answer "
+            f"Design {_CANDIDATES} different experiments. Answer "
             '{"candidates": [{"params": {name: value}, "hypothesis": "one sentence"}]}.'
         )
         candidates = self.converse(
@@ -150,7 +150,7 @@ class ResearchChooser(LlmChooser):
             raise LlmError("candidates must be a list")
         found: list[tuple[dict[str, Any], str]] = []
         problem = "there are no candidates"
-        for item in data[:CANDIDATES]:
+        for item in data[:_CANDIDATES]:
             try:
                 found.append(self._candidate(item, seen, limits))
             except LlmError as error:

@@ -32,8 +32,8 @@ UNAVAILABLE, SKIPPED, NOT_RUN = "unavailable", "skipped", "not_run"
 KNOWN = (PROVIDED, MEASURED, REUSED)
 """Statuses of an evaluation that has a value."""
 BASELINE_FILE, FINAL_FILE = "baseline.json", "final.json"
-START_FILE = "start.ckpt"
-RECORD_NAMES = {BASELINE_FILE: "ptm_baseline.json", FINAL_FILE: "best_automl.json"}
+_START_FILE = "start.ckpt"
+_RECORD_NAMES = {BASELINE_FILE: "ptm_baseline.json", FINAL_FILE: "best_automl.json"}
 """What the records are called in `evaluation_records_dir`."""
 
 
@@ -130,7 +130,7 @@ def _baseline_of(evaluator: Evaluator, hooks: Hooks, blocked: str) -> dict[str, 
         return _measured_start(evaluator)
     except Exception as error:
         logger.debug("the baseline was not evaluated", exc_info=True)
-        return {"status": FAILURE, "reason": line_of(error)}
+        return {"status": FAILURE, "reason": _line_of(error)}
 
 
 def _by_baseline_fn(evaluator: Evaluator, hooks: Hooks) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _start_weights(evaluator: Evaluator) -> str:
     inner = evaluator.trainer.inner
     if not isinstance(inner, StartSaver):
         return ""
-    path = evaluator.run.evaluations_dir / START_FILE
+    path = evaluator.run.evaluations_dir / _START_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         spec = merged(evaluator.base_spec, {"results_dir": str(path.parent)})
@@ -280,7 +280,7 @@ def _by_trainer(evaluator: Evaluator, best: Recommendation, checkpoint: Path) ->
         metrics = evaluator.evaluate("final", best.full_spec, checkpoint, data)
     except Exception as error:
         logger.debug("the best trial was not evaluated", exc_info=True)
-        return {"status": UNAVAILABLE, "reason": f"it failed: {line_of(error)}"}
+        return {"status": UNAVAILABLE, "reason": f"it failed: {_line_of(error)}"}
     where = "held-out data" if data else f"validation data ({evaluator.facts.no_eval_reason})"
     return {
         "status": MEASURED,
@@ -325,7 +325,7 @@ def _why_not(evaluator: Evaluator, checkpoint: Path | None) -> str:
     return ""
 
 
-def line_of(error: Exception) -> str:
+def _line_of(error: Exception) -> str:
     """One line about an error of a worker's call, wherever the worker was."""
     return str(error) if isinstance(error, HpoError) else describe_failure(error)["message"]
 
@@ -348,7 +348,7 @@ def _write(
     if result["status"] not in KNOWN:
         result["failure_reason"] = result.get("reason", "")
     folder = facts.evaluations.get("evaluation_records_dir")
-    copy = Path(folder) / RECORD_NAMES[path.name] if folder else None
+    copy = Path(folder) / _RECORD_NAMES[path.name] if folder else None
     result["record_path"] = str(result.get("record_path") or told or copy or path)
     text = json.dumps(result, indent=1, default=str) + "\n"
     write_atomically(path, text)

@@ -24,7 +24,7 @@ _KILLED = (-9, 137)
 def explain_failure(log: str, exit_code: int | None) -> dict[str, str]:
     """Name the cause of a command's failure by the end of its log: `{"kind", "message"}`."""
     tail = [line.strip() for line in log.splitlines()[-60:] if line.strip()]
-    kind = "infrastructure" if exit_code in _KILLED else name_cause("\n".join(tail))
+    kind = "infrastructure" if exit_code in _KILLED else _name_cause("\n".join(tail))
     told = [line for line in tail if _is_error(line)]
     last = (told or tail or ["it printed nothing"])[-1]
     ended = "was lost" if exit_code is None else f"ended with exit code {exit_code}"
@@ -48,12 +48,12 @@ def explain_analysis(analysis: Any, log: str, status: str) -> dict[str, str]:
         found = explain_failure(log, None)
         text = found["message"].partition(": ")[2] if log.strip() else "the platform says no more"
     if kind not in FAILURE_KINDS:
-        kind = name_cause(f"{kind}\n{text}\n{log[-4000:]}")
+        kind = _name_cause(f"{kind}\n{text}\n{log[-4000:]}")
     line = " ".join(text.split())
     return {"kind": kind, "message": f"the job ended as {status}: {line}"[:500]}
 
 
-def name_cause(text: str) -> str:
+def _name_cause(text: str) -> str:
     """The first named cause that a text speaks of; `code` when it speaks of none."""
     plain = text.lower()
     return next((kind for kind, marks in _CAUSES if any(mark in plain for mark in marks)), "code")

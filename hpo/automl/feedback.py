@@ -38,7 +38,7 @@ class Feedback:
         """Keep what was said of a trial; None says nothing."""
         if said is None:
             return
-        self.all[number] = without_answers(said)
+        self.all[number] = _without_answers(said)
         write_atomically(self._file, json.dumps(self.all, indent=1) + "\n")
 
 
@@ -51,13 +51,13 @@ def read_feedback(folder: Path) -> dict[int, Any]:
         return {}
 
 
-def without_answers(said: Any) -> Any:
+def _without_answers(said: Any) -> Any:
     """Plain data without keys that give answers away; what is no plain data becomes text."""
     if isinstance(said, Mapping):
         kept = {str(k): v for k, v in said.items() if not _words(str(k)) & _HIDDEN}
-        return {key: without_answers(value) for key, value in kept.items()}
+        return {key: _without_answers(value) for key, value in kept.items()}
     if isinstance(said, list | tuple | set):
-        return [without_answers(value) for value in said]
+        return [_without_answers(value) for value in said]
     if said is None or isinstance(said, bool | int | float | str):
         return said
     return str(said)

@@ -18,7 +18,7 @@ from hpo.core.text import nearest
 
 SCORE = "objective_score"
 """Name of the score among the metrics of a trial."""
-GENERIC = ("metric", "metric_value", "value", "score")
+_GENERIC = ("metric", "metric_value", "value", "score")
 """Keys of a reported mapping that stand for the primary objective."""
 _KEYS = ("metric", "name", "direction", "weight", "scale")
 
@@ -85,7 +85,7 @@ class Objectives:
     def named(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """A mapping that a caller gave, by the names of objectives; others are left out."""
         found = {name: answer[name] for name in self.names if name in answer}
-        generic = next((answer[key] for key in GENERIC if answer.get(key) is not None), None)
+        generic = next((answer[key] for key in _GENERIC if answer.get(key) is not None), None)
         if generic is not None:
             found.setdefault(self.primary.metric, generic)
         return found

@@ -20,7 +20,7 @@ from hpo.automl.formatting import format_result
 from hpo.automl.runner import AutoMLRunner
 from hpo.core.errors import HpoError
 
-PLATFORMS = {
+_PLATFORMS = {
     "lepton": ("tao_sdk.platforms.lepton", "LeptonSDK"),
     "slurm": ("tao_sdk.platforms.slurm", "SlurmSDK"),
     "kubernetes": ("tao_sdk.platforms.kubernetes", "KubernetesSDK"),
@@ -38,7 +38,7 @@ def run_automl_plan(plan: Mapping[str, Any], platform: str) -> dict[str, Any]:
 
     Args:
         plan: as its file holds it.
-        platform: one of `PLATFORMS`.
+        platform: one of `_PLATFORMS`.
 
     Raises:
         AutoMLError: when the plan is not ready, lacks something, or the platform is not installed.
@@ -68,9 +68,9 @@ def _params(plan: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _sdk(platform: str) -> Any:
-    if platform not in PLATFORMS:
-        raise AutoMLError(f"--platform: must be one of {', '.join(PLATFORMS)}, got {platform!r}")
-    module, name = PLATFORMS[platform]
+    if platform not in _PLATFORMS:
+        raise AutoMLError(f"--platform: must be one of {', '.join(_PLATFORMS)}, got {platform!r}")
+    module, name = _PLATFORMS[platform]
     try:
         return getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError) as error:
@@ -84,7 +84,7 @@ def main(words: list[str]) -> int:
     """Read a plan file, carry it out, and print the result."""
     parser = argparse.ArgumentParser(prog="tao_automl.runner", description="Carry out a plan.")
     parser.add_argument("plan", help="JSON file of the plan")
-    parser.add_argument("--platform", required=True, choices=list(PLATFORMS))
+    parser.add_argument("--platform", required=True, choices=list(_PLATFORMS))
     args = parser.parse_args(words)
     try:
         plan = json.loads(Path(args.plan).read_text(encoding="utf-8"))

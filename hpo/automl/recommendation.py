@@ -132,7 +132,7 @@ class Recommendation(Mapping[str, Any]):
             TypeError: when it is no number.
             ValueError: when it is not finite.
         """
-        value = finite_number(result, "result")
+        value = _finite_number(result, "result")
         self.update_objectives({self.metric: value}, value)
 
     def update_objectives(self, values: Mapping[str, Any], score: Any) -> None:
@@ -145,10 +145,10 @@ class Recommendation(Mapping[str, Any]):
         if not isinstance(values, Mapping):
             raise TypeError(f"objective_values: must be a mapping, got {type(values).__name__}")
         numbers = {
-            str(name): finite_number(value, f"objective_values.{name}")
+            str(name): _finite_number(value, f"objective_values.{name}")
             for name, value in values.items()
         }
-        self.result = self.objective_score = finite_number(score, "objective_score")
+        self.result = self.objective_score = _finite_number(score, "objective_score")
         self.objective_values = numbers
         self.metric_value = self.primary_metric_value()
         self.last_modified = _now()
@@ -199,7 +199,7 @@ class AutoMLContext:
     num_gpu: int = -1
 
 
-def finite_number(value: Any, where: str) -> float:
+def _finite_number(value: Any, where: str) -> float:
     """A value as a plain finite number; a scalar of numpy becomes one.
 
     Raises:

@@ -23,7 +23,7 @@ from hpo.run.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTER = "train.checkpointer"
+_CHECKPOINTER = "train.checkpointer"
 INTERVAL, UNIT = "train.checkpoint_interval", "train.checkpoint_interval_unit"
 
 
@@ -31,10 +31,10 @@ def is_on(facts: WorkspaceFacts, platform: Platform | None) -> bool:
     """Whether artifacts are deleted: by default on a platform that can, and not on this machine."""
     if facts.delete_intermediate is not None:
         return facts.delete_intermediate
-    return can_delete(platform)
+    return _can_delete(platform)
 
 
-def can_delete(platform: Platform | None) -> bool:
+def _can_delete(platform: Platform | None) -> bool:
     """Whether a platform can delete what a job has left."""
     return hasattr(platform, "delete_job_artifacts")
 
@@ -50,7 +50,7 @@ def demand_deletion(
     """
     if not is_on(facts, platform):
         return
-    if not can_delete(platform):
+    if not _can_delete(platform):
         raise AutoMLError(
             f"automl_delete_intermediate_ckpt: {type(platform).__name__} cannot delete what jobs "
             "have left (no delete_job_artifacts); leave it out"
@@ -77,14 +77,14 @@ def keep_few(
     """
     if facts.action != "train":
         return dict(spec)
-    own = _section(spec, CHECKPOINTER)
+    own = _section(spec, _CHECKPOINTER)
     strategy = facts.retention
     if strategy == "auto":
         strategy = "best" if own is not None else "terminal"
     wanted = _best_keys(own or {}, facts) if strategy == "best" else _last_keys(epochs)
     legal = {*known, *flatten(spec)}
     fits = {name: value for name, value in wanted.items() if name in legal or (
-        own is not None and name.startswith(f"{CHECKPOINTER}.")
+        own is not None and name.startswith(f"{_CHECKPOINTER}.")
     )}  # fmt: skip
     return merged(spec, nest(fits))
 
@@ -95,7 +95,7 @@ def _best_keys(own: Mapping[str, Any], facts: WorkspaceFacts) -> dict[str, Any]:
         wanted["monitor"] = facts.metric
     if not own.get("mode"):
         wanted["mode"] = "max" if facts.direction == "maximize" else "min"
-    return {f"{CHECKPOINTER}.{name}": value for name, value in wanted.items()}
+    return {f"{_CHECKPOINTER}.{name}": value for name, value in wanted.items()}
 
 
 def _last_keys(epochs: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hpo.tracking.listener import mlflow_listener
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_WORKSPACE = "automl_workspace"
+_DEFAULT_WORKSPACE = "automl_workspace"
 POLL_S = 30.0
 OURS = (*SAMPLE_COUNT_NAMES, UNSAFE_BATCH)
 """Arguments for platform jobs that are read here and say nothing to the platform."""
@@ -182,7 +182,7 @@ class AutoMLRunner:
         wanted = workspace_path or workspace_dir or self._workspace_dir
         own = {} if self._platform is None else dict(spec_overrides or {})
         given_here = {} if own else spec_overrides or {}
-        place, overrides = choose_place(wanted, given_here, Path(DEFAULT_WORKSPACE))
+        place, overrides = choose_place(wanted, given_here, Path(_DEFAULT_WORKSPACE))
         request = Request(
             skill=self.skill,
             action=self.action,

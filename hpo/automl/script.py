@@ -11,9 +11,9 @@ from hpo.automl.errors import AutoMLError, SkillFolderError
 from hpo.core.text import nearest
 from hpo.jobs.spec_formats import check_format
 
-PYTHON_SCRIPT = "python_script"
-DEFAULT_ARGS = ("--config", "{config_path}")
-PLACEHOLDERS = ("config_path", "results_dir", "job_id")
+_PYTHON_SCRIPT = "python_script"
+_DEFAULT_ARGS = ("--config", "{config_path}")
+_PLACEHOLDERS = ("config_path", "results_dir", "job_id")
 _KEYS = ("type", "script", "args", "script_args", "cwd", "config_format")
 
 
@@ -25,7 +25,7 @@ class ScriptExecution:
     """Absolute."""
     cwd: Path
     """Absolute."""
-    args: tuple[str, ...] = DEFAULT_ARGS
+    args: tuple[str, ...] = _DEFAULT_ARGS
     """May hold `{config_path}`, `{results_dir}` and `{job_id}`."""
     config_format: str = "yaml"
 
@@ -34,7 +34,7 @@ class ScriptExecution:
         values = {"config_path": config_path, "results_dir": results_dir, "job_id": job_id}
         filled = []
         for word in self.args:
-            for name in PLACEHOLDERS:
+            for name in _PLACEHOLDERS:
                 word = word.replace(f"{{{name}}}", values[name])  # noqa: PLW2901
             filled.append(word)
         return filled
@@ -66,8 +66,8 @@ def read_execution(
     for key in found:
         if key not in _KEYS:
             raise AutoMLError(f"{where}.{key}: no such key{nearest(str(key), _KEYS)}")
-    if found.get("type") != PYTHON_SCRIPT:
-        raise AutoMLError(f"{where}.type: must be {PYTHON_SCRIPT}, got {found.get('type')!r}")
+    if found.get("type") != _PYTHON_SCRIPT:
+        raise AutoMLError(f"{where}.type: must be {_PYTHON_SCRIPT}, got {found.get('type')!r}")
     form = str(found.get("config_format") or facts.get("config_format") or "yaml")
     return ScriptExecution(
         script=_inside(folder, found.get("script"), f"{where}.script", is_file=True),
@@ -92,7 +92,7 @@ def _args(found: Mapping[str, Any], where: str) -> tuple[str, ...]:
     given = [found[key] for key in ("args", "script_args") if found.get(key) is not None]
     if len(given) > 1 and given[0] != given[1]:
         raise AutoMLError(f"{where}: args and script_args are the same; give one of them")
-    words = given[0] if given else list(DEFAULT_ARGS)
+    words = given[0] if given else list(_DEFAULT_ARGS)
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise AutoMLError(f"{where}.args: must be a list of words, got {words!r}")
     return tuple(words)

@@ -28,7 +28,7 @@ SAMPLE_COUNT_NAMES = (
 )
 """How the number of training samples may be called in settings, arguments and spec."""
 UNSAFE_BATCH = "allow_unsafe_effective_batch"
-RETENTION = ("auto", "best", "terminal")
+_RETENTION = ("auto", "best", "terminal")
 EVALUATION_KEYS = (
     *("run_baseline", "baseline_metric", "baseline_record_path", "evaluation_records_dir"),
     *("run_final_evaluation", "final_evaluation", "final_evaluation_metric"),
@@ -81,7 +81,7 @@ KEYS = (
          "num_recommendations", "max_recommendations", "automl_num_recommendations", low=1),
     _key("automl_max_concurrent", int, None, "max_concurrent", low=1),
     _key("automl_delete_intermediate_ckpt", bool),
-    _key("automl_checkpoint_retention_strategy", str, "auto", words=RETENTION),
+    _key("automl_checkpoint_retention_strategy", str, "auto", words=_RETENTION),
     _key("override_automl_disabled_params", bool, False),
     _key("automl_range_override", list),
     _key(SAMPLE_COUNT, int, None, *SAMPLE_COUNT_NAMES[1:], low=1),

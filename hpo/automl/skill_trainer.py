@@ -27,10 +27,10 @@ from hpo.study.trainers import GROUP, demand, find_trainer, restart_keys
 if TYPE_CHECKING:
     from search_spaces import Schema
 
-BATCH_KEYS = ("train.train_batch_per_replica", "train.batch_size", "dataset.batch_size",
+_BATCH_KEYS = ("train.train_batch_per_replica", "train.batch_size", "dataset.batch_size",
               "batch_size")  # fmt: skip
 """Spec keys of the training batch of published networks."""
-SHARD_KEYS = ("policy.parallelism.dp_shard_size", "train.num_gpus", "num_gpus", "gpu_count")
+_SHARD_KEYS = ("policy.parallelism.dp_shard_size", "train.num_gpus", "num_gpus", "gpu_count")
 """Spec keys of the number of devices that share an epoch's samples."""
 Limits = dict[str, tuple[float | None, float | None]]
 
@@ -189,7 +189,7 @@ class SkillTrainer:
         """The spec key of the training batch: the skill's short name, else the first known one."""
         short = self.skill.shorthands.get("batch_size")
         known = flatten(self.template)
-        return short or next((key for key in BATCH_KEYS if key in known), BATCH_KEYS[1])
+        return short or next((key for key in _BATCH_KEYS if key in known), _BATCH_KEYS[1])
 
     def batch_cap(self, spec: Spec) -> int | None:
         """The largest batch per device that all samples together fill; None where unknown."""
@@ -200,7 +200,7 @@ class SkillTrainer:
     def num_shards(self, spec: Spec) -> int:
         """Devices that share an epoch's samples."""
         own = str(self.skill.info.get("gpu_spec_key") or "")
-        keys = [own] if own else [key for key in SHARD_KEYS if _count(spec, key) > 1][:1]
+        keys = [own] if own else [key for key in _SHARD_KEYS if _count(spec, key) > 1][:1]
         count = 1
         for name in (*keys, *(f"{key.rpartition('.')[0]}.num_nodes" for key in keys)):
             count *= _count(spec, name)

@@ -15,7 +15,7 @@ from hpo.jobs.data_sources import UNSET_MARKS
 from hpo.run.run_dir import AUTOML_FACTS, write_atomically
 
 AUTOML_DIR = ".automl"
-FACTS_FILE = AUTOML_FACTS
+_FACTS_FILE = AUTOML_FACTS
 
 RESULTS_DIR = "results_dir"
 RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
@@ -66,7 +66,7 @@ class WorkspaceFacts:
     def write(self, folder: Path) -> None:
         """Write the file into a run directory."""
         text = json.dumps(asdict(self), indent=1, default=str) + "\n"
-        write_atomically(folder / FACTS_FILE, text)
+        write_atomically(folder / _FACTS_FILE, text)
 
 
 def choose_place(
@@ -101,7 +101,7 @@ def choose_place(
 
 def is_workspace(folder: Path) -> bool:
     """Whether a run directory is an AutoML workspace."""
-    return (folder / FACTS_FILE).is_file()
+    return (folder / _FACTS_FILE).is_file()
 
 
 def read_facts(folder: Path) -> WorkspaceFacts:
@@ -110,7 +110,7 @@ def read_facts(folder: Path) -> WorkspaceFacts:
     Raises:
         RunError: when it is missing or damaged.
     """
-    file = folder / FACTS_FILE
+    file = folder / _FACTS_FILE
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         known = {item.name for item in fields(WorkspaceFacts)}

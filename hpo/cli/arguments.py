@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        told = " ".join(in_words(message).split())
+        told = " ".join(_in_words(message).split())
         more = f" `{self.prog} --help` lists what can be given"
         self.exit(2, f"{self.prog}: {told}{'' if told.endswith('?') else ';'}{more}\n")
 
@@ -56,7 +56,7 @@ def _left_over(rest: Sequence[str], flags: Iterable[str]) -> str:
     return f"{' '.join(rest)}: more than can be taken; put text with spaces in quotes"
 
 
-def in_words(message: str) -> str:
+def _in_words(message: str) -> str:
     """Put a message of argparse into words of ours."""
     if found := _WRONG_TYPE.fullmatch(message):
         return f"{found[1]}: must be {_WANTED[found[2]]}, got {found[3]}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpo.automl.review import RouteReview
     from hpo.jobs.job import Job
 
-MOST_CHANGES = 8
+_MOST_CHANGES = 8
 """A configuration of the first batch is shown by so many values."""
 
 
@@ -32,14 +32,14 @@ class RouteConsole:
 
     def handle(self, event: Event) -> None:
         """Print what an event means to a person."""
-        for line in render_event(event):
+        for line in _render_event(event):
             print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """The stream belongs to the caller."""
 
 
-def render_event(event: Event) -> list[str]:
+def _render_event(event: Event) -> list[str]:
     """What an event of the route means to a person; nothing where every search has it."""
     from hpo.automl.outcome import render_comparison
     from hpo.automl.review import RouteReview
@@ -50,7 +50,7 @@ def render_event(event: Event) -> list[str]:
         case Baseline():
             return [_render_baseline(event)]
         case RouteReview():
-            return render_route_review(event)
+            return _render_route_review(event)
         case Compared():
             return ["", *render_comparison(list(event.rows), event.metric), ""]
         case _:
@@ -70,7 +70,7 @@ def make_console(*_facts: Any) -> RouteConsole:
     return RouteConsole(sys.stderr)
 
 
-def render_route_review(review: RouteReview) -> list[str]:
+def _render_route_review(review: RouteReview) -> list[str]:
     """What the review of the route says beyond that of a plain search."""
     lines = [
         f"network   {review.network} from {review.skill_dir}, on {review.platform}",
@@ -108,9 +108,9 @@ def _render_batch(batch: Sequence[Mapping[str, Any]] | None) -> list[str]:
         shown = list(entry["specs"].items())
         words = ", ".join(
             f"{name.removeprefix('train.optim.')}={render_value(value)}"
-            for name, value in shown[:MOST_CHANGES]
+            for name, value in shown[:_MOST_CHANGES]
         )
-        more = f", and {len(shown) - MOST_CHANGES} more" if len(shown) > MOST_CHANGES else ""
+        more = f", and {len(shown) - _MOST_CHANGES} more" if len(shown) > _MOST_CHANGES else ""
         lines.append(f"first     trial {entry['rec_id']}: {words}{more}")
     return lines
 

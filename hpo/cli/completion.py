@@ -13,12 +13,12 @@ examples:
   hpo completion fish > ~/.config/fish/completions/hpo.fish
 """
 
-SHELLS = ("bash", "zsh", "fish", "tcsh")
+_SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
+    parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=", ".join(_SHELLS))
 
 
 def run(args: argparse.Namespace) -> int:

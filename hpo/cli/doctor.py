@@ -50,7 +50,7 @@ MARKS = {
     "warning": ("warn", "33"),
     "error": ("BAD", "31"),
 }
-PATHS_SHOWN = 5
+_PATHS_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +149,7 @@ def _look_at(
         )
     for found in diagnosis["findings"]:
         screen.found(found["severity"], found["message"])
-        paths = found["paths"] if args.all else found["paths"][:PATHS_SHOWN]
+        paths = found["paths"] if args.all else found["paths"][:_PATHS_SHOWN]
         for path in paths if found["count"] > 1 or found["kind"] != "unreadable" else []:
             screen.line(f"        {printable(_relative(path))}")
         hidden = found["count"] - len(paths)

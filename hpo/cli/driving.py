@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from hpo.study.plan import StudyPlan
     from hpo.study.spec import StudySpec
 
-GRACE_S = 12.0
+_GRACE_S = 12.0
 """How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
-AGAIN_S = 2.0
+_AGAIN_S = 2.0
 """Where a preparation goes on after Ctrl-C, it is interrupted again after so many seconds."""
-ASK_ABOVE_S = 600
+_ASK_ABOVE_S = 600
 """A search that is expected to take longer asks before it starts, where somebody can answer."""
 
 
@@ -94,7 +94,7 @@ def _drive(
 def _ask(review: Review, args: argparse.Namespace, console: Console) -> bool:
     """Ask before a long search, or always; only where a person sits at the terminal."""
     estimate = review.estimate_s or 0
-    is_quick = estimate < ASK_ABOVE_S and not getattr(args, "ask_always", False)
+    is_quick = estimate < _ASK_ABOVE_S and not getattr(args, "ask_always", False)
     if args.yes or is_quick or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     return console.ask("Start this search?")
@@ -132,7 +132,7 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
     Before the first trial there is nothing to wait for: the first stops at once, too.
 
     Who sends SIGTERM, as a scheduler does that wants the machine back, kills soon after: epochs
-    that last longer than `GRACE_S` are given up, and repeated when the search is resumed. So it is
+    that last longer than `_GRACE_S` are given up, and repeated when the search is resumed. So it is
     when the terminal closes, which may send SIGHUP twice.
 
     Args:
@@ -146,12 +146,12 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
         requests.count += 1
         if not console.has_begun:
             # Code that is interrupted in a finalizer swallows what is raised: it is raised again.
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
         if requests.count > 1 or not console.has_begun:
             raise KeyboardInterrupt
         if number in (signal.SIGTERM, signal.SIGHUP):
-            signal.setitimer(signal.ITIMER_REAL, GRACE_S)
-            console.say(f"hpo: told to end; running epochs have {GRACE_S:.0f} s to finish.")
+            signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
+            console.say(f"hpo: told to end; running epochs have {_GRACE_S:.0f} s to finish.")
         elif console.trains:
             console.say(
                 "hpo: finishing the running epochs, then saving. Ctrl-C again stops at once."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpo.jobs.job import Job
     from hpo.jobs.platform import LocalJobs
 
-MESSAGE_WIDTH = 80
+_MESSAGE_WIDTH = 80
 """Longer reasons are cut in the table; `hpo job status` has them whole."""
 
 
@@ -72,7 +72,7 @@ def _headline(job: Job) -> str:
     """The first figure of a result, or why there is none."""
     if job.message or job.run_dir:
         text = job.message or job.run_dir
-        return text if len(text) <= MESSAGE_WIDTH else f"{text[:MESSAGE_WIDTH]}..."
+        return text if len(text) <= _MESSAGE_WIDTH else f"{text[:_MESSAGE_WIDTH]}..."
     numbers = [
         (k.removeprefix("metrics."), v) for k, v in job.result.items() if isinstance(v, float)
     ]

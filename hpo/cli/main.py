@@ -76,7 +76,7 @@ def build_parser(verb: str | None) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    take_any_text(sys.stdout, sys.stderr)
+    _take_any_text(sys.stdout, sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if word in VERBS), "")
     parser = build_parser(verb)
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def take_any_text(*streams: TextIO) -> None:
+def _take_any_text(*streams: TextIO) -> None:
     """Have streams spell out what their encoding lacks, such as a name in another one."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):

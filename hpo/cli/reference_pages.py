@@ -21,7 +21,7 @@ from hpo.study.field_docs import field_texts
 
 WIDTH = "100"
 """Columns of the printed help."""
-NOTE = "<!-- Written by `python -m hpo.cli.reference_pages`; edit the code instead. -->\n"
+_NOTE = "<!-- Written by `python -m hpo.cli.reference_pages`; edit the code instead. -->\n"
 
 
 def cli_page() -> str:
@@ -31,7 +31,7 @@ def cli_page() -> str:
     os.environ["COLUMNS"] = WIDTH
     parser = build_parser(None)
     (verbs,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    parts = [f"# Command line\n\n{NOTE}", f"```text\n{parser.format_help()}```\n"]
+    parts = [f"# Command line\n\n{_NOTE}", f"```text\n{parser.format_help()}```\n"]
     for name in VERBS:
         parts.append(f"## hpo {name}\n\n```text\n{verbs.choices[name].format_help()}```\n")
     return "\n".join(parts)
@@ -47,7 +47,7 @@ def study_page() -> str:
         ("data.", DataSources, "data"),
         ("search.", SearchOptions, "search"),
     )
-    parts = [f"# Study file\n\n{NOTE}"]
+    parts = [f"# Study file\n\n{_NOTE}"]
     parts.append(
         "A study file is YAML; `hpo search STUDY.yaml` reads it, flags win over it. "
         "Paths in it are relative to the file. Unknown keys are errors.\n"
@@ -69,7 +69,7 @@ def spec_page() -> str:
     schema = find_trainer("ml_recog").skill_dir / "schemas" / "train.schema.json"
     data = json.loads(schema.read_text(encoding="utf-8"))
     searched = set(data["automl_default_parameters"])
-    parts = [f"# Training spec\n\n{NOTE}"]
+    parts = [f"# Training spec\n\n{_NOTE}"]
     parts.append(
         "Keys of `ml_recog train -e spec.yaml`, and of `--set KEY=VALUE`. Bold ones are searched "
         "by default.\n"

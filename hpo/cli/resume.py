@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HELP = "go on with a stopped search, or extend a finished one"
-PLACES = ("data", "train", "reference", "query", "test_reference", "test_query")
+_PLACES = ("data", "train", "reference", "query", "test_reference", "test_query")
 EPILOG = """\
 examples:
   hpo resume                      the newest run, to the end of its budget
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_argument(parser)
     parser.add_argument("--budget", metavar="B", help="new budget, or +B to add to the old one")
     add_disk_arguments(parser, default="as the search began")
-    for name in PLACES:
+    for name in _PLACES:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             metavar="PLACE",
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             from hpo.automl.session import with_session
 
             settings, _ = with_session(settings)
-        places = {name: getattr(args, name) for name in PLACES if getattr(args, name)}
+        places = {name: getattr(args, name) for name in _PLACES if getattr(args, name)}
         moved = dict(_moved(pair) for pair in args.moved)
         settings = replace(settings, force=args.force, places=places, moved=moved)
         return resume_search(

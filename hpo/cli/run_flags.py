@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
-DEFAULT_OUT = "runs"
+_DEFAULT_OUT = "runs"
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def add_out_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        default=DEFAULT_OUT,
+        default=_DEFAULT_OUT,
         help="folder that holds runs (default: %(default)s)",
     )
 

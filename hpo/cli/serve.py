@@ -22,8 +22,8 @@ HELP = "label pictures over HTTP with the best model of a run"
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT = 8000
 LAST_PORT = 65535
-TOKEN_VARIABLE = "HPO_SERVE_TOKEN"  # noqa: S105 - a name
-SHORTEST_TOKEN = 16
+_TOKEN_VARIABLE = "HPO_SERVE_TOKEN"  # noqa: S105 - a name
+_SHORTEST_TOKEN = 16
 
 EPILOG = """\
 examples:
@@ -122,10 +122,10 @@ def _token() -> tuple[str, bool]:
     """The token of changes, and whether the user gave it."""
     from hpo.core.errors import SpecError
 
-    given = os.environ.get(TOKEN_VARIABLE, "")
-    if given and (len(given) < SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
+    given = os.environ.get(_TOKEN_VARIABLE, "")
+    if given and (len(given) < _SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
         raise SpecError(
-            f"{TOKEN_VARIABLE}: must have {SHORTEST_TOKEN} or more plain characters, got "
+            f"{_TOKEN_VARIABLE}: must have {_SHORTEST_TOKEN} or more plain characters, got "
             f"{len(given)}; leave it out to have one made"
         )
     return given or secrets.token_urlsafe(24), bool(given)

@@ -147,7 +147,7 @@ def _show(space: SearchSpace) -> None:
         [
             parameter.name,
             short(parameter.default),
-            distribution_text(parameter.distribution),
+            _distribution_text(parameter.distribution),
             parameter.condition_text or "always",
             parameter.why,
         ]
@@ -201,7 +201,7 @@ def short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def distribution_text(distribution: dict[str, Any]) -> str:
+def _distribution_text(distribution: dict[str, Any]) -> str:
     """Write a distribution in one cell, e.g. `log 3.5e-06 .. 0.035`."""
     kind = distribution["type"]
     if kind in ("int", "float"):
@@ -219,4 +219,4 @@ def distribution_text(distribution: dict[str, Any]) -> str:
     if kind == "derived":
         return str(distribution["formula"])
     parts = distribution.get("elements") or distribution.get("ends") or [distribution["element"]]
-    return f"{kind.replace('_', ' ')}: " + "; ".join(map(distribution_text, parts))
+    return f"{kind.replace('_', ' ')}: " + "; ".join(map(_distribution_text, parts))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from search_spaces import Parameter, SearchSpace
 
-NUM_SAMPLES = 2400
+_NUM_SAMPLES = 2400
 _BINS, _COLUMNS, _ROW_HEIGHT = 24, 3, 190
 _BAR, _DEFAULT = "#7aa6d8", "#c2452d"
 _SCALES = {"log": "log", "linear": "linear", "reflected_log": "log of the distance to the end"}
@@ -61,12 +61,12 @@ def write_plot(space: SearchSpace, path: Path) -> None:
 def _charts(space: SearchSpace) -> list[tuple[str, _Draw]]:
     """Draw from the space; one (title, chart) per parameter, or per element of a list."""
     rng = random.Random(0)
-    samples = [space.decode(latents) for latents in space.design(NUM_SAMPLES, rng)]
+    samples = [space.decode(latents) for latents in space.design(_NUM_SAMPLES, rng)]
     first = space.default()
     charts = []
     for parameter in space.parameters:
         drawn = [sample[parameter.name] for sample in samples if parameter.name in sample]
-        share = len(drawn) / NUM_SAMPLES
+        share = len(drawn) / _NUM_SAMPLES
         note = "" if share == 1 else f", active in {share:.0%} of draws"
         default = first.get(parameter.name, parameter.default)
         for title, how, draw in _charts_of(parameter, drawn, default):

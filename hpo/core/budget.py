@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from hpo.core.errors import SpecError
 from hpo.core.text import count_of, quoted
 
-UNLIMITED = "unlimited"
+_UNLIMITED = "unlimited"
 """The budget of a search that its algorithm ends."""
 GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
 
@@ -58,7 +58,7 @@ class Budget:
             parts.append("1 GPU hour" if hours == 1 else f"{hours:g} GPU hours")
         if self.epochs is not None:
             parts.append(count_of(self.epochs, "epoch"))
-        return ", ".join(parts) or UNLIMITED
+        return ", ".join(parts) or _UNLIMITED
 
     def to_text(self) -> str:
         """The same in the grammar that `parse_budget` reads."""
@@ -71,7 +71,7 @@ class Budget:
             parts.append(f"{_plain(self.gpu_seconds)}gpus")
         if self.epochs is not None:
             parts.append(f"{self.epochs}epochs")
-        return ",".join(parts) or UNLIMITED
+        return ",".join(parts) or _UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def parse_budget(text: str) -> Budget:
     Raises:
         SpecError: when a part is not a positive number with a known unit, or a unit is given twice.
     """
-    if str(text).strip().lower() == UNLIMITED:
+    if str(text).strip().lower() == _UNLIMITED:
         return Budget()
     values: dict[str, float] = {}
     for part in str(text).lower().split(","):

@@ -16,7 +16,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.ASCII)
 PROBE_BYTES = 1 << 14
-LEAST_QUOTA = 1_000_000
+_LEAST_QUOTA = 1_000_000
 """A quota below it is a slip: the ledger alone takes a good part of that."""
 
 
@@ -34,9 +34,9 @@ def parse_size(text: str, where: str) -> int | None:
     if match is None or (match[3] and not match[2]):
         raise SpecError(f"{where}: must be {GRAMMAR}, got {quoted(text)}")
     size = int(float(match[1]) * (_BINARY if match[3] else _UNITS)[match[2]])
-    if size < LEAST_QUOTA:
+    if size < _LEAST_QUOTA:
         raise SpecError(
-            f"{where}: must be at least {render_bytes(LEAST_QUOTA)}, got {quoted(text)}; write "
+            f"{where}: must be at least {render_bytes(_LEAST_QUOTA)}, got {quoted(text)}; write "
             f"{GRAMMAR}"
         )
     return size

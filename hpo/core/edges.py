@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOOKED_AT, LEAST = 5, 3
 """How many of the best trials that were trained longest are looked at, and the least that there
 must be."""
-NEAR = 0.02
+_NEAR = 0.02
 """This part of a range is its end: of five trials drawn at random, three lie in one by a chance of
 one in twelve thousand."""
 SHARE = 0.6
@@ -76,8 +76,8 @@ def _end_of(parameter: Parameter, values: list[Any]) -> End | None:
     if len(places) < LEAST:
         return None
     ends: tuple[tuple[End, list[bool]], ...] = (
-        ("low", [place <= NEAR for place in places]),
-        ("high", [place >= 1 - NEAR for place in places]),
+        ("low", [place <= _NEAR for place in places]),
+        ("high", [place >= 1 - _NEAR for place in places]),
     )
     for end, near in ends:
         if near[0] and sum(near) >= SHARE * len(near):

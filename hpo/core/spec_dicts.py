@@ -11,7 +11,7 @@ from hpo.core.errors import SpecError
 from hpo.core.text import cut, quoted
 from hpo.core.yaml_io import DEEPEST, parse_yaml
 
-RELATIVE_TOLERANCE = 1e-6
+_RELATIVE_TOLERANCE = 1e-6
 """A rate may pass through single precision on its way into an optimizer."""
 _NAME = re.compile(r"0\d[\d_]*|\d+(:\d+)+(\.\d*)?|\d{4}-\d\d?-\d\d?")
 """Names that YAML takes for octal or sexagesimal numbers, or for dates."""
@@ -119,7 +119,7 @@ def is_same(sent: Any, got: Any) -> bool:
     if isinstance(sent, bool) or isinstance(got, bool):
         return bool(sent == got)
     if isinstance(sent, numbers) and isinstance(got, numbers):
-        return math.isclose(sent, got, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
+        return math.isclose(sent, got, rel_tol=_RELATIVE_TOLERANCE, abs_tol=1e-12)
     if isinstance(sent, list | tuple) and isinstance(got, list | tuple):
         return len(sent) == len(got) and all(is_same(a, b) for a, b in zip(sent, got, strict=True))
     return bool(sent == got)

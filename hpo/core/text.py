@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
-LONGEST_SHOWN = 80
+_LONGEST_SHOWN = 80
 _STRAY = re.compile(r"[\ud800-\udfff]")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and bytes that are no UTF-8 as Python hands them on (lone surrogates)."""
@@ -51,7 +51,7 @@ def _spelt_out(sign: re.Match[str]) -> str:
 
 def cut(text: str) -> str:
     """The beginning of a text that is too long for a message."""
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
 def shell_word(path: object) -> str:

@@ -10,7 +10,7 @@ from hpo.core.errors import HpoError
 from hpo.core.machine_faults import describe_fault
 from hpo.core.trial import FAILURE_KINDS, Measurement, TrialRecord
 
-MAX_SAME_FAILURES = 3
+_MAX_SAME_FAILURES = 3
 """This many trials in a row with the same cause end the search."""
 MAX_RETRIES = 2
 """How often a trial whose worker was lost is started again without having trained an epoch more."""
@@ -99,9 +99,9 @@ def shared_cause(ended: Iterable[TrialRecord]) -> str:
         ended: the trials that have ended, in that order.
     """
     able = [t for t in ended if not t.is_refused]
-    last = able[-MAX_SAME_FAILURES:]
+    last = able[-_MAX_SAME_FAILURES:]
     causes = {_cause(t) for t in last}
-    if len(last) < MAX_SAME_FAILURES or len(causes) != 1 or last[-1].error is None:
+    if len(last) < _MAX_SAME_FAILURES or len(causes) != 1 or last[-1].error is None:
         return ""
     if is_infeasible(last[-1]) and any(t.value is not None for t in able):
         return ""

@@ -25,7 +25,7 @@ MOST_VALUES = 200_000
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _TAG = re.compile(r"could not determine a constructor for the tag '(.+)'")
 
-PROBLEMS = {
+_PROBLEMS = {
     "but found another document": "it holds two documents; leave out the line `---`",
     "found unhashable key": "a list or mapping stands where a key must be; keys are text",
     "found undefined alias": "it uses an alias (*name) that no anchor (&name) defines; put text "
@@ -159,7 +159,7 @@ def _problem(error: yaml.YAMLError) -> str:
     if tag:
         name = tag[1].replace("tag:yaml.org,2002:", "!!")
         return f"the tag {name} is refused; only plain text, numbers, lists and mappings are taken"
-    return PROBLEMS.get(problem, problem)
+    return _PROBLEMS.get(problem, problem)
 
 
 def _count(value: Any, known: dict[int, int], above: tuple[int, ...]) -> int:

@@ -28,11 +28,11 @@ PACKAGES = (
     *("optuna", "ray", "mlflow", "torch", "torchvision", "pytorch-lightning"),
     *("pytorch-metric-learning", "timm", "onnx", "onnxruntime"),
 )
-TESTED_WITH = {"optuna": 5, "ray": 2, "mlflow": 3, "torch": 2, "pytorch-lightning": 2}
+_TESTED_WITH = {"optuna": 5, "ray": 2, "mlflow": 3, "torch": 2, "pytorch-lightning": 2}
 """Major versions that the code is tested with."""
-GPU_MIB = 16 * 1024
+_GPU_MIB = 16 * 1024
 """Below this the larger backbones do not fit at their usual batch."""
-LEAST_MEMORY_MIB = 4 * 1024
+_LEAST_MEMORY_MIB = 4 * 1024
 LEAST_FILES = 4096
 ANSWER_S = 5.0
 
@@ -83,7 +83,7 @@ def _packages() -> Check:
             missing.append(name)
             continue
         found.append(f"{name} {number}")
-        if name in TESTED_WITH and int(number.split(".")[0]) != TESTED_WITH[name]:
+        if name in _TESTED_WITH and int(number.split(".")[0]) != _TESTED_WITH[name]:
             untested.append(f"{name} {number}")
     if missing:
         return Check(
@@ -115,7 +115,7 @@ def _gpus() -> list[Check]:
     for number, line in enumerate(filter(None, listing.splitlines())):
         name, driver, total, free = (part.strip() for part in line.split(","))
         text = f"{number}: {name}, driver {driver}, {free} of {total} MiB free"
-        small, busy = _below(total, GPU_MIB), _below(free, 0.5 * _number(total))
+        small, busy = _below(total, _GPU_MIB), _below(free, 0.5 * _number(total))
         advice = ""
         if small:
             advice = "under 16 GB: choose a smaller batch, input or backbone"
@@ -169,7 +169,7 @@ def _memory() -> Check:
     if free is None:
         return Check("memory", "info", "the system does not tell how much is free")
     text = f"{free / 1024:.1f} GiB free"
-    if free < LEAST_MEMORY_MIB:
+    if free < _LEAST_MEMORY_MIB:
         advice = "a trial takes 1 to 3 GiB; close other programs or run fewer at a time"
         return Check("memory", "warning", text, advice)
     return Check("memory", "ok", text)

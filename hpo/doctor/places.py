@@ -14,9 +14,9 @@ from hpo.doctor.check import Check, Status
 from hpo.executors.ray_folder import choose_ray_folder
 from hpo.study.plan import as_user_errors, kept_folder
 
-LEAST_DISK_GIB = 10
-LEAST_TEMPORARY_GIB = 1
-LEAST_FREE_MIB = 64
+_LEAST_DISK_GIB = 10
+_LEAST_TEMPORARY_GIB = 1
+_LEAST_FREE_MIB = 64
 """With less than this not even the smallest search gets through."""
 
 
@@ -26,7 +26,7 @@ def check_runs(out: Path) -> Check:
     if why := why_not_writable(folder):
         text = f"{folder} cannot be written: {why}"
         return Check("runs", "error", text, "choose another --out")
-    return _room("runs", out, LEAST_DISK_GIB, "checkpoints may not fit; choose another --out")
+    return _room("runs", out, _LEAST_DISK_GIB, "checkpoints may not fit; choose another --out")
 
 
 def check_cache(trainer: Trainer) -> Check:
@@ -42,7 +42,7 @@ def check_cache(trainer: Trainer) -> Check:
         advice = "set HPO_CACHE_DIR to a folder that can be written"
         return Check("cache", "warning", warning, advice)
     advice = "decoded pictures may not fit; set HPO_CACHE_DIR to a folder on a larger disk"
-    return _room("cache", folder, LEAST_DISK_GIB, advice)
+    return _room("cache", folder, _LEAST_DISK_GIB, advice)
 
 
 def check_temporary() -> Check:
@@ -58,7 +58,7 @@ def check_temporary() -> Check:
         advice = "nothing to do; a shorter TMPDIR is used as it is"
         return Check("temporary", "warning", ray.warning, advice)
     advice = "Ray and exports write there; set TMPDIR to a folder on a larger disk"
-    return _room("temporary", folder, LEAST_TEMPORARY_GIB, advice)
+    return _room("temporary", folder, _LEAST_TEMPORARY_GIB, advice)
 
 
 def _room(name: str, folder: Path, least_gib: float, advice: str) -> Check:
@@ -70,5 +70,5 @@ def _room(name: str, folder: Path, least_gib: float, advice: str) -> Check:
     )
     status: Status = "ok"
     if free < least_gib:
-        status = "warning" if free * 1024 >= LEAST_FREE_MIB else "error"
+        status = "warning" if free * 1024 >= _LEAST_FREE_MIB else "error"
     return Check(name, status, text, "" if status == "ok" else advice)

@@ -16,9 +16,9 @@ from hpo.study.sharing import AUTO
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
-MARGIN = 1.25
+_MARGIN = 1.25
 """The allocator's gaps, and what other configurations need beyond the default one."""
-CONTEXT_MIB = 600.0
+_CONTEXT_MIB = 600.0
 """What CUDA itself takes in every process, beside the trial's own memory."""
 MOST = 8
 """Trials on one GPU beyond which nothing is gained: they take turns on it."""
@@ -98,7 +98,7 @@ def fit_on_card(
     if not peak or not total:
         return Packing(per_gpu=1, reason="the trainer does not tell how much memory it takes")
     factor, why = growth
-    need = float(peak) * factor * MARGIN + CONTEXT_MIB
+    need = float(peak) * factor * _MARGIN + _CONTEXT_MIB
     fit = math.floor(float(total) / need)
     cores = int(slots.cpus)
     words = f"{peak:.0f} MiB at the peak"
@@ -136,7 +136,7 @@ def _as_asked(slots: Slots, asked: int, probe: Mapping[str, Any], factor: float)
     peak, total = probe.get("peak_memory_mib"), probe.get("total_memory_mib")
     reason = "as asked for"
     if peak and total:
-        left = float(total) / asked - CONTEXT_MIB
+        left = float(total) / asked - _CONTEXT_MIB
         reason += f"; each may take {left:.0f} MiB and was measured to take {peak:.0f}"
         if float(peak) * factor > left:
             reason += ", which is TOO LITTLE for some: those end as out of memory"

@@ -22,7 +22,7 @@ class Start(Protocol):
 
     @property
     def executor(self) -> str:
-        """A key of `EXECUTORS`."""
+        """A key of `_EXECUTORS`."""
 
     @property
     def ray_address(self) -> str:
@@ -88,7 +88,7 @@ def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:
 
 def make_executor(study: StudySpec, slots: Slots, start: Start) -> Executor:
     """Build what runs the trials of a study."""
-    return EXECUTORS[start.executor](study.trainer, slots, start.ray_address)
+    return _EXECUTORS[start.executor](study.trainer, slots, start.ray_address)
 
 
 def _make_ray(trainer_name: str, slots: Slots, address: str) -> Executor:
@@ -103,7 +103,7 @@ def _make_inprocess(trainer_name: str, _slots: Slots, _address: str) -> Executor
     return InProcessExecutor(trainer_name)
 
 
-EXECUTORS: dict[str, Callable[[str, Slots, str], Executor]] = {
+_EXECUTORS: dict[str, Callable[[str, Slots, str], Executor]] = {
     "ray": _make_ray,
     IN_PROCESS: _make_inprocess,
 }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_RESTARTS = 3
+_MAX_RESTARTS = 3
 """So often Ray is started again without an epoch in between."""
 
 
@@ -92,7 +92,7 @@ class RayExecutor:
         import ray
 
         self._num_restarts = 1 if anew else self._num_restarts + 1
-        if self._num_restarts > MAX_RESTARTS:
+        if self._num_restarts > _MAX_RESTARTS:
             raise HpoError(f"Ray ends again and again ({lost}); {FEWER}, and resume the search")
         logger.warning("Ray has ended (%s) and is started again", lost)
         with _quiet_stdout():

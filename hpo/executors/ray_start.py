@@ -28,7 +28,7 @@ AUTO = "auto"
 ANSWER_S = 10.0
 """How long an address may take to answer."""
 
-START_ATTEMPTS = 3
+_START_ATTEMPTS = 3
 
 _WORKER_SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -77,7 +77,7 @@ def start_local(machine: Machine, threads: int) -> None:
     import ray
 
     _read_settings_again()
-    for attempt in range(1, START_ATTEMPTS + 1):
+    for attempt in range(1, _START_ATTEMPTS + 1):
         try:
             with _own_sigterm(), _environment_of_children():
                 ray.init(
@@ -95,7 +95,7 @@ def start_local(machine: Machine, threads: int) -> None:
             ray.shutdown()
             if fault := describe_fault(error):
                 raise MachineError(f"Ray did not start: {fault}") from error
-            if attempt == START_ATTEMPTS:
+            if attempt == _START_ATTEMPTS:
                 words = " ".join(str(error).split())[:300]
                 raise HpoError(
                     f"Ray did not start: {words}; try again when the machine is less busy, or run "

@@ -30,7 +30,7 @@ from hpo.study.weights import check_weights
 logger = logging.getLogger(__name__)
 
 DEFAULT_NETWORK = "ml_recog"
-COMMAND_SPEC_FILE = "command_spec.yaml"
+_COMMAND_SPEC_FILE = "command_spec.yaml"
 """What the trainer reads where `spec.yaml` holds keys that it does not have."""
 _NEW_KEY = {
     True: "not in the schema; kept in the spec, without effect: the trainer has no such key",
@@ -197,7 +197,7 @@ def _command(
     file = job.folder / SPEC_FILE
     file.write_text(to_yaml(spec), encoding="utf-8")
     if unknown:
-        file = job.folder / COMMAND_SPEC_FILE
+        file = job.folder / _COMMAND_SPEC_FILE
         file.write_text(to_yaml(_without(spec, unknown)), encoding="utf-8")
     return command_of(page.command(action), file)
 

@@ -25,14 +25,14 @@ from hpo.run.run_dir import is_locked, write_atomically
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"
-LOG_FILE = "log.txt"
+_LOG_FILE = "log.txt"
 RESULTS = "results"
 
 PENDING, RUNNING, SUCCESS, FAILURE, CANCELED = (
     "pending", "running", "success", "failure", "canceled",
 )  # fmt: skip
 ENDED = (SUCCESS, FAILURE, CANCELED)
-START_WITHIN_S = 60.0
+_START_WITHIN_S = 60.0
 """A job whose worker has not begun by then never will."""
 
 
@@ -85,7 +85,7 @@ class Job:
     @property
     def log_file(self) -> Path:
         """Everything that the command wrote to stdout and stderr."""
-        return self.folder / LOG_FILE
+        return self.folder / _LOG_FILE
 
     def spec(self) -> dict[str, Any]:
         """Read the spec; empty for a job without one."""
@@ -150,7 +150,7 @@ def read_job(folder: Path) -> Job:
 def _is_honest(job: Job) -> bool:
     if job.status in ENDED or job.run_dir or job.is_held():
         return True
-    return job.status == PENDING and time.time() - job.created < START_WITHIN_S
+    return job.status == PENDING and time.time() - job.created < _START_WITHIN_S
 
 
 def _gone(folder: Path, job: Job) -> Job:

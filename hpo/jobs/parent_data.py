@@ -11,7 +11,7 @@ from hpo.jobs.pages import load_pages
 from hpo.jobs.parents import Parent
 from hpo.study.skill import Skill
 
-OWN_SECTIONS = ("results_dir", "wandb", "encryption_key", "model_name")
+_OWN_SECTIONS = ("results_dir", "wandb", "encryption_key", "model_name")
 """Sections that say how one job is run and kept, not what the model is."""
 
 
@@ -22,7 +22,7 @@ def carried_sections(
     if parent is None:
         return {}
     pages = load_pages(page.path)
-    sections = set(known) - set(OWN_SECTIONS) - {action, parent.action}
+    sections = set(known) - set(_OWN_SECTIONS) - {action, parent.action}
     sections -= {name for other in pages for name in other.actions}
     found_anew = {*page.data_entries(action), *(n for p in pages for n in p.file_inputs())}
     flat = {

@@ -28,7 +28,7 @@ from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
 
 STOPPED = (130, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 """Exit codes of a command that was asked to go."""
-MAX_RESULTS = 200
+_MAX_RESULTS = 200
 """So many printed values are kept in a record; the rest stands in the action's own files."""
 
 _RESULT = re.compile(r"([A-Za-z_][\w. @()-]{0,80}): (\S.*)")
@@ -101,7 +101,7 @@ class _Lines:
             self.errors = [line.strip()]
             return
         match = _RESULT.fullmatch(line.strip())
-        if match and len(self.results) < MAX_RESULTS:
+        if match and len(self.results) < _MAX_RESULTS:
             self.results[match[1]] = _scalar(match[2])
 
 

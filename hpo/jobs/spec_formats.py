@@ -13,7 +13,7 @@ from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten
 from hpo.core.yaml_io import read_yaml, to_yaml
 
-FORMATS = ("json", "yaml", "toml")
+_FORMATS = ("json", "yaml", "toml")
 _END = "HPO_SPEC_END"
 
 
@@ -25,8 +25,8 @@ def check_format(name: str, where: str) -> str:
     """
     word = str(name).strip().lower()
     word = "yaml" if word == "yml" else word
-    if word not in FORMATS:
-        raise SpecError(f"{where}: must be one of {', '.join(FORMATS)}, got {name!r}")
+    if word not in _FORMATS:
+        raise SpecError(f"{where}: must be one of {', '.join(_FORMATS)}, got {name!r}")
     return word
 
 

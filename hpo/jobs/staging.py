@@ -14,7 +14,7 @@ from hpo.jobs.data_sources import check_present, is_local
 from hpo.run.run_dir import write_atomically
 from hpo.study.plan import as_user_errors
 
-STAGING_FILE = Path("evaluations") / "data_staging.json"
+_STAGING_FILE = Path("evaluations") / "data_staging.json"
 
 
 def stage_sources(
@@ -46,7 +46,7 @@ def stage_sources(
         staged[key] = folders if isinstance(value, list) else folders[0]
         record[key] = [done[source] for source in several if source]
     text = json.dumps({"staged": time.time(), "sources": record}, indent=1) + "\n"
-    write_atomically(workspace / STAGING_FILE, text)
+    write_atomically(workspace / _STAGING_FILE, text)
     return staged
 
 

@@ -15,7 +15,7 @@ from hpo.report.run_data import RunData
 if TYPE_CHECKING:
     import optuna
 
-MIN_FOR_IMPORTANCE = 8
+_MIN_FOR_IMPORTANCE = 8
 
 
 def shown_study(facts: RunData, *, until_epoch: int | None = None) -> optuna.Study:
@@ -47,7 +47,7 @@ def shown_study(facts: RunData, *, until_epoch: int | None = None) -> optuna.Stu
     return study
 
 
-def comparable_epoch(facts: RunData) -> int:
+def _comparable_epoch(facts: RunData) -> int:
     """The latest epoch that enough trials reached to be compared there: ten, or all there are."""
     reached = sorted((t.epochs for t in facts.searched if t.measurements), reverse=True)
     return reached[min(len(reached), 10) - 1] if reached else 0
@@ -60,10 +60,10 @@ def importances(facts: RunData) -> tuple[dict[str, float], int, int]:
     """
     import optuna
 
-    epoch = comparable_epoch(facts)
+    epoch = _comparable_epoch(facts)
     study = shown_study(facts, until_epoch=epoch)
     count = len(study.trials)
-    if count < MIN_FOR_IMPORTANCE:
+    if count < _MIN_FOR_IMPORTANCE:
         return {}, epoch, count
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)

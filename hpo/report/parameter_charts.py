@@ -12,9 +12,9 @@ from hpo.report.charts import STATE_COLORS, Figure
 from hpo.report.optuna_view import importances, short_name, shown_study
 from hpo.report.run_data import RunData
 
-MAX_AXES = 8
-MAX_SLICES = 6
-SLICE_COLUMNS = 3
+_MAX_AXES = 8
+_MAX_SLICES = 6
+_SLICE_COLUMNS = 3
 
 
 def importance_bars(facts: RunData) -> tuple[Figure | None, str]:
@@ -50,7 +50,7 @@ def parallel(facts: RunData) -> Figure | None:
 
     Optuna's own plot of this kind cannot be filtered.
     """
-    names = _most_telling(facts, MAX_AXES)
+    names = _most_telling(facts, _MAX_AXES)
     trials = [t for t in shown_study(facts).trials if all(name in t.params for name in names)]
     if len(trials) < 2 or not names:
         return None
@@ -115,16 +115,16 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 def slices(facts: RunData) -> Figure | None:
     """The value against each of the parameters that tell most, three in a row."""
-    names = _most_telling(facts, MAX_SLICES)
+    names = _most_telling(facts, _MAX_SLICES)
     tried = [t for t in facts.searched if t.measurements and not t.error]
     if len(tried) < 2 or not names:
         return None
     study = shown_study(facts)
-    rows = -(-len(names) // SLICE_COLUMNS)
+    rows = -(-len(names) // _SLICE_COLUMNS)
     layout: dict[str, Any] = {
         "grid": {
             "rows": rows,
-            "columns": SLICE_COLUMNS,
+            "columns": _SLICE_COLUMNS,
             "pattern": "independent",
             "xgap": 0.18,
             "ygap": 0.35,

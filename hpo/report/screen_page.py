@@ -13,7 +13,7 @@ from hpo.report.charts import Figure
 from hpo.report.templates import load_template
 from hpo.run.run_dir import write_atomically
 
-WAYS = ("nearest", "prototypes")
+_WAYS = ("nearest", "prototypes")
 """How queries are matched, each with Precision@1 as the mean over classes."""
 COLUMNS = (
     *("weights", "trunk", "pixels", "P@1 nearest", "P@1 prototypes", "ms a picture"),
@@ -29,7 +29,7 @@ def cells(row: Row) -> list[str]:
         "random" if row["random_weights"] else row["weights"],
         row["trunk"],
         f"{row['height']}x{row['width']}",
-        *(_with_interval(row[way]) for way in WAYS),
+        *(_with_interval(row[way]) for way in _WAYS),
         f"{row['latency_ms']:.1f}",
         f"{row['params'] / 1e6:.1f}M",
         render_bytes(row["export_bytes"]),
@@ -52,7 +52,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         by_network.setdefault((cells(row)[0], row["trunk"]), []).append(row)
     traces = []
     for (weights, trunk), own in by_network.items():
-        for way in WAYS:
+        for way in _WAYS:
             values = [row[way]["class_mean"] for row in own]
             bounds = [row[way]["class_mean_interval"] for row in own]
             traces.append(
@@ -71,8 +71,8 @@ def figure(rows: Sequence[Row]) -> Figure:
                     },
                     "text": [f"{row['height']}x{row['width']} px" for row in own],
                     "hovertemplate": "%{text}<br>P@1 %{y:.3f}, %{x:.1f} ms<extra></extra>",
-                    "marker": {"size": 9, "symbol": "circle" if way == WAYS[0] else "diamond"},
-                    "line": {"dash": "solid" if way == WAYS[0] else "dot"},
+                    "marker": {"size": 9, "symbol": "circle" if way == _WAYS[0] else "diamond"},
+                    "line": {"dash": "solid" if way == _WAYS[0] else "dot"},
                 }
             )
     return {

@@ -16,10 +16,10 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-REPLICATES = 4000
+_REPLICATES = 4000
 _BLOCK = 250
 LEVEL = 0.95
-CHEAPER = 0.75
+_CHEAPER = 0.75
 """A configuration is the cheaper one when an epoch takes at most this share of another's time."""
 
 Floats = NDArray[np.float64]
@@ -86,8 +86,8 @@ def choose(standings: Sequence[Standing], default: int | None) -> int:
     able = [s for s in standings if s.is_tied and s.value >= floor]
     lowest = min(s.cost for s in able)
     best = able[0]
-    if lowest <= CHEAPER * best.cost:
-        best = next(s for s in able if s.cost <= lowest / CHEAPER)
+    if lowest <= _CHEAPER * best.cost:
+        best = next(s for s in able if s.cost <= lowest / _CHEAPER)
     return best.number
 
 
@@ -98,8 +98,8 @@ def _replicate(finalists: Sequence[Finalist], classes: Sequence[int] | None, see
     groups = _groups(classes, num_queries)
     rng = np.random.default_rng(seed)
     parts = []
-    for start in range(0, REPLICATES, _BLOCK):
-        size = min(_BLOCK, REPLICATES - start)
+    for start in range(0, _REPLICATES, _BLOCK):
+        size = min(_BLOCK, _REPLICATES - start)
         weights_BQ = np.empty((size, num_queries))
         for members in groups:
             shares = np.full(len(members), 1 / len(members))

@@ -14,7 +14,7 @@ from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors
 from hpo.study.trainers import demand
 
-TOPK = 5
+_TOPK = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def label_with_run(
     Args:
         run: the run.
         sources: picture files, folders and archives of them, patterns, and lists (`@FILE`).
-        topk: classes to list; None lists `TOPK`, or all where there are fewer.
+        topk: classes to list; None lists `_TOPK`, or all where there are fewer.
         unknown_at: share of pictures of unknown classes that are taken for known; None labels all.
         trial: whose model; None takes the best. One that was not exported yet is.
 
@@ -84,10 +84,10 @@ def _rows(
         return
     with as_user_errors():
         if isinstance(trainer, PictureLabeller):
-            count = topk or min(TOPK, len(demand(trainer, GalleryEditor).list_gallery(folder)))
+            count = topk or min(_TOPK, len(demand(trainer, GalleryEditor).list_gallery(folder)))
             yield from trainer.label_pictures(folder, pictures, count, unknown_at=unknown_at)
         else:
-            yield from trainer.predict(folder, pictures, topk or TOPK)
+            yield from trainer.predict(folder, pictures, topk or _TOPK)
 
 
 def _chained(

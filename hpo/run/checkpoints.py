@@ -16,7 +16,7 @@ from hpo.core.errors import RunError
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 
-SUFFIXES = (".ckpt", ".pth", ".pt", ".tlt", ".hdf5")
+_SUFFIXES = (".ckpt", ".pth", ".pt", ".tlt", ".hdf5")
 BEST, LATEST = "best_model", "latest_model"
 
 _EPOCH = re.compile(r"epoch[_=-]?(\d+)")
@@ -101,7 +101,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix in SUFFIXES
+        if path.suffix in _SUFFIXES
         and path.is_file()
         and not path.name.startswith(".")
         and "_latest" not in path.name
@@ -109,7 +109,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     )
 
 
-def epoch_of(path: Path) -> int | None:
+def _epoch_of(path: Path) -> int | None:
     """The epoch that a file name carries."""
     match = _EPOCH.search(path.stem)
     return int(match[1]) if match else None
@@ -127,7 +127,7 @@ def _best(folder: Path, found: list[Path], monitored: str, name: str) -> tuple[P
     if len(found) == 1:
         return found[0], "its only checkpoint"
     epoch = _best_epoch(folder, monitored)
-    hits = [path for path in found if epoch is not None and epoch_of(path) == epoch]
+    hits = [path for path in found if epoch is not None and _epoch_of(path) == epoch]
     if len(hits) == 1:
         return hits[0], f"its best epoch, {epoch}"
     why = "status.json tells no best epoch" if epoch is None else f"none is of epoch {epoch}"
@@ -138,7 +138,7 @@ def _latest(found: list[Path], name: str) -> tuple[Path, str]:
     last = _named(found, "last")
     if last is not None:
         return last, "its last epoch"
-    epochs = {epoch_of(path): path for path in found if epoch_of(path) is not None}
+    epochs = {_epoch_of(path): path for path in found if _epoch_of(path) is not None}
     if epochs:
         newest = max(e for e in epochs if e is not None)
         return epochs[newest], f"its last epoch, {newest}"
@@ -150,7 +150,7 @@ def _latest(found: list[Path], name: str) -> tuple[Path, str]:
 def _of_epoch(
     folder: Path, found: list[Path], epoch: int, monitored: str, name: str
 ) -> tuple[Path, str]:
-    epochs = {number: path for path in found if (number := epoch_of(path)) is not None}
+    epochs = {number: path for path in found if (number := _epoch_of(path)) is not None}
     values = _values(folder, monitored)
     for stem, number in (("last", max(values, default=None)), ("best", _argbest(values))):
         path = _named(found, stem)

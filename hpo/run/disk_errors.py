@@ -22,7 +22,7 @@ REFUSED = (
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
     *(errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN),
 )
-PROBE_FILE = ".probe"
+_PROBE_FILE = ".probe"
 PROBE_BYTES = 1 << 16
 SQLITE_FULL, SQLITE_VAGUE = 13, (10, 14)
 """What a database says on a full disk: that, or an I/O error or a file that it cannot open."""
@@ -97,7 +97,7 @@ def find_problem(folder: Path, told: str = "") -> Problem | None:
     for number in OUT_OF_ROOM:
         if os.strerror(number) in told:
             return Problem(words=_words(os.strerror(number), number), is_room=True)
-    probe = folder / PROBE_FILE
+    probe = folder / _PROBE_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(PROBE_BYTES))

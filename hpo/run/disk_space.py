@@ -26,13 +26,13 @@ SPARE_BYTES = 1 << 18
 """For the ledger, logs and events, which are small."""
 FILES_PER_TRIAL = 3
 """Newest, best, and the one that is being written."""
-LOW_AT = 4
+_LOW_AT = 4
 """So many times what is needed to start a trial is little enough for a warning."""
-BETTER_AT = 6
+_BETTER_AT = 6
 """So many times is enough to warn anew when it is little again."""
 REST_S = 0.5
 LOOK_EVERY_S = 2.0
-SCARCE_WAIT_S = 30.0
+_SCARCE_WAIT_S = 30.0
 LONGEST_WAIT_S = 300.0
 """Between two starts of a trial that fails for want of room although there seems to be some: the
 first wait where it may be too little, and the longest anywhere."""
@@ -148,9 +148,9 @@ class DiskSpace:
 
     def _warn(self) -> None:
         left, needed = self.left(), self.needed()
-        if left.bytes >= BETTER_AT * needed:
+        if left.bytes >= _BETTER_AT * needed:
             self._is_low = False
-        elif left.bytes < LOW_AT * needed and not self._is_low and not self.why:
+        elif left.bytes < _LOW_AT * needed and not self._is_low and not self.why:
             self._is_low = True
             self._emit(DiskLow(free_bytes=left.bytes, needed_bytes=needed, text=self._low(left)))
 
@@ -195,8 +195,8 @@ class DiskSpace:
         if not is_lost and (problem is None or not problem.is_room):
             return False
         self._disk_failures[number] = self._disk_failures.get(number, 0) + 1
-        is_scarce = free < self.needed() * LOW_AT  # it may want more than that
-        wait = SCARCE_WAIT_S if is_scarce else LOOK_EVERY_S
+        is_scarce = free < self.needed() * _LOW_AT  # it may want more than that
+        wait = _SCARCE_WAIT_S if is_scarce else LOOK_EVERY_S
         wait = min(LONGEST_WAIT_S, wait * 2.0 ** (self._disk_failures[number] - 1))
         self._not_before = self._now() + wait
         self._enough = free + SPARE_BYTES if is_scarce else math.inf

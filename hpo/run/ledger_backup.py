@@ -29,14 +29,14 @@ from hpo.run.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 
-LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
+_LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
 """Names the folder on the driver's own disk; by default one among the temporary files."""
 _COPIED_AFTER = (Started, TrialEnded, Chosen, Interrupted, Finished)
 
 
 def ledgers_dir() -> Path:
     """Where ledgers of runs on shared disks live while they are written."""
-    chosen = os.environ.get(LEDGERS_VARIABLE)
+    chosen = os.environ.get(_LEDGERS_VARIABLE)
     return Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"hpo-ledgers-{os.getuid()}"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WRITES = frozenset(
+_WRITES = frozenset(
     {
         *("create_new_trial", "set_trial_user_attr", "set_trial_intermediate_value"),
         *("set_trial_state_values", "set_study_user_attr"),
@@ -46,7 +46,7 @@ class PatientStorage:
     def __getattr__(self, name: str) -> Any:
         """Whatever the storage has."""
         method = getattr(self._storage, name)
-        if name not in WRITES:
+        if name not in _WRITES:
             return method
         return lambda *args, **more: self._wait_for_space(functools.partial(method, *args, **more))
 

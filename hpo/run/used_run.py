@@ -10,7 +10,7 @@ from pathlib import Path
 from hpo.core.errors import RunError
 from hpo.run.run_dir import RunDir, find_run, list_runs, write_atomically
 
-PIN_FILE = ".used"
+_PIN_FILE = ".used"
 MODEL = "model.onnx"
 
 
@@ -22,12 +22,12 @@ def pin_run(run: RunDir, out: Path) -> None:
     """
     if not run.path.is_relative_to(out.resolve()):
         raise RunError(f"{run}: must lie below {out}, the folder of runs; give its own by --out")
-    write_atomically(out / PIN_FILE, f"{run.path.relative_to(out.resolve())}\n")
+    write_atomically(out / _PIN_FILE, f"{run.path.relative_to(out.resolve())}\n")
 
 
 def unpin_run(out: Path) -> None:
     """Have the newest finished run used again."""
-    (out / PIN_FILE).unlink(missing_ok=True)
+    (out / _PIN_FILE).unlink(missing_ok=True)
 
 
 def pinned_run(out: Path) -> RunDir | None:
@@ -36,7 +36,7 @@ def pinned_run(out: Path) -> RunDir | None:
     Raises:
         RunError: when it is gone.
     """
-    file = out / PIN_FILE
+    file = out / _PIN_FILE
     if not file.is_file():
         return None
     run = RunDir(out / file.read_text(encoding="utf-8").strip())

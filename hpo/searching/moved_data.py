@@ -34,11 +34,11 @@ class Given(Protocol):
 
     @property
     def places(self) -> Mapping[str, str]:
-        """As of `take_places`."""
+        """As of `_take_places`."""
 
     @property
     def moved(self) -> Mapping[str, str]:
-        """As of `take_moved`."""
+        """As of `_take_moved`."""
 
 
 def settle_run(
@@ -60,15 +60,15 @@ def settle_run(
     Raises:
         HpoError: as of all three.
     """
-    study, found = take_moved(study, plan, given.moved)
-    study, found = take_places(run, study, found, trainer, given.places)
+    study, found = _take_moved(study, plan, given.moved)
+    study, found = _take_places(run, study, found, trainer, given.places)
     settled = settle_origin(run, study, found, trainer, force=given.force)
     if found is not plan:
-        remember_places(run, study, plan, settled, given.moved)
+        _remember_places(run, study, plan, settled, given.moved)
     return study, settled
 
 
-def take_moved(
+def _take_moved(
     study: StudySpec, plan: StudyPlan, moved: Mapping[str, str]
 ) -> tuple[StudySpec, StudyPlan]:
     """Return study and plan with other files at their new places; nothing is written yet.
@@ -114,7 +114,7 @@ def _names(error: Exception, path: str) -> bool:
     return re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-])", str(error)) is not None
 
 
-def find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]:
+def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]:
     """Local sources of a run that are no longer there, or of which no file is left.
 
     What was not on this machine when the run began (a platform's folders, say) cannot have gone.
@@ -140,13 +140,13 @@ def _is_gone(place: str) -> bool:
     return not path.exists() or (path.is_dir() and describe_source(place).startswith(NO_FILES))
 
 
-def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
+def _demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
     """Refuse what needs the pictures of a run while they are not where they were.
 
     Raises:
         RunError: naming what is gone, and how to give the new place.
     """
-    gone = find_gone(run, study, plan)
+    gone = _find_gone(run, study, plan)
     if not gone or (study.data.is_default and "data" not in gone):
         return
     if study.data.folder and "data" not in gone:
@@ -159,7 +159,7 @@ def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
     )
 
 
-def take_places(
+def _take_places(
     run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, places: Mapping[str, str]
 ) -> tuple[StudySpec, StudyPlan]:
     """Return study and plan with the pictures at their new places; nothing is written yet.
@@ -181,15 +181,15 @@ def take_places(
     if places:
         given: dict[str, Any] = _checked(study, places)
         study = replace(study, data=replace(study.data, **given))
-    demand_data(run, study, plan if not places else replace(plan, sources=_named(study)))
-    if not places and not find_gone(run, study, plan):
+    _demand_data(run, study, plan if not places else replace(plan, sources=_named(study)))
+    if not places and not _find_gone(run, study, plan):
         return study, plan
     sources = {**plan.sources, **resolve_sources(study, trainer)}
     base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))
     return study, replace(plan, sources=sources, base_spec=base_spec)
 
 
-def remember_places(
+def _remember_places(
     run: RunDir,
     study: StudySpec,
     before: StudyPlan,

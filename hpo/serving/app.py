@@ -38,7 +38,7 @@ from hpo.serving.service import ConflictError, PictureService
 
 _Result = TypeVar("_Result")
 
-MOST_MATCHES = 50
+_MOST_MATCHES = 50
 _PICTURE_BODY = {
     "requestBody": {
         "required": True,
@@ -152,7 +152,7 @@ def _add_labelling(app: FastAPI, work: _Work) -> None:
     @app.post("/label", openapi_extra=_PICTURE_BODY, summary="Label a picture")
     async def label(
         request: Request,
-        topk: Annotated[int, Query(ge=1, le=MOST_MATCHES, description="matches to list")] = 5,
+        topk: Annotated[int, Query(ge=1, le=_MOST_MATCHES, description="matches to list")] = 5,
         name: _Name = "picture",
     ) -> dict[str, Any]:
         data = await work.picture(request)

@@ -23,7 +23,7 @@ from hpo.study.trainers import demand
 
 LONGEST_NAME = 200
 """Characters of a class's name."""
-MOST_SHOWN = 4096
+_MOST_SHOWN = 4096
 """Gallery pictures that may be asked for: those that were told last."""
 THUMBNAIL_PX = 160
 
@@ -178,7 +178,7 @@ class PictureService:
             return None
         self._told.pop(path, None)
         self._told[path] = None
-        while len(self._told) > MOST_SHOWN:
+        while len(self._told) > _MOST_SHOWN:
             self._told.pop(next(iter(self._told)), None)
         return path
 

@@ -11,7 +11,7 @@ from hpo.core.spec_dicts import lookup
 from hpo.core.text import count_of
 
 Limit = tuple[float | None, float | None]
-USUAL_BATCH = 32
+_USUAL_BATCH = 32
 """What a batch that nobody chose is raised to, where the data hold as much."""
 
 
@@ -72,7 +72,7 @@ def adjust_batch(
         )
     if key in explicit:
         return Adjusted(warnings=(f"{key}: {batch} is a batch of a single class, kept as asked",))
-    most = USUAL_BATCH if high is None else min(USUAL_BATCH, int(high))
+    most = _USUAL_BATCH if high is None else min(_USUAL_BATCH, int(high))
     new = max(int(low), most // multiple * multiple)
     reason = f"a batch of {batch} holds {_classes(batch, multiple)}; the loss compares at least two"
     return Adjusted(values={key: new}, records=(_record(key, batch, new, reason),))

@@ -13,7 +13,7 @@ from hpo.study.sections import DataSources, SearchOptions
 LARGEST_SEED = 2**32 - 1
 """What numpy, torch and Optuna all take."""
 MOST_CONCURRENT = 10_000
-MOST_CONFIRMED = 1_000
+_MOST_CONFIRMED = 1_000
 LONGEST_NAME = 200
 """Bytes; file systems take 255, and a timestamp or a draft's letters may stand beside it."""
 
@@ -29,7 +29,7 @@ def check_search(search: SearchOptions, where: str, spell: Spelling = str) -> No
         spell: turns a key into what the user wrote, such as `--until-converged`.
     """
     check_count(search.seed, where + spell("seed"), least=0, most=LARGEST_SEED)
-    check_count(search.confirm, where + spell("confirm"), least=0, most=MOST_CONFIRMED)
+    check_count(search.confirm, where + spell("confirm"), least=0, most=_MOST_CONFIRMED)
     minutes = search.until_converged
     if minutes is not None and not 0 <= minutes < math.inf:
         key = where + spell("until_converged")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 PRIORS = Path(__file__).resolve().parents[1] / "priors"
-BEST_OF_RUN = 3
+_BEST_OF_RUN = 3
 """Configurations that are taken from each earlier run."""
 MOST = 8
 """Configurations that a search begins with at most."""
@@ -100,7 +100,7 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
         raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))
     found: list[tuple[Mapping[str, Any], str]] = []
-    for trial in longest[:BEST_OF_RUN]:
+    for trial in longest[:_BEST_OF_RUN]:
         measured = trial.best_measurement(ledger.direction)
         value = "" if measured is None else f" ({measured.value:.4f})"
         spec = flatten(specs.trained_spec(trial))

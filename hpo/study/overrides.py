@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from search_spaces import Schema
 
 WHERE = "spec_overrides."
-CLOSE = 0.8
+_CLOSE = 0.8
 """Names that are as similar as this are taken for typing errors."""
 
 
@@ -97,7 +97,7 @@ def find_new_keys(
         SpecError: naming every key that looks like a typing error, with the right one.
     """
     new = tuple(name for name in names if not is_known(name))
-    hits = [(name, closest_key(name, legal, skill)) for name in new]
+    hits = [(name, _closest_key(name, legal, skill)) for name in new]
     problems = [
         f"{where}{name}: no such spec key; did you mean {hit!r}?" for name, hit in hits if hit
     ]
@@ -114,18 +114,18 @@ def _is_below_input(name: str, legal: set[str], schema: Schema) -> bool:
     return bool(nearest) and nearest not in schema.containers
 
 
-def closest_key(name: str, legal: set[str], skill: Skill) -> str:
+def _closest_key(name: str, legal: set[str], skill: Skill) -> str:
     """The key that a wrong one was probably meant for, or an empty string."""
     parent, _, leaf = name.rpartition(".")
     same = sorted(other for other in legal if _plain(_leaf(other)) == _plain(leaf))
     if same:
         return difflib.get_close_matches(name, same, n=1, cutoff=0.0)[0]
-    hits = difflib.get_close_matches(name, sorted(legal), n=1, cutoff=CLOSE)
+    hits = difflib.get_close_matches(name, sorted(legal), n=1, cutoff=_CLOSE)
     if hits:
         return hits[0]
     siblings = {_leaf(other): other for other in legal if other.rpartition(".")[0] == parent}
     siblings |= {} if parent else skill.shorthands
-    hits = difflib.get_close_matches(leaf, sorted(siblings), n=1, cutoff=CLOSE)
+    hits = difflib.get_close_matches(leaf, sorted(siblings), n=1, cutoff=_CLOSE)
     return siblings[hits[0]] if hits else ""
 
 

@@ -13,7 +13,7 @@ from hpo.core.text import nearest
 from hpo.study.spec import StudySpec, load_given_study
 from hpo.study.weights import NOTHING
 
-QUICKSTART = "quickstart.yaml"
+_QUICKSTART = "quickstart.yaml"
 
 
 _BACKBONE = "model.backbone"
@@ -29,7 +29,7 @@ def embedded_study(weights: str | None, given: Mapping[str, Any]) -> StudySpec:
         given: the spec keys that the user sets. A network among them takes the place of the
             study's weights.
     """
-    study = load_given_study(find_study(QUICKSTART))
+    study = load_given_study(find_study(_QUICKSTART))
     starts_from_nothing = weights == NOTHING or (not weights and _BACKBONE in flatten(given))
     if not starts_from_nothing:
         return study
@@ -58,7 +58,7 @@ def given_study(given: str | Path) -> StudySpec:
 
 def packaged_studies() -> list[str]:
     """Names of the studies that come with the package."""
-    return sorted(file.stem for file in find_study(QUICKSTART).parent.glob("*.yaml"))
+    return sorted(file.stem for file in find_study(_QUICKSTART).parent.glob("*.yaml"))
 
 
 def find_study(name: str) -> Path:

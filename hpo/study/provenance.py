@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 ORIGIN_FILE = "origin.json"
-MATTERING = ("optuna", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
+_MATTERING = ("optuna", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
 """Packages whose version changes what is proposed or trained."""
 MOST_SAMPLES, SAMPLE_BYTES = 32, 1 << 16
 """So much of a source's contents is read; of the other files name and size count."""
 MOST_NAMED = 3
-FIXED = "fixed to "
+_FIXED = "fixed to "
 """Begins what is kept of a value that the space pins."""
 
 NO_FILES = "0 files"
@@ -44,10 +44,10 @@ def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer
     versions = installed_versions()
     return {
         "space": {p["name"]: _range_of(p) for p in space.to_json()["parameters"]}
-        | {pin.name: f"{FIXED}{pin.value}" for pin in space.pinned},
+        | {pin.name: f"{_FIXED}{pin.value}" for pin in space.pinned},
         "data": {name: describe_source(address) for name, address in sorted(sources.items())},
         "code": {name: _digest(path.read_bytes()) for name, path in sorted(_code_of(trainer))}
-        | {name: versions[name] for name in MATTERING if name in versions},
+        | {name: versions[name] for name in _MATTERING if name in versions},
     }
 
 
@@ -68,9 +68,9 @@ def find_untrained(run: RunDir) -> dict[str, dict[str, Any]]:
         trials have that one.
     """
     fixed = {
-        name: text.removeprefix(FIXED)
+        name: text.removeprefix(_FIXED)
         for name, text in read_origin(run).get("space", {}).items()
-        if text.startswith(FIXED)
+        if text.startswith(_FIXED)
     }
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(run.path.glob(f"trials/*/{SPEC_FILE}")) if fixed else ():

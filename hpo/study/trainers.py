@@ -26,7 +26,7 @@ from hpo.core.trial import Direction
 T = TypeVar("T")
 
 GROUP = "hpo.trainers"
-NEEDED_FOR: dict[type, str] = {
+_NEEDED_FOR: dict[type, str] = {
     CostMeter: "a limit on latency or parameters (--max-latency, --max-params)",
     DataDoctor: "looking at pictures (`hpo doctor`)",
     SourceSettler: "keeping groups of pictures in one split (--group-by)",
@@ -103,7 +103,7 @@ def demand(trainer: Trainer, extra: type[T]) -> T:
         return trainer
     lacking = next(name for name in members_of(extra) if not hasattr(trainer, name))
     raise SpecError(
-        f"trainer {trainer.name}: has no {lacking}, which {NEEDED_FOR.get(extra, 'this')} needs; "
+        f"trainer {trainer.name}: has no {lacking}, which {_NEEDED_FOR.get(extra, 'this')} needs; "
         "leave that out, or use another trainer"
     )
 

@@ -17,15 +17,15 @@ from urllib.parse import SplitResult, urlsplit
 from hpo.core.bytes import why_not_writable
 from hpo.core.text import nearest
 
-VARIABLE = "MLFLOW_TRACKING_URI"
+_VARIABLE = "MLFLOW_TRACKING_URI"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SCHEMES = ("http", "https", *_DATABASES, "databricks")
 _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """Modules of database drivers, and the packages that hold them where those are called otherwise."""
 _MAGIC = b"SQLite format 3\0"
 _REVISION = re.compile(r'^(down_revision|revision) = "(\w+)"', re.MULTILINE)
-INSTEAD = (
-    f"set {VARIABLE} to a server (http://host:5000) or a database (sqlite:////folder/mlflow.db), "
+_INSTEAD = (
+    f"set {_VARIABLE} to a server (http://host:5000) or a database (sqlite:////folder/mlflow.db), "
     "or unset it for mlflow.db beside the runs"
 )
 
@@ -40,13 +40,13 @@ def why_useless(uri: str) -> str:
         parts = urlsplit(uri)
         is_sound = parts.port is None or bool(parts.hostname)
     except ValueError as error:
-        return f"is no address ({error}); {INSTEAD}"
+        return f"is no address ({error}); {_INSTEAD}"
     is_named = uri in ("databricks", "databricks-uc", "uc")
     scheme = uri if is_named else parts.scheme.partition("+")[0]
     if scheme in ("", "file"):
         return _of_folder(uri)
     if scheme in ("http", "https"):
-        return "" if parts.hostname and is_sound else f"names no host; {INSTEAD}"
+        return "" if parts.hostname and is_sound else f"names no host; {_INSTEAD}"
     if scheme in _DATABASES:
         return _of_sqlite(uri, parts) if scheme == "sqlite" else _of_driver(uri)
     return _of_other(uri, scheme)
@@ -54,40 +54,40 @@ def why_useless(uri: str) -> str:
 
 def _of_other(uri: str, scheme: str) -> str:
     if scheme in ("uc", "databricks-uc"):
-        return f"is for registered models and holds no runs; {INSTEAD}"
+        return f"is for registered models and holds no runs; {_INSTEAD}"
     plugins = {point.name for point in entry_points(group="mlflow.tracking_store")}
     if scheme in {*_SCHEMES, *plugins}:
         return ""
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
-        return f"lacks its beginning; set {VARIABLE}=http://{uri}"
+        return f"lacks its beginning; set {_VARIABLE}=http://{uri}"
     hint = nearest(scheme, _SCHEMES)
-    return f"begins with {scheme!r}, which MLflow does not know{hint}; {INSTEAD}"
+    return f"begins with {scheme!r}, which MLflow does not know{hint}; {_INSTEAD}"
 
 
 def _of_folder(uri: str) -> str:
     """MLflow keeps no more runs in folders, unless it is told to."""
     if re.fullmatch(r"[\d.]+:\d+(/.*)?", uri):
-        return f"lacks its beginning; set {VARIABLE}=http://{uri}"
+        return f"lacks its beginning; set {_VARIABLE}=http://{uri}"
     if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
         return ""
-    return f"names a folder, and MLflow 3 keeps runs in a server or a database alone; {INSTEAD}"
+    return f"names a folder, and MLflow 3 keeps runs in a server or a database alone; {_INSTEAD}"
 
 
 def _of_sqlite(uri: str, parts: SplitResult) -> str:
     if parts.netloc:
-        return f"must have three slashes, four before a whole path; set {VARIABLE}=sqlite:////..."
+        return f"must have three slashes, four before a whole path; set {_VARIABLE}=sqlite:////..."
     path = uri.partition(":///")[2].partition("?")[0]
     if path in ("", ":memory:"):
-        return f"is a database in memory, which nobody else sees; {INSTEAD}"
+        return f"is a database in memory, which nobody else sees; {_INSTEAD}"
     file = Path(path).absolute()
     if file.is_dir():
         return f"is a folder; name a file in it, such as {uri.rstrip('/')}/mlflow.db"
     if why := why_not_writable(file.parent):
-        return f"cannot be written ({why}); {INSTEAD}"
+        return f"cannot be written ({why}); {_INSTEAD}"
     if not file.exists():
         return ""
     if not os.access(file, os.W_OK):
-        return f"cannot be written; give this user the right to, or {INSTEAD}"
+        return f"cannot be written; give this user the right to, or {_INSTEAD}"
     return _of_schema(uri, file)
 
 
@@ -97,7 +97,7 @@ def _of_schema(uri: str, file: Path) -> str:
         with file.open("rb") as stream:
             beginning = stream.read(len(_MAGIC))
         if beginning not in (b"", _MAGIC):
-            return f"is no SQLite database; {INSTEAD}"
+            return f"is no SQLite database; {_INSTEAD}"
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as base:
             row = base.execute("SELECT version_num FROM alembic_version").fetchone()
     except (OSError, sqlite3.Error):
@@ -107,7 +107,7 @@ def _of_schema(uri: str, file: Path) -> str:
         return ""
     if row[0] in known:
         return f"is of an earlier MLflow; make a copy, then run `mlflow db upgrade {uri}`"
-    return f"is of a later MLflow than is installed; install that one, or {INSTEAD}"
+    return f"is of a later MLflow than is installed; install that one, or {_INSTEAD}"
 
 
 def _revisions() -> dict[str, str]:
@@ -135,7 +135,7 @@ def _of_driver(uri: str) -> str:
         make_url(uri).get_dialect().import_dbapi()
     except ImportError as error:
         package = _DRIVERS.get(error.name or "", error.name)
-        return f"needs a driver that is not installed: pip install '{package}', or {INSTEAD}"
+        return f"needs a driver that is not installed: pip install '{package}', or {_INSTEAD}"
     except SQLAlchemyError as error:
-        return f"is no address of a database ({' '.join(str(error).split())}); {INSTEAD}"
+        return f"is no address of a database ({' '.join(str(error).split())}); {_INSTEAD}"
     return ""

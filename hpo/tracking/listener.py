@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpo.study.spec import StudySpec
 
 
-SWITCH = "HPO_MLFLOW"
+_SWITCH = "HPO_MLFLOW"
 """Environment variable that leaves MLflow out where it is `off`."""
 
 
@@ -31,7 +31,7 @@ class Nothing:
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
-    if os.environ.get(SWITCH, "").strip().lower() == "off":
+    if os.environ.get(_SWITCH, "").strip().lower() == "off":
         return Nothing()
     from hpo.searching.state_writer import snapshot_of
     from hpo.study.plan import named_sources

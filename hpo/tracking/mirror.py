@@ -23,19 +23,19 @@ from hpo.tracking.writer import StudyWriter
 
 logger = logging.getLogger(__name__)
 
-ROUND_SECONDS = 1.0
+_ROUND_SECONDS = 1.0
 """Time between two rounds of writing; what happens meanwhile goes into one batch per run."""
-PAUSE_FACTOR = 4.0
+_PAUSE_FACTOR = 4.0
 """A long round is followed by a longer pause, so that the search has the processor."""
-LONGEST_PAUSE_SECONDS = 10.0
-FIRST_WAIT_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_FIRST_WAIT_SECONDS = 5.0
 """Time until the second attempt where the first has failed; it doubles from there."""
-LONGEST_WAIT_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 60.0
 CLOSE_SECONDS = 30.0
 """How long the end of a search waits for MLflow without seeing it move."""
-UNSEEN_CLOSE_SECONDS = 5.0
+_UNSEEN_CLOSE_SECONDS = 5.0
 """The same where MLflow has never answered in this search."""
-LONGEST_CLOSE_SECONDS = 120.0
+_LONGEST_CLOSE_SECONDS = 120.0
 """How long it waits at most."""
 CLOSE_ATTEMPTS = 3
 
@@ -127,8 +127,8 @@ class MlflowMirror:
         still = now - max(began, self._writer.moved)
         patience = CLOSE_SECONDS
         if self._problem and not self._writer.has_arrived:
-            patience = UNSEEN_CLOSE_SECONDS
-        return still < patience and now - began < LONGEST_CLOSE_SECONDS
+            patience = _UNSEEN_CLOSE_SECONDS
+        return still < patience and now - began < _LONGEST_CLOSE_SECONDS
 
     def _say_useless(self) -> None:
         if not self._is_said:
@@ -149,10 +149,10 @@ class MlflowMirror:
         while self._listen(wait, idle=not self._problem):
             began = time.monotonic()
             if self._try_to_write(closing=False):
-                pause = (time.monotonic() - began) * PAUSE_FACTOR
-                wait = min(max(ROUND_SECONDS, pause), LONGEST_PAUSE_SECONDS)
+                pause = (time.monotonic() - began) * _PAUSE_FACTOR
+                wait = min(max(_ROUND_SECONDS, pause), _LONGEST_PAUSE_SECONDS)
             else:
-                wait = min(max(2 * wait, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+                wait = min(max(2 * wait, _FIRST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
         for attempt in range(CLOSE_ATTEMPTS):
             time.sleep(attempt)
             if self._is_abandoned or self._try_to_write(closing=True):

@@ -21,9 +21,9 @@ ALIAS = "best"
 """`models:/<study>@best` is the newest winner of a study."""
 PLACE = "model"
 NEEDED = ("model.onnx", "gallery.npz")
-REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 TRIAL_TAG = "hpo.trial"
-STAMP_TAG = "hpo.exported"
+_STAMP_TAG = "hpo.exported"
 
 
 def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | None:
@@ -43,7 +43,7 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
     stamp = str((folder / "model.onnx").stat().st_mtime_ns)
     _ensure_model(client, study)
     for known in client.search_model_versions(f"name='{study.name}'"):
-        if known.tags.get(STAMP_TAG) == stamp and known.run_id == run_id:
+        if known.tags.get(_STAMP_TAG) == stamp and known.run_id == run_id:
             return str(known.version)
     with tempfile.TemporaryDirectory(prefix="hpo-model-") as draft:
         _save(folder, Path(draft) / PLACE)
@@ -52,7 +52,7 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
         study.name,
         source=f"{client.get_run(run_id).info.artifact_uri}/{PLACE}",
         run_id=run_id,
-        tags={STAMP_TAG: stamp, **_facts(folder)},
+        tags={_STAMP_TAG: stamp, **_facts(folder)},
         description=f"Winner of {study.run.path.name}; a column `image` of paths or data URIs",
     )
     client.set_registered_model_alias(study.name, ALIAS, made.version)
@@ -109,7 +109,7 @@ def _save(folder: Path, target: Path) -> None:
 def _requirements() -> list[str]:
     """The versions that the winner was checked with."""
     pinned = []
-    for name in REQUIREMENTS:
+    for name in _REQUIREMENTS:
         try:
             pinned.append(f"{name}=={version(name)}")
         except PackageNotFoundError:

@@ -25,11 +25,11 @@ from hpo.tracking.view import comparison_path, experiment_path, run_path, table_
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT = 5000
-NOT_FOUND = 404
-START_SECONDS = 180.0
+_NOT_FOUND = 404
+_START_SECONDS = 180.0
 """A cold start of MLflow's server takes most of a minute on a busy machine."""
-STOP_SECONDS = 10.0
-POLL_SECONDS = 0.2
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 
 
 def choose_port(host: str, wanted: int | None) -> int:
@@ -97,7 +97,7 @@ def find_links(base: str, run: RunDir) -> dict[str, str]:
         return _find_links(base, run)
     except error.HTTPError as problem:
         with problem:
-            is_another = problem.code == NOT_FOUND and b"error_code" not in problem.read()
+            is_another = problem.code == _NOT_FOUND and b"error_code" not in problem.read()
         if is_another:
             raise _not_mlflow(base) from problem
         return {"trials": base}
@@ -157,7 +157,7 @@ def _environment() -> dict[str, str]:
 
 
 def _await_answer(server: subprocess.Popen[bytes], base: str, log: IO[bytes]) -> None:
-    until = time.monotonic() + START_SECONDS
+    until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if server.poll() is not None:
             log.seek(0)
@@ -167,8 +167,8 @@ def _await_answer(server: subprocess.Popen[bytes], base: str, log: IO[bytes]) ->
         with contextlib.suppress(OSError):
             _ask(f"{base}/health", timeout=2.0)
             return
-        time.sleep(POLL_SECONDS)
-    raise HpoError(f"MLflow's server has not answered within {START_SECONDS:.0f} s at {base}")
+        time.sleep(_POLL_SECONDS)
+    raise HpoError(f"MLflow's server has not answered within {_START_SECONDS:.0f} s at {base}")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
@@ -176,7 +176,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
     try:
-        server.wait(STOP_SECONDS)
+        server.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)

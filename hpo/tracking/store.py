@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-MAX_REASON = 300
+_MAX_REASON = 300
 _NETWORK = (
     r"\[Errno -?\d+\] ([\w ]+)",
     r"Connection\w*Error\(\d+, '([\w ]+)'",
@@ -40,12 +40,12 @@ _REMEDIES = (
     (r"Databricks.*credential|databricks auth", "set DATABRICKS_HOST and DATABRICKS_TOKEN"),
     (r"out-of-date database schema", "make a copy of the database and run `mlflow db upgrade`"),
 )
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-DATABASE = "mlflow.db"
-ARTIFACTS = ".mlflow"
-SQLITE = "sqlite:///"
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+_DATABASE = "mlflow.db"
+_ARTIFACTS = ".mlflow"
+_SQLITE = "sqlite:///"
 
-NO_HOME = "/nonexistent"
+_NO_HOME = "/nonexistent"
 """What systems write for users without a home folder."""
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -67,14 +67,14 @@ CLIENT_SETTINGS = {
 
 def default_tracking_uri(out: Path) -> str:
     """The tracking server that the environment names, else a SQLite file in the run root `out`."""
-    return os.environ.get(URI_VARIABLE, "").strip() or f"{SQLITE}{out.resolve() / DATABASE}"
+    return os.environ.get(_URI_VARIABLE, "").strip() or f"{_SQLITE}{out.resolve() / _DATABASE}"
 
 
 def local_database(tracking_uri: str) -> Path | None:
     """The file behind a SQLite address; None for a server."""
-    if not tracking_uri.startswith(SQLITE):
+    if not tracking_uri.startswith(_SQLITE):
         return None
-    return Path(tracking_uri.removeprefix(SQLITE)).resolve()
+    return Path(tracking_uri.removeprefix(_SQLITE)).resolve()
 
 
 def display_uri(tracking_uri: str) -> str:
@@ -99,7 +99,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     database = local_database(tracking_uri)
     if database is None:
         return MlflowClient(tracking_uri=tracking_uri)
-    folder = database.parent / ARTIFACTS
+    folder = database.parent / _ARTIFACTS
     folder.mkdir(parents=True, exist_ok=True)
     # Two processes that create the tables at the same time break each other.
     with (folder / ".lock").open("a") as handle:
@@ -134,10 +134,10 @@ def reason(error: Exception) -> str:
             return network[1]
     text = text.partition(" [SQL: ")[0]  # a database's own words; the statement helps nobody
     text = re.sub(r"://[^/@\s]*@", "://", text)
-    if len(text) <= MAX_REASON:
+    if len(text) <= _MAX_REASON:
         return text
-    whole, _, _ = text[:MAX_REASON].rpartition(". ")  # sentences, or at least words
-    return whole or text[:MAX_REASON].rpartition(" ")[0] + " ..."
+    whole, _, _ = text[:_MAX_REASON].rpartition(". ")  # sentences, or at least words
+    return whole or text[:_MAX_REASON].rpartition(" ")[0] + " ..."
 
 
 def remedy(error: Exception) -> str:
@@ -153,7 +153,7 @@ def _set_up() -> None:
     try:
         Path.home()
     except RuntimeError:  # without a home folder MLflow cannot be imported; it writes nothing there
-        os.environ["HOME"] = NO_HOME
+        os.environ["HOME"] = _NO_HOME
     # What a database refuses is raised too, and told in a line; this would be its traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
@@ -205,7 +205,7 @@ def ensure_experiment(client: MlflowClient, tracking_uri: str, name: str) -> str
     found = client.get_experiment_by_name(name)
     if found is None:
         database = local_database(tracking_uri)
-        place = None if database is None else str(database.parent / ARTIFACTS / name)
+        place = None if database is None else str(database.parent / _ARTIFACTS / name)
         return str(client.create_experiment(name, artifact_location=place, tags=KIND))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)

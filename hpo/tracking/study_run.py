@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-STUDY_FILES = ("study.yaml", "report.html", "best/spec.yaml", "best/report.json")
+_STUDY_FILES = ("study.yaml", "report.html", "best/spec.yaml", "best/report.json")
 
 
 class StudyRun:
@@ -68,7 +68,7 @@ class StudyRun:
 
     def write_files(self) -> None:
         """Add the study's files that are new or have changed."""
-        for name in STUDY_FILES:
+        for name in _STUDY_FILES:
             path = self._study.run.path / name
             if not path.is_file():
                 continue

@@ -13,7 +13,7 @@ from hpo.tracking.rows import Point, Study, milliseconds, to_text
 STEPS_METRIC = "trials_ended"
 """The metric whose steps tell which points a parent run already has."""
 _WORDS = {TrialState.RUNNING: "unfinished"}
-DEFAULT_TRIAL = 0
+_DEFAULT_TRIAL = 0
 """The trial that runs the default configuration."""
 
 
@@ -76,9 +76,9 @@ def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord) -> str
     reached = best.best_measurement(study.direction)
     if reached is not None:
         words += f" in epoch {reached.epoch} of {best.until_epoch}"
-    if best.number == DEFAULT_TRIAL:
+    if best.number == _DEFAULT_TRIAL:
         return f"{words}; it is the default configuration."
-    default = next((r for r in records if r.number == DEFAULT_TRIAL), None)
+    default = next((r for r in records if r.number == _DEFAULT_TRIAL), None)
     if default is None or default.value is None or best.value is None:
         return f"{words}."
     gain = best.value - default.value
@@ -89,7 +89,7 @@ def _table(records: list[TrialRecord], best: TrialRecord) -> list[str]:
     """The winner's parameters beside the default's."""
     if not best.params:
         return []
-    default = next((r.params for r in records if r.number == DEFAULT_TRIAL), {})
+    default = next((r.params for r in records if r.number == _DEFAULT_TRIAL), {})
     rows = ["| parameter | default | best |", "| --- | --- | --- |"]
     for name, value in best.params.items():
         before = short(default[name]) if name in default else ""

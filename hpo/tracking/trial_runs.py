@@ -15,7 +15,7 @@ from hpo.tracking.store import find_runs, log, steps_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRIAL_FILES = ("spec.yaml", "status.jsonl", "log.txt")
+_TRIAL_FILES = ("spec.yaml", "status.jsonl", "log.txt")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class TrialRuns:
         if child.is_done:
             return
         folder = self._study.run.trial_dir(record.number)
-        for name in TRIAL_FILES:
+        for name in _TRIAL_FILES:
             if (folder / name).is_file():
                 self._client.log_artifact(child.run_id, str(folder / name))
         if record.receipt is not None:

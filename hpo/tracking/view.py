@@ -17,12 +17,12 @@ from hpo.core.trial import Direction, TrialRecord
 from hpo.tracking import rows
 from hpo.tracking.rows import Study
 
-TRAINING_PAGES = {"workflowType": "machine_learning"}
+_TRAINING_PAGES = {"workflowType": "machine_learning"}
 """Part of a link; otherwise MLflow shows its menus for language models."""
 VIEW_TAG = "mlflow.sharedViewState."
-MAX_SCATTERS = 12
+_MAX_SCATTERS = 12
 """Charts of one parameter each; more would bury the rest of the page."""
-SHOWN_RUNS = 200
+_SHOWN_RUNS = 200
 
 
 def view_id(study_uuid: str) -> str:
@@ -32,12 +32,12 @@ def view_id(study_uuid: str) -> str:
 
 def experiment_path(experiment_id: str) -> str:
     """The part of a link after the server's address that opens all runs of an experiment."""
-    return f"/#/experiments/{experiment_id}/runs?{urlencode(TRAINING_PAGES)}"
+    return f"/#/experiments/{experiment_id}/runs?{urlencode(_TRAINING_PAGES)}"
 
 
 def table_path(experiment_id: str, study_uuid: str) -> str:
     """The part of a link after the server's address that opens the prepared table of trials."""
-    query = urlencode({**TRAINING_PAGES, "viewStateShareKey": view_id(study_uuid)})
+    query = urlencode({**_TRAINING_PAGES, "viewStateShareKey": view_id(study_uuid)})
     return f"/#/experiments/{experiment_id}/runs?{query}"
 
 
@@ -48,7 +48,7 @@ def comparison_path(experiment_id: str, study_uuid: str) -> str:
 
 def run_path(experiment_id: str, run_id: str) -> str:
     """The part of a link after the server's address that opens one run."""
-    return f"/#/experiments/{experiment_id}/runs/{run_id}?{urlencode(TRAINING_PAGES)}"
+    return f"/#/experiments/{experiment_id}/runs/{run_id}?{urlencode(_TRAINING_PAGES)}"
 
 
 def view_tag(study: Study, records: list[TrialRecord]) -> str:
@@ -134,7 +134,7 @@ def _charts(metric: str, params: list[str], logarithmic: Mapping[str, str]) -> d
             xAxisKey="step",
         ),
     ]
-    for axis in axes[:MAX_SCATTERS]:
+    for axis in axes[:_MAX_SCATTERS]:
         place = {"xaxis": axis, "yaxis": {"key": best, "type": "METRIC"}}
         charts.append(_chart("SCATTER", "each", axis["key"], **place))
     return {
@@ -164,7 +164,7 @@ def _chart(kind: str, section: str, name: str = "", **options: Any) -> dict[str,
         "uuid": f"{section}-{kind}-{name}",
         "type": kind,
         "metricSectionId": section,
-        "runsCountToCompare": SHOWN_RUNS,
+        "runsCountToCompare": _SHOWN_RUNS,
         "deleted": False,
         "isGenerated": False,
         **options,

@@ -177,11 +177,11 @@ class StudyWriter:
 
     def _known_reasons(self) -> dict[int, str]:
         if self._reasons is None:
-            self._reasons = read_reasons(self._study.run)
+            self._reasons = _read_reasons(self._study.run)
         return self._reasons
 
 
-def read_reasons(run: RunDir) -> dict[int, str]:
+def _read_reasons(run: RunDir) -> dict[int, str]:
     """Why trials of earlier sessions were stopped, from the run's own events."""
     reasons: dict[int, str] = {}
     try:

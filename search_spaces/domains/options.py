@@ -13,7 +13,7 @@ from search_spaces.errors import PointError
 from search_spaces.relations import Relation
 from search_spaces.rule import Bounds
 
-MAX_SLOTS = 100
+_MAX_SLOTS = 100
 """How finely weights are resolved."""
 
 
@@ -21,11 +21,11 @@ def count_slots(weights: Sequence[float]) -> tuple[int, ...]:
     """Turn weights into whole numbers of equally likely slots, at least one each.
 
     The smallest number of slots that shows the weights exactly is taken, or else the best one up to
-    `MAX_SLOTS`. Repeated slots let a sampler start from the weights and still learn.
+    `_MAX_SLOTS`. Repeated slots let a sampler start from the weights and still learn.
     """
     total = sum(weights)
     best: tuple[float, tuple[int, ...]] = (float("inf"), ())
-    for size in range(len(weights), MAX_SLOTS + 1):
+    for size in range(len(weights), _MAX_SLOTS + 1):
         counts = tuple(max(1, round(weight / total * size)) for weight in weights)
         filled = sum(counts)
         error = max(abs(c / filled - w / total) for c, w in zip(counts, weights, strict=True))

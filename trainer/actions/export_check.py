@@ -13,7 +13,7 @@ from trainer.errors import TrainerError
 from trainer.retrieval import normalize, search
 
 LEAST_COSINE = 0.9999
-GREATEST_DIFFERENCE = 1e-3
+_GREATEST_DIFFERENCE = 1e-3
 """Between unit vectors; rounding in another order gives about 1e-6."""
 
 _TIE = 1e-4
@@ -65,10 +65,10 @@ def compare(
         is_equal = _same_neighbours((original, exported), (original, exported), skip=1)
     else:
         is_equal = _same_neighbours((original, exported), galleries, skip=0)
-    if cosine < LEAST_COSINE or difference > GREATEST_DIFFERENCE or not is_equal:
+    if cosine < LEAST_COSINE or difference > _GREATEST_DIFFERENCE or not is_equal:
         raise ExportError(
             "export: onnxruntime must give torch's embeddings and neighbours (cosine >= "
-            f"{LEAST_COSINE}, difference <= {GREATEST_DIFFERENCE}), got cosine {cosine:.6f}, "
+            f"{LEAST_COSINE}, difference <= {_GREATEST_DIFFERENCE}), got cosine {cosine:.6f}, "
             f"difference {difference:.2e}, neighbours {'equal' if is_equal else 'different'}; "
             "no file is written; try another export.opset_version"
         )

@@ -17,7 +17,7 @@ NETWORK = "ml_recog"
 MODEL = "ml-recog"
 
 
-def top_level(action: Action) -> list[Key]:
+def _top_level(action: Action) -> list[Key]:
     """Return the keys at the top of an action's spec, in the order of its template."""
     return [key for key in declared(Spec) if key.name in {*COMMON_SECTIONS, action}]
 
@@ -42,7 +42,7 @@ def _has_default(key: Key) -> bool:
 
 def template(action: Action) -> dict[str, Any]:
     """Return the complete default spec of an action, in template order."""
-    return {key.name: default_tree(key) for key in top_level(action)}
+    return {key.name: default_tree(key) for key in _top_level(action)}
 
 
 def _children(key: Key) -> list[Key]:
@@ -128,7 +128,7 @@ def _node(key: Key) -> dict[str, Any]:
 
 def schema(action: Action) -> dict[str, Any]:
     """Return the schema of one action in the published dialect."""
-    properties: dict[str, Any] = {key.name: _node(key) for key in top_level(action)}
+    properties: dict[str, Any] = {key.name: _node(key) for key in _top_level(action)}
     # A list among the properties is how the published files have it; readers skip it.
     properties["automl_disabled_parameters"] = [
         key.name for key in declared(Spec) if key.section is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trainer.config.fields import choice, flag, integer, positive, real, section, sequence
 
-SCHEDULES = ("steps", "cosine", "one_cycle")
+_SCHEDULES = ("steps", "cosine", "one_cycle")
 """Courses of the learning rates; the first is the published one."""
 
 
@@ -54,7 +54,7 @@ class OptimConfig:
     )
     schedule: str = choice(
         "steps",
-        SCHEDULES,
+        _SCHEDULES,
         "Course of the learning rates: falls at the milestones in `steps`, half a cosine from full"
         " to 0 over the run, or one cycle (a rise over `warmup_share` of the run, then a fall to"
         " nearly 0).",

@@ -15,7 +15,7 @@ from trainer.config.relations import REFUSED
 from trainer.config.root import Action, Spec
 from trainer.config.tree import Key, declared
 
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _TYPES = {"float": "number", "int": "integer", "bool": "boolean", "string": "string"}
 _ITEMS = {float: "number", int: "integer", str: "string"}
@@ -100,7 +100,7 @@ def _node(key: Key, action: Action) -> dict[str, Any]:
 def strict_schema(action: Action) -> dict[str, Any]:
     """Return the JSON Schema of an action's spec file."""
     return {
-        "$schema": DRAFT,
+        "$schema": _DRAFT,
         "title": f"{MODEL} {action}",
         **_section(Spec, "", action),
     }

@@ -16,7 +16,7 @@ from typing import IO
 
 from trainer.errors import DataError
 
-READABLE = ".zip, .tar, .tar.gz, .tar.bz2, .tar.xz"
+_READABLE = ".zip, .tar, .tar.gz, .tar.bz2, .tar.xz"
 
 _MAGIC_BYTES = 512
 _UNREAD: tuple[tuple[bytes, str], ...] = (
@@ -89,7 +89,7 @@ def _reader_of(archive: Path) -> Callable[[Path], Iterator[Member]]:
         if head.startswith(magic):
             raise DataError(
                 f"{archive}: is a {name} archive, which is not read; unpack it, or pack it as one "
-                f"of {READABLE}"
+                f"of {_READABLE}"
             )
     if head.startswith(_PACKED_TAR) or _is_tar(head):
         return _tar_members
@@ -103,7 +103,7 @@ def _reader_of(archive: Path) -> Callable[[Path], Iterator[Member]]:
 
 def _refused(archive: Path, why: str) -> DataError:
     return DataError(
-        f"{archive}: damaged or not an archive ({why}); must be a folder or one of {READABLE}"
+        f"{archive}: damaged or not an archive ({why}); must be a folder or one of {_READABLE}"
     )
 
 

@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-CROP_RATIO = (3 / 4, 4 / 3)
-ERASE_AREA = (0.02, 0.33)
-ERASE_RATIO = (0.3, 3.3)
+_CROP_RATIO = (3 / 4, 4 / 3)
+_ERASE_AREA = (0.02, 0.33)
+_ERASE_RATIO = (0.3, 3.3)
 _ATTEMPTS = 10
 
 
@@ -35,7 +35,7 @@ def draw_crop_boxes(
         Shape (4, N), float32.
     """
     height, width = sizes_N2.float().T
-    box_height, box_width = _draw_shapes(height * width, area, CROP_RATIO, generator)
+    box_height, box_width = _draw_shapes(height * width, area, _CROP_RATIO, generator)
     fits_wide = (box_width > 0) & (box_width <= width[:, None])
     fits_tall = (box_height > 0) & (box_height <= height[:, None])
     found, tall, wide = _first(fits_wide & fits_tall, box_height, box_width)
@@ -56,7 +56,7 @@ def draw_erase_boxes(
         Shape (4, N), float32.
     """
     area = torch.full((num_images,), float(height * width))
-    box_height, box_width = _draw_shapes(area, ERASE_AREA, ERASE_RATIO, generator)
+    box_height, box_width = _draw_shapes(area, _ERASE_AREA, _ERASE_RATIO, generator)
     found, tall, wide = _first((box_height < height) & (box_width < width), box_height, box_width)
     top, left = _draw_corner(height - tall, width - wide, generator)
     hit = found & (torch.rand(num_images, generator=generator) < probability)
@@ -111,6 +111,6 @@ def _draw_corner(
 
 def _largest_within_ratio(height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     ratio = width / height
-    tall = torch.where(ratio < CROP_RATIO[0], (width / CROP_RATIO[0]).round(), height)
-    wide = torch.where(ratio > CROP_RATIO[1], (height * CROP_RATIO[1]).round(), width)
+    tall = torch.where(ratio < _CROP_RATIO[0], (width / _CROP_RATIO[0]).round(), height)
+    wide = torch.where(ratio > _CROP_RATIO[1], (height * _CROP_RATIO[1]).round(), width)
     return tall, wide

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LUMA = (0.2989, 0.587, 0.114)
+_LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in grey, as torchvision has them."""
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -89,7 +89,7 @@ def make_color_draws(
 
 def luma(channels: int) -> Tensor:
     """Weights of the colours in grey, shape (C,)."""
-    return torch.tensor(LUMA if channels == 3 else (1.0,))
+    return torch.tensor(_LUMA if channels == 3 else (1.0,))
 
 
 def jitter_colors(images_NCP: Tensor, draws: ColorDraws, luma_C: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw, ImageFilter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VIEW_SIZE = 96
+_VIEW_SIZE = 96
 _OVERSAMPLE = 2
 _BLOBS = 7
 
 
-def take_view(face: Image.Image, rng: np.random.Generator, size: int = VIEW_SIZE) -> Image.Image:
+def take_view(face: Image.Image, rng: np.random.Generator, size: int = _VIEW_SIZE) -> Image.Image:
     """One photograph of a pack.
 
     Args:

@@ -99,7 +99,7 @@ def scan_folder(path: str | Path) -> ImageFolder:
             any class, or classes that cannot be told from folders around them.
         ImageError: what is named like a picture is a broken link, a pipe or a device.
     """
-    root, listing, passed = find_class_folders(path)
+    root, listing, passed = _find_class_folders(path)
     if (layout := find_splits(root, listing)) is not None:
         raise DataError(
             f"{origin(root)}: holds splits ({layout.names}), not classes; "
@@ -130,7 +130,7 @@ def scan_folder(path: str | Path) -> ImageFolder:
     )
 
 
-def find_class_folders(path: str | Path) -> tuple[Path, Listing, list[tuple[Path, Found]]]:
+def _find_class_folders(path: str | Path) -> tuple[Path, Listing, list[tuple[Path, Found]]]:
     """Step through the folders that wrap the class folders.
 
     Args:
@@ -173,7 +173,7 @@ def splits_in(path: str | Path) -> SplitLayout | None:
     Raises:
         DataError: no such folder, or no folder in it.
     """
-    root, listing, _ = find_class_folders(path)
+    root, listing, _ = _find_class_folders(path)
     return find_splits(root, listing)
 
 

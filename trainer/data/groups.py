@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trainer.data.bursts import Progress
     from trainer.data.folder import ImageFolder
 
-NEAR_DUPLICATES = "near-duplicates"
+_NEAR_DUPLICATES = "near-duplicates"
 _ASKED, _ASKED_FOR_THE_TEST = "query", "test_query"
 
 
@@ -46,7 +46,7 @@ def group_pictures(
         SpecError: it is none of the three, or fits no picture.
     """
     files = [source.root / path for source in sources for path in source.paths]
-    if by == NEAR_DUPLICATES:
+    if by == _NEAR_DUPLICATES:
         pairs = find_bursts(files, np.array(_joint_labels(sources)), progress)
         joined = [[int(i), int(j)] for i, j in pairs]
         return _connected(len(files), [*joined, *_same_files(files)])
@@ -148,7 +148,7 @@ def _named_paths(source: ImageFolder) -> list[str]:
 
 def _pattern(by: str, sources: Sequence[ImageFolder]) -> re.Pattern[str]:
     columns = sorted(set.intersection(*(set(source.columns) for source in sources)))
-    legal = f"{NEAR_DUPLICATES}, a regular expression with a part in parentheses"
+    legal = f"{_NEAR_DUPLICATES}, a regular expression with a part in parentheses"
     legal += f", or a column of the list ({and_list(columns)})" if columns else ""
     try:
         pattern = re.compile(by)

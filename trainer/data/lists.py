@@ -27,7 +27,7 @@ from trainer.data.notes import Note, and_list, counted, name_list
 from trainer.data.origin import origin
 from trainer.errors import DataError
 
-LIST_ENDINGS = (".csv", ".parquet")
+_LIST_ENDINGS = (".csv", ".parquet")
 PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"
 
 _DELIMITERS = ",;\t"
@@ -37,7 +37,7 @@ _ROWS_NAMED = 5
 
 def is_list(uri: str) -> bool:
     """Whether a source is a list of pictures, by its ending."""
-    return uri.lower().endswith(LIST_ENDINGS)
+    return uri.lower().endswith(_LIST_ENDINGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

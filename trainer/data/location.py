@@ -21,7 +21,7 @@ from trainer.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFAULT_LIMIT_GB = 20.0
+_DEFAULT_LIMIT_GB = 20.0
 _PROBE_BYTES = 1 << 14
 _LIBRARIES = {"MPLCONFIGDIR": "matplotlib", "HF_HOME": "huggingface", "TORCH_HOME": "torch"}
 """Variables that choose where libraries write, and names of folders for them."""
@@ -58,7 +58,7 @@ def cache_settings() -> CacheSettings:
         SpecError: HPO_CACHE_GB is not a positive number, or no folder can be written
             (`choose_cache_folder`).
     """
-    text = os.environ.get("HPO_CACHE_GB", str(DEFAULT_LIMIT_GB))
+    text = os.environ.get("HPO_CACHE_GB", str(_DEFAULT_LIMIT_GB))
     try:
         limit_gb = float(text)
     except ValueError:

@@ -12,9 +12,9 @@ from trainer.data.formats import EXTRA, HEIF_EXTENSIONS, ending
 from trainer.data.names import name_text
 from trainer.data.tree import Found
 
-NAMES_SHOWN = 8
+_NAMES_SHOWN = 8
 _ENDINGS_SHOWN = 5
-NO_ENDING = " without an ending"
+_NO_ENDING = " without an ending"
 
 _MANY = 0.1
 """Share of the pictures from which on skipped files deserve a warning."""
@@ -35,7 +35,7 @@ class Note:
     paths: tuple[Path, ...] = ()
 
 
-def name_list(names: Sequence[str], *, shown: int = NAMES_SHOWN) -> str:
+def name_list(names: Sequence[str], *, shown: int = _NAMES_SHOWN) -> str:
     """The first names, and how many more there are: for messages of one line."""
     rest = len(names) - shown
     first = ", ".join(map(name_text, names[:shown]))
@@ -74,7 +74,7 @@ def by_ending(paths: Sequence[Path]) -> str:
     """Say how many files of which endings were skipped, the most frequent first."""
     counts = Counter(ending(path.name) for path in paths)
     words = [
-        counted(number, f"{name_text(end)} file" if end else "file") + ("" if end else NO_ENDING)
+        counted(number, f"{name_text(end)} file" if end else "file") + ("" if end else _NO_ENDING)
         for end, number in counts.most_common(_ENDINGS_SHOWN)
     ]
     rest = len(paths) - sum(number for _, number in counts.most_common(_ENDINGS_SHOWN))

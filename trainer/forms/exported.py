@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.models.recognizer import Recognizer
 
-MOST_CHECKED = 64
+_MOST_CHECKED = 64
 """Pictures that a form is checked on, spread over all there are."""
 
 
@@ -80,7 +80,7 @@ class Exported:
                 "checked on"
             )
         chosen = np.unique(
-            np.linspace(0, len(folder.paths) - 1, MOST_CHECKED).round().astype(np.int64)
+            np.linspace(0, len(folder.paths) - 1, _MOST_CHECKED).round().astype(np.int64)
         )
         return [folder.root / folder.paths[i] for i in chosen]
 

@@ -22,7 +22,7 @@ from trainer.onnx_model import INPUT, OUTPUT, add_metadata
 
 LEAST_COSINE = 0.995
 IMAGE = "image"
-OPSET = 18
+_OPSET = 18
 """The first one with antialiased resizing."""
 _FILTERS = {"bilinear": "linear", "bicubic": "cubic"}
 
@@ -45,7 +45,7 @@ def write_pixel_onnx(folder: Path, target: Path) -> dict[str, Any]:
     from trainer.actions.export import write_onnx
 
     exported = Exported(folder)
-    spec = with_opset(exported.spec, OPSET)
+    spec = with_opset(exported.spec, _OPSET)
     if spec.dataset.interpolation not in _FILTERS:
         raise FormError(
             f"dataset.interpolation: must be one of {', '.join(_FILTERS)} to be done inside the "

@@ -16,7 +16,7 @@ from typing import Any
 from trainer.forms.exported import FormError
 from trainer.onnx_model import INPUT, OUTPUT
 
-MAX_BATCH = 64
+_MAX_BATCH = 64
 _TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 10: "TYPE_FP16"}
 """ONNX's element types (`TensorProto.DataType`) -> the server's."""
 
@@ -52,7 +52,7 @@ def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "1").mkdir(parents=True)
     shutil.copyfile(model, draft / "1" / "model.onnx")
-    text = _config(name, batch or MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
+    text = _config(name, batch or _MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
     (draft / "config.pbtxt").write_text(text, encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)

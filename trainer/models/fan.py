@@ -21,8 +21,8 @@ from timm.models.xcit import LPI, ClassAttentionBlock, PositionalEncodingFourier
 from torch import Tensor, nn
 from torch.nn import functional
 
-STEM_WIDTHS = (128, 256)
-CLASS_ATTENTION_BLOCKS = 2
+_STEM_WIDTHS = (128, 256)
+_CLASS_ATTENTION_BLOCKS = 2
 
 
 class _Norm(nn.LayerNorm):
@@ -57,7 +57,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, in_channels: int, depths: tuple[int, int]) -> None:
         super().__init__()
-        first, last = STEM_WIDTHS
+        first, last = _STEM_WIDTHS
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, first, kernel_size=4, stride=4), LayerNorm2d(first, eps=1e-6)
         )
@@ -79,7 +79,7 @@ class HybridPatchEmbed(nn.Module):
     def __init__(self, in_channels: int, size: FanSize) -> None:
         super().__init__()
         self.backbone = ConvStem(in_channels, size.stem_depths)
-        self.proj = nn.Conv2d(STEM_WIDTHS[-1], size.width, kernel_size=2, stride=2)
+        self.proj = nn.Conv2d(_STEM_WIDTHS[-1], size.width, kernel_size=2, stride=2)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Map images to N x width x H/16 x W/16."""
@@ -191,7 +191,7 @@ class FanHybrid(nn.Module):
             ClassAttentionBlock(
                 dim, size.heads, 4.0, qkv_bias=True, norm_layer=_Norm, eta=1.0, tokens_norm=True
             )
-            for _ in range(CLASS_ATTENTION_BLOCKS)
+            for _ in range(_CLASS_ATTENTION_BLOCKS)
         )
         self.norm = _Norm(dim)
         self._initialise()

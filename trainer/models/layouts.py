@@ -16,13 +16,13 @@ from torch import Tensor, nn
 State = dict[str, Tensor]
 Shapes = Mapping[str, Tensor]
 
-WRAPPERS = frozenset({"module", "_orig_mod", "model", "backbone", "trunk", "embedder", "0", "1"})
+_WRAPPERS = frozenset({"module", "_orig_mod", "model", "backbone", "trunk", "embedder", "0", "1"})
 """First key components that wrap a model or a part of it; removed only from the start of a key.
 
 `0` and `1` are trunk and head of an older two-part sequence."""
 
-SEQUENCE_PARTS = {"0": "trunk", "1": "embedder"}
-CLASSIFIERS = re.compile(r"^(?:trunk\.)?(?:head|head_dist|fc|classifier)\.")
+_SEQUENCE_PARTS = {"0": "trunk", "1": "embedder"}
+_CLASSIFIERS = re.compile(r"^(?:trunk\.)?(?:head|head_dist|fc|classifier)\.")
 _UNUSED = re.compile(r"(?:^|\.)mask_token$")
 
 
@@ -57,7 +57,7 @@ def arrange(state: Mapping[str, Tensor], target: Shapes) -> Layout:
     for key, value in inside.items():
         if key in target:
             fitted[key] = value
-        elif CLASSIFIERS.match(key) or _UNUSED.search(key):
+        elif _CLASSIFIERS.match(key) or _UNUSED.search(key):
             dropped.append(key)
         else:
             fitted.update(_apply_rules(key, value, target))
@@ -87,8 +87,8 @@ def _renaming(prefix: str, sequence: bool) -> Renaming:
         rest = key.removeprefix(prefix)
         first, dot, tail = rest.partition(".")
         return (
-            f"{SEQUENCE_PARTS[first]}.{tail}"
-            if sequence and first in SEQUENCE_PARTS and dot
+            f"{_SEQUENCE_PARTS[first]}.{tail}"
+            if sequence and first in _SEQUENCE_PARTS and dot
             else rest
         )
 
@@ -101,7 +101,7 @@ def _prefixes(keys: Iterable[str]) -> list[str]:
     for key in keys:
         prefix = ""
         for part in key.split(".")[:-1]:
-            if part not in WRAPPERS:
+            if part not in _WRAPPERS:
                 break
             prefix += part + "."
             found.add(prefix)
@@ -164,7 +164,7 @@ def _efficientnet_key(key: str, blocks: list[str], target: Shapes) -> str:
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
-RENAMED: tuple[Rule, ...] = (
+_RENAMED: tuple[Rule, ...] = (
     # FAN repository, older files.
     (re.compile(r"(^|\.)pos_embeder\."), lambda m: f"{m[1]}pos_embed."),
     # DINOv2 repository: SwiGLU's layers, and blocks in chunks (blocks.chunk.index).
@@ -173,13 +173,13 @@ RENAMED: tuple[Rule, ...] = (
     (re.compile(r"(^|\.)blocks\.\d+\.(\d+)\."), lambda m: f"{m[1]}blocks.{m[2]}."),
 )
 
-FUSED: tuple[tuple[str, ...], ...] = (("q", "k", "v"), ("q", "kv"))
+_FUSED: tuple[tuple[str, ...], ...] = (("q", "k", "v"), ("q", "kv"))
 """Layers that a fused `qkv` holds, in the order of its rows."""
 
 
 def _apply_rules(key: str, value: Tensor, target: Shapes) -> State:
     new = key
-    for pattern, replacement in RENAMED:
+    for pattern, replacement in _RENAMED:
         new = pattern.sub(replacement, new)
     if new in target:
         return {new: value}
@@ -190,7 +190,7 @@ def _split_fused(key: str, value: Tensor, target: Shapes) -> State:
     stem, found, tail = key.rpartition(".qkv.")
     if not found:
         return {}
-    for parts in FUSED:
+    for parts in _FUSED:
         names = [f"{stem}.{part}.{tail}" for part in parts]
         if not all(name in target for name in names):
             continue

@@ -84,7 +84,7 @@ def create_trunk(
 
 def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Module:
     kind = TRUNKS.get(name)
-    check_image_size(name, image_size, kind.multiple if kind else 1)
+    _check_image_size(name, image_size, kind.multiple if kind else 1)
     if kind is not None:
         return kind.build(image_size, in_channels)
     if name.startswith(TIMM_PREFIX):
@@ -94,7 +94,7 @@ def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Modu
     raise SpecError(_unknown(name))
 
 
-def check_image_size(name: str, image_size: tuple[int, int], multiple: int) -> None:
+def _check_image_size(name: str, image_size: tuple[int, int], multiple: int) -> None:
     """Refuse sides that are no positive multiple of `multiple`, naming the nearest legal pair."""
     if all(side > 0 and side % multiple == 0 for side in image_size):
         return
@@ -165,7 +165,7 @@ def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _T
         )
         patch = getattr(getattr(probe, "patch_embed", None), "patch_size", None)
         if takes_size and isinstance(patch, tuple):
-            check_image_size(TIMM_PREFIX + model, image_size, max(patch))
+            _check_image_size(TIMM_PREFIX + model, image_size, max(patch))
         try:
             if takes_size:
                 probe = timm.create_model(

@@ -21,14 +21,14 @@ from typing import Any, ClassVar
 import torch
 
 # fmt: off
-ALARMING_MODULES = frozenset({
+_ALARMING_MODULES = frozenset({
     "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "importlib", "runpy", "pty",
     "ctypes", "code", "marshal", "webbrowser", "pickle", "_pickle", "multiprocessing", "asyncio",
     "urllib", "http", "tempfile",
 })
 """No weight file has a reason to name these; one that does is refused whole."""
 
-ALARMING_BUILTINS = frozenset({
+_ALARMING_BUILTINS = frozenset({
     "eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "delattr", "globals",
     "locals", "vars", "input", "breakpoint",
 })
@@ -128,8 +128,8 @@ class RestrictedUnpickler(pickle._Unpickler):
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         full = f"{module}.{name}"
-        alarming = module.split(".", maxsplit=1)[0] in ALARMING_MODULES
-        if alarming or (module == "builtins" and name in ALARMING_BUILTINS):
+        alarming = module.split(".", maxsplit=1)[0] in _ALARMING_MODULES
+        if alarming or (module == "builtins" and name in _ALARMING_BUILTINS):
             raise CodeInFileError(full)
         self.found.add(full)
         return Dropped(full)

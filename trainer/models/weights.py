@@ -19,7 +19,7 @@ from trainer.models.unpickle import CodeInFileError, load_restricted
 logger = logging.getLogger(__name__)
 
 FULL_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-CONTAINERS = ("state_dict", "model_state_dict", "model", "teacher")
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "teacher")
 """Keys under which training checkpoints keep the weights, first found first taken."""
 
 SHOWN = 4
@@ -86,7 +86,7 @@ def find_state_dict(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]
     Raises:
         CheckpointError: There are none.
     """
-    for inner in (*(content.get(name) for name in CONTAINERS), content):
+    for inner in (*(content.get(name) for name in _CONTAINERS), content):
         if isinstance(inner, Mapping) and (state := _tensors(inner)):
             return state
     names = ", ".join(map(str, list(content)[:SHOWN]))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hpo.core.process.search_path import ordered
 
-START = Path(__file__).with_name("start.py").resolve()
+_START = Path(__file__).with_name("start.py").resolve()
 COMMANDS = Path(sys.executable).parent
 """Where the commands of this environment lie."""
 
@@ -29,7 +29,7 @@ _VARIABLES = (
 
 def own(module: str, *words: str) -> list[str]:
     """The command of a module of ours, whose `main(words)` returns the exit code."""
-    return python(str(START), module, *words)
+    return python(str(_START), module, *words)
 
 
 def python(*words: str) -> list[str]:

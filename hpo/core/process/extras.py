@@ -9,7 +9,7 @@ from pathlib import Path
 from hpo.core.process.imports import PACKAGES
 from hpo.core.process.search_path import NEEDED, ROOT
 
-INSTALL = "pip install 'hpo-recognition[all]'"
+_INSTALL = "pip install 'hpo-recognition[all]'"
 
 
 def explain_missing(error: ModuleNotFoundError) -> str:
@@ -20,7 +20,7 @@ def explain_missing(error: ModuleNotFoundError) -> str:
     name = (error.name or "").partition(".")[0]
     is_ours = not name or name in PACKAGES
     is_needed = name in NEEDED or (not is_ours and _asked_for_by_us(error))
-    return f"{name} is not installed; {INSTALL}" if is_needed else ""
+    return f"{name} is not installed; {_INSTALL}" if is_needed else ""
 
 
 def _asked_for_by_us(error: ModuleNotFoundError) -> bool:
@@ -37,4 +37,4 @@ def demand_packages() -> None:
     """
     missing = [n for n in ("numpy", "optuna", "ray", "torch", "plotly") if find_spec(n) is None]
     if missing:
-        raise ImportError(f"{', '.join(missing)}: not installed; {INSTALL}")
+        raise ImportError(f"{', '.join(missing)}: not installed; {_INSTALL}")

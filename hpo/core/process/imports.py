@@ -42,11 +42,11 @@ def settle() -> None:
     sys.path[:] = ordered()
     if _OwnPackages not in sys.meta_path:
         sys.meta_path.insert(0, _OwnPackages)
-    keep_warnings_harmless()
+    _keep_warnings_harmless()
     children.restore_environment()
 
 
-def keep_warnings_harmless() -> None:
+def _keep_warnings_harmless() -> None:
     """Drop filters that turn warnings into exceptions: they would end other libraries' code."""
     warnings.filters[:] = [f for f in warnings.filters if f[0] != "error"]  # type: ignore[index]
     sys.warnoptions[:] = filter(children.is_harmless, sys.warnoptions)
@@ -54,10 +54,10 @@ def keep_warnings_harmless() -> None:
 
 @contextlib.contextmanager
 def warnings_stay_harmless() -> Iterator[None]:
-    """`keep_warnings_harmless` for a while, in a program of somebody else's."""
+    """`_keep_warnings_harmless` for a while, in a program of somebody else's."""
     options = list(sys.warnoptions)
     with warnings.catch_warnings():
-        keep_warnings_harmless()
+        _keep_warnings_harmless()
         try:
             yield
         finally:
