@@ -60,6 +60,15 @@ class DurationRecorder:
         LIST.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """A cache folder for all workers of a session: the embedded pictures of seed 0 are drawn once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "drawn"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture
 def sighup_as_in_a_terminal():
     """As a test run under nohup would not have it; processes that are started inherit it."""

@@ -80,3 +80,11 @@ def test_each_step_of_a_value_in_the_tour_is_a_module():
     assert [len(paths) for paths in steps] == [table.count("\n|") - 1 for table in tables]
     assert len(tables) == 4
     assert [path for paths in steps for path in paths if not (ROOT / path).is_file()] == []
+
+
+def test_the_map_names_every_package():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    packages = [f"hpo/{path.name}/" for path in sorted((ROOT / "hpo").iterdir()) if path.is_dir()]
+    packages += ["search_spaces/", "trainer/", "studies/", "tests/", "hpo/api.py"]
+    assert len(packages) > 20
+    assert [name for name in packages if name not in page and "__pycache__" not in name] == []

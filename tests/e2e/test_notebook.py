@@ -4,8 +4,6 @@ import ast
 import json
 from pathlib import Path
 
-import pytest
-
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
 
@@ -19,9 +17,9 @@ def run_cell(source, names):
     return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)  # noqa: S307
 
 
-@pytest.mark.ray
-def test_every_cell_shows_something_real(tmp_path, monkeypatch):
+def test_every_cell_shows_something_real(tmp_path, monkeypatch, drawn):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPO_CACHE_DIR", str(drawn))
     names = {}
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     shown = [run_cell("".join(c["source"]), names) for c in cells if c["cell_type"] == "code"]

@@ -26,12 +26,12 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
+def photos(tmp_path_factory, drawn):
     """Eight classes of the embedded data set, as a user's folders."""
     from trainer.data.demo import make_demo_data
 
     folder = tmp_path_factory.mktemp("photos")
-    sources = make_demo_data(folder / "all", 3)
+    sources = make_demo_data(drawn / "demo" / "seed-0", 0)
     for split in ("train", "reference", "query"):
         (folder / split).mkdir()
         for name in sorted(path.name for path in Path(sources[split]).iterdir())[:8]:

@@ -13,8 +13,8 @@ NAMES = ["train", "reference", "query", "test_reference", "test_query"]
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    return make_demo_data(tmp_path_factory.mktemp("demo"), 5)
+def sources(drawn):
+    return make_demo_data(drawn / "demo" / "seed-0", 0)
 
 
 def digest(folder):
@@ -56,7 +56,7 @@ def test_a_second_call_draws_nothing(sources, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(demo, "take_view", refuse)
-    assert make_demo_data(Path(sources["train"]).parent.parent, 5) == sources
+    assert make_demo_data(Path(sources["train"]).parent.parent, 0) == sources
 
 
 @pytest.fixture
