@@ -329,11 +329,11 @@ class StagedAlgorithm:
             return
         self._told.add(step)
         best, trials = self._best_of(part), count_of(len(part.started), "trial")
-        text = f"stage {part.name}: none of {trials} has a value, so it is skipped"
+        text = f"{part.name}: none of {trials} has a value, so the stage is skipped"
         if best:
-            text = f"stage {part.name}: {trials}, the best {best[0].value:.4f}; "
+            text = f"{part.name}: {trials}, the best {best[0].value:.4f}; "
             text += "it is skipped from now on, as its order misleads" if parent is None else (
-                f"stage {self._last.name} goes on from its best"
+                f"{self._last.name} goes on from the best"
             )  # fmt: skip
         self._emit(AlgorithmStep(algorithm="staged", step=step, trial=number, text=text))
 

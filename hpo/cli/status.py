@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if row["rungs"] or row["stages"]:
         print()
     for stage in row["stages"]:
-        print(f"        {stage['text']}")
+        print(f"stage   {stage['text']}")
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
     for number, line in enumerate(read_story(chosen)):

@@ -198,7 +198,7 @@ class Console:
     @_print.register
     def _on_algorithm_step(self, event: AlgorithmStep) -> None:
         if event.algorithm == "staged":
-            self._line(self.wrapped(f"stages    {event.text}", self._stream))
+            self._line(self.wrapped(f"stage     {event.text}", self._stream))
 
     @_print.register
     def _on_trial_suspended(self, event: TrialSuspended) -> None:

@@ -108,7 +108,7 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         freed = render_bytes(seen.removed_bytes)
         yield f"disk      {freed} of checkpoints that lost were removed (keep: best)"
     for stage in event.stages:
-        yield f"{BESIDE}{stage}"
+        yield f"stage     {stage}"
     for rung in event.rungs:
         if rung.correlation is not None:  # else there is nothing to say of its order
             yield f"rung      {rung}"

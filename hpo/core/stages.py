@@ -38,7 +38,7 @@ class StageOrder:
 
     def __str__(self) -> str:
         """Say it in a line."""
-        head = f"stage {self.name}: {count_of(self.trials, 'trial')}"
+        head = f"{self.name}: {count_of(self.trials, 'trial')}"
         if self.correlation is None:
             return f"{head}; trained on from: {self.pairs}, too few to check its order by"
         line = (

@@ -73,7 +73,7 @@ def _confirmed(facts: RunData) -> str:
 
 def rungs(facts: RunData) -> list[str]:
     """Return what is known of stages and of epochs at which trials were stopped, a line each."""
-    stages = [str(stage) for stage in measure_stages(facts.trials, facts.direction)]
+    stages = [f"stage {stage}" for stage in measure_stages(facts.trials, facts.direction)]
     return stages + [str(rung) for rung in measure_rungs(facts.searched, facts.direction)]
 
 

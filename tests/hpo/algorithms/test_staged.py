@@ -85,7 +85,7 @@ def test_the_default_then_batches_of_heads_then_children_of_the_best():
     assert records[8].params["train.margin"] == records[5].params["train.margin"]
     assert "begins with trial 2 (heads, 0.6000)" in first.note
     told = [event.text for event in driven.events if event.name == "algorithm"]
-    assert told == ["stage heads: 6 trials, the best 0.6000; stage full goes on from its best"]
+    assert told == ["heads: 6 trials, the best 0.6000; full goes on from the best"]
 
 
 def test_later_children_take_the_best_parent_and_a_new_one_in_turn():
