@@ -251,6 +251,41 @@ def unknown_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
     return {"data": traces, "layout": {"xaxis": axis, "yaxis": axis}}
 
 
+def growth_curve(
+    levels: Sequence[Mapping[str, float]], ahead: Sequence[Mapping[str, Any]]
+) -> Figure:
+    """P@1 by gallery pictures per class: measured on parts of the gallery, then continued."""
+    measured = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "measured",
+        "x": [row["pictures"] for row in levels],
+        "y": [row["value"] for row in levels],
+        "line": {"color": "@accent"},
+        "hovertemplate": "%{x:.1f} a class: %{y:.4f}<extra></extra>",
+    }
+    rows = [{**levels[-1], "interval": [levels[-1]["value"]] * 2}, *ahead]
+    continued = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "expected",
+        "x": [row["pictures"] for row in rows],
+        "y": [row["value"] for row in rows],
+        "error_y": {
+            "symmetric": False,
+            "array": [row["interval"][1] - row["value"] for row in rows],
+            "arrayminus": [row["value"] - row["interval"][0] for row in rows],
+        },
+        "line": {"color": "@default", "dash": "dot"},
+        "hovertemplate": "%{x:.1f} a class: %{y:.4f} expected<extra></extra>",
+    }
+    layout = {
+        "xaxis": {"title": {"text": "gallery pictures of a class"}, "type": "log"},
+        "yaxis": {"title": {"text": "P@1"}},
+    }
+    return {"data": [measured, continued], "layout": layout}
+
+
 def embedding_map(chart: Mapping[str, Any]) -> Figure:
     """Gallery and queries in two dimensions, a colour per class."""
     classes = sorted(set(chart["class"]))

@@ -12,28 +12,38 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpo.core.errors import RunError
 from hpo.core.protocols import Executor
-from hpo.core.spec_dicts import merged
+from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import Explainer
 from hpo.core.trial import TrialRecord
 from hpo.core.trial_failures import describe_failure
+from hpo.executors.inprocess import InProcessExecutor
 from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.run_dir import write_atomically
+from hpo.study.plan import held_out_sources
 from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)
 
 
 def look(
-    facts: RunData, trial: TrialRecord, executor: Executor, *, with_map: bool
+    facts: RunData,
+    trial: TrialRecord,
+    executor: Executor,
+    *,
+    with_map: bool,
+    held_out: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
-    """Return the trainer's explanation of a trial's best checkpoint (see `Trainer.explain`).
+    """Return the trainer's explanation of a trial's best checkpoint (see `Explainer.explain`).
 
-    None when the trainer has no such method, the checkpoint is gone, or it fails; the last is
-    logged, as a report is worth having without pictures.
+    It is of the validation queries, or of the held-out sources that are given. None when the
+    trainer has no such method, the checkpoint is gone, or it fails; the last is logged, as a report
+    is worth having without pictures.
     """
-    kept = facts.run.evaluations_dir / "looks" / f"{trial.number:04d}.json"
+    name = f"{trial.number:04d}{'-held-out' if held_out else ''}.json"
+    kept = facts.run.evaluations_dir / "looks" / name
     checkpoint = facts.run.checkpoints_dir(trial.number) / "best.ckpt"
     is_gone = was_removed(facts.run, trial.number)
     with contextlib.suppress(OSError, json.JSONDecodeError):
@@ -50,7 +60,8 @@ def look(
     skill = load_skill(facts.trainer.skill_dir)
     fields = {name: str(checkpoint) for name in skill.fields("evaluate", "parent_model")}
     where = {name: str(kept.parent) for name in skill.fields("evaluate", "output_dir")}
-    spec = merged(facts.spec_of(trial), fields, where)
+    data = nest(facts.trainer.data_overrides(held_out)) if held_out else {}
+    spec = merged(facts.spec_of(trial), data, fields, where)
     try:
         explained = dict(executor.call("explain", spec, with_map))
     except Exception as error:
@@ -59,6 +70,30 @@ def look(
         return None
     write_atomically(kept, json.dumps(explained))
     return explained
+
+
+def looked_up_by_both(
+    both: tuple[RunData, RunData],
+) -> tuple[tuple[dict[str, Any], dict[str, Any]], str]:
+    """Return the explanations of two winners, and of what: `held-out` queries or `validation`.
+
+    Raises:
+        RunError: a winner cannot be looked at.
+    """
+    sources = [held_out_sources(facts.plan.sources) for facts in both]
+    is_held_out = None not in sources
+    explained = []
+    for facts, held_out in zip(both, sources, strict=True):
+        executor = InProcessExecutor(facts.study.trainer)
+        given = held_out if is_held_out else None
+        found = facts.best and look(facts, facts.best, executor, with_map=False, held_out=given)
+        if not found:
+            raise RunError(
+                f"{facts.run}: its winner cannot be looked at: the checkpoint is gone, or the "
+                "trainer does not explain models"
+            )
+        explained.append(found)
+    return (explained[0], explained[1]), "held-out" if is_held_out else "validation"
 
 
 def _line(error: Exception) -> str:

@@ -190,6 +190,8 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
             figure=charts.confusion_matrix(*confusion_matrix(queries)),
         ),
         "unknowns": _unknowns(winner.get("unknowns")),
+        "growth": _growth(winner.get("growth")),
+        "gains": (winner.get("growth") or {}).get("classes", []),
         "map": Chart(
             anchor="map",
             title="Map of the embeddings",
@@ -224,6 +226,29 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
             )
         figure = charts.unknown_curves(told["curves"])
     return Chart(anchor="unknowns", title=title, caption=caption, figure=figure)
+
+
+def _growth(told: Mapping[str, Any] | None) -> Chart | None:
+    """The chart of what more gallery pictures would bring, None where the trainer does not tell."""
+    if not told:
+        return None
+    title, figure = "What more photographs would bring", None
+    if told.get("why"):
+        caption = f"Nothing can be said: {told['why']}."
+    else:
+        now = told["levels"][-1]
+        expected = [
+            f"{row['pictures']:.0f} would bring P@1 {row['value']:.3f} "
+            f"({row['interval'][0]:.3f} to {row['interval'][1]:.3f})"
+            for row in told["ahead"]
+        ]
+        caption = (
+            f"The gallery holds {now['pictures']:.1f} pictures of a class: P@1 {now['value']:.3f}. "
+            f"{'; '.join(expected)}. Measured on random parts of the gallery, continued by a power "
+            "law. The model stays as it is; new pictures must be as varied as those there."
+        )
+        figure = charts.growth_curve(told["levels"], told["ahead"])
+    return Chart(anchor="growth", title=title, caption=caption, figure=figure)
 
 
 def _paths(winner: Mapping[str, Any]) -> set[str]:

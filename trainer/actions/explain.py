@@ -15,6 +15,8 @@ from trainer.actions.evaluate import embed_splits, model_path
 from trainer.data.origin import origin
 from trainer.encoders import trained_classes
 from trainer.gallery import GalleryIndex
+from trainer.gallery_growth import describe_growth, measure_growth
+from trainer.matching import NEAREST
 from trainer.retrieval import Floats, Indices, normalize, search
 from trainer.unknowns import DEFAULT_RATE, Queries
 
@@ -46,7 +48,8 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         `{"path", "file", "class", "says", "role", "margin"}`; `map`: `{"method", "x", "y",
         "class", "role", "path"}` as parallel lists, or None; `unknowns`: `threshold` (at 5 %),
         `auroc` and `curves` of pictures of unknown classes (see `trainer.unknowns`), or `why` there
-        is no threshold.
+        is no threshold; `growth`: Precision@1 by pictures per class, and with more of them, as
+        `trainer.gallery_growth.describe_growth` has it.
 
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
@@ -60,6 +63,7 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         "suspects": both.suspects(),
         "map": both.layout() if with_map else None,
         "unknowns": _unknowns(gallery, emb_QD, query, trained_classes(model_path(spec))),
+        "growth": _growth(gallery, emb_QD, query.labels),
     }
 
 
@@ -73,6 +77,15 @@ def _unknowns(
         return {"why": why}
     threshold = asdict(found.threshold(DEFAULT_RATE))
     return {"threshold": threshold, "auroc": found.auroc(), "curves": found.curves()}
+
+
+def _growth(
+    gallery: GalleryIndex, emb_QD: NDArray[Any], labels_Q: NDArray[np.int64]
+) -> dict[str, Any]:
+    if gallery.matching != NEAREST:
+        return {"why": "queries are compared with a mean per class"}
+    growth = measure_growth(gallery.emb_GD, gallery.labels_G, emb_QD, labels_Q)
+    return describe_growth(growth, gallery.class_names)
 
 
 def neighbours(

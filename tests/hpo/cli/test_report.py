@@ -1,8 +1,11 @@
 """`hpo report` as a user calls it."""
 
 import json
+from dataclasses import replace
 
+from hpo.cli.main import main
 from hpo.core.budget import parse_budget
+from hpo.report.run_data import load_run_data
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_cli import call
 from tests.quick_runs import quick_study
@@ -27,3 +30,54 @@ def test_no_run_is_one_line(tmp_path):
     code, out, err = call(tmp_path, "report")
     assert (code, out) == (2, "")
     assert err == "hpo report: no runs below runs/; `hpo ls` lists runs, `hpo search` makes one\n"
+
+
+def kept_look(run, hits, split=""):
+    """Stand in for the model: what was looked up before is used again."""
+    facts = load_run_data(run)
+    file = run.evaluations_dir / "looks" / f"{facts.best.number:04d}{split}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    queries = [
+        {"path": f"/cache/{i}", "file": f"/shop/{i}.jpg", "class": "ab"[i % 2], "hit": hit}
+        for i, hit in enumerate(hits)
+    ]
+    file.write_text(json.dumps({"queries": queries, "suspects": [], "map": None}))
+
+
+def test_two_runs_are_compared_on_the_same_queries(tmp_path, monkeypatch, capsys):
+    first, second = (
+        start_search(
+            replace(quick_study(budget=parse_budget("2")), name=name),
+            tmp_path / "runs",
+            SearchSettings(executor="inprocess"),
+        ).run
+        for name in ("one", "two")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "one", "two"]) == 2
+    assert "its winner cannot be looked at" in capsys.readouterr().err
+    kept_look(first, [True, False, True, False, True], "-held-out")
+    kept_look(second, [True, False, True, True, False, True], "-held-out")
+    assert main(["report", "one", "two"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["first", "second", "gain", "on"]
+    assert lines[0].split()[2] == "0.5000"
+    assert lines[2].split()[1] == "+0.0833"  # a: 3/3 to 2/3, b: 0/2 to 1/2
+    assert "which may be chance" in lines[2]
+    assert (
+        lines[3] == "on      5 queries of the held-out pictures; 1 that only one has are left out"
+    )
+    assert lines[6].split() == ["b", "2", "0.000", "0.500", "+0.500"]
+    assert main(["report", "one", "two", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["run"] for row in told["runs"]] == [str(first.path), str(second.path)]
+    assert told["split"] == "held-out"
+    plan = json.loads((second.path / "plan.json").read_text())
+    plan["sources"] = {k: v for k, v in plan["sources"].items() if not k.startswith("test_")}
+    (second.path / "plan.json").write_text(json.dumps(plan))
+    kept_look(first, [True, True])
+    kept_look(second, [True, True])
+    assert main(["report", "one", "two"]) == 0
+    assert "2 queries of the validation pictures, which chose both" in capsys.readouterr().out
+    assert main(["report", "one", "two", "--to", "x"]) == 2
+    assert "--to: is for the page about one run" in capsys.readouterr().err

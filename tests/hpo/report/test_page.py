@@ -195,3 +195,19 @@ def test_the_threshold_for_unknown_pictures_is_told_or_why_there_is_none(facts):
     )
     assert "No threshold: 8 classes are needed." in text
     assert "Pictures of unknown classes" not in render(facts, {}, explained("bun"), None)
+
+
+def test_what_more_photographs_would_bring_is_told(facts):
+    told = {
+        "levels": [{"pictures": 2.0, "value": 0.61}, {"pictures": 4.0, "value": 0.7}],
+        "ahead": [{"pictures": 8.0, "value": 0.77, "interval": [0.74, 0.8]}],
+        "classes": [{"class": "bun <raw>", "half": 0.25, "all": 0.625}],
+    }
+    text = render(facts, {}, {**explained("bun"), "growth": told}, None)
+    assert "4.0 pictures of a class: P@1 0.700. 8 would bring P@1 0.770 (0.740 to 0.800)" in text
+    assert "<td>bun &lt;raw&gt;</td>" in text
+    assert '<td class="n">0.250</td><td class="n">0.625</td>' in text
+    told = {"why": "classes need 3 gallery pictures on average"}
+    text = render(facts, {}, {**explained("bun"), "growth": told}, None)
+    assert "Nothing can be said: classes need 3 gallery pictures" in text
+    assert "Classes where more photographs pay most" not in text

@@ -34,6 +34,10 @@ def test_the_own_class_is_never_nearer_than_the_nearest(explained):
             assert row["own"]["distance"] >= row["nearest"]["distance"] - 1e-6
 
 
+def test_few_gallery_pictures_tell_nothing_of_more(explained):
+    assert explained[0]["growth"] == {"why": "classes need 3 gallery pictures on average"}
+
+
 def test_it_is_plain_data(explained):
     assert json.loads(json.dumps(explained[0])) == explained[0]
 

@@ -1,0 +1,115 @@
+"""Compares the winners of two searches on the validation queries that both were looked up with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.results.compare import Finalist, Standing, compare
+
+Query = Mapping[str, Any]
+"""A query of `Explainer.explain`: `file` (or `path`), `class` and `hit`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPair:
+    """How the two do on one class."""
+
+    name: str
+    num_queries: int
+    first: float
+    second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """Precision@1 of two winners on the queries that both have, each class counting the same.
+
+    Intervals are of 95 %.
+    """
+
+    num_queries: int
+    num_unpaired: tuple[int, int]
+    """Queries that only the first has, and only the second."""
+    values: tuple[float, float]
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+    gain: float
+    """What the second is better by."""
+    gain_interval: tuple[float, float]
+    classes: tuple[ClassPair, ...]
+    """Those that differ most first."""
+
+
+def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
+    """Compare two lookups query by query.
+
+    Args:
+        first: the queries of one winner.
+        second: the queries of the other.
+
+    Raises:
+        RunError: they have no query in common.
+    """
+    hits_of = [{_key(row): bool(row["hit"]) for row in rows} for rows in (first, second)]
+    shared = sorted(set(hits_of[0]) & set(hits_of[1]))
+    if not shared:
+        raise RunError(
+            "the two searches have no validation query in common (the same file under the same "
+            "class), so their winners cannot be compared; search both on the same pictures"
+        )
+    hits = [tuple(own[key] for key in shared) for own in hits_of]
+    names = sorted({name for _, name in shared})
+    classes = [names.index(name) for _, name in shared]
+    by_class = [_by_class(own, classes) for own in hits]
+    values = [fmean(own.values()) for own in by_class]
+    finalists = [
+        Finalist(number=number, values=(value,), cost=0.0, hits=(own,))
+        for number, (value, own) in enumerate(zip(values, hits, strict=True))
+    ]
+    standings = {s.number: s for s in compare(finalists, classes)}
+    rows = [
+        ClassPair(
+            name=name,
+            num_queries=classes.count(label),
+            first=by_class[0][label],
+            second=by_class[1][label],
+        )
+        for label, name in enumerate(names)
+    ]
+    return Pairing(
+        num_queries=len(shared),
+        num_unpaired=(len(hits_of[0]) - len(shared), len(hits_of[1]) - len(shared)),
+        values=(values[0], values[1]),
+        intervals=(_interval(standings[0].interval), _interval(standings[1].interval)),
+        gain=values[1] - values[0],
+        gain_interval=_gain_interval(standings),
+        classes=tuple(sorted(rows, key=lambda row: (-abs(row.second - row.first), row.name))),
+    )
+
+
+def _key(row: Query) -> tuple[str, str]:
+    return str(row.get("file") or row["path"]), str(row["class"])
+
+
+def _by_class(hits: Sequence[bool], classes: Sequence[int]) -> dict[int, float]:
+    grouped: dict[int, list[bool]] = {}
+    for hit, label in zip(hits, classes, strict=True):
+        grouped.setdefault(label, []).append(hit)
+    return {label: fmean(own) for label, own in sorted(grouped.items())}
+
+
+def _gain_interval(standings: Mapping[int, Standing]) -> tuple[float, float]:
+    """Bounds of what the second is ahead by; standings tell what the worse one is behind by."""
+    if standings[0].behind > 0:
+        return _interval(standings[0].behind_interval)
+    low, high = _interval(standings[1].behind_interval)
+    return -high, -low
+
+
+def _interval(bounds: tuple[float, float] | None) -> tuple[float, float]:
+    if bounds is None:
+        raise ValueError("hits are known, so there is an interval")
+    return bounds
