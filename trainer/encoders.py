@@ -30,7 +30,7 @@ from trainer.onnx_model import OnnxModel
 if TYPE_CHECKING:
     from trainer.config.root import Spec
 
-_ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
         model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
         check_facts(path, model.facts, spec, only=PREPROCESSING)
         return OnnxEncoder(model)
-    if path.suffix.lower() in _ENGINE_SUFFIXES:
+    if path.suffix.lower() in ENGINE_SUFFIXES:
         return _load_engine(path, spec, device)
     return TorchEncoder(load_model(path, spec, device))
 
@@ -209,7 +209,7 @@ def trained_classes(path: Path) -> list[str]:
     """
     if path.suffix.lower() == ".onnx":
         return list(OnnxModel(path).facts.get("trained_classes", ()))
-    if path.suffix.lower() in _ENGINE_SUFFIXES:
+    if path.suffix.lower() in ENGINE_SUFFIXES:
         return []
     return list(read_checkpoint(path).get("class_names") or [])
 
@@ -217,7 +217,7 @@ def trained_classes(path: Path) -> list[str]:
 def _trained_value_range(path: Path) -> Any:
     if path.suffix.lower() == ".onnx":
         return OnnxModel(path).facts.get("value_range")
-    if path.suffix.lower() in _ENGINE_SUFFIXES:
+    if path.suffix.lower() in ENGINE_SUFFIXES:
         try:
             return OnnxModel(path).facts.get("value_range")
         except CheckpointError:  # a TensorRT engine

@@ -28,7 +28,14 @@ from trainer.errors import DataError
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
 from trainer.proposals import has_faiss
 from trainer.retrieval import Floats, Indices, UnitGallery, search
-from trainer.unknowns import Calibration, Queries, Threshold
+from trainer.unknowns import (
+    LEAST_GALLERY,
+    SCORED,
+    Calibration,
+    Queries,
+    Threshold,
+    unknown_scores,
+)
 from trainer.vectors import FLAT, HNSW, FaissIndex, Vectors
 
 FORMAT = 3
@@ -151,21 +158,34 @@ class GalleryIndex:
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """How near the kept queries come to their own class and to others; None without queries."""
-        if self.measured is not None or self.queries is None or len(self.class_names) < 2:
+        """Scores of the kept queries as known and as unknown pictures; None without queries."""
+        if self.measured is not None or self.queries is None or not self.has_scores:
             return self.measured
-        entries_QK, distances_QK = self.nearest_classes(self.queries.emb_QD.astype(np.float32), 2)
+        queries, depth = self.queries, min(SCORED + 1, len(self.class_names))
+        entries_QK, distances_QK = self.nearest_classes(queries.emb_QD.astype(np.float32), depth)
         keys = np.array([name_key(name) for name in self.class_names])
-        found_Q = keys[self.labels_G[entries_QK[:, 0]]]
-        own_Q = np.array([name_key(name) for name in self.queries.names])
-        is_right_Q = found_Q == own_Q
+        own_Q = np.array([name_key(name) for name in queries.names])
+        is_own_QK = keys[self.labels_G[entries_QK]] == own_Q[:, None]
+        order_QK = np.argsort(is_own_QK, axis=1, kind="stable")  # the own class goes last
+        others_QK = np.take_along_axis(distances_QK, order_QK, axis=1)[:, :SCORED]
+        shift_Q = np.full(len(own_Q), np.nan) if queries.shift_Q is None else queries.shift_Q
+        inside_Q = unknown_scores(distances_QK)
         return Calibration(
             labels_Q=np.unique(own_Q, return_inverse=True)[1].astype(np.int64),
-            inside_Q=np.where(np.isin(own_Q, keys), distances_QK[:, 0], np.float32(np.nan)),
-            is_right_Q=is_right_Q,
-            outside_Q=np.where(is_right_Q, distances_QK[:, 1], distances_QK[:, 0]),
-            is_trained_Q=self.queries.is_trained_Q,
+            inside_Q=np.where(np.isin(own_Q, keys), inside_Q, np.float32(np.nan)),
+            is_right_Q=is_own_QK[:, 0],
+            outside_Q=unknown_scores(others_QK) + np.nan_to_num(shift_Q).astype(np.float32),
+            is_trained_Q=queries.is_trained_Q & np.isnan(shift_Q),
         )
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether there are classes enough to tell pictures of unknown ones."""
+        return len(self.class_names) >= LEAST_GALLERY
+
+    def score_unknown(self, query_QD: NDArray[Any]) -> Floats:
+        """Return how much each query looks like a picture of no class; see `unknown_scores`."""
+        return unknown_scores(self.nearest_classes(query_QD, SCORED)[1])
 
     def threshold(self, rate: float) -> Threshold:
         """Return where pictures begin to count as unknown.
@@ -176,6 +196,11 @@ class GalleryIndex:
         Raises:
             DataError: the rate is not between 0 and 1, or nothing can calibrate it.
         """
+        if self.queries is not None and not self.has_scores:
+            raise DataError(
+                "no threshold for unknown pictures: the gallery must have "
+                f"{LEAST_GALLERY} classes, got {len(self.class_names)}"
+            )
         if self.calibration is None:
             raise DataError(
                 "no threshold for unknown pictures: the gallery holds no validation queries; "

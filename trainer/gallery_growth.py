@@ -86,7 +86,7 @@ def measure_growth(
         level_G = (rank_G[None] >= wanted_LC[:, labels_G]).sum(axis=0)
         hits_LQ += _hits(query, labels_Q, gallery, labels_G, level_G, len(wanted_LC))
     pictures_L = wanted_LC[:, counts_C > 0].mean(axis=1)
-    return Growth(pictures_L=pictures_L, hits_LQ=hits_LQ / draws, labels_Q=labels_Q)
+    return Growth(pictures_L=pictures_L, hits_LQ=hits_LQ / np.float32(draws), labels_Q=labels_Q)
 
 
 def _ranks(labels_G: Indices, rng: np.random.Generator) -> Indices:

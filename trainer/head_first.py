@@ -70,7 +70,7 @@ def prepare_head(
         module.progress.class_start = "class_means"
     if train.head_epochs:
         with one_thread():
-            _train(module, data, spec, features_NF, labels_N)
+            train_head(module, spec, features_NF, labels_N, train.head_epochs)
         module.progress.head_epochs = train.head_epochs
     _take_into_mean(module)
     logger.info("head made ready in %.1f s", time.perf_counter() - began)
@@ -109,26 +109,30 @@ def _take_into_mean(module: RecognitionModule) -> None:
         module.running_mean.model.load_state_dict(module.model.state_dict())
 
 
-def _train(
+def train_head(
     module: RecognitionModule,
-    data: RecognitionData | FeatureData,
     spec: Spec,
     features_NF: Tensor,
     labels_N: Tensor,
+    num_epochs: int,
 ) -> None:
-    """Train embedder and class vectors on the features, under a schedule of their own."""
+    """Train embedder and class vectors on the features, under a schedule of their own.
+
+    Raises:
+        DataError: there are too few classes, or pictures, for a batch.
+        DivergedError: a loss is not finite.
+    """
     train = spec.train
     optim = dataclasses.replace(train.optim, layer_decay=1.0)  # of the trunk, which has no part
-    own = dataclasses.replace(train, num_epochs=train.head_epochs, optim=optim)
+    own = dataclasses.replace(train, num_epochs=num_epochs, optim=optim)
     optimizer = build_optimizer(
         dataclasses.replace(spec, train=own), nn.Module(), module.model.embedder, module.loss
     )
-    labels = needed(data.train, "train_dataset").labels
     # Of one process, so that every process does the same.
-    sampler = make_sampler(spec, labels, train.seed, Share())
+    sampler = make_sampler(spec, labels_N.cpu().numpy(), train.seed, Share())
     num_steps = math.ceil(len(sampler) / train.accumulate_grad_batches)
     scheduler = schedule_optimizer(optimizer, build_schedule(own, num_steps))
-    for epoch in range(train.head_epochs):
+    for epoch in range(num_epochs):
         # The run's own epochs are numbered from 0: these draw other batches.
         drawn = sampler.batches(train.num_epochs + epoch)
         for number, indices in enumerate(drawn, start=1):

@@ -1,10 +1,11 @@
-"""When a picture is of none of a gallery's classes: a distance, calibrated on validation queries.
+"""When a picture is of none of a gallery's classes: a score, and a limit calibrated on queries.
 
-For each query its own class is left out of the gallery: what it is nearest to then is how near a
-picture of an unknown class comes. The threshold for an asked rate of false acceptances is that
-quantile of these distances. A model that was trained on the classes holds them apart, which it does
-not do for others: then more unknown pictures are accepted than asked. Classes that were kept out of
-training calibrate without that fault. Needs numpy alone. Shape: Q queries.
+The score is the distance to the nearest class less three quarters of the mean distance to the next
+three: a picture of an unknown class is about as far from several. For each query its own class is
+left out of the gallery: its score then is one of a picture of an unknown class. The limit for an
+asked rate of false acceptances is that quantile of these scores. A model that was trained on the
+classes holds them apart, which it does not do for others: `trainer.cross_fit` measures by how much,
+and the difference is kept with the queries. Needs numpy alone. Shapes: Q queries, K classes.
 """
 
 from __future__ import annotations
@@ -23,11 +24,18 @@ from trainer.retrieval import Floats, Indices, normalize
 
 DEFAULT_RATE = 0.05
 LEAST_CLASSES = 8
+SCORED = 4
+"""Classes whose distances make a score: the nearest and the next three."""
+OTHERS_SHARE = 0.75
+"""Of the scores tried (distance, its ratio to the next classes', differences) the one that told
+known from unknown best on validation pictures, with and without training (AUROC)."""
+LEAST_GALLERY = 5
+"""Classes of a gallery: without a query's own there are still enough for a score."""
 LEVEL = 0.95
 MOST_QUERIES = 2000
 _REPLICATES = 400
 _SEED = 0
-_PREFIX = "calibration_"
+_PREFIX = "scores_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +44,35 @@ class Threshold:
 
     rate: float
     """Asked share of unknown pictures that are accepted."""
-    distance: float
-    """Pictures whose nearest entry lies farther are unknown."""
+    limit: float
+    """Pictures with a higher score are unknown."""
     rate_interval: tuple[float, float]
     """Shares accepted of classes that did not decide the threshold (95 %, bootstrap of classes)."""
     rejected: float
     """Share of pictures of known classes that come out as unknown."""
     is_of_trained: bool
-    """Whether the model was trained on the classes that decided: expect more to be accepted."""
+    """Whether the model was trained on the classes that decided, and nothing tells how it is with
+    others: expect more to be accepted."""
+
+
+def unknown_scores(distances_QK: NDArray[Any]) -> Floats:
+    """Return how much each query looks like a picture of an unknown class; higher is more.
+
+    Args:
+        distances_QK: to the nearest entry of the nearest classes, rising, two or more; NaN where
+            there are fewer.
+    """
+    others_Q = np.nanmean(distances_QK[:, 1:SCORED], axis=1)
+    scores_Q: Floats = (distances_QK[:, 0] - OTHERS_SHARE * others_Q).astype(np.float32)
+    return scores_Q
+
+
+def kept_rows(count: int) -> Indices:
+    """Return which of so many queries are kept: all, of many a random part."""
+    if count <= MOST_QUERIES:
+        return np.arange(count, dtype=np.int64)
+    rng = np.random.default_rng(_SEED)
+    return np.sort(rng.choice(count, MOST_QUERIES, replace=False))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +84,9 @@ class Queries:
     names: tuple[str, ...]
     """The class of each; it need not be in the gallery."""
     is_trained_Q: NDArray[np.bool_]  # noqa: N815 - shape suffix
+    shift_Q: Floats | None = None  # noqa: N815 - shape suffix
+    """What is added to a query's score without its class to make it that of a class the model was
+    not trained on; NaN where that is not known. None: of no query."""
 
     @classmethod
     def of(cls, emb_QD: NDArray[Any], names: Sequence[str], trained: Collection[str]) -> Queries:
@@ -68,10 +100,7 @@ class Queries:
         Raises:
             DivergedError: an embedding is not finite.
         """
-        kept = np.arange(len(names))
-        if len(kept) > MOST_QUERIES:
-            rng = np.random.default_rng(_SEED)
-            kept = np.sort(rng.choice(kept, MOST_QUERIES, replace=False))
+        kept = kept_rows(len(names))
         known = set(map(name_key, trained))
         own = tuple(names[int(place)] for place in kept)
         return cls(
@@ -86,6 +115,7 @@ class Queries:
             "query_embeddings": self.emb_QD,
             "query_names": np.asarray(self.names, dtype=np.str_),
             "query_is_trained": self.is_trained_Q,
+            **({} if self.shift_Q is None else {"query_shift": self.shift_Q}),
         }
 
     @classmethod
@@ -97,19 +127,20 @@ class Queries:
             emb_QD=arrays["query_embeddings"],
             names=tuple(arrays["query_names"].tolist()),
             is_trained_Q=arrays["query_is_trained"],
+            shift_Q=arrays.get("query_shift"),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How near queries come to their own class and to others, by Euclidean distance (0 to 2).
+    """Scores of queries, with their own class in the gallery and without it.
 
     Attributes:
         labels_Q: a number per class.
-        inside_Q: distance to the nearest entry; NaN where the gallery lacks the query's class.
-        is_right_Q: whether that entry is of the query's class.
-        outside_Q: distance to the nearest entry of another class.
-        is_trained_Q: whether the model was trained on the query's class.
+        inside_Q: score as a picture of a known class; NaN where the gallery lacks it.
+        is_right_Q: whether the nearest entry is of the query's class.
+        outside_Q: score as a picture of an unknown class.
+        is_trained_Q: whether the model was trained on the class, and `outside_Q` ignores that.
     """
 
     labels_Q: Indices  # noqa: N815 - shape suffix
@@ -153,18 +184,18 @@ class Calibration:
             raise DataError(f"unknown_at: must be above 0 and below 1, got {rate:g}")
         if why := self.refusal(rate):
             raise DataError(f"no threshold for unknown pictures: {why}")
-        distance = _quantile(self.outside_Q, np.ones(len(self.outside_Q)), rate)
+        limit = _quantile(self.outside_Q, np.ones(len(self.outside_Q)), rate)
         return Threshold(
             rate=rate,
-            distance=distance,
+            limit=limit,
             rate_interval=self._rate_interval(rate),
-            rejected=float((self._known > distance).mean()) if len(self._known) else 0.0,
+            rejected=float((self._known > limit).mean()) if len(self._known) else 0.0,
             is_of_trained=bool(self.is_trained_Q.any()),
         )
 
     @property
     def _known(self) -> Floats:
-        """Distances of queries whose class the gallery has."""
+        """Scores of queries whose class the gallery has."""
         return self.inside_Q[~np.isnan(self.inside_Q)]
 
     def _rate_interval(self, rate: float) -> tuple[float, float]:
@@ -179,35 +210,35 @@ class Calibration:
             left_Q = drawn_C[numbers_Q] == 0
             if not left_Q.any():
                 continue
-            distance = _quantile(self.outside_Q, drawn_C[numbers_Q].astype(np.float64), rate)
-            rates.append((self.outside_Q[left_Q] <= distance).mean())
+            limit = _quantile(self.outside_Q, drawn_C[numbers_Q].astype(np.float64), rate)
+            rates.append((self.outside_Q[left_Q] <= limit).mean())
         low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
 
     def auroc(self) -> float:
-        """Return how often a known picture lies nearer than an unknown one (ties count half)."""
+        """Return how often a known picture scores lower than an unknown one (ties count half)."""
         known = np.sort(self._known)
         below = np.searchsorted(known, self.outside_Q, side="left")
         equal = np.searchsorted(known, self.outside_Q, side="right") - below
         return float((below + 0.5 * equal).mean() / max(1, len(known)))
 
     def curves(self, points: int = 101) -> dict[str, list[float]]:
-        """Return rates along rising thresholds.
+        """Return rates along rising limits.
 
         Returns:
-            Parallel lists: `distance`, `accepted` (unknown pictures taken for known), `rejected`
+            Parallel lists: `limit`, `accepted` (unknown pictures taken for known), `rejected`
             (known pictures taken for unknown), `coverage` (known pictures that get a label) and
             `accuracy` (share of those labels that are right).
         """
         known, is_right = self._known, self.is_right_Q[~np.isnan(self.inside_Q)]
         both = np.concatenate((known, self.outside_Q)).astype(np.float64)
         rows: dict[str, list[float]] = {
-            name: [] for name in ("distance", "accepted", "rejected", "coverage", "accuracy")
+            name: [] for name in ("limit", "accepted", "rejected", "coverage", "accuracy")
         }
-        for distance in np.quantile(both, np.linspace(0, 1, points)):
-            is_in = known <= distance
-            rows["distance"].append(float(distance))
-            rows["accepted"].append(float((self.outside_Q <= distance).mean()))
+        for limit in np.quantile(both, np.linspace(0, 1, points)):
+            is_in = known <= limit
+            rows["limit"].append(float(limit))
+            rows["accepted"].append(float((self.outside_Q <= limit).mean()))
             rows["rejected"].append(float((~is_in).mean()))
             rows["coverage"].append(float(is_in.mean()))
             rows["accuracy"].append(float(is_right[is_in].mean()) if is_in.any() else 1.0)
@@ -224,4 +255,4 @@ def _quantile(values_Q: NDArray[Any], weights_Q: NDArray[Any], rate: float) -> f
     shares = np.cumsum(weights_Q[order]) / weights_Q.sum()
     above = ordered[min(int(np.searchsorted(shares, rate, side="right")), len(ordered) - 1)]
     below = ordered[ordered < above]
-    return (float(below[-1] if len(below) else 0.0) + float(above)) / 2
+    return (float(below[-1] if len(below) else ordered[0] - 1.0) + float(above)) / 2

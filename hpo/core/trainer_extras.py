@@ -287,7 +287,7 @@ class PictureLabeller(Protocol):
         """
 
     def describe_threshold(self, folder: Path, rate: float) -> dict[str, Any]:
-        """Return `distance` from which on pictures are unknown, `rate_interval`, `rejected`."""
+        """Return `limit` (pictures that score higher are unknown), `rate_interval`, `rejected`."""
 
 
 @runtime_checkable

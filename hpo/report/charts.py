@@ -241,7 +241,7 @@ def unknown_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
             "name": name,
             "x": list(curves[x]),
             "y": list(curves[y]),
-            "text": [f"{distance:.3f}" for distance in curves["distance"]],
+            "text": [f"{limit:.3f}" for limit in curves["limit"]],
             "hovertemplate": f"{x} %{{x:.3f}}, {y} %{{y:.3f}} at %{{text}}<extra></extra>",
             "line": {"color": color},
         }

@@ -213,10 +213,11 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
         limit = told["threshold"]
         low, high = limit["rate_interval"]
         caption = (
-            f"Beyond a distance of {limit['distance']:.3f} a picture counts as unknown. "
-            f"Of pictures of classes outside the gallery {limit['rate']:.0%} come nearer "
-            f"({low:.1%} to {high:.1%} of classes that did not decide the distance), and "
-            f"{limit['rejected']:.1%} of known pictures lie farther. AUROC {told['auroc']:.3f}. "
+            "A picture counts as unknown where its distance to the nearest class, less three "
+            f"quarters of the mean distance to the next three, is above {limit['limit']:.3f}. "
+            f"Of pictures of classes outside the gallery {limit['rate']:.0%} stay below that "
+            f"({low:.1%} to {high:.1%} of classes that did not decide it), and "
+            f"{limit['rejected']:.1%} of known pictures lie above. AUROC {told['auroc']:.3f}. "
             "Each validation class was left out of the gallery in turn."
         )
         if limit["is_of_trained"]:

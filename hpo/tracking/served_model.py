@@ -23,6 +23,9 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
 BATCH = 32
+SCORED = 4
+"""Classes whose distances make a score: that of the nearest, less three quarters of the mean of the
+others."""
 LEAST_CLASSES = 8
 """Of whose validation queries a threshold for unknown pictures can be made."""
 GREY = (0.299, 0.587, 0.114)
@@ -77,8 +80,8 @@ class RecognitionModel(PythonModel):
                 unit_GD, labels_G = _prototypes(unit_GD, labels_G)
             self._gallery_GD = unit_GD
             self._labels_G = np.asarray(arrays["class_names"])[labels_G]
-            self._outside_Q = arrays.get("calibration_outside_Q", np.zeros(0))
-            self._query_labels_Q = arrays.get("calibration_labels_Q", np.zeros(0))
+            self._outside_Q = arrays.get("scores_outside_Q", np.zeros(0))
+            self._query_labels_Q = arrays.get("scores_labels_Q", np.zeros(0))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
@@ -89,16 +92,18 @@ class RecognitionModel(PythonModel):
         most = len(np.unique(self._labels_G))
         if not 1 <= topk <= most:
             raise ValueError(f"topk: must be 1 to {most}, the classes of the gallery, got {topk}")
-        farthest = self._farthest(float((params or {}).get("unknown_at", 0.0)))
+        limit = self._limit(float((params or {}).get("unknown_at", 0.0)))
+        if limit < math.inf and most < SCORED:
+            raise ValueError(f"unknown_at: the gallery must have {SCORED} classes, got {most}")
         images = list(model_input["image"])
         parts = [self._nearest(images[i : i + BATCH], topk) for i in range(0, len(images), BATCH)]
         rows = [row for part in parts for row in part]
         for row in rows:
-            row["label"] = row["label"] if row["distance"] <= farthest else "unknown"
+            row["label"] = row["label"] if row["score"] <= limit else "unknown"
         return pd.DataFrame(rows, columns=["label", "distance", "labels", "distances"])
 
-    def _farthest(self, rate: float) -> float:
-        """Return the distance up to which pictures are known, for a rate of false acceptances."""
+    def _limit(self, rate: float) -> float:
+        """Return the score up to which pictures are known, for a rate of false acceptances."""
         if rate == 0.0:
             return math.inf
         if not 0.0 < rate < 1.0:
@@ -110,7 +115,7 @@ class RecognitionModel(PythonModel):
         shares = np.arange(1, len(ordered) + 1) / len(ordered)
         place = min(int(np.searchsorted(shares, rate, side="right")), len(ordered) - 1)
         below = ordered[ordered < ordered[place]]
-        return (float(below[-1] if len(below) else 0.0) + float(ordered[place])) / 2
+        return (float(below[-1] if len(below) else ordered[0] - 1.0) + float(ordered[place])) / 2
 
     def _nearest(self, images: Sequence[Any], topk: int) -> list[dict[str, Any]]:
         pixels = np.stack([self._pixels(image) for image in images])
@@ -118,8 +123,9 @@ class RecognitionModel(PythonModel):
         if self._facts.get("flip_average", False):
             turned = pixels[:, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
             emb_ND = _unit(emb_ND) + _unit(self._embed(turned))
+        depth = max(topk, min(SCORED, len(np.unique(self._labels_G))))
         order_NK, squared_NK = _nearest_classes(
-            _unit(emb_ND), self._gallery_GD, self._labels_G, topk
+            _unit(emb_ND), self._gallery_GD, self._labels_G, depth
         )
         rows = []
         for order, squared in zip(order_NK, squared_NK, strict=True):
@@ -129,8 +135,9 @@ class RecognitionModel(PythonModel):
                 {
                     "label": labels[0],
                     "distance": distances[0],
-                    "labels": labels,
-                    "distances": distances,
+                    "labels": labels[:topk],
+                    "distances": distances[:topk],
+                    "score": distances[0] - 0.75 * float(np.mean(distances[1:SCORED] or [0.0])),
                 }
             )
         return rows

@@ -1,5 +1,7 @@
 """Thresholds for unknown pictures, against plain loops and pictures of classes never seen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,11 +56,17 @@ def test_each_query_is_measured_with_and_without_its_class(matching):
         unit, entry_labels = means / np.linalg.norm(means, axis=1, keepdims=True), np.arange(9)
     else:
         entry_labels = labels
+
+    def score(gaps, classes):
+        first, *others = sorted(gaps[entry_labels == c].min() for c in classes)
+        return first - 0.75 * np.mean(others[:3])
+
     for row, (q, label) in enumerate(zip(asked, own, strict=True)):
         gaps = np.linalg.norm(unit - q / np.linalg.norm(q), axis=1)
-        assert found.outside_Q[row] == pytest.approx(gaps[entry_labels != label].min(), abs=2e-3)
+        others = [c for c in range(9) if c != label]
+        assert found.outside_Q[row] == pytest.approx(score(gaps, others), abs=2e-3)
         if label < 9:
-            assert found.inside_Q[row] == pytest.approx(gaps.min(), abs=2e-3)
+            assert found.inside_Q[row] == pytest.approx(score(gaps, range(9)), abs=2e-3)
             assert found.is_right_Q[row] == (entry_labels[gaps.argmin()] == label)
         else:
             assert np.isnan(found.inside_Q[row])
@@ -69,11 +77,11 @@ def test_a_threshold_lets_at_most_the_asked_share_through():
     values = np.concatenate((np.linspace(0.2, 0.3, 3), np.linspace(0.6, 1.2, 97)))
     found = calibration(values, inside=[0.25] * 90 + [0.9] * 10)
     told = found.threshold(0.05)
-    assert (found.outside_Q <= told.distance).sum() == 5
+    assert (found.outside_Q <= told.limit).sum() == 5
     assert told.rejected == pytest.approx(0.1)
     assert 0.0 <= told.rate_interval[0] <= 0.05 <= told.rate_interval[1]
-    assert found.threshold(0.02).distance < 0.3 < found.threshold(0.04).distance
-    assert calibration([0.5] * 100).threshold(0.1).distance < 0.5  # all or none: none
+    assert found.threshold(0.02).limit < 0.3 < found.threshold(0.04).limit
+    assert calibration([0.5] * 100).threshold(0.1).limit < 0.5  # all or none: none
     assert not told.is_of_trained
 
 
@@ -87,6 +95,9 @@ def test_too_little_to_calibrate_by_is_said():
     for rate in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(DataError, match="above 0 and below 1"):
             calibration(np.ones(100)).threshold(rate)
+    few = gallery_of(np.eye(4), np.arange(4), "abcd", Queries.of(np.eye(4), list("abcd"), []))
+    with pytest.raises(DataError, match="the gallery must have 5 classes, got 4"):
+        few.threshold(0.05)
     bare = gallery_of(np.eye(3), np.arange(3), "abc")
     with pytest.raises(DataError, match="the gallery holds no validation queries"):
         bare.threshold(0.05)
@@ -101,10 +112,10 @@ def test_curves_and_auroc_are_those_of_counting():
     wins = sum((k < u) + 0.5 * (k == u) for k in known for u in unknown)
     assert found.auroc() == pytest.approx(wins / 3600)
     rows = found.curves(points=9)
-    for i, distance in enumerate(rows["distance"]):
-        assert rows["coverage"][i] == pytest.approx(np.mean(known <= distance))
-        assert rows["rejected"][i] == pytest.approx(np.mean(known > distance))
-        assert rows["accepted"][i] == pytest.approx(np.mean(unknown <= distance))
+    for i, limit in enumerate(rows["limit"]):
+        assert rows["coverage"][i] == pytest.approx(np.mean(known <= limit))
+        assert rows["rejected"][i] == pytest.approx(np.mean(known > limit))
+        assert rows["accepted"][i] == pytest.approx(np.mean(unknown <= limit))
     assert rows["coverage"][-1] == 1.0
 
 
@@ -118,8 +129,7 @@ def test_pictures_of_classes_never_seen_are_accepted_at_the_asked_rate(rate):
         queries = Queries.of(asked, [str(label) for label in own], [])
         gallery = gallery_of(emb, labels, [str(i) for i in range(40)], queries)
         strange, _ = draw(np.arange(40, 80), 15)
-        farthest = gallery.threshold(rate).distance
-        accepted.append((gallery.nearest_classes(strange, 1)[1] <= farthest).mean())
+        accepted.append((gallery.score_unknown(strange) <= gallery.threshold(rate).limit).mean())
     assert np.mean(accepted) == pytest.approx(rate, rel=0.35)
 
 
@@ -140,11 +150,30 @@ def test_what_is_kept_in_a_file_is_measured_anew_when_the_gallery_changes(tmp_pa
         again.extended(gallery_of(near, np.zeros(len(near), dtype=int), ["twin"]))
         .calibration.outside_Q[own == 3]
         .max()
-        < 0.01
+        < gallery.calibration.outside_Q[own == 3].min()
     )
     less = again.taken(np.flatnonzero(labels != 3))
     assert np.isnan(less.calibration.inside_Q[own == 3]).all()
     assert len(more) == 1
+
+
+def test_a_shift_is_added_and_outlives_changes_of_the_gallery(tmp_path):
+    draw = world(12, 4)
+    emb, labels = draw(np.arange(10), 3)
+    asked, own = draw(np.arange(10), 6)
+    plain = Queries.of(asked, [f"c{label}" for label in own], [f"c{i}" for i in range(10)])
+    shift = np.where(own < 9, np.float32(-0.125), np.float32(np.nan))
+    shifted = dataclasses.replace(plain, shift_Q=shift)
+    names = [f"c{i}" for i in range(10)]
+    before = gallery_of(emb, labels, names, plain)
+    gallery_of(emb, labels, names, shifted).save(tmp_path / "g.npz")
+    again = GalleryIndex.load(tmp_path / "g.npz")
+    moved = again.calibration.outside_Q - before.calibration.outside_Q
+    assert moved == pytest.approx(np.where(own < 9, -0.125, 0.0), abs=1e-6)
+    assert again.calibration.is_trained_Q.tolist() == (own == 9).tolist()
+    kept = np.flatnonzero(labels != 0)
+    moved = again.taken(kept).calibration.outside_Q - before.taken(kept).calibration.outside_Q
+    assert moved == pytest.approx(np.where(own < 9, -0.125, 0.0), abs=1e-6)
 
 
 def test_of_many_queries_a_random_part_is_kept():

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.actions.evaluate import embed_splits, model_path
+from trainer.cross_fit import with_unseen_of
 from trainer.data.origin import origin
-from trainer.encoders import trained_classes
+from trainer.devices import pick_device
+from trainer.encoders import as_trained, trained_classes
 from trainer.gallery import GalleryIndex
 from trainer.gallery_growth import describe_growth, measure_growth
 from trainer.matching import NEAREST
 from trainer.retrieval import Floats, Indices, normalize, search
-from trainer.unknowns import DEFAULT_RATE, Queries
+from trainer.unknowns import DEFAULT_RATE, LEAST_GALLERY, Queries
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -62,17 +64,29 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         "queries": neighbours(gallery, paths_G, emb_QD, query.labels, paths_Q),
         "suspects": both.suspects(),
         "map": both.layout() if with_map else None,
-        "unknowns": _unknowns(gallery, emb_QD, query, trained_classes(model_path(spec))),
+        "unknowns": _unknowns(gallery, emb_QD, query, spec, is_whole=with_map),
         "growth": _growth(gallery, emb_QD, query.labels),
     }
 
 
 def _unknowns(
-    gallery: GalleryIndex, emb_QD: NDArray[Any], query: LabelledImages, trained: list[str]
+    gallery: GalleryIndex,
+    emb_QD: NDArray[Any],
+    query: LabelledImages,
+    spec: Spec,
+    *,
+    is_whole: bool,
 ) -> dict[str, Any]:
+    """Tell what pictures of unknown classes bring; the whole of it takes the training pictures."""
+    file = model_path(spec)
     names = [query.class_names[label] for label in query.labels]
-    found = replace(gallery, queries=Queries.of(emb_QD, names, trained)).calibration
-    why = found.refusal(DEFAULT_RATE) if found else "the gallery has one class"
+    asked = replace(gallery, queries=Queries.of(emb_QD, names, trained_classes(file)))
+    if is_whole:
+        device = pick_device(spec.evaluate.gpu_ids[0])
+        asked = with_unseen_of(asked, as_trained(file, spec), file, device)
+    found = asked.calibration
+    few = f"the gallery must have {LEAST_GALLERY} classes, got {len(gallery.class_names)}"
+    why = found.refusal(DEFAULT_RATE) if found else few
     if found is None or why:
         return {"why": why}
     threshold = asdict(found.threshold(DEFAULT_RATE))

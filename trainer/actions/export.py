@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainer.actions.export_check import ExportError, Parity, compare
+from trainer.cross_fit import with_unseen
 from trainer.data.batches import build_data
 from trainer.data.names import printable
 from trainer.devices import pick_device
@@ -220,7 +221,8 @@ def _checked(
     )
     names = [data.query.class_names[label] for label in data.query.labels]
     queries = Queries.of(query_onnx, names, exported.facts.get("trained_classes", ()))
-    return parity.renamed("query"), replace(gallery, queries=queries)
+    known = replace(gallery, queries=queries)
+    return parity.renamed("query"), with_unseen(known, spec, model)
 
 
 def _generated(spec: Spec) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.checkpoints import write_atomically
+from trainer.cross_fit import with_unseen_of
 from trainer.data.batches import build_data
 from trainer.data.decoding import decode_readable
 from trainer.data.framing import framing_of, input_size
@@ -72,11 +73,13 @@ def infer(spec: Spec) -> dict[str, Any]:
         gallery, is_reused = _gallery(encoder, spec, path, folder / GALLERY, device)
         _check_topk(inference.topk, gallery)
         rate = inference.unknown_at
-        farthest = gallery.threshold(rate).distance if rate else None
+        limit = gallery.threshold(rate).limit if rate else None
         found: dict[int, dict[str, Any]] = {}
         for places, batch in _batches(files, spec, device, errors):
-            nearest, distances = gallery.nearest(encoder.embed([batch]), inference.topk)
-            found |= _answers(places, gallery, nearest, distances, farthest)
+            emb_ND = encoder.embed([batch])
+            nearest, distances = gallery.nearest(emb_ND, inference.topk)
+            is_unknown = None if limit is None else gallery.score_unknown(emb_ND) > limit
+            found |= _answers(places, gallery, nearest, distances, is_unknown)
     rows = [
         {"image": origin(path), "class": label, **found.get(place, {"error": errors.get(place)})}
         for place, (path, label) in enumerate(files)
@@ -205,6 +208,7 @@ def _gallery(
         names = [data.query.class_names[label] for label in data.query.labels]
         queries = Queries.of(emb_QD, names, trained_classes(model_path))
         index = dataclasses.replace(index, queries=queries)
+        index = with_unseen_of(index, spec, model_path, device)
     stamp_path.unlink(missing_ok=True)
     index.save(path)
     write_atomically(stamp_path, lambda temporary: _write_text(temporary, stamp))
@@ -246,12 +250,12 @@ def _answers(
     gallery: GalleryIndex,
     nearest: NDArray[np.int64],
     distances: NDArray[np.float32],
-    farthest: float | None,
+    is_unknown: NDArray[np.bool_] | None,
 ) -> dict[int, dict[str, Any]]:
     names = gallery.names_of(nearest)
     return {
         place: {
-            **({} if farthest is None else {"unknown": bool(distances[row, 0] > farthest)}),
+            **({} if is_unknown is None else {"unknown": bool(is_unknown[row])}),
             "labels": names[row].tolist(),
             "distances": [float(d) for d in distances[row]],
             "neighbours": [gallery.paths[entry] for entry in nearest[row]],

@@ -62,11 +62,11 @@ def label_pictures(
             nothing to calibrate `unknown_at` by.
     """
     model, gallery = open_export(folder)
-    farthest = np.inf if unknown_at is None else gallery.threshold(unknown_at).distance
+    limit = None if unknown_at is None else gallery.threshold(unknown_at).limit
     errors: dict[int, str] = {}
     done = 0
     for places, emb_ND, _ in embed_readable(model, images, errors):
-        for place, row in zip(places, _rows(gallery, emb_ND, topk, farthest), strict=True):
+        for place, row in zip(places, _rows(gallery, emb_ND, topk, limit), strict=True):
             yield from _unread(images[done:place], done, errors)
             yield {"image": origin(images[place]), **row}
             done = place + 1
@@ -74,13 +74,16 @@ def label_pictures(
 
 
 def _rows(
-    gallery: GalleryIndex, emb_ND: Floats, topk: int, farthest: float
+    gallery: GalleryIndex, emb_ND: Floats, topk: int, limit: float | None
 ) -> Iterator[dict[str, Any]]:
     entries, distances = gallery.nearest_classes(emb_ND, topk)
     names = gallery.names_of(entries)
+    is_unknown_N = np.zeros(len(emb_ND), dtype=np.bool_)
+    if limit is not None:
+        is_unknown_N = gallery.score_unknown(emb_ND) > limit
     for row, labels in enumerate(names.tolist()):
         yield {
-            "label": labels[0] if distances[row, 0] <= farthest else UNKNOWN,
+            "label": UNKNOWN if is_unknown_N[row] else labels[0],
             "labels": labels,
             "scores": [1.0 - float(d) ** 2 / 2 for d in distances[row]],
             "distances": [float(d) for d in distances[row]],
@@ -99,7 +102,7 @@ def describe_threshold(folder: Path, rate: float) -> dict[str, Any]:
     """Return where an export's gallery begins to call pictures unknown.
 
     Returns:
-        `rate`, `distance`, `rate_interval`, `rejected` and `is_of_trained`, as
+        `rate`, `limit`, `rate_interval`, `rejected` and `is_of_trained`, as
         `trainer.unknowns.Threshold` has them.
 
     Raises:

@@ -146,7 +146,7 @@ def test_figures_are_plain_json(facts):
 
 def test_unknown_pictures_are_two_curves_and_confusions_a_matrix():
     curves = {
-        "distance": [0.1, 0.9], "accepted": [0.0, 0.6], "rejected": [1.0, 0.2],
+        "limit": [0.1, 0.9], "accepted": [0.0, 0.6], "rejected": [1.0, 0.2],
         "coverage": [0.0, 0.8], "accuracy": [1.0, 0.7],
     }  # fmt: skip
     first, second = charts.unknown_curves(curves)["data"]

@@ -180,15 +180,15 @@ def test_architectures_are_compared_where_there_are_several(facts):
 
 
 def test_the_threshold_for_unknown_pictures_is_told_or_why_there_is_none(facts):
-    curves = {key: [0.5] for key in ("distance", "accepted", "rejected", "coverage", "accuracy")}
+    curves = {key: [0.5] for key in ("limit", "accepted", "rejected", "coverage", "accuracy")}
     threshold = {
-        "rate": 0.05, "distance": 0.8125, "rate_interval": (0.01, 0.123), "rejected": 0.25,
+        "rate": 0.05, "limit": 0.8125, "rate_interval": (0.01, 0.123), "rejected": 0.25,
         "is_of_trained": True,
     }  # fmt: skip
     told = {"threshold": threshold, "auroc": 0.75, "curves": curves}
     text = render(facts, {}, {**explained("bun"), "unknowns": told}, None)
-    assert "Beyond a distance of 0.812 a picture counts as unknown" in text
-    assert "5% come nearer (1.0% to 12.3% of classes" in text
+    assert "quarters of the mean distance to the next three, is above 0.812." in text
+    assert "5% stay below that (1.0% to 12.3% of classes" in text
     assert "The model was trained on these classes" in text
     text = render(
         facts, {}, {**explained("bun"), "unknowns": {"why": "8 classes are needed"}}, None

@@ -198,3 +198,38 @@ def test_a_model_started_from_weights_is_one_in_every_place(tmp_path):
         assert row["labels"][0] == other["label"] == own["labels"][0]
         assert row["distances"] == pytest.approx(other["distances"], abs=1e-4)
         assert row["distances"][0] == pytest.approx(own["distances"][0], abs=1e-3)
+
+
+def test_unknown_pictures_are_those_that_predict_calls_unknown(tmp_path):
+    from tests.hpo.tracking.test_registry import write_model
+    from trainer.actions.predict import predict
+    from trainer.gallery import GalleryIndex
+    from trainer.unknowns import Queries
+    from trainer.vectors import Vectors
+
+    rng = np.random.default_rng(3)
+    write_model(tmp_path / "best")
+    colors = rng.integers(20, 235, (9, 3))
+    names = [f"c{i}" for i in range(9)]
+    asked = np.repeat(colors, 6, axis=0) + rng.normal(0, 6, (54, 3))
+    GalleryIndex(
+        vectors=Vectors.of(colors), labels_G=np.arange(9), class_names=tuple(names),
+        paths=tuple(f"{name}/0.png" for name in names),
+        queries=Queries.of(asked, np.repeat(names, 6).tolist(), []),
+    ).save(tmp_path / "best" / "gallery.npz")  # fmt: skip
+    files = []
+    for number, color in enumerate([*colors[:4], *rng.integers(0, 255, (12, 3))]):
+        files.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (8, 8), tuple(int(value) for value in color)).save(files[-1])
+    places = {name: str(tmp_path / "best" / name) for name in ("model.onnx", "gallery.npz")}
+    model = RecognitionModel()
+    model.load_context(
+        SimpleNamespace(artifacts={"model": places["model.onnx"], "gallery": places["gallery.npz"]})
+    )
+    frame = pd.DataFrame({"image": [str(file) for file in files]})
+    rows = model.predict(None, frame, {"topk": 2, "unknown_at": 0.1})
+    told = [row["label"] for row in predict(tmp_path / "best", files, 2, unknown_at=0.1)]
+    assert rows["label"].tolist() == told
+    assert 0 < told.count("unknown") < len(told)
+    assert [len(labels) for labels in rows["labels"]] == [2] * len(files)
+    assert "unknown" not in model.predict(None, frame, {})["label"].tolist()

@@ -258,11 +258,12 @@ def test_pictures_of_no_class_are_unknown_with_the_nearest_beside(trained, tmp_p
     assert gallery.queries.is_trained_Q.all()
     told = describe_threshold(tmp_path, 0.3)
     assert told["is_of_trained"]
-    plain = predict(tmp_path, queries, 2)
-    rows = predict(tmp_path, queries, 2, unknown_at=0.3)
+    plain = predict(tmp_path, queries, 4)
+    rows = predict(tmp_path, queries, 4, unknown_at=0.3)
     for row, other in zip(rows, plain, strict=True):
         assert other["label"] == other["labels"][0] != other["labels"][1]
-        is_far = row["distances"][0] > told["distance"]
+        first, *others = row["distances"]
+        is_far = first - 0.75 * np.mean(others) > told["limit"]
         assert row["label"] == ("unknown" if is_far else row["labels"][0])
         assert row["labels"] == other["labels"]
         assert row["scores"] == pytest.approx([1 - d * d / 2 for d in row["distances"]], abs=1e-6)
