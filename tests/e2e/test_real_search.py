@@ -62,7 +62,7 @@ def read_events(text):
 def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
     words = ["--budget", "4", "--set", "train.num_epochs=3", "--seed", "1"]
     result = subprocess.run(
-        command(photos, tmp_path, *words), capture_output=True, text=True, timeout=300,
+        command(photos, tmp_path, *words), capture_output=True, text=True, timeout=600,
         env=environment(photos, HPO_MLFLOW="on"), check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
@@ -173,7 +173,7 @@ def test_a_killed_search_goes_on_from_its_checkpoints(photos, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "hpo.cli.main", "resume", "--out", str(tmp_path), "--json",
          "--in-process"],
-        capture_output=True, text=True, env=environment(photos), timeout=300, check=False,
+        capture_output=True, text=True, env=environment(photos), timeout=600, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     events = read_events(result.stdout)
