@@ -44,6 +44,9 @@ PREPARATIONS = {
     "baseline": "measuring the baseline",
     "images": "looking at the pictures",
     "probe": "measuring an epoch",
+    "comparison": "comparing the repeats",
+    "export": "exporting the best model",
+    "held_out": "evaluating it on the test pictures",
     "report": "writing the report",
 }
 STATUS_INTERVAL_S = 15.0

@@ -29,6 +29,7 @@ BARS = "▁▂▃▄▅▆▇█"
 SPARK_EPOCHS = 12
 HINT = "Ctrl-C: finish the running epochs, save, stop.  `hpo resume` goes on."
 PREPARING_HINT = "Ctrl-C: stop."
+ENDING_HINT = "Ctrl-C twice: stop.  `hpo resume` goes on."
 WHEEL = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 COLORS = {"pruned": "yellow", "failed": "red"}
 
@@ -101,7 +102,10 @@ class LiveView:
             rows += [self._bar(), self._best(), *self._trials()]
         if self._phase:
             rows.append(self._doing())
-        rows.append(Text(HINT if self._progress.has_begun else PREPARING_HINT, style="dim"))
+        hint = PREPARING_HINT
+        if self._progress.has_begun:
+            hint = HINT if self._progress.running or not self._phase else ENDING_HINT
+        rows.append(Text(hint, style="dim"))
         for row in rows:
             row.no_wrap, row.overflow = True, "ellipsis"
         return Padding(Group(*rows), (1, 0, 0, 0))

@@ -297,13 +297,13 @@ def describe_left(progress: Progress) -> str:
     """How long it will still take, and the pace: `3m to 5m left, 96 trials/h`."""
     parts = []
     left = progress.remaining()
-    if left is not None and left[1] >= 1:
+    if left is not None and _rounded(left[1]) > 0:
         low, high = (render_seconds(_rounded(seconds)) for seconds in left)
         parts.append(f"{low} left" if low == high else f"{low} to {high} left")
     elif left is not None and progress.running and progress.fraction() >= 1:
         parts.append("used up, finishing the running epochs")
     pace = progress.trials_per_hour()
-    if pace is not None:
+    if pace is not None and (progress.running or progress.fraction() < 1):
         parts.append(f"{pace:.0f} trials/h")
     return ", ".join(parts)
 

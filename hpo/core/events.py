@@ -70,7 +70,7 @@ class Preparing(Event):
 
     name: ClassVar[str] = "preparing"
     what: str
-    """`workers`, `images`, `probe`, `baseline` or `report`."""
+    """`workers`, `images`, `probe`, `baseline`, `comparison`, `export`, `held_out` or `report`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
-from hpo.core.events import Evaluated, Exported
+from hpo.core.events import Evaluated, Exported, Preparing
 from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.spec_dicts import merged, nest
@@ -32,7 +32,7 @@ from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.plan import StudyPlan
+from hpo.study.plan import StudyPlan, held_out_sources
 from hpo.study.skill import load_skill
 
 REPORT_FILE = "report.json"
@@ -72,12 +72,15 @@ def hand_on(
     Raises:
         HandoffError: when the export fails.
     """
+    if any(t.is_repeat for t in ledger.trials()):
+        emit(Preparing(what="comparison"))
     confirmation = confirm(run, ledger, trainer, executor, specs.trained_spec, emit)
     best = find_best()
     if best is None:
         _explain_nothing(ledger.trials())
         return None
     spec = specs.trained_spec(best)
+    emit(Preparing(what="export"))
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir)
     emit(Exported(trial=best.number, result=exported))
     default = None
@@ -85,6 +88,8 @@ def hand_on(
         own = run.checkpoints_dir(first.number) / "best.ckpt"
         default = (first, specs.trained_spec(first), own)
     winner = (best, spec, run.best_dir / "model.ckpt")
+    if held_out_sources(plan.sources):
+        emit(Preparing(what="held_out"))
     test = evaluate_held_out(run, plan, trainer, executor, winner, default)
     if test is not None:
         value = test.get(trainer.monitoring_metric)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hpo.console.live import REFRESHES_A_SECOND, WHEEL, LiveView, spark
+from hpo.console.live import ENDING_HINT, HINT, REFRESHES_A_SECOND, WHEEL, LiveView, spark
 from hpo.core.events import Epoch, TrialStarted
 from tests.hpo.console.test_progress import progress_of, run_trial
 
@@ -76,6 +76,10 @@ def test_the_phase_is_told(monkeypatch, busy):
     view.show("writing the report")
     view._console.print(view.render())
     assert "writing the report ..." in plain(view._console.file.getvalue())
+    assert HINT in plain(view._console.file.getvalue())  # while trials run
+    busy.running.clear()
+    view._console.print(view.render())
+    assert plain(view._console.file.getvalue()).splitlines()[-1].rstrip() == ENDING_HINT
 
 
 def test_a_preparation_moves_and_says_how_far_it_is(monkeypatch):

@@ -74,7 +74,7 @@ def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
     assert report["receipt"]["applied"]["train.lr"] == 0.012
     assert {k: report[k] for k in result} == result
     assert report["next"] == next_commands(run)
-    assert emit.names() == ["exported", "evaluated"]
+    assert emit.names() == ["preparing", "exported", "preparing", "evaluated"]
 
 
 def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
@@ -109,7 +109,7 @@ def test_held_out_pictures_are_looked_at_once_if_there_are_any(searched):
     assert spec["evaluate"]["checkpoint"].endswith("best/model.ckpt")
     result, emit = hand(searched, sources={"train": "/t", "reference": "/r", "query": "/q"})
     assert result["test"] is None
-    assert emit.names() == ["exported"]
+    assert emit.names() == ["preparing", "exported"]
 
 
 def test_a_test_split_that_cannot_be_read_does_not_cost_the_winner(searched, caplog):

@@ -90,8 +90,11 @@ def test_events_come_in_their_order(done):
     names = done[1].names()
     assert names[0] == "started"
     assert [n for n in names if n not in QUIET] == [
-        "started", "preparing", "preparing", "review", "exported", "evaluated", "finished",
+        "started", *["preparing"] * 3, "review",
+        "preparing", "exported", "preparing", "evaluated", "finished",
     ]  # fmt: skip
+    phases = [event["what"] for event in done[1].named("preparing")]
+    assert phases == ["workers", "images", "probe", "export", "held_out"]
     assert names.index("review") < names.index("trial_started")
     assert names.count("trial_started") == names.count("trial_finished") == 6
 
