@@ -66,7 +66,8 @@ def confirm(
         emit: receives `Chosen`.
 
     Returns:
-        None when no two finalists have a full run with the same new seed.
+        None when no two finalists have a full run with the same new seed, and the default does not
+        stand alone among them.
     """
     trials = ledger.trials()
     runs = _comparable(trials, trainer.direction)
@@ -106,8 +107,8 @@ def _comparable(
         repeats = [r for r in repeats_of(trial, trials) if r.state is TrialState.COMPLETE]
         if repeats:
             found.append((trial, repeats))
-    if len(found) < 2:
-        return None
+    if len(found) < 2 and not (found and found[0][0].params == trials[0].params):
+        return None  # the default alone is told: nothing that was found led to repeats
     common = set.intersection(*({r.seed for r in repeats} for _, repeats in found))
     if not common:
         return None

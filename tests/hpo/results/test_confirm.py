@@ -134,6 +134,15 @@ def test_without_hits_that_explain_the_metric_means_decide_and_that_is_said(tmp_
     assert result.winner == (1 if metric == "broken" else result.winner)
 
 
+def test_a_default_that_leads_is_told_over_its_new_seeds(tmp_path):
+    engine = searched(tmp_path, [0.9, 0.3], {0.9: (40, 30), 0.3: (20, 20)}, confirm=1)
+    result, _ = compared(engine)
+    assert (result.winner, result.default, len(result.standings)) == (0, 0, 1)
+    assert result.words[0].startswith("trial 0: 0.7000 (0.")
+    assert result.words[0].endswith(" over 2 new seeds")
+    assert result.words[1:] == ["nothing that was found is better than the default configuration"]
+
+
 def test_a_search_without_repeats_compares_nothing(tmp_path):
     engine = searched(tmp_path, [0.3, 0.8], {0.3: (20, 20), 0.8: (45, 45)}, confirm=0)
     assert compared(engine)[0] is None
