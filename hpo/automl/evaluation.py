@@ -156,7 +156,7 @@ def _measured_start(evaluator: Evaluator) -> dict[str, Any]:
     base = "" if is_address(facts.base_checkpoint) else facts.base_checkpoint
     checkpoint = base or _start_weights(evaluator)
     if not checkpoint:
-        reason = f"{evaluator.trainer.name} starts from nothing that could be evaluated"
+        reason = f"{evaluator.trainer.name}: the weights that its trials start from are not known"
         return {"status": UNAVAILABLE, "reason": reason}
     began = time.monotonic()
     metrics = evaluator.evaluate("baseline", evaluator.base_spec, checkpoint)

@@ -63,7 +63,7 @@ def _guarded(name: str, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except Exception:  # the caller's fault must not end the caller's search
-        logger.warning("%s failed and is passed over", name, exc_info=True)
+        logger.warning("%s failed; its answer is left out", name, exc_info=True)
         return None
 
 
@@ -123,9 +123,9 @@ class CallbackListener:
 class HookedDriver:
     """Stands between an executor and the engine, so that the caller's functions see values first.
 
-    With `eval_fn` the engine hears of a trial once, at its end, with the caller's value; without
-    one it hears every epoch, with the extractor's value where there is one. With several objectives
-    it hears their score, and finds the value of each among the metrics.
+    With `eval_fn` the engine gets one report of a trial, at its end, with the caller's value;
+    without one it gets every epoch, with the extractor's value where there is one. With several
+    objectives it gets their score, and finds the value of each among the metrics.
 
     Args:
         driver: the engine.
@@ -200,7 +200,7 @@ class HookedDriver:
         return values
 
     def _with_values(self, line: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """A line with the value that the engine is to hear; None where one is still missing."""
+        """A line with the value that the engine is to get; None where one is still missing."""
         objectives = self._objectives
         if not objectives.is_several:
             return {**line, "value": values[objectives.primary.metric]}

@@ -44,7 +44,7 @@ def run_automl_plan(plan: Mapping[str, Any], platform: str) -> dict[str, Any]:
         AutoMLError: when the plan is not ready, lacks something, or the platform is not installed.
     """
     if not plan.get("ready"):
-        issues = "; ".join(map(str, plan.get("blocking_issues") or ["nothing says why"]))
+        issues = "; ".join(map(str, plan.get("blocking_issues") or ["no reason is given"]))
         raise AutoMLError(f"plan: is not ready to run: {issues}")
     params = _params(plan)
     skill_dir = params.get("skill_dir")

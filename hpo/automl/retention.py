@@ -139,7 +139,7 @@ class ArtifactCleaner:
         self._keeps_all = keeps_all
 
     def handle(self, event: Event) -> None:
-        """Delete what the end of a trial has made needless."""
+        """Delete what is no longer needed once a trial has ended."""
         if isinstance(event, TrialEnded):
             self.sweep()
 

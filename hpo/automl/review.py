@@ -84,7 +84,7 @@ def describe_time(
 def first_batch(algorithm: Algorithm, ledger: Ledger, count: int) -> list[dict[str, Any]]:
     """The configurations that will be trained first, exactly; nothing is started.
 
-    Trials that were cut off come first, then what the algorithm proposes after all it has heard.
+    Trials that were cut off come first, then what the algorithm proposes after all reports so far.
 
     Args:
         algorithm: a fresh one, which is used up.

@@ -15,8 +15,8 @@ _EPOCH_KEYS = ("epoch", "cur_epoch", "current_epoch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a trainer told of one epoch."""
+class EpochReport:
+    """What a trainer reported of one epoch."""
 
     epoch: int
     """Counted from 1."""
@@ -42,7 +42,7 @@ class StatusFile:
         self._zero_based: bool | None = None
         self._last_epoch = 0
 
-    def poll(self) -> list[Told]:
+    def poll(self) -> list[EpochReport]:
         """Return every new line that holds the metric."""
         found = []
         for line in self._new_lines():
@@ -50,7 +50,7 @@ class StatusFile:
             value = find_metric(kpi, self._metric) if isinstance(kpi, Mapping) else None
             if isinstance(kpi, Mapping) and value is not None:
                 numbers = {str(k): n for k, v in kpi.items() if (n := number_of(v)) is not None}
-                found.append(Told(epoch=self._epoch_of(line), value=value, metrics=numbers))
+                found.append(EpochReport(epoch=self._epoch_of(line), value=value, metrics=numbers))
         return found
 
     def _epoch_of(self, line: Mapping[str, Any]) -> int:

@@ -96,7 +96,7 @@ def _ptm_if_no_resume_model(_field: str, context: JobContext) -> Found:
     return None if model is None else (str(model.path), f"weights of {model.how}")
 
 
-def _nothing(_field: str, _standing: JobContext) -> Found:
+def _nothing(_field: str, _context: JobContext) -> Found:
     return None
 
 

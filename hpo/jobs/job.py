@@ -144,10 +144,10 @@ def read_job(folder: Path) -> Job:
             f"{file}: must be the record of a job, and is missing or damaged; remove {folder}, or "
             "restore it"
         ) from error
-    return job if _is_honest(job) else _gone(folder, job)
+    return job if _is_up_to_date(job) else _gone(folder, job)
 
 
-def _is_honest(job: Job) -> bool:
+def _is_up_to_date(job: Job) -> bool:
     if job.status in ENDED or job.run_dir or job.is_held():
         return True
     return job.status == PENDING and time.time() - job.created < _START_WITHIN_S

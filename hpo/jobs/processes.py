@@ -257,7 +257,7 @@ def _refuse_remote(specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
 
 
 def _end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
-    """End a process and those that it started: gently, then for good."""
+    """End a process and those that it started: by SIGTERM, then by SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(pid, number)

@@ -27,14 +27,14 @@ from hpo.core.yaml_io import parse_yaml
 from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
 
 STOPPED = (130, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-"""Exit codes of a command that was asked to go."""
+"""Exit codes of a command that was asked to end."""
 _MAX_RESULTS = 200
 """So many printed values are kept in a record; the rest stands in the action's own files."""
 
 _RESULT = re.compile(r"([A-Za-z_][\w. @()-]{0,80}): (\S.*)")
 
 Echo = Callable[[str, str], None]
-"""Hears each line as it comes, with the stream that it came on (`stdout`, `stderr`)."""
+"""Receives each line as it comes, with the stream that it came on (`stdout`, `stderr`)."""
 
 
 def command_of(template: str, spec_file: Path) -> list[str]:
@@ -64,7 +64,7 @@ def run_job(job: Job, echo: Echo | None = None) -> Job:
 
     Args:
         job: its record; the command's working folder is the present one.
-        echo: hears the command's lines.
+        echo: receives the command's lines.
 
     Returns:
         The final record. A Ctrl-C or SIGTERM is passed on to the command once, and kills it the
@@ -172,13 +172,13 @@ def _copy(
             with guard:
                 log.write(line if line.endswith("\n") else f"{line}\n")
                 log.flush()
-                for hear in receivers:
-                    hear(name, line.rstrip("\n"))
+                for receive in receivers:
+                    receive(name, line.rstrip("\n"))
 
 
 @contextlib.contextmanager
 def _passed_on(process: subprocess.Popen[str], lines: _Lines) -> Iterator[None]:
-    """Pass SIGINT, SIGTERM and SIGHUP on to the command: first gently, then for good."""
+    """Pass SIGINT, SIGTERM and SIGHUP on to the command: first as SIGTERM, then as SIGKILL."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

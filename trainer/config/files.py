@@ -1,4 +1,8 @@
-"""Reads spec files and `key=value` overrides."""
+"""Reads spec files and `key=value` overrides.
+
+The trainer stands alone and the harness imports no trainer, so each has its own YAML loader, as it
+has its own `why_not_writable` and `machine_faults`.
+"""
 
 from __future__ import annotations
 
