@@ -204,7 +204,7 @@ def test_24_a_made_up_result_as_text():
         "  best vs baseline: improved by 0.06 (maximize)",
         "Final evaluation: callback_error",
         "  final_eval_fn raised: boom",
-        "Pareto front: 1 members",
+        "Pareto front: 1 member",
     ]
     assert "Best: none" in format_result({})
 
