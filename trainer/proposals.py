@@ -11,10 +11,13 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -143,10 +146,20 @@ def _in_blocks(numbers: Indices, query: Floats, gallery: Gallery, k: int) -> Ite
 
 
 def _by_torch(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
+    """Propose by products on a device; numpy takes what its memory does not suffice for."""
+    import torch
+
+    def rest(numbers: Indices) -> Iterator[Proposal]:
+        return _by_matmul(query[numbers], gallery, k, None)
+
+    own = _on_device(query, gallery, k, torch.device(device or "cuda"))
+    yield from _else(own, torch.OutOfMemoryError, rest, len(query))
+
+
+def _on_device(query: Floats, gallery: Gallery, k: int, place: torch.device) -> Iterator[Proposal]:
     """Propose by products on a device; the pairs alone come back from it."""
     import torch
 
-    place = torch.device(device or "cuda")
     # Files that are mapped cannot be written to, which torch asks of an array.
     unit_GD = torch.from_numpy(np.require(gallery.unit_GD, requirements="W")).to(place)
     half_G = torch.from_numpy(gallery.half_G).to(place)
@@ -167,6 +180,33 @@ def _by_torch(query: Floats, gallery: Gallery, k: int, device: str | None) -> It
             yield numbers[~is_long_B], (rows.cpu().numpy(), columns.cpu().numpy())
 
 
+def _else(
+    proposals: Iterator[Proposal],
+    error: type[Exception],
+    rest: Callable[[Indices], Iterator[Proposal]],
+    num_queries: int,
+) -> Iterator[Proposal]:
+    """Pass proposals on; where they end in an error, take those of the other queries from `rest`.
+
+    Args:
+        proposals: of queries in any order.
+        error: what may end them.
+        rest: proposes for queries by their numbers, counting among these.
+        num_queries: of all.
+    """
+    is_left_Q = np.ones(num_queries, dtype=np.bool_)
+    try:
+        for numbers, pairs in proposals:
+            is_left_Q[numbers] = False
+            yield numbers, pairs
+    except error as e:
+        left = np.flatnonzero(is_left_Q)
+        text = str(e).partition("\n")[0]
+        logger.warning("%d neighbours are searched another way: %s", len(left), text)
+        for rows, pairs in rest(left):
+            yield left[rows], pairs
+
+
 def _by_faiss(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
     """Propose what faiss finds on the CPU; what it leaves open goes by numpy."""
     del device
@@ -181,19 +221,22 @@ def _by_faiss(query: Floats, gallery: Gallery, k: int, device: str | None) -> It
 def _by_faiss_gpu(
     query: Floats, gallery: Gallery, k: int, device: str | None
 ) -> Iterator[Proposal]:
-    """Propose what faiss finds on a GPU; what it leaves open goes by torch, or all if it fails."""
-    try:
+    """Propose what faiss finds on a GPU; what it leaves open, or cannot do, goes by torch."""
+
+    def rest(numbers: Indices) -> Iterator[Proposal]:
+        return _by_torch(query[numbers], gallery, k, device)
+
+    def own() -> Iterator[Proposal]:
         index = _gpu_index(gallery.unit_GD.shape[1], device)
-    except RuntimeError as e:
-        logger.warning("faiss cannot use this GPU, torch searches on it: %s", str(e).split("\n")[0])
-        yield from _by_torch(query, gallery, k, device)
-        return
-    for numbers, pairs in _by_index(index, query, gallery, k):
-        if pairs is not None:
-            yield numbers, pairs
-            continue
-        for rows, found in _by_torch(query[numbers], gallery, k, device):
-            yield numbers[rows], found
+        for numbers, pairs in _by_index(index, query, gallery, k):
+            if pairs is not None:
+                yield numbers, pairs
+                continue
+            for rows, found in rest(numbers):
+                yield numbers[rows], found
+
+    # Of faiss: a GPU that it was not built for, or whose memory does not suffice.
+    yield from _else(own(), RuntimeError, rest, len(query))
 
 
 def _gpu_index(dim: int, device: str | None) -> Any:

@@ -97,7 +97,29 @@ def test_torch_takes_over_where_faiss_cannot_use_the_gpu(caplog):
     ours = search(query, gallery, 3, backend="matmul")
     theirs = search(query, gallery, 3, backend="faiss-gpu", device="cpu")
     assert np.array_equal(ours[0], theirs[0])
-    assert "faiss cannot use this GPU, torch searches on it" in caplog.text
+    assert "60 neighbours are searched another way: " in caplog.text
+
+
+def test_numpy_takes_what_a_device_has_no_memory_for(monkeypatch, caplog):
+    import torch
+
+    query, gallery = many_equals(np.random.default_rng(13))
+    ours = search(query, gallery, 3, backend="matmul")
+    topk, calls = torch.Tensor.topk, []
+
+    def short_of_memory(scores, *args, **kwargs):
+        calls.append(len(scores))
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return topk(scores, *args, **kwargs)
+
+    monkeypatch.setattr("trainer.proposals.DEVICE_BLOCK_BYTES", 4 * 340 * 9)
+    monkeypatch.setattr(torch.Tensor, "topk", short_of_memory)
+    theirs = search(query, gallery, 3, backend="torch", device="cpu")
+    assert calls == [9, 9, 9]
+    assert np.array_equal(ours[0], theirs[0])
+    assert np.array_equal(ours[1], theirs[1])
+    assert "42 neighbours are searched another way: CUDA out of memory." in caplog.text
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
