@@ -66,9 +66,9 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
 
     Returns:
         `quantized_onnx`, `num_calibration_images`, `cache_reused`, `method`, `kept_layers` (name
-        and share of the weights); where the spec names reference and query also `precision_at_1`
-        (`fp32`, `fp16`, `int8`, `num_queries`: none of them calibrated on, but chosen by),
-        `milliseconds` a picture and `bytes`.
+        and share of the weights) and `kept_without_weights` (number of other nodes); where the spec
+        names reference and query also `precision_at_1` (`fp32`, `fp16`, `int8`, `num_queries`: none
+        of them calibrated on, but chosen by), `milliseconds` a picture and `bytes`.
 
     Raises:
         DataError: there are fewer than `cal_batch_size` x `cal_batches` pictures.
@@ -89,7 +89,9 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
         add_metadata(target, model.facts)
         if known is None:
             _keep_choice(spec, quantiser.ranges(choice.method), choice, source)
-        kept = share_of_weights(quantiser.prepared, (*keep, *choice.kept))
+        layers = quantiser.weighted()
+        listed = [name for name in choice.kept if name in layers]
+        kept = share_of_weights(quantiser.prepared, (*keep, *listed))
         scores = _compare(source, target, Path(name), scorer)
     return {
         "quantized_onnx": str(target),
@@ -97,6 +99,7 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
         "cache_reused": known is not None,
         "method": choice.method,
         "kept_layers": kept,
+        "kept_without_weights": len(choice.kept) - len(listed),
         **scores,
     }
 
@@ -121,6 +124,13 @@ class _Quantiser:
             logger.info("INT8: ranges by %s from %d pictures", method, len(self._files))
             write_ranges(self.prepared, self._batches(self._files), method, path)
         return path
+
+    def weighted(self) -> set[str]:
+        """Return the names of the layers with weights."""
+        import onnx
+
+        nodes = onnx.load(str(self.prepared)).graph.node
+        return {str(node.name) for node in nodes if node.op_type in _WEIGHTED}
 
     def take_ranges(self, method: str, cache: Path) -> None:
         """Use the ranges of an earlier build."""
