@@ -74,7 +74,8 @@ def test_the_best_of_the_candidates_is_what_the_study_then_names(tmp_path):
     assert plan.start == ["width 300: by screening"]
     assert plan.base_spec["train"]["width"] == 300
     assert plan.screened_s >= 0
-    assert [words[0] for words in told] == [f"w{w}: computing features" for w in (100, 300, 200)]
+    expected = [f"w{w}: computing features" for w in (100, 300, 200)]
+    assert [words[0] for words in told] == ["looking at the pictures", *expected]
 
 
 def test_only_validation_pictures_are_looked_at():
