@@ -337,7 +337,7 @@ class Study:
             topk: labels per picture.
 
         Returns:
-            A row per picture: `image`, `label` (`unknown` where all classes are too far), and of
+            A row per picture: `image`, `label` (`unknown` where no class fits), and of
             the nearest classes `labels`, `scores` and `distances`; `image` and `error` where it
             cannot be read.
 

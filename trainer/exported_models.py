@@ -22,7 +22,7 @@ class ExportedModels:
     def label_pictures(
         self, folder: Path, images: Sequence[Path], topk: int, *, unknown_at: float | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Label pictures one by one, of no class where they are too far from all."""
+        """Label pictures one by one, `unknown` where no class fits."""
         from trainer.actions.predict import label_pictures
 
         return label_pictures(folder, images, topk, unknown_at=unknown_at)

@@ -26,10 +26,11 @@ examples:
   hpo predict retail shelf --trial 7
 
 A line a picture: the nearest classes, each with its distance; the smaller it is, the surer the
-label. Distances of two models do not compare. With --unknown-at a picture that is too far from
-every class is `unknown`, with the nearest class beside it: how far is calibrated on the validation
-queries, so that this share of pictures of classes outside the gallery is taken for known. The
-report of the search shows how many known pictures that costs.
+label. Distances of two models do not compare. With --unknown-at a picture that no class fits, as
+it is far from the nearest one or no nearer to it than to others, is `unknown`, with the nearest
+class beside it: the limit is calibrated on the validation queries, so that this share of pictures
+of classes outside the gallery is taken for known. The report of the search shows how many known
+pictures that costs.
 Pictures that cannot be read stop nothing: they are named, and are rows with `error` in --json and
 --out. @FILE is a list: a path a line, or of a .csv file the column `path` or `image`; paths are
 relative to it.

@@ -281,8 +281,8 @@ class PictureLabeller(Protocol):
             unknown_at: asked share of pictures of unknown classes that are taken for known.
 
         Yields:
-            A row per image, in order: `image`, `label` (the nearest class, or `unknown` where all
-            are too far), and of the nearest classes `labels`, `scores` and `distances`; or `image`
+            A row per image, in order: `image`, `label` (the nearest class, or `unknown` where
+            none fits), and of the nearest classes `labels`, `scores` and `distances`; or `image`
             and `error`.
         """
 

@@ -39,8 +39,8 @@ TRIAL_START_S = 0.5
 MOST_TRIALS = 100
 """A longer search is rehearsed in part and its figures scaled."""
 EARLIER_COST = 0.005
-"""Time of an epoch of an earlier stage's batch, as share of an epoch in full: heads on cached
-features took 0.2 s where the network took a minute."""
+"""Time of an epoch of an earlier stage's batch, as share of an epoch in full: an estimate, as heads
+on cached features take about 0.2 s where the network takes a minute."""
 STAND_INS = {"bohb": "hyperband"}
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""

@@ -54,7 +54,7 @@ class RecognitionModel(PythonModel):
     The input is a data frame with a column `image` of file paths, or of pictures as data URIs
     (`data:image/jpeg;base64,...`) where they come over a network. The output has a row for each
     with `label`, `distance` (0 to 2), and `labels`, `distances` of the `topk` nearest classes (a
-    parameter, 1 by default). `label` is `unknown` where all classes are too far: with the parameter
+    parameter, 1 by default). `label` is `unknown` where no class fits: with the parameter
     `unknown_at`, such as 0.05, that share of pictures of unknown classes is taken for known; 0, the
     default, never says unknown.
     """

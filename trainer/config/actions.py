@@ -67,8 +67,8 @@ class InferenceConfig:
     topk: int = integer(1, "Neighbours to list for each picture.", valid_min=1)
     unknown_at: float = real(
         0.0,
-        "Share of pictures of unknown classes that are taken for known: pictures too far from every"
-        " class are marked `unknown`, as `dataset.val_dataset.query` calibrates it. 0 marks none.",
+        "Share of pictures of unknown classes that are taken for known: pictures that no class fits"
+        " are marked `unknown`, as `dataset.val_dataset.query` calibrates it. 0 marks none.",
         valid_min=0.0,
         valid_max=0.5,
         is_extension=True,
