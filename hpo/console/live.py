@@ -217,7 +217,9 @@ def _logs_to(view: LiveView) -> Iterator[None]:
     writer: Any = _LineWriter(view)
     moved = []
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+        if not isinstance(handler, logging.StreamHandler) or handler.stream is None:
+            continue  # one of a file that is not open yet, or closed again, has no stream
+        if handler.stream.isatty():
             moved.append((handler, handler.setStream(writer)))
     try:
         yield

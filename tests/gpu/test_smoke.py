@@ -1,6 +1,7 @@
 """The check on a GPU, its steps with tiny sizes on a CPU."""
 
 import json
+import logging
 import sys
 import time
 
@@ -13,6 +14,16 @@ SEVERAL_PROCESSES = {
     "four trials at once", "two processes, one share each", "two devices", "search",
 }  # fmt: skip
 PACKED = "search, trials per GPU"
+
+
+@pytest.fixture(autouse=True)
+def _settings_are_put_back():
+    """Steps have a process of their own, and so set what holds for all of it."""
+    logger, threads = logging.getLogger("trainer"), torch.get_num_threads()
+    level = logger.level
+    yield
+    logger.setLevel(level)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def service(monkeypatch):
 
 
 def spec_of(**wandb):
-    return parse_spec({"wandb": wandb}, "train", is_complete=False)
+    return parse_spec({"wandb": {"enable": True, **wandb}}, "train", is_complete=False)
 
 
 def test_epochs_arrive_under_the_settings_of_the_spec(service, tmp_path):

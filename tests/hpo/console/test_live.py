@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import re
 
 import pytest
@@ -133,3 +134,15 @@ def test_trial_lines_are_cut_and_paths_are_not(monkeypatch, busy):
     first, second = stream.getvalue().splitlines()
     assert (len(first), first[-1]) == (40, "…")
     assert second == "onnx " + "y" * 80
+
+
+def test_a_handler_without_a_stream_is_left_alone(busy):
+    handler = logging.FileHandler(os.devnull, delay=True)
+    logging.getLogger().addHandler(handler)
+    view = LiveView(Terminal(), busy)
+    try:
+        view.start()
+        assert handler.stream is None
+    finally:
+        view.stop()
+        logging.getLogger().removeHandler(handler)

@@ -142,6 +142,9 @@ TRAIN = {
     "train.resume_training_checkpoint_path": Case(
         watch.fitted, checkpoint, {"train.num_epochs": 3}
     ),
+    "train.head_checkpoint": Case(
+        watch.on_features, checkpoint, {"train.train_trunk": False, "train.num_epochs": 1}
+    ),
     "train.optim.steps": Case(watch.live, [1]),
     "model.pretrained_model_path": Case(watch.live, checkpoint),
     "model.pretrained_trunk_path": Case(watch.live, part_file("trunk")),
