@@ -30,17 +30,23 @@ def last_line(text):
     return text.rstrip("\n").rpartition("\n")[2]
 
 
-def test_help_answers_at_once_and_shows_how():
-    seconds = []
-    for _ in range(3):
-        began = time.monotonic()
-        result = run("--help")
-        seconds.append(time.monotonic() - began)
-    assert min(seconds) < 0.5
+def test_help_shows_how():
+    result = run("--help")
     assert result.returncode == 0
     for action in ACTIONS:
         assert action in result.stdout
     assert "ml_recog train -e spec.yaml" in result.stdout
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom trainer.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print('|', *{'torch', 'numpy', 'yaml', 'timm'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.rpartition("|")[2].split() == []
 
 
 @pytest.mark.parametrize("action", ACTIONS)
