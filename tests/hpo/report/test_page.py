@@ -121,6 +121,22 @@ def test_mistakes_are_shown_with_pictures(facts, tmp_path):
     assert "2.png" in words  # of explanations from before files had names of their own
 
 
+def test_the_navigation_leads_to_every_section_in_its_order(facts):
+    from dataclasses import replace
+
+    row = {"name": "a", "trial": 3, "value": 0.75, "latency_ms": 1.5, "params": 1, "on_front": True}
+    whole = replace(facts, handed_on={"pareto": [row, row]})
+    told = {"unknowns": {"why": "few"}, "growth": {"why": "few"}}
+    for text in (
+        render(facts, {}, None, None),
+        render(whole, {}, {**explained("bun"), **told}, None),
+    ):
+        sections = re.findall(r'<h2 id="([^"]+)"', text)
+        nav = text[text.index("<nav>") : text.index("</nav>")]
+        assert re.findall(r'href="#([^"]+)"', nav) == sections
+        assert len(sections) > 5
+
+
 def test_sources_are_those_of_the_user(facts):
     from dataclasses import replace
 
