@@ -242,7 +242,8 @@ class Console:
     def _on_evaluated(self, event: Evaluated) -> None:
         if event.metric_value is not None:
             words = event.words or f"{self._progress.metric_word} {event.metric_value:.4f}"
-            self._seen.held_out = f"{words}, on the {event.split} split"
+            label = "evaluated" if event.split == "validation" else "held out"
+            self._seen.evaluated = f"{label:<10}{words}, on the {event.split} split"
 
     @_print.register
     def _on_interrupted(self, event: Interrupted) -> None:

@@ -26,8 +26,8 @@ class Seen:
     before_s: float = 0.0
     """What earlier starts had used of the clock."""
     metric: str = ""
-    held_out: str = ""
-    """The held-out figure in words; empty where none was measured."""
+    evaluated: str = ""
+    """The line of the last evaluation, held out or not; empty where there was none."""
     export: Mapping[str, Any] = field(default_factory=dict)
     removed_bytes: int = 0
     """Of checkpoints that lost."""
@@ -57,8 +57,8 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
     yield f"best      trial {best['trial']}: {word} {best['value']:.4f}{_gain(best)}"
     for number, sentence in enumerate(confirmation["words"] if confirmation else []):
         yield f"{BESIDE if number else 'confirmed '}{sentence}"
-    if seen.held_out:
-        yield f"held out  {seen.held_out}"
+    if seen.evaluated:
+        yield seen.evaluated
     if best["params"]:
         shown = (
             f"{name.removeprefix('train.optim.')} = {render_value(value)}"

@@ -250,9 +250,13 @@ def test_50_callbacks_see_every_trial_once_and_their_failures_stop_nothing(run):
 
 
 def test_45_the_trainer_evaluates_the_best_itself(run):
-    final = run()["final_evaluation"]
+    result = run()
+    final = result["final_evaluation"]
     assert (final["status"], final["metric_value"]) == ("measured", 0.5)
     assert final["reason"]
+    report = json.loads(Path(result["workspace_path"], "best", "report.json").read_text())
+    assert final["data"] == "validation"
+    assert report["test"] is None  # pictures that chose the trial are no test of it
     assert Path(final["record_path"]).is_file()
 
 

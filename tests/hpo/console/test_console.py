@@ -188,6 +188,13 @@ def test_the_end_tells_the_result_first():
     assert page[-1].startswith("disk      5.0 MB of checkpoints")
 
 
+def test_a_figure_on_pictures_that_chose_is_not_called_held_out():
+    told = Evaluated(trial=2, split="validation", metrics={"x": 0.4}, metric_value=0.4)
+    page = said(started(), REVIEW, ended(2, value=0.75), told, finished())
+    assert "evaluated P@1 0.4000, on the validation split\n" in page
+    assert "held out" not in page
+
+
 def test_on_a_terminal_the_result_has_a_colour_and_the_report_is_a_link(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
