@@ -285,20 +285,21 @@ def comparison(
 
 
 def render_comparison(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
-    """The table as Markdown lines, which read as well on a terminal."""
+    """The table as Markdown lines, which read as well on a terminal, with notes below it."""
     has_final = any(row.get("held_out") is not None for row in rows)
-    head = ["", metric, *(["final evaluation"] if has_final else []), "epochs", "note"]
+    head = ["", metric, *(["final evaluation"] if has_final else []), "epochs"]
     table = [head]
     for row in rows:
         cells = [f"{row['what']}{' *' if row.get('is_best') else ''}", _number(row.get("value"))]
         cells += [_number(row.get("held_out"))] if has_final else []
-        cells += [str(row.get("epochs", "")), str(row.get("note") or "")]
+        cells += [str(row.get("epochs", ""))]
         table.append(cells)
     widths = [max(len(line[i]) for line in table) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
              for line in table]  # fmt: skip
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return [lines[0], rule, *lines[1:]]
+    notes = [f"- {row['what']}: {row['note']}" for row in rows if row.get("note")]
+    return [lines[0], rule, *lines[1:], *(["", *notes] if notes else [])]
 
 
 def _number(value: Any) -> str:

@@ -87,3 +87,18 @@ def test_the_table_shows_baseline_trials_and_best(ledger, tmp_path):
     assert "| baseline (untrained start) | 0.1000 | 0.2000" in lines[2]
     assert "trial 0 (default) *" in lines[3]
     assert len({len(line) for line in lines}) == 1, "aligned"
+
+
+def test_notes_stand_below_the_table_and_do_not_widen_it():
+    rows = [
+        {"what": "baseline", "note": "the weights are not known"},
+        {"what": "trial 0", "value": 0.5},
+    ]
+    *table, empty, note = render_comparison(rows, "acc")
+    assert (empty, note) == ("", "- baseline: the weights are not known")
+    assert table == [
+        "|          | acc    | epochs |",
+        "|----------|--------|--------|",
+        "| baseline |        |        |",
+        "| trial 0  | 0.5000 |        |",
+    ]
