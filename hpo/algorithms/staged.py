@@ -157,7 +157,7 @@ class StagedAlgorithm:
         return self._part_of[number].algorithm.report(number, measurement)
 
     def tell(self, trial: TrialRecord) -> None:
-        """Let the stage's algorithm hear of an end."""
+        """Pass the end of a trial to its stage's algorithm."""
         self._records[trial.number] = trial
         self._part_of[trial.number].algorithm.tell(trial)
 

@@ -52,7 +52,7 @@ class _Asking:
 
 
 class NLConfigGenerator(_Asking):
-    """Turns a wish in plain words into settings of a search."""
+    """Turns a request in plain language into settings of a search."""
 
     def generate_config(
         self,

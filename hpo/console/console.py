@@ -182,7 +182,7 @@ class Console:
     @_print.register
     def _on_trial_finished(self, event: TrialFinished) -> None:
         if event.stage and event.stage.left and not event.error:
-            return  # there are many, and their stage's end is told
+            return  # there are many: one line at the end of their stage stands for them
         state = "refused" if event.is_refused else str(event.state)
         value = "      " if event.value is None else f"{event.value:.4f}"
         note = event.error["message"] if event.error else event.reason

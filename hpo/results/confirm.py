@@ -108,7 +108,7 @@ def _comparable(
         if repeats:
             found.append((trial, repeats))
     if len(found) < 2 and not (found and found[0][0].params == trials[0].params):
-        return None  # the default alone is told: nothing that was found led to repeats
+        return None  # two are needed to compare; the default's repeats are shown alone too
     common = set.intersection(*({r.seed for r in repeats} for _, repeats in found))
     if not common:
         return None

@@ -39,7 +39,7 @@ class SetUp:
     options: dict[str, Any] = field(default_factory=dict)
     weights: str = "none"
     stop_after: tuple[type, int] | None = None
-    """So many events of this class are let through before the search is told to stop."""
+    """(Class, n): the search is asked to stop after n events of this class."""
     more: str | None = None
     """The budget of the resumed search."""
 
