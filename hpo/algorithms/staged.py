@@ -293,7 +293,7 @@ class StagedAlgorithm:
 
     def _best_parent(self) -> TrialRecord | None:
         """The parent of the best trial that began with one."""
-        children = [t for n in self._parents if (t := self._records.get(n)) and self._is_full(t)]
+        children = [t for n in self._parents if (t := self._records.get(n)) and _is_full(t)]
         if not children:
             return None
         best = max(children, key=lambda t: (self._sign * (t.value or 0.0), -t.number))
@@ -301,7 +301,7 @@ class StagedAlgorithm:
 
     def _best_of(self, part: Part) -> list[TrialRecord]:
         """Trials of a stage that were trained in full, the best first."""
-        able = [t for n in part.started if (t := self._records.get(n)) and self._is_full(t)]
+        able = [t for n in part.started if (t := self._records.get(n)) and _is_full(t)]
         return sorted(able, key=lambda t: (-self._sign * (t.value or 0.0), t.number))
 
     def _unlike(self, ordered: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -318,9 +318,6 @@ class StagedAlgorithm:
         names = self._part_of[parent.number].carries
         return {name: value for name, value in parent.params.items() if name in names}
 
-    def _is_full(self, trial: TrialRecord) -> bool:
-        return trial.state is TrialState.COMPLETE and trial.value is not None
-
     def _tell_step(self, number: int, parent: TrialRecord | None) -> None:
         """Tell once that a stage has ended, and once that it is skipped."""
         part = self._earlier[-1]
@@ -336,6 +333,10 @@ class StagedAlgorithm:
                 f"{self._last.name} goes on from the best"
             )  # fmt: skip
         self._emit(AlgorithmStep(algorithm="staged", step=step, trial=number, text=text))
+
+
+def _is_full(trial: TrialRecord) -> bool:
+    return trial.state is TrialState.COMPLETE and trial.value is not None
 
 
 def _are_alike(first: dict[str, Any], second: dict[str, Any]) -> bool:

@@ -257,11 +257,8 @@ class _Curves:
     def __call__(self, job: Job) -> Iterator[SimulatedEpoch]:
         rng = random.Random(f"{self._seed}-{job.number}")
         level = DEFAULT_QUALITY if job.number == 0 else rng.random()
-        record, seconds, num_epochs = (
-            self._ledger.trial(job.number),
-            self._seconds,
-            self._num_epochs,
-        )
+        record = self._ledger.trial(job.number)
+        seconds, num_epochs = self._seconds, self._num_epochs
         if record.stage.left:
             seconds, num_epochs = EARLIER_COST * seconds, record.until_epoch
         pace, done = num_epochs / 3, record.epochs
