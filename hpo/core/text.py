@@ -6,6 +6,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeGuard
 
 _LONGEST_SHOWN = 80
@@ -71,6 +72,17 @@ def metric_word(name: str) -> str:
     """
     plain = "_".join(re.findall(r"[a-z0-9]+", name.lower())).removeprefix("val_")
     return "P@1" if plain in ("", "precision_at_1", "precision_1") else name
+
+
+def nearest_path(path: Path) -> str:
+    """Suggest what lies beside a missing path under a like name, or nothing."""
+    try:
+        names = sorted(other.name for other in path.parent.iterdir())
+    except OSError:
+        return ""
+    longer = [name for name in names if name.startswith(f"{path.name}.")]
+    hits = longer or difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f"; did you mean {str(path.parent / hits[0])!r}?" if hits else ""
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hpo.core.errors import DataError
 from hpo.core.spec_dicts import flatten
+from hpo.core.text import nearest_path
 from hpo.jobs.pages import load_pages, pages_with
 from hpo.study.skill import Skill
 
@@ -244,4 +245,5 @@ def check_present(key: str, source: str) -> None:
         DataError: naming key and path.
     """
     if is_local(source) and not Path(source).exists():
-        raise DataError(f"{key}: {source}: no such folder or archive")
+        hint = nearest_path(Path(source))
+        raise DataError(f"{key}: {source}: no such folder or archive{hint}")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
-from hpo.core.text import shell_word
+from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir, relocated, write_atomically
 from hpo.searching.resume import settle_origin
@@ -222,7 +222,8 @@ def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
             raise DataError(f"{flag}: the run was searched with {has}; give what it has")
         whole = place if "://" in place else str(Path(place).expanduser().resolve())
         if "://" not in whole and not Path(whole).exists():
-            raise DataError(f"{flag}: no such folder or archive: {whole}")
+            hint = nearest_path(Path(whole))
+            raise DataError(f"{flag}: no such folder or archive: {whole}{hint}")
         found["folder" if name == "data" else name] = whole
     return found
 

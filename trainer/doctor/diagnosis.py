@@ -76,9 +76,9 @@ def _given_splits(sources: Mapping[str, str]) -> tuple[Mapping[str, str], list[F
         return sources, []
     found = layout.splits.sources()
     if found is None:
-        text = f"images: {layout.refusal()}"
+        text = layout.refusal()
         return {}, [finding("splits", "error", text, [uri])]
-    text = f"images: {layout.usage()}"
+    text = layout.usage()
     return found, [finding("splits", "info", text, [uri])]
 
 

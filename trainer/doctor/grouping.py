@@ -42,7 +42,7 @@ def group_findings(
 def _described(folder: ImageFolder, by: str, progress: Progress | None) -> Finding:
     sizes = np.unique(group_pictures([folder], by, progress), return_counts=True)[1]
     several = sizes[sizes > 1]
-    text = f"images: {counted(len(several), 'group')} (by {by}) of two pictures or more"
+    text = f"{counted(len(several), 'group')} (by {by}) of two pictures or more"
     if len(several):
         text += f", {several.sum()} pictures in all, {several.max()} in the largest"
     return finding("groups", "info", text)

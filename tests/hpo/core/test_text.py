@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.core.text import metric_word, one_line, printable, shell_word, storable
+from hpo.core.text import metric_word, nearest_path, one_line, printable, shell_word, storable
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,14 @@ def test_a_path_with_spaces_is_one_word():
     path = Path("/data/my runs/it's") / "a;b"
     assert shlex.split(f"hpo resume {shell_word(path)}") == ["hpo", "resume", str(path)]
     assert shell_word("/data/runs") == "/data/runs"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("train", "train.tar.gz"), ("refrence", "reference"), ("zebra", ""), ("nowhere/x", "")],
+)
+def test_nearest_path(tmp_path, name, hint):
+    (tmp_path / "train.tar.gz").touch()
+    (tmp_path / "reference").mkdir()
+    told = nearest_path(tmp_path / name)
+    assert told == (f"; did you mean '{tmp_path / hint}'?" if hint else "")

@@ -27,6 +27,6 @@ def test_one_folder_is_told_what_its_groups_are(tmp_path):
     plant_bursts(tmp_path / "all", classes=2, objects=5, shots=3, seed=4)
     (told,) = found({"images": str(tmp_path / "all")}, "near-duplicates")
     assert told["message"] == (
-        "images: 10 groups (by near-duplicates) of two pictures or more, 30 pictures in all, "
+        "10 groups (by near-duplicates) of two pictures or more, 30 pictures in all, "
         "3 in the largest"
     )
