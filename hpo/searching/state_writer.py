@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -119,15 +120,21 @@ class StateWriter:
 
 
 def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
-    """Complete, pruned and failed trials; confirmations and suspended ones are not counted."""
-    states = [t.state for t in trials if not t.is_repeat and not t.is_refused]
+    """Complete, pruned and failed trials of the last stage, then all of each earlier one.
+
+    Confirmations and suspended trials are not counted.
+    """
+    searched = [t for t in trials if not t.is_repeat and not t.is_refused]
+    states = [t.state for t in searched if not t.stage.left]
+    earlier = Counter(t.stage.name for t in searched if t.stage.left and t.state.is_finished)
     counts = {
         "complete": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAILED),
     }
-    refused = sum(t.is_refused for t in trials)
-    return {**counts, "refused": refused} if refused else counts
+    if refused := sum(t.is_refused for t in trials):
+        counts["refused"] = refused
+    return counts | earlier
 
 
 def describe_start(

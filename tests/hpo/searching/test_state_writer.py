@@ -1,12 +1,13 @@
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import Continued, Epoch, Paused, Review, Started
 from hpo.core.forecast import Forecast
-from hpo.core.trial import Ended
+from hpo.core.trial import Ended, TrialStage
 from hpo.run.run_dir import RunDir
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start, trial_counts
 from tests.quick_runs import (
@@ -143,3 +144,9 @@ def test_a_search_that_was_paused_says_nothing_of_its_forecast(tmp_path):
     writer.handle(Review(epochs_per_trial=9, forecast=expected))
     writer.close_as("interrupted")
     assert RunDir(tmp_path).read_state()["forecasts"] == []
+
+
+def test_trials_of_earlier_stages_are_counted_by_their_stage(engine):
+    heads = TrialStage(name="heads", left=1)
+    trials = [replace(t, stage=heads) if t.number < 2 else t for t in engine.ledger.trials()]
+    assert trial_counts(trials) == {"complete": 0, "pruned": 0, "failed": 1, "heads": 2}
