@@ -66,28 +66,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the space, or samples of it, or what is suspicious about its schema."""
     from hpo.study.plan import as_user_errors
+    from hpo.study.stages import LAST
 
     with as_user_errors():
         if args.lint:
             return _lint(args)
-        space = _compiled(args)
+        spaces = _compiled(args)
+    space = spaces[LAST]
     if args.plot:
         return _plot(args, space)
     if args.sample is not None:
         return _sample(args, space)
     if args.json:
-        print_json(space.to_json())
+        earlier = {name: own.to_json() for name, own in spaces.items() if name != LAST}
+        print_json(space.to_json() | ({"stages": earlier} if earlier else {}))
         return 0
-    _show(space)
+    for name, own in spaces.items():
+        if len(spaces) > 1:
+            print(f"stage {name}" if name != LAST else f"\nstage {name}, after the others")
+        _show(own)
     return 0
 
 
-def _compiled(args: argparse.Namespace) -> SearchSpace:
+def _compiled(args: argparse.Namespace) -> dict[str, SearchSpace]:
+    """The space of each stage by name, in order; of the last alone where a study has no others."""
     from hpo.cli.space_source import find_source
     from hpo.study.checks import check_count
+    from hpo.study.stages import LAST
 
     check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
-    return find_source(args).compiled(args.trials)
+    source = find_source(args)
+    stages = {**source.stages, LAST: source}
+    return {name: own.compiled(args.trials) for name, own in stages.items()}
 
 
 def _sample(args: argparse.Namespace, space: SearchSpace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_study
+from hpo.study.stages import read_stages, stage_study
 from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer
 
@@ -34,6 +35,8 @@ class SpaceSource:
     overlay: Overlay
     spec: Mapping[str, Any] | None = None
     trainer: Trainer | None = None
+    stages: Mapping[str, SpaceSource] = field(default_factory=dict)
+    """Stages before the last one, by name, in order."""
 
     def compiled(self, num_trials: int | None) -> SearchSpace:
         """Compile the space as a search of so many trials does."""
@@ -141,4 +144,11 @@ def _study_source(study: StudySpec) -> SpaceSource:
     spec = trainer.validate(
         merged(study.spec, study.search.fix, nest(trainer.data_overrides(given)))
     )
-    return SpaceSource(schema=schema, overlay=study.overlay, spec=spec, trainer=trainer)
+
+    def of(own: StudySpec, laid_over: Mapping[str, Any]) -> SpaceSource:
+        laid = trainer.validate(merged(spec, nest(laid_over))) if laid_over else spec
+        return SpaceSource(schema=schema, overlay=own.overlay, spec=laid, trainer=trainer)
+
+    earlier = read_stages(study.search)
+    stages = {name: of(stage_study(study, stage), stage.spec) for name, stage in earlier.items()}
+    return replace(of(study, {}), stages=stages)

@@ -183,7 +183,7 @@ def planned_stages(
     stages = read_stages(study.search)
     found = []
     for place, (name, stage) in enumerate(stages.items()):
-        own = _study_of(study, stage)
+        own = stage_study(study, stage)
         with as_user_errors(f"stage {name}"):
             laid = trainer.validate(merged(plan.base_spec, nest(stage.spec)))
         base_spec, space = settle_space(own, trainer, laid, num_trials=stage.trials)
@@ -251,8 +251,8 @@ def make_specs(
     )
 
 
-def _study_of(study: StudySpec, stage: StageSpec) -> StudySpec:
-    """A stage as a study of its own."""
+def stage_study(study: StudySpec, stage: StageSpec) -> StudySpec:
+    """An earlier stage as a study of its own."""
     search = SearchOptions(
         algorithm=ALGORITHM,
         pruner="none",

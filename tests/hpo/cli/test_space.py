@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from hpo.cli.main import main
+from hpo.core.yaml_io import to_yaml
 from search_spaces import compile_space, load_schema
 from tests.search_spaces.building import number, schema_of
+from tests.staged_trainer import NAME, SEARCH
 
 ROOT = Path(__file__).parents[3]
 
@@ -171,6 +173,22 @@ def test_space_of_a_run_is_what_it_searched(capsys, tmp_path, monkeypatch):
         ]
         == 44
     )
+
+
+def test_each_stage_of_a_study_has_its_own_table(capsys, tmp_path):
+    study = tmp_path / "study.yaml"
+    search = {**SEARCH, "over": list(SEARCH["over"])}
+    study.write_text(to_yaml({"schema_version": 1, "trainer": NAME, "search": search}))
+    data = json.loads(run(capsys, study, "--json")[1])
+    assert [item["name"] for item in data["parameters"]] == ["train.lr", "train.width"]
+    (margin,) = data["stages"]["heads"]["parameters"]
+    assert (margin["name"], margin["distribution"]["high"]) == ("train.margin", 0.9)
+    lines = run(capsys, study)[1].splitlines()
+    places = [lines.index("stage heads"), lines.index("stage full, after the others")]
+    assert [[line.split()[0] for line in lines[p + 2 :][:2]] for p in places] == [
+        ["train.margin", "searched:"],
+        ["train.lr", "train.width"],
+    ]
 
 
 def test_values_of_the_spec_that_go_nowhere_are_refused(capsys, schema_file, tmp_path, monkeypatch):
