@@ -25,7 +25,7 @@ def set_options(draft: Draft) -> None:
         draft.options = _in_wanted_range(draft)
     _drop_outside_limit(draft)
     if draft.relations and not all(map(is_number, draft.options or ())):
-        text = f"must be {draft.relations[0]}, but its options are no numbers"
+        text = f"must be {draft.relations[0]}, but its options are not numbers"
         draft.notes.problem(draft.name, text)
 
 

@@ -73,7 +73,7 @@ def compile_space(
         activity = explore(compiler.build(None).parameters, compiler.base, inactive)
         compiler.pin_idle(activity.always_idle)
         for text in activity.oracle.refusals:
-            told = f"some combinations of what is searched are no legal spec, e.g. {text}"
+            told = f"some combinations of what is searched are not legal specs, e.g. {text}"
             compiler.notes.warnings.append(told)
         space = compiler.build(activity)
     else:
@@ -200,7 +200,9 @@ class _Compiler:
             searched = drafts.get(parent)
             if not (searched.is_measure if searched else is_finite(self.value(parent))):
                 value = "" if searched else f" ({self.value(parent)!r})"
-                text = f"is measured by {parent}, which is no number{value}; leave one of them out"
+                text = (
+                    f"is measured by {parent}, which is not a number{value}; leave one of them out"
+                )
                 draft.notes.problem(draft.name, text)
 
     def _parents(self, name: str) -> tuple[str, ...]:

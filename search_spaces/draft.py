@@ -129,7 +129,7 @@ def usable_default(leaf: Leaf, change: ParameterChange, value: Any, notes: Notes
     if is_list and all(math.isfinite(item) and not (step and item % step) for item in value):
         return value or None
     if value is not None:
-        notes.warn(leaf.name, f"its default {value!r} is no list of numbers to start from")
+        notes.warn(leaf.name, f"its default {value!r} is not a list of numbers to start from")
     return None
 
 

@@ -152,7 +152,7 @@ def _listed(schema: Schema, inactive: Mapping[str, str]) -> Iterator[Finding]:
         leaf = schema.leaves.get(name)
         if leaf is None:
             known = nearest(name, schema.leaves)
-            yield Finding(name, "dead", f"is listed for search, but is no parameter{known}")
+            yield Finding(name, "dead", f"is listed for search, but is not a parameter{known}")
         elif leaf.kind in never or (leaf.kind is Kind.STRING and not leaf.options):
             text = f"is listed for search, but type {leaf.type_name!r} is not searchable"
             yield Finding(name, "dead", text)

@@ -119,11 +119,11 @@ def _closed(bounds: Bounds) -> Bounds:
 
 def _inside(draft: Draft, bounds: Bounds, default: Any) -> float | None:
     if not is_number(default) or not math.isfinite(default):
-        told = "has no default" if default is None else f"its default {default!r} is no number"
+        told = "has no default" if default is None else f"its default {default!r} is not a number"
         draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
         return None
     if draft.is_int and default % 1:
-        draft.notes.warn(draft.name, f"its default {default!r} is no whole number")
+        draft.notes.warn(draft.name, f"its default {default!r} is not a whole number")
         default = round(default)
     moved = clamped(bounds, default)
     if moved != default:

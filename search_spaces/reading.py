@@ -75,7 +75,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
+        raise ValueError(f"the key {twice!r} is given twice")
     return found
 
 
@@ -83,7 +83,7 @@ def _why_no_json(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start + 1} is no text in UTF-8"
+        return f"byte {error.start + 1} is not text in UTF-8"
     if isinstance(error, json.JSONDecodeError):
         what = "it is empty" if not error.doc.strip() else error.msg[0].lower() + error.msg[1:]
         return f"{what} (line {error.lineno})"
@@ -179,7 +179,7 @@ class _Reader:
             elif key == "automl_disabled_parameters":
                 self.disabled.update(self._names(node, name))
             elif not (key.startswith("automl_") and isinstance(node, list)):
-                text = f"{shape_of(node)} inside properties is no parameter, left out"
+                text = f"{shape_of(node)} inside properties is not a parameter and is left out"
                 self.warnings.append(f"{name}: {text}")
 
     def _node(self, name: str, node: Mapping[str, Any]) -> None:

@@ -124,7 +124,7 @@ _OF_SOME_LOSSES = (
         ("train.loss.memory_size",),
         "compares with class vectors, not pairs",
     ),
-    (SOFTMAX_LOSSES, ("train.loss.label_smoothing",), "is no cross entropy over classes"),
+    (SOFTMAX_LOSSES, ("train.loss.label_smoothing",), "is not a cross entropy over classes"),
     (WEIGHTED_LOSSES, ("train.loss.base_lr", "train.loss.start"), "has no weights of its own"),
 )
 """Losses, keys that only they have, and what the others lack."""

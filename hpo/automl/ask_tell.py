@@ -97,7 +97,7 @@ class AutoML:
     ) -> None:
         folder = Path(workspace).expanduser().resolve()
         if resume and not is_workspace(folder):
-            raise RunError(f"{folder}: is no AutoML workspace, so there is nothing to resume")
+            raise RunError(f"{folder}: is not an AutoML workspace, so there is nothing to resume")
         place = _skill_folder(network, trainer) if search_schema is None else (
             write_skill(folder.parent, network, action, search_schema)
         )  # fmt: skip
@@ -202,7 +202,7 @@ class AutoML:
         self._demand_open()
         if rec_id not in self._open:
             known = ", ".join(str(number) for number in sorted(self._open)) or "none"
-            raise AutoMLError(f"rec_id: {rec_id!r} awaits no result; awaited are {known}")
+            raise AutoMLError(f"rec_id: {rec_id!r} is not waiting for a result; these are: {known}")
         self._note_jobs()
         record, objectives = self._ledger.trial(rec_id), self._objectives
         given = value if isinstance(value, Mapping) else {objectives.primary.metric: value}

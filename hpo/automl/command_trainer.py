@@ -232,7 +232,7 @@ class CommandTrainer:
         if value is None:
             where = "neither in its result files nor in the log"
             raise CommandFailure(
-                "code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r} stands {where}"
+                "code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r} is {where}"
             )
         return value
 

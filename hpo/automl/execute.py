@@ -92,7 +92,8 @@ def _resume(
     folder = request.workspace
     if not is_workspace(folder):
         raise RunError(
-            f"{folder}: is no AutoML workspace; give the full path, .../{ROUTE_PREFIX}<timestamp>"
+            f"{folder}: is not an AutoML workspace; "
+            f"give the full path, .../{ROUTE_PREFIX}<timestamp>"
         )
     run = RunDir(folder)
     budget = None

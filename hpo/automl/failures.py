@@ -46,7 +46,11 @@ def explain_analysis(analysis: Any, log: str, status: str) -> dict[str, str]:
     kind = str(facts.get("kind") or facts.get("category") or facts.get("cause") or "").lower()
     if not text:
         found = explain_failure(log, None)
-        text = found["message"].partition(": ")[2] if log.strip() else "the platform says no more"
+        text = (
+            found["message"].partition(": ")[2]
+            if log.strip()
+            else "the platform gives no further reason"
+        )
     if kind not in FAILURE_KINDS:
         kind = _name_cause(f"{kind}\n{text}\n{log[-4000:]}")
     line = " ".join(text.split())

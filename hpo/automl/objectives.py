@@ -128,10 +128,12 @@ def read_objectives(
     if settings["multi_objective"]:
         items = _with_latency(items, settings, problems)
     elif own := sorted(name for name in given if name.startswith("latency_")):
-        warnings.append(f"{', '.join(own)}: of no use without multi_objective")
+        warnings.append(f"{', '.join(own)}: has no effect without multi_objective")
     if listed is not None:
         if own := sorted(given & {"metric_weight", "metric_scale"}):
-            warnings.append(f"{', '.join(own)}: of no use beside objectives, which have their own")
+            warnings.append(
+                f"{', '.join(own)}: has no effect beside objectives, which have their own"
+            )
         _demand_no_other(settings, given, items, problems, resolve)
     if problems:
         raise AutoMLError("; ".join(f"automl_settings.{problem}" for problem in problems))

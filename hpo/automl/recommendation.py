@@ -54,7 +54,7 @@ class Recommendation(Mapping[str, Any]):
         metric: name of the metric that it is judged by.
 
     Raises:
-        TypeError: for an identifier that is no whole number, or specs that are no dict.
+        TypeError: for an identifier that is not a whole number, or specs that are no dict.
     """
 
     def __init__(self, identifier: int, specs: dict[str, Any], metric: str = "") -> None:
@@ -129,7 +129,7 @@ class Recommendation(Mapping[str, Any]):
         """Set the value of its metric.
 
         Raises:
-            TypeError: when it is no number.
+            TypeError: when it is not a number.
             ValueError: when it is not finite.
         """
         value = _finite_number(result, "result")
@@ -139,7 +139,7 @@ class Recommendation(Mapping[str, Any]):
         """Set the value of every objective, and the score that they make together.
 
         Raises:
-            TypeError: when one is no number.
+            TypeError: when one is not a number.
             ValueError: when one is not finite.
         """
         if not isinstance(values, Mapping):
@@ -203,7 +203,7 @@ def _finite_number(value: Any, where: str) -> float:
     """A value as a plain finite number; a scalar of numpy becomes one.
 
     Raises:
-        TypeError: when it is no number; true and false are none.
+        TypeError: when it is not a number; true and false are none.
         ValueError: when it is not finite, or too large for a float.
     """
     if getattr(value, "shape", None) == ():

@@ -58,7 +58,7 @@ def query_status(workspace_path: str | Path) -> dict[str, Any]:
     try:
         return _describe(folder, state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return _nothing("unreadable", f"{folder}: its state is not whole: {error!r}")
+        return _nothing("unreadable", f"{folder}: its state is incomplete: {error!r}")
 
 
 def _describe(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def read_facts(folder: Path) -> WorkspaceFacts:
         return WorkspaceFacts(**{key: value for key, value in data.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{file}: cannot be read, so this is no AutoML workspace: {error}"
+            f"{file}: cannot be read, so this is not an AutoML workspace: {error}"
         ) from error
 
 

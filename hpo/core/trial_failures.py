@@ -83,7 +83,7 @@ def describe_retry(trial: TrialRecord, message: str) -> str:
 
 
 def describe_not_finite(measurement: Measurement) -> dict[str, str]:
-    """The failure of a trial whose metric is no number."""
+    """The failure of a trial whose metric is not a number."""
     return {
         "kind": "diverged",
         "message": f"the metric of epoch {measurement.epoch} is {measurement.value}, not a number",

@@ -1,7 +1,7 @@
 """Reads and writes YAML as plain data: text, numbers, booleans, lists and mappings.
 
 A file may come from anywhere: no tag builds an object, no alias grows into more than memory holds,
-no nesting overflows the parser's stack, and no key stands twice.
+no nesting overflows the parser's stack, and no key is given twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PROBLEMS = {
 
 
 class _UniqueKeys:
-    """Refuses a key that stands twice in a mapping."""
+    """Refuses a key that is given twice in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping whose keys differ."""
@@ -44,7 +44,7 @@ class _UniqueKeys:
         for key_node, _ in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key in seen and key != "<<":
-                problem = f"the key {key!r} stands twice; keep one of them"
+                problem = f"the key {key!r} is given twice; keep one of them"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if key is not None:
                 seen.add(key)

@@ -166,7 +166,7 @@ def create_folder(root: Path, action: str, job_id: str = "") -> tuple[str, Path]
     """Make the folder of a new job, under a given id or the next free `<action>-<n>`.
 
     Raises:
-        RunError: when the id is taken or is no folder name, or the root cannot be written.
+        RunError: when the id is taken or is not a folder name, or the root cannot be written.
     """
     results = root.absolute() / RESULTS
     if job_id and (job_id != Path(job_id).name or job_id.startswith(".")):

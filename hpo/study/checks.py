@@ -44,7 +44,7 @@ def check_search(search: SearchOptions, where: str, spell: Spelling = str) -> No
 
 
 def check_count(number: int | None, where: str, *, least: int, most: int) -> None:
-    """Refuse a whole number outside its bounds; None is no number."""
+    """Refuse a whole number outside its bounds; None is not a number."""
     if number is not None and not least <= number <= most:
         bounds = f"at least {least}" if number < least else f"at most {most}"
         raise SpecError(f"{where}: must be {bounds}, got {quoted(number)}")

@@ -264,7 +264,7 @@ def load_skill(path: Path) -> Skill:
     """
     file = path / INFO_FILE
     if not path.is_dir():
-        what = "is no folder" if path.exists() else "no such folder"
+        what = "is not a folder" if path.exists() else "no such folder"
         raise SpecError(f"{path}: {what}; a skill folder holds {INFO_FILE}")
     if not file.is_file():
         raise SpecError(f"{file}: no such file; is {path} a skill folder?")

@@ -133,5 +133,5 @@ def _import_trainer(name: str) -> Trainer:
     trainer = value(argument) if is_call else value
     lacking = [method for method in ("validate", "fit") if not hasattr(trainer, method)]
     if lacking:
-        raise SpecError(f"trainer: {name!r} is no trainer: it has no {lacking[0]}")
+        raise SpecError(f"trainer: {name!r} is not a trainer: it has no {lacking[0]}")
     return cast(Trainer, trainer)

@@ -40,7 +40,7 @@ def why_useless(uri: str) -> str:
         parts = urlsplit(uri)
         is_sound = parts.port is None or bool(parts.hostname)
     except ValueError as error:
-        return f"is no address ({error}); {_INSTEAD}"
+        return f"is not an address ({error}); {_INSTEAD}"
     is_named = uri in ("databricks", "databricks-uc", "uc")
     scheme = uri if is_named else parts.scheme.partition("+")[0]
     if scheme in ("", "file"):
@@ -137,5 +137,5 @@ def _of_driver(uri: str) -> str:
         package = _DRIVERS.get(error.name or "", error.name)
         return f"needs a driver that is not installed: pip install '{package}', or {_INSTEAD}"
     except SQLAlchemyError as error:
-        return f"is no address of a database ({' '.join(str(error).split())}); {_INSTEAD}"
+        return f"is not the address of a database ({' '.join(str(error).split())}); {_INSTEAD}"
     return ""

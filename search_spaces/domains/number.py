@@ -94,7 +94,7 @@ class Number:
         return f"must not be {value!r}" if value in room.excluded else ""
 
     def clamp(self, value: Any, values: Values) -> Any:
-        """Return the nearest legal number; what is no number becomes the middle of the scale."""
+        """Return the nearest legal number; what is not a number becomes the middle of the scale."""
         room = self.room(values)
         if not is_number(value) or not math.isfinite(value):
             start, stop = self._edges(room)

@@ -68,7 +68,7 @@ CASES = [
     schema(
         "a key twice",
         '{"properties": {"lr": {"type": "number", "type": "integer"}}}',
-        "'type' stands twice",
+        "'type' is given twice",
     ),
     leaf("minimum above maximum", minimum=2.0, maximum=1.0, default=1.5),
     leaf("enum is text", "lr", "enum", type="categorical", enum="a,b", default="a"),
@@ -131,7 +131,7 @@ CASES = [
         "mapping",
     ),
     skill(
-        "skill template stands twice",
+        "skill template is given twice",
         {INFO: "network_arch: x", "references/spec_template_train.yaml": "lr: 1\nlr: 2", **SCHEMA},
         "twice",
     ),

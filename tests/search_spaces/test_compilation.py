@@ -345,4 +345,4 @@ def test_whole_number_on_a_fractional_grid_is_an_error():
 def test_infinite_default_is_no_default():
     space = space_of({"a.x": number(0.0, 1.0, float("inf"))})
     assert space.default() == {"a.x": 0.5}
-    assert any("a.x: its default inf is no number" in text for text in space.warnings)
+    assert any("a.x: its default inf is not a number" in text for text in space.warnings)

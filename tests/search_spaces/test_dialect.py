@@ -94,7 +94,7 @@ def test_conjunction_holds_on_both_sides():
 def test_default_of_the_wrong_type_is_reported():
     value, warnings = first(number(0.0, 1.0, "auto"))
     assert value == 0.5
-    assert any("a.x: its default 'auto' is no number" in text for text in warnings)
+    assert any("a.x: its default 'auto' is not a number" in text for text in warnings)
 
 
 def test_mark_of_a_parent_is_not_needed_and_changes_nothing():

@@ -82,7 +82,7 @@ def test_kernel_of_a_given_range_bounds_the_image():
                 "a.p": {"type": "categorical", "enum": ["x", "y"], "default": "x"},
                 "a.x": number(0, 9, 5, "> depends_on", kind="int", depends_on="a.p"),
             },
-            r"a\.x: is measured by a\.p, which is no number",
+            r"a\.x: is measured by a\.p, which is not a number",
         ),
         (
             {

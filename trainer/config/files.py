@@ -25,14 +25,14 @@ _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class _UniqueKeys:
-    """Refuses a key that stands twice in a mapping."""
+    """Refuses a key that is given twice in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key in seen and key != "<<":
-                problem = f"the key {key!r} stands twice"
+                problem = f"the key {key!r} is given twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen |= set() if key is None else {key}
         built: dict[Any, Any] = super().construct_mapping(node, deep=deep)  # type: ignore[misc]

@@ -52,7 +52,7 @@ def _by_key(names: Mapping[str, Any], path: Path) -> dict[str, str]:
             raise SpecError(f"{path}: {folder}: must be named by a text, got {got}")
         if name_key(folder) in found:
             raise SpecError(
-                f"{path}: the key {folder!r} stands twice, in two spellings of Unicode; keep one"
+                f"{path}: the key {folder!r} is given twice, in two spellings of Unicode; keep one"
             )
         found[name_key(folder)] = name_text(name)
     return found

@@ -284,7 +284,7 @@ def _column_names(file: Path, cells: Sequence[str]) -> list[str]:
         names.pop()
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
-        raise DataError(f"{origin(file)}: row 1: the column {name_text(twice[0])!r} stands twice")
+        raise DataError(f"{origin(file)}: row 1: the column {name_text(twice[0])!r} is given twice")
     return names
 
 

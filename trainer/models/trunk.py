@@ -157,7 +157,7 @@ def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _T
     if not timm.is_model(model):
         close = difflib.get_close_matches(model, timm.list_models(), n=3)
         hint = f"; nearest names: {', '.join(close)}" if close else ""
-        raise SpecError(f"{where} is no model of timm {timm.__version__}{hint}")
+        raise SpecError(f"{where} is not a model of timm {timm.__version__}{hint}")
     with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
         probe = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_channels)
         takes_size = any(

@@ -139,7 +139,7 @@ class RestrictedUnpickler(pickle._Unpickler):
             return function
         # Compared by identity: a value from the file must not pass for one through `__eq__`.
         if not any(function is allowed for allowed in ALLOWED.values()):
-            raise pickle.UnpicklingError("a call of something that is no function")
+            raise pickle.UnpicklingError("a call of something that is not a function")
         if kwargs or not isinstance(args, tuple):
             raise pickle.UnpicklingError("a call with unusual arguments")
         return function(*args)

@@ -96,7 +96,7 @@ def _of_timm(name: str) -> Facts:
     arch = name.partition(".")[0]
     if not timm.is_model(arch):
         guess = _nearest(name, timm.list_models())
-        return {"error": f"timm://{name} is no model of timm {timm.__version__}{guess}"}
+        return {"error": f"timm://{name} is not a model of timm {timm.__version__}{guess}"}
     cfg = (
         get_pretrained_cfg(name)
         if name in timm.list_pretrained(f"{arch}*") or name == arch

@@ -153,7 +153,9 @@ def _file_or_name(address: str, fetch: bool) -> WeightSource:
         scheme = address.partition(":")[0]
         written = next((s for s in _FINDERS if s.startswith(f"{scheme}:")), "")
         hint = f"; it is spelt {written}..." if written else ""
-        raise SpecError(f"{KEY}: {address} is no address of weights{hint}; it may be {_forms()}")
+        raise SpecError(
+            f"{KEY}: {address} is not an address of weights{hint}; it may be {_forms()}"
+        )
     if path.is_file():
         return WeightSource(address=address, path=path)
     if not fetch:

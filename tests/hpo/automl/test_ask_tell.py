@@ -85,7 +85,7 @@ def test_an_id_that_awaits_nothing_is_refused(make):
     with make() as automl:
         automl.next_recommendation()
         automl.report_result(0, 0.5)
-        with pytest.raises(ValueError, match="awaits no result; awaited are none"):
+        with pytest.raises(ValueError, match="is not waiting for a result; these are: none"):
             automl.report_result(0, 0.5)
     with pytest.raises(RunError, match="finish"):
         automl.next_recommendation()

@@ -416,7 +416,7 @@ def test_resuming_with_the_full_path_extends_and_repeats_nothing(run):
 
 
 def test_resuming_a_folder_that_is_no_workspace_is_an_error(run, tmp_path):
-    with pytest.raises(RunError, match="is no AutoML workspace; give the full path"):
+    with pytest.raises(RunError, match="is not an AutoML workspace; give the full path"):
         run(workspace_path=tmp_path / "ws", resume=True)
 
 

@@ -157,7 +157,7 @@ def test_20_a_damaged_template_means_plain_training_with_the_schemas_defaults(
         ([*QUICK, "--settings", "algoritm=tpe"], "did you mean 'algorithm'"),
         ([*QUICK, "--settings", "no_such_file"], "no such file"),
         ([*QUICK, "--max-hours", "0"], "--max-hours: must be above 0"),
-        ([*QUICK, "--resume", "runs"], "is no AutoML workspace"),
+        ([*QUICK, "--resume", "runs"], "is not an AutoML workspace"),
         (["automl", "list"], "--skill-bank: must be given"),
     ],
 )

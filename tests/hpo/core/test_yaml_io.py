@@ -17,7 +17,7 @@ from hpo.core.yaml_io import (
 
 def test_a_key_that_stands_twice_is_refused_at_any_depth():
     for text in ("a: 1\na: 2\n", "x:\n  a: 1\n  a: 1\n", "[{a: 1, a: 2}]", "1: a\n1: b"):
-        with pytest.raises(SpecError, match=r"file \(line \d\).*stands twice; keep one of them"):
+        with pytest.raises(SpecError, match=r"file \(line \d\).*is given twice; keep one of them"):
             parse_yaml(text, "file")
 
 
@@ -83,7 +83,7 @@ def test_texts_are_as_they_are_written():
         "yes": ["1e3", "null", "~", "2024-01-01", "x", {"b": "0x1F"}],
         "12:30:00": "",
     }
-    with pytest.raises(SpecError, match="stands twice"):
+    with pytest.raises(SpecError, match="is given twice"):
         parse_texts("1: a\n1: b\n", "x")
 
 
@@ -99,5 +99,5 @@ def test_paths_of_any_bytes_are_written_and_read_again():
     text.encode()  # a file takes it
     assert parse_yaml(text, "x") == {"data": path, "lr": 1e-4, "word": "1e-4"}
     assert parse_texts(text, "x")["data"] == path
-    with pytest.raises(SpecError, match="stands twice"):
+    with pytest.raises(SpecError, match="is given twice"):
         parse_yaml(text + "data: 1\n", "x")

@@ -76,7 +76,7 @@ def test_code_in_a_name_does_not_run(tmp_path, monkeypatch):
 
 def test_what_is_no_trainer_is_told(monkeypatch):
     monkeypatch.setenv(TRUSTED, "json")
-    with pytest.raises(SpecError, match="'json:dumps' is no trainer: it has no validate"):
+    with pytest.raises(SpecError, match="'json:dumps' is not a trainer: it has no validate"):
         find_trainer("json:dumps")
 
 

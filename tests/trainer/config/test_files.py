@@ -26,7 +26,7 @@ def test_floats_without_a_point_are_numbers(tmp_path):
     ("text", "message"),
     [
         ("a: [1", r"spec\.yaml line 1: must be YAML, but"),
-        ("a: 1\nb: 2\na: 3\n", r"spec\.yaml line 3: must be YAML, but the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", r"spec\.yaml line 3: must be YAML, but the key 'a' is given twice"),
         ("- a\n- b\n", r"spec\.yaml: must hold a mapping of keys to values, got list"),
         (
             "a: !!python/object/apply:os.getcwd []",

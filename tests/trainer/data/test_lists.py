@@ -129,7 +129,7 @@ def test_further_wrong_rows_are_counted(write):
     ("lines", "words"),
     [
         (["image,class", "a.png,b"], "must have the columns path and label, lacks path and label"),
-        (["path,label,Label", "a,b,c"], "row 1: the column 'label' stands twice"),
+        (["path,label,Label", "a,b,c"], "row 1: the column 'label' is given twice"),
         (["path,label"], "holds no picture"),
         ([], "must have the columns"),
     ],

@@ -212,7 +212,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch, tmp_path):
 
 def test_a_hub_name_without_published_weights_is_one_line():
     chosen = spec(backbone="timm/resnet18", pretrained_trunk_path="timm://no_such_model")
-    with pytest.raises(SpecError, match="no_such_model is no model of timm"):
+    with pytest.raises(SpecError, match="no_such_model is not a model of timm"):
         build_recognizer(chosen)
 
 

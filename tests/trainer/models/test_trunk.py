@@ -103,8 +103,8 @@ def test_building_draws_the_same_numbers_whether_or_not_the_model_was_probed_bef
         ("timm/vit_tiny_patch16_224", (60, 64), "multiples of 16, got 60 x 64"),
         ("resnet50", (64, 64), "got 'resnet50'; did you mean resnet_50?"),
         ("convnext_tiny", (64, 64), "did you mean timm/convnext_tiny?"),
-        ("timm/resnet10x", (64, 64), "is no model of timm .* nearest names: resnet10t"),
-        ("timm/hf-hub:someone/something", (64, 64), "is no model of timm"),
+        ("timm/resnet10x", (64, 64), "is not a model of timm .* nearest names: resnet10t"),
+        ("timm/hf-hub:someone/something", (64, 64), "is not a model of timm"),
         ("timm/resnet10t", (0, 64), "timm/resnet10t needs multiples of 1, got 0 x 64"),
     ],
 )

@@ -131,10 +131,10 @@ def test_the_facts_are_asked_of_a_process_without_torch_here(tmp_path):
 @pytest.mark.parametrize(
     ("address", "error", "said"),
     [
-        ("timm://resnt18", SpecError, r"timm://resnt18 is no model of timm .*nearest names: resnet18"),
+        ("timm://resnt18", SpecError, r"timm://resnt18 is not a model of timm .*nearest names: resnet18"),
         ("timm://resnet18.x", SpecError, r"no published weights .*; it has resnet18\.a1_in1k"),
-        ("timm:/resnet18", SpecError, r"is no address of weights; it is spelt timm://\.\.\."),
-        ("ftp://x", SpecError, r"ftp://x is no address of weights; it may be a file, timm://MODEL"),
+        ("timm:/resnet18", SpecError, r"is not an address of weights; it is spelt timm://\.\.\."),
+        ("ftp://x", SpecError, r"ftp://x is not an address of weights; it may be a file, timm://MODEL"),
         ("hf-hub:resnet18", SpecError, r"hf-hub:ORG/NAME must be given"),
         (
             "torchvision://ResNet50_Weights.IMAGENET1K_V3", SpecError,
