@@ -228,7 +228,7 @@ class Study:
             return {}
         files = {
             key: facts.handed_on[key]
-            for key in ("spec", "checkpoint", "onnx", "gallery", "test")
+            for key in ("spec", "checkpoint", "onnx", "gallery", "expected", "test")
             if key in facts.handed_on
         }
         return {

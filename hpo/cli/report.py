@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
 from hpo.core.text import count_of
+from hpo.core.ties import may_be_chance
 
 if TYPE_CHECKING:
     from hpo.report.run_data import RunData
@@ -130,7 +131,7 @@ def _lines(both: tuple[RunData, RunData], pairing: Pairing, split: str) -> Itera
         low, high = interval
         yield f"{name:<8}P@1 {value:.4f} ({low:.4f} to {high:.4f})  trial {number} of {facts.run}"
     low, high = pairing.gain_interval
-    chance = ", which may be chance" if low <= 0 <= high else ""
+    chance = ", which may be chance" if may_be_chance(pairing.gain_interval) else ""
     yield f"{'gain':<8}{pairing.gain:+.4f} ({low:+.4f} to {high:+.4f}){chance}"
     queries = count_of(pairing.num_queries, "query", "queries")
     alone = sum(pairing.num_unpaired)

@@ -11,6 +11,7 @@ from hpo.console.review_lines import render_front, render_outcome
 from hpo.core.budget import render_seconds
 from hpo.core.bytes import render_bytes
 from hpo.core.events import Finished
+from hpo.core.expected import expected_words
 from hpo.core.forecast import Forecast
 from hpo.core.text import count_of, metric_word, shell_word
 
@@ -57,6 +58,8 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
     yield f"best      trial {best['trial']}: {word} {best['value']:.4f}{_gain(best)}"
     for number, sentence in enumerate(confirmation["words"] if confirmation else []):
         yield f"{BESIDE if number else 'confirmed '}{sentence}"
+    for number, sentence in enumerate(expected_words(best.get("expected"), seen.metric)):
+        yield f"{BESIDE if number else 'estimate  '}{sentence}"
     if seen.evaluated:
         yield seen.evaluated
     if best["params"]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.core.text import metric_word
+from hpo.core.ties import may_be_chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class HeldOut:
         if self.gain_interval is None:
             return text
         low, high = self.gain_interval
-        chance = ", which may be chance" if low <= 0 <= high else ""
+        chance = ", which may be chance" if may_be_chance(self.gain_interval) else ""
         return f"{text} ({low:+.4f} to {high:+.4f}){chance}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.edges import find_edges
+from hpo.core.expected import expected_words
 from hpo.core.held_out import held_out_words
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
@@ -23,8 +24,9 @@ def sentences(facts: RunData) -> list[str]:
         text
         for text in (
             _found(facts),
-            _held_out(facts),
             _confirmed(facts),
+            _expected(facts),
+            _held_out(facts),
             _spent(facts),
             _failed(facts),
             *_edges(facts),
@@ -49,6 +51,11 @@ def _found(facts: RunData) -> str:
         f"Trial {best.number} is the best: {name} {value:.4f} {where}, {abs(value - default):.4f} "
         f"{word} the default configuration ({default:.4f})."
     )
+
+
+def _expected(facts: RunData) -> str:
+    words = expected_words(facts.handed_on.get("expected"), facts.trainer.monitoring_metric)
+    return f"Estimated from the trials alone: {'; '.join(words)}." if words else ""
 
 
 def _held_out(facts: RunData) -> str:

@@ -16,9 +16,10 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.core.ties import LEVEL, may_be_chance
+
 _REPLICATES = 4000
 _BLOCK = 250
-LEVEL = 0.95
 _CHEAPER = 0.75
 """A configuration is the cheaper one when an epoch takes at most this share of another's time."""
 
@@ -132,7 +133,7 @@ def _standing(
         interval=_interval(own_B),
         behind=behind,
         behind_interval=behind_interval,
-        is_tied=behind == 0 if behind_interval is None else behind_interval[0] <= 0,
+        is_tied=behind == 0 if behind_interval is None else may_be_chance(behind_interval),
     )
 
 

@@ -18,6 +18,7 @@ from hpo.core.events import Chosen
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import finalists, repeats_of
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.ties import tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
 from hpo.results.compare import Finalist, Standing, choose, compare
@@ -221,13 +222,12 @@ def describe(
     words = [f"trial {winner}: {_figure(best, sign)} over {runs}"]
     tied = [s for s in standings if s.is_tied and s.number != winner]
     if tied:
-        names = " and ".join(_name(s.number, default) for s in tied)
-        words.append(f"a tie with {names}: the difference may be chance")
+        words.append(tie_words([trial_name(s.number, default) for s in tied]))
     leader = standings[0]
     if leader.number != winner:
         words.append(
-            f"{_name(winner, default)} is the cheaper one: {best.cost:.2g} s an epoch against "
-            f"{leader.cost:.2g} s of {_name(leader.number, default)}"
+            f"{trial_name(winner, default)} is the cheaper one: {best.cost:.2g} s an epoch against "
+            f"{leader.cost:.2g} s of {trial_name(leader.number, default)}"
         )
     if winner == default:
         words.append("nothing that was found is better than the default configuration")
@@ -250,7 +250,3 @@ def _figure(standing: Standing, sign: float) -> str:
         return value
     low, high = sorted(sign * end for end in standing.interval)
     return f"{value} ({low:.4f} to {high:.4f})"
-
-
-def _name(number: int, default: int | None) -> str:
-    return "the default" if number == default else f"trial {number}"

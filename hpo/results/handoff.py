@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from hpo.core.errors import RunError
 from hpo.core.events import Evaluated, Exported, Preparing
 from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
+from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import error_line
 from hpo.core.yaml_io import to_yaml
 from hpo.results.confirm import confirm
+from hpo.results.drop import expect
 from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
 from hpo.results.worker_calls import call_twice
@@ -51,7 +53,7 @@ def hand_on(
     emit: Emit,
     *,
     specs: TrialSpecs,
-    find_best: Callable[[], TrialRecord | None],
+    num_queries: int | None = None,
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
 
@@ -63,7 +65,7 @@ def hand_on(
         executor: where training, evaluation and export run.
         emit: receives `Exported` and `Evaluated`.
         specs: gives the full spec that a trial was trained with.
-        find_best: gives the best trial; called after the repeats.
+        num_queries: validation queries, where they are known.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -75,10 +77,11 @@ def hand_on(
     if any(t.is_repeat for t in ledger.trials()):
         emit(Preparing(what="comparison"))
     confirmation = confirm(run, ledger, trainer, executor, specs.trained_spec, emit)
-    best = find_best()
+    best = best_trial(ledger.trials(), ledger.direction)
     if best is None:
         _explain_nothing(ledger.trials())
         return None
+    expected = expect(ledger.trials(), ledger.direction, best.number, num_queries=num_queries)
     spec = specs.trained_spec(best)
     emit(Preparing(what="export"))
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir)
@@ -113,6 +116,7 @@ def hand_on(
         "gallery": exported.get("gallery"),
         "default_value": _default_value(ledger),
         "confirmation": confirmation and confirmation.to_json(),
+        "expected": expected and expected.to_json(),
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
         "test": test,
     }

@@ -1,4 +1,4 @@
-"""Describes the winner for `status`, `best` and `why`: its confirmation and held-out figure."""
+"""Describes the winner: its confirmation, what new pictures may show, its held-out figure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.core.expected import expected_words
 from hpo.core.held_out import held_out_words
 from hpo.results.handoff import REPORT_FILE
 from hpo.run.run_dir import RunDir
@@ -21,11 +22,12 @@ def read_story(run: RunDir) -> list[str]:
 
 
 def winner_story(report: Mapping[str, Any]) -> list[str]:
-    """Return sentences about a winner: how it was confirmed, and its held-out figure.
+    """Return sentences about a winner: how it was confirmed, what to expect, its held-out figure.
 
     Args:
         report: `report.json`, or the result that it is made of.
     """
     confirmed = list((report.get("confirmation") or {}).get("words") or [])
+    expected = expected_words(report.get("expected"), report.get("metric", ""))
     held_out = held_out_words(report.get("test"), report.get("metric", ""))
-    return [*confirmed, *([f"held out: {held_out}"] if held_out else [])]
+    return [*confirmed, *expected, *([f"held out: {held_out}"] if held_out else [])]

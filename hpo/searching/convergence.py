@@ -2,17 +2,18 @@
 
 The rule, in words: a search gains less and less, so the next N minutes of training are not expected
 to bring more than the last N did; when that was less than the noise, the search has converged. The
-noise is how much a trial's value moves between its last validations. Nothing is fitted, so the
-words are the whole rule.
+noise is how far validations lie from the curves of the better trials (`hpo.core.noise`). Nothing is
+fitted, so the words are the whole rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median, pstdev
+from statistics import median
 
 from hpo.core.budget import render_seconds
+from hpo.core.noise import epoch_noise, near_best
 from hpo.core.selection import of_last_stage
 from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
@@ -21,8 +22,6 @@ LEAST_TRIALS = 10
 """A search is not judged by fewer trials that have ended."""
 WINDOW_TRIALS = 8
 """Without a window from the user: as long as so many trials take in full."""
-TAIL = 3
-"""Validations at the end of a trial that show the noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +60,11 @@ def measure_gain(
         window_s: None for as long as `WINDOW_TRIALS` trials take in full.
 
     Returns:
-        None while too little is known: fewer than `LEAST_TRIALS` trials have ended, or less than
-        twice the window has been trained.
+        None while too little is known: fewer than `LEAST_TRIALS` trials have ended, less than twice
+        the window has been trained, or no curve is long enough to show its noise.
     """
     ended = [t for t in of_last_stage(trials) if not t.is_repeat and t.state.is_finished]
-    whole = [t for t in ended if t.state is TrialState.COMPLETE and len(t.measurements) >= TAIL]
+    whole = [t for t in ended if t.state is TrialState.COMPLETE]
     if len(ended) < LEAST_TRIALS or not whole:
         return None
     window = window_s or WINDOW_TRIALS * median(t.seconds for t in whole)
@@ -80,8 +79,10 @@ def measure_gain(
     before, after = _best(ended[: len(ended) - late], sign), _best(ended, sign)
     if before is None or after is None:
         return None
-    noise = median(pstdev(m.value for m in t.measurements[-TAIL:]) for t in whole)
-    return Gain(window_s=window, trials=late, gain=after - before, noise=noise)
+    noise = epoch_noise(near_best(ended, direction))
+    if noise is None:
+        return None
+    return Gain(window_s=window, trials=late, gain=after - before, noise=noise.deviation)
 
 
 def _best(trials: Sequence[TrialRecord], sign: float) -> float | None:

@@ -221,6 +221,8 @@ class Session:
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
+        self.num_queries: int | None = None
+        """Validation queries, once the review has looked at the data."""
         self.disk_space = DiskSpace(
             run,
             emit=bus.emit,
@@ -322,7 +324,7 @@ class Session:
         """Hand the best trial on, once the budget is spent."""
         return hand_on(
             self.run, self.plan, self.trainer, self.ledger, executor, self.bus.emit,
-            specs=engine.specs, find_best=engine.best,
+            specs=engine.specs, num_queries=self.num_queries,
         )  # fmt: skip
 
     def tell_review(self, review: Review, executor: Executor) -> bool:
@@ -374,6 +376,7 @@ class Session:
     def _review(self, executor: Executor) -> bool:
         """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
         review = review_of(self, executor, self.settings.progress)
+        self.num_queries = review.data.get("splits", {}).get("query", {}).get("images")
         return self.tell_review(review, executor)
 
     def disk_warning(self, probe: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from hpo.core.selection import best_trial
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.results.story import read_story
 from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
 STEPS_METRIC = "trials_ended"
@@ -68,7 +69,9 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
     command = f"`hpo best {shell_word(study.run.path.name)}`"
     if best is None:
         return f"{tally}\n\n{command}"
-    return "\n\n".join([_verdict(study, records, best), tally, *_table(records, best), command])
+    story = [f"{sentence}." for sentence in read_story(study.run)]
+    parts = [_verdict(study, records, best), tally, *story, *_table(records, best), command]
+    return "\n\n".join(parts)
 
 
 def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord) -> str:

@@ -198,12 +198,17 @@ class Recorded:
         return draw_raw(self.space, rng)
 
 
+def make_far(seed: int, *, noise: float = 0.005) -> Surface:
+    """The surface `far` of a seed."""
+    return Synthetic("far", reach=1.5, default_value=0.734, noise=noise, seed=seed)
+
+
 def make_surface(name: str, seed: int) -> Surface:
     """The surface of a comparison; the recorded one is the same for every seed."""
     if name == "near":
         return Synthetic("near", reach=0.4, default_value=0.889, noise=0.0, seed=seed)
     if name == "far":
-        return Synthetic("far", reach=1.5, default_value=0.734, noise=0.005, seed=seed)
+        return make_far(seed)
     return Recorded(with_noise=name == "recorded")
 
 

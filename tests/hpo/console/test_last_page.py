@@ -5,6 +5,7 @@ import pytest
 from hpo.console.last_page import Seen, linked, render_end, render_value
 from hpo.core.budget import Spent
 from hpo.core.events import Finished
+from hpo.core.expected import Expected
 from hpo.core.forecast import Forecast
 from hpo.core.rungs import Rung
 
@@ -42,6 +43,21 @@ def test_repeats_say_the_gain_and_are_counted():
         "          ahead of the default by 0.2",
     ]
     assert "finished  3 complete, 1 failed, 4 repeats in 1m 05s" in lines
+
+
+def test_what_to_expect_stands_before_the_held_out_figure():
+    found = Expected(
+        value=0.75, trials=4, drop=0.02, drop_error=0.01, expected=0.73, interval=(0.71, 0.75),
+        noise=0.015, tied=("trial 1",),
+    )  # fmt: skip
+    seen = Seen(metric="val_precision_at_1", evaluated="held out  P@1 0.7200, on the test split")
+    lines = page(seen, best=BEST | {"expected": found.to_json()})
+    assert lines[1:4] == [
+        "estimate  validation P@1 0.7500 chose this trial among 4 trained as long; on new pictures "
+        "like these expect 0.730 (0.710 to 0.750)",
+        "          a tie with trial 1: the difference may be chance",
+        "held out  P@1 0.7200, on the test split",
+    ]
 
 
 def test_the_default_configuration_as_winner():

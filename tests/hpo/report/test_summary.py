@@ -58,8 +58,14 @@ def test_an_unfinished_search_says_how_to_go_on(facts):
 
 
 def test_held_out_figures_come_from_the_hand_off(facts):
-    handed_on = {"test": {"val_precision_at_1": 0.625}}
-    told = summary.sentences(replace(facts, handed_on=handed_on))[1]
+    expected = {
+        **{"value": 0.7, "trials": 3, "drop": 0.05, "drop_error": 0.02, "noise": 0.02},
+        **{"expected": 0.65, "interval": [0.625, 0.675], "repeats": 0, "tied": ["the default"]},
+    }
+    handed_on = {"test": {"val_precision_at_1": 0.625}, "expected": expected}
+    before, told = summary.sentences(replace(facts, handed_on=handed_on))[1:3]
+    assert before.startswith("Estimated from the trials alone: validation")
+    assert "expect 0.650 (0.625 to 0.675); a tie with the default:" in before
     assert "reaches P@1 0.6250" in told
 
 

@@ -8,6 +8,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import HpoError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.executors.inprocess import InProcessExecutor
+from hpo.results.drop import expect
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint, hand_on, next_commands
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -52,7 +53,7 @@ def hand(searched, executor=None, sources=None):
     the_plan = plan(**(sources or SOURCES))
     handed = hand_on(
         run, the_plan, TRAINER, engine.ledger, executor, emit,
-        specs=engine.specs, find_best=engine.best,
+        specs=engine.specs, num_queries=400,
     )  # fmt: skip
     return handed, emit
 
@@ -64,6 +65,8 @@ def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
     assert (result["trial"], result["value"], result["params"]) == (1, best.value, best.params)
     assert result["epoch"] == best.best_measurement("maximize").epoch
     assert result["default_value"] == engine.ledger.trial(0).value
+    said = expect(engine.ledger.trials(), "maximize", 1, num_queries=400)
+    assert result["expected"] == said.to_json()
     spec = read_yaml(run.best_dir / "spec.yaml")
     assert spec["train"]["lr"] == 0.012
     assert spec["results_dir"] == str(run.best_dir)

@@ -8,13 +8,21 @@ from hpo.run.run_dir import RunDir
 REPORT = {
     "metric": "val_precision_at_1",
     "confirmation": {"words": ["trial 3: 0.8000 over 2 new seeds", "a tie with trial 1"]},
+    "expected": {
+        **{"value": 0.8, "trials": 7, "drop": 0.03, "drop_error": 0.01, "noise": 0.02},
+        **{"expected": 0.77, "interval": [0.755, 0.785], "repeats": 2, "tied": []},
+    },
     "test": {"val_precision_at_1": 0.75, "held_out": {"value": 0.75, "interval": [0.7, 0.8]}},
 }
 
 
-def test_confirmation_and_held_out_figure():
+def test_confirmation_what_to_expect_and_the_held_out_figure():
+    expected = (
+        "validation P@1 0.8000 chose this trial among 7 trained as long; on new pictures like these "
+        "expect 0.770 (0.755 to 0.785)"
+    )
     held_out = "held out: P@1 0.7500 (0.7000 to 0.8000)"
-    assert winner_story(REPORT) == [*REPORT["confirmation"]["words"], held_out]
+    assert winner_story(REPORT) == [*REPORT["confirmation"]["words"], expected, held_out]
 
 
 def test_reports_of_earlier_releases_have_the_figure_alone():

@@ -5,8 +5,8 @@ from hpo.searching.convergence import measure_gain
 
 
 def trial(number, value, *, seconds=10.0, jitter=0.0, state=TrialState.COMPLETE, **more):
-    """Nine epochs; the last three are value - jitter, value, value - jitter."""
-    values = [0.0] * 6 + [value - jitter, value, value - jitter]
+    """Nine epochs; each second one is lower than its neighbours by the jitter."""
+    values = [value - jitter, value] * 4 + [value - jitter]
     lines = [Measurement(epoch=e, value=v) for e, v in enumerate(values, 1)]
     return TrialRecord(
         number=number, state=state, params={}, latents={}, until_epoch=9, measurements=lines,
@@ -29,11 +29,11 @@ def test_a_search_that_stands_still_has_converged():
 
 
 def test_a_gain_above_the_noise_goes_on_and_below_it_ends():
-    """The last three validations differ by .03 in a pattern of standard deviation .03 * sqrt(2) / 3."""
+    """A validation lies .06 beside the mean of its neighbours, where 3/2 of its variance shows."""
     values = [0.5] * 12 + [0.52] * 8
     assert not measure_gain(steps(*values), "maximize").has_converged
     noisy = measure_gain(steps(*values, jitter=0.06), "maximize")
-    assert noisy.noise == pytest.approx(0.06 * 2**0.5 / 3)
+    assert noisy.noise == pytest.approx(0.06 / 1.5**0.5)
     assert noisy.gain == pytest.approx(0.02)
     assert noisy.has_converged
 

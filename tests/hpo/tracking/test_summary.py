@@ -1,5 +1,7 @@
 """The parent run's words and numbers, against small studies counted by hand."""
 
+import json
+
 import pytest
 
 from hpo.core.trial import Measurement, TrialRecord, TrialState
@@ -73,6 +75,10 @@ def test_the_description_compares_the_winner_with_the_default(study):
     assert "| lr | 0.1 | 0.01235 |" in text
     assert "| width | 64 | 128 |" in text
     assert text.endswith("`hpo best 20260101-000000`")
+    study.run.best_dir.mkdir(parents=True)
+    handed_on = {"metric": "p1", "test": {"p1": 0.5}}
+    (study.run.best_dir / "report.json").write_text(json.dumps(handed_on))
+    assert "\n\nheld out: p1 0.5000.\n\n" in summary.describe(study, records)
 
 
 def test_the_description_says_when_the_default_wins(study):

@@ -1,0 +1,30 @@
+"""When the difference of two trials counts as chance, and how that is said: one rule for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LEVEL = 0.95
+"""Of the intervals by which differences are judged."""
+_MOST_NAMED = 3
+
+
+def may_be_chance(interval: Sequence[float]) -> bool:
+    """Whether the interval of a difference reaches zero."""
+    low, high = interval
+    return low <= 0 <= high
+
+
+def trial_name(number: int, default: int | None) -> str:
+    """A trial in a sentence; the one of the default configuration is named as such."""
+    return "the default" if number == default else f"trial {number}"
+
+
+def tie_words(names: Sequence[str]) -> str:
+    """Say with whom the winner is tied; many are not named one by one."""
+    more = len(names) - _MOST_NAMED
+    if more > 1:
+        names = [*names[:_MOST_NAMED], f"{more} more"]
+    *others, last = names
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"a tie with {listed}: the difference may be chance"
