@@ -60,7 +60,7 @@ def build_algorithm(
             slots=slots,
             style=plan.route_style or "running",
             route=is_route,
-            first=tuple(start["latents"] for start in plan.first),
+            first=(*(start["latents"] for start in plan.first), *plan.learned),
             restart_keys=restart_keys(trainer),
             notes=notes,
         ),

@@ -141,6 +141,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="begin with published settings for the network",
     )
+    how.add_argument(
+        "--no-portfolio",
+        dest="portfolio",
+        action="store_false",
+        default=None,
+        help="try no settings that were learned on other data after the default",
+    )
     add_overlay_arguments(parser)
     run = parser.add_argument_group("run")
     run.add_argument("--name", metavar="NAME", help="name of the study (default: the file's name)")

@@ -31,6 +31,7 @@ SEARCH_FLAGS = (
     "seed",
     "until_converged",
     "priors",
+    "portfolio",
     "confirm",
     "max_latency",
     "max_params",

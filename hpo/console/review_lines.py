@@ -63,7 +63,20 @@ def _method(review: Review) -> list[str]:
     pruner = "" if review.pruner == "none" else f" + {review.pruner}"
     reason = f"; {review.reason}" if review.reason else ""
     begin = [f"first     {source}" for source in review.first]
-    return [f"method    {review.algorithm}{pruner}{reason}", *begin]
+    return [f"method    {review.algorithm}{pruner}{reason}{_learned(review)}", *begin]
+
+
+def _learned(review: Review) -> str:
+    """What comes right after the default, by stage where there are several."""
+    counts = {stage: count for stage, count in review.learned.items() if count}
+    if not counts:
+        return ""
+    parts = [
+        f"{count_of(count, 'setting')} learned on other data"
+        + (f" ({stage})" if review.earlier else "")
+        for stage, count in counts.items()
+    ]
+    return f"; the default first, then {', '.join(parts)} (--no-portfolio leaves them out)"
 
 
 def _measured(probe: Mapping[str, Any]) -> list[str]:

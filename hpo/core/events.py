@@ -97,6 +97,8 @@ class Review(Event):
     """What the trainer chose to start from, and why."""
     first: Sequence[str] = ()
     """Where the first configurations come from."""
+    learned: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> how many configurations that were learned on other data come after its default."""
     budget: Budget = field(default_factory=Budget)
     epochs_per_trial: int
     concurrent: int = 1

@@ -65,14 +65,15 @@ class StartChooser(Protocol):
 
         Returns:
             `spec` (dotted key -> value), `search` (names to search in place of the schema's list;
-            empty leaves that list), `ranges` (name -> low, high, log), `reasons` (lines), where
-            a `Screener` would help to choose, `candidates` as its `find_candidates` lists them, and
+            empty leaves that list), `ranges` (name -> low, high, log), `reasons` (lines),
+            `first_trials` (name -> {parameter: value}, worth trying after the default), where a
+            `Screener` would help to choose, `candidates` as its `find_candidates` lists them, and
             `stages` that the search could have, in order, the last one trains in full. Of each that
             are `name`, `spec`, `search`, `ranges` and `options` (name -> values) over those above,
-            `batch` (trials in one job), `trials` (at most), `share` (of the budget) and `carries`
-            (names whose values later stages take over); of the last one `with_parent` (dotted key
-            -> value, where a trial begins with an earlier one's checkpoint). `staged` says whether
-            they are recommended.
+            `first_trials`, `batch` (trials in one job), `trials` (at most), `share` (of the
+            budget) and `carries` (names whose values later stages take over); of the last one
+            `with_parent` (dotted key -> value, where a trial begins with an earlier one's
+            checkpoint). `staged` says whether they are recommended.
         """
 
 

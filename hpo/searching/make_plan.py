@@ -10,7 +10,8 @@ from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import CostMeter
-from hpo.study.initial_points import MOST, first_points
+from hpo.study.first_trials import learned_trials, most_first
+from hpo.study.initial_points import first_points
 from hpo.study.owned_keys import refuse_owned_keys
 from hpo.study.plan import (
     StudyPlan,
@@ -83,8 +84,11 @@ def plan_study(
         use_priors=study.search.priors,
         trainer=study.trainer,
         network=load_skill(trainer.skill_dir).network_arch,
-        most=MOST if budget is None else max(1, min(MOST, budget // 3)),
+        most=most_first(budget),
     )
+    learned = learned_trials(study, base_spec, space, budget, taken=len(first))
+    if learned.note:
+        reasons = [*reasons, learned.note]
     plan = StudyPlan(
         study_uuid=str(uuid.uuid4()),
         sources=sources,
@@ -99,9 +103,12 @@ def plan_study(
         num_epochs=num_epochs_of(base_spec, trainer),
         planned_trials=budget,
         first=[{"latents": start.latents, "source": start.source} for start in first],
+        learned=list(learned.latents),
         versions=installed_versions(),
     )
-    plan = replace(plan, earlier=digests_of(planned_stages(study, plan, trainer)))
+    stages = planned_stages(study, plan, trainer)
+    notes = [note for stage in stages for note in stage.plan.start]
+    plan = replace(plan, earlier=digests_of(stages), start=[*plan.start, *notes])
     # It refuses wrong options before the run directory is made.
     build_algorithm(study, plan, trainer, space)
     return plan

@@ -25,7 +25,7 @@ from hpo.run.run_dir import RunDir
 from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors
 from hpo.study.spec import StudySpec
-from hpo.study.stages import PlannedStage
+from hpo.study.stages import LAST, PlannedStage
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -91,6 +91,10 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         reason=session.plan.reason,
         start=list(session.plan.start),
         first=[start["source"] for start in session.plan.first],
+        learned={
+            **{stage.name: len(stage.plan.learned) for stage in session.stages},
+            LAST: len(session.plan.learned),
+        },
         budget=session.study.budget,
         epochs_per_trial=session.plan.num_epochs,
         concurrent=session.slots.count,

@@ -20,6 +20,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
+from hpo.study.first_trials import MOST
 from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 PRIORS = Path(__file__).resolve().parents[1] / "priors"
 _BEST_OF_RUN = 3
 """Configurations that are taken from each earlier run."""
-MOST = 8
-"""Configurations that a search begins with at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

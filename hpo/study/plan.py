@@ -61,6 +61,8 @@ class StudyPlan:
     """The budget of trials that the space was compiled for; an extension leaves it as it was."""
     first: list[dict[str, Any]] = field(default_factory=list)
     """Configurations to begin with, after the default one: `latents` and `source` of each."""
+    learned: list[dict[str, Any]] = field(default_factory=list)
+    """Latents of those that come after these: learned on other data."""
     versions: dict[str, str] = field(default_factory=dict)
     start: list[str] = field(default_factory=list)
     """What the trainer has chosen to start from, a line each; empty where the user chose."""

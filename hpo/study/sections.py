@@ -52,7 +52,7 @@ class SearchOptions:
     leaves it to the trainer."""
     earlier_stages: Mapping[str, Any] = field(default_factory=dict)
     """Those before the last one: name -> spec, over, ranges, options, trials, batch, share,
-    carries, with_parent."""
+    carries, with_parent, first_trials."""
     confirm: int = 0
     """How many of the best are trained again with new seeds, and the default beside them."""
     until_converged: float | None = None
@@ -62,6 +62,11 @@ class SearchOptions:
     """Directories of earlier runs whose best configurations are tried first."""
     priors: bool = False
     """Whether published settings for the network are tried first."""
+    portfolio: bool = True
+    """Whether `first_trials` are tried."""
+    first_trials: Mapping[str, Any] = field(default_factory=dict)
+    """Tried right after the default: name -> {parameter: value}; where none are given, those that
+    the trainer has learned on other data."""
     max_latency: str = ""
     """Time that a model may take for one picture, such as `5ms`; slower ones are not tried."""
     max_params: str = ""

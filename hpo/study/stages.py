@@ -20,6 +20,7 @@ from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import StageStarter
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
+from hpo.study.first_trials import learned_trials
 from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
@@ -64,6 +65,8 @@ class StageSpec:
     """Parameters whose values go over to the trials that begin with one of this stage."""
     with_parent: Mapping[str, Any] = field(default_factory=dict)
     """What else is so of their specs, by dotted name."""
+    first_trials: Mapping[str, Any] = field(default_factory=dict)
+    """Tried right after the stage's default: name -> {parameter: value}."""
 
 
 SHARE = 0.15
@@ -187,6 +190,7 @@ def planned_stages(
         with as_user_errors(f"stage {name}"):
             laid = trainer.validate(merged(plan.base_spec, nest(stage.spec)))
         base_spec, space = settle_space(own, trainer, laid, num_trials=stage.trials)
+        learned = learned_trials(own, base_spec, space, stage.trials)
         digest = plan.earlier.get(name)
         if run is not None and digest != space.digest:
             raise RunError(
@@ -208,6 +212,8 @@ def planned_stages(
                     pruner="none",
                     planned_trials=stage.trials,
                     first=[],
+                    learned=list(learned.latents),
+                    start=[f"stage {name}: {learned.note}"] if learned.note else [],
                     earlier={},
                 ),
                 space=space,
@@ -261,5 +267,7 @@ def stage_study(study: StudySpec, stage: StageSpec) -> StudySpec:
         ranges=stage.ranges,
         options=stage.options,
         fix=study.search.fix,
+        portfolio=study.search.portfolio,
+        first_trials=stage.first_trials,
     )
     return replace(study, spec=merged(study.spec, nest(stage.spec)), search=search)

@@ -62,6 +62,8 @@ def complete_study(
         )
     spec = merged(nest(chosen["spec"]), study.spec)
     search, stage_reasons = _with_stages(study.search, chosen)
+    if search.portfolio and not (search.first_trials or search.earlier_stages):
+        search = replace(search, first_trials=dict(chosen.get("first_trials", {})))
     return Start(
         study=replace(study, spec=spec, search=search),
         reasons=(*chosen["reasons"], *stage_reasons),
@@ -94,6 +96,7 @@ def _definition(options: SearchOptions, row: Mapping[str, Any]) -> dict[str, Any
     kept = ("spec", "trials", "batch", "share", "with_parent")
     return {
         **{key: row[key] for key in kept},
+        **({"first_trials": row["first_trials"]} if row.get("first_trials") else {}),
         "over": list(names),
         "ranges": search.ranges,
         "options": {**_of(row["options"], names), **_of(options.options, names)},

@@ -54,11 +54,13 @@ class RecordedCurves:
 
     Args:
         data: what a recording holds: `spec`, `limits`, `num_epochs` and `runs` of `{"index",
-            "seed", "source", "params", "value", "cpu_s", "failure"}`.
+            "seed", "source", "params", "value", "cpu_s", "failure"}`, and `search` where another
+            list of parameters than the schema's was searched.
 
     Attributes:
         spec: the trainer's spec, without data.
         limits: what the trainer said of the data, see `Trainer.limits`.
+        search: `over` and `ranges` of the study, empty for the schema's.
         num_epochs: length of a curve.
         runs: all of them; those that failed have shorter curves and take no part in the fit.
         seconds_per_epoch: the median of what an epoch took.
@@ -67,6 +69,7 @@ class RecordedCurves:
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.spec: dict[str, Any] = data["spec"]
         self.limits: dict[str, Any] = data["limits"]
+        self.search: dict[str, Any] = data.get("search", {})
         self.num_epochs: int = data["num_epochs"]
         self.runs: list[dict[str, Any]] = data["runs"]
         costs = [second for run in self.runs for second in run["cpu_s"][1:]]

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 from hpo.core.seeds import derive_seed
 from hpo.executors.simulator import SimulatedEpoch
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
 from search_spaces import SearchSpace, compile_space, load_schema
 from search_spaces.rule import Scale
 from tests.benchmarks.recorded_curves import RecordedCurves, read_curves
@@ -67,10 +69,18 @@ class Surface(Protocol):
         """Draw uniformly between the bounds that the schema states."""
 
 
-def compiled(spec: Mapping[str, Any], limits: Any, *, num_trials: int | None = None) -> SearchSpace:
-    """The space of a search on this spec."""
+def compiled(
+    spec: Mapping[str, Any],
+    limits: Any,
+    *,
+    num_trials: int | None = None,
+    search: Mapping[str, Any] | None = None,
+) -> SearchSpace:
+    """The space of a search on this spec; `search` may hold `over` and `ranges` as a study does."""
+    overlay = StudySpec(search=SearchOptions(**(search or {}))).overlay
     return compile_space(
         load_schema(TRAINER.skill_dir / "schemas" / "train.schema.json"),
+        overlay=overlay,
         spec=spec,
         inactive=TRAINER.inactive,
         limits=limits,
@@ -181,7 +191,8 @@ class Recorded:
         self._with_noise = with_noise
         self.table: RecordedCurves = read_curves(path)
         self.num_epochs = self.table.num_epochs
-        self.space = compiled(TRAINER.validate(self.table.spec), self.table.limits)
+        spec = TRAINER.validate(self.table.spec)
+        self.space = compiled(spec, self.table.limits, search=self.table.search)
         self.table.fit(self.space)
         self.best_known = self.table.best_recorded()
 

@@ -185,14 +185,16 @@ def test_flags_of_the_search_itself(study_of, tmp_path):
     search = study_of(
         "--algorithm", "asha", "--algorithm-option", "reduction_factor=4", "--algorithm-option",
         "automl_max_trials=9", "--until-converged", "--warm-start", "retail", "--priors",
+        "--no-portfolio",
         "--out", str(tmp_path / "runs"),
     ).search  # fmt: skip
     assert search.algorithm_options == {"reduction_factor": 4, "automl_max_trials": 9}
-    assert (search.until_converged, search.priors) == (0.0, True)
+    assert (search.until_converged, search.priors, search.portfolio) == (0.0, True, False)
     assert search.warm_start == (str(run),)
     assert study_of("--until-converged", "30").search.until_converged == 30.0
     plain = study_of().search
     assert (plain.until_converged, plain.priors, plain.warm_start) == (None, False, ())
+    assert plain.portfolio
 
 
 def test_minutes_below_zero_are_refused(study_of):

@@ -96,6 +96,23 @@ def test_the_review():
     ]
 
 
+def test_what_was_learned_on_other_data_is_told_with_the_method():
+    def method(**more):
+        lines = render_review(replace(REVIEW, **more))
+        return next(line for line in lines if line.startswith("method"))
+
+    off = " (--no-portfolio leaves them out)"
+    assert method(learned={"full": 0}) == "method    tpe; short"
+    assert method(learned={"full": 1}) == (
+        f"method    tpe; short; the default first, then 1 setting learned on other data{off}"
+    )
+    both = {"earlier": {"heads": ["train.margin"]}, "learned": {"heads": 4, "full": 0}}
+    assert method(**both) == (
+        "method    tpe; short; the default first, then 4 settings learned on other data (heads)"
+        + off
+    )
+
+
 def test_a_budget_too_small_for_a_trial_is_told():
     expected = Forecast(seconds=60.0, low_s=60.0, high_s=60.0, trials=2, epochs=8, pruned=0)
     short = replace(REVIEW, budget=Budget(seconds=60.0), forecast=expected)

@@ -1,0 +1,128 @@
+"""Fits configurations that are worth trying first to the space of a study.
+
+They were learned on other data, or stand in a study file (`search.first_trials`), and may be of a
+wider search than this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import is_same, value_at
+from hpo.core.text import quoted
+
+if TYPE_CHECKING:
+    from hpo.study.spec import StudySpec
+    from search_spaces import SearchSpace
+
+FIELD = "first_trials"
+MOST = 8
+"""Configurations that a search begins with at most, besides its default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstTrials:
+    """What a search tries right after its default."""
+
+    latents: tuple[dict[str, Any], ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Names of configurations that this search does not allow."""
+
+    @property
+    def note(self) -> str:
+        """One line about those that are left out; empty where there are none."""
+        if not self.left_out:
+            return ""
+        return f"{FIELD}: not allowed by this search, so left out: {', '.join(self.left_out)}"
+
+
+def most_first(num_trials: int | None) -> int:
+    """How many trials are begun with besides the default: a third of a short search at most."""
+    return MOST if num_trials is None else max(1, min(MOST, num_trials // 3))
+
+
+def learned_trials(
+    study: StudySpec,
+    spec: Mapping[str, Any],
+    space: SearchSpace,
+    num_trials: int | None,
+    *,
+    taken: int = 0,
+) -> FirstTrials:
+    """Fit a study's first trials to its space.
+
+    Args:
+        study: names them, and whether they are wanted.
+        spec: that every trial starts from.
+        space: of the study.
+        num_trials: that the search has at most; None where it is limited otherwise.
+        taken: trials that come before them, besides the default.
+
+    Raises:
+        SpecError: for a configuration that is no mapping.
+    """
+    search = study.search
+    wanted = search.first_trials if search.portfolio else {}
+    for name, values in wanted.items():
+        if not isinstance(values, Mapping):
+            raise SpecError(
+                f"search.{FIELD}.{name}: must be a mapping of parameters to values, got "
+                f"{quoted(values)}"
+            )
+    return fit_trials(space, wanted, spec, most_first(num_trials) - taken)
+
+
+def fit_trials(
+    space: SearchSpace,
+    configurations: Mapping[str, Mapping[str, Any]],
+    spec: Mapping[str, Any],
+    most: int,
+) -> FirstTrials:
+    """Fit configurations to a space, in order.
+
+    Numbers that are not searched are dropped. A configuration is left out whole where a value that
+    is searched lies outside its range or options, where an option or a switch that is not searched
+    has another value in the spec (it was learned for a search that differs in kind), or where the
+    spec has no such key. One that comes to the default, or to one before it, is passed over.
+
+    Args:
+        space: of the search.
+        configurations: name -> {parameter: value}; what is missing stays at its default.
+        spec: that every trial starts from.
+        most: so many are taken at most.
+    """
+    seen = [space.encode(space.default())]
+    left_out = []
+    for name, values in configurations.items():
+        latents = _fitted(space, values, spec)
+        if latents is None:
+            left_out.append(name)
+        elif latents not in seen:
+            seen.append(latents)
+    return FirstTrials(latents=tuple(seen[1 : max(0, most) + 1]), left_out=tuple(left_out))
+
+
+def _fitted(
+    space: SearchSpace, values: Mapping[str, Any], spec: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Latents of a configuration; None where it does not fit."""
+    from search_spaces import PointError
+
+    names = {parameter.name for parameter in space.parameters}
+    for name in values.keys() - names:
+        held = value_at(spec, name)
+        if held is None or (isinstance(values[name], str | bool) and values[name] != held):
+            return None
+    whole = {parameter.name: parameter.default for parameter in space.parameters}
+    whole |= space.default() | {name: values[name] for name in values.keys() & names}
+    try:
+        latents = dict(space.encode(whole))
+        params = space.decode(latents)
+        space.validate(params)
+    except (PointError, TypeError, ValueError):
+        return None
+    asked = params.keys() & values.keys()  # what does nothing beside the others is not asked for
+    return latents if all(is_same(values[name], params[name]) for name in asked) else None

@@ -1,0 +1,367 @@
+"""Record the same configurations on many data sets, for learning a portfolio from them.
+
+    python tests/benchmarks/record_portfolio.py record --kind heads --images omniglot --work /tmp/rec
+    python tests/benchmarks/record_portfolio.py pack --kind heads --work /tmp/rec --out heads.json.gz
+
+`record` may be killed and started again at any time: each finished run is one line of a file. The
+kinds differ in start and stage: `heads` and `full` are the stages of a search from pretrained
+weights, `frozen` a search of heads alone, `random` one from random weights. Configuration 0 is the
+default of the stage; then come the designed points that searches of some seeds would begin with
+after it; of the others, two of three are uniform in the space that a search would compile, and one
+lies half way between such a draw and the default. All configurations are trained on a data set
+before, in `heads` and `frozen`, the next data set begins; in the other kinds, which take longer,
+one configuration is trained on all data sets before the next begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from hpo.algorithms.recipes import random_points
+from hpo.core.machine import Machine, Node
+from hpo.core.seeds import derive_seed
+from hpo.core.spec_dicts import merged
+from hpo.study.plan import StudyPlan, build_base_spec, num_epochs_of, settle_space
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
+from hpo.study.stages import planned_stages
+from hpo.study.start import complete_study
+from search_spaces import SearchSpace
+from tests.benchmarks.portfolio_data import family_of, make_data
+from tests.benchmarks.record_curves import header, read_lines
+from trainer.errors import DivergedError
+from trainer.session import TRAINER
+
+SEED = 1
+BATCH = 96
+"""Heads that are trained together."""
+MACHINE = Machine(nodes=(Node(cpus=2, gpus=0),))
+PRETRAINED = {"model.input_height": 96, "model.input_width": 96}
+CHARACTERS = {
+    "dataset.gaussian_blur.enabled": False,
+    "dataset.color_augmentation.enabled": False,
+    "dataset.prob": 0.0,
+}
+"""Characters have no colours, and their mirror images are others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What is recorded for one start and stage."""
+
+    weights: str
+    spec: Mapping[str, Any]
+    data: Sequence[str]
+    configs: int
+    """Without the designed ones."""
+    designs: int = 4
+    """Seeds whose designed start is recorded too."""
+    design_points: int = 7
+    """Of each, after the default."""
+    stages: tuple[str, ...] = ()
+    """Of the study; the first one is recorded, `()` records the whole search."""
+    is_last: bool = False
+    """Record the last stage in place of the first."""
+    together: bool = False
+    """Whether trials are heads that train together."""
+    classes: int | None = None
+    most: int | None = None
+    """Pictures of a class in training and as queries."""
+    seeds: Mapping[int, int] = field(default_factory=dict)
+    """Other seed -> how many of the configurations are trained with it too."""
+
+
+KINDS = {
+    "heads": Kind(
+        weights="lite0",
+        spec=PRETRAINED,
+        stages=("heads", "full"),
+        data=(
+            "packs-demo",
+            "balinese",
+            "packs-few",
+            "latin",
+            "packs-pairs",
+            "korean",
+            "packs-small",
+            "mixed",
+            "packs-many",
+            "greek",
+            "aramaic",
+        ),
+        configs=34,
+        designs=2,
+        design_points=5,
+        classes=20,
+        most=8,
+        together=True,
+    ),
+    "frozen": Kind(
+        weights="lite0",
+        spec={**PRETRAINED, "train.train_trunk": False, "train.num_epochs": 20},
+        data=("packs-wide",),
+        configs=65,
+        designs=0,
+        seeds={2: 8, 3: 8, 4: 8},
+        together=True,
+    ),
+    "full": Kind(
+        weights="lite0",
+        spec={"model.input_height": 64, "model.input_width": 64, "train.num_epochs": 5},
+        data=("packs-few", "packs-pairs", "aramaic", "mixed"),
+        configs=19,
+        designs=2,
+        design_points=3,
+        classes=16,
+        most=8,
+    ),
+    "random": Kind(
+        weights="",
+        spec={
+            "model.backbone": "timm/test_resnet",
+            "model.input_height": 32,
+            "model.input_width": 32,
+            "model.feat_dim": 64,
+            "train.num_epochs": 12,
+            "train.checkpoint_interval": 12,
+        },
+        data=("packs-few", "packs-pairs", "packs-small", "aramaic", "mixed"),
+        configs=37,
+        designs=2,
+        design_points=5,
+        classes=24,
+        most=8,
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Record, or pack what was recorded."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    record = verbs.add_parser("record")
+    record.add_argument("--images", type=Path, required=True)
+    pack = verbs.add_parser("pack")
+    pack.add_argument("--out", type=Path, required=True)
+    for verb in (record, pack):
+        verb.add_argument("--kind", choices=KINDS, required=True)
+        verb.add_argument("--work", type=Path, required=True)
+    args = parser.parse_args(argv)
+    if args.verb == "record":
+        run_recorder(args.kind, args.images, args.work)
+    else:
+        pack_matrix(args.kind, args.work, args.out)
+
+
+def run_recorder(name: str, images: Path, work: Path) -> None:
+    """Train what is not in the file yet."""
+    os.environ.setdefault("HPO_CACHE_DIR", str(work / "cache"))
+    import torch
+
+    torch.set_num_threads(1)
+    kind, path = KINDS[name], work / f"{name}.jsonl"
+    places = {
+        data: plan_on(
+            kind, data, make_data(data, images, work, classes=kind.classes, most=kind.most)
+        )
+        for data in kind.data
+    }
+    base, space, search = places[kind.data[0]]
+    configs = draw_configs(space, kind)
+    head = {
+        **header(base),
+        "search": {"over": list(search.over), "ranges": dict(search.ranges)},
+        "num_epochs": num_epochs_of(base, TRAINER),
+        "data": {data: _facts(own, data) for data, (own, _, _) in places.items()},
+        "configs": configs,
+    }
+    (work / f"{name}.json").write_text(json.dumps(head))
+    done = {(line["data"], line["index"], line["seed"]) for line in read_lines(path)}
+    for data, runs in _in_order(kind):
+        todo = [run for run in runs if (data, *run) not in done]
+        if not todo:
+            continue
+        base, space, _ = places[data]
+        for line in _train(kind, base, space, configs, todo, work / f"out-{name}"):
+            with path.open("a") as stream:
+                stream.write(json.dumps({"data": data, **line}) + "\n")
+
+
+def _in_order(kind: Kind) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    """Data sets with the (configuration, seed) to train on each."""
+    first = [(i, SEED) for i in range(kind.configs + kind.designs * kind.design_points)]
+    again = [(index, seed) for seed, count in kind.seeds.items() for index in range(count)]
+    if kind.together or len(kind.data) == 1:
+        for data in kind.data:
+            yield data, [*first, *again]
+    else:
+        for run in [*first, *again]:
+            for data in kind.data:
+                yield data, [run]
+
+
+def plan_on(
+    kind: Kind, data: str, sources: Mapping[str, str]
+) -> tuple[dict[str, Any], SearchSpace, SearchOptions]:
+    """The spec of a trial, the space that a search would compile for it, and what it searches."""
+    own = CHARACTERS if family_of(data) == "characters" and not kind.weights else {}
+    study = StudySpec(
+        weights=kind.weights,
+        spec={**kind.spec, **own},
+        search=SearchOptions(stages=kind.stages),
+    )
+    study = complete_study(study, TRAINER, MACHINE).study
+    spec = build_base_spec(study, TRAINER, sources)
+    base, space = settle_space(study, TRAINER, spec, num_trials=None)
+    if not kind.stages or kind.is_last:
+        return base, space, study.search
+    plan = StudyPlan(
+        study_uuid="", sources=dict(sources), base_spec=base, algorithm="tpe", pruner="none",
+        reason="", space_digest=space.digest, num_epochs=num_epochs_of(base, TRAINER),
+        planned_trials=None,
+    )  # fmt: skip
+    stage = planned_stages(study, plan, TRAINER)[0]
+    return stage.plan.base_spec, stage.space, stage.study.search
+
+
+def draw_configs(space: SearchSpace, kind: Kind) -> list[dict[str, Any]]:
+    """All configurations in the order in which they are recorded: [{"source", "params"}]."""
+    default = space.default()
+    unit_default = space.to_unit(default)
+    configs = [{"source": "default", "params": default}]
+    for seed in range(kind.designs):
+        rng = random.Random(derive_seed(seed, "design"))
+        count = max(space.early_trials, random_points(len(space.dimensions)))
+        points = space.for_trial(0).design(count, rng)
+        for latents in points[1 : kind.design_points + 1]:  # the default has the first place
+            configs.append({"source": f"design {seed}", "params": space.decode(latents)})
+    for index in range(1, kind.configs):
+        rng = random.Random(derive_seed("portfolio", index))
+        drawn = space.sample(rng)
+        if index % 3:
+            configs.append({"source": "compiled", "params": drawn})
+            continue
+        pairs = zip(unit_default, space.to_unit(drawn), space.dimensions, strict=True)
+        half = [b if hasattr(dim, "choices") else (a + b) / 2 for a, b, dim in pairs]
+        configs.append({"source": "near", "params": space.from_unit(half)})
+    return configs
+
+
+def _train(
+    kind: Kind,
+    base: dict[str, Any],
+    space: SearchSpace,
+    configs: list[dict[str, Any]],
+    runs: list[tuple[int, int]],
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """Train configurations; heads some at a time."""
+    size = BATCH if kind.together else 1
+    for start in range(0, len(runs), size):
+        part = runs[start : start + size]
+        specs = []
+        for place, (index, seed) in enumerate(part):
+            params = configs[index]["params"]
+            own = {"train.seed": seed, "results_dir": str(folder / str(place))}
+            specs.append(merged(base, {**params, **space.idle(params)}, own))
+        yield from _together(specs, part) if kind.together else _alone(specs[0], part[0])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _together(
+    specs: Sequence[dict[str, Any]], runs: Sequence[tuple[int, int]]
+) -> Iterator[dict[str, Any]]:
+    curves: list[list[float]] = [[] for _ in specs]
+    began = time.process_time()
+
+    def report(place: int, told: Mapping[str, Any]) -> bool:
+        curves[place].append(round(told["value"], 5))
+        return True
+
+    outcomes = TRAINER.fit_heads(specs, report)
+    each = (time.process_time() - began) / sum(map(len, curves))
+    for (index, seed), curve, outcome in zip(runs, curves, outcomes, strict=True):
+        failure = None if isinstance(outcome, dict) else _failure(outcome)
+        yield {
+            "index": index,
+            "seed": seed,
+            "value": curve,
+            "cpu_s": [round(each, 4)] * len(curve),
+            "failure": failure,
+        }
+
+
+def _alone(spec: dict[str, Any], run: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    curve: dict[str, list[float]] = {"value": [], "cpu_s": []}
+    last = time.process_time()
+
+    def report(told: Mapping[str, Any]) -> bool:
+        nonlocal last
+        now = time.process_time()
+        curve["value"].append(round(told["value"], 5))
+        curve["cpu_s"].append(round(now - last, 4))
+        last = now
+        return True
+
+    failure = None
+    try:
+        TRAINER.fit(spec, report)
+    except DivergedError as error:
+        failure = _failure(error)
+    yield {"index": run[0], "seed": run[1], **curve, "failure": failure}
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    """How a configuration diverged; every other error ends the recording.
+
+    Raises:
+        Exception: the error, if it is not of the configuration.
+    """
+    if not isinstance(error, DivergedError):
+        raise error
+    return {"kind": error.kind, "message": str(error).splitlines()[0]}
+
+
+def _facts(base: dict[str, Any], data: str) -> dict[str, Any]:
+    splits = TRAINER.inspect_data(base)["splits"]
+    counts = {
+        name: {key: split[key] for key in ("images", "classes")} for name, split in splits.items()
+    }
+    return {"family": family_of(data), **counts}
+
+
+def pack_matrix(name: str, work: Path, out: Path) -> None:
+    """Write what was recorded as one compressed JSON file."""
+    head = json.loads((work / f"{name}.json").read_text())
+    for section in ("train_dataset", "val_dataset"):
+        head["spec"]["dataset"].pop(section, None)
+    lines = read_lines(work / f"{name}.jsonl")
+    runs = {(line["data"], line["index"], line["seed"]): line for line in lines}
+    ordered = [runs[key] for key in sorted(runs)]
+    recorded = {line["data"] for line in ordered}
+    head["data"] = {name: facts for name, facts in head["data"].items() if name in recorded}
+    if len(head["data"]) == 1:  # as `recorded_curves.py` reads it
+        configs = head.pop("configs")
+        ordered = [{**line, **configs[line["index"]]} for line in ordered]
+    data = {"kind": name, **head, "runs": ordered}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(data, separators=(",", ":"))
+    out.write_bytes(gzip.compress(text.encode(), mtime=0))
+    print(f"{len(runs)} runs, {out.stat().st_size / 1024:.0f} KiB: {out}")
+
+
+if __name__ == "__main__":
+    main()
