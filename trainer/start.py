@@ -21,7 +21,6 @@ from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.config.shape import flatten
 from trainer.data.notes import counted
 from trainer.models.weight_sources import NOTHING, resolve
-from trainer.portfolio import first_trials
 from trainer.stages import offer_stages
 
 WHOLE_MODEL = "model.pretrained_model_path"
@@ -124,9 +123,8 @@ def choose_start(
     Returns:
         `spec` (dotted key -> value), `search` (names worth searching, in place of the schema's
         list; empty leaves that), `ranges` (name -> low, high, log), `reasons` (one line each),
-        `first_trials` (`trainer.portfolio`), `candidates`: what is worth screening before this
-        choice is made, if anything, and `stages` (`trainer.stages`), with `staged`: whether they
-        are recommended.
+        `candidates`: what is worth screening before this choice is made, if anything, and
+        `stages` (`trainer.stages`), with `staged`: whether they are recommended.
     """
     told = flatten(given)
     if told.get(WHOLE_MODEL) or (BACKBONE in told and not told.get(WEIGHTS)):
@@ -154,7 +152,6 @@ def _answer(
         "search": tuple(searched),
         "ranges": {name: RANGES[name] for name in searched if name in RANGES},
         "reasons": tuple(reasons),
-        "first_trials": {},
         "candidates": [],
         "stages": [],
         "staged": False,
@@ -180,8 +177,6 @@ def _from_weights(
     }
     searched = [n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n)]
     answer = _answer(spec, searched, _reasons(weights, told, spec, why))
-    if loss == RECIPE[LOSS]:  # what was learned for one loss says little of another
-        answer["first_trials"] = first_trials("frozen" if is_frozen else "full")
     if not is_frozen and loss in WEIGHTED_LOSSES:
         answer["stages"] = offer_stages(told, searched, answer["ranges"], loss)
     return answer

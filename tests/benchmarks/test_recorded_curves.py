@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.recorded_curves import RecordedCurves, read_curves
+from tests.benchmarks.surfaces import Recorded
 from tests.search_spaces.building import number, space_of
 
 SPACE = space_of(
@@ -120,3 +121,11 @@ def test_the_recording_that_comes_with_the_project_is_whole():
     for run in recorded.runs:
         assert run["failure"] or len(run["value"]) == recorded.num_epochs
         assert all(0.0 <= value <= 1.0 for value in run["value"])
+
+
+def test_a_recording_may_search_other_parameters_than_the_schemas():
+    surface = Recorded(PACKED.with_name("frozen.json.gz"))
+    assert surface.num_epochs == 20
+    assert {d.name for d in surface.space.dimensions} == {*surface.table.search["over"]}
+    assert surface.table.leave_one_out().rank_correlation > 0.9
+    assert 0.5 < surface.truth(surface.space.default()) < surface.best_known < 0.75

@@ -164,6 +164,12 @@ def test_a_completed_study_holds_what_the_trainer_has_learned():
     assert complete_study(off, trainer, CPU).study.search.first_trials == {}
 
 
+def test_a_search_whose_study_is_not_completed_has_none():
+    """As on the AutoML route, which keeps what was published."""
+    trainer = Learned(TRAINER, FIRST)
+    assert plan_study(quick_study(), trainer, route_style="running").learned == []
+
+
 def test_a_stage_begins_with_its_own_and_the_last_one_with_none():
     heads = {"low": {"train.margin": 0.4}, "outside": {"train.margin": 0.95}}
     trainer = Learned(STAGED_TRAINER, FIRST, heads)
