@@ -79,7 +79,7 @@ def compile_space(
     else:
         compiler.pin_idle(inactive or {})
         space = compiler.build(None)
-    return _for_length(space, num_trials)
+    return for_length(space, num_trials)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -306,7 +306,7 @@ def _is_null(spec: Mapping[str, Any], name: str) -> bool:
     return isinstance(node, Mapping) and leaf in node and node[leaf] is None
 
 
-def _for_length(space: SearchSpace, num_trials: int | None) -> SearchSpace:
+def for_length(space: SearchSpace, num_trials: int | None) -> SearchSpace:
     """R9: a search shorter than twice its dimensions starts from narrower ranges."""
     if num_trials is None or num_trials >= 2 * len(space.dimensions):
         return space

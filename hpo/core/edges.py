@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpo.core.selection import ranked
+from hpo.core.selection import leading, ranked
 from hpo.core.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def find_edges(space: SearchSpace, trials: Iterable[TrialRecord], direction: str
     from search_spaces.widening import is_log, widened
 
     order = ranked([t for t in trials if not t.is_repeat], direction)
-    best = [t for t in order if t.epochs == order[0].epochs][:LOOKED_AT]
+    best = leading(order)[:LOOKED_AT]
     found = []
     for parameter in space.parameters:
         values = [t.params[parameter.name] for t in best if parameter.name in t.params]

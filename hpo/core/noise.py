@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from hpo.core.selection import ranked, repeat_values
+from hpo.core.selection import leading, ranked, repeat_values
 from hpo.core.trial import TrialRecord
 
 LEAST_EPOCHS = 4
@@ -21,7 +21,7 @@ LEAST_EPOCHS = 4
 def near_best(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     """The better half of the searched trials that were trained longest, best first."""
     order = ranked([t for t in trials if not t.is_repeat], direction)
-    longest = [t for t in order if t.epochs == order[0].epochs]
+    longest = leading(order)
     return longest[: math.ceil(len(longest) / 2)]
 
 

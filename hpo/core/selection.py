@@ -1,8 +1,12 @@
-"""Selects the best trial: the best value in the last stage, among those trained longest."""
+"""Selects the best trial: the best value in the last stage, among those trained longest.
+
+A trial that still runs counts among them once it is better than all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 from hpo.core.trial import Direction, TrialRecord, TrialState
 
@@ -25,18 +29,31 @@ def of_last_stage(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
 def ranked(trials: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
     """Sort trials from best to worst: trained longest first, then by best value, then by number.
 
-    A better value after fewer epochs does not win: it was never compared at the same budget.
+    A better value of a pruned trial does not win: it was never compared at the same budget. A trial
+    that still runs, or that the end of the budget has cut short, counts as trained longest once its
+    best value is better than those of all that were: with more epochs its best can only rise.
     Failed trials, trials without an epoch and those of earlier stages are left out.
     """
     sign = Direction(direction).sign
     able = of_last_stage(t for t in trials if t.state in SEARCHED and t.measurements)
+    best = {t.number: t.best_measurement(direction) for t in able}
+    values = {n: sign * found.value if found else -math.inf for n, found in best.items()}
+    longest = max((t.epochs for t in able), default=0)
+    goal = max((values[t.number] for t in able if t.epochs == longest), default=-math.inf)
 
-    def key(trial: TrialRecord) -> tuple[float, float, int]:
-        best = trial.best_measurement(direction)
-        value = best.value if best else float("-inf")
-        return (-trial.epochs, -sign * value, trial.number)
+    def length(trial: TrialRecord) -> int:
+        is_ahead = trial.state is TrialState.RUNNING and values[trial.number] > goal
+        return longest if is_ahead else trial.epochs
 
-    return sorted(able, key=key)
+    return sorted(able, key=lambda t: (-length(t), -values[t.number], t.number))
+
+
+def leading(order: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Of ranked trials those that count as trained longest."""
+    longest = max((t.epochs for t in order), default=0)
+    # An open trial that counts among them is better than all of them, so it stands before them.
+    num = max((n for n, t in enumerate(order, start=1) if t.epochs == longest), default=0)
+    return list(order[:num])
 
 
 def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
@@ -48,7 +65,7 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
     order = ranked([t for t in trials if not t.is_repeat], direction)
     if not order:
         return []
-    chosen = [t for t in order if t.epochs == order[0].epochs][:count]
+    chosen = leading(order)[:count]
     first = min(order, key=lambda t: t.number)
     defaults = [t for t in order if first.number == 0 and t.params == first.params]
     if defaults and not any(t.params == first.params for t in chosen):

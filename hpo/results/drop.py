@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hpo.core.expected import Expected
 from hpo.core.noise import epoch_noise, near_best, seed_noise
-from hpo.core.selection import ranked, repeat_values
+from hpo.core.selection import leading, ranked, repeat_values
 from hpo.core.ties import LEVEL, may_be_chance, trial_name
 from hpo.core.trial import Direction, TrialRecord
 
@@ -76,7 +76,7 @@ def expect(
         winner, or neither curves nor repeats show any noise.
     """
     order = ranked([t for t in trials if not t.is_repeat], direction)
-    longest = [t for t in order if t.epochs == order[0].epochs]
+    longest = leading(order)
     winner = next((t for t in longest if t.number == number), None)
     if winner is None or len(longest) < LEAST_TRIALS or not (chance := _chance(trials, direction)):
         return None

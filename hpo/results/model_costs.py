@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Executor, Trainer
-from hpo.core.selection import ranked
+from hpo.core.selection import leading, ranked
 from hpo.core.spec_dicts import merged
 from hpo.core.trainer_extras import CostMeter
 from hpo.core.trial import Direction, TrialRecord
@@ -161,12 +161,12 @@ def pareto(
 
     A row is on the front when no quicker architecture has a value as good.
     """
-    searched = [t for t in ranked(trials, direction) if not t.is_repeat]
+    searched = leading([t for t in ranked(trials, direction) if not t.is_repeat])
     sign = Direction(direction).sign
     rows: dict[str, dict[str, Any]] = {}
     for trial in searched:
         cost, best = cost_of(costs, trial.params), trial.best_measurement(direction)
-        if cost is None or best is None or trial.epochs < searched[0].epochs:
+        if cost is None or best is None:
             continue
         name = describe(cost["architecture"])
         if name not in rows:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.selection import ranked
+from hpo.core.selection import leading, ranked
 from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
@@ -94,7 +94,7 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
         order = ranked(searched, ledger.direction)
     finally:
         ledger.close()
-    longest = [t for t in order if t.epochs == order[0].epochs] if order else []
+    longest = leading(order)
     if not longest:
         raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))

@@ -19,6 +19,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
+from search_spaces.compilation import for_length
 from tests.benchmarks.surfaces import Surface
 
 LANGUAGE_MODELS = ("llm", "hybrid", "autoresearch")
@@ -30,8 +31,8 @@ class Policy:
     """How trials are chosen and stopped, and which of them counts as the best."""
 
     name: str
-    make: Callable[[Surface, int, int], Any]
-    """Makes the algorithm for (surface, seed, slots)."""
+    make: Callable[[Surface, int, Context], Any]
+    """Makes the algorithm for a surface, a seed and the search around it."""
     takes_any_length: bool = False
     """Whether the best is the best last value of all trials, as in Ray; else of the longest."""
 
@@ -63,6 +64,7 @@ class Watched:
         self._engine, self._surface, self._policy, self._now = engine, surface, policy, now
         self._params: dict[int, dict[str, Any]] = {}
         self._best: dict[int, tuple[float, float]] = {}
+        self._ended: set[int] = set()
         self._chosen: int | None = None
         self.outcome = Outcome()
 
@@ -88,7 +90,7 @@ class Watched:
             self._best[number] = (0.0, value)
         else:
             self._best[number] = (epoch, max(value, self._best.get(number, (0, value))[1]))
-        chosen = max(self._best, key=lambda n: (self._best[n], -n))
+        chosen = self._first()
         if chosen != self._chosen:
             self._chosen = chosen
             truth = self._surface.truth(self._params[chosen])
@@ -98,11 +100,22 @@ class Watched:
 
     def on_end(self, number: int, ended: Ended) -> None:
         """The engine's."""
+        self._ended.add(number)
         self._engine.on_end(number, ended)
 
+    def _first(self) -> int:
+        """As `hpo.core.selection.ranked` has it, without sorting all trials after every epoch."""
+        best = self._best
+        longest = max(length for length, _ in best.values())
+        goal = max(value for length, value in best.values() if length == longest)
+        able = {n for n, (length, _) in best.items() if length == longest}
+        able |= {n for n in best if n not in self._ended and best[n][1] > goal}
+        return max(able, key=lambda n: (best[n][1], -n))
 
-def simulate(surface: Surface, policy: Policy, seed: int, epochs: int, slots: int) -> Outcome:
+
+def simulate(surface: Surface, policy: Policy, seed: int, budget: Budget, slots: int) -> Outcome:
     """Search once."""
+    context = Context(slots=slots, planned_trials=budget.trials)
     names = [p.name for p in surface.space.parameters]
 
     def replay(job: Job) -> Any:
@@ -111,11 +124,11 @@ def simulate(surface: Surface, policy: Policy, seed: int, epochs: int, slots: in
     executor = SimulatedExecutor(replay, slots)
     engine = Engine(
         ledger=Ledger.create(None, "maximize"),
-        algorithm=policy.make(surface, derive_seed("policy", seed), slots),
+        algorithm=policy.make(surface, derive_seed("policy", seed), context),
         plan=Plan(
             specs=TrialSpecs(base_spec={"train": {"seed": 1}}, seed_key="train.seed"),
             direction="maximize",
-            budget=Budget(epochs=epochs),
+            budget=budget,
             num_epochs=surface.num_epochs,
         ),
         emit=lambda _event: None,
@@ -127,18 +140,18 @@ def simulate(surface: Surface, policy: Policy, seed: int, epochs: int, slots: in
     return watched.outcome
 
 
-def registered(name: str, pruner: str = "auto") -> Callable[[Surface, int, int], Any]:
+def registered(name: str, pruner: str = "auto") -> Callable[[Surface, int, Context], Any]:
     """Makes a registered algorithm as a search would."""
 
-    def make(surface: Surface, seed: int, slots: int) -> Any:
+    def make(surface: Surface, seed: int, context: Context) -> Any:
         return create_algorithm(
             name,
-            surface.space,
+            for_length(surface.space, context.planned_trials),
             direction="maximize",
             num_epochs=surface.num_epochs,
             seed=seed,
             pruner=pruner,
-            context=Context(slots=slots),
+            context=context,
         )
 
     return make

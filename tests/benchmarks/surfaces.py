@@ -215,14 +215,18 @@ def make_far(seed: int, *, noise: float = 0.005) -> Surface:
 
 
 def make_surface(name: str, seed: int) -> Surface:
-    """The surface of a comparison; the recorded one is the same for every seed."""
+    """The surface of a comparison, by name."""
     if name == "near":
         return Synthetic("near", reach=0.4, default_value=0.889, noise=0.0, seed=seed)
     if name == "far":
         return make_far(seed)
+    if name == "frozen":
+        return Recorded(RECORDED.with_name("frozen.json.gz"))
     return Recorded(with_noise=name == "recorded")
 
 
-SURFACES = {"near": 540, "far": 1080, "recorded": 1080, "recorded_mean": 1080}
-"""name -> epochs of a comparison. `recorded_mean` is the recorded surface without noise, where a
-policy is not judged by how lucky the run was that it picked."""
+MADE_UP = ("near", "far")
+"""Drawn anew for each seed; the others are the same for all."""
+SURFACES = (*MADE_UP, "recorded", "recorded_mean", "frozen")
+"""All names. `recorded_mean` is the recorded surface without noise, where a
+policy is not judged by how lucky the run was that it picked; `frozen` are heads on a pretrained trunk."""

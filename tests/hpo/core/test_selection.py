@@ -1,4 +1,12 @@
-from hpo.core.selection import best_trial, finalists, open_repeats, ranked, repeat_values, roles
+from hpo.core.selection import (
+    best_trial,
+    finalists,
+    leading,
+    open_repeats,
+    ranked,
+    repeat_values,
+    roles,
+)
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 
 
@@ -33,6 +41,24 @@ def test_suspended_trials_compete_at_their_length():
     suspended = trial(1, 0.9, epochs=5, state=TrialState.RUNNING)
     pruned = trial(0, 0.8, epochs=3, state=TrialState.PRUNED)
     assert best_trial([pruned, suspended], "maximize") is suspended
+
+
+def test_an_open_trial_wins_once_it_is_better_than_all_that_were_trained_longest():
+    default, pruned = trial(0, 0.60), trial(1, 0.99, epochs=7, state=TrialState.PRUNED)
+    cut = trial(2, 0.71, epochs=5, state=TrialState.RUNNING)
+    behind = trial(3, 0.58, epochs=6, state=TrialState.RUNNING)
+    trials = [default, pruned, cut, behind]
+    assert numbers(ranked(trials, "maximize")) == [2, 0, 1, 3]
+    assert numbers(leading(ranked(trials, "maximize"))) == [2, 0]
+    assert numbers(finalists(trials, "maximize", 3)) == [2, 0]
+    best = trial(5, 0.72, epochs=6, state=TrialState.RUNNING)
+    assert numbers(ranked([*trials, best], "maximize")) == [5, 2, 0, 1, 3]
+
+
+def test_a_shrinking_value_of_an_open_trial_is_better_where_it_is_lower():
+    # Its other epochs show 0.5, so the best by then is what counts.
+    default, cut = trial(0, 0.4), trial(1, 0.3, epochs=4, state=TrialState.RUNNING)
+    assert numbers(ranked([default, cut], "minimize")) == [1, 0]
 
 
 def test_ties_go_to_the_lower_number():
