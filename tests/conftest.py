@@ -14,6 +14,8 @@ import pytest
 os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
 # To import MLflow and to make its store takes seconds: tests of it switch it on.
 os.environ.setdefault("HPO_MLFLOW", "off")
+# What one search found must not change the next test's: tests of it switch it on.
+os.environ.setdefault("HPO_MEMORY", "off")
 # Tests start hundreds of processes; without bytecode each of them compiles the packages anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

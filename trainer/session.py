@@ -186,6 +186,16 @@ class RecognitionTrainer(ExportedModels):
 
         prepare_data(checked, progress)
 
+    def feature_statistics(self, address: str) -> dict[str, dict[str, list[float]]]:
+        """Return `mean` and `variance` of a source's cached features, by what they were made with.
+
+        Args:
+            address: as in `dataset`.
+        """
+        from trainer.data.feature_statistics import feature_statistics
+
+        return feature_statistics(address)
+
     def list_caches(self) -> dict[str, Any]:
         """Return the decoded images and features on disk: `folder`, `limit_bytes` and `caches`.
 

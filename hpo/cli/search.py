@@ -129,11 +129,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end before the budget once so many minutes of training raised the best by less than "
         "the noise (default: as long as 8 whole trials take)",
     )
+    _add_beginnings(how)
+    add_overlay_arguments(parser)
+    run = parser.add_argument_group("run")
+    run.add_argument("--name", metavar="NAME", help="name of the study (default: the file's name)")
+    add_out_argument(parser)
+    run.add_argument("--yes", action="store_true", help="do not ask before a long search")
+    run.add_argument(
+        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
+    )
+    add_ray_argument(run)
+    add_disk_arguments(run)
+    run.add_argument("--no-report", action="store_true", help="write no report.html at the end")
+    add_json_argument(parser)
+
+
+def _add_beginnings(how: argparse._ArgumentGroup) -> None:
+    """Declare what a search tries right after its default."""
     how.add_argument(
         "--warm-start",
         metavar="RUN",
         nargs="+",
         help="begin with the best configurations of earlier runs (directories or names)",
+    )
+    how.add_argument(
+        "--no-memory",
+        dest="memory",
+        action="store_false",
+        default=None,
+        help="do not begin with what earlier searches on this machine found on similar pictures",
     )
     how.add_argument(
         "--priors",
@@ -148,18 +172,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="try no settings that were learned on other data after the default",
     )
-    add_overlay_arguments(parser)
-    run = parser.add_argument_group("run")
-    run.add_argument("--name", metavar="NAME", help="name of the study (default: the file's name)")
-    add_out_argument(parser)
-    run.add_argument("--yes", action="store_true", help="do not ask before a long search")
-    run.add_argument(
-        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
-    )
-    add_ray_argument(run)
-    add_disk_arguments(run)
-    run.add_argument("--no-report", action="store_true", help="write no report.html at the end")
-    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

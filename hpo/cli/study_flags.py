@@ -30,6 +30,7 @@ SEARCH_FLAGS = (
     "pruner",
     "seed",
     "until_converged",
+    "memory",
     "priors",
     "portfolio",
     "confirm",

@@ -182,6 +182,14 @@ class CacheKeeper(Protocol):
         """Remove sets that nobody uses, all or those of these names, and return their rows."""
 
 
+@runtime_checkable
+class PictureDescriber(Protocol):
+    """A trainer that tells how alike two sources are, by features that it has in its cache."""
+
+    def feature_statistics(self, address: str) -> dict[str, dict[str, list[float]]]:
+        """Return `mean` and `variance` of a source's features by what made them; maybe none."""
+
+
 # During a search ----------------------------------------------------------------------------------
 
 
@@ -366,8 +374,8 @@ class GalleryMeter(Protocol):
 
 EXTRAS: tuple[type, ...] = (
     *(MultiDevice, RestartAware, SparseValidation, StartChooser, Screener, DataDoctor),
-    *(SourceSettler, CacheFolder, CacheKeeper, CostMeter, MemoryLimiter, StartSaver, Explainer),
-    *(StageStarter, BatchTrainer),
+    *(SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter, MemoryLimiter),
+    *(StartSaver, Explainer, StageStarter, BatchTrainer),
     *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter),
 )
 """All of them."""

@@ -25,7 +25,7 @@ from hpo.core.expected import Expected
 from hpo.core.noise import epoch_noise, near_best, seed_noise
 from hpo.core.selection import leading, ranked, repeat_values
 from hpo.core.ties import LEVEL, may_be_chance, trial_name
-from hpo.core.trial import Direction, TrialRecord
+from hpo.core.trial import Direction, TrialRecord, TrialState
 
 LEAST_TRIALS = 3
 """With fewer there is no spread to compare the winner's lead with."""
@@ -115,8 +115,10 @@ def _value(trial: TrialRecord, direction: str) -> float:
 
 
 def _chance(trials: Sequence[TrialRecord], direction: str) -> _Chance | None:
-    """Find the noise by curves near the best, and by repeats; None where there is none to see."""
-    near = near_best(trials, direction)
+    """Find the noise by curves, and by repeats; None where there is none to see."""
+    # Repeats were chosen by nothing; the best trials are those with much noise, too.
+    whole = [t for t in trials if t.is_repeat and t.state is TrialState.COMPLETE]
+    near = whole or near_best(trials, direction)
     noise, seeds = epoch_noise(near), seed_noise(trials, direction)
     if not noise:
         return _Chance(variance=seeds.deviation**2) if seeds else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from hpo.core.protocols import Trainer
@@ -13,14 +14,17 @@ from hpo.core.trainer_extras import Screener
 from hpo.executors.child_call import call_in_child
 from hpo.executors.placement import IN_PROCESS, find_machine, place_trials
 from hpo.executors.placement import Start as Placement
+from hpo.run.run_index import is_on, known_runs
 from hpo.searching.make_plan import plan_study
-from hpo.study.plan import StudyPlan
+from hpo.study.memory import recall
+from hpo.study.plan import StudyPlan, build_space, kept_folder
 from hpo.study.screening import Candidate, Row, screen_all
 from hpo.study.spec import StudySpec
 from hpo.study.start import Start, complete_study, given_spec
 
 MOST_PICTURES = 1000
 """Of the gallery, and of the queries: enough to see which network is ahead."""
+REMEMBERS = "begins with the best of earlier searches on this machine, after the default"
 _USED = ("reference", "query")
 
 
@@ -37,11 +41,17 @@ class Settings(Placement, Protocol):
 
 
 def plan_completed(
-    study: StudySpec, trainer: Trainer, settings: Settings
+    study: StudySpec, trainer: Trainer, settings: Settings, out: Path
 ) -> tuple[StudySpec, StudyPlan]:
-    """Let the trainer choose what the user left open, by screening where it asks for that.
+    """Let trainer and earlier searches choose what the user left open; screen where that is asked.
 
     A first plan is made before anything is screened: what is wrong is said without waiting.
+
+    Args:
+        study: of the user.
+        trainer: the study's.
+        settings: of this start.
+        out: where runs are made; earlier ones are looked for there too.
 
     Raises:
         HpoError: for anything that cannot be searched.
@@ -58,12 +68,34 @@ def plan_completed(
     start = complete_study(study, trainer, machine)
     plan = planned(start)
     if not (start.candidates and isinstance(trainer, Screener)):
-        return start.study, plan
+        return _with_memory(start, plan, trainer, out, planned)
     began = time.monotonic()
     rows = _screen(study, start, trainer, trainer.screen, plan.sources, settings)
     start = complete_study(study, trainer, machine, rows)
     seconds = round(time.monotonic() - began, 1)
-    return start.study, replace(planned(start), screened_s=seconds)
+    study, plan = _with_memory(start, planned(start), trainer, out, planned)
+    return study, replace(plan, screened_s=seconds)
+
+
+def _with_memory(
+    start: Start,
+    plan: StudyPlan,
+    trainer: Trainer,
+    out: Path,
+    planned: Callable[[Start], StudyPlan],
+) -> tuple[StudySpec, StudyPlan]:
+    """Begin with what earlier searches found on similar pictures; kept in the study."""
+    study, search = start.study, start.study.search
+    if not (search.memory and is_on()) or search.remembered or search.warm_start:
+        return study, plan
+    runs = known_runs(kept_folder(trainer), out)
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+    remembered = recall(runs, study, plan, trainer, space)
+    if not remembered:
+        return study, plan
+    study = replace(study, search=replace(search, remembered=remembered))
+    reasons = (*start.reasons, f"{REMEMBERS} (--no-memory leaves them out)")
+    return study, planned(replace(start, study=study, reasons=reasons))
 
 
 def _screen(

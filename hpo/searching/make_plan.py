@@ -81,6 +81,7 @@ def plan_study(
     first = first_points(
         space,
         runs=study.search.warm_start,
+        remembered=study.search.remembered if study.search.memory else {},
         use_priors=study.search.priors,
         trainer=study.trainer,
         network=load_skill(trainer.skill_dir).network_arch,

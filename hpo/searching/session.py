@@ -111,7 +111,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     trainer = find_trainer(study.trainer)
     plan = None
     if settings.completes:
-        study, plan = plan_completed(study, trainer, settings)
+        study, plan = plan_completed(study, trainer, settings, out)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
     plan = plan or plan_study(study, trainer, slots=slots.count, route_style=settings.route_style)
 

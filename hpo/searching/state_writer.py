@@ -21,7 +21,9 @@ from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.run.run_index import note_run
 from hpo.searching.engine import Engine
+from hpo.study.plan import kept_folder
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 
@@ -48,7 +50,8 @@ class StateWriter:
 
     def __init__(self, run: RunDir, study: StudySpec, engine: Engine, ledger: Ledger) -> None:
         self._run, self._study, self._engine, self._ledger = run, study, engine, ledger
-        self._metric = find_trainer(study.trainer).monitoring_metric
+        self._trainer = find_trainer(study.trainer)
+        self._metric = self._trainer.monitoring_metric
         self._written = 0.0
         self._closed = False
         self._paused = ""
@@ -82,6 +85,8 @@ class StateWriter:
         On a full disk an interrupted one goes without: no driver behind a `running` says as much.
         """
         took_s = self._engine.spent().seconds - self._began_at
+        if status == "finished":
+            note_run(kept_folder(self._trainer), self._run)
         if status == "finished" and self._expected_s and took_s > 0:
             told = {"expected_s": round(self._expected_s, 1), "took_s": round(took_s, 1)}
             self._forecasts.append(told)

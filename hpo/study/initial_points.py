@@ -1,6 +1,7 @@
 """Configurations a search starts with after the default: earlier runs, priors.
 
-They come from earlier runs (`--warm-start`) and from published settings (`--priors`).
+They come from earlier runs that the user names (`--warm-start`) or that were found
+(`hpo.study.memory`), and from published settings (`--priors`).
 Values that the new space does not search are left out, those outside its ranges are moved to the
 nearest end, and what an earlier run did not set stays at its default.
 """
@@ -46,6 +47,7 @@ def first_points(
     space: SearchSpace,
     *,
     runs: Sequence[str],
+    remembered: Mapping[str, Mapping[str, Any]],
     use_priors: bool,
     trainer: str,
     network: str,
@@ -56,6 +58,7 @@ def first_points(
     Args:
         space: of the new search.
         runs: directories of earlier runs.
+        remembered: of earlier runs that were found: where they come from -> {parameter: value}.
         use_priors: whether published settings are added.
         trainer: registered name; earlier runs must be of the same.
         network: whose published settings are read.
@@ -67,6 +70,7 @@ def first_points(
     """
     columns = [_best_of(Path(run), trainer) for run in runs]
     rows = [found for row in zip_longest(*columns) for found in row if found is not None]
+    rows += [(values, source) for source, values in remembered.items()]
     if use_priors:
         rows += _published(network)
     default = space.encode(space.default())

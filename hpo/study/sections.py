@@ -60,6 +60,11 @@ class SearchOptions:
     long as eight whole trials."""
     warm_start: tuple[str, ...] = ()
     """Directories of earlier runs whose best configurations are tried first."""
+    memory: bool = True
+    """Whether the best of earlier searches on similar pictures is tried first."""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    """What that was when the search began, so that it begins so again: where it comes from ->
+    {parameter: value}."""
     priors: bool = False
     """Whether published settings for the network are tried first."""
     portfolio: bool = True

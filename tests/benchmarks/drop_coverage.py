@@ -112,12 +112,12 @@ def surfaces(name: str, seed: int) -> tuple[Surface, Surface]:
     return make_far(seed), make_far(seed, noise=0.0)
 
 
-def run_row(name: str, seeds: int, lines: Path) -> list[dict[str, Any]]:
+def run_row(name: str, seeds: range, lines: Path) -> list[dict[str, Any]]:
     """All searches of a row; those that are in the file already are read from it."""
     kept = [json.loads(text) for text in lines.read_text().splitlines()] if lines.exists() else []
     done = {line["seed"]: line for line in kept if line["row"] == name}
     row, pair = ROWS[name], None
-    for seed in range(seeds):
+    for seed in seeds:
         if seed in done:
             continue
         if pair is None or row.surface == "far":  # whose optimum is drawn by the seed
@@ -125,7 +125,7 @@ def run_row(name: str, seeds: int, lines: Path) -> list[dict[str, Any]]:
         done[seed] = {"row": name, **measure(*pair, seed, row)}
         with lines.open("a") as stream:
             stream.write(json.dumps(done[seed]) + "\n")
-    return [done[seed] for seed in range(seeds)]
+    return [done[seed] for seed in seeds]
 
 
 def summarize(found: list[dict[str, Any]]) -> dict[str, float]:
@@ -150,12 +150,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="PATH")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
     args = parser.parse_args()
     lines, result = args.json.with_suffix(".lines.jsonl"), {}
     print("| searches | told | true drop | stated drop | standard error | holds the true one |")
     print("|---|---|---|---|---|---|")
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
     for name in args.rows:
-        found = result[name] = summarize(run_row(name, args.seeds, lines))
+        found = result[name] = summarize(run_row(name, seeds, lines))
         low, high = ASKED
         within = "" if low <= found["holds"] <= high else f" (asked: {low:.0%} to {high:.0%})"
         print(

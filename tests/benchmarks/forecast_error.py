@@ -10,6 +10,7 @@ compared with the rest. Figures are worth something only on a machine that does 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def measure(set_up: SetUp, out: Path, epochs: int) -> list[tuple[float, float, f
 
 def main() -> None:
     """Print a row a set-up, the median and the largest error."""
+    os.environ["HPO_MEMORY"] = "off"  # one set-up must not change the next one's search
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--only", type=int, nargs="+", metavar="N", help="set-ups by number, from 1"

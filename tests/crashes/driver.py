@@ -80,6 +80,7 @@ def launch(out, *words, fork=True, while_running=lambda pid: None, limit_s=LIMIT
     """Run `hpo WORDS --out OUT` to its end, in a child of this process."""
     from hpo.cli.main import main
 
+    os.environ["HPO_MEMORY"] = "off"  # a search that is compared must not learn from the other
     argv = [str(word) for word in (*words, "--out", out)]
     began = time.monotonic()
     logs = logs_of(out)

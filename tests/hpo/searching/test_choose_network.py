@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_the_best_of_the_candidates_is_what_the_study_then_names(tmp_path):
     settings = SearchSettings(
         executor="inprocess", progress=lambda *words: told.append(words), completes=True
     )
-    found, plan = plan_completed(study(), COMPARING, settings)
+    found, plan = plan_completed(study(), COMPARING, settings, Path())
     assert found.spec["train"]["width"] == 300
     assert plan.start == ["width 300: by screening"]
     assert plan.base_spec["train"]["width"] == 300
@@ -79,7 +80,7 @@ def test_the_best_of_the_candidates_is_what_the_study_then_names(tmp_path):
 
 
 def test_only_validation_pictures_are_looked_at():
-    plan_completed(study(), COMPARING, SearchSettings(executor="inprocess"))
+    plan_completed(study(), COMPARING, SearchSettings(executor="inprocess"), Path())
     assert len(COMPARING.asked) == 3
     for spec, most, with_cost in COMPARING.asked:
         assert {k: v for k, v in spec["data"].items() if v} == {"reference": "r", "query": "q"}
@@ -89,14 +90,14 @@ def test_only_validation_pictures_are_looked_at():
 def test_what_is_wrong_is_said_before_anything_is_screened():
     wrong = study(search=SearchOptions(algorithm="nosuch"))
     with pytest.raises(SpecError, match="nosuch"):
-        plan_completed(wrong, COMPARING, SearchSettings(executor="inprocess"))
+        plan_completed(wrong, COMPARING, SearchSettings(executor="inprocess"), Path())
     assert COMPARING.asked == []
 
 
 def test_a_stop_ends_the_screening():
     settings = SearchSettings(executor="inprocess", should_stop=lambda: True)
     with pytest.raises(KeyboardInterrupt):
-        plan_completed(study(), COMPARING, settings)
+        plan_completed(study(), COMPARING, settings, Path())
     assert len(COMPARING.asked) == 1
 
 

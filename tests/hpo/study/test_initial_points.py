@@ -30,7 +30,7 @@ def earlier(tmp_path_factory):
 
 
 def starts(runs, space=None, **more):
-    facts = {"use_priors": False, "trainer": NAME, "network": "quick"}
+    facts = {"remembered": {}, "use_priors": False, "trainer": NAME, "network": "quick"}
     return first_points(space or quick_space(), runs=[str(r) for r in runs], **(facts | more))
 
 

@@ -1,0 +1,49 @@
+"""Keeps a list of finished searches in the user's cache folder, so that later ones find them.
+
+A line a run, its absolute path. Runs that are gone stay in the list and are passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from hpo.run.run_dir import AUTOML_FACTS, RunDir, list_runs
+
+INDEX_FILE = "runs.txt"
+SWITCH = "HPO_MEMORY"
+"""`off` in the environment keeps searches from using, and being put on, the list."""
+_MOST = 1000
+"""Lines that are read, the newest ones."""
+
+
+def is_on() -> bool:
+    """Whether the environment lets searches learn from earlier ones."""
+    return os.environ.get(SWITCH, "").lower() != "off"
+
+
+def note_run(cache: Path, run: RunDir) -> None:
+    """Add a run to the list, unless the AutoML route made it or the list cannot be written."""
+    if not is_on() or (run.path / AUTOML_FACTS).exists() or run.path in _noted(cache):
+        return
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / INDEX_FILE).open("a", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(f"{run}\n")
+
+
+def known_runs(cache: Path, out: Path) -> list[RunDir]:
+    """Runs below `out`, and those on the list that are still there; the newest first."""
+    found = {run.path: run for run in list_runs(out)}
+    listed = (RunDir(path) for path in _noted(cache))
+    found |= {run.path: run for run in listed if run.study_file.is_file()}
+    return sorted(found.values(), key=lambda run: (run.path.name, str(run)), reverse=True)
+
+
+def _noted(cache: Path) -> list[Path]:
+    try:
+        text = (cache / INDEX_FILE).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return []
+    return [Path(line) for line in text.splitlines()[-_MOST:] if line.startswith("/")]

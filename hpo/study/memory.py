@@ -1,0 +1,249 @@
+"""Finds what earlier searches on this machine found on similar pictures.
+
+Of earlier searches nothing but configurations and validation values is read. How similar their
+pictures are is told by features in the trainer's cache where both have some, else by the numbers of
+classes and pictures; the same files count as the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from hpo.core.errors import HpoError
+from hpo.core.protocols import Trainer
+from hpo.core.selection import ranked
+from hpo.core.spec_dicts import flatten
+from hpo.core.text import is_number
+from hpo.core.trainer_extras import PictureDescriber
+from hpo.core.trial import Direction, TrialRecord, TrialState
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import AUTOML_FACTS, RunDir
+from hpo.run.trial_specs import TrialSpecs
+from hpo.study.plan import StudyPlan, held_out_sources, read_plan
+from hpo.study.provenance import NO_FILES, describe_source, read_origin
+from hpo.study.spec import StudySpec, load_study
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
+
+MOST = 3
+"""Configurations that are taken over at most, from all runs together."""
+LEAST_WEIGHT = 0.3
+"""The k-th best configuration of a run weighs similarity / k: so the same pictures give three, and
+pictures of which no more than the numbers are alike give one."""
+BY_NUMBERS = 0.5
+"""The highest similarity where only numbers of classes and pictures are known."""
+_VALIDATION = ("train", "reference", "query")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """How similar the pictures of two searches are."""
+
+    similarity: float
+    """From 0 to 1."""
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A configuration of an earlier search."""
+
+    weight: float
+    values: Mapping[str, Any]
+    source: str
+    """The trial, its validation value, and how similar the pictures are; one line."""
+
+
+def recall(
+    runs: Sequence[RunDir],
+    study: StudySpec,
+    plan: StudyPlan,
+    trainer: Trainer,
+    space: SearchSpace,
+) -> dict[str, dict[str, Any]]:
+    """Return what to try first, by where it comes from: name -> value, the most promising first.
+
+    Args:
+        runs: earlier searches; those that do not fit or cannot be read are passed over.
+        study: of the new search.
+        plan: its plan; `sources` and `base_spec` are used.
+        trainer: of the new search.
+        space: of the new search.
+    """
+    if not runs:
+        return {}
+    now = _Now(study, plan, trainer)
+    names = {parameter.name for parameter in space.parameters}
+    found: list[Remembered] = []
+    for run in runs:
+        # Nothing is learnt from one that is damaged or was written by another version.
+        with contextlib.suppress(HpoError, OSError, ValueError, TypeError, KeyError):
+            found += _of_run(run, now, names)
+    found.sort(key=lambda one: -one.weight)
+    chosen: dict[str, dict[str, Any]] = {}
+    for one in found:
+        values = {name: one.values[name] for name in sorted(names & one.values.keys())}
+        if one.weight >= LEAST_WEIGHT and values not in chosen.values() and len(chosen) < MOST:
+            chosen[one.source] = values
+    return chosen
+
+
+class _Now:
+    """The new search, and what is asked of it once."""
+
+    def __init__(self, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> None:
+        self.study, self.plan, self.trainer = study, plan, trainer
+        self.data = {name: describe_source(address) for name, address in plan.sources.items()}
+        self._numbers: dict[str, float] | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """Numbers of classes and pictures, see `numbers_of`."""
+        if self._numbers is None:
+            self._numbers = numbers_of(self.trainer.inspect_data(self.plan.base_spec))
+        return self._numbers
+
+
+def _of_run(run: RunDir, now: _Now, names: set[str]) -> Iterator[Remembered]:
+    """The best configurations of one run that are ahead of its default."""
+    if run.read_state().get("status") != "finished" or (run.path / AUTOML_FACTS).exists():
+        return
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    if study.trainer != now.study.trainer or not is_same_kind(plan, now.plan, now.trainer, names):
+        return
+    likeness = _compare(run, study, plan, now)
+    if likeness is None or likeness.similarity < LEAST_WEIGHT:
+        return
+    ledger = Ledger.read(run.ledger_file)
+    trials, direction = ledger.trials(), ledger.direction
+    ledger.close()
+    if direction != now.trainer.direction:
+        return
+    specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=run)
+    for place, (trial, value) in enumerate(best_of(trials, direction), start=1):
+        where = f"trial {trial.number} of {run.study_name}/{run.path.name} ({value:.4f})"
+        yield Remembered(
+            weight=likeness.similarity / place,
+            values=flatten(specs.trained_spec(trial)),
+            source=f"{where}: {likeness.words}",
+        )
+
+
+def best_of(trials: Sequence[TrialRecord], direction: str) -> list[tuple[TrialRecord, float]]:
+    """The best whole trials of a search with their values, without the default and what it beat."""
+    sign = Direction(direction).sign
+    order = [
+        (trial, best.value)
+        for trial in ranked([t for t in trials if not t.is_repeat], direction)
+        if trial.state is TrialState.COMPLETE and (best := trial.best_measurement(direction))
+    ]
+    whole = [(t, value) for t, value in order if t.epochs == order[0][0].epochs]
+    default = [sign * value for t, value in order if t.params == trials[0].params]
+    floor = max(default, default=-math.inf)
+    return [(t, value) for t, value in whole if sign * value > floor][:MOST]
+
+
+def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set[str]) -> bool:
+    """Whether options and switches that are not searched are the same in both specs.
+
+    A rate that suits one optimizer or one set of weights says nothing of another.
+    """
+    own = {*trainer.data_overrides(now.sources), trainer.seed_key, *names}
+    one, other = flatten(before.base_spec), flatten(now.base_spec)
+    # A section without a number, such as that of a tracking service, says nothing of the training.
+    sections = {name.partition(".")[0] for name, value in other.items() if is_number(value)}
+    return all(
+        one.get(name) == value
+        for name, value in other.items()
+        if isinstance(value, str | bool) and name.partition(".")[0] in sections and name not in own
+    )
+
+
+def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Likeness | None:
+    """How similar the pictures are; None where some chose there that are held out here."""
+    before = read_origin(run).get("data", {})
+    if all(
+        _is_known(now.data[name]) and before.get(name) == now.data[name] for name in _VALIDATION
+    ):
+        return Likeness(similarity=1.0, words="the same pictures")
+    if held_out_sources(now.plan.sources) and _shares_pictures(before, study, now):
+        return None
+    alike = _by_features(plan, now)
+    numbers = by_numbers(_told_numbers(run), now.numbers())
+    if alike is not None:
+        similarity = math.sqrt(alike * numbers)
+        return Likeness(similarity=similarity, words=f"similar pictures ({similarity:.2f})")
+    similarity = BY_NUMBERS * numbers
+    return Likeness(similarity=similarity, words=f"about as many pictures ({similarity:.2f})")
+
+
+def _is_known(description: str) -> bool:
+    """Whether a source's description tells it from others: all that are gone look alike."""
+    return not description.startswith(NO_FILES)
+
+
+def _shares_pictures(before: Mapping[str, str], study: StudySpec, now: _Now) -> bool:
+    """Whether pictures that are held out now may have chosen the earlier search's best."""
+    if study.data.folder and study.data.folder == now.study.data.folder:
+        return True  # another split of one folder
+    held_out = now.data["test_query"]
+    return _is_known(held_out) and held_out in {before.get(name) for name in _VALIDATION}
+
+
+def _by_features(plan: StudyPlan, now: _Now) -> float | None:
+    """Likeness of features that one trunk made of both; None where there are none."""
+    if not isinstance(now.trainer, PictureDescriber):
+        return None
+    for split in _VALIDATION:
+        one = now.trainer.feature_statistics(plan.sources[split])
+        other = now.trainer.feature_statistics(now.plan.sources[split])
+        if shared := sorted(one.keys() & other.keys()):
+            return fmean(overlap(one[key], other[key]) for key in shared)
+    return None
+
+
+def overlap(one: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]]) -> float:
+    """exp(-d / v): 1 for the same means and variances, towards 0 the farther they are apart.
+
+    d is the squared distance of Frechet between Gaussians with diagonal covariances, v the mean of
+    both total variances (Heusel et al. 2017 compare features so, without the scale).
+    """
+    means = zip(one["mean"], other["mean"], strict=True)
+    variances = list(zip(one["variance"], other["variance"], strict=True))
+    distance = sum((a - b) ** 2 for a, b in means)
+    distance += sum((math.sqrt(a) - math.sqrt(b)) ** 2 for a, b in variances)
+    scale = sum(a + b for a, b in variances) / 2
+    return math.exp(-distance / scale) if scale else float(distance == 0)
+
+
+def numbers_of(data: Mapping[str, Any]) -> dict[str, float]:
+    """Classes, and pictures per class, of each split that `inspect_data` describes."""
+    found: dict[str, float] = {}
+    for name, split in (data.get("splits") or {}).items():
+        if split.get("classes") and split.get("images"):
+            found[f"{name} classes"] = split["classes"]
+            found[f"{name} pictures per class"] = split["images"] / split["classes"]
+    return found
+
+
+def by_numbers(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Geometric mean of the ratios of smaller to larger; 0 where nothing is known of both."""
+    shared = one.keys() & other.keys()
+    if not shared:
+        return 0.0
+    return math.exp(-fmean(abs(math.log(one[name] / other[name])) for name in shared))
+
+
+def _told_numbers(run: RunDir) -> dict[str, float]:
+    """Numbers of a run's pictures, from its review."""
+    with run.events_file.open(encoding="utf-8") as lines:
+        for line in lines:
+            if '"review"' in line and (event := json.loads(line)).get("event") == "review":
+                return numbers_of(event["data"])
+    return {}

@@ -1,0 +1,198 @@
+"""What a search takes over from earlier ones, against hand numbers and real runs."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from hpo.core.budget import Budget
+from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.yaml_io import to_yaml
+from hpo.searching.choose_network import plan_completed
+from hpo.searching.session import start_search
+from hpo.study.memory import best_of, by_numbers, is_same_kind, numbers_of, overlap, recall
+from hpo.study.plan import build_space, read_plan
+from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.spec import load_study
+from tests.quick_runs import Ear, quick_study
+from tests.quick_trainer import TRAINER
+
+
+def trial(number, *values, state=TrialState.COMPLETE, params=None):
+    lines = [Measurement(epoch=epoch, value=value) for epoch, value in enumerate(values, 1)]
+    return TrialRecord(
+        number=number, state=state, params={"p": number} if params is None else params, latents={},
+        until_epoch=2, measurements=lines, value=max(values),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def patch(tmp_path_factory):
+    """With memory, and a folder of its own for the list of runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HPO_MEMORY")
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("list")))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Address of each of some sources, which differ."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("t", "r", "q", "t2", "r2", "q2", "held out"):
+        (folder / name).write_text(name * 5)
+    return {path.name: str(path) for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def earlier(patch, places, tmp_path_factory):
+    """A finished search of a dozen trials."""
+    data = DataSources(train=places["t"], reference=places["r"], query=places["q"])
+    options = SearchOptions(pruner="none", algorithm="random", seed=3)
+    study = quick_study(budget=Budget(trials=12), search=options, data=data)
+    return start_search(study, tmp_path_factory.mktemp("runs"), Ear().settings(probe=False)).run
+
+
+def planned(study, out):
+    return plan_completed(study, TRAINER, Ear().settings(), out)
+
+
+def recalled(run, *, study=None, sources=None, trainer=TRAINER):
+    study, plan = study or load_study(run.study_file), read_plan(run.path)
+    plan = replace(plan, sources=sources or plan.sources)
+    space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
+    return recall([run], study, plan, trainer, space)
+
+
+def others(places, **more):
+    """Sources of which none is the earlier search's."""
+    return {"train": places["t2"], "reference": places["r2"], "query": places["q2"], **more}
+
+
+def test_only_whole_trials_ahead_of_the_default_are_taken():
+    trials = [
+        trial(0, 0.4, 0.5), trial(1, 0.1, 0.45), trial(2, 0.6, 0.7), trial(3, 0.8, state=TrialState.PRUNED),
+        trial(4, 0.9, 0.6), trial(5, 0.5, 0.55, params={"p": 0}), trial(6, 0.2, 0.53), trial(7, 0.2, 0.6),
+    ]  # fmt: skip
+    assert [(t.number, value) for t, value in best_of(trials, "maximize")] == [
+        (4, 0.9), (2, 0.7), (7, 0.6),
+    ]  # fmt: skip
+    assert [(t.number, value) for t, value in best_of(trials, "minimize")] == [
+        (1, 0.1), (6, 0.2), (7, 0.2),
+    ]  # fmt: skip
+
+
+def test_numbers_are_compared_by_their_ratios():
+    told = {"splits": {"train": {"classes": 10, "images": 80}, "query": {"images": 5}}}
+    assert numbers_of(told) == {"train classes": 10, "train pictures per class": 8.0}
+    one, other = {"a": 10.0, "b": 8.0, "c": 1.0}, {"a": 40.0, "b": 8.0}
+    assert by_numbers(one, other) == by_numbers(other, one) == pytest.approx(0.5)
+    assert by_numbers(one, one) == 1.0
+    assert by_numbers(one, {"d": 1.0}) == 0.0
+
+
+def test_features_are_compared_by_means_and_variances():
+    """3^2 + (2 - 1)^2 over half of (4 + 1) + (1 + 1)."""
+    one = {"mean": [0.0, 1.0], "variance": [4.0, 1.0]}
+    other = {"mean": [3.0, 1.0], "variance": [1.0, 1.0]}
+    assert overlap(one, other) == overlap(other, one) == pytest.approx(math.exp(-10 / 3.5))
+    assert overlap(one, one) == 1.0
+
+
+def test_the_same_pictures_give_the_best_as_trial_1_and_the_study_keeps_it(earlier):
+    out, before = earlier.path.parents[1], load_study(earlier.study_file)
+    best = earlier.read_state()["best"]
+    study, plan = planned(replace(before, search=replace(before.search, seed=8)), out)
+    name = f"trial {best['trial']} of quick/{earlier.path.name} ({best['value']:.4f})"
+    assert plan.first[0]["source"] == f"{name}: the same pictures"
+    space = build_space(study, TRAINER, plan.base_spec, num_trials=12)
+    assert space.decode(plan.first[0]["latents"]) == pytest.approx(best["params"])
+    assert [start["source"] for start in plan.first] == list(study.search.remembered)
+    assert len(plan.first) == 3
+    assert any("--no-memory" in line for line in plan.start)
+
+
+def test_a_kept_study_begins_in_the_same_way_whatever_runs_there_are(earlier, tmp_path):
+    before = load_study(earlier.study_file)
+    study, plan = planned(before, earlier.path.parents[1])
+    (tmp_path / "study.yaml").write_text(to_yaml(study.to_dict()))
+    kept = load_study(tmp_path / "study.yaml")
+    assert planned(kept, tmp_path)[1].first == plan.first
+    without = replace(kept, search=replace(kept.search, memory=False))
+    assert planned(without, tmp_path)[1].first == []
+
+
+def test_runs_of_other_folders_are_found_unless_that_is_switched_off(earlier, patch, tmp_path):
+    study = load_study(earlier.study_file)
+    assert planned(study, tmp_path)[1].first
+    for given in ({"memory": False}, {"warm_start": (str(earlier),)}):
+        found, _ = planned(replace(study, search=replace(study.search, **given)), tmp_path)
+        assert found.search.remembered == {}
+    patch.setenv("HPO_MEMORY", "off")
+    assert planned(study, tmp_path)[1].first == []
+    patch.delenv("HPO_MEMORY")
+
+
+def test_the_less_alike_pictures_are_the_fewer_are_taken(earlier, places):
+    class Described(type(TRAINER)):
+        """Has features of everything, whose means are `far` apart."""
+
+        def feature_statistics(self, address):
+            mean = self.far if address in others(places).values() else 0.0
+            return {"k": {"mean": [mean], "variance": [1.0]}}
+
+    trainer, counts = Described(), []
+    for trainer.far in (0.0, 0.9, 1.2, 3.0):
+        found = recalled(earlier, sources=others(places), trainer=trainer)
+        counts.append(len(found))
+        assert all(": similar pictures (" in name for name in found)
+    assert counts == [3, 2, 1, 0]
+
+
+def test_numbers_alone_give_one(earlier, places):
+    (name,) = recalled(earlier, sources=others(places))
+    assert name.endswith(": about as many pictures (0.50)")
+
+
+def test_pictures_that_are_held_out_now_must_have_chosen_nothing(earlier, places):
+    assert recalled(earlier, sources=others(places, test_query=places["held out"]))
+    assert recalled(earlier, sources=others(places, test_query=places["q"])) == {}
+    study, kept = load_study(earlier.study_file), earlier.study_file.read_bytes()
+    folder = replace(study, data=DataSources(folder="/all"))
+    earlier.study_file.write_text(to_yaml(folder.to_dict()))
+    split = others(places, test_query=places["held out"])
+    assert recalled(earlier, study=folder, sources=split) == {}
+    assert recalled(earlier, study=study, sources=split)
+    earlier.study_file.write_bytes(kept)
+
+
+def test_what_cannot_be_read_or_has_not_ended_is_passed_over(earlier):
+    assert recalled(earlier)
+    for file, text in (
+        (earlier.ledger_file, b"no database"),
+        (earlier.state_file, json.dumps(earlier.read_state() | {"status": "interrupted"}).encode()),
+        (earlier.path / "plan.json", b"{"),
+    ):
+        kept = file.read_bytes()
+        study, plan = load_study(earlier.study_file), read_plan(earlier.path)
+        space = build_space(study, TRAINER, plan.base_spec, num_trials=12)
+        file.write_bytes(text)
+        assert recall([earlier], study, plan, TRAINER, space) == {}
+        file.write_bytes(kept)
+
+
+def test_a_switch_or_an_option_with_another_value_makes_another_kind(earlier):
+    plan, train = read_plan(earlier.path), {"lr": 0.1, "mode": "a", "epochs": 3}
+    spec = {"train": train, "tracking": {"name": "x"}}
+    before = replace(plan, base_spec=spec)
+
+    def is_same(*names, **changes):
+        now = replace(plan, base_spec={**spec, **changes})
+        return is_same_kind(before, now, TRAINER, {"train.lr", *names})
+
+    assert is_same()
+    assert is_same(train=train | {"lr": 9, "epochs": 5})
+    assert is_same(tracking={"name": "y"})
+    assert not is_same(train=train | {"mode": "b"})
+    assert is_same("train.mode", train=train | {"mode": "b"})

@@ -1,0 +1,44 @@
+"""Statistics of cached features, against numbers by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from trainer.data.feature_statistics import feature_statistics
+
+FACTS = {
+    "format": 1, "trunk": "timm/x", "weights": "w", "size": {"height": 8, "width": 8, "channels": 3},
+    "preprocessing": {"crop_share": 0.9}, "precision": "fp32", "views": 1, "augmentation": None,
+    "is_mirrored": False, "num_images": 2, "num_features": 2,
+}  # fmt: skip
+
+
+def keep(cache, name, rows, **changes):
+    folder = cache / "features" / name
+    folder.mkdir(parents=True)
+    np.save(folder / "features.npy", np.array([rows], dtype=np.float32))
+    (folder / "meta.json").write_text(json.dumps(FACTS | {"source": "/p/train"} | changes))
+
+
+def test_mean_and_variance_of_pictures_as_they_are(tmp_path):
+    keep(tmp_path, "a", [[1.0, 0.0], [3.0, 8.0]])
+    keep(tmp_path, "b", [[9.0, 9.0], [9.0, 9.0]], augmentation={"re_prob": 0.5})
+    keep(tmp_path, "c", [[9.0, 9.0], [9.0, 9.0]], is_mirrored=True)
+    keep(tmp_path, "d", [[9.0, 9.0], [9.0, 9.0]], source="/p/train2")
+    found = feature_statistics("/p/train", tmp_path)
+    assert list(found.values()) == [{"mean": [2.0, 4.0], "variance": [1.0, 16.0]}]
+    assert feature_statistics("/p/query", tmp_path) == {}
+
+
+@pytest.mark.parametrize("changes", [{"weights": "other"}, {"preprocessing": {"crop_share": 1.0}}])
+def test_what_other_weights_or_preprocessing_made_has_another_name(tmp_path, changes):
+    keep(tmp_path, "a", [[1.0, 0.0], [3.0, 8.0]])
+    keep(tmp_path, "b", [[1.0, 0.0], [3.0, 8.0]], source="/q", **changes)
+    assert not feature_statistics("/p/train", tmp_path).keys() & feature_statistics("/q", tmp_path)
+
+
+def test_a_set_that_is_being_removed_tells_nothing(tmp_path):
+    keep(tmp_path, "a", [[1.0, 0.0], [3.0, 8.0]])
+    (tmp_path / "features" / "a" / "features.npy").unlink()
+    assert feature_statistics("/p/train", tmp_path) == {}
