@@ -36,7 +36,8 @@ Report = Callable[[Mapping[str, Any]], bool]
 _FEATURES_INTERVAL_S = 2.0
 """Between two checkpoints of a run on features: what is repeated after a kill."""
 
-_MONITORED = "val_precision_at_1"
+MONITORED = "val_precision_at_1"
+"""The metric that a search goes by."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +56,6 @@ def validate(
 ) -> dict[str, float]:
     """Look every query up in the reference and return Precision@1 under its three names.
 
-    Neighbours (or prototypes, as `dataset.matching` says) are nearest by Euclidean distance between
-    unit vectors, as the losses compare embeddings.
-
     Args:
         module: whose weights are validated.
         data: the images, or their features.
@@ -74,18 +72,38 @@ def validate(
         batches = data.eval_batches(split, spec.train.val_batch_size, is_mirrored=is_mirrored)
         return embed(module.validated, batches, use_bf16=use_bf16)
 
-    gallery, _ = _views("reference", spec, embedded or own)
-    query, num_views = _views("query", spec, embedded or own)
+    values, module.match_facts = match_queries(data, spec, embedded or own)
+    return values
+
+
+def match_queries(
+    data: RecognitionData | FeatureData, spec: Spec, embedded: Embedded
+) -> tuple[dict[str, float], MatchFacts]:
+    """Return Precision@1 under its three names, and how the queries were matched.
+
+    Neighbours (or prototypes, as `dataset.matching` says) are nearest by Euclidean distance between
+    unit vectors, as the losses compare embeddings.
+
+    Args:
+        data: names the pictures' classes.
+        spec: how they are matched.
+        embedded: gives their embeddings.
+
+    Raises:
+        DivergedError: when an embedding is not finite.
+    """
+    gallery, _ = _views("reference", spec, embedded)
+    query, num_views = _views("query", spec, embedded)
     labels_Q = needed(data.query, "val_dataset.query").labels
     labels_G = needed(data.reference, "val_dataset.reference").labels
     entries = make_entries(gallery, labels_G, spec.dataset.matching)
     nearest, _ = search(query, entries.unit, 1)
     hits_Q = entries.labels_E[nearest[:, 0]] == labels_Q
-    module.match_facts = MatchFacts(matching=entries.matching, num_views=num_views)
     means = metrics.precision_at_1(hits_Q, labels_Q)
     per_class = spec.train.report_accuracy_per_class
     monitored = means[metrics.CLASS_MEAN if per_class else metrics.QUERY_MEAN]
-    return {_MONITORED: monitored} | {f"{_MONITORED}_{name}": v for name, v in means.items()}
+    values = {MONITORED: monitored} | {f"{MONITORED}_{name}": v for name, v in means.items()}
+    return values, MatchFacts(matching=entries.matching, num_views=num_views)
 
 
 def _views(split: Split, spec: Spec, embedded: Embedded) -> tuple[NDArray[Any], int]:
@@ -237,7 +255,7 @@ class EpochReporter(pl.Callback):
     ) -> dict[str, Any]:
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
-        value = values.get(_MONITORED)
+        value = values.get(MONITORED)
         entry: dict[str, Any] = {
             "epoch": epoch,
             "value": value,

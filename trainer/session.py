@@ -320,6 +320,20 @@ class RecognitionTrainer(ExportedModels):
 
         save_start(checked, path)
 
+    def shares_start(self, spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether the weights of two train specs' runs can be averaged: one network, one start."""
+        from trainer.same_start import shares_start
+
+        first, second = (parse_spec(each, "train", is_complete=False) for each in (spec, other))
+        return shares_start(first, second)
+
+    def average(self, spec: Mapping[str, Any], files: Sequence[Path], out: Path) -> dict[str, Any]:
+        """Average checkpoints, the best first, as long as validation does not fall."""
+        checked = parse_spec(spec, "train")
+        from trainer.averaging import average
+
+        return average(checked, files, out)
+
     def evaluate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits."""
         checked = parse_spec(spec, "evaluate")

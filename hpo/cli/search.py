@@ -113,6 +113,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train the K best and the default again with new seeds",
     )
     how.add_argument(
+        "--average",
+        action=argparse.BooleanOptionalAction,
+        help="average the weights of the best trials after the search, and hand the average on "
+        "where it is not worse on the validation queries",
+    )
+    how.add_argument(
         "--max-latency",
         metavar="TIME",
         help="try no model that takes longer for one picture, measured here, e.g. 5ms",

@@ -34,6 +34,7 @@ SEARCH_FLAGS = (
     "priors",
     "portfolio",
     "confirm",
+    "average",
     "max_latency",
     "max_params",
 )

@@ -45,6 +45,7 @@ PREPARATIONS = {
     "images": "looking at the pictures",
     "probe": "measuring an epoch",
     "comparison": "comparing the repeats",
+    "average": "averaging the best trials",
     "export": "exporting the best model",
     "held_out": "evaluating it on the test pictures",
     "report": "writing the report",

@@ -60,6 +60,8 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"{BESIDE if number else 'confirmed '}{sentence}"
     for number, sentence in enumerate(expected_words(best.get("expected"), seen.metric)):
         yield f"{BESIDE if number else 'estimate  '}{sentence}"
+    if average := best.get("average"):
+        yield f"handed on {average['words']}"
     if seen.evaluated:
         yield seen.evaluated
     if best["params"]:

@@ -19,6 +19,7 @@ from hpo.core.budget import Budget, parse_budget
 from hpo.core.errors import HpoError
 from hpo.core.events import (
     AlgorithmStep,
+    Averaged,
     CheckpointsRemoved,
     Chosen,
     Confirmed,
@@ -45,7 +46,7 @@ T = TypeVar("T")
 EVENTS: tuple[type[Event], ...] = (
     *(Routed, Started, Preparing, Baseline, Review, AlgorithmStep, TrialStarted, Epoch),
     *(TrialFinished, Confirmed, TrialSuspended, CheckpointsRemoved, DiskLow, Paused, Continued),
-    *(Chosen, Evaluated, Compared, Exported, Finished, Interrupted, Error),
+    *(Chosen, Averaged, Evaluated, Compared, Exported, Finished, Interrupted, Error),
 )
 """Every event that a search emits."""
 _BY_NAME = {kind.name: kind for kind in EVENTS}

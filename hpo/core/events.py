@@ -70,7 +70,8 @@ class Preparing(Event):
 
     name: ClassVar[str] = "preparing"
     what: str
-    """`workers`, `images`, `probe`, `baseline`, `comparison`, `export`, `held_out` or `report`."""
+    """`workers`, `images`, `probe`, `baseline`, `comparison`, `average`, `export`,
+    `held_out` or `report`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,6 +304,22 @@ class Chosen(Event):
     standings: Sequence[Mapping[str, Any]]
     words: Sequence[str]
     """The same for people, a sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged(Event):
+    """The weights of the best trials have been averaged."""
+
+    name: ClassVar[str] = "averaged"
+    trials: Sequence[int]
+    """Whose mean it is, the winner first; the winner alone where no other one helped."""
+    value: float | None
+    """The metric of the average on the validation queries."""
+    alone: float | None
+    """The same of the winner."""
+    is_used: bool
+    """Whether the average is handed on."""
+    words: str
 
 
 @dataclass(frozen=True, kw_only=True)

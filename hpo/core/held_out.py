@@ -17,7 +17,8 @@ class HeldOut:
     value: float
     interval: tuple[float, float] | None = None
     default: float | None = None
-    """Of the default configuration; None where it is the winner, or has no checkpoint."""
+    """Of what it is compared with, mostly the default configuration; None where there is none: the
+    default is the winner, or has no checkpoint."""
     default_interval: tuple[float, float] | None = None
     gain: float | None = None
     """What the winner is better by, on the same queries; above 0 is better."""
@@ -25,10 +26,13 @@ class HeldOut:
 
     def words(self, name: str) -> str:
         """Say it in a sentence without its full stop, the metric under a name."""
-        text = f"{name} {_figure(self.value, self.interval)}"
+        return f"{name} {_figure(self.value, self.interval)}{self.beside('the default')}"
+
+    def beside(self, other: str) -> str:
+        """Say what the other one under this name came to, and the difference."""
         if self.default is None or self.gain is None:
-            return text
-        text += f"; the default {_figure(self.default, self.default_interval)}: {self.gain:+.4f}"
+            return ""
+        text = f"; {other} {_figure(self.default, self.default_interval)}: {self.gain:+.4f}"
         if self.gain_interval is None:
             return text
         low, high = self.gain_interval
@@ -43,11 +47,16 @@ def _figure(value: float, interval: tuple[float, float] | None) -> str:
 def held_out_words(test: Mapping[str, Any] | None, metric: str) -> str:
     """Return the held-out figure of `report.json`, with the default's beside it where it is known.
 
+    Beside that of an average stands the winner's own.
+
     Args:
         test: what stands under `test`; earlier releases wrote the metrics alone.
         metric: the monitored metric's name.
     """
     test, name = test or {}, metric_word(metric)
     if test.get("held_out"):
-        return HeldOut(**test["held_out"]).words(name)
+        words = HeldOut(**test["held_out"]).words(name)
+        if not test.get("alone"):
+            return words
+        return words + HeldOut(**test["alone"]).beside(f"trial {test['trial']} alone")
     return "" if test.get(metric) is None else f"{name} {test[metric]:.4f}"

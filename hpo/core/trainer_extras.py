@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from hpo.core.averager import Averager
 from hpo.core.protocols import Spec
 
 # Spec keys ----------------------------------------------------------------------------------------
@@ -375,7 +376,7 @@ class GalleryMeter(Protocol):
 EXTRAS: tuple[type, ...] = (
     *(MultiDevice, RestartAware, SparseValidation, StartChooser, Screener, DataDoctor),
     *(SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter, MemoryLimiter),
-    *(StartSaver, Explainer, StageStarter, BatchTrainer),
+    *(StartSaver, Explainer, StageStarter, BatchTrainer, Averager),
     *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter),
 )
 """All of them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,7 @@ def _page_of(job: Job) -> Skill:
 
 
 def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
-    """The best trial of a search, by the state that the search itself keeps.
+    """The best trial of a search, or its average with others, by the state that the search keeps.
 
     Raises:
         RunError: when no trial has a result yet, or the files of the best are gone.
@@ -198,7 +198,12 @@ def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
     best = run.read_state().get("best")
     if not isinstance(best, dict):
         raise RunError(f"{name}: no trial of {run} has a result yet, so there is no best model")
-    return _of_trial(run, int(best["trial"]), name, job)
+    parent = _of_trial(run, int(best["trial"]), name, job)
+    report = _report_of(run)
+    is_average = report.get("trial") == best["trial"] and (report.get("average") or {}).get(
+        "is_used"
+    )
+    return replace(parent, folder=run.best_dir) if is_average else parent
 
 
 def _of_trial(run: RunDir, trial: int, name: str, job: Job | None = None) -> Parent:
@@ -243,15 +248,21 @@ def _trial_folder(run: RunDir, trial: int, name: str) -> Path:
     folder = run.trial_dir(trial)
     if folder.is_dir() and list_checkpoints(folder):
         return folder
-    with contextlib.suppress(OSError, ValueError):
-        report = json.loads((run.best_dir / "report.json").read_text(encoding="utf-8"))
-        if report.get("trial") == trial:
-            return run.best_dir
+    if _report_of(run).get("trial") == trial:
+        return run.best_dir
     if was_removed(run, trial):
         raise RunError(f"{name}: {describe_removed(run, trial)}")
     best = run.read_state().get("best") or {}
     which = f"trial {trial} is the best, and " if best.get("trial") == trial else ""
     raise RunError(f"{name}: {which}{folder} holds no checkpoint of trial {trial}")
+
+
+def _report_of(run: RunDir) -> dict[str, Any]:
+    """What the search wrote of its hand-off; empty where there was none."""
+    with contextlib.suppress(OSError, ValueError):
+        report = json.loads((run.best_dir / "report.json").read_text(encoding="utf-8"))
+        return report if isinstance(report, dict) else {}
+    return {}
 
 
 def _spec_of(run: RunDir, trial: int, *, is_elsewhere: bool) -> dict[str, Any]:

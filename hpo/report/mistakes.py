@@ -42,9 +42,10 @@ def look(
     trainer has no such method, the checkpoint is gone, or it fails; the last is logged, as a report
     is worth having without pictures.
     """
-    name = f"{trial.number:04d}{'-held-out' if held_out else ''}.json"
+    checkpoint = facts.checkpoint_of(trial)
+    model = "-average" if checkpoint.parent == facts.run.best_dir else ""
+    name = f"{trial.number:04d}{model}{'-held-out' if held_out else ''}.json"
     kept = facts.run.evaluations_dir / "looks" / name
-    checkpoint = facts.run.checkpoints_dir(trial.number) / "best.ckpt"
     is_gone = was_removed(facts.run, trial.number)
     with contextlib.suppress(OSError, json.JSONDecodeError):
         if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):

@@ -105,6 +105,10 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     cards, word = [], facts.metric_word
     if facts.best is not None and value is not None:
         cards.append((f"best {word}", f"{value:.3f}", f"trial {facts.best.number}, validation"))
+        average = facts.handed_on.get("average") or {}
+        if average.get("is_used"):
+            note = f"handed on: {count_of(len(average['trials']), 'trial')}, validation"
+            cards.append((f"average {word}", f"{average['value']:.3f}", note))
         means = {s["number"]: s for s in _standings(facts)}
         if facts.best.number in means:
             again = means[facts.best.number]

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError
@@ -63,6 +64,13 @@ class RunData:
         key = self.trainer.seed_key
         specs = TrialSpecs(base_spec=self.plan.base_spec, seed_key=key, run=self.run)
         return specs.trained_spec(trial)
+
+    def checkpoint_of(self, trial: TrialRecord) -> Path:
+        """The model of a trial: its best epoch's, or the average that is handed on in its place."""
+        average = self.handed_on.get("average") or {}
+        if average.get("is_used") and self.best is not None and trial.number == self.best.number:
+            return self.run.best_dir / "model.ckpt"
+        return self.run.checkpoints_dir(trial.number) / "best.ckpt"
 
     def state_word(self, state: TrialState) -> str:
         """A trial's state for people: one that waits for `hpo resume` does not run."""

@@ -26,6 +26,7 @@ def sentences(facts: RunData) -> list[str]:
             _found(facts),
             _confirmed(facts),
             _expected(facts),
+            _averaged(facts),
             _held_out(facts),
             _spent(facts),
             _failed(facts),
@@ -56,6 +57,11 @@ def _found(facts: RunData) -> str:
 def _expected(facts: RunData) -> str:
     words = expected_words(facts.handed_on.get("expected"), facts.trainer.monitoring_metric)
     return f"Estimated from the trials alone: {'; '.join(words)}." if words else ""
+
+
+def _averaged(facts: RunData) -> str:
+    words = (facts.handed_on.get("average") or {}).get("words")
+    return f"Handed on: {words}." if words else ""
 
 
 def _held_out(facts: RunData) -> str:

@@ -15,6 +15,7 @@ from hpo.core.text import count_of
 from hpo.core.trainer_extras import FormExporter
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
+from hpo.results.average import averaged_checkpoint
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
@@ -68,7 +69,9 @@ def export_run(
         result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
     else:
         executor = InProcessExecutor(study.trainer)
-        result = export_trial(run, trainer, record, specs.trained_spec(record), executor, folder)
+        model = averaged_checkpoint(run, record.number) if is_best else None
+        spec = specs.trained_spec(record)
+        result = export_trial(run, trainer, record, spec, executor, folder, model=model)
     if kept is not None and (told := json.loads(kept))["trial"] == record.number:
         write_atomically(report, json.dumps(told | {"onnx": result["onnx"]}, indent=1) + "\n")
     if file is not None:

@@ -23,6 +23,7 @@ from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import error_line
 from hpo.core.yaml_io import to_yaml
+from hpo.results.average import average_best, averaged_checkpoint
 from hpo.results.confirm import confirm
 from hpo.results.drop import expect
 from hpo.results.held_out import evaluate_held_out
@@ -59,7 +60,7 @@ def hand_on(
 
     Args:
         run: the run directory.
-        plan: for the data sources.
+        plan: for the data sources, and whether the best are averaged.
         trainer: for its skill and its metric's name.
         ledger: the study.
         executor: where training, evaluation and export run.
@@ -83,8 +84,14 @@ def hand_on(
         return None
     expected = expect(ledger.trials(), ledger.direction, best.number, num_queries=num_queries)
     spec = specs.trained_spec(best)
+    average, alone = None, None
+    if plan.averages:
+        average = average_best(run, ledger, trainer, executor, best, specs, emit)
+    if average is not None and average.is_used:
+        alone = (best, spec, find_checkpoint(run, best, trainer.direction))
     emit(Preparing(what="export"))
-    exported = export_trial(run, trainer, best, spec, executor, run.best_dir)
+    model = averaged_checkpoint(run, best.number) if alone else None
+    exported = export_trial(run, trainer, best, spec, executor, run.best_dir, model=model)
     emit(Exported(trial=best.number, result=exported))
     default = None
     if (first := ledger.trial(0)).params != best.params:
@@ -93,7 +100,7 @@ def hand_on(
     winner = (best, spec, run.best_dir / "model.ckpt")
     if held_out_sources(plan.sources):
         emit(Preparing(what="held_out"))
-    test = evaluate_held_out(run, plan, trainer, executor, winner, default)
+    test = evaluate_held_out(run, plan, trainer, executor, winner, default, alone)
     if test is not None:
         value = test.get(trainer.monitoring_metric)
         words = held_out_words(test, trainer.monitoring_metric)
@@ -117,6 +124,7 @@ def hand_on(
         "default_value": _default_value(ledger),
         "confirmation": confirmation and confirmation.to_json(),
         "expected": expected and expected.to_json(),
+        "average": average and average.to_json(trainer.monitoring_metric),
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
         "test": test,
     }
@@ -138,17 +146,19 @@ def export_trial(
     spec: Mapping[str, Any],
     executor: Executor,
     folder: Path,
+    *,
+    model: Path | None = None,
 ) -> dict[str, Any]:
     """Write spec, checkpoint, ONNX and gallery of a trial into `folder`.
 
     The folder is built under another name and put in place at the end, so there is never half a
-    hand-off.
+    hand-off. A `model` takes the place of the checkpoint of the trial's best epoch.
 
     Raises:
         HandoffError: when there is no checkpoint, or the export does not pass its checks.
         RunError: when the run's disk takes no files.
     """
-    checkpoint = find_checkpoint(run, trial, trainer.direction)
+    checkpoint = model or find_checkpoint(run, trial, trainer.direction)
     skill = load_skill(trainer.skill_dir)
     if "export" not in skill.actions:
         raise RunError(
@@ -158,11 +168,11 @@ def export_trial(
     draft = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    model = draft / f"model{checkpoint.suffix}"
-    shutil.copyfile(checkpoint, model)
+    copied = draft / f"model{checkpoint.suffix}"
+    shutil.copyfile(checkpoint, copied)
     export_spec = merged(
         spec,
-        nest(skill.fill("export", "parent_model", model)),
+        nest(skill.fill("export", "parent_model", copied)),
         nest(skill.fill("export", "create_onnx_file", draft / "model.onnx")),
         nest(skill.fill("export", "output_dir", draft)),
     )

@@ -22,6 +22,13 @@ from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)
 
+_ASKED = {
+    "test": "the test split",
+    "test_default": "the default on the test split",
+    "test_alone": "the winner by itself on the test split",
+}
+"""Folder of an evaluation -> what is evaluated, for people."""
+
 
 def evaluate_held_out(
     run: RunDir,
@@ -30,6 +37,7 @@ def evaluate_held_out(
     executor: Executor,
     winner: tuple[TrialRecord, Mapping[str, Any], Path],
     default: tuple[TrialRecord, Mapping[str, Any], Path] | None,
+    alone: tuple[TrialRecord, Mapping[str, Any], Path] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate on the test split, if the study has one; its numbers choose nothing.
 
@@ -40,15 +48,18 @@ def evaluate_held_out(
         executor: evaluates checkpoints.
         winner: trial, full spec, checkpoint.
         default: the same of the default configuration; None where it is the winner.
+        alone: the same of the winner by itself, where `winner` is its average with others.
 
     Returns:
-        The winner's metrics, `trial`, `held_out` (as `HeldOut`) and `words`; or `error` alone.
+        The winner's metrics, `trial`, `held_out` (as `HeldOut`) and, where it is an average,
+        `alone` (the same beside the winner by itself); or `error` alone.
     """
     sources = held_out_sources(plan.sources)
     if sources is None:
         return None
-    outcomes = []
-    for name, chosen in (("test", winner), ("test_default", default)):
+    outcomes: dict[str, Mapping[str, Any]] = {}
+    asked = (("test", winner), ("test_default", default), ("test_alone", alone))
+    for name, chosen in asked:
         if chosen is None or not chosen[2].is_file():
             continue
         _, spec, checkpoint = chosen
@@ -62,17 +73,20 @@ def evaluate_held_out(
             nest(skill.fill("evaluate", "output_dir", folder)),
         )
         try:
-            outcomes.append(call_twice(executor, "evaluate", test_spec))
+            outcomes[name] = call_twice(executor, "evaluate", test_spec)
         except Exception as error:  # the winner is chosen and exported, so this is a warning
-            who = "the test split" if name == "test" else "the default on the test split"
+            who = _ASKED[name]
             logger.warning("%s was not evaluated: %s", who, error_line(error))
             logger.debug("the traceback", exc_info=True)
             if name == "test":
                 return {"error": error_line(error)}
-    metrics = dict(outcomes[0]["metrics"])
-    result: dict[str, Any] = {"trial": winner[0].number, **metrics}
-    found = weigh(outcomes, trainer.monitoring_metric, trainer.direction)
-    return result if found is None else {**result, "held_out": asdict(found)}
+    result: dict[str, Any] = {"trial": winner[0].number, **outcomes["test"]["metrics"]}
+    for key, other in (("held_out", "test_default"), ("alone", "test_alone")):
+        both = [outcomes[name] for name in ("test", other) if name in outcomes]
+        if key == "held_out" or other in outcomes:
+            found = weigh(both, trainer.monitoring_metric, trainer.direction)
+            result |= {} if found is None else {key: asdict(found)}
+    return result
 
 
 def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) -> HeldOut | None:

@@ -1,4 +1,4 @@
-"""Describes the winner: its confirmation, what new pictures may show, its held-out figure."""
+"""Describes what was handed on: confirmation, average, what new pictures may show, figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def read_story(run: RunDir) -> list[str]:
 
 
 def winner_story(report: Mapping[str, Any]) -> list[str]:
-    """Return sentences about a winner: how it was confirmed, what to expect, its held-out figure.
+    """Return sentences about a winner: how it was confirmed, what to expect, what is handed on.
+
+    The last one is its held-out figure.
 
     Args:
         report: `report.json`, or the result that it is made of.
@@ -30,4 +32,6 @@ def winner_story(report: Mapping[str, Any]) -> list[str]:
     confirmed = list((report.get("confirmation") or {}).get("words") or [])
     expected = expected_words(report.get("expected"), report.get("metric", ""))
     held_out = held_out_words(report.get("test"), report.get("metric", ""))
-    return [*confirmed, *expected, *([f"held out: {held_out}"] if held_out else [])]
+    average = report.get("average")
+    handed = [f"handed on: {average['words']}"] if average else []
+    return [*confirmed, *expected, *handed, *([f"held out: {held_out}"] if held_out else [])]

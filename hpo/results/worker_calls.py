@@ -12,16 +12,16 @@ from hpo.core.protocols import Executor
 logger = logging.getLogger(__name__)
 
 
-def call_twice(executor: Executor, method: str, spec: Mapping[str, Any]) -> Any:
+def call_twice(executor: Executor, method: str, spec: Mapping[str, Any], *more: Any) -> Any:
     """Return what the method gives.
 
     Raises:
         Exception: what the method raised; the second loss of a worker.
     """
     try:
-        return executor.call(method, spec)
+        return executor.call(method, spec, *more)
     except HpoError as error:
         if getattr(error, "kind", "") != "infrastructure":
             raise
         logger.warning("%s: %s; trying once more", method, error)
-        return executor.call(method, spec)
+        return executor.call(method, spec, *more)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from hpo.core.events import CheckpointsRemoved, Chosen, Event, Started, TrialEnded
+from hpo.core.events import Averaged, CheckpointsRemoved, Chosen, Event, Started, TrialEnded
 from hpo.core.protocols import Algorithm, Emit
 from hpo.core.trial import TrialRecord
+from hpo.results.average import best_trained, is_averaged
 from hpo.results.confirm import was_compared
 from hpo.results.model_costs import pareto, read_costs
 from hpo.run.checkpoint_retention import ALL, needed_trials, remove_checkpoints, start_points_of
@@ -16,7 +17,7 @@ from hpo.run.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 
-MOMENTS = (Started, TrialEnded, Chosen)
+MOMENTS = (Started, TrialEnded, Chosen, Averaged)
 """Events after which checkpoints may have become useless; results are on disk by then."""
 
 
@@ -31,6 +32,7 @@ class Keeper:
         algorithm: names the trials that it may start others from.
         keep: `best` or `all`.
         confirm: how many finalists are trained again.
+        averages: whether the best trials are averaged at the end.
         emit: receives `CheckpointsRemoved`.
     """
 
@@ -42,10 +44,12 @@ class Keeper:
         *,
         keep: str,
         confirm: int,
+        averages: bool = False,
         emit: Emit,
     ) -> None:
         self._run, self._ledger, self._algorithm = run, ledger, algorithm
         self._keep, self._confirm, self._emit = keep, confirm, emit
+        self._averages = averages
         self._gone: set[int] = set()
         self._is_refused = False
 
@@ -67,16 +71,23 @@ class Keeper:
             confirm=self._confirm,
             start_points=start_points_of(self._algorithm),
             compared=lambda repeat: was_compared(self._run, repeat.number),
-            also=self._front,
+            also=self._asked_for,
         )
         for trial in self._ledger.trials():
             if trial.number not in needed and trial.number not in self._gone:
                 self._remove(trial.number)
 
-    def _front(self, trials: list[TrialRecord]) -> Collection[int]:
-        """The best of every architecture that no cheaper one beats: people choose among them."""
-        rows = pareto(trials, read_costs(self._run), self._ledger.direction)
-        return [row["trial"] for row in rows if row["on_front"]]
+    def _asked_for(self, trials: list[TrialRecord]) -> Collection[int]:
+        """Those that are to be averaged, and the best of every architecture on the front.
+
+        No cheaper architecture beats one of the front: people choose among them.
+        """
+        direction = self._ledger.direction
+        rows = pareto(trials, read_costs(self._run), direction)
+        front = [row["trial"] for row in rows if row["on_front"]]
+        if not self._averages or is_averaged(self._run, trials, direction):
+            return front
+        return [*front, *(trial.number for trial in best_trained(trials, direction))]
 
     def _remove(self, number: int) -> None:
         try:

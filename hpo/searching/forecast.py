@@ -22,6 +22,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.trial import Job, TrialRecord, TrialState
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
+from hpo.results.average import best_trained
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
@@ -41,6 +42,9 @@ MOST_TRIALS = 100
 EARLIER_COST = 0.005
 """Time of an epoch of an earlier stage's batch, as share of an epoch in full: an estimate, as heads
 on cached features take about 0.2 s where the network takes a minute."""
+AVERAGE_COST = 0.3
+"""Time to try one trial in an average, as share of an epoch: validation, and where batch norm is
+updated a pass over the training pictures."""
 STAND_INS = {"bohb": "hyperband"}
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""
@@ -57,7 +61,7 @@ def forecast(
     spent: Spent | None = None,
     begun: Ledger | None = None,
 ) -> Forecast | None:
-    """Rehearse what is left of a search a few times, the confirmation of its best included.
+    """Rehearse what is left of a search a few times, confirmation and average of its best included.
 
     Args:
         study: for its budget, the finalists that are trained again, and the algorithm's options.
@@ -95,6 +99,12 @@ def forecast(
     elif not math.isfinite(factor):
         return None
     times = [start_s + run.total_s(factor) for run in runs]
+    if plan.averages:
+        added = AVERAGE_COST * seconds_per_epoch
+        averaged = [
+            added * len(best_trained(run.ledger.trials(), trainer.direction)) for run in runs
+        ]
+        times = [time + own for time, own in zip(times, averaged, strict=True)]
 
     def typical(count: Callable[[_Rehearsal], float], scale: float = factor) -> int:
         return round(scale * statistics.median(count(run) for run in runs))

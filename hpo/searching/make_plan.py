@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from hpo.core.averager import Averager
+from hpo.core.errors import SpecError
 from hpo.core.machine import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
@@ -59,6 +62,8 @@ def plan_study(
     check_options(study.search.algorithm, study.search.algorithm_options)
     if study.search.max_latency or study.search.max_params:
         demand(trainer, CostMeter)
+    if study.search.average:
+        check_average(trainer, given)
     draft, guess = settle_space(study, trainer, given, num_trials=budget)
     choice = resolve_names(
         study.search.algorithm,
@@ -98,6 +103,7 @@ def plan_study(
         pruner=choice.pruner,
         reason=choice.reason,
         start=list(reasons),
+        averages=study.search.average,
         warning=choice.warning,
         route_style=route_style,
         space_digest=space.digest,
@@ -113,3 +119,16 @@ def plan_study(
     # It refuses wrong options before the run directory is made.
     build_algorithm(study, plan, trainer, space)
     return plan
+
+
+def check_average(trainer: Trainer, spec: Mapping[str, Any]) -> None:
+    """Refuse to average trials whose average would be of no use.
+
+    Raises:
+        SpecError: the trainer cannot, or trials start from random weights.
+    """
+    if not demand(trainer, Averager).shares_start(spec, spec):
+        raise SpecError(
+            "average: trials must start from pretrained weights, as averages of networks that "
+            "began at random are of no use; give --weights, or leave --average out"
+        )

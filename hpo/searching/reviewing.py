@@ -17,6 +17,7 @@ from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged
 from hpo.executors.division import Slots
 from hpo.executors.gpu_sharing import Packing
+from hpo.results.average import NEAR
 from hpo.results.model_costs import Architectures
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
@@ -134,8 +135,9 @@ def disk_warning(
         slots: trials at a time.
     """
     confirm, planned = study.search.confirm, study.budget.trials
-    # The winner and the default, the other finalists and every finalist's repeats; newest and best.
-    stay = 2 + max(0, confirm - 1) + (REPEATS * (confirm + 1) if confirm else 0)
+    # The winner and the default, the others near it and every finalist's repeats; newest and best.
+    near = NEAR if study.search.average else 0
+    stay = 2 + max(0, confirm - 1, near) + (REPEATS * (confirm + 1) if confirm else 0)
     if study.keep == ALL and planned is not None:
         stay = max(1, planned - spent.trials) + (REPEATS * (confirm + 1) if confirm else 0)
     needed = SPARE_BYTES + checkpoint_bytes * (2 * stay + FILES_PER_TRIAL * slots)

@@ -346,6 +346,7 @@ class Session:
             algorithm,
             keep=self.study.keep,
             confirm=self.study.search.confirm,
+            averages=self.plan.averages,
             emit=self.bus.emit,
         )
         self.bus.add(keeper)

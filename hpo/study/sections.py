@@ -55,6 +55,9 @@ class SearchOptions:
     carries, with_parent, first_trials."""
     confirm: int = 0
     """How many of the best are trained again with new seeds, and the default beside them."""
+    average: bool = False
+    """Whether the weights of the best trials are averaged after the search, where that is not worse
+    on the validation queries."""
     until_converged: float | None = None
     """End before the budget once so many minutes of training bring less than the noise; 0 takes as
     long as eight whole trials."""

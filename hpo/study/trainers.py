@@ -11,6 +11,7 @@ from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import (
+    Averager,
     CostMeter,
     DataDoctor,
     FormExporter,
@@ -28,6 +29,7 @@ T = TypeVar("T")
 GROUP = "hpo.trainers"
 _NEEDED_FOR: dict[type, str] = {
     CostMeter: "a limit on latency or parameters (--max-latency, --max-params)",
+    Averager: "averaging the best trials (--average)",
     DataDoctor: "looking at pictures (`hpo doctor`)",
     SourceSettler: "keeping groups of pictures in one split (--group-by)",
     FormExporter: "that form of an export (--with-preprocessing, --timm, --triton)",

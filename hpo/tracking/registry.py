@@ -23,6 +23,8 @@ PLACE = "model"
 NEEDED = ("model.onnx", "gallery.npz")
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 TRIAL_TAG = "hpo.trial"
+AVERAGE_TAG = "hpo.average_of"
+"""Trials whose average the model is; absent where it is one trial's own."""
 _STAMP_TAG = "hpo.exported"
 
 
@@ -73,7 +75,12 @@ def _ensure_model(client: MlflowClient, study: Study) -> None:
 def _facts(folder: Path) -> dict[str, str]:
     with contextlib.suppress(OSError, json.JSONDecodeError):
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        return {TRIAL_TAG: str(report["trial"]), "hpo.value": str(report["value"])}
+        told = {TRIAL_TAG: str(report["trial"]), "hpo.value": str(report["value"])}
+        average = report.get("average") or {}
+        if average.get("is_used"):
+            told["hpo.value"] = str(average["value"])
+            told[AVERAGE_TAG] = ", ".join(map(str, average["trials"]))
+        return told
     return {}
 
 

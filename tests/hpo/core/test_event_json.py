@@ -9,6 +9,7 @@ from hpo.core.budget import Budget, Spent
 from hpo.core.event_json import EVENTS, data_of, from_dict, from_json, to_dict, to_json, to_plain
 from hpo.core.events import (
     AlgorithmStep,
+    Averaged,
     CheckpointsRemoved,
     Chosen,
     Confirmed,
@@ -56,6 +57,7 @@ ALL = [
     Paused(text="full", free_bytes=1, needed_bytes=5),
     Continued(text="room", free_bytes=99),
     Chosen(winner=1, default=0, standings=({"number": 1},), words=("trial 1 wins",)),
+    Averaged(trials=(4, 1), value=0.75, alone=0.5, is_used=True, words="average of trials 4 and 1"),
     Evaluated(trial=1, split="test", metrics={"p@1": 0.5}, metric_value=0.5),
     Compared(rows=({"name": "best"},), metric="p@1"),
     Exported(trial=1, result={"onnx": "/m.onnx", "seconds": 2.5}),

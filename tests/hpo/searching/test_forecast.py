@@ -7,8 +7,9 @@ import pytest
 from hpo.core.budget import Budget, Spent, parse_budget
 from hpo.core.trial import Measurement, Purpose, Suggestion, TrialState
 from hpo.executors.division import Slots
+from hpo.results.average import NEAR
 from hpo.run.ledger import Ledger
-from hpo.searching.forecast import MOST_TRIALS, TRIAL_START_S, forecast
+from hpo.searching.forecast import AVERAGE_COST, MOST_TRIALS, TRIAL_START_S, forecast
 from hpo.searching.make_plan import plan_study
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_space, quick_study
@@ -57,6 +58,14 @@ def test_full_trials_take_what_they_take():
 def test_a_new_worker_starts_once():
     expected = foresee("4trials", algorithm="random", pruner="none", num_epochs=3, start_s=7.0)
     assert expected.seconds == pytest.approx(7 + 2 * (30 + TRIAL_START_S))
+
+
+def test_an_average_takes_a_share_of_an_epoch_for_each_trial_near_the_best():
+    plain = foresee("8trials", algorithm="random", pruner="none", num_epochs=3)
+    expected = foresee("8trials", algorithm="random", pruner="none", num_epochs=3, averages=True)
+    assert expected.seconds == pytest.approx(plain.seconds + NEAR * AVERAGE_COST * 10)
+    few = foresee("2trials", algorithm="random", pruner="none", num_epochs=3, averages=True)
+    assert few.seconds == pytest.approx(30 + TRIAL_START_S + 2 * AVERAGE_COST * 10)
 
 
 def test_an_odd_trial_leaves_a_slot_idle():
