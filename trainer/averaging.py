@@ -25,6 +25,9 @@ from trainer.embedding import embed
 from trainer.encoders import as_trained, load_model
 from trainer.epochs import MONITORED, match_queries
 from trainer.errors import CheckpointError
+from trainer.features import trains_on_features
+from trainer.features.data import build_feature_data
+from trainer.features.source import FeatureSource
 from trainer.models.weights import find_state_dict, read_checkpoint, read_state_dict
 from trainer.module import batch_norms
 from trainer.training import isolated
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
     from trainer.data.splits import Split
+    from trainer.features.data import FeatureData
+    from trainer.models.recognizer import Recognizer
 
 COUNT = "averaged"
 """Key of a checkpoint that holds how many trainings its weights are the mean of."""
@@ -69,8 +74,8 @@ def average(spec: Spec, files: Sequence[Path], out: Path) -> dict[str, Any]:
         mean, count = _doubled(find_state_dict(content, files[0])), int(content.get(COUNT, 1))
         model = load_model(files[0], spec, device)
         statistics = _statistics(spec, model.trunk)
-        data = build_data(spec, device, need_train=statistics == "made anew")
-        alone = value = _value(model, data, spec)
+        data, part = _data(spec, model, device, need_train=statistics == "made anew")
+        alone = value = _value(part, data, spec)
         kept, values = [0], []
         best: State = {}
         for place, file in enumerate(files[1:], start=1):
@@ -78,14 +83,16 @@ def average(spec: Spec, files: Sequence[Path], out: Path) -> dict[str, Any]:
             model.load_state_dict(tried)
             if statistics == "made anew":
                 remake_statistics(model, (images for images, _ in data.train_batches(0)))
-            values.append(_value(model, data, spec))
+            values.append(_value(part, data, spec))
             if values[-1] >= value:
                 mean, count, value = tried, count + 1, values[-1]
                 kept.append(place)
                 best = checkpoints.snapshot(model.state_dict())
     if best:
-        told = {key: content[key] for key in ("spec", "class_names") if key in content}
-        payload: checkpoints.Payload = {"state_dict": best, COUNT: count, **told}
+        told: checkpoints.Payload = {
+            key: content[key] for key in ("spec", "class_names") if key in content
+        }
+        payload = {"state_dict": best, COUNT: count, **told}
         checkpoints.write_atomically(out, partial(torch.save, payload))
     return {
         "alone": alone,
@@ -134,8 +141,23 @@ def _statistics(spec: Spec, trunk: nn.Module) -> str:
     return "made anew" if is_updated else "kept"
 
 
-def _value(model: nn.Module, data: RecognitionData, spec: Spec) -> float:
-    """The monitored metric of a model, as training validates it."""
+def _data(
+    spec: Spec, model: Recognizer, device: torch.device, *, need_train: bool
+) -> tuple[RecognitionData | FeatureData, nn.Module]:
+    """Return what training would validate on, and the part of the model that it goes through.
+
+    A trunk that does not learn is the same in all: its features are cached.
+    """
+    if not trains_on_features(spec):
+        return build_data(spec, device, need_train=need_train), model
+    data = build_feature_data(spec, device)
+    use_bf16 = wants_bf16(spec.train.precision, device)
+    data.load(FeatureSource(spec, model.trunk, use_bf16=use_bf16))
+    return data, model.embedder
+
+
+def _value(model: nn.Module, data: RecognitionData | FeatureData, spec: Spec) -> float:
+    """The monitored metric of a model, or of a head on features, as training validates it."""
     use_bf16 = wants_bf16(spec.train.precision, next(model.parameters()).device)
 
     def embedded(split: Split, is_mirrored: bool) -> NDArray[Any]:
