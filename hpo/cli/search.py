@@ -106,18 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "features first and whole networks from the best of them; none trains every trial in full "
         "(default: none)",
     )
-    how.add_argument(
-        "--confirm",
-        metavar="K",
-        type=int,
-        help="train the K best and the default again with new seeds",
-    )
-    how.add_argument(
-        "--average",
-        action=argparse.BooleanOptionalAction,
-        help="average the weights of the best trials after the search, and hand the average on "
-        "where it is not worse on the validation queries",
-    )
+    _add_winner_arguments(how)
     how.add_argument(
         "--max-latency",
         metavar="TIME",
@@ -177,6 +166,22 @@ def _add_beginnings(how: argparse._ArgumentGroup) -> None:
         action="store_false",
         default=None,
         help="try no settings that were learned on other data after the default",
+    )
+
+
+def _add_winner_arguments(how: argparse._ArgumentGroup) -> None:
+    """What is done with the best trials once the search is over."""
+    how.add_argument(
+        "--confirm",
+        metavar="K",
+        type=int,
+        help="train the K best and the default again with new seeds",
+    )
+    how.add_argument(
+        "--average",
+        action=argparse.BooleanOptionalAction,
+        help="average the weights of the best trials after the search, and hand the average on "
+        "where it is not worse on the validation queries",
     )
 
 
