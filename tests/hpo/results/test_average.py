@@ -64,7 +64,7 @@ def hand(searched, trainer):
     sources = {"train": "/t", "reference": "/r", "query": "/q", "test_query": "/x"}
     return hand_on(
         run, replace(plan(**sources), averages=True), trainer, engine.ledger, Caller(trainer),
-        Events(), specs=engine.specs, find_best=engine.best,
+        Events(), specs=engine.specs,
     )  # fmt: skip
 
 
