@@ -1,6 +1,6 @@
 """Averages the weights of the best trials into one model, after the search and its comparison.
 
-The trainer does it (`hpo.core.trainer_extras.Averager`): it begins with the winner and adds, best
+The trainer does it (`hpo.core.averager.Averager`): it begins with the winner and adds, best
 first, trials of the same network and start that do not lower the validation metric. The average is
 handed on only where at least one was added; the winner stays the winner. What came of it lies in
 `average/` of the run, so that a search which was killed in between goes on from there.

@@ -7,11 +7,11 @@ import os
 from importlib.metadata import entry_points
 from typing import TypeVar, cast
 
+from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import (
-    Averager,
     CostMeter,
     DataDoctor,
     FormExporter,
