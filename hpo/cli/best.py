@@ -21,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search the best trial so far."""
     from hpo.core.errors import RunError
-    from hpo.results.handoff import REPORT_FILE
-    from hpo.results.story import winner_story
+    from hpo.results.story import REPORT_FILE, winner_story
     from hpo.run.run_dir import relocated
 
     chosen = chosen_run(args)

@@ -28,6 +28,7 @@ from hpo.results.confirm import confirm
 from hpo.results.drop import expect
 from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
+from hpo.results.story import REPORT_FILE
 from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import best_checkpoint
@@ -37,8 +38,6 @@ from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import StudyPlan, held_out_sources
 from hpo.study.skill import load_skill
-
-REPORT_FILE = "report.json"
 
 
 class HandoffError(Exception):

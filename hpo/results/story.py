@@ -8,8 +8,10 @@ from typing import Any
 
 from hpo.core.expected import expected_words
 from hpo.core.held_out import held_out_words
-from hpo.results.handoff import REPORT_FILE
 from hpo.run.run_dir import RunDir
+
+REPORT_FILE = "report.json"
+"""Stands in `best/`: what was handed on."""
 
 
 def read_story(run: RunDir) -> list[str]:
