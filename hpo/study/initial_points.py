@@ -9,7 +9,7 @@ nearest end, and what an earlier run did not set stays at its default.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -73,6 +73,11 @@ def first_points(
     rows += [(values, source) for source, values in remembered.items()]
     if use_priors:
         rows += _published(network)
+    return starts_of(space, rows)[:most]
+
+
+def starts_of(space: SearchSpace, rows: Iterable[tuple[Mapping[str, Any], str]]) -> list[Start]:
+    """Fit (values, source) to a space; what comes to the default or to one before is left out."""
     default = space.encode(space.default())
     chosen: list[Start] = []
     for values, source in rows:
@@ -80,7 +85,7 @@ def first_points(
         if latents != default and all(latents != start.latents for start in chosen):
             start = Start(latents=latents, params=space.decode(latents), source=source)
             chosen.append(start)
-    return chosen[:most]
+    return chosen
 
 
 def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:

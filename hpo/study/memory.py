@@ -11,14 +11,15 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import ranked
-from hpo.core.spec_dicts import flatten
+from hpo.core.spec_dicts import flatten, is_same
 from hpo.core.text import is_number
 from hpo.core.trainer_extras import PictureDescriber
 from hpo.core.trial import Direction, TrialRecord, TrialState
@@ -59,6 +60,20 @@ class Remembered:
     values: Mapping[str, Any]
     source: str
     """The trial, its validation value, and how similar the pictures are; one line."""
+    parent: tuple[str, Mapping[str, Any]] | None = None
+    """Stage and configuration of the trial whose checkpoint it began with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollection:
+    """What to try first: where it comes from -> {parameter: value}, the most promising first."""
+
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    earlier: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """The same for each earlier stage of which there is something."""
+
+    def __bool__(self) -> bool:
+        return bool(self.last or self.earlier)
 
 
 def recall(
@@ -67,8 +82,9 @@ def recall(
     plan: StudyPlan,
     trainer: Trainer,
     space: SearchSpace,
-) -> dict[str, dict[str, Any]]:
-    """Return what to try first, by where it comes from: name -> value, the most promising first.
+    earlier: Mapping[str, SearchSpace] = MappingProxyType({}),
+) -> Recollection:
+    """Return what to try first.
 
     Args:
         runs: earlier searches; those that do not fit or cannot be read are passed over.
@@ -76,23 +92,35 @@ def recall(
         plan: its plan; `sources` and `base_spec` are used.
         trainer: of the new search.
         space: of the new search.
+        earlier: spaces of its earlier stages.
     """
     if not runs:
-        return {}
+        return Recollection()
     now = _Now(study, plan, trainer)
-    names = {parameter.name for parameter in space.parameters}
+    names = {p.name for each in (space, *earlier.values()) for p in each.parameters}
     found: list[Remembered] = []
     for run in runs:
         # Nothing is learnt from one that is damaged or was written by another version.
         with contextlib.suppress(HpoError, OSError, ValueError, TypeError, KeyError):
             found += _of_run(run, now, names)
     found.sort(key=lambda one: -one.weight)
-    chosen: dict[str, dict[str, Any]] = {}
-    for one in found:
-        values = {name: one.values[name] for name in sorted(names & one.values.keys())}
-        if one.weight >= LEAST_WEIGHT and values not in chosen.values() and len(chosen) < MOST:
-            chosen[one.source] = values
-    return chosen
+    chosen = Recollection()
+    for one in [one for one in found if one.weight >= LEAST_WEIGHT][:MOST]:
+        _add(chosen.last, one.source, one.values, space)
+        if one.parent is not None and one.parent[0] in earlier:
+            stage, values = one.parent
+            _add(chosen.earlier.setdefault(stage, {}), one.source, values, earlier[stage])
+    return replace(chosen, earlier={name: rows for name, rows in chosen.earlier.items() if rows})
+
+
+def _add(
+    rows: dict[str, dict[str, Any]], source: str, values: Mapping[str, Any], space: SearchSpace
+) -> None:
+    """Add what a space searches of a configuration, unless it is the default or there already."""
+    own = {p.name: values[p.name] for p in space.parameters if p.name in values}
+    known = (space.default(), *rows.values())
+    if not any(all(is_same(value, row.get(name)) for name, value in own.items()) for row in known):
+        rows[source] = own
 
 
 class _Now:
@@ -127,11 +155,13 @@ def _of_run(run: RunDir, now: _Now, names: set[str]) -> Iterator[Remembered]:
         return
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=run)
     for place, (trial, value) in enumerate(best_of(trials, direction), start=1):
+        parent = None if trial.stage.parent is None else trials[trial.stage.parent]
         where = f"trial {trial.number} of {run.study_name}/{run.path.name} ({value:.4f})"
         yield Remembered(
             weight=likeness.similarity / place,
             values=flatten(specs.trained_spec(trial)),
             source=f"{where}: {likeness.words}",
+            parent=None if parent is None else (parent.stage.name, parent.params),
         )
 
 

@@ -21,6 +21,7 @@ from hpo.core.trainer_extras import StageStarter
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.first_trials import learned_trials
+from hpo.study.initial_points import starts_of
 from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
@@ -67,6 +68,8 @@ class StageSpec:
     """What else is so of their specs, by dotted name."""
     first_trials: Mapping[str, Any] = field(default_factory=dict)
     """Tried right after the stage's default: name -> {parameter: value}."""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    """Tried before these, see `search.remembered`."""
 
 
 SHARE = 0.15
@@ -190,7 +193,9 @@ def planned_stages(
         with as_user_errors(f"stage {name}"):
             laid = trainer.validate(merged(plan.base_spec, nest(stage.spec)))
         base_spec, space = settle_space(own, trainer, laid, num_trials=stage.trials)
-        learned = learned_trials(own, base_spec, space, stage.trials)
+        rows = ((values, source) for source, values in stage.remembered.items())
+        first = starts_of(space, rows if study.search.memory else ())
+        learned = learned_trials(own, base_spec, space, stage.trials, taken=len(first))
         digest = plan.earlier.get(name)
         if run is not None and digest != space.digest:
             raise RunError(
@@ -211,7 +216,7 @@ def planned_stages(
                     algorithm=ALGORITHM,
                     pruner="none",
                     planned_trials=stage.trials,
-                    first=[],
+                    first=[{"latents": s.latents, "source": s.source} for s in first],
                     learned=list(learned.latents),
                     start=[f"stage {name}: {learned.note}"] if learned.note else [],
                     earlier={},

@@ -2,20 +2,23 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialStage, TrialState
 from hpo.core.yaml_io import to_yaml
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
 from hpo.searching.choose_network import plan_completed
 from hpo.searching.session import start_search
 from hpo.study.memory import best_of, by_numbers, is_same_kind, numbers_of, overlap, recall
 from hpo.study.plan import build_space, read_plan
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import load_study
-from tests.quick_runs import Ear, quick_study
+from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
 
@@ -62,7 +65,7 @@ def recalled(run, *, study=None, sources=None, trainer=TRAINER):
     study, plan = study or load_study(run.study_file), read_plan(run.path)
     plan = replace(plan, sources=sources or plan.sources)
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
-    return recall([run], study, plan, trainer, space)
+    return recall([run], study, plan, trainer, space).last
 
 
 def others(places, **more):
@@ -167,6 +170,35 @@ def test_pictures_that_are_held_out_now_must_have_chosen_nothing(earlier, places
     earlier.study_file.write_bytes(kept)
 
 
+def test_an_earlier_stage_begins_with_the_parents_of_the_best(earlier, tmp_path):
+    run = RunDir(tmp_path / "staged" / "20260101-000000")
+    shutil.copytree(earlier.path, run.path, ignore=shutil.ignore_patterns("trials", "ledger*"))
+    ledger = Ledger.create(run.ledger_file, "maximize")
+    heads, default = TrialStage(name="heads", left=1), quick_space().default()
+    rows = [
+        (default, TrialStage(name="full"), 0.5),
+        ({"train.lr": 0.02, "train.width": 64}, heads, 0.3),
+        ({"train.lr": 0.03, "train.width": 80}, heads, 0.4),
+        ({**default, "train.width": 80}, TrialStage(name="full", parent=2), 0.6),
+        (default | {"train.width": 64}, TrialStage(name="full", parent=1), 0.45),
+    ]
+    for number, (params, stage, value) in enumerate(rows):
+        suggestion = Suggestion(
+            number=number, params=params, latents={}, until_epoch=1, stage=stage
+        )
+        ledger.start(suggestion, now=1.0, clock=1.0)
+        ledger.record(number, Measurement(epoch=1, value=value), clock=2.0)
+        ledger.finish(number, TrialState.COMPLETE, now=2.0, clock=2.0)
+    ledger.close()
+    study, plan, space = load_study(run.study_file), read_plan(run.path), quick_space()
+    found = recall([run], study, plan, TRAINER, space, {"heads": space})
+    ((source, values),) = found.earlier["heads"].items()
+    assert source.startswith("trial 3 of staged/20260101-000000 (0.6000)")
+    assert values == {"train.lr": 0.03, "train.width": 80}
+    assert found.last[source]["train.width"] == 80
+    assert recall([run], study, plan, TRAINER, space, {"others": space}).earlier == {}
+
+
 def test_what_cannot_be_read_or_has_not_ended_is_passed_over(earlier):
     assert recalled(earlier)
     for file, text in (
@@ -178,7 +210,7 @@ def test_what_cannot_be_read_or_has_not_ended_is_passed_over(earlier):
         study, plan = load_study(earlier.study_file), read_plan(earlier.path)
         space = build_space(study, TRAINER, plan.base_spec, num_trials=12)
         file.write_bytes(text)
-        assert recall([earlier], study, plan, TRAINER, space) == {}
+        assert not recall([earlier], study, plan, TRAINER, space)
         file.write_bytes(kept)
 
 
