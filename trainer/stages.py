@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.config.loss import SOFTMAX_LOSSES
+from trainer.portfolio import first_trials
 
 HEADS, FULL = "heads", "full"
 LOSS = "train.loss.name"
@@ -84,6 +85,7 @@ def offer_stages(
             "search": tuple(names),
             "ranges": {name: RANGES[name] for name in names if name in RANGES},
             "options": {name: values for name, values in options.items() if name in names},
+            "first_trials": first_trials(HEADS),
             "trials": MOST_HEADS,
             "batch": BATCH,
             "share": SHARE,

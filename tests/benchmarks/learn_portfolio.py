@@ -5,12 +5,15 @@
 
 A portfolio begins with the default; then comes, one after the other, the configuration that adds
 most to the best so far, on average over the data sets (greedy, as the gain is sub-modular: Feurer
-et al. 2022, Wistuba et al. 2015). Values count as shares of the best that was recorded on their
-data set. How good it is on other data is told by leaving out, in turn, each data set and each
-family of them. Beside it stand what a search without it does: the designed start of the algorithms
-that learn a model, as recorded for several seeds, and uniform draws.
+et al. 2022, Wistuba et al. 2015). Values are shares of the best on their data set. A hundred or two
+queries leave each value with noise, and the best of seventy would be the luckiest: so all values are
+those of a Gaussian process over the configurations, fitted on one data set alone.
 
-Letters: D data sets, N configurations, K trials.
+How good a portfolio is on other data is told by leaving out, in turn, each data set and each family
+of them. Beside it stand what a search without it does: the designed start of the algorithms that
+learn a model, as recorded for several seeds, and uniform draws.
+
+Letters: D data sets, N configurations, P coordinates of one.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ import argparse
 import gzip
 import itertools
 import json
+import math
 import random
 import statistics
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +56,14 @@ class Matrix:
     names: tuple[str, ...]
     """Of the D data sets."""
     families: tuple[str, ...]
+    search: Mapping[str, Any]
+    """`ranges` of the study that was recorded."""
     configs: tuple[Mapping[str, Any], ...]
     """N times `source` and `params`; the first is the default."""
     shares: Floats
     """D x N: best value of each training as share of the best on its data set; 0 where it diverged."""
     bests: Floats
     """The best value on each."""
-
-    def take(self, kept: Sequence[int]) -> Matrix:
-        """The same of some of the configurations."""
-        best_D = (self.shares[:, kept] * self.bests[:, None]).max(axis=1)
-        share_DN = self.shares[:, kept] * (self.bests / best_D)[:, None]
-        configs = tuple(self.configs[n] for n in kept)
-        return Matrix(
-            kind=self.kind, names=self.names, families=self.families, configs=configs,
-            shares=share_DN, bests=best_D,
-        )  # fmt: skip
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -87,6 +84,7 @@ def matrix_of(data: Mapping[str, Any]) -> Matrix:
     best_D = value_DN.max(axis=1)
     return Matrix(
         kind=data["kind"],
+        search=data["search"],
         names=names,
         families=tuple(data["data"][name]["family"] for name in names),
         configs=tuple(data["configs"][n] for n in kept),
@@ -95,22 +93,66 @@ def matrix_of(data: Mapping[str, Any]) -> Matrix:
     )
 
 
-def choose(share_DN: Floats, most: int, *, least_gain: float = 0.0) -> list[int]:
+def smoothed(matrix: Matrix) -> Matrix:
+    """Put a Gaussian process's mean in place of each value, the noise of one training aside."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+
+    points_NP = coordinates(matrix)
+    lengths = [1.0] * points_NP.shape[1]
+    rows = []
+    for values_N in matrix.shares * matrix.bests[:, None]:
+        kernel = 1.0 * Matern(lengths, (0.2, 20.0), nu=2.5) + WhiteKernel(0.1, (1e-3, 1.0))
+        process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=SEED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lengths at their bounds: parameters that do nothing
+            rows.append(process.fit(points_NP, values_N).predict(points_NP))
+    value_DN = np.array(rows)
+    best_D = value_DN.max(axis=1)
+    return replace(matrix, shares=value_DN / best_D[:, None], bests=best_D)
+
+
+def coordinates(matrix: Matrix) -> Floats:
+    """Configurations as points, N x P: numbers as parts of their range, a column for each option.
+
+    A parameter that does nothing beside the others stands in the middle of its range.
+    """
+    params = [config["params"] for config in matrix.configs]
+    ranges, columns = matrix.search["ranges"], []
+    for name in sorted({name for own in params for name in own}):
+        found = [own.get(name) for own in params]
+        if any(isinstance(value, str) for value in found):
+            columns += [[float(v == option) for v in found] for option in sorted(set(found))]
+            continue
+        low, high, log = (ranges[name][key] for key in ("low", "high", "log"))
+        scale = (lambda v: v) if not log else math.log
+        span = scale(high) - scale(low)
+        columns.append([0.5 if v is None else (scale(v) - scale(low)) / span for v in found])
+    return np.array(columns).T
+
+
+def choose(share_DN: Floats, most: int) -> list[int]:
     """Choose configurations greedily, the default (number 0) first.
+
+    Once all data sets have their best the choice begins anew among the others, so that a second one
+    stands behind each. It ends where none of the others is better than the default anywhere.
 
     Args:
         share_DN: what each is worth on each data set.
         most: so many at most.
-        least_gain: end where the next one adds less to the mean over data sets.
     """
     chosen, best_D = [0], share_DN[:, 0]
     while len(chosen) < most:
-        mean_N = np.maximum(share_DN, best_D[:, None]).mean(axis=0)
-        number = int(mean_N.argmax())
-        if mean_N[number] - best_D.mean() <= least_gain:
+        gain_N = np.maximum(share_DN - best_D[:, None], 0.0).mean(axis=0)
+        gain_N[chosen] = 0.0
+        number = int(gain_N.argmax())
+        if gain_N[number] > 0.0:
+            chosen.append(number)
+            best_D = np.maximum(best_D, share_DN[:, number])
+        elif (best_D == share_DN[:, 0]).all():
             break
-        chosen.append(number)
-        best_D = np.maximum(best_D, share_DN[:, number])
+        else:
+            best_D = share_DN[:, 0]
     return chosen
 
 
@@ -128,6 +170,8 @@ def trials_to(curve: Sequence[float], goal: float = GOOD) -> float:
 def without_portfolio(matrix: Matrix, source: str) -> list[list[int]]:
     """Orders in which a search without a portfolio would try recorded configurations."""
     own = [n for n, config in enumerate(matrix.configs) if config["source"].startswith(source)]
+    if source == "portfolio":
+        return [[0, *own]] if own else []
     if source == "design":
         key = lambda n: matrix.configs[n]["source"]  # noqa: E731 - one seed after the other
         return [[0, *numbers] for _, numbers in itertools.groupby(own, key)]
@@ -147,10 +191,13 @@ def left_out(matrix: Matrix, groups: Sequence[str]) -> list[list[float]]:
 
 def compare(matrix: Matrix) -> dict[str, list[list[float]]]:
     """Curves of the best share over trials, one per data set (and order) for each way to begin."""
-    found = {"portfolio": left_out(matrix, matrix.names)}
+    found = {}
+    if len(matrix.names) > 1:
+        found["portfolio"] = left_out(matrix, matrix.names)
     if len(set(matrix.families)) > 1:
         found["portfolio of the other family"] = left_out(matrix, matrix.families)
-    for label, source in (("designed start", "design"), ("uniform draws", "compiled")):
+    ways = (("portfolio as kept", "portfolio"), ("designed start", "design"))
+    for label, source in (*ways, ("uniform draws", "compiled")):
         orders = without_portfolio(matrix, source)
         found[label] = [reached(row, order, LONGEST) for row in matrix.shares for order in orders]
     return {label: curves for label, curves in found.items() if curves}
@@ -164,11 +211,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     portfolios = {}
     for path in args.recordings:
-        matrix = read_matrix(path)
+        matrix = smoothed(read_matrix(path))
         print(f"{matrix.kind}: {len(matrix.names)} data sets, {len(matrix.configs)} configurations")
         found = compare(matrix)
         for label, curves in found.items():
             print(render(label, curves))
+        if "portfolio" not in found:
+            continue
         length = length_of(found["portfolio"])
         if helps(found["portfolio"], found["designed start"]):
             portfolios[matrix.kind] = to_keep(matrix, length, path.name)
@@ -176,7 +225,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             print("not kept: no better than the designed start on data sets that were left out")
     if args.write:
-        args.write.write_text(json.dumps({"about": ABOUT, "portfolios": portfolios}, indent=1))
+        text = json.dumps({"about": ABOUT, "portfolios": portfolios}, indent=1)
+        args.write.write_text(text + "\n")
 
 
 def length_of(curves: Sequence[Sequence[float]]) -> int:

@@ -2,7 +2,7 @@
 
     folders = make_data("packs-many", images, work)
 
-No photograph is among them: those judge what was learned.
+Photographs are there to judge what was learned, and for nothing else.
 """
 
 from __future__ import annotations
@@ -48,7 +48,14 @@ class Characters:
     reference: int = 2
 
 
-DATA: dict[str, Packs | Characters] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photographs:
+    """Archives of photographs, used as they are."""
+
+    folder: str
+
+
+DATA: dict[str, Packs | Characters | Photographs] = {
     "packs-demo": Packs(seed=101, brands=7, products=4, train=20),
     "packs-pairs": Packs(seed=102, brands=12, products=2, train=10),
     "packs-few": Packs(seed=103, brands=9, products=4, train=5),
@@ -61,12 +68,13 @@ DATA: dict[str, Packs | Characters] = {
     "korean": Characters(folder="known_classes", alphabet="Korean"),
     "latin": Characters(folder="known_classes", alphabet="Latin", train=12),
     "mixed": Characters(folder="unknown_classes"),
+    "groceries": Photographs(folder="grocery/known_classes"),
 }
 
 
 def family_of(name: str) -> str:
-    """`packs` or `characters`."""
-    return "packs" if isinstance(DATA[name], Packs) else "characters"
+    """`packs`, `characters` or `photographs`."""
+    return type(DATA[name]).__name__.lower()
 
 
 def make_data(
@@ -76,21 +84,24 @@ def make_data(
 
     Args:
         name: a key of `DATA`.
-        images: the folder of Omniglot archives (`known_classes`, `unknown_classes`).
+        images: the folder with `omniglot` and `grocery`, each with `known_classes`.
         work: where everything goes.
         classes: no more than so many classes.
         most: no more than so many training and query pictures of a class.
 
     Returns:
-        Folders of `train`, `reference` and `query`.
+        Folders or archives of `train`, `reference` and `query`.
     """
+    if isinstance(own := DATA[name], Photographs):
+        named = zip(PARTS, ("train", "reference", "val"), strict=True)
+        return {part: str(images / own.folder / f"{split}.tar.gz") for part, split in named}
     target = work / "data" / f"{name}-{classes or 'all'}-{most or 'all'}"
     if not target.exists():
         draft = target.with_name(f"{target.name}.tmp")
         shutil.rmtree(draft, ignore_errors=True)
         if classes or most:
             _thin_out(make_data(name, images, work), draft, classes, most)
-        elif isinstance(own := DATA[name], Packs):
+        elif isinstance(own, Packs):
             _draw(own, draft)
         else:
             _divide(own, images, work, draft)
@@ -123,7 +134,7 @@ def _divide(own: Characters, images: Path, work: Path, draft: Path) -> None:
     if not source.exists():
         loose = source.with_name(f"{source.name}.tmp")
         shutil.rmtree(loose, ignore_errors=True)
-        for packed in sorted((images / own.folder).glob("*.tar.gz")):
+        for packed in sorted((images / "omniglot" / own.folder).glob("*.tar.gz")):
             with tarfile.open(packed) as archive:
                 archive.extractall(loose, filter="data")
         loose.rename(source)

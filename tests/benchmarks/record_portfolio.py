@@ -1,11 +1,12 @@
 """Record the same configurations on many data sets, for learning a portfolio from them.
 
-    python tests/benchmarks/record_portfolio.py record --kind heads --images omniglot --work /tmp/rec
+    python tests/benchmarks/record_portfolio.py record --kind heads --images DATA --work /tmp/rec
     python tests/benchmarks/record_portfolio.py pack --kind heads --work /tmp/rec --out heads.json.gz
 
-`record` may be killed and started again at any time: each finished run is one line of a file. The
+DATA holds `omniglot` and `grocery`. `record` may be killed and started again at any time: each finished run is one line of a file. The
 kinds differ in start and stage: `heads` and `full` are the stages of a search from pretrained
-weights, `frozen` a search of heads alone, `random` one from random weights. Configuration 0 is the
+weights, `photographs` judges what was learned for `heads`, `frozen` is a search of heads alone,
+`random` one from random weights. Configuration 0 is the
 default of the stage; then come the designed points that searches of some seeds would begin with
 after it; of the others, two of three are uniform in the space that a search would compile, and one
 lies half way between such a draw and the default. All configurations are trained on a data set
@@ -43,6 +44,7 @@ from search_spaces import SearchSpace
 from tests.benchmarks.portfolio_data import family_of, make_data
 from tests.benchmarks.record_curves import header, read_lines
 from trainer.errors import DivergedError
+from trainer.portfolio import first_trials
 from trainer.session import TRAINER
 
 SEED = 1
@@ -71,6 +73,10 @@ class Kind:
     """Seeds whose designed start is recorded too."""
     design_points: int = 7
     """Of each, after the default."""
+    with_portfolio: bool = False
+    """Whether the configurations that a search would try first are recorded too."""
+    later_designs: int = 0
+    """Further seeds, whose points come last."""
     stages: tuple[str, ...] = ()
     """Of the study; the first one is recorded, `()` records the whole search."""
     is_last: bool = False
@@ -80,6 +86,8 @@ class Kind:
     classes: int | None = None
     most: int | None = None
     """Pictures of a class in training and as queries."""
+    whole: tuple[str, ...] = ()
+    """Data sets that `classes` and `most` do not make smaller."""
     seeds: Mapping[int, int] = field(default_factory=dict)
     """Other seed -> how many of the configurations are trained with it too."""
 
@@ -90,21 +98,14 @@ KINDS = {
         spec=PRETRAINED,
         stages=("heads", "full"),
         data=(
-            "packs-demo",
-            "balinese",
-            "packs-few",
-            "latin",
-            "packs-pairs",
-            "korean",
-            "packs-small",
-            "mixed",
-            "packs-many",
-            "greek",
-            "aramaic",
+            *("packs-demo", "balinese", "packs-few", "latin", "packs-pairs", "korean"),
+            *("packs-small", "mixed", "greek", "aramaic", "packs-wide", "packs-many"),
         ),
-        configs=34,
+        whole=("packs-wide",),
+        configs=46,
         designs=2,
         design_points=5,
+        later_designs=4,
         classes=20,
         most=8,
         together=True,
@@ -116,6 +117,18 @@ KINDS = {
         configs=65,
         designs=0,
         seeds={2: 8, 3: 8, 4: 8},
+        together=True,
+    ),
+    "photographs": Kind(
+        weights="lite0",
+        spec={"model.input_height": 128, "model.input_width": 128},
+        stages=("heads", "full"),
+        data=("groceries",),
+        whole=("groceries",),
+        configs=20,
+        designs=2,
+        design_points=5,
+        with_portfolio=True,
         together=True,
     ),
     "full": Kind(
@@ -174,9 +187,7 @@ def run_recorder(name: str, images: Path, work: Path) -> None:
     torch.set_num_threads(1)
     kind, path = KINDS[name], work / f"{name}.jsonl"
     places = {
-        data: plan_on(
-            kind, data, make_data(data, images, work, classes=kind.classes, most=kind.most)
-        )
+        data: plan_on(kind, data, make_data(data, images, work, **_size(kind, data)))
         for data in kind.data
     }
     base, space, search = places[kind.data[0]]
@@ -190,7 +201,7 @@ def run_recorder(name: str, images: Path, work: Path) -> None:
     }
     (work / f"{name}.json").write_text(json.dumps(head))
     done = {(line["data"], line["index"], line["seed"]) for line in read_lines(path)}
-    for data, runs in _in_order(kind):
+    for data, runs in _in_order(kind, len(configs)):
         todo = [run for run in runs if (data, *run) not in done]
         if not todo:
             continue
@@ -200,9 +211,13 @@ def run_recorder(name: str, images: Path, work: Path) -> None:
                 stream.write(json.dumps({"data": data, **line}) + "\n")
 
 
-def _in_order(kind: Kind) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+def _size(kind: Kind, data: str) -> dict[str, int | None]:
+    return {} if data in kind.whole else {"classes": kind.classes, "most": kind.most}
+
+
+def _in_order(kind: Kind, num: int) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     """Data sets with the (configuration, seed) to train on each."""
-    first = [(i, SEED) for i in range(kind.configs + kind.designs * kind.design_points)]
+    first = [(index, SEED) for index in range(num)]
     again = [(index, seed) for seed, count in kind.seeds.items() for index in range(count)]
     if kind.together or len(kind.data) == 1:
         for data in kind.data:
@@ -242,12 +257,7 @@ def draw_configs(space: SearchSpace, kind: Kind) -> list[dict[str, Any]]:
     default = space.default()
     unit_default = space.to_unit(default)
     configs = [{"source": "default", "params": default}]
-    for seed in range(kind.designs):
-        rng = random.Random(derive_seed(seed, "design"))
-        count = max(space.early_trials, random_points(len(space.dimensions)))
-        points = space.for_trial(0).design(count, rng)
-        for latents in points[1 : kind.design_points + 1]:  # the default has the first place
-            configs.append({"source": f"design {seed}", "params": space.decode(latents)})
+    configs += _designed(space, kind, range(kind.designs))
     for index in range(1, kind.configs):
         rng = random.Random(derive_seed("portfolio", index))
         drawn = space.sample(rng)
@@ -257,7 +267,23 @@ def draw_configs(space: SearchSpace, kind: Kind) -> list[dict[str, Any]]:
         pairs = zip(unit_default, space.to_unit(drawn), space.dimensions, strict=True)
         half = [b if hasattr(dim, "choices") else (a + b) / 2 for a, b, dim in pairs]
         configs.append({"source": "near", "params": space.from_unit(half)})
-    return configs
+    if kind.with_portfolio:
+        first = first_trials("heads").values()
+        configs += [{"source": "portfolio", "params": dict(params)} for params in first]
+    later = range(kind.designs, kind.designs + kind.later_designs)
+    return configs + _designed(space, kind, later)
+
+
+def _designed(space: SearchSpace, kind: Kind, seeds: range) -> list[dict[str, Any]]:
+    """The points that searches of these seeds begin with after the default."""
+    found = []
+    for seed in seeds:
+        rng = random.Random(derive_seed(seed, "design"))
+        count = max(space.early_trials, random_points(len(space.dimensions)))
+        points = space.for_trial(0).design(count, rng)
+        for latents in points[1 : kind.design_points + 1]:  # the default has the first place
+            found.append({"source": f"design {seed}", "params": space.decode(latents)})
+    return found
 
 
 def _train(
@@ -353,7 +379,7 @@ def pack_matrix(name: str, work: Path, out: Path) -> None:
     ordered = [runs[key] for key in sorted(runs)]
     recorded = {line["data"] for line in ordered}
     head["data"] = {name: facts for name, facts in head["data"].items() if name in recorded}
-    if len(head["data"]) == 1:  # as `recorded_curves.py` reads it
+    if name == "frozen":  # as `recorded_curves.py` reads it
         configs = head.pop("configs")
         ordered = [{**line, **configs[line["index"]]} for line in ordered]
     data = {"kind": name, **head, "runs": ordered}

@@ -179,7 +179,11 @@ def test_a_stage_begins_with_its_own_and_the_last_one_with_none():
     (stage,) = planned_stages(study, plan, STAGED_TRAINER)
     assert plan.learned == []
     assert plan.start[-1].startswith("stage heads: first_trials: not allowed by this search")
-    assert [stage.space.decode(p) for p in stage.plan.learned] == [{"train.margin": 0.4}]
+    algorithm = build_algorithm(stage.study, stage.plan, STAGED_TRAINER, stage.space)
+    assert [algorithm.ask(n).params for n in (0, 1)] == [
+        {"train.margin": 0.3},
+        {"train.margin": 0.4},
+    ]
     off = replace(study, search=replace(study.search, portfolio=False))
     assert planned_stages(off, plan, STAGED_TRAINER)[0].plan.learned == []
 
