@@ -15,9 +15,10 @@ from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.events import Evaluated, Exported, Preparing
+from hpo.core.expected import Expected
 from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
-from hpo.core.selection import best_trial
+from hpo.core.selection import best_trial, repeats_of
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
@@ -81,7 +82,7 @@ def hand_on(
     if best is None:
         _explain_nothing(ledger.trials())
         return None
-    expected = expect(ledger.trials(), ledger.direction, best.number, num_queries=num_queries)
+    expected = _expect(plan, ledger, best, num_queries)
     spec = specs.trained_spec(best)
     average, alone = None, None
     if plan.averages:
@@ -136,6 +137,20 @@ def hand_on(
     }
     write_atomically(run.best_dir / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
     return result
+
+
+def _expect(
+    plan: StudyPlan, ledger: Ledger, best: TrialRecord, num_queries: int | None
+) -> Expected | None:
+    """Estimate what the winner will show; None where trials of other searches chose it, too.
+
+    Their luck with the same pictures does not show in this search. Repeats with new seeds tell it.
+    """
+    trials = ledger.trials()
+    is_known = any(start["latents"] == best.latents for start in plan.first)
+    if is_known and not repeats_of(best, trials):
+        return None
+    return expect(trials, ledger.direction, best.number, num_queries=num_queries)
 
 
 def export_trial(

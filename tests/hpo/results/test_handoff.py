@@ -1,6 +1,7 @@
 """What `best/` holds, and that it is never half there."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -46,11 +47,11 @@ def searched(tmp_path):
     return RunDir(tmp_path), engine
 
 
-def hand(searched, executor=None, sources=None):
+def hand(searched, executor=None, sources=None, first=()):
     run, engine = searched
     emit = Events()
     executor = executor or InProcessExecutor(NAME)
-    the_plan = plan(**(sources or SOURCES))
+    the_plan = replace(plan(**(sources or SOURCES)), first=list(first))
     handed = hand_on(
         run, the_plan, TRAINER, engine.ledger, executor, emit,
         specs=engine.specs, num_queries=400,
@@ -78,6 +79,11 @@ def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
     assert {k: report[k] for k in result} == result
     assert report["next"] == next_commands(run)
     assert emit.names() == ["preparing", "exported", "preparing", "evaluated"]
+
+
+def test_a_winner_of_an_earlier_search_has_luck_that_this_one_does_not_show(searched):
+    first = [{"latents": searched[1].ledger.trial(1).latents, "source": "trial 3 of another"}]
+    assert hand(searched, first=first)[0]["expected"] is None
 
 
 def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
