@@ -49,7 +49,8 @@ def choose_algorithm(facts: StudyFacts) -> tuple[str, str]:
     can_model = not is_short and 0 < facts.dimensions <= _MANY_DIMENSIONS
     first = TRIALS_PER_DIMENSION * facts.dimensions
     if can_model and (facts.trials is None or facts.trials > first):
-        return "mfbo", f"mfbo: tpe for {first} trials, then a model of all curves, stopped ones too"
+        words = "then a model of all curves, stopped ones too, at first in turns"
+        return "mfbo", f"mfbo: tpe for {first} trials, {words}"
     if can_model and facts.trials is not None and facts.trials > OTHERS_BEFORE_STEPS + 1:
         words = "and small steps from the default while nothing is better"
         return "mfbo", f"mfbo: tpe for so few trials, {words}"

@@ -70,3 +70,23 @@ class StatelessChooser:
 
     def attach(self, emit: Emit) -> None:
         """Say nothing."""
+
+
+class InTurns(StatelessChooser):
+    """Leaves every other two trials to the sampler, until there are so many.
+
+    By twos, so that small steps in place of every second trial replace as many of either kind.
+
+    Args:
+        inner: chooses the others.
+        until: trials, of whatever state, after which it chooses all.
+    """
+
+    def __init__(self, inner: Chooser, until: int) -> None:
+        self._inner, self._until = inner, until
+
+    def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
+        """Choose trial `number`, or leave it to the sampler."""
+        if len(seen) < self._until and number % 4 < 2:
+            return Chosen()
+        return self._inner.choose(number, seen)

@@ -54,12 +54,21 @@ class CloseLook:
         direction: `maximize` or `minimize`.
         seed: the study's seed.
         others: trials that must have ended, beside the default and steps.
+        epochs: for which these and the default must have been trained, all together.
     """
 
     def __init__(
-        self, inner: Chooser, space: SearchSpace, *, direction: str, seed: int, others: int
+        self,
+        inner: Chooser,
+        space: SearchSpace,
+        *,
+        direction: str,
+        seed: int,
+        others: int,
+        epochs: int = 0,
     ) -> None:
-        self._inner, self._space, self._seed, self._others = inner, space, seed, others
+        self._inner, self._space, self._seed = inner, space, seed
+        self._others, self._epochs = others, epochs
         self._sign = Direction(direction).sign
         self._default = default_latents(space)
         self._steps: dict[int, Step] = {}
@@ -107,9 +116,10 @@ class CloseLook:
     def _is_due(self, best: Observation, seen: Sequence[Observation]) -> bool:
         """Whether the default is still the best after others enough."""
         others = [o for o in seen if o.number not in self._steps]
-        ended = sum(o.state is not TrialState.RUNNING for o in others)
+        ended = [o for o in others if o.state is not TrialState.RUNNING]
         is_close = best.latents == self._default or best.number in self._steps
-        return ended > self._others and is_close
+        is_late = len(ended) > self._others and sum(o.epochs for o in ended) >= self._epochs
+        return is_close and is_late
 
     def _next_from(self, best: Observation, seen: Sequence[Observation]) -> Step:
         """The mirror image of a step that was no better, else a new one."""

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from hpo.algorithms.optuna_brain import OptunaAlgorithm
 
 TRIALS_PER_DIMENSION = 2
-"""Trials that TPE chooses first: a process over many dimensions needs points to learn from."""
+"""Trials that TPE chooses alone: a process over many dimensions needs points to learn from."""
+TRIALS_IN_TURNS = 6
+"""Trials per dimension until which TPE and the model take turns."""
 OTHERS_BEFORE_STEPS = 10
 """Trials that must have failed to be better than the default before small steps from it begin."""
+FULL_TRIALS_BEFORE_STEPS = 8
+"""As many epochs as so many full trials have must be spent by then, where trials are not what is
+counted: steps are trained in full, and cost early what wider search needs."""
 
 
 def build(setting: Setting) -> OptunaAlgorithm:
-    """Make it for a study: the start of `tpe`, then the model of the curves."""
+    """Make it for a study: the start of `tpe`, then the model of the curves, at first in turns."""
+    from hpo.algorithms.chooser import InTurns
     from hpo.algorithms.close_look import CloseLook
     from hpo.algorithms.curve_model import CurveModel
 
@@ -34,7 +40,15 @@ def build(setting: Setting) -> OptunaAlgorithm:
         num_epochs=setting.num_epochs,
         least_trials=TRIALS_PER_DIMENSION * len(space.dimensions),
     )
-    chooser = CloseLook(model, space, direction=direction, seed=seed, others=OTHERS_BEFORE_STEPS)
+    counts_trials = setting.context.planned_trials is not None
+    chooser = CloseLook(
+        InTurns(model, TRIALS_IN_TURNS * len(space.dimensions)),
+        space,
+        direction=direction,
+        seed=seed,
+        others=OTHERS_BEFORE_STEPS,
+        epochs=0 if counts_trials else FULL_TRIALS_BEFORE_STEPS * setting.num_epochs,
+    )
     return with_pruner(setting, replace(tpe_recipe(setting), chooser=chooser))
 
 

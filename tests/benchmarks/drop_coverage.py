@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from hpo.algorithms.entry import Context
 from hpo.core.budget import Budget
 from hpo.core.seeds import derive_seed
 from hpo.core.selection import best_trial
@@ -74,7 +75,7 @@ def search(surface: Surface, seed: int, row: Row) -> list[TrialRecord]:
     ledger = Ledger.create(None, "maximize")
     engine = Engine(
         ledger=ledger,
-        algorithm=registered("auto")(surface, derive_seed("drop", seed), SLOTS),
+        algorithm=registered("auto")(surface, derive_seed("drop", seed), Context(slots=SLOTS)),
         plan=Plan(
             specs=TrialSpecs(base_spec={"train": {"seed": 1}}, seed_key="train.seed"),
             direction="maximize",

@@ -43,6 +43,15 @@ def main() -> None:
     parser.add_argument("--surfaces", nargs="+", default=list(SURFACES), choices=list(SURFACES))
     parser.add_argument("--policies", nargs="+", default=list(known), choices=list(known))
     parser.add_argument("--epochs", type=int, default=max(EPOCHS), help="of a search, at most")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        nargs="*",
+        default=list(TRIALS),
+        choices=TRIALS,
+        metavar="N",
+        help="budgets of trials; without a number none",
+    )
     parser.add_argument("--seeds", type=int, default=20, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
     args = parser.parse_args()
@@ -73,7 +82,7 @@ def run_all(args: argparse.Namespace, known: dict[str, Policy], lines: Path) -> 
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             if surface_name in MADE_UP:
                 surface = None
-            for policy_name, trials in _searches(args.policies):
+            for policy_name, trials in _searches(args.policies, args.trials):
                 key = (surface_name, policy_name, seed, trials)
                 if key in done and (trials or done[key].epochs >= args.epochs):
                     continue
@@ -102,10 +111,10 @@ def run_all(args: argparse.Namespace, known: dict[str, Policy], lines: Path) -> 
     return done
 
 
-def _searches(names: list[str]) -> Iterator[tuple[str, int | None]]:
+def _searches(names: list[str], budgets: list[int]) -> Iterator[tuple[str, int | None]]:
     """Policies and their budgets of trials; None is the long search that is read at all epochs."""
     for name in names:
-        for trials in (None, *TRIALS):
+        for trials in (None, *budgets):
             yield name, trials
 
 

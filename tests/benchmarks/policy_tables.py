@@ -123,16 +123,16 @@ def tables(surface: str, summary: Mapping[str, Any]) -> str:
             if "trials" in row["values"]
         },
     )
-    return "\n\n".join(
-        [
-            f"### {surface}: best known {summary['best_known']:.4f}, seeds {seeds[0]} to {seeds[-1]}",
-            epochs,
-            trials,
-            f"Lead over {OURS}: mean and upper {SURE:.0%} bound",
-            _table(heads, _lead_cells(summary, "epochs")),
-            _table([f"{n} trials" for n in TRIALS], _lead_cells(summary, "trials")),
-        ]
-    )
+    parts = [
+        f"### {surface}: best known {summary['best_known']:.4f}, seeds {seeds[0]} to {seeds[-1]}",
+        epochs,
+        f"Lead over {OURS}: mean and upper {SURE:.0%} bound",
+        _table(heads, _lead_cells(summary, "epochs")),
+    ]
+    if any("trials" in row["values"] for row in rows.values()):
+        heads = [f"{n} trials" for n in TRIALS]
+        parts += [trials, _table(heads, _lead_cells(summary, "trials"))]
+    return "\n\n".join(parts)
 
 
 def _lead_cells(summary: Mapping[str, Any], kind: str) -> dict[str, list[str]]:

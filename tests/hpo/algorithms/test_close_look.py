@@ -31,7 +31,8 @@ def untuned(params, epoch):
 
 
 def search(**changes):
-    return Search(**({"name": "mfbo", "values": tuned, "most": 20, "space": SPACE} | changes)).run()
+    given = {"name": "mfbo", "values": tuned, "most": 20, "space": SPACE}
+    return Search(**(given | {"context": {"planned_trials": 20}} | changes)).run()
 
 
 def steps_of(made):
@@ -47,6 +48,14 @@ def test_a_default_that_stays_the_best_is_improved_on_by_small_steps():
     assert max(others) < values[0] < values[best]
     top, start = 1.0, values[0]
     assert values[best] > start + 0.5 * (top - start)
+
+
+def test_where_epochs_are_counted_steps_begin_after_those_of_eight_full_trials():
+    made = search(context={}, most=30)
+    first = min(steps_of(made))
+    spent = [sum(len(r.measurements) for r in made.records[:n]) for n in (first - 2, first)]
+    assert first > 11
+    assert spent[0] < 8 * EPOCHS <= spent[1]
 
 
 def test_every_second_trial_is_a_step_and_is_trained_in_full():

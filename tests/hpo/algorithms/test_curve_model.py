@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from hpo.algorithms.chooser import Observation
+from hpo.algorithms.chooser import InTurns, Observation
 from hpo.algorithms.curve_model import CurveModel, log_improvement
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.trial import TrialState
@@ -61,6 +61,15 @@ def test_the_sampler_chooses_until_there_are_trials_enough():
     seen = [observation(i, point) for i, point in enumerate(spread(5))]
     assert model().choose(5, seen).latents is None
     assert model(least_trials=5).choose(5, seen).latents is not None
+
+
+def test_in_turns_two_trials_are_the_samplers_until_there_are_trials_enough():
+    seen = [observation(i, point) for i, point in enumerate(spread(16))]
+    chooser = InTurns(model(), until=13)
+    chosen = [chooser.choose(number, seen[:number]) for number in range(6, 16)]
+    mine = [number for number, one in enumerate(chosen, start=6) if one.latents is not None]
+    assert mine == [6, 7, 10, 11, 13, 14, 15]
+    assert chosen[1] == model().choose(7, seen[:7])
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
