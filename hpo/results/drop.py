@@ -124,22 +124,34 @@ def _chance(trials: Sequence[TrialRecord], direction: str) -> _Chance | None:
         return _Chance(variance=seeds.deviation**2) if seeds else None
     rng, sign = np.random.default_rng(0), Direction(direction).sign
     curves = [sign * np.array([m.value for m in t.measurements]) for t in near]
-    lifts, variances = zip(*(_best_epoch(c, noise.deviation, rng) for c in curves), strict=True)
+    drawn = (_best_epoch(c, noise.deviation, rng) for c in curves)
+    lifts, variances, shifts = zip(*drawn, strict=True)
     variance = fmean(variances) + SEED_SHARE * noise.deviation**2
     if seeds is not None:
         total = PRIOR_FREEDOM * variance + seeds.freedom * seeds.deviation**2
         variance = total / (PRIOR_FREEDOM + seeds.freedom)
     lift = fmean(lifts)
-    return _Chance(variance=variance, lift=lift, lift_error=lift / math.sqrt(2 * noise.freedom))
+    # What repeats differ by is known, the place of the best epoch not; else both are assumed.
+    shift = fmean(shifts) if seeds is not None else 0.0
+    error = math.sqrt(lift**2 / (2 * noise.freedom) + shift)
+    return _Chance(variance=variance, lift=lift, lift_error=error)
 
 
-def _best_epoch(curve_E: Floats, noise: float, rng: np.random.Generator) -> tuple[float, float]:
-    """What the noise adds to a curve's best epoch on average, and the variance of that value."""
+def _best_epoch(
+    curve_E: Floats, noise: float, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Draw a curve's best epoch again and again.
+
+    Returns:
+        What the noise adds to it on average, the variance of the best value, and that of the curve
+        itself at the best epoch: noise moves it along the curve.
+    """
     smooth_E = smoothed(curve_E)
     noise_BE = rng.normal(0.0, noise, (_DRAWS, len(curve_E)))
     drawn_BE = smooth_E + noise_BE
     best_B = drawn_BE.argmax(axis=1)
-    return float(noise_BE[np.arange(_DRAWS), best_B].mean()), float(drawn_BE.max(axis=1).var())
+    lift = noise_BE[np.arange(_DRAWS), best_B].mean()
+    return float(lift), float(drawn_BE.max(axis=1).var()), float(smooth_E[best_B].var())
 
 
 def smoothed(curve_E: Floats) -> Floats:
