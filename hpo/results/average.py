@@ -19,7 +19,7 @@ from hpo.core.averager import Averager
 from hpo.core.events import Averaged, Preparing
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import leading, ranked
-from hpo.core.text import count_of, metric_word
+from hpo.core.text import metric_word
 from hpo.core.trial import TrialRecord
 from hpo.core.trial_failures import error_line
 from hpo.results.worker_calls import call_twice
@@ -67,8 +67,9 @@ class Average:
                 f"{self.value:.4f} on validation, trial {winner} alone {self.alone:.4f}"
             )
         if self.looked_at:
-            tried = count_of(len(self.looked_at), "other trial")
-            return f"trial {winner} alone: averaged with any of {tried} it does worse on validation"
+            tried = len(self.looked_at)
+            others_tried = "the other one" if tried == 1 else f"any of {tried} others"
+            return f"trial {winner} alone: averaged with {others_tried} it does worse on validation"
         return (
             f"trial {winner} alone: no other one near it has the same network and began with the "
             "same pretrained weights"

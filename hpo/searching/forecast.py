@@ -43,8 +43,8 @@ EARLIER_COST = 0.005
 """Time of an epoch of an earlier stage's batch, as share of an epoch in full: an estimate, as heads
 on cached features take about 0.2 s where the network takes a minute."""
 AVERAGE_COST = 0.3
-"""Time to try one trial in an average, as share of an epoch: validation, and where batch norm is
-updated a pass over the training pictures."""
+"""Time to try one trial in an average, as share of an epoch, by counting forward passes: .2 for the
+validation pictures, .4 where statistics of batch norm are made anew from those of training."""
 STAND_INS = {"bohb": "hyperband"}
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""

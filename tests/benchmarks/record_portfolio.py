@@ -1,17 +1,16 @@
-"""Record the same configurations on many data sets, for learning a portfolio from them.
+"""Record the same heads on many data sets, for learning a portfolio from them.
 
     python tests/benchmarks/record_portfolio.py record --kind heads --images DATA --work /tmp/rec
     python tests/benchmarks/record_portfolio.py pack --kind heads --work /tmp/rec --out heads.json.gz
 
-DATA holds `omniglot` and `grocery`. `record` may be killed and started again at any time: each finished run is one line of a file. The
-kinds differ in start and stage: `heads` and `full` are the stages of a search from pretrained
-weights, `photographs` judges what was learned for `heads`, `frozen` is a search of heads alone,
-`random` one from random weights. Configuration 0 is the
-default of the stage; then come the designed points that searches of some seeds would begin with
-after it; of the others, two of three are uniform in the space that a search would compile, and one
-lies half way between such a draw and the default. All configurations are trained on a data set
-before, in `heads` and `frozen`, the next data set begins; in the other kinds, which take longer,
-one configuration is trained on all data sets before the next begins.
+DATA holds `omniglot` and `grocery`. `record` may be killed and started again at any time: each
+finished head is one line of a file, and one data set is done before the next begins. `heads` is the
+stage of a search from pretrained weights, `photographs` judges what was learned for it, `frozen` is
+a search of heads alone, as `recorded_curves.py` replays it.
+
+Configuration 0 is the default; then come the designed points that searches of some seeds would
+begin with after it; of the others, two of three are uniform in the space that a search would
+compile, and one lies half way between such a draw and the default.
 """
 
 from __future__ import annotations
@@ -50,28 +49,22 @@ from trainer.session import TRAINER
 SEED = 1
 BATCH = 96
 """Heads that are trained together."""
+WEIGHTS = "lite0"
 MACHINE = Machine(nodes=(Node(cpus=2, gpus=0),))
 PRETRAINED = {"model.input_height": 96, "model.input_width": 96}
-CHARACTERS = {
-    "dataset.gaussian_blur.enabled": False,
-    "dataset.color_augmentation.enabled": False,
-    "dataset.prob": 0.0,
-}
-"""Characters have no colours, and their mirror images are others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What is recorded for one start and stage."""
 
-    weights: str
     spec: Mapping[str, Any]
     data: Sequence[str]
     configs: int
     """Without the designed ones."""
-    designs: int = 4
+    designs: int = 2
     """Seeds whose designed start is recorded too."""
-    design_points: int = 7
+    design_points: int = 5
     """Of each, after the default."""
     with_portfolio: bool = False
     """Whether the configurations that a search would try first are recorded too."""
@@ -79,10 +72,6 @@ class Kind:
     """Further seeds, whose points come last."""
     stages: tuple[str, ...] = ()
     """Of the study; the first one is recorded, `()` records the whole search."""
-    is_last: bool = False
-    """Record the last stage in place of the first."""
-    together: bool = False
-    """Whether trials are heads that train together."""
     classes: int | None = None
     most: int | None = None
     """Pictures of a class in training and as queries."""
@@ -94,7 +83,6 @@ class Kind:
 
 KINDS = {
     "heads": Kind(
-        weights="lite0",
         spec=PRETRAINED,
         stages=("heads", "full"),
         data=(
@@ -103,60 +91,25 @@ KINDS = {
         ),
         whole=("packs-wide",),
         configs=46,
-        designs=2,
-        design_points=5,
         later_designs=4,
         classes=20,
         most=8,
-        together=True,
     ),
     "frozen": Kind(
-        weights="lite0",
         spec={**PRETRAINED, "train.train_trunk": False, "train.num_epochs": 20},
         data=("packs-wide",),
         configs=65,
         designs=0,
         seeds={2: 8, 3: 8, 4: 8},
-        together=True,
     ),
     "photographs": Kind(
-        weights="lite0",
         spec={"model.input_height": 128, "model.input_width": 128},
         stages=("heads", "full"),
         data=("groceries",),
         whole=("groceries",),
         configs=20,
-        designs=2,
-        design_points=5,
+        later_designs=4,
         with_portfolio=True,
-        together=True,
-    ),
-    "full": Kind(
-        weights="lite0",
-        spec={"model.input_height": 64, "model.input_width": 64, "train.num_epochs": 5},
-        data=("packs-few", "packs-pairs", "aramaic", "mixed"),
-        configs=19,
-        designs=2,
-        design_points=3,
-        classes=16,
-        most=8,
-    ),
-    "random": Kind(
-        weights="",
-        spec={
-            "model.backbone": "timm/test_resnet",
-            "model.input_height": 32,
-            "model.input_width": 32,
-            "model.feat_dim": 64,
-            "train.num_epochs": 12,
-            "train.checkpoint_interval": 12,
-        },
-        data=("packs-few", "packs-pairs", "packs-small", "aramaic", "mixed"),
-        configs=37,
-        designs=2,
-        design_points=5,
-        classes=24,
-        most=8,
     ),
 }
 
@@ -201,12 +154,11 @@ def run_recorder(name: str, images: Path, work: Path) -> None:
     }
     (work / f"{name}.json").write_text(json.dumps(head))
     done = {(line["data"], line["index"], line["seed"]) for line in read_lines(path)}
-    for data, runs in _in_order(kind, len(configs)):
+    runs = [(index, SEED) for index in range(len(configs))]
+    runs += [(index, seed) for seed, count in kind.seeds.items() for index in range(count)]
+    for data, (base, space, _) in places.items():
         todo = [run for run in runs if (data, *run) not in done]
-        if not todo:
-            continue
-        base, space, _ = places[data]
-        for line in _train(kind, base, space, configs, todo, work / f"out-{name}"):
+        for line in _train(base, space, configs, todo, work / f"out-{name}"):
             with path.open("a") as stream:
                 stream.write(json.dumps({"data": data, **line}) + "\n")
 
@@ -215,33 +167,17 @@ def _size(kind: Kind, data: str) -> dict[str, int | None]:
     return {} if data in kind.whole else {"classes": kind.classes, "most": kind.most}
 
 
-def _in_order(kind: Kind, num: int) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Data sets with the (configuration, seed) to train on each."""
-    first = [(index, SEED) for index in range(num)]
-    again = [(index, seed) for seed, count in kind.seeds.items() for index in range(count)]
-    if kind.together or len(kind.data) == 1:
-        for data in kind.data:
-            yield data, [*first, *again]
-    else:
-        for run in [*first, *again]:
-            for data in kind.data:
-                yield data, [run]
-
-
 def plan_on(
     kind: Kind, data: str, sources: Mapping[str, str]
 ) -> tuple[dict[str, Any], SearchSpace, SearchOptions]:
     """The spec of a trial, the space that a search would compile for it, and what it searches."""
-    own = CHARACTERS if family_of(data) == "characters" and not kind.weights else {}
     study = StudySpec(
-        weights=kind.weights,
-        spec={**kind.spec, **own},
-        search=SearchOptions(stages=kind.stages),
+        weights=WEIGHTS, spec=dict(kind.spec), search=SearchOptions(stages=kind.stages)
     )
     study = complete_study(study, TRAINER, MACHINE).study
     spec = build_base_spec(study, TRAINER, sources)
     base, space = settle_space(study, TRAINER, spec, num_trials=None)
-    if not kind.stages or kind.is_last:
+    if not kind.stages:
         return base, space, study.search
     plan = StudyPlan(
         study_uuid="", sources=dict(sources), base_spec=base, algorithm="tpe", pruner="none",
@@ -287,23 +223,21 @@ def _designed(space: SearchSpace, kind: Kind, seeds: range) -> list[dict[str, An
 
 
 def _train(
-    kind: Kind,
     base: dict[str, Any],
     space: SearchSpace,
-    configs: list[dict[str, Any]],
-    runs: list[tuple[int, int]],
+    configs: Sequence[Mapping[str, Any]],
+    runs: Sequence[tuple[int, int]],
     folder: Path,
 ) -> Iterator[dict[str, Any]]:
-    """Train configurations; heads some at a time."""
-    size = BATCH if kind.together else 1
-    for start in range(0, len(runs), size):
-        part = runs[start : start + size]
+    """Train (configuration, seed) on a data set, many together."""
+    for start in range(0, len(runs), BATCH):
+        part = runs[start : start + BATCH]
         specs = []
         for place, (index, seed) in enumerate(part):
             params = configs[index]["params"]
             own = {"train.seed": seed, "results_dir": str(folder / str(place))}
             specs.append(merged(base, {**params, **space.idle(params)}, own))
-        yield from _together(specs, part) if kind.together else _alone(specs[0], part[0])
+        yield from _together(specs, part)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -328,26 +262,6 @@ def _together(
             "cpu_s": [round(each, 4)] * len(curve),
             "failure": failure,
         }
-
-
-def _alone(spec: dict[str, Any], run: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    curve: dict[str, list[float]] = {"value": [], "cpu_s": []}
-    last = time.process_time()
-
-    def report(told: Mapping[str, Any]) -> bool:
-        nonlocal last
-        now = time.process_time()
-        curve["value"].append(round(told["value"], 5))
-        curve["cpu_s"].append(round(now - last, 4))
-        last = now
-        return True
-
-    failure = None
-    try:
-        TRAINER.fit(spec, report)
-    except DivergedError as error:
-        failure = _failure(error)
-    yield {"index": run[0], "seed": run[1], **curve, "failure": failure}
 
 
 def _failure(error: Exception) -> dict[str, str]:

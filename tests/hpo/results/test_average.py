@@ -180,7 +180,7 @@ def test_the_winner_alone_is_handed_on_where_no_other_helps(searched):
     result = hand(searched, trainer)
     assert result["average"]["is_used"] is False
     assert result["average"]["words"] == (
-        "trial 1 alone: averaged with any of 5 other trials it does worse on validation"
+        "trial 1 alone: averaged with any of 5 others it does worse on validation"
     )
     assert "of" not in json.loads((run.best_dir / "model.ckpt").read_text())
     assert "alone" not in result["test"]
