@@ -71,7 +71,7 @@ def test_the_state_says_how_the_run_stands(engine, tmp_path):
     state = run.read_state()
     assert (state["status"], state["pid"], state["budget"]) == ("running", os.getpid(), "4trials")
     assert [t["state"] for t in state["trials"]] == ["complete", "pruned", "failed", "running"]
-    assert state["best"]["trial"] == 0
+    assert state["best"]["trial"] == 3  # suspended, and better than the complete one
     assert state["spent"]["epochs"] == 18
 
 
