@@ -131,8 +131,8 @@ def _chance(trials: Sequence[TrialRecord], direction: str) -> _Chance | None:
         total = PRIOR_FREEDOM * variance + seeds.freedom * seeds.deviation**2
         variance = total / (PRIOR_FREEDOM + seeds.freedom)
     lift = fmean(lifts)
-    # What repeats differ by is known, the place of the best epoch not; else both are assumed.
-    shift = fmean(shifts) if seeds is not None else 0.0
+    # Repeats tell the level, not where the noise put the best epoch; else both are assumed.
+    shift = fmean(shifts) if whole else 0.0
     error = math.sqrt(lift**2 / (2 * noise.freedom) + shift)
     return _Chance(variance=variance, lift=lift, lift_error=error)
 
