@@ -52,9 +52,9 @@ def serve(run):
 
     started = []
 
-    def start(**settings):
+    def start(unknown_at=None, **settings):
         listener = socket.create_server(("127.0.0.1", 0))
-        app = build_app(PictureService(run), ServerSettings(token=TOKEN, **settings))
+        app = build_app(PictureService(run, unknown_at), ServerSettings(token=TOKEN, **settings))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
