@@ -148,11 +148,11 @@ def _add_beginnings(how: argparse._ArgumentGroup) -> None:
         help="begin with the best configurations of earlier runs (directories or names)",
     )
     how.add_argument(
-        "--no-memory",
-        dest="memory",
-        action="store_false",
+        "--memory",
+        action=argparse.BooleanOptionalAction,
         default=None,
-        help="do not begin with what earlier searches on this machine found on similar pictures",
+        help="begin with what earlier searches on this machine found on similar pictures (default, "
+        "unless --seed is given)",
     )
     how.add_argument(
         "--priors",

@@ -112,6 +112,8 @@ def _search_from(args: argparse.Namespace, study: StudySpec) -> SearchOptions:
     for flag in SEARCH_FLAGS:
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
+    if args.seed is not None and args.memory is None and not options.remembered:
+        changes["memory"] = False  # who names a seed wants the same search again
     if args.stages is not None:
         names = tuple(name.strip() for name in args.stages.split(","))
         changes |= {"stages": names, "earlier_stages": {}}

@@ -115,6 +115,12 @@ def test_spec_and_options_reach_the_study(tmp_path):
     assert study.run_dir.parent == (tmp_path / "runs" / "mine").resolve()
 
 
+def test_who_names_a_seed_gets_the_same_search_again():
+    for options, is_on in (({}, True), ({"seed": 4}, False), ({"seed": 4, "memory": True}, True)):
+        given = api._study_from(None, "/shots", None, None, None, None, options)
+        assert given.search.memory is is_on
+
+
 def test_splits_or_a_folder():
     given = api._study_from(
         None, {"train": "/a", "reference": "/b", "query": "/c"}, None, None, None, None, None

@@ -197,6 +197,14 @@ def test_flags_of_the_search_itself(study_of, tmp_path):
     assert plain.portfolio
 
 
+@pytest.mark.parametrize(
+    ("flags", "is_on"),
+    [("", True), ("--seed 4", False), ("--seed 4 --memory", True), ("--no-memory", False)],
+)
+def test_a_named_seed_gives_the_same_search_whatever_was_found_before(study_of, flags, is_on):
+    assert study_of(*flags.split()).search.memory is is_on
+
+
 def test_minutes_below_zero_are_refused(study_of):
     with pytest.raises(
         SpecError, match="--until-converged: must be a number of minutes, 0 or more, got -1"
