@@ -89,7 +89,7 @@ SPLITS = ["--train", "train", "--reference", "reference", "--query", "query"]
 NEEDING = [
     ["search"], ["search", "--in-process"], ["search", *SPLITS], ["search", "--data", "train"],
     ["plan"], ["screen", *SPLITS[2:]], ["resume", "runs/interrupted", "--budget", "9"],
-    ["best", "runs/finished"], ["why", "runs/finished", "0"], ["export", "runs/finished"],
+    ["why", "runs/finished", "0"], ["export", "runs/finished"],
     ["predict", "runs/finished", "query/a/1.png"], ["gallery", "runs/finished"], ["serve", "runs/finished"],
     ["gallery", "runs/finished", "--add", "train"], ["ui", "runs/finished"], ["cache"],
     ["cache", "clear", "--yes"], ["automl", "--skill-dir", str(ROOT / "trainer/skill"), "--yes"],
@@ -115,7 +115,7 @@ def test_an_action_says_what_to_install(bare, desk, action):
 
 def test_every_verb_is_looked_at():
     able = {"ls", "status", "logs", "stop", "report", "job", "doctor", "space", "algorithms"}
-    able |= {"init", "use"}
+    able |= {"init", "use", "best"}
     assert {words[0] for words in NEEDING} | able | {"completion"} == set(VERBS)
 
 
@@ -133,7 +133,7 @@ def test_a_job_says_what_to_install(bare, desk):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [["status"], ["logs", "0"], ["stop"], ["report"]])
+@pytest.mark.parametrize("words", [["status"], ["logs", "0"], ["stop"], ["report"], ["best"]])
 def test_a_verb_that_reads_a_run_has_no_traceback(bare, desk, words):
     done = call(bare, HPO, *words[:1], "runs/finished", *words[1:], cwd=desk)
     assert done.returncode in (0, 2)
