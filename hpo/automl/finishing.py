@@ -21,6 +21,7 @@ from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
+from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
@@ -199,6 +200,10 @@ def next_commands(run: str) -> list[str]:
 
 def _delete_others(session: Ending, best: TrialRecord) -> None:
     """Remove checkpoints that nothing can start from any more."""
-    for trial in session.ledger.trials():
-        if trial.number != best.number and trial.state is not TrialState.RUNNING:
+    trials = session.ledger.trials()
+    # The best that has ended moves up where an open one that is ahead fails after `hpo resume`.
+    second = best_trial([t for t in trials if t.state.is_finished], session.ledger.direction)
+    kept = {best.number, *([] if second is None else [second.number])}
+    for trial in trials:
+        if trial.number not in kept and trial.state is not TrialState.RUNNING:
             shutil.rmtree(session.run.trial_dir(trial.number) / "ckpt", ignore_errors=True)

@@ -161,14 +161,17 @@ class ArtifactCleaner:
     def _needed(self) -> set[int]:
         """Trials whose artifacts stay."""
         trials = self._ledger.trials()
-        best = best_trial(trials, self._ledger.direction)
+        ended = [t for t in trials if t.state.is_finished]
+        # A running trial that is ahead may still fail: then the best that has ended moves up.
+        found = (best_trial(some, self._ledger.direction) for some in (trials, ended))
+        best = {trial.number for trial in found if trial is not None}
         needed = {t.number for t in trials if not t.state.is_finished}
         needed |= {t.start_from[0] for t in trials if t.start_from and not t.state.is_finished}
         needed |= set(self._start_points())
         needed |= set(front_of_trials(trials, self._ledger.direction, self._facts))
         if self._keeps_all:
             needed |= {t.number for t in trials if t.state is not TrialState.FAILED}
-        return needed | ({best.number} if best is not None else set())
+        return needed | best
 
     def _delete(self, job_id: str) -> None:
         delete = self._platform.delete_job_artifacts  # type: ignore[attr-defined]

@@ -60,12 +60,14 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
     """The `count` best trials of the largest budget, and the default configuration.
 
     The default is trial 0, or where its parameters were trained in several trials the longest of
-    them; one that failed is left out.
+    them; one that failed is left out. So are trials that are not trained to their end, where others
+    are: their repeats would be, and so tell of another model.
     """
     order = ranked([t for t in trials if not t.is_repeat], direction)
     if not order:
         return []
-    chosen = leading(order)[:count]
+    longest = leading(order)
+    chosen = ([t for t in longest if t.state.is_finished] or longest)[:count]
     first = min(order, key=lambda t: t.number)
     defaults = [t for t in order if first.number == 0 and t.params == first.params]
     if defaults and not any(t.params == first.params for t in chosen):

@@ -49,6 +49,8 @@ class Average:
     value: float | None = None
     checkpoint: str = ""
     """Name of the file beside this record; empty where nothing is handed on but the winner."""
+    epoch: int = 0
+    """The winner's best epoch, as its weights were averaged: one that was open may get better."""
     best: tuple[int, ...] = ()
     """The winner and the trials near it, by which a later start knows whether this still holds."""
 
@@ -99,18 +101,26 @@ def read_average(run: RunDir) -> Average | None:
         return None
 
 
-def averaged_checkpoint(run: RunDir, winner: int) -> Path | None:
-    """Return the file of the average that is handed on in place of a winner, if there is one."""
+def averaged_checkpoint(run: RunDir, winner: TrialRecord, direction: str) -> Path | None:
+    """Return the file of the average that is handed on in place of a winner, if there is one.
+
+    None where it was made of an earlier epoch: the winner was open then, and has been trained on.
+    """
     kept = read_average(run)
-    if kept is None or not kept.is_used or kept.trials[0] != winner:
+    if kept is None or not kept.is_used or not _is_of(kept, winner, direction):
         return None
     file = _folder(run) / kept.checkpoint
     return file if file.is_file() else None
 
 
 def is_averaged(run: RunDir, trials: Sequence[TrialRecord], direction: str) -> bool:
-    """Whether the best of these trials have been averaged, so that nobody asks for them again."""
+    """Whether the best of these trials have been averaged, so that nobody asks for them again.
+
+    A winner that is still open may be trained on, and is then averaged with them anew.
+    """
     kept = read_average(run)
+    if kept and any(t.number == kept.trials[0] and not t.state.is_finished for t in trials):
+        return False
     near = tuple(t.number for t in best_trained(trials, direction))
     return kept is not None and kept.best[1:] == near
 
@@ -147,7 +157,8 @@ def average_best(
     near = best_trained(ledger.trials(), ledger.direction)
     marks = (best.number, *(t.number for t in near))
     kept = read_average(run)
-    if kept is None or kept.best != marks or _is_lost(run, kept):
+    is_same = kept is not None and kept.best == marks and _is_of(kept, best, ledger.direction)
+    if kept is None or not is_same or _is_lost(run, kept):
         emit(Preparing(what="average"))
         able = [
             t for t in near
@@ -156,7 +167,7 @@ def average_best(
         kept = _average(run, trainer, executor, spec, best, able)
         if kept is None:
             return None
-        kept = replace(kept, best=marks)
+        kept = replace(kept, best=marks, epoch=_best_epoch(best, ledger.direction))
         _keep(run, kept)
     words = kept.words(trainer.monitoring_metric)
     emit(
@@ -182,7 +193,7 @@ def _average(
         RunError: when the run's disk takes no files.
     """
     folder, direction = _folder(run), trainer.direction
-    start = averaged_checkpoint(run, best.number)
+    start = averaged_checkpoint(run, best, direction)
     before = read_average(run) if start is not None else None  # more trials came: it goes on
     so_far = before or Average(trials=(best.number,), looked_at=())
     found = {t.number: best_checkpoint(run, t, direction) for t in able}
@@ -222,6 +233,16 @@ def _keep(run: RunDir, average: Average) -> None:
 
 def _folder(run: RunDir) -> Path:
     return run.path / "average"
+
+
+def _is_of(kept: Average, winner: TrialRecord, direction: str) -> bool:
+    """Whether a record is of this winner, and of its weights as they are now."""
+    return (kept.trials[0], kept.epoch) == (winner.number, _best_epoch(winner, direction))
+
+
+def _best_epoch(trial: TrialRecord, direction: str) -> int:
+    best = trial.best_measurement(direction)
+    return best.epoch if best else 0
 
 
 def _is_lost(run: RunDir, kept: Average) -> bool:

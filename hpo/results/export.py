@@ -69,7 +69,7 @@ def export_run(
         result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
     else:
         executor = InProcessExecutor(study.trainer)
-        model = averaged_checkpoint(run, record.number) if is_best else None
+        model = averaged_checkpoint(run, record, trainer.direction) if is_best else None
         spec = specs.trained_spec(record)
         result = export_trial(run, trainer, record, spec, executor, folder, model=model)
     if kept is not None and (told := json.loads(kept))["trial"] == record.number:

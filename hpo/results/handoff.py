@@ -90,7 +90,7 @@ def hand_on(
     if average is not None and average.is_used:
         alone = (best, spec, find_checkpoint(run, best, trainer.direction))
     emit(Preparing(what="export"))
-    model = averaged_checkpoint(run, best.number) if alone else None
+    model = averaged_checkpoint(run, best, ledger.direction) if alone else None
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir, model=model)
     emit(Exported(trial=best.number, result=exported))
     default = None

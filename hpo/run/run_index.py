@@ -16,6 +16,8 @@ SWITCH = "HPO_MEMORY"
 """`off` in the environment keeps searches from using, and being put on, the list."""
 _MOST = 1000
 """Lines that are read, the newest ones."""
+MOST_RUNS = 100
+"""Runs that are looked at, the newest ones: each costs about a tenth of a second."""
 
 
 def is_on() -> bool:
@@ -34,11 +36,18 @@ def note_run(cache: Path, run: RunDir) -> None:
 
 
 def known_runs(cache: Path, out: Path) -> list[RunDir]:
-    """Runs below `out`, and those on the list that are still there; the newest first."""
-    found = {run.path: run for run in list_runs(out)}
-    listed = (RunDir(path) for path in _noted(cache))
-    found |= {run.path: run for run in listed if run.study_file.is_file()}
-    return sorted(found.values(), key=lambda run: (run.path.name, str(run)), reverse=True)
+    """The newest runs below `out`, and of those on the list that can be reached; newest first."""
+    found: dict[Path, RunDir] = {}
+    with contextlib.suppress(OSError):  # one may go away meanwhile
+        found = {run.path: run for run in list_runs(out)}
+    for path in _noted(cache):
+        # Another user's, on a disk that is gone, or no path at all: as one that moved.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            run = RunDir(path)
+            if run.study_file.is_file():
+                found[run.path] = run
+    newest = sorted(found.values(), key=lambda run: (run.path.name, str(run)), reverse=True)
+    return newest[:MOST_RUNS]
 
 
 def _noted(cache: Path) -> list[Path]:
@@ -46,4 +55,4 @@ def _noted(cache: Path) -> list[Path]:
         text = (cache / INDEX_FILE).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return []
-    return [Path(line) for line in text.splitlines()[-_MOST:] if line.startswith("/")]
+    return [Path(line) for line in text.split("\n")[-_MOST:] if line.startswith("/")]

@@ -377,7 +377,7 @@ class Session:
     def _review(self, executor: Executor) -> bool:
         """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
         review = review_of(self, executor, self.settings.progress)
-        self.num_queries = (review.data.get("splits") or {}).get("query", {}).get("images")
+        self.num_queries = ((review.data.get("splits") or {}).get("query") or {}).get("images")
         return self.tell_review(review, executor)
 
     def disk_warning(self, probe: Mapping[str, Any]) -> str:

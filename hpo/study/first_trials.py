@@ -6,12 +6,12 @@ wider search than this one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
-from hpo.core.spec_dicts import is_same, value_at
+from hpo.core.spec_dicts import flatten, is_same, nest, value_at
 from hpo.core.text import quoted
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def learned_trials(
     space: SearchSpace,
     num_trials: int | None,
     *,
-    taken: int = 0,
+    before: Sequence[Mapping[str, Any]] = (),
+    where: str = "search",
 ) -> FirstTrials:
     """Fit a study's first trials to its space.
 
@@ -59,20 +60,31 @@ def learned_trials(
         spec: that every trial starts from.
         space: of the study.
         num_trials: that the search has at most; None where it is limited otherwise.
-        taken: trials that come before them, besides the default.
+        before: latents of the trials that come before them, besides the default.
+        where: stands before messages.
 
     Raises:
         SpecError: for a configuration that is no mapping.
     """
     search = study.search
     wanted = search.first_trials if search.portfolio else {}
-    for name, values in wanted.items():
+    return fit_trials(
+        space, plain_trials(wanted, f"{where}.{FIELD}"), spec, most_first(num_trials), before
+    )
+
+
+def plain_trials(given: Mapping[Any, Any], where: str) -> dict[str, dict[str, Any]]:
+    """Return configurations of a study file by dotted names of parameters.
+
+    Raises:
+        SpecError: for one that is no mapping.
+    """
+    for name, values in given.items():
         if not isinstance(values, Mapping):
             raise SpecError(
-                f"search.{FIELD}.{name}: must be a mapping of parameters to values, got "
-                f"{quoted(values)}"
+                f"{where}.{name}: must be a mapping of parameters to values, got {quoted(values)}"
             )
-    return fit_trials(space, wanted, spec, most_first(num_trials) - taken)
+    return {str(name): flatten(nest(values)) for name, values in given.items()}
 
 
 def fit_trials(
@@ -80,6 +92,7 @@ def fit_trials(
     configurations: Mapping[str, Mapping[str, Any]],
     spec: Mapping[str, Any],
     most: int,
+    before: Sequence[Mapping[str, Any]] = (),
 ) -> FirstTrials:
     """Fit configurations to a space, in order.
 
@@ -92,17 +105,24 @@ def fit_trials(
         space: of the search.
         configurations: name -> {parameter: value}; what is missing stays at its default.
         spec: that every trial starts from.
-        most: so many are taken at most.
+        most: so many are taken at most, those before them included.
+        before: latents that are tried already, which are passed over too.
     """
-    seen = [space.encode(space.default())]
+    seen = [space.encode(space.default()), *map(dict, before)]
+    begin = len(seen)
     left_out = []
     for name, values in configurations.items():
         latents = _fitted(space, values, spec)
         if latents is None:
             left_out.append(name)
-        elif latents not in seen:
+        elif not any(_are_same(latents, other) for other in seen):
             seen.append(latents)
-    return FirstTrials(latents=tuple(seen[1 : max(0, most) + 1]), left_out=tuple(left_out))
+    return FirstTrials(latents=tuple(seen[begin : max(begin, most + 1)]), left_out=tuple(left_out))
+
+
+def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether latents mean the same: a value that was trained may differ in its last digit."""
+    return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
 
 
 def _fitted(

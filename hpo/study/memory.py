@@ -101,7 +101,9 @@ def recall(
     found: list[Remembered] = []
     for run in runs:
         # Nothing is learnt from one that is damaged or was written by another version.
-        with contextlib.suppress(HpoError, OSError, ValueError, TypeError, KeyError):
+        with contextlib.suppress(
+            *(HpoError, OSError, ValueError, TypeError, LookupError, AttributeError)
+        ):
             found += _of_run(run, now, names)
     found.sort(key=lambda one: -one.weight)
     chosen = Recollection()
@@ -130,12 +132,21 @@ class _Now:
         self.study, self.plan, self.trainer = study, plan, trainer
         self.data = {name: describe_source(address) for name, address in plan.sources.items()}
         self._numbers: dict[str, float] | None = None
+        self._features: dict[str, Mapping[str, Any]] = {}
 
     def numbers(self) -> dict[str, float]:
         """Numbers of classes and pictures, see `numbers_of`."""
         if self._numbers is None:
             self._numbers = numbers_of(self.trainer.inspect_data(self.plan.base_spec))
         return self._numbers
+
+    def features(self, address: str) -> Mapping[str, Any]:
+        """Statistics of a source's features, read once a source; empty where there are none."""
+        if not isinstance(self.trainer, PictureDescriber):
+            return {}
+        if address not in self._features:
+            self._features[address] = self.trainer.feature_statistics(address)
+        return self._features[address]
 
 
 def _of_run(run: RunDir, now: _Now, names: set[str]) -> Iterator[Remembered]:
@@ -228,11 +239,8 @@ def _shares_pictures(before: Mapping[str, str], study: StudySpec, now: _Now) -> 
 
 def _by_features(plan: StudyPlan, now: _Now) -> float | None:
     """Likeness of features that one trunk made of both; None where there are none."""
-    if not isinstance(now.trainer, PictureDescriber):
-        return None
     for split in _VALIDATION:
-        one = now.trainer.feature_statistics(plan.sources[split])
-        other = now.trainer.feature_statistics(now.plan.sources[split])
+        one, other = now.features(plan.sources[split]), now.features(now.plan.sources[split])
         if shared := sorted(one.keys() & other.keys()):
             return fmean(overlap(one[key], other[key]) for key in shared)
     return None

@@ -125,6 +125,8 @@ def _is_sound(plan: StudyPlan) -> bool:
         (plan.space_digest, str),
         (plan.num_epochs, int),
         (plan.averages, bool),
+        (plan.first, list),
+        (plan.learned, list),
         (plan.planned_trials, int | None),
         (plan.screened_s, int | float),
     ]

@@ -20,7 +20,7 @@ from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import StageStarter
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.first_trials import learned_trials
+from hpo.study.first_trials import learned_trials, plain_trials
 from hpo.study.initial_points import starts_of
 from hpo.study.plan import (
     StudyPlan,
@@ -193,9 +193,13 @@ def planned_stages(
         with as_user_errors(f"stage {name}"):
             laid = trainer.validate(merged(plan.base_spec, nest(stage.spec)))
         base_spec, space = settle_space(own, trainer, laid, num_trials=stage.trials)
-        rows = ((values, source) for source, values in stage.remembered.items())
+        where = f"search.earlier_stages.{name}"
+        remembered = plain_trials(stage.remembered, f"{where}.remembered")
+        rows = ((values, source) for source, values in remembered.items())
         first = starts_of(space, rows if study.search.memory else ())
-        learned = learned_trials(own, base_spec, space, stage.trials, taken=len(first))
+        learned = learned_trials(
+            own, base_spec, space, stage.trials, before=[s.latents for s in first], where=where
+        )
         digest = plan.earlier.get(name)
         if run is not None and digest != space.digest:
             raise RunError(

@@ -27,6 +27,7 @@ from hpo.results.average import (
 from hpo.results.export import export_run
 from hpo.results.handoff import hand_on
 from hpo.results.story import winner_story
+from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, find_run
 from hpo.searching.session import resume_search, start_search
 from hpo.study.sections import SearchOptions
@@ -84,11 +85,11 @@ def test_the_best_are_offered_best_first_and_those_that_help_are_kept(searched):
     )
     assert emit.names() == ["preparing", "averaged"]
     assert emit.named("averaged")[0]["is_used"] is True
-    file = averaged_checkpoint(run, 1)
+    file = averaged_checkpoint(run, engine.ledger.trial(1), "maximize")
     assert json.loads(file.read_text())["of"] == [
         str(run.checkpoints_dir(n) / "best.ckpt") for n in (1, 3, 4)
     ]
-    assert averaged_checkpoint(run, 3) is None  # of another winner
+    assert averaged_checkpoint(run, engine.ledger.trial(3), "maximize") is None  # of another winner
 
 
 def test_trials_of_another_network_are_not_offered(searched):
@@ -122,11 +123,11 @@ def test_what_was_done_is_found_and_what_was_not_is_done_again(searched):
     assert emit.names() == ["averaged"]
     # Killed between the file and its record: the file is there, and nothing names it.
     (run.path / "average" / "average.json").unlink()
-    assert averaged_checkpoint(run, 1) is None
+    assert averaged_checkpoint(run, engine.ledger.trial(1), "maximize") is None
     assert average(searched, trainer)[0] == first
     assert len(trainer.asked) == 2
     # Killed while the file was being put away, or removed by hand.
-    averaged_checkpoint(run, 1).unlink()
+    averaged_checkpoint(run, engine.ledger.trial(1), "maximize").unlink()
     assert average(searched, trainer)[0] == first
     assert len(trainer.asked) == 3
 
@@ -136,7 +137,7 @@ def test_an_average_goes_on_with_the_trials_that_came_after_it(searched, tmp_pat
     trainer = AveragingTrainer()
     first, _ = average(searched, trainer)
     assert is_averaged(run, engine.ledger.trials(), "maximize")
-    kept = averaged_checkpoint(run, 1)
+    kept = averaged_checkpoint(run, engine.ledger.trial(1), "maximize")
     more = make_engine(
         tmp_path, Listed([*RATES, 0.03]), ledger=engine.ledger, study=quick_study(),
         budget=Budget(trials=len(RATES) + 1),
@@ -154,6 +155,31 @@ def test_an_average_goes_on_with_the_trials_that_came_after_it(searched, tmp_pat
     assert found.trials == (1, 3, 4, 6)
     assert found.alone == 0.8  # the winner's, not the earlier average's
     assert not kept.exists()
+
+
+def test_an_open_winner_that_was_trained_on_is_averaged_anew(tmp_path):
+    run, trainer = RunDir(tmp_path), AveragingTrainer(good=(0,))
+    ledger = Ledger.create(run.ledger_file, "maximize")
+
+    def search(epochs):
+        engine = make_engine(
+            tmp_path, Listed([0.1, 0.5, 0.012, 0.013]), study=quick_study(),
+            budget=Budget(epochs=epochs), ledger=ledger,
+        )  # fmt: skip
+        InProcessExecutor(NAME).run(engine)
+        best = engine.best()
+        found = average_best(run, ledger, trainer, Caller(trainer), best, engine.specs, Events())
+        return best, found
+
+    first, before = search(23)
+    assert (first.state, before.trials) == (TrialState.RUNNING, (first.number, 0))
+    assert not is_averaged(run, ledger.trials(), "maximize")
+    epoch = first.epochs
+    winner, after = search(27)
+    assert winner.number == first.number
+    assert winner.epochs > epoch == before.epoch
+    assert after.epoch == winner.epochs
+    assert len(trainer.asked) == 2
 
 
 def test_the_average_is_exported_and_both_stand_on_held_out_pictures(searched):

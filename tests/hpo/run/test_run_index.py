@@ -43,3 +43,23 @@ def test_a_list_that_cannot_be_written_is_done_without(tmp_path):
     (tmp_path / "cache").touch()
     note_run(tmp_path / "cache", made(tmp_path, "20260102-000000"))
     assert len(known_runs(tmp_path / "cache", tmp_path)) == 1
+
+
+def test_what_cannot_be_reached_is_passed_over(tmp_path):
+    cache, here = tmp_path / "cache", made(tmp_path / "a\u2028b", "20260102-000000")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    note_run(cache, here)
+    with (cache / INDEX_FILE).open("a") as file:
+        file.write(f"/{'x' * 300}/run\n/a\0b\n{loop}/shop/run\nno path\n")
+    assert [run.path for run in known_runs(cache, tmp_path / "out")] == [here.path]
+    note_run(cache, here)
+    assert (cache / INDEX_FILE).read_text().count(str(here)) == 1
+
+
+def test_only_the_newest_runs_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo.run.run_index.MOST_RUNS", 2)
+    runs = [made(tmp_path, f"2026010{day}-000000") for day in (1, 2, 3)]
+    assert [run.path for run in known_runs(tmp_path / "cache", tmp_path)] == [
+        runs[2].path, runs[1].path,
+    ]  # fmt: skip

@@ -193,10 +193,34 @@ def test_a_short_search_takes_the_first_of_them():
     spec = TRAINER.validate({})
     found = learned_trials(study, spec, quick_space(), 4)
     assert [quick_space().decode(p) for p in found.latents] == [pytest.approx(FIRST["wide"])]
-    assert learned_trials(study, spec, quick_space(), 4, taken=1).latents == ()
+    tried = [{**quick_space().encode(quick_space().default() | {"train.margin": 0.6})}]
+    assert learned_trials(study, spec, quick_space(), 4, before=tried).latents == ()
+
+
+def test_what_is_tried_before_them_is_not_tried_again():
+    space = space_of(NODES)
+    before = [space.encode(POINTS["a"])]
+    found = fit_trials(space, POINTS, SPEC, 8, before)
+    assert same([space.decode(latents) for latents in found.latents], [POINTS["d"]])
+    assert fit_trials(space, POINTS, SPEC, 1, before).latents == ()
 
 
 def test_a_configuration_that_is_no_mapping_is_refused():
     study = quick_study(search=SearchOptions(first_trials={"a": 0.5}))
     with pytest.raises(SpecError, match=r"^search\.first_trials\.a: must be a mapping .* got 0\.5"):
+        plan_study(study, TRAINER)
+
+
+@pytest.mark.parametrize("key", ["first_trials", "remembered"])
+def test_sections_and_names_that_are_numbers_are_read(key):
+    search = SearchOptions(**{key: {1: {"train": {"lr": 0.02}}}})
+    plan = plan_study(quick_study(search=search), TRAINER)
+    (latents,) = plan.learned or [start["latents"] for start in plan.first]
+    space = quick_space()
+    assert space.decode(latents)["train.lr"] == pytest.approx(0.02)
+
+
+def test_a_remembered_configuration_that_is_no_mapping_is_refused():
+    study = quick_study(search=SearchOptions(remembered={"a": 5}))
+    with pytest.raises(SpecError, match=r"^search\.remembered\.a: must be a mapping .* got 5"):
         plan_study(study, TRAINER)

@@ -214,6 +214,14 @@ def test_what_cannot_be_read_or_has_not_ended_is_passed_over(earlier):
         file.write_bytes(kept)
 
 
+@pytest.mark.parametrize("text", ["[]", "3", '{"data": [3]}', '{"data": {"train": 3}}'])
+def test_a_damaged_description_of_the_pictures_ends_no_search(earlier, text):
+    (earlier.path / "origin.json").write_text(text)
+    found = recalled(earlier)
+    # By numbers of pictures at most: that they are the same can no longer be seen.
+    assert all("about as many pictures" in source for source in found)
+
+
 def test_a_switch_or_an_option_with_another_value_makes_another_kind(earlier):
     plan, train = read_plan(earlier.path), {"lr": 0.1, "mode": "a", "epochs": 3}
     spec = {"train": train, "tracking": {"name": "x"}}

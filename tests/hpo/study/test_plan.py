@@ -37,6 +37,15 @@ def test_a_plan_reads_back_as_written(tmp_path):
     assert read_plan(tmp_path) == PLAN
 
 
+@pytest.mark.parametrize("key", ["first", "learned", "num_epochs"])
+def test_a_plan_with_a_value_of_another_kind_is_one_line(tmp_path, key):
+    PLAN.write(tmp_path)
+    data = json.loads((tmp_path / PLAN_FILE).read_text()) | {key: "many"}
+    (tmp_path / PLAN_FILE).write_text(json.dumps(data))
+    with pytest.raises(RunError, match=r"plan.json: must be the plan that a search wrote"):
+        read_plan(tmp_path)
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"study_uuid": "u"}', "null", "5"])
 def test_a_damaged_plan_is_one_line(tmp_path, text):
     if text is not None:
