@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import (
@@ -11,6 +12,7 @@ from hpo.cli.run_flags import (
     print_json,
     print_table,
 )
+from hpo.core.budget import parse_budget
 from hpo.core.text import metric_word, shell_word
 from hpo.core.trial import Purpose, TrialStage
 
@@ -36,7 +38,10 @@ def describe(run: RunDir) -> dict[str, Any]:
     elif run.state_file.is_file() and not state:
         status = "damaged"
     trials = state.get("trials", [])
-    searched = [t["state"] for t in trials if t["purpose"] == Purpose.SEARCH]
+    rows = [t for t in trials if t["purpose"] == Purpose.SEARCH]
+    searched = [t["state"] for t in rows if not (t.get("stage") or {}).get("left")]
+    earlier = [t for t in rows if (t.get("stage") or {}).get("left")]
+    of_stages = Counter(t["stage"]["name"] for t in earlier if t["state"] != "running")
     return {
         "run_dir": str(run),
         "study": run.study_name,
@@ -44,8 +49,8 @@ def describe(run: RunDir) -> dict[str, Any]:
         "metric": state.get("metric") or "",
         "budget": state.get("budget"),
         "spent": state.get("spent"),
-        "counts": {s: searched.count(s) for s in ("complete", "pruned", "failed")},
-        "running": searched.count("running"),
+        "counts": {s: searched.count(s) for s in ("complete", "pruned", "failed")} | of_stages,
+        "running": sum(t["state"] == "running" for t in rows),
         "best": state.get("best"),
         "updated": state.get("updated"),
         "trials": trials,
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"status  {row['status']}; {counts or 'no trial has ended'}{rest}")
     if row["paused"]:
         print(f"paused  {row['paused']}")
-    print(f"budget  {row['budget'] or 'unknown'}")
+    print(f"budget  {parse_budget(str(row['budget'])) if row['budget'] else 'unknown'}")
     for name, lost in row["untrained"].items():
         print(
             f"warning {name}: the study fixes it to {lost['fixed']}, and {lost['trials']} of the "

@@ -13,7 +13,8 @@ from hpo.run.run_dir import AUTOML_FACTS, RunDir, list_runs
 
 INDEX_FILE = "runs.txt"
 SWITCH = "HPO_MEMORY"
-"""`off` in the environment keeps searches from using, and being put on, the list."""
+"""`off` (or 0, no, false) in the environment keeps searches from using, and being put on, the
+list."""
 _MOST = 1000
 """Lines that are read, the newest ones."""
 MOST_RUNS = 100
@@ -22,7 +23,7 @@ MOST_RUNS = 100
 
 def is_on() -> bool:
     """Whether the environment lets searches learn from earlier ones."""
-    return os.environ.get(SWITCH, "").lower() != "off"
+    return os.environ.get(SWITCH, "").lower() not in ("off", "0", "no", "false")
 
 
 def note_run(cache: Path, run: RunDir) -> None:

@@ -12,7 +12,7 @@ def test_a_finished_run(hpo, first):
     assert lines[0] == f"run     {first}"
     assert lines[1].startswith("status  finished; ")
     assert "1 failed" in lines[1]
-    assert lines[2] == "budget  4trials"
+    assert lines[2] == "budget  4 trials"
     assert lines[4].split() == ["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS"]
     rows = [line.split(maxsplit=5) for line in lines[5:9]]
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]
@@ -47,6 +47,21 @@ def test_the_same_for_programs(json_of, first):
     assert [trial["trial"] for trial in row["trials"]] == [0, 1, 2, 3]
     assert row["best"]["trial"] != 1
     assert row["spent"]["trials"] == 4
+
+
+def test_trials_of_earlier_stages_are_counted_by_their_stage(hpo, json_of, second):
+    file = second / "state.json"
+    kept = file.read_text()
+    state = json.loads(kept)
+    heads = {"name": "heads", "left": 1}
+    state["trials"][0] |= {"stage": heads}
+    state["trials"] += [{**state["trials"][0], "trial": n} for n in (7, 8)]
+    file.write_text(json.dumps(state))
+    assert json_of("status", second)["counts"] == {
+        "complete": 0, "pruned": 0, "failed": 0, "heads": 3,
+    }  # fmt: skip
+    assert "3 heads; 1 paused" in hpo("status", second)[1]
+    file.write_text(kept)
 
 
 @pytest.mark.parametrize("name", ["first", "TIMESTAMP", "PATH", "runs/first/TIMESTAMP"])

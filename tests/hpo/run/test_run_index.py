@@ -29,12 +29,13 @@ def test_runs_of_other_folders_are_found_by_the_list_and_those_that_are_gone_are
     assert [run.path for run in known_runs(cache, out)] == [away.path, here.path]
 
 
-def test_what_is_not_put_on_the_list(tmp_path, monkeypatch):
+@pytest.mark.parametrize("word", ["off", "0", "No"])
+def test_what_is_not_put_on_the_list(tmp_path, monkeypatch, word):
     route = made(tmp_path, "run_20260102-000000")
     (route.path / AUTOML_FACTS).parent.mkdir(parents=True)
     (route.path / AUTOML_FACTS).touch()
     note_run(tmp_path / "cache", route)
-    monkeypatch.setenv("HPO_MEMORY", "off")
+    monkeypatch.setenv("HPO_MEMORY", word)
     note_run(tmp_path / "cache", made(tmp_path, "20260102-000000"))
     assert not (tmp_path / "cache").exists()
 
