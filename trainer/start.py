@@ -31,12 +31,12 @@ RECIPE: Mapping[str, Any] = {
     "train.batch_norm": "keep",
     "train.head_epochs": 20,
     "train.loss.name": "normalized_softmax",
-    "train.loss.normalized_softmax.temperature": 0.1,
+    "train.loss.normalized_softmax.temperature": 0.2,
     "train.loss.base_lr": 5e-4,
     "train.optim.name": "AdamW",
     "train.optim.schedule": "one_cycle",
     "train.optim.warmup_share": 0.2,
-    "train.optim.trunk.base_lr": 5e-4,
+    "train.optim.trunk.base_lr": 1e-3,
     "train.optim.trunk.weight_decay": 0.02,
     "train.optim.embedder.base_lr": 5e-4,
     "train.optim.embedder.weight_decay": 0.02,
@@ -75,6 +75,7 @@ OF_TRUNK = ("train.batch_norm", "train.head_epochs", "train.optim.trunk.", "data
 """Beginnings of the recipe's keys that have no part where the trunk does not learn."""
 FROZEN_RECIPE: Mapping[str, Any] = {
     **{key: value for key, value in RECIPE.items() if not key.startswith(OF_TRUNK)},
+    "train.loss.normalized_softmax.temperature": 0.1,
     "train.optim.embedder.base_lr": 1e-3,
     "train.loss.base_lr": 1e-2,
     # A head learns more from features of the pictures as they are than from augmented ones.

@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="stages by name, in order, joined by commas: heads,full trains many heads on cached "
         "features first and whole networks from the best of them; none trains every trial in full "
-        "(default: none)",
+        "(default: what suits start, machine and budget; the review says it)",
     )
     _add_winner_arguments(how)
     how.add_argument(

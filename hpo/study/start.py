@@ -78,7 +78,8 @@ def _with_stages(
     rows = {row["name"]: row for row in chosen.get("stages", ())}
     if options.earlier_stages:  # of the user's own
         return _with_search(options, chosen["search"], chosen["ranges"]), ()
-    names = chosen_stages(options.stages, list(rows), recommended=bool(chosen.get("staged")))
+    recommended = bool(chosen.get("staged")) and _leaves_stages(options)
+    names = chosen_stages(options.stages, list(rows), recommended=recommended)
     if not names:
         return _with_search(options, chosen["search"], chosen["ranges"]), ()
     earlier = {name: _definition(options, rows[name]) for name in names}
@@ -86,6 +87,16 @@ def _with_stages(
     search = _with_search(options, tuple(last["search"]), last["ranges"])
     reasons = tuple(rows[name]["reason"] for name in names)
     return replace(search, earlier_stages=earlier), reasons
+
+
+def _leaves_stages(options: SearchOptions) -> bool:
+    """Whether nothing that the user chose is about a search of a single stage.
+
+    Not every algorithm can begin with trials of another stage; a list of parameters is meant whole;
+    and networks from heads of different lengths cannot be averaged.
+    """
+    has_list = any(not name.startswith("+") for name in options.over)
+    return options.algorithm == "auto" and not options.average and not has_list
 
 
 def _definition(options: SearchOptions, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,31 @@ def test_the_users_values_and_ranges_win_in_every_stage():
     assert complete_study(replace(given, search=SearchOptions()), TRAINER, machine).reasons == ()
 
 
+class Recommending(type(TRAINER)):
+    """Recommends its stages where nobody asked."""
+
+    def choose_start(self, given, **facts):
+        return super().choose_start(given, **facts) | {"staged": True}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "has_stages"),
+    [
+        ({}, True),
+        ({"over": ("+train.margin",), "fix": {"train.width": 32}}, True),
+        ({"stages": ("none",)}, False),
+        ({"algorithm": "tpe"}, False),
+        ({"over": ("train.lr",)}, False),
+        ({"average": True}, False),
+        ({"algorithm": "tpe", "stages": OFFERED}, True),
+    ],
+)
+def test_recommended_stages_give_way_to_what_is_about_a_single_one(chosen, has_stages):
+    given = StudySpec(trainer=NAME, search=SearchOptions(**chosen))
+    start = complete_study(given, Recommending(), Machine(nodes=(Node(cpus=2, gpus=0),)))
+    assert bool(start.study.search.earlier_stages) is has_stages
+
+
 def test_a_stage_is_the_study_with_its_own_spec_space_and_length():
     plan = plan_study(study(), TRAINER)
     (heads,) = planned_stages(study(), plan, TRAINER)
