@@ -21,7 +21,7 @@ TRIALS = (5, 10, 20, 40)
 OURS, FULL = "auto", "random, full training"
 SURE = 0.95
 SHARES = (0.95, 0.99)
-"""Of the best known value: how many epochs it takes to get there is told."""
+"""Shares of the best known value; a table gives the epochs after which each is reached."""
 
 
 def summarize(

@@ -19,6 +19,7 @@ import random
 import sys
 import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,11 +220,17 @@ def pack_curves(work: Path, out: Path) -> None:
     for section in ("train_dataset", "val_dataset"):
         head["spec"]["dataset"].pop(section, None)
     runs = {(line["index"], line["seed"]): line for line in read_lines(work / "curves.jsonl")}
-    data = {**head, "num_epochs": NUM_EPOCHS, "runs": [runs[key] for key in sorted(runs)]}
+    write_recording(
+        {**head, "num_epochs": NUM_EPOCHS, "runs": [runs[key] for key in sorted(runs)]}, out
+    )
+
+
+def write_recording(data: Mapping[str, Any], out: Path) -> None:
+    """Write a recording, the same bytes for the same data."""
     out.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(data, separators=(",", ":"))
     out.write_bytes(gzip.compress(text.encode(), mtime=0))
-    print(f"{len(runs)} runs, {out.stat().st_size / 1024:.0f} KiB: {out}")
+    print(f"{len(data['runs'])} runs, {out.stat().st_size / 1024:.0f} KiB: {out}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ compile, and one lies half way between such a draw and the default.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import random
@@ -41,7 +40,7 @@ from hpo.study.stages import planned_stages
 from hpo.study.start import complete_study
 from search_spaces import SearchSpace
 from tests.benchmarks.portfolio_data import family_of, make_data
-from tests.benchmarks.record_curves import header, read_lines
+from tests.benchmarks.record_curves import header, read_lines, write_recording
 from trainer.errors import DivergedError
 from trainer.portfolio import first_trials
 from trainer.session import TRAINER
@@ -296,11 +295,7 @@ def pack_matrix(name: str, work: Path, out: Path) -> None:
     if name == "frozen":  # as `recorded_curves.py` reads it
         configs = head.pop("configs")
         ordered = [{**line, **configs[line["index"]]} for line in ordered]
-    data = {"kind": name, **head, "runs": ordered}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(data, separators=(",", ":"))
-    out.write_bytes(gzip.compress(text.encode(), mtime=0))
-    print(f"{len(runs)} runs, {out.stat().st_size / 1024:.0f} KiB: {out}")
+    write_recording({"kind": name, **head, "runs": ordered}, out)
 
 
 if __name__ == "__main__":
