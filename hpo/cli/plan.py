@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli import search as search_verb
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             ray_address=args.ray_address,
             listeners=(lambda *_: _Preparing(console),),
             progress=console.progress,
+            runs=Path(args.out),
         )
         found = plan_search(study, settings)
     if args.json:

@@ -52,8 +52,6 @@ from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 
-Interrupt = Callable[[], bool]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
@@ -71,10 +69,12 @@ class SearchSettings:
     """Old place -> new one of other files of a run, such as weights."""
     completes: bool = False
     """Whether the trainer chooses weights, network and recipe where the study sets none."""
+    runs: Path | None = None
+    """Where earlier runs are looked for; None means where this one is made."""
     probe: bool = True
     """Whether to measure an epoch before the start."""
     listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
-    should_stop: Interrupt = lambda: False
+    should_stop: Callable[[], bool] = lambda: False
     confirm_start: Callable[[Review], bool] = lambda _review: True
     """Asked with the review; False ends the run before its first trial."""
     progress: Callable[[str, int, int], None] | None = None
@@ -111,7 +111,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     trainer = find_trainer(study.trainer)
     plan = None
     if settings.completes:
-        study, plan = plan_completed(study, trainer, settings, out)
+        study, plan = plan_completed(study, trainer, settings, settings.runs or out)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
     plan = plan or plan_study(study, trainer, slots=slots.count, route_style=settings.route_style)
 

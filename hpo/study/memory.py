@@ -106,13 +106,26 @@ def recall(
         ):
             found += _of_run(run, now, names)
     found.sort(key=lambda one: -one.weight)
+    distinct: list[Remembered] = []
+    for one in found:
+        # A run and its copy, and one that began with another's best, have configurations in common.
+        if not any(_is_same_try(one, other, space) for other in distinct):
+            distinct.append(one)
     chosen = Recollection()
-    for one in [one for one in found if one.weight >= LEAST_WEIGHT][:MOST]:
+    for one in [one for one in distinct if one.weight >= LEAST_WEIGHT][:MOST]:
         _add(chosen.last, one.source, one.values, space)
         if one.parent is not None and one.parent[0] in earlier:
             stage, values = one.parent
             _add(chosen.earlier.setdefault(stage, {}), one.source, values, earlier[stage])
     return replace(chosen, earlier={name: rows for name, rows in chosen.earlier.items() if rows})
+
+
+def _is_same_try(one: Remembered, other: Remembered, space: SearchSpace) -> bool:
+    """Whether two configurations are the same in what is searched and in what they began with."""
+    names = [parameter.name for parameter in space.parameters]
+    return one.parent == other.parent and all(
+        is_same(one.values.get(name), other.values.get(name)) for name in names
+    )
 
 
 def _add(

@@ -83,3 +83,25 @@ def test_what_more_hardware_would_bring():
     ]
     lines = render_more(found("1h", **facts), None)
     assert lines[0] == "twice     as many GPUs would take as long for 40 trials in place of 20"
+
+
+def test_runs_below_out_are_remembered_by_whoever_made_them(tmp_path):
+    """As a search there does; the list of runs that the search was put on is another one's."""
+    data = "".join(f"  {name}: {tmp_path}/{name}\n" for name in ("train", "reference", "query"))
+    for name in ("train", "reference", "query"):
+        (tmp_path / name).write_text(name)
+    study = write_study(tmp_path, f"data:\n{data}search: {{algorithm: random, pruner: none}}\n")
+    flags = (study, "--in-process", "--memory", "--budget", "6", "--json")
+
+    def call_as(person, verb, *more):
+        (tmp_path / person).mkdir(exist_ok=True)
+        told = {"HPO_MEMORY": "on", "TMPDIR": str(tmp_path / person)}
+        code, out, err = call(tmp_path, verb, *flags, *more, **told)
+        assert code == 0, err
+        return out
+
+    call_as("one", "search", "--out", "moved")
+    begins = [
+        json.loads(call_as("two", "plan", "--out", out))["start"] for out in ("moved", "none")
+    ]
+    assert [any("--no-memory" in line for line in lines) for lines in begins] == [True, False]

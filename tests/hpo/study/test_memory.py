@@ -116,6 +116,13 @@ def test_the_same_pictures_give_the_best_as_trial_1_and_the_study_keeps_it(earli
     assert any("--no-memory" in line for line in plan.start)
 
 
+def test_a_copy_of_a_run_takes_no_places_of_its_own(earlier, tmp_path):
+    """Three different configurations, also where the list and the folder hold the same run."""
+    shutil.copytree(earlier.path, tmp_path / "quick" / earlier.path.name)
+    study = load_study(earlier.study_file)
+    assert planned(study, tmp_path)[1].first == planned(study, earlier.path.parents[1])[1].first
+
+
 def test_a_kept_study_begins_in_the_same_way_whatever_runs_there_are(earlier, tmp_path):
     before = load_study(earlier.study_file)
     study, plan = planned(before, earlier.path.parents[1])
