@@ -161,9 +161,7 @@ def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:
     unknown = sorted(set(options) - known)
     if unknown:
         raise SpecError(f"options: unknown {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    # Who names a seed wants the same search again, whatever was searched in between.
-    seeded = {"memory": False} if "seed" in options and not base.remembered else {}
-    return replace(base, **{**seeded, **options})
+    return base.updated(options)
 
 
 def _settings(changes: Mapping[str, Any]) -> SearchSettings:

@@ -96,7 +96,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto, successive_halving, hyperband, median, patient, none",
     )
-    how.add_argument("--seed", metavar="N", type=int, help="seed of the search (default: 0)")
+    how.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        help="seed of the search (default: 0); where one is named, here or in the study file, the "
+        "search begins with nothing that earlier ones found, unless --memory is given",
+    )
     how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
     add_sharing_argument(how)
     how.add_argument(
@@ -152,7 +158,7 @@ def _add_beginnings(how: argparse._ArgumentGroup) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="begin with what earlier searches on this machine found on similar pictures (default, "
-        "unless --seed is given)",
+        "unless a seed is named)",
     )
     how.add_argument(
         "--priors",

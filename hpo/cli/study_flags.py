@@ -112,8 +112,6 @@ def _search_from(args: argparse.Namespace, study: StudySpec) -> SearchOptions:
     for flag in SEARCH_FLAGS:
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
-    if args.seed is not None and args.memory is None and not options.remembered:
-        changes["memory"] = False  # who names a seed wants the same search again
     if args.stages is not None:
         names = tuple(name.strip() for name in args.stages.split(","))
         changes |= {"stages": names, "earlier_stages": {}}
@@ -124,7 +122,7 @@ def _search_from(args: argparse.Namespace, study: StudySpec) -> SearchOptions:
     if args.algorithm_option:
         given = parse_assignments(args.algorithm_option, "--algorithm-option")
         changes["algorithm_options"] = {**options.algorithm_options, **given}
-    merged_options = replace(options, **changes)
+    merged_options = options.updated(changes)
     check_search(merged_options, "", lambda key: FLAGS_OF.get(key, f"--{key.replace('_', '-')}"))
     return merged_options
 

@@ -19,7 +19,6 @@ from hpo.searching.make_plan import plan_study
 from hpo.study.memory import recall
 from hpo.study.plan import StudyPlan, build_space, kept_folder
 from hpo.study.screening import Candidate, Row, screen_all
-from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
 from hpo.study.stages import planned_stages
 from hpo.study.start import Start, complete_study, given_spec
@@ -88,7 +87,7 @@ def _with_memory(
 ) -> tuple[StudySpec, StudyPlan]:
     """Begin with what earlier searches found on similar pictures; kept in the study."""
     study, search = start.study, start.study.search
-    if not (search.memory and is_on()) or search.warm_start or _has_remembered(search):
+    if not (search.memory and is_on()) or search.warm_start or search.has_remembered:
         return study, plan
     runs = known_runs(kept_folder(trainer), out)
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
@@ -103,12 +102,6 @@ def _with_memory(
         reasons += [f"stage {name} begins with that of {source}" for source in rows]
     study = replace(study, search=replace(search, remembered=found.last, earlier_stages=stages))
     return study, planned(replace(start, study=study, reasons=tuple(reasons)))
-
-
-def _has_remembered(search: SearchOptions) -> bool:
-    """Whether a study says itself what it begins with, as that of an earlier run does."""
-    stages = search.earlier_stages.values()
-    return bool(search.remembered or any(stage.get("remembered") for stage in stages))
 
 
 def _screen(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -46,7 +46,8 @@ class SearchOptions:
     pruner: str = "auto"
     """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
     seed: int = 0
-    """Of everything that is drawn; the same seed gives the same search."""
+    """Of everything that is drawn; the same seed gives the same search, so naming one switches
+    `memory` off where that is not named too."""
     stages: tuple[str, ...] = ()
     """Stages by name, in order, such as [heads, full]; [none] trains every trial in full; empty
     leaves it to the trainer."""
@@ -64,7 +65,8 @@ class SearchOptions:
     warm_start: tuple[str, ...] = ()
     """Directories of earlier runs whose best configurations are tried first."""
     memory: bool = True
-    """Whether the best of earlier searches on similar pictures is tried first."""
+    """Whether the best of earlier searches on similar pictures is tried first; false where a `seed`
+    is named."""
     remembered: Mapping[str, Any] = field(default_factory=dict)
     """What that was when the search began, so that it begins so again: where it comes from ->
     {parameter: value}."""
@@ -91,3 +93,19 @@ class SearchOptions:
     """The published form of ranges: name -> {valid_min, valid_max, valid_options, ...}."""
     override_automl_disabled_params: bool = False
     """Also search what the schema disables."""
+
+    @property
+    def has_remembered(self) -> bool:
+        """Whether they say themselves what is remembered, as those of an earlier run do."""
+        stages = [s for s in self.earlier_stages.values() if isinstance(s, Mapping)]
+        return bool(self.remembered or any(stage.get("remembered") for stage in stages))
+
+    def updated(self, given: Mapping[str, Any]) -> SearchOptions:
+        """Return a copy with `given` in place, without memory where that names a seed.
+
+        Who names a seed wants the same search again, whatever was searched in between; who names
+        `memory` too has it as it is named.
+        """
+        new = replace(self, **given)
+        is_seeded = "seed" in given and "memory" not in given and not new.has_remembered
+        return replace(new, memory=False) if is_seeded else new

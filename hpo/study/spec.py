@@ -177,7 +177,7 @@ def parse_study(
     check_shape(StudySpec, named, where)
     values = _values_of(StudySpec, named)
     values["data"] = DataSources(**_values_of(DataSources, named.get("data")))
-    values["search"] = SearchOptions(**_values_of(SearchOptions, named.get("search")))
+    values["search"] = SearchOptions().updated(_values_of(SearchOptions, named.get("search")))
     with _inside(f"{where}: spec"):
         values["spec"] = nest(values.get("spec") or {})
     with _inside(where):

@@ -121,6 +121,13 @@ def test_who_names_a_seed_gets_the_same_search_again():
         assert given.search.memory is is_on
 
 
+def test_a_seed_that_a_study_file_names_counts_as_one_of_the_options(tmp_path):
+    (tmp_path / "s.yaml").write_text("schema_version: 1\nsearch: {seed: 3}\n")
+    for options, is_on in ({"confirm": 2}, False), ({"memory": True}, True):
+        given = api._study_from(str(tmp_path / "s.yaml"), None, None, None, None, None, options)
+        assert given.search.memory is is_on
+
+
 def test_splits_or_a_folder():
     given = api._study_from(
         None, {"train": "/a", "reference": "/b", "query": "/c"}, None, None, None, None, None

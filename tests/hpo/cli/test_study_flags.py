@@ -199,8 +199,12 @@ def test_flags_of_the_search_itself(study_of, tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "is_on"),
-    [("", True), ("--seed 4", False), ("--seed 4 --memory", True), ("--no-memory", False)],
-)
+    [
+        ("", True), ("--seed 4", False), ("--seed 4 --memory", True), ("--no-memory", False),
+        ("studies/s.yaml", False), ("studies/s.yaml --memory", True),
+        ("studies/s.yaml --algorithm random", False), ("retail_resnet50 --budget 9", True),
+    ],
+)  # fmt: skip
 def test_a_named_seed_gives_the_same_search_whatever_was_found_before(study_of, flags, is_on):
     assert study_of(*flags.split()).search.memory is is_on
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hpo.study.sections import DataSources
+from hpo.study.sections import DataSources, SearchOptions
 
 
 @pytest.mark.parametrize("name", ["train", "reference", "query", "folder"])
@@ -10,3 +10,27 @@ def test_data_of_the_users_own_are_no_default(name):
 
 def test_what_only_says_how_to_split_leaves_the_default():
     assert DataSources(class_disjoint=True, test_query="/q").is_default
+
+
+STAGES = {"earlier_stages": {"heads": {"remembered": {"trial 3": {"train.lr": 0.1}}}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "is_on"),
+    [
+        ({"algorithm": "random"}, True),
+        ({"seed": 3}, False),
+        ({"seed": 0}, False),
+        ({"seed": 3, "memory": True}, True),
+        ({"seed": 3, "remembered": {"trial 3": {"train.lr": 0.1}}}, True),
+        ({"seed": 3, **STAGES}, True),
+        ({"seed": 3, "earlier_stages": {"heads": None}}, False),
+    ],
+)
+def test_a_seed_that_is_named_switches_memory_off_unless_that_is_named_too(given, is_on):
+    assert SearchOptions().updated(given).memory is is_on
+    assert SearchOptions(memory=False).updated({"seed": 4}).memory is False
+
+
+def test_what_a_run_remembers_stays_with_another_seed():
+    assert SearchOptions(**STAGES).updated({"seed": 4}).memory
