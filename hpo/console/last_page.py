@@ -58,6 +58,8 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
     yield f"best      trial {best['trial']}: {word} {best['value']:.4f}{_gain(best)}"
     for number, sentence in enumerate(confirmation["words"] if confirmation else []):
         yield f"{BESIDE if number else 'confirmed '}{sentence}"
+    if best.get("unconfirmed"):
+        yield f"{BESIDE}{best['unconfirmed']}"
     for number, sentence in enumerate(expected_words(best.get("expected"), seen.metric)):
         yield f"{BESIDE if number else 'estimate  '}{sentence}"
     if average := best.get("average"):

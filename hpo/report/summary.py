@@ -77,11 +77,10 @@ def _confirmed(facts: RunData) -> str:
     if told:
         return f"Finalists were trained again with new seeds: {'; '.join(told)}."
     repeats = [t for t in facts.trials if t.is_repeat and t.measurements]
-    return (
-        f"Finalists were trained again {count_of(len(repeats), 'time')} with new seeds."
-        if repeats
-        else ""
-    )
+    again = f"Finalists were trained again {count_of(len(repeats), 'time')} with new seeds."
+    why = str(facts.handed_on.get("unconfirmed") or "")
+    sentences = [again] * bool(repeats) + [f"{why[:1].upper()}{why[1:]}."] * bool(why)
+    return " ".join(sentences)
 
 
 def rungs(facts: RunData) -> list[str]:

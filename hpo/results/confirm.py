@@ -18,6 +18,7 @@ from hpo.core.events import Chosen
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import finalists, repeats_of
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.text import count_of
 from hpo.core.ties import tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
@@ -55,6 +56,8 @@ def confirm(
     executor: Executor,
     spec_of: Callable[[TrialRecord], Mapping[str, Any]],
     emit: Emit,
+    *,
+    asked: int = 0,
 ) -> Confirmation | None:
     """Compare the finalists that were trained again, and keep the choice in the ledger.
 
@@ -65,6 +68,7 @@ def confirm(
         executor: evaluates checkpoints.
         spec_of: full spec of a trial.
         emit: receives `Chosen`.
+        asked: how many finalists were to be trained again beside the default.
 
     Returns:
         None when no two finalists have a full run with the same new seed, and the default does not
@@ -92,6 +96,7 @@ def confirm(
     winner = choose(standings, default)
     ledger.choose(winner)
     words = describe(standings, winner, default, sign=sign)
+    words += fewer_words(trials, trainer.direction, asked, len(standings))
     result = Confirmation(winner=winner, default=default, standings=standings, words=words)
     rows = [asdict(standing) for standing in standings]
     emit(Chosen(winner=winner, default=default, standings=rows, words=words))
@@ -114,6 +119,26 @@ def _comparable(
     if not common:
         return None
     return [(trial, [r for r in repeats if r.seed in common]) for trial, repeats in found]
+
+
+def fewer_words(
+    trials: Sequence[TrialRecord], direction: str, asked: int, compared: int
+) -> list[str]:
+    """Say in at most one sentence why fewer trials were compared than were asked for."""
+    chosen = finalists(trials, direction, asked)
+    if not compared:
+        return ["the budget ended before two finalists were trained again"]
+    if compared < len(chosen):
+        return [
+            f"{compared} of {count_of(len(chosen), 'finalist')} compared: the budget ended before "
+            "the others were trained again"
+        ]
+    if compared < asked:
+        return [
+            f"{count_of(compared, 'trial')} compared where {asked} were asked for: no other was "
+            "trained to its end"
+        ]
+    return []
 
 
 def was_compared(run: RunDir, number: int) -> bool:

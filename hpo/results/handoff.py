@@ -25,7 +25,7 @@ from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import error_line
 from hpo.core.yaml_io import to_yaml
 from hpo.results.average import average_best, averaged_checkpoint
-from hpo.results.confirm import confirm
+from hpo.results.confirm import confirm, fewer_words
 from hpo.results.drop import expect
 from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
@@ -55,6 +55,7 @@ def hand_on(
     *,
     specs: TrialSpecs,
     num_queries: int | None = None,
+    finalists: int = 0,
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
 
@@ -67,6 +68,7 @@ def hand_on(
         emit: receives `Exported` and `Evaluated`.
         specs: gives the full spec that a trial was trained with.
         num_queries: validation queries, where they are known.
+        finalists: how many were to be trained again beside the default.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -77,7 +79,9 @@ def hand_on(
     """
     if any(t.is_repeat for t in ledger.trials()):
         emit(Preparing(what="comparison"))
-    confirmation = confirm(run, ledger, trainer, executor, specs.trained_spec, emit)
+    confirmation = confirm(
+        run, ledger, trainer, executor, specs.trained_spec, emit, asked=finalists
+    )
     best = best_trial(ledger.trials(), ledger.direction)
     if best is None:
         _explain_nothing(ledger.trials())
@@ -123,6 +127,7 @@ def hand_on(
         "gallery": exported.get("gallery"),
         "default_value": _default_value(ledger),
         "confirmation": confirmation and confirmation.to_json(),
+        "unconfirmed": _unconfirmed(ledger, finalists) if confirmation is None else None,
         "expected": expected and expected.to_json(),
         "average": average and average.to_json(trainer.monitoring_metric),
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
@@ -242,6 +247,14 @@ def next_commands(run: RunDir) -> list[str]:
         f"hpo resume {word} --budget +20",
         f"ml_recog evaluate -e {spec} {model}",
     ]
+
+
+def _unconfirmed(ledger: Ledger, asked: int) -> str | None:
+    """Why no finalists were compared, where that was asked for."""
+    if not asked:
+        return None
+    (why,) = fewer_words(ledger.trials(), ledger.direction, asked, 0)
+    return f"not confirmed: {why}"
 
 
 def _default_value(ledger: Ledger) -> float | None:

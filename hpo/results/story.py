@@ -32,6 +32,7 @@ def winner_story(report: Mapping[str, Any]) -> list[str]:
         report: `report.json`, or the result that it is made of.
     """
     confirmed = list((report.get("confirmation") or {}).get("words") or [])
+    confirmed += [report["unconfirmed"]] if report.get("unconfirmed") else []
     expected = expected_words(report.get("expected"), report.get("metric", ""))
     held_out = held_out_words(report.get("test"), report.get("metric", ""))
     average = report.get("average")

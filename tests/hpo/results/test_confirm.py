@@ -61,12 +61,13 @@ def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None):
     return engine
 
 
-def compared(engine, evaluator=None):
+def compared(engine, evaluator=None, asked=2):
     events = Events()
     evaluator = evaluator or Evaluator()
     result = confirm(
-        engine.specs.run, engine.ledger, TRAINER, evaluator, engine.specs.spec_of, events
-    )
+        engine.specs.run, engine.ledger, TRAINER, evaluator, engine.specs.spec_of, events,
+        asked=asked,
+    )  # fmt: skip
     return result, events
 
 
@@ -136,7 +137,7 @@ def test_without_hits_that_explain_the_metric_means_decide_and_that_is_said(tmp_
 
 def test_a_default_that_leads_is_told_over_its_new_seeds(tmp_path):
     engine = searched(tmp_path, [0.9, 0.3], {0.9: (40, 30), 0.3: (20, 20)}, confirm=1)
-    result, _ = compared(engine)
+    result, _ = compared(engine, asked=1)
     assert (result.winner, result.default, len(result.standings)) == (0, 0, 1)
     assert result.words[0].startswith("trial 0: 0.7000 (0.")
     assert result.words[0].endswith(" over 2 new seeds")
@@ -153,3 +154,26 @@ def test_a_budget_too_small_for_the_default_compares_nothing(tmp_path):
     engine = make_engine(tmp_path, Listed([0.3, 0.8]), budget=Budget(epochs=23), confirm=1)
     run_all(engine, lambda epoch: 0.5)
     assert compared(engine)[0] is None
+
+
+def test_fewer_finalists_than_were_asked_for_are_said_with_the_reason(tmp_path):
+    """Two trials were trained where three were asked for; both halves have the same hits."""
+    engine = searched(tmp_path, [0.3, 0.8], {0.3: (20, 20), 0.8: (45, 45)}, confirm=3)
+    result, _ = compared(engine, asked=3)
+    assert result.words[-1] == (
+        "2 trials compared where 3 were asked for: no other was trained to its end"
+    )
+    assert compared(engine, asked=2)[0].words == result.words[:-1]
+
+
+def test_a_comparison_that_the_budget_cut_short_says_so(tmp_path):
+    engine = searched(
+        tmp_path, [0.3, 0.8, 0.9], {0.3: (20, 20), 0.8: (45, 45), 0.9: (25, 25)},
+        budget=Budget(epochs=45), confirm=2,
+    )  # fmt: skip
+    repeated = {json.dumps(t.params) for t in engine.ledger.trials() if t.is_repeat}
+    assert len(repeated) == 2  # 3 x 9 epochs, and 18 are left for repeats of 9
+    result, _ = compared(engine)
+    assert result.words[-1] == (
+        "2 of 3 finalists compared: the budget ended before the others were trained again"
+    )

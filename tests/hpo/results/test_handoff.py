@@ -11,6 +11,7 @@ from hpo.core.yaml_io import read_yaml
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.drop import expect
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint, hand_on, next_commands
+from hpo.results.story import read_story
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan
@@ -214,3 +215,17 @@ def test_a_lost_worker_is_replaced_once(searched, caplog, times):
     else:
         with pytest.raises(HandoffError, match="trial 1 was not exported: the worker process"):
             hand(searched, Caller(Mortal()))
+
+
+def test_a_comparison_that_was_asked_for_and_could_not_be_made_is_told(searched):
+    """No repeat was trained: the report, and all that tells its story, say so."""
+    run, engine = searched
+    result = hand_on(
+        run, plan(**SOURCES), TRAINER, engine.ledger, InProcessExecutor(NAME), Events(),
+        specs=engine.specs, finalists=2,
+    )  # fmt: skip
+    assert result["confirmation"] is None
+    why = "not confirmed: the budget ended before two finalists were trained again"
+    assert result["unconfirmed"] == why
+    assert why in read_story(run)
+    assert hand(searched)[0]["unconfirmed"] is None
