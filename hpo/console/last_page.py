@@ -54,12 +54,8 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
     if best is None:
         yield "best      no trial has a result"
         return
-    confirmation = best.get("confirmation")
     yield f"best      trial {best['trial']}: {word} {best['value']:.4f}{_gain(best)}"
-    for number, sentence in enumerate(confirmation["words"] if confirmation else []):
-        yield f"{BESIDE if number else 'confirmed '}{sentence}"
-    if best.get("unconfirmed"):
-        yield f"{BESIDE}{best['unconfirmed']}"
+    yield from _confirmed(best)
     for number, sentence in enumerate(expected_words(best.get("expected"), seen.metric)):
         yield f"{BESIDE if number else 'estimate  '}{sentence}"
     if average := best.get("average"):
@@ -82,6 +78,14 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
     if best["onnx"]:
         yield f"next      hpo predict {shell_word(event.run_dir)} IMAGE..."
         yield f"{BESIDE}hpo ui {shell_word(event.run_dir)}"
+
+
+def _confirmed(best: Mapping[str, Any]) -> Iterator[str]:
+    """How the finalists came out, or why none were compared where that was asked for."""
+    for number, sentence in enumerate((best.get("confirmation") or {}).get("words", ())):
+        yield f"{BESIDE if number else 'confirmed '}{sentence}"
+    if best.get("unconfirmed"):
+        yield f"{BESIDE}{best['unconfirmed']}"
 
 
 def _gain(best: Mapping[str, Any]) -> str:

@@ -55,7 +55,6 @@ def hand_on(
     *,
     specs: TrialSpecs,
     num_queries: int | None = None,
-    finalists: int = 0,
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
 
@@ -68,7 +67,6 @@ def hand_on(
         emit: receives `Exported` and `Evaluated`.
         specs: gives the full spec that a trial was trained with.
         num_queries: validation queries, where they are known.
-        finalists: how many were to be trained again beside the default.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -80,7 +78,7 @@ def hand_on(
     if any(t.is_repeat for t in ledger.trials()):
         emit(Preparing(what="comparison"))
     confirmation = confirm(
-        run, ledger, trainer, executor, specs.trained_spec, emit, asked=finalists
+        run, ledger, trainer, executor, specs.trained_spec, emit, asked=plan.confirm
     )
     best = best_trial(ledger.trials(), ledger.direction)
     if best is None:
@@ -127,7 +125,7 @@ def hand_on(
         "gallery": exported.get("gallery"),
         "default_value": _default_value(ledger),
         "confirmation": confirmation and confirmation.to_json(),
-        "unconfirmed": _unconfirmed(ledger, finalists) if confirmation is None else None,
+        "unconfirmed": _unconfirmed(ledger, plan.confirm) if confirmation is None else None,
         "expected": expected and expected.to_json(),
         "average": average and average.to_json(trainer.monitoring_metric),
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),

@@ -106,6 +106,7 @@ def plan_study(
         pruner=choice.pruner,
         reason=choice.reason,
         start=list(reasons),
+        confirm=study.search.confirm,
         averages=study.search.average,
         warning=choice.warning,
         route_style=route_style,

@@ -324,7 +324,7 @@ class Session:
         """Hand the best trial on, once the budget is spent."""
         return hand_on(
             self.run, self.plan, self.trainer, self.ledger, executor, self.bus.emit,
-            specs=engine.specs, num_queries=self.num_queries, finalists=self.study.search.confirm,
+            specs=engine.specs, num_queries=self.num_queries,
         )  # fmt: skip
 
     def tell_review(self, review: Review, executor: Executor) -> bool:

@@ -70,8 +70,9 @@ class StudyPlan:
     """Stages before the last one (`hpo.study.stages`), each with the digest of its space."""
     screened_s: float = 0.0
     """Seconds that it took to compare networks for `start`; a budget of time is charged with it."""
-    averages: bool = False
-    """Whether the best trials are averaged after the search (`hpo.results.average`)."""
+    confirm: int = 0
+    """How many of the best are trained again beside the default."""
+    averages: bool = False  # of the best trials, after the search (`hpo.results.average`)
     warning: str = ""
     """What stands against algorithm and pruner, where they were chosen by the user."""
     route_style: str | None = None
@@ -124,6 +125,7 @@ def _is_sound(plan: StudyPlan) -> bool:
         *((mapping, dict) for mapping in (plan.base_spec, plan.sources, plan.earlier)),
         (plan.space_digest, str),
         (plan.num_epochs, int),
+        (plan.confirm, int),
         (plan.averages, bool),
         (plan.first, list),
         (plan.learned, list),

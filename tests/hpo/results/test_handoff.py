@@ -221,8 +221,8 @@ def test_a_comparison_that_was_asked_for_and_could_not_be_made_is_told(searched)
     """No repeat was trained: the report, and all that tells its story, say so."""
     run, engine = searched
     result = hand_on(
-        run, plan(**SOURCES), TRAINER, engine.ledger, InProcessExecutor(NAME), Events(),
-        specs=engine.specs, finalists=2,
+        run, replace(plan(**SOURCES), confirm=2), TRAINER, engine.ledger, InProcessExecutor(NAME),
+        Events(), specs=engine.specs,
     )  # fmt: skip
     assert result["confirmation"] is None
     why = "not confirmed: the budget ended before two finalists were trained again"
