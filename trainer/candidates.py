@@ -32,7 +32,7 @@ WEIGHTS = "model.pretrained_trunk_path"
 BACKBONE = "model.backbone"
 SIZE = ("model.input_height", "model.input_width")
 SMALL_MACHINE_SIZE = 160
-"""Picture side on a machine without a GPU: half the cost of 224 px, at a small loss."""
+"""Side of the pictures that networks are compared on without a GPU, at half the cost of 224 px."""
 
 _REMOTE = (TIMM, HUB, TORCHVISION)
 

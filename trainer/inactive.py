@@ -153,6 +153,13 @@ def _features(spec: Spec) -> Iterator[tuple[str, str]]:
                 yield path, "the head learns from pictures as they are (dataset.feature_views is 0)"
 
 
+def _growth(spec: Spec) -> Iterator[tuple[str, str]]:
+    if not spec.train.train_trunk:
+        yield "dataset.first_size", "the trunk does not learn (train.train_trunk is false)"
+    elif spec.train.num_epochs == 1:
+        yield "dataset.first_size", "the only epoch (train.num_epochs is 1) is the last one"
+
+
 def _augmentation(spec: Spec) -> Iterator[tuple[str, str]]:
     blur, color = spec.dataset.gaussian_blur, spec.dataset.color_augmentation
     if not blur.enabled:
@@ -179,5 +186,6 @@ _RULES = (
     _sampling,
     _head,
     _features,
+    _growth,
     _augmentation,
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from trainer.config.growing import mean_area
 from trainer.data.batches import Share
 from trainer.devices import pick_device, wants_bf16
 from trainer.embedding import embed
+from trainer.features.data import FeatureData
 from trainer.models.recognizer import has_pretrained_weights
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.state import checkpoint_bytes
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
     from trainer.data.splits import Labelled, Split
-    from trainer.features.data import FeatureData
     from trainer.module import RecognitionModule
 
 _WARM_STEPS = 2
@@ -37,7 +39,8 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     """Measure a few training steps and validation batches of a spec.
 
     Returns:
-        `seconds_per_epoch` (training and validation of one epoch), `validation_seconds` (the part
+        `seconds_per_epoch` (training and validation of one epoch; the mean over epochs where
+        pictures grow), `validation_seconds` (the part
         of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
         (of a GPU, else None), `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
         `random_weights` (whether training starts from nothing), `feature_views` (augmented views
@@ -52,13 +55,16 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     device = pick_device(checked.train.gpu_ids[0])
     with isolated(checked, device):
         share = Share(world_size=checked.train.num_gpus)
-        data, module = build_parts(checked, device, share=share)
+        # Small pictures of early epochs say little of memory, and of time by their area alone.
+        full = replace(checked, dataset=replace(checked.dataset, first_size=1.0))
+        data, module = build_parts(full, device, share=share)
         load_features(checked, data, module)
         use_bf16 = wants_bf16(checked.train.precision, device)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)
+        area = 1.0 if isinstance(data, FeatureData) else mean_area(checked)
         validation_s = _time_validation(module, data, checked, use_bf16=use_bf16)
         return {
-            "seconds_per_epoch": step_s * data.num_batches + validation_s,
+            "seconds_per_epoch": step_s * data.num_batches * area + validation_s,
             "validation_seconds": validation_s,
             "images_per_s": checked.train.batch_size / step_s,
             "peak_memory_mib": peak_memory_mib(device),

@@ -84,7 +84,7 @@ def build_receipt(
             **_applied_miner(module),
             **_applied_head(module),
             **_applied_model(module, spec),
-            **_applied_batch(module, data),
+            **_applied_batch(module, data, first_epoch=first_epoch),
             **_applied_augmentation(data),
             **_applied_preprocessing(data, spec),
             **_applied_matching(module),
@@ -278,6 +278,7 @@ def _applied_augmentation(data: RecognitionData | FeatureData) -> dict[str, Any]
         "dataset.prob": held.prob,
         "dataset.re_prob": held.re_prob,
         "dataset.random_rotation": held.random_rotation,
+        "dataset.first_size": held.first_size,
         **{f"dataset.crop_scale.{k}": v for k, v in _leaves(held.crop_scale)},
         **{f"dataset.gaussian_blur.{k}": v for k, v in _leaves(held.gaussian_blur)},
         **{f"dataset.color_augmentation.{k}": v for k, v in _leaves(held.color_augmentation)},
@@ -315,13 +316,15 @@ def _leaves(section: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _applied_batch(
-    module: RecognitionModule, data: RecognitionData | FeatureData
+    module: RecognitionModule, data: RecognitionData | FeatureData, *, first_epoch: int
 ) -> dict[str, Any]:
     facts, sampling = module.batch_facts, {"dataset.sampling": data.sampling}
     if facts is None:
         return sampling
     num, *shape = facts.shape
     channels, height, width = data.input_shape if isinstance(data, FeatureData) else shape
+    if not isinstance(data, FeatureData) and (height, width) == data.size_in(first_epoch):
+        height, width = data.picture_sizes[-1]  # what the pictures grow to
     applied: dict[str, Any] = {
         "train.batch_size": num,
         "model.input_channels": channels,

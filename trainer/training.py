@@ -45,6 +45,7 @@ from trainer.isolation import (
     without_nvml,
 )
 from trainer.models.recognizer import build_recognizer
+from trainer.models.trunk import takes_one_size
 from trainer.module import EpochBatches, RecognitionModule
 from trainer.receipt import build_receipt
 from trainer.spec import parse_spec
@@ -222,10 +223,21 @@ def build_parts(
         share: this process's part of the batches.
         payload: the checkpoint that will be restored; weight files are then not needed.
     """
+    _check_growth(spec)
     on_features = trains_on_features(spec) and not _has_two_trunks(spec, payload)
     build = build_feature_data if on_features else build_data
     data = build(spec, device, share=share)
     return data, build_module(spec, data, device, load_pretrained=payload is None)
+
+
+def _check_growth(spec: Spec) -> None:
+    model, first = spec.model, spec.dataset.first_size
+    size = (model.input_height, model.input_width)
+    if first < 1.0 and takes_one_size(model.backbone, size, model.input_channels):
+        raise SpecError(
+            f"dataset.first_size: must be 1 for {model.backbone}, which takes pictures of one size "
+            f"only, got {first:g}"
+        )
 
 
 def _has_two_trunks(spec: Spec, payload: checkpoints.Payload | None) -> bool:

@@ -1,6 +1,7 @@
 """What a search starts from where its user chose nothing."""
 
 import pytest
+import torch
 
 from trainer.models.weight_sources import INSTALLED, installed_file
 from trainer.session import TRAINER
@@ -28,13 +29,13 @@ def row(weights, value, interval, params):
 def test_installed_weights_and_the_recipe_are_chosen_and_said():
     start = choose()
     assert start["spec"]["model.pretrained_trunk_path"] == "lite0"
-    assert start["spec"]["model.input_height"] == start["spec"]["model.input_width"] == 160
+    assert start["spec"]["model.input_height"] == start["spec"]["model.input_width"] == 224
     assert start["spec"].items() >= RECIPE.items()
     assert start["search"] == SEARCHED
     told = " ".join(start["reasons"])
     assert "lite0" in told
     assert "--weights none" in told
-    assert "160 px" in told
+    assert "224 px" in told
 
 
 @needs_weights
@@ -166,3 +167,29 @@ def test_the_trainer_takes_the_spec_that_it_recommends():
     assert spec["dataset"]["pixel_mean"] == [0.5, 0.5, 0.5]
     inactive = TRAINER.inactive(spec)
     assert not [name for name in start["search"] if name in inactive]
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    ("given", "grows"),
+    [
+        ({}, True),
+        ({"model.input_height": 128, "model.input_width": 300}, True),
+        ({"model.input_height": 64, "model.input_width": 300}, False),
+        ({"dataset": {"first_size": 0.7}}, False),
+        ({"train.train_trunk": False}, False),
+    ],
+)
+def test_pictures_grow_where_they_are_large_and_nobody_said_otherwise(given, grows):
+    start = choose(given)
+    assert (start["spec"].get("dataset.first_size") == 0.5) is grows
+    assert any("grow" in reason for reason in start["reasons"]) is grows
+
+
+@pytest.mark.parametrize(("backbone", "grows"), [("test_vit", False), ("test_resnet", True)])
+def test_a_network_that_takes_one_size_gets_pictures_of_that_size(tmp_path, backbone, grows):
+    own = tmp_path / "own.pth"
+    torch.save({}, own)
+    given = {"model.pretrained_trunk_path": str(own), "model.backbone": f"timm/{backbone}"}
+    given |= {"model.input_height": 160, "model.input_width": 160}
+    assert ("dataset.first_size" in choose(given)["spec"]) is grows

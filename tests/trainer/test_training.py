@@ -61,7 +61,7 @@ def test_four_classes_of_eight_pictures_are_learnt_by_heart(splits, tmp_path):
     by_heart = splits | {"query": splits["train"]}
     spec = train_spec(
         by_heart, tmp_path, train__num_epochs=120, train__optim__trunk__base_lr=3e-3,
-        train__optim__embedder__base_lr=3e-3,
+        train__optim__embedder__base_lr=3e-3, train__seed=2,
     )  # fmt: skip
     seen, began = [], time.process_time()
     receipt = fit(spec, lambda r: seen.append(r["value"]) or r["value"] < 1.0)
@@ -149,6 +149,8 @@ VARIANTS = {
     "random batches": {
         "train__loss__name": "normalized_softmax",
         "dataset__sampling": "random",
+        "dataset__first_size": 0.5,
+        "model__input_width": 64,
         "train__batch_size": 10,
         "train__loss__label_smoothing": 0.1,
         "train__loss__start": "class_means",
@@ -648,3 +650,36 @@ def test_four_trials_at_once_open_each_picture_once_for_its_depth_and_once_for_i
     assert done.returncode == 0, done.stderr[-400:]
     assert len(list(tmp_path.glob("[0-3]/ckpt/best.ckpt"))) == 4
     assert sorted(log.read_text().split()) == sorted([str(p) for p in root.rglob("*.png")] * 2)
+
+
+def test_growing_pictures_are_proven_by_the_first_batch(splits, tmp_path):
+    """The receipt's height is what pictures grow to where the first batch has the first size."""
+    reports = Reports()
+    spec = train_spec(
+        splits, tmp_path, train__num_epochs=3, dataset__first_size=0.4, model__input_height=80,
+        model__input_width=96,
+    )  # fmt: skip
+    applied = fit(spec, reports)["applied"]
+    assert applied["dataset.first_size"] == 0.4
+    assert (applied["model.input_height"], applied["model.input_width"]) == (80, 96)
+    assert [r["epoch"] for r in reports] == [1, 2, 3]
+
+
+def test_a_network_of_one_size_refuses_growing_pictures(splits, tmp_path):
+    spec = train_spec(
+        splits, tmp_path, dataset__first_size=0.5, model__backbone="timm/test_vit",
+        model__input_height=160, model__input_width=160,
+    )  # fmt: skip
+    with pytest.raises(SpecError, match=r"dataset.first_size: must be 1 for timm/test_vit.*0\.5"):
+        fit(spec, Reports())
+
+
+def test_probe_counts_the_mean_area_of_growing_pictures(splits, tmp_path):
+    """Two epochs, 32 and 320 px: their steps cost about the mean area of those of a whole one."""
+    sides = {"model__input_height": 320, "model__input_width": 320, "train__num_epochs": 2}
+    whole = probe(train_spec(splits, tmp_path, **sides))
+    grown = probe(train_spec(splits, tmp_path, **sides, dataset__first_size=0.1))
+    steps = [p["seconds_per_epoch"] - p["validation_seconds"] for p in (whole, grown)]
+    per_image = [p["batches_per_epoch"] * 16 / p["images_per_s"] for p in (whole, grown)]
+    assert steps[0] == pytest.approx(per_image[0])
+    assert steps[1] == pytest.approx(per_image[1] * (32 * 32 + 320 * 320) / 2 / (320 * 320))

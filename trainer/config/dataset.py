@@ -178,6 +178,17 @@ class DatasetConfig:
     crop_scale: CropScaleConfig = section(
         CropScaleConfig, "Area of random crops in training.", is_extension=True
     )
+    first_size: float = real(
+        1.0,
+        "Sides of training pictures in the first epoch, as a share of the input's; they grow "
+        "evenly to all of it in the last one, which saves time. Not for networks that take one "
+        "size only.",
+        minimum=0.4,
+        maximum=1.0,
+        valid_min=0.1,
+        automl_enabled=False,
+        is_extension=True,
+    )
     sampling: str = choice(
         "classes",
         ("classes", "random"),

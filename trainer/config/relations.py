@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from trainer.config.fields import KeyInfo
+from trainer.config.growing import STEP, picture_sizes
 from trainer.config.loss import MINED_LOSSES, WEIGHTED_LOSSES
 from trainer.config.model import input_multiple, pools_no_map
 from trainer.config.root import Action, Spec
@@ -213,9 +214,18 @@ def _crop_scale(spec: Spec) -> Iterator[str]:
         )
 
 
+def _growth(spec: Spec) -> Iterator[str]:
+    first, backbone = spec.dataset.first_size, spec.model.backbone
+    if first < 1.0 and STEP % input_multiple(backbone):
+        yield (
+            f"dataset.first_size: must be 1 for {backbone}, which takes pictures of one size only,"
+            f" got {first:g}"
+        )
+
+
 def _blur(spec: Spec) -> Iterator[str]:
-    blur, model = spec.dataset.gaussian_blur, spec.model
-    largest = min(model.input_width, model.input_height)
+    blur = spec.dataset.gaussian_blur
+    largest = min(min(size) for size in picture_sizes(spec))
     if any(size % 2 == 0 or not 1 <= size <= largest for size in blur.kernel):
         yield (
             "dataset.gaussian_blur.kernel: must be odd and no larger than the picture"
@@ -260,6 +270,7 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
         _pixels,
         _crop,
         _crop_scale,
+        _growth,
         _blur,
     ),
     "evaluate": (_devices("evaluate"), _picture_size, _pixels, _crop),

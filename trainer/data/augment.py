@@ -61,9 +61,10 @@ class BatchAugment:
     What is drawn depends on the generator's state alone, not on the device.
 
     Args:
-        spec: `dataset` says what is done, `model` the size of the result.
+        spec: `dataset` says what is done.
         generator: on the CPU; a seed makes one.
         device: where the images are changed.
+        size: height and width of the result; None takes those of the network's input.
 
     Attributes:
         generator: the one that all is drawn from.
@@ -71,10 +72,15 @@ class BatchAugment:
     """
 
     def __init__(
-        self, spec: Spec, generator: torch.Generator | int, device: torch.device | str = "cpu"
+        self,
+        spec: Spec,
+        generator: torch.Generator | int,
+        device: torch.device | str = "cpu",
+        *,
+        size: tuple[int, int] | None = None,
     ) -> None:
         self.dataset = spec.dataset
-        self._height, self._width = spec.model.input_height, spec.model.input_width
+        self._height, self._width = size or (spec.model.input_height, spec.model.input_width)
         self._channels = spec.model.input_channels
         self._device = torch.device(device)
         if isinstance(generator, int):
@@ -98,7 +104,7 @@ class BatchAugment:
                 crops are meant in the file's pixels; default: the stored size.
 
         Returns:
-            float32 of shape (N, C, input_height, input_width) in channels-last memory.
+            float32 of shape (N, C, height, width) in channels-last memory.
         """
         num, stored_height, stored_width, channels = images_NHWC.shape
         stored_2 = torch.tensor([stored_height, stored_width])

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.config.growing import picture_sizes
 from trainer.data.augment import BatchAugment
 from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
@@ -66,6 +67,7 @@ class RecognitionData:
         reference: the gallery, None where the spec names none.
         query: the images looked up in it, labels in the reference's index.
         framing: how stored pictures were brought to their size and to 8 bits.
+        picture_sizes: height and width of training pictures in each epoch.
         mean_C11, std_C11: statistics that pixels are normalised with.
     """
 
@@ -84,7 +86,12 @@ class RecognitionData:
         )
         value_range = next((split.value_range for split in splits.values()), None)
         self.framing = framing_of(with_value_range(spec, value_range))
-        self._augment = BatchAugment(spec, torch.Generator(), device)
+        self.picture_sizes = picture_sizes(spec)
+        generator = torch.Generator()
+        self._augment = {
+            size: BatchAugment(spec, generator, device, size=size)
+            for size in dict.fromkeys(self.picture_sizes)
+        }
         self._sampler = None
         if self.train is not None:
             self._sampler = make_sampler(spec, self.train.labels, self._seed, share)
@@ -92,7 +99,7 @@ class RecognitionData:
     @property
     def augmentation(self) -> DatasetConfig:
         """What training pictures are really changed by, as the object that does it holds it."""
-        return self._augment.dataset
+        return self._augment[self.picture_sizes[-1]].dataset
 
     @property
     def sampling(self) -> str:
@@ -108,6 +115,10 @@ class RecognitionData:
     def num_batches(self) -> int:
         """Training batches per epoch and process."""
         return len(self._sampled())
+
+    def size_in(self, epoch: int) -> tuple[int, int]:
+        """Height and width of training pictures in an epoch, counted from 0."""
+        return self.picture_sizes[min(epoch, len(self.picture_sizes) - 1)]
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented batches of one epoch.
@@ -125,7 +136,8 @@ class RecognitionData:
 
     def _augmented(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         split, bank = self._trained(), self._banks["train"]
-        self._augment.generator.manual_seed(_epoch_seed(self._seed, epoch, self._share.rank))
+        augment = self._augment[self.size_in(epoch)]
+        augment.generator.manual_seed(_epoch_seed(self._seed, epoch, self._share.rank))
 
         def gathered() -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
             for indices in self._sampled().batches(epoch):
@@ -134,7 +146,7 @@ class RecognitionData:
                 yield bank.take(indices), sizes, torch.from_numpy(split.labels[indices])
 
         for images_NHWC, sizes_N2, labels_N in self._hidden(gathered(), bank):
-            images_NCHW = self._augment(images_NHWC, sizes_N2)
+            images_NCHW = augment(images_NHWC, sizes_N2)
             yield images_NCHW, labels_N.to(self._device, non_blocking=True)
 
     def eval_batches(

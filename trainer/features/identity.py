@@ -35,6 +35,7 @@ _NO_PART_OF_DATA = frozenset(
     {
         *("train_dataset", "val_dataset", "workers", "class_map", "num_instance"),
         *("sampling", "matching", "flip_average", "ignore_unmatched", "cache", "feature_views"),
+        "first_size",
     }
 )
 """The pictures count by their own fingerprint."""

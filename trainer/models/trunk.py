@@ -16,6 +16,7 @@ import timm
 import torch
 from torch import nn
 
+from trainer.config.growing import STEP
 from trainer.config.model import TIMM_PREFIX
 from trainer.errors import SpecError, first_line
 from trainer.models.fan import FAN_SIZES, FanHybrid
@@ -80,6 +81,17 @@ def create_trunk(
     if pooling == "gem":
         use_gem(trunk, name)
     return trunk
+
+
+def takes_one_size(name: str, image_size: tuple[int, int], in_channels: int) -> bool:
+    """Whether a trunk that is built for pictures of one size takes no others.
+
+    Raises:
+        SpecError: as `create_trunk`.
+    """
+    if name in TRUNKS:
+        return bool(STEP % TRUNKS[name].multiple)
+    return _timm_facts(name.removeprefix(TIMM_PREFIX), image_size, in_channels).takes_size
 
 
 def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Module:

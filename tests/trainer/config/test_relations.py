@@ -99,6 +99,16 @@ def train_problem(overrides):
             {"dataset.crop_scale.least": 0.7, "dataset.crop_scale.greatest": 0.6},
             "crop_scale.least: must be at most dataset.crop_scale.greatest (0.6), got 0.7",
         ),
+        (
+            {"dataset.first_size": 0.6, "model.backbone": "nvdinov2_vit_large_legacy"},
+            "dataset.first_size: must be 1 for nvdinov2_vit_large_legacy, which takes pictures of "
+            "one size only, got 0.6",
+        ),
+        (
+            {"dataset.first_size": 0.5, "dataset.gaussian_blur.kernel": [113, 3]},
+            "dataset.gaussian_blur.kernel: must be odd and no larger than the picture (112), got "
+            "[113, 3]",
+        ),
         ({"wandb.sync_tensorboard": True}, "wandb.sync_tensorboard: must be false"),
     ],
 )

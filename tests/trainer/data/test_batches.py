@@ -162,3 +162,29 @@ def test_what_a_split_passes_over_is_told_once(make_folder, make_spec, caplog):
         build_data(make_spec(root), "cpu")
     told = [r.getMessage() for r in caplog.records if r.name == "trainer.data.batches"]
     assert told == [f"dataset.train_dataset: {root}: 1 class folder holds no picture: empty"]
+
+
+def test_pictures_grow_over_the_epochs_and_are_whole_for_evaluation(make_folder, make_spec):
+    """By hand: 64 x 128 from half of it in three epochs, in steps of 16 px, none below 32."""
+    folders = [make_folder(name, {"a": 4, "b": 4}) for name in ("train", "reference", "query")]
+    spec = make_spec(*folders, first_size=0.5)
+    spec = dataclasses.replace(
+        spec,
+        model=dataclasses.replace(spec.model, input_height=64, input_width=128),
+        train=dataclasses.replace(spec.train, num_epochs=3),
+    )
+    data = build_data(spec, "cpu")
+    shapes = [{images.shape[2:] for images, _ in drawn(data, epoch)} for epoch in range(4)]
+    assert shapes == [{(32, 64)}, {(48, 96)}, {(64, 128)}, {(64, 128)}]
+    assert next(data.eval_batches("query", 3)).shape == (3, 3, 64, 128)
+
+
+def test_growth_leaves_what_is_drawn_for_the_last_epoch_alone(make_folder, make_spec):
+    folders = [make_folder(name, {"a": 4, "b": 4}) for name in ("train", "reference", "query")]
+    grown, plain = (make_spec(*folders, first_size=share) for share in (0.5, 1.0))
+    last = grown.train.num_epochs - 1
+    for (images, labels), (same, own) in zip(
+        drawn(build_data(grown, "cpu"), last), drawn(build_data(plain, "cpu"), last), strict=True
+    ):
+        assert torch.equal(images, same)
+        assert torch.equal(labels, own)
