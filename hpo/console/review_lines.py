@@ -106,8 +106,12 @@ def _features(views: int) -> str:
 def _packing(packing: Mapping[str, Any] | None) -> list[str]:
     if not packing:
         return []
-    number = packing["per_gpu"]
-    head = "1 trial a GPU" if number == 1 else f"{number} trials a GPU"
+    together = packing.get("at_a_time")
+    head = (
+        f"{count_of(together, 'trial')} at a time"
+        if together
+        else f"{count_of(packing['per_gpu'], 'trial')} a GPU"
+    )
     return [f"packing   {head}: {packing['reason']}"]
 
 

@@ -106,7 +106,7 @@ class Review(Event):
     cpus_per_trial: float = 0.0
     gpus_per_trial: float = 0.0
     packing: Mapping[str, Any] | None = None
-    """How many trials share a GPU (`per_gpu`) and why (`reason`)."""
+    """How many trials share a GPU (`per_gpu`) or all memory (`at_a_time`), and why (`reason`)."""
     probe: Mapping[str, Any] = field(default_factory=dict)
     """As the trainer's `probe` returns it; empty where nothing was measured."""
     estimate_s: float | None = None

@@ -84,15 +84,28 @@ def _count_listed() -> int:
 
 
 def free_memory_mib() -> int | None:
-    """Memory that new processes can take, in MiB; None where the system does not tell."""
+    """Memory that new processes can take, in MiB; None where the system does not tell.
+
+    A container's limit counts.
+    """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    return None
+    free = next((int(s.split()[1]) // 1024 for s in lines if s.startswith("MemAvailable:")), None)
+    limit = _cgroup_memory_mib()
+    return free if limit is None or free is None else min(free, limit)
+
+
+def _cgroup_memory_mib(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What this process's container may still take; files that it can let go count as free."""
+    try:
+        limit = int((folder / "memory.max").read_text())
+        used = int((folder / "memory.current").read_text())
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no limit (`max`), or none that can be read
+        return None
+    return max(0, limit - used + int(facts.get("inactive_file", 0))) >> 20
 
 
 def installed_versions() -> dict[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.spec_dicts import lookup
 from hpo.executors.division import Slots, share_cards
+from hpo.executors.host_memory import fit_in_memory
 from hpo.executors.probing import probe_slots
 from hpo.study.sharing import AUTO
 
@@ -32,10 +34,16 @@ class Packing:
 
     per_gpu: int
     reason: str
+    at_a_time: int | None = None
+    """Of the whole machine, where its memory and not its cores decided."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the review."""
-        return {"per_gpu": self.per_gpu, "reason": self.reason}
+        return asdict(self)
+
+
+Measured = tuple[dict[str, Any], Packing | None]
+"""What was measured of an epoch in the slots, and what to tell of their choice."""
 
 
 def measure_packed(
@@ -44,8 +52,12 @@ def measure_packed(
     slots: Slots,
     asked: int | str | None,
     growth: tuple[float, str] = (1.0, ""),
+    *,
+    as_told: bool = False,
 ) -> tuple[dict[str, Any], Slots, Packing | None]:
     """Measure an epoch in all slots at once, and divide GPUs anew where that was asked for.
+
+    Without a GPU there are no more places than memory holds (`hpo.executors.host_memory`).
 
     With `auto` one trial per GPU is measured first, then as many at once as fit; they stay together
     only where that is quicker than one after the other.
@@ -56,11 +68,17 @@ def measure_packed(
         slots: one trial per GPU for `auto`.
         asked: `auto`, a number, or None.
         growth: how much more memory a searched configuration may take than this spec, and why.
+        as_told: whether the user said how many trials run at a time, or they run elsewhere.
 
     Returns:
         The probe of the slots as they are then, the slots, and what to tell of the choice.
     """
+    slots, scarce = fit_in_memory(
+        executor, spec, slots, None if as_told else free_memory_mib(), growth
+    )
     probe = probe_slots(executor, spec)
+    if scarce:
+        return probe, slots, Packing(per_gpu=1, reason=scarce, at_a_time=slots.count)
     if asked is None:
         return probe, slots, None
     if asked != AUTO:

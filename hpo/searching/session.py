@@ -17,7 +17,7 @@ from hpo.core.event_json import data_of, from_dict
 from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, Listener, Trainer
 from hpo.core.yaml_io import to_yaml
-from hpo.executors.gpu_sharing import Packing, growth_of, measure_packed
+from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
@@ -387,14 +387,13 @@ class Session:
         left, slots = self.disk_space.left(), self.slots.count
         return disk_warning(self.study, self.spent_before, left, checkpoint_bytes=size, slots=slots)
 
-    def measure(
-        self, executor: Executor, spec: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], Packing | None]:
+    def measure(self, executor: Executor, spec: Mapping[str, Any]) -> Measured:
         """Measure an epoch in every slot at once; trials may come to share GPUs by what it says."""
         if not self.settings.probe:
             return {}, None
         growth = growth_of(self.space, self.trainer, self.plan.base_spec)
         probe, self.slots, packing = measure_packed(
-            executor, spec, self.slots, self.study.trials_per_gpu, growth
-        )
+            executor, spec, self.slots, self.study.trials_per_gpu, growth,
+            as_told=bool(self.study.concurrent or self.settings.ray_address),
+        )  # fmt: skip
         return probe, packing

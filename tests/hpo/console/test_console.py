@@ -340,3 +340,15 @@ def test_on_a_terminal_the_review_is_wrapped_between_words(monkeypatch):
     assert lines[at + 1].startswith(" " * 10)
     joined = " ".join(lines[at].split() + lines[at + 1].split())
     assert joined == f"method tpe; {long.reason}"
+
+
+@pytest.mark.parametrize(
+    ("packing", "line"),
+    [
+        ({"per_gpu": 1, "reason": "x", "at_a_time": None}, "packing   1 trial a GPU: x"),
+        ({"per_gpu": 3, "reason": "x"}, "packing   3 trials a GPU: x"),  # of an earlier release
+        ({"per_gpu": 1, "reason": "x", "at_a_time": 2}, "packing   2 trials at a time: x"),
+    ],
+)
+def test_the_review_says_what_shares_a_card_or_the_memory(packing, line):
+    assert line in render_review(replace(REVIEW, packing=packing))
