@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
+# Read when numpy and torch are first imported, here and in the processes that tests start: small
+# operations gain nothing from threads and lose much to them on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # To import MLflow and to make its store takes seconds: tests of it switch it on.
 os.environ.setdefault("HPO_MLFLOW", "off")
 # What one search found must not change the next test's: tests of it switch it on.

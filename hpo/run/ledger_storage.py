@@ -22,6 +22,9 @@ _WRITES = frozenset(
 )
 """Methods that change a study, each in one transaction."""
 
+_READABLE: set[str] = set()
+"""Versions of the tables that were checked: at every check Optuna loads all its migrations."""
+
 
 class Patience(Protocol):
     """Calls something again until there is room for what it writes; see `hpo.run.disk_space`."""
@@ -70,12 +73,29 @@ def open_storage(path: Path | None) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path is None:
         return InMemoryStorage()
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            with contextlib.closing(sqlite3.connect(":memory:")) as empty:
+                empty.deserialize(_empty_database())
+                empty.backup(connection)
         connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
-    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    url, engine = f"sqlite:///{path}", {"connect_args": {"timeout": 60}}
+    storage = RDBStorage(url, engine, skip_compatibility_check=True)
+    if (version := storage.get_current_version()) not in _READABLE:
+        storage = RDBStorage(url, engine)  # raises if this Optuna cannot read that version
+        _READABLE.add(version)
     _relax_syncs(storage)
     return storage
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """Optuna's tables without a study: whenever it makes them, it loads all its migrations."""
+    from optuna.storages import RDBStorage
+
+    storage = RDBStorage("sqlite://")
+    content: bytes = storage.engine.raw_connection().driver_connection.serialize()  # type: ignore[union-attr]
+    return content
 
 
 def holds_a_study(path: Path) -> bool:

@@ -43,17 +43,12 @@ def take_pictures(desk: Path) -> Path:
 @functools.cache
 def model() -> Path:
     """A folder with `ckpt/last.ckpt` of a tiny model, its splits, and a `model.onnx` of the same input."""
-    import torch
-
     from trainer.training import fit
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     root = folder() / "model"
     splits = make_splits(root, classes=4, images=8)
     with contextlib.redirect_stderr(io.StringIO()):
         fit(train_spec(splits, root, train__num_epochs=1), lambda _: True)
-    torch.set_num_threads(threads)
     _write_onnx(root / "model.onnx")
     return root
 

@@ -8,7 +8,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.trainer.tiny import make_folders
 from trainer import cli
@@ -41,10 +40,7 @@ def photos(tmp_path, monkeypatch):
     (tmp_path / "retail.yaml").write_text(block("spec"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def test_the_chain_runs_as_printed(photos, capsys):

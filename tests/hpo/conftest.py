@@ -1,11 +1,6 @@
-"""Shared by the harness's tests: one thread per process, no MLflow address from outside."""
-
-import os
+"""Shared by the harness's tests: no MLflow address from outside."""
 
 import pytest
-
-# Read when numpy and torch are first imported; on a busy machine more threads only wait.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

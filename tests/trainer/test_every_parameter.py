@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.trainer.live import facts
 from tests.trainer.tiny import make_splits, train_spec
@@ -149,14 +148,6 @@ def test_the_cases_are_all_that_can_be_searched():
 def test_what_changes_training_pictures_alone_is_listed_as_augmentation():
     alone = {p for p, (_, _, shown) in CASES.items() if shown == BATCH and p.startswith("dataset.")}
     assert {path.split(".")[1] for path in alone} == set(AUGMENTATION)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

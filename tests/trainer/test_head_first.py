@@ -27,14 +27,6 @@ def splits(tmp_path_factory):
     return make_splits(tmp_path_factory.mktemp("pictures"))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def made(splits, folder, **changes):
     options = {"train__loss__name": "normalized_softmax", "train__optim__embedder__base_lr": 0.01}
     spec = parse_spec(train_spec(splits, folder, **(options | changes)), "train")

@@ -6,7 +6,6 @@ import os
 import signal
 
 import pytest
-import torch
 import yaml
 
 from tests.trainer.tiny import make_splits, train_spec
@@ -27,10 +26,7 @@ def ended(splits, tmp_path, capsys):
     def run(**changes):
         path = tmp_path / "spec.yaml"
         path.write_text(yaml.safe_dump(train_spec(splits, tmp_path / "out", **changes)))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         code = cli.main(["train", "-e", str(path)])
-        torch.set_num_threads(threads)
         lines = capsys.readouterr().err.splitlines()
         file = tmp_path / "out" / "train" / "status.json"
         last = json.loads(file.read_text().splitlines()[-1]) if file.is_file() else {}

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from tests.trainer.tiny import SIDE, make_splits
@@ -49,10 +48,7 @@ class Commands:
 
 @pytest.fixture(scope="module")
 def commands(skill, tmp_path_factory):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Commands(skill, tmp_path_factory.mktemp("templates"))
-    torch.set_num_threads(threads)
+    return Commands(skill, tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="module")

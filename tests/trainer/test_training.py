@@ -24,14 +24,6 @@ def splits(tmp_path_factory):
     return make_splits(tmp_path_factory.mktemp("pictures"))
 
 
-@pytest.fixture(autouse=True)
-def _few_threads():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Reports(list):
     """Keeps what it hears; says stop after `until` reports."""
 

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import random
@@ -12,6 +13,7 @@ from optuna.distributions import FloatDistribution
 from hpo.core.errors import RunError
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import STUDY_NAME, Ledger
+from hpo.run.ledger_storage import open_storage
 from tests.crashes.driver import on_disk
 
 FLOAT = {"lr": FloatDistribution(1e-5, 1.0, log=True)}
@@ -188,6 +190,28 @@ def torn(path):
     ledger.close()
     data = path.read_bytes()
     path.write_bytes(data[:100] + b"\xff" * (len(data) // 2))
+
+
+def test_a_new_file_is_what_optuna_makes(path, tmp_path):
+    from optuna.storages import RDBStorage
+
+    def content(file):
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            return list(connection.iterdump())
+
+    RDBStorage(f"sqlite:///{tmp_path}/optuna.db")
+    for file in (path, tmp_path / "second.db"):
+        open_storage(file)
+        assert content(file) == content(tmp_path / "optuna.db")
+
+
+def test_tables_of_another_version_of_optuna_are_refused_in_one_line(path, tmp_path):
+    for file in (path, tmp_path / "second.db"):
+        Ledger.create(file, "maximize").close()
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+        with pytest.raises(RunError, match=r"cannot be read: .* no longer compatible .* -U optuna"):
+            Ledger.open(file)
 
 
 @pytest.mark.parametrize(

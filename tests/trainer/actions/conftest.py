@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.trainer.tiny import SIDE, TRUNK, make_splits, train_spec
 from trainer.training import fit
@@ -35,8 +34,6 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
     splits = make_splits(folder / "pictures", classes=6)
     values = []
@@ -44,7 +41,6 @@ def trained(tmp_path_factory):
         train_spec(splits, folder, train__num_epochs=3, train__optim__trunk__base_lr=2e-3),
         lambda report: values.append(report["value"]) or True,
     )
-    torch.set_num_threads(threads)
     return Trained(splits, folder / "ckpt" / "last.ckpt", values[-1])
 
 

@@ -336,14 +336,6 @@ def test_every_leaf_of_the_published_schemas_is_judged(published_skill):
     assert published <= set(judged())
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def base_spec(world, action, folder):
     if action == "train":
         return train_spec(world.splits, folder)

@@ -1,21 +1,10 @@
-"""Pictures made once, one thread, and a cache folder of the test's own."""
+"""Pictures made once, and a cache folder of the test's own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.trainer.tiny import make_splits, train_spec
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small operations gain nothing from threads and lose much to them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

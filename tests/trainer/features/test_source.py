@@ -30,7 +30,6 @@ from trainer.features.source import FeatureSource
 from trainer.models.recognizer import build_recognizer
 from trainer.spec import load_spec
 
-torch.set_num_threads(1)
 spec = load_spec(Path(sys.argv[1]), [], "train")
 torch.manual_seed(5)
 trunk = build_recognizer(spec).trunk
