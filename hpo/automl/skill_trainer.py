@@ -147,23 +147,32 @@ class SkillTrainer:
 
         return load_schema(self.skill.schema_file())
 
+    @cached_property
+    def _legal(self) -> frozenset[str]:
+        own = self._schema.leaves
+        return frozenset((*own, *flatten(self.template), *self.known_keys, *self.skill.keys()))
+
+    @cached_property
+    def _below_leaves(self) -> tuple[str, ...]:
+        """How names begin whose section is itself a leaf, so that anything may stand in it."""
+        return tuple(f"{name}." for name in self._legal if name not in self._schema.containers)
+
+    @cached_property
+    def _sections(self) -> frozenset[str]:
+        return frozenset((*(n.partition(".")[0] for n in self.known_keys), *self.skill.actions))
+
     def _split(self, spec: Spec) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tell what the trainer knows from what it would refuse."""
         if not self.is_registered:
             return dict(spec), {}
-        schema = self._schema
-        legal = {*schema.leaves, *flatten(self.template), *self.known_keys, *self.skill.keys()}
-        sections = {name.partition(".")[0] for name in self.known_keys}
+        schema, legal = self._schema, self._legal
         known: dict[str, Any] = {}
         strange: dict[str, Any] = {}
         for name, value in flatten(spec).items():
-            is_free = schema.is_free(name) or any(
-                name.startswith(f"{other}.") for other in legal if other not in schema.containers
-            )
+            is_free = schema.is_free(name) or name.startswith(self._below_leaves)
             # A section of another action, such as `evaluate`, is the trainer's own business.
-            is_other = name.partition(".")[0] not in schema.tree and (
-                name.partition(".")[0] in {*sections, *self.skill.actions}
-            )
+            section = name.partition(".")[0]
+            is_other = section not in schema.tree and section in self._sections
             (known if name in legal or is_free or is_other else strange)[name] = value
         return nest(known), nest(strange)
 

@@ -52,15 +52,15 @@ def told(reports):
 def test_four_classes_of_eight_pictures_are_learnt_by_heart(splits, tmp_path):
     by_heart = splits | {"query": splits["train"]}
     spec = train_spec(
-        by_heart, tmp_path, train__num_epochs=120, train__optim__trunk__base_lr=3e-3,
-        train__optim__embedder__base_lr=3e-3, train__seed=2,
+        by_heart, tmp_path, train__num_epochs=60, train__optim__trunk__base_lr=3e-3,
+        train__optim__embedder__base_lr=3e-3, dataset__crop_scale__least=1.0, dataset__prob=0.0,
     )  # fmt: skip
     seen, began = [], time.process_time()
     receipt = fit(spec, lambda r: seen.append(r["value"]) or r["value"] < 1.0)
     assert time.process_time() - began < 30  # of one core; the wall clock is others' too
     assert receipt["best"]["value"] == 1.0
     assert seen[0] < 1.0
-    assert receipt["epochs"] == len(seen) < 120
+    assert receipt["epochs"] == len(seen) < 60
 
 
 def test_sigterm_is_the_callers_to_answer(splits, tmp_path):

@@ -7,6 +7,7 @@ are kept in the cache folder until one of the two packages changes.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from trainer import children
@@ -69,9 +71,8 @@ def _kept(library: str, name: str) -> Facts:
 
 
 def _asked(library: str, name: str) -> Facts:
-    # Without compiled modules timm alone takes seconds more to import.
-    compiled = ("-X", f"pycache_prefix={cache_settings().folder / 'bytecode'}")
-    command = children.command("trainer.models.weight_facts", library, name, options=compiled)
+    options = () if _is_compiled(library) else _keep_bytecode()
+    command = children.command("trainer.models.weight_facts", library, name, options=options)
     environment = children.environment()
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
@@ -87,6 +88,16 @@ def _asked(library: str, name: str) -> Facts:
     except (OSError, subprocess.TimeoutExpired, IndexError, ValueError) as e:
         raise InfrastructureError(f"{library} could not be asked about the weights {name}") from e
     return answer
+
+
+def _is_compiled(library: str) -> bool:
+    spec = importlib.util.find_spec(library)
+    return spec is not None and spec.cached is not None and Path(spec.cached).is_file()
+
+
+def _keep_bytecode() -> tuple[str, str]:
+    """Without compiled modules timm alone takes seconds more to import."""
+    return "-X", f"pycache_prefix={cache_settings().folder / 'bytecode'}"
 
 
 def _of_timm(name: str) -> Facts:
