@@ -1,6 +1,14 @@
-"""Shared by the harness's tests: no MLflow address from outside."""
+"""Shared by the harness's tests: no MLflow address from outside, and a run that labels pictures."""
 
+import shutil
+
+import numpy as np
 import pytest
+
+from hpo.core.budget import parse_budget
+from hpo.run.run_dir import RunDir
+from hpo.searching.session import SearchSettings, start_search
+from tests.quick_runs import quick_study
 
 
 @pytest.fixture(autouse=True)
@@ -8,3 +16,30 @@ def _own_places(tmp_path_factory, monkeypatch):
     """No test writes into the user's cache or talks to the user's tracking server."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def labelling_run(tmp_path_factory):
+    """A finished run, its export replaced by a model that the real trainer can use; never changed."""
+    from tests.hpo.tracking.test_registry import COLORS, write_model
+
+    study = quick_study(budget=parse_budget("1"))
+    out = tmp_path_factory.mktemp("labelling")
+    run = start_search(study, out, SearchSettings(executor="inprocess")).run
+    shutil.rmtree(run.best_dir)
+    write_model(run.best_dir)
+    with np.load(run.best_dir / "gallery.npz") as arrays:
+        kept = dict(arrays)
+    kept |= {"format": 1, "paths": [f"{name}/0.png" for name in COLORS]}
+    np.savez(run.best_dir / "gallery.npz", **kept)
+    text = run.study_file.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog")
+    run.study_file.write_text(text)
+    return run
+
+
+@pytest.fixture
+def run(labelling_run, tmp_path):
+    """A copy of the run that labels pictures."""
+    own = tmp_path / "runs" / labelling_run.path.parent.name / labelling_run.path.name
+    shutil.copytree(labelling_run.path, own, symlinks=True)
+    return RunDir(own)

@@ -11,27 +11,8 @@ import pytest
 from PIL import Image
 
 from hpo.cli.main import main
-from hpo.core.budget import parse_budget
-from hpo.searching.session import SearchSettings, start_search
-from tests.hpo.tracking.test_registry import COLORS, write_model
-from tests.quick_runs import quick_study
+from tests.hpo.tracking.test_registry import COLORS
 from tests.trainer.deep_files import png
-
-
-@pytest.fixture
-def run(tmp_path):
-    """A finished run, its export replaced by a model that the real trainer can use."""
-    study = quick_study(budget=parse_budget("1"))
-    run = start_search(study, tmp_path / "runs", SearchSettings(executor="inprocess")).run
-    shutil.rmtree(run.best_dir)
-    write_model(run.best_dir)
-    with np.load(run.best_dir / "gallery.npz") as arrays:
-        kept = dict(arrays)
-    kept |= {"format": 1, "paths": [f"{name}/0.png" for name in COLORS]}
-    np.savez(run.best_dir / "gallery.npz", **kept)
-    text = run.study_file.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog")
-    run.study_file.write_text(text)
-    return run
 
 
 def test_classes_are_listed(run, capsys):

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from hpo.cli.main import main
-from tests.hpo.serving.conftest import picture, run  # noqa: F401 - a fixture
+from tests.hpo.serving.conftest import picture
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def serving(where, *flags):
             process.kill()
 
 
-def test_no_change_that_was_answered_is_lost_by_kill_9(run):  # noqa: F811
+def test_no_change_that_was_answered_is_lost_by_kill_9(run):
     answered, stop = [], threading.Event()
 
     def add(worker, told):
@@ -68,7 +68,7 @@ def test_no_change_that_was_answered_is_lost_by_kill_9(run):  # noqa: F811
     assert set(answered) <= classes
 
 
-def test_ctrl_c_ends_it_and_the_token_of_the_user_is_not_printed(run, monkeypatch):  # noqa: F811
+def test_ctrl_c_ends_it_and_the_token_of_the_user_is_not_printed(run, monkeypatch):
     with serving(run.path) as (process, told):
         assert set(told) == {"url", "run", "classes", "token"}
         assert requests.get(f"{told['url']}/health", timeout=20).json()["status"] == "ok"
@@ -94,7 +94,7 @@ def test_what_cannot_be_served_is_refused(capsys, flags, words):
     assert words in capsys.readouterr().err
 
 
-def test_a_short_token_is_refused(run, monkeypatch, capsys):  # noqa: F811
+def test_a_short_token_is_refused(run, monkeypatch, capsys):
     monkeypatch.setenv("HPO_SERVE_TOKEN", "short")
     assert main(["serve", str(run.path)]) == 2
     assert "HPO_SERVE_TOKEN: must have 16 or more plain characters" in capsys.readouterr().err
