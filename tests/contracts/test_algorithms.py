@@ -261,6 +261,7 @@ def parabola(scale, offset):
     return lambda params, epoch: offset - scale * (params["train.margin"] - 1.4) ** 2
 
 
+@functools.cache
 def climb(name, most, scale=1.0, offset=0.0):
     """Margins that were proposed on a parabola, every trial in full."""
     options = {"rounds": 9} if name == "bohb" else {"max_recommendations": most}
