@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms import (
@@ -33,6 +32,7 @@ from hpo.algorithms.llm_analyzer import analyzed
 from hpo.algorithms.options import resolve_options, without_secrets
 from hpo.algorithms.pruners import PRUNERS
 from hpo.core.errors import SpecError
+from hpo.core.installed import entry_points
 from hpo.core.protocols import Algorithm
 from hpo.core.text import nearest
 
@@ -262,7 +262,7 @@ def refuse_secrets(name: str, options: Mapping[str, Any]) -> None:
 def _foreign(name: str | None) -> dict[str, AlgorithmEntry]:
     """Entries of other packages: the one of this name, or all."""
     found = {}
-    for point in entry_points(group=GROUP):
+    for point in entry_points(GROUP):
         if name is None or point.name.lower() == name:
             entry = point.load()
             if not isinstance(entry, AlgorithmEntry):

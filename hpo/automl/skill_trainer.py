@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ from hpo.automl.metrics import MAXIMIZE, find_metric, is_monitored, monitoring_m
 from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.errors import RunError
+from hpo.core.installed import entry_points
 from hpo.core.protocols import Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
@@ -37,7 +37,7 @@ Limits = dict[str, tuple[float | None, float | None]]
 
 def registered_trainer(network: str) -> Trainer | None:
     """The trainer registered for a network, or None."""
-    names = {point.name for point in entry_points(group=GROUP)}
+    names = {point.name for point in entry_points(GROUP)}
     return find_trainer(network) if network in names else None
 
 

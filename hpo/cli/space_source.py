@@ -122,11 +122,10 @@ def _skill_source(args: argparse.Namespace, overlay: Overlay) -> SpaceSource:
 
 def _registered(network: str) -> Trainer | None:
     """The trainer of a network, or None when none is registered under its name."""
-    from importlib.metadata import entry_points
-
+    from hpo.core.installed import entry_points
     from hpo.study.trainers import GROUP
 
-    names = {point.name for point in entry_points(group=GROUP)}
+    names = {point.name for point in entry_points(GROUP)}
     return find_trainer(network) if network in names else None
 
 

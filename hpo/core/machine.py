@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-PACKAGES = ("optuna", "ray", "torch", "pytorch-lightning", "pytorch-metric-learning", "timm")
-"""Whose versions a run writes down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +100,3 @@ def _cgroup_memory_mib(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
     except (OSError, ValueError):  # no limit (`max`), or none that can be read
         return None
     return max(0, limit - used + int(facts.get("inactive_file", 0))) >> 20
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
-from hpo.core.machine import installed_versions
+from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import CostMeter

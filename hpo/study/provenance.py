@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
-from hpo.core.machine import installed_versions
+from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import value_at
 from hpo.core.yaml_io import read_yaml

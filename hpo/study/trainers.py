@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from importlib.metadata import entry_points
 from typing import TypeVar, cast
 
 from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
+from hpo.core.installed import entry_points
 from hpo.core.protocols import Trainer
 from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import (
@@ -57,7 +57,7 @@ def find_trainer(name: str) -> Trainer:
     """
     if ":" in name:
         return _checked(_import_trainer(name))
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = {point.name: point for point in entry_points(GROUP)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
         raise SpecError(
