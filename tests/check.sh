@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: format, lint, types, import contracts, tests.
-# `--fast` leaves out slow tests (tests/slow_tests.txt), for use at every save.
+# `--fast` leaves out slow tests (tests/slow_tests.txt) and the site, for use at every save.
 # Other arguments go to pytest. PYTHON names the interpreter of an environment with the extras `all`
 # and `dev` (default: .venv).
 set -euo pipefail
@@ -10,11 +10,14 @@ bin=$(dirname "$python")
 
 "$bin/ruff" format --check hpo trainer search_spaces tests
 "$bin/ruff" check hpo trainer search_spaces tests docs
-"$bin/mypy"
+"$bin/mypy" &
+types=$!
 "$bin/lint-imports"
 "$python" -m trainer.config.generate --check
 "$python" -m hpo.cli.reference_pages --check
-if "$python" -c 'import mkdocs' 2>/dev/null; then  # the extra `docs`: every link of the site leads somewhere
+if [[ " $* " != *" --fast "* ]] && "$python" -c 'import mkdocs' 2>/dev/null; then
+  # The extra `docs`: every link of the site leads somewhere.
   NO_MKDOCS_2_WARNING=1 "$bin/mkdocs" build --strict --quiet -d "$(mktemp -d)"
 fi
+wait "$types"
 "$python" -m pytest -n "${TEST_JOBS:-2}" --dist worksteal "$@"

@@ -57,6 +57,7 @@ def test_pre_commit_runs_the_quick_checks_of_check_sh():
         line.replace('"$bin/', ".venv/bin/")
         .replace('"$python"', ".venv/bin/python")
         .replace('"', "")
+        .removesuffix(" &")
         for line in script.splitlines()
         if line.startswith('"$') and "pytest" not in line
     ]

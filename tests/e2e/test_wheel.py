@@ -29,7 +29,7 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
-def test_the_demo_runs_outside_the_checkout(installed, tmp_path):
+def test_the_demo_runs_outside_the_checkout(installed, tmp_path, drawn):
     code = """import sys, hpo_recognition
 code = hpo_recognition.hpo()
 print(sys.modules["hpo"].__file__, file=sys.stderr)
@@ -39,7 +39,7 @@ sys.exit(code)"""
     done = subprocess.run(
         [sys.executable, "-c", code, "search", "--budget", "1", "--in-process", "--no-report", "--json", *flags],
         check=False, cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env=env | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
+        env=env | {"PYTHONPATH": str(installed), "HPO_CACHE_DIR": str(drawn)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == str(installed / "hpo" / "__init__.py")
