@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
@@ -21,22 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search the best trial so far."""
     from hpo.core.errors import RunError
-    from hpo.results.story import REPORT_FILE, winner_story
+    from hpo.results.story import winner_story
+    from hpo.run.handed_on import read_handed_on
     from hpo.run.run_dir import relocated
 
     chosen = chosen_run(args)
-    report_file = chosen.best_dir / REPORT_FILE
     best = chosen.read_state().get("best")
-    if report_file.is_file():
-        try:
-            best = json.loads(report_file.read_text(encoding="utf-8"))
-            best = relocated(best, Path(best["spec"]).parent.parent, chosen.path)
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(
-                f"{report_file}: must be what a search wrote of its winner, and is damaged; "
-                f"`hpo export {shell_word(chosen)}` makes the winner's files again"
-            ) from error
-    if best is None:
+    if handed_on := read_handed_on(chosen):
+        best = relocated(handed_on, Path(handed_on["spec"]).parent.parent, chosen.path)
+    if best is None or best["value"] is None:
         shows = f"`hpo status {shell_word(chosen)}` shows them"
         raise RunError(f"{chosen}: no trial has a result yet; {shows}")
     if args.json:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_trial_arguments, print_json
 
 if TYPE_CHECKING:
+    from hpo.core.events import Epoch
     from hpo.run.run_dir import RunDir
 
 HELP = "print the log and the epochs of one trial"
@@ -24,7 +24,6 @@ examples:
 """
 
 _PAUSE_S = 0.5
-_ENDS = ("trial_finished", "trial_suspended")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     events = _TrialEvents(chosen, args.trial)
     told = list(events.new())
     if args.json:
-        epochs = [_facts(event) for event in told if event["event"] == "epoch"]
+        epochs = [
+            {"epoch": event.epoch, "value": event.value, "seconds": event.seconds} for event in told
+        ]
         print_json({"trial": args.trial, "log": str(log), "lines": lines, "epochs": epochs})
         return 0
     _print(lines, told, events)
@@ -65,25 +66,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(lines: Any, told: Any, events: _TrialEvents) -> None:
+def _print(lines: Iterable[str], told: Iterable[Epoch], events: _TrialEvents) -> None:
     for line in lines:
         sys.stdout.write(f"{line}\n")
     for event in told:
-        if event["event"] == "epoch":
-            epoch = _facts(event)
-            sys.stdout.write(
-                f"epoch {epoch['epoch']:>3}  {events.metric} {epoch['value']:.4f}  "
-                f"{epoch['seconds']:.1f} s\n"
-            )
+        sys.stdout.write(
+            f"epoch {event.epoch:>3}  {events.metric} {event.value:.4f}  {event.seconds:.1f} s\n"
+        )
     sys.stdout.flush()
-
-
-def _facts(event: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "epoch": event["epoch"],
-        "value": event["value"],
-        "seconds": float(event.get("seconds") or 0.0),
-    }
 
 
 class _Growing:
@@ -103,7 +93,7 @@ class _Growing:
 
 
 class _TrialEvents:
-    """What a run has told about one trial, in order."""
+    """The epochs that a run has told of one trial, in order; damaged lines are passed over."""
 
     def __init__(self, run: RunDir, trial: int) -> None:
         from hpo.core.text import metric_word
@@ -115,8 +105,12 @@ class _TrialEvents:
         self.metric = metric_word("")
         self.has_ended = False
 
-    def new(self) -> Iterator[dict[str, Any]]:
-        """Yield the events since the last call; a line that is being written waits."""
+    def new(self) -> Iterator[Epoch]:
+        """Yield the epochs since the last call; a line that is being written waits."""
+        from hpo.core.event_json import from_json
+        from hpo.core.events import Epoch, Started, TrialEnded, TrialStarted, TrialSuspended
+
+        moments = TrialStarted | Epoch | TrialEnded | TrialSuspended
         if not self._file.is_file():
             return
         with self._file.open("rb") as file:
@@ -125,9 +119,10 @@ class _TrialEvents:
         whole = content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            event = json.loads(line)
-            if event["event"] == "started":
-                self.metric = self._word(event.get("metric", ""))
-            if event.get("trial") == self._trial:
-                self.has_ended = event["event"] in _ENDS
-                yield event
+            event = from_json(line)
+            if isinstance(event, Started):
+                self.metric = self._word(event.metric)
+            elif isinstance(event, moments) and event.trial == self._trial:
+                self.has_ended = isinstance(event, TrialEnded | TrialSuspended)
+                if isinstance(event, Epoch):
+                    yield event

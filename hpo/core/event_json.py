@@ -10,9 +10,10 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from hpo.core.budget import Budget, parse_budget
@@ -41,6 +42,7 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.route_events import Baseline, Compared, Routed
+from hpo.core.text import quoted
 
 T = TypeVar("T")
 EVENTS: tuple[type[Event], ...] = (
@@ -97,48 +99,86 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
-def from_json(line: str) -> Event | None:
+def from_json(line: str | bytes) -> Event | None:
     """Read one line; None for an unknown event, and for a line that a kill has cut off."""
     try:
         data = json.loads(line)
         return from_dict(_BY_NAME[data["event"]], data)
-    except (ValueError, TypeError, KeyError, HpoError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 
 def from_dict(kind: type[T], data: Mapping[str, Any]) -> T:
     """Make an event, or what an event holds, of its plain data.
 
-    What no field is named after goes to the `FLAT` field; without one it is left out.
+    What no field is named after goes to the `FLAT` field; without one it is left out. Data of a
+    file may be damaged anywhere, so every value is held against its field's type.
 
     Raises:
-        ValueError: for a value that the field cannot hold.
-        TypeError: where a field without a default is missing.
+        ValueError: for a value that the field cannot hold, and where one without a default is
+            missing.
     """
-    hints = typing.get_type_hints(kind)
-    items = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    flat = [name for name, item in items.items() if item.metadata.get("flat")]
-    known = {key: _read(hints[key], data[key]) for key in data if key in items}
-    rest = {key: data[key] for key in data if key not in items and key != "event"}
-    return kind(**known, **dict.fromkeys(flat, rest))
+    hints, flat = _hints_of(kind)  # type: ignore[arg-type]  # a class is hashable
+    if not isinstance(data, Mapping):
+        raise _unfit(kind, data)
+    known = {key: _read(hints[key], value) for key, value in data.items() if key in hints}
+    rest = {key: value for key, value in data.items() if key not in hints and key != "event"}
+    try:
+        return kind(**known, **dict.fromkeys(flat, rest))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+@lru_cache
+def _hints_of(kind: type) -> tuple[dict[str, Any], list[str]]:
+    """Types of a dataclass's fields by their names, and which of them are `FLAT`."""
+    hints, items = typing.get_type_hints(kind), fields(kind)
+    flat = [item.name for item in items if item.metadata.get("flat")]
+    return {item.name: hints[item.name] for item in items}, flat
 
 
 def _read(hint: Any, value: Any) -> Any:
     """A field's value from its plain form, by the field's type."""
-    if value is None:
-        return None
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
     if origin is types.UnionType:
-        return _read(next(arg for arg in args if arg is not types.NoneType), value)
-    if origin in (tuple, Sequence):
-        return tuple(_read(args[0], item) for item in value)
-    if hint is Budget:
-        return parse_budget(value) if value else Budget()
+        (inner,) = (arg for arg in args if arg is not types.NoneType)
+        return None if value is None else _read(inner, value)
+    if origin is not None:
+        return _read_many(origin, args, value)
+    if hint is Budget and isinstance(value, str):
+        try:
+            return parse_budget(value) if value else Budget()
+        except HpoError as error:
+            raise ValueError(str(error)) from error
     if is_dataclass(hint):
         return from_dict(hint, value)  # type: ignore[arg-type]
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
+    if issubclass(hint, StrEnum):
         return hint(value)
+    legal = (int, float) if hint is float else hint
+    if not isinstance(value, legal) or (isinstance(value, bool) and hint is not bool):
+        raise _unfit(hint, value)
     return value
+
+
+def _read_many(origin: Any, args: tuple[Any, ...], value: Any) -> Any:
+    """A mapping, or a sequence, whose items are read by their types."""
+    if issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise _unfit(origin, value)
+        return {key: _read(args[1], item) for key, item in value.items()}
+    if not isinstance(value, list | tuple):
+        raise _unfit(origin, value)
+    is_fixed = origin is tuple and args[-1] is not ...
+    items = [_read(hint, v) for hint, v in zip(args, value, strict=True)] if is_fixed else [
+        _read(args[0], item) for item in value
+    ]  # fmt: skip
+    return items if origin is list else tuple(items)
+
+
+def _unfit(hint: Any, value: Any) -> ValueError:
+    return ValueError(f"must be {getattr(hint, '__name__', hint)}, got {quoted(value)}")
 
 
 def _finite(value: Any) -> Any:

@@ -167,7 +167,8 @@ class Epoch(Event):
     epoch: int
     value: float
     seconds: float = 0.0
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """None for a number that JSON does not know."""
 
     @classmethod
     def of(cls, record: TrialRecord, measurement: Measurement) -> Self:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hpo.core.event_json import from_dict
 from hpo.core.text import metric_word
 from hpo.core.ties import tie_words
 
@@ -58,4 +59,4 @@ def expected_words(expected: Mapping[str, Any] | None, metric: str) -> list[str]
         expected: what stands under `expected`.
         metric: the monitored metric's name.
     """
-    return Expected(**expected).words(metric_word(metric)) if expected else []
+    return from_dict(Expected, expected).words(metric_word(metric)) if expected else []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.core.event_json import from_dict
 from hpo.core.text import metric_word
 from hpo.core.ties import may_be_chance
 
@@ -55,8 +56,9 @@ def held_out_words(test: Mapping[str, Any] | None, metric: str) -> str:
     """
     test, name = test or {}, metric_word(metric)
     if test.get("held_out"):
-        words = HeldOut(**test["held_out"]).words(name)
+        words = from_dict(HeldOut, test["held_out"]).words(name)
         if not test.get("alone"):
             return words
-        return words + HeldOut(**test["alone"]).beside(f"trial {test['trial']} alone")
+        alone = from_dict(HeldOut, test["alone"])
+        return words + alone.beside(f"trial {test['trial']} alone")
     return "" if test.get(metric) is None else f"{name} {test[metric]:.4f}"

@@ -20,6 +20,7 @@ from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
 from hpo.jobs.pages import load_pages
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import choose_checkpoint, list_checkpoints
+from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import (
     AUTOML_FACTS,
@@ -199,7 +200,7 @@ def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
     if not isinstance(best, dict):
         raise RunError(f"{name}: no trial of {run} has a result yet, so there is no best model")
     parent = _of_trial(run, int(best["trial"]), name, job)
-    report = _report_of(run)
+    report = read_handed_on(run)
     is_average = report.get("trial") == best["trial"] and (report.get("average") or {}).get(
         "is_used"
     )
@@ -248,21 +249,13 @@ def _trial_folder(run: RunDir, trial: int, name: str) -> Path:
     folder = run.trial_dir(trial)
     if folder.is_dir() and list_checkpoints(folder):
         return folder
-    if _report_of(run).get("trial") == trial:
+    if read_handed_on(run).get("trial") == trial:
         return run.best_dir
     if was_removed(run, trial):
         raise RunError(f"{name}: {describe_removed(run, trial)}")
     best = run.read_state().get("best") or {}
     which = f"trial {trial} is the best, and " if best.get("trial") == trial else ""
     raise RunError(f"{name}: {which}{folder} holds no checkpoint of trial {trial}")
-
-
-def _report_of(run: RunDir) -> dict[str, Any]:
-    """What the search wrote of its hand-off; empty where there was none."""
-    with contextlib.suppress(OSError, ValueError):
-        report = json.loads((run.best_dir / "report.json").read_text(encoding="utf-8"))
-        return report if isinstance(report, dict) else {}
-    return {}
 
 
 def _spec_of(run: RunDir, trial: int, *, is_elsewhere: bool) -> dict[str, Any]:

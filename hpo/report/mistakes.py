@@ -6,13 +6,16 @@ The explanations are kept below `evaluations/looks/`, so that a report can be ma
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hpo.core.errors import RunError
+from hpo.core.event_json import from_dict
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import Explainer
@@ -26,6 +29,23 @@ from hpo.study.plan import held_out_sources
 from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """The outline of what a trainer's `explain` returns."""
+
+    queries: Sequence[Mapping[str, Any]]
+    suspects: Sequence[Mapping[str, Any]]
+    map: Mapping[str, Any] | None
+    unknowns: Mapping[str, Any] | None = None
+    growth: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        kinds = {"path": str, "class": str, "hit": bool}
+        pairs = itertools.product(self.queries, kinds.items())
+        if not all(isinstance(query.get(name), kind) for query, (name, kind) in pairs):
+            raise ValueError("queries: must tell path, class and hit")
 
 
 def look(
@@ -47,9 +67,10 @@ def look(
     name = f"{trial.number:04d}{model}{'-held-out' if held_out else ''}.json"
     kept = facts.run.evaluations_dir / "looks" / name
     is_gone = was_removed(facts.run, trial.number)
-    with contextlib.suppress(OSError, json.JSONDecodeError):
+    with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
         if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
             found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+            _ = from_dict(_Look, found)
             if found["map"] or not with_map:
                 return found
     if not isinstance(facts.trainer, Explainer):

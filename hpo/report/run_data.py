@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial, of_last_stage
 from hpo.core.text import metric_word
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
@@ -101,7 +100,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
     ledger.close()
     if not trials:
         raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
-    handed_on = _read_json(run.best_dir / "report.json")
+    handed_on = read_handed_on(run)
     return RunData(
         run=run,
         study=study,
@@ -133,10 +132,3 @@ def _winner(
     if isinstance(number, int) and 0 <= number < len(trials):
         return trials[number]
     return best_trial(trials, direction)
-
-
-def _read_json(path: Any) -> dict[str, Any]:
-    with contextlib.suppress(OSError, json.JSONDecodeError):
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return data if isinstance(data, dict) else {}
-    return {}

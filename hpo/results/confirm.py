@@ -6,6 +6,7 @@ evaluated, compared (`hpo.results.compare`), and the choice is kept in the ledge
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hpo.core.event_json import from_dict
 from hpo.core.events import Chosen
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import finalists, repeats_of
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import count_of
+from hpo.core.text import count_of, is_number
 from hpo.core.ties import tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
@@ -163,8 +165,9 @@ def _evaluate(
     """
     file = _hits_file(run, trial.number)
     folder = file.parent
-    if file.is_file():
+    with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        _ = from_dict(_Outcome, kept)
         return kept
     checkpoint = run.checkpoints_dir(trial.number) / "best.ckpt"
     skill = load_skill(trainer.skill_dir)
@@ -188,12 +191,21 @@ def _evaluate(
     return kept
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What `plain_outcome` returns."""
+
+    hits: Sequence[bool]
+    query_classes: Sequence[Any]
+    metrics: Mapping[str, float]
+
+
 def plain_outcome(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return hits, their classes and the numbers of an evaluation; lists are empty if not told."""
     return {
         "hits": [bool(hit) for hit in outcome.get("hits") or []],
         "query_classes": list(outcome.get("query_classes") or []),
-        "metrics": {k: v for k, v in outcome["metrics"].items() if isinstance(v, int | float)},
+        "metrics": {k: v for k, v in outcome["metrics"].items() if is_number(v)},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.average import averaged_checkpoint
 from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
+from hpo.run.handed_on import REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
@@ -60,11 +62,10 @@ def export_run(
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)
-    report = folder / "report.json"
-    kept = report.read_bytes() if report.is_file() else None
+    told = _told_of(run, record.number) if is_best else {}
     if forms:
         demand(trainer, FormExporter)
-    is_there = forms and _is_export_of(folder, record.number, is_best=is_best)
+    is_there = forms and _is_whole(folder) and (not is_best or told)
     if is_there:
         result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
     else:
@@ -72,8 +73,9 @@ def export_run(
         model = averaged_checkpoint(run, record, trainer.direction) if is_best else None
         spec = specs.trained_spec(record)
         result = export_trial(run, trainer, record, spec, executor, folder, model=model)
-    if kept is not None and (told := json.loads(kept))["trial"] == record.number:
-        write_atomically(report, json.dumps(told | {"onnx": result["onnx"]}, indent=1) + "\n")
+    if told:
+        told["onnx"] = result["onnx"]
+        write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")
     if file is not None:
         result["onnx"] = str(_copy(Path(result["onnx"]), file))
         gallery = folder / "gallery.npz"
@@ -87,16 +89,22 @@ def export_run(
     return {"trial": record.number, **result}
 
 
-def _is_export_of(folder: Path, number: int, *, is_best: bool) -> bool:
+def _is_whole(folder: Path) -> bool:
     """Whether a folder holds the whole export of a trial."""
-    if not all((folder / name).is_file() for name in ("model.onnx", "model.ckpt", "spec.yaml")):
-        return False
-    if not is_best:
-        return True
-    try:
-        return bool(json.loads((folder / "report.json").read_text())["trial"] == number)
-    except (OSError, ValueError, KeyError):
-        return False
+    return all((folder / name).is_file() for name in ("model.onnx", "model.ckpt", "spec.yaml"))
+
+
+def _told_of(run: RunDir, number: int) -> dict[str, Any]:
+    """What was told of a winner, which its export leaves as it is; empty for another trial.
+
+    Where `report.json` is damaged or gone, what the end of the search told stands in for it.
+    """
+    told: dict[str, Any] = {}
+    with contextlib.suppress(RunError):
+        told = read_handed_on(run)
+    with contextlib.suppress(ValueError):
+        told = told or checked_report((run.read_state().get("finished") or {}).get("best"))
+    return told if told.get("trial") == number else {}
 
 
 def trainer_of_export(run: RunDir) -> Trainer:

@@ -29,11 +29,11 @@ from hpo.results.confirm import confirm, fewer_words
 from hpo.results.drop import expect
 from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
-from hpo.results.story import REPORT_FILE
 from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
+from hpo.run.handed_on import REPORT_FILE
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs

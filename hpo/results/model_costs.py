@@ -7,12 +7,15 @@ and count as no trial. The measurements are kept in the run, so that a resumed s
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
+from hpo.core.event_json import from_dict
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import leading, ranked
 from hpo.core.spec_dicts import merged
@@ -119,12 +122,25 @@ class Architectures:
 
 
 def read_costs(run: RunDir) -> list[dict[str, Any]]:
-    """What was measured in a run; empty where nothing was."""
-    file = run.path / FILE
-    rows: list[dict[str, Any]] = (
-        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    )
-    return rows
+    """What was measured in a run; empty where nothing was, or where that is damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads((run.path / FILE).read_text(encoding="utf-8"))
+        _ = from_dict(_Rows, {"rows": kept})
+        return list(kept)
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    architecture: Mapping[str, Any]
+    latency_ms: float
+    params: float
+    refused: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    rows: Sequence[_Row]
 
 
 def cost_of(rows: Iterable[dict[str, Any]], params: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.core.errors import RunError
 from hpo.core.expected import expected_words
 from hpo.core.held_out import held_out_words
+from hpo.run.handed_on import read_handed_on
 from hpo.run.run_dir import RunDir
-
-REPORT_FILE = "report.json"
-"""Stands in `best/`: what was handed on."""
 
 
 def read_story(run: RunDir) -> list[str]:
     """Return sentences about a finished run's winner; nothing before it was handed on."""
     try:
-        report = json.loads((run.best_dir / REPORT_FILE).read_text(encoding="utf-8"))
-        return winner_story(report)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # `hpo best` says it
+        return winner_story(read_handed_on(run))
+    except RunError:  # `hpo best` says it
         return []
 
 

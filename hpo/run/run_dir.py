@@ -28,6 +28,7 @@ from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
 from hpo.core.text import nearest, quoted, shell_word, storable
 from hpo.core.yaml_io import to_yaml
+from hpo.run.run_state import checked_state
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
@@ -134,12 +135,11 @@ class RunDir:
         write_atomically(self.state_file, json.dumps(state) + "\n")
 
     def read_state(self) -> dict[str, Any]:
-        """The last written state; empty when there is none yet."""
+        """The last written state; empty when there is none yet, or none that is whole."""
         try:
-            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            return checked_state(json.loads(self.state_file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
-        return state if _is_state(state) else {}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -165,15 +165,6 @@ class RunDir:
     def is_running(self) -> bool:
         """Whether some driver holds the run at this moment."""
         return is_locked(self.path / ".lock")
-
-
-def _is_state(state: Any) -> bool:
-    """Whether readers can go by it: a damaged one counts as none."""
-    if not isinstance(state, dict) or not isinstance(state.get("best"), dict | None):
-        return False
-    trials = state.get("trials", [])
-    rows = trials if isinstance(trials, list) else [None]
-    return all(isinstance(row, dict) and {"trial", "state", "purpose"} <= set(row) for row in rows)
 
 
 def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:

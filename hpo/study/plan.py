@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
+from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
@@ -84,6 +85,14 @@ class StudyPlan:
         (folder / PLAN_FILE).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _First:
+    """An entry of `StudyPlan.first`."""
+
+    latents: Mapping[str, Any]
+    source: str
+
+
 def read_plan(folder: Path) -> StudyPlan:
     """Read `plan.json` of a run directory.
 
@@ -92,14 +101,13 @@ def read_plan(folder: Path) -> StudyPlan:
     """
     file = folder / PLAN_FILE
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        plan = StudyPlan(**{"route_style": _older_style(folder), **facts})
+        facts = {"route_style": _older_style(folder), **json.loads(file.read_text("utf-8"))}
+        plan = StudyPlan(**facts)  # which takes no key that it does not know
+        _ = from_dict(StudyPlan, facts), [from_dict(_First, start) for start in plan.first]
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing; restore it, or start a new search") from error
     except (OSError, TypeError, ValueError) as error:
         raise RunError(_damaged(file)) from error
-    if not _is_sound(plan):
-        raise RunError(_damaged(file))
     return plan
 
 
@@ -116,23 +124,6 @@ def _damaged(file: Path) -> str:
         f"{file}: must be the plan that a search wrote, and is damaged or of another program; "
         "restore it, or start a new search"
     )
-
-
-def _is_sound(plan: StudyPlan) -> bool:
-    """Whether what a search reckons with is of its kind; a file may have been edited."""
-    facts: list[tuple[Any, Any]] = [
-        *((text, str) for text in (plan.study_uuid, plan.algorithm, plan.pruner)),
-        *((mapping, dict) for mapping in (plan.base_spec, plan.sources, plan.earlier)),
-        (plan.space_digest, str),
-        (plan.num_epochs, int),
-        (plan.confirm, int),
-        (plan.averages, bool),
-        (plan.first, list),
-        (plan.learned, list),
-        (plan.planned_trials, int | None),
-        (plan.screened_s, int | float),
-    ]
-    return all(isinstance(value, kind) for value, kind in facts)
 
 
 @contextlib.contextmanager

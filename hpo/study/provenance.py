@@ -5,15 +5,18 @@ Kept in the run directory, without any absolute path, so that a run can be moved
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
+from hpo.core.event_json import from_dict
 from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import value_at
@@ -37,6 +40,11 @@ NO_FILES = "0 files"
 
 Origin = dict[str, dict[str, str]]
 """`space`, `data`, `code` -> name -> what it is, in words or as a digest."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    origin: Origin
 
 
 def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer) -> Origin:
@@ -104,11 +112,10 @@ def _reads(text: str, value: Any) -> bool:
 
 def read_origin(run: RunDir) -> Origin:
     """What a run began with; empty for a run of an early version, which has kept nothing."""
-    try:
-        kept: Origin = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return kept
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads((run.path / ORIGIN_FILE).read_text(encoding="utf-8"))
+        return from_dict(_Kept, {"origin": kept}).origin
+    return {}
 
 
 def find_changes(run: RunDir, now: Origin) -> list[str]:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.run.handed_on import REPORT_FILE, checked_report
 from hpo.tracking.rows import Study
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def _ensure_model(client: MlflowClient, study: Study) -> None:
 
 
 def _facts(folder: Path) -> dict[str, str]:
-    with contextlib.suppress(OSError, json.JSONDecodeError):
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, ValueError):
+        report = checked_report(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
         told = {TRIAL_TAG: str(report["trial"]), "hpo.value": str(report["value"])}
         average = report.get("average") or {}
         if average.get("is_used"):

@@ -50,7 +50,9 @@ def test_it_goes_on_until_the_trial_ends(hpo, runs):
                 }
                 file.write(json.dumps(told) + "\n")
         with events.open("a") as file:
-            file.write(json.dumps({"event": "trial_finished", "trial": 1}) + "\n")
+            file.write(
+                json.dumps({"event": "trial_finished", "trial": 1, "state": "complete"}) + "\n"
+            )
 
     writer = threading.Thread(target=write)
     with run.lock():

@@ -79,5 +79,10 @@ def test_two_runs_are_compared_on_the_same_queries(tmp_path, monkeypatch, capsys
     kept_look(second, [True, True])
     assert main(["report", "one", "two"]) == 0
     assert "2 queries of the validation pictures, which chose both" in capsys.readouterr().out
+    (kept,) = (first.evaluations_dir / "looks").glob("????.json")
+    for text in ("3", "{}", '{"queries": [3]}', '{"queries": [{}], "suspects": [], "map": null}'):
+        kept.write_text(text)
+        assert main(["report", "one", "two"]) == 2
+        assert "its winner cannot be looked at" in capsys.readouterr().err
     assert main(["report", "one", "two", "--to", "x"]) == 2
     assert "--to: is for the page about one run" in capsys.readouterr().err

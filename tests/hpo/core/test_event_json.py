@@ -148,6 +148,13 @@ def test_one_event_is_one_line(tmp_path):
         "", '{"event": "epoch", "tri', "3", '["event"]', '{"event": "trial_stopped", "trial": 1}',
         '{"trial": 1}', '{"event": "epoch"}', '{"event": "trial_finished", "trial": 1, "state": "x"}',
         '{"event": "started", "run_dir": "/r", "budget": "a while"}',
+        '{"event": []}', '{"event": "epoch", "trial": "1", "epoch": 1, "value": 0.5}',
+        '{"event": "epoch", "trial": 1, "epoch": true, "value": 0.5}',
+        '{"event": "epoch", "trial": 1, "epoch": 1, "value": null}',
+        '{"event": "epoch", "trial": 1, "epoch": 1, "value": 0.5, "metrics": [3]}',
+        '{"event": "trial_started", "trial": 1, "start_from": [0]}',
+        '{"event": "finished", "run_dir": "/r", "trials": {"complete": "x"}}',
+        '{"event": "finished", "run_dir": "/r", "edges": "lr"}',
     ],
 )  # fmt: skip
 def test_lines_that_are_no_whole_event_are_none(line):

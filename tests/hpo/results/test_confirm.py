@@ -124,6 +124,20 @@ def test_the_choice_stands_after_a_restart_and_evaluations_are_not_repeated(tmp_
     assert all(t.chosen_over != len(reopened.trials()) for t in reopened.trials())
 
 
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff", b"[]", b'{"hits": 3}', b'{"hits": [], "metrics": {}}']
+)
+def test_an_evaluation_whose_record_is_damaged_is_made_again(tmp_path, text):
+    engine = searched(tmp_path, [0.3, 0.8], {0.3: (20, 20), 0.8: (45, 45)}, confirm=1)
+    evaluator = Evaluator()
+    first, _ = compared(engine, evaluator)
+    count = len(evaluator.asked)
+    file = next((tmp_path / "evaluations" / "confirm").glob("*/hits.json"))
+    file.write_bytes(text)
+    again, _ = compared(engine, evaluator)
+    assert (again, len(evaluator.asked)) == (first, count + 1)
+
+
 @pytest.mark.parametrize("metric", ["other", "broken"])
 def test_without_hits_that_explain_the_metric_means_decide_and_that_is_said(tmp_path, metric):
     engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (20, 20), 0.8: (45, 45), 0.9: (25, 25)})

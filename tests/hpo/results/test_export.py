@@ -6,6 +6,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.results.export import export_run
 from hpo.results.predict import label_with_run
+from hpo.run.handed_on import read_handed_on
 from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import TRAINER
@@ -128,3 +129,19 @@ def test_forms_are_made_of_the_export_that_is_there(run, tmp_path, monkeypatch):
     assert not (run.path / "exports" / "0002").exists()
     export_run(run, trial=number, file=None, forms=["timm"])
     assert history(run.path / "exports" / "0002" / "model.timm")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"trial": "x"}', None])
+def test_an_export_mends_what_was_told_of_the_winner(run, text):
+    file = run.best_dir / "report.json"
+    whole = json.loads(file.read_text())
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
+        with pytest.raises(RunError, match="is damaged; `hpo export"):
+            read_handed_on(run)
+    export_run(run, trial=None, file=None)
+    mended = read_handed_on(run)
+    assert mended == {name: whole[name] for name in mended}
+    assert {"trial", "value", "params", "spec", "onnx", "test", "expected"} <= mended.keys()

@@ -171,3 +171,12 @@ def test_the_front_holds_what_nothing_quicker_beats(tmp_path):
         (1, 2.0, 0.6, True), (2, 3.0, 0.6, False), (3, 8.0, 0.8, True),
     ]  # fmt: skip
     assert cost_of(found.rows, {"model.net": "c", "model.size": 1}) is None
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"{}", b"[3]", b'[{"architecture": {}}]', b"\xff"])
+def test_damaged_measurements_are_made_anew(tmp_path, text):
+    found, _ = measured(tmp_path, ModelLimits(latency_ms=5))
+    (tmp_path / "architectures.json").write_bytes(text)
+    again, other = measured(tmp_path, ModelLimits(latency_ms=5))
+    assert sorted(other.asked) == sorted(COSTS)
+    assert again.rows == found.rows == read_costs(RunDir(tmp_path))

@@ -6,6 +6,7 @@ from hpo.results.story import read_story, winner_story
 from hpo.run.run_dir import RunDir
 
 REPORT = {
+    **{"trial": 3, "value": 0.8, "params": {}, "spec": "/run/best/spec.yaml"},
     "metric": "val_precision_at_1",
     "confirmation": {"words": ["trial 3: 0.8000 over 2 new seeds", "a tie with trial 1"]},
     "expected": {

@@ -89,10 +89,10 @@ def test_the_state_is_not_written_for_every_epoch(engine, tmp_path):
 def test_an_orderly_end_stays(engine, tmp_path, status):
     run = RunDir(tmp_path)
     writer = StateWriter(run, STUDY, engine, engine.ledger)
-    writer.close_as(status, finished={"a": 1})
+    writer.close_as(status, finished={"run_dir": "/a"})
     writer.handle(Epoch(trial=3, epoch=5, value=0.5))
     writer.close()
-    assert (run.read_state()["status"], run.read_state()["finished"]) == (status, {"a": 1})
+    assert (run.read_state()["status"], run.read_state()["finished"]) == (status, {"run_dir": "/a"})
 
 
 def test_any_other_end_is_a_failure(engine, tmp_path):

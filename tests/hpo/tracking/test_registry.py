@@ -45,7 +45,8 @@ def write_model(folder):
         labels=np.arange(3),
         class_names=np.array(list(COLORS)),
     )
-    (folder / "report.json").write_text(json.dumps({"trial": 7, "value": 0.5}))
+    told = {"trial": 7, "value": 0.5, "params": {}, "spec": str(folder / "spec.yaml")}
+    (folder / "report.json").write_text(json.dumps(told))
 
 
 @pytest.fixture

@@ -76,7 +76,8 @@ def test_the_description_compares_the_winner_with_the_default(study):
     assert "| width | 64 | 128 |" in text
     assert text.endswith("`hpo best 20260101-000000`")
     study.run.best_dir.mkdir(parents=True)
-    handed_on = {"metric": "p1", "test": {"p1": 0.5}}
+    whose = {"trial": 1, "value": 0.625, "params": {}, "spec": "/run/best/spec.yaml"}
+    handed_on = {**whose, "metric": "p1", "test": {"p1": 0.5}}
     (study.run.best_dir / "report.json").write_text(json.dumps(handed_on))
     assert "\n\nheld out: p1 0.5000.\n\n" in summary.describe(study, records)
 

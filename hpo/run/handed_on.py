@@ -1,0 +1,119 @@
+"""Reads `best/report.json`, what a search wrote of the winner that it handed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.core.errors import RunError
+from hpo.core.event_json import from_dict
+from hpo.core.expected import Expected
+from hpo.core.held_out import HeldOut
+from hpo.core.text import shell_word
+from hpo.run.run_dir import RunDir
+
+REPORT_FILE = "report.json"
+"""Stands in `best/`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    number: int
+    value: float
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Confirmation:
+    words: Sequence[str] = ()
+    standings: Sequence[_Standing] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Average:
+    words: str
+    trials: Sequence[int] = ()
+    value: float | None = None
+    is_used: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_used and self.value is None:
+            raise ValueError("value: must be known of an average that is used")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Priced:
+    """An architecture with its best trial and its cost."""
+
+    name: str
+    trial: int
+    value: float
+    latency_ms: float
+    params: float
+    on_front: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Test:
+    trial: int | None = None
+    held_out: HeldOut | None = None
+    alone: HeldOut | None = None
+
+    def __post_init__(self) -> None:
+        if self.alone is not None and self.trial is None:
+            raise ValueError("trial: must be known beside an average")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HandedOn:
+    trial: int
+    value: float
+    spec: str
+    metric: str = ""
+    params: Mapping[str, Any]
+    checkpoint: str | None = None
+    onnx: str | None = None
+    gallery: str | None = None
+    confirmation: _Confirmation | None = None
+    expected: Expected | None = None
+    average: _Average | None = None
+    pareto: Sequence[_Priced] = ()
+    test: _Test | None = None
+    next: Sequence[str] = ()
+
+
+def read_handed_on(run: RunDir) -> dict[str, Any]:
+    """Return what was handed on, as it was written; empty before the hand-off.
+
+    Raises:
+        RunError: when it is damaged.
+    """
+    file = run.best_dir / REPORT_FILE
+    try:
+        return checked_report(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise RunError(
+            f"{file}: must be what a search wrote of its winner, and is damaged; "
+            f"`hpo export {shell_word(run)}` makes the winner's files again"
+        ) from error
+
+
+def checked_report(data: Any) -> dict[str, Any]:
+    """Return a report whose values are such as its readers show.
+
+    Raises:
+        ValueError: for one that is not.
+    """
+    report = from_dict(_HandedOn, data)
+    if report.test is not None:  # earlier releases wrote the metrics alone
+        from_dict(_Metric, {"value": data["test"].get(report.metric)})
+    return dict(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Metric:
+    value: float | None
