@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.config.tree import keys_that_hold
 from trainer.errors import SpecError
 from trainer.exported_models import ExportedModels
 from trainer.inactive import inactive_keys
@@ -56,6 +57,8 @@ class RecognitionTrainer(ExportedModels):
         "train.train_trunk", "train.train_embedder",
     )  # fmt: skip
     """Keys, or sections, that no checkpoint can go on under once they have changed."""
+    path_keys = keys_that_hold("path")
+    weight_keys = keys_that_hold("weights")
 
     def validate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Return the train spec, nested, with defaults filled in.

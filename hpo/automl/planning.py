@@ -6,6 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.command_trainer import full_template
@@ -40,6 +41,7 @@ from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill_address import TRAIN, TrainerFacts, trainer_name
 from hpo.study.spec import StudySpec
+from hpo.study.spec_paths import anchored_spec
 from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
@@ -234,7 +236,9 @@ class _Planner:
                 f"{RESULTS_DIR}: {found.nested[RESULTS_DIR]} is not passed on to "
                 f"{self.request.platform}: each trial has a folder of its own"
             )
-        return found
+        if self.request.platform or self.registered is None:
+            return found  # paths as the platform, or the command in its own folder, sees them
+        return replace(found, nested=anchored_spec(found.nested, self.registered, Path.cwd()))
 
     def _epochs(self, options: dict[str, Any]) -> dict[str, int]:
         """Let the algorithm's longest trial and the spec's number of epochs be one number."""

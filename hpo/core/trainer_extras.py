@@ -34,6 +34,16 @@ class RestartAware(Protocol):
 
 
 @runtime_checkable
+class PathHolder(Protocol):
+    """A trainer that knows which spec keys name files: relative ones are made absolute."""
+
+    path_keys: Sequence[str]
+    """Spec keys that hold a file or a folder, or a list of them."""
+    weight_keys: Sequence[str]
+    """Spec keys that hold a file of weights, or an address or name of some."""
+
+
+@runtime_checkable
 class SparseValidation(Protocol):
     """A trainer that names its spec key for the epochs between two validations."""
 

@@ -31,6 +31,7 @@ from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill, load_skill
 from hpo.study.skill_address import from_file, to_file
+from hpo.study.spec_paths import anchored_path, anchored_search, anchored_spec
 from hpo.study.text_values import with_texts
 from hpo.study.trainers import find_trainer, refuse_code
 from hpo.study.weights import anchored_weights
@@ -123,7 +124,7 @@ def load_study(path: Path) -> StudySpec:
     if "name" not in data:
         study = replace(study, name=path.stem)
         check_name(study.name, f"{path}: name")
-    return anchored(study, path.parent)
+    return _with_sources_at(study, path.parent)
 
 
 def load_given_study(path: Path) -> StudySpec:
@@ -134,7 +135,8 @@ def load_given_study(path: Path) -> StudySpec:
     """
     study = load_study(path)
     refuse_code(study.trainer, f"{path}: trainer")
-    return _with_written_texts(study, parse_texts(read_text(path), str(path)))
+    study = _with_written_texts(study, parse_texts(read_text(path), str(path)))
+    return anchored(study, path.parent)
 
 
 def _with_written_texts(study: StudySpec, texts: Mapping[str, Any]) -> StudySpec:
@@ -238,17 +240,25 @@ def _check_values(study: StudySpec, where: str) -> None:
 
 
 def anchored(study: StudySpec, folder: Path) -> StudySpec:
-    """Make the relative paths of a study relative to `folder`; `~` is the user's home."""
+    """Make the relative paths of a study relative to `folder`, those in the spec too."""
+    study, search = _with_sources_at(study, folder), study.search
+    if not (study.spec or search.fix or search.options or search.earlier_stages):
+        return study
+    trainer = find_trainer(study.trainer)
+    spec = anchored_spec(study.spec, trainer, folder)
+    return replace(study, spec=spec, search=anchored_search(study.search, trainer, folder))
+
+
+def _with_sources_at(study: StudySpec, folder: Path) -> StudySpec:
+    """Make paths of pictures, weights and runs relative to `folder`; `~` is the user's home."""
 
     def absolute(text: str) -> str:
-        if not text or "://" in text:
-            return text
-        if cut := _CUT_ADDRESS.match(text):
+        if "://" not in text and (cut := _CUT_ADDRESS.match(text)):
             raise SpecError(
                 f"data: {text}: must be an address with two slashes, as {cut[1]}://{cut[2]}; "
                 "give it as text, as a Path takes one of them away"
             )
-        return str((folder / Path(text).expanduser()).resolve())
+        return anchored_path(text, folder)
 
     old = study.data
     data = replace(

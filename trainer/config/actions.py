@@ -26,9 +26,9 @@ class EvaluateConfig:
         (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
     )
     num_nodes: int = integer(1, "Machines that evaluate together.", minimum=1, is_popular=True)
-    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to evaluate.")
+    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to evaluate.", holds="path")
     trt_engine: str = text(
-        "", "TensorRT engine (or ONNX file) to evaluate in place of a checkpoint."
+        "", "TensorRT engine (or ONNX file) to evaluate in place of a checkpoint.", holds="path"
     )
     results_dir: str = text("", "Folder for the results, in place of <results_dir>/evaluate.")
     batch_size: int = integer(
@@ -52,13 +52,15 @@ class InferenceConfig:
         (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
     )
     num_nodes: int = integer(1, "Machines that run together.", minimum=1, is_popular=True)
-    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to run.")
-    trt_engine: str = text("", "TensorRT engine (or ONNX file) to run in place of a checkpoint.")
+    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to run.", holds="path")
+    trt_engine: str = text(
+        "", "TensorRT engine (or ONNX file) to run in place of a checkpoint.", holds="path"
+    )
     results_dir: str = text("", "Folder for the results, in place of <results_dir>/inference.")
     batch_size: int = integer(
         128, "Pictures in a batch; changes speed and memory only.", valid_min=1
     )
-    input_path: str | None = mandatory_text("Picture or folder to label.")
+    input_path: str | None = mandatory_text("Picture or folder to label.", holds="path")
     inference_input_type: str = choice(
         "classification_folder",
         ("image", "image_folder", "classification_folder"),
@@ -80,10 +82,10 @@ class ExportConfig:
     """A checkpoint as a checked ONNX file."""
 
     batch_size: int = integer(-1, "Batch size fixed in the file; -1 leaves it open.", valid_min=-1)
-    checkpoint: str | None = optional_text("Checkpoint to export.")
+    checkpoint: str | None = optional_text("Checkpoint to export.", holds="path")
     gpu_id: int = integer(0, "GPU to export on.", valid_min=0)
     onnx_file: str | None = optional_text(
-        "File to write; model.onnx in the results folder if not given."
+        "File to write; model.onnx in the results folder if not given.", holds="path"
     )
     on_cpu: bool = flag(default=False, description="Whether to export on the CPU.")
     opset_version: int = integer(14, "Version of the ONNX operator set.", valid_min=11)
@@ -100,10 +102,10 @@ class CalibrationConfig:
     """Pictures that decide the value ranges of INT8."""
 
     cal_image_dir: tuple[str, ...] | None = sequence(
-        None, str, "Folders (or archives) of pictures to calibrate with."
+        None, str, "Folders (or archives) of pictures to calibrate with.", holds="path"
     )
     cal_cache_file: str | None = mandatory_text(
-        "File that keeps the calibrated ranges for later builds."
+        "File that keeps the calibrated ranges for later builds.", holds="path"
     )
     cal_batch_size: int = integer(1, "Pictures in a calibration batch.", minimum=1, is_popular=True)
     cal_batches: int = integer(
@@ -153,9 +155,11 @@ class GenTrtEngineConfig:
 
     results_dir: str = text("", "Folder for the results, in place of <results_dir>/gen_trt_engine.")
     gpu_id: int = integer(0, "GPU to build on and for.", minimum=0, is_popular=True)
-    onnx_file: str | None = mandatory_text("ONNX file to build from.")
-    trt_engine: str | None = mandatory_text("Engine file to write.")
-    timing_cache: str = text("", "File of tactic timings, read and extended to build faster.")
+    onnx_file: str | None = mandatory_text("ONNX file to build from.", holds="path")
+    trt_engine: str | None = mandatory_text("Engine file to write.", holds="path")
+    timing_cache: str = text(
+        "", "File of tactic timings, read and extended to build faster.", holds="path"
+    )
     batch_size: int = integer(
         -1, "Batch size of the engine; -1 leaves it open.", minimum=-1, is_popular=True
     )

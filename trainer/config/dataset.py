@@ -29,10 +29,12 @@ class ValDatasetConfig:
     """The gallery and the queries that retrieval is measured on."""
 
     reference: str | None = optional_text(
-        "Folder of class folders (or an archive of one) that neighbours are looked up in."
+        "Folder of class folders (or an archive of one) that neighbours are looked up in.",
+        holds="path",
     )
     query: str | None = optional_text(
-        "Folder of class folders (or an archive of one) whose pictures are looked up."
+        "Folder of class folders (or an archive of one) whose pictures are looked up.",
+        holds="path",
     )
 
 
@@ -106,14 +108,16 @@ class DatasetConfig:
     """Sources, sampling and augmentation."""
 
     train_dataset: str = text(
-        "", "Folder of class folders (or an archive of one, or an s3:// address) to train on."
+        "",
+        "Folder of class folders (or an archive of one, or an s3:// address) to train on.",
+        holds="path",
     )
     val_dataset: ValDatasetConfig = sources(
         ValDatasetConfig, "Where `reference` (the gallery) and `query` pictures are."
     )
     workers: int = integer(8, "Threads or processes that read pictures.", valid_min=0)
     class_map: str | None = optional_text(
-        "YAML file that gives every class folder the name to report."
+        "YAML file that gives every class folder the name to report.", holds="path"
     )
     pixel_mean: tuple[float, ...] = sequence(
         (0.485, 0.456, 0.406),

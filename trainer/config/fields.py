@@ -18,6 +18,9 @@ Kind = Literal[
 """Type names of the published dialect; `sources` is a collection
 whose children the dialect leaves open."""
 
+Holds = Literal["", "path", "weights"]
+"""What a text is beyond one: `path` a file or folder, `weights` a file or an address of weights."""
+
 MANDATORY = "???"
 """The mark for a value that has no default and must be given."""
 
@@ -41,6 +44,7 @@ class FieldMetadata(TypedDict, total=False):
     is_parent: bool
     is_popular: bool
     is_extension: bool
+    holds: Holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ class KeyInfo:
     """Stands as `???` in templates; None until given."""
     is_extension: bool = False
     """Not a published key of the network."""
+    holds: Holds = ""
 
 
 def info_of(declared: dataclasses.Field[Any]) -> KeyInfo:

@@ -60,13 +60,17 @@ class ModelConfig:
         pattern_hint="timm/<name> for any timm model",
     )
     pretrained_model_path: str | None = optional_text(
-        "Weights for trunk and embedder together, loaded strictly before training starts."
+        "Weights for trunk and embedder together, loaded strictly before training starts.",
+        holds="path",
     )
     pretrained_trunk_path: str | None = optional_text(
         "Weights for the trunk alone: a file, timm://MODEL, hf-hub:ORG/NAME, torchvision://WEIGHTS,"
-        " local-dir:FOLDER, the name of installed weights (lite0, lite1, lite2), or none."
+        " local-dir:FOLDER, the name of installed weights (lite0, lite1, lite2), or none.",
+        holds="weights",
     )
-    pretrained_embedder_path: str | None = optional_text("Weights for the embedder alone.")
+    pretrained_embedder_path: str | None = optional_text(
+        "Weights for the embedder alone.", holds="path"
+    )
     weights: WeightsConfig = section(
         WeightsConfig, "What the trunk's weights are; written by the program.", is_extension=True
     )

@@ -54,7 +54,9 @@ class TrainConfig:
         minimum=1,
         is_popular=True,
     )
-    resume_training_checkpoint_path: str = text("", "Checkpoint to go on training from.")
+    resume_training_checkpoint_path: str = text(
+        "", "Checkpoint to go on training from.", holds="path"
+    )
     results_dir: str = text("", "Folder for this run's files, in place of <results_dir>/train.")
     optim: OptimConfig = section(OptimConfig, "Optimizer, schedule and margins.")
     clip_grad_norm: float = real(
@@ -96,6 +98,7 @@ class TrainConfig:
         "Checkpoint of a run with the same loss, classes and embedding size, whose embedder and"
         " class vectors this run begins with; its trunk is left aside.",
         is_extension=True,
+        holds="path",
     )
     batch_norm: str = choice(
         "update",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from trainer.config.fields import KeyInfo, info_of
+from trainer.config.fields import Holds, KeyInfo, info_of
 from trainer.config.root import Spec
 
 
@@ -63,6 +63,11 @@ def _walk(config: type, prefix: str) -> Iterator[Key]:
 def keys() -> dict[str, Key]:
     """Return every key by path; a section comes before its children."""
     return {key.path: key for key in _walk(Spec, "")}
+
+
+def keys_that_hold(what: Holds) -> tuple[str, ...]:
+    """Return the paths of the keys that are declared to hold files, or weights."""
+    return tuple(path for path, key in leaves().items() if key.info.holds == what)
 
 
 @cache

@@ -14,7 +14,9 @@ class WeightsConfig:
     A spec that holds it reads back as the same spec, wherever and whenever it is read.
     """
 
-    address: str | None = optional_text("The address that the other keys here were found under.")
+    address: str | None = optional_text(
+        "The address that the other keys here were found under.", holds="weights"
+    )
     sha256: str | None = optional_text(
         "Digest of the weight file; a file with another one is refused."
     )

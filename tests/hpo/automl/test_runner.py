@@ -13,7 +13,7 @@ from hpo.core.yaml_io import read_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, list_runs
 from tests.hpo.automl.conftest import make_skill
-from tests.quick_trainer import NAME, peak
+from tests.quick_trainer import NAME, QuickTrainer, peak
 
 
 def trials_of(result):
@@ -68,6 +68,16 @@ def test_the_workspace_is_an_ordinary_run_with_views(run, tmp_path):
     assert (folder / "best/spec.yaml").is_file()
     table = (folder / "evaluations/comparison.md").read_text()
     assert table.count("\n| trial") == 4
+
+
+def test_files_that_overrides_name_are_found_from_any_folder(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(QuickTrainer, "path_keys", ("data.train",), raising=False)
+    monkeypatch.setattr(QuickTrainer, "weight_keys", (), raising=False)
+    monkeypatch.chdir(tmp_path)
+    result = run(overrides={"data.train": "t"}, settings={"automl_max_recommendations": 1})
+    for file in ("study.yaml", "trials/0000/spec.yaml"):
+        kept = read_yaml(Path(result["workspace_path"]) / file)
+        assert kept.get("spec", kept)["data"]["train"] == str(tmp_path / "t")
 
 
 def test_56_two_runs_in_one_second_get_two_workspaces(run):
