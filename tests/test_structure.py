@@ -57,7 +57,7 @@ TESTED_ELSEWHERE = {
     "hpo/tracking/{listener,study_run,trial_runs,writer}": "tests/hpo/tracking/test_mirror.py",
     # Declarations of spec keys: each key is changed alone, and must show.
     "trainer/config/{actions,dataset,deviations,differences,fields,loss,model,optim,root,shorthand}": "tests/trainer/actions/test_every_leaf.py",
-    "trainer/config/{train,tree,wandb,weights}": "tests/trainer/actions/test_every_leaf.py",
+    "trainer/config/{train,wandb,weights}": "tests/trainer/actions/test_every_leaf.py",
     "trainer/actions/{calibration,half,scoring}": "tests/trainer/actions/test_int8.py",
     "trainer/actions/export_check": "tests/trainer/actions/test_export.py",
     "trainer/data/{cached_sets,set_store}": "tests/trainer/data/test_cache.py",
