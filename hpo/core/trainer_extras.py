@@ -359,11 +359,7 @@ class GalleryKeeper(GalleryEditor, Protocol):
     def set_gallery(
         self, folder: Path, *, kind: str | None = None, matching: str | None = None
     ) -> dict[str, Any]:
-        """Keep and search the exported gallery in `folder` in another way.
-
-        Returns:
-            `classes`, `pictures`, `kind`, `matching` and `bytes` of it now.
-        """
+        """Keep it in another way; returns `classes`, `pictures`, `kind`, `matching` and `bytes`."""
 
     def undo_gallery(self, folder: Path) -> dict[str, Any]:
         """Undo the last change of the exported gallery; returns `classes` and `pictures` in it."""
@@ -384,9 +380,9 @@ class GalleryMeter(Protocol):
 
 
 EXTRAS: tuple[type, ...] = (
-    *(MultiDevice, RestartAware, SparseValidation, StartChooser, Screener, DataDoctor),
-    *(SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter, MemoryLimiter),
-    *(StartSaver, Explainer, StageStarter, BatchTrainer, Averager),
+    *(MultiDevice, RestartAware, PathHolder, SparseValidation, StartChooser, Screener),
+    *(DataDoctor, SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter),
+    *(MemoryLimiter, StartSaver, Explainer, StageStarter, BatchTrainer, Averager),
     *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter),
 )
 """All of them."""
