@@ -140,6 +140,21 @@ class _Quantiser:
         self, target: Path, method: str, kept: Collection[str], only: Sequence[str] = ()
     ) -> None:
         """Write the INT8 form, with `kept` in float32, or with `only` in INT8."""
+        if kept or only:
+            self._quantize(target, method, kept, only)
+        else:
+            shutil.copyfile(self._whole(method), target)
+
+    def _whole(self, method: str) -> Path:
+        """Return the form with nothing kept, which is scored first and is mostly the answer."""
+        path = self._folder / f"{method}.onnx"
+        if not path.is_file():
+            self._quantize(path, method, (), ())
+        return path
+
+    def _quantize(
+        self, target: Path, method: str, kept: Collection[str], only: Sequence[str]
+    ) -> None:
         from onnxruntime.quantization import (
             CalibrationMethod,
             QuantFormat,
