@@ -5,6 +5,9 @@ The one place that knows the keys of `skill_info.yaml`; each entry that is missi
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -274,9 +277,20 @@ def load_skill(path: Path) -> Skill:
 def read_info(file: Path) -> dict[str, Any]:
     """Read a metadata file whose sections are mappings.
 
+    A search asks some thirty times; a file that has not changed is read once.
+
     Raises:
         SpecError: when it is missing or is not of that form.
     """
+    version: tuple[int, ...] = ()
+    with contextlib.suppress(OSError):  # told where it is read
+        facts = file.stat()
+        version = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+    return copy.deepcopy(_read_info(file, version))
+
+
+@functools.lru_cache(maxsize=16)
+def _read_info(file: Path, _: tuple[int, ...]) -> dict[str, Any]:
     text = read_text(file)
     info = parse_yaml(text, str(file))
     if not isinstance(info, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo.cli.main import main
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 
@@ -159,7 +160,7 @@ def assert_ledger_matches_mlflow(out, run_dir):
     ledger.close()
 
 
-def test_a_killed_search_goes_on_from_its_checkpoints(photos, tmp_path):
+def test_a_killed_search_goes_on_from_its_checkpoints(photos, tmp_path, monkeypatch, capfd):
     words = ["--budget", "3", "--set", "train.num_epochs=3", "--pruner", "none", "--in-process"]
     with (tmp_path / "events").open("w") as stream:
         process = subprocess.Popen(
@@ -170,13 +171,12 @@ def test_a_killed_search_goes_on_from_its_checkpoints(photos, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     before = ledger_rows(tmp_path)
-    result = subprocess.run(
-        [sys.executable, "-m", "hpo.cli.main", "resume", "--out", str(tmp_path), "--json",
-         "--in-process"],
-        capture_output=True, text=True, env=environment(photos), timeout=600, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
-    events = read_events(result.stdout)
+    monkeypatch.setenv("HPO_CACHE_DIR", str(photos / "cache"))
+    capfd.readouterr()
+    code = main(["resume", "--out", str(tmp_path), "--json", "--in-process"])
+    said = capfd.readouterr()
+    assert code == 0, said.err[-3000:]
+    events = read_events(said.out)
     after = ledger_rows(tmp_path)
     assert [row[0] for row in after] == [0, 1, 2]
     assert before[0] == after[0], "the finished trial is as it was"

@@ -137,3 +137,17 @@ def test_short_names_are_spelt_out_and_must_agree_with_long_ones(tmp_path):
     assert skill.expand({"run.optim.lr": 0.2, "lr": 0.2}) == {"run": {"optim": {"lr": 0.2}}}
     with pytest.raises(SpecError, match=r"^here\.lr: stands for run\.optim\.lr, .* 0\.2 already"):
         skill.expand({"run.optim.lr": 0.2, "lr": 0.3}, "here.")
+
+
+def test_a_file_is_read_again_once_it_has_changed(tmp_path):
+    file = tmp_path / "references/skill_info.yaml"
+    file.parent.mkdir()
+    for name in ("one", "two", "six"):
+        file.write_text(f"network_arch: {name}\nactions:\n  train: {{command: {name}}}\n")
+        skill = load_skill(tmp_path)
+        assert (skill.network_arch, skill.command("train")) == (name, name)
+        skill.info["actions"]["train"]["command"] = "changed by a caller"
+        assert load_skill(tmp_path).command("train") == name
+    file.unlink()
+    with pytest.raises(SpecError, match="no such file"):
+        load_skill(tmp_path)
