@@ -4,6 +4,8 @@
 `pytest --fast` leaves those out. A test that is not in the list counts as fast.
 """
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -40,6 +42,18 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--record-slow") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(DurationRecorder())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Imports and tests make millions of objects that stay: half the time went in search of garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # extensions of C++ count what is left at the end
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):
