@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
@@ -23,6 +23,9 @@ from hpo.core.events import (
 from hpo.core.text import count_of, metric_word
 from hpo.core.trial import ONLY_STAGE, Direction, Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
+
+_LAST = "trials"
+"""What trials of the last stage are called, which are those that people mean."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +51,34 @@ class Best:
     """At which it was measured."""
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many trials of one stage end in the time in which some of it run."""
+
+    ended: int = 0
+    running: int = 0
+    _busy_s: float = 0.0
+    _since: float = 0.0
+
+    def begin(self, now: float) -> None:
+        """Count a trial that starts."""
+        if not self.running:
+            self._since = now
+        self.running += 1
+
+    def end(self, now: float, *, has_ended: bool) -> None:
+        """Count a trial that no longer runs."""
+        self.running -= 1
+        self.ended += has_ended
+        if not self.running:
+            self._busy_s += now - self._since
+
+    def per_hour(self, now: float) -> float | None:
+        """Trials an hour; None before the first has ended."""
+        seconds = self._busy_s + (now - self._since if self.running else 0.0)
+        return 3600 * self.ended / seconds if self.ended and seconds > 0 else None
+
+
 class Progress:
     """Counts what happens; asks a clock and nothing else.
 
@@ -59,6 +90,9 @@ class Progress:
         self._now = now
         self._began: float | None = None
         self._durations: list[float] = []
+        """Of trials of the last stage."""
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        """Name of a stage, or `trials` for the last one, and how quick it is in this start."""
         self._epoch_seconds: list[float] = []
         self._expected_s: float | None = None
         self._gpus = 0.0
@@ -128,11 +162,17 @@ class Progress:
         """1 where more is better, -1 where less is."""
         return Direction(self.direction).sign
 
-    def trials_per_hour(self) -> float | None:
-        """Ended trials an hour, in this start; None before the first."""
-        if not self._durations or self.elapsed() <= 0:
-            return None
-        return 3600 * len(self._durations) / self.elapsed()
+    def paces(self) -> dict[str, float]:
+        """What ends in an hour, of the stages that run or, where none does, of the last one.
+
+        Returns:
+            `trials`, or the name of an earlier stage -> how many; those of which none has ended
+            are left out.
+        """
+        now, paces = self._now(), self._paces
+        names = [name for name, pace in paces.items() if pace.running] or [_LAST]
+        found = {name: paces[name].per_hour(now) for name in names if name in paces}
+        return {name: pace for name, pace in found.items() if pace is not None}
 
     def remaining(self) -> tuple[float, float] | None:
         """Seconds left, as the ends of an interval; None while nothing is known."""
@@ -220,16 +260,22 @@ class Progress:
             self._began = self._now()
         number, resumed = event.trial, event.resumed_from_epoch or 0
         is_repeat, stage = event.purpose != Purpose.SEARCH, event.stage or ONLY_STAGE
+        self._drop(number)  # one whose worker was lost starts again
         self.running[number] = RunningTrial(
             began=self._now(), epoch=resumed, is_repeat=is_repeat, stage=stage
         )
-        if not is_repeat and stage.is_counted(number):
+        if is_repeat:
+            return
+        self._paces[_pace_name(stage)].begin(self._now())
+        if stage.is_counted(number):
             self._counted.add(number)
 
     @handle.register
     def _on_epoch(self, event: Epoch) -> None:
         number, value = event.trial, event.value
-        trial = self.running.setdefault(number, RunningTrial(began=self._now()))
+        if number not in self.running:
+            self._on_trial_started(TrialStarted(trial=number))
+        trial = self.running[number]
         trial.epoch = event.epoch
         trial.values.append(value)
         self._epoch_seconds.append(event.seconds)
@@ -254,23 +300,35 @@ class Progress:
 
     @handle.register
     def _on_trial_finished(self, event: TrialFinished) -> None:
-        trial = self.running.pop(event.trial, None)
+        trial = self._drop(event.trial, has_ended=not event.is_refused)
         if trial is None or trial.is_repeat or event.is_refused:
             return
         if not trial.stage.is_counted(event.trial):
             return
         self.counts[event.state] += 1
-        self._durations.append(self._now() - trial.began)
+        if not trial.stage.left:
+            self._durations.append(self._now() - trial.began)
         if event.error:
             self.causes[event.error["kind"]] += 1
 
     @handle.register
     def _on_trial_suspended(self, event: TrialSuspended) -> None:
-        self.running.pop(event.trial, None)
+        self._drop(event.trial)
 
     @handle.register
     def _on_confirmed(self, event: Confirmed) -> None:
-        self.running.pop(event.trial, None)
+        self._drop(event.trial)
+
+    def _drop(self, number: int, *, has_ended: bool = False) -> RunningTrial | None:
+        """Take a trial from those that run."""
+        trial = self.running.pop(number, None)
+        if trial is not None and not trial.is_repeat:
+            self._paces[_pace_name(trial.stage)].end(self._now(), has_ended=has_ended)
+        return trial
+
+
+def _pace_name(stage: TrialStage) -> str:
+    return stage.name if stage.left else _LAST
 
 
 def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], str]:
@@ -302,9 +360,8 @@ def describe_left(progress: Progress) -> str:
         parts.append(f"{low} left" if low == high else f"{low} to {high} left")
     elif left is not None and progress.running and progress.fraction() >= 1:
         parts.append("used up, finishing the running epochs")
-    pace = progress.trials_per_hour()
-    if pace is not None and (progress.running or progress.fraction() < 1):
-        parts.append(f"{pace:.0f} trials/h")
+    if progress.running or progress.fraction() < 1:
+        parts += [f"{pace:.0f} {name}/h" for name, pace in progress.paces().items()]
     return ", ".join(parts)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hpo.console.progress import Progress, describe_left, describe_use
 from hpo.core.budget import Spent, parse_budget, render_seconds
 from hpo.core.events import Confirmed, Epoch, Review, Started, TrialFinished, TrialStarted
-from hpo.core.trial import TrialState
+from hpo.core.trial import Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
 
 
@@ -101,6 +101,45 @@ def test_unequal_trials_widen_the_interval():
     low, high = progress.remaining()
     assert (low, high) == (pytest.approx(10.0), pytest.approx(50.0))
     assert describe_left(progress) == "10s to 50s left, 240 trials/h"
+
+
+def test_heads_are_no_trials():
+    """One trial in 100 s, then four heads together in 20 s, then half of another trial."""
+    progress, clock = progress_of("4trials", slots=1, epochs=10)
+    assert progress.paces() == {}
+    run_trial(progress, clock, 0, [0.5] * 10, seconds=10.0)
+    assert progress.paces() == {"trials": 36.0}
+    heads = TrialStage(name="heads", left=1, batch=1)
+    for number in (1, 2, 3, 4):
+        progress.handle(TrialStarted(trial=number, stage=heads))
+    clock.time += 10
+    assert progress.paces() == {}
+    for number in (1, 2):
+        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=heads))
+    clock.time += 10
+    assert progress.paces() == {"heads": 360.0}
+    assert describe_left(progress) == "360 heads/h"
+    for number in (3, 4):
+        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=heads))
+    assert progress.paces() == {"trials": 36.0}
+    progress.handle(TrialStarted(trial=5, stage=TrialStage(name="full", parent=1)))
+    clock.time += 50
+    assert progress.paces() == {"trials": 24.0}
+    assert describe_left(progress) == "24 trials/h"  # with one trial in full nothing else is known
+
+
+def test_a_trial_that_starts_again_or_a_repeat_changes_no_pace():
+    progress, clock = progress_of("4trials")
+    progress.handle(TrialStarted(trial=0))
+    clock.time += 10
+    progress.handle(TrialStarted(trial=0, resumed_from_epoch=1))  # its worker was lost
+    clock.time += 10
+    progress.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    clock.time += 100
+    progress.handle(TrialStarted(trial=1, purpose=Purpose.CONFIRM))
+    clock.time += 20
+    progress.handle(Confirmed(trial=1, state=TrialState.COMPLETE))
+    assert progress.paces() == {"trials": 180.0}
 
 
 def test_before_two_trials_have_ended_the_review_tells():
