@@ -33,6 +33,7 @@ from trainer.optim import build_optimizer, build_schedule, schedule_optimizer
 if TYPE_CHECKING:
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
+    from trainer.data.decoding import Progress
     from trainer.features.data import FeatureData
     from trainer.module import RecognitionModule
 
@@ -40,7 +41,12 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_head(
-    module: RecognitionModule, data: RecognitionData | FeatureData, spec: Spec, *, use_bf16: bool
+    module: RecognitionModule,
+    data: RecognitionData | FeatureData,
+    spec: Spec,
+    progress: Progress | None = None,
+    *,
+    use_bf16: bool,
 ) -> None:
     """Do to a fresh module what `train.head_checkpoint`, `loss.start` and `head_epochs` ask for.
 
@@ -60,7 +66,7 @@ def prepare_head(
         return
     began = time.perf_counter()
     device = next(module.parameters()).device
-    source = FeatureSource(spec, module.model.trunk, use_bf16=use_bf16)
+    source = FeatureSource(spec, module.model.trunk, use_bf16=use_bf16, progress=progress)
     found = source.clean(scan_splits(spec)["train"]).features_VNF[0]
     features_NF = torch.from_numpy(np.array(found)).to(device)
     labels_N = torch.from_numpy(needed(data.train, "train_dataset").labels).to(device)
@@ -70,7 +76,7 @@ def prepare_head(
         module.progress.class_start = "class_means"
     if train.head_epochs:
         with one_thread():
-            train_head(module, spec, features_NF, labels_N, train.head_epochs)
+            train_head(module, spec, features_NF, labels_N, train.head_epochs, progress)
         module.progress.head_epochs = train.head_epochs
     _take_into_mean(module)
     logger.info("head made ready in %.1f s", time.perf_counter() - began)
@@ -115,6 +121,7 @@ def train_head(
     features_NF: Tensor,
     labels_N: Tensor,
     num_epochs: int,
+    progress: Progress | None = None,
 ) -> None:
     """Train embedder and class vectors on the features, under a schedule of their own.
 
@@ -149,3 +156,5 @@ def train_head(
                 optimizer.step()
                 optimizer.zero_grad()
                 scheduler.step()
+        if progress is not None:
+            progress("head epochs", epoch + 1, num_epochs)

@@ -24,6 +24,7 @@ from trainer.errors import InfrastructureError, SpecError, TrainerError
 from trainer.spec import spec_to_dict
 
 Report = Callable[[Mapping[str, Any]], bool]
+Progress = Callable[[str, int, int], None]
 
 _END_WITHIN_S = 20.0
 """How long the processes may take to end by themselves, once they were told to."""
@@ -34,6 +35,7 @@ def fit_in_processes(
     report: Report,
     resume_from: Path | None = None,
     start_epoch: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train as `trainer.training.fit` does, in one process per device; none of them is left behind.
 
@@ -58,6 +60,10 @@ def fit_in_processes(
                 return dict(message["receipt"])
             if "failure" in message:
                 raise _rebuilt(message["failure"])
+            if "progress" in message:
+                if progress is not None:
+                    progress(*message["progress"])
+                continue
             _answer_for(report, message["epoch"], answers, process)
         code = process.wait()
     how = f"signal {-code}" if code < 0 else f"exit code {code}"

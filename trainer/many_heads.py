@@ -36,13 +36,16 @@ from trainer.training import checked_spec, fit, isolated
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
+    from trainer.data.decoding import Progress
 
 STACKED_CPU, STACKED_CUDA = 8, 256
 """Heads in one stack: on a CPU, what the caches hold."""
 
 
 def fit_heads(
-    specs: Sequence[Spec | Mapping[str, Any]], report: HeadReport
+    specs: Sequence[Spec | Mapping[str, Any]],
+    report: HeadReport,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any] | TrainerError]:
     """Train heads on a frozen trunk together.
 
@@ -52,6 +55,7 @@ def fit_heads(
     Args:
         specs: one for each head, each with its own `results_dir`.
         report: called once per validated epoch of each head; False ends that head.
+        progress: as of `trainer.training.fit`.
 
     Returns:
         For each head its receipt, or the error that ended it while the others went on.
@@ -66,9 +70,9 @@ def fit_heads(
         if _can_stack(spec):
             stackable.setdefault(_trunk_key(spec), []).append(number)
         else:
-            outcomes[number] = _alone(spec, number, report)
+            outcomes[number] = _alone(spec, number, report, progress)
     for numbers in stackable.values():
-        outcomes |= _of_one_trunk({n: checked[n] for n in numbers}, report)
+        outcomes |= _of_one_trunk({n: checked[n] for n in numbers}, report, progress)
     return [outcomes[number] for number in range(len(checked))]
 
 
@@ -83,9 +87,11 @@ def _can_stack(spec: Spec) -> bool:
     )
 
 
-def _alone(spec: Spec, number: int, report: HeadReport) -> dict[str, Any] | TrainerError:
+def _alone(
+    spec: Spec, number: int, report: HeadReport, progress: Progress | None
+) -> dict[str, Any] | TrainerError:
     try:
-        return fit(spec, lambda told: report(number, told))
+        return fit(spec, lambda told: report(number, told), progress=progress)
     except TrainerError as error:
         return error
 
@@ -99,16 +105,18 @@ def _trunk_key(spec: Spec) -> str:
 
 
 def _of_one_trunk(
-    specs: Mapping[int, Spec], report: HeadReport
+    specs: Mapping[int, Spec], report: HeadReport, progress: Progress | None
 ) -> dict[int, dict[str, Any] | TrainerError]:
     """Train the heads of one trunk, a stack at a time."""
     first = next(iter(specs.values()))
     device = pick_device(first.train.gpu_ids[0])
     with isolated(first, device):
-        makers = _HeadMaker(first, device)
+        makers = _HeadMaker(first, device, progress)
         if not makers.has_linear_head:
-            return {n: _alone(spec, n, report) for n, spec in specs.items()}
+            return {n: _alone(spec, n, report, progress) for n, spec in specs.items()}
         heads = {n: makers.make(n, spec, report) for n, spec in specs.items()}
+        if progress is not None:
+            progress("", 0, 0)
         most = STACKED_CUDA if device.type == "cuda" else STACKED_CPU
         with one_thread():
             for group in _groups(list(heads.values()), most):
@@ -119,8 +127,8 @@ def _of_one_trunk(
 class _HeadMaker:
     """Builds heads on one trunk, with the random values that each would draw alone."""
 
-    def __init__(self, spec: Spec, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, spec: Spec, device: torch.device, progress: Progress | None) -> None:
+        self._device, self._progress = device, progress
         with seeded(spec.train.seed, device):
             random_trunk(spec.model)
             self._random = torch.get_rng_state()
@@ -151,7 +159,7 @@ class _HeadMaker:
         if self._first is None:
             self._first = module
         module.share_fixed_state(self._first)
-        prepare_head(module, data, spec, use_bf16=self._use_bf16)
+        prepare_head(module, data, spec, self._progress, use_bf16=self._use_bf16)
         spec = with_value_range(spec, data.framing.value_range)
         return HeadRun(number, spec, module, data, report, use_bf16=self._use_bf16)
 
@@ -161,7 +169,10 @@ class _HeadMaker:
         key = json.dumps(facts, sort_keys=True)
         if key not in self._data:
             data = build_feature_data(spec, self._device, share=Share())
-            data.load(FeatureSource(spec, self._trunk, use_bf16=self._use_bf16))
+            source = FeatureSource(
+                spec, self._trunk, use_bf16=self._use_bf16, progress=self._progress
+            )
+            data.load(source)
             self._data[key] = data
         return self._data[key]
 

@@ -30,7 +30,7 @@ def main(words: Sequence[str]) -> int:
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO if is_first else logging.WARNING)
     if not is_first:
-        _fit(task, lambda _epoch: True)
+        _fit(task, lambda _epoch: True, None)
         return 0
     with os.fdopen(task["epochs"], "w") as epochs, os.fdopen(task["answers"]) as answers:
 
@@ -42,8 +42,11 @@ def main(words: Sequence[str]) -> int:
             say(epoch=dict(epoch))
             return json.loads(answers.readline() or "false") is True
 
+        def progress(*told: Any) -> None:
+            say(progress=told)
+
         try:
-            receipt = _fit(task, report)
+            receipt = _fit(task, report, progress)
         except Exception as error:
             logging.getLogger("trainer").exception("the run has failed")
             say(failure=_told(error))
@@ -52,12 +55,13 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _fit(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
+def _fit(task: Mapping[str, Any], report: Any, progress: Any) -> dict[str, Any]:
     from trainer.spec import parse_spec
     from trainer.training import fit
 
     resume_from = None if task["resume_from"] is None else Path(task["resume_from"])
-    return fit(parse_spec(task["spec"], "train"), report, resume_from, task["start_epoch"])
+    spec, start_epoch = parse_spec(task["spec"], "train"), task["start_epoch"]
+    return fit(spec, report, resume_from, start_epoch, progress)
 
 
 def _told(error: Exception) -> dict[str, str]:

@@ -288,6 +288,7 @@ class RecognitionTrainer(ExportedModels):
         report: Report,
         resume_from: Path | None = None,
         start_epoch: int | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Train and return the receipt: the values read back from the live objects.
 
@@ -298,15 +299,16 @@ class RecognitionTrainer(ExportedModels):
         if checked.train.num_gpus * checked.train.num_nodes > 1:
             from trainer.launching import fit_in_processes
 
-            return fit_in_processes(checked, report, resume_from, start_epoch)
+            return fit_in_processes(checked, report, resume_from, start_epoch, progress)
         from trainer.training import fit
 
-        return fit(checked, report, resume_from, start_epoch)
+        return fit(checked, report, resume_from, start_epoch, progress)
 
     def fit_heads(
         self,
         specs: Sequence[Mapping[str, Any]],
         report: Callable[[int, Mapping[str, Any]], bool],
+        progress: Progress | None = None,
     ) -> Sequence[dict[str, Any] | Exception]:
         """Train many heads on a frozen trunk together, each as `fit` would train it alone.
 
@@ -314,7 +316,7 @@ class RecognitionTrainer(ExportedModels):
         """
         from trainer.many_heads import fit_heads
 
-        return fit_heads([parse_spec(spec, "train") for spec in specs], report)
+        return fit_heads([parse_spec(spec, "train") for spec in specs], report, progress)
 
     def save_start(self, spec: Mapping[str, Any], path: Path) -> None:
         """Write the weights that a train spec starts from, so that they can be evaluated."""

@@ -15,6 +15,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ from trainer.state import adopt_best, restore, restore_random
 
 if TYPE_CHECKING:
     from trainer.data.batches import RecognitionData
+    from trainer.data.decoding import Progress
 
 
 CHECKPOINT_PATIENCE_S = 20.0
@@ -64,6 +66,7 @@ def fit(
     report: Report,
     resume_from: Path | None = None,
     start_epoch: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train one spec.
 
@@ -85,6 +88,8 @@ def fit(
         start_epoch: given when `resume_from` belongs to another run: the epoch it must be of.
             Training goes on from its state under this spec; its history and best stay there, so
             nothing is reported before the next epoch.
+        progress: called with (what, done, total) for what is done before the first epoch, and with
+            an empty word when that begins.
 
     Returns:
         The receipt (see `trainer.receipt`), with `epochs`, `best` (epoch and value), `checkpoints`
@@ -106,9 +111,8 @@ def fit(
     with isolated(spec, device):
         payload = None if path is None else _load_start(path, start_epoch)
         # No name here holds the run, so that nothing keeps it alive while it is cleaned away.
-        receipt = _Run(spec, device, report, place=place, payload=payload).go(
-            path, is_own=start_epoch is None
-        )
+        run = partial(_Run, place=place, payload=payload, progress=progress)
+        receipt = run(spec, device, report).go(path, is_own=start_epoch is None)
     return receipt | {"seconds": time.perf_counter() - started}
 
 
@@ -123,11 +127,15 @@ class _Run:
         *,
         place: Rank,
         payload: checkpoints.Payload | None,
+        progress: Progress | None,
     ) -> None:
         self.use_bf16 = wants_bf16(spec.train.precision, device)
         self.place = place
         share = Share(rank=place.rank, world_size=place.world_size)
-        self.data, self.module = build_parts(spec, device, share=share, payload=payload)
+        self.progress = progress or _say_nothing
+        self.data, self.module = build_parts(
+            spec, device, share=share, payload=payload, progress=progress
+        )
         self.spec = with_value_range(spec, self.data.framing.value_range)
         self.report = report
         self.payload = payload
@@ -139,7 +147,7 @@ class _Run:
             restore(self.module, payload, path)
             if is_own and self.place.is_first:
                 adopt_best(payload, path, Path(self.spec.results_dir))
-        load_features(self.spec, self.data, self.module)
+        load_features(self.spec, self.data, self.module, progress=self.progress)
         first_epoch = self.module.progress.epoch
 
         def receipt() -> dict[str, Any]:
@@ -157,7 +165,10 @@ class _Run:
                 if payload is not None:
                     restore_random(payload)
                 else:
-                    prepare_head(self.module, self.data, self.spec, use_bf16=self.use_bf16)
+                    prepare_head(
+                        self.module, self.data, self.spec, self.progress, use_bf16=self.use_bf16
+                    )
+                self.progress("", 0, 0)
                 if isinstance(loop, FeatureLoop):
                     loop.fit(self.module, reporter)
                 else:
@@ -212,6 +223,7 @@ def build_parts(
     *,
     share: Share,
     payload: checkpoints.Payload | None = None,
+    progress: Progress | None = None,
 ) -> tuple[RecognitionData | FeatureData, RecognitionModule]:
     """Build the data of a run and its module, which fit each other: pictures, or features.
 
@@ -222,11 +234,14 @@ def build_parts(
         device: to compute on.
         share: this process's part of the batches.
         payload: the checkpoint that will be restored; weight files are then not needed.
+        progress: called with (what, done, total) while pictures are decoded.
     """
     _check_growth(spec)
-    on_features = trains_on_features(spec) and not _has_two_trunks(spec, payload)
-    build = build_feature_data if on_features else build_data
-    data = build(spec, device, share=share)
+    data: RecognitionData | FeatureData
+    if trains_on_features(spec) and not _has_two_trunks(spec, payload):
+        data = build_feature_data(spec, device, share=share)
+    else:
+        data = build_data(spec, device, share=share, progress=progress)
     return data, build_module(spec, data, device, load_pretrained=payload is None)
 
 
@@ -250,13 +265,22 @@ def _has_two_trunks(spec: Spec, payload: checkpoints.Payload | None) -> bool:
 
 
 def load_features(
-    spec: Spec, data: RecognitionData | FeatureData, module: RecognitionModule
+    spec: Spec,
+    data: RecognitionData | FeatureData,
+    module: RecognitionModule,
+    *,
+    progress: Progress | None = None,
 ) -> None:
     """Find or compute the features that a run is to train on; nothing where it takes pictures."""
     if isinstance(data, FeatureData):
         device = next(module.model.parameters()).device
         use_bf16 = wants_bf16(spec.train.precision, device)
-        data.load(FeatureSource(spec, module.model.trunk, use_bf16=use_bf16))
+        trunk = module.model.trunk
+        data.load(FeatureSource(spec, trunk, use_bf16=use_bf16, progress=progress))
+
+
+def _say_nothing(_what: str, _done: int, _total: int) -> None:
+    """Nobody wants to know how far a run is."""
 
 
 def build_module(

@@ -173,6 +173,10 @@ class HookedDriver:
         """As the engine says."""
         return self._driver.rest()
 
+    def tell(self, event: Event) -> None:
+        """As the engine does."""
+        self._driver.tell(event)
+
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Put the values of all objectives in place; hold back what `eval_fn` will replace."""
         line, values = dict(payload), self._values_of(number, payload)

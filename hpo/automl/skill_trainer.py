@@ -6,7 +6,8 @@ same one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,7 @@ from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.errors import RunError
 from hpo.core.installed import entry_points
-from hpo.core.protocols import Report, Spec, Trainer
+from hpo.core.protocols import Progress, Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
 from hpo.study.skill import load_skill
@@ -251,7 +252,7 @@ class SkillTrainer:
         """As the trainer does."""
         return self._inner.stage(source)
 
-    def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
+    def prepare(self, spec: Spec, progress: Progress | None = None) -> None:
         """As the trainer does; nothing where trials run elsewhere."""
         if not self.facts.is_elsewhere:
             self._inner.prepare(self._split(spec)[0], progress)
@@ -268,6 +269,7 @@ class SkillTrainer:
         report: Report,
         resume_from: Path | None = None,
         start_epoch: int | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Train; another metric than the monitored one is taken from the epoch's table.
 
@@ -279,16 +281,18 @@ class SkillTrainer:
                 "AutoMLRunner(platform_sdk=...).run(resume=True)"
             )
         known = self._split(spec)[0]
-        start = {} if start_epoch is None else {"start_epoch": start_epoch}
+        more: dict[str, Any] = {} if start_epoch is None else {"start_epoch": start_epoch}
+        if progress is not None and "progress" in inspect.signature(self._inner.fit).parameters:
+            more["progress"] = progress
         if not self._other_metric or not self.is_registered:
-            return self._inner.fit(known, report, resume_from, **start)
+            return self._inner.fit(known, report, resume_from, **more)
 
         def report_other(line: Mapping[str, Any]) -> bool:
             metrics = {**(line.get("metrics") or {}), self._inner.monitoring_metric: line["value"]}
             value = find_metric(metrics, self._other_metric)
             return report({**line, "value": value, "metrics": metrics})
 
-        return self._inner.fit(known, report_other, resume_from, **start)
+        return self._inner.fit(known, report_other, resume_from, **more)
 
     def save_start(self, spec: Spec, path: Path) -> None:
         """As the trainer does; not every one can."""

@@ -63,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     while args.follow and not events.has_ended and chosen.is_running():
         time.sleep(_PAUSE_S)
         _print(content.new_lines(), events.new(), events)
+        if events.doing:
+            sys.stdout.write(f"{events.doing}\n")
+            sys.stdout.flush()
     return 0
 
 
@@ -104,13 +107,23 @@ class _TrialEvents:
         self._word = metric_word
         self.metric = metric_word("")
         self.has_ended = False
+        self.doing = ""
+        """What it does before its first epoch ends, where that is new."""
 
     def new(self) -> Iterator[Epoch]:
         """Yield the epochs since the last call; a line that is being written waits."""
         from hpo.core.event_json import from_json
-        from hpo.core.events import Epoch, Started, TrialEnded, TrialStarted, TrialSuspended
+        from hpo.core.events import (
+            Epoch,
+            Started,
+            TrialEnded,
+            TrialProgress,
+            TrialStarted,
+            TrialSuspended,
+        )
 
-        moments = TrialStarted | Epoch | TrialEnded | TrialSuspended
+        moments = TrialStarted | TrialProgress | Epoch | TrialEnded | TrialSuspended
+        self.doing = ""
         if not self._file.is_file():
             return
         with self._file.open("rb") as file:
@@ -124,5 +137,6 @@ class _TrialEvents:
                 self.metric = self._word(event.metric)
             elif isinstance(event, moments) and event.trial == self._trial:
                 self.has_ended = isinstance(event, TrialEnded | TrialSuspended)
+                self.doing = event.text if isinstance(event, TrialProgress) else ""
                 if isinstance(event, Epoch):
                     yield event

@@ -111,7 +111,8 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
         note = trial["error"]["message"] if trial["error"] else ""
         role = trial.get("role", "repeat" if trial["purpose"] == Purpose.CONFIRM else "")
         stage = TrialStage(**(trial.get("stage") or {})).label
-        note = "; ".join(part for part in (stage, role, note) if part)
+        doing = trial.get("doing") if waiting == "running" else ""
+        note = "; ".join(part for part in (stage, doing, role, note) if part)
         if trial.get("start_from"):
             number, epoch = trial["start_from"]
             note = f"from trial {number}, epoch {epoch}; {note}".rstrip("; ")

@@ -31,6 +31,7 @@ from hpo.core.events import (
     Review,
     Started,
     TrialFinished,
+    TrialProgress,
     TrialStarted,
     TrialSuspended,
 )
@@ -181,6 +182,10 @@ class Console:
         self._refresh()
 
     @_print.register
+    def _on_trial_progress(self, _event: TrialProgress) -> None:
+        self._refresh()
+
+    @_print.register
     def _on_trial_finished(self, event: TrialFinished) -> None:
         if event.stage and event.stage.left and not event.error:
             return  # there are many: one line at the end of their stage stands for them
@@ -306,7 +311,7 @@ def render_status(progress: Progress) -> str:
     best = progress.best
     last, earlier = split_running(progress)
     running = " ".join(
-        [f"#{number} {trial.epoch}/{progress.epochs_per_trial}" for number, trial in last]
+        [f"#{number} {trial.at(progress.epochs_per_trial)}" for number, trial in last]
         + ([earlier] if earlier else [])
     )
     parts = [

@@ -171,7 +171,7 @@ class LiveView:
         from rich.text import Text
 
         epochs = self._progress.epochs_per_trial
-        text = Text(f"trial {number:>3}  epoch {trial.epoch:>2}/{epochs}")
+        text = Text(f"trial {number:>3}  {trial.doing or f'epoch {trial.epoch:>2}/{epochs}'}")
         best = self._progress.best_of(trial)
         if best is not None:
             text.append(f"  {self._progress.metric_word} now {trial.values[-1]:.4f}")

@@ -17,6 +17,7 @@ from hpo.core.events import (
     Review,
     Started,
     TrialFinished,
+    TrialProgress,
     TrialStarted,
     TrialSuspended,
 )
@@ -39,6 +40,12 @@ class RunningTrial:
     is_repeat: bool = False
     """Whether it is a finalist trained again."""
     stage: TrialStage = ONLY_STAGE
+    doing: str = ""
+    """What is done before its first epoch ends, such as `head epochs 12/20`; empty in an epoch."""
+
+    def at(self, epochs: int) -> str:
+        """Where it stands, of so many epochs: `3/9`, or what it does before them."""
+        return self.doing or f"{self.epoch}/{epochs}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -271,12 +278,17 @@ class Progress:
             self._counted.add(number)
 
     @handle.register
+    def _on_trial_progress(self, event: TrialProgress) -> None:
+        if trial := self.running.get(event.trial):
+            trial.doing = event.text
+
+    @handle.register
     def _on_epoch(self, event: Epoch) -> None:
         number, value = event.trial, event.value
         if number not in self.running:
             self._on_trial_started(TrialStarted(trial=number))
         trial = self.running[number]
-        trial.epoch = event.epoch
+        trial.epoch, trial.doing = event.epoch, ""
         trial.values.append(value)
         self._epoch_seconds.append(event.seconds)
         self.spent = replace(
@@ -332,10 +344,15 @@ def _pace_name(stage: TrialStage) -> str:
 
 
 def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], str]:
-    """Running trials of the last stage by number, and how many run before it: `16 of heads`."""
+    """Running trials of the last stage by number, and those before it, in words.
+
+    Those are `16 of heads`, and what is done before their first epoch: `(computing features 3/9)`.
+    """
     last = [(n, t) for n, t in sorted(progress.running.items()) if not t.stage.left]
-    names = Counter(t.stage.name for t in progress.running.values() if t.stage.left)
-    return last, ", ".join(f"{number} of {name}" for name, number in names.items())
+    others = [t for t in progress.running.values() if t.stage.left]
+    names = Counter(t.stage.name for t in others)
+    doing = "".join(f" ({t.doing})" for t in others if t.doing)
+    return last, ", ".join(f"{number} of {name}" for name, number in names.items()) + doing
 
 
 def describe_use(progress: Progress) -> str:

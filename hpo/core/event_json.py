@@ -38,6 +38,7 @@ from hpo.core.events import (
     Review,
     Started,
     TrialFinished,
+    TrialProgress,
     TrialStarted,
     TrialSuspended,
 )
@@ -46,9 +47,9 @@ from hpo.core.text import quoted
 
 T = TypeVar("T")
 EVENTS: tuple[type[Event], ...] = (
-    *(Routed, Started, Preparing, Baseline, Review, AlgorithmStep, TrialStarted, Epoch),
-    *(TrialFinished, Confirmed, TrialSuspended, CheckpointsRemoved, DiskLow, Paused, Continued),
-    *(Chosen, Averaged, Evaluated, Compared, Exported, Finished, Interrupted, Error),
+    *(Routed, Started, Preparing, Baseline, Review, AlgorithmStep, TrialStarted, TrialProgress),
+    *(Epoch, TrialFinished, Confirmed, TrialSuspended, CheckpointsRemoved, DiskLow, Paused),
+    *(Continued, Chosen, Averaged, Evaluated, Compared, Exported, Finished, Interrupted, Error),
 )
 """Every event that a search emits."""
 _BY_NAME = {kind.name: kind for kind in EVENTS}

@@ -31,17 +31,13 @@ FLAT = {"flat": True}
 """Marks a mapping whose items stand in the event's JSON object themselves."""
 
 
-def _now() -> float:
-    return round(time.time(), 3)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that has happened in a search."""
 
     name: ClassVar[str]
     """What the event is called in JSON."""
-    time: float = field(default_factory=_now, compare=False)
+    time: float = field(default_factory=lambda: round(time.time(), 3), compare=False)
     """Unix seconds."""
 
 
@@ -156,6 +152,16 @@ class TrialStarted(Event):
             note=record.note,
             stage=known_stage(record),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialProgress(Event):
+    """What a trial does before its first epoch ends, and how far it is: `head epochs 12/20`."""
+
+    name: ClassVar[str] = "trial_progress"
+    trial: int
+    text: str
+    """Empty once the first epoch has begun."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,9 @@ folder or None), `replayed` (True when the line comes from a resumed checkpoint'
 """
 
 
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how much of it, and of how much; a total of 0 is not known."""
+
 Emit = Callable[[Event], None]
 """Sends an event to all listeners."""
 
@@ -166,6 +169,9 @@ class TrialDriver(Protocol):
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Hear what a trainer passed to `Report`; False when the trial should be stopped."""
 
+    def tell(self, event: Event) -> None:
+        """Pass on what a worker says between epochs."""
+
     def on_end(self, number: int, ended: Ended) -> None:
         """Hear that a trial no longer runs, for whatever reason; once per trial of a job."""
 
@@ -238,7 +244,7 @@ class Trainer(Protocol):
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder."""
 
-    def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
+    def prepare(self, spec: Spec, progress: Progress | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
 
     def probe(self, spec: Spec) -> dict[str, Any]:
@@ -250,8 +256,12 @@ class Trainer(Protocol):
         report: Report,
         resume_from: Path | None = None,
         start_epoch: int | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """[worker] Train one trial and return its receipt: values read back from live objects.
+
+        `progress` hears what is done before the first epoch ends, and an empty word when that
+        epoch begins; a trainer may leave it out, and is then never given it.
 
         With `start_epoch`, `resume_from` is another trial's checkpoint, which must be of that
         epoch: training goes on from it under this spec, and its history stays the other trial's.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from hpo.core.averager import Averager
-from hpo.core.protocols import Spec
+from hpo.core.protocols import Progress, Spec
 
 # Spec keys ----------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Screener(Protocol):
         spec: Spec,
         most: int | None = None,
         with_cost: bool = True,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Mapping[str, Any]:
         """[worker] Match the validation pictures by an untrained network's features.
 
@@ -144,7 +144,7 @@ class DataDoctor(Protocol):
     def diagnose_data(
         self,
         sources: Mapping[str, str],
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
         group_by: str = "",
     ) -> dict[str, Any]:
         """Look for every fault of the pictures: `{"splits": {...}, "findings": [...]}`.
@@ -217,13 +217,17 @@ class BatchTrainer(Protocol):
     """A trainer that trains several trials together where their trunk does not learn."""
 
     def fit_heads(
-        self, specs: Sequence[Spec], report: Callable[[int, Mapping[str, Any]], bool]
+        self,
+        specs: Sequence[Spec],
+        report: Callable[[int, Mapping[str, Any]], bool],
+        progress: Progress | None = None,
     ) -> Sequence[dict[str, Any] | Exception]:
         """[worker] Train trials together, each as `fit` would.
 
         Args:
             specs: of each.
             report: called as `Report` is, with the place of the trial among `specs` first.
+            progress: as of `fit`.
 
         Returns:
             For each trial its receipt, or the error that ended it while the others went on.
@@ -235,10 +239,7 @@ class CostMeter(Protocol):
     """A trainer that measures what a model costs in use; limits on models need it."""
 
     def measure(self, spec: Spec) -> dict[str, Any]:
-        """[worker] Measure a model in use: `latency_ms` of one picture, `params`, `device`.
-
-        A trainer may leave this method out; searches then take no limits on models.
-        """
+        """[worker] Measure a model in use: `latency_ms` of one picture, `params`, `device`."""
 
 
 @runtime_checkable

@@ -37,10 +37,12 @@ class TrialRow:
     """What the trial is beside the others, see `hpo.core.selection.roles`."""
     stage: TrialStage | None = field(default=None, metadata=IF_KNOWN)
     """None in a search of a single stage."""
+    doing: str | None = field(default=None, metadata=IF_KNOWN)
+    """What a running trial does before its first epoch ends, such as `head epochs 12/20`."""
 
     @classmethod
-    def of(cls, trial: TrialRecord, direction: str, role: str = "") -> Self:
-        """The row of a trial as the ledger knows it now."""
+    def of(cls, trial: TrialRecord, direction: str, role: str = "", doing: str = "") -> Self:
+        """The row of a trial as the ledger knows it now, with its role and what it does."""
         best = trial.best_measurement(direction)
         return cls(
             trial=trial.number,
@@ -57,6 +59,7 @@ class TrialRow:
             error=trial.error,
             role=role,
             stage=known_stage(trial),
+            doing=doing or None,
         )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.division import Slots
@@ -28,16 +29,20 @@ class InProcessExecutor:
 
     def run(self, driver: TrialDriver) -> None:
         """Run jobs until the driver has none left."""
+
+        def tell(number: int, text: str) -> None:
+            driver.tell(TrialProgress(trial=number, text=text))
+
         while (job := driver.next_job()) is not None or driver.rest():
             if job is None:
                 continue
             report = _reporter(driver)
             try:
                 if job.members:
-                    outcomes = run_batch(self._trainer_name, job, report)
+                    outcomes = run_batch(self._trainer_name, job, report, tell)
                 else:
                     alone = partial(report, job.number)
-                    outcomes = {job.number: run_job(self._trainer_name, job, alone)}
+                    outcomes = {job.number: run_job(self._trainer_name, job, alone, tell)}
             except _DriverFault as fault:
                 raise fault.args[0] from None
             for number, outcome in outcomes.items():

@@ -25,6 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.ray_faults import Losses, RayLostError, ended_process
@@ -154,6 +155,9 @@ class RelayScheduler(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         if searcher.fault is not None:
             return str(TrialScheduler.STOP)
+        if "progress" in result:
+            searcher.driver.tell(TrialProgress(trial=number, text=result["progress"]))
+            return str(TrialScheduler.CONTINUE)
         searcher.has_progressed = True
         try:
             goes_on = searcher.driver.on_epoch(number, json.loads(result["payload"]))

@@ -57,12 +57,15 @@ def train(config: dict[str, Any]) -> None:
         tune.report({"number": number, "payload": json.dumps(dict(payload))})
         return True
 
+    def tell(number: int, text: str) -> None:
+        tune.report({"number": number, "progress": text})
+
     if trouble := _settle(name, WorkerLimits(**config["place"])):
         outcomes = dict.fromkeys(numbers, trouble)
     elif job.members:
-        outcomes = run_batch(name, job, report)
+        outcomes = run_batch(name, job, report, tell)
     else:
-        outcomes = {job.number: run_job(name, job, partial(report, job.number))}
+        outcomes = {job.number: run_job(name, job, partial(report, job.number), tell)}
     for number, outcome in outcomes.items():
         tune.report({"number": number, "outcome": json.dumps(outcome)})
     if any(_is_worn(outcome) for outcome in outcomes.values()):

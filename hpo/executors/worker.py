@@ -6,10 +6,13 @@ Shared by all executors; runs where torch may be imported, but imports none of i
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,18 @@ from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 
+TELL_EVERY_S = 2.0
+"""A worker says at most this often how far it is before the first epoch."""
+
+Tell = Callable[[int, str], None]
+"""Called with a trial's number and what it does, see `hpo.core.events.TrialProgress`."""
+
 
 def run_job(
-    trainer_name: str, job: Job, report: Callable[[Mapping[str, Any]], bool]
+    trainer_name: str,
+    job: Job,
+    report: Callable[[Mapping[str, Any]], bool],
+    tell: Tell = lambda _number, _text: None,
 ) -> dict[str, Any]:
     """Train one trial.
 
@@ -32,17 +44,20 @@ def run_job(
         job: what to train.
         report: passed on to the trainer; what it raises other than `Exception` ends the job at
             once.
+        tell: hears what is done before the first epoch ends.
 
     Returns:
         `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's
         log.
     """
     resume_from = Path(job.resume_from) if job.resume_from else None
-    start = {} if job.start_epoch is None else {"start_epoch": job.start_epoch}
+    more: dict[str, Any] = {} if job.start_epoch is None else {"start_epoch": job.start_epoch}
     try:
         with trial_log(Path(job.folder)):
             try:
-                receipt = find_trainer(trainer_name).fit(job.spec, report, resume_from, **start)
+                fit = find_trainer(trainer_name).fit
+                more |= _progress_of(fit, partial(tell, job.number))
+                receipt = fit(job.spec, report, resume_from, **more)
             except Exception as error:
                 logger.exception("trial %d failed", job.number)
                 return {"failure": describe_failure(error, Path(job.folder))}
@@ -51,8 +66,28 @@ def run_job(
     return {"receipt": receipt}
 
 
+def _progress_of(fit: Callable[..., Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    """What a trainer that says how far it is, is given for that; it is heard now and then."""
+    if "progress" not in inspect.signature(fit).parameters:
+        return {}
+    last, told = -TELL_EVERY_S, ""
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal last, told
+        now = time.monotonic()
+        if what == told and now - last < TELL_EVERY_S:
+            return
+        last, told = now, what
+        tell(f"{what} {done}/{total}" if total else what)
+
+    return {"progress": progress}
+
+
 def run_batch(
-    trainer_name: str, job: Job, report: Callable[[int, Mapping[str, Any]], bool]
+    trainer_name: str,
+    job: Job,
+    report: Callable[[int, Mapping[str, Any]], bool],
+    tell: Tell = lambda _number, _text: None,
 ) -> dict[int, dict[str, Any]]:
     """Train the trials of a batch together.
 
@@ -60,6 +95,7 @@ def run_batch(
         trainer_name: registered name of the trainer, which is a `BatchTrainer`.
         job: with `members`.
         report: called as the trainer's, with the trial's number first.
+        tell: hears what is done before the first epochs end, by the number of the first trial.
 
     Returns:
         For each number what `run_job` returns. What ends the whole batch is the failure of all;
@@ -77,6 +113,7 @@ def run_batch(
                     find_trainer(trainer_name),
                     [member.spec for member in job.members],
                     lambda place, payload: report(numbers[place], payload),
+                    partial(tell, numbers[0]),
                 )
             except Exception as error:
                 logger.exception("trials %d to %d failed", numbers[0], numbers[-1])
@@ -97,10 +134,11 @@ def _fit_together(
     trainer: Trainer,
     specs: list[dict[str, Any]],
     report: Callable[[int, Mapping[str, Any]], bool],
+    tell: Callable[[str], None],
 ) -> Sequence[dict[str, Any] | Exception]:
     if not isinstance(trainer, BatchTrainer):
         raise TypeError(f"{trainer.name} trains no trials together")
-    return trainer.fit_heads(specs, report)
+    return trainer.fit_heads(specs, report, **_progress_of(trainer.fit_heads, tell))
 
 
 @contextlib.contextmanager

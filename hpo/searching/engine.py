@@ -68,7 +68,7 @@ class Engine:
         self._ledger = ledger
         self._algorithm = algorithm
         self._plan = plan
-        self._emit = emit
+        self.tell = self._emit = emit  # what workers say between epochs is passed on as it is
         self._should_stop = should_stop
         self._disk_space = disk_space
         if disk_space is not None:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 from hpo.core.budget import Spent
 from hpo.core.edges import find_edges
 from hpo.core.event_json import to_plain
-from hpo.core.events import Continued, Event, Finished, Paused, Review, Started
+from hpo.core.events import (
+    Continued,
+    Epoch,
+    Event,
+    Finished,
+    Paused,
+    Review,
+    Started,
+    TrialEnded,
+    TrialProgress,
+    TrialSuspended,
+)
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.stages import measure_stages
@@ -56,6 +67,8 @@ class StateWriter:
         self._closed = False
         self._paused = ""
         """Why the search waits."""
+        self._doing: dict[int, str] = {}
+        """What trials do before their first epochs end."""
         self._expected_s: float | None = None
         self._began_at = engine.spent().seconds
         self._forecasts: list[dict[str, float]] = run.read_state().get("forecasts", [])
@@ -67,6 +80,10 @@ class StateWriter:
             return
         if isinstance(event, Review) and event.forecast:
             self._expected_s = event.forecast.seconds
+        if isinstance(event, TrialProgress):
+            self._doing[event.trial] = event.text
+        elif isinstance(event, Epoch | TrialEnded | TrialSuspended):
+            self._doing.pop(event.trial, None)
         if isinstance(event, Paused | Continued):
             self._paused = event.text if isinstance(event, Paused) else ""
         is_due = time.monotonic() - self._written >= MIN_INTERVAL_S
@@ -84,6 +101,7 @@ class StateWriter:
 
         On a full disk an interrupted one goes without: no driver behind a `running` says as much.
         """
+        self._doing = {}
         took_s = self._engine.spent().seconds - self._began_at
         if status == "finished":
             note_run(kept_folder(self._trainer), self._run)
@@ -115,7 +133,10 @@ class StateWriter:
             "budget": self._study.budget,
             "spent": self._engine.spent(),
             "best": None if best is None else TrialRow.of(best, direction),
-            "trials": [TrialRow.of(t, direction, named.get(t.number, "")) for t in trials],
+            "trials": [
+                TrialRow.of(t, direction, named.get(t.number, ""), self._doing.get(t.number, ""))
+                for t in trials
+            ],
             "rungs": measure_rungs(trials, direction),
             "stages": measure_stages(trials, direction),
             "forecasts": self._forecasts,

@@ -46,6 +46,22 @@ def features_by_hand(module, data):
     return torch.stack(rows)
 
 
+def test_what_is_done_before_the_first_epoch_is_told(splits, tmp_path):
+    told, spec = [], train_spec(splits, tmp_path, train__num_epochs=1, train__head_epochs=3)
+
+    def report(_epoch):
+        told.append("epoch")
+        return True
+
+    fit(spec, report, progress=lambda *what: told.append(what))
+    pictures = [what for what in told if what[0] in ("decoding pictures", "computing features")]
+    assert pictures
+    assert all(0 < done <= total for _, done, total in pictures)
+    heads = [("head epochs", done, 3) for done in (1, 2, 3)]
+    assert told[-5:] == [*heads, ("", 0, 0), "epoch"]
+    assert told[:-5] == pictures
+
+
 @pytest.mark.parametrize("crop_share", [0.0, 1.0])
 def test_class_vectors_are_the_mean_embeddings_of_the_pictures(splits, tmp_path, crop_share):
     spec, data, module = made(

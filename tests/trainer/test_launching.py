@@ -47,14 +47,16 @@ def test_several_computers_are_refused(splits, tmp_path):
 @pytest.mark.slow
 def test_a_run_of_two_processes_reports_and_leaves_nobody(splits, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    heard, pids = [], []
+    heard, pids, told = [], [], []
 
     def report(epoch):
         heard.append(epoch)
         pids.extend(sorted(ranks_below(os.getpid())))
         return epoch["epoch"] < 2  # stopped there, as a pruner would
 
-    receipt = TRAINER.fit(two(splits, tmp_path), report)
+    receipt = TRAINER.fit(two(splits, tmp_path), report, progress=lambda *what: told.append(what))
+    assert told[-1] == ("", 0, 0)
+    assert {what for what, _, _ in told[:-1]} == {"decoding pictures"}
     assert [epoch["epoch"] for epoch in heard] == [1, 2]
     assert heard[0]["receipt"]["applied"]["train.num_gpus"] == 2
     assert receipt["epochs"] == 2

@@ -74,7 +74,14 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
     told = {name: [] for name in HEADS}
     names = list(HEADS)
     specs = [spec_of(folders, tmp_path / f"t{k}", own) for k, own in enumerate(HEADS.values())]
-    outcomes = fit_heads(specs, lambda k, entry: told[names[k]].append(entry) or True)
+    doing = []
+    outcomes = fit_heads(
+        specs,
+        lambda k, entry: told[names[k]].append(entry) or True,
+        lambda *what: doing.append(what),
+    )
+    assert {what for what, _, _ in doing} == {"decoding pictures", "computing features", ""}
+    assert doing[-1] == ("", 0, 0)
     for k, (name, own) in enumerate(HEADS.items()):
         alone = []
         place = tmp_path / f"a{k}"

@@ -36,6 +36,10 @@ def test_it_goes_on_until_the_trial_ends(hpo, runs):
     events.write_text("\n".join([*kept, ""]))
 
     def write():
+        time.sleep(0.7)
+        with events.open("a") as file:
+            told = {"event": "trial_progress", "trial": 1, "text": "head epochs 7/20"}
+            file.write(json.dumps(told) + "\n")
         for epoch in (1, 2):
             time.sleep(0.7)
             with log.open("a") as file:
@@ -60,6 +64,7 @@ def test_it_goes_on_until_the_trial_ends(hpo, runs):
         code, out, err = hpo("logs", "second", 1, "-f")
         writer.join()
     assert (code, err) == (0, "")
+    assert out.splitlines().count("head epochs 7/20") == 1
     new = [line.split() for line in out.splitlines() if line.startswith(("line", "epoch"))]
     words = [
         ["epoch", "1", "P@1", "0.1250", "2.0", "s"],

@@ -64,6 +64,19 @@ def test_trials_of_earlier_stages_are_counted_by_their_stage(hpo, json_of, secon
     file.write_text(kept)
 
 
+def test_what_a_running_trial_does_before_its_first_epoch(hpo, second):
+    from hpo.run.run_dir import RunDir
+
+    file = second / "state.json"
+    state = json.loads(file.read_text())
+    state["trials"][1]["doing"] = "head epochs 12/20"
+    file.write_text(json.dumps(state))
+    assert "head epochs" not in hpo("status", second)[1]  # no driver: it waits
+    with RunDir(second).lock():
+        out = hpo("status", second)[1]
+    assert out.splitlines()[6].split()[-3:] == ["head", "epochs", "12/20"]
+
+
 @pytest.mark.parametrize("name", ["first", "TIMESTAMP", "PATH", "runs/first/TIMESTAMP"])
 def test_runs_have_many_names(json_of, first, name):
     name = name.replace("TIMESTAMP", first.name).replace("PATH", str(first))

@@ -7,8 +7,10 @@ import re
 
 import pytest
 
+from hpo.console.console import render_status
 from hpo.console.live import ENDING_HINT, HINT, REFRESHES_A_SECOND, WHEEL, LiveView, spark
-from hpo.core.events import Epoch, TrialStarted
+from hpo.core.events import Epoch, TrialProgress, TrialStarted
+from hpo.core.trial import TrialStage
 from tests.hpo.console.test_progress import progress_of, run_trial
 
 
@@ -59,6 +61,24 @@ def test_it_says_everything_and_never_wraps(monkeypatch, width, busy):
         assert "1 failed" in lines[2]
         assert "left" in lines[1]
     assert "Ctrl-C" in lines[4]
+
+
+def test_what_is_done_before_the_first_epoch(monkeypatch, busy):
+    heads = TrialStage(name="heads", left=1)
+    for number, stage in ((4, None), (5, heads), (6, heads)):
+        busy.handle(TrialStarted(trial=number, stage=stage))
+    busy.handle(TrialProgress(trial=4, text="head epochs 12/20"))
+    busy.handle(TrialProgress(trial=5, text="computing features 3/9"))
+    busy.handle(TrialProgress(trial=9, text="of a trial that has ended"))
+    lines = [line.rstrip() for line in plain(view_at(monkeypatch, 100, busy)[1]).splitlines()]
+    assert lines[4] == "trial   4  head epochs 12/20"
+    assert lines[5] == "2 of heads (computing features 3/9), trained together"
+    assert "running #3 3/9 #4 head epochs 12/20 2 of heads (comp" in render_status(busy)
+    busy.handle(TrialProgress(trial=4, text=""))
+    assert "trial   4  epoch  0/9" in plain(view_at(monkeypatch, 100, busy)[1])
+    busy.handle(TrialProgress(trial=4, text="decoding pictures 1/2"))
+    busy.handle(Epoch(trial=4, epoch=1, value=0.5))
+    assert "trial   4  epoch  1/9" in plain(view_at(monkeypatch, 100, busy)[1])
 
 
 def test_many_trials_are_counted(monkeypatch):

@@ -26,6 +26,7 @@ from hpo.core.events import (
     Review,
     Started,
     TrialFinished,
+    TrialProgress,
     TrialStarted,
     TrialSuspended,
 )
@@ -48,6 +49,7 @@ ALL = [
     ),
     AlgorithmStep(algorithm="llm", step="proposed", trial=2, text="wider", more={"failures": 3}),
     TrialStarted(trial=2, params={"lr": 0.1}, start_from=(0, 3), note="warm"),
+    TrialProgress(trial=2, text="head epochs 3/20"),
     Epoch(trial=2, epoch=3, value=0.25, seconds=1.5, metrics={"train_loss": 0.75}),
     TrialFinished(trial=2, state=TrialState.PRUNED, value=0.25, epoch=3, reason="last"),
     Confirmed(trial=5, state=TrialState.FAILED, error={"kind": "data", "message": "gone"}),

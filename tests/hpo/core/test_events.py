@@ -16,7 +16,7 @@ def record(**facts):
 
 def test_every_event_has_a_name_of_its_own():
     names = [kind.name for kind in EVENTS]
-    assert len(set(names)) == len(names) == 23
+    assert len(set(names)) == len(names) == 24
 
 
 def test_a_start_says_from_which_epoch_a_trial_goes_on():

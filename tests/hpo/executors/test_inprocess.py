@@ -7,6 +7,7 @@ from hpo.executors.inprocess import InProcessExecutor
 from hpo.searching.engine import ReceiptError
 from tests.quick_runs import Listed, make_engine, optuna_algorithm, quick_study
 from tests.quick_trainer import NAME, TRAINER
+from tests.telling_trainer import NAME as TELLING
 
 
 def run(folder, algorithm, spec=None, **plan):
@@ -32,6 +33,14 @@ def test_a_search_with_the_real_pieces(tmp_path):
         assert t.epochs == 9 or t.state is TrialState.PRUNED
         assert t.receipt["applied"] == t.params
     assert engine.best().value > trials[0].value
+
+
+def test_listeners_hear_what_is_done_before_the_first_epoch(tmp_path):
+    engine = make_engine(tmp_path, Listed([0.01]), budget=Budget(trials=1))
+    InProcessExecutor(TELLING).run(engine)
+    assert engine.events.names()[:5] == ["trial_started", *["trial_progress"] * 3, "epoch"]
+    texts = [event["text"] for event in engine.events.named("trial_progress")]
+    assert texts == ["head epochs 1/20", "looking around", ""]
 
 
 @pytest.mark.parametrize(

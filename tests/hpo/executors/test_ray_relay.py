@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.core.events import TrialProgress
 from hpo.core.trial import Ended, Job
 
 tune = pytest.importorskip("ray.tune")
@@ -34,6 +35,9 @@ class Driver:
         self._note("on_epoch", number, payload)
         return self.goes_on
 
+    def tell(self, event):
+        self._note("tell", event)
+
     def on_end(self, number, ended):
         self._note("on_end", number, ended)
 
@@ -61,6 +65,16 @@ def test_jobs_become_configurations():
             "start_epoch": None, "members": (),
         },
     }  # fmt: skip
+
+
+def test_what_is_done_before_an_epoch_is_passed_on_and_stops_nobody():
+    driver = Driver()
+    driver.goes_on = False
+    searcher, scheduler = relay(driver)
+    told = {"number": 3, "progress": "head epochs 7/20"}
+    assert scheduler.on_trial_result(None, None, told) == "CONTINUE"
+    assert driver.heard == [("tell", TrialProgress(trial=3, text="head epochs 7/20"))]
+    assert not searcher.has_progressed  # as far as a lost worker's retries are concerned
 
 
 def test_a_batch_is_one_configuration_that_ends_with_its_last_trial():

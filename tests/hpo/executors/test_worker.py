@@ -10,6 +10,7 @@ from hpo.executors.worker import call_method, describe_failure, run_batch, run_j
 from tests.quick_trainer import NAME, TRAINER
 from tests.staged_trainer import NAME as STAGED
 from tests.staged_trainer import TRAINER as STAGED_TRAINER
+from tests.telling_trainer import NAME as TELLING
 
 
 class OutOfMemoryError(RuntimeError):
@@ -116,6 +117,23 @@ def test_a_job_returns_its_receipt(tmp_path):
             "applied": {"train.lr": 0.001, "train.margin": 0.3, "train.width": 64}, "device": "cpu",
         }
     }  # fmt: skip
+
+
+def test_what_is_done_before_the_first_epoch_is_told_now_and_then(tmp_path, monkeypatch):
+    """Of twenty head epochs at once the first alone, but every new word."""
+    told = []
+    outcome = run_job(TELLING, job(tmp_path), lambda _: True, lambda *what: told.append(what))
+    assert outcome["receipt"]["applied"]
+    assert told == [(3, "head epochs 1/20"), (3, "looking around"), (3, "")]
+    monkeypatch.setattr("hpo.executors.worker.TELL_EVERY_S", 0.0)
+    run_job(TELLING, job(tmp_path), lambda _: True, lambda *what: told.append(what))
+    assert told[3:23] == [(3, f"head epochs {done}/20") for done in range(1, 21)]
+
+
+def test_a_batch_tells_by_its_first_trial(tmp_path):
+    told = []
+    run_batch(TELLING, batch(tmp_path, 0.2, 0.6), lambda *_: True, lambda *what: told.append(what))
+    assert told == [(4, "computing features 64/128")]
 
 
 def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):

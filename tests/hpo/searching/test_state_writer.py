@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.budget import Budget, Spent
-from hpo.core.events import Continued, Epoch, Paused, Review, Started
+from hpo.core.events import (
+    Continued,
+    Epoch,
+    Paused,
+    Review,
+    Started,
+    TrialProgress,
+    TrialSuspended,
+)
 from hpo.core.forecast import Forecast
 from hpo.core.trial import Ended, TrialStage
 from hpo.run.run_dir import RunDir
@@ -83,6 +91,26 @@ def test_the_state_is_not_written_for_every_epoch(engine, tmp_path):
     for _ in range(100):
         writer.handle(Epoch(trial=3, epoch=5, value=0.5))
     assert run.state_file.stat().st_ino == before
+
+
+def test_the_state_says_what_a_trial_does_before_its_first_epoch(engine, tmp_path):
+    run = RunDir(tmp_path)
+    writer = StateWriter(run, STUDY, engine, engine.ledger)
+
+    def written(*events):
+        for event in events:
+            writer.handle(event)
+        writer.write_now()
+        return [row.get("doing") for row in run.read_state()["trials"]]
+
+    heads = TrialProgress(trial=3, text="head epochs 12/20")
+    assert written(heads) == [None, None, None, "head epochs 12/20"]
+    assert written(TrialProgress(trial=3, text="")) == [None] * 4
+    assert written(heads, Epoch(trial=3, epoch=5, value=0.5)) == [None] * 4
+    assert written(heads, TrialSuspended(trial=3, epoch=4)) == [None] * 4
+    writer.handle(heads)
+    writer.close_as("interrupted")
+    assert "doing" not in run.read_state()["trials"][3]
 
 
 @pytest.mark.parametrize("status", ["finished", "interrupted", "declined"])
