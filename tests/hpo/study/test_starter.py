@@ -31,7 +31,7 @@ def test_what_is_given_stands_in_it_and_the_rest_is_the_default():
     study = parsed(study_text({**given, "search.over": ["+train.batch_size"], "search.seed": 7}))
     assert study.data == DataSources(folder="a b/#1", class_disjoint=True)
     assert (study.name, study.budget.seconds) == ("my shop: 2", 5400)
-    assert study.search == SearchOptions(over=("+train.batch_size",), seed=7)
+    assert study.search == SearchOptions(over=("+train.batch_size",), seed=7, memory=False)
 
 
 def test_every_key_stands_in_it_with_its_default():

@@ -167,6 +167,9 @@ TRAIN = {
     ),
     "dataset.gaussian_blur.kernel": Case(watch.live, [7, 3]),
     "dataset.gaussian_blur.sigma": Case(watch.live, [0.9, 1.9]),
+    "dataset.first_size": Case(
+        watch.live, 0.5, {"model.input_height": 64, "model.input_width": 64}
+    ),
     "dataset.workers": Case(watch.threads, 3),
     "dataset.feature_views": Case(
         watch.on_features, 2, {"train.train_trunk": False, "train.num_epochs": 1}
