@@ -4,7 +4,6 @@
 `pytest --fast` leaves those out. A test that is not in the list counts as fast.
 """
 
-import atexit
 import gc
 import os
 import signal
@@ -51,8 +50,6 @@ def pytest_collection(session):
     try:
         return (yield)
     finally:
-        gc.freeze()
-        atexit.register(gc.unfreeze)  # extensions of C++ count what is left at the end
         gc.enable()
 
 

@@ -108,7 +108,7 @@ class QuickTrainer:
             os.kill(os.getpid(), signal.SIGKILL)
         return {"seconds_per_epoch": 0.001, "images_per_s": 1000.0, "peak_memory_mib": 1.0}
 
-    def fit(self, spec, report, resume_from=None, start_epoch=None):
+    def fit(self, spec, report, resume_from=None, start_epoch=None, progress=None):
         folder = Path(spec["results_dir"])
         number = int(folder.name)
         params = {k: spec["train"][k] for k in ("lr", "margin", "width")}

@@ -16,7 +16,7 @@ from typing import Any
 
 from hpo.core.asking import ask
 from hpo.core.budget import Spent
-from hpo.core.events import Confirmed, Epoch, TrialFinished, TrialStarted, TrialSuspended
+from hpo.core.events import Confirmed, Epoch, Event, TrialFinished, TrialStarted, TrialSuspended
 from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView, StagedSearch
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
@@ -68,7 +68,7 @@ class Engine:
         self._ledger = ledger
         self._algorithm = algorithm
         self._plan = plan
-        self.tell = self._emit = emit  # what workers say between epochs is passed on as it is
+        self._emit = emit
         self._should_stop = should_stop
         self._disk_space = disk_space
         if disk_space is not None:
@@ -126,6 +126,9 @@ class Engine:
             return False
         self._disk_space.rest()
         return True
+
+    def tell(self, event: Event) -> None:  # noqa: D102 - as `TrialDriver` says
+        self._emit(event)
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Record an epoch and say whether the trial goes on."""
