@@ -1,7 +1,7 @@
 """Shared by all tests: their trainers may be named in studies; `--fast` leaves slow tests out.
 
 `pytest --record-slow` writes the tests that took longer than `SLOW_S` into `slow_tests.txt`, and
-`pytest --fast` leaves those out. A test that is not in the list counts as fast.
+`pytest --fast` leaves those and tests of Ray out. A test that is not in the list counts as fast.
 """
 
 import gc
@@ -34,7 +34,9 @@ def pytest_make_parametrize_id(config, val, argname):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fast", action="store_true", help="leave out the tests in slow_tests.txt")
+    parser.addoption(
+        "--fast", action="store_true", help="leave out tests of Ray and slow_tests.txt"
+    )
     parser.addoption("--record-slow", action="store_true", help="write slow_tests.txt anew")
 
 
@@ -57,9 +59,9 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption("--fast"):
         return
     slow = set(LIST.read_text(encoding="utf-8").splitlines())
-    left_out = [item for item in items if item.nodeid in slow]
+    left_out = {item for item in items if item.nodeid in slow or item.get_closest_marker("ray")}
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item.nodeid not in slow]
+    items[:] = [item for item in items if item not in left_out]
 
 
 class DurationRecorder:

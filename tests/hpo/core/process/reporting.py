@@ -27,7 +27,7 @@ def seen():
         "files": {module.__name__: str(Path(module.__file__).resolve()) for module in modules},
         "path": sys.path,
         "python": python,
-        "actions": sorted({f[0] for f in warnings.filters}),
+        "actions": sorted({f[0] for f in warnings.filters if f[2] is Warning}),
         "options": sys.warnoptions,
         "arguments": sys.argv[1:],
     }
