@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.run.handed_on import read_handed_on
     from hpo.run.run_dir import relocated
 
-    chosen = chosen_run(args)
+    chosen = chosen_run(args, looks=True)
     best = chosen.read_state().get("best")
     if handed_on := read_handed_on(chosen):
         best = relocated(handed_on, Path(handed_on["spec"]).parent.parent, chosen.path)

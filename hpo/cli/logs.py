@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise SpecError(f"--tail: must be at least 1, got {args.tail}")
     if args.follow and args.json:
         raise SpecError("--follow: prints lines for people; for programs follow events.ndjson")
-    chosen = chosen_run(args)
+    chosen = chosen_run(args, looks=True)
     log = chosen.trial_dir(args.trial) / "log.txt"
     if not log.is_file():
         raise RunError(f"{chosen}: trial {args.trial} has no log; `hpo status` lists the trials")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -127,13 +128,43 @@ def add_disk_arguments(
     )
 
 
-def chosen_run(args: argparse.Namespace) -> RunDir:
-    """The run that the arguments name."""
-    from hpo.run.run_dir import find_run
+def chosen_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
+    """The run that the arguments name.
+
+    Args:
+        args: with `run_name` and `out`.
+        looks: whether the verb changes nothing. Where no folder of runs is given and there is none
+            here, it then takes the newest one that fits of those that this machine remembers.
+    """
+    from hpo.core.errors import RunError
+    from hpo.run.run_dir import find_run, list_runs
 
     # `.` is the run that one stands in, else the newest.
     name = None if args.run_name == "." and not Path("study.yaml").is_file() else args.run_name
-    return find_run(name, Path(args.out))
+    try:
+        return find_run(name, Path(args.out))
+    except RunError:
+        is_elsewhere = looks and args.out == _DEFAULT_OUT and not list_runs(Path(args.out))
+        found = _remembered_run(name) if is_elsewhere else None
+        if found is None:
+            raise
+    print_run(args, found)
+    return found
+
+
+def _remembered_run(name: str | None) -> RunDir | None:
+    """The newest finished run on this machine's list, or that of a study or timestamp."""
+    from hpo.core.errors import HpoError
+    from hpo.run.run_index import is_on, known_runs
+    from hpo.study.plan import kept_folder
+    from hpo.study.spec import DEFAULT_TRAINER
+    from hpo.study.trainers import find_trainer
+
+    with contextlib.suppress(HpoError):
+        cache = kept_folder(find_trainer(DEFAULT_TRAINER))
+        runs = known_runs(cache, Path(_DEFAULT_OUT)) if is_on() else []
+        return next((r for r in runs if name in (None, r.study_name, r.path.name)), None)
+    return None
 
 
 def model_run(args: argparse.Namespace) -> RunDir:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.results.story import read_story
     from hpo.study.provenance import find_untrained
 
-    chosen = chosen_run(args)
+    chosen = chosen_run(args, looks=True)
     row = {**describe(chosen), "untrained": find_untrained(chosen)}
     if args.json:
         print_json(row)

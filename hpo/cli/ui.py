@@ -20,7 +20,7 @@ LAST_PORT = 65535
 HELP = "open MLflow's page on the trials of a run"
 EPILOG = """\
 examples:
-  hpo ui                     the newest run below runs/
+  hpo ui                     the newest run below runs/; where there are none, of this machine
   hpo ui shelf --port 8080   the newest run of the study `shelf`
 
 The page is served to this machine alone. Where MLFLOW_TRACKING_URI names a server, the links into
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.tracking.server import base_url, choose_port, find_links, running_server
     from hpo.tracking.store import display_uri
 
-    chosen = chosen_run(args)
+    chosen = chosen_run(args, looks=True)
     tracking_uri = default_tracking_uri(chosen.path.parent.parent)
     if why := why_useless(tracking_uri):
         raise HpoError(f"MLflow at {display_uri(tracking_uri)}: {why}")

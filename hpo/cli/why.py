@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.results.story import read_story
     from hpo.run.ledger import Ledger
 
-    chosen = chosen_run(args)
+    chosen = chosen_run(args, looks=True)
     ledger = Ledger.read(chosen.ledger_file)
     try:
         found = explain(ledger, args.trial, _maker(chosen))

@@ -1,13 +1,20 @@
 import argparse
 import json
+from pathlib import Path
+
+import pytest
 
 from hpo.cli.run_flags import (
     add_json_argument,
     add_out_argument,
     add_run_argument,
+    chosen_run,
     print_json,
     print_table,
 )
+from hpo.core.errors import RunError
+from hpo.run.run_dir import RunDir
+from hpo.run.run_index import note_run
 
 
 def test_the_three_shared_flags():
@@ -38,3 +45,51 @@ def test_numbers_stand_right_and_words_left(capsys):
         "a          5  note\n"
         "longer  1000\n"
     )  # fmt: skip
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A finished run that this machine remembers, called from a folder without any."""
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("HPO_MEMORY")
+    run = RunDir(tmp_path / "elsewhere" / "shelf" / "20260102-000000")
+    for name in ("20260101-000000", run.path.name):
+        older = RunDir(run.path.with_name(name))
+        older.path.mkdir(parents=True)
+        older.study_file.touch()
+        note_run(tmp_path / "cache", older)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return run
+
+
+def chosen(*words, **more):
+    parser = argparse.ArgumentParser()
+    add_run_argument(parser)
+    return chosen_run(parser.parse_args(words), **more).path
+
+
+@pytest.mark.parametrize("words", [(), (".",), ("shelf",), ("20260102-000000",)])
+def test_a_verb_that_looks_finds_the_runs_of_other_folders(shelf, capsys, words):
+    assert chosen(*words, looks=True) == shelf.path
+    assert capsys.readouterr().err == f"run {shelf}\n"
+    with pytest.raises(RunError, match=r"below runs/"):
+        chosen(*words)
+
+
+def test_runs_that_are_here_or_a_folder_that_is_named_are_not_passed_over(shelf, monkeypatch):
+    for words in (("--out", "other"), ("another",)):
+        with pytest.raises(RunError, match="below"):
+            chosen(*words, looks=True)
+    here = RunDir(Path("runs") / "mine" / "20250101-000000")
+    here.path.mkdir(parents=True)
+    here.study_file.touch()
+    assert chosen(looks=True) == here.path
+    with pytest.raises(RunError, match="no run 'shelf' below runs/"):
+        chosen("shelf", looks=True)
+
+
+def test_who_switches_the_list_off_is_shown_none_of_it(shelf, monkeypatch):
+    monkeypatch.setenv("HPO_MEMORY", "off")
+    with pytest.raises(RunError, match="no runs below runs/"):
+        chosen(looks=True)
