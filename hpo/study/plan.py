@@ -116,7 +116,12 @@ def _older_style(folder: Path) -> str | None:
     file = folder / AUTOML_FACTS
     if not file.is_file():
         return None
-    return str(json.loads(file.read_text(encoding="utf-8")).get("style", "running"))
+    facts: Any = None
+    with contextlib.suppress(ValueError):
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise RunError(f"{file}: must be the facts of a workspace, and is damaged; restore it")
+    return str(facts.get("style", "running"))
 
 
 def _damaged(file: Path) -> str:
