@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -185,10 +186,9 @@ def test_every_module_has_its_tests_or_is_named_with_the_file_that_tests_it():
 def test_slow_tests_are_tests():
     """A test that was renamed since would be taken for a fast one."""
     defined = {
-        f"{path.relative_to(ROOT).as_posix()}::{node.name}"
+        f"{path.relative_to(ROOT).as_posix()}::{name}"
         for path in (ROOT / "tests").rglob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
+        for name in re.findall(r"^ *def (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     listed = (ROOT / "tests" / "slow_tests.txt").read_text(encoding="utf-8").splitlines()
     assert [name for name in listed if name.partition("[")[0] not in defined] == []
