@@ -64,7 +64,7 @@ def trained(run_dir, number):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_once_saves_and_says_how_to_go_on(tmp_path, number):
+def test_once_saves_and_says_how_to_go_on(tmp_path, hpo, number):
     driven = Driven(tmp_path)
     run_dir = driven.until("started")["run_dir"]
     driven.until("epoch", trial=2, epoch=1)
@@ -78,7 +78,7 @@ def test_once_saves_and_says_how_to_go_on(tmp_path, number):
     assert said[number] in err
     assert "Traceback" not in err
     (suspended,) = [e for e in events if e["event"] == "trial_suspended"]
-    code, out, _ = call(tmp_path, *err.splitlines()[-1].split()[1:], "--in-process", "--json")
+    code, out, _ = hpo(*err.splitlines()[-1].split()[1:], "--in-process", "--json")
     assert code == 0
     later = events_of(out)
     assert sum(later[-1]["trials"].values()) == 6
@@ -119,22 +119,22 @@ def test_a_scheduler_that_wants_the_machine_back_gets_it_within_30_seconds(tmp_p
     assert "Traceback" not in err
 
 
-def test_stop_from_another_terminal(tmp_path):
+def test_stop_from_another_terminal(tmp_path, hpo):
     driven = Driven(tmp_path)
     run_dir = driven.until("started")["run_dir"]
     driven.until("epoch", trial=0, epoch=1)
-    assert call(tmp_path, "stop")[0] == 0
+    assert hpo("stop")[0] == 0
     code, events, err = driven.end()
     assert code == 130
     assert events[-1]["event"] == "interrupted"
     assert err.splitlines()[-1] == f"hpo resume {run_dir}"
 
 
-def test_the_second_driver_is_refused(tmp_path):
+def test_the_second_driver_is_refused(tmp_path, hpo):
     driven = Driven(tmp_path, sleep=0.2)
     run_dir = driven.until("started")["run_dir"]
     driven.until("epoch", trial=0, epoch=1)
-    code, out, err = call(tmp_path, "resume", run_dir, "--in-process", "--json")
+    code, out, err = hpo("resume", run_dir, "--in-process", "--json")
     assert code == 2
     assert "another search is running in it" in err
     assert [e["event"] for e in events_of(out)] == ["error"]
@@ -207,16 +207,16 @@ def check_resumed(run_dir, before, after, *, trials):
     return begun
 
 
-def test_a_killed_search_goes_on(tmp_path):
+def test_a_killed_search_goes_on(tmp_path, hpo):
     driven = Driven(tmp_path)
     run_dir = Path(driven.until("started")["run_dir"])
     driven.until("epoch", trial=2, epoch=1)
     driven.kill()
     code, before, _ = driven.end()
     assert code == -signal.SIGKILL
-    status = json.loads(call(tmp_path, "status", "--json")[1])
+    status = json.loads(hpo("status", "--json")[1])
     assert status["status"] == "stopped"
-    code, out, err = call(tmp_path, "resume", "--in-process", "--json")
+    code, out, err = hpo("resume", "--in-process", "--json")
     assert code == 0, err
     begun = check_resumed(run_dir, before, events_of(out), trials=6)
     assert begun == {2}

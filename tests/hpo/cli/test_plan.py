@@ -1,6 +1,7 @@
 """`hpo plan` tells what the search then does, and leaves nothing behind."""
 
 import json
+import tempfile
 from dataclasses import replace
 
 import pytest
@@ -46,21 +47,16 @@ def test_nothing_is_left_behind(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.yaml"]
 
 
-def test_json_for_programs(tmp_path):
-    study = write_study(tmp_path)
-    code, out, _ = call(tmp_path, "plan", study, "--budget", "9", "--in-process", "--json")
-    plan = json.loads(out)
-    assert code == 0
+def test_json_for_programs(tmp_path, json_of):
+    plan = json_of("plan", write_study(tmp_path), "--budget", "9", "--in-process")
     assert plan["forecast"]["trials"] == 9
     assert plan["with_twice_the_slots"]["seconds"] < plan["forecast"]["seconds"]
 
 
 @pytest.mark.parametrize("price", ["0", "-1", "nan", "inf"])
-def test_a_price_is_a_positive_number(tmp_path, price):
-    study = write_study(tmp_path)
-    code, _, err = call(tmp_path, "plan", study, f"--price-per-gpu-hour={price}")
-    assert code == 2
-    assert err.startswith("hpo plan: --price-per-gpu-hour: must be above 0, got")
+def test_a_price_is_a_positive_number(tmp_path, fails, price):
+    line = fails("plan", write_study(tmp_path), f"--price-per-gpu-hour={price}")
+    assert line.startswith("hpo plan: --price-per-gpu-hour: must be above 0, got")
 
 
 def test_the_cost_is_hours_times_gpus_times_price():
@@ -85,7 +81,7 @@ def test_what_more_hardware_would_bring():
     assert lines[0] == "twice     as many GPUs would take as long for 40 trials in place of 20"
 
 
-def test_runs_below_out_are_remembered_by_whoever_made_them(tmp_path):
+def test_runs_below_out_are_remembered_by_whoever_made_them(tmp_path, hpo, monkeypatch):
     """As a search there does; the list of runs that the search was put on is another one's."""
     data = "".join(f"  {name}: {tmp_path}/{name}\n" for name in ("train", "reference", "query"))
     for name in ("train", "reference", "query"):
@@ -95,8 +91,9 @@ def test_runs_below_out_are_remembered_by_whoever_made_them(tmp_path):
 
     def call_as(person, verb, *more):
         (tmp_path / person).mkdir(exist_ok=True)
-        told = {"HPO_MEMORY": "on", "TMPDIR": str(tmp_path / person)}
-        code, out, err = call(tmp_path, verb, *flags, *more, **told)
+        monkeypatch.setenv("HPO_MEMORY", "on")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / person))
+        code, out, err = hpo(verb, *flags, *more)
         assert code == 0, err
         return out
 
