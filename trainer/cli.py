@@ -128,18 +128,23 @@ def _at_a_terminal() -> Iterator[None]:
     logging.getLogger("trainer").setLevel(logging.INFO)
     ending = (signal.SIGTERM, signal.SIGHUP)  # the latter when the terminal closes; not under nohup
     obeyed = [number for number in ending if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, _stop) for number in obeyed}
+    told = False
+
+    def stop(number: int, _frame: object) -> None:
+        nonlocal told
+        if number == signal.SIGHUP and told:  # a closed terminal may send it twice
+            return
+        told = True
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in obeyed}
     try:
         yield
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            if number != signal.SIGHUP or not told:  # the second may come as late as this
+                signal.signal(number, earlier)
         logging.getLogger().removeHandler(handler)
-
-
-def _stop(_signal: int, _frame: object) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal may send it twice
-    raise KeyboardInterrupt
 
 
 class _LineFormatter(logging.Formatter):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from hpo.console.console import Console
-from hpo.core.process.signals import told_to_end
+from hpo.core.process.signals import handling
 from hpo.core.process.streams import open_output
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
 
     Who sends SIGTERM, as a scheduler does that wants the machine back, kills soon after: epochs
     that last longer than `_GRACE_S` are given up, and repeated when the search is resumed. So it is
-    when the terminal closes, which may send SIGHUP twice.
+    when the terminal closes.
 
     Args:
         console: says what happens, and knows whether trials are running.
@@ -141,8 +141,6 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
     requests = StopRequests()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP and requests.count:
-            return
         requests.count += 1
         if not console.has_begun:
             # Code that is interrupted in a finalizer swallows what is raised: it is raised again.
@@ -161,11 +159,8 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
                 "hpo: the trials have ended; writing the results. Ctrl-C again stops at once."
             )
 
-    numbers = (signal.SIGINT, *told_to_end(), signal.SIGALRM)
-    previous = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield requests
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with handling(handle, signal.SIGINT, signal.SIGALRM):
+        try:
+            yield requests
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)

@@ -7,14 +7,9 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_run_argument, add_serving_arguments, chosen_run
-from hpo.core.process.signals import told_to_end
-
-if TYPE_CHECKING:
-    from types import FrameType
+from hpo.core.process.signals import handling
 
 LAST_PORT = 65535
 HELP = "open MLflow's page on the trials of a run"
@@ -51,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _check(args, tracking_uri)
     port = choose_port(args.host, args.port)
-    with _ending_on_sigterm(), contextlib.suppress(KeyboardInterrupt):
+    # Told to end, the page ends as after Ctrl-C, so that no server is left behind.
+    with handling(signal.default_int_handler), contextlib.suppress(KeyboardInterrupt):
         if not args.json:
             print("starting MLflow ...", file=sys.stderr)
         with running_server(tracking_uri, args.host, port) as server:
@@ -95,19 +91,3 @@ def _show(links: dict[str, str], *, as_json: bool) -> None:
         for name, link in links.items():
             print(f"{name:<7} {link}")
     sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the page as Ctrl-C does, so that no server is left behind."""
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal may send it twice
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, end) for number in told_to_end()}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from hpo.core.errors import SpecError
 from hpo.core.process import children
-from hpo.core.process.signals import told_to_end
+from hpo.core.process.signals import handling
 from hpo.core.yaml_io import parse_yaml
 from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
 
@@ -95,6 +95,8 @@ class _Lines:
         self.results: dict[str, Any] = {}
         self.errors = errors or []
         self.was_stopped = False
+        self.group = 0
+        """The command's process group, once it has been started."""
 
     def add(self, stream: str, line: str) -> None:
         if stream == "stderr" and line.strip():
@@ -136,7 +138,7 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
     """Start the command, copy its output into the log, and wait for it."""
     lines = _Lines()
     receivers = [lines.add] + ([echo] if echo else [])
-    with job.log_file.open("a", encoding="utf-8") as log:
+    with job.log_file.open("a", encoding="utf-8") as log, _passed_on(lines):
         process = subprocess.Popen(
             job.command,
             cwd=job.cwd or None,
@@ -149,6 +151,9 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
             start_new_session=True,  # Ctrl-C reaches the command once, by us
             pass_fds=(lock,),
         )
+        lines.group = process.pid
+        if lines.was_stopped:  # while it was being started
+            _kill(lines, signal.SIGTERM)
         replace(job, pid=process.pid).save()
         guard = threading.Lock()
         readers = [
@@ -157,8 +162,7 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
         ]
         for reader in readers:
             reader.start()
-        with _passed_on(process, lines):
-            code = process.wait()
+        code = process.wait()
         for reader in readers:
             reader.join()
     return code, lines
@@ -177,26 +181,25 @@ def _copy(
 
 
 @contextlib.contextmanager
-def _passed_on(process: subprocess.Popen[str], lines: _Lines) -> Iterator[None]:
+def _passed_on(lines: _Lines) -> Iterator[None]:
     """Pass SIGINT, SIGTERM and SIGHUP on to the command: first as SIGTERM, then as SIGKILL."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(number: int, _frame: object) -> None:
-        if number == signal.SIGHUP and lines.was_stopped:  # a closed terminal may send it twice
-            return
+    def handle(_number: int, _frame: object) -> None:
         how = signal.SIGKILL if lines.was_stopped else signal.SIGTERM
         lines.was_stopped = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
+        if lines.group:
+            _kill(lines, how)
 
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, *told_to_end())}
-    try:
+    with handling(handle, signal.SIGINT):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+
+
+def _kill(lines: _Lines, how: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(lines.group, how)
 
 
 def _search_path() -> str:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from hpo.core.process import children
-from hpo.core.process.signals import told_to_end
+from hpo.core.process.signals import handling, told_to_end
 from hpo.core.process.streams import open_output
 
 pytestmark = pytest.mark.usefixtures("sighup_as_in_a_terminal")
@@ -57,6 +57,23 @@ def test_sighup_is_obeyed_unless_it_is_ignored():
         assert told_to_end() == (signal.SIGTERM,)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_later_sighup_kills_nothing_even_after_the_handlers_have_gone(first):
+    heard = []
+    with handling(lambda number, _: heard.append(number), signal.SIGINT):
+        signal.raise_signal(first)
+        signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)  # would end the tests
+    assert heard == [first]
+
+
+def test_handlers_are_put_back_where_no_signal_came():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    with handling(lambda *_: None):
+        assert signal.getsignal(signal.SIGHUP) != before[1]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
 
 
 STUDY = "schema_version: 1\nname: quick\ntrainer: tests.quick_trainer:TRAINER\nbudget: 3\n"
