@@ -2,7 +2,7 @@
 
 | request | answer |
 |---|---|
-| `POST /label?topk=5`, body: a picture | its matches |
+| `POST /label?topk=5`, body: a picture, or a form with one | its matches |
 | `GET /classes` | class -> pictures |
 | `POST /classes/NAME`, body: a picture | added to a class, which may be new (token) |
 | `DELETE /classes/NAME` | taken out (token) |
@@ -21,6 +21,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message
 from functools import partial
 from importlib import resources
 from typing import Annotated, Any, TypeVar
@@ -39,10 +40,16 @@ from hpo.serving.service import ConflictError, PictureService
 _Result = TypeVar("_Result")
 
 _MOST_MATCHES = 50
+_BINARY = {"type": "string", "format": "binary"}
 _PICTURE_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            "image/*": {"schema": _BINARY},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+            },
+        },
     }
 }
 _SAFE_PAGE = {
@@ -128,7 +135,8 @@ class _Work:
             raise HTTPException(408, f"the picture did not arrive within {limit}") from error
         if not data:
             raise HTTPException(422, "the body must be a picture, and is empty")
-        return bytes(data)
+        kind = request.headers.get("content-type", "")
+        return _file_of_form(kind, data) if kind.startswith("multipart/") else bytes(data)
 
     def demand_token(self, authorization: str) -> None:
         """Refuse who does not bring the token."""
@@ -137,9 +145,24 @@ class _Work:
         if kind.lower() != "bearer" or not is_right:
             raise HTTPException(
                 401,
-                "changes need the token that `hpo serve` printed: Authorization: Bearer TOKEN",
+                "changes need the token that `hpo serve` printed or was given: "
+                "Authorization: Bearer TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+
+
+def _file_of_form(kind: str, body: bytes | bytearray) -> bytes:
+    """The one file of a form, as browsers and `curl -F file=@photo.jpg` send it (RFC 7578)."""
+    header = Message()
+    header["content-type"] = kind
+    boundary = str(header.get_param("boundary", "")).encode()
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary)[1:-1]
+    pairs = [part.partition(b"\r\n\r\n") for part in parts]
+    files = [content for head, _, content in pairs if b"filename=" in head.lower()]
+    if len(files) != 1 or not files[0]:
+        got = f"{len(files)} files" if len(files) != 1 else "an empty file"
+        raise HTTPException(422, f"a form must hold one picture as a file, and holds {got}")
+    return files[0]
 
 
 _Authorization = Annotated[str, Header(description="`Bearer TOKEN`")]

@@ -1,11 +1,13 @@
 """The server over a real socket."""
 
+import io
 import socket
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.hpo.serving.conftest import WEB, picture
 from trainer.unknowns import Queries
@@ -70,6 +72,33 @@ def test_the_pages_need_nothing_from_elsewhere(serve, path):
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "http://" not in page.text
     assert "https://" not in page.text
+
+
+def test_a_form_brings_the_same_picture(serve, with_token):
+    """As a browser and `curl -F` send it, with other fields beside it."""
+    url, noise = serve(), np.random.default_rng(3).bytes(3 * 48 * 48)
+    Image.frombytes("RGB", (48, 48), noise).save(file := io.BytesIO(), "PNG")
+    plain = WEB.post(f"{url}/label", data=file.getvalue()).json()
+    form = {"file": ("a b.png", file.getvalue(), "image/png")}
+    assert WEB.post(f"{url}/label", files=form, data={"note": "x"}).json() == plain
+    assert with_token.post(f"{url}/classes/noise", files=form).json()["new_pictures"] == 1
+    again = with_token.post(f"{url}/classes/noise", data=file.getvalue()).json()
+    assert again["known_pictures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "got"),
+    [
+        ({"a": ("a.png", picture((9, 9, 9))), "b": ("b.png", picture((9, 9, 9)))}, "2 files"),
+        ({"note": (None, "x")}, "0 files"),
+        ({"file": ("a.png", b"")}, "an empty file"),
+    ],
+)
+def test_a_form_holds_one_picture(serve, form, got):
+    answer = WEB.post(f"{serve()}/label", files=form)
+    assert answer.status_code == 422
+    said = f"a form must hold one picture as a file, and holds {got}"
+    assert answer.json()["error"] == said
 
 
 def test_classes_come_and_go_and_come_back(serve, with_token):
