@@ -22,14 +22,33 @@ _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line with what must hold, what was got and what to do."""
 
+    _is_mixing = False
+
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
         told = " ".join(_in_words(message).split())
         more = f" `{self.prog} --help` lists what can be given"
         self.exit(2, f"{self.prog}: {told}{'' if told.endswith('?') else ';'}{more}\n")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Let flags stand between words that belong together, as in `predict RUN --topk 3 IMAGE`.
+
+        argparse alone takes every word up to the first flag, and has no place for the others.
+        """
+        places = self._get_positional_actions()
+        takes_several = len(places) > 1 or any(place.nargs in ("*", "+") for place in places)
+        asks_for_help = not {"-h", "--help"}.isdisjoint(args or ())
+        if self._is_mixing or self._subparsers or asks_for_help or not takes_several:
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True  # the next line calls this method for words and flags in turn
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
+
     def parse_whole(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse all words; one that is left over is refused with the nearest flag of its verb."""
+        args: argparse.Namespace
         args, rest = self.parse_known_args(words)
         if rest:
             spoken = _spoken_to(self, args)
