@@ -7,19 +7,23 @@ written to the disk when its method returns, and is seen by whatever is labelled
 from __future__ import annotations
 
 import csv
+import logging
 import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hpo.core.errors import DataError, RunError
+from hpo.core.errors import DataError, HpoError
+from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
 from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.trainers import demand
+
+logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 200
 """Characters of a class's name."""
@@ -53,7 +57,7 @@ class PictureService:
             demand(self._trainer, PictureLabeller)
         self._unknown_at = unknown_at
         self._changes = threading.Lock()
-        self._reference = _reference_folder(run)
+        self._reference = _reference_folder(run, self._trainer)
         self._told: dict[str, None] = {}
 
     def warm_up(self) -> None:
@@ -146,14 +150,15 @@ class PictureService:
 
     def thumbnail(self, path: str) -> bytes | None:
         """A small JPEG of a gallery picture that a match has named; None where there is none."""
-        if self._reference is None or path not in self._told:
+        file = self._gallery_file(path) if path in self._told else None
+        if file is None:
             return None
         from io import BytesIO
 
         from PIL import Image, ImageOps
 
         try:
-            with Image.open(self._reference / path) as opened:
+            with Image.open(file) as opened:
                 opened.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
                 small = ImageOps.exif_transpose(opened).convert("RGB")
             small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
@@ -171,10 +176,7 @@ class PictureService:
 
     def _shown(self, path: str) -> str | None:
         """Remember a gallery picture as one that may be asked for, if its file is there."""
-        parts = PurePosixPath(path).parts
-        if self._reference is None or not path or ".." in parts or path.startswith("/"):
-            return None
-        if not (self._reference / path).is_file():
+        if self._gallery_file(path) is None:
             return None
         self._told.pop(path, None)
         self._told[path] = None
@@ -182,19 +184,36 @@ class PictureService:
             self._told.pop(next(iter(self._told)), None)
         return path
 
+    def _gallery_file(self, path: str) -> Path | None:
+        """The file of a gallery picture: below the reference pictures' folder, or the one in it."""
+        folder = self._reference
+        if not path or ".." in PurePosixPath(path).parts or path.startswith("/"):
+            return None
+        while folder is not None and not (folder / path).is_file():
+            inner = [entry for entry in folder.iterdir() if entry.is_dir()]
+            folder = inner[0] if len(inner) == 1 else None
+        return None if folder is None else folder / path
+
 
 _LISTS = ("distances", "scores", "neighbours")
 """Lists in a trainer's row that belong to its labels, in their order."""
 
 
-def _reference_folder(run: RunDir) -> Path | None:
-    """Where the pictures lie that the gallery was made of; None where they are no local folder."""
+def _reference_folder(run: RunDir, trainer: Trainer) -> Path | None:
+    """Where the pictures lie that the gallery was made of; None where they are not on this machine.
+
+    An archive is unpacked, or found unpacked in the cache; nothing is fetched from a store.
+    """
     try:
         place = read_plan(run.path).sources.get("reference", "")
-    except RunError:
+        if not place or "://" in place or not Path(place).exists():
+            return None
+        with as_user_errors():
+            staged = trainer.stage(place)
+    except (HpoError, OSError) as error:
+        logger.info("gallery pictures are not shown: %s", error)
         return None
-    folder = Path(place)
-    return folder if place and "://" not in place and folder.is_dir() else None
+    return staged if staged.is_dir() else staged.parent
 
 
 def _class_name(label: str) -> str:

@@ -1,5 +1,6 @@
 import io
 import json
+import tarfile
 
 import pytest
 from PIL import Image
@@ -25,6 +26,26 @@ def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
         assert (small.format, max(small.size)) == ("JPEG", THUMBNAIL_PX)
     (gallery / "red" / "0.png").write_bytes(b"gone")
     assert service.thumbnail("red/0.png") is None
+
+
+def test_matches_show_pictures_of_an_archive(run, tmp_path, monkeypatch):
+    """The class folders lie in a folder of their own, as tar makes them."""
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    data = picture((220, 30, 30))
+    with tarfile.open(tmp_path / "shots.tar.gz", "w:gz") as archive:
+        for name in ("red/0.png", "green/0.png"):
+            entry = tarfile.TarInfo(f"shots/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"]["reference"] = str(tmp_path / "shots.tar.gz")
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    service = PictureService(run)
+    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
+    shown = {match["class"]: match["picture"] for match in matches}
+    assert shown == {"red": "red/0.png", "green": "green/0.png", "blue": None}
+    with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
+        assert small.getpixel((0, 0)) == pytest.approx((220, 30, 30), abs=3)
 
 
 def test_more_matches_than_there_are_gives_all(run):
