@@ -7,6 +7,7 @@ written to the disk when its method returns, and is seen by whatever is labelled
 from __future__ import annotations
 
 import csv
+import importlib
 import logging
 import tempfile
 import threading
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 200
 """Characters of a class's name."""
+_NEEDED_LATER = ("PIL.ImageOps", "encodings.utf_8_sig", "mmap", "numpy.ma", "numpy.random")
+"""Modules that numpy and Pillow import only when they are used."""
 _MOST_SHOWN = 4096
 """Gallery pictures that may be asked for: those that were told last."""
 THUMBNAIL_PX = 160
@@ -61,10 +64,18 @@ class PictureService:
         self._told: dict[str, None] = {}
 
     def warm_up(self) -> None:
-        """Load model and gallery, so that the first picture need not wait for them."""
+        """Load model and gallery, so that the first picture need not wait for them.
+
+        So are the modules that a later request needs: some parse source when they are imported,
+        and Python 3.11 may fail where two threads do (SystemError, its issue 106905).
+        """
         from io import BytesIO
 
         from PIL import Image
+
+        for module in _NEEDED_LATER:
+            importlib.import_module(module)
+        Image.init()  # every format's module, which the first odd picture would load
 
         picture = BytesIO()
         Image.new("RGB", (32, 32)).save(picture, "PNG")

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from tests.hpo.serving.conftest import WEB, picture
-from trainer.unknowns import Queries
 
 
 def test_a_picture_is_labelled_by_its_nearest_classes(serve):
@@ -27,22 +26,8 @@ def test_a_picture_is_labelled_by_its_nearest_classes(serve):
     assert second["distance"] > 0.5
 
 
-def test_a_picture_of_no_class_is_unknown_with_the_nearest_beside(run, serve):
-    """Eight dark hues are known, each with queries next to it; white is far from all of them."""
-    hues = [(200, 10, 10), (200, 100, 0), (180, 180, 0), (60, 200, 0), (0, 200, 120), (0, 130, 200),
-            (30, 10, 200), (180, 0, 180)]  # fmt: skip
-    names = [f"hue{number}" for number in range(len(hues))]
-    gallery = {
-        "format": 1,
-        "embeddings": np.array(hues, dtype=np.float32),
-        "labels": np.arange(len(hues)),
-        "class_names": np.array(names),
-        "paths": np.array([f"{name}/0.png" for name in names]),
-    }
-    queries = [[channel + more for channel in hue] for hue in hues for more in (2, 4, 6)]
-    emb = np.array(queries, dtype=np.float32)
-    known = Queries.of(emb, [name for name in names for _ in range(3)], trained=[])
-    np.savez(run.best_dir / "gallery.npz", **gallery, **known.arrays())
+def test_a_picture_of_no_class_is_unknown_with_the_nearest_beside(calibrated, serve):
+    """Dark hues are known; white is far from all of them."""
     url = serve(unknown_at=0.1)
 
     def label(color):
@@ -51,8 +36,8 @@ def test_a_picture_of_no_class_is_unknown_with_the_nearest_beside(run, serve):
     assert label((198, 12, 11))["label"] == "hue0"
     white = label((255, 255, 255))
     assert white["label"] == "unknown"
-    units = gallery["embeddings"] / np.linalg.norm(gallery["embeddings"], axis=1, keepdims=True)
-    assert white["matches"][0]["class"] == names[int(units.sum(axis=1).argmax())]
+    units = calibrated / np.linalg.norm(calibrated, axis=1, keepdims=True)
+    assert white["matches"][0]["class"] == f"hue{int(units.sum(axis=1).argmax())}"
 
 
 def test_health_classes_and_description(serve):

@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -46,6 +48,44 @@ def test_matches_show_pictures_of_an_archive(run, tmp_path, monkeypatch):
     assert shown == {"red": "red/0.png", "green": "green/0.png", "blue": None}
     with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
         assert small.getpixel((0, 0)) == pytest.approx((220, 30, 30), abs=3)
+
+
+REQUESTS = """
+import json, sys
+from pathlib import Path
+import hpo.serving.app
+from hpo.run.run_dir import RunDir
+from hpo.serving.service import PictureService
+
+service = PictureService(RunDir(Path(sys.argv[1])), unknown_at=0.1)
+service.warm_up()
+before = set(sys.modules)
+data = Path(sys.argv[2]).read_bytes()
+for topk in (1, 3):
+    (shown,) = {m["picture"] for m in service.label(data, "a.png", topk)["matches"]} - {None}
+service.add("new", data, "a.png")
+service.remove("new")
+service.undo()
+try:
+    service.label(b"broken", "b.png", 1)
+except Exception as error:
+    assert "not a readable picture" in str(error), error
+assert service.thumbnail(shown)
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def test_no_request_imports_a_module(run, calibrated, tmp_path):
+    """Python 3.11 may fail where threads import at once what parses source (its issue 106905)."""
+    shown = tmp_path / "shots" / "hue0" / "0.png"
+    shown.parent.mkdir(parents=True)
+    shown.write_bytes(picture((200, 12, 10)))
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"]["reference"] = str(tmp_path / "shots")
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    command = [sys.executable, "-c", REQUESTS, str(run.path), str(shown)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_more_matches_than_there_are_gives_all(run):
