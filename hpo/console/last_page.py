@@ -104,7 +104,8 @@ def _checked(export: Mapping[str, Any]) -> str:
 
 
 def _search(event: Finished, seen: Seen) -> Iterator[str]:
-    counts = ", ".join(f"{number} {state}" for state, number in event.trials.items() if number)
+    states = dict(event.trials) | {"paused": event.suspended}
+    counts = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     repeats = f", {count_of(event.confirmations, 'repeat')}" if event.confirmations else ""
     whole, took = event.spent.seconds, event.spent.seconds - seen.before_s
     rest = f"; the rest took {render_seconds(took)}" if seen.before_s and took > 0 else ""

@@ -34,6 +34,12 @@ def test_the_result_then_what_to_do_then_the_search():
     ]
 
 
+def test_trials_that_the_budget_cut_short_are_counted():
+    none = {"complete": 0, "pruned": 0, "failed": 0}
+    assert "finished  2 paused in 1m 05s" in page(trials=none, suspended=2)
+    assert "finished  3 complete, 1 failed, 1 paused in 1m 05s" in page(suspended=1)
+
+
 def test_repeats_say_the_gain_and_are_counted():
     words = ["trial 2 over 3 seeds: 0.70", "ahead of the default by 0.2"]
     lines = page(best=BEST | {"confirmation": {"words": words}}, confirmations=4)
