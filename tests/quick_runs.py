@@ -115,37 +115,42 @@ def optuna_algorithm(
     )
 
 
-def receipt_of(job):
+def receipt_of(launch):
     """What an honest trainer reads back."""
-    flat = flatten(job.spec)
+    flat = flatten(launch.spec)
     return {"applied": {f"train.{k}": flat[f"train.{k}"] for k in ("lr", "margin", "width")}}
 
 
-def train(engine, job, values=None, *, start=1, until=9, seconds=1.0):
-    """Report epochs of a job until it is stopped or done; returns the last reported epoch."""
+def train(engine, launch, values=None, *, start=1, until=9, seconds=1.0):
+    """Report epochs of a trial until it is stopped or done; returns the last reported epoch."""
     for epoch in range(start, until + 1):
-        value = values(epoch) if callable(values) else job.spec["train"]["lr"] + epoch / 100
-        payload = {"epoch": epoch, "value": value, "seconds": seconds, "receipt": receipt_of(job)}
-        if not engine.on_epoch(job.number, payload):
+        value = values(epoch) if callable(values) else launch.spec["train"]["lr"] + epoch / 100
+        payload = {
+            "epoch": epoch,
+            "value": value,
+            "seconds": seconds,
+            "receipt": receipt_of(launch),
+        }
+        if not engine.on_epoch(launch.number, payload):
             return epoch
     return until
 
 
-def train_to_end(engine, job, values=None, **more):
-    """Train a job and tell the engine of its end as an executor would."""
-    last = train(engine, job, values, **more)
-    done = last >= engine.ledger.trial(job.number).until_epoch
-    engine.on_end(job.number, Ended(receipt=receipt_of(job) if done else None))
+def train_to_end(engine, launch, values=None, **more):
+    """Train a trial to its end and tell the engine of its end as an executor would."""
+    last = train(engine, launch, values, **more)
+    done = last >= engine.ledger.trial(launch.number).until_epoch
+    engine.on_end(launch.number, Ended(receipt=receipt_of(launch) if done else None))
 
 
 def run_all(engine, values=None, limit=1000):
-    """Drive an engine with one slot to its end; returns the jobs."""
-    jobs = []
-    while (job := engine.next_job()) is not None:
-        assert len(jobs) < limit
-        jobs.append(job)
-        train_to_end(engine, job, values)
-    return jobs
+    """Drive an engine with one slot to its end; returns the launches."""
+    launches = []
+    while (launch := engine.next_launch()) is not None:
+        assert len(launches) < limit
+        launches.append(launch)
+        train_to_end(engine, launch, values)
+    return launches
 
 
 class Ear:

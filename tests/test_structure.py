@@ -16,7 +16,7 @@ TESTED_ELSEWHERE = {
     "hpo/algorithms/llm_*": "tests/hpo/algorithms/test_llm_algorithms.py",
     "hpo/algorithms/{asha,auto,autoresearch,bayesian,bfbo,bohb,dehb,entry,hybrid,hyperband}": "tests/contracts/test_algorithms.py",
     "hpo/algorithms/{hyperband_es,mfbo,pbt,random_search,tpe}": "tests/contracts/test_algorithms.py",
-    "hpo/algorithms/{evolution,optuna_points,population,pruners,pruning,recipes,rung_jobs}": "tests/contracts/test_algorithms.py",
+    "hpo/algorithms/{evolution,optuna_points,population,pruners,pruning,recipes,rung_trials}": "tests/contracts/test_algorithms.py",
     "hpo/algorithms/{chooser,confidence_bound,unit_points}": "tests/hpo/algorithms/test_curve_model.py",
     # The route's steps, through the public calls that take them.
     "hpo/automl/{asking,views,wandb_table}": "tests/hpo/automl/test_ask_tell.py",

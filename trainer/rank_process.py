@@ -1,7 +1,7 @@
 """`trainer.rank_process TASK.json`, as a child: one process of a run on several devices.
 
-The first one is started by `trainer.launching` and reports to it; it starts the others, by the same
-command line. All of them end when the process that started them is gone.
+The first one is started by `trainer.multi_process` and reports to it; it starts the others, by the
+same command line. All of them end when the process that started them is gone.
 """
 
 from __future__ import annotations

@@ -297,7 +297,7 @@ class RecognitionTrainer(ExportedModels):
         """
         checked = parse_spec(spec, "train")
         if checked.train.num_gpus * checked.train.num_nodes > 1:
-            from trainer.launching import fit_in_processes
+            from trainer.multi_process import fit_in_processes
 
             return fit_in_processes(checked, report, resume_from, start_epoch, progress)
         from trainer.training import fit

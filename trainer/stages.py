@@ -48,7 +48,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
 """Name -> (low, high, whether on a logarithmic scale)."""
 MOST_HEADS = 48
 BATCH = 16
-"""Heads in one job, which are trained as one or two stacks."""
+"""Heads that are trained together, as one or two stacks."""
 SHARE = 0.15
 """Of the budget, at most, for heads."""
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def build(setting: Setting) -> Algorithm:
     """Make it for a study."""
-    from hpo.algorithms.rung_jobs import RungJobs
     from hpo.algorithms.rung_policies import AsynchronousHalving
+    from hpo.algorithms.rung_trials import RungTrials
 
     rungs, options = rungs_for(setting), setting.options
     recipe = random_recipe(setting)
@@ -29,7 +29,7 @@ def build(setting: Setting) -> Algorithm:
             max_trials=options["max_trials"],
             min_top=options["min_top_configs"],
         )
-        return RungJobs(
+        return RungTrials(
             assemble(setting, recipe, None),
             policy,
             direction=setting.direction,
@@ -65,7 +65,7 @@ ENTRY = AlgorithmEntry(
             default=None,
             route_default=4,
             low=1,
-            help="jobs at a time; `hpo search` takes --concurrent",
+            help="trials at a time; `hpo search` takes --concurrent",
         ),
         Option(
             name="max_trials",

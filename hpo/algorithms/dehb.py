@@ -9,7 +9,7 @@ from hpo.core.protocols import Algorithm
 
 
 def build(setting: Setting) -> Algorithm:
-    """Make it for a study; its jobs are rungs in either style."""
+    """Make it for a study; each rung is a trial of its own in either style."""
     from hpo.algorithms.brackets import hyperband_brackets
     from hpo.algorithms.evolution import Evolution, EvolvingBrackets
 

@@ -1,9 +1,9 @@
-"""Differential evolution over rungs: populations, brackets and the jobs they produce.
+"""Differential evolution over rungs: populations, brackets and the trials they produce.
 
 Each length of training (fidelity) has a population of its own. The first bracket is plain halving:
-its best go on from their checkpoints. In every later one a job is a child: a member is crossed with
-a mutant of three others that did well one rung below, and takes the member's place if it does
-better. Everything is a function of the recorded jobs and the study's seed.
+its best go on from their checkpoints. In every later one a trial is a child: a member is crossed
+with a mutant of three others that did well one rung below, and takes the member's place if it does
+better. Everything is a function of the recorded trials and the study's seed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def score_of(member: Member) -> float:
 
 
 class EvolvingBrackets:
-    """Proposes rung jobs by differential evolution.
+    """Proposes rung trials by differential evolution.
 
     Args:
         space: what is searched.
@@ -123,7 +123,7 @@ class EvolvingBrackets:
         return found
 
     def ask(self, number: int) -> Suggestion | None:
-        """Return the default configuration, then jobs of the oldest bracket that has one ready."""
+        """Return the default configuration, then trials of the oldest bracket that is ready."""
         if self._default is None:
             latents, last = default_latents(self._space), self._brackets[0].rungs[-1]
             suggestion = suggest(self._space, number, latents, last, None)
@@ -131,16 +131,16 @@ class EvolvingBrackets:
             place = self._next_place()
             if place is None:
                 return None
-            suggestion = self._job(number, *place)
+            suggestion = self._suggestion(number, *place)
         self._take(suggestion.number, suggestion.latents, suggestion.start_from)
         return suggestion
 
     def restore(self, trial: TrialRecord) -> None:
-        """Take a recorded job as started."""
+        """Take a recorded trial as started."""
         self._take(trial.number, trial.latents, trial.start_from)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
-        """Keep the best value; a job ends by itself at its rung."""
+        """Keep the best value; a trial ends by itself at its rung."""
         if number != self._default:
             member, value = self._members[number], self._sign * measurement.value
             member.score = value if member.score is None else max(member.score, value)
@@ -165,7 +165,7 @@ class EvolvingBrackets:
     def _take(
         self, number: int, latents: dict[str, Any], start_from: tuple[int, int] | None
     ) -> None:
-        """Book a job under the place that it was made for, which is the next one."""
+        """Book a trial under the place that it was made for, which is the next one."""
         if self._default is None:
             self._default = number
             return
@@ -185,7 +185,7 @@ class EvolvingBrackets:
             target=slot if is_child and not is_new else None,
         )
 
-    def _job(self, number: int, bracket: int, rung: int) -> Suggestion:
+    def _suggestion(self, number: int, bracket: int, rung: int) -> Suggestion:
         """Promote in the first bracket, start afresh where a population has room, else evolve."""
         rng = random.Random(derive_seed(self._seed, number))
         until, slot = self._shape(bracket).rungs[rung], self._started(bracket, rung)
@@ -217,7 +217,9 @@ class EvolvingBrackets:
         return found + others[: max(0, 3 - len(found))]
 
     def _best_of(self, bracket: int, rung: int) -> list[Member]:
-        done = [m for m in self._jobs(bracket, rung) if m.score is not None and not m.is_running]
+        done = [
+            m for m in self._members_at(bracket, rung) if m.score is not None and not m.is_running
+        ]
         return sorted(done, key=lambda m: (-score_of(m), m.number))
 
     def _next_place(self) -> tuple[int, int] | None:
@@ -237,7 +239,7 @@ class EvolvingBrackets:
             return False
         if rung == 0:
             return True
-        below = self._jobs(bracket, rung - 1)
+        below = self._members_at(bracket, rung - 1)
         has_room = len(below) >= self._size(bracket, rung - 1)
         if not has_room or any(m.is_running for m in below):
             return False
@@ -245,7 +247,7 @@ class EvolvingBrackets:
         return bracket > 0 or self._started(bracket, rung) < len(self._best_of(bracket, rung - 1))
 
     def _size(self, bracket: int, rung: int) -> int:
-        """Jobs that a rung will have; failures below leave fewer in the first bracket."""
+        """Trials that a rung will have; failures below leave fewer in the first bracket."""
         size = self._shape(bracket).sizes[rung]
         if bracket > 0 or rung == 0:
             return size
@@ -254,11 +256,11 @@ class EvolvingBrackets:
     def _shape(self, bracket: int) -> Bracket:
         return self._brackets[bracket % len(self._brackets)]
 
-    def _jobs(self, bracket: int, rung: int) -> list[Member]:
+    def _members_at(self, bracket: int, rung: int) -> list[Member]:
         return [m for m in self._members.values() if m.bracket == bracket and m.rung == rung]
 
     def _started(self, bracket: int, rung: int) -> int:
-        return len(self._jobs(bracket, rung))
+        return len(self._members_at(bracket, rung))
 
     def _population(self, bracket: int, rung: int) -> list[Member]:
         """Everybody who holds a place at this length of training."""

@@ -1,7 +1,7 @@
 """Builds algorithms that consist of a proposer and a pruner.
 
-An algorithm is a sampler (what to try), and a pruner (who is stopped) or, in rung jobs, a policy
-(who goes on).
+An algorithm is a sampler (what to try), and a pruner (who is stopped) or, over rung trials, a
+policy (who goes on).
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaA
 
 
 def with_pruner(setting: Setting, recipe: Recipe) -> OptunaAlgorithm:
-    """Put the pruner that the user chose beside a sampler; in rung jobs none is stopped early."""
+    """Put the pruner that the user chose beside a sampler; of rung trials none is stopped early."""
     from hpo.algorithms.pruners import PRUNERS
 
     pruner = None
@@ -137,15 +137,15 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Pruner | None = No
     from dataclasses import replace
 
     from hpo.algorithms.pruning import AnyPruner, BracketPruner
-    from hpo.algorithms.rung_jobs import RungJobs
     from hpo.algorithms.rung_policies import SynchronousBrackets
+    from hpo.algorithms.rung_trials import RungTrials
 
     factor, rounds = setting.options["reduction_factor"], setting.options.get("rounds")
     brackets = hyperband_brackets(length_of(setting), shortest_of(setting), factor)
     if setting.is_rungs:
         policy = SynchronousBrackets(brackets, rounds)
         proposer = assemble(setting, recipe, None)
-        return RungJobs(
+        return RungTrials(
             proposer,
             policy,
             direction=setting.direction,

@@ -14,11 +14,11 @@ class Climber:
     """One configuration on its way up the rungs of its bracket."""
 
     number: int
-    """Of its first job; the proposer knows it by this."""
+    """Of its first trial; the proposer knows it by this."""
     bracket: int
     """Counted over all rounds."""
     latest: int
-    """Of its newest job."""
+    """Of its newest trial."""
     rung: int = 0
     """Index of the rung that it trains for, or waits at."""
     state: str = "running"
@@ -44,9 +44,9 @@ class Policy(Protocol):
 
 
 class SynchronousBrackets:
-    """Hyperband: a rung closes when all of its jobs have ended, then its best go on.
+    """Hyperband: a rung closes when all of its trials have ended, then its best go on.
 
-    While a rung waits for its last jobs the next bracket is begun, so no slot is idle before the
+    While a rung waits for its last trials the next bracket is begun, so no slot is idle before the
     last bracket.
 
     Args:
@@ -70,7 +70,7 @@ class SynchronousBrackets:
         return self._brackets[bracket % len(self._brackets)].rungs
 
     def settle(self, climbers: Sequence[Climber]) -> None:
-        """Close every rung whose jobs have all ended."""
+        """Close every rung whose trials have all ended."""
         for bracket in sorted({c.bracket for c in climbers if c.state == "waiting"}):
             members = [c for c in climbers if c.bracket == bracket]
             sizes = self._brackets[bracket % len(self._brackets)].sizes

@@ -171,11 +171,11 @@ class AutoML:
         self._demand_open()
         fresh = []
         while len(self._open) < self._slots:
-            job = self._engine.next_job()
-            if job is None:
+            launch = self._engine.next_launch()
+            if launch is None:
                 break
-            rec = self._show(job.number)
-            self._open[job.number] = rec
+            rec = self._show(launch.number)
+            self._open[launch.number] = rec
             fresh.append(rec)
         self._state.write_now()
         return fresh

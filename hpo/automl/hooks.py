@@ -15,7 +15,7 @@ from hpo.automl.recommendation import Recommendation
 from hpo.core.events import Event, TrialFinished, TrialStarted
 from hpo.core.protocols import Executor, TrialDriver
 from hpo.core.spec_dicts import merged
-from hpo.core.trial import Ended, Job
+from hpo.core.trial import Ended, Launch
 from hpo.run.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -157,13 +157,13 @@ class HookedDriver:
         self._held: dict[int, list[dict[str, Any]]] = {}
         """What running trials have told, kept back until their ends."""
 
-    def next_job(self) -> Job | None:
-        """As the engine says; a rung's job trains until its rung."""
-        job = self._driver.next_job()
-        if job is None or not self._epochs_key:
-            return job
-        until = self._ledger.trial(job.number).until_epoch
-        return replace(job, spec=merged(job.spec, {self._epochs_key: until}))
+    def next_launch(self) -> Launch | None:
+        """As the engine says; a rung trial trains until its rung."""
+        launch = self._driver.next_launch()
+        if launch is None or not self._epochs_key:
+            return launch
+        until = self._ledger.trial(launch.number).until_epoch
+        return replace(launch, spec=merged(launch.spec, {self._epochs_key: until}))
 
     def is_over(self) -> bool:
         """As the engine says."""

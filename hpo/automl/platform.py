@@ -30,7 +30,7 @@ from hpo.automl.sdk import (
 from hpo.core.errors import RunError
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.trial import Ended, Job, TrialRecord
+from hpo.core.trial import Ended, Launch, TrialRecord
 from hpo.jobs.parents import platform_jobs
 from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
@@ -100,10 +100,10 @@ class PlatformExecutor:
         """Submit and poll until the driver is over and no job is under way."""
         running: dict[int, ActiveJob] = {}
         while True:
-            while len(running) < self._plan.slots and (job := driver.next_job()) is not None:
-                active = self._take(job, driver)
+            while len(running) < self._plan.slots and (launch := driver.next_launch()) is not None:
+                active = self._take(launch, driver)
                 if active is not None:
-                    running[job.number] = active
+                    running[launch.number] = active
             if not running:
                 return
             time.sleep(self._plan.poll_s)
@@ -132,37 +132,37 @@ class PlatformExecutor:
 
     # Submission ---------------------------------------------------------------------------------
 
-    def _take(self, job: Job, driver: TrialDriver) -> ActiveJob | None:
+    def _take(self, launch: Launch, driver: TrialDriver) -> ActiveJob | None:
         """Find the trial's job where it is under way, else submit it."""
-        known = self.active.jobs.get(job.number)
+        known = self.active.jobs.get(launch.number)
         if known is not None and not known.job_id:
             self._find_lost(known)
         if known is not None and known.job_id:
-            logger.info("trial %d goes on as job %s", job.number, known.job_id)
+            logger.info("trial %d goes on as job %s", launch.number, known.job_id)
         else:
-            until = self._ledger.trial(job.number).until_epoch
-            known = ActiveJob(rec_id=job.number, until_epoch=until)
-            failure = self._try_to_submit(known, job)
+            until = self._ledger.trial(launch.number).until_epoch
+            known = ActiveJob(rec_id=launch.number, until_epoch=until)
+            failure = self._try_to_submit(known, launch)
             if failure is not None:
-                self.active.drop(job.number)
-                driver.on_end(job.number, Ended(failure=failure))
+                self.active.drop(launch.number)
+                driver.on_end(launch.number, Ended(failure=failure))
                 return None
-        self.job_ids[job.number] = (known.job_id, known.results_dir)
+        self.job_ids[launch.number] = (known.job_id, known.results_dir)
         write_atomically(self._jobs_file, json.dumps(self.job_ids, indent=1) + "\n")
         return known
 
-    def _try_to_submit(self, known: ActiveJob, job: Job) -> dict[str, str] | None:
+    def _try_to_submit(self, known: ActiveJob, launch: Launch) -> dict[str, str] | None:
         """Submit a trial as a job; returns why that was impossible."""
         _, error = attempt(self.active.put, known)
         if error is not None:
             return _failure("infrastructure", f"{NOT_REGISTERED}: {error}")
-        source, missing = self._source_of(self._ledger.trial(job.number))
+        source, missing = self._source_of(self._ledger.trial(launch.number))
         if missing:
             return _failure("data", missing)
-        spec, error = attempt(self._spec_of, known, job, source)
+        spec, error = attempt(self._spec_of, known, launch, source)
         if error is not None:
             return _failure("spec", f"{INVALID}: {error}")
-        created, error = attempt(self._plan.submit, spec, job.number)
+        created, error = attempt(self._plan.submit, spec, launch.number)
         if error is not None:
             text = f"{NOT_CREATED}: {type(error).__name__}: {error}"
             return _failure("infrastructure", text)
@@ -190,7 +190,7 @@ class PlatformExecutor:
         active.results_dir = str(getattr(found, "results_dir", "") or "")
 
     def _source_of(self, record: TrialRecord) -> tuple[str, str]:
-        """The checkpoint that a rung's job goes on from, and what is wrong where there is none."""
+        """The checkpoint that a rung trial goes on from, and what is wrong where there is none."""
         if record.start_from is None:
             return "", ""
         number, epoch = record.start_from
@@ -204,8 +204,8 @@ class PlatformExecutor:
         except RunError as error:
             return "", f"nothing to go on from: {error}"
 
-    def _spec_of(self, active: ActiveJob, job: Job, source: str) -> dict[str, Any]:
-        spec = dict(job.spec)
+    def _spec_of(self, active: ActiveJob, launch: Launch, source: str) -> dict[str, Any]:
+        spec = dict(launch.spec)
         if self._plan.epochs_key:
             spec = merged(spec, nest({self._plan.epochs_key: active.until_epoch}))
         if source:

@@ -1,4 +1,4 @@
-"""The launch review of the route: what will run, on which data, for how long."""
+"""The review of the route before a search: what will run, on which data, for how long."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class AutoMLSession(Session):
         )
         if record.start_from is not None:
             rec.resume_from_job_id = self._job_of(record.start_from[0])[0] or None
-        if self._are_rungs_jobs():
+        if self._are_rungs_trials():
             rec.early_stop_epoch = record.until_epoch
         rec.adjustments = adjustments_of(number, self.facts)
         rec.full_spec = self.spec_of(record)
@@ -212,7 +212,7 @@ class AutoMLSession(Session):
                 driver, hooks, self.ledger,
                 show=self.show, read_log=read_log, objectives=self.objectives,
                 known_of=self._known_of,
-                epochs_key=self.trainer.epochs_key if self._are_rungs_jobs() else "",
+                epochs_key=self.trainer.epochs_key if self._are_rungs_trials() else "",
             )  # fmt: skip
 
         return wrap
@@ -226,7 +226,7 @@ class AutoMLSession(Session):
         found = {name: find_metric(costs, name) for name in self.objectives.names[1:]}
         return {name: value for name, value in found.items() if value is not None}
 
-    def _are_rungs_jobs(self) -> bool:
+    def _are_rungs_trials(self) -> bool:
         is_told_at_end = self.route.platform is not None or not self.skill_trainer.is_registered
         return self.plan.route_style == RUNGS_STYLE and is_told_at_end
 

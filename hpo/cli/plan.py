@@ -95,7 +95,7 @@ class _Preparing:
 
 
 def render_more(found: DryRun, price: float | None) -> list[str]:
-    """What the plan says beyond the launch review."""
+    """What the plan says beyond the review."""
     from hpo.searching.dry_run import cost_of
 
     lines = [_first(entry) for entry in found.first_batch]

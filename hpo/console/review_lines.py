@@ -1,4 +1,4 @@
-"""Renders the launch review as text lines."""
+"""Renders the review before a search as text lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FINDINGS_SHOWN = 6
 
 
 def render_review(review: Review) -> list[str]:
-    """Return the launch review, a line each."""
+    """Return the review, a line each."""
     return [
         *_data(review.data),
         *(f"warning   {text}" for text in review.warnings),

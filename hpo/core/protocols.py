@@ -5,8 +5,8 @@
                     +-> Listener, Listener, ...
 
 The engine asks the algorithm what to try and tells it every epoch. The executor asks the engine for
-jobs, runs each in a worker by the trainer's `fit`, and passes on what that reports. Listeners (the
-console, `state.json`, MLflow) are sent an event (`hpo.core.events`) of all that happens.
+launches, runs each in a worker by the trainer's `fit`, and passes on what that reports. Listeners
+(the console, `state.json`, MLflow) are sent an event (`hpo.core.events`) of all that happens.
 
 What an algorithm or a trainer may offer beyond its contract is a small protocol, looked for by
 `isinstance`: those of algorithms are below, those of trainers in `hpo.core.trainer_extras`. What
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from hpo.core.events import Event
-from hpo.core.trial import Decision, Ended, Job, Measurement, Suggestion, TrialRecord
+from hpo.core.trial import Decision, Ended, Launch, Measurement, Suggestion, TrialRecord
 
 Spec = Mapping[str, Any]
 """A train spec as nested mappings, as in the trainer's YAML files."""
@@ -149,19 +149,19 @@ class StagedSearch(Protocol):
 class TrialDriver(Protocol):
     """What an executor asks and tells: the engine, seen from below. Called from one thread.
 
-    Example: `next_job()` -> job 0; `next_job()` -> None, so nothing more to start now;
+    Example: `next_launch()` -> trial 0; `next_launch()` -> None, so nothing more to start now;
         `on_epoch(0, ...)` -> True; `on_epoch(0, ...)` -> False, so the trial is stopped;
         `on_end(0, Ended())`; `is_over()` -> True: go home.
     """
 
-    def next_job(self) -> Job | None:
+    def next_launch(self) -> Launch | None:
         """Return a trial to start now, or None."""
 
     def is_over(self) -> bool:
-        """Whether no further job will come, even when all running trials have ended."""
+        """Whether nothing more is to be started, even when all running trials have ended."""
 
     def rest(self) -> bool:
-        """Let a moment of a pause pass; True when a job may come later though none does now.
+        """Let a moment of a pause pass; True when a launch may come later though none does now.
 
         An executor asks where nothing runs and it would go home otherwise.
         """
@@ -173,14 +173,14 @@ class TrialDriver(Protocol):
         """Pass on what a worker says between epochs."""
 
     def on_end(self, number: int, ended: Ended) -> None:
-        """Hear that a trial no longer runs, for whatever reason; once per trial of a job."""
+        """Hear that a trial no longer runs, for whatever reason; once per trial of a launch."""
 
 
 class Executor(Protocol):
     """Runs trials and single trainer calls somewhere."""
 
     def run(self, driver: TrialDriver) -> None:
-        """Start jobs as slots are free until the driver is over and nothing runs."""
+        """Start trials as slots are free until the driver is over and nothing runs."""
 
     def call(self, method: str, *args: Any) -> Any:
         """Call one [worker] method of the trainer and return its result."""

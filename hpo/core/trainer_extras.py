@@ -81,7 +81,7 @@ class StartChooser(Protocol):
             `Screener` would help to choose, `candidates` as its `find_candidates` lists them, and
             `stages` that the search could have, in order, the last one trains in full. Of each that
             are `name`, `spec`, `search`, `ranges` and `options` (name -> values) over those above,
-            `first_trials`, `batch` (trials in one job), `trials` (at most), `share` (of the
+            `first_trials`, `batch` (trials in one launch), `trials` (at most), `share` (of the
             budget) and `carries` (names whose values later stages take over); of the last one
             `with_parent` (dotted key -> value, where a trial begins with an earlier one's
             checkpoint). `staged` says whether they are recommended.

@@ -1,4 +1,4 @@
-"""Types of one trial: suggestion, job, measurement, decision, record."""
+"""Types of one trial: suggestion, launch, measurement, decision, record."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TrialStage:
     parent: int | None = None
     """The trial of an earlier stage whose best checkpoint this one begins with."""
     batch: int | None = None
-    """The first of the trials that are trained with it in one job; None where it has its own."""
+    """The first of the trials that are trained together with it; None where it is trained alone."""
 
     @property
     def label(self) -> str:
@@ -135,8 +135,8 @@ CONTINUE = Decision(stop=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One start of one trial, as handed to an executor."""
+class Launch:
+    """One start of a trial, or of a batch of them, as handed to an executor."""
 
     number: int
     spec: dict[str, Any]
@@ -147,18 +147,18 @@ class Job:
     """Checkpoint to go on from, absolute."""
     start_epoch: int | None = None
     """Where `resume_from` is another trial's: the epoch that it must be of."""
-    members: tuple[Job, ...] = ()
+    members: tuple[Launch, ...] = ()
     """The trials of a batch, this one first, which a `BatchTrainer` trains together."""
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Job:
-        """Make a job of its plain data (`dataclasses.asdict`)."""
+    def of(cls, data: Mapping[str, Any]) -> Launch:
+        """Make a launch of its plain data (`dataclasses.asdict`)."""
         return cls(**{**data, "members": tuple(cls.of(member) for member in data["members"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a job ended, as an executor saw it: a receipt, a failure, or neither when stopped."""
+    """How a trial ended, as an executor saw it: a receipt, a failure, or neither when stopped."""
 
     receipt: dict[str, Any] | None = None
     failure: dict[str, str] | None = None

@@ -10,7 +10,7 @@ from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.division import Slots
-from hpo.executors.worker import call_method, run_batch, run_job
+from hpo.executors.worker import call_method, run_batch, run_trial
 
 
 class _DriverFault(BaseException):
@@ -28,21 +28,21 @@ class InProcessExecutor:
         self._trainer_name = trainer_name
 
     def run(self, driver: TrialDriver) -> None:
-        """Run jobs until the driver has none left."""
+        """Run trials until the driver has none left."""
 
         def tell(number: int, text: str) -> None:
             driver.tell(TrialProgress(trial=number, text=text))
 
-        while (job := driver.next_job()) is not None or driver.rest():
-            if job is None:
+        while (launch := driver.next_launch()) is not None or driver.rest():
+            if launch is None:
                 continue
             report = _reporter(driver)
             try:
-                if job.members:
-                    outcomes = run_batch(self._trainer_name, job, report, tell)
+                if launch.members:
+                    outcomes = run_batch(self._trainer_name, launch, report, tell)
                 else:
-                    alone = partial(report, job.number)
-                    outcomes = {job.number: run_job(self._trainer_name, job, alone, tell)}
+                    alone = partial(report, launch.number)
+                    outcomes = {launch.number: run_trial(self._trainer_name, launch, alone, tell)}
             except _DriverFault as fault:
                 raise fault.args[0] from None
             for number, outcome in outcomes.items():

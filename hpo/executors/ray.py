@@ -1,6 +1,6 @@
 """Runs trials as Ray Tune trials in warm workers.
 
-Ray only places and relays: a thin searcher hands out the driver's jobs, a thin scheduler passes
+Ray only places and relays: a thin searcher hands out the driver's launches, a thin scheduler passes
 epochs on and returns the driver's decision. Neither holds state worth restoring; the ledger does.
 """
 
@@ -25,7 +25,7 @@ from hpo.executors.ray_start import join_cluster, start_local
 from hpo.executors.ray_worker import WorkerLimits, call_in_worker, constants_of, train
 
 if TYPE_CHECKING:
-    from hpo.executors.ray_relay import JobSearcher, RelayScheduler
+    from hpo.executors.ray_relay import RelayScheduler, RelaySearcher
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class RayExecutor:
             ray.shutdown()
         self._start()
 
-    def _fit(self, searcher: JobSearcher, scheduler: RelayScheduler) -> None:
+    def _fit(self, searcher: RelaySearcher, scheduler: RelayScheduler) -> None:
         """Run one Tune experiment."""
         from ray import tune
 

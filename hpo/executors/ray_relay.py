@@ -1,4 +1,4 @@
-"""Ray Tune's searcher and scheduler: hand out the driver's jobs, return its decisions.
+"""Ray Tune's searcher and scheduler: hand out the driver's launches, return its decisions.
 
 And what Tune lacks: any error about a lost worker ends a trial, not the experiment, and the end of
 Ray itself is noticed.
@@ -33,12 +33,12 @@ from hpo.executors.ray_faults import Losses, RayLostError, ended_process
 logger = logging.getLogger(__name__)
 
 
-class JobSearcher(Searcher):
-    """Hands out the driver's jobs and tells it when they end.
+class RelaySearcher(Searcher):
+    """Hands out the driver's launches and tells it when they end.
 
     Args:
-        driver: where jobs come from.
-        constants: what every trial's configuration holds beside its job.
+        driver: where launches come from.
+        constants: what every trial's configuration holds beside its launch.
     """
 
     def __init__(self, driver: TrialDriver, constants: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ class JobSearcher(Searcher):
         self.driver = driver
         self.constants = dict(constants)
         self.numbers: dict[str, tuple[int, ...]] = {}
-        """Tune's trial -> those of its job: one, or a batch."""
+        """Tune's trial -> those of its launch: one, or a batch."""
         self.stopped: set[int] = set()
         """Trials of batches that the driver has stopped; the batch goes on for the others."""
         self.outcomes: dict[int, dict[str, Any]] = {}
@@ -67,18 +67,18 @@ class JobSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        """Return a job's configuration, None to be asked again, or FINISHED."""
+        """Return a launch's configuration, None to be asked again, or FINISHED."""
         if self.fault is not None:
             return Searcher.FINISHED
         try:
-            job = self.driver.next_job()
-            if job is None:
+            launch = self.driver.next_launch()
+            if launch is None:
                 return Searcher.FINISHED if self.driver.is_over() else None
         except Exception as error:  # noqa: BLE001 - kept and raised after fit
             return self.keep(error)
-        members = tuple(member.number for member in job.members)
-        self.numbers[trial_id] = members or (job.number,)
-        return {**self.constants, "job": asdict(job)}
+        members = tuple(member.number for member in launch.members)
+        self.numbers[trial_id] = members or (launch.number,)
+        return {**self.constants, "launch": asdict(launch)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -98,10 +98,10 @@ class JobSearcher(Searcher):
                 self.keep(fault)
 
     def stop(self, number: int) -> bool:
-        """Stop a trial; whether its whole job then has nothing left to train."""
+        """Stop a trial; whether its whole batch then has nothing left to train."""
         self.stopped.add(number)
-        jobs = (members for members in self.numbers.values() if number in members)
-        return self.stopped.issuperset(next(jobs, ()))
+        batches = (members for members in self.numbers.values() if number in members)
+        return self.stopped.issuperset(next(batches, ()))
 
     def lose_running(self, lost: RayLostError) -> None:
         """Tell the driver that all running trials have lost their workers."""
@@ -135,7 +135,7 @@ class JobSearcher(Searcher):
 class RelayScheduler(FIFOScheduler):
     """Passes epochs to the driver and its decision to Tune."""
 
-    def __init__(self, searcher: JobSearcher) -> None:
+    def __init__(self, searcher: RelaySearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.searcher = searcher
 
@@ -209,9 +209,9 @@ class Watch(Callback):
 
 def make_relay(
     driver: TrialDriver, constants: Mapping[str, Any]
-) -> tuple[JobSearcher, RelayScheduler]:
+) -> tuple[RelaySearcher, RelayScheduler]:
     """Make the pair of hooks for one experiment."""
     module: Any = tune_controller_module
     module.RayActorManager = Workers
-    searcher = JobSearcher(driver, constants)
+    searcher = RelaySearcher(driver, constants)
     return searcher, RelayScheduler(searcher)

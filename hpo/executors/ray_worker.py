@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from hpo.core.trainer_extras import MemoryLimiter
-from hpo.core.trial import Job
+from hpo.core.trial import Launch
 from hpo.core.trial_failures import describe_failure
-from hpo.executors.worker import call_method, run_batch, run_job
+from hpo.executors.worker import call_method, run_batch, run_trial
 from hpo.study.trainers import find_trainer
 
 RECYCLE_AFTER = 200
@@ -35,7 +35,7 @@ class WorkerLimits:
 
 
 def constants_of(trainer_name: str, place: WorkerLimits) -> dict[str, Any]:
-    """What every trial's configuration holds beside its job."""
+    """What every trial's configuration holds beside its launch."""
     return {"trainer_name": trainer_name, "place": asdict(place)}
 
 
@@ -50,8 +50,8 @@ def train(config: dict[str, Any]) -> None:
     from ray import tune
 
     _Served.trials += 1
-    name, job = config["trainer_name"], Job.of(config["job"])
-    numbers = [member.number for member in job.members] or [job.number]
+    name, launch = config["trainer_name"], Launch.of(config["launch"])
+    numbers = [member.number for member in launch.members] or [launch.number]
 
     def report(number: int, payload: Mapping[str, Any]) -> bool:
         tune.report({"number": number, "payload": json.dumps(dict(payload))})
@@ -62,10 +62,10 @@ def train(config: dict[str, Any]) -> None:
 
     if trouble := _settle(name, WorkerLimits(**config["place"])):
         outcomes = dict.fromkeys(numbers, trouble)
-    elif job.members:
-        outcomes = run_batch(name, job, report, tell)
+    elif launch.members:
+        outcomes = run_batch(name, launch, report, tell)
     else:
-        outcomes = {job.number: run_job(name, job, partial(report, job.number), tell)}
+        outcomes = {launch.number: run_trial(name, launch, partial(report, launch.number), tell)}
     for number, outcome in outcomes.items():
         tune.report({"number": number, "outcome": json.dumps(outcome)})
     if any(_is_worn(outcome) for outcome in outcomes.values()):

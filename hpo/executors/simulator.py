@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from hpo.core.protocols import TrialDriver
-from hpo.core.trial import Ended, Job
+from hpo.core.trial import Ended, Launch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +25,14 @@ class SimulatedEpoch:
     seconds: float = 1.0
 
 
-Replay = Callable[[Job], Iterator[SimulatedEpoch]]
-"""Yields every epoch of a job from the first, whatever the search will use of it. Where a job goes
-on from a checkpoint, epochs up to `job.start_epoch` take no time and are not reported."""
+Replay = Callable[[Launch], Iterator[SimulatedEpoch]]
+"""Yields every epoch of a trial from the first, whatever the search will use of it. Where it goes
+on from a checkpoint, epochs up to `launch.start_epoch` take no time and are not reported."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Running:
-    jobs: tuple[Job, ...]
+    launches: tuple[Launch, ...]
     """One, or those of a batch, which share the slot."""
     epochs: Iterator[tuple[SimulatedEpoch, ...]]
     next: tuple[SimulatedEpoch, ...] = ()
@@ -41,15 +41,15 @@ class _Running:
 
 
 class SimulatedExecutor:
-    """Runs jobs in slots of a simulated clock, which the engine must read: `Engine(now=e.now)`.
+    """Runs trials in slots of a simulated clock, which the engine must read: `Engine(now=e.now)`.
 
     Example: two slots, trials of 3 epochs of 1 s and 2 s: trial 0 holds its slot until 3.0 and
         trial 2 follows it there; trial 1 holds the other until 6.0.
 
     Args:
-        replay: what a job would report.
-        slots: how many jobs run at once.
-        overhead_s: seconds a slot needs before the first epoch of each job.
+        replay: what a trial would report.
+        slots: how many trials, or batches, run at once.
+        overhead_s: seconds a slot needs before the first epoch of each trial.
     """
 
     def __init__(
@@ -65,39 +65,39 @@ class SimulatedExecutor:
         self._busy = 0.0
         self._events: list[tuple[float, int, _Running]] = []
         self.spans: list[tuple[int, float, float]] = []
-        """(trial, from, to) of every job that has ended, in the order of their ends."""
+        """(trial, from, to) of every launch that has ended, in the order of their ends."""
 
     def now(self) -> float:
         """The simulated time in seconds; it starts at 0."""
         return self._clock
 
     def busy_share(self) -> float:
-        """Share of the slots' time in which a job held them; 1 before any time has passed."""
+        """Share of the slots' time in which a trial held them; 1 before any time has passed."""
         return self._busy / (self._slots * self._clock) if self._clock else 1.0
 
     def run(self, driver: TrialDriver) -> None:
-        """Run jobs until the driver is over and nothing runs.
+        """Run trials until the driver is over and nothing runs.
 
         Raises:
             RuntimeError: when the driver waits although nothing runs: it would wait for ever.
         """
         while True:
-            while len(self._events) < self._slots and (job := driver.next_job()) is not None:
-                self._start(job)
+            while len(self._events) < self._slots and (launch := driver.next_launch()) is not None:
+                self._start(launch)
             if not self._events:
                 if driver.is_over():
                     return
                 raise RuntimeError(
-                    "the driver offers no job though nothing runs and it is not over"
+                    "the driver starts nothing though nothing runs and it is not over"
                 )
             self._clock, _, running = heapq.heappop(self._events)
             self._step(driver, running)
 
-    def _start(self, job: Job) -> None:
-        trained, jobs = job.start_epoch or 0, job.members or (job,)
-        curves = [islice(self._replay(member), trained, None) for member in jobs]
+    def _start(self, launch: Launch) -> None:
+        trained, launches = launch.start_epoch or 0, launch.members or (launch,)
+        curves = [islice(self._replay(member), trained, None) for member in launches]
         epochs = zip(*curves, strict=True)
-        running = _Running(jobs=jobs, epochs=epochs, epoch=trained, began=self._clock)
+        running = _Running(launches=launches, epochs=epochs, epoch=trained, began=self._clock)
         self._schedule(running, delay=self._overhead_s)
 
     def _schedule(self, running: _Running, *, delay: float = 0.0) -> None:
@@ -112,15 +112,15 @@ class SimulatedExecutor:
         running.epoch += bool(running.next)
         goes_on = [
             driver.on_epoch(
-                job.number,
+                launch.number,
                 {"epoch": running.epoch, "value": happened.value, "seconds": happened.seconds},
             )
-            for job, happened in zip(running.jobs, running.next, strict=False)
+            for launch, happened in zip(running.launches, running.next, strict=False)
         ]
         if any(goes_on):
             self._schedule(running)
             return
         self._busy += self._clock - running.began
-        for job in running.jobs:
-            self.spans.append((job.number, running.began, self._clock))
-            driver.on_end(job.number, Ended())
+        for launch in running.launches:
+            self.spans.append((launch.number, running.began, self._clock))
+            driver.on_end(launch.number, Ended())

@@ -1,4 +1,4 @@
-"""Runs one job in a worker, of one trial or a batch: calls the trainer, names its failure.
+"""Runs one launch in a worker, of a trial or a batch: calls the trainer, names its failure.
 
 Shared by all executors; runs where torch may be imported, but imports none of it itself.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import BatchTrainer
-from hpo.core.trial import Job
+from hpo.core.trial import Launch
 from hpo.core.trial_failures import describe_failure
 from hpo.study.trainers import find_trainer
 
@@ -31,9 +31,9 @@ Tell = Callable[[int, str], None]
 """Called with a trial's number and what it does, see `hpo.core.events.TrialProgress`."""
 
 
-def run_job(
+def run_trial(
     trainer_name: str,
-    job: Job,
+    launch: Launch,
     report: Callable[[Mapping[str, Any]], bool],
     tell: Tell = lambda _number, _text: None,
 ) -> dict[str, Any]:
@@ -41,28 +41,28 @@ def run_job(
 
     Args:
         trainer_name: registered name of the trainer.
-        job: what to train.
-        report: passed on to the trainer; what it raises other than `Exception` ends the job at
-            once.
+        launch: what to train.
+        report: passed on to the trainer; what it raises other than `Exception` ends the trial
+            at once.
         tell: hears what is done before the first epoch ends.
 
     Returns:
         `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's
         log.
     """
-    resume_from = Path(job.resume_from) if job.resume_from else None
-    more: dict[str, Any] = {} if job.start_epoch is None else {"start_epoch": job.start_epoch}
+    resume_from = Path(launch.resume_from) if launch.resume_from else None
+    more: dict[str, Any] = {} if launch.start_epoch is None else {"start_epoch": launch.start_epoch}
     try:
-        with trial_log(Path(job.folder)):
+        with trial_log(Path(launch.folder)):
             try:
                 fit = find_trainer(trainer_name).fit
-                more |= _progress_of(fit, partial(tell, job.number))
-                receipt = fit(job.spec, report, resume_from, **more)
+                more |= _progress_of(fit, partial(tell, launch.number))
+                receipt = fit(launch.spec, report, resume_from, **more)
             except Exception as error:
-                logger.exception("trial %d failed", job.number)
-                return {"failure": describe_failure(error, Path(job.folder))}
+                logger.exception("trial %d failed", launch.number)
+                return {"failure": describe_failure(error, Path(launch.folder))}
     except OSError as error:  # the log could not be written to its end
-        return {"failure": describe_failure(error, Path(job.folder))}
+        return {"failure": describe_failure(error, Path(launch.folder))}
     return {"receipt": receipt}
 
 
@@ -85,7 +85,7 @@ def _progress_of(fit: Callable[..., Any], tell: Callable[[str], None]) -> dict[s
 
 def run_batch(
     trainer_name: str,
-    job: Job,
+    launch: Launch,
     report: Callable[[int, Mapping[str, Any]], bool],
     tell: Tell = lambda _number, _text: None,
 ) -> dict[int, dict[str, Any]]:
@@ -93,32 +93,32 @@ def run_batch(
 
     Args:
         trainer_name: registered name of the trainer, which is a `BatchTrainer`.
-        job: with `members`.
+        launch: with `members`.
         report: called as the trainer's, with the trial's number first.
         tell: hears what is done before the first epochs end, by the number of the first trial.
 
     Returns:
-        For each number what `run_job` returns. What ends the whole batch is the failure of all;
+        For each number what `run_trial` returns. What ends the whole batch is the failure of all;
         its log is the first trial's.
     """
-    numbers = [member.number for member in job.members]
+    numbers = [member.number for member in launch.members]
     outcomes: dict[int, dict[str, Any]] = {}
     try:
-        for member in job.members[1:]:
+        for member in launch.members[1:]:
             with (Path(member.folder) / "log.txt").open("a", encoding="utf-8") as stream:
                 stream.write(f"trained together with trial {numbers[0]}: see the log.txt of that\n")
-        with trial_log(Path(job.folder)):
+        with trial_log(Path(launch.folder)):
             try:
                 found = _fit_together(
                     find_trainer(trainer_name),
-                    [member.spec for member in job.members],
+                    [member.spec for member in launch.members],
                     lambda place, payload: report(numbers[place], payload),
                     partial(tell, numbers[0]),
                 )
             except Exception as error:
                 logger.exception("trials %d to %d failed", numbers[0], numbers[-1])
                 return {n: {"failure": describe_failure(error)} for n in numbers}
-            for member, outcome in zip(job.members, found, strict=True):
+            for member, outcome in zip(launch.members, found, strict=True):
                 if isinstance(outcome, Exception):
                     logger.error("trial %d failed", member.number, exc_info=outcome)
                     failure = describe_failure(outcome, Path(member.folder))
@@ -126,7 +126,7 @@ def run_batch(
                 else:
                     outcomes[member.number] = {"receipt": outcome}
     except OSError as error:  # the log could not be written to its end
-        return {n: {"failure": describe_failure(error, Path(job.folder))} for n in numbers}
+        return {n: {"failure": describe_failure(error, Path(launch.folder))} for n in numbers}
     return outcomes
 
 

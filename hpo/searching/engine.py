@@ -1,6 +1,6 @@
-"""The engine: turns suggestions into jobs and epochs into decisions, and keeps the ledger.
+"""The engine: turns suggestions into launches and epochs into decisions, and keeps the ledger.
 
-It is passive and single-threaded: an executor asks for jobs and tells what happened
+It is passive and single-threaded: an executor asks for launches and tells what happened
 (`hpo.core.protocols.TrialDriver`). Everything it knows it reads back from the ledger, so the same
 path serves a fresh start, a crash and "20 more trials".
 """
@@ -21,7 +21,7 @@ from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView, StagedS
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
 from hpo.core.selection import best_trial, open_repeats, roles
-from hpo.core.trial import Ended, Job, Measurement, Purpose, Suggestion, TrialRecord, TrialState
+from hpo.core.trial import Ended, Launch, Measurement, Purpose, Suggestion, TrialRecord, TrialState
 from hpo.core.trial_failures import Retries, describe_not_finite, describe_retry, shared_cause
 from hpo.run.disk_errors import demand_storage
 from hpo.run.disk_space import DiskSpace
@@ -95,7 +95,7 @@ class Engine:
         if isinstance(algorithm, EventSource):
             algorithm.attach(emit)
 
-    def next_job(self) -> Job | None:
+    def next_launch(self) -> Launch | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
         self._close_decided()
         if self._pausing() or self._waits_for_space():
@@ -103,17 +103,17 @@ class Engine:
         self._complete_batch()
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
-            return self._job(waiting) or self.next_job()
+            return self._launch(waiting) or self.next_launch()
         if self._limit_reached() is None and not self._confirming:
-            job = self._next_search_job()
-            if job is not None or not self._ran_dry:
-                return job
+            launch = self._next_search_launch()
+            if launch is not None or not self._ran_dry:
+                return launch
         if self._shared_cause or any(not self._ledger.trial(n).is_repeat for n in self._live):
             return None
         return self._next_confirmation()
 
     def is_over(self) -> bool:
-        """Whether no further job will come once the running trials have ended."""
+        """Whether nothing more is to be started once the running trials have ended."""
         if self._pausing():
             return True
         if self._live or self._next_waiting() is not None:
@@ -216,13 +216,13 @@ class Engine:
         records = (self._ledger.trial(number) for number in self._waiting)
         return next((r for r in records if self._account.limit_of(r) is None), None)
 
-    def _next_search_job(self) -> Job | None:
+    def _next_search_launch(self) -> Launch | None:
         self._account.start_clock()
         record = self._next_search_trial()
         if record is None:
             self._ran_dry = not self._live
             return None
-        return self._job(record, *self._rest_of_batch()) or self.next_job()
+        return self._launch(record, *self._rest_of_batch()) or self.next_launch()
 
     def _next_search_trial(self) -> TrialRecord | None:
         """Ask the algorithm for a trial and write it down; None where it has none to start now."""
@@ -248,7 +248,7 @@ class Engine:
         """
         self._waiting += [record.number for record in self._rest_of_batch()]
 
-    def _next_confirmation(self) -> Job | None:
+    def _next_confirmation(self) -> Launch | None:
         self._confirming = True
         pending = self._open_confirmations()
         if not pending or self._account.limit_of_everything() is not None:
@@ -256,7 +256,7 @@ class Engine:
         self._account.start_clock()
         trials, study_seed = self._ledger.trials(), self._plan.study_seed
         suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
-        return self._job(self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM))
+        return self._launch(self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM))
 
     def _open_confirmations(self) -> list[TrialRecord]:
         """Finalists that are still to be trained again, next one first."""
@@ -275,20 +275,20 @@ class Engine:
             distributions=known,
         )
 
-    def _job(self, *records: TrialRecord) -> Job | None:
+    def _launch(self, *records: TrialRecord) -> Launch | None:
         """A start of a trial, or of a batch; None when none can start."""
         self._account.start_clock()
-        started = [(record, job) for record in records if (job := self._prepared(record))]
-        for record, job in started:
+        started = [(record, launch) for record in records if (launch := self._prepared(record))]
+        for record, launch in started:
             self._live[record.number] = Live(last_report=self._now(), sharing=len(started))
-            self._emit(TrialStarted.of(record, is_resumed=bool(job.resume_from)))
-        jobs = tuple(job for _, job in started)
-        return replace(jobs[0], members=jobs) if len(jobs) > 1 else next(iter(jobs), None)
+            self._emit(TrialStarted.of(record, is_resumed=bool(launch.resume_from)))
+        batch = tuple(launch for _, launch in started)
+        return replace(batch[0], members=batch) if len(batch) > 1 else next(iter(batch), None)
 
-    def _prepared(self, record: TrialRecord) -> Job | None:
-        """A trial's job; None when it cannot start, which is booked as its failure."""
+    def _prepared(self, record: TrialRecord) -> Launch | None:
+        """A trial's launch; None when it cannot start, which is booked as its failure."""
         try:
-            return self._launcher.job_of(record)
+            return self._launcher.launch_of(record)
         except CannotStartError as error:
             cause = {"kind": error.kind, "message": str(error)}
             self._finish(record, TrialState.FAILED, error=cause)

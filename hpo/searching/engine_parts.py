@@ -46,4 +46,4 @@ class Live:
     failure: dict[str, str] | None = None
     last_report: float
     sharing: int = 1
-    """Trials of its job, which have the job's GPUs together."""
+    """Trials of its batch, which have the GPUs of one together; 1 where it is trained alone."""

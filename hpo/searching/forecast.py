@@ -19,7 +19,7 @@ from hpo.algorithms.registry import find_algorithm
 from hpo.core.budget import Budget, Spent
 from hpo.core.forecast import Forecast
 from hpo.core.protocols import Trainer
-from hpo.core.trial import Job, TrialRecord, TrialState
+from hpo.core.trial import Launch, TrialRecord, TrialState
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.results.average import best_trained
@@ -264,10 +264,10 @@ class _Curves:
         self._ledger, self._num_epochs, self._seconds = ledger, num_epochs, seconds
         self._seed, self._sign = seed, ledger.direction.sign
 
-    def __call__(self, job: Job) -> Iterator[SimulatedEpoch]:
-        rng = random.Random(f"{self._seed}-{job.number}")
-        level = DEFAULT_QUALITY if job.number == 0 else rng.random()
-        record = self._ledger.trial(job.number)
+    def __call__(self, launch: Launch) -> Iterator[SimulatedEpoch]:
+        rng = random.Random(f"{self._seed}-{launch.number}")
+        level = DEFAULT_QUALITY if launch.number == 0 else rng.random()
+        record = self._ledger.trial(launch.number)
         seconds, num_epochs = self._seconds, self._num_epochs
         if record.stage.left:
             seconds, num_epochs = EARLIER_COST * seconds, record.until_epoch

@@ -7,14 +7,14 @@ from typing import Any
 
 from hpo.core.seeds import derive_seed
 from hpo.core.spec_dicts import lookup
-from hpo.core.trial import Job, TrialRecord
+from hpo.core.trial import Launch, TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.warm_start import OverLimitError, find_start
 
 
 class Launcher:
-    """Makes jobs of trials.
+    """Makes the launches of trials.
 
     Args:
         ledger: the study.
@@ -34,8 +34,8 @@ class Launcher:
         seed = int(lookup(self._specs.base_spec, key)) if key else -1
         return seed if seed >= 0 else derive_seed(study_seed, "trials")
 
-    def job_of(self, record: TrialRecord) -> Job:
-        """Write a trial's spec and return its next start.
+    def launch_of(self, record: TrialRecord) -> Launch:
+        """Write a trial's spec and return its next launch.
 
         Raises:
             CannotStartError: when it is refused, or its checkpoint is not there.
@@ -46,10 +46,10 @@ class Launcher:
         spec = self._specs.spec_of(record)
         if self._run is None:
             start_epoch = record.base_epoch or None
-            return Job(number=record.number, spec=spec, folder="", start_epoch=start_epoch)
+            return Launch(number=record.number, spec=spec, folder="", start_epoch=start_epoch)
         folder = self._run.write_spec(record.number, spec)
         checkpoint, start_epoch = find_start(self._run, record, self._ledger)
-        return Job(
+        return Launch(
             number=record.number,
             spec=spec,
             folder=str(folder),

@@ -1,4 +1,4 @@
-"""Builds the launch review: data, duration, disk space."""
+"""Builds the review before a search: data, duration, disk space."""
 
 from __future__ import annotations
 

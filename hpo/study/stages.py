@@ -59,7 +59,7 @@ class StageSpec:
     trials: int = 32
     """At most so many."""
     batch: int = 1
-    """Trials that are trained together, as one job; in a budget of trials they count as one."""
+    """Trials that are trained together, by one launch; in a budget of trials they count as one."""
     share: float | None = None
     """Share of the budget after which the stage ends; none is 0.15."""
     carries: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ from hpo.core.budget import Budget
 from hpo.core.seeds import derive_seed
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import lookup
-from hpo.core.trial import Job, TrialRecord
+from hpo.core.trial import Launch, TrialRecord
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.results.drop import expect
 from hpo.run.ledger import Ledger
@@ -66,10 +66,10 @@ def search(surface: Surface, seed: int, row: Row) -> list[TrialRecord]:
     names = [p.name for p in surface.space.parameters]
     seeds: list[int] = []
 
-    def replay(job: Job) -> Iterator[SimulatedEpoch]:
-        seeds.append(lookup(job.spec, "train.seed"))
+    def replay(launch: Launch) -> Iterator[SimulatedEpoch]:
+        seeds.append(lookup(launch.spec, "train.seed"))
         own = seed if seeds[-1] == seeds[0] else derive_seed(seed, seeds[-1])
-        return surface.epochs({name: lookup(job.spec, name) for name in names}, own)
+        return surface.epochs({name: lookup(launch.spec, name) for name in names}, own)
 
     executor = SimulatedExecutor(replay, SLOTS)
     ledger = Ledger.create(None, "maximize")

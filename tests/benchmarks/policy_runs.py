@@ -13,7 +13,7 @@ from hpo.algorithms.registry import ALGORITHMS
 from hpo.core.budget import Budget
 from hpo.core.seeds import derive_seed
 from hpo.core.spec_dicts import lookup
-from hpo.core.trial import CONTINUE, Decision, Ended, Job, Measurement, Suggestion, TrialRecord
+from hpo.core.trial import CONTINUE, Decision, Ended, Launch, Measurement, Suggestion, TrialRecord
 from hpo.executors.simulator import SimulatedExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
@@ -68,14 +68,14 @@ class Watched:
         self._chosen: int | None = None
         self.outcome = Outcome()
 
-    def next_job(self) -> Job | None:
+    def next_launch(self) -> Launch | None:
         """The engine's."""
-        job = self._engine.next_job()
-        if job is not None:
+        launch = self._engine.next_launch()
+        if launch is not None:
             names = [p.name for p in self._surface.space.parameters]
-            self._params[job.number] = {name: lookup(job.spec, name) for name in names}
+            self._params[launch.number] = {name: lookup(launch.spec, name) for name in names}
             self.outcome.trials = len(self._params)
-        return job
+        return launch
 
     def is_over(self) -> bool:
         """The engine's."""
@@ -118,8 +118,8 @@ def simulate(surface: Surface, policy: Policy, seed: int, budget: Budget, slots:
     context = Context(slots=slots, planned_trials=budget.trials)
     names = [p.name for p in surface.space.parameters]
 
-    def replay(job: Job) -> Any:
-        return surface.epochs({name: lookup(job.spec, name) for name in names}, seed)
+    def replay(launch: Launch) -> Any:
+        return surface.epochs({name: lookup(launch.spec, name) for name in names}, seed)
 
     executor = SimulatedExecutor(replay, slots)
     engine = Engine(

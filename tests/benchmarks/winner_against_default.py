@@ -1,6 +1,6 @@
 """Whether a search's winner is better than the default configuration where nothing was chosen.
 
-    python tests/benchmarks/winner_against_default.py RUN --seeds 101 102 103 --jobs 2 --json out.json
+    python tests/benchmarks/winner_against_default.py RUN --seeds 101 102 103 --concurrent 2 --json out.json
 
 Trains the winner and the default of a finished run anew, equally long, once per seed; the best
 checkpoint of each by validation is evaluated on the run's held-out queries. Printed are the metric
@@ -38,18 +38,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--concurrent", type=int, default=1, help="trainings at a time")
     parser.add_argument("--work", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     run = find_run(args.run, Path("runs"))
     numbers = {"default": 0, "winner": winner_of(run)}
     tasks = [
-        (str(run), number, seed, str(args.work / f"{name}-{seed}"), args.jobs)
+        (str(run), number, seed, str(args.work / f"{name}-{seed}"), args.concurrent)
         for seed in args.seeds
         for name, number in numbers.items()
     ]
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(args.concurrent, mp_context=get_context("spawn")) as pool:
         done = list(pool.map(train_and_evaluate, tasks))
     standings = compare_on(done, numbers.values())
     metric = find_trainer(load_study(run.study_file).trainer).monitoring_metric
@@ -72,14 +72,14 @@ def winner_of(run: RunDir) -> int:
 
 def train_and_evaluate(task: tuple[str, int, int, str, int]) -> dict[str, Any]:
     """One training of a trial's spec with a seed of its own, and its held-out evaluation."""
-    run_dir, number, seed, folder, jobs = task
+    run_dir, number, seed, folder, concurrent = task
     kept = Path(folder) / "held_out.json"
     if kept.is_file():
         result: dict[str, Any] = json.loads(kept.read_text())
         return result
     import torch
 
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // jobs))
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // concurrent))
     run = RunDir(Path(run_dir))
     trainer = find_trainer(load_study(run.study_file).trainer)
     skill = load_skill(trainer.skill_dir)

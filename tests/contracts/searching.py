@@ -14,7 +14,7 @@ from tests.quick_runs import quick_space
 from tests.quick_trainer import peak
 
 EPOCHS = 9
-MOST_JOBS = 60
+MOST_TRIALS = 60
 
 
 def record_of(suggestion):
@@ -51,7 +51,7 @@ class Search:
     context: dict = field(default_factory=dict)
     route: bool = True
     pruner: str = "auto"
-    most: int = MOST_JOBS
+    most: int = MOST_TRIALS
     stop_after: int | None = None
     """Calls of the algorithm after which the driver dies."""
 
@@ -72,7 +72,7 @@ class Search:
         )  # fmt: skip
 
     def run(self):
-        """Go on until the algorithm has no more, or `most` jobs; returns self."""
+        """Go on until the algorithm has no more, or `most` trials; returns self."""
         while not self.is_dead():
             self.fill()
             if not self.live:

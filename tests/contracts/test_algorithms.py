@@ -84,7 +84,7 @@ def test_the_first_trial_is_the_default_and_is_trained_in_full(name, style):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_eight_free_slots_get_eight_different_jobs(name):
+def test_eight_free_slots_get_eight_different_trials(name):
     for style in STYLES:
         made = search(name, slots=8, most=8, context={"style": style})
         made.fill()
@@ -94,7 +94,7 @@ def test_eight_free_slots_get_eight_different_jobs(name):
 
 
 @pytest.mark.parametrize("name", sorted(HALVING))
-def test_jobs_of_one_moment_have_budgets_of_their_own(name):
+def test_trials_of_one_moment_have_budgets_of_their_own(name):
     """A mixed batch: what runs at the same time is stopped each at its own epoch."""
     made = search(name, slots=4, context={"style": "rungs"}).run()
     lengths = {record.until_epoch for record in made.records}

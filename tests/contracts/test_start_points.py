@@ -36,7 +36,7 @@ def removing(name, *, style="rungs", seed=0, slots=1, fails=lambda number: False
 
 
 def run_and_check(search):
-    """Go on job by job, so that a source is judged at the moment it is asked for."""
+    """Go on trial by trial, so that a source is judged at the moment it is asked for."""
     ask = search.algorithm.ask
 
     def watched(number):

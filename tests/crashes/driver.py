@@ -69,7 +69,7 @@ def warm_up(folder, *, with_mlflow=False):
     else:
         sys.modules["mlflow"] = None  # to import it and to make its store takes seconds
     study = write_study(folder, trials=2, epochs=1)
-    started = launch(folder, "search", study, *FLAGS, fork=False)
+    started = run_hpo(folder, "search", study, *FLAGS, fork=False)
     assert started.code == 0, started.err
 
 
@@ -78,7 +78,7 @@ def logs_of(out):
     return out.with_name(f"{out.name}-logs")
 
 
-def launch(out, *words, fork=True, while_running=lambda pid: None, limit_s=LIMIT_S):
+def run_hpo(out, *words, fork=True, while_running=lambda pid: None, limit_s=LIMIT_S):
     """Run `hpo WORDS --out OUT` to its end, in a child of this process."""
     from hpo.cli.main import main
 

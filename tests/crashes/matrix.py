@@ -33,7 +33,7 @@ from tests.crashes.cells import (
     no_sense,
 )
 from tests.crashes.checks import differences, faults_of, finished_event, read_story, untidy
-from tests.crashes.driver import FLAGS, launch, on_small_disk, warm_up, write_study
+from tests.crashes.driver import FLAGS, on_small_disk, run_hpo, warm_up, write_study
 from tests.crashes.hooks import Hooks
 from tests.crashes.hosts import Forwarder, KeptRay, free_port, in_child, wrong_in_mlflow
 from tests.crashes.real_trainer import NAME, SMALL, few_pictures, import_torch
@@ -71,7 +71,7 @@ class Reference:
 
 def search_unbroken(folder, **study):
     study = write_study(folder, **study)
-    start = launch(folder, "search", study, *FLAGS)
+    start = run_hpo(folder, "search", study, *FLAGS)
     assert start.code == 0, start.err
     return Reference(read_story(folder), finished_event(folder)["best"]["trial"])
 
@@ -81,14 +81,14 @@ def run_cell(folder, moment, fault, reference, *, flags=FLAGS, fork=True, **stud
     began = time.monotonic()
     study = write_study(folder, **study)
     trap.arm(folder, moment.hook, moment.when, fault, **moment.facts)
-    start = launch(folder, "search", study, *flags, fork=fork)
+    start = run_hpo(folder, "search", study, *flags, fork=fork)
     wrong, starts = untidy(start, fault), 1
     if trap.sprung(folder) is None:
         wrong.append(f"the fault did not happen; {start.err[-300:]}")
     before = read_story(folder)
     while start.code != 0 and starts < MAX_STARTS:
         trap.mend(folder)
-        start = launch(folder, "resume", *flags, fork=fork)
+        start = run_hpo(folder, "resume", *flags, fork=fork)
         starts += 1
         wrong += untidy(start, fault)
     if fault in WAITS and starts > 1:
@@ -178,7 +178,7 @@ def run_with_mlflow(folder, wanted, tell):
             name = f"study{number}"
             cell = run_cell(place, moment, fault, reference, name=name)
             way.start(place)
-            again = launch(place, "resume", *FLAGS)
+            again = run_hpo(place, "resume", *FLAGS)
             wrong = untidy(again) + wrong_in_mlflow(uri, name, read_story(place).trials)
             tell(replace(cell, words="; ".join(filter(None, [cell.words, *wrong])),
                          state="failed" if wrong else cell.state))  # fmt: skip

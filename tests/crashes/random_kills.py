@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.crashes.checks import differences, faults_of, finished_event, read_story
-from tests.crashes.driver import FLAGS, launch, warm_up, write_study
+from tests.crashes.driver import FLAGS, run_hpo, warm_up, write_study
 from tests.crashes.hosts import in_child
 from tests.crashes.real_trainer import SMALL, few_pictures, import_torch
 from tests.crashes.trap import newest_worker
@@ -115,7 +115,7 @@ class Killer:
 
 
 def unbroken(folder, **study):
-    start = launch(folder, "search", write_study(folder, **study), *FLAGS, limit_s=LIMIT_S)
+    start = run_hpo(folder, "search", write_study(folder, **study), *FLAGS, limit_s=LIMIT_S)
     assert start.code == 0, start.err
     return read_story(folder), finished_event(folder)["best"]["trial"]
 
@@ -132,7 +132,7 @@ def run_round(
     words, starts, problems = ("search", path), 0, []
     while True:
         killer.plan()
-        start = launch(out, *words, *flags, while_running=killer, limit_s=LIMIT_S)
+        start = run_hpo(out, *words, *flags, while_running=killer, limit_s=LIMIT_S)
         starts += 1
         if start.code == 0:
             break

@@ -15,7 +15,7 @@ def states(some):
     return [climber.state for climber in some]
 
 
-def test_a_rung_closes_when_all_of_its_jobs_have_ended():
+def test_a_rung_closes_when_all_of_its_trials_have_ended():
     policy = SynchronousBrackets([Bracket(sizes=(4, 2, 1), rungs=(1, 2, 4))], rounds=1)
     some = climbers(0.1, 0.4, 0.3, 0.2)
     some[3].state, some[3].values = "running", []

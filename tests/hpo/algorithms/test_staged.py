@@ -17,7 +17,7 @@ WIDE = {"ranges": {"train.margin": {"low": 1e-6, "high": 2.0, "log": True}}}
 
 
 class Driven:
-    """An algorithm asked and told as an engine does it, one job at a time.
+    """An algorithm asked and told as an engine does it, one launch at a time.
 
     Args:
         values: number -> value of a trial; default: by its parameters.
@@ -53,7 +53,7 @@ class Driven:
         self.algorithm.tell(record)
 
     def step(self):
-        """A job: a trial, or a whole batch."""
+        """One launch: a trial, or a whole batch."""
         records = [self.ask()]
         while self.algorithm.open_batch() is not None:
             records.append(self.ask())
@@ -61,8 +61,8 @@ class Driven:
             self.end(record)
         return records
 
-    def run(self, jobs):
-        return [record for _ in range(jobs) for record in self.step()]
+    def run(self, launches):
+        return [record for _ in range(launches) for record in self.step()]
 
 
 def places(records):

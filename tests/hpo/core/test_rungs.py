@@ -71,10 +71,10 @@ def test_a_curve_goes_on_over_trials():
     assert curve_of(third, trials) == {1: 0.1, 2: 0.2, 3: 0.4, 4: 0.5, 5: 0.6}
 
 
-def test_rung_jobs_count_where_nobody_went_on_with_them():
-    jobs = [trial(n, [n / 10]) for n in range(9)]
+def test_rung_trials_count_where_nobody_went_on_with_them():
+    first = [trial(n, [n / 10]) for n in range(9)]
     on = [trial(10 + n, [n / 10 + 1], start=2, start_from=(n, 1)) for n in range(3, 9)]
-    (rung,) = measure_rungs([*jobs, *on], "maximize")
+    (rung,) = measure_rungs([*first, *on], "maximize")
     assert (rung.epoch, rung.stopped, rung.in_full, rung.correlation) == (1, 3, 6, pytest.approx(1))
 
 

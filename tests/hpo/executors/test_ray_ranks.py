@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hpo.core.trial import Job
+from hpo.core.trial import Launch
 from hpo.executors.division import divide_machine
 from tests.processes import living, ranks_below
 from tests.trainer.tiny import make_splits, train_spec
@@ -23,17 +23,18 @@ pytestmark = [
 class Driver:
     """Two trials one after the other: the first is pruned, the second's worker is killed."""
 
-    def __init__(self, jobs):
-        self.jobs, self.running, self.epochs, self.ends, self.seen = list(jobs), 0, [], {}, {}
+    def __init__(self, launches):
+        self.launches, self.running = list(launches), 0
+        self.epochs, self.ends, self.seen = [], {}, {}
 
-    def next_job(self):
-        if self.running or not self.jobs:
+    def next_launch(self):
+        if self.running or not self.launches:
             return None
         self.running = 1
-        return self.jobs.pop(0)
+        return self.launches.pop(0)
 
     def is_over(self):
-        return not self.jobs and not self.running
+        return not self.launches and not self.running
 
     def on_epoch(self, number, payload):
         self.epochs.append((number, payload["epoch"], payload.get("receipt")))
@@ -64,17 +65,17 @@ def test_no_rank_outlives_its_trial(tmp_path):
     from trainer.session import TRAINER
 
     splits = make_splits(tmp_path / "pictures")
-    jobs = []
+    launches = []
     for number in range(2):
         folder = tmp_path / f"{number:04d}"
         spec = train_spec(
             splits, folder, train__num_epochs=200, train__seed=1, train__batch_size=8,
             train__num_gpus=2, train__gpu_ids=[0, 1],
         )  # fmt: skip
-        jobs.append(Job(number=number, spec=TRAINER.validate(spec), folder=str(folder)))
+        launches.append(Launch(number=number, spec=TRAINER.validate(spec), folder=str(folder)))
     before = dict(os.environ)
     executor = RayExecutor("ml_recog", divide_machine(1, cpus=2, gpus=0, devices=2))
-    driver = Driver(jobs)
+    driver = Driver(launches)
     try:
         executor.run(driver)
         assert [(number, epoch) for number, epoch, _ in driver.epochs[:1]] == [(0, 1)]

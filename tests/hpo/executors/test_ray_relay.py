@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.events import TrialProgress
-from hpo.core.trial import Ended, Job
+from hpo.core.trial import Ended, Launch
 
 tune = pytest.importorskip("ray.tune")
 
@@ -14,8 +14,8 @@ tune = pytest.importorskip("ray.tune")
 class Driver:
     """Hands out what it was given; keeps what it is told; breaks where it is asked to."""
 
-    def __init__(self, jobs=(), over=True, breaks=""):
-        self.jobs, self.over, self.breaks, self.heard = list(jobs), over, breaks, []
+    def __init__(self, launches=(), over=True, breaks=""):
+        self.launches, self.over, self.breaks, self.heard = list(launches), over, breaks, []
         self.goes_on = True
 
     def _note(self, name, *args):
@@ -23,9 +23,9 @@ class Driver:
             raise KeyError(name)
         self.heard.append((name, *args))
 
-    def next_job(self):
-        self._note("next_job")
-        return self.jobs.pop(0) if self.jobs else None
+    def next_launch(self):
+        self._note("next_launch")
+        return self.launches.pop(0) if self.launches else None
 
     def is_over(self):
         self._note("is_over")
@@ -42,8 +42,8 @@ class Driver:
         self._note("on_end", number, ended)
 
 
-def job(number):
-    return Job(number=number, spec={"a": 1}, folder=f"/t/{number}")
+def launch(number):
+    return Launch(number=number, spec={"a": 1}, folder=f"/t/{number}")
 
 
 def relay(driver):
@@ -56,11 +56,11 @@ def epoch(number, value=0.5):
     return {"number": number, "payload": json.dumps({"epoch": 1, "value": value})}
 
 
-def test_jobs_become_configurations():
-    searcher, _ = relay(Driver([job(3)]))
+def test_launches_become_configurations():
+    searcher, _ = relay(Driver([launch(3)]))
     assert searcher.suggest("t1") == {
         "trainer_name": "x", "threads": 1,
-        "job": {
+        "launch": {
             "number": 3, "spec": {"a": 1}, "folder": "/t/3", "resume_from": None,
             "start_epoch": None, "members": (),
         },
@@ -78,11 +78,11 @@ def test_what_is_done_before_an_epoch_is_passed_on_and_stops_nobody():
 
 
 def test_a_batch_is_one_configuration_that_ends_with_its_last_trial():
-    members = (job(3), job(4))
-    driver = Driver([replace(job(3), members=members)])
+    members = (launch(3), launch(4))
+    driver = Driver([replace(launch(3), members=members)])
     searcher, scheduler = relay(driver)
     config = json.loads(json.dumps(searcher.suggest("t1")))
-    assert Job.of(config["job"]) == replace(job(3), members=members)
+    assert Launch.of(config["launch"]) == replace(launch(3), members=members)
     assert scheduler.on_trial_result(None, None, epoch(4)) == "CONTINUE"
     driver.goes_on = False
     assert scheduler.on_trial_result(None, None, epoch(3)) == "CONTINUE"  # trial 4 goes on
@@ -95,7 +95,7 @@ def test_a_batch_is_one_configuration_that_ends_with_its_last_trial():
 
 
 @pytest.mark.parametrize("over", [True, False])
-def test_no_job_means_wait_or_go_home(over):
+def test_no_launch_means_wait_or_go_home(over):
     from ray.tune.search import Searcher
 
     searcher, _ = relay(Driver(over=over))
@@ -103,7 +103,7 @@ def test_no_job_means_wait_or_go_home(over):
 
 
 def test_epochs_pass_and_decisions_come_back():
-    driver = Driver([job(3)])
+    driver = Driver([launch(3)])
     searcher, scheduler = relay(driver)
     searcher.suggest("t1")
     assert scheduler.on_trial_result(None, None, epoch(3)) == "CONTINUE"
@@ -137,7 +137,7 @@ def test_ray_asks_with_results_that_are_none_of_ours():
     ],
 )  # fmt: skip
 def test_how_a_trial_ended(outcome, error, ended):
-    driver = Driver([job(3)])
+    driver = Driver([launch(3)])
     searcher, scheduler = relay(driver)
     searcher.suggest("t1")
     if outcome is not None:
@@ -148,7 +148,7 @@ def test_how_a_trial_ended(outcome, error, ended):
 
 
 def test_an_end_is_told_once():
-    driver = Driver([job(3)])
+    driver = Driver([launch(3)])
     searcher, _ = relay(driver)
     searcher.suggest("t1")
     for _ in range(3):
@@ -157,11 +157,11 @@ def test_an_end_is_told_once():
     assert [h[0] for h in driver.heard].count("on_end") == 1
 
 
-@pytest.mark.parametrize("breaks", ["next_job", "is_over", "on_epoch", "on_end"])
+@pytest.mark.parametrize("breaks", ["next_launch", "is_over", "on_epoch", "on_end"])
 def test_a_fault_of_the_driver_ends_the_experiment_and_is_raised_after_it(breaks):
     from ray.tune.search import Searcher
 
-    driver = Driver([] if breaks == "is_over" else [job(3), job(4)], breaks=breaks)
+    driver = Driver([] if breaks == "is_over" else [launch(3), launch(4)], breaks=breaks)
     searcher, scheduler = relay(driver)
     searcher.raise_fault()
     searcher.suggest("t1")
@@ -231,7 +231,7 @@ def test_the_error_that_ended_a_trial_becomes_its_cause():
 
     from ray.exceptions import OutOfMemoryError
 
-    driver = Driver([job(3)])
+    driver = Driver([launch(3)])
     searcher, scheduler = relay(driver)
     searcher.suggest("t1")
     manager = SimpleNamespace(last_error=OutOfMemoryError("low"))
@@ -244,7 +244,7 @@ def test_the_error_that_ended_a_trial_becomes_its_cause():
 def test_all_running_trials_are_lost_where_ray_has_ended():
     from hpo.executors.ray_faults import RayLostError
 
-    driver = Driver([job(3), job(4)])
+    driver = Driver([launch(3), launch(4)])
     searcher, _ = relay(driver)
     searcher.suggest("t1")
     searcher.suggest("t2")

@@ -19,9 +19,9 @@ SPEC = {"train": {"seed": 1, "lr": 0.0, "margin": 0.0, "width": 0}}
 def steady(seconds, epochs=9):
     """Trial n needs `seconds[n]` an epoch; its value is its learning rate."""
 
-    def replay(job):
+    def replay(launch):
         for _ in range(epochs):
-            yield SimulatedEpoch(value=job.spec["train"]["lr"], seconds=seconds[job.number])
+            yield SimulatedEpoch(value=launch.spec["train"]["lr"], seconds=seconds[launch.number])
 
     return replay
 
@@ -81,8 +81,8 @@ class Rungs(Listed):
         )
 
 
-def test_a_job_that_goes_on_from_a_checkpoint_is_not_trained_twice():
-    def replay(job):
+def test_a_trial_that_goes_on_from_a_checkpoint_is_not_trained_twice():
+    def replay(launch):
         for epoch in range(1, 10):
             yield SimulatedEpoch(value=epoch / 10, seconds=float(epoch))
 
@@ -103,10 +103,12 @@ def test_a_budget_of_time_ends_every_slot_at_its_next_epoch():
 def test_eight_slots_with_unequal_trials_are_busy():
     """Trials differ tenfold in length and are pruned: no slot waits while there is budget."""
 
-    def replay(job):
-        lr = job.spec["train"]["lr"]
+    def replay(launch):
+        lr = launch.spec["train"]["lr"]
         for epoch in range(1, 10):
-            yield SimulatedEpoch(value=lr * epoch, seconds=1.0 + 9.0 * (job.number * 7 % 11) / 10)
+            yield SimulatedEpoch(
+                value=lr * epoch, seconds=1.0 + 9.0 * (launch.number * 7 % 11) / 10
+            )
 
     for name in ("random", "tpe"):
         algorithm = optuna_algorithm(name, seed=3)
@@ -122,13 +124,13 @@ def test_a_driver_that_waits_for_nothing_is_told():
             return None
 
     class Idle:
-        def next_job(self):
+        def next_launch(self):
             return None
 
         def is_over(self):
             return False
 
-    with pytest.raises(RuntimeError, match="offers no job"):
+    with pytest.raises(RuntimeError, match="starts nothing"):
         SimulatedExecutor(steady([1.0])).run(Idle())
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.core.trial import FAILURE_KINDS, Job
-from hpo.executors.worker import call_method, describe_failure, run_batch, run_job, trial_log
+from hpo.core.trial import FAILURE_KINDS, Launch
+from hpo.executors.worker import call_method, describe_failure, run_batch, run_trial, trial_log
 from tests.quick_trainer import NAME, TRAINER
 from tests.staged_trainer import NAME as STAGED
 from tests.staged_trainer import TRAINER as STAGED_TRAINER
@@ -103,14 +103,14 @@ def test_the_log_is_closed_and_kept_after_an_error(tmp_path):
     assert (tmp_path / "log.txt").read_text() == "first\nsecond\n"
 
 
-def job(folder, **spec):
+def launch(folder, **spec):
     full = TRAINER.validate({"results_dir": str(folder / "0003"), **spec})
-    return Job(number=3, spec=full, folder=str(folder / "0003"))
+    return Launch(number=3, spec=full, folder=str(folder / "0003"))
 
 
-def test_a_job_returns_its_receipt(tmp_path):
+def test_a_trial_returns_its_receipt(tmp_path):
     epochs = []
-    outcome = run_job(NAME, job(tmp_path), lambda p: epochs.append(p["epoch"]) or True)
+    outcome = run_trial(NAME, launch(tmp_path), lambda p: epochs.append(p["epoch"]) or True)
     assert epochs == list(range(1, 10))
     assert outcome == {
         "receipt": {
@@ -122,11 +122,11 @@ def test_a_job_returns_its_receipt(tmp_path):
 def test_what_is_done_before_the_first_epoch_is_told_now_and_then(tmp_path, monkeypatch):
     """Of twenty head epochs at once the first alone, but every new word."""
     told = []
-    outcome = run_job(TELLING, job(tmp_path), lambda _: True, lambda *what: told.append(what))
+    outcome = run_trial(TELLING, launch(tmp_path), lambda _: True, lambda *what: told.append(what))
     assert outcome["receipt"]["applied"]
     assert told == [(3, "head epochs 1/20"), (3, "looking around"), (3, "")]
     monkeypatch.setattr("hpo.executors.worker.TELL_EVERY_S", 0.0)
-    run_job(TELLING, job(tmp_path), lambda _: True, lambda *what: told.append(what))
+    run_trial(TELLING, launch(tmp_path), lambda _: True, lambda *what: told.append(what))
     assert told[3:23] == [(3, f"head epochs {done}/20") for done in range(1, 21)]
 
 
@@ -137,8 +137,8 @@ def test_a_batch_tells_by_its_first_trial(tmp_path):
 
 
 def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):
-    failing = job(tmp_path, fault={"kind": "raise", "trial": 3, "epoch": 2})
-    outcome = run_job(NAME, failing, lambda _: True)
+    failing = launch(tmp_path, fault={"kind": "raise", "trial": 3, "epoch": 2})
+    outcome = run_trial(NAME, failing, lambda _: True)
     assert outcome == {
         "failure": {"kind": "code", "message": "RuntimeError: the loss exploded on purpose"}
     }
@@ -150,10 +150,10 @@ def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):
 
 def test_a_log_that_finds_no_room_is_told_as_such(tmp_path):
     """The trainer's first word does not fit, and what is left of it neither when the log closes."""
-    started = job(tmp_path)
+    started = launch(tmp_path)
     (tmp_path / "0003").mkdir(exist_ok=True)
     (tmp_path / "0003/log.txt").symlink_to("/dev/full")
-    assert run_job(NAME, started, lambda _: True) == {
+    assert run_trial(NAME, started, lambda _: True) == {
         "failure": {
             "kind": "infrastructure",
             "message": f"{tmp_path}/0003: No space left on device; make room there (`df -h` and "
@@ -167,7 +167,7 @@ def test_what_stops_a_worker_passes_through(tmp_path):
         raise SystemExit(0)
 
     with pytest.raises(SystemExit):
-        run_job(NAME, job(tmp_path), stop)
+        run_trial(NAME, launch(tmp_path), stop)
     assert (tmp_path / "0003/trained.txt").read_text() == "1\n"
 
 
@@ -176,14 +176,14 @@ def test_methods_are_called_by_name():
 
 
 def batch(folder, *margins):
-    jobs = []
+    launches = []
     for number, margin in enumerate(margins, 4):
         place = folder / f"{number:04d}"
         place.mkdir()
         train = {"margin": margin, "frozen": True, "num_epochs": 2}
         spec = STAGED_TRAINER.validate({"train": train, "results_dir": str(place)})
-        jobs.append(Job(number=number, spec=spec, folder=str(place)))
-    return replace(jobs[0], members=tuple(jobs))
+        launches.append(Launch(number=number, spec=spec, folder=str(place)))
+    return replace(launches[0], members=tuple(launches))
 
 
 def test_a_batch_reports_and_ends_by_the_numbers_of_its_trials(tmp_path):
@@ -202,6 +202,6 @@ def test_what_ends_a_batch_is_the_failure_of_each_of_its_trials(tmp_path):
         raise MemoryError("no room")
 
     failure = {"failure": {"kind": "out_of_memory", "message": "no room"}}
-    job = batch(tmp_path, 0.2, 0.6)
-    assert run_batch(STAGED, job, report) == {4: failure, 5: failure}
-    assert run_batch(NAME, job, report)[5]["failure"]["kind"] == "code"  # trains none together
+    launch = batch(tmp_path, 0.2, 0.6)
+    assert run_batch(STAGED, launch, report) == {4: failure, 5: failure}
+    assert run_batch(NAME, launch, report)[5]["failure"]["kind"] == "code"  # trains none together

@@ -21,9 +21,9 @@ def searched(tmp_path, name="random", pruner="successive_halving", trials=12):
     engine = make_engine(tmp_path, make(), budget=Budget(trials=trials), num_epochs=None)
     for number in range(trials):
         level = (number % 2) * 0.5 + number // 2 / 10
-        job = engine.next_job()
-        last = train(engine, job, lambda epoch, v=level: v)
-        engine.on_end(job.number, Ended(receipt=None) if last < 9 else Ended())
+        launch = engine.next_launch()
+        last = train(engine, launch, lambda epoch, v=level: v)
+        engine.on_end(launch.number, Ended(receipt=None) if last < 9 else Ended())
     return engine.ledger, make
 
 
@@ -91,11 +91,11 @@ def unasked():
 
 def test_other_ends(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.3, 0.2, 0.4]), budget=Budget(trials=4))
-    jobs = [engine.next_job() for _ in range(4)]
-    for job in jobs[:2]:
-        train(engine, job)
-        engine.on_end(job.number, Ended())
-    train(engine, jobs[2], until=3)
+    launches = [engine.next_launch() for _ in range(4)]
+    for launch in launches[:2]:
+        train(engine, launch)
+        engine.on_end(launch.number, Ended())
+    train(engine, launches[2], until=3)
     engine.on_end(2, Ended(failure={"kind": "data", "message": "the disk is full"}))
     ledger = engine.ledger
     assert explain(ledger, 0, unasked)["lines"] == [

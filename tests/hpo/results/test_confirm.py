@@ -44,20 +44,20 @@ def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None):
         folder, Listed(rates), ledger=ledger, budget=budget or Budget(trials=len(rates)),
         confirm=confirm,
     )  # fmt: skip
-    while (job := engine.next_job()) is not None:
-        rate = job.spec["train"]["lr"]
-        kept = Path(job.folder) / "ckpt" / "best.ckpt"
+    while (launch := engine.next_launch()) is not None:
+        rate = launch.spec["train"]["lr"]
+        kept = Path(launch.folder) / "ckpt" / "best.ckpt"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(right[rate]))
         for epoch in range(1, 10):
             value = (
                 rate
-                if engine.ledger.trial(job.number).purpose == "search"
+                if engine.ledger.trial(launch.number).purpose == "search"
                 else sum(right[rate]) / 100
             )
-            report = {"epoch": epoch, "value": value, "seconds": 1.0, "receipt": receipt_of(job)}
-            assert engine.on_epoch(job.number, report)
-        engine.on_end(job.number, Ended(receipt=receipt_of(job)))
+            report = {"epoch": epoch, "value": value, "seconds": 1.0, "receipt": receipt_of(launch)}
+            assert engine.on_epoch(launch.number, report)
+        engine.on_end(launch.number, Ended(receipt=receipt_of(launch)))
     return engine
 
 

@@ -91,7 +91,7 @@ def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
     run = RunDir(tmp_path)
     trial = Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed([0.1]), ledger=trial)
-    engine.next_job()
+    engine.next_launch()
     with pytest.raises(HandoffError, match=r"trial 0: the checkpoint of its best epoch"):
         find_checkpoint(run, engine.ledger.trial(0), "maximize")
     (run.trial_dir(0) / "ckpt").mkdir()

@@ -138,8 +138,8 @@ def test_a_refused_trial_counts_as_none_and_the_search_goes_on(tmp_path):
         tmp_path, Listed(rates), budget=Budget(trials=3),
         refuse=lambda params: "too large" if params["train.lr"] == 0.9 else "",
     )  # fmt: skip
-    jobs = run_all(engine)
-    assert [job.spec["train"]["lr"] for job in jobs] == [0.1, 0.2, 0.3]
+    launches = run_all(engine)
+    assert [launch.spec["train"]["lr"] for launch in launches] == [0.1, 0.2, 0.3]
     assert engine.spent().trials == 3
     assert engine.ended_because == "trials"
     refused = [t for t in engine.ledger.trials() if t.is_refused]

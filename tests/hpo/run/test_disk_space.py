@@ -284,17 +284,17 @@ def engine_on(disk, algorithm, **plan):
 def drive(engine, disk, fails=()):
     """As the in-process executor does; trials in `fails` find no room in their first start."""
     fails, started = set(fails), []
-    while (job := engine.next_job()) is not None or engine.rest():
-        if job is None:
+    while (launch := engine.next_launch()) is not None or engine.rest():
+        if launch is None:
             continue
-        started.append(job.number)
+        started.append(launch.number)
         disk.sleep(1)
-        if job.number in fails:
-            fails.remove(job.number)
+        if launch.number in fails:
+            fails.remove(launch.number)
             disk.free = 0
-            engine.on_end(job.number, Ended(failure=FULL))
+            engine.on_end(launch.number, Ended(failure=FULL))
         else:
-            train_to_end(engine, job)
+            train_to_end(engine, launch)
     return started
 
 
@@ -351,10 +351,10 @@ def test_no_spec_can_be_written(tmp_path, monkeypatch):
 def test_a_search_that_has_nothing_more_to_start_does_not_wait(tmp_path):
     disk = Disk(tmp_path)
     engine = engine_on(disk, Listed(RATES), budget=Budget(trials=1))
-    job = engine.next_job()
+    launch = engine.next_launch()
     disk.free = 0
-    train_to_end(engine, job)
-    assert engine.next_job() is None
+    train_to_end(engine, launch)
+    assert engine.next_launch() is None
     assert engine.is_over()
     assert not engine.rest()
     assert disk.words("paused") == []
@@ -363,14 +363,14 @@ def test_a_search_that_has_nothing_more_to_start_does_not_wait(tmp_path):
 def test_neighbours_of_a_trial_that_found_no_room_run_on(tmp_path):
     disk = Disk(tmp_path)
     engine = engine_on(disk, Listed(RATES), budget=Budget(trials=3))
-    first, second = engine.next_job(), engine.next_job()
+    first, second = engine.next_launch(), engine.next_launch()
     disk.free = 0
     engine.on_end(first.number, Ended(failure=FULL))
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert not engine.is_over()
     assert engine.on_epoch(
         second.number, {"epoch": 1, "value": 0.5, "seconds": 1.0, "receipt": receipt_of(second)}
     )
     disk.free = 1000 * MB
     disk.sleep(3)
-    assert engine.next_job().number == first.number
+    assert engine.next_launch().number == first.number

@@ -24,41 +24,41 @@ from tests.quick_runs import (
 LOST = Ended(failure={"kind": "infrastructure", "message": "the worker was lost"})
 
 
-def fail(engine, job, kind="code", message="it broke"):
-    engine.on_end(job.number, Ended(failure={"kind": kind, "message": message}))
+def fail(engine, launch, kind="code", message="it broke"):
+    engine.on_end(launch.number, Ended(failure={"kind": kind, "message": message}))
 
 
 def states(engine):
     return [str(t.state) for t in engine.ledger.trials()]
 
 
-# Jobs ------------------------------------------------------------------------------------------
+# Launches --------------------------------------------------------------------------------------
 
 
-def test_a_job_holds_the_whole_spec_and_its_own_folder(tmp_path):
+def test_a_launch_holds_the_whole_spec_and_its_own_folder(tmp_path):
     study = quick_study({"train.seed": 77, "fault.sleep": 0.5})
     engine = make_engine(tmp_path, Listed([0.1]), study=study)
-    job = engine.next_job()
-    assert job.number == 0
-    assert job.folder == str(tmp_path / "trials" / "0000")
-    assert job.resume_from is None
-    assert job.spec["train"] == {
+    launch = engine.next_launch()
+    assert launch.number == 0
+    assert launch.folder == str(tmp_path / "trials" / "0000")
+    assert launch.resume_from is None
+    assert launch.spec["train"] == {
         "num_epochs": 9,
         "seed": 77,
         "lr": 0.1,
         "margin": 0.5,
         "width": 100,
     }
-    assert job.spec["fault"]["sleep"] == 0.5
-    assert job.spec["results_dir"] == job.folder
+    assert launch.spec["fault"]["sleep"] == 0.5
+    assert launch.spec["results_dir"] == launch.folder
     written = read_yaml(tmp_path / "trials" / "0000" / "spec.yaml")
-    assert written == {**job.spec, "results_dir": "trials/0000"}  # a run can be moved
+    assert written == {**launch.spec, "results_dir": "trials/0000"}  # a run can be moved
 
 
 def test_the_ledger_knows_a_trial_before_it_is_handed_out(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    job = engine.next_job()
-    record = engine.ledger.trial(job.number)
+    launch = engine.next_launch()
+    record = engine.ledger.trial(launch.number)
     assert record.state is TrialState.RUNNING
     assert record.params["train.lr"] == 0.1
     assert record.seed == 1234  # the spec's own seed
@@ -74,8 +74,8 @@ def test_the_ledger_knows_a_trial_before_it_is_handed_out(tmp_path):
 def test_a_whole_search_by_hand(tmp_path):
     algorithm = Listed([0.1, 0.3, 0.2, 0.9], stops={(1, 2)})
     engine = make_engine(tmp_path, algorithm, study=quick_study(budget=budget(trials=3)))
-    jobs = run_all(engine)
-    assert [job.number for job in jobs] == [0, 1, 2]
+    launches = run_all(engine)
+    assert [launch.number for launch in launches] == [0, 1, 2]
     assert states(engine) == ["complete", "pruned", "complete"]
     assert [t.epochs for t in engine.ledger.trials()] == [9, 2, 9]
     # The best epoch is the trial's value; the pruned one had the best rate but less training.
@@ -100,14 +100,14 @@ def budget(**limits):
 
 def test_two_at_a_time_wait_for_each_other_at_the_end(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2, 0.3]), budget=budget(trials=3))
-    first, second = engine.next_job(), engine.next_job()
+    first, second = engine.next_launch(), engine.next_launch()
     train_to_end(engine, second)
-    third = engine.next_job()
+    third = engine.next_launch()
     assert (first.number, second.number, third.number) == (0, 1, 2)
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert not engine.is_over()
     train_to_end(engine, third)
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert not engine.is_over()
     train_to_end(engine, first)
     assert engine.is_over()
@@ -115,12 +115,12 @@ def test_two_at_a_time_wait_for_each_other_at_the_end(tmp_path):
 
 def test_an_algorithm_that_runs_dry_ends_the_search(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=20))
-    first, second = engine.next_job(), engine.next_job()
-    assert engine.next_job() is None
+    first, second = engine.next_launch(), engine.next_launch()
+    assert engine.next_launch() is None
     assert not engine.is_over()  # a result may bring the algorithm to a new proposal
     train_to_end(engine, first)
     train_to_end(engine, second)
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert engine.is_over()
     assert engine.ended_because == "algorithm"
 
@@ -130,40 +130,40 @@ def test_an_algorithm_that_runs_dry_ends_the_search(tmp_path):
 
 def test_measurements_are_kept_as_reported(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    job = engine.next_job()
+    launch = engine.next_launch()
     payload = {
         "epoch": 1, "value": 0.25, "metrics": {"loss": 3, "other": math.nan}, "seconds": 2.5,
-        "checkpoint": f"{job.folder}/ckpt/last.ckpt", "receipt": receipt_of(job),
+        "checkpoint": f"{launch.folder}/ckpt/last.ckpt", "receipt": receipt_of(launch),
     }  # fmt: skip
     assert engine.on_epoch(0, payload) is True
     (measurement,) = engine.ledger.trial(0).measurements
     assert (measurement.epoch, measurement.value, measurement.seconds) == (1, 0.25, 2.5)
     assert measurement.metrics["loss"] == 3.0
     assert measurement.checkpoint == "ckpt/last.ckpt"
-    assert engine.ledger.trial(0).receipt == {**receipt_of(job), "unseen": []}
+    assert engine.ledger.trial(0).receipt == {**receipt_of(launch), "unseen": []}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_diverged_epoch_fails_the_trial_and_is_never_a_value(tmp_path, value):
     algorithm = Listed([0.1, 0.2])
     engine = make_engine(tmp_path, algorithm, budget=budget(trials=2))
-    job = engine.next_job()
-    assert train(engine, job, lambda e: value if e == 3 else 0.9) == 3
+    launch = engine.next_launch()
+    assert train(engine, launch, lambda e: value if e == 3 else 0.9) == 3
     engine.on_end(0, Ended())
     record = engine.ledger.trial(0)
     assert (record.state, record.value, record.epochs) == ("failed", None, 2)
     assert record.error["kind"] == "diverged"
     assert "epoch 3" in record.error["message"]
     assert algorithm.heard[-1] == ("end", 0, "failed", None)
-    train_to_end(engine, engine.next_job(), lambda e: 0.1)
+    train_to_end(engine, engine.next_launch(), lambda e: 0.1)
     assert engine.best().number == 1  # worse, but real
 
 
 def test_no_epoch_is_told_after_a_stop(tmp_path):
     algorithm = Listed([0.1], stops={(0, 2)})
     engine = make_engine(tmp_path, algorithm)
-    job = engine.next_job()
-    assert train(engine, job) == 2
+    launch = engine.next_launch()
+    assert train(engine, launch) == 2
     late = {"epoch": 3, "value": 99.0}
     assert engine.on_epoch(0, late) is False  # a report that was under way
     assert engine.ledger.trial(0).epochs == 2
@@ -172,9 +172,9 @@ def test_no_epoch_is_told_after_a_stop(tmp_path):
 
 def test_a_trainer_that_ends_early_by_itself_has_failed(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    job = engine.next_job()
-    train(engine, job, until=4)
-    engine.on_end(0, Ended(receipt=receipt_of(job)))
+    launch = engine.next_launch()
+    train(engine, launch, until=4)
+    engine.on_end(0, Ended(receipt=receipt_of(launch)))
     assert engine.ledger.trial(0).error == {
         "kind": "code", "message": "the trainer ended after epoch 4 of 9",
     }  # fmt: skip
@@ -186,29 +186,29 @@ def test_a_trainer_that_ends_early_by_itself_has_failed(tmp_path):
 @pytest.mark.parametrize("kind", [k for k in FAILURE_KINDS if k != "infrastructure"])
 def test_failures_keep_their_kind_and_the_search_goes_on(tmp_path, kind):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=2))
-    job = engine.next_job()
-    train(engine, job, until=3)
-    fail(engine, job, kind)
+    launch = engine.next_launch()
+    train(engine, launch, until=3)
+    fail(engine, launch, kind)
     record = engine.ledger.trial(0)
     assert (record.state, record.value, record.retries) == ("failed", None, 0)
     assert record.error == {"kind": kind, "message": "it broke"}
     (event,) = engine.events.named("trial_finished")
     assert (event["state"], event["value"], event["error"]) == ("failed", None, record.error)
-    assert engine.next_job().number == 1
+    assert engine.next_launch().number == 1
 
 
 def test_a_lost_worker_starts_again_from_its_checkpoint_twice(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=1))
-    job = engine.next_job()
-    assert train(engine, job, until=2) == 2
+    launch = engine.next_launch()
+    assert train(engine, launch, until=2) == 2
     checkpoint = tmp_path / "trials/0000/ckpt/last.ckpt"
     checkpoint.parent.mkdir()
     checkpoint.write_text("x")
     for attempt in range(1, MAX_RETRIES + 1):
         engine.on_end(0, LOST)
         assert not engine.is_over()
-        again = engine.next_job()
-        assert (again.number, again.spec) == (0, job.spec)
+        again = engine.next_launch()
+        assert (again.number, again.spec) == (0, launch.spec)
         assert again.resume_from == str(checkpoint)
         assert engine.ledger.trial(0).retries == attempt
         assert engine.events.named("trial_started")[-1]["resumed_from_epoch"] == 2
@@ -216,17 +216,17 @@ def test_a_lost_worker_starts_again_from_its_checkpoint_twice(tmp_path):
     engine.on_end(0, LOST)
     record = engine.ledger.trial(0)
     assert (record.state, record.error["kind"]) == ("failed", "infrastructure")
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
 
 
 def test_a_worker_that_is_lost_in_every_epoch_still_brings_its_trial_to_the_end(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=1))
     for epoch in range(1, 9):
-        job = engine.next_job()
-        assert train(engine, job, start=epoch, until=epoch) == epoch
+        launch = engine.next_launch()
+        assert train(engine, launch, start=epoch, until=epoch) == epoch
         engine.on_end(0, LOST)
         assert states(engine) == ["running"]
-    train_to_end(engine, engine.next_job(), start=9)
+    train_to_end(engine, engine.next_launch(), start=9)
     assert states(engine) == ["complete"]
     assert engine.ledger.trial(0).retries == 8
 
@@ -234,10 +234,10 @@ def test_a_worker_that_is_lost_in_every_epoch_still_brings_its_trial_to_the_end(
 @pytest.mark.parametrize("kind", ["infrastructure", "code", "data"])
 def test_a_trial_that_finds_no_room_on_the_disk_is_kept(tmp_path, kind):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=budget(trials=1))
-    job = engine.next_job()
-    train(engine, job, until=3)
+    launch = engine.next_launch()
+    train(engine, launch, until=3)
     with pytest.raises(RunError, match=r"No space left on device; make room, then `hpo resume`"):
-        fail(engine, job, kind, "OSError: [Errno 28] No space left on device")
+        fail(engine, launch, kind, "OSError: [Errno 28] No space left on device")
     assert states(engine) == ["running"]
     (event,) = engine.events.named("trial_suspended")
     assert (event["trial"], event["epoch"]) == (0, 3)
@@ -246,9 +246,9 @@ def test_a_trial_that_finds_no_room_on_the_disk_is_kept(tmp_path, kind):
 def test_what_a_resumed_trial_tells_again_is_not_counted_again(tmp_path):
     algorithm = Listed([0.1])
     engine = make_engine(tmp_path, algorithm, budget=budget(trials=1))
-    train(engine, engine.next_job(), until=3)
+    train(engine, engine.next_launch(), until=3)
     engine.on_end(0, LOST)
-    again = engine.next_job()
+    again = engine.next_launch()
     replayed = {"value": 0.5, "seconds": 1.0, "replayed": True, "receipt": receipt_of(again)}
     # Its checkpoint is one epoch ahead of the ledger: the report was lost with the worker.
     assert all(engine.on_epoch(0, {**replayed, "epoch": e}) for e in (1, 2, 3, 4))
@@ -263,13 +263,13 @@ def test_what_a_resumed_trial_tells_again_is_not_counted_again(tmp_path):
 
 def test_three_identical_failures_end_the_search_with_their_cause(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1] * 9), budget=budget(trials=9))
-    running = engine.next_job()
+    running = engine.next_launch()
     for number in (1, 2, 3):
         assert not engine.is_over()
-        job = engine.next_job()
-        assert job.number == number
-        fail(engine, job, "data", "train: no images")
-    assert engine.next_job() is None
+        launch = engine.next_launch()
+        assert launch.number == number
+        fail(engine, launch, "data", "train: no images")
+    assert engine.next_launch() is None
     assert engine.ended_because == "train: no images"
     assert not engine.was_interrupted
     assert train(engine, running) == 1  # what still runs is kept for later
@@ -283,12 +283,12 @@ def test_three_identical_failures_end_the_search_with_their_cause(tmp_path):
 def test_other_ends_in_between_let_the_search_go_on(tmp_path, messages):
     engine = make_engine(tmp_path, Listed([0.1] * 9), budget=budget(trials=9))
     for message in messages:
-        job = engine.next_job()
+        launch = engine.next_launch()
         if message is None:
-            train_to_end(engine, job)
+            train_to_end(engine, launch)
         else:
-            fail(engine, job, message=message)
-    assert engine.next_job() is not None
+            fail(engine, launch, message=message)
+    assert engine.next_launch() is not None
 
 
 # Receipts --------------------------------------------------------------------------------------
@@ -296,8 +296,8 @@ def test_other_ends_in_between_let_the_search_go_on(tmp_path, messages):
 
 def test_a_parameter_that_did_not_arrive_ends_the_search(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    job = engine.next_job()
-    receipt = receipt_of(job)
+    launch = engine.next_launch()
+    receipt = receipt_of(launch)
     receipt["applied"]["train.margin"] = 0.3
     with pytest.raises(
         ReceiptError, match=r"trial 0: train.margin: was suggested to be 0.5, .* applied 0.3"
@@ -308,7 +308,7 @@ def test_a_parameter_that_did_not_arrive_ends_the_search(tmp_path):
 
 def test_a_parameter_that_the_receipt_leaves_out_ends_the_search(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    receipt = receipt_of(engine.next_job())
+    receipt = receipt_of(engine.next_launch())
     del receipt["applied"]["train.width"]
     with pytest.raises(ReceiptError, match=r"train.width: was suggested 100, but the receipt"):
         engine.on_epoch(0, {"epoch": 1, "value": 0.5, "receipt": receipt})
@@ -316,9 +316,9 @@ def test_a_parameter_that_the_receipt_leaves_out_ends_the_search(tmp_path):
 
 def test_the_last_receipt_is_compared_too(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    job = engine.next_job()
-    train(engine, job)
-    receipt = receipt_of(job)
+    launch = engine.next_launch()
+    train(engine, launch)
+    receipt = receipt_of(launch)
     receipt["applied"]["train.lr"] = 0.2
     with pytest.raises(ReceiptError, match="train.lr"):
         engine.on_end(0, Ended(receipt=receipt))
@@ -326,7 +326,7 @@ def test_the_last_receipt_is_compared_too(tmp_path):
 
 def test_a_trial_without_any_receipt_is_no_result(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1]))
-    engine.next_job()
+    engine.next_launch()
     for epoch in range(1, 10):
         engine.on_epoch(0, {"epoch": epoch, "value": 0.5})
     with pytest.raises(ReceiptError, match=r"train.lr: was suggested 0.1, but the receipt"):
@@ -346,15 +346,15 @@ class Wish:
 def test_a_pause_keeps_running_trials_and_hands_them_out_first_later(tmp_path):
     wish, ledger = Wish(), Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed([0.1, 0.2, 0.3]), ledger=ledger, should_stop=wish)
-    train_to_end(engine, engine.next_job())
-    first, second = engine.next_job(), engine.next_job()
+    train_to_end(engine, engine.next_launch())
+    first, second = engine.next_launch(), engine.next_launch()
     train(engine, second, until=2)
     wish.is_there = True
     assert train(engine, first) == 1
     assert train(engine, second, start=3) == 3
     engine.on_end(first.number, Ended())
     engine.on_end(second.number, Ended())
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert engine.is_over()
     assert engine.was_interrupted
     assert engine.ended_because == "interrupted"
@@ -363,19 +363,19 @@ def test_a_pause_keeps_running_trials_and_hands_them_out_first_later(tmp_path):
 
     later = make_engine(tmp_path, Listed([0.1, 0.2, 0.3, 0.4]), ledger=ledger)
     assert not later.is_over()
-    assert [later.next_job().spec for _ in range(2)] == [first.spec, second.spec]
-    assert later.next_job().number == 3
+    assert [later.next_launch().spec for _ in range(2)] == [first.spec, second.spec]
+    assert later.next_launch().number == 3
     assert later.spent().trials == 4
 
 
 def test_a_pause_while_a_trial_tells_its_history_is_no_failure(tmp_path):
     wish, ledger = Wish(), Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed([0.1]), ledger=ledger)
-    train(engine, engine.next_job(), until=5)
+    train(engine, engine.next_launch(), until=5)
     engine = make_engine(tmp_path, Listed([0.1]), ledger=ledger, should_stop=wish)
-    job = engine.next_job()
+    launch = engine.next_launch()
     wish.is_there = True
-    assert train(engine, job) == 1  # told to stop while replaying epoch 1
+    assert train(engine, launch) == 1  # told to stop while replaying epoch 1
     engine.on_end(0, Ended())
     assert states(engine) == ["running"]
     assert engine.ledger.trial(0).epochs == 5
@@ -384,21 +384,21 @@ def test_a_pause_while_a_trial_tells_its_history_is_no_failure(tmp_path):
 def test_a_worker_that_is_lost_in_a_pause_can_be_resumed(tmp_path):
     wish = Wish()
     engine = make_engine(tmp_path, Listed([0.1]), should_stop=wish)
-    train(engine, engine.next_job(), until=5)
+    train(engine, engine.next_launch(), until=5)
     wish.is_there = True
     engine.on_end(0, LOST)
     assert states(engine) == ["running"]
     assert engine.ledger.trial(0).retries == 0
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
 
 
 def test_a_trial_that_ends_in_a_pause_is_complete(tmp_path):
     wish = Wish()
     engine = make_engine(tmp_path, Listed([0.1]), should_stop=wish)
-    job = engine.next_job()
-    train(engine, job, until=8)
+    launch = engine.next_launch()
+    train(engine, launch, until=8)
     wish.is_there = True
-    train_to_end(engine, job, start=9)
+    train_to_end(engine, launch, start=9)
     assert states(engine) == ["complete"]
 
 
@@ -417,7 +417,7 @@ class Relay(Listed):
 
 def relay(tmp_path, **plan):
     engine = make_engine(tmp_path, Relay([0.1, 0.2], until_epoch=3), **plan)
-    first = engine.next_job()
+    first = engine.next_launch()
     assert train(engine, first) == 3  # the trainer, made for nine epochs, is told to stop
     engine.on_end(first.number, Ended())
     return engine
@@ -434,11 +434,11 @@ def test_a_trial_goes_on_from_another_and_pays_for_its_own_epochs(tmp_path):
     engine = relay(tmp_path)
     assert states(engine) == ["complete"]
     path = leave_checkpoint(tmp_path, 0)
-    job = engine.next_job()
-    assert (job.resume_from, job.start_epoch) == (str(path), 3)
-    assert job.spec["train"]["num_epochs"] == 9  # schedules depend on the whole length
-    assert train(engine, job, start=4) == 6
-    engine.on_end(job.number, Ended())
+    launch = engine.next_launch()
+    assert (launch.resume_from, launch.start_epoch) == (str(path), 3)
+    assert launch.spec["train"]["num_epochs"] == 9  # schedules depend on the whole length
+    assert train(engine, launch, start=4) == 6
+    engine.on_end(launch.number, Ended())
     assert states(engine) == ["complete", "complete"]
     assert engine.spent().epochs == 6
     assert [m.epoch for m in engine.ledger.trial(1).measurements] == [4, 5, 6]
@@ -447,15 +447,15 @@ def test_a_trial_goes_on_from_another_and_pays_for_its_own_epochs(tmp_path):
 
 def test_a_worker_that_breaks_when_it_is_told_to_stop_has_still_reached_its_epoch(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1], until_epoch=3))
-    job = engine.next_job()
-    train(engine, job)
-    engine.on_end(job.number, LOST)
+    launch = engine.next_launch()
+    train(engine, launch)
+    engine.on_end(launch.number, LOST)
     assert states(engine) == ["complete"]
 
 
 def test_a_missing_checkpoint_fails_the_trial_and_nothing_is_trained_afresh(tmp_path):
     engine = relay(tmp_path)
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert states(engine) == ["complete", "failed"]
     assert "no checkpoint of its last epoch" in engine.ledger.trial(1).error["message"]
     assert engine.is_over()

@@ -36,18 +36,18 @@ def clock(monkeypatch):
 
 def test_every_started_trial_counts_once(tmp_path):
     engine = make_engine(tmp_path, Listed(RATES, stops={(1, 2)}), budget=Budget(trials=4))
-    train_to_end(engine, engine.next_job())  # complete
-    train_to_end(engine, engine.next_job())  # pruned
-    engine.next_job()
+    train_to_end(engine, engine.next_launch())  # complete
+    train_to_end(engine, engine.next_launch())  # pruned
+    engine.next_launch()
     engine.on_end(2, BROKEN)  # failed
-    train(engine, engine.next_job(), until=3)
+    train(engine, engine.next_launch(), until=3)
     engine.on_end(3, LOST)
     assert engine.spent().trials == 4
-    retry = engine.next_job()
+    retry = engine.next_launch()
     assert retry.number == 3
     assert engine.spent().epochs == 9 + 2 + 3
     train_to_end(engine, retry, start=4)
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert engine.is_over()
     assert len(engine.ledger.trials()) == 4
 
@@ -67,7 +67,7 @@ def test_epochs_are_counted_exactly(tmp_path, limit, full, cut):
 
 def test_each_of_two_slots_ends_within_its_epoch(tmp_path):
     engine = make_engine(tmp_path, Listed(RATES), budget=Budget(epochs=5))
-    first, second = engine.next_job(), engine.next_job()
+    first, second = engine.next_launch(), engine.next_launch()
     assert train(engine, first, until=3) == 3
     assert train(engine, second, until=1) == 1
     assert train(engine, first, start=4) == 4  # the fifth epoch
@@ -79,14 +79,14 @@ def test_seconds_run_from_the_first_proposal_to_the_last_epoch(tmp_path, clock):
     engine = make_engine(tmp_path, Listed(RATES), budget=Budget(seconds=100))
     clock.now += 500  # probe and review
     assert engine.spent().seconds == 0
-    job = engine.next_job()
+    launch = engine.next_launch()
     for epoch in range(1, 9):
         clock.now += 10
-        assert train(engine, job, start=epoch, until=epoch) == epoch
+        assert train(engine, launch, start=epoch, until=epoch) == epoch
     clock.now += 9
-    train_to_end(engine, job, start=9)
+    train_to_end(engine, launch, start=9)
     assert engine.spent().seconds == 89
-    job = engine.next_job()
+    launch = engine.next_launch()
     clock.now += 10.5
     assert engine.on_epoch(1, {"epoch": 1, "value": 0.5}) is True
     clock.now += 0.75
@@ -101,15 +101,15 @@ def test_seconds_run_from_the_first_proposal_to_the_last_epoch(tmp_path, clock):
 def test_time_without_a_driver_is_not_charged(tmp_path, clock):
     ledger = Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(seconds=100))
-    job = engine.next_job()
+    launch = engine.next_launch()
     clock.now += 40
-    train(engine, job, until=1)
+    train(engine, launch, until=1)
     clock.now += 10_000
     engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(seconds=100))
     assert engine.spent().seconds == 40
-    job = engine.next_job()
+    launch = engine.next_launch()
     clock.now += 59
-    assert train(engine, job, start=2, until=2) == 2
+    assert train(engine, launch, start=2, until=2) == 2
     clock.now += 1
     assert engine.on_epoch(0, {"epoch": 3, "value": 0.5}) is False
 
@@ -118,11 +118,11 @@ def test_gpu_seconds_are_the_trials_own_times_their_share(tmp_path):
     engine = make_engine(
         tmp_path, Listed(RATES), budget=Budget(gpu_seconds=6.0), gpus_per_trial=0.5
     )
-    job = engine.next_job()
-    assert train(engine, job, seconds=1.0) == 9  # 4.5 GPU seconds
+    launch = engine.next_launch()
+    assert train(engine, launch, seconds=1.0) == 9  # 4.5 GPU seconds
     engine.on_end(0, Ended())
-    job = engine.next_job()
-    assert train(engine, job, seconds=1.0) == 3
+    launch = engine.next_launch()
+    assert train(engine, launch, seconds=1.0) == 3
     assert engine.spent().gpu_seconds == 6.0
 
 
@@ -132,15 +132,15 @@ def test_another_share_of_a_gpu_charges_only_what_comes_after(tmp_path, later):
     ledger = Ledger.create(tmp_path / "ledger.db", "maximize")
     plan = {"budget": Budget(gpu_seconds=1e9), "ledger": ledger}
     first = make_engine(tmp_path, Listed(RATES), gpus_per_trial=0.5, **plan)
-    job = first.next_job()
-    train(first, job, until=3, seconds=2.0)
+    launch = first.next_launch()
+    train(first, launch, until=3, seconds=2.0)
     assert first.spent().gpu_seconds == 3.0
     ledger.close()
     plan["ledger"] = ledger = Ledger.open(tmp_path / "ledger.db")
     again = make_engine(tmp_path, Listed(RATES), gpus_per_trial=later, **plan)
     assert again.spent().gpu_seconds == 3.0
-    again.next_job()  # the same trial goes on
-    train(again, job, start=4, until=5, seconds=2.0)
+    again.next_launch()  # the same trial goes on
+    train(again, launch, start=4, until=5, seconds=2.0)
     assert again.spent().gpu_seconds == 3.0 + 2 * 2.0 * later
     again.charge_gpus(0.125)  # divided anew once the probe has measured
     assert again.spent().gpu_seconds == 3.0 + 2 * 2.0 * later
@@ -149,7 +149,7 @@ def test_another_share_of_a_gpu_charges_only_what_comes_after(tmp_path, later):
 
 def test_a_trainer_that_tells_no_seconds_is_timed_by_its_reports(tmp_path, clock):
     engine = make_engine(tmp_path, Listed(RATES), budget=Budget(gpu_seconds=1e9), gpus_per_trial=1)
-    engine.next_job()
+    engine.next_launch()
     for epoch, took in enumerate((3.0, 5.0), 1):
         clock.now += took
         engine.on_epoch(0, {"epoch": epoch, "value": 0.5})
@@ -168,7 +168,7 @@ def test_an_extended_search_finishes_what_was_cut_off_first(tmp_path):
     run_all(make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(epochs=12)))
     same = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(epochs=12))
     assert same.is_over()
-    assert same.next_job() is None
+    assert same.next_launch() is None
     more = make_engine(tmp_path, Listed(RATES), ledger=ledger, budget=Budget(epochs=27))
     assert not more.is_over()
     run_all(more)
@@ -185,14 +185,14 @@ def confirmed(engine):
 
 def test_finalists_are_trained_again_beyond_a_budget_of_trials(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.5, 0.4, 0.3]), budget=Budget(trials=4), confirm=2)
-    jobs = run_all(engine)
-    assert [job.number for job in jobs] == list(range(10))
+    launches = run_all(engine)
+    assert [launch.number for launch in launches] == list(range(10))
     repeats = confirmed(engine)
     # The best, the default to compare with, the next; all with the same two new seeds.
     assert [t.params["train.lr"] for t in repeats] == [0.5, 0.1, 0.4] * 2
     seeds = [derive_seed(0, "confirm", nth) for nth in (0, 1)]
     assert [t.seed for t in repeats] == [seeds[0]] * 3 + [seeds[1]] * 3
-    assert [job.spec["train"]["seed"] for job in jobs[4:]] == [t.seed for t in repeats]
+    assert [launch.spec["train"]["seed"] for launch in launches[4:]] == [t.seed for t in repeats]
     assert len({t.seed for t in engine.ledger.trials()}) == 3
     assert engine.spent().trials == 4
     assert len(engine.events.named("confirmed")) == 6
@@ -203,12 +203,12 @@ def test_finalists_are_trained_again_beyond_a_budget_of_trials(tmp_path):
 
 def test_confirmations_wait_for_the_last_trial(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.5]), budget=Budget(trials=2), confirm=1)
-    first, second = engine.next_job(), engine.next_job()
+    first, second = engine.next_launch(), engine.next_launch()
     train_to_end(engine, first)
-    assert engine.next_job() is None
+    assert engine.next_launch() is None
     assert not engine.is_over()
     train_to_end(engine, second)
-    assert engine.next_job().spec["train"]["lr"] == 0.5
+    assert engine.next_launch().spec["train"]["lr"] == 0.5
 
 
 def test_confirmations_are_told_to_no_algorithm(tmp_path):
@@ -222,8 +222,8 @@ def test_confirmations_are_told_to_no_algorithm(tmp_path):
 def test_the_mean_over_new_seeds_decides(tmp_path):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2), confirm=2)
     values = {0: 0.7, 1: 0.8, 2: 0.7, 3: 0.9, 4: 0.9, 5: 0.8}  # 2 and 4 repeat 1, 3 and 5 repeat 0
-    while (job := engine.next_job()) is not None:
-        train_to_end(engine, job, lambda _epoch, n=job.number: values[n])
+    while (launch := engine.next_launch()) is not None:
+        train_to_end(engine, launch, lambda _epoch, n=launch.number: values[n])
     assert [t.params["train.lr"] for t in confirmed(engine)] == [0.2, 0.1] * 2
     assert engine.best().number == 0
 
@@ -245,12 +245,12 @@ def test_confirmations_take_their_share_of_a_time_budget(tmp_path, clock):
         clock.now += 1
         return epoch / 100
 
-    jobs = run_all(engine, value)
+    launches = run_all(engine, value)
     searched = [t for t in engine.ledger.trials() if t.purpose == "search"]
     assert sum(t.epochs for t in searched) == 85
     assert sum(t.epochs for t in confirmed(engine)) == 15
     assert engine.spent().seconds == 100
-    assert len(jobs) == len(engine.ledger.trials())
+    assert len(launches) == len(engine.ledger.trials())
 
 
 def test_a_resumed_search_leaves_the_confirmations_their_share(tmp_path):
@@ -258,13 +258,13 @@ def test_a_resumed_search_leaves_the_confirmations_their_share(tmp_path):
     ledger, limits = Ledger.create(None, "maximize"), {"budget": Budget(epochs=20), "confirm": 1}
     engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
     for _ in range(2):
-        train_to_end(engine, engine.next_job())
+        train_to_end(engine, engine.next_launch())
     assert [t.epochs for t in ledger.trials()] == [9, 8]
     again = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
-    job = again.next_job()
-    assert ledger.trial(job.number).purpose == "confirm"
-    train_to_end(again, job)
-    assert again.next_job() is None
+    launch = again.next_launch()
+    assert ledger.trial(launch.number).purpose == "confirm"
+    train_to_end(again, launch)
+    assert again.next_launch() is None
     assert again.is_over()
     assert [(t.purpose, t.epochs) for t in ledger.trials()] == [
         ("search", 9), ("search", 8), ("confirm", 3),
@@ -276,13 +276,13 @@ def test_a_confirmation_that_was_cut_off_goes_on(tmp_path):
     limits = {"budget": Budget(trials=2), "confirm": 1}
     engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
     for _ in range(2):
-        train_to_end(engine, engine.next_job())
-    cut = engine.next_job()
+        train_to_end(engine, engine.next_launch())
+    cut = engine.next_launch()
     train(engine, cut, until=4)
     again = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
-    job = again.next_job()
-    assert (job.number, job.spec) == (cut.number, cut.spec)
-    train_to_end(again, job, start=5)
+    launch = again.next_launch()
+    assert (launch.number, launch.spec) == (cut.number, cut.spec)
+    train_to_end(again, launch, start=5)
     run_all(again)
     assert [(t.purpose, t.epochs) for t in ledger.trials()] == [
         ("search", 9), ("search", 9), *[("confirm", 9)] * 4,

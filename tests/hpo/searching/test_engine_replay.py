@@ -206,19 +206,19 @@ def test_a_replay_tells_the_algorithm_what_it_heard_live(tmp_path):
 
     algorithm = Listed([0.01, 0.02, 0.03, 0.04], stops={(1, 3)})
     engine = make_engine(tmp_path, algorithm, budget=Budget(trials=4))
-    first, second = engine.next_job(), engine.next_job()
+    first, second = engine.next_launch(), engine.next_launch()
     for epoch in (1, 2, 3):
         train(engine, second, start=epoch, until=epoch)
         train(engine, first, start=epoch, until=epoch)
     engine.on_end(second.number, Ended())
-    third = engine.next_job()
+    third = engine.next_launch()
     train(engine, third, until=1)
     engine.on_end(third.number, Ended(failure={"kind": "code", "message": "broke"}))
     again = Listed([0.01, 0.02, 0.03, 0.04])
     ledger = Ledger(engine.ledger._storage, "maximize")
     rebuilt = make_engine(tmp_path, again, ledger=ledger, budget=Budget(trials=4))
     assert again.heard == algorithm.heard
-    assert [job.number for job in run_all(rebuilt)] == [0, 3]
+    assert [launch.number for launch in run_all(rebuilt)] == [0, 3]
 
 
 def test_a_trial_that_was_over_at_the_kill_is_only_booked(tmp_path):
@@ -226,13 +226,13 @@ def test_a_trial_that_was_over_at_the_kill_is_only_booked(tmp_path):
 
     algorithm = Listed([0.01, 0.02, 0.03], stops={(1, 2)})
     engine = make_engine(tmp_path, algorithm, budget=Budget(trials=3))
-    whole, cut = engine.next_job(), engine.next_job()
+    whole, cut = engine.next_launch(), engine.next_launch()
     assert train(engine, whole) == 9
     assert train(engine, cut) == 2
     ledger = Ledger(engine.ledger._storage, "maximize")
     again = make_engine(
         tmp_path, Listed([0.01, 0.02, 0.03], stops={(1, 2)}), ledger=ledger, budget=Budget(trials=3)
     )
-    assert again.next_job().number == 2
+    assert again.next_launch().number == 2
     assert [str(t.state) for t in ledger.trials()] == ["complete", "pruned", "running"]
     assert [e["reason"] for e in again.events.named("trial_finished")] == ["", "on the list"]

@@ -168,7 +168,7 @@ def test_rungs_that_are_trials_of_their_own_are_counted_as_such():
     running = foresee(Budget(trials=1000), **facts, route_style="running")
     assert (running.trials, running.epochs) == (10, 28)
     rungs = foresee(Budget(trials=1000), **facts, route_style="rungs")
-    # 7 + 4 + 3 jobs of rungs, and the default configuration, which is trained in full beside them.
+    # 7 + 4 + 3 rung trials, and the default configuration, which is trained in full beside them.
     assert (rungs.trials, rungs.epochs) == (15, 32)
     assert rungs.seconds == pytest.approx(running.seconds, rel=0.3)
 

@@ -35,11 +35,11 @@ STUDY = quick_study(budget=Budget(trials=4))
 def engine(tmp_path):
     """Complete, pruned, failed and suspended: one of each."""
     made = make_engine(tmp_path, Listed([0.1, 0.2, 0.3, 0.4], stops={(1, 2)}), study=STUDY)
-    train_to_end(made, made.next_job())
-    train_to_end(made, made.next_job())
-    train(made, made.next_job(), until=3)
+    train_to_end(made, made.next_launch())
+    train_to_end(made, made.next_launch())
+    train(made, made.next_launch(), until=3)
     made.on_end(2, Ended(failure={"kind": "data", "message": "gone"}))
-    train(made, made.next_job(), until=4)
+    train(made, made.next_launch(), until=4)
     return made
 
 

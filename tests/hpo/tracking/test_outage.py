@@ -117,7 +117,7 @@ class Timed:
             began = time.monotonic()
             result = method(*args)
             self.calls.append((args[0] if args else -1, name, time.monotonic() - began))
-            if name == "next_job" and result is not None:
+            if name == "next_launch" and result is not None:
                 self.began[result.number] = time.monotonic()
             if name == "on_end":
                 self.lasted[args[0]] = began - self.began[args[0]]

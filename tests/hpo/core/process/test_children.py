@@ -93,7 +93,7 @@ STARTS = {
     "hpo/doctor/machine.py": "nvidia-smi, and children.python",
     "hpo/jobs/run_command.py": "a skill's own command, and children.own",
     "hpo/tracking/server.py": "children.python",
-    "trainer/launching.py": "children.command",
+    "trainer/multi_process.py": "children.command",
     "hpo/executors/child_call.py": "children.own",
     "hpo/jobs/processes.py": "a platform's command, by /bin/sh",
     "trainer/models/weight_facts.py": "children.command",

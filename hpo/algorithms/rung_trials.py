@@ -1,9 +1,9 @@
 """Successive halving in which every rung of a configuration is a trial of its own.
 
 For trainers that tell one value at their end, and for callers that submit jobs and report results.
-A job trains until its rung's epoch and starts from the checkpoint of the rung before, so nothing is
-trained twice. A proposer (an `OptunaAlgorithm` without a pruner) chooses configurations; a policy
-says which of them go on.
+Such a rung trial trains until its rung's epoch and starts from the checkpoint of the rung before,
+so nothing is trained twice. A proposer (an `OptunaAlgorithm` without a pruner) chooses
+configurations; a policy says which of them go on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Proposer(Algorithm, OptunaView, Protocol):
     """Chooses configurations: an algorithm that knows what its latents mean to Optuna."""
 
 
-class RungJobs:
+class RungTrials:
     """Runs a proposer's configurations up the rungs of a policy.
 
     Example: rungs (1, 3), quota one in three: `ask(0..2)` propose three configurations until epoch
@@ -43,10 +43,10 @@ class RungJobs:
         proposer: chooses configurations and stops none.
         policy: says who goes on.
         direction: `maximize` or `minimize`.
-        early: may end a job between two rungs.
+        early: may end a trial between two rungs.
         num_epochs: length of a full trial.
-        include_default: whether the first configuration is the default, which is trained in full in
-            one job and takes part in no bracket.
+        include_default: whether the first configuration is the default, which is trained in full by
+            one trial and takes part in no bracket.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RungJobs:
         self._sign = Direction(direction).sign
         self._num_epochs, self._include_default = num_epochs, include_default
         self._climbers: list[Climber] = []
-        self._by_job: dict[int, Climber] = {}
+        self._by_trial: dict[int, Climber] = {}
         self._best: dict[int, float] = {}
         self._proposals: dict[int, TrialRecord] = {}
 
@@ -83,7 +83,7 @@ class RungJobs:
             self._proposer.narrow(limits)
 
     def start_points(self) -> Collection[int]:
-        """The newest jobs of configurations that wait at a rung, or go on to the next."""
+        """The newest trials of configurations that wait at a rung, or go on to the next."""
         able = [c for c in self._climbers if c.bracket != DEFAULT]
         if self._policy.is_enough(able):
             return ()
@@ -105,9 +105,9 @@ class RungJobs:
         return replace(suggestion, until_epoch=self._rungs(bracket)[0])
 
     def restore(self, trial: TrialRecord) -> None:
-        """Take a recorded job as started."""
+        """Take a recorded trial as started."""
         if trial.start_from is not None:
-            climber = self._by_job[trial.start_from[0]]
+            climber = self._by_trial[trial.start_from[0]]
             self._move(trial.number, climber)
             return
         bracket = self._next_bracket()
@@ -117,8 +117,8 @@ class RungJobs:
         self._enter(trial.number, bracket, trial.params, trial.latents)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
-        """Hear an epoch of a job; it ends by itself at its rung."""
-        climber = self._by_job[number]
+        """Hear an epoch of a trial; it ends by itself at its rung."""
+        climber = self._by_trial[number]
         value = self._sign * measurement.value
         best = max(value, self._best.get(climber.number, value))
         self._best[climber.number] = best
@@ -134,8 +134,8 @@ class RungJobs:
         return Decision(stop=True, reason=decision.reason)
 
     def tell(self, trial: TrialRecord) -> None:
-        """Hear how a job ended: its configuration waits at the rung, is through, or is out."""
-        climber = self._by_job[trial.number]
+        """Hear how a trial ended: its configuration waits at the rung, is through, or is out."""
+        climber = self._by_trial[trial.number]
         best = self._best.get(climber.number)
         if trial.state is TrialState.COMPLETE and best is not None:
             climber.values.append(best)
@@ -162,7 +162,7 @@ class RungJobs:
     ) -> None:
         climber = Climber(number=number, bracket=bracket, latest=number)
         self._climbers.append(climber)
-        self._by_job[number] = climber
+        self._by_trial[number] = climber
         self._proposals[number] = TrialRecord(
             number=number,
             state=TrialState.RUNNING,
@@ -189,7 +189,7 @@ class RungJobs:
     def _move(self, number: int, climber: Climber) -> None:
         climber.latest, climber.state = number, "running"
         climber.rung += 1
-        self._by_job[number] = climber
+        self._by_trial[number] = climber
 
     def _close(self, climber: Climber, trial: TrialRecord) -> None:
         """Tell the proposer of a configuration that has come to its end."""
@@ -205,8 +205,8 @@ class RungJobs:
         best = self._best.get(climber.number)
         has_value = best is not None and record.state is not TrialState.FAILED
         record.value = self._sign * best if has_value and best is not None else None
-        record.error = trial.error if climber is self._by_job[trial.number] else None
-        if record.state is TrialState.COMPLETE:  # trained in full, over all of its jobs
+        record.error = trial.error if climber is self._by_trial[trial.number] else None
+        if record.state is TrialState.COMPLETE:  # trained in full, over all of its trials
             last = Measurement(epoch=record.until_epoch, value=record.value or 0.0)
             record.measurements = [last]
         self._proposer.tell(record)
