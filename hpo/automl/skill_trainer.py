@@ -209,7 +209,7 @@ class SkillTrainer:
 
     def num_shards(self, spec: Spec) -> int:
         """Devices that share an epoch's samples."""
-        own = str(self.skill.info.get("gpu_spec_key") or "")
+        own = self.skill.gpu_key
         keys = [own] if own else [key for key in _SHARD_KEYS if _count(spec, key) > 1][:1]
         count = 1
         for name in (*keys, *(f"{key.rpartition('.')[0]}.num_nodes" for key in keys)):

@@ -85,8 +85,8 @@ class Skill:
 
     @property
     def gpu_key(self) -> str:
-        """Spec key with the number of GPUs."""
-        return str(self.info.get("gpu_spec_key") or "train.num_gpus")
+        """Spec key with the number of GPUs; may be empty."""
+        return str(self.info.get("gpu_spec_key") or "")
 
     @property
     def monitored(self) -> list[str]:

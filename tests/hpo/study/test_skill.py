@@ -124,9 +124,7 @@ def test_what_a_metadata_file_leaves_out_is_empty(tmp_path):
     skill = skill_of(tmp_path, "description: bare\n")
     assert (skill.actions, skill.shorthands, skill.monitored, skill.image) == ({}, {}, [], "")
     assert (skill.inputs("train"), skill.data_entries("train"), skill.keys()) == ({}, {}, set())
-    assert (skill.title, skill.data_format, skill.gpu_key) == (
-        tmp_path.name, "default", "train.num_gpus",
-    )  # fmt: skip
+    assert (skill.title, skill.data_format, skill.gpu_key) == (tmp_path.name, "default", "")
 
 
 def test_short_names_are_spelt_out_and_must_agree_with_long_ones(tmp_path):
