@@ -139,7 +139,7 @@ class _Load:
             return False
         self.seconds[kind].append(time.perf_counter() - began)
         if not answer.ok:
-            self.errors[f"{kind} {answer.status_code}"] += 1
+            self.errors[f"{kind} {answer.status_code}: {answer.text[:200]}"] += 1
             return False
         if kind != "label":
             own[label] = own.get(label, 0) + 1 if kind == "add" else 0
