@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, add_serving_arguments, chosen_run
+from hpo.cli.run_flags import add_run_argument, add_serving_arguments, model_run
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _SHORTEST_TOKEN = 16
 
 EPILOG = """\
 examples:
-  hpo serve                                  the newest run, on http://127.0.0.1:8000
+  hpo serve                 the newest finished run, or the one that `hpo use` pinned, on port 8000
   hpo serve retail --port 9000
   curl --data-binary @photo.jpg 'http://127.0.0.1:8000/label?topk=3'
   curl -H "Authorization: Bearer $TOKEN" --data-binary @a.jpg http://127.0.0.1:8000/classes/lemon
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.serving.service import PictureService
 
-    chosen = chosen_run(args)
+    chosen = model_run(args)
     token, is_given = _token()
     with machine_output():  # the trainer runs here, and its libraries may print
         service = PictureService(chosen, args.unknown_at)

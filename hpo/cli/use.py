@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
 
-HELP = "pin the run that predict and gallery use where none is named"
+HELP = "pin the run that predict, gallery and serve use where none is named"
 EPILOG = """\
 examples:
   hpo use                    which run is used now

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import requests
 
 from hpo.cli.main import main
+from hpo.run.used_run import pin_run
 from tests.hpo.serving.conftest import picture
 
 
@@ -74,6 +76,14 @@ def test_ctrl_c_ends_it_and_the_token_of_the_user_is_not_printed(run, monkeypatc
         assert requests.get(f"{told['url']}/health", timeout=20).json()["status"] == "ok"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
+
+
+def test_where_no_run_is_named_the_pinned_one_is_served(run):
+    out = run.path.parent.parent
+    shutil.copytree(run.path, run.path.parent / "29991231-235959")  # the newest finished
+    pin_run(run, out)
+    with serving(f"--out={out}") as (_, told):
+        assert told["run"] == str(run)
 
 
 @pytest.mark.parametrize(
