@@ -47,9 +47,9 @@ def number_interval(
         return None
     if bounds.low is not None and bounds.low == bounds.high:
         return Interval(low=bounds.low, high=bounds.low, why=f"{bounds} holds one value")
-    start = _inside(draft, bounds, default)
+    start = _usable(draft, bounds, default)
     if wanted == (None, None):
-        interval = choose_interval(bounds, start, is_int=draft.is_int)
+        interval = _from_default(draft, bounds, start)
     else:
         change = _wanted(draft, bounds, *wanted)
         if change is None:
@@ -76,12 +76,22 @@ def clamped(bounds: Bounds, value: float) -> float:
 
 
 def _from_change(draft: Draft, change: Bounds, bounds: Bounds, default: float | None) -> Interval:
-    start = None if default is None else clamped(change, default)
     if change.low is None or change.high is None:
-        return choose_interval(change, start, is_int=draft.is_int)
+        return _from_default(draft, change, default)
+    start = None if default is None else clamped(change, default)
     if change.low == change.high:
         return Interval(low=change.low, high=change.high, why="the given range holds one value")
     return keep_interval(change, bounds, start, is_int=draft.is_int, log=draft.change.log)
+
+
+def _from_default(draft: Draft, bounds: Bounds, default: float | None) -> Interval:
+    """Apply the rule to a default moved inside the bounds; the reason says so where it was."""
+    start = None if default is None else clamped(bounds, default)
+    interval = choose_interval(bounds, start, is_int=draft.is_int)
+    if start == default:
+        return interval
+    moved = f"default {default:g} lies outside {bounds}, moved to {start:g}"
+    return replace(interval, why=f"{moved}; {interval.why}")
 
 
 def _is_spent(draft: Draft, bounds: Bounds) -> bool:
@@ -117,7 +127,8 @@ def _closed(bounds: Bounds) -> Bounds:
     return Bounds(low=bounds.low, high=bounds.high)
 
 
-def _inside(draft: Draft, bounds: Bounds, default: Any) -> float | None:
+def _usable(draft: Draft, bounds: Bounds, default: Any) -> float | None:
+    """Return the default as a number, or None; warn where it is none or lies outside the bounds."""
     if not is_number(default) or not math.isfinite(default):
         told = "has no default" if default is None else f"its default {default!r} is not a number"
         draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
@@ -125,10 +136,10 @@ def _inside(draft: Draft, bounds: Bounds, default: Any) -> float | None:
     if draft.is_int and default % 1:
         draft.notes.warn(draft.name, f"its default {default!r} is not a whole number")
         default = round(default)
-    moved = clamped(bounds, default)
-    if moved != default:
+    number: float = default
+    if clamped(bounds, number) != number:
         draft.notes.warn(draft.name, f"default {default!r} lies outside {bounds}")
-    return moved
+    return number
 
 
 def _limit(draft: Draft, interval: Interval) -> Interval:

@@ -101,18 +101,25 @@ def choose_interval(bounds: Bounds, default: float | None, *, is_int: bool) -> I
     position = (default - low) / (high - low)
     if low >= 0 and default > 0 and position <= _EDGE:
         start, stop = _around(default, DECADES, low, high, is_int=is_int)
-        why = f"default {default:g} in the bottom tenth of {bounds}: log, two decades around it"
+        why = f"{_place(default, bounds)}: log, two decades around it"
         early = _around(default, _DECADES_EARLY, low, high, is_int=is_int)
         return _inset(bounds, start, stop, Scale.LOG, why=why, early=early)
     if position >= 1 - _EDGE and default < high and not is_int:
         return _reflected(bounds, default, high)
-    return _inset(
-        bounds,
-        low,
-        high,
-        Scale.LINEAR,
-        why=f"default {default:g} is well inside {bounds}: linear",
-    )
+    return _inset(bounds, low, high, Scale.LINEAR, why=f"{_place(default, bounds)}: linear")
+
+
+def _place(default: float, bounds: Bounds) -> str:
+    """Say where in bounds with both ends a default lies."""
+    low, high = _both(bounds)
+    position = (default - low) / (high - low)
+    if position in (0, 1):
+        place = "is the upper bound of" if position else "is the lower bound of"
+    elif _EDGE < position < 1 - _EDGE:
+        place = "is well inside"
+    else:
+        place = "is in the top tenth of" if position > _EDGE else "is in the bottom tenth of"
+    return f"default {default:g} {place} {bounds}"
 
 
 def keep_interval(
@@ -196,7 +203,7 @@ def _reflected(bounds: Bounds, default: float, pivot: float) -> Interval:
         scale=Scale.REFLECTED,
         pivot=pivot,
         early=(tidy(pivot - early_far), tidy(pivot - gap / _DECADES_EARLY)),
-        why=f"default {default:g} in the top tenth of {bounds}: log of the distance to {pivot:g}",
+        why=f"{_place(default, bounds)}: log of the distance to {pivot:g}",
     )
 
 

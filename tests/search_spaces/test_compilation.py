@@ -205,6 +205,11 @@ def test_first_trial_is_the_default_configuration_moved_inside():
     space.validate(first)
     assert any("a.low: default -0.2 lies outside" in text for text in space.warnings)
     assert any("a.edge: default 0.0 lies outside" in text for text in space.warnings)
+    assert parameter(space, "a.low").why == (
+        "default -0.2 lies outside [0.2, 1], moved to 0.2; default 0.2 is the lower bound of "
+        "[0.2, 1]: log, two decades around it"
+    )
+    assert parameter(space, "a.edge").why.startswith("default 0 lies outside (0, 0.5], moved to 0.")
 
 
 def test_spec_is_the_centre_and_the_first_trial():

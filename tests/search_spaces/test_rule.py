@@ -28,6 +28,23 @@ def test_table_of_the_published_network(bounds, default, is_int, scale, low, hig
     assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "default", "is_int", "why"),
+    [
+        (unit(0.3, 1.0), 1.0, False, "default 1 is the upper bound of [0.3, 1]: linear"),
+        (unit(0.0, 0.3), 0.0, False, "default 0 is the lower bound of [0, 0.3]: linear"),
+        (unit(2.0, 8.0), 2.0, False, "default 2 is the lower bound of [2, 8]: log, two decades"),
+        (unit(0, 40), 38, True, "default 38 is in the top tenth of [0, 40]: linear"),
+        (unit(-4.0, 6.0), -3.5, False, "default -3.5 is in the bottom tenth of [-4, 6]: linear"),
+        (unit(0.0, 2.0, low_open=True), 0.1, False, "is in the bottom tenth of (0, 2]: log, two"),
+        (unit(0.0, 4.0), 3.9, False, "default 3.9 is in the top tenth of [0, 4]: log of the"),
+        (unit(-1.0, 9.0), 3.0, False, "default 3 is well inside [-1, 9]: linear"),
+    ],
+)
+def test_reason_says_where_the_default_lies(bounds, default, is_int, why):
+    assert why in choose_interval(bounds, default, is_int=is_int).why
+
+
 def test_momentum_is_reflected_and_half_of_it_lies_above_0_968():
     interval = choose_interval(unit(0.0, 1.0, low_open=True), 0.9, is_int=False)
     assert interval.scale is Scale.REFLECTED

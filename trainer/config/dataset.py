@@ -141,9 +141,8 @@ class DatasetConfig:
         0.0,
         "0 squashes pictures to width x height. Above 0 their sides keep their ratio: the short one"
         " is resized to size / crop_share, and the centre is what the network sees.",
+        minimum=0.0,
         maximum=1.0,
-        math_cond="> 0.0",
-        valid_min=0.0,
         is_extension=True,
     )
     value_range: tuple[float, float] | None = optional_sequence(

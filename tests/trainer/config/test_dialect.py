@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from search_spaces import load_schema
+from search_spaces.lint import lint_schema
 from trainer.config.deviations import DEVIATIONS, extensions
 from trainer.config.dialect import schema, template
 from trainer.config.root import ACTIONS
@@ -139,3 +141,9 @@ def test_no_description_is_the_published_one(published_skill):
         }
         for path, node in all_nodes(schema(action)["properties"]):
             assert node["description"].lower().rstrip(".") not in theirs, path
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_default_lies_where_a_search_looks(action):
+    found = lint_schema(load_schema(schema(action)))
+    assert [finding for finding in found if finding.kind in ("default", "relation")] == []
