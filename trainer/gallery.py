@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from trainer.array_files import open_arrays, save_arrays
 from trainer.data.names import name_key
 from trainer.errors import DataError
+from trainer.gallery_checks import FORMAT, check_arrays
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
 from trainer.proposals import has_faiss
 from trainer.retrieval import Floats, Indices, UnitGallery, search
@@ -37,9 +38,6 @@ from trainer.unknowns import (
     unknown_scores,
 )
 from trainer.vectors import FLAT, HNSW, FaissIndex, Vectors
-
-FORMAT = 3
-"""2 brought digests, 3 unit vectors, kinds and the model's digest; files of 1 and 2 are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +84,12 @@ class GalleryIndex:
     @property
     def num_entries(self) -> int:
         """With how many entries a query is compared."""
-        is_nearest = self.matching == NEAREST
-        return len(self) if is_nearest else len(np.unique(self.labels_G))
+        return len(self) if self.matching == NEAREST else self._num_labels
+
+    @cached_property
+    def _num_labels(self) -> int:
+        """Classes that have pictures."""
+        return len(np.unique(self.labels_G))
 
     @property
     def extent(self) -> str:
@@ -117,8 +119,8 @@ class GalleryIndex:
         Raises:
             DataError: k is above the number of classes, or embeddings are of another length.
         """
-        if not 1 <= k <= len(self.class_names):
-            count = len(self.class_names)
+        count = self._num_labels
+        if not 1 <= k <= count:
             raise DataError(f"topk: must be at most the {count} classes of the gallery, got {k}")
         entries_QK = np.empty((len(query_QD), k), dtype=np.int64)
         distances_QK = np.empty((len(query_QD), k), dtype=np.float32)
@@ -294,6 +296,7 @@ class GalleryIndex:
             raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
         try:
             arrays = open_arrays(path)
+            check_arrays(arrays)
             is_unit = int(arrays.get("format", np.array(1))) >= 3
             codes_GD = arrays["embeddings"]
             return cls(
@@ -311,7 +314,9 @@ class GalleryIndex:
                 queries=Queries.of_arrays(arrays),
                 measured=Calibration.of_arrays(arrays),
             )
-        except (OSError, ValueError, KeyError) as e:
+        except KeyError as e:
+            raise DataError(f"{path}: not a gallery index: holds no {e.args[0]}") from e
+        except (OSError, ValueError, TypeError) as e:
             raise DataError(f"{path}: not a gallery index: {e}") from e
 
     def _check_length(self, length: int) -> None:

@@ -18,6 +18,7 @@ from trainer.retrieval import Floats, Indices, UnitGallery, normalize
 Batch = TypeVar("Batch")
 
 NEAREST, PROTOTYPES = "nearest", "prototypes"
+MATCHINGS = (NEAREST, PROTOTYPES)
 """Values of `dataset.matching`."""
 
 

@@ -19,6 +19,8 @@ from trainer.retrieval import Floats, Indices, normalize, search
 FLAT, HALF, BYTE, HNSW = "flat", "16-bit", "8-bit", "hnsw"
 KINDS = (FLAT, HALF, BYTE, HNSW)
 """How a gallery is kept and searched: `flat` and `hnsw` keep 32 bits a value."""
+DTYPES = {FLAT: "float32", HALF: "float16", BYTE: "int8", HNSW: "float32"}
+"""Of the codes of each kind."""
 
 _SPARE = 8
 """Neighbours that are measured beyond those asked for."""
@@ -139,12 +141,12 @@ def _hnsw(vectors: Vectors, graph: NDArray[np.uint8] | None) -> Any:
 
     index: Any
     unit_ND = np.ascontiguousarray(vectors.unit())
-    if graph is None:
+    index = None if graph is None else _read_graph(graph, unit_ND)
+    if index is None:
         index = faiss.IndexHNSWFlat(vectors.length, _LINKS)
         index.hnsw.efConstruction = _BUILD_WIDTH
         known = 0
     else:
-        index = faiss.deserialize_index(np.ascontiguousarray(graph), faiss.IO_FLAG_SKIP_STORAGE)
         known = index.ntotal
         storage: Any = faiss.IndexFlatL2(vectors.length)
         storage.add(unit_ND[:known])
@@ -154,3 +156,15 @@ def _hnsw(vectors: Vectors, graph: NDArray[np.uint8] | None) -> Any:
         index.add(unit_ND[known:])
     index.hnsw.efSearch = _SEARCH_WIDTH
     return index
+
+
+def _read_graph(graph: NDArray[np.uint8], unit_ND: Floats) -> Any:
+    """Read a graph of the first vectors or all; None where it is damaged or of others."""
+    import faiss
+
+    try:
+        index = faiss.deserialize_index(np.ascontiguousarray(graph), faiss.IO_FLAG_SKIP_STORAGE)
+    except (RuntimeError, AssertionError):
+        return None
+    is_hnsw = isinstance(index, faiss.IndexHNSW) and index.d == unit_ND.shape[1]
+    return index if is_hnsw and index.ntotal <= len(unit_ND) else None

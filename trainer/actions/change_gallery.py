@@ -21,7 +21,7 @@ from trainer.data.sources import open_source
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.gallery_file import Change, changing, undo
-from trainer.matching import NEAREST, PROTOTYPES
+from trainer.matching import MATCHINGS, NEAREST
 from trainer.retrieval import Floats, UnitGallery, search
 from trainer.vectors import KINDS
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from trainer.data.folder import ImageFolder
     from trainer.onnx_model import OnnxModel
 
-_MATCHINGS = (NEAREST, PROTOTYPES)
 _SAME = 1e-5
 """Distance up to which two embeddings are of the same picture, where there is no digest to ask."""
 
@@ -160,7 +159,7 @@ def set_gallery(
     Raises:
         DataError: the gallery is missing or damaged, or there is no such kind or matching.
     """
-    for name, value, legal in (("kind", kind, KINDS), ("matching", matching, _MATCHINGS)):
+    for name, value, legal in (("kind", kind, KINDS), ("matching", matching, MATCHINGS)):
         if value is not None and value not in legal:
             raise DataError(f"{name}: must be one of {', '.join(legal)}, got {value!r}")
     with changing(folder / GALLERY, _matching(folder)) as change:
