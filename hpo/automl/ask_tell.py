@@ -20,12 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from hpo.automl.asking import build_engine, open_or_create
-from hpo.automl.errors import AutoMLError
-from hpo.automl.hooks import as_number
-from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.outcome import adjustments_of, build_result
 from hpo.automl.planning import as_value_errors, plan_request
 from hpo.automl.recommendation import Recommendation, show_trial
+from hpo.automl.reported import read_id, read_report
 from hpo.automl.request import Request
 from hpo.automl.routing import open_skill
 from hpo.automl.schema_skill import write_skill
@@ -53,9 +51,6 @@ from hpo.searching.state_writer import StateWriter, describe_start
 from hpo.tracking.listener import mlflow_listener
 
 logger = logging.getLogger(__name__)
-
-GOOD = ("success", "done")
-"""Statuses of a configuration that was trained."""
 
 
 class AutoML:
@@ -194,35 +189,31 @@ class AutoML:
             value: in the caller's own scale; a mapping of metric -> value with several objectives,
                 where `metric_value`, `metric`, `value` or `score` stand for the primary one.
             best_epoch: the epoch that it was measured at; the last one where not given.
-            status: `success` or `failure`.
+            status: `success` or `failure`, or another of a platform's words for them.
 
         Raises:
-            AutoMLError: for an id that was not handed out, or has been reported.
+            AutoMLError: for an id that was not handed out, or has been reported, and for a value,
+                an epoch or a status that is none; the configuration then still waits.
         """
         self._demand_open()
-        if rec_id not in self._open:
-            known = ", ".join(str(number) for number in sorted(self._open)) or "none"
-            raise AutoMLError(f"rec_id: {rec_id!r} is not waiting for a result; these are: {known}")
+        number = read_id(rec_id, self._open)
+        record = self._ledger.trial(number)
+        told = read_report(
+            self._objectives, value, best_epoch, status,
+            epochs=record.until_epoch if self._epochs_key else None,
+        )  # fmt: skip
         self._note_jobs()
-        record, objectives = self._ledger.trial(rec_id), self._objectives
-        given = value if isinstance(value, Mapping) else {objectives.primary.metric: value}
-        values = {name: as_number(found) for name, found in objectives.named(given).items()}
-        del self._open[rec_id]
-        missing = objectives.missing(values)
-        if status not in GOOD or missing:
-            names = ", ".join(repr(name) for name in missing) if objectives.is_several else ""
-            reason = METRIC_NOT_FOUND + (f": {names}" if names else "")
-            reason = reason if status in GOOD else f"reported as {status}"
-            self._engine.on_end(rec_id, Ended(failure={"kind": "code", "message": reason}))
+        del self._open[number]
+        if told.failure:
+            self._engine.on_end(number, Ended(failure={"kind": "code", "message": told.failure}))
             self._state.write_now()
             return
-        numbers = {name: float(found) for name, found in values.items() if found is not None}
-        metrics = dict(numbers) if objectives.is_several else {}
-        metrics |= {"best_epoch": float(best_epoch)} if best_epoch else {}
-        score = objectives.score(numbers)
+        metrics = dict(told.values) if self._objectives.is_several else {}
+        metrics |= {"best_epoch": float(told.best_epoch)} if told.best_epoch else {}
+        score = self._objectives.score(told.values)
         payload = {"epoch": record.until_epoch, "value": score, "metrics": metrics}
-        self._engine.on_epoch(rec_id, payload)
-        self._engine.on_end(rec_id, Ended())
+        self._engine.on_epoch(number, payload)
+        self._engine.on_end(number, Ended())
         self._state.write_now()
 
     def get_best(self) -> Recommendation | None:

@@ -69,13 +69,27 @@ def _guarded(name: str, function: Callable[..., Any], *args: Any) -> Any:
 
 def as_number(value: Any) -> float | None:
     """A value as a number; None where it is none. Not-a-number stays, it is a failed trial."""
-    if value is None or isinstance(value, bool):
+    if value is None:
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        logger.warning("a number was expected of the caller's function, got %r", value)
+        return number_of(value)
+    except (TypeError, ValueError, OverflowError):
+        logger.warning("a number was expected of the caller's function, got %.80r", value)
         return None
+
+
+def number_of(value: Any) -> float:
+    """A number, or the text of one, as a plain number.
+
+    Raises:
+        TypeError: for what is none; true, false and bytes are not.
+        ValueError: for other text.
+        OverflowError: for one that is too large.
+    """
+    kind = getattr(value, "dtype", type(value))
+    if kind in (bool, bytes, bytearray) or str(kind) in ("bool", "torch.bool"):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
 
 
 class CallbackListener:

@@ -82,6 +82,10 @@ class Objectives:
         """Objectives without a value."""
         return [name for name in self.names if values.get(name) is None]
 
+    def names_any(self, answer: Mapping[str, Any]) -> bool:
+        """Whether a mapping that a caller gave speaks of any objective, be it to say None."""
+        return any(name in answer for name in (*self.names, *_GENERIC))
+
     def named(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """A mapping that a caller gave, by the names of objectives; others are left out."""
         found = {name: answer[name] for name in self.names if name in answer}
