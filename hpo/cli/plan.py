@@ -99,10 +99,9 @@ def render_more(found: DryRun, price: float | None) -> list[str]:
     from hpo.searching.dry_run import cost_of
 
     lines = [_first(entry) for entry in found.first_batch]
-    now, more = found.forecast, found.with_twice_the_slots
-    if now and more:
-        what = "GPUs" if found.gpus_per_trial else "cores"
-        lines.append(f"twice     as many {what} would take {_gain(now, more, found.budget)}")
+    what = "GPUs" if found.gpus_per_trial else "cores"
+    gain = _gain(found.forecast, found.with_twice_the_slots, found.budget)
+    lines += [f"hardware  with twice as many {what} {gain}"] * bool(gain)
     if found.batch_in_memory:
         lines.append(f"memory    a batch of about {found.batch_in_memory} would fill the GPU")
     total = found.probe.get("total_memory_mib")
@@ -132,8 +131,15 @@ def _first(entry: Mapping[str, Any]) -> str:
     return f"first     trial {entry['trial']}: {words}{more}"
 
 
-def _gain(now: Forecast, more: Forecast, budget: Budget) -> str:
-    """A budget of time buys trials, a budget of trials buys time."""
-    if budget.trials is None and (budget.seconds is not None or budget.gpu_seconds is not None):
-        return f"as long for {count_of(more.trials, 'trial')} in place of {now.trials}"
-    return f"{render_seconds(more.seconds)} in place of {render_seconds(now.seconds)}"
+def _gain(now: Forecast | None, more: Forecast | None, budget: Budget) -> str:
+    """A budget of time buys trials, any other buys time; empty where nothing is gained."""
+    if not now or not more:
+        return ""
+    is_of_time = budget.seconds is not None or budget.gpu_seconds is not None
+    if budget.trials is None and is_of_time and more.trials > now.trials:
+        trials = count_of(more.trials, "trial")
+        return f"the same budget would be enough for {trials} in place of {now.trials}"
+    if more.seconds < now.seconds * 0.95:
+        less, full = render_seconds(more.seconds), render_seconds(now.seconds)
+        return f"the search would take {less} in place of {full}"
+    return ""

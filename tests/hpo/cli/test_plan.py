@@ -72,13 +72,36 @@ def test_what_more_hardware_would_bring():
              "concurrent": 2, "probe": {"total_memory_mib": 12000.0}}  # fmt: skip
     lines = render_more(found("20", **facts), 3.0)
     assert lines[:4] == [
-        "twice     as many GPUs would take 30m in place of 1h",
+        "hardware  with twice as many GPUs the search would take 30m in place of 1h",
         "memory    a batch of about 96 would fill the GPU",
         "warning   the GPU has 12000 MiB; below 16 GB large backbones do not fit",
         "cost      about 6.00 at 3 a GPU hour",
     ]
     lines = render_more(found("1h", **facts), None)
-    assert lines[0] == "twice     as many GPUs would take as long for 40 trials in place of 20"
+    assert lines[0] == (
+        "hardware  with twice as many GPUs the same budget would be enough for 40 trials in place "
+        "of 20"
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "facts"),
+    [
+        ("20", {"seconds": 3590.0}),
+        ("2h", {"seconds": 3600.0}),
+        ("2h", {"seconds": 3800.0, "trials": 19}),
+        ("4gpuh", {"seconds": 3600.0, "epochs": 99}),
+    ],
+)
+def test_hardware_that_would_bring_nothing_is_not_named(budget, facts):
+    lines = render_more(found(budget, with_twice_the_slots=replace(FORECAST, **facts)), None)
+    assert lines == ["start     the same flags with `hpo search`"]
+
+
+def test_more_cores_end_a_budget_of_epochs_sooner():
+    twice = replace(FORECAST, seconds=2400.0, trials=21)
+    lines = render_more(found("90epochs", with_twice_the_slots=twice), None)
+    assert lines[0] == "hardware  with twice as many cores the search would take 40m in place of 1h"
 
 
 def test_runs_below_out_are_remembered_by_whoever_made_them(tmp_path, hpo, monkeypatch):
