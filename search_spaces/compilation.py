@@ -17,7 +17,7 @@ from search_spaces.notes import Notes
 from search_spaces.ordering import parents_first
 from search_spaces.overlay import Overlay, ParameterChange
 from search_spaces.overlay_reading import gather_changes
-from search_spaces.parameter import Parameter, Pinned
+from search_spaces.parameter import FIXED, Parameter, Pinned
 from search_spaces.parent_ranges import make_room, respect_child
 from search_spaces.ranges import set_interval
 from search_spaces.schema import MANDATORY, Schema, is_finite, lookup, merged, with_values
@@ -106,7 +106,7 @@ class _Compiler:
         check_fixed(schema, overlay, self.value, self.notes)
         self.notes.raise_problems()
         for name, value in overlay.fixed.items():
-            self.pinned[name] = Pinned(name, value, "fixed by the user")
+            self.pinned[name] = Pinned(name, value, FIXED)
         for name in [name for name in self.names if _is_null(self.spec, name)]:
             if name not in self.changes:
                 self.names.remove(name)

@@ -52,6 +52,10 @@ class Parameter:
         }
 
 
+FIXED = "fixed by the user"
+"""The reason of a parameter that is pinned because the user gave its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pinned:
     """A parameter that was asked for and has one value in every trial."""

@@ -272,7 +272,8 @@ def _reasons(
         )
     if "train.head_epochs" in spec:
         lines.append(
-            f"trains the head alone for {counted(spec['train.head_epochs'], 'epoch')} on cached "
-            "features, then the whole network; any key can be set otherwise (--set)"
+            "a trial trains the head alone on cached features first "
+            f"({counted(spec['train.head_epochs'], 'epoch')}, which take seconds), then the whole "
+            "network; any key can be set otherwise (--set)"
         )
     return tuple(lines)

@@ -13,6 +13,7 @@ from hpo.cli.run_flags import (
     print_table,
 )
 from hpo.core.budget import parse_budget
+from hpo.core.selection import shown_role
 from hpo.core.text import metric_word, shell_word
 from hpo.core.trial import Purpose, TrialStage
 
@@ -110,6 +111,7 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
         mark = "*" if row["best"] and trial["trial"] == row["best"]["trial"] else ""
         note = trial["error"]["message"] if trial["error"] else ""
         role = trial.get("role", "repeat" if trial["purpose"] == Purpose.CONFIRM else "")
+        role = shown_role(role, row["status"])
         stage = TrialStage(**(trial.get("stage") or {})).label
         doing = trial.get("doing") if waiting == "running" else ""
         note = "; ".join(part for part in (stage, doing, role, note) if part)
@@ -128,3 +130,5 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
             ]
         )
     print_table(["TRIAL", "STATE", metric_word(row["metric"]), "EPOCH", "SECONDS", ""], table)
+    if any(cells[2].endswith("*") for cells in table):
+        print(f"* {shown_role('winner', row['status'])}")

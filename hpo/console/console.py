@@ -156,6 +156,7 @@ class Console:
     def _on_started(self, event: Started) -> None:
         self._resume = f"hpo resume {shell_word(event.run_dir)}"
         self._seen.metric, self._seen.before_s = event.metric, event.spent.seconds
+        self._seen.is_resumed = bool(event.trials)
         self._line(f"run       {event.run_dir}")
 
     @_print.register

@@ -25,7 +25,9 @@ class Seen:
 
     expected: Forecast | None = None
     before_s: float = 0.0
-    """What earlier starts had used of the clock."""
+    """What earlier starts, or the choice of the network, had used of the clock."""
+    is_resumed: bool = False
+    """Whether trials of earlier starts are there."""
     metric: str = ""
     evaluated: str = ""
     """The line of the last evaluation, held out or not; empty where there was none."""
@@ -108,7 +110,10 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
     counts = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     repeats = f", {count_of(event.confirmations, 'repeat')}" if event.confirmations else ""
     whole, took = event.spent.seconds, event.spent.seconds - seen.before_s
-    rest = f"; the rest took {render_seconds(took)}" if seen.before_s and took > 0 else ""
+    rest = ""
+    if seen.before_s and took > 0:
+        since = "since the resume" if seen.is_resumed else "without the choice of the network"
+        rest = f"; {since} {render_seconds(took)}"
     yield (
         f"finished  {counts or 'no trials'}{repeats} in {render_seconds(whole)}{rest}"
         f"{render_outcome(seen.expected, took)}"

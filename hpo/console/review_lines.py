@@ -8,8 +8,9 @@ from typing import Any
 from hpo.core.budget import render_seconds
 from hpo.core.events import Review
 from hpo.core.forecast import Forecast
-from hpo.core.text import count_of
+from hpo.core.text import count_of, method_words
 from hpo.study.model_limits import render_count
+from search_spaces.parameter import FIXED
 
 FINDINGS_SHOWN = 6
 
@@ -50,8 +51,12 @@ def _space(review: Review) -> list[str]:
         for name, names in review.earlier.items()
     ]
     lines.append(f"searched  {number}: {_names(review.searched)}")
-    if review.pinned:
-        lines.append(f"pinned    {_names(review.pinned)}  (hpo space says why)")
+    fixed = [name for name, reason in review.pinned.items() if reason == FIXED]
+    if fixed:
+        lines.append(f"fixed     {_names(fixed)}  (by --fix or the study file)")
+    pinned = [name for name in review.pinned if name not in fixed]
+    if pinned:
+        lines.append(f"pinned    {_names(pinned)}  (hpo space says why)")
     return lines
 
 
@@ -60,10 +65,9 @@ def _names(names: Any) -> str:
 
 
 def _method(review: Review) -> list[str]:
-    pruner = "" if review.pruner == "none" else f" + {review.pruner}"
-    reason = f"; {review.reason}" if review.reason else ""
+    method = method_words(review.algorithm, review.pruner, review.reason)
     begin = [f"first     {source}" for source in review.first]
-    return [f"method    {review.algorithm}{pruner}{reason}{_learned(review)}", *begin]
+    return [f"method    {method}{_learned(review)}", *begin]
 
 
 def _learned(review: Review) -> str:

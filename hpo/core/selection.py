@@ -101,6 +101,11 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     return found
 
 
+def shown_role(role: str, status: str) -> str:
+    """A role for people: what leads a search that has not ended is not its winner yet."""
+    return role if status == "finished" else role.replace("winner", "best so far")
+
+
 def open_repeats(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
     """Finalists that are still to be trained again, in rounds: each once before any twice."""
     everything = list(trials)

@@ -55,6 +55,17 @@ def cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
+def method_words(algorithm: str, pruner: str, reason: str) -> str:
+    """Algorithm, pruner and why, each named once: a reason begins with the name it speaks of."""
+    told = reason.split("; ")
+    names = [
+        name
+        for name in (algorithm, pruner)
+        if name != "none" and not any(part.startswith(f"{name}: ") for part in told)
+    ]
+    return "; ".join(filter(None, [" + ".join(names), reason]))
+
+
 def shell_word(path: object) -> str:
     """Return a path as a shell takes it for one word, so that a command can be copied."""
     return shlex.quote(str(path))

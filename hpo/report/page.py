@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.core.budget import render_seconds
 from hpo.core.protocols import Executor
-from hpo.core.text import count_of, storable
+from hpo.core.text import count_of, method_words, storable
 from hpo.core.thumbnails import thumbnail
 from hpo.core.trial import TrialState
 from hpo.report import charts, mistakes, parameter_charts, summary
@@ -92,7 +92,7 @@ def render(
         looked=_looked(winner, default) if winner else None,
         commands=summary.commands(facts),
         versions=facts.plan.versions,
-        method=f"{facts.plan.algorithm} + {facts.plan.pruner}; {facts.plan.reason}",
+        method=method_words(facts.plan.algorithm, facts.plan.pruner, facts.plan.reason),
         sources=named_sources(facts.study, facts.plan),
         plotly=get_plotlyjs(),
     )

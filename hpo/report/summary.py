@@ -10,7 +10,7 @@ from hpo.core.edges import find_edges
 from hpo.core.expected import expected_words
 from hpo.core.held_out import held_out_words
 from hpo.core.rungs import measure_rungs
-from hpo.core.selection import roles
+from hpo.core.selection import roles, shown_role
 from hpo.core.stages import measure_stages
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialState
@@ -154,7 +154,8 @@ def trial_rows(facts: RunData) -> list[dict[str, str]]:
     for trial in facts.trials:
         value = facts.value_of(trial)
         message = (trial.error or {}).get("message", "")
-        words = (trial.stage.label, named.get(trial.number, ""), message)
+        role = shown_role(named.get(trial.number, ""), facts.status)
+        words = (trial.stage.label, role, message)
         note = "; ".join(part for part in words if part)
         rows.append(
             {

@@ -6,7 +6,7 @@ file's key and has the one the rule leads to, so a model's own names always win.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ _WRAPPERS = frozenset({"module", "_orig_mod", "model", "backbone", "trunk", "emb
 
 _SEQUENCE_PARTS = {"0": "trunk", "1": "embedder"}
 _CLASSIFIERS = re.compile(r"^(?:trunk\.)?(?:head|head_dist|fc|classifier)\.")
+_SHOWN = 4
 _UNUSED = re.compile(r"(?:^|\.)mask_token$")
 
 
@@ -35,6 +36,16 @@ class Layout:
     """Keys of the file beside the part that was taken, such as a head in a trunk's file."""
     dropped: tuple[str, ...]
     """Keys a model without classifier or masked patches has no use for."""
+
+
+def aside_words(keys: Sequence[str]) -> str:
+    """How many weights of a file were left aside, and which, for a log; empty where none were."""
+    if not keys:
+        return ""
+    if all(_CLASSIFIERS.match(key) for key in keys):
+        return f", {len(keys)} left aside: those of the classifier that the file was trained with"
+    more = ", ..." if len(keys) > _SHOWN else ""
+    return f", {len(keys)} left aside: {', '.join(keys[:_SHOWN])}{more}"
 
 
 def arrange(state: Mapping[str, Tensor], target: Shapes) -> Layout:

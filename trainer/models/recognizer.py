@@ -11,6 +11,7 @@ from trainer.config.root import Spec
 from trainer.config.weights import WeightsConfig
 from trainer.errors import CheckpointError, SpecError
 from trainer.models.heads import LinearHead, ResidualHead
+from trainer.models.layouts import aside_words
 from trainer.models.pooling import gem_parameters
 from trainer.models.trunk import create_timm_trunk, create_trunk
 from trainer.models.weight_sources import TIMM, WeightSource, is_address, resolve
@@ -121,8 +122,7 @@ def _load_pretrained(recognizer: Recognizer, model: ModelConfig) -> None:
 def _load(part: nn.Module, state: dict[str, Tensor], key: str, model: ModelConfig) -> None:
     what = f"model.{key}: {getattr(model, key)} for {model.backbone}"
     report = load_into(part, state, what=what, optional=gem_parameters(part))
-    aside = f", {len(report.ignored)} left aside" if report.ignored else ""
-    logger.info("%s: %d weights loaded%s", what, len(report.loaded), aside)
+    logger.info("%s: %d weights loaded%s", what, len(report.loaded), aside_words(report.ignored))
 
 
 def _trunk_source(address: str, record: WeightsConfig) -> WeightSource:

@@ -20,7 +20,8 @@ def test_a_finished_run(hpo, first):
     assert rows[1][-1].endswith("the loss exploded on purpose")
     assert sum(row[2].endswith("*") for row in rows) == 1
     assert "hpo resume" not in out
-    assert lines[9:12] == [
+    assert lines[9:13] == [
+        "* winner",
         "",
         "rung    epoch 2 stopped 1 trial; trained in full: 2, too few to check its order by",
         "winner  held out: P@1 0.5000; the default 0.5000: +0.0000",
@@ -33,6 +34,8 @@ def test_a_paused_run_says_how_to_go_on(hpo, second):
     code, out, err = hpo("status")  # the newest
     assert (code, err) == (0, "")
     assert "status  interrupted; 1 complete; 1 paused" in out
+    assert "* best so far" in out.splitlines()
+    assert "winner" not in out
     assert out.splitlines()[-1] == f"go on with: hpo resume {second}"
 
 

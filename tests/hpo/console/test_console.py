@@ -25,6 +25,7 @@ from hpo.core.events import (
 )
 from hpo.core.forecast import Forecast
 from hpo.core.trial import TrialState
+from search_spaces.parameter import FIXED
 
 REVIEW = Review(
     data={
@@ -94,6 +95,14 @@ def test_the_review():
         "measured  2.5 s an epoch, 40 pictures/s, 512 MiB on cpu",
         "budget    4 trials, 9 epochs each, 2 at a time, at most 1m 30s",
     ]
+
+
+def test_what_the_user_fixed_is_not_said_to_be_pinned():
+    lines = render_review(replace(REVIEW, pinned={"lr": FIXED, "gamma": "inactive"}))
+    assert "fixed     lr  (by --fix or the study file)" in lines
+    assert "pinned    gamma  (hpo space says why)" in lines
+    lines = render_review(replace(REVIEW, pinned={"lr": FIXED}))
+    assert not any(line.startswith("pinned") for line in lines)
 
 
 def test_what_was_learned_on_other_data_is_told_with_the_method():

@@ -98,9 +98,14 @@ def test_values_for_people(value, text):
 
 def test_after_a_resume_the_rest_is_compared_with_the_rest():
     expected = Forecast(seconds=20.0, low_s=10.0, high_s=30.0, trials=4, epochs=20, pruned=2)
+    line = page(Seen(expected=expected, before_s=40.0, is_resumed=True))[-1]
+    assert line == (
+        "finished  3 complete, 1 failed in 1m 05s; since the resume 25s (20s expected, 25% longer)"
+    )
     line = page(Seen(expected=expected, before_s=40.0))[-1]
     assert line == (
-        "finished  3 complete, 1 failed in 1m 05s; the rest took 25s (20s expected, 25% longer)"
+        "finished  3 complete, 1 failed in 1m 05s; without the choice of the network 25s "
+        "(20s expected, 25% longer)"
     )
 
 

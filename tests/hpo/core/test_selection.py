@@ -1,3 +1,5 @@
+import pytest
+
 from hpo.core.selection import (
     best_trial,
     finalists,
@@ -6,6 +8,7 @@ from hpo.core.selection import (
     ranked,
     repeat_values,
     roles,
+    shown_role,
 )
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 
@@ -166,3 +169,17 @@ def test_roles_of_winner_default_and_repeats():
     assert roles(found, "maximize") == {0: "default", 2: "winner", **again}
     assert roles(found[:1], "maximize") == {0: "winner and default"}
     assert roles([], "maximize") == {}
+
+
+@pytest.mark.parametrize(
+    ("role", "status", "shown"),
+    [
+        ("winner and default", "running", "best so far and default"),
+        ("winner", "interrupted", "best so far"),
+        ("winner", "finished", "winner"),
+        ("repeat of 3", "stopped", "repeat of 3"),
+        ("", "running", ""),
+    ],
+)
+def test_what_leads_before_the_end_is_no_winner(role, status, shown):
+    assert shown_role(role, status) == shown

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from hpo.core.text import metric_word, nearest_path, one_line, printable, shell_word, storable
+from hpo.core.text import (
+    method_words,
+    metric_word,
+    nearest_path,
+    one_line,
+    printable,
+    shell_word,
+    storable,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +31,24 @@ from hpo.core.text import metric_word, nearest_path, one_line, printable, shell_
 )
 def test_only_precision_at_one_has_a_short_name(name, word):
     assert metric_word(name) == word
+
+
+@pytest.mark.parametrize(
+    ("names", "reason", "words"),
+    [
+        (("tpe", "none"), "tpe: cheap; no pruning: 2 epochs", "tpe: cheap; no pruning: 2 epochs"),
+        (("bfbo", "asha"), "", "bfbo + asha"),
+        (("random", "none"), "short", "random; short"),
+        (
+            ("mfbo", "asha"),
+            "mfbo: a model; asha: from epoch 2",
+            "mfbo: a model; asha: from epoch 2",
+        ),
+        (("dehb", "asha"), "asha: from epoch 2", "dehb; asha: from epoch 2"),
+    ],
+)
+def test_method_names_each_of_its_parts_once(names, reason, words):
+    assert method_words(*names, reason) == words
 
 
 def test_paths_of_any_bytes_are_one_line_that_can_be_printed_and_stored():

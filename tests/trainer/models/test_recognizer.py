@@ -11,6 +11,7 @@ from trainer.config.model import ModelConfig
 from trainer.config.root import Spec
 from trainer.errors import CheckpointError, SpecError
 from trainer.models.heads import LinearHead, ResidualHead
+from trainer.models.layouts import aside_words
 from trainer.models.recognizer import Recognizer, build_recognizer, has_pretrained_weights
 from trainer.models.trunk import create_trunk
 from trainer.spec import parse_spec
@@ -138,6 +139,22 @@ def test_one_line_says_what_was_loaded(files, caplog):
     assert str(files["trunk"]) in record.message
     keys = len(create_trunk("timm/test_resnet", image_size=(32, 48)).state_dict())
     assert f"{keys} weights loaded" in record.message
+    assert "left aside" not in record.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ((), ""),
+        (("fc.weight", "fc.bias"), ", 2 left aside: those of the classifier"),
+        (("trunk.head.fc.weight",), ", 1 left aside: those of the classifier"),
+        (("mask_token", "fc.bias"), ", 2 left aside: mask_token, fc.bias"),
+        (tuple("abcdef"), ", 6 left aside: a, b, c, d, ..."),
+    ],
+)
+def test_one_line_says_what_was_left_aside(keys, words):
+    assert aside_words(keys).startswith(words)
+    assert bool(aside_words(keys)) == bool(keys)
 
 
 @pytest.mark.parametrize(
