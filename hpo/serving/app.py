@@ -9,9 +9,9 @@
 | `POST /undo` | the last change taken back (token) |
 | `GET /health`, `/docs`, `/openapi.json`, `/` | state, description, a page for people |
 
-Errors are `{"error": one line}`: 401 without the token, 404 no such class, 409 the picture is there
-under another class, 413 too large, 422 no readable picture or a wrong value, 503 too busy or too
-slow.
+Errors are `{"error": one line}`: 400 called by another name, 401 without the token, 404 no such
+class, 408 the picture did not arrive in time, 409 it is there under another class, 413 too large,
+422 no readable picture, a wrong value or an unknown word, 503 too busy or too slow.
 """
 
 from __future__ import annotations
@@ -19,22 +19,27 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.message import Message
 from functools import partial
 from importlib import resources
 from typing import Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from fastapi import FastAPI, Header, Query, Request
+from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hpo.core.errors import HpoError, MachineError, RunError
+from hpo.core.text import cut, nearest, one_line
+from hpo.serving.form import file_of_form, is_form
 from hpo.serving.service import ConflictError, PictureService
 
 _Result = TypeVar("_Result")
@@ -63,6 +68,15 @@ _SAFE_PAGE = {
 }
 
 
+class _NameConvertor(PathConvertor):
+    """Takes any signs for a name, slashes and line breaks too: the service refuses what is none."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("name", _NameConvertor())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """Who may do how much."""
@@ -73,7 +87,7 @@ class ServerSettings:
     """Of a picture."""
     timeout_s: float = 30.0
     """For a picture to arrive, and again for the answer."""
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1", "[::1]")
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
     """Names that the server may be called by; `*` for any. A page of somebody else's that has a
     browser call this machine comes under another name."""
 
@@ -86,13 +100,52 @@ def build_app(service: PictureService, settings: ServerSettings) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(_demand_known_words)],
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts))
+    app.add_middleware(_KnownHosts, hosts=settings.hosts)
     _tell_errors(app)
     work = _Work(service, settings)
     for add_some in (_add_labelling, _add_changes, _add_pages):
         add_some(app, work)
     return app
+
+
+class _KnownHosts:
+    """Refuses requests that call the server by another name than those it has."""
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        app = self._app
+        if scope["type"] == "http" and "*" not in self._hosts:
+            host = Headers(scope=scope).get("host", "")
+            if _without_port(host).lower() not in self._hosts:
+                line = f"the server must be called by {' or '.join(self._hosts)}, got {cut(host)!r}"
+                app = _error(400, line)
+        await app(scope, receive, send)
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):  # an address of IPv6
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+async def _demand_known_words(request: Request) -> None:
+    """Refuse words of a query that the route does not know, and those that are given twice."""
+    route = request.scope["route"]
+    if not isinstance(route, APIRoute) or not route.include_in_schema:
+        return
+    known = [field.alias for field in route.dependant.query_params]
+    for word in request.query_params:
+        if word not in known:
+            takes = f"; known are {', '.join(known)}" if known else "; none is known here"
+            hint = nearest(word.lower(), known) or takes
+            raise HTTPException(422, f"{cut(word)}: no such word of a query{hint}")
+        if (times := len(request.query_params.getlist(word))) > 1:
+            raise HTTPException(422, f"{word}: must be given once, got {times} times")
 
 
 class _Work:
@@ -133,10 +186,12 @@ class _Work:
         except TimeoutError as error:
             limit = f"{self.settings.timeout_s:g} s"
             raise HTTPException(408, f"the picture did not arrive within {limit}") from error
+        except ClientDisconnect as error:  # nobody is left to read the answer
+            raise HTTPException(400, "the picture did not arrive as a whole") from error
         if not data:
             raise HTTPException(422, "the body must be a picture, and is empty")
         kind = request.headers.get("content-type", "")
-        return _file_of_form(kind, data) if kind.startswith("multipart/") else bytes(data)
+        return file_of_form(kind, data) if is_form(kind) else bytes(data)
 
     def demand_token(self, authorization: str) -> None:
         """Refuse who does not bring the token."""
@@ -149,20 +204,6 @@ class _Work:
                 "Authorization: Bearer TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-
-
-def _file_of_form(kind: str, body: bytes | bytearray) -> bytes:
-    """The one file of a form, as browsers and `curl -F file=@photo.jpg` send it (RFC 7578)."""
-    header = Message()
-    header["content-type"] = kind
-    boundary = str(header.get_param("boundary", "")).encode()
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary)[1:-1]
-    pairs = [part.partition(b"\r\n\r\n") for part in parts]
-    files = [content for head, _, content in pairs if b"filename=" in head.lower()]
-    if len(files) != 1 or not files[0]:
-        got = f"{len(files)} files" if len(files) != 1 else "an empty file"
-        raise HTTPException(422, f"a form must hold one picture as a file, and holds {got}")
-    return files[0]
 
 
 _Authorization = Annotated[str, Header(description="`Bearer TOKEN`")]
@@ -189,7 +230,9 @@ def _add_labelling(app: FastAPI, work: _Work) -> None:
 def _add_changes(app: FastAPI, work: _Work) -> None:
     service = work.service
 
-    @app.post("/classes/{label}", openapi_extra=_PICTURE_BODY, summary="Add a picture to a class")
+    @app.post(
+        "/classes/{label:name}", openapi_extra=_PICTURE_BODY, summary="Add a picture to a class"
+    )
     async def add(
         request: Request, label: str, name: _Name = "picture", authorization: _Authorization = ""
     ) -> dict[str, Any]:
@@ -197,7 +240,7 @@ def _add_changes(app: FastAPI, work: _Work) -> None:
         data = await work.picture(request)
         return await work.run(partial(service.add, label, data, name))
 
-    @app.delete("/classes/{label}", summary="Take a class out")
+    @app.delete("/classes/{label:name}", summary="Take a class out")
     async def remove(label: str, authorization: _Authorization = "") -> dict[str, Any]:
         work.demand_token(authorization)
         if label not in await work.run(service.classes):
@@ -244,6 +287,10 @@ def _packaged(name: str) -> str:
     return (resources.files("hpo.serving") / name).read_text(encoding="utf-8")
 
 
+def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": one_line(text)}, status, headers=headers)
+
+
 def _tell_errors(app: FastAPI) -> None:
     """Answer every error as `{"error": one line}`."""
 
@@ -254,18 +301,18 @@ def _tell_errors(app: FastAPI) -> None:
             status = 409
         elif isinstance(error, RunError | MachineError):
             status = 503
-        return JSONResponse({"error": str(error)}, status)
+        return _error(status, str(error))
 
     @app.exception_handler(HTTPException)
     async def of_http(_request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+        return _error(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def of_values(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = str(first["loc"][-1])
-        return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
+        return _error(422, f"{where}: {first['msg']}")
 
     @app.exception_handler(Exception)
-    async def of_ours(_request: Request, _error: Exception) -> JSONResponse:
-        return JSONResponse({"error": "a bug of the server; its log says more"}, 500)
+    async def of_ours(_request: Request, _bug: Exception) -> JSONResponse:
+        return _error(500, "a bug of the server; its log says more")

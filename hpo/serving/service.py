@@ -233,6 +233,8 @@ def _class_name(label: str) -> str:
         raise DataError(
             f"class: must have 1 to {LONGEST_NAME} printable characters, got {len(label)}"
         )
+    if label in {".", ".."}:
+        raise DataError(f"class: must be a name, got {label!r}, which no address can end with")
     return label
 
 

@@ -124,6 +124,9 @@ def test_changes_need_the_token(serve, verb, path, header):
         ("/label?topk=0", picture((9, 9, 9)), "topk: "),
         ("/label?topk=many", picture((9, 9, 9)), "topk: "),
         ("/classes/new?name=x.jpg", b"no picture", "x.jpg: "),
+        ("/classes/", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
+        ("/classes/%20", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
+        ("/classes/%20..%20", picture((9, 9, 9)), "class: must be a name, got '..'"),
         ("/classes/a%0Ab", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
         (f"/classes/{'x' * 201}", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
     ],
@@ -160,11 +163,67 @@ def test_a_picture_that_does_not_arrive_is_not_waited_for(serve):
     assert time.monotonic() - began < 10
 
 
-def test_other_names_than_this_machines_are_refused(serve):
+def test_a_client_that_leaves_leaves_no_traceback(serve, capfd):
     url = serve()
-    assert WEB.get(f"{url}/health", headers={"Host": "shop.example"}).status_code == 400
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as leaving:
+        leaving.sendall(
+            b"POST /label HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc"
+        )
+        time.sleep(0.3)
+    time.sleep(0.3)
+    assert WEB.get(f"{url}/health").ok
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["shop.example", "shop.example:8000", "[::2]:80", "", "x\x1b[1m"])
+def test_other_names_than_this_machines_are_refused(serve, host):
+    url = serve()
+    answer = WEB.get(f"{url}/health", headers={"Host": host})
+    assert answer.status_code == 400
+    said = "the server must be called by 127.0.0.1 or localhost or ::1, got "
+    assert answer.json()["error"].startswith(said)
+    assert "\x1b" not in answer.json()["error"]
     open_to_all = serve(hosts=("*",))
-    assert WEB.get(f"{open_to_all}/health", headers={"Host": "shop.example"}).ok
+    assert WEB.get(f"{open_to_all}/health", headers={"Host": host}).ok
+
+
+@pytest.mark.parametrize("host", ["localhost:81", "LocalHost", "[::1]:8000", "127.0.0.1"])
+def test_its_own_names_are_taken(serve, host):
+    assert WEB.get(f"{serve()}/health", headers={"Host": host}).ok
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/label?topK=2", "topK: no such word of a query; did you mean 'topk'?"),
+        ("/label?TOPK=2", "TOPK: no such word of a query; did you mean 'topk'?"),
+        ("/label?zz=2", "zz: no such word of a query; known are topk, name"),
+        ("/label?topk=1&topk=2", "topk: must be given once, got 2 times"),
+        ("/classes/red?topk=1", "topk: no such word of a query; known are name"),
+        ("/undo?%0a%1b=1", "\\x1b: no such word of a query; none is known here"),
+    ],
+)
+def test_words_of_a_query_are_known_and_given_once(serve, with_token, path, said):
+    url = serve()
+    answer = with_token.post(url + path, data=picture((1, 2, 3)))
+    assert (answer.status_code, answer.json()["error"]) == (422, said)
+    assert WEB.get(f"{url}/classes").json()["red"] == 1
+
+
+def test_errors_are_one_printable_line(serve):
+    answer = WEB.post(f"{serve()}/label?name=%00a%0a%1b[31m%0D", data=b"no picture")
+    assert answer.json()["error"].startswith("\\x00a \\x1b[31m : not a readable picture")
+
+
+def test_a_class_may_hold_a_slash(serve, with_token):
+    url, yellow = serve(), picture((230, 220, 20))
+    assert with_token.post(f"{url}/classes/citrus/lemon", data=yellow).json()["new_classes"] == 1
+    again = with_token.post(f"{url}/classes/citrus%2Flemon", data=yellow).json()
+    assert (again["new_pictures"], again["known_pictures"]) == (0, 1)
+    assert WEB.get(f"{url}/classes").json()["citrus/lemon"] == 1
+    assert with_token.delete(f"{url}/classes/citrus").status_code == 404
+    assert with_token.delete(f"{url}/classes/citrus/lemon").json()["removed_pictures"] == 1
 
 
 def test_gallery_pictures_are_shown_only_where_a_match_named_them(serve):
