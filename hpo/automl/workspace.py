@@ -12,7 +12,7 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.objectives import Objective, Objectives, from_list
 from hpo.core.errors import RunError
 from hpo.jobs.data_sources import UNSET_MARKS
-from hpo.run.run_dir import AUTOML_FACTS, write_atomically
+from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, lost_facts, write_atomically
 
 AUTOML_DIR = ".automl"
 _FACTS_FILE = AUTOML_FACTS
@@ -100,8 +100,8 @@ def choose_place(
 
 
 def is_workspace(folder: Path) -> bool:
-    """Whether a run directory is an AutoML workspace."""
-    return (folder / _FACTS_FILE).is_file()
+    """Whether a run directory is an AutoML workspace, be it a damaged one."""
+    return (folder / STUDY_FILE).is_file() and (folder / AUTOML_DIR).is_dir()
 
 
 def read_facts(folder: Path) -> WorkspaceFacts:
@@ -116,9 +116,7 @@ def read_facts(folder: Path) -> WorkspaceFacts:
         known = {item.name for item in fields(WorkspaceFacts)}
         return WorkspaceFacts(**{key: value for key, value in data.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{file}: cannot be read, so this is not an AutoML workspace: {error}"
-        ) from error
+        raise RunError(lost_facts(folder)) from error
 
 
 def objectives_of(facts: WorkspaceFacts) -> Objectives:

@@ -44,6 +44,12 @@ LOCK_ATTEMPTS = 20
 """A reader's look at the lock takes microseconds; a driver in it stays."""
 
 
+def lost_facts(folder: Path) -> str:
+    """What is said of a workspace whose constants cannot be read."""
+    file = folder / AUTOML_FACTS
+    return f"{file}: must be the facts of a workspace, and is damaged or missing; restore it"
+
+
 def is_locked(file: Path) -> bool:
     """Whether some process holds a lock file at this moment."""
     try:

@@ -12,11 +12,19 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged
 from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import ALL
-from hpo.run.run_dir import RunDir
-from hpo.study.plan import StudyPlan, build_space, find_unapplied, num_epochs_of, settle_space
+from hpo.run.run_dir import RunDir, lost_facts
+from hpo.study.plan import (
+    StudyPlan,
+    build_space,
+    find_unapplied,
+    num_epochs_of,
+    read_plan,
+    settle_space,
+)
 from hpo.study.provenance import MOST_NAMED, find_changes, take_origin, write_origin
 from hpo.study.spec import StudySpec, load_study
 from hpo.study.stages import digests_of, planned_stages
+from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +44,43 @@ def load_run_study(run: RunDir) -> StudySpec:
         )
     is_earlier = "keep" not in read_yaml(run.study_file)
     return replace(study, keep=ALL) if is_earlier else study
+
+
+def find_startable(name: str, *, is_route: bool) -> Trainer:
+    """The trainer of a search that begins here.
+
+    Args:
+        name: as the study has it.
+        is_route: whether the AutoML route starts it.
+
+    Raises:
+        SpecError: when its trials are started by other calls alone, so that each would fail.
+    """
+    trainer = find_trainer(name)
+    if not is_route and getattr(trainer, "is_elsewhere", False):
+        raise SpecError(
+            "trainer.is_elsewhere: must be left out of a study that is searched here, or "
+            "AutoMLRunner(platform_sdk=...) or AutoML(...) must start it; got true"
+        )
+    return trainer
+
+
+def open_plan(run: RunDir, name: str, *, is_route: bool) -> tuple[StudyPlan, Trainer]:
+    """The plan of a run and its trainer.
+
+    Args:
+        run: the run.
+        name: the trainer, as its study has it.
+        is_route: whether the AutoML route goes on with it.
+
+    Raises:
+        RunError: when it is a workspace that does not look like one, its facts being lost.
+    """
+    plan, trainer = read_plan(run.path), find_trainer(name)
+    is_workspace = plan.route_style is not None or getattr(trainer, "is_elsewhere", False)
+    if is_workspace and not is_route:
+        raise RunError(lost_facts(run.path))
+    return plan, trainer
 
 
 def settle_origin(

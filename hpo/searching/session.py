@@ -40,15 +40,14 @@ from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import gone_files_told, settle_run
-from hpo.searching.resume import load_run_study
+from hpo.searching.resume import find_startable, load_run_study, open_plan
 from hpo.searching.reviewing import disk_warning, review_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.model_limits import parse_limits
-from hpo.study.plan import StudyPlan, build_space, planned_space, read_plan
+from hpo.study.plan import StudyPlan, build_space, planned_space
 from hpo.study.provenance import take_origin, write_origin
 from hpo.study.spec import StudySpec
 from hpo.study.stages import make_specs, planned_stages
-from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     Raises:
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
-    trainer = find_trainer(study.trainer)
+    trainer = find_startable(study.trainer, is_route=settings.make_session is not None)
     plan = None
     if settings.completes:
         study, plan = plan_completed(study, trainer, settings, settings.runs or out)
@@ -150,7 +149,7 @@ def resume_search(
     given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
     changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
     study = replace(load_run_study(run), **changes)
-    plan, trainer = read_plan(run.path), find_trainer(study.trainer)
+    plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)
     # A finished run that is only told again trains nothing that would have to compare.
     is_changed = bool(budget or settings.places or settings.moved)
     is_over = not is_changed and run.read_state().get("status") == "finished"

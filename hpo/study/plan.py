@@ -21,7 +21,7 @@ from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
-from hpo.run.run_dir import AUTOML_FACTS
+from hpo.run.run_dir import AUTOML_FACTS, lost_facts
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.text_values import text_keys
@@ -117,10 +117,10 @@ def _older_style(folder: Path) -> str | None:
     if not file.is_file():
         return None
     facts: Any = None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(OSError, ValueError):
         facts = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(facts, dict):
-        raise RunError(f"{file}: must be the facts of a workspace, and is damaged; restore it")
+        raise RunError(lost_facts(folder))
     return str(facts.get("style", "running"))
 
 

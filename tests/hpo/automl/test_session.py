@@ -1,12 +1,19 @@
 import json
+import shutil
 from pathlib import Path
 
+import pytest
+
+from hpo import AutoML
 from hpo.automl.session import with_session
+from hpo.automl.workspace import AUTOML_DIR
 from hpo.cli.main import main
 from hpo.core.budget import parse_budget
+from hpo.core.errors import RunError
 from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.searching.session import SearchSettings, resume_search
 from hpo.study.plan import PLAN_FILE, read_plan
+from tests.quick_trainer import NAME
 
 
 def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):
@@ -49,3 +56,50 @@ def test_a_workspace_of_before_keeps_its_style(run):
     (folder / PLAN_FILE).write_text(json.dumps(plan))
     (folder / AUTOML_FACTS).write_text(json.dumps(facts | {"style": "rungs"}))
     assert read_plan(folder).route_style == "rungs"
+
+
+def _lose(folder, how):
+    facts = folder / AUTOML_FACTS
+    facts.unlink()
+    if how == "folder":
+        facts.mkdir()
+    elif how == "all":
+        shutil.rmtree(folder / AUTOML_DIR)
+    elif how == "text":
+        facts.write_text("[1]")
+
+
+@pytest.mark.parametrize("how", ["gone", "folder", "text", "all"])
+@pytest.mark.parametrize("place", ["caller", "here"])
+def test_a_workspace_without_its_facts_starts_no_trial(run, skill, tmp_path, capsys, how, place):
+    """Before, each trial that was left failed, or was searched as if by another route."""
+    settings = {"algorithm": "random", "automl_max_recommendations": 3}
+    if place == "here":
+        folder = Path(run(settings=settings | {"automl_max_recommendations": 1})["workspace_path"])
+    else:
+        folder = tmp_path / "asked"
+        with AutoML(folder, str(skill), {}, settings, trainer=NAME) as automl:
+            automl.next_recommendation()
+    ledger = (folder / "ledger.db").read_bytes()
+    _lose(folder, how)
+    for more in ([], ["--budget", "5"]):
+        capsys.readouterr()
+        assert main(["resume", str(folder), "--in-process", "--yes", *more]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("hpo resume: ")
+        assert "facts.json: must be the facts of a workspace, and is damaged or missing" in line
+    assert (folder / "ledger.db").read_bytes() == ledger
+    says = "holds something else" if how == "all" else "damaged or missing; restore it"
+    with pytest.raises(RunError, match=says):
+        AutoML(folder, str(skill), {}, settings, trainer=NAME)
+
+
+def test_the_study_of_a_callers_workspace_is_no_search(skill, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HPO_TRAINER_MODULES", "tests,hpo.automl.skill_trainer")
+    settings = {"algorithm": "random", "automl_max_recommendations": 3}
+    AutoML(tmp_path / "asked", str(skill), {}, settings, trainer=NAME).finish()
+    out = tmp_path / "runs"
+    argv = ["search", str(tmp_path / "asked/study.yaml"), "--in-process", "--yes"]
+    assert main([*argv, "--out", str(out)]) == 2
+    assert "trainer.is_elsewhere: must be left out" in capsys.readouterr().err
+    assert not out.exists()
