@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hpo.automl.arguments import check_path, check_spec, check_text, is_wandb_on
 from hpo.automl.asking import build_engine, open_or_create
 from hpo.automl.outcome import adjustments_of, build_result
 from hpo.automl.planning import as_value_errors, plan_request
@@ -90,37 +91,45 @@ class AutoML:
         *,
         trainer: str = "",
     ) -> None:
-        folder = Path(workspace).expanduser().resolve()
-        if resume and not is_workspace(folder):
-            raise RunError(f"{folder}: is not an AutoML workspace, so there is nothing to resume")
-        place = _skill_folder(network, trainer) if search_schema is None else (
-            write_skill(folder.parent, network, action, search_schema)
-        )  # fmt: skip
-        request = Request(
-            skill=open_skill(place),
-            action=action,
-            workspace=folder,
-            settings=settings or {},
-            overrides=train_specs or {},
-            hyperparameters=automl_hyperparameters,
-            ranges=custom_param_ranges,
-            trainer=trainer,
-            platform="the caller",
-            needs_data=False,
-        )
+        for name, path in (("workspace", workspace), ("network", network)):
+            check_path(path, name)
+        for name, text in (("action", action), ("trainer", trainer)):
+            check_text(text, name)
+        check_spec(train_specs, "train_specs")
+        wandb = wandb_config if is_wandb_on(wandb_config) else None
         with as_value_errors():
+            folder = Path(workspace).expanduser().resolve()
+            if resume and not is_workspace(folder):
+                raise RunError(
+                    f"{folder}: is not an AutoML workspace, so there is nothing to resume"
+                )
+            place = _skill_folder(network, trainer) if search_schema is None else (
+                write_skill(folder.parent, network, action, search_schema)
+            )  # fmt: skip
+            request = Request(
+                skill=open_skill(place),
+                action=action,
+                workspace=folder,
+                settings=settings or {},
+                overrides=train_specs or {},
+                hyperparameters=automl_hyperparameters,
+                ranges=custom_param_ranges,
+                trainer=trainer,
+                platform="the caller",
+                needs_data=False,
+            )
             planned = plan_request(request)
             self.run = open_or_create(folder, planned)
-        self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
-        self._lock = self.run.lock()
-        self._lock.__enter__()
-        try:
-            self._begin(planned.settings.secrets, wandb_config)
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
+            self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
+            self._lock = self.run.lock()
+            self._lock.__enter__()
+            try:
+                self._begin(planned.settings.secrets, wandb)
+            except BaseException:
+                self._lock.__exit__(None, None, None)
+                raise
 
-    def _begin(self, secrets: Mapping[str, Any], wandb_config: Mapping[str, Any] | None) -> None:
+    def _begin(self, secrets: Mapping[str, Any], wandb: Mapping[str, Any] | None) -> None:
         """Bring engine and algorithm to where the ledger is."""
         self.facts: WorkspaceFacts = read_facts(self.run.path)
         self._ledger = Ledger.open(self.run.ledger_file)
@@ -133,10 +142,8 @@ class AutoML:
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
         self._bus.add(self._state)
         self._objectives = objectives_of(self.facts)
-        if wandb_config and wandb_config.get("enabled"):
-            self._bus.add(
-                make_listener(wandb_config, self.run, parts.study, parts.plan, self._ledger)
-            )
+        if wandb is not None:
+            self._bus.add(make_listener(wandb, self.run, parts.study, parts.plan, self._ledger))
         self._bus.add(mlflow_listener(self.run, parts.study, parts.plan, self._ledger))
         self._open: dict[int, Recommendation] = {}
         self._jobs = {number: job for number, (job, _) in platform_jobs(self.run.path).items()}
@@ -147,6 +154,7 @@ class AutoML:
         self._bus.emit(
             describe_start(self.run, parts.study, self._engine, self._ledger, self.facts.metric)
         )
+        self._state.write_now()  # the bus would pass over a file that cannot be written
 
     @property
     def wandb_group(self) -> str:

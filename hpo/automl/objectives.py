@@ -128,6 +128,9 @@ def read_objectives(
     if not rows:
         problems.append("objectives: must name at least one, got an empty list")
     found = [_read(row, place, problems, warnings, resolve) for place, row in enumerate(rows)]
+    names = [item.metric for item in found if item is not None]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        warnings.append(f"objectives: {', '.join(twice)}: is named more than once, and counts once")
     items = _first_of_each([item for item in found if item is not None])
     if settings["multi_objective"]:
         items = _with_latency(items, settings, problems)

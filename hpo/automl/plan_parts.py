@@ -56,6 +56,11 @@ def all_ranges(given: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
         AutoMLError: for another form, or two ranges of one parameter.
     """
     own = _by_name(given, "custom_param_ranges")
+    if empty := sorted(name for name, entry in own.items() if entry in ({}, None)):
+        raise AutoMLError(
+            f"custom_param_ranges: {', '.join(empty)}: must say valid_min, valid_max, "
+            "valid_options or another key, got nothing"
+        )
     more = _by_name(settings["automl_range_override"], "automl_range_override")
     twice = sorted(name for name in own.keys() & more.keys() if own[name] != more[name])
     if twice:

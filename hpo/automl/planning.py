@@ -296,11 +296,6 @@ class _Planner:
         return merged(given, nest(often.values)), [*records, *often.records]
 
     def _search(self, options: Mapping[str, Any]) -> SearchOptions:
-        names = self.request.hyperparameters
-        if names is not None and (isinstance(names, str) or not list(names)):
-            raise AutoMLError(
-                f"automl_hyperparameters: must be None or a list of dotted names, got {names!r}"
-            )
         for name in sorted(self._searched() & self.overrides.names):
             self.warnings.append(
                 f"{name}: is set in spec_overrides and searched too; the first trial has its value"
@@ -312,7 +307,7 @@ class _Planner:
             pruner="none" if self._is_rungs() else str(values["pruner"]),
             seed=int(values["seed"]),
             confirm=int(values["confirm"]),
-            over=tuple(names or ()),
+            over=tuple(self.request.hyperparameters or ()),
             custom_param_ranges=all_ranges(self.request.ranges, self.settings.values),
             override_automl_disabled_params=bool(values["override_automl_disabled_params"]),
         )

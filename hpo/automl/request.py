@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpo.automl.arguments import check_mapping, check_names, check_spec, check_text
 from hpo.study.skill import Skill
 
 
@@ -41,3 +42,15 @@ class Request:
     """A script in place of the action's own."""
     platform_arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the caller passes on to the platform's jobs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has another type than its field says."""
+        check_mapping(self.settings, "automl_settings")
+        check_spec(self.overrides, "spec_overrides")
+        check_spec(self.eval_overrides, "eval_overrides")
+        check_mapping(self.execution, "execution")
+        check_names(self.hyperparameters, "automl_hyperparameters")
+        for name in ("action", "trainer", "image"):
+            check_text(getattr(self, name), name)
+        if self.algorithm is not None:
+            check_text(self.algorithm, "automl_algorithm")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from hpo.automl.arguments import check_path, check_spec, check_text, is_wandb_on
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
@@ -67,6 +68,9 @@ class AutoMLRunner:
             raise AutoMLError("skill_dir: must be given; no environment variable stands in for it")
         if sdk is not None and platform_sdk is not None and sdk is not platform_sdk:
             raise AutoMLError("platform_sdk: and sdk are the same; give one of them")
+        check_path(skill_dir, "skill_dir")
+        check_text(action, "action")
+        check_text(trainer, "trainer")
         self.skill = open_skill(skill_dir)
         demand_action(self.skill, action)
         self.skill_dir = self.skill.path
@@ -171,6 +175,10 @@ class AutoMLRunner:
             FileNotFoundError: when schema or template of the skill are missing.
             HpoError: for anything else that the caller can mend, before a trial starts.
         """
+        for name, path in (("workspace_path", workspace_path), ("workspace_dir", workspace_dir)):
+            if path:
+                check_path(path, name)
+        check_spec(spec_overrides, "spec_overrides")
         if workspace_path and workspace_dir and Path(workspace_path) != Path(workspace_dir):
             raise AutoMLError("workspace_path: and workspace_dir are the same; give one of them")
         poll_s = _seconds(platform_kwargs.pop("poll_interval", self.poll_interval))
@@ -288,7 +296,7 @@ def _seconds(value: Any) -> float:
 
 
 def _wandb(config: Mapping[str, Any] | None) -> Listeners:
-    if not config or not config.get("enabled"):
+    if config is None or not is_wandb_on(config):
         return ()
     from hpo.automl.wandb_table import make_listener
 

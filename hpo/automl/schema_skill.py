@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.automl.arguments import check_path
 from hpo.automl.errors import AutoMLError
 from hpo.automl.workspace import AUTOML_DIR
 from hpo.core.yaml_io import to_yaml
@@ -50,6 +51,7 @@ def write_skill(
 def _read(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     if isinstance(schema, Mapping):
         return dict(schema)
+    check_path(schema, "search_schema")
     try:
         data = json.loads(Path(schema).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

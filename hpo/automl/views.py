@@ -15,6 +15,7 @@ They are written for readers; nothing is restored from them but `facts.json`.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
+
+logger = logging.getLogger(__name__)
 
 _TOLD = (Started, TrialStarted, TrialEnded, TrialSuspended)
 
@@ -53,9 +56,10 @@ class Views:
         self._folder = run.path / AUTOML_DIR
         self._name = f"{facts.session_id or run.path.name}.json"
         self._ledger, self._show = ledger, show
+        self._refused: set[Path] = set()
         for kind, data in constants.items():
             name = facts.experiment_id if kind == "custom_ranges" else ""
-            _write(self._folder / kind / (f"{name}.json" if name else self._name), dict(data))
+            self._write(self._folder / kind / (f"{name}.json" if name else self._name), dict(data))
 
     def handle(self, event: Event) -> None:
         """Rewrite what an event may have changed."""
@@ -70,13 +74,22 @@ class Views:
         """Write recommendations, the newest and the best one."""
         trials = [t for t in self._ledger.trials() if t.purpose == "search"]
         rows = [_row(self._show(trial.number)) for trial in trials]
-        _write(self._folder / "controller" / self._name, rows)
+        self._write(self._folder / "controller" / self._name, rows)
         if rows:
-            _write(self._folder / "current_rec" / self._name, {"rec_id": rows[-1]["id"]})
+            self._write(self._folder / "current_rec" / self._name, {"rec_id": rows[-1]["id"]})
         best = best_trial(trials, self._ledger.direction)
         row = None if best is None else next(r for r in rows if r["id"] == best.number)
         data = {} if best is None else {"rec_number": best.number, "rec_data": row}
-        _write(self._folder / "best_rec" / self._name, data)
+        self._write(self._folder / "best_rec" / self._name, data)
+
+    def _write(self, path: Path, data: Any) -> None:
+        """Write one view; a place that refuses is told once, and the search goes on."""
+        try:
+            write_atomically(path, json.dumps(data, indent=1, default=str) + "\n")
+        except OSError as error:
+            if path not in self._refused:
+                self._refused.add(path)
+                logger.warning("%s: is not written: %s", path, error.strerror or error)
 
 
 def constants_of(
@@ -105,7 +118,3 @@ def constants_of(
 def _row(rec: Recommendation) -> dict[str, Any]:
     """All attributes of a recommendation but its whole spec, which stands in `specs/`."""
     return {name: value for name, value in vars(rec).items() if name != "full_spec"}
-
-
-def _write(path: Path, data: Any) -> None:
-    write_atomically(path, json.dumps(data, indent=1, default=str) + "\n")

@@ -1,0 +1,81 @@
+"""Checks the types of what a Python caller passes; what is wrong is one `AutoMLError`."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.automl.errors import AutoMLError
+from hpo.automl.settings import WORDS
+from hpo.core.text import one_line, quoted
+
+
+def check_path(value: Any, where: str) -> None:
+    """Refuse what names no file or folder."""
+    is_path = isinstance(value, str | os.PathLike) and str(value)
+    if not is_path or "\0" in str(value):
+        raise AutoMLError(f"{where}: must be the path of a folder or file, got {_shown(value)}")
+
+
+def check_text(value: Any, where: str) -> None:
+    """Refuse what is no text."""
+    if not isinstance(value, str):
+        raise AutoMLError(f"{where}: must be text, got {_shown(value)}")
+
+
+def check_mapping(value: Any, where: str) -> None:
+    """Refuse what has no keys; None stands for none."""
+    if value is not None and not isinstance(value, Mapping):
+        raise AutoMLError(f"{where}: must be a mapping of keys, got {_shown(value)}")
+
+
+def check_spec(value: Any, where: str) -> None:
+    """Refuse spec keys that are no text, and values that no file of a spec can hold."""
+    check_mapping(value, where)
+    for name, found in (value or {}).items():
+        if not isinstance(name, str):
+            raise AutoMLError(f"{where}: its keys must be text, got {_shown(name)}")
+        _check_plain(found, f"{where}.{name}")
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if isinstance(value, Mapping):
+        for name, found in value.items():
+            _check_plain(found, f"{where}.{name}")
+    elif isinstance(value, list | tuple):
+        for place, found in enumerate(value):
+            _check_plain(found, f"{where}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise AutoMLError(f"{where}: must be finite, got {value}")
+    elif value is not None and not isinstance(value, str | int | float | os.PathLike):
+        raise AutoMLError(
+            f"{where}: must be text, a number, true, false, None, or a list or mapping of these, "
+            f"got {_shown(value)}"
+        )
+
+
+def check_names(value: Any, where: str) -> None:
+    """Refuse what is no list of names; None stands for the usual ones."""
+    is_list = isinstance(value, list | tuple | set | frozenset) and value
+    if value is not None and not (is_list and all(isinstance(name, str) for name in value)):
+        raise AutoMLError(f"{where}: must be None or a list of dotted names, got {_shown(value)}")
+
+
+def is_wandb_on(config: Any) -> bool:
+    """Whether Weights & Biases is asked for.
+
+    Raises:
+        AutoMLError: for what is no configuration of it.
+    """
+    check_mapping(config, "wandb_config")
+    value = (config or {}).get("enabled") or False
+    value = WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
+    if not isinstance(value, bool):
+        raise AutoMLError(f"wandb_config.enabled: must be true or false, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return one_line(quoted(value))

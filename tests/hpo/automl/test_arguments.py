@@ -1,0 +1,147 @@
+"""Arguments of a wrong type are one `ValueError` each, and nothing is made of them."""
+
+import json
+import logging
+import shutil
+
+import pytest
+
+from hpo import AutoML, AutoMLRunner
+from hpo.automl.arguments import is_wandb_on
+from hpo.core.errors import MachineError
+from tests.quick_trainer import NAME
+
+SETTINGS = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 2}
+SPECS = [
+    ([1], "must be a mapping of keys"),
+    ("a", "must be a mapping of keys"),
+    ({1: 2}, "its keys must be text, got 1"),
+    ({"train.lr": object()}, r"\.train\.lr: must be text, a number"),
+    ({"train": {"lr": {1, 2}}}, r"\.train\.lr: must be text, a number"),
+    ({"train.lr": float("nan")}, r"\.train\.lr: must be finite, got nan"),
+    ({"train": {"widths": [1, float("inf")]}}, r"\.train\.widths\[1\]: must be finite"),
+]
+COMMON = [
+    ("automl_hyperparameters", [1], "must be None or a list of dotted names, got a list"),
+    ("automl_hyperparameters", "train.lr", "must be None or a list of dotted names"),
+    ("automl_hyperparameters", 3, "must be None or a list of dotted names"),
+    ("automl_hyperparameters", [], "must be None or a list of dotted names"),
+    ("custom_param_ranges", [{"parameter": "train.lr"}], "train.lr: must say valid_min"),
+    ("custom_param_ranges", {"train.lr": {}}, "train.lr: must say valid_min"),
+    ("wandb_config", 3, "must be a mapping of keys, got 3"),
+    ("wandb_config", {"enabled": "perhaps"}, r"enabled: must be true or false, got 'perhaps'"),
+]
+ASKED = [
+    *(("train_specs", value, says) for value, says in SPECS),
+    *COMMON,
+    ("settings", [1], "must be a mapping of keys, got a list"),
+    ("settings", "x", "must be a mapping of keys, got 'x'"),
+    ("network", None, "network: must be the path"),
+    ("network", 3, "network: must be the path"),
+    ("workspace", None, "workspace: must be the path"),
+    ("workspace", "", "workspace: must be the path"),
+    ("workspace", "a\0b", "workspace: must be the path"),
+    ("search_schema", [1], "search_schema: must be the path"),
+    ("search_schema", "a\0b", "search_schema: must be the path"),
+    ("trainer", 3, "trainer: must be text, got 3"),
+    ("action", ["train"], "action: must be text"),
+]
+RUN = [
+    *(("spec_overrides", value, says) for value, says in SPECS),
+    *COMMON,
+    ("automl_settings", [1], "must be a mapping of keys"),
+    ("automl_algorithm", 3, "automl_algorithm: must be text, got 3"),
+    ("eval_overrides", {"data.query": {1}}, "eval_overrides.data.query: must be text"),
+    ("workspace_path", 3, "workspace_path: must be the path"),
+    ("image", 3, "image: "),
+]
+
+
+def _shown(value):
+    return value if isinstance(value, str) and value.isprintable() else repr(value)[:24]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), ASKED, ids=_shown)
+def test_ask_and_tell_refuses(skill, tmp_path, name, value, says):
+    given = {"workspace": tmp_path / "ws", "network": str(skill), "trainer": NAME} | {name: value}
+    with pytest.raises(ValueError, match=says) as caught:
+        AutoML(**{"settings": SETTINGS} | given)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize(("name", "value", "says"), RUN, ids=_shown)
+def test_the_runner_refuses(skill, data, tmp_path, name, value, says):
+    given = {"workspace_path": tmp_path / "ws", "automl_settings": SETTINGS, "spec_overrides": data}
+    given |= {name: value}
+    with pytest.raises(ValueError, match=says) as caught:
+        AutoMLRunner(skill_dir=skill, trainer=NAME).run(**given, in_process=True)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("ws/run_*"))
+
+
+def test_the_runner_itself_refuses(skill):
+    for more in ({"skill_dir": 3}, {"skill_dir": skill, "trainer": 3}):
+        with pytest.raises(ValueError, match="must be"):
+            AutoMLRunner(**more)
+
+
+@pytest.mark.parametrize(
+    ("config", "is_on"),
+    [(None, False), ({}, False), ({"enabled": "no"}, False), ({"enabled": None}, False),
+     ({"enabled": "Yes"}, True), ({"enabled": True}, True)],
+)  # fmt: skip
+def test_words_say_whether_weights_and_biases_is_on(config, is_on):
+    assert is_wandb_on(config) is is_on
+
+
+def test_an_objective_named_twice_is_told(skill, tmp_path):
+    settings = {"algorithm": "random", "objectives": ["a", "b", "a"]}
+    with AutoML(tmp_path / "ws", str(skill), {}, settings, trainer=NAME) as automl:
+        assert any("a: is named more than once" in line for line in automl.facts.warnings)
+
+
+@pytest.fixture
+def workspace(skill, tmp_path):
+    def go():
+        return AutoML(tmp_path / "ws", str(skill), {}, SETTINGS, trainer=NAME)
+
+    with go() as automl:
+        automl.report_result(automl.next_recommendation()[0].id, 0.5)
+    return tmp_path / "ws", go
+
+
+def _make_folder_of(file):
+    assert file.is_file(), file
+    file.unlink()
+    (file / "in").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("name", ["state.json", "events.ndjson", ".lock"])
+def test_a_folder_in_place_of_a_file_is_one_line(workspace, name):
+    folder, go = workspace
+    _make_folder_of(folder / name)
+    with pytest.raises(MachineError, match=f"{name}: .*move the folder away") as caught:
+        go()
+    assert "\n" not in str(caught.value)
+    shutil.rmtree(folder / name)
+    with go() as automl:
+        assert automl.get_best().metric_value == 0.5
+
+
+@pytest.mark.parametrize(
+    "view", ["controller", "best_rec", "brain", "specs", "current_rec", "custom_ranges"]
+)
+def test_a_view_that_cannot_be_written_is_told_and_the_others_are(workspace, view, caplog):
+    folder, go = workspace
+    (file,) = (f for f in (folder / ".automl" / view).iterdir() if f.name != "facts.json")
+    _make_folder_of(file)
+    with caplog.at_level(logging.WARNING), go() as automl:
+        (rec,) = automl.next_recommendation()
+        automl.report_result(rec.id, 0.75)
+    told = [r.getMessage() for r in caplog.records if str(file) in r.getMessage()]
+    assert len(told) == 1
+    assert "is not written" in told[0]
+    if view != "best_rec":
+        (best,) = (folder / ".automl/best_rec").iterdir()
+        assert json.loads(best.read_text())["rec_number"] == rec.id
