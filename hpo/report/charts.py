@@ -26,6 +26,8 @@ STATE_COLORS = {
 }
 MAX_LEGEND = 20
 MAX_CLASSES = 25
+MAX_NAMED = 70
+"""Classes that are all named beside a matrix; their names would overlap beyond."""
 
 
 def history(facts: RunData) -> Figure:
@@ -51,7 +53,7 @@ def history(facts: RunData) -> Figure:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "best complete so far",
+            "name": "best so far",
             "x": numbers,
             "y": best,
             "line": {"color": "@accent", "width": 2, "shape": "hv"},
@@ -63,8 +65,20 @@ def history(facts: RunData) -> Figure:
 
 def _values_over(what: str, traces: list[dict[str, Any]], facts: RunData) -> Figure:
     axes = {"xaxis": what, "yaxis": facts.metric_word}
-    layout = {axis: {"title": {"text": text}} for axis, text in axes.items()}
+    layout: Figure = {axis: {"title": {"text": text}} for axis, text in axes.items()}
+    layout["xaxis"] |= whole_ticks([x for trace in traces for x in trace["x"]])
     return {"data": traces, "layout": layout}
+
+
+def whole_ticks(numbers: Sequence[int]) -> dict[str, Any]:
+    """Ticks of an axis of whole numbers: at whole numbers only, ten or so."""
+    if not numbers:
+        return {}
+    low, high = min(numbers), max(numbers)
+    steps = (step * 10**power for power in range(12) for step in (1, 2, 5))
+    step = next(step for step in steps if 10 * step >= high - low)
+    margin = max(0.5, 0.03 * (high - low))
+    return {"tick0": 0, "dtick": step, "range": [low - margin, high + margin]}
 
 
 def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
@@ -220,35 +234,45 @@ def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> F
         "colorscale": [[0, "@panel"], [1, "@accent"]],
         "hovertemplate": "%{y} taken for %{x}: %{z}<extra></extra>",
     }
+    every = {"dtick": 1, "tickfont": {"size": 10}} if len(names) <= MAX_NAMED else {}
     layout = {
-        "xaxis": {"title": {"text": "taken for"}, "automargin": True},
-        "yaxis": {"autorange": "reversed", "automargin": True},
-        "height": max(380, 160 + 12 * len(names)),
+        "xaxis": {"title": {"text": "taken for"}, "automargin": True, **every},
+        "yaxis": {"autorange": "reversed", "automargin": True, **every},
+        "height": max(380, 160 + 13 * len(names)),
+        "meta": {"named_from": 150 + 11 * len(names)},
     }
     return {"data": [trace], "layout": layout}
 
 
 def unknown_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Accuracy against coverage, and false acceptances against false rejections."""
-    pairs = (
-        ("accuracy of what gets a label, by coverage", "coverage", "accuracy", "@accent"),
-        ("unknown accepted, by known rejected", "rejected", "accepted", "@default"),
-    )
+    """Accuracy against coverage, and beside it false acceptances against false rejections."""
+    pairs = (("coverage", "accuracy", "@accent"), ("rejected", "accepted", "@default"))
     traces = [
         {
             "type": "scatter",
             "mode": "lines",
-            "name": name,
             "x": list(curves[x]),
             "y": list(curves[y]),
+            "xaxis": f"x{axis}",
+            "yaxis": f"y{axis}",
             "text": [f"{limit:.3f}" for limit in curves["limit"]],
             "hovertemplate": f"{x} %{{x:.3f}}, {y} %{{y:.3f}} at %{{text}}<extra></extra>",
             "line": {"color": color},
         }
-        for name, x, y, color in pairs
+        for axis, (x, y, color) in zip(("", "2"), pairs, strict=True)
     ]
-    axis = {"range": [0, 1.02]}
-    return {"data": traces, "layout": {"xaxis": axis, "yaxis": axis}}
+    titles = {
+        "xaxis": "share of known pictures that get a label",
+        "yaxis": "share of those labels that are right",
+        "xaxis2": "share of known pictures called unknown",
+        "yaxis2": "share of unknown pictures taken for known",
+    }
+    layout: Figure = {
+        name: {"title": {"text": text, "font": {"size": 12}}, "range": [0, 1.02]}
+        for name, text in titles.items()
+    }
+    layout["grid"] = {"rows": 1, "columns": 2, "pattern": "independent", "xgap": 0.18}
+    return {"data": traces, "layout": layout | {"showlegend": False}}
 
 
 def growth_curve(
@@ -279,8 +303,14 @@ def growth_curve(
         "line": {"color": "@default", "dash": "dot"},
         "hovertemplate": "%{x:.1f} a class: %{y:.4f} expected<extra></extra>",
     }
+    ticks = sorted({row["pictures"] for row in rows + list(levels)})
     layout = {
-        "xaxis": {"title": {"text": "gallery pictures of a class"}, "type": "log"},
+        "xaxis": {
+            "title": {"text": "gallery pictures of a class"},
+            "type": "log",
+            "tickvals": ticks,
+            "ticktext": [f"{tick:.3g}" for tick in ticks],
+        },
         "yaxis": {"title": {"text": "P@1"}},
     }
     return {"data": [measured, continued], "layout": layout}

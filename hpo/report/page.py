@@ -123,7 +123,7 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
         cards.append((f"held-out {word}", f"{test:.3f}", note))
     pruned = sum(t.state is TrialState.PRUNED for t in facts.searched)
     cards.append(("trials", str(len(facts.searched)), f"{pruned} pruned"))
-    cards.append(("time", render_seconds(facts.active_seconds), str(facts.study.budget)))
+    cards.append(("time", render_seconds(facts.active_seconds), f"budget: {facts.study.budget}"))
     return cards
 
 
@@ -147,13 +147,13 @@ def _charts(facts: RunData) -> list[Chart]:
         (
             "parallel",
             "Parallel coordinates",
-            "One line a trial. Drag along an axis to keep a range of it.",
+            parameter_charts.parallel_caption(facts),
             parameter_charts.parallel(facts),
         ),
         (
             "slices",
             "Value against each parameter",
-            f"Blue: the winner; orange: the default; pale: pruned, at the {word} it had by then.",
+            parameter_charts.slices_caption(facts),
             parameter_charts.slices(facts),
         ),
         ("slots", "Slots", "Which trial ran where, when. A gap is idle time.", charts.slots(facts)),
@@ -176,6 +176,12 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
         "misses": mistakes.worst_misses(queries, MISSES),
         "suspects": winner["suspects"][:SUSPECTS],
         "num_suspects": len(winner["suspects"]),
+        "more_suspects": shown_of(
+            SUSPECTS, len(winner["suspects"]), "pictures", "suspect_labels.csv"
+        ),
+        "more_misses": shown_of(
+            MISSES, sum(not row["hit"] for row in queries), "mistakes", "mistakes.csv"
+        ),
         "confusions": mistakes.confusions(queries)[:CONFUSIONS],
         "worse": _changes(means, before, counts, -1) if before else [],
         "better": _changes(means, before, counts, 1) if before else [],
@@ -184,13 +190,15 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
         "classes": Chart(
             anchor="classes",
             title="Classes that do worst",
-            caption="Number of queries in brackets.",
+            caption="Number of queries in brackets."
+            + shown_of(charts.MAX_CLASSES, len(means), "classes", "mistakes.csv"),
             figure=charts.class_bars(means, before, counts),
         ),
         "confusion": Chart(
             anchor="confusion",
             title="Confusion matrix",
-            caption="Queries by their class (rows) and that of their nearest picture (columns).",
+            caption="Queries by their class (rows) and that of their nearest picture (columns). "
+            "Point at a cell for its two classes, as not all are named where they are many.",
             figure=charts.confusion_matrix(*confusion_matrix(queries)),
         ),
         "unknowns": _unknowns(winner.get("unknowns")),
@@ -206,6 +214,11 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
     }
 
 
+def shown_of(shown: int, total: int, what: str, file: str) -> str:
+    """Say that not all of something is shown, and where all are; empty where they are."""
+    return f" {shown} of {total} {what} are shown; all are in {file}." if total > shown else ""
+
+
 def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
     """The chart of what pictures of unknown classes bring, None where the trainer does not tell."""
     if not told:
@@ -217,12 +230,15 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
         limit = told["threshold"]
         low, high = limit["rate_interval"]
         caption = (
-            "A picture counts as unknown where its distance to the nearest class, less three "
-            f"quarters of the mean distance to the next three, is above {limit['limit']:.3f}. "
-            f"Of pictures of classes outside the gallery {limit['rate']:.0%} stay below that "
-            f"({low:.1%} to {high:.1%} of classes that did not decide it), and "
-            f"{limit['rejected']:.1%} of known pictures lie above. AUROC {told['auroc']:.3f}. "
-            "Each validation class was left out of the gallery in turn."
+            f"With --unknown-at {limit['rate']:g} about {limit['rate']:.0%} of the pictures of "
+            "classes outside the gallery would still get the name of a class, and "
+            f"{limit['rejected']:.1%} of the known validation pictures would be called unknown: "
+            "so many of what you label come back without a name, to be looked at. "
+            f"For classes that did not help to find the limit expect {low:.1%} to {high:.1%} of "
+            "unknown pictures with a name. The charts show what other rates would cost. Each "
+            "validation class was left out of the gallery in turn to find this. "
+            f"AUROC {told['auroc']:.3f}: 1 tells known from unknown without mistakes, 0.5 is "
+            "chance."
         )
         if limit["is_of_trained"]:
             caption += (

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpo.core.text import count_of
-from hpo.core.trial import TrialRecord
-from hpo.report.charts import STATE_COLORS, Figure
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.report.charts import STATE_COLORS, Figure, whole_ticks
 from hpo.report.optuna_view import importances, short_name, shown_study
 from hpo.report.run_data import RunData
 
 _MAX_AXES = 8
-_MAX_SLICES = 6
+_MAX_SLICES = 12
 _SLICE_COLUMNS = 3
 
 
@@ -62,9 +62,8 @@ def parallel(facts: RunData) -> Figure | None:
             "colorscale": [[0, "@pruned"], [1, "@accent"]],
             "showscale": False,
         },
-        "labelangle": -20,
         "labelside": "bottom",
-        "labelfont": {"size": 12},
+        "labelfont": {"size": 11},
         "tickfont": {"size": 11},
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
         "dimensions": [
@@ -81,25 +80,31 @@ def parallel(facts: RunData) -> Figure | None:
 def _axis(name: str, values: list[Any], trials: Sequence[Any]) -> dict[str, Any]:
     """One axis of the parallel coordinates: powers of ten for log scales, words for options."""
     kind = trials[0].distributions[name]
+    label = name.replace(".", ".<br>")
     if hasattr(kind, "choices"):
         words = sorted({str(v) for v in values})
         return {
-            "label": name,
+            "label": label,
             "values": [words.index(str(v)) for v in values],
             "tickvals": list(range(len(words))),
             "ticktext": words,
         }
     if not getattr(kind, "log", False):
-        return {"label": name, "values": values}
+        whole = {"tickvals": sorted(set(values))} if _are_few_and_whole(values) else {}
+        return {"label": label, "values": values, **whole}
     logs = [math.log10(v) for v in values]
     ticks = _log_ticks(min(values), max(values))
     return {
-        "label": name,
+        "label": label,
         "values": logs,
         "range": [min(logs), max(logs)] if len(set(logs)) > 1 else [logs[0] - 1, logs[0] + 1],
         "tickvals": [math.log10(tick) for tick in ticks],
         "ticktext": [f"{tick:g}" for tick in ticks],
     }
+
+
+def _are_few_and_whole(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int) for value in values) and len(set(values)) <= 10
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -136,15 +141,53 @@ def slices(facts: RunData) -> Figure | None:
     for position, name in enumerate(names):
         axis = "" if position == 0 else str(position + 1)
         is_log = any(getattr(t.distributions.get(name), "log", False) for t in study.trials)
+        trace = _slice_trace(facts, name, axis, tried)
         layout[f"xaxis{axis}"] = {
             "title": {"text": name, "font": {"size": 12}},
-            "type": "log" if is_log else "-",
-            "exponentformat": "power",
-            "dtick": 1 if is_log else None,
+            **_slice_ticks(trace["x"], is_log=is_log),
         }
         layout[f"yaxis{axis}"] = {"title": {"text": facts.metric_word} if not position % 3 else {}}
-        traces.append(_slice_trace(facts, name, axis, tried))
+        traces.append(trace)
     return {"data": traces, "layout": layout}
+
+
+def _slice_ticks(values: Sequence[Any], *, is_log: bool) -> dict[str, Any]:
+    """How the axis of a parameter is divided."""
+    if is_log:
+        ticks = _log_ticks(min(values), max(values))
+        return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    is_whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    return whole_ticks(values) if is_whole else {}
+
+
+def slices_caption(facts: RunData) -> str:
+    """What the colours say, of those that are there, and which parameters are shown."""
+    default, best = facts.default, facts.best
+    words = []
+    if best is not None:
+        same = " and the default, which is the same trial" if best.number == 0 else ""
+        words.append(f"blue: the winner{same}")
+    if default is not None and default is not best:
+        words.append("orange: the default")
+    if any(t.state is TrialState.PRUNED for t in facts.searched):
+        words.append(f"pale: pruned, at the {facts.metric_word} it had by then")
+    caption = "; ".join(words)
+    return f"{caption[:1].upper()}{caption[1:]}. {_shown_of(facts, _MAX_SLICES)}".strip()
+
+
+def parallel_caption(facts: RunData) -> str:
+    """How to use the chart, and which parameters are shown."""
+    how = "One line a trial. Drag along an axis to keep a range of it."
+    return f"{how} {_shown_of(facts, _MAX_AXES)}".strip()
+
+
+def _shown_of(facts: RunData, count: int) -> str:
+    """Say that not all parameters are shown; empty where they are."""
+    every = len(_most_telling(facts, len(facts.space.parameters)))
+    if every <= count:
+        return ""
+    which = "those that matter most" if importances(facts)[0] else "the first ones"
+    return f"{count} of {every} parameters, {which}; the table of trials has all."
 
 
 def _slice_trace(

@@ -144,6 +144,53 @@ def test_figures_are_plain_json(facts):
         assert json.loads(json.dumps(figure)) == figure
 
 
+@pytest.mark.parametrize(
+    ("numbers", "step"), [([0], 1), ([0, 1], 1), ([1, 2], 1), ([0, 15], 2), ([3, 45], 5)]
+)
+def test_axes_of_trials_and_epochs_are_of_whole_numbers(numbers, step):
+    ticks = charts.whole_ticks(numbers)
+    assert (ticks["tick0"], ticks["dtick"]) == (0, step)
+    assert ticks["range"][0] < min(numbers) <= max(numbers) < ticks["range"][1]
+
+
+def test_axes_of_epochs_use_them(facts):
+    for figure in (charts.history(facts), charts.curves(facts)):
+        assert figure["layout"]["xaxis"]["dtick"] in (1, 2)
+
+
+def test_the_ticks_of_growth_are_what_was_measured():
+    levels = [{"pictures": 1.0, "value": 0.5}, {"pictures": 4.0, "value": 0.7}]
+    ahead = [{"pictures": 8.0, "value": 0.75, "interval": [0.7, 0.8]}]
+    axis = charts.growth_curve(levels, ahead)["layout"]["xaxis"]
+    assert axis["ticktext"] == ["1", "4", "8"]
+
+
+def test_colours_are_explained_where_they_are(facts):
+    from dataclasses import replace
+
+    caption = parameter_charts.slices_caption(facts)
+    first = replace(facts, best=facts.trials[0])
+    assert ("orange: the default" in caption) == (facts.best.number != 0)
+    same = parameter_charts.slices_caption(first)
+    assert same.startswith("Blue: the winner and the default, which is the same trial")
+    assert "orange" not in same
+    assert "parameters" not in same  # all of them are shown
+
+
+def test_parameters_that_are_not_shown_are_counted(facts, monkeypatch):
+    monkeypatch.setattr(parameter_charts, "_MAX_SLICES", 2)
+    caption = parameter_charts.slices_caption(facts)
+    assert "2 of 3 parameters, " in caption
+    assert len(parameter_charts.slices(facts)["data"]) == 2
+
+
+@pytest.mark.parametrize(("number", "is_each"), [(54, True), (200, False)])
+def test_every_class_of_a_matrix_is_named_where_there_is_room(number, is_each):
+    names = [f"class {i}" for i in range(number)]
+    layout = charts.confusion_matrix(names, [[0] * number] * number)["layout"]
+    assert ("dtick" in layout["xaxis"], "dtick" in layout["yaxis"]) == (is_each, is_each)
+
+
 def test_unknown_pictures_are_two_curves_and_confusions_a_matrix():
     curves = {
         "limit": [0.1, 0.9], "accepted": [0.0, 0.6], "rejected": [1.0, 0.2],

@@ -203,14 +203,29 @@ def test_the_threshold_for_unknown_pictures_is_told_or_why_there_is_none(facts):
     }  # fmt: skip
     told = {"threshold": threshold, "auroc": 0.75, "curves": curves}
     text = render(facts, {}, {**explained("bun"), "unknowns": told}, None)
-    assert "quarters of the mean distance to the next three, is above 0.812." in text
-    assert "5% stay below that (1.0% to 12.3% of classes" in text
+    assert "With --unknown-at 0.05 about 5% of the pictures of classes outside" in text
+    assert "25.0% of the known validation pictures would be called unknown" in text
+    assert "expect 1.0% to 12.3% of unknown pictures with a name" in text
     assert "The model was trained on these classes" in text
     text = render(
         facts, {}, {**explained("bun"), "unknowns": {"why": "8 classes are needed"}}, None
     )
     assert "No threshold: 8 classes are needed." in text
     assert "Pictures of unknown classes" not in render(facts, {}, explained("bun"), None)
+
+
+def test_what_is_left_out_is_said(facts):
+    look = explained("bun")
+    row = look["queries"][0]
+    many = [{**row, "says": "ale", "role": "query"} for _ in range(17)]
+    text = render(facts, {}, {**look, "suspects": many}, None)
+    assert "10 of 17 pictures are shown; all are in suspect_labels.csv." in text
+    text = render(facts, {}, {**look, "suspects": many[:10]}, None)
+    assert "pictures are shown" not in text
+
+
+def test_the_time_is_told_from_its_budget(facts):
+    assert "<span>budget: 16 trials</span>" in render(facts, {}, None, None)
 
 
 def test_what_more_photographs_would_bring_is_told(facts):
