@@ -127,13 +127,25 @@ def _refusal(part: str) -> str:
 def extend_budget(budget: Budget, text: str) -> Budget:
     """Return the budget after `+20` (added to what was) or `20` (in place of it).
 
+    `+20,+2h` and `+20,2h` add in two units.
+
     Raises:
-        SpecError: for what `parse_budget` refuses, and for `+2h` where time was not limited: the
-            other limit would still end the search.
+        SpecError: for what `parse_budget` refuses, where some limits have a + and the first or
+            another has none, and for `+2h` where time was not limited: the other limit would still
+            end the search.
     """
-    if not text.startswith("+"):
+    parts = [part.strip() for part in text.split(",")]
+    signed = [part.startswith("+") for part in parts]
+    if not any(signed):
         return parse_budget(text)
-    extra = parse_budget(text[1:])
+    plain = [part.removeprefix("+").strip() for part in parts]
+    is_mixed = not all(signed) and signed != [True, *[False] * (len(parts) - 1)]
+    if is_mixed or any(part.startswith("+") for part in plain):
+        raise SpecError(
+            f"budget: {quoted(text)}: every limit must have one + (added to what was), or none "
+            "(in place of it), as in +20,+2h"
+        )
+    extra = parse_budget(",".join(plain))
     sums = {}
     for item in fields(Budget):
         old, more = getattr(budget, item.name), getattr(extra, item.name)

@@ -1,4 +1,4 @@
-"""Refuses spec keys that a search sets itself: what a user gives for them would be lost.
+"""Refuses spec keys that a search sets or reads itself, where a user's values cannot stand.
 
 Each refusal names what does the same: a flag, or another verb.
 """
@@ -35,12 +35,10 @@ def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
     if getattr(trainer, "is_elsewhere", False):
         return
     searched = _searched(study)
-    given = {
-        name: value
-        for name, value in flatten(merged(study.spec, study.search.fix)).items()
-        if value not in (None, "", {}, [])
-    }
+    values = flatten(merged(study.spec, study.search.fix))
+    given = {name: value for name, value in values.items() if value not in (None, "", {}, [])}
     problems = [
+        *_sections(values, trainer),
         *_folders([*given, *searched]),
         *_checkpoints([*given, *searched], load_skill(trainer.skill_dir)),
         *_sources(given, study, trainer),
@@ -55,6 +53,19 @@ def _searched(study: StudySpec) -> list[str]:
     over = [name.removeprefix("+") for name in search.over]
     named = [*over, *search.ranges, *search.options, *search.custom_param_ranges]
     return list(dict.fromkeys(named))
+
+
+def _sections(values: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
+    """Values in place of a section that a key of every search stands in."""
+    for name, value in values.items():
+        below = [
+            key for key in (trainer.epochs_key, trainer.seed_key) if key.startswith(f"{name}.")
+        ]
+        if below and not isinstance(value, Mapping):
+            yield (
+                f"{name}: is a section of keys, so it cannot be set to {quoted(value)}; set the "
+                f"keys below it, such as {below[0]}"
+            )
 
 
 def _folders(names: Iterable[str]) -> Iterator[str]:

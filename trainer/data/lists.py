@@ -33,6 +33,20 @@ PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"
 _DELIMITERS = ",;\t"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _ROWS_NAMED = 5
+_CSV_FAULTS = {
+    "unexpected end of data": (
+        'a quote must be closed, and is open to the end of the file; close it by another ", or '
+        "take it away"
+    ),
+    "expected after": (
+        'a quoted cell must end with its closing quote; write a quote inside it twice ("")'
+    ),
+    "field larger than": (
+        f"a cell must have at most {csv.field_size_limit()} characters; see whether a quote before "
+        "it is not closed"
+    ),
+}
+"""What csv.Error says, in part, and what we say."""
 
 
 def is_list(uri: str) -> bool:
@@ -108,15 +122,20 @@ def read_list(file: Path, *, labelled: bool = True) -> PictureList:
             with its number, further ones by their numbers.
     """
     shown = origin(file)
+    if os.path.isdir(file):  # noqa: PTH112 - as below
+        raise DataError(
+            f"{shown}: must be a file, and is a folder; give a folder of pictures a name that does "
+            f"not end in {file.suffix}"
+        )
     if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise DataError(f"{shown}: no such list of pictures")
     numbers, columns = _read_table(file)
     wanted = (PATH, LABEL) if labelled else (PATH,)
     missing = [name for name in wanted if name not in columns]
     if missing:
+        held = f"its columns are {name_list(list(columns))}" if columns else "it names no column"
         raise DataError(
-            f"{shown}: must have the columns {and_list(wanted)}, lacks {and_list(missing)}; its "
-            f"columns are {name_list(list(columns))}"
+            f"{shown}: must have the columns {and_list(wanted)}, lacks {and_list(missing)}; {held}"
         )
     if not numbers:
         raise DataError(f"{shown}: holds no picture; a row names a file and its label")
@@ -166,6 +185,8 @@ def _problems(
             yield row, "label must be given, and is empty"
         elif labelled and not columns[LABEL][row].isprintable():
             yield row, f"label must be plain text in UTF-8, got {name_text(columns[LABEL][row])!r}"
+        elif labelled and columns[LABEL][row] in {".", ".."}:
+            yield row, f"label must be a name, got {columns[LABEL][row]!r}"
         if SPLIT in columns and not source_of(columns[SPLIT][row]):
             yield (
                 row,
@@ -267,24 +288,26 @@ def _read_csv(file: Path) -> tuple[list[int], dict[str, list[str]]]:
             number = reader.line_num + 1
             cells = [cell.strip() for cell in next(reader)]
             if not names:
-                names = _column_names(file, cells)
+                names = _column_names(f"{origin(file)}: row 1", cells)
             elif cells and cells != [""]:
                 rows.append(_fitted(file, number, cells, len(names)))
                 numbers.append(number)
     except StopIteration:
         pass
     except csv.Error as error:
-        raise DataError(f"{origin(file)}: row {number}: {error}") from error
+        said = str(error)
+        why = next((why for sign, why in _CSV_FAULTS.items() if sign in said), said)
+        raise DataError(f"{origin(file)}: row {number}: {why}") from error
     return numbers, {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
 
-def _column_names(file: Path, cells: Sequence[str]) -> list[str]:
+def _column_names(where: str, cells: Sequence[str]) -> list[str]:
     names = [cell.casefold() for cell in cells]
     while names and not names[-1]:
         names.pop()
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
-        raise DataError(f"{origin(file)}: row 1: the column {name_text(twice[0])!r} is given twice")
+        raise DataError(f"{where}: the column {name_text(twice[0])!r} is given twice")
     return names
 
 
@@ -309,10 +332,11 @@ def _read_parquet(file: Path) -> tuple[list[int], dict[str, list[str]]]:
             f"{origin(file)}: to read .parquet, install pyarrow; or save the list as .csv"
         ) from error
     try:
-        table = parquet.read_table(file)
+        with parquet.ParquetFile(file) as opened:
+            table = opened.read()
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{origin(file)}: not a readable .parquet file") from error
-    names = _column_names(file, [str(name).strip() for name in table.column_names])
+    names = _column_names(origin(file), [str(name).strip() for name in table.column_names])
     columns = dict(zip(names, table.columns, strict=False))
     used = {name: [_text(cell) for cell in column.to_pylist()] for name, column in columns.items()}
     return list(range(1, table.num_rows + 1)), used

@@ -99,6 +99,8 @@ def test_plus_adds_and_a_plain_budget_replaces():
     old = Budget(trials=12, seconds=3600)
     assert extend_budget(old, "+20") == Budget(trials=32, seconds=3600)
     assert extend_budget(old, "+20,1h") == Budget(trials=32, seconds=7200)
+    assert extend_budget(old, "+20,+1h") == Budget(trials=32, seconds=7200)
+    assert extend_budget(old, " +30m , +7 ") == Budget(trials=19, seconds=5400)
     assert extend_budget(old, "40") == Budget(trials=40)
 
 
@@ -108,10 +110,25 @@ def test_plus_in_a_unit_without_a_limit_is_refused():
         extend_budget(Budget(trials=20), "+2h")
 
 
-@pytest.mark.parametrize("text", ["+", "+5x", "+-3", "++3", "5x"])
-def test_bad_extensions_are_refused(text):
-    with pytest.raises(SpecError, match="budget: "):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("+", "a limit must be given, got nothing"),
+        ("+5x", "'5x' is not understood"),
+        ("+-3", "'-3' is not understood"),
+        ("++3", "every limit must have one \\+"),
+        ("+5,++2h", "every limit must have one \\+"),
+        ("+ +3", "every limit must have one \\+"),
+        ("5x", "'5x' is not understood"),
+        ("+5,+6", "limits trials twice"),
+        ("5,+2h", "'5,\\+2h': every limit must have one \\+"),
+        ("+5,2h,+3gpuh", "every limit must have one \\+"),
+    ],
+)
+def test_bad_extensions_are_refused(text, said):
+    with pytest.raises(SpecError, match=f"^budget: .*{said}") as caught:
         extend_budget(DEFAULT_BUDGET, text)
+    assert "earlier search" not in str(caught.value)
 
 
 def test_first_limit_that_is_reached_ends_the_search():

@@ -65,6 +65,17 @@ def test_what_is_each_trial_s_own_cannot_be_searched(key, search):
     assert told(search=search(key)).startswith(f"{key}: ")
 
 
+@pytest.mark.parametrize("value", [None, [], 5, "x"])
+@pytest.mark.parametrize("how", ["set", "fixed"])
+def test_a_value_in_place_of_a_section_is_refused(value, how):
+    below, trains = "set the keys below it, such as train.num_epochs", {"train": value}
+    fixed = {"search": SearchOptions(fix=trains)}
+    said = told(trains) if how == "set" else told(**fixed)
+    assert said.startswith("train: is a section of keys, so it cannot be set to ")
+    assert said.endswith(below)
+    assert told({"train": {}}) == told({"train": {"num_epochs": None}}) == ""
+
+
 def test_a_seed_is_set_and_not_searched():
     assert told({"train.seed": 7}) == ""
     assert "--confirm" in told(search=SearchOptions(over=("train.seed",)))

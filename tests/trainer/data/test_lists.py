@@ -99,7 +99,10 @@ def test_parquet_is_read_and_whole_numbers_are_labels(tmp_path, photos):
         ("photos\\lemon\\0.png,lemon,train", "separate folders by /"),
         ("photos/lime/1.png,lemon,train", "is in row 2 already, with another label"),
         ("photos/lime/1.png,lime,test", "is in row 2 already, with another split"),
-        ('"photos/lemon/0.png,lemon,train', "unexpected end of data"),
+        ('"photos/lemon/0.png,lemon,train', "a quote must be closed, and is open to the end"),
+        ('photos/lemon/0.png,"le"mon,train', "write a quote inside it twice"),
+        (f"photos/lemon/0.png,{'x' * 200_000},train", "a cell must have at most 131072 characters"),
+        ("photos/lemon/0.png,..,train", "label must be a name, got '..'"),
         ("photos/lemon/\0.png,lemon,train", "cannot be read"),
         (f"photos/{'x' * 300}.png,lemon,train", "cannot be read"),
     ],
@@ -131,12 +134,35 @@ def test_further_wrong_rows_are_counted(write):
         (["image,class", "a.png,b"], "must have the columns path and label, lacks path and label"),
         (["path,label,Label", "a,b,c"], "row 1: the column 'label' is given twice"),
         (["path,label"], "holds no picture"),
-        ([], "must have the columns"),
+        ([], "must have the columns path and label, lacks path and label; it names no column$"),
     ],
 )
 def test_a_table_that_is_no_list_is_refused(write, lines, words):
     with pytest.raises(DataError, match=words):
         read_list(write(*lines))
+
+
+def test_a_parquet_column_that_is_there_twice_is_named(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cells = [pa.array(["a.png"])] * 3
+    table = pa.Table.from_arrays(cells, names=["path", "label", "Label"])
+    parquet.write_table(table, tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=r"list.parquet: the column 'label' is given twice"):
+        read_list(tmp_path / "list.parquet")
+    same = pa.Table.from_arrays(cells, names=["path", "label", "label"])
+    parquet.write_table(same, tmp_path / "same.parquet")
+    with pytest.raises(DataError, match=r"same.parquet: the column 'label' is given twice"):
+        read_list(tmp_path / "same.parquet")
+
+
+@pytest.mark.parametrize("name", ["photos.csv", "photos.parquet"])
+def test_a_folder_that_is_called_like_a_list_is_told(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{name}: must be a file, and is a folder") as told:
+        open_source(str(tmp_path / name))
+    assert "\n" not in str(told.value)
 
 
 def test_a_list_that_is_missing_or_elsewhere_is_refused(tmp_path):
