@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.core.bytes import why_not_writable
+from hpo.core.process.streams import NAMES
 
 _MAKE_ROOM = "make room there (`df -h` and `df -i` show bytes and inodes)"
 _RIGHTS = "give this user the right to write there"
@@ -76,6 +77,8 @@ class Fault:
 def find_fault(error: BaseException) -> Fault | None:
     """Find the refusal that an error is, or was raised from; None where there is none."""
     for cause in _causes(error):
+        if getattr(cause, "filename", None) in NAMES.values():
+            return None  # `start` tells of its own output
         if isinstance(cause, OSError) and (number := cause.errno or 0) in REMEDIES:
             said = cause.strerror or os.strerror(number)
             return Fault(number=number, said=said, path=_path_of(cause))

@@ -36,17 +36,28 @@ def _run(module: str, *arguments: list[str]) -> int:
 
     from hpo.core.process.extras import explain_missing
     from hpo.core.process.imports import settle
-    from hpo.core.process.streams import outlive_readers
+    from hpo.core.process.streams import NAMES, end_output, outlive_readers
 
+    command = os.path.basename(sys.argv[0])
     try:
         settle()
         outlive_readers()
-        return int(importlib.import_module(module).main(*arguments))
+        try:
+            code = int(importlib.import_module(module).main(*arguments))
+        except SystemExit as end:  # argparse has printed the help or an error
+            code = end.code if isinstance(end.code, int) else 1
+        except OSError as error:
+            if error.filename != NAMES[1]:
+                raise
+            code = 2
+        line = end_output()
+        sys.stderr.write(f"{command}: {line}\n" * bool(line))
+        return int(2 if line else code)
     except ModuleNotFoundError as error:
         line = explain_missing(error)
         if not line:
             raise
-        sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}\n")
+        sys.stderr.write(f"{command}: {line}\n")
         return 2
     except KeyboardInterrupt:
         return 130

@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 _GONE = (errno.EPIPE, errno.EIO)
+NAMES = {1: "standard output", 2: "standard error"}
+"""What errors call a descriptor, in place of a path."""
 
 
 class _Output(io.FileIO):
@@ -19,10 +21,9 @@ class _Output(io.FileIO):
             return super().write(data)
         except OSError as error:
             if error.errno not in _GONE:
+                error.filename = NAMES.get(self.fileno())
                 raise
-        sink = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(sink, self.fileno())
-        os.close(sink)
+        _drop(self.fileno())
         return len(data)
 
 
@@ -30,6 +31,23 @@ def open_output(descriptor: int, *, by_line: bool, encoding: str = "utf-8") -> i
     """A stream for text over a descriptor, which stays open with the stream closed."""
     raw = _Output(descriptor, "w", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, line_buffering=by_line)
+
+
+def _drop(descriptor: int) -> None:
+    """Have what is written to a descriptor from now on go nowhere."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, descriptor)
+    os.close(sink)
+
+
+def end_output() -> str:
+    """Write out what waits in stdout; what cannot be written is dropped. Returns why it cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop(1)
+        return f"{NAMES[1]}: {error.strerror}; send it to where there is room"
+    return ""
 
 
 def outlive_readers() -> None:

@@ -44,6 +44,18 @@ def test_a_verb_whose_readers_have_gone_ends_quietly(words, tmp_path):
     assert (process.stderr.read(), process.wait()) == (b"", 0)
 
 
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["search", "--help"], ["algorithms"], ["space"]]
+)
+def test_a_full_disk_under_the_output_is_one_line(words, tmp_path):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [HPO, *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    line = b"hpo: standard output: No space left on device; send it to where there is room\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
 def test_a_verb_without_stdout_or_stderr_works(closed, tmp_path):
     done = subprocess.run(["bash", "-c", f"{HPO} algorithms {closed}"], cwd=tmp_path, check=False)
