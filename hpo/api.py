@@ -131,7 +131,7 @@ def _study_from(
     if budget is not None:
         changes["budget"] = parse_budget(str(budget))
     if weights is not None:
-        changes["weights"] = os.fspath(weights)
+        changes["weights"] = _place("weights", weights)
     if data is not None:
         changes["data"] = _sources(data)
     if name is not None:
@@ -148,12 +148,18 @@ def _study_from(
 
 def _sources(data: Data) -> DataSources:
     if not isinstance(data, Mapping):
-        return DataSources(folder=os.fspath(data))
+        return DataSources(folder=_place("data", data))
     unknown = sorted(set(data) - set(SOURCES))
     if unknown:
         raise SpecError(f"data: unknown {unknown[0]!r}; the splits are {', '.join(SOURCES)}")
-    given: dict[str, Any] = {key: os.fspath(path) for key, path in data.items()}
-    return DataSources(**given)
+    return DataSources(**{key: _place(f"data.{key}", path) for key, path in data.items()})
+
+
+def _place(where: str, path: PathLike) -> Any:
+    """A path or address as text; an empty one would be taken for none."""
+    if not (text := os.fspath(path)):
+        raise SpecError(f"{where}: must name a folder, file or address, got an empty text")
+    return text
 
 
 def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:

@@ -7,6 +7,7 @@ must hold nor what to do, and of a misspelt flag they name no near one.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,9 @@ _WRONG_TYPE = re.compile(r"argument (\S+): invalid (int|float) value: (.*)", re.
 _NO_VALUE = re.compile(r"argument (\S+): expected (?:one argument|at least one argument)")
 _WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
 _MISSING = re.compile(r"the following arguments are required: (.*)")
+_EMPTY = "needs a value, got an empty one (a variable that is not set?)"
+_TWICE = "is given twice"
+_OF_ARGUMENT = re.compile(rf"argument (?:-\w/)?(.+?): ((?:{_EMPTY[:13]}|{_TWICE}).*)", re.DOTALL)
 _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
 
 
@@ -35,9 +39,13 @@ class Parser(argparse.ArgumentParser):
 
         argparse alone takes every word up to the first flag, and has no place for the others.
         """
+        if self._subparsers is None:
+            self._refuse_unknown_flag(args or ())
         places = self._get_positional_actions()
         takes_several = len(places) > 1 or any(place.nargs in ("*", "+") for place in places)
         asks_for_help = not {"-h", "--help"}.isdisjoint(args or ())
+        if not self._is_mixing:
+            self._given: dict[str, Sequence[str]] = {}
         if self._is_mixing or self._subparsers or asks_for_help or not takes_several:
             return super().parse_known_args(args, namespace)
         self._is_mixing = True  # the next line calls this method for words and flags in turn
@@ -45,6 +53,30 @@ class Parser(argparse.ArgumentParser):
             return self.parse_known_intermixed_args(args, namespace)
         finally:
             self._is_mixing = False
+
+    def _refuse_unknown_flag(self, words: Sequence[str]) -> None:
+        """Before its value is taken for something else."""
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        for word in itertools.takewhile(lambda word: word != "--", words):
+            name = word.partition("=")[0]
+            is_flag = name.startswith("--") and " " not in name
+            if is_flag and not any(flag.startswith(name) for flag in flags):
+                self.error(_left_over([word], flags))
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Refuse an empty value, and a second one that would replace the first.
+
+        Both are mostly a shell's variable that is not set, or a command that was edited in haste:
+        what was meant is not known.
+        """
+        if "" in arg_strings and not isinstance(action, argparse._SubParsersAction):
+            raise argparse.ArgumentError(action, _EMPTY)
+        if action.option_strings and isinstance(action, argparse._StoreAction):
+            first = self._given.setdefault(action.dest, arg_strings)
+            if first != arg_strings:
+                both = f"{' '.join(first)} and {' '.join(arg_strings)}"
+                raise argparse.ArgumentError(action, f"{_TWICE}, with {both}; leave one out")
+        return super()._get_values(action, arg_strings)
 
     def parse_whole(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse all words; one that is left over is refused with the nearest flag of its verb."""
@@ -86,6 +118,8 @@ def _in_words(message: str) -> str:
         return _wrong_choice(found[1], found[2], re.findall(r"'([^']*)'", found[3]))
     if found := _MISSING.fullmatch(message):
         return f"{found[1]}: must be given, got nothing"
+    if found := _OF_ARGUMENT.fullmatch(message):
+        return f"{found[1]}: {found[2]}"
     if found := _TOGETHER.fullmatch(message):
         return f"{found[1]}: cannot stand beside {found[2]}; leave one of them out"
     return message

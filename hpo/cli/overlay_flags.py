@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def overlay_changes(
     over = _names(args.search_over)
     if over:
         changes["over"] = over
-    ranges = dict(_range(text) for text in args.range)
-    choices = _table(args.options, _choices, find_skill)
-    fixed = _table(args.fix, _fixed, find_skill)
+    ranges = _by_name("--range", map(_range, args.range))
+    choices = _table("--options", args.options, _choices, find_skill)
+    fixed = _table("--fix", args.fix, _fixed, find_skill)
     if ranges or choices or fixed:
         # The last word on a parameter counts, so a flag takes it out of the file's other tables.
         changes["ranges"] = _without(options.ranges, choices, fixed) | ranges
@@ -131,7 +131,18 @@ def _range(text: str) -> tuple[str, Any]:
     return name, list(pair) if log is None else {"low": pair[0], "high": pair[1], "log": log}
 
 
+def _by_name(flag: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of what a flag was given; a name with two values is refused."""
+    from hpo.core.spec_dicts import refuse_two
+
+    table: dict[str, Any] = {}
+    for name, value in pairs:
+        refuse_two(f"{flag} {name}", table.setdefault(name, value), value)
+    return table
+
+
 def _table(
+    flag: str,
     words: list[str],
     read: Callable[[str, Parse], tuple[str, Any]],
     find_skill: Callable[[], Skill] | None,
@@ -140,7 +151,7 @@ def _table(
     from hpo.core.yaml_io import parse_texts, parse_yaml
     from hpo.study.text_values import with_texts
 
-    values = dict(read(word, parse_yaml) for word in words)
+    values = _by_name(flag, (read(word, parse_yaml) for word in words))
     if find_skill is None:
         return values
     return with_texts(values, dict(read(word, parse_texts) for word in words), find_skill)

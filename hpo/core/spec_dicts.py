@@ -33,12 +33,28 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Turn dotted (or already nested) keys into nested dictionaries.
 
     Raises:
-        SpecError: when one key is both a value and a section.
+        SpecError: when one key is both a value and a section, or has two values.
     """
     nested: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, value in flat.items():
-        merge_into(nested, _as_tree(str(name), value))
+        tree = _as_tree(str(name), value)
+        for leaf, own in flatten(tree).items():
+            refuse_two(leaf, leaves.setdefault(leaf, own), own)
+        merge_into(nested, tree)
     return nested
+
+
+def refuse_two(name: str, first: Any, second: Any) -> None:
+    """Raise where one key has two values, of which one would be dropped.
+
+    Raises:
+        SpecError: they differ.
+    """
+    if first != second and not (first != first and second != second):  # noqa: PLR0124 - NaN
+        raise SpecError(
+            f"{name}: is given twice, as {quoted(first)} and {quoted(second)}; leave one out"
+        )
 
 
 def _as_tree(name: str, value: Any) -> dict[str, Any]:
@@ -109,7 +125,8 @@ def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, An
         if not sign or not key.strip():
             raise SpecError(f"{flag}: key=value must be given, got {pair!r}")
         is_name = not value or _NAME.fullmatch(value.strip())
-        assignments[key.strip()] = value if is_name else parse_yaml(value, f"{flag} {key}")
+        read = value if is_name else parse_yaml(value, f"{flag} {key}")
+        refuse_two(f"{flag} {key.strip()}", assignments.setdefault(key.strip(), read), read)
     return assignments
 
 

@@ -160,8 +160,9 @@ def check_stages(study: StudySpec, trainer: Trainer) -> None:
         SpecError: there is no trainer, no definition or no algorithm for them.
     """
     if not study.search.earlier_stages:
-        if study.search.stages and study.search.stages != (NONE,) and len(study.search.stages) > 1:
-            chosen_stages(study.search.stages, (), recommended=False)
+        names = study.search.stages
+        if names and names != (NONE,) and (len(names) > 1 or not isinstance(trainer, StageStarter)):
+            chosen_stages(names, (), recommended=False)
         return
     read_stages(study.search)
     if not isinstance(trainer, StageStarter):

@@ -45,7 +45,7 @@ BUDGETS = [
 
 CASES = [
     *BUDGETS,
-    searched(["--budget", ""], "budget:", "nothing"),
+    searched(["--budget", ""], "--budget:", "an empty one"),
     searched(["--budget", ","], "budget:", "nothing"),
     searched(["--budget"], "--budget", "value"),
     searched("--budget 1gpuh", "GPU"),

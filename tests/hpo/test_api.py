@@ -176,3 +176,9 @@ def test_the_package_itself_has_the_calls():
     assert hpo.search is api.search
     assert hpo.load is api.load
     assert hpo.Study is api.Study
+
+
+@pytest.mark.parametrize("empty", [{"data": ""}, {"data": {"train": ""}}, {"weights": ""}])
+def test_an_empty_place_is_refused(empty, tmp_path):
+    with pytest.raises(SpecError, match="must name a folder, file or address, got an empty text"):
+        api.search(budget=1, out=tmp_path, **empty, **QUIET)

@@ -1,5 +1,7 @@
 """Messages of wrong flags, against the ones that argparse really makes on this Python."""
 
+import shlex
+
 import pytest
 
 from hpo.cli.arguments import Parser
@@ -67,6 +69,54 @@ def test_flags_may_stand_between_words(words):
         if is_flag and word in takes:
             flags.append(rest.pop(0))
     assert parser.parse_whole(words) == parser.parse_whole(others + flags)
+
+
+FLAGS = [
+    (verb, action.option_strings[-1])
+    for verb, known in next(
+        action for action in build_parser(None)._actions if action.dest == "verb"
+    ).choices.items()
+    for action in known._actions
+    if action.option_strings and action.nargs != 0
+]
+
+
+@pytest.mark.parametrize(("verb", "flag"), FLAGS)
+def test_no_flag_takes_an_empty_value(verb, flag, capsys):
+    """A shell's variable that is not set must not stand for the default."""
+    with pytest.raises(SystemExit) as caught:
+        build_parser(verb).parse_whole([verb, flag, ""])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"hpo {verb}: {flag}: needs a value, got an empty")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("search --budget 2 --budget 3h", "--budget: is given twice, with 2 and 3h;"),
+        ("plan --seed 1 x.yaml --seed 2", "--seed: is given twice, with 1 and 2;"),
+        ("why runs --out a 3 --out b", "--out: is given twice, with a and b;"),
+        ("automl --policy on --policy off", "--policy: is given twice, with on and off;"),
+        ("automl --skill-dir s --metric x", "--metric: no such flag"),
+        ("cache --older 7d --yess clear", "--yess: no such flag; did you mean '--yes'?"),
+        ("predict run '' a.jpg", "[RUN] IMAGE: needs a value, got an empty one"),
+        ("status ''", "RUN: needs a value, got an empty one"),
+    ],
+)
+def test_what_would_be_dropped_is_refused(words, said, capsys):
+    verb, *rest = shlex.split(words)
+    with pytest.raises(SystemExit) as caught:
+        build_parser(verb).parse_whole([verb, *rest])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"hpo {verb}: {said}")
+
+
+def test_the_same_twice_and_flags_that_may_repeat_are_taken():
+    words = ["plan", "--seed", "1", "--seed", "1", "--set", "a=1", "--set", "b=2"]
+    args = build_parser("plan").parse_whole(words)
+    assert (args.seed, args.set) == (1, ["a=1", "b=2"])
+    again = build_parser("plan").parse_whole(["plan", "--seed", "2"])
+    assert again.seed == 2
 
 
 def test_what_follows_two_dashes_is_no_flag():

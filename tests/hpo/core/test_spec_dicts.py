@@ -118,6 +118,32 @@ def test_lookup_by_dotted_name():
             lookup(spec, name)
 
 
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"train.lr": 0.1, "train": {"lr": 0.2}},
+        {"train": {"lr": 0.1}, "train.lr": 0.2},
+        {"a": {"train.lr": 0.1, "train": {"lr": 0.2}}},
+        {"train": {"lr": 0.1}, "train.lr": None},
+    ],
+)
+def test_a_key_with_two_values_is_refused(twice):
+    with pytest.raises(SpecError, match=r"train\.lr: is given twice, as 0\.1 and "):
+        nest(twice)
+
+
+def test_a_key_with_the_same_value_twice_is_taken():
+    nan = float("nan")
+    assert nest({"train.lr": 0.1, "train": {"lr": 0.1, "b": 2}}) == {"train": {"lr": 0.1, "b": 2}}
+    assert math.isnan(nest({"train.lr": nan, "train": {"lr": float("nan")}})["train"]["lr"])
+
+
+def test_an_assignment_made_twice_is_refused():
+    assert parse_assignments(["a=1", "a=1", "b=2"]) == {"a": 1, "b": 2}
+    with pytest.raises(SpecError, match=r"--fix a\.b: is given twice, as 1 and 2; leave one out"):
+        parse_assignments(["a.b=1", "a.b=2"], "--fix")
+
+
 def test_assignments_keep_their_types():
     assert parse_assignments(["a.b=1e-4", "c=[1, 2]", "d=x=y", " e = off ", "f=", "g='5'"]) == {
         "a.b": 1e-4, "c": [1, 2], "d": "x=y", "e": False, "f": "", "g": "5",

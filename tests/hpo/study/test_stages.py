@@ -75,6 +75,9 @@ def test_stages_that_nobody_defines_are_refused():
     asked = StudySpec(trainer=NAME, search=SearchOptions(stages=OFFERED))
     with pytest.raises(SpecError, match="this start has no stages"):
         plan_study(asked, TRAINER)
+    asked = StudySpec(trainer=WITHOUT_STAGES.name, search=SearchOptions(stages=("heads",)))
+    with pytest.raises(SpecError, match="this start has no stages, got heads; leave it out"):
+        plan_study(asked, WITHOUT_STAGES)
 
 
 def test_the_users_values_and_ranges_win_in_every_stage():
