@@ -335,12 +335,16 @@ class Study:
         resume_search(self._run, _settings(settings), budget=wanted)
         return self
 
-    def predict(self, images: Sequence[PathLike], topk: int = 1) -> list[dict[str, Any]]:
+    def predict(
+        self, images: PathLike | Sequence[PathLike], topk: int = 1, unknown_at: float | None = None
+    ) -> list[dict[str, Any]]:
         """Label pictures by the exported model and its gallery.
 
         Args:
-            images: picture files, and folders and archives of them.
+            images: picture files, and folders and archives of them; one of them may stand alone.
             topk: labels per picture.
+            unknown_at: share of pictures of unknown classes that are taken for known; None gives
+                every picture a class.
 
         Returns:
             A row per picture: `image`, `label` (`unknown` where no class fits), and of
@@ -349,10 +353,13 @@ class Study:
 
         Raises:
             RunError: when the search has not exported a model yet.
+            DataError: when nothing can calibrate the share that was asked for.
         """
         from hpo.results.predict import label_with_run
 
-        return list(label_with_run(self._run, [str(image) for image in images], topk).rows)
+        several = [images] if isinstance(images, str | os.PathLike) else images
+        places = [os.fspath(image) for image in several]
+        return list(label_with_run(self._run, places, topk, unknown_at=unknown_at).rows)
 
     def report(self) -> Path:
         """Write `report.html` and return its path."""

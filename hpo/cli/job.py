@@ -44,7 +44,9 @@ Exit codes: those of the action: 0 done, 2 wrong input (one line), 1 a bug, 130 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("action", metavar="ACTION", help="action of the skill, or ls, status, logs")
+    parser.add_argument(
+        "action", metavar="ACTION", help="action of the skill, or ls, status, logs, stop"
+    )
     parser.add_argument("job_id", metavar="ID", nargs="?", help="job, for status, logs and stop")
     start = parser.add_argument_group("what a job starts from")
     start.add_argument("--parent", metavar="JOB", default="", help="job id, search run or folder")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, model_run, print_json, print_run
-from hpo.core.text import printable
+from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
     from hpo.results.predict import Labelling
@@ -118,7 +118,11 @@ def run(args: argparse.Namespace) -> int:
             rows = table(rows, Path(args.file))
         if args.sheet:
             rows = sheet(rows, Path(args.sheet))
-        kept = [row for row in rows if "error" in row or args.json or not writes]
+        kept, unknown = [], 0
+        for row in rows:
+            unknown += _is_unknown(row)
+            if "error" in row or args.json or not writes:
+                kept.append(row)
     failed = [row for row in kept if "error" in row]
     if args.json:
         print_json(kept)
@@ -127,6 +131,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_run(args, chosen)
         _print_rows(kept, labelling, len(failed))
+        if unknown and (writes or labelling.total > 1):
+            print(f"{unknown} of {labelling.total} are unknown", file=sys.stderr)
+        if writes:
+            files = " and ".join(name for name in (args.file, args.sheet) if name)
+            print(f"written {files}: {count_of(labelling.total, 'picture')}", file=sys.stderr)
     return 2 if failed else 0
 
 
@@ -192,5 +201,8 @@ def _words(row: dict[str, Any]) -> str:
         f"{label} ({distance:.3f})"
         for label, distance in zip(row["labels"], row["distances"], strict=True)
     )
-    is_unknown = row.get("label", row["labels"][0]) != row["labels"][0]
-    return f"unknown, nearest {nearest}" if is_unknown else nearest
+    return f"unknown, nearest {nearest}" if _is_unknown(row) else nearest
+
+
+def _is_unknown(row: Mapping[str, Any]) -> bool:
+    return "labels" in row and row.get("label", row["labels"][0]) != row["labels"][0]

@@ -101,8 +101,6 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.port is not None and not 0 <= args.port <= LAST_PORT:
         raise SpecError(f"--port: must be between 0 and {LAST_PORT}, got {args.port}")
-    if not args.host:
-        raise SpecError("--host: must be an address, got nothing; leave it out for this machine")
     if args.host not in LOCAL_HOSTS and not args.yes_expose:
         raise SpecError(
             f"--host {args.host!r}: other machines would reach the server; leave --host out, or "

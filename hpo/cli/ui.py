@@ -68,10 +68,6 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
 
     if args.port is not None and not 0 <= args.port <= LAST_PORT:
         raise HpoError(f"--port: must be between 0 and {LAST_PORT}, got {args.port}")
-    if not args.host:
-        raise HpoError(
-            "--host: must be an address, got nothing; leave it out for this machine alone"
-        )
     if args.host not in LOCAL_HOSTS and not args.yes_expose:
         raise HpoError(
             f"--host {args.host!r}: other machines would reach the page, which has no password; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ def label_with_run(
     notes = list(found["notes"])
     if unknown_at is not None and pictures:
         with as_user_errors():
-            demand(trainer, PictureLabeller).describe_threshold(folder, unknown_at)
+            told = demand(trainer, PictureLabeller).describe_threshold(folder, unknown_at)
+        notes.append(_price_of(told, unknown_at))
     rows = _rows(trainer, folder, pictures, topk, unknown_at)
     return Labelling(
         rows=_chained(rows, found["errors"]),
@@ -71,6 +72,17 @@ def label_with_run(
         notes=notes,
         folder=folder,
     )
+
+
+def _price_of(told: Mapping[str, Any], unknown_at: float) -> str:
+    """What an asked share of accepted unknown pictures costs, in one line."""
+    line = (
+        f"unknown at {unknown_at:g}: by the validation queries, about {told['rejected']:.0%} of "
+        "pictures of known classes become unknown too"
+    )
+    if told.get("is_of_trained"):
+        line += f"; more than {unknown_at:.0%} of others may pass: all classes here were trained on"
+    return line
 
 
 def _rows(

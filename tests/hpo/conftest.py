@@ -9,6 +9,7 @@ from hpo.core.budget import parse_budget
 from hpo.run.run_dir import RunDir
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_study
+from trainer.unknowns import Queries
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +44,23 @@ def run(labelling_run, tmp_path):
     own = tmp_path / "runs" / labelling_run.path.parent.name / labelling_run.path.name
     shutil.copytree(labelling_run.path, own, symlinks=True)
     return RunDir(own)
+
+
+@pytest.fixture
+def calibrated(run):
+    """The run's gallery holds eight dark hues, each with queries next to it; returns the hues."""
+    hues = [(200, 10, 10), (200, 100, 0), (180, 180, 0), (60, 200, 0), (0, 200, 120), (0, 130, 200),
+            (30, 10, 200), (180, 0, 180)]  # fmt: skip
+    names = [f"hue{number}" for number in range(len(hues))]
+    gallery = {
+        "format": 1,
+        "embeddings": np.array(hues, dtype=np.float32),
+        "labels": np.arange(len(hues)),
+        "class_names": np.array(names),
+        "paths": np.array([f"{name}/0.png" for name in names]),
+    }
+    queries = [[channel + more for channel in hue] for hue in hues for more in (2, 4, 6)]
+    emb = np.array(queries, dtype=np.float32)
+    known = Queries.of(emb, [name for name in names for _ in range(3)], trained=[])
+    np.savez(run.best_dir / "gallery.npz", **gallery, **known.arrays())
+    return gallery["embeddings"]

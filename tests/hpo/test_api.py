@@ -182,3 +182,10 @@ def test_the_package_itself_has_the_calls():
 def test_an_empty_place_is_refused(empty, tmp_path):
     with pytest.raises(SpecError, match="must name a folder, file or address, got an empty text"):
         api.search(budget=1, out=tmp_path, **empty, **QUIET)
+
+
+def test_one_picture_may_stand_alone(study, tmp_path):
+    (tmp_path / "ab.jpg").write_bytes(b"any")
+    several = study.predict([tmp_path / "ab.jpg"])
+    assert [row["image"] for row in several] == [str(tmp_path / "ab.jpg")]
+    assert study.predict(tmp_path / "ab.jpg") == study.predict(str(tmp_path / "ab.jpg")) == several

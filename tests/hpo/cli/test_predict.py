@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -41,3 +42,23 @@ def test_the_newest_run_needs_no_name(hpo, runs, second, photo):
 )
 def test_what_cannot_be_labelled(fails, runs, photo, argv, said):
     assert said in fails("predict", *argv)
+
+
+def test_what_unknown_costs_is_told_and_holds(hpo, run, calibrated, tmp_path):
+    """The share of known pictures that become unknown is counted by labelling the queries."""
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for number, hue in enumerate(calibrated):
+        for more in (2, 4, 6):
+            color = tuple(int(channel) + more for channel in hue)
+            Image.new("RGB", (16, 16), color).save(shots / f"{number}-{more}.png")
+    Image.new("RGB", (16, 16), (255, 255, 255)).save(shots / "white.png")
+    code, out, err = hpo(
+        "predict", run.path, "shots", "--unknown-at", "0.1", "--out", "l.csv", "--sheet", "s.html"
+    )
+    assert (code, out) == (0, "")
+    labels = [line.split(",") for line in (tmp_path / "l.csv").read_text().splitlines()[1:]]
+    unknown = sum("unknown" in row for row in labels)
+    assert len(labels) == 25
+    assert f"about {(unknown - 1) / 24:.0%} of pictures of known classes become unknown" in err
+    assert f"{unknown} of 25 are unknown\nwritten l.csv and s.html: 25 pictures\n" in err

@@ -5,12 +5,9 @@ import socket
 import threading
 import time
 
-import numpy as np
 import pytest
 import requests
 from PIL import Image
-
-from trainer.unknowns import Queries
 
 WEB = requests.Session()
 TOKEN = "a-token-of-the-tests"
@@ -47,26 +44,6 @@ def serve(run):
     for server, thread in started:
         server.should_exit = True
         thread.join()
-
-
-@pytest.fixture
-def calibrated(run):
-    """The run's gallery holds eight dark hues, each with queries next to it; returns the hues."""
-    hues = [(200, 10, 10), (200, 100, 0), (180, 180, 0), (60, 200, 0), (0, 200, 120), (0, 130, 200),
-            (30, 10, 200), (180, 0, 180)]  # fmt: skip
-    names = [f"hue{number}" for number in range(len(hues))]
-    gallery = {
-        "format": 1,
-        "embeddings": np.array(hues, dtype=np.float32),
-        "labels": np.arange(len(hues)),
-        "class_names": np.array(names),
-        "paths": np.array([f"{name}/0.png" for name in names]),
-    }
-    queries = [[channel + more for channel in hue] for hue in hues for more in (2, 4, 6)]
-    emb = np.array(queries, dtype=np.float32)
-    known = Queries.of(emb, [name for name in names for _ in range(3)], trained=[])
-    np.savez(run.best_dir / "gallery.npz", **gallery, **known.arrays())
-    return gallery["embeddings"]
 
 
 @pytest.fixture
