@@ -36,7 +36,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
         each = "" if low is None else f", {low} each" if low == high else f", {low} to {high} each"
         images = count_of(split["images"], "picture")
         classes = count_of(split["classes"], "class", "classes")
-        lines.append(f"{name:<9} {images} of {classes}{each}")
+        use = ", looked at once, at the end" if name == "test" else ""
+        lines.append(f"{name:<9} {images} of {classes}{each}{use}")
     findings = data.get("findings", [])
     lines += [f"warning   {finding['message']}" for finding in findings[:FINDINGS_SHOWN]]
     if len(findings) > FINDINGS_SHOWN:

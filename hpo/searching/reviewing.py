@@ -14,7 +14,7 @@ from hpo.core.events import Preparing, Review
 from hpo.core.forecast import Forecast
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.selection import REPEATS
-from hpo.core.spec_dicts import merged
+from hpo.core.spec_dicts import merged, nest
 from hpo.executors.division import Slots
 from hpo.executors.gpu_sharing import Packing
 from hpo.results.average import NEAR
@@ -24,7 +24,7 @@ from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.forecast import forecast
-from hpo.study.plan import StudyPlan, as_user_errors
+from hpo.study.plan import StudyPlan, as_user_errors, held_out_sources
 from hpo.study.spec import StudySpec
 from hpo.study.stages import LAST, PlannedStage
 
@@ -67,7 +67,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
     session.bus.emit(Preparing(what="images"))
     with as_user_errors():
         session.trainer.prepare(session.plan.base_spec, progress)
-        data = session.trainer.inspect_data(session.plan.base_spec)
+        data = look_at_data(session.trainer, session.plan)
         session.bus.emit(Preparing(what="probe"))
         probe_spec = merged(session.plan.base_spec, {"results_dir": str(session.run)})
         probe, packing = session.measure(executor, probe_spec)
@@ -107,6 +107,18 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         forecast=expected,
         prepared_in_s=round(time.monotonic() - began, 2),
     )
+
+
+def look_at_data(trainer: Trainer, plan: StudyPlan) -> dict[str, Any]:
+    """What the trainer says of the pictures, and of the test pictures that wait for the end."""
+    data, held_out = trainer.inspect_data(plan.base_spec), held_out_sources(plan.sources)
+    if held_out is None:
+        return data
+    waiting = trainer.inspect_data(merged(plan.base_spec, nest(trainer.data_overrides(held_out))))
+    splits = dict(data.get("splits", {}))
+    if "query" in waiting.get("splits", {}):
+        splits["test"] = waiting["splits"]["query"]
+    return {**data, "splits": splits}
 
 
 def _foresee(session: Reviewed, probe: Mapping[str, Any]) -> Forecast | None:

@@ -41,6 +41,12 @@ REVIEW = Review(
 )  # fmt: skip
 
 
+def test_test_pictures_wait_for_the_end():
+    test = {"images": 5, "classes": 2, "per_class_min": 1, "per_class_max": 4}
+    lines = render_review(replace(REVIEW, data={"splits": {"test": test}}))
+    assert lines[0] == "test      5 pictures of 2 classes, 1 to 4 each, looked at once, at the end"
+
+
 def test_a_trainer_that_cannot_be_measured_beforehand_has_no_such_line():
     lines = render_review(replace(REVIEW, probe={"device": "cpu"}))
     assert [line for line in lines if line.startswith("measured")] == []

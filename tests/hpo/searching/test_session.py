@@ -4,8 +4,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from hpo.core.budget import Budget, parse_budget
 from hpo.core.errors import RunError, SpecError
@@ -16,14 +18,38 @@ from hpo.results.handoff import HandoffError
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import list_runs
 from hpo.searching.engine import ReceiptError
+from hpo.searching.reviewing import look_at_data
 from hpo.searching.session import resume_search, start_search
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import load_study
 from tests.quick_runs import Ear, quick_study
+from trainer.session import TRAINER
 
 STUDY = quick_study(budget=Budget(trials=6))
 QUIET = ("epoch", "trial_started", "trial_finished", "checkpoints_removed")
 """What happens once for each trial, or once for each that lost."""
+
+
+def test_the_review_counts_the_test_pictures_too(tmp_path):
+    counts = {"train": 3, "reference": 1, "val": 2, "test": 4}
+    for split, count in counts.items():
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for number in range(count):
+                color = (40 * number, 90 * (label == "a"), 10 * len(split))
+                Image.new("RGB", (32, 32), color).save(tmp_path / split / label / f"{number}.png")
+    places = {name: str(tmp_path / name) for name in counts}
+    sources = {"train": places["train"], "reference": places["reference"], "query": places["val"]}
+    plan = SimpleNamespace(
+        base_spec=TRAINER.validate(TRAINER.data_overrides(sources)),
+        sources={**sources, "test_query": places["test"]},
+    )
+    splits = look_at_data(TRAINER, plan)["splits"]
+    assert {name: split["images"] for name, split in splits.items()} == {
+        "train": 6, "reference": 2, "query": 4, "test": 8,
+    }  # fmt: skip
+    plan.sources = sources
+    assert "test" not in look_at_data(TRAINER, plan)["splits"]
 
 
 def search(out, study=STUDY, **settings):
