@@ -147,7 +147,13 @@ def choose_start(
     if screened:
         weights, why = _best_of(screened)
         return _from_weights(weights, told, gpus, budget_s, why)
-    answer = _from_weights(at_hand[0], told, gpus, budget_s, "at hand")
+    why = "the only ones at hand"
+    if len(at_hand) > 1:
+        why = (
+            f"the first of {len(at_hand)} at hand, as comparing them takes minutes (a budget of "
+            f"{LEAST_TO_SCREEN_S / 60:.0f}m or more is worth it)"
+        )
+    answer = _from_weights(at_hand[0], told, gpus, budget_s, why)
     if len(at_hand) > 1 and (budget_s is None or budget_s >= LEAST_TO_SCREEN_S):
         found = find_candidates(given, weights=at_hand, gpus=gpus)
         answer["candidates"] = found["candidates"]

@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print_json({"classes": classes, "added": None, "removed": None, **changes})
     elif not changes:
         print_table(["CLASS", "PICTURES"], [[name, str(n)] for name, n in classes.items()])
+        pictures = count_of(sum(classes.values()), "picture")
+        print(f"\n{pictures} of {count_of(len(classes), 'class', 'classes')}")
     else:
         for line in _lines(changes):
             print(line)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         settings = SearchSettings(
             executor="inprocess" if args.in_process else "ray",
             ray_address=args.ray_address,
-            listeners=(lambda *_: _Preparing(console),),
+            listeners=() if args.json else (lambda *_: _Preparing(console),),
             progress=console.progress,
             runs=Path(args.out),
         )

@@ -169,8 +169,11 @@ class Console:
 
     @_print.register
     def _on_preparing(self, event: Preparing) -> None:
+        words = PREPARATIONS.get(event.what, str(event.what))
         if view := self._open_view():
-            view.show(PREPARATIONS.get(event.what, str(event.what)))
+            view.show(words)
+        else:
+            self._line(f"{words} ...")
 
     @_print.register
     def _on_trial_started(self, _event: TrialStarted) -> None:

@@ -41,6 +41,11 @@ def test_installed_weights_and_the_recipe_are_chosen_and_said():
 @needs_weights
 def test_several_weights_at_hand_are_worth_screening():
     installed = [name for name in INSTALLED if installed_file(name)]
+    short = choose(budget_s=240.0)
+    assert short["candidates"] == []
+    if len(installed) > 1:
+        told = f"the first of {len(installed)} at hand, as comparing them takes minutes (a budget of 40m"
+        assert told in short["reasons"][0]
     found = choose()["candidates"]
     assert [c["weights"] for c in found] == (installed if len(installed) > 1 else [])
     assert all(c["spec"]["model.input_width"] == 160 for c in found)

@@ -19,7 +19,8 @@ def test_classes_are_listed(run, capsys):
     assert main(["gallery", str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["CLASS", "PICTURES"]
-    assert [line.split() for line in lines[1:]] == [["blue", "1"], ["green", "1"], ["red", "1"]]
+    assert [line.split() for line in lines[1:4]] == [["blue", "1"], ["green", "1"], ["red", "1"]]
+    assert lines[4:] == ["", "3 pictures of 3 classes"]
 
 
 def test_a_new_class_is_recognised_without_training(run, tmp_path, capsys):

@@ -86,8 +86,8 @@ def said(*events, stream=None):
     return console._stream.getvalue()
 
 
-def test_events_without_a_word_for_people_are_passed_over():
-    assert said(Preparing(what="probe")) == ""
+def test_a_log_tells_what_is_prepared():
+    assert said(Preparing(what="probe")) == "measuring an epoch ...\n"
 
 
 def test_the_review():
