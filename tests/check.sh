@@ -20,4 +20,4 @@ if [[ " $* " != *" --fast "* ]] && "$python" -c 'import mkdocs' 2>/dev/null; the
   NO_MKDOCS_2_WARNING=1 "$bin/mkdocs" build --strict --quiet -d "$(mktemp -d)"
 fi
 wait "$types"
-"$python" -m pytest -n "${TEST_JOBS:-2}" --dist worksteal "$@"
+"$python" -m pytest -n "${TEST_JOBS:-3}" --dist worksteal "$@"

@@ -12,7 +12,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged
 from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import ALL
-from hpo.run.run_dir import RunDir, lost_facts
+from hpo.run.run_dir import AUTOML_FACTS, RunDir, lost_facts
 from hpo.study.plan import (
     StudyPlan,
     build_space,
@@ -74,12 +74,19 @@ def open_plan(run: RunDir, name: str, *, is_route: bool) -> tuple[StudyPlan, Tra
         is_route: whether the AutoML route goes on with it.
 
     Raises:
-        RunError: when it is a workspace that does not look like one, its facts being lost.
+        RunError: when it is a workspace whose facts are lost, or whose trials run elsewhere.
     """
     plan, trainer = read_plan(run.path), find_trainer(name)
-    is_workspace = plan.route_style is not None or getattr(trainer, "is_elsewhere", False)
-    if is_workspace and not is_route:
+    is_elsewhere = getattr(trainer, "is_elsewhere", False)
+    if is_route or not (is_elsewhere or plan.route_style is not None):
+        return plan, trainer
+    if not (run.path / AUTOML_FACTS).is_file():
         raise RunError(lost_facts(run.path))
+    if is_elsewhere:
+        raise RunError(
+            f"{run.path}: the trials of this workspace are started by other calls; go on with "
+            "AutoMLRunner(platform_sdk=...).run(resume=True) or AutoML(...)"
+        )
     return plan, trainer
 
 

@@ -73,6 +73,7 @@ def _gradients_of_a_share(rank, port, folder):
         "embedded": _embedded(rank),
     }
     torch.save(facts, f"{folder}/{rank}.pt")
+    dist.barrier()  # gloo's threads of one abort where the other has gone
     dist.destroy_process_group()
 
 
