@@ -34,6 +34,7 @@ PRETRAINED = {  # of few pixels, which grow nevertheless
     "model.input_height": 96,
     "dataset.first_size": 0.5,
     "dataset.workers": 0,
+    "train.train_trunk": True,
 }
 
 
