@@ -120,7 +120,7 @@ class EpochReporter(pl.Callback):
     Args:
         spec: the whole spec; `results_dir` is the run's own folder.
         data: the images, or their features.
-        report: hears each validated epoch.
+        report: called with each validated epoch.
         receipt: called for the values read back from the live objects; sent with the first report.
         use_bf16: arithmetic of validation.
         history: entries of a resumed run, oldest first.

@@ -48,7 +48,7 @@ class HeadRun:
         spec: the whole spec of its run.
         module: takes features; the trunk is shared with others.
         data: with its features loaded.
-        report: hears its validated epochs.
+        report: called with its validated epochs.
         use_bf16: arithmetic of the forward pass.
     """
 

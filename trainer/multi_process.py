@@ -16,15 +16,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trainer import children, errors
 from trainer.config.root import Spec
 from trainer.errors import InfrastructureError, SpecError, TrainerError
 from trainer.spec import spec_to_dict
 
+if TYPE_CHECKING:
+    from trainer.data.decoding import Progress
+
 Report = Callable[[Mapping[str, Any]], bool]
-Progress = Callable[[str, int, int], None]
 
 _END_WITHIN_S = 20.0
 """How long the processes may take to end by themselves, once they were told to."""

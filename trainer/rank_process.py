@@ -65,7 +65,7 @@ def _fit(task: Mapping[str, Any], report: Any, progress: Any) -> dict[str, Any]:
 
 
 def _told(error: Exception) -> dict[str, str]:
-    """The failure as the starter hears it: a lost neighbour is no fault of the model's code.
+    """The failure that is sent to the parent: a lost neighbour is no fault of the model's code.
 
     Gloo raises plain RuntimeErrors that name its sources; NCCL's errors have classes of their own.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.tree import keys_that_hold
 from trainer.errors import SpecError
@@ -16,11 +16,11 @@ from trainer.exported_models import ExportedModels
 from trainer.inactive import inactive_keys
 from trainer.spec import parse_spec, spec_to_dict
 
-Report = Callable[[Mapping[str, Any]], bool]
-"""Hears one validated epoch; returns False when training should end."""
+if TYPE_CHECKING:
+    from trainer.data.decoding import Progress
 
-Progress = Callable[[str, int, int], None]
-"""Hears what is being done, how much of it is done, and of how much."""
+Report = Callable[[Mapping[str, Any]], bool]
+"""Called with one validated epoch; returns False when training should end."""
 
 _SOURCE_KEYS: Mapping[str, str] = {
     "train": "dataset.train_dataset",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainer.config.root import Spec
 
 Mirror = Callable[[Mapping[str, Any]], None]
-"""Hears each reported epoch."""
+"""Called with each reported epoch."""
 
 logger = logging.getLogger(__name__)
 

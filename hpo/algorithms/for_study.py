@@ -33,7 +33,7 @@ def build_algorithm(
     secrets: Mapping[str, Any] | None = None,
     notes: Callable[[], Mapping[int, Any]] = dict,
 ) -> Algorithm:
-    """Build a study's algorithm, which has heard nothing yet.
+    """Build a study's algorithm, without any trial.
 
     Args:
         study: for its seed, its budget and the algorithm's options.

@@ -132,7 +132,7 @@ class ResearchChooser(LlmChooser):
         best = best_of(seen, self.task.direction)
         found = {
             "research_goal": self._goal,
-            # A copy: trials end, and are heard of in another thread, while a question is made.
+            # A copy: trials are reported in another thread while a question is made.
             "outcomes_of_experiments": {str(n): what for n, what in dict(self._outcomes).items()},
             "best_trial": None if best is None else best.number,
             "phase": None if phase is None else asdict(phase),

@@ -117,7 +117,7 @@ class RungTrials:
         self._enter(trial.number, bracket, trial.params, trial.latents)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
-        """Hear an epoch of a trial; it ends by itself at its rung."""
+        """Take an epoch into account; a trial ends by itself at its rung."""
         climber = self._by_trial[number]
         value = self._sign * measurement.value
         best = max(value, self._best.get(climber.number, value))
@@ -134,7 +134,7 @@ class RungTrials:
         return Decision(stop=True, reason=decision.reason)
 
     def tell(self, trial: TrialRecord) -> None:
-        """Hear how a trial ended: its configuration waits at the rung, is through, or is out."""
+        """Take the end of a trial into account: its configuration waits, is through, or is out."""
         climber = self._by_trial[trial.number]
         best = self._best.get(climber.number)
         if trial.state is TrialState.COMPLETE and best is not None:

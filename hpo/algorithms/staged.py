@@ -5,7 +5,7 @@ the result that the search would have had without them. Then the earlier stages 
 trials, until so many have been trained or their share of the budget is gone. Trials of the last
 stage then begin with the best of those: the first ones with the default of what the last stage
 searches, so that a better head shows, later ones in turn with the best parent so far and with one
-that was not tried yet. Each stage's algorithm hears its own trials alone.
+that was not tried yet. Each stage's algorithm receives its own trials alone.
 
 A stage whose order is known to say nothing about the next one's (`hpo.core.stages`) is skipped from
 then on: trials then begin as they would without stages.

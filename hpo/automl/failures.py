@@ -58,7 +58,7 @@ def explain_analysis(analysis: Any, log: str, status: str) -> dict[str, str]:
 
 
 def _name_cause(text: str) -> str:
-    """The first named cause that a text speaks of; `code` when it speaks of none."""
+    """The first named cause that a text mentions; `code` where it mentions none."""
     plain = text.lower()
     return next((kind for kind, marks in _CAUSES if any(mark in plain for mark in marks)), "code")
 

@@ -83,7 +83,7 @@ class Objectives:
         return [name for name in self.names if values.get(name) is None]
 
     def names_any(self, answer: Mapping[str, Any]) -> bool:
-        """Whether a mapping that a caller gave speaks of any objective, be it to say None."""
+        """Whether a caller's mapping names any objective, also where its value is None."""
         return any(name in answer for name in (*self.names, *_GENERIC))
 
     def named(self, answer: Mapping[str, Any]) -> dict[str, Any]:

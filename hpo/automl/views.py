@@ -83,7 +83,7 @@ class Views:
         self._write(self._folder / "best_rec" / self._name, data)
 
     def _write(self, path: Path, data: Any) -> None:
-        """Write one view; a place that refuses is told once, and the search goes on."""
+        """Write one view; if its file cannot be written, log that once and go on."""
         try:
             write_atomically(path, json.dumps(data, indent=1, default=str) + "\n")
         except OSError as error:

@@ -18,8 +18,6 @@ _NO_VALUE = re.compile(r"argument (\S+): expected (?:one argument|at least one a
 _WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
 _MISSING = re.compile(r"the following arguments are required: (.*)")
 _EMPTY = "needs a value, got an empty one (a variable that is not set?)"
-_TWICE = "is given twice"
-_OF_ARGUMENT = re.compile(rf"argument (?:-\w/)?(.+?): ((?:{_EMPTY[:13]}|{_TWICE}).*)", re.DOTALL)
 _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
 
 
@@ -39,14 +37,15 @@ class Parser(argparse.ArgumentParser):
 
         argparse alone takes every word up to the first flag, and has no place for the others.
         """
+        if self._is_mixing:
+            return super().parse_known_args(args, namespace)
+        self._given: dict[str, Sequence[str]] = {}
         if self._subparsers is None:
             self._refuse_unknown_flag(args or ())
         places = self._get_positional_actions()
         takes_several = len(places) > 1 or any(place.nargs in ("*", "+") for place in places)
         asks_for_help = not {"-h", "--help"}.isdisjoint(args or ())
-        if not self._is_mixing:
-            self._given: dict[str, Sequence[str]] = {}
-        if self._is_mixing or self._subparsers or asks_for_help or not takes_several:
+        if self._subparsers or asks_for_help or not takes_several:
             return super().parse_known_args(args, namespace)
         self._is_mixing = True  # the next line calls this method for words and flags in turn
         try:
@@ -70,12 +69,12 @@ class Parser(argparse.ArgumentParser):
         what was meant is not known.
         """
         if "" in arg_strings and not isinstance(action, argparse._SubParsersAction):
-            raise argparse.ArgumentError(action, _EMPTY)
+            self.error(f"{_name_of(action)}: {_EMPTY}")
         if action.option_strings and isinstance(action, argparse._StoreAction):
             first = self._given.setdefault(action.dest, arg_strings)
             if first != arg_strings:
                 both = f"{' '.join(first)} and {' '.join(arg_strings)}"
-                raise argparse.ArgumentError(action, f"{_TWICE}, with {both}; leave one out")
+                self.error(f"{_name_of(action)}: is given twice, with {both}; leave one out")
         return super()._get_values(action, arg_strings)
 
     def parse_whole(self, words: Sequence[str]) -> argparse.Namespace:
@@ -87,6 +86,11 @@ class Parser(argparse.ArgumentParser):
             flags = [flag for action in spoken._actions for flag in action.option_strings]
             spoken.error(_left_over(rest, flags))
         return args
+
+
+def _name_of(action: argparse.Action) -> str:
+    """What a person calls it: its long flag, or the word in its place."""
+    return [str(action.metavar or action.dest), *action.option_strings][-1]
 
 
 def _spoken_to(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
@@ -118,8 +122,6 @@ def _in_words(message: str) -> str:
         return _wrong_choice(found[1], found[2], re.findall(r"'([^']*)'", found[3]))
     if found := _MISSING.fullmatch(message):
         return f"{found[1]}: must be given, got nothing"
-    if found := _OF_ARGUMENT.fullmatch(message):
-        return f"{found[1]}: {found[2]}"
     if found := _TOGETHER.fullmatch(message):
         return f"{found[1]}: cannot stand beside {found[2]}; leave one of them out"
     return message

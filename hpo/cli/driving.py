@@ -149,7 +149,7 @@ def interrupts(console: Console) -> Iterator[StopRequests]:
             raise KeyboardInterrupt
         if number in (signal.SIGTERM, signal.SIGHUP):
             signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
-            console.say(f"hpo: told to end; running epochs have {_GRACE_S:.0f} s to finish.")
+            console.say(f"hpo: asked to end; running epochs have {_GRACE_S:.0f} s to finish.")
         elif console.trains:
             console.say(
                 "hpo: finishing the running epochs, then saving. Ctrl-C again stops at once."

@@ -101,7 +101,8 @@ def render_more(found: DryRun, price: float | None) -> list[str]:
     lines = [_first(entry) for entry in found.first_batch]
     what = "GPUs" if found.gpus_per_trial else "cores"
     gain = _gain(found.forecast, found.with_twice_the_slots, found.budget)
-    lines += [f"hardware  with twice as many {what} {gain}"] * bool(gain)
+    if gain:
+        lines.append(f"hardware  with twice as many {what} {gain}")
     if found.batch_in_memory:
         lines.append(f"memory    a batch of about {found.batch_in_memory} would fill the GPU")
     total = found.probe.get("total_memory_mib")

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _check(args, tracking_uri)
     port = choose_port(args.host, args.port)
-    # Told to end, the page ends as after Ctrl-C, so that no server is left behind.
+    # SIGTERM and SIGHUP end the page as Ctrl-C does, so that no server is left behind.
     with handling(signal.default_int_handler), contextlib.suppress(KeyboardInterrupt):
         if not args.json:
             print("starting MLflow ...", file=sys.stderr)

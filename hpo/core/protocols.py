@@ -70,10 +70,10 @@ class Algorithm(Protocol):
         """Take a recorded trial as started, in place of `ask`."""
 
     def report(self, number: int, measurement: Measurement) -> Decision:
-        """Hear one epoch of a running trial and decide whether it goes on."""
+        """Take one epoch of a running trial into account and decide whether it goes on."""
 
     def tell(self, trial: TrialRecord) -> None:
-        """Hear that a trial has ended (complete, pruned or failed)."""
+        """Take the end of a trial into account (complete, pruned or failed)."""
 
 
 @runtime_checkable
@@ -140,7 +140,7 @@ class StagedSearch(Protocol):
     """An algorithm that proposes batches, and whose stages end by the budget (`staged`)."""
 
     def pace(self, share: float) -> None:
-        """Hear what share of the budget is gone, before each `ask`."""
+        """Receive the share of the budget that is used up, before each `ask`."""
 
     def open_batch(self) -> int | None:
         """The first trial of a batch that the next `ask` belongs to; None where none is open."""
@@ -167,13 +167,13 @@ class TrialDriver(Protocol):
         """
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
-        """Hear what a trainer passed to `Report`; False when the trial should be stopped."""
+        """Receive what a trainer passed to `Report`; False when the trial should be stopped."""
 
     def tell(self, event: Event) -> None:
         """Pass on what a worker says between epochs."""
 
     def on_end(self, number: int, ended: Ended) -> None:
-        """Hear that a trial no longer runs, for whatever reason; once per trial of a launch."""
+        """Receive the end of a trial, for whatever reason; once per trial of a launch."""
 
 
 class Executor(Protocol):
@@ -260,8 +260,8 @@ class Trainer(Protocol):
     ) -> dict[str, Any]:
         """[worker] Train one trial and return its receipt: values read back from live objects.
 
-        `progress` hears what is done before the first epoch ends, and an empty word when that
-        epoch begins; a trainer may leave it out, and is then never given it.
+        `progress` is called with what is done before the first epoch ends, and with an empty word
+        when that epoch begins; a trainer may leave it out, and is then never given it.
 
         With `start_epoch`, `resume_from` is another trial's checkpoint, which must be of that
         epoch: training goes on from it under this spec, and its history stays the other trial's.

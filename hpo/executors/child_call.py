@@ -13,16 +13,16 @@ import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 
 from hpo.core.process import children
+from hpo.core.protocols import Progress
 from hpo.core.trial_failures import describe_failure
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
 _SHOWN = 300
 """Characters of what a dead child printed last."""
 
@@ -49,7 +49,7 @@ def call_in_child(
         trainer_name: registered name of the trainer.
         method: its name.
         arguments: plain data.
-        progress: hears how far it is; what it raises ends the child.
+        progress: called with how far it is; what it raises ends the child.
 
     Raises:
         CallFailedError: the method raised, or its process died.
@@ -62,7 +62,7 @@ def call_in_child(
             stderr=printed,
             text=True,
             env=children.environment(),
-            start_new_session=True,  # Ctrl-C is the driver's to hear
+            start_new_session=True,  # Ctrl-C reaches the driver alone
         )
         with child:
             try:

@@ -63,7 +63,7 @@ def measure_packed(
     only where that is quicker than one after the other.
 
     Args:
-        executor: places calls and trials; is told of a new division.
+        executor: places calls and trials; is given a new division.
         spec: the base spec.
         slots: one trial per GPU for `auto`.
         asked: `auto`, a number, or None.

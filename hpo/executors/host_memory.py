@@ -29,7 +29,7 @@ def fit_in_memory(
     """Measure one trial where memory may be short, and keep as many places as it holds.
 
     Args:
-        executor: runs the measurement; is told of a new division.
+        executor: runs the measurement; is given a new division.
         spec: the base spec.
         slots: as the cores allow.
         free_mib: memory that new processes can take; None where it is not known, or where the user

@@ -44,7 +44,7 @@ def run_trial(
         launch: what to train.
         report: passed on to the trainer; what it raises other than `Exception` ends the trial
             at once.
-        tell: hears what is done before the first epoch ends.
+        tell: called with what is done before the first epoch ends.
 
     Returns:
         `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's
@@ -67,7 +67,7 @@ def run_trial(
 
 
 def _progress_of(fit: Callable[..., Any], tell: Callable[[str], None]) -> dict[str, Any]:
-    """What a trainer that says how far it is, is given for that; it is heard now and then."""
+    """The argument `progress` for a `fit` that takes it, which passes on a call now and then."""
     if "progress" not in inspect.signature(fit).parameters:
         return {}
     last, told = -TELL_EVERY_S, ""
@@ -95,7 +95,7 @@ def run_batch(
         trainer_name: registered name of the trainer, which is a `BatchTrainer`.
         launch: with `members`.
         report: called as the trainer's, with the trial's number first.
-        tell: hears what is done before the first epochs end, by the number of the first trial.
+        tell: called with the number of the first trial and what is done before epochs end.
 
     Returns:
         For each number what `run_trial` returns. What ends the whole batch is the failure of all;

@@ -191,7 +191,7 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
             anchor="classes",
             title="Classes that do worst",
             caption="Number of queries in brackets."
-            + shown_of(charts.MAX_CLASSES, len(means), "classes", "mistakes.csv"),
+            + shown_of(charts.MAX_CLASSES, len(means), "classes", "confusion.csv"),
             figure=charts.class_bars(means, before, counts),
         ),
         "confusion": Chart(

@@ -27,7 +27,7 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[
     Args:
         ledger: the study.
         number: of the trial.
-        make_algorithm: builds the study's algorithm, which has heard nothing.
+        make_algorithm: builds the study's algorithm, without any trial.
 
     Returns:
         `{"trial", "state", "purpose", "epoch", "until_epoch", "value", "lines"}`, for a pruned
@@ -122,7 +122,7 @@ def _last_epoch(ledger: Ledger, trial: TrialRecord) -> Change:
 
 
 def _brought_to(ledger: Ledger, make_algorithm: MakeAlgorithm, moment: Change) -> Algorithm:
-    """Return an algorithm that has heard everything before a moment."""
+    """Return an algorithm in its state before a moment."""
     algorithm = make_algorithm()
     replay(algorithm, ledger, before=moment.sequence)
     return algorithm

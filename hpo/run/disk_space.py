@@ -56,7 +56,7 @@ class DiskSpace:
 
     Args:
         run: whose disk it is.
-        emit: hears what happens.
+        emit: called with what happens.
         should_stop: asked while it waits whether the user wants the search to pause.
         quota: bytes that the run directory may take.
         keep: what stays on disk, `best` or `all`.

@@ -10,12 +10,12 @@ from hpo.run.ledger import Ledger
 def replay(
     algorithm: Algorithm, ledger: Ledger, *, before: int | None = None
 ) -> dict[int, Decision]:
-    """Let an algorithm hear again what it has heard, in the recorded order.
+    """Repeat the recorded calls of an algorithm, in their order.
 
     Args:
         algorithm: a fresh one.
         ledger: what has happened; confirmations are none of an algorithm's business.
-        before: the sequence number to stop at; None hears everything.
+        before: the sequence number to stop at; None repeats all.
 
     Returns:
         Trial -> what the algorithm decided on its last epoch.

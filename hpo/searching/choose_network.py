@@ -34,7 +34,7 @@ class Settings(Placement, Protocol):
 
     @property
     def progress(self) -> Callable[[str, int, int], None] | None:
-        """Hears how far it is."""
+        """Called with how far it is."""
 
     @property
     def should_stop(self) -> Callable[[], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.core.budget import Spent
@@ -12,7 +12,7 @@ from hpo.core.bytes import render_bytes
 from hpo.core.event_bus import EventBus
 from hpo.core.events import Preparing, Review
 from hpo.core.forecast import Forecast
-from hpo.core.protocols import Executor, Trainer
+from hpo.core.protocols import Executor, Progress, Trainer
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged, nest
 from hpo.executors.division import Slots
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 logger = logging.getLogger(__name__)
-
-
-Progress = Callable[[str, int, int], None]
 
 
 class Reviewed(Protocol):

@@ -307,7 +307,7 @@ class Session:
         return {}
 
     def make_algorithm(self) -> Algorithm:
-        """Build the study's algorithm, which has heard nothing yet."""
+        """Build the study's algorithm, without any trial."""
         from hpo.algorithms.for_study import build_algorithm
 
         return build_algorithm(

@@ -9,7 +9,7 @@ Legend: N pictures, P pairs, S side of a miniature, K neighbours, D = S x S.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,7 @@ from trainer.data.framing import SQUASHED, ImageSize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Progress = Callable[[str, int, int], None]
-    """Called with (what, done, total)."""
+    from trainer.data.decoding import Progress
 
 SIDE = 32
 SAME_CLASS, OTHER_CLASS = 0.92, 0.97

@@ -22,7 +22,7 @@ from trainer.errors import DataError, SpecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trainer.data.bursts import Progress
+    from trainer.data.decoding import Progress
     from trainer.data.folder import ImageFolder
 
 _NEAR_DUPLICATES = "near-duplicates"

@@ -18,7 +18,7 @@ from trainer.doctor.pictures import picture_findings
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
-    from trainer.doctor.fingerprint import Progress
+    from trainer.data.decoding import Progress
 
 
 def diagnose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,8 @@ from trainer.data.decoder import Listening, Opened, Remark, UnreadableError, ope
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from trainer.data.decoding import Progress
     from trainer.data.deep import ValueRange
-
-    Progress = Callable[[str, int, int], None]
-    """Called with (what, done, total)."""
 
 SIDE = 16
 """Side of the grey miniature that pictures are compared by."""

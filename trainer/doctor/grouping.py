@@ -13,7 +13,7 @@ from trainer.doctor.findings import Finding, finding
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
-    from trainer.data.bursts import Progress
+    from trainer.data.decoding import Progress
     from trainer.data.folder import ImageFolder
 
 

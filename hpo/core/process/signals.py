@@ -1,4 +1,4 @@
-"""Signals by which a process is told to end: SIGTERM, and SIGHUP when its terminal closes."""
+"""Signals that ask a process to end: SIGTERM, and SIGHUP when its terminal closes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Handler = Callable[[int, FrameType | None], None]
 """Receives a signal's number and where the program stood."""
 
 
-def told_to_end() -> tuple[signal.Signals, ...]:
-    """Those that are to be obeyed: SIGHUP is ignored from the start under `nohup`."""
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Those that this process obeys; under `nohup` SIGHUP is ignored from the start."""
     both = (signal.SIGTERM, signal.SIGHUP)
     return tuple(number for number in both if signal.getsignal(number) != signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def handling(handle: Handler, *others: signal.Signals) -> Iterator[None]:
-    """Handle the signals by which this process is told to end, then put earlier handlers back.
+    """Handle the signals that ask this process to end; afterwards restore the handlers before.
 
     A closed terminal may send SIGHUP twice, moments apart, or after somebody else's SIGTERM. It
-    counts only where it comes first; later it must not kill what is being put in order either, so
-    it stays without effect once a signal has come.
+    counts only where it comes first; later it must not kill a process that is ending, so it has no
+    effect once a signal has come.
 
     Args:
         handle: called with the signal's number.
@@ -38,7 +38,7 @@ def handling(handle: Handler, *others: signal.Signals) -> Iterator[None]:
         came = True
         handle(number, frame)
 
-    before = {number: signal.signal(number, first) for number in (*told_to_end(), *others)}
+    before = {number: signal.signal(number, first) for number in (*ending_signals(), *others)}
     try:
         yield
     finally:

@@ -50,9 +50,9 @@ def _run(module: str, *arguments: list[str]) -> int:
             if error.filename != NAMES[1]:
                 raise
             code = 2
-        line = end_output()
-        sys.stderr.write(f"{command}: {line}\n" * bool(line))
-        return int(2 if line else code)
+        if line := end_output():
+            code = 2
+            sys.stderr.write(f"{command}: {line}\n")
     except ModuleNotFoundError as error:
         line = explain_missing(error)
         if not line:
@@ -61,6 +61,7 @@ def _run(module: str, *arguments: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 if __name__ == "__main__":

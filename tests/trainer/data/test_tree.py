@@ -1,4 +1,6 @@
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -61,12 +63,25 @@ def test_a_listing_leaves_out_links_to_folders_above(tmp_path):
     assert listing.found.pictures == ["2.png"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_may_not_be_read_is_named(tmp_path):
-    touch(tmp_path, "a/1.png")
-    (tmp_path / "a").chmod(0)
-    with pytest.raises(DataError, match=r"a: cannot be read \(Permission denied\)"):
-        walk(tmp_path, "a")
+@pytest.fixture
+def as_nobody():
+    """Root reads every folder, so it becomes another user for the while."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    yield
+    if is_root:
+        os.seteuid(0)
+
+
+def test_a_folder_that_may_not_be_read_is_named(as_nobody):
+    with tempfile.TemporaryDirectory() as scratch:  # below no folder that is root's alone
+        root = Path(scratch)
+        touch(root, "a/1.png")
+        (root / "a").chmod(0)
+        with pytest.raises(DataError, match=r"a: cannot be read \(Permission denied\)"):
+            walk(root, "a")
+        (root / "a").chmod(0o700)
 
 
 def test_a_folder_that_has_gone_is_named(tmp_path):

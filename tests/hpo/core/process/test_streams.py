@@ -10,7 +10,7 @@ import time
 import pytest
 
 from hpo.core.process import children
-from hpo.core.process.signals import handling, told_to_end
+from hpo.core.process.signals import ending_signals, handling
 from hpo.core.process.streams import open_output
 
 pytestmark = pytest.mark.usefixtures("sighup_as_in_a_terminal")
@@ -63,10 +63,10 @@ def test_a_verb_without_stdout_or_stderr_works(closed, tmp_path):
 
 
 def test_sighup_is_obeyed_unless_it_is_ignored():
-    assert told_to_end() == (signal.SIGTERM, signal.SIGHUP)
+    assert ending_signals() == (signal.SIGTERM, signal.SIGHUP)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert told_to_end() == (signal.SIGTERM,)
+        assert ending_signals() == (signal.SIGTERM,)
     finally:
         signal.signal(signal.SIGHUP, before)
 
