@@ -7,7 +7,7 @@ AutoML route with its skill folder. The files are as those versions wrote them, 
 """
 
 import json
-import tarfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,7 @@ VERSIONS = [path.name.removesuffix(".tar.gz") for path in ARCHIVES]
 
 @pytest.fixture(params=ARCHIVES, ids=VERSIONS)
 def runs(request, tmp_path):
-    with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(request.param, tmp_path)
     return tmp_path / request.param.name.removesuffix(".tar.gz")
 
 
@@ -68,8 +67,7 @@ def test_an_interrupted_run_is_resumed_to_its_budget(runs):
 
 def test_an_older_workspace_is_extended(tmp_path):
     """Its study names the skill's trainer by an address, and its own facts hold the style."""
-    with tarfile.open(ROOT / "old_runs" / "version_0_2_0.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(ROOT / "old_runs" / "version_0_2_0.tar.gz", tmp_path)
     runs = tmp_path / "version_0_2_0"
     folder = (runs / "workspace").rename(runs / "run_20261129-104122")
     facts = json.loads((folder / ".automl" / "controller" / "facts.json").read_text())

@@ -32,7 +32,7 @@ def importance_bars(facts: RunData) -> tuple[Figure | None, str]:
         "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
     }
     layout = {
-        "xaxis": {"title": {"text": "share of what the parameters explain"}, "tickformat": ".0%"},
+        "xaxis": {"title": {"text": "share explained"}, "tickformat": ".0%"},
         "yaxis": {"automargin": True},
         "height": 90 + 26 * len(names),
     }

@@ -8,7 +8,6 @@ Photographs are there to judge what was learned, and for nothing else.
 from __future__ import annotations
 
 import shutil
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,8 +134,7 @@ def _divide(own: Characters, images: Path, work: Path, draft: Path) -> None:
         loose = source.with_name(f"{source.name}.tmp")
         shutil.rmtree(loose, ignore_errors=True)
         for packed in sorted((images / "omniglot" / own.folder).glob("*.tar.gz")):
-            with tarfile.open(packed) as archive:
-                archive.extractall(loose, filter="data")
+            shutil.unpack_archive(packed, loose)
         loose.rename(source)
     names = sorted({p.name for p in source.glob("*/*") if p.name.startswith(own.alphabet)})
     for name in names:

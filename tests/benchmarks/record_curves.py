@@ -16,8 +16,8 @@ import json
 import os
 import platform
 import random
+import shutil
 import sys
-import tarfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,8 +82,7 @@ def make_data(images: Path, work: Path) -> dict[str, str]:
     source, data = work / "images", work / "data"
     if not data.exists():
         for split in ("train", "reference", "val"):
-            with tarfile.open(images / f"{split}.tar.gz") as archive:
-                archive.extractall(source, filter="data")
+            shutil.unpack_archive(images / f"{split}.tar.gz", source)
         names = sorted(p.name for p in (source / "train").iterdir())
         draft = work / f"data-{os.getpid()}"
         for name in (names[i * len(names) // NUM_CLASSES] for i in range(NUM_CLASSES)):

@@ -29,7 +29,7 @@ _ALARMING_MODULES = frozenset({
 """No weight file has a reason to name these; one that does is refused whole."""
 
 _ALARMING_BUILTINS = frozenset({
-    "eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "delattr", "globals",
+    "eval", "exec", "compile", "open", "__import__", "setattr", "delattr", "globals",
     "locals", "vars", "input", "breakpoint",
 })
 # fmt: on
@@ -128,6 +128,8 @@ class RestrictedUnpickler(pickle._Unpickler):
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         full = f"{module}.{name}"
+        if full == "builtins.getattr":  # how Python before 3.11.4 writes members of an enum
+            return Dropped(full)
         alarming = module.split(".", maxsplit=1)[0] in _ALARMING_MODULES
         if alarming or (module == "builtins" and name in _ALARMING_BUILTINS):
             raise CodeInFileError(full)

@@ -106,6 +106,25 @@ def test_tensors_and_plain_values_survive_among_objects_that_cannot_be_imported(
     assert "foreign_configs" not in sys.modules
 
 
+class _ByGetattr:
+    """Written as Python before 3.11.4 writes a member of an enum."""
+
+    def __init__(self, owner):
+        self.owner = owner
+
+    def __reduce__(self):
+        return getattr, (self.owner, "FAST")
+
+
+def test_members_of_an_enum_are_dropped_however_they_are_written(tmp_path, foreign):
+    path = tmp_path / "model.pth"
+    torch.save({"state_dict": weights(), "mode": _ByGetattr(foreign.Mode)}, path)
+    foreign.vanish()
+    content, dropped = load_restricted(path)
+    assert_same_weights(content["state_dict"])
+    assert dropped == ("foreign_configs.Mode",)
+
+
 def test_names_of_everything_dropped_are_told(tmp_path, foreign):
     path = tmp_path / "model.pth"
     torch.save(lightning_like(foreign), path)

@@ -4,9 +4,9 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import jsonschema
@@ -67,8 +67,7 @@ def test_what_needs_no_extra_works(bare, words, tmp_path):
 def desk(tmp_path_factory):
     """A folder with a finished run, pictures, and files that take the place of models."""
     folder = tmp_path_factory.mktemp("desk")
-    with tarfile.open(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz", folder)
     (folder / "pinned_values").rename(folder / "runs")
     for study in folder.glob("runs/*/study.yaml"):
         study.write_text(study.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog"))

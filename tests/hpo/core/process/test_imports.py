@@ -1,8 +1,8 @@
 """Our packages in a program of somebody else's."""
 
+import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 from pathlib import Path
 
@@ -63,8 +63,7 @@ def test_a_script_that_has_imported_another_module_of_that_name_is_told(folder):
 @pytest.fixture(scope="module")
 def old_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("old")
-    with tarfile.open(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz", folder)
     return folder / "pinned_values" / "finished"
 
 
