@@ -7,6 +7,7 @@ trained head, with the batch-norm statistics of the weights. It holds for pretra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from trainer.candidates import (
@@ -49,7 +50,7 @@ RECIPE: Mapping[str, Any] = {
 }
 """Values of a spec that starts from pretrained weights, where the user set none."""
 
-SEARCHED = (
+SEARCHED: Sequence[str] = (
     "train.optim.trunk.base_lr",
     "train.optim.trunk.weight_decay",
     "train.optim.embedder.base_lr",
@@ -60,16 +61,25 @@ SEARCHED = (
 )
 """What is worth searching from there."""
 
+TRUNK_RATE = "train.optim.trunk.base_lr"
 RANGES: Mapping[str, tuple[float, float, bool]] = {
-    "train.optim.trunk.base_lr": (3e-5, 3e-3, True),
+    TRUNK_RATE: (2e-4, 5e-3, True),
+    "train.optim.layer_decay": (0.7, 1.0, False),
+    "train.optim.trunk.weight_decay": (1e-4, 0.2, True),
     "train.optim.embedder.base_lr": (1e-4, 1e-2, True),
     "train.optim.embedder.weight_decay": (1e-4, 0.2, True),
-    "train.loss.base_lr": (1e-4, 1e-1, True),
-    "model.feat_dim": (64, 512, True),
-    "train.optim.trunk.weight_decay": (1e-4, 0.2, True),
-    "train.loss.normalized_softmax.temperature": (0.03, 0.3, True),
+    "train.loss.normalized_softmax.temperature": (0.08, 0.4, True),
 }
 """Name -> (low, high, whether on a logarithmic scale)."""
+
+SMALL_STEPS: Mapping[str, Any] = {TRUNK_RATE: 3e-5}
+"""The recipe of a trunk that `needs_small_steps`: the rate of Ermolov et al., "Hyperbolic Vision
+Transformers", CVPR 2022, for pretrained ViT-S and DeiT-S with AdamW."""
+SMALL_STEP_RANGES: Mapping[str, tuple[float, float, bool]] = {
+    **RANGES,
+    TRUNK_RATE: (3e-6, 3e-4, True),
+    "train.optim.layer_decay": (0.5, 1.0, False),
+}
 
 FROZEN = "train.train_trunk"
 OF_TRUNK = (
@@ -85,7 +95,7 @@ FROZEN_RECIPE: Mapping[str, Any] = {
     # A head learns more from features of the pictures as they are than from augmented ones.
     "dataset.feature_views": 0,
 }
-FROZEN_SEARCHED = (
+FROZEN_SEARCHED: Sequence[str] = (
     "train.optim.embedder.base_lr",
     "train.optim.embedder.weight_decay",
     "train.loss.base_lr",
@@ -93,6 +103,12 @@ FROZEN_SEARCHED = (
     "train.loss.label_smoothing",
     "model.feat_dim",
 )
+FROZEN_RANGES: Mapping[str, tuple[float, float, bool]] = {
+    **RANGES,
+    "train.loss.base_lr": (1e-4, 1e-1, True),
+    "train.loss.normalized_softmax.temperature": (0.03, 0.3, True),
+    "model.feat_dim": (64, 512, True),
+}
 
 CPU_SIZE = 224
 """Picture side without a GPU, where pictures grow to it; larger ones take memory and time."""
@@ -161,12 +177,15 @@ def choose_start(
 
 
 def _answer(
-    spec: Mapping[str, Any], searched: Sequence[str] = (), reasons: Sequence[str] = ()
+    spec: Mapping[str, Any],
+    searched: Sequence[str] = (),
+    ranges: Mapping[str, tuple[float, float, bool]] = MappingProxyType({}),
+    reasons: Sequence[str] = (),
 ) -> dict[str, Any]:
     return {
         "spec": dict(spec),
         "search": tuple(searched),
-        "ranges": {name: RANGES[name] for name in searched if name in RANGES},
+        "ranges": {name: ranges[name] for name in searched if name in ranges},
         "reasons": tuple(reasons),
         "candidates": [],
         "stages": [],
@@ -180,12 +199,20 @@ def _from_weights(
     """The recipe for pretrained weights, or what is done without any where they are `none`."""
     if weights == NOTHING:
         return _from_nothing(told, gpus=gpus)
+    from trainer.models.trunk import needs_small_steps, takes_one_size
+
     is_frozen = told.get(FROZEN) is False
-    recipe, names = (FROZEN_RECIPE, FROZEN_SEARCHED) if is_frozen else (RECIPE, SEARCHED)
+    trunk = _trunk(told, weights)
+    if is_frozen:
+        recipe, names, ranges = FROZEN_RECIPE, FROZEN_SEARCHED, FROZEN_RANGES
+    elif trunk and needs_small_steps(*trunk):
+        recipe, names, ranges = {**RECIPE, **SMALL_STEPS}, SEARCHED, SMALL_STEP_RANGES
+    else:
+        recipe, names, ranges = RECIPE, SEARCHED, RANGES
     chosen = dict(recipe) | {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
     if not gpus:
         chosen |= dict.fromkeys(SIZE, CPU_SIZE)
-    if not _can_grow(told, weights):
+    if not trunk or min(trunk[1]) < LEAST_TO_GROW or takes_one_size(*trunk):
         chosen.pop("dataset.first_size", None)
     loss = told.get(LOSS, RECIPE[LOSS])
     spec = {
@@ -194,7 +221,7 @@ def _from_weights(
         if key not in told and (loss == RECIPE[LOSS] or not _belongs_to_loss(key))
     }
     searched = [n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n)]
-    answer = _answer(spec, searched, _reasons(weights, told, spec, why))
+    answer = _answer(spec, searched, ranges, _reasons(weights, told, spec, why))
     if not is_frozen and loss in WEIGHTED_LOSSES:
         answer["stages"] = offer_stages(told, searched, answer["ranges"], loss)
     return answer
@@ -230,17 +257,13 @@ def _from_nothing(told: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
     return _answer(spec, reasons=(why,))
 
 
-def _can_grow(told: Mapping[str, Any], weights: str) -> bool:
-    """Whether the network takes smaller pictures than its input, and these would show enough."""
-    from trainer.models.trunk import takes_one_size
-
+def _trunk(told: Mapping[str, Any], weights: str) -> tuple[str, tuple[int, int], int] | None:
+    """Name, sides and channels of the trunk that these weights fill, where one is known."""
     model = resolve(weights, fetch=False).timm_model
     backbone = told.get(BACKBONE) or (f"{TIMM_PREFIX}{model}" if model else "")
-    sides = tuple(int(told.get(name, CPU_SIZE)) for name in SIZE)
-    if not backbone or min(sides) < LEAST_TO_GROW:
-        return False
+    height, width = (int(told.get(name, CPU_SIZE)) for name in SIZE)
     channels = int(told.get("model.input_channels", 3))
-    return not takes_one_size(backbone, (sides[0], sides[1]), channels)
+    return (backbone, (height, width), channels) if backbone else None
 
 
 def _epochs(budget_s: float | None) -> int:
@@ -269,6 +292,11 @@ def _reasons(
         lines.append(
             f"{spec[SIZE[0]]} px, as there is no GPU; --set model.input_height=160 --set "
             "model.input_width=160 takes half as long an epoch"
+        )
+    if spec.get(TRUNK_RATE) == SMALL_STEPS[TRUNK_RATE]:
+        lines.append(
+            f"the trunk learns at {SMALL_STEPS[TRUNK_RATE]:g}, as networks with layer norm "
+            f"(transformers) forget at the {RECIPE[TRUNK_RATE]:g} that convolutions bear"
         )
     if "dataset.first_size" in spec:
         lines.append(

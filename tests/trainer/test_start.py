@@ -5,7 +5,17 @@ import torch
 
 from trainer.models.weight_sources import INSTALLED, installed_file
 from trainer.session import TRAINER
-from trainer.start import FROZEN_RECIPE, FROZEN_SEARCHED, RANGES, RECIPE, SEARCHED, choose_start
+from trainer.start import (
+    FROZEN_RANGES,
+    FROZEN_RECIPE,
+    FROZEN_SEARCHED,
+    RANGES,
+    RECIPE,
+    SEARCHED,
+    SMALL_STEP_RANGES,
+    SMALL_STEPS,
+    choose_start,
+)
 
 needs_weights = pytest.mark.skipif(
     installed_file("lite0") is None, reason="the extra `weights` is not installed"
@@ -142,13 +152,18 @@ def test_from_nothing_a_cpu_gets_a_small_network_and_is_told_so():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "names"), [(RECIPE, SEARCHED), (FROZEN_RECIPE, FROZEN_SEARCHED)]
+    ("recipe", "names", "ranges"),
+    [
+        (RECIPE, SEARCHED, RANGES),
+        (RECIPE | SMALL_STEPS, SEARCHED, SMALL_STEP_RANGES),
+        (FROZEN_RECIPE, FROZEN_SEARCHED, FROZEN_RANGES),
+    ],
 )
-def test_ranges_hold_the_recipes_values_inside(recipe, names):
-    ranged = [name for name in names if name in RANGES and name in recipe]
+def test_ranges_hold_the_recipes_values_inside(recipe, names, ranges):
+    ranged = [name for name in names if name in ranges and name in recipe]
     assert len(ranged) >= 4
     for name in ranged:
-        low, high, _ = RANGES[name]
+        low, high, _ = ranges[name]
         assert low < recipe[name] < high
 
 
@@ -198,3 +213,34 @@ def test_a_network_that_takes_one_size_gets_pictures_of_that_size(tmp_path, back
     given = {"model.pretrained_trunk_path": str(own), "model.backbone": f"timm/{backbone}"}
     given |= {"model.input_height": 160, "model.input_width": 160}
     assert ("dataset.first_size" in choose(given)["spec"]) is grows
+
+
+@pytest.mark.parametrize(
+    ("backbone", "rate", "bounds"),
+    [
+        ("timm/test_vit", 3e-5, (3e-6, 3e-4, True)),
+        ("timm/test_convnext", 3e-5, (3e-6, 3e-4, True)),
+        ("timm/mobilevit_xxs", 3e-5, (3e-6, 3e-4, True)),
+        ("fan_tiny", 3e-5, (3e-6, 3e-4, True)),
+        ("nvdinov2_vit_large_legacy", 3e-5, (3e-6, 3e-4, True)),
+        ("timm/test_resnet", 1e-3, (2e-4, 5e-3, True)),
+        ("resnet_50", 1e-3, (2e-4, 5e-3, True)),
+    ],
+)
+def test_a_trunk_with_layer_norm_learns_in_small_steps(tmp_path, backbone, rate, bounds):
+    own = tmp_path / "own.pth"
+    torch.save({}, own)
+    start = choose({"model.pretrained_trunk_path": str(own), "model.backbone": backbone})
+    assert start["spec"]["train.optim.trunk.base_lr"] == rate
+    assert start["ranges"]["train.optim.trunk.base_lr"] == bounds
+    told = any("learns at 3e-05" in reason for reason in start["reasons"])
+    assert told is (rate == 3e-5)
+
+
+def test_a_rate_of_the_users_own_stays_for_a_transformer(tmp_path):
+    own = tmp_path / "own.pth"
+    torch.save({}, own)
+    given = {"model.pretrained_trunk_path": str(own), "model.backbone": "timm/test_vit"}
+    start = choose(given | {"train.optim.trunk.base_lr": 2e-4})
+    assert "train.optim.trunk.base_lr" not in start["spec"]
+    assert not any("learns at" in reason for reason in start["reasons"])

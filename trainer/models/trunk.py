@@ -14,6 +14,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.norm import RmsNorm
 from torch import nn
 
 from trainer.config.growing import STEP
@@ -23,15 +24,18 @@ from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.pooling import use_gem
 from trainer.models.vit import build_nvdinov2_vit_large
 
+_LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, RmsNorm)
+
 Builder = Callable[[tuple[int, int], int], nn.Module]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkKind:
-    """How a named trunk is built, and which image sides it takes."""
+    """How a named trunk is built, the sides it takes, and whether it needs small steps."""
 
     build: Builder
     multiple: int
+    small_steps: bool = True
 
 
 def _resnet(arch: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module:
@@ -47,7 +51,9 @@ def _fan(size: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module
 
 def _kinds() -> dict[str, TrunkKind]:
     kinds = {
-        f"resnet_{depth}": TrunkKind(build=functools.partial(_resnet, f"resnet{depth}"), multiple=1)
+        f"resnet_{depth}": TrunkKind(
+            build=functools.partial(_resnet, f"resnet{depth}"), multiple=1, small_steps=False
+        )
         for depth in (50, 101)
     }
     for size in FAN_SIZES:
@@ -94,6 +100,19 @@ def takes_one_size(name: str, image_size: tuple[int, int], in_channels: int) -> 
     return _timm_facts(name.removeprefix(TIMM_PREFIX), image_size, in_channels).takes_size
 
 
+def needs_small_steps(name: str, image_size: tuple[int, int], in_channels: int) -> bool:
+    """Whether a pretrained trunk forgets what it knows at the rates that convolutions bear.
+
+    So do transformers, and others that normalise each picture by itself (layer norm).
+
+    Raises:
+        SpecError: as `create_trunk`.
+    """
+    if name in TRUNKS:
+        return TRUNKS[name].small_steps
+    return _timm_facts(name.removeprefix(TIMM_PREFIX), image_size, in_channels).small_steps
+
+
 def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Module:
     kind = TRUNKS.get(name)
     _check_image_size(name, image_size, kind.multiple if kind else 1)
@@ -131,6 +150,7 @@ def _unknown(name: str) -> str:
 class _TimmFacts:
     takes_size: bool
     num_features: int
+    small_steps: bool
 
 
 def create_timm_trunk(
@@ -189,4 +209,8 @@ def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _T
             raise SpecError(f"{where} does not run at {height} x {width}: {first_line(e)}") from e
     if not isinstance(out, torch.Tensor) or out.ndim != 2:
         raise SpecError(f"{where} does not return one feature vector per picture; choose another")
-    return _TimmFacts(takes_size=takes_size, num_features=int(out.shape[1]))
+    return _TimmFacts(
+        takes_size=takes_size,
+        num_features=int(out.shape[1]),
+        small_steps=any(isinstance(layer, _LAYER_NORMS) for layer in probe.modules()),
+    )
