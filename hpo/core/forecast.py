@@ -13,6 +13,7 @@ class Forecast:
     seconds: float
     low_s: float
     high_s: float
+    """Four of five rehearsals end between these."""
     trials: int
     """Trials of the search itself."""
     epochs: int

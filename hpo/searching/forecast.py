@@ -2,7 +2,9 @@
 
 Engine, pruner, budget and slots are the real ones, so pruning, brackets and several limits at once
 are counted as they will happen. What cannot be known before is how good each configuration is;
-only their order matters to a pruner, and that is drawn.
+only their order matters to a pruner, and that is drawn. A search that goes on is simulated with
+curves and times like those it has seen, so that trials to come are compared with earlier ones on
+the scale of the metric.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +36,13 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 SPEEDS = (1.0, 0.85, 1.15, 0.925, 1.075)
-"""One rehearsal each; a probe of a few steps is off by about that much, either way."""
+"""A probe of a few steps is off by about that much, either way."""
+REHEARSED_TRIALS = 200
+"""Every speed is rehearsed again until so many trials were: how many are pruned and which are
+confirmed is a matter of chance in a small search, and what is expected is the mean."""
+SAME_MACHINE = 1.5
+"""Epochs of earlier starts tell what an epoch takes, as they are many and of many configurations;
+where a probe says more than this many times as much or as little, the machine has changed."""
 TRIAL_START_S = 0.5
 """Seconds a warm worker needs between two trials."""
 MOST_TRIALS = 100
@@ -46,6 +54,8 @@ AVERAGE_COST = 0.3
 """Time to try one trial in an average, as share of an epoch, by counting forward passes: .2 for the
 validation pictures, .4 where statistics of batch norm are made anew from those of training."""
 STAND_INS = {"bohb": "hyperband"}
+SMOOTHING = 0.5
+"""How far a trial to come may lie from one that was seen, as share of the spread of those."""
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""
 
@@ -75,25 +85,34 @@ def forecast(
         begun: what earlier starts have done; open trials and repeats go on from there.
 
     Returns:
-        The median search; None where no time per epoch is known, or nothing says when the search
-        ends.
+        The mean time and the median counts of the rehearsals; None where no time per epoch is
+        known, or nothing says when the search ends.
     """
     seconds_per_epoch = float(probe.get("seconds_per_epoch") or 0.0)
     start_s = float(probe.get("start_s") or 0.0)
     if not seconds_per_epoch or not math.isfinite(seconds_per_epoch):
         return None
+    if study.budget.seconds is not None:  # the clock runs while the first workers start
+        seconds = max(1.0, study.budget.seconds - start_s)
+        study = replace(study, budget=replace(study.budget, seconds=seconds))
+    earlier = [] if begun is None else begun.trials()
+    seconds_per_epoch = _seconds_seen(earlier, seconds_per_epoch)
     left = _left(study.budget, spent or Spent())
     shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
     if begun is not None and (factor > 1.0 or not begun.trials()):
         begun = None  # what is scaled begins anew
     budget = shortened if begun is None else study.budget
-    runs = [
-        _rehearse(
-            replace(study, budget=budget), plan, space, trainer, slots,
-            seconds_per_epoch=speed * seconds_per_epoch, seed=number, begun=begun,
-        )
-        for number, speed in enumerate(SPEEDS)
-    ]  # fmt: skip
+    runs: list[_Rehearsal] = []
+    while sum(len(run.trained) for run in runs) < REHEARSED_TRIALS:
+        runs += (
+            _rehearse(
+                replace(study, budget=budget), plan, space, trainer, slots,
+                seconds_per_epoch=speed * seconds_per_epoch, seed=seed, begun=begun,
+            )
+            for seed, speed in enumerate(SPEEDS, start=len(runs))
+        )  # fmt: skip
+        if len({run.epochs_of(run.trained) for run in runs}) == 1:
+            break  # no chance in it, so others would be the same
     if all(run.ended_because == "algorithm" for run in runs):
         factor = 1.0  # the algorithm ends by itself, whatever the budget
     elif not math.isfinite(factor):
@@ -106,13 +125,15 @@ def forecast(
         ]
         times = [time + own for time, own in zip(times, averaged, strict=True)]
 
+    times, tenth = sorted(times), len(times) // 10
+
     def typical(count: Callable[[_Rehearsal], float], scale: float = factor) -> int:
         return round(scale * statistics.median(count(run) for run in runs))
 
     return Forecast(
-        seconds=statistics.median(times),
-        low_s=min(times),
-        high_s=max(times),
+        seconds=statistics.fmean(times),
+        low_s=times[tenth],
+        high_s=times[-1 - tenth],
         trials=typical(lambda run: len(run.searched)),
         repeats=typical(lambda run: len(run.repeated), 1.0),
         earlier=typical(lambda run: len(run.earlier), 1.0),
@@ -121,6 +142,13 @@ def forecast(
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
     )
+
+
+def _seconds_seen(earlier: Sequence[TrialRecord], probed: float) -> float:
+    """Seconds of an epoch: the mean of those trained, or the probe's where none is like it."""
+    seen = [m.seconds for t in earlier if not t.stage.left for m in t.measurements]
+    mean = statistics.fmean(seen) if seen else 0.0
+    return mean if probed / SAME_MACHINE <= mean <= probed * SAME_MACHINE else probed
 
 
 def _left(budget: Budget, spent: Spent) -> Budget:
@@ -255,24 +283,81 @@ def _stand_in(algorithm: str) -> str:
 
 
 class _Curves:
-    """Learning curves that rise to a drawn level; the default's is better than most.
+    """Learning curves of trials; epochs that the ledger has already take no time.
 
-    Epochs that the ledger has already take no time.
+    Where earlier starts have trained several trials, a curve is like one of theirs. Else it rises
+    to a drawn level; the default's is better than most.
     """
 
     def __init__(self, ledger: Ledger, num_epochs: int, seconds: float, seed: int) -> None:
         self._ledger, self._num_epochs, self._seconds = ledger, num_epochs, seconds
         self._seed, self._sign = seed, ledger.direction.sign
+        self._seen = SeenCurves.of(ledger.trials())
 
     def __call__(self, launch: Launch) -> Iterator[SimulatedEpoch]:
         rng = random.Random(f"{self._seed}-{launch.number}")
-        level = DEFAULT_QUALITY if launch.number == 0 else rng.random()
         record = self._ledger.trial(launch.number)
         seconds, num_epochs = self._seconds, self._num_epochs
         if record.stage.left:
             seconds, num_epochs = EARLIER_COST * seconds, record.until_epoch
-        pace, done = num_epochs / 3, record.epochs
-        for epoch in range(1, num_epochs + 1):
-            value = level * (1.0 - math.exp(-epoch / pace)) + rng.gauss(0.0, 0.02)
-            lasts = seconds if epoch > done else 0.0
-            yield SimulatedEpoch(value=self._sign * value, seconds=lasts)
+        done = record.epochs
+        values = self._values(record, num_epochs, rng)
+        for epoch, value in enumerate(values, start=1):
+            yield SimulatedEpoch(value=value, seconds=seconds if epoch > done else 0.0)
+
+    def _values(self, record: TrialRecord, num_epochs: int, rng: random.Random) -> Iterator[float]:
+        if self._seen.is_enough and not record.stage.left:
+            return iter(self._seen.draw(record.number, num_epochs, rng))
+        level = DEFAULT_QUALITY if record.number == 0 else rng.random()
+        pace = num_epochs / 3
+        return (
+            self._sign * (level * (1.0 - math.exp(-epoch / pace)) + rng.gauss(0.0, 0.02))
+            for epoch in range(1, num_epochs + 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCurves:
+    """What earlier starts have seen of trials, and trials like them.
+
+    A trial to come is as likely to be like one of them as like any other (a smoothed bootstrap), so
+    the pruner will stop as many as it has stopped.
+    """
+
+    values: Mapping[int, Mapping[int, float]]
+    """Trial -> epoch -> value."""
+
+    @classmethod
+    def of(cls, trials: Sequence[TrialRecord]) -> SeenCurves:
+        """Those of the last stage, repeats left out: they are of chosen trials alone."""
+        able = [t for t in trials if t.measurements and not t.stage.left and not t.is_repeat]
+        return cls({t.number: {m.epoch: m.value for m in t.measurements} for t in able})
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether they tell how far trials lie apart."""
+        return len(self.values) > 1
+
+    def draw(self, number: int, num_epochs: int, rng: random.Random) -> list[float]:
+        """Values of a trial by epoch: one of these to its end, or a new one like one of these."""
+        epochs = range(1, num_epochs + 1)
+        own = self.values.get(number)
+        if own is not None:
+            return [self._value(own, epoch) for epoch in epochs]
+        source = self.values[rng.choice(sorted(self.values))]
+        shift = rng.gauss(0.0, SMOOTHING)
+        drawn = []
+        for epoch in epochs:
+            seen = [self._value(curve, epoch) for curve in self.values.values()]
+            mean, spread = statistics.fmean(seen), statistics.stdev(seen)
+            moved = self._value(source, epoch) - mean + shift * spread
+            drawn.append(mean + moved / math.hypot(1.0, SMOOTHING))  # spread as far as those seen
+        return drawn
+
+    def _value(self, source: Mapping[int, float], epoch: int) -> float:
+        """The value at an epoch; where it is not there, the nearest and the mean gain from it."""
+        if epoch in source:
+            return source[epoch]
+        near = min(source, key=lambda known: abs(known - epoch))
+        gains = [v[epoch] - v[near] for v in self.values.values() if epoch in v and near in v]
+        return source[near] + (statistics.fmean(gains) if gains else 0.0)

@@ -1,5 +1,7 @@
 """Forecasts against schedules worked out by hand, and against the search that follows."""
 
+import random
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,7 @@ from hpo.core.trial import Measurement, Purpose, Suggestion, TrialState
 from hpo.executors.division import Slots
 from hpo.results.average import NEAR
 from hpo.run.ledger import Ledger
-from hpo.searching.forecast import AVERAGE_COST, MOST_TRIALS, TRIAL_START_S, forecast
+from hpo.searching.forecast import AVERAGE_COST, MOST_TRIALS, TRIAL_START_S, SeenCurves, forecast
 from hpo.searching.make_plan import plan_study
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_space, quick_study
@@ -118,7 +120,16 @@ def test_what_earlier_starts_used_is_left_out():
     assert (left.trials, left.epochs) == (4, 12)
 
 
-def begun_with(epochs, *, repeats=()):
+def test_workers_start_within_a_time_limit():
+    plain = foresee("600s", algorithm="random", pruner="none", num_epochs=3)
+    expected = foresee("600s", algorithm="random", pruner="none", num_epochs=3, start_s=61.0)
+    assert 600 <= expected.low_s <= expected.high_s <= 600 + 11.5
+    assert plain.trials - expected.trials == pytest.approx(2 * 61 / 30.5, abs=1)
+    long = foresee("50000s", algorithm="random", pruner="none", num_epochs=3, start_s=61.0)
+    assert long.seconds == pytest.approx(50000, rel=0.01)
+
+
+def begun_with(epochs, *, repeats=(), scale=1.0):
     """A ledger whose trials have so many epochs of three; those with all of them have ended."""
     ledger = Ledger.create(None, "maximize")
     for number, done in enumerate([*epochs, *repeats]):
@@ -132,7 +143,7 @@ def begun_with(epochs, *, repeats=()):
         purpose = Purpose.CONFIRM if is_repeat else Purpose.SEARCH
         ledger.start(suggestion, now=0.0, clock=0.0, seed=is_repeat * (number + 1), purpose=purpose)
         for epoch in range(1, done + 1):
-            value = 0.5 - 0.1 * number if not is_repeat else 0.5
+            value = scale * (0.5 - 0.1 * number if not is_repeat else 0.5)
             ledger.record(number, Measurement(epoch=epoch, value=value, seconds=10.0), clock=20.0)
         if done == 3:
             ledger.finish(number, TrialState.COMPLETE, now=0.0, clock=20.0)
@@ -161,12 +172,59 @@ def test_a_search_resumed_among_its_repeats_trains_those_that_are_left():
     assert left.seconds == pytest.approx(30 + TRIAL_START_S)
 
 
+@pytest.mark.parametrize(("probed", "counted"), [(12.0, 10.0), (7.0, 10.0), (16.0, 16.0)])
+def test_epochs_of_earlier_starts_tell_what_an_epoch_takes(probed, counted):
+    """They took 10 s; a probe of 16 s is of another machine."""
+    left = foresee(
+        "5trials", algorithm="random", pruner="none", num_epochs=3, slots=1, seconds=probed,
+        spent=Spent(trials=3, seconds=90.0, epochs=9), begun=begun_with([3, 3, 3]),
+    )  # fmt: skip
+    assert left.seconds == pytest.approx(2 * (3 * counted + TRIAL_START_S))
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0, -1.0])
+def test_trials_to_come_are_compared_with_earlier_ones_on_the_scale_of_the_metric(scale):
+    """A third passes a rung that keeps a third, whatever the metric is."""
+    ended = {"spent": Spent(trials=6, seconds=90.0, epochs=18), "pruner": "successive_halving"}
+    options = {"algorithm": "random", "num_epochs": 3, "slots": 1, **ended}
+    left = foresee("306trials", begun=begun_with([3] * 6, scale=scale), **options)
+    plain = foresee("300trials", **{**options, "spent": None})
+    assert left.pruned == pytest.approx(plain.pruned, rel=0.1)
+    few = foresee("18trials", begun=begun_with([3] * 6, scale=scale), **options)
+    assert few.pruned == pytest.approx(8, abs=1)
+
+
+def test_a_trial_to_come_is_like_those_seen():
+    seen = SeenCurves(
+        {0: {1: 0.2, 2: 0.3, 3: 0.5}, 1: {1: 0.1, 2: 0.25}, 2: {1: 0.3, 2: 0.5, 3: 0.9}}
+    )
+    # Trial 1 goes on as the others did: by 0.2 and 0.4.
+    assert seen.draw(1, 3, random.Random(0)) == pytest.approx([0.1, 0.25, 0.55])
+    rng = random.Random(1)
+    drawn = [seen.draw(3, 3, rng) for _ in range(20_000)]
+    for epoch, values in enumerate([(0.2, 0.1, 0.3), (0.3, 0.25, 0.5), (0.5, 0.55, 0.9)]):
+        at_epoch = [curve[epoch] for curve in drawn]
+        assert statistics.fmean(at_epoch) == pytest.approx(statistics.fmean(values), abs=0.005)
+        assert min(values) < statistics.median(at_epoch) < max(values)
+        # Of three values one is drawn: their spread divides by three, not by two.
+        spread = statistics.pstdev(values)
+        assert spread <= statistics.stdev(at_epoch) <= 1.1 * spread
+
+
+def test_one_trial_does_not_tell_how_far_trials_lie_apart():
+    assert not SeenCurves.of(begun_with([3]).trials()).is_enough
+    assert not SeenCurves.of(begun_with([3], repeats=[3, 3]).trials()).is_enough
+    assert SeenCurves.of(begun_with([3, 1]).trials()).is_enough
+
+
 def test_rungs_that_are_trials_of_their_own_are_counted_as_such():
     options = {"reduction_factor": 2, "epoch_multiplier": 1, "rounds": 1, "max_epochs": 4}
     facts = {"algorithm": "hyperband", "pruner": "none", "num_epochs": 4, "options": options}
-    # Brackets of 4 epochs: 4 at 1, 2 at 2, 1 at 4 | 3 at 2, 1 at 4 | 3 at 4.
+    # Brackets of 4 epochs: 4 at 1, 2 at 2, 1 at 4 | 3 at 2, 1 at 4 | 3 at 4. Where trials run on,
+    # the first at a rung passes it, so up to two more do.
     running = foresee(Budget(trials=1000), **facts, route_style="running")
-    assert (running.trials, running.epochs) == (10, 28)
+    assert running.trials == 10
+    assert 28 <= running.epochs <= 28 + 2 * 2
     rungs = foresee(Budget(trials=1000), **facts, route_style="rungs")
     # 7 + 4 + 3 rung trials, and the default configuration, which is trained in full beside them.
     assert (rungs.trials, rungs.epochs) == (15, 32)
