@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
             receipt = _fit(task, report, progress)
         except Exception as error:
             logging.getLogger("trainer").exception("the run has failed")
-            say(failure=_told(error))
+            say(failure=_describe(error))
             return 1
         say(receipt=receipt)
     return 0
@@ -64,7 +64,7 @@ def _fit(task: Mapping[str, Any], report: Any, progress: Any) -> dict[str, Any]:
     return fit(spec, report, resume_from, start_epoch, progress)
 
 
-def _told(error: Exception) -> dict[str, str]:
+def _describe(error: Exception) -> dict[str, str]:
     """The failure that is sent to the parent: a lost neighbour is no fault of the model's code.
 
     Gloo raises plain RuntimeErrors that name its sources; NCCL's errors have classes of their own.

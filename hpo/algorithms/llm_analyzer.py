@@ -198,7 +198,7 @@ class Analyzed:
         try:
             self._take(question.answer())
         except LlmError as error:
-            self._tell("analysis_failed", self._asked_at, str(error))
+            self._add_step("analysis_failed", self._asked_at, str(error))
 
     def _question_text(self) -> str:
         from hpo.algorithms.chooser import Observation
@@ -222,7 +222,7 @@ class Analyzed:
         return self._task.describe(seen, question=question)
 
     def _take(self, answer: Mapping[str, Any]) -> None:
-        """Tell what it saw, and narrow ranges as it said.
+        """Emit what it saw, and narrow ranges as it said.
 
         Raises:
             LlmError: for ranges that are none.
@@ -230,11 +230,11 @@ class Analyzed:
         number = self._asked_at
         text = " ".join(str(answer.get("analysis") or "").split())
         limits = self._task.limits(answer.get("ranges") or {}) if self._settings.narrows else {}
-        self._tell("analyzed", number, text, ranges=answer.get("ranges") if limits else None)
+        self._add_step("analyzed", number, text, ranges=answer.get("ranges") if limits else None)
         if limits and self._narrow(limits):
             self._memo = {name: list(ends) for name, ends in limits.items()}
         elif limits:
-            self._tell("not_narrowed", number, "this algorithm keeps its own ranges")
+            self._add_step("not_narrowed", number, "this algorithm keeps its own ranges")
 
     def _narrow(self, limits: Limits) -> bool:
         """Narrow where the algorithm can."""
@@ -243,7 +243,7 @@ class Analyzed:
         self._inner.narrow(limits)
         return True
 
-    def _tell(self, step: str, number: int, text: str, **more: Any) -> None:
+    def _add_step(self, step: str, number: int, text: str, **more: Any) -> None:
         if self._emit is not None:
             self._emit(
                 AlgorithmStep(algorithm="analyzer", step=step, trial=number, text=text, more=more)

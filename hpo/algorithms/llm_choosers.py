@@ -47,7 +47,7 @@ class LlmChooser:
         self._failures = 0
         self._emit: Emit | None = None
         self._question: Question[Chosen] | None = None
-        self._told: SimpleQueue[AlgorithmStep] = SimpleQueue()
+        self._steps: SimpleQueue[AlgorithmStep] = SimpleQueue()
 
     def attach(self, emit: Emit) -> None:
         """Send events through `emit` from now on."""
@@ -100,7 +100,7 @@ class LlmChooser:
 
         question = 'Answer {"params": {name: value}, "why": "one sentence"} for the next trial.'
         latents, why = self.converse(self.task.describe(seen, question=question), read)
-        self.tell("proposed", number, why)
+        self.add_step("proposed", number, why)
         return Chosen(latents=latents, note=why)
 
     def converse(self, question: str, read: Callable[[dict[str, Any]], T]) -> T:
@@ -119,16 +119,16 @@ class LlmChooser:
                 problem = str(error)
         raise LlmError(f"language model {self.client.model}: {problem}")
 
-    def tell(self, step: str, number: int, text: str, **more: Any) -> None:
-        """Make an event of a step, for `flush` to tell."""
-        self._told.put(
+    def add_step(self, step: str, number: int, text: str, **more: Any) -> None:
+        """Make an event of a step, for `flush` to emit."""
+        self._steps.put(
             AlgorithmStep(algorithm=self.name, step=step, trial=number, text=text, more=more)
         )
 
     def flush(self) -> None:
-        """Tell listeners of the steps so far; they are only ever told from the driver's thread."""
-        while not self._told.empty():
-            step = self._told.get()
+        """Emit the steps so far; listeners are only ever called from the driver's thread."""
+        while not self._steps.empty():
+            step = self._steps.get()
             if self._emit is not None:
                 self._emit(step)
 
@@ -146,7 +146,7 @@ class LlmChooser:
                 f"{error}; {count_of(self._failures, 'trial')} in a row could not be chosen by it. "
                 "Mend that and go on with `hpo resume`, or search with another --algorithm"
             ) from error
-        self.tell("fallback", number, str(error), failures=self._failures)
+        self.add_step("fallback", number, str(error), failures=self._failures)
         return Chosen(note=f"{FALLBACK}: {error}")
 
 

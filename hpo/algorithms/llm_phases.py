@@ -140,7 +140,7 @@ class PhaseChooser(LlmChooser):
             self.task.describe(seen, question=question),
             lambda answer: read_phases(answer.get("phases"), self.task),
         )
-        self.tell(
+        self.add_step(
             "planned",
             number,
             "; ".join(f"{p.name}: {count_of(p.trials, 'trial')} by {p.method}" for p in phases),

@@ -97,8 +97,8 @@ class ResearchChooser(LlmChooser):
             outcome, text = "discarded", f"{trial.value:.4f} is not better than {self._best:.4f}"
         self._outcomes[trial.number] = outcome
         checked = "values read back from the live trainer" if trial.receipt else "no receipt"
-        self.tell("verified", trial.number, checked)
-        self.tell(outcome, trial.number, text)
+        self.add_step("verified", trial.number, checked)
+        self.add_step(outcome, trial.number, text)
         self.flush()
 
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
@@ -119,7 +119,9 @@ class ResearchChooser(LlmChooser):
             lambda answer: self._candidates(answer.get("candidates"), seen, limits),
         )
         hypotheses = [hypothesis for _, hypothesis in candidates]
-        self.tell("proposed", number, count_of(len(candidates), "candidate"), hypotheses=hypotheses)
+        self.add_step(
+            "proposed", number, count_of(len(candidates), "candidate"), hypotheses=hypotheses
+        )
         latents, hypothesis = self._screen(number, candidates, seen)
         self._experiments += 1
         memo = {"hypothesis": hypothesis}
@@ -139,7 +141,7 @@ class ResearchChooser(LlmChooser):
         }
         failed = sum(o.state is TrialState.FAILED for o in seen)
         words = f"{count_of(len(seen), 'trial')}, {failed} of them failed"
-        self.tell("retrieved", number, words, phase=None if phase is None else phase.name)
+        self.add_step("retrieved", number, words, phase=None if phase is None else phase.name)
         return found
 
     def _candidates(
@@ -183,7 +185,7 @@ class ResearchChooser(LlmChooser):
         index = 0 if scores is None else max(range(len(scores)), key=lambda i: (scores[i], -i))
         words = "the model's first choice" if scores is None else "the highest expected value"
         rounded = None if scores is None else [round(score, 4) for score in scores]
-        self.tell("screened", number, f"candidate {index + 1}: {words}", scores=rounded)
+        self.add_step("screened", number, f"candidate {index + 1}: {words}", scores=rounded)
         return candidates[index]
 
     def _due(self) -> Phase | None:

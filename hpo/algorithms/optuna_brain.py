@@ -196,7 +196,7 @@ class OptunaAlgorithm:
         return chooser.settle()
 
     def attach(self, emit: Emit) -> None:
-        """Let the chooser tell listeners what it does."""
+        """Let the chooser emit events of what it does."""
         if self._recipe.chooser is not None:
             self._recipe.chooser.attach(emit)
 

@@ -142,7 +142,7 @@ class AnyPruner:
         self._pruners = pruners
 
     def start(self, number: int) -> None:
-        """Tell all."""
+        """Start it with all."""
         for pruner in self._pruners:
             pruner.start(number)
 
@@ -154,7 +154,7 @@ class AnyPruner:
         return next((decision for decision in decisions if decision.stop), CONTINUE)
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
-        """Tell all."""
+        """End it with all."""
         for pruner in self._pruners:
             pruner.end(number, state, value)
 

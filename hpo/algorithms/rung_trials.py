@@ -73,7 +73,7 @@ class RungTrials:
         return self._proposer.distributions
 
     def attach(self, emit: Emit) -> None:
-        """Let the proposer tell listeners what it does."""
+        """Let the proposer emit events of what it does."""
         if isinstance(self._proposer, EventSource):
             self._proposer.attach(emit)
 
@@ -192,7 +192,7 @@ class RungTrials:
         self._by_trial[number] = climber
 
     def _close(self, climber: Climber, trial: TrialRecord) -> None:
-        """Tell the proposer of a configuration that has come to its end."""
+        """Report a configuration that has come to its end to the proposer."""
         ends = {
             "done": TrialState.COMPLETE,
             "dropped": TrialState.PRUNED,

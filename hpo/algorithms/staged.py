@@ -187,7 +187,7 @@ class StagedAlgorithm:
         return algorithm.settle() if isinstance(algorithm, BackgroundAlgorithm) else False
 
     def attach(self, emit: Emit) -> None:
-        """Tell listeners when a stage ends, and what the stages' algorithms tell."""
+        """Emit an event when a stage ends, and those of the stages' algorithms."""
         self._emit = emit
         for part in (*self._earlier, self._last):
             if isinstance(part.algorithm, EventSource):

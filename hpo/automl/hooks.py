@@ -169,7 +169,7 @@ class HookedDriver:
         self._known_of, self._epochs_key = known_of, epochs_key
         self._missing: dict[int, str] = {}
         self._held: dict[int, list[dict[str, Any]]] = {}
-        """What running trials have told, kept back until their ends."""
+        """What running trials have reported, kept back until their ends."""
 
     def next_launch(self) -> Launch | None:
         """As the engine says; a rung trial trains until its rung."""
@@ -187,9 +187,9 @@ class HookedDriver:
         """As the engine says."""
         return self._driver.rest()
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """As the engine does."""
-        self._driver.tell(event)
+        self._driver.emit(event)
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Put the values of all objectives in place; hold back what `eval_fn` will replace."""
@@ -232,17 +232,17 @@ class HookedDriver:
         return f"{METRIC_NOT_FOUND}: {names}; there are {known}"
 
     def on_end(self, number: int, ended: Ended) -> None:
-        """Ask `eval_fn` about a trial that was trained, then tell the engine."""
+        """Ask `eval_fn` about a trial that was trained, then report to the engine."""
         lines = self._held.pop(number, [])
         if (missing := self._missing.pop(number, "")) and ended.failure is None:
             ended = Ended(failure={"kind": "spec", "message": missing})
-        if lines and ended.failure is None and (without := self._tell_value(number, lines)):
+        if lines and ended.failure is None and (without := self._report_value(number, lines)):
             text = f"{METRIC_NOT_FOUND}: {without}, and eval_fn gave none"
             ended = Ended(failure={"kind": "code", "message": text})
         self._driver.on_end(number, ended)
 
-    def _tell_value(self, number: int, lines: list[dict[str, Any]]) -> str:
-        """Tell the engine the trial's value; returns the objectives for which nobody knows one."""
+    def _report_value(self, number: int, lines: list[dict[str, Any]]) -> str:
+        """Report the trial to the engine; returns the objectives of which nobody knows a value."""
         record, objectives = self._ledger.trial(number), self._objectives
         sign = 1.0 if self._ledger.direction == "maximize" else -1.0
         logged = [line for line in lines if line["value"] is not None]

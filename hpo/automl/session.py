@@ -285,8 +285,8 @@ class AutoMLSession(Session):
             stage_sources(sources or self.plan.sources, self.trainer, self.run.path)
         return super()._review(executor)
 
-    def tell_review(self, review: Review, executor: Executor) -> bool:
-        """Evaluate the baseline, tell everything, ask; nothing has been trained until then."""
+    def confirm_review(self, review: Review, executor: Executor) -> bool:
+        """Evaluate the baseline, show everything, ask; nothing has been trained until then."""
         baseline = self._baseline(executor)
         machine = look_at_machine(self.run.path, review.probe, self.slots)
         warnings = [*review.warnings, *self.facts.warnings, *machine["warnings"]]
@@ -332,7 +332,7 @@ class AutoMLSession(Session):
             self.declined = "review only"
         if self.declined:  # told, but nobody is asked
             self.bus.emit(full)
-        elif not super().tell_review(full, executor):
+        elif not super().confirm_review(full, executor):
             self.declined = "not confirmed"
         return not self.declined
 

@@ -163,7 +163,7 @@ class SkillTrainer:
         return frozenset((*(n.partition(".")[0] for n in self.known_keys), *self.skill.actions))
 
     def _split(self, spec: Spec) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Tell what the trainer knows from what it would refuse."""
+        """Separate what the trainer knows from what it would refuse."""
         if not self.is_registered:
             return dict(spec), {}
         schema, legal = self._schema, self._legal

@@ -323,7 +323,7 @@ def _read_mapping(file: str, flag: str, *, names: frozenset[str] = frozenset()) 
 def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     """One plain run of the action, as a job."""
     from hpo.automl.plain_run import run_directly
-    from hpo.cli.automl_console import tell_job, tell_route
+    from hpo.cli.automl_console import job_printer, print_route
     from hpo.cli.driving import machine_output
 
     if _settings(args.settings) or args.hyperparameters or args.ranges:
@@ -333,8 +333,8 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
         )
     roots = {"train_dataset_uri": args.data, "eval_dataset_uri": args.eval_data}
     with machine_output() as stream:
-        tell = tell_job(stream if args.json else None)
-        tell_route(route.to_event(), stream if args.json else None)
+        show_end = job_printer(stream if args.json else None)
+        print_route(route.to_event(), stream if args.json else None)
         job = run_directly(
             skill,
             args.action,
@@ -345,7 +345,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
             parent_job_id=args.parent,
             review_only=args.review_only,
         )
-        tell(job)
+        show_end(job)
     if job.status == "canceled":
         return 130
     return job.exit_code if job.exit_code in (0, 1, 2) else int(job.status == "failure")

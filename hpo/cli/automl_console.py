@@ -124,18 +124,18 @@ def _render_time(guess: Mapping[str, Any]) -> str:
     return f"time      {each} a trial, {total} in all ({span}); {guess['assumptions']}"
 
 
-def tell_route(routed: Routed, stream: TextIO | None) -> None:
-    """Tell the way of a request that is no search."""
+def print_route(routed: Routed, stream: TextIO | None) -> None:
+    """Print the way of a request that is no search."""
     if stream is None:
         print(f"route     {routed.message}", file=sys.stderr, flush=True)
     else:
         _emit(stream, routed)
 
 
-def tell_job(stream: TextIO | None) -> Callable[[Job], None]:
-    """Return what tells how a plain run ended."""
+def job_printer(stream: TextIO | None) -> Callable[[Job], None]:
+    """Return what prints how a plain run ended."""
 
-    def tell(job: Job) -> None:
+    def print_end(job: Job) -> None:
         if stream is not None:
             _emit(stream, JobFinished(job=job.to_dict(), status=job.status))
             return
@@ -144,7 +144,7 @@ def tell_job(stream: TextIO | None) -> Callable[[Job], None]:
             print(f"{name:<10} {value}", file=sys.stderr)
         print(f"folder     {job.folder}", file=sys.stderr)
 
-    return tell
+    return print_end
 
 
 def _emit(stream: TextIO, event: Event) -> None:

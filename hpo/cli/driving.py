@@ -86,7 +86,7 @@ def _drive(
         return 1
     except Exception as error:
         if printer is not None:
-            printer.tell_error(error)
+            printer.print_error(error)
         raise
     return 130 if result.interrupted else 0
 

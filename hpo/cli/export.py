@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         if "num_images_checked" in result:
             print(f"checked on {count_of(result['num_images_checked'], 'picture')} against torch")
         for form in _forms(args):
-            print(_told(form, result[form]))
+            print(_describe(form, result[form]))
     return 0
 
 
@@ -80,7 +80,7 @@ def _forms(args: argparse.Namespace) -> list[str]:
     return [form for form, is_asked in asked.items() if is_asked]
 
 
-def _told(form: str, facts: Mapping[str, Any]) -> str:
+def _describe(form: str, facts: Mapping[str, Any]) -> str:
     place = facts.get("onnx") or facts.get("folder") or facts.get("config")
     if "min_cosine" not in facts:
         return f"{form}: {place}"

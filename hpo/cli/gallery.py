@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Change what is to be changed, and tell what is there; 2 where a picture was not added."""
+    """Change what is to be changed, and print what is there; 2 where a picture was not added."""
     from hpo.cli.driving import machine_output
     from hpo.results.gallery import list_gallery
 

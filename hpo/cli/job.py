@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.job_views import (
     echo,
+    print_end,
+    print_start,
     show_list,
     show_logs,
     show_status,
     stop,
-    tell_end,
-    tell_start,
 )
 from hpo.cli.run_flags import print_json
 
@@ -104,7 +104,7 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         return _show_plan(_prepared(jobs, args), args)
     job = _prepared(jobs, args)
     if not args.json:
-        tell_start(job)
+        print_start(job)
     if args.detach:
         jobs.start(job)
         if args.json:
@@ -116,7 +116,7 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
     if args.json:
         print_json(job.to_dict())
     else:
-        tell_end(job)
+        print_end(job)
     return _exit_code(job)
 
 
@@ -162,7 +162,7 @@ def _show_plan(job: Job, args: argparse.Namespace) -> int:
     if args.json:
         print_json({**job.to_dict(), "spec": job.spec()})
     else:
-        tell_start(job)
+        print_start(job)
         print(text, end="")
     shutil.rmtree(job.folder)
     return 0

@@ -17,7 +17,7 @@ _MESSAGE_WIDTH = 80
 """Longer reasons are cut in the table; `hpo job status` has them whole."""
 
 
-def tell_start(job: Job) -> None:
+def print_start(job: Job) -> None:
     """Say what was found for the spec, so that nothing is chosen in silence."""
     from hpo.core.spec_dicts import flatten
 
@@ -34,7 +34,7 @@ def echo(stream: str, line: str) -> None:
     print(line, file=sys.stdout if stream == "stdout" else sys.stderr, flush=True)
 
 
-def tell_end(job: Job) -> None:
+def print_end(job: Job) -> None:
     """Say how a job ended; id and folder are its results."""
     seconds = (job.ended or 0.0) - (job.started or 0.0)
     more = "" if job.status == "success" else f" (exit code {job.exit_code}); log: {job.log_file}"

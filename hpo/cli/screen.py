@@ -177,10 +177,10 @@ def _screen(
     console = Console(sys.stderr)
 
     def screen_one(candidate: Mapping[str, Any], spec: dict[str, Any]) -> Mapping[str, Any]:
-        def tell(what: str, done: int, total: int) -> None:
+        def show(what: str, done: int, total: int) -> None:
             console.progress(f"{candidate['name']}: {what}", done, total)
 
-        return screen(spec, progress=tell)
+        return screen(spec, progress=show)
 
     try:
         rows = screen_all(trainer, candidates, base, screen_one)

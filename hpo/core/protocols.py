@@ -4,9 +4,10 @@
                     |
                     +-> Listener, Listener, ...
 
-The engine asks the algorithm what to try and tells it every epoch. The executor asks the engine for
-launches, runs each in a worker by the trainer's `fit`, and passes on what that reports. Listeners
-(the console, `state.json`, MLflow) are sent an event (`hpo.core.events`) of all that happens.
+The engine asks the algorithm what to try and reports every epoch to it. The executor asks the
+engine for launches, runs each in a worker by the trainer's `fit`, and passes on what that reports.
+Listeners (the console, `state.json`, MLflow) are sent an event (`hpo.core.events`) of all that
+happens.
 
 What an algorithm or a trainer may offer beyond its contract is a small protocol, looked for by
 `isinstance`: those of algorithms are below, those of trainers in `hpo.core.trainer_extras`. What
@@ -78,7 +79,7 @@ class Algorithm(Protocol):
 
 @runtime_checkable
 class EventSource(Protocol):
-    """An algorithm that tells listeners what it does."""
+    """An algorithm that emits events of what it does."""
 
     def attach(self, emit: Emit) -> None:
         """Send events, such as `AlgorithmStep`, from now on; called once, after the replay."""
@@ -147,7 +148,7 @@ class StagedSearch(Protocol):
 
 
 class TrialDriver(Protocol):
-    """What an executor asks and tells: the engine, seen from below. Called from one thread.
+    """What an executor asks and reports to: the engine, seen from below. Called from one thread.
 
     Example: `next_launch()` -> trial 0; `next_launch()` -> None, so nothing more to start now;
         `on_epoch(0, ...)` -> True; `on_epoch(0, ...)` -> False, so the trial is stopped;
@@ -169,7 +170,7 @@ class TrialDriver(Protocol):
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Receive what a trainer passed to `Report`; False when the trial should be stopped."""
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Pass on what a worker says between epochs."""
 
     def on_end(self, number: int, ended: Ended) -> None:

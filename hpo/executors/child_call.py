@@ -96,14 +96,14 @@ def main(_words: list[str]) -> int:
     trainer_name, method, arguments = json.load(sys.stdin)
     out, sys.stdout = sys.stdout, sys.stderr
 
-    def tell(**line: Any) -> None:
+    def send(**line: Any) -> None:
         out.write(json.dumps(line) + "\n")
         out.flush()
 
     try:
         call = getattr(find_trainer(trainer_name), method)
-        tell(result=call(**arguments, progress=lambda *words: tell(progress=words)))
+        send(result=call(**arguments, progress=lambda *words: send(progress=words)))
     except Exception as error:
         logger.exception("%s failed", method)
-        tell(failure=describe_failure(error))
+        send(failure=describe_failure(error))
     return 0

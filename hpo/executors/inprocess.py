@@ -30,8 +30,8 @@ class InProcessExecutor:
     def run(self, driver: TrialDriver) -> None:
         """Run trials until the driver has none left."""
 
-        def tell(number: int, text: str) -> None:
-            driver.tell(TrialProgress(trial=number, text=text))
+        def show(number: int, text: str) -> None:
+            driver.emit(TrialProgress(trial=number, text=text))
 
         while (launch := driver.next_launch()) is not None or driver.rest():
             if launch is None:
@@ -39,10 +39,10 @@ class InProcessExecutor:
             report = _reporter(driver)
             try:
                 if launch.members:
-                    outcomes = run_batch(self._trainer_name, launch, report, tell)
+                    outcomes = run_batch(self._trainer_name, launch, report, show)
                 else:
                     alone = partial(report, launch.number)
-                    outcomes = {launch.number: run_trial(self._trainer_name, launch, alone, tell)}
+                    outcomes = {launch.number: run_trial(self._trainer_name, launch, alone, show)}
             except _DriverFault as fault:
                 raise fault.args[0] from None
             for number, outcome in outcomes.items():

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class RelaySearcher(Searcher):
-    """Hands out the driver's launches and tells it when they end.
+    """Hands out the driver's launches and reports their ends to it.
 
     Args:
         driver: where launches come from.
@@ -83,7 +83,7 @@ class RelaySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the driver how the trial ended; Tune calls this by keyword."""
+        """Report to the driver how the trial ended; Tune calls this by keyword."""
         del result  # the outcome came through the scheduler
         numbers, cause = self.numbers.pop(trial_id, ()), self.errors.pop(trial_id, None)
         is_lost = error and not self.outcomes.keys() >= set(numbers)
@@ -104,7 +104,7 @@ class RelaySearcher(Searcher):
         return self.stopped.issuperset(next(batches, ()))
 
     def lose_running(self, lost: RayLostError) -> None:
-        """Tell the driver that all running trials have lost their workers."""
+        """Report to the driver that all running trials have lost their workers."""
         for trial_id in list(self.numbers):
             self.errors[trial_id] = lost
             self.on_trial_complete(trial_id, error=True)
@@ -156,7 +156,7 @@ class RelayScheduler(FIFOScheduler):
         if searcher.fault is not None:
             return str(TrialScheduler.STOP)
         if "progress" in result:
-            searcher.driver.tell(TrialProgress(trial=number, text=result["progress"]))
+            searcher.driver.emit(TrialProgress(trial=number, text=result["progress"]))
             return str(TrialScheduler.CONTINUE)
         searcher.has_progressed = True
         try:

@@ -57,15 +57,15 @@ def train(config: dict[str, Any]) -> None:
         tune.report({"number": number, "payload": json.dumps(dict(payload))})
         return True
 
-    def tell(number: int, text: str) -> None:
+    def show(number: int, text: str) -> None:
         tune.report({"number": number, "progress": text})
 
     if trouble := _settle(name, WorkerLimits(**config["place"])):
         outcomes = dict.fromkeys(numbers, trouble)
     elif launch.members:
-        outcomes = run_batch(name, launch, report, tell)
+        outcomes = run_batch(name, launch, report, show)
     else:
-        outcomes = {launch.number: run_trial(name, launch, partial(report, launch.number), tell)}
+        outcomes = {launch.number: run_trial(name, launch, partial(report, launch.number), show)}
     for number, outcome in outcomes.items():
         tune.report({"number": number, "outcome": json.dumps(outcome)})
     if any(_is_worn(outcome) for outcome in outcomes.values()):

@@ -24,10 +24,10 @@ from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
 
-TELL_EVERY_S = 2.0
+PROGRESS_EVERY_S = 2.0
 """A worker says at most this often how far it is before the first epoch."""
 
-Tell = Callable[[int, str], None]
+ShowProgress = Callable[[int, str], None]
 """Called with a trial's number and what it does, see `hpo.core.events.TrialProgress`."""
 
 
@@ -35,7 +35,7 @@ def run_trial(
     trainer_name: str,
     launch: Launch,
     report: Callable[[Mapping[str, Any]], bool],
-    tell: Tell = lambda _number, _text: None,
+    show: ShowProgress = lambda _number, _text: None,
 ) -> dict[str, Any]:
     """Train one trial.
 
@@ -44,7 +44,7 @@ def run_trial(
         launch: what to train.
         report: passed on to the trainer; what it raises other than `Exception` ends the trial
             at once.
-        tell: called with what is done before the first epoch ends.
+        show: called with what is done before the first epoch ends.
 
     Returns:
         `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's
@@ -56,7 +56,7 @@ def run_trial(
         with trial_log(Path(launch.folder)):
             try:
                 fit = find_trainer(trainer_name).fit
-                more |= _progress_of(fit, partial(tell, launch.number))
+                more |= _progress_of(fit, partial(show, launch.number))
                 receipt = fit(launch.spec, report, resume_from, **more)
             except Exception as error:
                 logger.exception("trial %d failed", launch.number)
@@ -66,19 +66,19 @@ def run_trial(
     return {"receipt": receipt}
 
 
-def _progress_of(fit: Callable[..., Any], tell: Callable[[str], None]) -> dict[str, Any]:
+def _progress_of(fit: Callable[..., Any], show: Callable[[str], None]) -> dict[str, Any]:
     """The argument `progress` for a `fit` that takes it, which passes on a call now and then."""
     if "progress" not in inspect.signature(fit).parameters:
         return {}
-    last, told = -TELL_EVERY_S, ""
+    last, shown = -PROGRESS_EVERY_S, ""
 
     def progress(what: str, done: int, total: int) -> None:
-        nonlocal last, told
+        nonlocal last, shown
         now = time.monotonic()
-        if what == told and now - last < TELL_EVERY_S:
+        if what == shown and now - last < PROGRESS_EVERY_S:
             return
-        last, told = now, what
-        tell(f"{what} {done}/{total}" if total else what)
+        last, shown = now, what
+        show(f"{what} {done}/{total}" if total else what)
 
     return {"progress": progress}
 
@@ -87,7 +87,7 @@ def run_batch(
     trainer_name: str,
     launch: Launch,
     report: Callable[[int, Mapping[str, Any]], bool],
-    tell: Tell = lambda _number, _text: None,
+    show: ShowProgress = lambda _number, _text: None,
 ) -> dict[int, dict[str, Any]]:
     """Train the trials of a batch together.
 
@@ -95,7 +95,7 @@ def run_batch(
         trainer_name: registered name of the trainer, which is a `BatchTrainer`.
         launch: with `members`.
         report: called as the trainer's, with the trial's number first.
-        tell: called with the number of the first trial and what is done before epochs end.
+        show: called with the number of the first trial and what is done before epochs end.
 
     Returns:
         For each number what `run_trial` returns. What ends the whole batch is the failure of all;
@@ -113,7 +113,7 @@ def run_batch(
                     find_trainer(trainer_name),
                     [member.spec for member in launch.members],
                     lambda place, payload: report(numbers[place], payload),
-                    partial(tell, numbers[0]),
+                    partial(show, numbers[0]),
                 )
             except Exception as error:
                 logger.exception("trials %d to %d failed", numbers[0], numbers[-1])
@@ -134,11 +134,11 @@ def _fit_together(
     trainer: Trainer,
     specs: list[dict[str, Any]],
     report: Callable[[int, Mapping[str, Any]], bool],
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> Sequence[dict[str, Any] | Exception]:
     if not isinstance(trainer, BatchTrainer):
         raise TypeError(f"{trainer.name} trains no trials together")
-    return trainer.fit_heads(specs, report, **_progress_of(trainer.fit_heads, tell))
+    return trainer.fit_heads(specs, report, **_progress_of(trainer.fit_heads, show))
 
 
 @contextlib.contextmanager

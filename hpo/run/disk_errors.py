@@ -57,7 +57,7 @@ def as_run_error(run: Path, error: Exception) -> RunError | None:
 
 
 @contextlib.contextmanager
-def disk_faults_told(run: Path) -> Iterator[None]:
+def explain_disk_faults(run: Path) -> Iterator[None]:
     """Turn faults of the disk that holds a run into one line about the run."""
     try:
         yield

@@ -283,7 +283,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Tell a write that the disk refused in the disk's words; what was written before stays."""
+        """Turn the error of a failed write into one line; what was written before stays."""
         from optuna.exceptions import StorageInternalError
 
         try:

@@ -121,7 +121,7 @@ def _screen(
     )
 
     def screen_one(candidate: Candidate, spec: dict[str, Any]) -> Mapping[str, Any]:
-        def tell(what: str, done: int, total: int) -> None:
+        def show(what: str, done: int, total: int) -> None:
             if settings.should_stop():
                 raise KeyboardInterrupt
             if settings.progress is not None:
@@ -129,8 +129,8 @@ def _screen(
 
         asked = {"spec": spec, "most": MOST_PICTURES, "with_cost": False}
         if settings.executor == IN_PROCESS:
-            return screen(**asked, progress=tell)
-        found: Mapping[str, Any] = call_in_child(study.trainer, "screen", asked, tell)
+            return screen(**asked, progress=show)
+        found: Mapping[str, Any] = call_in_child(study.trainer, "screen", asked, show)
         return found
 
     return screen_all(trainer, start.candidates, base, screen_one)

@@ -53,7 +53,7 @@ def plan_search(study: StudySpec, settings: SearchSettings) -> DryRun:
             del probe
             return ""
 
-        def tell_review(self, review: Review, executor: Executor) -> bool:
+        def confirm_review(self, review: Review, executor: Executor) -> bool:
             del executor
             found = DryRun(
                 **vars(review),

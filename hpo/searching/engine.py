@@ -1,6 +1,6 @@
 """The engine: turns suggestions into launches and epochs into decisions, and keeps the ledger.
 
-It is passive and single-threaded: an executor asks for launches and tells what happened
+It is passive and single-threaded: an executor asks for launches and reports what happened
 (`hpo.core.protocols.TrialDriver`). Everything it knows it reads back from the ledger, so the same
 path serves a fresh start, a crash and "20 more trials".
 """
@@ -47,7 +47,7 @@ class Engine:
         ledger: the study.
         algorithm: proposes and prunes; fresh, it is brought up to date from the ledger here.
         plan: the study's constants.
-        emit: tells listeners what happens.
+        emit: calls the listeners with an event.
         should_stop: asked at every step whether the user wants the search to pause.
         disk_space: watches the run's disk; None never waits for room.
         now: a clock in seconds that never goes back; default: the machine's.
@@ -127,7 +127,7 @@ class Engine:
         self._disk_space.rest()
         return True
 
-    def tell(self, event: Event) -> None:  # noqa: D102 - as `TrialDriver` says
+    def emit(self, event: Event) -> None:  # noqa: D102 - as `TrialDriver` says
         self._emit(event)
 
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
@@ -138,7 +138,7 @@ class Engine:
         receipt = payload.get("receipt")
         if receipt is not None and record.receipt is None:
             self._check_receipt(record, receipt)
-        if payload["epoch"] <= record.epochs:  # a resumed trial tells its history again
+        if payload["epoch"] <= record.epochs:  # a resumed trial reports its history again
             if self._pausing():
                 self._suspend(live)
                 return False

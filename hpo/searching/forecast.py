@@ -241,7 +241,7 @@ def _rehearse(
     seed: int,
     begun: Ledger | None,
 ) -> _Rehearsal:
-    """Search once; the clock and the ledger tell what came of it."""
+    """Search once; results are read from the clock and the ledger."""
     direction, name = trainer.direction, _stand_in(plan.algorithm)
     known = {option.name for option in find_algorithm(name).options}
     options = {k: v for k, v in study.search.algorithm_options.items() if k in known}

@@ -93,7 +93,7 @@ def _take_moved(
 
 
 @contextlib.contextmanager
-def gone_files_told(run: RunDir, plan: StudyPlan, *, told: bool) -> Iterator[None]:
+def explain_gone_files(run: RunDir, plan: StudyPlan, is_resumed: bool) -> Iterator[None]:
     """Add to an error that names a file of the run which is gone how to give its new place."""
     try:
         yield
@@ -101,7 +101,7 @@ def gone_files_told(run: RunDir, plan: StudyPlan, *, told: bool) -> Iterator[Non
         names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
         files = (name for name in names if Path(name).suffix or "/" in name)
         gone = next((n for n in files if _names(error, n) and not Path(n).exists()), "")
-        if not told or not gone or run.resume_command in str(error):
+        if not is_resumed or not gone or run.resume_command in str(error):
             raise
         raise type(error)(
             f"{error}; bring it back, or give its new place: "

@@ -21,7 +21,7 @@ from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
-from hpo.run.disk_errors import disk_faults_told
+from hpo.run.disk_errors import explain_disk_faults
 from hpo.run.disk_space import DiskSpace
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
@@ -39,7 +39,7 @@ from hpo.searching.choose_network import plan_completed
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
-from hpo.searching.moved_data import gone_files_told, settle_run
+from hpo.searching.moved_data import explain_gone_files, settle_run
 from hpo.searching.resume import find_startable, load_run_study, open_plan
 from hpo.searching.reviewing import disk_warning, review_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
@@ -134,7 +134,7 @@ def resume_search(
     keep: str | None = None,
     disk_quota: str | None = None,
 ) -> SearchResult:
-    """Go on with a run from its ledger; a finished one only tells its result again.
+    """Go on with a run from its ledger; of a finished one only the result is shown again.
 
     Args:
         run: the run.
@@ -169,7 +169,7 @@ def _drive(
     is_changed: bool = False,
 ) -> SearchResult:
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
-    with disk_faults_told(run.path), run.lock(), gone_files_told(run, plan, told=is_resumed):
+    with explain_disk_faults(run.path), run.lock(), explain_gone_files(run, plan, is_resumed):
         if is_resumed:
             study, plan = settle_run(run, study, plan, trainer, settings)
         run.stop_file.unlink(missing_ok=True)
@@ -198,7 +198,7 @@ def _drive(
 class Session:
     """One start of one run, while the lock is held.
 
-    `make_executor`, `tell_review` and `conclude` are what another route changes.
+    `make_executor`, `confirm_review` and `conclude` are what another route changes.
     """
 
     def __init__(
@@ -326,8 +326,8 @@ class Session:
             specs=engine.specs, num_queries=self.num_queries,
         )  # fmt: skip
 
-    def tell_review(self, review: Review, executor: Executor) -> bool:
-        """Tell what will happen and ask whether to go on."""
+    def confirm_review(self, review: Review, executor: Executor) -> bool:
+        """Show what will happen and ask whether to go on."""
         del executor
         self.bus.emit(review)
         return self.settings.confirm_start(review)
@@ -374,10 +374,10 @@ class Session:
         )
 
     def _review(self, executor: Executor) -> bool:
-        """Prepare the data, measure an epoch, tell what will happen, ask whether to go on."""
+        """Prepare the data, measure an epoch, show what will happen, ask whether to go on."""
         review = review_of(self, executor, self.settings.progress)
         self.num_queries = ((review.data.get("splits") or {}).get("query") or {}).get("images")
-        return self.tell_review(review, executor)
+        return self.confirm_review(review, executor)
 
     def disk_warning(self, probe: Mapping[str, Any]) -> str:
         """Say before the start that checkpoints may find no room; empty while they will."""

@@ -26,7 +26,7 @@ def depth_findings(items: Sequence[Item]) -> list[Finding]:
         return []
     value_range = range_of([item.look.levels for item in _deciding(deep)])
     return [
-        _told(deep, value_range),
+        _range_finding(deep, value_range),
         *_mixed(deep, len(seen)),
         *_out_of_line(deep, value_range),
         *_not_finite(deep),
@@ -40,7 +40,7 @@ def _deciding(deep: Sequence[Item]) -> list[Item]:
     return [item for item in deep if item.split == first]
 
 
-def _told(deep: Sequence[Item], value_range: ValueRange) -> Finding:
+def _range_finding(deep: Sequence[Item], value_range: ValueRange) -> Finding:
     low, high = value_range
     is_of_bits = low == 0.0 and high.is_integer() and high > 1.0
     is_narrow = is_of_bits and high < _FEW * _ALL_OF_16_BITS

@@ -116,8 +116,8 @@ def test_an_error_is_printed_last_and_once():
     stream = io.StringIO()
     printer = EventPrinter(stream)
     printer.handle(Started(run_dir="r"))
-    printer.tell_error(RuntimeError("two\nlines"))
+    printer.print_error(RuntimeError("two\nlines"))
     assert json.loads(stream.getvalue().splitlines()[-1])["message"] == "two lines"
     printer.handle(Error(run_dir="r", message="told"))
-    printer.tell_error(RuntimeError("again"))
+    printer.print_error(RuntimeError("again"))
     assert from_json(stream.getvalue().splitlines()[-1]) == Error(run_dir="r", message="told")

@@ -35,8 +35,8 @@ class Driver:
         self._note("on_epoch", number, payload)
         return self.goes_on
 
-    def tell(self, event):
-        self._note("tell", event)
+    def emit(self, event):
+        self._note("emit", event)
 
     def on_end(self, number, ended):
         self._note("on_end", number, ended)
@@ -73,7 +73,7 @@ def test_what_is_done_before_an_epoch_is_passed_on_and_stops_nobody():
     searcher, scheduler = relay(driver)
     told = {"number": 3, "progress": "head epochs 7/20"}
     assert scheduler.on_trial_result(None, None, told) == "CONTINUE"
-    assert driver.heard == [("tell", TrialProgress(trial=3, text="head epochs 7/20"))]
+    assert driver.heard == [("emit", TrialProgress(trial=3, text="head epochs 7/20"))]
     assert not searcher.has_progressed  # as far as a lost worker's retries are concerned
 
 

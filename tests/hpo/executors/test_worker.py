@@ -125,7 +125,7 @@ def test_what_is_done_before_the_first_epoch_is_told_now_and_then(tmp_path, monk
     outcome = run_trial(TELLING, launch(tmp_path), lambda _: True, lambda *what: told.append(what))
     assert outcome["receipt"]["applied"]
     assert told == [(3, "head epochs 1/20"), (3, "looking around"), (3, "")]
-    monkeypatch.setattr("hpo.executors.worker.TELL_EVERY_S", 0.0)
+    monkeypatch.setattr("hpo.executors.worker.PROGRESS_EVERY_S", 0.0)
     run_trial(TELLING, launch(tmp_path), lambda _: True, lambda *what: told.append(what))
     assert told[3:23] == [(3, f"head epochs {done}/20") for done in range(1, 21)]
 
