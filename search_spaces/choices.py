@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from search_spaces.domains.options import is_inside, same
-from search_spaces.draft import Draft, limited
+from search_spaces.draft import Draft, converted, limited
 from search_spaces.rule import Bounds
 from search_spaces.schema import Kind, is_number
 
@@ -44,7 +44,7 @@ def set_members(draft: Draft) -> tuple[Any, ...]:
 
 def value_problem(draft: Draft, value: Any) -> str:
     """Say what must hold of one value of a parameter and does not, or return an empty string."""
-    option = _converted(value, draft.kind)
+    option = converted(value, draft.kind)
     if draft.kind is Kind.INT and isinstance(option, float) and option.is_integer():
         option = int(option)
     return _problem(draft, option)
@@ -53,7 +53,7 @@ def value_problem(draft: Draft, value: Any) -> str:
 def _wanted(draft: Draft) -> list[Any]:
     kept: list[Any] = []
     for given in draft.change.options:
-        option = _converted(given, draft.kind)
+        option = converted(given, draft.kind)
         problem = _problem(draft, option)
         if problem:
             draft.notes.problem(draft.name, f"option {given!r} {problem}")
@@ -88,21 +88,6 @@ def _number_problem(draft: Draft, option: Any) -> str:
     return "is excluded by the schema" if option in draft.excluded else ""
 
 
-def _converted(option: Any, kind: Kind) -> Any:
-    """Return an option in its parameter's type: published ranges write numbers as text."""
-    if not isinstance(option, str):
-        return float(option) if kind is Kind.FLOAT and is_number(option) else option
-    text = option.strip()
-    if kind is Kind.BOOL and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        if kind in (Kind.INT, Kind.ORDERED_INT):
-            return int(text)
-        return float(text) if kind is Kind.FLOAT else text
-    except ValueError:
-        return text
-
-
 def _powers(draft: Draft) -> tuple[Any, ...]:
     """Return base^0, base^1, ... as far as bounds and the user's range allow (R0)."""
     base, bounds, default = draft.power, _wanted_bounds(draft), draft.default
@@ -123,7 +108,7 @@ def _powers(draft: Draft) -> tuple[Any, ...]:
 
 def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     """Return the enum, cut to bounds and the user's range where its members are numbers."""
-    options = tuple(_converted(option, draft.kind) for option in draft.leaf.options)
+    options = tuple(converted(option, draft.kind) for option in draft.leaf.options)
     if draft.kind.is_number and not all(is_number(option) for option in options):
         draft.notes.problem(draft.name, f"enum of a number must hold numbers, got {list(options)}")
     if not all(is_number(option) for option in options):

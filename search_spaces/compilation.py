@@ -12,7 +12,7 @@ from search_spaces.choices import set_options
 from search_spaces.domains.base import Domain
 from search_spaces.draft import Draft, Limit, apply_conditions, usable_default
 from search_spaces.errors import PointError, nearest
-from search_spaces.fixing import check_fixed
+from search_spaces.fixing import check_fixed, check_given
 from search_spaces.notes import Notes
 from search_spaces.ordering import parents_first
 from search_spaces.overlay import Overlay, ParameterChange
@@ -104,6 +104,7 @@ class _Compiler:
         self.names = select_names(schema, overlay, self.changes, self.notes)
         self.base = with_values(merged(schema.tree, self.spec), overlay.fixed)
         check_fixed(schema, overlay, self.value, self.notes)
+        check_given(schema, overlay, self.names, self.value, self.notes)
         self.notes.raise_problems()
         for name, value in overlay.fixed.items():
             self.pinned[name] = Pinned(name, value, FIXED)
@@ -159,6 +160,10 @@ class _Compiler:
     def _pin_constants(self, constants: Sequence[Pinned], notes: Notes) -> None:
         """Take what turned out to have one value out of the search: others are measured by it."""
         names = tuple(pin.name for pin in constants)
+        for pin in constants:
+            default = self.value(pin.name)
+            if default is not None and not _is_same(default, pin.value):
+                notes.warn(pin.name, f"{pin.reason}; {pin.value!r} is used instead of {default!r}")
         self.pinned.update({pin.name: pin for pin in constants})
         self.names = [name for name in self.names if name not in names]
         self.base = with_values(self.base, {pin.name: pin.value for pin in constants})

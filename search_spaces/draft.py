@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -120,17 +119,34 @@ def usable_default(leaf: Leaf, change: ParameterChange, value: Any, notes: Notes
 
     Numbers are looked at where they are searched; here it is the shape of lists.
     """
+    if isinstance(value, str) and (leaf.kind.is_number or leaf.kind is Kind.BOOL):
+        return converted(value, leaf.kind)
     if leaf.kind.is_number and isinstance(value, list) and (change.stays_number or not value):
         return value[0] if value else None
     if leaf.kind not in _NUMBER_LISTS or (leaf.kind.is_number and not isinstance(value, list)):
         return value
     step = 1 if leaf.kind in (Kind.EQUAL_PAIR, Kind.BACKBONE_RUN, Kind.INT) else None
     is_list = isinstance(value, list) and all(map(is_number, value))
-    if is_list and all(math.isfinite(item) and not (step and item % step) for item in value):
+    if is_list and all(is_finite(item) and not (step and item % step) for item in value):
         return value or None
     if value is not None:
         notes.warn(leaf.name, f"its default {value!r} is not a list of numbers to start from")
     return None
+
+
+def converted(value: Any, kind: Kind) -> Any:
+    """Return a value in its parameter's type: numbers are written as text here and there."""
+    try:
+        if not isinstance(value, str):
+            return float(value) if kind is Kind.FLOAT and is_number(value) else value
+        text = value.strip()
+        if kind is Kind.BOOL and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if kind in (Kind.INT, Kind.ORDERED_INT):
+            return int(text)
+        return float(text) if kind is Kind.FLOAT else text
+    except (ValueError, OverflowError):
+        return value
 
 
 def apply_conditions(

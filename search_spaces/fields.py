@@ -5,14 +5,13 @@ What cannot be understood is an error; what is understood and has no effect is a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.clauses import Clause, parse_condition, parse_dependency
 from search_spaces.errors import SchemaError
-from search_spaces.schema import Bound, Kind, is_number
+from search_spaces.schema import Bound, Kind, is_finite, is_number
 
 _KINDS: dict[str, Kind] = {
     **{str(kind): kind for kind in Kind if kind is not Kind.UNKNOWN},
@@ -26,6 +25,12 @@ _KINDS: dict[str, Kind] = {
 }
 _INFINITE = ("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 _ABSENT = ("", "nan")
+_LIMITS = {
+    "exclusiveMinimum": (">", "minimum"),
+    "exclusiveMaximum": ("<", "maximum"),
+    "multipleOf": ("/", ""),
+}
+"""What JSON Schema calls conditions: their operator, and the bound that is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +42,18 @@ class Typing:
     options: tuple[Any, ...]
     allows_list: bool
     """A number that may also be written as a list."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """The alternative that decides; what it says counts where the node itself says nothing."""
 
 
 def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
-    """Read `type`, `anyOf` and `enum`; of several alternatives the first decides.
+    """Read `type`, `anyOf`, `oneOf`, `enum` and `const`; of several alternatives the first decides.
 
     Bounds beside alternatives belong to the numeric one, which then decides.
     """
-    alternatives = [item for item in node.get("anyOf") or () if isinstance(item, Mapping)]
-    type_name, options = node.get("type"), node.get("enum")
+    listed = [*(node.get("anyOf") or ()), *(node.get("oneOf") or ())]
+    alternatives = [item for item in listed if isinstance(item, Mapping)]
+    type_name, options = node.get("type"), _enum(node)
     if isinstance(type_name, list):
         alternatives += [{"type": item} for item in type_name]
         type_name = None
@@ -64,9 +72,14 @@ def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
     return Typing(
         kind=kind,
         type_name=str(chosen.get("type")),
-        options=_read_options(name, options if options is not None else chosen.get("enum")),
+        options=_read_options(name, options if options is not None else _enum(chosen)),
         allows_list=kind.is_number and any(other is Kind.LIST for other, _ in kinds),
+        chosen=chosen,
     )
+
+
+def _enum(node: Mapping[str, Any]) -> object:
+    return [node["const"]] if "const" in node else node.get("enum")
 
 
 def _read_options(name: str, options: object) -> tuple[Any, ...]:
@@ -85,7 +98,7 @@ def read_weights(name: str, weights: object, num_options: int) -> tuple[float, .
     if weights is None:
         return ()
     given = weights if isinstance(weights, list) else []
-    is_good = all(is_number(item) and math.isfinite(item) and item > 0 for item in given)
+    is_good = all(is_finite(item) and item > 0 for item in given)
     if not is_good or len(given) != num_options:
         raise SchemaError(
             f"{name}: option_weights must be one number above 0 for each of {num_options} options, "
@@ -134,6 +147,32 @@ def read_conditions(
     return tuple(dict.fromkeys([*parents, *named])), clauses
 
 
+def read_limits(name: str, node: Mapping[str, Any]) -> tuple[Clause, ...]:
+    """Read `exclusiveMinimum`, `exclusiveMaximum` and `multipleOf` of JSON Schema.
+
+    Raises:
+        SchemaError: when one of them is no number, or the multiple is not above 0.
+    """
+    clauses: list[Clause] = []
+    for key, (op, closed) in _LIMITS.items():
+        value = node.get(key)
+        if value is True and closed:  # as drafts up to 4 write it
+            value = node.get(closed)
+        if (
+            value is None
+            or value is False
+            or (closed and _finite(name, key, value, []) == (None, True))
+        ):
+            continue
+        if not is_finite(value) or (op == "/" and value <= 0):
+            least = " above 0" if op == "/" else ""
+            raise SchemaError(
+                f"{name}: {key} must be a number{least}, got {value!r}; correct the schema"
+            )
+        clauses.append(Clause(op, float(value)))
+    return tuple(clauses)
+
+
 def shape_of(value: object) -> str:
     """Say what a value is, for messages."""
     if value is None:
@@ -162,4 +201,4 @@ def _finite(name: str, key: str, value: object, warnings: list[str]) -> tuple[fl
     if not is_number(value):
         warnings.append(f"{name}: {key} {value!r} is not a number, so it bounds nothing")
         return None, False
-    return (value, False) if math.isfinite(value) else (None, math.isinf(value))
+    return (value, False) if is_finite(value) else (None, value == value)  # noqa: PLR0124 - NaN

@@ -1,8 +1,8 @@
-"""Values that the user fixes: refused where the schema does not allow them."""
+"""Values that the user fixes or sets: refused where the schema does not allow them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from search_spaces.choices import value_problem
@@ -35,6 +35,29 @@ def check_fixed(
             notes.problem(name, "is fixed and has a range or options; drop one of the two")
         elif problem := _problem(schema, name, value, shared):
             notes.problem(name, f"fixed value {problem}, got {value!r}")
+
+
+def check_given(
+    schema: Schema,
+    overlay: Overlay,
+    searched: Collection[str],
+    shared: Callable[[str], Any],
+    notes: Notes,
+) -> None:
+    """Note every value of the user's spec that a search would have to replace by another one."""
+    for name in searched:
+        value = overlay.given.get(name)
+        if name in overlay.fixed or _is_spelled_otherwise(schema, name, value):
+            continue
+        if problem := _problem(schema, name, value, shared):
+            notes.problem(name, f"is set and searched, so it {problem}, got {value!r}")
+
+
+def _is_spelled_otherwise(schema: Schema, name: str, value: Any) -> bool:
+    """Whether a text is an option but for case and blanks."""
+    options = schema.leaves[name].options
+    plain = {text.strip().lower() for text in options if isinstance(text, str)}
+    return isinstance(value, str) and (value.strip().lower() or "none") in plain
 
 
 def _problem(schema: Schema, name: str, value: Any, shared: Callable[[str], Any]) -> str:

@@ -26,6 +26,8 @@ class Overlay:
     """Name -> the values to choose from. The name is searched too."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Name -> the one value it has in every trial."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Name -> the value that the user's spec gives it; a search starts from it."""
     custom_param_ranges: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(
         default_factory=dict
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from search_spaces.errors import SchemaError, nearest
 from search_spaces.fields import read_conditions
 from search_spaces.notes import Notes
 from search_spaces.overlay import End, Overlay, ParameterChange
-from search_spaces.schema import Leaf, Schema, is_number
+from search_spaces.schema import Leaf, Schema, is_finite, is_number
 
 _PUBLISHED_KEYS = (
     "valid_min",
@@ -126,7 +125,7 @@ def _weigh(leaf: Leaf, change: ParameterChange, weights: object, notes: Notes) -
             leaf.name,
             f"option_weights must be one for each of {len(options)} options, got {weights!r}",
         )
-    elif not all(is_number(item) and math.isfinite(item) and item > 0 for item in given):
+    elif not all(is_finite(item) and item > 0 for item in given):
         notes.problem(leaf.name, f"option_weights must be finite and above 0, got {weights!r}")
     else:
         change.weights = tuple(float(item) for item in given)
@@ -137,7 +136,7 @@ def _end(name: str, key: str, value: Any, notes: Notes) -> End:
     if value is None or value == "":
         return None
     items = list(value) if isinstance(value, list | tuple) else [value]
-    if not items or not all(is_number(item) and math.isfinite(item) for item in items):
+    if not items or not all(is_finite(item) for item in items):
         notes.problem(name, f"{key} must be a finite number, got {value!r}")
         return None
     return tuple(items) if isinstance(value, list | tuple) else items[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.draft import Draft, first, limited, with_range
 from search_spaces.rule import INSET, Bounds, Interval, Scale, choose_interval, keep_interval
-from search_spaces.schema import Kind, is_number
+from search_spaces.schema import Kind, is_finite, is_number
 
 
 def set_interval(draft: Draft) -> None:
@@ -129,7 +129,7 @@ def _closed(bounds: Bounds) -> Bounds:
 
 def _usable(draft: Draft, bounds: Bounds, default: Any) -> float | None:
     """Return the default as a number, or None; warn where it is none or lies outside the bounds."""
-    if not is_number(default) or not math.isfinite(default):
+    if not is_finite(default):
         told = "has no default" if default is None else f"its default {default!r} is not a number"
         draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
         return None

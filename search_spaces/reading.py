@@ -12,6 +12,7 @@ from search_spaces.fields import (
     read_bound,
     read_conditions,
     read_flag,
+    read_limits,
     read_typing,
     read_weights,
     shape_of,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _NODE_KEYS = frozenset(
     (
         *("type", "default", "description", "title", "properties", "enum", "option_weights"),
+        *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "oneOf"),
         *("minimum", "maximum", "math_cond", "depends_on", "parent_param", "anyOf", "pattern"),
         *("automl_enabled", "automl_default_parameters", "automl_disabled_parameters"),
         *("popular", "required", "const", "link", "examples", "items"),
@@ -174,7 +176,10 @@ class _Reader:
     def _children(self, prefix: str, properties: Mapping[str, Any]) -> None:
         for key, node in properties.items():
             name = f"{prefix}.{key}" if prefix else key
-            if isinstance(node, Mapping):
+            if isinstance(node, Mapping) and (not key or "." in key or not key.isprintable()):
+                text = "cannot be part of a dotted name, so nothing in it is searched"
+                self.warnings.append(f"{prefix or 'properties'}: the key {key!r} {text}")
+            elif isinstance(node, Mapping):
                 self._node(name, node)
             elif key == "automl_disabled_parameters":
                 self.disabled.update(self._names(node, name))
@@ -198,6 +203,7 @@ class _Reader:
 
     def _leaf(self, name: str, node: Mapping[str, Any]) -> Leaf:
         typing = read_typing(name, node)
+        node = {**typing.chosen, **node}
         if typing.kind is Kind.UNKNOWN:
             self.warnings.append(
                 f"{name}: type {typing.type_name!r} is not known, so it cannot be searched"
@@ -217,7 +223,7 @@ class _Reader:
             maximum=maximum,
             options=typing.options,
             weights=read_weights(name, node.get("option_weights"), len(typing.options)),
-            clauses=clauses,
+            clauses=clauses + read_limits(name, node),
             parents=parents,
             enabled=read_flag(name, node.get("automl_enabled")),
             is_popular=node.get("popular") is True or name in self.popular,

@@ -110,8 +110,11 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Tell whether a value is a number that can be counted with."""
-    return is_number(value) and math.isfinite(value)
+    """Tell whether a value is a number that can be counted with: whole ones may be too large."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def lookup(tree: Mapping[str, Any], name: str) -> Any:

@@ -27,7 +27,6 @@ TESTED_ELSEWHERE = {
     "hpo/automl/{plan_file,skill_context}": "tests/hpo/automl/contract/test_names.py",
     "hpo/algorithms/primary": "tests/hpo/automl/contract/test_objectives.py",
     "hpo/jobs/spec_formats": "tests/hpo/automl/contract/test_actions.py",
-    "hpo/automl/{failures,status_file}": "tests/hpo/automl/test_command_trainer.py",
     "hpo/automl/{data_keys,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
     "hpo/automl/{plain_run,planning,recommendation,workspace}": "tests/hpo/automl/test_runner.py",
     # What a verb prints is tested where a user sees it.

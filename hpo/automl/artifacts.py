@@ -112,7 +112,7 @@ def _in_status(text: str, names: Sequence[str]) -> dict[str, float]:
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a text, one a line; other lines are passed over."""
     for line in text.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             item = json.loads(line)
             if isinstance(item, dict):
                 yield item
@@ -131,8 +131,8 @@ def _depth(file: Path) -> tuple[int, str]:
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
+    try:  # a pipe of that name would wait for its writer
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     except OSError:
         return ""
 

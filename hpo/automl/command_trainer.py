@@ -6,8 +6,6 @@ What such a trainer can tell is read from its published `status.json`, then from
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +18,7 @@ from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
 from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.process.groups import end_group
 from hpo.core.protocols import Report, Spec
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.yaml_io import read_yaml
@@ -230,7 +229,7 @@ class CommandTrainer:
 
     def _demand_value(self, value: float | None) -> float:
         if value is None:
-            where = "neither in its result files nor in the log"
+            where = "neither in its result files nor in the log, as a finite number"
             raise CommandFailure(
                 "code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r} is {where}"
             )
@@ -377,8 +376,7 @@ def _stop(job: Job) -> None:
     """End a command that is no longer wanted, and wait for it."""
     if job.status in ENDED or job.pid is None:
         return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(job.pid, signal.SIGTERM)
+    end_group(job.pid, STOP_WITHIN_S)
     deadline = time.monotonic() + STOP_WITHIN_S
     while read_job(job.folder).status not in ENDED and time.monotonic() < deadline:
         time.sleep(POLL_S)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import signal
 from typing import Any
 
 from hpo.core.trial import FAILURE_KINDS
@@ -19,16 +22,26 @@ _CAUSES = (
 """Cause -> what is said of it; the first that fits is taken."""
 
 _KILLED = (-9, 137)
+_OURS = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ hpo\.")
+"""Begins a line that a search writes into a trial's log, on an earlier start of it for example."""
 
 
 def explain_failure(log: str, exit_code: int | None) -> dict[str, str]:
     """Name the cause of a command's failure by the end of its log: `{"kind", "message"}`."""
     tail = [line.strip() for line in log.splitlines()[-60:] if line.strip()]
+    tail = [line for line in tail if not _OURS.match(line)]
     kind = "infrastructure" if exit_code in _KILLED else _name_cause("\n".join(tail))
     told = [line for line in tail if _is_error(line)]
     last = (told or tail or ["it printed nothing"])[-1]
-    ended = "was lost" if exit_code is None else f"ended with exit code {exit_code}"
-    return {"kind": kind, "message": f"the command {ended}: {last}"[:500]}
+    return {"kind": kind, "message": f"the command {_how_it_ended(exit_code)}: {last}"[:500]}
+
+
+def _how_it_ended(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "was lost"
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"
 
 
 def explain_analysis(analysis: Any, log: str, status: str) -> dict[str, str]:

@@ -298,7 +298,7 @@ class _Planner:
     def _search(self, options: Mapping[str, Any]) -> SearchOptions:
         for name in sorted(self._searched() & self.overrides.names):
             self.warnings.append(
-                f"{name}: is set in spec_overrides and searched too; the first trial has its value"
+                f"{name}: is set in spec_overrides and searched too; the search starts from it"
             )
         values = self.settings.values
         return SearchOptions(

@@ -55,9 +55,8 @@ class StatusFile:
 
     def _epoch_of(self, line: Mapping[str, Any]) -> int:
         """The line's epoch; where it tells none, one more than the last."""
-        told: int | None = next(
-            (line[key] for key in _EPOCH_KEYS if isinstance(line.get(key), int)), None
-        )
+        named = (line[key] for key in _EPOCH_KEYS if _is_epoch(line.get(key)))
+        told: int | None = next(named, None)
         if told is None:
             self._last_epoch += 1
             return self._last_epoch
@@ -68,6 +67,8 @@ class StatusFile:
 
     def _new_lines(self) -> Iterator[dict[str, Any]]:
         for place in self._places:
+            if not place.is_file():
+                continue  # nor is a pipe opened, which would wait for its writer
             try:
                 text = place.read_text(encoding="utf-8", errors="replace")
             except OSError:
@@ -80,11 +81,16 @@ class StatusFile:
             yield from _objects(text[start:end])
 
 
+def _is_epoch(value: Any) -> bool:
+    """Whether a value can be a number of epochs: what a ledger can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         try:
             item = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(item, dict):
             yield item

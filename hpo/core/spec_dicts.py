@@ -51,7 +51,8 @@ def refuse_two(name: str, first: Any, second: Any) -> None:
     Raises:
         SpecError: they differ.
     """
-    if first != second and not (first != first and second != second):  # noqa: PLR0124 - NaN
+    is_same = first == second and isinstance(first, bool) == isinstance(second, bool)
+    if not is_same and not (first != first and second != second):  # noqa: PLR0124 - NaN
         raise SpecError(
             f"{name}: is given twice, as {quoted(first)} and {quoted(second)}; leave one out"
         )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -12,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.process.groups import end_group
 from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.create import JobMaker
 from hpo.jobs.data_sources import ROOTS
@@ -142,8 +140,7 @@ class LocalJobs(JobMaker):
         while (job := self.get_job(job_id)).status not in ENDED:
             if job.pid is not None and job.pid != told:
                 told = job.pid
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(job.pid, signal.SIGTERM)
+                end_group(job.pid, STOP_WITHIN_S / 2)
             if time.monotonic() > end:
                 raise RunError(f"{job_id}: is still {job.status}, {STOP_WITHIN_S:.0f} s after")
             time.sleep(POLL_S)

@@ -13,10 +13,8 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.process.groups import end_group
 from hpo.core.spec_dicts import merged, nest
 from hpo.jobs.spec_formats import render_spec
 from hpo.run.run_dir import write_atomically
@@ -174,7 +173,7 @@ class ProcessPlatform:
             return record
         record = _with_status(record, CANCELED)
         self._save(record)
-        _end(record.pid, self._running.get(job_id))
+        end_group(record.pid, STOP_WITHIN_S)
         return record
 
     def delete_job_artifacts(self, job_id: str) -> bool:
@@ -254,19 +253,3 @@ def _refuse_remote(specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
     remote = [n for n in inputs if "://" in str(value_at(specs, n) or "")]
     if remote:
         raise SpecError(f"{', '.join(remote)}: must lie on this machine, as its processes run here")
-
-
-def _end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
-    """End a process and those that it started: by SIGTERM, then by SIGKILL."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(pid, number)
-        except ProcessLookupError:
-            return
-        limit = time.monotonic() + STOP_WITHIN_S
-        while time.monotonic() < limit:
-            if process is not None and process.poll() is not None:
-                return
-            if process is None and not Path(f"/proc/{pid}").exists():
-                return
-            time.sleep(0.05)

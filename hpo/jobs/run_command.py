@@ -31,6 +31,9 @@ STOPPED = (130, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 _MAX_RESULTS = 200
 """So many printed values are kept in a record; the rest stands in the action's own files."""
 
+_LAST_WORDS_S = 5.0
+"""So long its output is read on once a command has ended."""
+
 _RESULT = re.compile(r"([A-Za-z_][\w. @()-]{0,80}): (\S.*)")
 
 Echo = Callable[[str, str], None]
@@ -164,7 +167,7 @@ def _follow(job: Job, lock: int, echo: Echo | None) -> tuple[int, _Lines]:
             reader.start()
         code = process.wait()
         for reader in readers:
-            reader.join()
+            reader.join(_LAST_WORDS_S)  # what it left behind may hold its output for ever
     return code, lines
 
 
@@ -174,6 +177,8 @@ def _copy(
     with stream:
         for line in stream:
             with guard:
+                if log.closed:
+                    return
                 log.write(line if line.endswith("\n") else f"{line}\n")
                 log.flush()
                 for receive in receivers:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, merge_into, merged, nest
+from hpo.core.spec_dicts import flatten, merge_into, merged, nest, refuse_two
 from hpo.core.text import quoted
 from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text, read_yaml
 
@@ -217,16 +217,20 @@ class Skill:
             where: what the overrides are called, for messages.
 
         Raises:
-            SpecError: when a short name and its long one are given different values.
+            SpecError: when one key is given two values, by whatever names.
         """
         nested: dict[str, Any] = {}
+        set_already: dict[str, Any] = {}
         for key, value in given.items():
             is_short = not isinstance(value, Mapping)
             name = self.shorthands.get(str(key), str(key)) if is_short else str(key)
-            old = flatten(nested).get(name)
+            old = set_already.get(name)
             if name != key and old is not None and old != value:
                 raise SpecError(f"{where}{key}: stands for {name}, which is set to {old!r} already")
-            merge_into(nested, nest({name: value}))
+            tree = nest({name: value})
+            for leaf, own in flatten(tree).items():
+                refuse_two(f"{where}{leaf}", set_already.setdefault(leaf, own), own)
+            merge_into(nested, tree)
         return nested
 
     def action(self, name: str) -> dict[str, Any]:

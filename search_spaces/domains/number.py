@@ -12,7 +12,7 @@ from search_spaces.domains.base import Values
 from search_spaces.errors import PointError
 from search_spaces.relations import Relation
 from search_spaces.rule import INSET, Bounds, Scale
-from search_spaces.schema import is_number
+from search_spaces.schema import is_finite
 
 
 class Room(NamedTuple):
@@ -87,7 +87,7 @@ class Number:
         if isinstance(value, bool) or not isinstance(value, int if self.is_int else int | float):
             return f"must be {'a whole number' if self.is_int else 'a number'}, got {value!r}"
         room = self.room(values)
-        if not math.isfinite(value) or not room.low <= value <= room.high:
+        if not is_finite(value) or not room.low <= value <= room.high:
             return f"must lie in [{room.low:g}, {room.high:g}]{self._because()}, got {value!r}"
         if room.step and not math.isclose(self._nearest(value, room.step), value):
             return f"must be a multiple of {room.step:g}{self._because()}, got {value!r}"
@@ -96,7 +96,7 @@ class Number:
     def clamp(self, value: Any, values: Values) -> Any:
         """Return the nearest legal number; what is not a number becomes the middle of the scale."""
         room = self.room(values)
-        if not is_number(value) or not math.isfinite(value):
+        if not is_finite(value):
             start, stop = self._edges(room)
             value = self._inverse((start + stop) / 2)
         return self._legal(float(value), room)

@@ -47,3 +47,38 @@ def test_a_fixed_parameter_has_no_range_beside_it():
     overlay = Overlay(fixed={"o.lr": 0.2}, ranges={"o.lr": (0.1, 0.5, None)})
     with pytest.raises(RangeError, match=r"o\.lr: is fixed and has a range or options"):
         compile_space(load_schema(schema_of(NODES)), overlay=overlay)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("o.lr", 1.5, r"must lie in \(0, 1\], got 1.5"),
+        ("o.lr", "fast", "must be a number, got 'fast'"),
+        ("o.lr", "", "must be a number, got ''"),
+        ("o.name", "Lion", r"must be one of \['Adam', 'SGD'\], got 'Lion'"),
+        ("m.low", 3.5, "must be a whole number, got 3.5"),
+        ("m.high", 2, r"must lie in \(3, 99\].*, got 2"),
+    ],
+)
+def test_a_value_that_is_set_and_searched_is_used_or_refused(name, value, said):
+    with pytest.raises(RangeError, match=f"{name}: is set and searched, so it {said}"):
+        compile_space(load_schema(schema_of(NODES)), overlay=Overlay(given={name: value}))
+    others = tuple(other for other in NODES if other not in (name, "m.high"))
+    apart = Overlay(given={name: value}, hyperparameters=others)
+    compile_space(
+        load_schema(schema_of(NODES)), overlay=apart
+    )  # what is not searched is the trainer's
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("o.name", "sgd"), ("o.lr", "0.5"), ("o.lr", 0.0), ("m.low", 9)]
+)
+def test_a_value_that_the_first_trial_can_have_is_no_fault(name, value):
+    compile_space(load_schema(schema_of(NODES)), overlay=Overlay(given={name: value}))
+
+
+def test_one_option_in_place_of_another_value_is_told():
+    overlay = Overlay(options={"o.name": ("SGD",)})
+    space = compile_space(load_schema(schema_of(NODES)), overlay=overlay)
+    (told,) = [text for text in space.warnings if text.startswith("o.name")]
+    assert "'SGD' is used instead of 'Adam'" in told

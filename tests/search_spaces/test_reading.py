@@ -1,10 +1,11 @@
 import json
 import math
+import random
 
 import pytest
 
 from search_spaces import SchemaError, load_schema
-from tests.search_spaces.building import number, schema_of
+from tests.search_spaces.building import number, schema_of, space_of
 
 
 def read(node: dict, **root):
@@ -171,3 +172,81 @@ def test_missing_file_is_one_line_with_the_file(tmp_path):
 def test_wrong_keys_are_errors_naming_the_parameter(node, message):
     with pytest.raises(SchemaError, match=f"a.x: {message}"):
         read(node)
+
+
+@pytest.mark.parametrize(
+    ("node", "least", "most", "step"),
+    [
+        ({"exclusiveMinimum": 0.5, "maximum": 0.9}, 0.5, 0.9, None),
+        ({"minimum": 0.25, "exclusiveMaximum": 0.75}, 0.25, 0.75, None),
+        ({"minimum": 0.5, "exclusiveMinimum": True, "maximum": 0.9}, 0.5, 0.9, None),
+        ({"minimum": 0.25, "maximum": 3.0, "multipleOf": 0.25}, 0.25, 3.0, 0.25),
+        (
+            {"exclusiveMinimum": -math.inf, "minimum": 0.5, "exclusiveMaximum": "inf"},
+            0.5,
+            6.0,
+            None,
+        ),
+    ],
+)
+def test_conditions_of_json_schema_are_kept(node, least, most, step):
+    space = space_of({"a.x": node | {"type": "number", "default": 0.6}})
+    drawn = [space.sample(random.Random(seed))["a.x"] for seed in range(200)]
+    assert all(least <= value <= most for value in drawn)
+    assert all(
+        value != node.get(f"exclusive{end}") for value in drawn for end in ("Minimum", "Maximum")
+    )
+    assert step is None or all((value / step).is_integer() for value in drawn)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"multipleOf": 0}, {"exclusiveMinimum": "x"}, {"multipleOf": [2]}]
+)
+def test_a_condition_of_json_schema_that_is_none_is_refused(wrong):
+    with pytest.raises(SchemaError, match=f"a.x: {next(iter(wrong))} must be a number"):
+        leaf({"type": "number", "default": 1.0, **wrong})
+
+
+@pytest.mark.parametrize("word", ["anyOf", "oneOf"])
+def test_what_an_alternative_says_counts(word):
+    number_or_null = [{"type": "number", "minimum": 0.2, "maximum": 0.4}, {"type": "null"}]
+    found = leaf({word: number_or_null, "default": 0.3})
+    assert (found.minimum, found.maximum) == (0.2, 0.4)
+    assert leaf({word: [{"type": "number", "minimum": 0.2}], "minimum": 0.3}).minimum == 0.3
+
+
+def test_a_constant_is_the_only_option():
+    space = space_of({"a.x": {"type": "int", "const": 3, "default": 2}, "a.y": number(0, 1, 0.5)})
+    assert [(pin.name, pin.value) for pin in space.pinned] == [("a.x", 3)]
+
+
+@pytest.mark.parametrize("key", ["b.c", "", "b\nc"])
+def test_a_key_that_no_dotted_name_can_hold_is_told(key):
+    properties = {
+        "properties": {"a": {"properties": {key: number(0, 1, 0.5), "y": number(0, 1, 0.5)}}}
+    }
+    schema = load_schema(schema_of({}) | properties)
+    assert list(schema.leaves) == ["a.y"]
+    assert any(f"a: the key {key!r} cannot be part of a dotted name" in w for w in schema.warnings)
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400)])
+def test_a_whole_number_too_large_to_count_with_is_read_as_an_infinite_one(huge):
+    assert leaf({"type": "int", "minimum": huge, "maximum": huge, "default": 3}).maximum is None
+    space = space_of({"a.x": number(1, 64, huge, kind="int"), "a.y": number(0, 1, 0.5)})
+    assert 1 <= space.default()["a.x"] <= 64
+
+
+@pytest.mark.parametrize(
+    ("node", "first"),
+    [
+        (number(1, 64, "7", kind="int"), 7),
+        (number(1e-6, 1, "2e-5"), 2e-5),
+        ({"type": "bool", "default": "True"}, True),
+    ],
+)
+def test_a_default_written_as_text_is_the_first_value(node, first):
+    space = space_of({"a.x": node})
+    assert space.default()["a.x"] == pytest.approx(first)
+    assert type(space.default()["a.x"]) is type(first)
+    assert not any("a.x" in text for text in space.warnings)

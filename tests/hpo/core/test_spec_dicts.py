@@ -142,6 +142,8 @@ def test_an_assignment_made_twice_is_refused():
     assert parse_assignments(["a=1", "a=1", "b=2"]) == {"a": 1, "b": 2}
     with pytest.raises(SpecError, match=r"--fix a\.b: is given twice, as 1 and 2; leave one out"):
         parse_assignments(["a.b=1", "a.b=2"], "--fix")
+    with pytest.raises(SpecError, match="--set a: is given twice, as 1 and true"):
+        parse_assignments(["a=1", "a=true"])
 
 
 def test_assignments_keep_their_types():

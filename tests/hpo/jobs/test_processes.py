@@ -6,6 +6,7 @@ import time
 import pytest
 
 from hpo.core.errors import RunError, SpecError
+from hpo.core.process.groups import is_alive
 from hpo.jobs.processes import ProcessPlatform
 
 SCRIPT = """
@@ -77,3 +78,12 @@ def test_what_cannot_be_run_is_refused(jobs, tmp_path):
         ProcessPlatform(tmp_path, venv_path=tmp_path / "none")
     with pytest.raises(RunError, match="no such job"):
         jobs.get_job_status("../job")
+
+
+def test_a_job_that_ignores_being_asked_is_ended_all_the_same(jobs, monkeypatch):
+    monkeypatch.setattr("hpo.jobs.processes.STOP_WITHIN_S", 0.5)
+    job = jobs.create_job("any:1", "trap '' TERM; echo deaf; while :; do sleep 0.1; done")
+    while not jobs.get_job_logs(job.id):
+        time.sleep(0.02)
+    assert jobs.cancel_job(job.id).status == "Canceled"
+    assert not is_alive(job.pid)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,6 @@ def test_a_killed_command_is_a_failure_that_says_so(jobs, data, monkeypatch):
 
 
 def test_a_command_that_cannot_be_started_is_a_failure(jobs, data, tmp_path):
-    from dataclasses import replace
-
     script = tmp_path / "broken"
     script.write_text("no program")
     script.chmod(0o755)
@@ -143,3 +142,15 @@ def test_the_worker_module_runs_a_folder(jobs, data):
     command = children.own("hpo.jobs.run_command", str(job.folder))
     done = subprocess.run(command, env=children.environment(), check=False)
     assert done.returncode == 0
+
+
+def test_what_a_command_leaves_behind_does_not_keep_its_job(jobs, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo.jobs.run_command._LAST_WORDS_S", 0.3)
+    script = tmp_path / "leaves_one"
+    script.write_text("#!/bin/sh\necho score: 0.5\nsetsid sleep 30 & echo $! > left\n")
+    script.chmod(0o755)
+    began = time.monotonic()
+    job = run_job(replace(prepared(jobs, data), command=[str(script)], cwd=str(tmp_path)))
+    assert time.monotonic() - began < 20
+    assert (job.status, job.result) == ("success", {"score": 0.5})
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)

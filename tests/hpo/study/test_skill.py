@@ -135,6 +135,8 @@ def test_short_names_are_spelt_out_and_must_agree_with_long_ones(tmp_path):
     assert skill.expand({"run.optim.lr": 0.2, "lr": 0.2}) == {"run": {"optim": {"lr": 0.2}}}
     with pytest.raises(SpecError, match=r"^here\.lr: stands for run\.optim\.lr, .* 0\.2 already"):
         skill.expand({"run.optim.lr": 0.2, "lr": 0.3}, "here.")
+    with pytest.raises(SpecError, match=r"^here\.run\.optim\.lr: is given twice, as 0\.3 and 0\.2"):
+        skill.expand({"run": {"optim": {"lr": 0.3}}, "run.optim.lr": 0.2}, "here.")
 
 
 def test_a_file_is_read_again_once_it_has_changed(tmp_path):

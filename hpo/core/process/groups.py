@@ -1,0 +1,37 @@
+"""Ends a process together with those that it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+_LOOK_EVERY_S = 0.05
+
+
+def end_group(group: int, within_s: float) -> None:
+    """Ask a process group to end; kill what is left of it after so many seconds.
+
+    The leader alone is no measure: a shell ends at once while the program in it goes on.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            return
+        limit = time.monotonic() + within_s
+        while is_alive(group) and time.monotonic() < limit:
+            time.sleep(_LOOK_EVERY_S)
+
+
+def is_alive(group: int) -> bool:
+    """Whether a process of the group still runs; one that only waits to be reaped does not."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = file.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+        if int(of_group) == group and state not in "ZX":
+            return True
+    return False

@@ -1,0 +1,40 @@
+import json
+import os
+
+import pytest
+
+from hpo.automl.artifacts import values_in_folder
+from hpo.automl.status_file import StatusFile
+
+
+def polled(tmp_path, *lines):
+    text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "status.json").write_text(text)
+    return [(seen.epoch, seen.value) for seen in StatusFile(tmp_path, "acc").poll()]
+
+
+def test_epochs_from_nought_are_counted_from_one(tmp_path):
+    assert polled(tmp_path, *({"epoch": n, "kpi": {"acc": n / 4}} for n in (0, 1, 2))) == [
+        (1, 0.0), (2, 0.25), (3, 0.5)
+    ]  # fmt: skip
+
+
+def test_a_pipe_of_that_name_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "status.json")
+    assert StatusFile(tmp_path, "acc").poll() == []
+    assert values_in_folder(tmp_path, ["acc"]) == {}
+
+
+@pytest.mark.parametrize("odd", [None, "3", 2.0, True, -1, 10**30, [1], {}])
+def test_what_is_no_number_of_an_epoch_is_the_next_one(tmp_path, odd):
+    lines = [{"epoch": 7, "kpi": {"acc": 0.25}}, {"epoch": odd, "kpi": {"acc": 0.5}}]
+    assert polled(tmp_path, *lines) == [(7, 0.25), (8, 0.5)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["\x00\ufffd{{{\n", "[1, 2]\nnull\n7\n", "[" * 100_000 + "\n", {"kpi": 3}, {"kpi": {"acc": "great"}},
+     '{"kpi": {"acc": NaN}}\n', '{"kpi": {"acc": 1e999}}\n', '{"kpi": {"acc": true}}\n'],
+)  # fmt: skip
+def test_what_holds_no_value_is_passed_over(tmp_path, line):
+    assert polled(tmp_path, line, {"epoch": 1, "kpi": {"acc": 0.5}}) == [(1, 0.5)]

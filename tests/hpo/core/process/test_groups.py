@@ -1,0 +1,45 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hpo.core.process.groups import end_group, is_alive
+
+DEAF = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('ready', flush=True); time.sleep(60)"
+)
+POLITE = "import time; print('ready', flush=True); time.sleep(60)"
+
+
+def started(*words):
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(("program", "is_deaf"), [(POLITE, False), (DEAF, True)])
+@pytest.mark.parametrize("is_in_a_shell", [False, True])
+def test_nothing_of_a_group_is_left(program, is_deaf, is_in_a_shell):
+    words = [sys.executable, "-c", program]
+    if is_in_a_shell:  # which ends at the first signal, and leaves the program
+        words = ["/bin/sh", "-c", '"$0" -c "$1"; true', sys.executable, program]
+    process = started(*words)
+    assert is_alive(process.pid)
+    began = time.monotonic()
+    end_group(process.pid, 0.5)
+    assert not is_alive(process.pid)
+    assert (time.monotonic() - began > 0.5) == is_deaf
+    process.stdout.close()
+    process.wait()
+    end_group(process.pid, 0.5)  # none is there any more
+
+
+def test_one_that_only_waits_to_be_reaped_is_over():
+    process = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    limit = time.monotonic() + 30
+    while is_alive(process.pid):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert process.wait() == 0
