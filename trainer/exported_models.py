@@ -33,6 +33,12 @@ class ExportedModels:
 
         return describe_threshold(folder, rate)
 
+    def describe_unknowns(self, folder: Path) -> dict[str, Any] | None:
+        """Return what a gallery that was calibrated by trainings tells of unknown pictures."""
+        from trainer.actions.predict import describe_unknowns
+
+        return describe_unknowns(folder)
+
     def list_gallery(self, folder: Path) -> dict[str, int]:
         """Return class -> number of pictures of the exported gallery in `folder`."""
         from trainer.actions.change_gallery import list_gallery

@@ -366,6 +366,20 @@ class RecognitionTrainer(ExportedModels):
 
         return write_form(folder, form, out, name)
 
+    def check_calibration(self, folder: Path, trainings: int) -> None:
+        """See whether unknown pictures can be calibrated by trainings without some classes."""
+        from trainer.cross_training import CrossTraining
+
+        CrossTraining(folder, trainings)
+
+    def calibrate_unknowns(
+        self, folder: Path, work: Path, trainings: int, progress: Progress
+    ) -> dict[str, Any]:
+        """Train so often without a part of the classes; keep what comes of it in the gallery."""
+        from trainer.cross_training import CrossTraining
+
+        return CrossTraining(folder, trainings).calibrate(work, self.fit, progress)
+
     def infer(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Label the pictures of `inference.input_path`."""
         checked = parse_spec(spec, "inference")

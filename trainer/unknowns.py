@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -221,6 +221,13 @@ class Calibration:
         below = np.searchsorted(known, self.outside_Q, side="left")
         equal = np.searchsorted(known, self.outside_Q, side="right") - below
         return float((below + 0.5 * equal).mean() / max(1, len(known)))
+
+    def described(self) -> dict[str, Any]:
+        """Return `threshold` at the default rate, `auroc` and `curves`, or `why` there is none."""
+        if why := self.refusal(DEFAULT_RATE):
+            return {"why": why}
+        threshold = asdict(self.threshold(DEFAULT_RATE))
+        return {"threshold": threshold, "auroc": self.auroc(), "curves": self.curves()}
 
     def curves(self, points: int = 101) -> dict[str, list[float]]:
         """Return rates along rising limits.

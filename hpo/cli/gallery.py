@@ -1,4 +1,4 @@
-"""`hpo gallery`: list the classes of a run's best model, and change them without training."""
+"""`hpo gallery`: list and change the classes of a run's best model, and calibrate what is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpo.core.text import count_of
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
-HELP = "list and change the classes of a run's gallery, without training"
+HELP = "list and change the classes of a run's gallery; calibrate unknown pictures"
 
 EPILOG = """\
 examples:
@@ -25,15 +25,27 @@ examples:
   hpo gallery retail --undo            as it was before the last change; five are kept
   hpo gallery retail --kind 8-bit      a quarter of the bytes
   hpo gallery retail --sizes           P@1, bytes and time of every kind and length
+  hpo gallery retail --calibrate-unknown
+                                       trains the model's recipe twice more, with half of the
+                                       classes each: what --unknown-at promises then holds
   hpo export retail                    makes the gallery anew, from the study's pictures
 
 Pictures that are in the gallery already are not added again. Those that cannot be read, or are
 there under another class, are named and left out. A gallery belongs to one model: with another it
 is refused.
 
+A network takes pictures of classes that it was not trained on for known ones far more often than
+those of a class which was only left out of its gallery. --calibrate-unknown measures how often, by
+networks that never saw the classes; before it begins it says how long that takes, about as long as
+the model itself took for two trainings. Heads on a frozen trunk need none of it: an export
+calibrates them. Finished trainings are kept in the run: after Ctrl-C, or `hpo export`, the same
+command goes on from them.
+
 exit codes: 0 all done, 2 some pictures were not added, or nothing was changed
 """
 
+TRAININGS = 2
+"""The least, which take about as long as the model itself did."""
 KINDS = ("flat", "16-bit", "8-bit", "hnsw")
 
 
@@ -72,6 +84,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure the gallery as it is in every kind and matching, and with shorter "
         "embeddings; nothing is changed or trained",
     )
+    parser.add_argument(
+        "--calibrate-unknown",
+        metavar="N",
+        nargs="?",
+        type=int,
+        const=TRAININGS,
+        help="have `hpo predict --unknown-at` accept the asked share of unknown pictures where the "
+        "whole network was trained: train N times more, each without another N-th of the classes "
+        "(default: %(const)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.sizes:
         return _measure(args)
+    if args.calibrate_unknown is not None:
+        return _calibrate(args)
     chosen = model_run(args)
     with machine_output():  # the trainer runs here, and its libraries may print
         changes = dict(_change(chosen, args))
@@ -109,7 +133,7 @@ def _measure(args: argparse.Namespace) -> int:
     from hpo.core.errors import SpecError
     from hpo.results.gallery import measure_gallery
 
-    if args.undo or args.remove or args.add or args.merge or args.kind or args.matching:
+    if _is_change(args) or args.calibrate_unknown is not None:
         raise SpecError(
             "--sizes: changes nothing; ask for the change first, then for --sizes alone"
         )
@@ -129,6 +153,52 @@ def _measure(args: argparse.Namespace) -> int:
         "with model.feat_dim."
     )
     return 0
+
+
+def _is_change(args: argparse.Namespace) -> bool:
+    return bool(args.undo or args.remove or args.add or args.merge or args.kind or args.matching)
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from hpo.cli.driving import machine_output
+    from hpo.console.console import Console
+    from hpo.core.budget import render_seconds
+    from hpo.core.errors import SpecError
+    from hpo.results.predict import price_of
+    from hpo.results.unknowns import calibrate_unknowns, check_unknowns
+
+    if _is_change(args):
+        raise SpecError("--calibrate-unknown: ask for other changes in a command of their own")
+    chosen, number = model_run(args), args.calibrate_unknown
+    if number < TRAININGS:
+        raise SpecError(f"--calibrate-unknown: must be {TRAININGS} or more, got {number}")
+    console = Console(sys.stderr)
+    with machine_output():  # the trainer runs here, and its libraries may print
+        seconds = check_unknowns(chosen, number)
+        print_run(args, chosen)
+        time = f"about {render_seconds(seconds)} in all" if seconds else "of unknown length"
+        console.say(
+            f"training {number} times, each without another {_part(number)} of the classes: {time};"
+            " Ctrl-C stops, and the same command goes on"
+        )
+        try:
+            told = calibrate_unknowns(chosen, number, console.progress)
+        finally:
+            console.close()
+    if args.json:
+        print_json(told)
+        return 0
+    queries = count_of(told["queries"], "query", "queries")
+    print(f"calibrated by {queries} and {count_of(told['trainings'], 'new training')}")
+    unknowns = told["unknowns"]
+    print(
+        f"no threshold: {unknowns['why']}" if "why" in unknowns else price_of(unknowns["threshold"])
+    )
+    return 0
+
+
+def _part(number: int) -> str:
+    return {2: "half", 3: "third"}.get(number, f"{number}th")
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from hpo.core.averager import Averager
 from hpo.core.protocols import Progress, Spec
+from hpo.core.unknown_calibrator import UnknownCalibrator
 
 # Spec keys ----------------------------------------------------------------------------------------
 
@@ -375,8 +376,7 @@ class GalleryMeter(Protocol):
 
         Returns:
             Rows of `kind`, `matching`, `length` (of an embedding), `shortened` (`no`, or how),
-            `precision_at_1`, `same` (share of queries with the first row's answer), `bytes` and
-            `milliseconds` (one query).
+            `precision_at_1`, `same` (share with the first row's answer), `bytes`, `milliseconds`.
         """
 
 
@@ -384,7 +384,7 @@ EXTRAS: tuple[type, ...] = (
     *(MultiDevice, RestartAware, PathHolder, SparseValidation, StartChooser, Screener),
     *(DataDoctor, SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter),
     *(MemoryLimiter, StartSaver, Explainer, StageStarter, BatchTrainer, Averager),
-    *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter),
+    *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter, UnknownCalibrator),
 )
 """All of them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.text import count_of, method_words, storable
 from hpo.core.thumbnails import thumbnail
 from hpo.core.trial import TrialState
+from hpo.core.unknown_calibrator import UnknownCalibrator
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
 from hpo.report.run_data import RunData
 from hpo.report.tables import confusion_matrix, write_tables
 from hpo.report.templates import load_template
 from hpo.run.run_dir import write_atomically
-from hpo.study.plan import named_sources
+from hpo.study.plan import as_user_errors, named_sources
 
 MISSES = 10
 SUSPECTS = 10
@@ -60,6 +63,7 @@ def write_report(facts: RunData, executor: Executor | None, folder: Path | None 
     if executor and winner and facts.default and facts.default is not facts.best:
         default = mistakes.look(facts, facts.default, executor, with_map=False)
     if winner:
+        winner = {**winner, "unknowns": _calibrated(facts) or winner.get("unknowns")}
         write_tables(winner, folder)
     shares, _, _ = importances(facts)
     page = folder / "report.html"
@@ -67,6 +71,15 @@ def write_report(facts: RunData, executor: Executor | None, folder: Path | None 
     write_atomically(page, storable(render(facts, shares, winner, default)))
     write_atomically(folder / "report.md", storable(summary.markdown(facts, shares)))
     return page
+
+
+def _calibrated(facts: RunData) -> dict[str, Any] | None:
+    """What the winner's gallery tells of unknown pictures, where trainings calibrated it."""
+    is_winner = facts.best is not None and facts.handed_on.get("trial") == facts.best.number
+    if is_winner and isinstance(facts.trainer, UnknownCalibrator):
+        with contextlib.suppress(HpoError), as_user_errors():  # without files nothing is told
+            return facts.trainer.describe_unknowns(facts.run.best_dir)
+    return None
 
 
 def render(
@@ -243,7 +256,7 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
         if limit["is_of_trained"]:
             caption += (
                 " The model was trained on these classes, so expect more unknown pictures to be "
-                "accepted than that."
+                "accepted than that; hpo gallery --calibrate-unknown measures how many."
             )
         figure = charts.unknown_curves(told["curves"])
     return Chart(anchor="unknowns", title=title, caption=caption, figure=figure)

@@ -64,7 +64,7 @@ def label_with_run(
     if unknown_at is not None and pictures:
         with as_user_errors():
             told = demand(trainer, PictureLabeller).describe_threshold(folder, unknown_at)
-        notes.append(_price_of(told, unknown_at))
+        notes.append(price_of(told))
     rows = _rows(trainer, folder, pictures, topk, unknown_at)
     return Labelling(
         rows=_chained(rows, found["errors"]),
@@ -74,14 +74,18 @@ def label_with_run(
     )
 
 
-def _price_of(told: Mapping[str, Any], unknown_at: float) -> str:
-    """What an asked share of accepted unknown pictures costs, in one line."""
+def price_of(threshold: Mapping[str, Any]) -> str:
+    """What a threshold for unknown pictures costs, in one line."""
+    rate = threshold["rate"]
     line = (
-        f"unknown at {unknown_at:g}: by the validation queries, about {told['rejected']:.0%} of "
+        f"unknown at {rate:g}: by the validation queries, about {threshold['rejected']:.0%} of "
         "pictures of known classes become unknown too"
     )
-    if told.get("is_of_trained"):
-        line += f"; more than {unknown_at:.0%} of others may pass: all classes here were trained on"
+    if threshold.get("is_of_trained"):
+        line += (
+            f"; more than {rate:.0%} of others may pass, as all classes here were trained on "
+            "(`hpo gallery --calibrate-unknown` measures it)"
+        )
     return line
 
 

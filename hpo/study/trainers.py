@@ -23,6 +23,7 @@ from hpo.core.trainer_extras import (
     members_of,
 )
 from hpo.core.trial import Direction
+from hpo.core.unknown_calibrator import UnknownCalibrator
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ _NEEDED_FOR: dict[type, str] = {
     GalleryEditor: "`hpo gallery`",
     GalleryKeeper: "that change of a gallery",
     GalleryMeter: "measuring a gallery (`hpo gallery --sizes`)",
+    UnknownCalibrator: "calibrating unknown pictures (`hpo gallery --calibrate-unknown`)",
 }
 TRUSTED = "HPO_TRAINER_MODULES"
 """Environment variable: modules and packages, by commas, that a study may name beside those that

@@ -5,7 +5,7 @@ Everything here is for people to look at; no number of it chooses a model.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from trainer.gallery import GalleryIndex
 from trainer.gallery_growth import describe_growth, measure_growth
 from trainer.matching import NEAREST
 from trainer.retrieval import Floats, Indices, normalize, search
-from trainer.unknowns import DEFAULT_RATE, LEAST_GALLERY, Queries
+from trainer.unknowns import LEAST_GALLERY, Queries
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -86,11 +86,7 @@ def _unknowns(
         asked = with_unseen_of(asked, as_trained(file, spec), file, device)
     found = asked.calibration
     few = f"the gallery must have {LEAST_GALLERY} classes, got {len(gallery.class_names)}"
-    why = found.refusal(DEFAULT_RATE) if found else few
-    if found is None or why:
-        return {"why": why}
-    threshold = asdict(found.threshold(DEFAULT_RATE))
-    return {"threshold": threshold, "auroc": found.auroc(), "curves": found.curves()}
+    return found.described() if found else {"why": few}
 
 
 def _growth(

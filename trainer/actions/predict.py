@@ -112,6 +112,22 @@ def describe_threshold(folder: Path, rate: float) -> dict[str, Any]:
     return dataclasses.asdict(gallery.threshold(rate))
 
 
+def describe_unknowns(folder: Path) -> dict[str, Any] | None:
+    """Return what an export's gallery tells of unknown pictures, where trainings calibrated it.
+
+    Returns:
+        As `Calibration.described`; None where nothing tells how near classes come that the model
+        was not trained on.
+
+    Raises:
+        CheckpointError, DataError: as `label_pictures`.
+    """
+    _, gallery = open_export(folder)
+    if gallery.queries is None or gallery.queries.shift_Q is None or gallery.calibration is None:
+        return None
+    return gallery.calibration.described()
+
+
 def open_export(folder: Path) -> tuple[OnnxModel, GalleryIndex]:
     """Load model and gallery of an export; the last one stays loaded until its files change.
 

@@ -1,0 +1,220 @@
+"""Scores of queries as pictures of classes that a whole network was not trained on."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainer.tiny import make_folders, make_splits, train_spec
+from trainer.actions.evaluate import embed_splits
+from trainer.actions.predict import describe_threshold, describe_unknowns
+from trainer.config.shape import flatten
+from trainer.cross_training import HEAD_EPOCHS, CrossTraining
+from trainer.errors import DataError
+from trainer.gallery import GalleryIndex
+from trainer.retrieval import normalize
+from trainer.session import TRAINER
+from trainer.spec import parse_spec, spec_to_dict
+
+CLASSES = 11
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    splits = make_splits(tmp_path_factory.mktemp("pictures"), classes=CLASSES, images=6)
+    queries = Path(splits["query"])
+    return splits | {
+        "query": str(make_folders(queries.with_name("more"), classes=CLASSES, images=4))
+    }
+
+
+def exported(folder, pictures, *, epochs=2, until=2, **changes):
+    """Train a network up to an epoch, and export it as the harness does."""
+    spec = train_spec(pictures, folder / "run", train__num_epochs=epochs, **changes)
+    TRAINER.fit(spec, lambda report: report["epoch"] < until)
+    best = folder / "best"
+    best.mkdir()
+    shutil.copyfile(folder / "run" / "ckpt" / "last.ckpt", best / "model.ckpt")
+    files = {"export.checkpoint": f"{best}/model.ckpt", "export.onnx_file": f"{best}/model.onnx"}
+    TRAINER.export(spec | files)
+    lines = [f"{key}: {value!r}" for key, value in flatten(spec).items()]
+    (best / "spec.yaml").write_text("\n".join(lines).replace("False", "false"))
+    return best
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, pictures):
+    return exported(tmp_path_factory.mktemp("made"), pictures)
+
+
+@pytest.fixture
+def best(made, tmp_path):
+    """A copy of the export, to be changed."""
+    return Path(shutil.copytree(made, tmp_path / "best"))
+
+
+class Fits:
+    """Trains for real; keeps what was asked for, and the checkpoint that came of it."""
+
+    def __init__(self, folder, *, fails_at=None):
+        self.folder, self.fails_at, self.calls, self.resumed = folder, fails_at, [], []
+
+    def __call__(self, spec, report, resume_from=None):
+        if len(self.calls) == self.fails_at:
+            raise KeyboardInterrupt
+        self.calls.append(spec)
+        self.resumed.append(resume_from)
+        TRAINER.fit(spec, report, resume_from)
+        self.folder.mkdir(exist_ok=True)
+        kept = self.folder / f"{len(self.calls)}.ckpt"
+        shutil.copyfile(Path(spec["results_dir"]) / "ckpt" / "last.ckpt", kept)
+        shutil.copyfile(spec["dataset.train_dataset"], kept.with_suffix(".csv"))
+
+    def trained_on(self, number):
+        with (self.folder / f"{number}.csv").open() as file:
+            return [row["label"] for row in csv.DictReader(file)]
+
+
+def quiet(what, done, total):
+    pass
+
+
+def score(gaps, labels, classes):
+    """The score by hand: nearest class less three quarters of the mean of the next three."""
+    first, *others = sorted(gaps[labels == c].min() for c in classes)
+    return first - 0.75 * np.mean(others[:3])
+
+
+@pytest.mark.parametrize("trainings", [2, 3])
+def test_scores_are_those_against_classes_that_the_network_saw(best, tmp_path, trainings):
+    plain = GalleryIndex.load(best / "gallery.npz")
+    assert plain.calibration.is_trained_Q.all()
+    work = CrossTraining(best, trainings)
+    fits, told = Fits(tmp_path / "kept"), []
+    result = work.calibrate(
+        tmp_path / "work", fits, lambda what, done, total: told.append((what, done, total))
+    )
+    gallery = GalleryIndex.load(best / "gallery.npz")
+    assert result["trainings"] == len(fits.calls) == trainings
+    assert result["queries"] == len(gallery.queries.names) == 4 * CLASSES
+    assert result["unknowns"] == describe_unknowns(best)
+    assert result["unknowns"]["threshold"] == describe_threshold(best, 0.05)
+    assert not result["unknowns"]["threshold"]["is_of_trained"]
+    assert told[:3] == [(f"training 1 of {trainings}", n, 2) for n in range(3)]
+    seen = [set(fits.trained_on(n)) for n in range(1, trainings + 1)]
+    assert sorted(name for fold in work.folds for name in fold) == sorted(plain.class_names)
+    assert {len(fold) for fold in work.folds} <= {CLASSES // trainings, -(-CLASSES // trainings)}
+    for number, fold in enumerate(work.folds, start=1):
+        assert seen[number - 1] == set(plain.class_names) - fold
+        assert len(fits.trained_on(number)) == 6 * (CLASSES - len(fold))
+        spec = fits.calls[number - 1] | {
+            "dataset.train_dataset": "", "evaluate.checkpoint": f"{fits.folder}/{number}.ckpt"
+        }  # fmt: skip
+        index, _, emb_QD, query = embed_splits(parse_spec(spec, "evaluate"))
+        classes = [c for c, name in enumerate(index.class_names) if name not in fold]
+        unit_QD = normalize(emb_QD)
+        for row, label in enumerate(query.labels):
+            if index.class_names[label] in fold:
+                gaps = np.linalg.norm(index.emb_GD - unit_QD[row], axis=1)
+                by_hand = score(gaps, index.labels_G, classes)
+                assert gallery.calibration.outside_Q[row] == pytest.approx(by_hand, abs=3e-3)
+    assert gallery.calibration.inside_Q == pytest.approx(plain.calibration.inside_Q)
+
+
+def test_finished_trainings_are_not_made_again(best, tmp_path):
+    stopped = Fits(tmp_path / "kept", fails_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        CrossTraining(best).calibrate(tmp_path / "work", stopped, quiet)
+    assert GalleryIndex.load(best / "gallery.npz").queries.shift_Q is None
+    again = Fits(tmp_path / "kept")
+    assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 1
+    assert len(again.calls) == 1
+    shifts = GalleryIndex.load(best / "gallery.npz").queries.shift_Q
+    assert np.isfinite(shifts).all()
+    assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 0
+    assert np.array_equal(GalleryIndex.load(best / "gallery.npz").queries.shift_Q, shifts)
+    assert not list((tmp_path / "work").rglob("*.ckpt"))
+    # Others than these are of no more use.
+    CrossTraining(best, 4).calibrate(tmp_path / "work", Fits(tmp_path / "kept"), quiet)
+    assert [path.name[-2:] for path in (tmp_path / "work").iterdir()] == ["-4"]
+
+
+def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(best, tmp_path):
+    def killed(spec, report, resume_from=None):
+        TRAINER.fit(spec, lambda epoch: False)  # one epoch is on the disk
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        CrossTraining(best).calibrate(tmp_path / "work", killed, quiet)
+    fits = Fits(tmp_path / "kept")
+    CrossTraining(best).calibrate(tmp_path / "work", fits, quiet)
+    assert [bool(path) for path in fits.resumed] == [True, False]
+    kept = torch.load(tmp_path / "kept" / "1.ckpt", weights_only=True)
+    assert kept["progress"]["epoch"] == 2
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_it_trains_as_long_as_the_model_and_from_a_head_of_its_own(pictures, tmp_path, is_gone):
+    soft = {"train__loss__name": "normalized_softmax", "dataset__sampling": "random"}
+    (tmp_path / "head").mkdir()
+    head = exported(
+        tmp_path / "head", pictures, epochs=3, until=3, train__train_trunk=False,
+        dataset__feature_views=0, **soft,
+    ) / "model.ckpt"  # fmt: skip
+    (tmp_path / "whole").mkdir()
+    best = exported(
+        tmp_path / "whole", pictures, epochs=4, until=1, train__head_checkpoint=str(head), **soft
+    )
+    if is_gone:
+        head.unlink()
+    fits = Fits(tmp_path / "kept")
+    work = CrossTraining(best)
+    work.calibrate(tmp_path / "work", fits, quiet)
+    payloads = [torch.load(fits.folder / f"{n + 1}.ckpt") for n in range(len(fits.calls))]
+    wholes = [place for place, spec in enumerate(fits.calls) if spec["train.train_trunk"]]
+    for fold, place in zip(work.folds, wholes, strict=True):
+        assert not fold & set(payloads[place]["class_names"])
+        assert payloads[place]["progress"]["epoch"] == 1
+        if is_gone:
+            assert payloads[place]["progress"]["head_epochs"] == HEAD_EPOCHS
+        else:
+            own = payloads[place - 1]
+            assert own["class_names"] == payloads[place]["class_names"]
+            assert own["progress"]["epoch"] == 3
+            assert payloads[place]["progress"]["head_from"].endswith("training/head/ckpt/last.ckpt")
+    assert len(fits.calls) == (2 if is_gone else 4)
+
+
+def test_what_cannot_be_calibrated_is_said(best, pictures, tmp_path):
+    for trainings in (0, 1):
+        with pytest.raises(DataError, match=f"must be 2 or more, got {trainings}"):
+            CrossTraining(best, trainings)
+    with pytest.raises(DataError, match="12 trained classes are needed for 12 .*, got 11"):
+        CrossTraining(best, 12)
+    spec = best / "spec.yaml"
+    spec.write_text(spec.read_text() + "\ntrain.train_trunk: false\n")
+    with pytest.raises(DataError, match="the trunk was not trained, so"):
+        CrossTraining(best)
+    few = {name: f"{tmp_path}/{name}" for name in pictures}
+    for name, folder in pictures.items():
+        shutil.copytree(folder, few[name])
+        for number in (1, 4):
+            shutil.rmtree(Path(few[name]) / f"class_{number:02d}")
+    (tmp_path / "few").mkdir()
+    with pytest.raises(DataError, match="10 trained classes are needed for 2 .*, got 9"):
+        CrossTraining(exported(tmp_path / "few", few, epochs=1, until=1))
+
+
+def test_other_queries_than_those_of_the_export_are_refused(best, pictures, tmp_path):
+    query = tmp_path / "query"
+    shutil.copytree(pictures["query"], query)
+    (query / "class_03" / "00.png").unlink()
+    spec = best / "spec.yaml"
+    spec.write_text(spec.read_text().replace(pictures["query"], str(query)))
+    work = CrossTraining(best)
+    with pytest.raises(DataError, match=r"gallery.npz: its validation queries must be those of"):
+        work.calibrate(tmp_path / "work", Fits(tmp_path / "kept"), quiet)
+    assert spec_to_dict(work._spec)["dataset"]["val_dataset"]["query"] == str(query)

@@ -1,0 +1,221 @@
+"""How near pictures of unknown classes come to a network whose trunk was trained on all classes.
+
+No head can undo what the trunk has learnt, so the training itself is repeated without a part of the
+classes (cross-fitting): they are dealt out to folds, and for each fold the same recipe trains from
+the same start on the classes of the others. Against a gallery of these others the fold's queries
+are pictures of unknown classes. (The fold's other classes are left out of that gallery: a network
+draws unknown pictures to what it was trained on far more than to what it was not.) What these
+scores differ by from the model's own is kept with the queries of its gallery, as
+`trainer.cross_fit` does for heads.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.actions.evaluate import embed_splits
+from trainer.actions.predict import GALLERY
+from trainer.array_files import open_arrays, save_arrays
+from trainer.checkpoints import LAST
+from trainer.config.shape import flatten
+from trainer.data.lists import write_list
+from trainer.data.names import name_key
+from trainer.data.splits import SPLIT_KEYS, label_splits, scan_splits
+from trainer.errors import DataError
+from trainer.forms.exported import Exported
+from trainer.gallery import GalleryIndex, model_digest
+from trainer.gallery_file import changing
+from trainer.models.weights import read_checkpoint
+from trainer.spec import parse_spec, spec_to_dict
+from trainer.unknowns import LEAST_CLASSES, LEAST_GALLERY, Calibration, Queries
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
+    from trainer.data.decoding import Progress
+    from trainer.retrieval import Floats
+
+FOLDS = 2
+"""Two trainings with half of the classes and pictures each cost as much as the model did."""
+HEAD_EPOCHS = 20
+"""Of a head that the model began with, where the checkpoint that held it is gone."""
+_SCORES = "scores.npz"
+_SEED = 0
+
+
+class CrossTraining:
+    """The trainings of one export without a part of its classes.
+
+    Args:
+        folder: of the export: `model.ckpt`, `spec.yaml` and `gallery.npz`.
+        folds: how many trainings; each leaves out as many of the classes as the others.
+
+    Attributes:
+        folds: names of the classes that each training leaves out.
+
+    Raises:
+        DataError: there is nothing to calibrate, or there are too few classes.
+        TrainerError: the export is not whole.
+    """
+
+    def __init__(self, folder: Path, folds: int = FOLDS) -> None:
+        exported = Exported(folder)
+        self._gallery, self._checkpoint = folder / GALLERY, exported.checkpoint
+        self._spec = exported.spec
+        self._payload = read_checkpoint(self._checkpoint)
+        keys = sorted(map(name_key, self._payload.get("class_names") or ()))
+        _check(GalleryIndex.load(self._gallery), self._spec, len(keys), folds)
+        dealt = np.random.default_rng(_SEED).permutation(np.array(keys))
+        self.folds = [frozenset(part.tolist()) for part in np.array_split(dealt, folds)]
+
+    def calibrate(self, work: Path, fit: Callable[..., Any], progress: Progress) -> dict[str, Any]:
+        """Train what is not trained yet, and keep what comes of it with the gallery.
+
+        Args:
+            work: where trainings are kept; those of another model or other folds are removed.
+            fit: trains a spec, as `trainer.session.RecognitionTrainer.fit` does.
+            progress: called with (what, done, total).
+
+        Returns:
+            `trainings` (how many were made now), `queries` (how many tell of unknown classes now),
+            and `unknowns`, as `Calibration.described`.
+
+        Raises:
+            DataError: the pictures have changed since the export.
+            TrainerError: a training failed.
+        """
+        mine = work / f"{model_digest(self._checkpoint)[:16]}-{len(self.folds)}"
+        for other in set(work.glob("*")) - {mine}:
+            shutil.rmtree(other)
+        names, own_Q = self._scores(self._checkpoint, frozenset())
+        keys_Q = np.array([name_key(name) for name in names])
+        shift_Q = np.full(len(names), np.nan, dtype=np.float32)
+        trainings = 0
+        for number, fold in enumerate(self.folds, start=1):
+            place = mine / str(number)
+            if not (place / _SCORES).is_file():
+                what = f"training {number} of {len(self.folds)}"
+                self._train(fold, _Training(place / "training", what, fit, progress))
+                trainings += 1
+            rows_Q = np.isin(keys_Q, list(fold))
+            shift_Q[rows_Q] = (open_arrays(place / _SCORES)["scores"] - own_Q)[rows_Q]
+        with changing(self._gallery) as change:
+            queries = change.index.queries
+            if queries is None or queries.names != names:
+                raise DataError(
+                    f"{self._gallery}: its validation queries must be those of "
+                    f"{SPLIT_KEYS['query']}, and are others; export it again"
+                )
+            queries = replace(queries, shift_Q=shift_Q)
+            change.index = replace(change.index, queries=queries, measured=None)
+        return {
+            "trainings": trainings,
+            "queries": int(np.isfinite(shift_Q).sum()),
+            "unknowns": _scored(change.index).described(),
+        }
+
+    def _train(self, fold: frozenset[str], training: _Training) -> None:
+        """Train without a fold, and keep nothing but the scores of all queries."""
+        spec = flatten(spec_to_dict(self._spec)) | self._without(fold, training.place)
+        spec |= self._head_without(fold, training)
+        training.run(spec, self._payload)
+        _, scores_Q = self._scores(training.place / LAST, fold)
+        save_arrays(training.place.with_name(_SCORES), {"scores": scores_Q})
+        shutil.rmtree(training.place)
+
+    def _head_without(self, fold: frozenset[str], training: _Training) -> dict[str, Any]:
+        """Train the head anew that the model began with, which had seen all classes."""
+        if not self._spec.train.head_checkpoint:
+            return {}
+        file = Path(self._spec.train.head_checkpoint)
+        if not file.is_file():
+            return {"train.head_checkpoint": "", "train.head_epochs": HEAD_EPOCHS}
+        head = replace(training, place=training.place / "head", what=f"{training.what}, its head")
+        payload = read_checkpoint(file)
+        head.run(flatten(payload["spec"]) | self._without(fold, head.place), payload)
+        return {"train.head_checkpoint": str(head.place / LAST)}
+
+    def _without(self, fold: frozenset[str], place: Path) -> dict[str, Any]:
+        """What is different in a training without a fold."""
+        pictures = scan_splits(self._spec)
+        train = label_splits(self._spec, pictures)["train"]
+        is_kept = np.array([name_key(name) not in fold for name in train.class_names])
+        place.mkdir(parents=True, exist_ok=True)
+        kept = np.flatnonzero(is_kept[train.labels]).tolist()
+        write_list(place / "train.csv", pictures["train"], kept)
+        return {"dataset.train_dataset": str(place / "train.csv"), "results_dir": str(place)}
+
+    def _scores(self, checkpoint: Path, left_out: frozenset[str]) -> tuple[tuple[str, ...], Floats]:
+        """Names of the queries' classes, and their scores as pictures of unknown classes.
+
+        A query's own class is left out of the gallery, and so are some other ones.
+        """
+        asked = {"evaluate.checkpoint": str(checkpoint)}
+        spec = parse_spec(flatten(spec_to_dict(self._spec)) | asked, "evaluate")
+        gallery, _, emb_QD, query = embed_splits(spec)
+        is_in = np.array([name_key(name) not in left_out for name in gallery.class_names])
+        names = [query.class_names[label] for label in query.labels]
+        queries = Queries.of(emb_QD, names, ())
+        some = gallery.taken(np.flatnonzero(is_in[gallery.labels_G]))
+        return queries.names, _scored(replace(some, queries=queries)).outside_Q
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training: where it lies, what it is called, and what does it."""
+
+    place: Path
+    what: str
+    fit: Callable[..., Any]
+    progress: Progress
+
+    def run(self, spec: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
+        """Train up to the epoch of a checkpoint's content, from the last one that is there."""
+        reached = payload.get("progress") or {}  # an average of several models holds none
+        epochs = int(reached.get("epoch", spec["train.num_epochs"]))
+        last = self.place / LAST
+        self.progress(self.what, 0, epochs)
+
+        def report(epoch: Mapping[str, Any]) -> bool:
+            self.progress(self.what, epoch["epoch"], epochs)
+            return bool(epoch["epoch"] < epochs)
+
+        self.fit(spec, report, last if last.is_file() else None)
+
+
+def _check(gallery: GalleryIndex, spec: Spec, classes: int, folds: int) -> None:
+    if why := _scored(gallery).refusal(1.0):
+        raise DataError(f"no threshold for unknown pictures: {why}")
+    if not spec.train.train_trunk:
+        raise DataError(
+            "the trunk was not trained, so unknown pictures are calibrated by the export, without "
+            "further trainings; there is nothing to do"
+        )
+    if folds < 2:
+        raise DataError(f"trainings: must be 2 or more, got {folds}")
+    least = max(LEAST_CLASSES, 2 * LEAST_GALLERY, folds)
+    if classes < least:
+        raise DataError(
+            f"{least} trained classes are needed for {folds} trainings without a part of them, got "
+            f"{classes}"
+        )
+
+
+def _scored(gallery: GalleryIndex) -> Calibration:
+    """Scores of a gallery's own queries.
+
+    Raises:
+        DataError: it holds none, or too few classes.
+    """
+    if gallery.queries is None:
+        raise DataError("the gallery holds no validation queries; export it again")
+    if gallery.calibration is None:
+        raise DataError(
+            f"{LEAST_GALLERY} classes are needed in a gallery, got {len(gallery.class_names)}"
+        )
+    return gallery.calibration
