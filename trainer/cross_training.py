@@ -60,7 +60,7 @@ class CrossTraining:
 
     Raises:
         DataError: there is nothing to calibrate, or there are too few classes.
-        TrainerError: the export is not whole.
+        TrainerError: the export is not whole, or its pictures are gone.
     """
 
     def __init__(self, folder: Path, folds: int = FOLDS) -> None:
@@ -68,10 +68,15 @@ class CrossTraining:
         self._gallery, self._checkpoint = folder / GALLERY, exported.checkpoint
         self._spec = exported.spec
         self._payload = read_checkpoint(self._checkpoint)
+        self._pictures = scan_splits(self._spec)
+        self._labelled = label_splits(self._spec, self._pictures)
         keys = sorted(map(name_key, self._payload.get("class_names") or ()))
-        _check(GalleryIndex.load(self._gallery), self._spec, len(keys), folds)
-        dealt = np.random.default_rng(_SEED).permutation(np.array(keys))
-        self.folds = [frozenset(part.tolist()) for part in np.array_split(dealt, folds)]
+        shown = set(map(name_key, self._labelled["reference"].class_names))
+        gallery = GalleryIndex.load(self._gallery)
+        _check(gallery, self._spec, len(shown.intersection(keys)), folds)
+        dealt = np.random.default_rng(_SEED).permutation(np.array(keys)).tolist()
+        dealt.sort(key=lambda key: key not in shown)  # every fold gets its share of the gallery
+        self.folds = [frozenset(dealt[first::folds]) for first in range(folds)]
 
     def calibrate(self, work: Path, fit: Callable[..., Any], progress: Progress) -> dict[str, Any]:
         """Train what is not trained yet, and keep what comes of it with the gallery.
@@ -93,40 +98,37 @@ class CrossTraining:
         for other in set(work.glob("*")) - {mine}:
             shutil.rmtree(other)
         names, own_Q = self._scores(self._checkpoint, frozenset())
+        _same_queries(self._gallery, GalleryIndex.load(self._gallery), names)
         keys_Q = np.array([name_key(name) for name in names])
         shift_Q = np.full(len(names), np.nan, dtype=np.float32)
         trainings = 0
         for number, fold in enumerate(self.folds, start=1):
-            place = mine / str(number)
-            if not (place / _SCORES).is_file():
+            file = mine / str(number) / _SCORES
+            if (scores_Q := _read_scores(file, names, fold)) is None:
                 what = f"training {number} of {len(self.folds)}"
-                self._train(fold, _Training(place / "training", what, fit, progress))
+                training = _Training(file.with_name("training"), what, fit, progress)
+                scores_Q = self._train(fold, training)
+                facts = {"names": np.array(names), "left_out": np.array(sorted(fold))}
+                save_arrays(file, {"scores": scores_Q, **facts})
+                shutil.rmtree(training.place)
                 trainings += 1
             rows_Q = np.isin(keys_Q, list(fold))
-            shift_Q[rows_Q] = (open_arrays(place / _SCORES)["scores"] - own_Q)[rows_Q]
+            shift_Q[rows_Q] = (scores_Q - own_Q)[rows_Q]
         with changing(self._gallery) as change:
-            queries = change.index.queries
-            if queries is None or queries.names != names:
-                raise DataError(
-                    f"{self._gallery}: its validation queries must be those of "
-                    f"{SPLIT_KEYS['query']}, and are others; export it again"
-                )
-            queries = replace(queries, shift_Q=shift_Q)
-            change.index = replace(change.index, queries=queries, measured=None)
+            queries = _same_queries(self._gallery, change.index, names)
+            calibrated = replace(queries, shift_Q=shift_Q)
+            change.index = replace(change.index, queries=calibrated, measured=None)
         return {
             "trainings": trainings,
             "queries": int(np.isfinite(shift_Q).sum()),
             "unknowns": _scored(change.index).described(),
         }
 
-    def _train(self, fold: frozenset[str], training: _Training) -> None:
-        """Train without a fold, and keep nothing but the scores of all queries."""
+    def _train(self, fold: frozenset[str], training: _Training) -> Floats:
+        """Train without a fold, and return the scores of all queries."""
         spec = flatten(spec_to_dict(self._spec)) | self._without(fold, training.place)
-        spec |= self._head_without(fold, training)
-        training.run(spec, self._payload)
-        _, scores_Q = self._scores(training.place / LAST, fold)
-        save_arrays(training.place.with_name(_SCORES), {"scores": scores_Q})
-        shutil.rmtree(training.place)
+        training.run(spec | self._head_without(fold, training), self._payload)
+        return self._scores(training.place / LAST, fold)[1]
 
     def _head_without(self, fold: frozenset[str], training: _Training) -> dict[str, Any]:
         """Train the head anew that the model began with, which had seen all classes."""
@@ -142,13 +144,18 @@ class CrossTraining:
 
     def _without(self, fold: frozenset[str], place: Path) -> dict[str, Any]:
         """What is different in a training without a fold."""
-        pictures = scan_splits(self._spec)
-        train = label_splits(self._spec, pictures)["train"]
+        train = self._labelled["train"]
         is_kept = np.array([name_key(name) not in fold for name in train.class_names])
         place.mkdir(parents=True, exist_ok=True)
         kept = np.flatnonzero(is_kept[train.labels]).tolist()
-        write_list(place / "train.csv", pictures["train"], kept)
-        return {"dataset.train_dataset": str(place / "train.csv"), "results_dir": str(place)}
+        write_list(place / "train.csv", self._pictures["train"], kept)
+        val = self._spec.dataset.val_dataset
+        return {
+            "results_dir": str(place),
+            SPLIT_KEYS["train"]: str(place / "train.csv"),
+            SPLIT_KEYS["reference"]: val.reference,
+            SPLIT_KEYS["query"]: val.query,
+        }
 
     def _scores(self, checkpoint: Path, left_out: frozenset[str]) -> tuple[tuple[str, ...], Floats]:
         """Names of the queries' classes, and their scores as pictures of unknown classes.
@@ -188,21 +195,46 @@ class _Training:
         self.fit(spec, report, last if last.is_file() else None)
 
 
+def _read_scores(file: Path, names: tuple[str, ...], fold: frozenset[str]) -> Floats | None:
+    """Scores that an earlier training gave; None where it was another one, or there was none."""
+    if not file.is_file():
+        return None
+    kept = open_arrays(file)
+    is_same = tuple(kept["names"].tolist()) == names and fold == set(kept["left_out"].tolist())
+    return kept["scores"] if is_same else None
+
+
+def _same_queries(file: Path, gallery: GalleryIndex, names: tuple[str, ...]) -> Queries:
+    """The queries of a gallery, which must be of these classes.
+
+    Raises:
+        DataError: they are others.
+    """
+    if gallery.queries is None or gallery.queries.names != names:
+        raise DataError(
+            f"{file}: its validation queries must be those of {SPLIT_KEYS['query']}, and are "
+            "others; export it again"
+        )
+    return gallery.queries
+
+
 def _check(gallery: GalleryIndex, spec: Spec, classes: int, folds: int) -> None:
     if why := _scored(gallery).refusal(1.0):
         raise DataError(f"no threshold for unknown pictures: {why}")
-    if not spec.train.train_trunk:
+    is_seen = gallery.queries is not None and gallery.queries.is_trained_Q.any()
+    if not (spec.train.train_trunk and is_seen):
+        why = "its trunk was not trained" if is_seen else "it was trained on no class of a query"
         raise DataError(
-            "the trunk was not trained, so unknown pictures are calibrated by the export, without "
-            "further trainings; there is nothing to do"
+            f"the export has calibrated unknown pictures of this model already, as {why}: there is "
+            "nothing to do"
         )
-    if folds < 2:
-        raise DataError(f"trainings: must be 2 or more, got {folds}")
+    if folds < FOLDS:
+        raise DataError(f"trainings: must be {FOLDS} or more, got {folds}")
     least = max(LEAST_CLASSES, 2 * LEAST_GALLERY, folds)
     if classes < least:
         raise DataError(
-            f"{least} trained classes are needed for {folds} trainings without a part of them, got "
-            f"{classes}"
+            f"{least} trained classes with gallery pictures are needed for {folds} trainings "
+            f"without a part of them, got {classes}"
         )
 
 

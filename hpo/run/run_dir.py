@@ -4,7 +4,7 @@
 <out>/<study>/<timestamp>/
   study.yaml  ledger.db  state.json  events.ndjson
   trials/0007/{spec.yaml, status.jsonl, log.txt, ckpt/}
-  best/  evaluations/
+  best/  evaluations/  unknowns/
 ```
 """
 

@@ -137,6 +137,11 @@ def test_finished_trainings_are_not_made_again(best, tmp_path):
     assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 0
     assert np.array_equal(GalleryIndex.load(best / "gallery.npz").queries.shift_Q, shifts)
     assert not list((tmp_path / "work").rglob("*.ckpt"))
+    # One whose classes or queries were others counts for nothing.
+    first, second = sorted((tmp_path / "work").rglob("scores.npz"))
+    shutil.copyfile(second, first)
+    assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 1
+    assert np.array_equal(GalleryIndex.load(best / "gallery.npz").queries.shift_Q, shifts)
     # Others than these are of no more use.
     CrossTraining(best, 4).calibrate(tmp_path / "work", Fits(tmp_path / "kept"), quiet)
     assert [path.name[-2:] for path in (tmp_path / "work").iterdir()] == ["-4"]
@@ -192,19 +197,30 @@ def test_what_cannot_be_calibrated_is_said(best, pictures, tmp_path):
     for trainings in (0, 1):
         with pytest.raises(DataError, match=f"must be 2 or more, got {trainings}"):
             CrossTraining(best, trainings)
-    with pytest.raises(DataError, match="12 trained classes are needed for 12 .*, got 11"):
+    with pytest.raises(
+        DataError, match="12 trained classes with gallery pictures are needed for 12 .*, got 11"
+    ):
         CrossTraining(best, 12)
     spec = best / "spec.yaml"
     spec.write_text(spec.read_text() + "\ntrain.train_trunk: false\n")
-    with pytest.raises(DataError, match="the trunk was not trained, so"):
+    with pytest.raises(DataError, match="already, as its trunk was not trained: there is"):
         CrossTraining(best)
+    others = tmp_path / "others"
+    for folder in Path(pictures["train"]).iterdir():
+        shutil.copytree(folder, others / f"other_{folder.name}")
+    (tmp_path / "disjoint").mkdir()
+    disjoint = exported(tmp_path / "disjoint", pictures | {"train": str(others)}, epochs=1, until=1)
+    with pytest.raises(DataError, match="already, as it was trained on no class of a query: there"):
+        CrossTraining(disjoint)
     few = {name: f"{tmp_path}/{name}" for name in pictures}
     for name, folder in pictures.items():
         shutil.copytree(folder, few[name])
         for number in (1, 4):
             shutil.rmtree(Path(few[name]) / f"class_{number:02d}")
     (tmp_path / "few").mkdir()
-    with pytest.raises(DataError, match="10 trained classes are needed for 2 .*, got 9"):
+    with pytest.raises(
+        DataError, match="10 trained classes with gallery pictures are .* for 2 .*, got 9"
+    ):
         CrossTraining(exported(tmp_path / "few", few, epochs=1, until=1))
 
 

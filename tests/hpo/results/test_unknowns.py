@@ -96,7 +96,7 @@ def test_what_is_asked_for_holds_from_then_on(run, tmp_path, capsys):
         (["--calibrate-unknown", "1"], "--calibrate-unknown: must be 2 or more, got 1"),
         (
             ["--calibrate-unknown", "11"],
-            "11 trained classes are needed for 11 trainings without a part",
+            "11 trained classes with gallery pictures are needed for 11 trainings",
         ),
         (["--calibrate-unknown", "x"], "--calibrate-unknown: must be a whole number, got 'x'"),
         (
