@@ -102,7 +102,9 @@ class OnnxModel:
         return result
 
     def _filled(self, images_NCHW: NDArray[Any], least: int) -> NDArray[np.float32]:
-        missing = max(0, least - len(images_NCHW))
+        missing = least - len(images_NCHW)
+        if missing <= 0:
+            return self._run(images_NCHW)
         padded = np.pad(images_NCHW, ((0, missing), (0, 0), (0, 0), (0, 0)))
         return self._run(padded)[: len(images_NCHW)]
 

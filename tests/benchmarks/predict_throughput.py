@@ -66,20 +66,24 @@ def _compare(export: Path, files: list[Path], size: int) -> None:
     list(label_pictures(export, files[:BATCH], 5))
     by_hand.label(files[:BATCH])
     seconds: dict[str, list[float]] = {"predict": [], "by hand": []}
+    cpu: dict[str, list[float]] = {"predict": [], "by hand": []}
     memory, labelled, failed = [_resident_mib()], 0, 0
     for start in range(0, len(files), size):
         block = files[start : start + size]
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.process_time()
         rows = list(label_pictures(export, block, 5))
         seconds["predict"].append((time.perf_counter() - began) / len(block))
+        cpu["predict"].append((time.process_time() - computed) / len(block))
         failed += sum("error" in row for row in rows)
         labelled += len(rows)
         memory.append(_resident_mib())
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.process_time()
         by_hand.label(block)
         seconds["by hand"].append((time.perf_counter() - began) / len(block))
+        cpu["by hand"].append((time.process_time() - computed) / len(block))
     for name, own in seconds.items():
-        print(f"{name:<8} {1 / statistics.mean(own):.1f} pictures/s")
+        spent = 1000 * statistics.mean(cpu[name])
+        print(f"{name:<8} {1 / statistics.mean(own):.1f} pictures/s, {spent:.2f} ms of CPU each")
     pairs = [h / p for p, h in zip(seconds["predict"], seconds["by hand"], strict=True)]
     ratio = statistics.mean(seconds["by hand"]) / statistics.mean(seconds["predict"])
     print(f"ratio    {ratio:.2f} (blocks {min(pairs):.2f} to {max(pairs):.2f})")

@@ -19,7 +19,7 @@ from trainer.data.names import name_key
 from trainer.data.origin import origin
 from trainer.data.sources import open_source
 from trainer.errors import DataError
-from trainer.gallery import GalleryIndex, build_gallery
+from trainer.gallery import GalleryIndex, build_gallery, picture_digest
 from trainer.gallery_file import Change, changing, undo
 from trainer.matching import MATCHINGS, NEAREST
 from trainer.retrieval import Floats, UnitGallery, search
@@ -66,7 +66,10 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
     found = open_source(str(images))
     files = [found.root / path for path in found.paths]
     reasons: dict[int, str] = {}
-    parts = list(embed_readable(model, files, reasons))
+    parts = [
+        (places, emb_ND, [picture_digest(pixels) for pixels in pixels_NHWC])
+        for places, emb_ND, pixels_NHWC in embed_readable(model, files, reasons)
+    ]
     with _changing(folder, model, digest) as change:
         if not parts:
             return _grown(change.index, change.index, 0, _errors(files, reasons), _notes(found))
@@ -76,7 +79,7 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
             found.labels[places],
             found.classes,
             [files[place] for place in places],
-            digests=[digest for part in parts for digest in part[2]],
+            digests=[digest for _, _, own in parts for digest in own],
             model=digest,
         )
         before = change.index

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from trainer.data.decoding import decode_readable
 from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
 from trainer.data.origin import origin
 from trainer.errors import CheckpointError, DataError
-from trainer.gallery import GalleryIndex, model_digest, picture_digest
+from trainer.gallery import GalleryIndex, model_digest
 from trainer.gallery_file import stamp
 from trainer.matching import NEAREST, embed_with_mirror_images
 from trainer.onnx_model import OnnxModel
@@ -27,6 +29,7 @@ UNKNOWN = "unknown"
 """Label of pictures of no class of the gallery."""
 
 _BATCH = 32
+_Part = tuple[list[int], Future[Floats], NDArray[np.uint8]]
 _GREY = (0.299, 0.587, 0.114)
 """How Pillow mixes grey; statistics of three channels serve one channel mixed so."""
 
@@ -66,7 +69,9 @@ def label_pictures(
     errors: dict[int, str] = {}
     done = 0
     for places, emb_ND, _ in embed_readable(model, images, errors):
-        for place, row in zip(places, _rows(gallery, emb_ND, topk, limit), strict=True):
+        with _one_thread() if len(images) > _BATCH else nullcontext():
+            rows = list(_rows(gallery, emb_ND, topk, limit))
+        for place, row in zip(places, rows, strict=True):
             yield from _unread(images[done:place], done, errors)
             yield {"image": origin(images[place]), **row}
             done = place + 1
@@ -89,6 +94,22 @@ def _rows(
             "distances": [float(d) for d in distances[row]],
             "neighbours": [gallery.paths[entry] for entry in entries[row]],
         }
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Match by one thread: others would take cores from the network, which is at work meanwhile.
+
+    Those of OpenBLAS spin for some 25 ms after each product.
+    """
+    limited: AbstractContextManager[Any] = _math_libraries().limit(limits=1, user_api="blas")
+    return limited
+
+
+@lru_cache(maxsize=1)
+def _math_libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _unread(
@@ -175,7 +196,7 @@ def check_model(gallery: GalleryIndex, folder: Path, digest: str) -> None:
 
 def embed_readable(
     model: OnnxModel, images: Sequence[Path], errors: dict[int, str]
-) -> Iterator[tuple[list[int], Floats, list[str]]]:
+) -> Iterator[tuple[list[int], Floats, NDArray[np.uint8]]]:
     """Embed the picture files that can be read.
 
     Files whose facts say so are asked for the mean with the mirror images.
@@ -186,20 +207,38 @@ def embed_readable(
         errors: gets the reason of each that cannot be read, by its place in `images`.
 
     Yields:
-        Places in `images`, embeddings (N, D) and digests of a part of them, in order.
+        Places in `images`, embeddings (N, D) and pixels (N, H, W, C) of a part of them, in order.
+        The network is at work on the next part meanwhile.
     """
     size, framing = _input_of(model)
     mean, std = (_for_channels(model.facts[n], size.channels) for n in ("pixel_mean", "pixel_std"))
     parts = decode_readable(images, size, framing, at_once=_BATCH, errors=errors)
-    for places, pixels_NHWC in parts:
-        batch = pixels_NHWC.transpose(0, 3, 1, 2).astype(np.float32)
-        batch -= mean[:, None, None] * np.float32(255.0)
-        batch /= std[:, None, None] * np.float32(255.0)
+
+    def embed(pixels_NHWC: NDArray[np.uint8]) -> Floats:
+        batch = _normalized(pixels_NHWC, mean, std)
         if model.facts.get("flip_average", False):
-            emb_ND = embed_with_mirror_images(partial(_embed, model), [batch], _mirror)
-        else:
-            emb_ND = model.run(batch)
-        yield places, emb_ND, [picture_digest(pixels) for pixels in pixels_NHWC]
+            return embed_with_mirror_images(partial(_embed, model), [batch], _mirror)
+        return model.run(batch)
+
+    with ThreadPoolExecutor(1) as network:
+        ahead: _Part | None = None
+        for places, pixels_NHWC in parts:
+            part, ahead = ahead, (places, network.submit(embed, pixels_NHWC), pixels_NHWC)
+            if part is not None:
+                yield part[0], part[1].result(), part[2]
+        if ahead is not None:
+            yield ahead[0], ahead[1].result(), ahead[2]
+
+
+def _normalized(
+    pixels_NHWC: NDArray[np.uint8], mean: NDArray[np.float32], std: NDArray[np.float32]
+) -> Floats:
+    """Return what the network takes, one channel after the other as onnxruntime wants it."""
+    pixels_NCHW = pixels_NHWC.transpose(0, 3, 1, 2)
+    batch = np.empty(pixels_NCHW.shape, dtype=np.float32)
+    np.subtract(pixels_NCHW, mean[:, None, None] * np.float32(255.0), out=batch)
+    batch /= std[:, None, None] * np.float32(255.0)
+    return batch
 
 
 def _embed(model: OnnxModel, batches: Iterable[Floats]) -> Floats:

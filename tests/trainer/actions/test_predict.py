@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_info
 
 from tests.trainer.tiny import make_folders, make_splits, train_spec
 from trainer.actions.change_gallery import add_classes
@@ -243,6 +244,28 @@ def test_one_broken_picture_does_not_stop_a_batch(trained, exported, tmp_path):
         "error": "not a readable picture (it is cut off); replace or remove it",
     }
     assert "No such file" in rows[-1]["error"]
+
+
+def test_many_pictures_are_labelled_as_one_by_one_in_their_order(trained, exported, tmp_path):
+    """Broken ones lie where one part ends and the next begins; a last part holds no other."""
+    given = pictures(trained)
+    broken = {0, 31, 32, 70, 96}
+    files = []
+    for number in range(97):
+        path = tmp_path / f"{number:03d}.png"
+        path.write_bytes(b"" if number in broken else given[number % len(given)].read_bytes())
+        files.append(path)
+    threads = [library["num_threads"] for library in threadpool_info()]
+    rows = predict(exported, files, topk=2)
+    assert [library["num_threads"] for library in threadpool_info()] == threads
+    assert [row["image"] for row in rows] == list(map(str, files))
+    assert {number for number, row in enumerate(rows) if "error" in row} == broken
+    alone = [predict(exported, [file], topk=2)[0] for file in given]
+    for number, row in enumerate(rows):
+        if number not in broken:
+            other = alone[number % len(given)]
+            assert row["labels"] == other["labels"]
+            assert row["distances"] == pytest.approx(other["distances"], abs=1e-5)
 
 
 def test_pictures_of_no_class_are_unknown_with_the_nearest_beside(trained, tmp_path):
