@@ -124,17 +124,18 @@ class GalleryIndex:
             raise DataError(f"topk: must be at most the {count} classes of the gallery, got {k}")
         entries_QK = np.empty((len(query_QD), k), dtype=np.int64)
         distances_QK = np.empty((len(query_QD), k), dtype=np.float32)
-        open_Q, depth = np.arange(len(query_QD)), k
+        several = -(-self.num_entries // count)  # entries of a class, of which the nearest counts
+        open_Q, depth = np.arange(len(query_QD)), min(several, 4) * k
         while len(open_Q):
             depth = min(depth, self.num_entries)
             found, distances = self.nearest(query_QD[open_Q], depth)
             is_first = _is_first(self.labels_G[found])
             is_done = is_first.sum(axis=1) >= k
-            for row in np.flatnonzero(is_done):
-                columns = np.flatnonzero(is_first[row])[:k]
-                entries_QK[open_Q[row]] = found[row, columns]
-                distances_QK[open_Q[row]] = distances[row, columns]
-            open_Q, depth = open_Q[~is_done], 4 * depth
+            columns = np.argsort(~is_first[is_done], axis=1, kind="stable")[:, :k]
+            done_Q, open_Q = open_Q[is_done], open_Q[~is_done]
+            entries_QK[done_Q] = np.take_along_axis(found[is_done], columns, axis=1)
+            distances_QK[done_Q] = np.take_along_axis(distances[is_done], columns, axis=1)
+            depth *= 4
         return entries_QK, distances_QK
 
     @cached_property
@@ -329,9 +330,12 @@ class GalleryIndex:
 
 def _is_first(labels_QK: Indices) -> NDArray[np.bool_]:
     """Whether each label is the first of its kind in its row."""
-    is_first_QK = np.zeros(labels_QK.shape, dtype=np.bool_)
-    for row, labels_K in enumerate(labels_QK):
-        is_first_QK[row, np.unique(labels_K, return_index=True)[1]] = True
+    order_QK = np.argsort(labels_QK, axis=1, kind="stable")
+    sorted_QK = np.take_along_axis(labels_QK, order_QK, axis=1)
+    is_new_QK = np.ones(labels_QK.shape, dtype=np.bool_)
+    is_new_QK[:, 1:] = sorted_QK[:, 1:] != sorted_QK[:, :-1]
+    is_first_QK = np.empty_like(is_new_QK)
+    np.put_along_axis(is_first_QK, order_QK, is_new_QK, axis=1)
     return is_first_QK
 
 
