@@ -39,7 +39,9 @@ def measure_sizes(gallery: GalleryIndex) -> list[dict[str, Any]]:
         Rows, the first of them the gallery with all pictures and 32 bits a value: `kind`,
         `matching`, `length`, `shortened` (`no`, `first values` or `PCA`), `precision_at_1` (mean
         over classes), `same` (share of queries with the same nearest class as in the first row),
-        `bytes` (of embeddings and graph in the file) and `milliseconds` (one query, one at a time).
+        `bytes` (of what queries are compared with: embeddings and graph, or prototypes),
+        `file_bytes` (of embeddings and graph in the file, which keeps all pictures) and
+        `milliseconds` (one query, one at a time).
 
     Raises:
         DataError: the gallery holds no queries of its classes.
@@ -59,7 +61,8 @@ def measure_sizes(gallery: GalleryIndex) -> list[dict[str, Any]]:
                 "length": index.vectors.length,
                 "precision_at_1": precision_at_1(found_Q == labels_Q, labels_Q)[CLASS_MEAN],
                 "same": float((found_Q == first).mean()),
-                "bytes": _num_bytes(index),
+                "bytes": _searched_bytes(index),
+                "file_bytes": _num_bytes(index),
                 "milliseconds": _milliseconds(index, asked_QD),
             }
         )
@@ -108,6 +111,12 @@ def _ways(
         if own <= most:
             short = replace(plain, vectors=Vectors.of(turned_GD[:, :own]))
             yield short, asked_QD[:, :own], {"shortened": "PCA"}
+
+
+def _searched_bytes(index: GalleryIndex) -> int:
+    """Bytes of what queries are compared with; prototypes are means, kept in no file."""
+    is_of_means = index.matching == PROTOTYPES
+    return index.entries.unit.unit_GD.nbytes if is_of_means else _num_bytes(index)
 
 
 def _num_bytes(index: GalleryIndex) -> int:

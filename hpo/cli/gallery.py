@@ -144,12 +144,13 @@ def _measure(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
         return 0
-    heads = ["KIND", "MATCHING", "LENGTH", "SHORTENED", "P@1", "SAME", "BYTES", "MS"]
+    heads = ["KIND", "MATCHING", "LENGTH", "SHORTENED", "P@1", "SAME", "BYTES", "IN FILE", "MS"]
     print_table(heads, [_cells(row) for row in rows])
     print(
         "\nP@1 of the validation queries, mean over classes; same: share of queries with the first "
-        "row's answer;\nbytes of embeddings and graph in the gallery's file; milliseconds of one "
-        "query. --kind and --matching set\na row of the whole length; a shorter one is trained "
+        "row's answer;\nbytes of what a query is compared with (embeddings and graph, or a mean "
+        "per class), and in the gallery's\nfile, which keeps all pictures; milliseconds of one "
+        "query. --kind and --matching set a row of the whole\nlength; a shorter one is trained "
         "with model.feat_dim."
     )
     return 0
@@ -210,6 +211,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['precision_at_1']:.4f}",
         f"{row['same']:.4f}",
         f"{row['bytes']:,}",
+        f"{row['file_bytes']:,}",
         f"{row['milliseconds']:.2f}",
     ]
 

@@ -55,6 +55,11 @@ def test_kinds_cost_what_their_bits_cost(shop):
     assert plain["flat"]["same"] == 1.0
     assert [plain[kind]["bytes"] for kind in ("flat", "16-bit", "8-bit")] == [15360, 7680, 3840]
     assert plain["hnsw"]["bytes"] > 15360
+    assert all(row["file_bytes"] == row["bytes"] for row in plain.values())
+    means = {row["kind"]: row for row in rows if row["matching"] == "prototypes"}
+    assert [row["bytes"] for row in means.values()] == 3 * [12 * 64 * 4]  # 12 classes, 32 bits
+    for kind, row in means.items():  # a file keeps all pictures whatever they are compared by
+        assert row["file_bytes"] == plain[kind]["bytes"]
     assert all(row["milliseconds"] > 0 for row in rows)
 
 

@@ -125,9 +125,10 @@ def remove_classes(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         `classes` and `pictures` in the gallery now, `removed_classes` and `removed_pictures`.
 
     Raises:
-        DataError: a name is no class of the gallery, or no class would be left; nothing is changed.
+        CheckpointError, DataError: as `trainer.actions.predict.predict`; a name is no class of the
+            gallery, or no class would be left. Nothing is changed.
     """
-    with changing(folder / GALLERY, _matching(folder)) as change:
+    with _changing(folder, *open_model(folder)) as change:
         gallery = change.index
         numbers = {name_key(name): number for number, name in enumerate(gallery.class_names)}
         for name in names:
@@ -160,12 +161,13 @@ def set_gallery(
         `classes`, `pictures`, `kind`, `matching` and `bytes` of the gallery now.
 
     Raises:
-        DataError: the gallery is missing or damaged, or there is no such kind or matching.
+        CheckpointError, DataError: as `trainer.actions.predict.predict`, or there is no such kind
+            or matching.
     """
     for name, value, legal in (("kind", kind, KINDS), ("matching", matching, MATCHINGS)):
         if value is not None and value not in legal:
             raise DataError(f"{name}: must be one of {', '.join(legal)}, got {value!r}")
-    with changing(folder / GALLERY, _matching(folder)) as change:
+    with _changing(folder, *open_model(folder)) as change:
         if kind is not None and kind != change.index.kind:
             change.index = change.index.kept_as(kind)
         if matching is not None and matching != change.index.matching:
@@ -187,15 +189,9 @@ def undo_change(folder: Path) -> dict[str, Any]:
     return _size(undo(folder / GALLERY))
 
 
-def _matching(folder: Path) -> str:
-    """What the model says of how queries are matched, for galleries that do not say it."""
-    model, _ = open_model(folder)
-    return str(model.facts.get("matching", NEAREST))
-
-
 @contextlib.contextmanager
 def _changing(folder: Path, model: OnnxModel, digest: str) -> Iterator[Change]:
-    """Hold the gallery of a model for a change."""
+    """Hold the gallery of a model for a change; that of another model is refused."""
     with changing(folder / GALLERY, model.facts.get("matching", NEAREST)) as change:
         check_model(change.index, folder, digest)
         yield change

@@ -210,6 +210,28 @@ def test_galleries_are_merged_kept_in_other_ways_and_set_back(run, tmp_path, cap
     assert "there is no change to undo" in capsys.readouterr().err
 
 
+def test_another_models_gallery_is_refused_whatever_is_asked(run, tmp_path, capsys):
+    asked = picture(tmp_path / "new" / "white" / "a.png", (250, 250, 250))
+    file = run.best_dir / "gallery.npz"
+    with np.load(file) as arrays:
+        np.savez(file, **arrays, model="5" * 64)
+    swapped = file.read_bytes()
+    verbs = [
+        ["predict", str(run), str(asked)],
+        ["predict", str(run), str(asked), "--unknown-at", "0.1"],
+        ["gallery", str(run), "--add", str(tmp_path / "new")],
+        ["gallery", str(run), "--remove", "red"],
+        ["gallery", str(run), "--merge", str(file)],
+        ["gallery", str(run), "--kind", "8-bit"],
+        ["gallery", str(run), "--sizes"],
+    ]
+    for words in verbs * 2:
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{file}: was made by another model" in line
+        assert file.read_bytes() == swapped
+
+
 def test_sizes_are_measured_and_nothing_is_changed(run, capsys):
     file = run.best_dir / "gallery.npz"
     assert main(["gallery", str(run), "--sizes"]) == 2

@@ -4,10 +4,11 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from hpo.core.errors import RunError, SpecError
+from hpo.core.errors import DataError, RunError, SpecError
 from hpo.serving.service import THUMBNAIL_PX, PictureService
 from tests.hpo.serving.conftest import picture
 
@@ -48,6 +49,29 @@ def test_matches_show_pictures_of_an_archive(run, tmp_path, monkeypatch):
     assert shown == {"red": "red/0.png", "green": "green/0.png", "blue": None}
     with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
         assert small.getpixel((0, 0)) == pytest.approx((220, 30, 30), abs=3)
+
+
+def test_another_models_gallery_is_refused_every_time(run, calibrated):
+    """Also where it comes while the server is at work; its own is taken again afterwards."""
+    file, blue = run.best_dir / "gallery.npz", picture((0, 130, 200))
+    with np.load(file) as arrays:
+        own = dict(arrays)
+    service = PictureService(run, unknown_at=0.1)
+    for number in range(3):
+        assert service.label(blue, "a.png", 1)["label"] == "hue5"
+        np.savez(file, **own, model=f"{number}" * 64)
+        swapped = file.read_bytes()
+        requests = (
+            lambda: service.label(blue, "a.png", 1),
+            lambda: PictureService(run).label(blue, "a.png", 1),
+            lambda: service.add("new", blue, "a.png"),
+            lambda: service.remove("hue5"),
+        )
+        for request in requests:
+            with pytest.raises(DataError, match=f"another model than .*sha256 {number}"):
+                request()
+        assert file.read_bytes() == swapped
+        np.savez(file, **own)
 
 
 REQUESTS = """

@@ -1,5 +1,6 @@
 """What a served model sees of a picture, against Pillow and timm's evaluation transform."""
 
+import hashlib
 import json
 import warnings
 from types import SimpleNamespace
@@ -149,6 +150,23 @@ def test_labels_are_those_of_a_prediction(tmp_path, matching):
     for index, expected in enumerate(predict(tmp_path, files, topk=3)):
         assert rows["labels"][index] == expected["labels"]
         assert rows["distances"][index] == pytest.approx(expected["distances"], abs=1e-4)
+
+
+def test_the_gallery_of_another_model_is_refused(tmp_path):
+    from tests.hpo.tracking.test_registry import write_model
+
+    write_model(tmp_path / "best")
+    places = {name: tmp_path / "best" / f"{name}" for name in ("model.onnx", "gallery.npz")}
+    with np.load(places["gallery.npz"]) as arrays:
+        kept = dict(arrays)
+    own = hashlib.sha256(places["model.onnx"].read_bytes()).hexdigest()
+    artifacts = {"model": str(places["model.onnx"]), "gallery": str(places["gallery.npz"])}
+    for _ in range(3):
+        np.savez(places["gallery.npz"], **kept, model="5" * 64)
+        with pytest.raises(ValueError, match="gallery: was made by another model"):
+            RecognitionModel().load_context(SimpleNamespace(artifacts=artifacts))
+        np.savez(places["gallery.npz"], **kept, model=own)
+        RecognitionModel().load_context(SimpleNamespace(artifacts=artifacts))
 
 
 def test_a_model_started_from_weights_is_one_in_every_place(tmp_path):
