@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the reasons."""
-    from hpo.core.selection import roles
+    from hpo.cli.status import describe
+    from hpo.core.selection import roles, shown_role
     from hpo.report.why import explain
     from hpo.results.story import read_story
     from hpo.run.ledger import Ledger
@@ -43,13 +44,13 @@ def run(args: argparse.Namespace) -> int:
     finally:
         ledger.close()
     role = roles(trials, direction).get(args.trial, "")
-    found["role"] = role
+    found["role"] = shown_role(role, describe(chosen)["status"])
     if role.startswith("winner"):
         found["lines"] += read_story(chosen)
     if args.json:
         print_json(found)
         return 0
-    print(f"trial {found['trial']}  {found['state']}" + (f"  {role}" if role else ""))
+    print(f"trial {found['trial']}  {found['state']}" + (f"  {found['role']}" if role else ""))
     for line in found["lines"]:
         print(f"  {line}")
     return 0

@@ -53,7 +53,7 @@ class StudyRun:
         """
         study = self._study
         points = summary.progress(records, study.metric, study.direction, self._steps)
-        tags = {rows.STATE_TAG: state, rows.NOTE_TAG: summary.describe(study, records)}
+        tags = {rows.STATE_TAG: state, rows.NOTE_TAG: summary.describe(study, records, state)}
         changed = {k: v for k, v in tags.items() if self._tags.get(k) != v}
         log(self._client, self.run_id, points=points, tags=changed)
         self._steps |= {p.step for p in points}

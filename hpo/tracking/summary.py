@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from hpo.core.selection import best_trial
+from hpo.core.selection import best_trial, shown_role
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.results.story import read_story
@@ -53,8 +53,8 @@ def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str
     return values
 
 
-def describe(study: Study, records: list[TrialRecord]) -> str:
-    """The description on the parent run, in Markdown."""
+def describe(study: Study, records: list[TrialRecord], state: str) -> str:
+    """The description on the parent run, in Markdown; `state` is the search's."""
     best = winner(records, study.direction)
     counts = Counter(r.state for r in records if not r.is_repeat)
     parts = [f"{counts[state]} {_WORDS.get(state, state)}" for state in TrialState if counts[state]]
@@ -63,26 +63,28 @@ def describe(study: Study, records: list[TrialRecord]) -> str:
         if parts
         else "No trial yet."
     )
-    confirmed = sum(r.is_repeat for r in records)
-    if confirmed:
-        tally += f" {confirmed} of the best trained again with new seeds."
+    repeats = sum(r.is_repeat for r in records)
+    if repeats:
+        tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."
     command = f"`hpo best {shell_word(study.run.path.name)}`"
     if best is None:
         return f"{tally}\n\n{command}"
     story = [f"{sentence}." for sentence in read_story(study.run)]
-    parts = [_verdict(study, records, best), tally, *story, *_table(records, best), command]
+    parts = [_verdict(study, records, best, state), tally, *story, *_table(records, best), command]
     return "\n\n".join(parts)
 
 
-def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord) -> str:
-    words = f"**Trial {best.number} is best: {study.metric} {best.value:.4f}**"
+def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord, state: str) -> str:
+    role = shown_role("winner", state)
+    words = f"**Trial {best.number} is the {role}: {study.metric} {best.value:.4f}**"
     reached = best.best_measurement(study.direction)
     if reached is not None:
         words += f" in epoch {reached.epoch} of {best.until_epoch}"
     if best.number == _DEFAULT_TRIAL:
         return f"{words}; it is the default configuration."
     default = next((r for r in records if r.number == _DEFAULT_TRIAL), None)
-    if default is None or default.value is None or best.value is None:
+    compared = any(r.is_repeat for r in records)  # repeats say the gain better
+    if compared or default is None or default.value is None or best.value is None:
         return f"{words}."
     gain = best.value - default.value
     return f"{words}, {gain:+.4f} against the default configuration ({default.value:.4f})."

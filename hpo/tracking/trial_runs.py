@@ -31,6 +31,7 @@ class _Child:
     """The facts that `write` wrote last."""
     tags: set[str] = field(default_factory=set)
     axes: set[str] = field(default_factory=set)
+    role: str = ""
 
 
 class TrialRuns:
@@ -89,12 +90,12 @@ class TrialRuns:
     def mark_roles(self, named: Mapping[int, str]) -> None:
         """Tag the winner's run, the default's and repeats, and no others."""
         for number, child in self._children.items():
-            if number in named:
-                self._client.set_tag(child.run_id, rows.WINNER_TAG, named[number])
-                child.tags.add(rows.WINNER_TAG)
-            elif rows.WINNER_TAG in child.tags:
+            role = named.get(number, "")
+            if role and role != child.role:
+                self._client.set_tag(child.run_id, rows.WINNER_TAG, role)
+            elif child.role and not role:
                 self._client.delete_tag(child.run_id, rows.WINNER_TAG)
-                child.tags.remove(rows.WINNER_TAG)
+            child.role = role
 
     def _write_progress(self, child: _Child, record: TrialRecord, state: str, reason: str) -> None:
         study = self._study
@@ -132,6 +133,7 @@ class TrialRuns:
                 run_id=run.info.run_id,
                 is_done=rows.DONE_TAG in run.data.tags,
                 tags=set(run.data.tags),
+                role=run.data.tags.get(rows.WINNER_TAG, ""),
                 axes=set(run.data.metrics),
             )
 

@@ -17,7 +17,7 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
-from hpo.core.selection import roles
+from hpo.core.selection import roles, shown_role
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
@@ -106,9 +106,9 @@ class StudyWriter:
             self.moved = time.monotonic()
         state, status = self._ending or (_CLOSED if closing else _RUNNING)
         search.write(records, state, status, self._last_time)
-        if closing:
-            able = [r for r in records if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-            trials.mark_roles(roles(able, self._study.direction))
+        able = [r for r in records if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        named = roles(able, self._study.direction)
+        trials.mark_roles({n: shown_role(role, state) for n, role in named.items()})
         self._write_files(search, trials, records, closing=closing)
         self.is_complete = closing and not self._refused and not self._files_missing
 

@@ -97,7 +97,7 @@ def test_the_parent_tells_summary_progress_and_winner(store):
     assert parent.data.metrics["best_trial"] == 0
     assert parent.data.metrics["trials_pruned"] == 1
     note = parent.data.tags["mlflow.note.content"]
-    assert note.startswith(f"**Trial 0 is best: {P1} 0.7000** in epoch 2 of 3")
+    assert note.startswith(f"**Trial 0 is the winner: {P1} 0.7000** in epoch 2 of 3")
     assert "4 trials: 1 unfinished, 1 complete, 1 pruned, 1 failed." in note
     assert store.trials[0].data.tags["hpo.best"] == "winner and default"
     assert "hpo.best" not in store.trials[1].data.tags  # pruned, and no repeat
@@ -118,6 +118,7 @@ def test_a_resumed_search_goes_on_in_the_same_runs(script):
     script.close("interrupted")
     before = Store(script.uri)
     assert before.parent.info.status == "KILLED"
+    assert before.trials[0].data.tags["hpo.best"] == "best so far and default"
     script.open(budget="6 trials")
     script.bus.emit(TrialStarted(trial=3, params={}, resumed_from_epoch=1))
     script.epochs(3, 0.8, 0.9)
@@ -167,7 +168,7 @@ def test_values_are_seen_while_the_search_goes_on(script):
     wait_for(lambda: Store(script.uri).history(0) == [(1, 0.5)])
     script.epochs(0, 0.6)
     wait_for(lambda: len(Store(script.uri).history(0)) == 2)
-    assert Store(script.uri).trials[0].data.tags["hpo.state"] == "running"
+    wait_for(lambda: Store(script.uri).trials[0].data.tags["hpo.state"] == "running")
     assert Store(script.uri).parent.info.status == "RUNNING"
     script.close()
 

@@ -66,9 +66,9 @@ def test_the_description_compares_the_winner_with_the_default(study):
         trial(1, 0.2, 0.4, 0.625, params={"lr": 0.012345678, "width": 128}),
         trial(2, 0.1, state=TrialState.PRUNED),
     ]
-    text = summary.describe(study, records)
+    text = summary.describe(study, records, "finished")
     assert text.splitlines()[0] == (
-        "**Trial 1 is best: p1 0.6250** in epoch 3 of 3, +0.1250 against the default "
+        "**Trial 1 is the winner: p1 0.6250** in epoch 3 of 3, +0.1250 against the default "
         "configuration (0.5000)."
     )
     assert "3 trials: 2 complete, 1 pruned." in text
@@ -79,21 +79,30 @@ def test_the_description_compares_the_winner_with_the_default(study):
     whose = {"trial": 1, "value": 0.625, "params": {}, "spec": "/run/best/spec.yaml"}
     handed_on = {**whose, "metric": "p1", "test": {"p1": 0.5}}
     (study.run.best_dir / "report.json").write_text(json.dumps(handed_on))
-    assert "\n\nheld out: p1 0.5000.\n\n" in summary.describe(study, records)
+    assert "\n\nheld out: p1 0.5000.\n\n" in summary.describe(study, records, "finished")
 
 
 def test_the_description_says_when_the_default_wins(study):
-    text = summary.describe(study, [trial(0, 0.5, 0.6, 0.7), trial(1, 0.5, 0.5, 0.5)])
+    text = summary.describe(study, [trial(0, 0.5, 0.6, 0.7), trial(1, 0.5, 0.5, 0.5)], "finished")
     assert "it is the default configuration" in text
 
 
 def test_the_description_of_a_search_without_a_result(study):
-    assert summary.describe(study, []).startswith("No trial yet.")
+    assert summary.describe(study, [], "running").startswith("No trial yet.")
     failed = [trial(0, state=TrialState.FAILED), trial(1, state=TrialState.RUNNING)]
-    assert summary.describe(study, failed).startswith("2 trials: 1 unfinished, 1 failed.")
+    assert summary.describe(study, failed, "running").startswith(
+        "2 trials: 1 unfinished, 1 failed."
+    )
 
 
 def test_confirmations_are_counted_by_themselves(study):
     records = [trial(0, 0.5, 0.5, 0.5), trial(1, 0.4, 0.4, 0.5, purpose="confirm")]
-    text = summary.describe(study, records)
-    assert "1 trial: 1 complete. 1 of the best trained again with new seeds." in text
+    text = summary.describe(study, records, "finished")
+    assert "1 trial: 1 complete. 1 repeat of the best with new seeds." in text
+    records += [trial(2, 0.4, 0.4, 0.7, purpose="confirm"), trial(3, 0.9, 0.9, 0.9)]
+    text = summary.describe(study, records, "running")
+    assert "2 repeats of the best with new seeds." in text
+    # Repeats say by how much it is better, so the run that was chosen for its luck does not.
+    assert text.splitlines()[0].startswith(
+        "**Trial 0 is the best so far: p1 0.5000** in epoch 1 of 3"
+    )
