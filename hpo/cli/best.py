@@ -8,6 +8,7 @@ from pathlib import Path
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
 from hpo.console.last_page import render_value
 from hpo.core.text import metric_word, shell_word
+from hpo.core.ties import FOUND
 
 HELP = "show the best trial and where its files are"
 
@@ -34,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(best)
         return 0
-    print(f"trial {best['trial']}: {metric_word(best.get('metric', ''))} {best['value']:.4f}")
+    found = FOUND if best.get("confirmation") else ""
+    word = metric_word(best.get("metric", ""))
+    print(f"trial {best['trial']}: {word} {best['value']:.4f}{found}")
     for line in winner_story(best):
         print(f"  {line}")
     for name, value in best["params"].items():

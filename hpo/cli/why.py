@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.status import describe
     from hpo.core.selection import roles, shown_role
     from hpo.report.why import explain
-    from hpo.results.story import read_story
+    from hpo.results.story import read_finalist, read_story
     from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args, looks=True)
@@ -45,8 +45,10 @@ def run(args: argparse.Namespace) -> int:
         ledger.close()
     role = roles(trials, direction).get(args.trial, "")
     found["role"] = shown_role(role, describe(chosen)["status"])
-    if role.startswith("winner"):
-        found["lines"] += read_story(chosen)
+    is_winner = role.startswith("winner")
+    found["lines"] += (
+        read_story(chosen) if is_winner else read_finalist(chosen, args.trial, direction)
+    )
     if args.json:
         print_json(found)
         return 0

@@ -11,7 +11,8 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING, TextIO
 
 from hpo.console.last_page import Seen, linked, render_end
-from hpo.console.progress import Progress, describe_left, describe_use, split_running
+from hpo.console.progress import Progress
+from hpo.console.progress_words import describe_left, describe_use, split_running, whose_value
 from hpo.console.review_lines import render_review
 from hpo.core.budget import render_seconds
 from hpo.core.events import (
@@ -142,7 +143,8 @@ class Console:
         elif not self.has_begun:
             self._line("stopped before a trial started. Go on with:")
         else:
-            self._line("stopped at once; epochs that were running will be repeated. Go on with:")
+            told = "stopped at once; epochs that were running will be repeated. Go on with:"
+            self._line(self.wrapped(told, self._stream))
         if self._resume:
             self._line(self._resume)
 
@@ -252,17 +254,20 @@ class Console:
     def _on_evaluated(self, event: Evaluated) -> None:
         if event.metric_value is not None:
             words = event.words or f"{self._progress.metric_word} {event.metric_value:.4f}"
-            label = "evaluated" if event.split == "validation" else "held out"
-            self._seen.evaluated = f"{label:<10}{words}, on the {event.split} split"
+            is_held_out = event.split != "validation"
+            label = "held out" if is_held_out else "evaluated"
+            where = "" if is_held_out else ", on the validation queries"
+            self._seen.evaluated = f"{label:<10}{words}{where}"
 
     @_print.register
     def _on_interrupted(self, event: Interrupted) -> None:
         best = self._progress.best
         found = ""
         if best is not None:
-            found = f", best {self._progress.metric_word} {best.value:.4f} (trial {best.trial})"
+            found = f", best {self._progress.metric_word} {best.value:.4f} ({whose_value(best)})"
         used = f"paused    after {describe_use(self._progress)}{found}"
-        self._farewell = [f"{used}; everything is saved. Go on with:", event.resume]
+        told = self.wrapped(f"{used}; everything is saved. Go on with:", self._stream)
+        self._farewell = [told, event.resume]  # a command is copied, so it is not broken
 
     @_print.register
     def _on_finished(self, event: Finished) -> None:

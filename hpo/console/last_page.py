@@ -14,6 +14,7 @@ from hpo.core.events import Finished
 from hpo.core.expected import expected_words
 from hpo.core.forecast import Forecast
 from hpo.core.text import count_of, metric_word, shell_word
+from hpo.core.ties import FOUND
 
 BESIDE = " " * 10
 """Stands under a line's label."""
@@ -92,8 +93,10 @@ def _confirmed(best: Mapping[str, Any]) -> Iterator[str]:
 
 def _gain(best: Mapping[str, Any]) -> str:
     """The gain on the validation queries; repeats, where there are any, say it better."""
+    if best.get("confirmation"):
+        return FOUND
     default = best.get("default_value")
-    if best.get("confirmation") or default is None:
+    if default is None:
         return ""
     if best["trial"] == 0:
         return ", the default configuration"

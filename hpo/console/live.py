@@ -8,13 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo.console.progress import (
-    Progress,
-    RunningTrial,
-    describe_left,
-    describe_use,
-    split_running,
-)
+from hpo.console.progress import Progress, RunningTrial
+from hpo.console.progress_words import describe_left, describe_use, split_running, whose_value
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
 
@@ -142,11 +137,11 @@ class LiveView:
             return Text("no result yet")
         text = Text("best ")
         text.append(f"{progress.best.value:.4f}", style="bold")
-        text.append(f" (trial {progress.best.trial})")
+        text.append(f" ({whose_value(progress.best)})")
         gain = progress.gain()
         if gain is not None:
             at = progress.best.epoch
-            when = f" by epoch {at}" if at < progress.epochs_per_trial else ""
+            when = f" by epoch {at}" if 0 < at < progress.epochs_per_trial else ""
             style = "green" if gain * progress.sign > 0 else ""
             text.append(f"  {gain:+.4f} over the default{when}", style=style)
         for state in ("pruned", "failed"):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
-from hpo.core.budget import Budget, Spent, fraction_used, render_seconds
+from hpo.core.budget import Budget, Spent, fraction_used
 from hpo.core.events import (
     Confirmed,
     Epoch,
@@ -21,7 +21,8 @@ from hpo.core.events import (
     TrialStarted,
     TrialSuspended,
 )
-from hpo.core.text import count_of, metric_word
+from hpo.core.selection import repeated
+from hpo.core.text import metric_word
 from hpo.core.trial import ONLY_STAGE, Direction, Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
 
@@ -56,6 +57,8 @@ class Best:
     trial: int
     epoch: int = 0
     """At which it was measured."""
+    repeats: int = 0
+    """Over how many it is the mean; 0 for the value of a trial's own run."""
 
 
 @dataclass(slots=True)
@@ -114,6 +117,9 @@ class Progress:
         self.best: Best | None = None
         self._default: dict[int, float] = {}
         """Epoch -> best value of the default configuration by then."""
+        self._repeats: defaultdict[int, list[float]] = defaultdict(list)
+        """Finalist -> values of its repeats."""
+        self._ended_repeats = self._expected_repeats = 0
         self.direction = "maximize"
         self.metric_word = metric_word("")
 
@@ -137,8 +143,14 @@ class Progress:
         return 0.0 if self._began is None else self._now() - self._began
 
     def fraction(self) -> float:
-        """Share of the budget that is gone; a trial under way counts by its epochs."""
-        if self.budget.trials is not None and self.epochs_per_trial:
+        """Share of the budget that is gone; a trial under way counts by its epochs.
+
+        Of a number of trials; once they have ended, of the repeats that follow.
+        """
+        if (repeats := self.repeats()) is not None and self.epochs_per_trial:
+            part = sum(t.epoch for t in self.running.values()) / self.epochs_per_trial
+            shares = [(repeats[0] + part) / max(1, repeats[1])]
+        elif self.budget.trials is not None and self.epochs_per_trial:
             part = sum(
                 t.epoch for t in self.running.values() if not t.is_repeat and not t.stage.left
             )
@@ -149,10 +161,25 @@ class Progress:
         others = replace(self.budget, trials=None)
         return min(1.0, max([*shares, fraction_used(others, self._spent_now())]))
 
+    def repeats(self) -> tuple[int, int] | None:
+        """Repeats that have ended, and about how many there will be.
+
+        None while trials of a number of them are left, and where time is the limit.
+        """
+        under_way = [trial.is_repeat for trial in self.running.values()]
+        begun = self._ended_repeats + sum(under_way)
+        is_over = self.budget.trials is not None and self.done() >= self.budget.trials
+        if not begun or not is_over or not all(under_way):
+            return None
+        return self._ended_repeats, max(begun, self._expected_repeats)
+
     def gain(self) -> float | None:
         """How much better the best is than the default configuration was by the same epoch."""
         if self.best is None or self.best.trial == 0:
             return None
+        if self.best.repeats:
+            default = self._repeats.get(0, [])[: self.best.repeats]
+            return self.best.value - statistics.fmean(default) if default else None
         return self.gain_of(self.best.value, self.best.epoch)
 
     def gain_of(self, value: float, epoch: int) -> float | None:
@@ -215,11 +242,21 @@ class Progress:
         usual = statistics.fmean(self._durations)
         spread = statistics.stdev(self._durations)
         waiting = max(0, self.budget.trials - len(self._counted))
+        begun = self._ended_repeats + sum(t.is_repeat for t in self.running.values())
+        again = max(0, self._expected_repeats - begun) * self._repeat_s()
         now = self._now()
-        under_way = sum(max(0.1 * usual, usual - (now - t.began)) for t in self.running.values())
-        work = (waiting * usual + under_way) / self.slots
+        under_way = sum(
+            max(0.1 * lasts, lasts - (now - t.began))
+            for t in self.running.values()
+            for lasts in [self._repeat_s() if t.is_repeat else usual]
+        )
+        work = (waiting * usual + again + under_way) / self.slots
         doubt = 2 * spread * (waiting + len(self.running)) ** 0.5 / self.slots
         return max(0.0, work - doubt), work + doubt
+
+    def _repeat_s(self) -> float:
+        """Seconds of a repeat, which is never stopped early."""
+        return self.epochs_per_trial * statistics.fmean(self._epoch_seconds[-50:] or [0.0])
 
     def _spent_now(self) -> Spent:
         """What was spent before, and since the first trial of this start."""
@@ -237,6 +274,8 @@ class Progress:
 
     def _count(self, row: TrialRow) -> None:
         """Take up a trial of an earlier start."""
+        if row.state is TrialState.COMPLETE:
+            self._take_repeat(repeated(row.role), row.value)
         if row.purpose != Purpose.SEARCH or row.is_refused:
             return
         stage = row.stage or ONLY_STAGE
@@ -260,6 +299,8 @@ class Progress:
         self.slots = event.concurrent
         self._gpus = event.gpus_per_trial
         self._expected_s = event.estimate_s
+        left = event.forecast.repeats if event.forecast else 0
+        self._expected_repeats = self._ended_repeats + left
 
     @handle.register
     def _on_trial_started(self, event: TrialStarted) -> None:
@@ -303,8 +344,21 @@ class Progress:
             self._default[event.epoch] = better([*self._default.values(), value])
         self._rate(number, event.epoch, value)
 
+    def _take_repeat(self, finalist: int | None, value: float | None) -> None:
+        """Lead with the best mean over repeats, once there are any, as `best_trial` does."""
+        if finalist is None or value is None:
+            return
+        self._repeats[finalist].append(value)
+        self._ended_repeats += 1
+        common = min(len(values) for values in self._repeats.values())
+        means = {n: statistics.fmean(v[:common]) for n, v in self._repeats.items()}
+        leader = max(means, key=lambda n: (self.sign * means[n], -n))
+        self.best = Best(value=means[leader], trial=leader, repeats=common)
+
     def _rate(self, number: int, epoch: int, value: float) -> None:
         sign = self.sign
+        if self.best is not None and self.best.repeats:
+            return
         if self.best is None or sign * value > sign * self.best.value:
             self.best = Best(value=value, trial=number, epoch=epoch)
         elif number == self.best.trial:
@@ -330,6 +384,8 @@ class Progress:
     @handle.register
     def _on_confirmed(self, event: Confirmed) -> None:
         self._drop(event.trial)
+        if event.state is TrialState.COMPLETE:
+            self._take_repeat(repeated(event.reason), event.value)
 
     def _drop(self, number: int, *, has_ended: bool = False) -> RunningTrial | None:
         """Take a trial from those that run."""
@@ -341,48 +397,3 @@ class Progress:
 
 def _pace_name(stage: TrialStage) -> str:
     return stage.name if stage.left else _LAST
-
-
-def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], str]:
-    """Running trials of the last stage by number, and those before it, in words.
-
-    Those are `16 of heads`, and what is done before their first epoch: `(computing features 3/9)`.
-    """
-    last = [(n, t) for n, t in sorted(progress.running.items()) if not t.stage.left]
-    others = [t for t in progress.running.values() if t.stage.left]
-    names = Counter(t.stage.name for t in others)
-    doing = "".join(f" ({t.doing})" for t in others if t.doing)
-    return last, ", ".join(f"{number} of {name}" for name, number in names.items()) + doing
-
-
-def describe_use(progress: Progress) -> str:
-    """What has been used of the budget: `12 of 40 trials`, `25m of 2h`."""
-    budget: Budget = progress.budget
-    if budget.trials is not None:
-        return f"{progress.done()} of {count_of(budget.trials, 'trial')}"
-    if budget.seconds is not None:
-        used = progress.spent.seconds + progress.elapsed()
-        return f"{render_seconds(used)} of {render_seconds(budget.seconds)}"
-    if budget.epochs is not None:
-        return f"{progress.spent.epochs} of {count_of(budget.epochs, 'epoch')}"
-    return count_of(progress.done(), "trial")
-
-
-def describe_left(progress: Progress) -> str:
-    """How long it will still take, and the pace: `3m to 5m left, 96 trials/h`."""
-    parts = []
-    left = progress.remaining()
-    if left is not None and _rounded(left[1]) > 0:
-        low, high = (render_seconds(_rounded(seconds)) for seconds in left)
-        parts.append(f"{low} left" if low == high else f"{low} to {high} left")
-    elif left is not None and progress.running and progress.fraction() >= 1:
-        parts.append("used up, finishing the running epochs")
-    if progress.running or progress.fraction() < 1:
-        parts += [f"{pace:.0f} {name}/h" for name, pace in progress.paces().items()]
-    return ", ".join(parts)
-
-
-def _rounded(seconds: float) -> float:
-    """No more digits than are known: to 5 s below a minute, to 10 s below 10."""
-    step = 5 if seconds < 60 else 10 if seconds < 600 else 60
-    return step * round(seconds / step)

@@ -129,9 +129,8 @@ def _budget(review: Review) -> list[str]:
         low, high = render_seconds(expected.low_s), render_seconds(expected.high_s)
         span = "" if low == high else f" ({low} to {high})"
         pruned = f", about {expected.pruned} pruned" if expected.pruned else ""
-        repeats = (
-            f" and {count_of(expected.repeats, 'repeat')} of the best" if expected.repeats else ""
-        )
+        parts = [count_of(expected.trials, "trial")] if expected.trials else []
+        parts += [f"{count_of(expected.repeats, 'repeat')} of the best"] if expected.repeats else []
         earlier = (
             f" after {count_of(expected.earlier, 'trial')} of earlier stages"
             if expected.earlier
@@ -139,7 +138,7 @@ def _budget(review: Review) -> list[str]:
         )
         lines.append(
             f"expected  {render_seconds(expected.seconds)}{span}: "
-            f"{count_of(expected.trials, 'trial')}{repeats}{earlier}, "
+            f"{' and '.join(parts) or '0 trials'}{earlier}, "
             f"{count_of(expected.epochs, 'epoch')}{pruned}"
         )
         if expected.epochs < epochs and not review.budget.trials:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpo.core.event_json import from_dict
-from hpo.core.text import metric_word
+from hpo.core.text import count_of, metric_word
 from hpo.core.ties import tie_words
 
 
@@ -45,9 +45,15 @@ class Expected:
     def words(self, name: str) -> list[str]:
         """Say it in sentences without their full stop, the metric under a name."""
         low, high = self.interval
+        which = f"this trial among {count_of(self.trials, 'trial')} trained as long"
+        chosen = f"validation {name} {self.value:.4f} chose {which}"
+        if self.repeats:
+            chosen = (
+                f"validation {name} {self.value:.4f} found {which}, and its repeats were counted"
+            )
         line = (
-            f"validation {name} {self.value:.4f} chose this trial among {self.trials} trained as "
-            f"long; on new pictures like these expect {self.expected:.3f} ({low:.3f} to {high:.3f})"
+            f"{chosen}; on new pictures like these expect {self.expected:.3f} ({low:.3f} to "
+            f"{high:.3f})"
         )
         return [line, *([tie_words(self.tied)] if self.tied else [])]
 

@@ -81,6 +81,14 @@ def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialR
     return [t for t in trials if t.is_repeat and (t.params, t.stage.parent) == key]
 
 
+_REPEAT = "repeat of "
+
+
+def repeated(role: str) -> int | None:
+    """The finalist of which a trial of this role is a repeat; None of other trials."""
+    return int(role.removeprefix(_REPEAT)) if role.startswith(_REPEAT) else None
+
+
 def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     """What trials are to a person, by number; most have no role.
 
@@ -97,7 +105,7 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
         found[best.number] = "winner and default" if same else "winner"
     for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
         again = repeats_of(finalist, everything)
-        found |= {repeat.number: f"repeat of {finalist.number}" for repeat in again}
+        found |= {repeat.number: f"{_REPEAT}{finalist.number}" for repeat in again}
     return found
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 LEVEL = 0.95
 """Of the intervals by which differences are judged."""
+FOUND = " in the run that found it"
+"""Tells the value that made a trial a finalist from those of its repeats."""
 _MOST_NAMED = 3
 
 

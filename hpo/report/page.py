@@ -14,7 +14,7 @@ from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.text import count_of, method_words, storable
 from hpo.core.thumbnails import thumbnail
-from hpo.core.trial import TrialState
+from hpo.core.trial import Direction, TrialState
 from hpo.core.unknown_calibrator import UnknownCalibrator
 from hpo.report import charts, mistakes, parameter_charts, summary
 from hpo.report.optuna_view import importances
@@ -115,20 +115,21 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     """Return the figures at the top as (label, figure, note)."""
     value, default = facts.value_of(facts.best), facts.value_of(facts.default)
     test = (facts.handed_on.get("test") or {}).get(facts.trainer.monitoring_metric)
-    cards, word = [], facts.metric_word
+    cards, word, (means, over) = [], facts.metric_word, _means(facts)
     if facts.best is not None and value is not None:
         cards.append((f"best {word}", f"{value:.3f}", f"trial {facts.best.number}, validation"))
         average = facts.handed_on.get("average") or {}
         if average.get("is_used"):
             note = f"handed on: {count_of(len(average['trials']), 'trial')}, validation"
             cards.append((f"average {word}", f"{average['value']:.3f}", note))
-        means = {s["number"]: s for s in _standings(facts)}
         if facts.best.number in means:
-            again = means[facts.best.number]
-            note = f"trial {facts.best.number} over {count_of(len(again['values']), 'new seed')}"
-            cards.append((f"confirmed {word}", f"{again['value']:.3f}", note))
-    if default is not None:
-        gain = "" if value is None else f"{value - default:+.3f} gained"
+            value = means[facts.best.number]
+            cards.append((f"confirmed {word}", f"{value:.3f}", f"trial {facts.best.number}{over}"))
+    if default is not None and facts.default is not None:
+        # Like is compared with like: means over new seeds, or the runs of the search.
+        is_compared = facts.default.number in means
+        default = means.get(facts.default.number, default)
+        gain = "" if value is None else f"{value - default:+.3f} gained{over * is_compared}"
         cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:
         beside = ((facts.handed_on.get("test") or {}).get("held_out") or {}).get("default")
@@ -140,9 +141,13 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _standings(facts: RunData) -> list[dict[str, Any]]:
-    """How the finalists came out that were trained again."""
-    return list((facts.handed_on.get("confirmation") or {}).get("standings") or [])
+def _means(facts: RunData) -> tuple[dict[int, float], str]:
+    """Means of finalists over their repeats, and over how many those are, in words."""
+    sign = Direction(facts.direction).sign
+    standings = (facts.handed_on.get("confirmation") or {}).get("standings") or []
+    means = {s["number"]: sign * s["value"] for s in standings}
+    seeds = min((len(s["values"]) for s in standings), default=0)
+    return means, f" over {count_of(seeds, 'new seed')}"
 
 
 def _charts(facts: RunData) -> list[Chart]:

@@ -13,6 +13,7 @@ from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles, shown_role
 from hpo.core.stages import measure_stages
 from hpo.core.text import count_of, shell_word
+from hpo.core.ties import FOUND
 from hpo.core.trial import TrialState
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
@@ -43,6 +44,8 @@ def _found(facts: RunData) -> str:
         return "No trial has a result."
     default = facts.value_of(facts.default)
     where, name = "on the validation queries", facts.metric_word
+    if facts.handed_on.get("confirmation"):  # its words tell the rest
+        return f"Trial {best.number} is the best: {name} {value:.4f} {where}{FOUND}."
     if best.number == 0:
         return f"The default configuration is still the best: {name} {value:.4f} {where}."
     if default is None:

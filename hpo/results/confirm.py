@@ -255,12 +255,14 @@ def describe(
     """Say in sentences who won, against whom, and what is no more than chance."""
     by_number = {s.number: s for s in standings}
     best, seeds = by_number[winner], len(standings[0].values)
-    runs = f"{seeds} new seed{'s' if seeds > 1 else ''}"
-    words = [f"trial {winner}: {_figure(best, sign)} over {runs}"]
+    runs = count_of(seeds, "new seed")
+    leader = standings[0]
+    place = f", the best mean of {len(standings)}" if best is leader and len(standings) > 1 else ""
+    words = [f"trial {winner}: {_figure(best, sign)} over {runs}{place}"]
     tied = [s for s in standings if s.is_tied and s.number != winner]
     if tied:
-        words.append(tie_words([trial_name(s.number, default) for s in tied]))
-    leader = standings[0]
+        means = [f"{trial_name(s.number, default)} ({sign * s.value:.4f})" for s in tied]
+        words.append(tie_words(means))
     if leader.number != winner:
         words.append(
             f"{trial_name(winner, default)} is the cheaper one: {best.cost:.2g} s an epoch against "

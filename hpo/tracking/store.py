@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +105,24 @@ def connect(tracking_uri: str) -> MlflowClient:
     # Two processes that create the tables at the same time break each other.
     with (folder / ".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        if not database.exists():
+            _create(database, folder / "new")
         return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _create(database: Path, workshop: Path) -> None:
+    """Make a database elsewhere first: its tables take MLflow seconds and many steps.
+
+    A process that ends in the middle would leave one that MLflow takes for that of an old release.
+    """
+    from mlflow import MlflowClient
+
+    shutil.rmtree(workshop, ignore_errors=True)
+    workshop.mkdir()
+    made = workshop / database.name
+    MlflowClient(tracking_uri=f"{_SQLITE}{made}")
+    made.replace(database)
+    shutil.rmtree(workshop, ignore_errors=True)
 
 
 def expected_errors() -> tuple[type[Exception], ...]:

@@ -69,7 +69,7 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     command = f"`hpo best {shell_word(study.run.path.name)}`"
     if best is None:
         return f"{tally}\n\n{command}"
-    story = [f"{sentence}." for sentence in read_story(study.run)]
+    story = [f"{line[:1].upper()}{line[1:]}." for line in read_story(study.run)]
     parts = [_verdict(study, records, best, state), tally, *story, *_table(records, best), command]
     return "\n\n".join(parts)
 

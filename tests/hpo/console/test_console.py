@@ -213,7 +213,7 @@ def test_the_end_tells_the_result_first():
     page = said(*events).split("\n\n")[-1].splitlines()
     assert page[:3] == [
         "best      trial 2: P@1 0.7500 (+0.2500 over the default)",
-        "held out  P@1 0.4000, on the test split",
+        "held out  P@1 0.4000",
         "with      train.lr = 0.001235",
     ]
     assert page[3] == "onnx      /r/best/model.onnx (checked on 64 pictures)"
@@ -223,7 +223,7 @@ def test_the_end_tells_the_result_first():
 def test_a_figure_on_pictures_that_chose_is_not_called_held_out():
     told = Evaluated(trial=2, split="validation", metrics={"x": 0.4}, metric_value=0.4)
     page = said(started(), REVIEW, ended(2, value=0.75), told, finished())
-    assert "evaluated P@1 0.4000, on the validation split\n" in page
+    assert "evaluated P@1 0.4000, on the validation queries\n" in page
     assert "held out" not in page
 
 

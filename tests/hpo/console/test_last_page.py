@@ -44,7 +44,7 @@ def test_repeats_say_the_gain_and_are_counted():
     words = ["trial 2 over 3 seeds: 0.70", "ahead of the default by 0.2"]
     lines = page(best=BEST | {"confirmation": {"words": words}}, confirmations=4)
     assert lines[:3] == [
-        "best      trial 2: P@1 0.7500",
+        "best      trial 2: P@1 0.7500 in the run that found it",
         "confirmed trial 2 over 3 seeds: 0.70",
         "          ahead of the default by 0.2",
     ]
@@ -56,13 +56,13 @@ def test_what_to_expect_stands_before_the_held_out_figure():
         value=0.75, trials=4, drop=0.02, drop_error=0.01, expected=0.73, interval=(0.71, 0.75),
         noise=0.015, tied=("trial 1",),
     )  # fmt: skip
-    seen = Seen(metric="val_precision_at_1", evaluated="held out  P@1 0.7200, on the test split")
+    seen = Seen(metric="val_precision_at_1", evaluated="held out  P@1 0.7200")
     lines = page(seen, best=BEST | {"expected": found.to_json()})
     assert lines[1:4] == [
-        "estimate  validation P@1 0.7500 chose this trial among 4 trained as long; on new pictures "
+        "estimate  validation P@1 0.7500 chose this trial among 4 trials trained as long; on new pictures "
         "like these expect 0.730 (0.710 to 0.750)",
         "          a tie with trial 1: the difference may be chance",
-        "held out  P@1 0.7200, on the test split",
+        "held out  P@1 0.7200",
     ]
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-from hpo.console.progress import Progress, describe_left, describe_use
+from hpo.console.progress import Progress
+from hpo.console.progress_words import describe_left, describe_use
 from hpo.core.budget import Spent, parse_budget, render_seconds
 from hpo.core.events import Confirmed, Epoch, Review, Started, TrialFinished, TrialStarted
+from hpo.core.forecast import Forecast
 from hpo.core.trial import Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
 
@@ -214,3 +216,63 @@ def test_confirmations_change_no_count():
     assert (progress.best.value, progress.fraction()) == (0.5, 0.5)
     progress.handle(Confirmed(trial=2, state=TrialState.COMPLETE, value=0.9))
     assert (progress.running, progress.done()) == ({}, 1)
+
+
+def repeat(progress, clock, number, of, values, seconds=2.0):
+    progress.handle(TrialStarted(trial=number, purpose="confirm"))
+    for epoch, value in enumerate(values, 1):
+        clock.time += seconds
+        progress.handle(Epoch(trial=number, epoch=epoch, value=value, seconds=seconds))
+    best = max(values)
+    end = Confirmed(trial=number, state=TrialState.COMPLETE, value=best, reason=f"repeat of {of}")
+    progress.handle(end)
+
+
+def test_repeats_decide_what_leads():
+    expected = Forecast(seconds=1, low_s=1, high_s=1, trials=3, epochs=6, pruned=0, repeats=4)
+    progress, clock = progress_of("3trials", epochs=2, forecast=expected)
+    run_trial(progress, clock, 0, [0.25, 0.5])
+    run_trial(progress, clock, 1, [0.5, 0.875])
+    assert progress.repeats() is None
+    # Left are a trial and four repeats of two epochs each, at 2 s an epoch.
+    assert progress.remaining() == (20.0, 20.0)
+    run_trial(progress, clock, 2, [0.5, 0.75])
+    assert (progress.best.trial, progress.best.value, progress.gain()) == (1, 0.875, 0.375)
+    repeat(progress, clock, 3, 1, [0.25, 0.625])
+    assert (progress.best.trial, progress.best.value, progress.gain()) == (1, 0.625, None)
+    assert (progress.repeats(), progress.fraction()) == ((1, 4), 0.25)
+    progress.handle(TrialStarted(trial=4, purpose="confirm"))
+    progress.handle(Epoch(trial=4, epoch=1, value=0.5, seconds=2.0))
+    assert progress.fraction() == 0.375
+    repeat(progress, clock, 4, 0, [0.5, 0.5])
+    repeat(progress, clock, 5, 2, [0.75, 0.75])
+    assert (progress.best.trial, progress.best.value, progress.gain()) == (2, 0.75, 0.25)
+    # Two repeats of trial 1, and one of the others: one of each is compared.
+    repeat(progress, clock, 6, 1, [0.25, 1.0])
+    assert (progress.best.trial, progress.best.repeats, progress.repeats()) == (2, 1, (4, 4))
+    repeat(progress, clock, 7, 0, [0.5, 0.625])
+    repeat(progress, clock, 8, 2, [0.75, 0.5])
+    assert (progress.best.trial, progress.best.value, progress.best.repeats) == (1, 0.8125, 2)
+    assert progress.gain() == 0.8125 - 0.5625
+    assert progress.repeats() == (6, 6)  # more than expected
+
+
+def test_a_resumed_search_knows_its_repeats():
+    rows = [
+        TrialRow(trial=0, state=TrialState.COMPLETE, value=0.5, epoch=10, until_epoch=10),
+        TrialRow(trial=1, state=TrialState.COMPLETE, value=0.75, epoch=10, until_epoch=10),
+        TrialRow(
+            trial=2, state=TrialState.COMPLETE, purpose="confirm", value=0.625, role="repeat of 1"
+        ),
+        TrialRow(
+            trial=3, state=TrialState.COMPLETE, purpose="confirm", value=0.25, role="repeat of 0"
+        ),
+        TrialRow(
+            trial=4, state=TrialState.RUNNING, purpose="confirm", value=0.25, role="repeat of 0"
+        ),
+    ]
+    progress, _ = progress_of("2trials", trials=rows)
+    assert (progress.best.trial, progress.best.value, progress.gain()) == (1, 0.625, 0.375)
+    assert progress.repeats() == (2, 2)
+    progress, _ = progress_of("100s", trials=rows)
+    assert progress.repeats() is None

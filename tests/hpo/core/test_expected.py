@@ -8,7 +8,7 @@ FOUND = Expected(
 
 def test_one_line_says_what_chose_the_winner_and_what_to_expect():
     assert FOUND.words("P@1") == [
-        "validation P@1 0.8950 chose this trial among 11 trained as long; on new pictures like "
+        "validation P@1 0.8950 chose this trial among 11 trials trained as long; on new pictures like "
         "these expect 0.880 (0.873 to 0.887)",
         "a tie with trial 4 and the default: the difference may be chance",
     ]

@@ -7,6 +7,7 @@ from hpo.core.selection import (
     open_repeats,
     ranked,
     repeat_values,
+    repeated,
     roles,
     shown_role,
 )
@@ -183,3 +184,11 @@ def test_roles_of_winner_default_and_repeats():
 )
 def test_what_leads_before_the_end_is_no_winner(role, status, shown):
     assert shown_role(role, status) == shown
+
+
+def test_a_repeat_names_its_finalist():
+    assert [repeated(role) for role in ("repeat of 12", "winner and default", "")] == [
+        12,
+        None,
+        None,
+    ]

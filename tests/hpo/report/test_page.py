@@ -121,6 +121,23 @@ def test_mistakes_are_shown_with_pictures(facts, tmp_path):
     assert "2.png" in words  # of explanations from before files had names of their own
 
 
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_cards_compare_means_with_means(facts, direction, sign):
+    from dataclasses import replace
+
+    best, default = facts.best.number, 0
+    seeds = {"values": [0.5, 0.5]}
+    standings = [
+        {"number": best, "value": sign * 0.75, **seeds},
+        {"number": default, "value": sign * 0.625, **seeds},
+    ]
+    handed_on = {"confirmation": {"winner": best, "words": [], "standings": standings}}
+    told = replace(facts, handed_on=handed_on, direction=direction)
+    words = " ".join(" ".join(read(render(told, {}, None, None)).words).split())
+    assert f"confirmed P@1 0.750 trial {best} over 2 new seeds" in words
+    assert "default P@1 0.625 +0.125 gained over 2 new seeds" in words
+
+
 def test_the_navigation_leads_to_every_section_in_its_order(facts):
     from dataclasses import replace
 

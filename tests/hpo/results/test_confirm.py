@@ -81,7 +81,7 @@ def test_the_lucky_one_does_not_win(tmp_path):
     assert [s.value for s in result.standings] == [0.9, 0.5, 0.4]
     assert not result.standings[1].is_tied
     assert result.words[0].startswith("trial 1: 0.9000 (0.8")
-    assert result.words[0].endswith(" over 2 new seeds")
+    assert result.words[0].endswith(" over 2 new seeds, the best mean of 3")
     assert result.words[1].startswith("+0.5000 over the default, 0.4000 (0.3")
     assert events.named("chosen") == [to_plain(result.to_json())]
     assert engine.best().number == 1
@@ -91,7 +91,10 @@ def test_a_tie_is_called_one(tmp_path):
     engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (40, 40), 0.8: (41, 41), 0.9: (41, 40)})
     result, _ = compared(engine)
     assert result.winner == 1
-    assert "a tie with trial 2 and the default: the difference may be chance" in result.words
+    assert (
+        "a tie with trial 2 (0.8100) and the default (0.8000): the difference may be chance"
+        in result.words
+    )
     assert result.words[-1].endswith("which may be chance")
 
 

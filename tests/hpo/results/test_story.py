@@ -2,7 +2,8 @@
 
 import json
 
-from hpo.results.story import read_story, winner_story
+from hpo.core.trial import Direction
+from hpo.results.story import read_finalist, read_story, winner_story
 from hpo.run.run_dir import RunDir
 
 REPORT = {
@@ -19,8 +20,8 @@ REPORT = {
 
 def test_confirmation_what_to_expect_and_the_held_out_figure():
     expected = (
-        "validation P@1 0.8000 chose this trial among 7 trained as long; on new pictures like these "
-        "expect 0.770 (0.755 to 0.785)"
+        "validation P@1 0.8000 found this trial among 7 trials trained as long, and its repeats "
+        "were counted; on new pictures like these expect 0.770 (0.755 to 0.785)"
     )
     held_out = "held out: P@1 0.7500 (0.7000 to 0.8000)"
     assert winner_story(REPORT) == [*REPORT["confirmation"]["words"], expected, held_out]
@@ -45,3 +46,27 @@ def test_a_run_that_was_not_handed_on_tells_nothing(tmp_path):
         assert read_story(run) == []
     (run.best_dir / "report.json").write_text(json.dumps(REPORT))
     assert read_story(run) == winner_story(REPORT)
+
+
+def test_a_finalist_is_told_beside_the_winner_on_the_scale_of_the_metric(tmp_path):
+    run = RunDir(tmp_path)
+    assert read_finalist(run, 1, Direction.MINIMIZE) == []
+    run.best_dir.mkdir()
+    values = {"values": [-0.25, -0.3], "is_tied": True}
+    standings = [
+        {"number": 3, "value": -0.25, **values, "interval": [-0.3, -0.2]},
+        {"number": 1, "value": -0.275, **values, "interval": [-0.35, -0.225]},
+        {"number": 0, "value": -0.5, **values, "is_tied": False, "interval": None},
+    ]
+    told = {**REPORT, "confirmation": {"words": [], "winner": 3, "standings": standings}}
+    (run.best_dir / "report.json").write_text(json.dumps(told))
+    assert read_finalist(run, 1, Direction.MINIMIZE) == [
+        "0.2750 (0.2250 to 0.3500) over 2 new seeds, against 0.2500 (0.2000 to 0.3000) of the "
+        "winner, trial 3: the difference may be chance"
+    ]
+    assert read_finalist(run, 0, Direction.MINIMIZE) == [
+        "0.5000 over 2 new seeds, against 0.2500 (0.2000 to 0.3000) of the winner, trial 3"
+    ]
+    assert (
+        read_finalist(run, 3, Direction.MINIMIZE) == read_finalist(run, 7, Direction.MINIMIZE) == []
+    )

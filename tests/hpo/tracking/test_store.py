@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from hpo.tracking import default_tracking_uri
+from hpo.tracking.address import why_useless
 from hpo.tracking.store import (
     connect,
     display_uri,
@@ -85,6 +87,24 @@ def test_processes_that_create_a_store_at_once_all_succeed(tmp_path):
     code = f"from hpo.tracking.store import connect; connect({uri!r}).search_experiments()"
     several = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [one.wait() for one in several] == [0, 0, 0]
+
+
+def test_a_process_that_dies_while_it_creates_a_store_leaves_none(tmp_path):
+    database = tmp_path / "mlflow.db"
+    uri = f"sqlite:///{database}"
+    code = f"from hpo.tracking.store import connect; connect({uri!r}).search_experiments()"
+    dies = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not any(tmp_path.rglob("mlflow.db")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    dies.kill()
+    dies.wait()
+    assert not database.exists()
+    assert why_useless(uri) == ""
+    connect(uri).search_experiments()
+    assert database.is_file()
+    assert why_useless(uri) == ""
+    assert [file.name for file in (tmp_path / ".mlflow").iterdir()] == [".lock"]
 
 
 def test_a_long_reason_ends_with_a_sentence_or_a_word():

@@ -79,7 +79,7 @@ def test_the_description_compares_the_winner_with_the_default(study):
     whose = {"trial": 1, "value": 0.625, "params": {}, "spec": "/run/best/spec.yaml"}
     handed_on = {**whose, "metric": "p1", "test": {"p1": 0.5}}
     (study.run.best_dir / "report.json").write_text(json.dumps(handed_on))
-    assert "\n\nheld out: p1 0.5000.\n\n" in summary.describe(study, records, "finished")
+    assert "\n\nHeld out: p1 0.5000.\n\n" in summary.describe(study, records, "finished")
 
 
 def test_the_description_says_when_the_default_wins(study):

@@ -1,0 +1,63 @@
+"""Says in words what a `Progress` has counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hpo.console.progress import Best, Progress, RunningTrial
+from hpo.core.budget import Budget, render_seconds
+from hpo.core.text import count_of
+
+
+def whose_value(best: Best) -> str:
+    """Which trial the best value is of: `trial 4`, or `trial 4, mean of 2 repeats`."""
+    if not best.repeats:
+        return f"trial {best.trial}"
+    return f"trial {best.trial}, mean of {count_of(best.repeats, 'repeat')}"
+
+
+def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], str]:
+    """Running trials of the last stage by number, and those before it, in words.
+
+    Those are `16 of heads`, and what is done before their first epoch: `(computing features 3/9)`.
+    """
+    last = [(n, t) for n, t in sorted(progress.running.items()) if not t.stage.left]
+    others = [t for t in progress.running.values() if t.stage.left]
+    names = Counter(t.stage.name for t in others)
+    doing = "".join(f" ({t.doing})" for t in others if t.doing)
+    return last, ", ".join(f"{number} of {name}" for name, number in names.items()) + doing
+
+
+def describe_use(progress: Progress) -> str:
+    """What has been used of the budget: `12 of 40 trials`, `25m of 2h`; or how many repeats."""
+    budget: Budget = progress.budget
+    if budget.trials is not None:
+        if (repeats := progress.repeats()) is not None:
+            return f"{repeats[0]} of {count_of(repeats[1], 'repeat')}"
+        return f"{progress.done()} of {count_of(budget.trials, 'trial')}"
+    if budget.seconds is not None:
+        used = progress.spent.seconds + progress.elapsed()
+        return f"{render_seconds(used)} of {render_seconds(budget.seconds)}"
+    if budget.epochs is not None:
+        return f"{progress.spent.epochs} of {count_of(budget.epochs, 'epoch')}"
+    return count_of(progress.done(), "trial")
+
+
+def describe_left(progress: Progress) -> str:
+    """How long it will still take, and the pace: `3m to 5m left, 96 trials/h`."""
+    parts = []
+    left = progress.remaining()
+    if left is not None and _rounded(left[1]) > 0:
+        low, high = (render_seconds(_rounded(seconds)) for seconds in left)
+        parts.append(f"{low} left" if low == high else f"{low} to {high} left")
+    elif left is not None and progress.running and progress.fraction() >= 1:
+        parts.append("used up, finishing the running epochs")
+    if progress.running or progress.fraction() < 1:
+        parts += [f"{pace:.0f} {name}/h" for name, pace in progress.paces().items()]
+    return ", ".join(parts)
+
+
+def _rounded(seconds: float) -> float:
+    """No more digits than are known: to 5 s below a minute, to 10 s below 10."""
+    step = 5 if seconds < 60 else 10 if seconds < 600 else 60
+    return step * round(seconds / step)
