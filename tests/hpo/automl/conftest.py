@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from hpo import AutoMLRunner
+from hpo.core.yaml_io import read_yaml, to_yaml
 from tests.hpo.automl.watching import skill_folders_are_only_read  # noqa: F401 - for every test below
 from tests.quick_trainer import DEFAULTS, NAME
 
@@ -20,10 +20,10 @@ def make_skill(folder, **info):
     """A complete skill folder of the quick trainer; `info` changes its metadata."""
     shutil.copytree(QUICK_SKILL, folder)
     file = folder / "references" / "skill_info.yaml"
-    facts = yaml.safe_load(file.read_text()) | {"metrics": {"monitoring_metric": METRIC}} | info
-    file.write_text(yaml.safe_dump(facts))
+    facts = read_yaml(file) | {"metrics": {"monitoring_metric": METRIC}} | info
+    file.write_text(to_yaml(facts))
     (folder / "references" / "spec_template_train.yaml").write_text(
-        yaml.safe_dump({k: DEFAULTS[k] for k in ("results_dir", "train", "data", "fault")})
+        to_yaml({k: DEFAULTS[k] for k in ("results_dir", "train", "data", "fault")})
     )
     return folder
 

@@ -81,6 +81,7 @@ def desk(tmp_path_factory):
     model |= {"inference.input_path": "query", "export.checkpoint": "model.ckpt"}
     model |= {"gen_trt_engine.onnx_file": "model.onnx", "gen_trt_engine.trt_engine": "model.engine"}
     (folder / "spec.yaml").write_text(json.dumps({"dataset": data, **model}))
+    (folder / "SKILL").symlink_to(ROOT / "trainer/skill")
     return folder
 
 
@@ -91,7 +92,7 @@ NEEDING = [
     ["why", "runs/finished", "0"], ["export", "runs/finished"],
     ["predict", "runs/finished", "query/a/1.png"], ["gallery", "runs/finished"], ["serve", "runs/finished"],
     ["gallery", "runs/finished", "--add", "train"], ["ui", "runs/finished"], ["cache"],
-    ["cache", "clear", "--yes"], ["automl", "--skill-dir", str(ROOT / "trainer/skill"), "--yes"],
+    ["cache", "clear", "--yes"], ["automl", "--skill-dir", "SKILL", "--yes"],
 ]  # fmt: skip
 LINE = re.compile(r"(hpo|ml_recog)( \w+)?: (error: )?\w+ is not installed; (pip |.*extra).*")
 
