@@ -79,7 +79,7 @@ LLM_OPTIONS = (
         default=3,
         env=("AUTOML_LLM_MAX_RETRIES",),
         low=0,
-        help="failed calls in a row that are made up for by tpe, visibly; the next ends the search",
+        help="failed calls in a row that tpe stands in for, each told; one more ends the search",
     ),
 )
 

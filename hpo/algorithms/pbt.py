@@ -50,7 +50,7 @@ def _interval_for(setting: Setting, size: int) -> int:
 
 ENTRY = AlgorithmEntry(
     name="pbt",
-    summary="population based training: the weak copy the strong and change on the way",
+    summary="population-based training: weak members copy strong ones and vary what they copy",
     build=build,
     options=(
         Option(

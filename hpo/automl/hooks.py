@@ -88,7 +88,7 @@ def number_of(value: Any) -> float:
     """
     kind = getattr(value, "dtype", type(value))
     if kind in (bool, bytes, bytearray) or str(kind) in ("bool", "torch.bool"):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return float(value)
 
 

@@ -197,7 +197,7 @@ class PlatformExecutor:
         job_id, folder = self.job_ids.get(number, ("", ""))
         where = f"epoch {epoch} of trial {number} (job {job_id})"
         if not folder or "://" in folder:
-            return "", f"the checkpoint of {where} cannot be told: its results are not on this disk"
+            return "", f"the checkpoint of {where} is not known: its results are not on this disk"
         metric = self._plan.objectives.primary.metric
         try:
             return str(choose_checkpoint(Path(folder), epoch, metric)[0]), ""

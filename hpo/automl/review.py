@@ -69,7 +69,7 @@ def describe_time(
         per_trial = round(num_epochs * seconds_per_epoch + TRIAL_START_S, 1)
         words = f"{seconds_per_epoch:.2g} s an epoch as the probe measured it, {slots} at a time"
         words += (
-            f"; rehearsed: {count_of(forecast.epochs, 'epoch')} in all"
+            f"; simulated: {count_of(forecast.epochs, 'epoch')} in all"
             if forecast
             else "; the algorithm decides by itself how many trials there are"
         )

@@ -328,7 +328,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
 
     if _settings(args.settings) or args.hyperparameters or args.ranges:
         print(
-            "hpo automl: a plain training does not use settings, hyperparameters and ranges",
+            "hpo automl: a plain training does not use settings, hyperparameters or ranges",
             file=sys.stderr,
         )
     roots = {"train_dataset_uri": args.data, "eval_dataset_uri": args.eval_data}

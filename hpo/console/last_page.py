@@ -126,7 +126,7 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"converged {rule}"
     if seen.removed_bytes:
         freed = render_bytes(seen.removed_bytes)
-        yield f"disk      {freed} of checkpoints that lost were removed (keep: best)"
+        yield f"disk      {freed} of checkpoints that nothing needs were removed (keep: best)"
     for stage in event.stages:
         yield f"stage     {stage}"
     for rung in event.rungs:

@@ -19,13 +19,15 @@ def whose_value(best: Best) -> str:
 def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], str]:
     """Running trials of the last stage by number, and those before it, in words.
 
-    Those are `16 of heads`, and what is done before their first epoch: `(computing features 3/9)`.
+    Those are `16 trials of stage heads`, and what is done before their first epoch:
+    `(computing features 3/9)`.
     """
     last = [(n, t) for n, t in sorted(progress.running.items()) if not t.stage.left]
     others = [t for t in progress.running.values() if t.stage.left]
     names = Counter(t.stage.name for t in others)
     doing = "".join(f" ({t.doing})" for t in others if t.doing)
-    return last, ", ".join(f"{number} of {name}" for name, number in names.items()) + doing
+    counts = [f"{count_of(number, 'trial')} of stage {name}" for name, number in names.items()]
+    return last, ", ".join(counts) + doing
 
 
 def describe_use(progress: Progress) -> str:

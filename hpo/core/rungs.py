@@ -45,10 +45,13 @@ class Rung:
     def __str__(self) -> str:
         head = f"epoch {self.epoch} stopped {count_of(self.stopped, 'trial')}"
         if self.correlation is None:
-            return f"{head}; trained in full: {self.in_full}, too few to check its order by"
+            full = count_of(self.in_full, "trial")
+            return (
+                f"{head}; {full} trained in full: too few to tell whether it stops the right ones"
+            )
         line = (
-            f"{head}; its order agrees with the end by {self.correlation:.2f} "
-            f"(rank correlation of {self.in_full} in full)"
+            f"{head}; its order agrees with the final one by {self.correlation:.2f} "
+            f"(rank correlation of {count_of(self.in_full, 'trial')} trained in full)"
         )
         if self.is_unreliable:
             return f"{line}: UNRELIABLE, try --pruner none or more epochs"

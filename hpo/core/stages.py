@@ -40,7 +40,8 @@ class StageOrder:
         """Say it in a line."""
         head = f"{self.name}: {count_of(self.trials, 'trial')}"
         if self.correlation is None:
-            return f"{head}; trained on from: {self.pairs}, too few to check its order by"
+            went_on = "1 was" if self.pairs == 1 else f"{self.pairs} were"
+            return f"{head}; {went_on} trained on: too few to tell whether its order is right"
         line = (
             f"{head}; its order agrees with that of the next stage by {self.correlation:.2f} "
             f"(rank correlation, n = {self.pairs}"

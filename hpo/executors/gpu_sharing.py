@@ -157,7 +157,7 @@ def _as_asked(slots: Slots, asked: int, probe: Mapping[str, Any], factor: float)
         left = float(total) / asked - _CONTEXT_MIB
         reason += f"; each may take {left:.0f} MiB and was measured to take {peak:.0f}"
         if float(peak) * factor > left:
-            reason += ", which is TOO LITTLE for some: those end as out of memory"
+            reason += ", which is TOO LITTLE for some: those run out of memory"
     return Packing(per_gpu=slots.per_card, reason=reason)
 
 

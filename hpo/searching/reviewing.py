@@ -126,7 +126,9 @@ def _foresee(session: Reviewed, probe: Mapping[str, Any]) -> Forecast | None:
             spent=session.spent_before, begun=session.ledger, probe=probe,
         )  # fmt: skip
     except Exception as error:
-        logger.warning("the time could not be foreseen: %s: %s", type(error).__name__, error)
+        logger.warning(
+            "how long it takes could not be estimated: %s: %s", type(error).__name__, error
+        )
         logger.debug("the traceback", exc_info=True)
         return None
 

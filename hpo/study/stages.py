@@ -136,8 +136,9 @@ def chosen_stages(
     where, told = "search.stages (--stages)", ", ".join(asked)
     if not offered:
         raise SpecError(
-            f"{where}: this start has no stages, got {told}; leave it out, or start from "
-            "pretrained weights (--weights) without a backbone of your own"
+            f"{where}: this start has no stages, got {told}; leave it out, or train whole networks "
+            "(train.train_trunk=true) from pretrained weights (--weights), without a backbone of "
+            "your own"
         )
     for name in asked:
         if name not in offered:

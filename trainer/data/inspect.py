@@ -176,7 +176,8 @@ def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, An
                 f"network sees {size.height} x {size.width})"
             )
         if small.any():
-            message = f"{name}: {small.sum()} of {len(small)} pictures are smaller than {needed}"
+            are = "is" if small.sum() == 1 else "are"
+            message = f"{name}: {small.sum()} of {len(small)} pictures {are} smaller than {needed}"
             if name == "train":
                 message += _enough(split.sizes * (cut.share if cut else 1.0), size)
             paths = (split.paths[i] for i in np.flatnonzero(small)[:_PATHS_SHOWN])

@@ -72,15 +72,15 @@ def _sequences(items: Sequence[Item]) -> list[Finding]:
 def _sizes(items: Sequence[Item]) -> list[Finding]:
     seen = [item for item in items if item.look.width]
     kinds: list[tuple[str, str, Callable[[int, int], bool]]] = [
-        ("tiny_image", f"have a side below {_TINY_PX} pixels", lambda w, h: min(w, h) < _TINY_PX),
+        ("tiny_image", f"with a side below {_TINY_PX} pixels", lambda w, h: min(w, h) < _TINY_PX),
         (
             "huge_image",
-            f"have more than {_HUGE_PX // 1_000_000} megapixels and are slow to read",
+            f"of more than {_HUGE_PX // 1_000_000} megapixels, slow to read",
             lambda w, h: w * h > _HUGE_PX,
         ),
         (
             "extreme_aspect",
-            f"are over {_EXTREME_ASPECT:.0f} times as long as wide and will be squeezed, or cut",
+            f"over {_EXTREME_ASPECT:.0f} times as long as wide, which will be squeezed, or cut",
             lambda w, h: max(w, h) > _EXTREME_ASPECT * min(w, h),
         ),
     ]
@@ -88,7 +88,8 @@ def _sizes(items: Sequence[Item]) -> list[Finding]:
     for kind, words, is_odd in kinds:
         paths = [i.path for i in seen if is_odd(i.look.width, i.look.height)]
         if paths:
-            found.append(finding(kind, "warning", f"{len(paths)} of the pictures {words}", paths))
+            text = f"{count_of(len(paths), 'picture')} {words}"
+            found.append(finding(kind, "warning", text, paths))
     return found
 
 
@@ -96,7 +97,8 @@ def _blank(items: Sequence[Item]) -> list[Finding]:
     paths = [i.path for i in items if i.look.width and i.look.spread < _BLANK_SPREAD]
     if not paths:
         return []
-    return [finding("blank", "warning", f"{len(paths)} of the pictures are of one colour", paths)]
+    text = f"{count_of(len(paths), 'picture')} of one colour throughout"
+    return [finding("blank", "warning", text, paths)]
 
 
 def _modes(items: Sequence[Item]) -> list[Finding]:
@@ -107,7 +109,7 @@ def _modes(items: Sequence[Item]) -> list[Finding]:
             kinds[_MODE_NAMES.get(item.look.mode, "colour")].append(item.path)
     total = sum(map(len, kinds.values()))
     return [
-        finding("odd_mode", "info", f"{len(paths)} of {total} pictures are {name}", paths)
+        finding("odd_mode", "info", f"{name}: {len(paths)} of {total} pictures", paths)
         for name, paths in sorted(kinds.items())
         if len(paths) < _ODD_SHARE * total
     ]
@@ -153,7 +155,7 @@ def _extensions(items: Sequence[Item]) -> list[Finding]:
         finding(
             "wrong_extension",
             "info",
-            f"{len(paths)} of the files are of another format than their ending says",
+            f"{count_of(len(paths), 'file')} of another format than the ending says",
             paths,
         )
     ]
@@ -173,5 +175,5 @@ def _leaks(items: Sequence[Item]) -> list[Finding]:
             paths.append(item.path)
     if not paths:
         return []
-    text = f"{len(paths)} of the file names speak of another class than their folder"
+    text = f"{count_of(len(paths), 'file')} named after another class than that of the folder"
     return [finding("label_in_name", "warning", text, paths)]

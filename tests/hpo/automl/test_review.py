@@ -20,7 +20,7 @@ def test_the_time_is_that_of_the_rehearsal():
     assert told["time_per_trial_s"] == 8.5  # four epochs and half a second to start
     assert (told["total_s"], told["interval_s"]) == (45.0, [36.0, 63.0])
     assert told["assumptions"] == (
-        "2 s an epoch as the probe measured it, 2 at a time; rehearsed: 40 epochs in all"
+        "2 s an epoch as the probe measured it, 2 at a time; simulated: 40 epochs in all"
     )
 
 

@@ -23,7 +23,7 @@ def test_a_finished_run(hpo, first):
     assert lines[9:13] == [
         "* winner",
         "",
-        "rung    epoch 2 stopped 1 trial; trained in full: 2, too few to check its order by",
+        "rung    epoch 2 stopped 1 trial; 2 trials trained in full: too few to tell whether it stops the right ones",
         "winner  held out: P@1 0.5000; the default 0.5000: +0.0000",
     ]
     roles = {row[-1] for row in rows if row[2].endswith("*")} | {rows[0][-1]}

@@ -72,8 +72,10 @@ def test_what_is_done_before_the_first_epoch(monkeypatch, busy):
     busy.handle(TrialProgress(trial=9, text="of a trial that has ended"))
     lines = [line.rstrip() for line in plain(view_at(monkeypatch, 100, busy)[1]).splitlines()]
     assert lines[4] == "trial   4  head epochs 12/20"
-    assert lines[5] == "2 of heads (computing features 3/9), trained together"
-    assert "running #3 3/9 #4 head epochs 12/20 2 of heads (comp" in render_status(busy)
+    assert lines[5] == "2 trials of stage heads (computing features 3/9), trained together"
+    assert "running #3 3/9 #4 head epochs 12/20 2 trials of stage heads (comp" in render_status(
+        busy
+    )
     busy.handle(TrialProgress(trial=4, text=""))
     assert "trial   4  epoch  0/9" in plain(view_at(monkeypatch, 100, busy)[1])
     busy.handle(TrialProgress(trial=4, text="decoding pictures 1/2"))

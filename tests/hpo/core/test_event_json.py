@@ -125,7 +125,7 @@ def test_figures_are_rounded_to_what_is_known():
     rungs = to_plain([Rung(epoch=3, stopped=1, in_full=2, correlation=None)])
     assert (
         rungs[0]["text"]
-        == "epoch 3 stopped 1 trial; trained in full: 2, too few to check its order by"
+        == "epoch 3 stopped 1 trial; 2 trials trained in full: too few to tell whether it stops the right ones"
     )
 
 

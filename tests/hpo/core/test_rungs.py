@@ -35,7 +35,7 @@ def test_a_rung_that_knows_the_end():
     assert (rung.epoch, rung.stopped, rung.in_full) == (1, 2, 7)
     assert rung.correlation == pytest.approx(1.0)
     assert str(rung) == (
-        "epoch 1 stopped 2 trials; its order agrees with the end by 1.00 (rank correlation of 7 in full)"
+        "epoch 1 stopped 2 trials; its order agrees with the final one by 1.00 (rank correlation of 7 trials trained in full)"
     )
 
 
@@ -53,7 +53,10 @@ def test_few_trials_in_full_say_nothing():
     whole = [trial(n, [n, n]) for n in range(5)]
     (rung,) = measure_rungs([*whole, trial(9, [0.0], state=TrialState.PRUNED)], "maximize")
     assert rung.correlation is None
-    assert str(rung) == "epoch 1 stopped 1 trial; trained in full: 5, too few to check its order by"
+    assert (
+        str(rung)
+        == "epoch 1 stopped 1 trial; 5 trials trained in full: too few to tell whether it stops the right ones"
+    )
 
 
 def test_the_value_at_a_rung_is_the_best_so_far():
