@@ -154,7 +154,19 @@ class AutoML:
         self._bus.emit(
             describe_start(self.run, parts.study, self._engine, self._ledger, self.facts.metric)
         )
+        waiting = {trial.number for trial in self._ledger.trials() if not trial.state.is_finished}
+        while not waiting <= self._open.keys() and self._hand_out() is not None:
+            pass  # what was under way may end before it is asked for again
+        self._unseen = list(self._open.values())
         self._state.write_now()  # the bus would pass over a file that cannot be written
+
+    def _hand_out(self) -> Recommendation | None:
+        """Take one more configuration from the search; None while it has none."""
+        launch = self._engine.next_launch()
+        if launch is None:
+            return None
+        self._open[launch.number] = self._show(launch.number)
+        return self._open[launch.number]
 
     @property
     def wandb_group(self) -> str:
@@ -172,13 +184,9 @@ class AutoML:
         hold the epoch to train until.
         """
         self._demand_open()
-        fresh = []
-        while len(self._open) < self._slots:
-            launch = self._engine.next_launch()
-            if launch is None:
-                break
-            rec = self._show(launch.number)
-            self._open[launch.number] = rec
+        fresh = [rec for rec in self._unseen if rec.id in self._open]
+        self._unseen = []
+        while len(self._open) < self._slots and (rec := self._hand_out()) is not None:
             fresh.append(rec)
         self._state.write_now()
         return fresh

@@ -13,6 +13,7 @@ from hpo.automl.metrics import DEFAULT_METRIC
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten
 from hpo.core.text import nearest
+from hpo.study.checks import LARGEST_SEED
 
 DEFAULT_RECOMMENDATIONS = 20
 MAX_RECOMMENDATIONS = "automl_max_recommendations"
@@ -57,6 +58,7 @@ class Key:
     default: Any = None
     aliases: tuple[str, ...] = ()
     low: float | None = None
+    high: float | None = None
     words: tuple[str, ...] = ()
     """The only texts that it may be; empty where any may."""
 
@@ -99,7 +101,7 @@ KEYS = (
     _key("final_evaluation_record_path", str, ""),
     _key("reuse_best_metric_for_final_evaluation", bool, False),
     _key("evolvable_text_parameters", list),
-    _key("seed", int, 0, low=0),
+    _key("seed", int, 0, low=0, high=LARGEST_SEED),
     _key("pruner", str, "none"),
     _key("confirm", int, 0, low=0),
     _key("force", bool, False),
@@ -245,6 +247,8 @@ def _why_wrong(key: Key, value: Any) -> str:
         return "must be a finite number"
     if isinstance(value, int | float) and key.low is not None and value < key.low:
         return f"must be at least {key.low:g}"
+    if isinstance(value, int | float) and key.high is not None and value > key.high:
+        return f"must be at most {key.high:.0f}"
     is_known = not key.words or str(value).strip().lower() in key.words
     return "" if is_known else f"must be one of {', '.join(key.words)}"
 

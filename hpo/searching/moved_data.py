@@ -93,11 +93,15 @@ def _take_moved(
 
 
 @contextlib.contextmanager
-def explain_gone_files(run: RunDir, plan: StudyPlan, is_resumed: bool) -> Iterator[None]:
+def explain_gone_files(
+    run: RunDir, study: StudySpec, plan: StudyPlan, is_resumed: bool
+) -> Iterator[None]:
     """Add to an error that names a file of the run which is gone how to give its new place."""
     try:
         yield
     except HpoError as error:
+        if isinstance(error, RunError) and not is_resumed:
+            _demand_data(run, study, plan)  # without its pictures a space is another one
         names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
         files = (name for name in names if Path(name).suffix or "/" in name)
         gone = next((n for n in files if _names(error, n) and not Path(n).exists()), "")

@@ -169,7 +169,8 @@ def _drive(
     is_changed: bool = False,
 ) -> SearchResult:
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
-    with explain_disk_faults(run.path), run.lock(), explain_gone_files(run, plan, is_resumed):
+    gone = explain_gone_files(run, study, plan, is_resumed)
+    with explain_disk_faults(run.path), run.lock(), gone:
         if is_resumed:
             study, plan = settle_run(run, study, plan, trainer, settings)
         run.stop_file.unlink(missing_ok=True)

@@ -164,3 +164,17 @@ def test_a_folder_with_something_else_is_left_alone(make, tmp_path):
     with pytest.raises(RunError, match="holds something else"):
         make()
     assert (tmp_path / "ws/mine.txt").read_text() == "precious"
+
+
+def test_what_ends_after_its_caller_was_lost_is_taken_at_once(make):
+    with make({"automl_max_concurrent": 3}) as automl:
+        assert [rec.id for rec in automl.next_recommendation()] == [0, 1, 2]
+        automl.report_result(1, 0.25)
+    with make({"automl_max_concurrent": 3}) as automl:
+        assert automl.get_status()["active_rec_ids"] == [0, 2]
+        automl.report_result(2, 0.75)
+        with pytest.raises(ValueError, match="these are: 0"):
+            automl.report_result(2, 0.5)
+        assert [rec.id for rec in automl.next_recommendation()] == [0, 3, 4]
+        assert automl.next_recommendation() == []
+        assert automl.get_best().result == 0.75

@@ -97,3 +97,11 @@ def test_a_key_given_twice_must_agree():
     with pytest.raises(AutoMLError, match="is given twice"):
         read_settings(pair)
     assert read_settings(pair | {"max_recommendations": 3}).max_recommendations == 3
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+def test_a_seed_that_nothing_can_be_drawn_with_is_refused(seed):
+    with pytest.raises(
+        AutoMLError, match=f"seed: must be at (least 0|most 4294967295), got {seed}"
+    ):
+        read_settings({"algorithm": "random", "seed": seed})

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from hpo.results.export import export_run
 from hpo.searching.session import resume_search, start_search
 from hpo.study.sections import DataSources
 from tests.quick_runs import Ear, quick_study
+from tests.quick_trainer import QuickTrainer
 
 NAMES = ("train", "reference", "query")
 
@@ -35,6 +37,16 @@ def moved(tmp_path):
     run = start_search(study, tmp_path / "runs", Ear().settings()).run
     old.rename(tmp_path / "new")
     return run, tmp_path / "new"
+
+
+class Counting(QuickTrainer):
+    """Knows how wide a network may be by its pictures."""
+
+    def limits(self, spec):
+        return {"train.width": (1, 100)} if Path(spec["data"]["train"]).exists() else {}
+
+
+COUNTING = Counting()
 
 
 def go_on(run, places=None, trials=4, **settings):
@@ -96,6 +108,17 @@ def test_a_finished_run_takes_new_places_too(moved):
     run, new = moved
     go_on(run, {name: str(new / name) for name in NAMES}, trials=None)
     assert json.loads((run.path / "plan.json").read_text())["sources"]["train"] == f"{new}/train"
+
+
+def test_a_finished_run_whose_space_depends_on_its_pictures_names_them(tmp_path):
+    old = lay_pictures(tmp_path / "old")
+    data = DataSources(**{name: str(old / name) for name in NAMES})
+    study = replace(quick_study(budget=Budget(trials=1)), data=data, trainer=f"{__name__}:COUNTING")
+    run = start_search(study, tmp_path / "runs", Ear().settings()).run
+    assert go_on(run, trials=None).run.path == run.path
+    old.rename(tmp_path / "new")
+    with pytest.raises(RunError, match=f"train: no such folder or archive: {old}/train"):
+        go_on(run, trials=None)
 
 
 def test_links_that_lead_nowhere_count_as_gone(moved):
