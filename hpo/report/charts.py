@@ -140,8 +140,10 @@ def slots(facts: RunData) -> Figure | None:
     """Which slot was busy with which trial, when: a gap is time that nobody used."""
     trials = sorted(
         (t for t in facts.trials if t.started and (t.ended or t.measurements)),
-        key=lambda t: t.started,
+        key=lambda t: (t.started, t.number),
     )
+    last = {t.number if t.stage.batch is None else t.stage.batch: t.number for t in trials}
+    trials = [t for t in trials if t.stage.is_counted(t.number)]  # a batch shares a slot
     if not trials:
         return None
     origin = trials[0].started
@@ -158,7 +160,7 @@ def slots(facts: RunData) -> Figure | None:
                     "y": [f"slot {lane + 1}" for _, lane in own],
                     "base": [(t.started - origin) / 60 for t, _ in own],
                     "x": [((t.ended or t.started + t.seconds) - t.started) / 60 for t, _ in own],
-                    "text": [str(t.number) for t, _ in own],
+                    "text": [_numbers(t.number, last[t.number]) for t, _ in own],
                     "hovertext": [_hover(t) for t, _ in own],
                     "hovertemplate": "%{hovertext}<extra></extra>",
                     "textposition": "inside",
@@ -173,6 +175,11 @@ def slots(facts: RunData) -> Figure | None:
         "height": 120 + 44 * (max(lanes) + 1),
     }
     return {"data": traces, "layout": layout}
+
+
+def _numbers(first: int, last: int) -> str:
+    """A trial's number, or those of the first and the last that were trained together."""
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _lanes(spans: Sequence[tuple[float, float]]) -> list[int]:

@@ -130,6 +130,8 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
         is_compared = facts.default.number in means
         default = means.get(facts.default.number, default)
         gain = "" if value is None else f"{value - default:+.3f} gained{over * is_compared}"
+        if facts.best is not None and facts.best.number == facts.default.number:
+            gain = "it is the best"
         cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:
         beside = ((facts.handed_on.get("test") or {}).get("held_out") or {}).get("default")

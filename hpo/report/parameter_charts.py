@@ -13,6 +13,8 @@ from hpo.report.optuna_view import importances, short_name, shown_study
 from hpo.report.run_data import RunData
 
 _MAX_AXES = 8
+_LONGEST_LINE = 15
+"""Characters under an axis of the parallel coordinates that do not touch its neighbour's."""
 _MAX_SLICES = 12
 _SLICE_COLUMNS = 3
 
@@ -80,7 +82,7 @@ def parallel(facts: RunData) -> Figure | None:
 def _axis(name: str, values: list[Any], trials: Sequence[Any]) -> dict[str, Any]:
     """One axis of the parallel coordinates: powers of ten for log scales, words for options."""
     kind = trials[0].distributions[name]
-    label = name.replace(".", ".<br>")
+    label = _in_lines(name)
     if hasattr(kind, "choices"):
         words = sorted({str(v) for v in values})
         return {
@@ -173,6 +175,18 @@ def slices_caption(facts: RunData) -> str:
         words.append(f"pale: pruned, at the {facts.metric_word} it had by then")
     caption = "; ".join(words)
     return f"{caption[:1].upper()}{caption[1:]}. {_shown_of(facts, _MAX_SLICES)}".strip()
+
+
+def _in_lines(name: str) -> str:
+    """A name over several lines: a line a part, and long parts broken at their middle `_`."""
+    lines = []
+    for part in name.split("."):
+        words, line = part.split("_"), part
+        if len(part) > _LONGEST_LINE and len(words) > 1:
+            middle = (len(words) + 1) // 2
+            line = "_".join(words[:middle]) + "_<br>" + "_".join(words[middle:])
+        lines.append(line)
+    return ".<br>".join(lines)
 
 
 def parallel_caption(facts: RunData) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,8 +108,11 @@ def _spent(facts: RunData) -> str:
     trained = sum(t.epochs for t in facts.searched)
     full = len(facts.searched) * facts.plan.num_epochs
     saved = f"; stopping early saved {full - trained} of {full} epochs" if full > trained else ""
+    earlier = Counter(t.stage.name for t in facts.trials if t.stage.left)
+    heads = [f"{count_of(number, 'trial')} of stage {name}" for name, number in earlier.items()]
+    after = f" after {' and '.join(heads)}" if heads else ""
     return (
-        f"{count_of(len(facts.searched), 'trial')} ({counts}) in "
+        f"{count_of(len(facts.searched), 'trial')} ({counts}){after} in "
         f"{render_seconds(facts.active_seconds)}, {count_of(trained, 'epoch')}{saved}."
     )
 

@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from hpo.core.trial import TrialState
+from hpo.core.trial import ONLY_STAGE, TrialRecord, TrialStage, TrialState
 from hpo.report import charts, parameter_charts
 
 
@@ -95,6 +96,36 @@ def test_no_two_trials_of_a_slot_overlap(facts):
     assert list(busy) == ["slot 1"]  # in one process trials run one after the other
     spans = sorted(busy["slot 1"])
     assert all(a[1] <= b[0] + 1e-6 for a, b in pairwise(spans))
+
+
+def test_trials_that_were_trained_together_share_a_slot(facts):
+    def record(number, start, end, stage=ONLY_STAGE):
+        state = TrialState.COMPLETE
+        return TrialRecord(
+            number=number, state=state, params={}, latents={}, until_epoch=9, stage=stage,
+            started=1000.0 + start, ended=1000.0 + end,
+        )  # fmt: skip
+
+    heads = TrialStage(name="heads", left=1, batch=1)
+    trials = [record(0, 0, 60), *(record(n, 0, 30, heads) for n in (1, 2, 3)), record(4, 30, 90)]
+    (trace,) = charts.slots(replace(facts, trials=tuple(trials)))["data"]
+    assert trace["text"] == ["0", "1 to 3", "4"]
+    assert trace["y"] == ["slot 1", "slot 2", "slot 2"]
+    assert trace["x"] == [1.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("margin", "margin"),
+        ("trunk.base_lr", "trunk.<br>base_lr"),
+        ("miner_function_margin", "miner_function_<br>margin"),
+        ("embedder.weight_decay_bias", "embedder.<br>weight_decay_<br>bias"),
+        ("learningrateofthetrunk", "learningrateofthetrunk"),
+    ],
+)
+def test_names_under_axes_do_not_touch(name, lines):
+    assert parameter_charts._in_lines(name) == lines
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,8 @@ def test_cards_compare_means_with_means(facts, direction, sign):
     words = " ".join(" ".join(read(render(told, {}, None, None)).words).split())
     assert f"confirmed P@1 0.750 trial {best} over 2 new seeds" in words
     assert "default P@1 0.625 +0.125 gained over 2 new seeds" in words
+    same = replace(facts, best=facts.default, handed_on={})
+    assert "it is the best" in " ".join(" ".join(read(render(same, {}, None, None)).words).split())
 
 
 def test_the_navigation_leads_to_every_section_in_its_order(facts):

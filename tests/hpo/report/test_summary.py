@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
 from hpo.report import summary
 
 
@@ -124,3 +124,11 @@ def test_the_confirmation_speaks_for_itself(facts):
     told = {"confirmation": {"words": ["trial 3: 0.7 over 2 new seeds", "a tie with the default"]}}
     text = " ".join(summary.sentences(replace(facts, handed_on=told)))
     assert "trial 3: 0.7 over 2 new seeds; a tie with the default." in text
+
+
+def test_trials_of_earlier_stages_are_counted_by_themselves(facts):
+    heads = TrialStage(name="heads", left=1, batch=1)
+    trials = [make_trial(0, [0.5] * 9)]
+    trials += [make_trial(n, [0.25], stage=heads) for n in (1, 2)]
+    told = " ".join(summary.sentences(with_trials(facts, trials, best=trials[0])))
+    assert "1 trial (1 complete) after 2 trials of stage heads in " in told
