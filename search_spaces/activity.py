@@ -144,7 +144,7 @@ class _Survey:
         self.deciders: dict[str, set[str]] = {}
 
     def run(self) -> Activity:
-        points = [point for point in self._points() if self._hear(point)]
+        points = [point for point in self._points() if self._take_answer(point)]
         disputed = [name for name in self.reasons if name in self.alive]
         for one, other in itertools.pairwise(points):
             for name in disputed:
@@ -171,7 +171,7 @@ class _Survey:
         rows = [{name: column[k] for name, column in columns.items()} for k in range(_NUM_POINTS)]
         return [{}, *rows]
 
-    def _hear(self, point: Mapping[str, Any]) -> bool:
+    def _take_answer(self, point: Mapping[str, Any]) -> bool:
         """Ask about a point; return whether there was an answer."""
         answer = self.oracle.ask(point)
         if answer is None:

@@ -1,4 +1,4 @@
-"""How near pictures of unknown classes come to a head that was trained on all classes there are.
+"""Scores pictures of unknown classes by cross-fitting: heads trained without those classes.
 
 For models whose trunk was not trained. A head holds the classes that it was trained on apart, which
 it does not do for others, so queries of these classes tell too little of unknown ones. Here the

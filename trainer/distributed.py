@@ -1,4 +1,4 @@
-"""One run over several processes: who this process is, and what the processes tell each other.
+"""One run over several processes: rank, number of processes, exchange of tensors and values.
 
 Every function is plain in a run of one process, so callers need not ask. Lightning starts the other
 processes by running the command line again.

@@ -1,4 +1,4 @@
-"""What a TensorRT engine was made from, in a file beside it: engines hold no facts of ours.
+"""Stores what a TensorRT engine was made from in a file beside it: engines hold no metadata.
 
 Of ONNX files the same stands in their metadata (`trainer.onnx_model.add_metadata`).
 """

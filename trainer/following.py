@@ -1,4 +1,4 @@
-"""Fills the spec keys that belong to the trunk's weights, and remembers which nobody had set.
+"""Fills the spec keys that belong to the trunk's weights, and records which the user left out.
 
 Model, pixel statistics, interpolation, crop and input size come from the weights where the user set
 nothing; what was set wins. All of it is written into `model.weights`, so that a spec that was

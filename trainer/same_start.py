@@ -1,4 +1,4 @@
-"""Tells whether the weights of two trainings can be averaged: one network, one start.
+"""Checks whether the weights of two trainings can be averaged: one network, one start.
 
 Weights that were trained on from the same pretrained ones lie in one basin, so that their mean is a
 network too ("model soups", Wortsman et al. 2022, arXiv:2203.05482). From random weights it is none.

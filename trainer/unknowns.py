@@ -1,4 +1,4 @@
-"""When a picture is of none of a gallery's classes: a score, and a limit calibrated on queries.
+"""Detects pictures of none of a gallery's classes: a score, and a limit calibrated on queries.
 
 The score is the distance to the nearest class less three quarters of the mean distance to the next
 three: a picture of an unknown class is about as far from several. For each query its own class is

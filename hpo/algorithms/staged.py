@@ -110,7 +110,7 @@ class StagedAlgorithm:
         self._asked: Part = self._last
         self._share = 0.0
         self._emit: Emit = lambda _event: None
-        self._told: set[str] = set()
+        self._emitted: set[str] = set()
 
     # What the engine asks ---------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class StagedAlgorithm:
                 note="; ".join(filter(None, [note, suggestion.note])),
             )
         suggestion = replace(suggestion, stage=stage)
-        self._tell_step(number, parent)
+        self._emit_step(number, parent)
         self._take(number, stage, {})
         return suggestion
 
@@ -318,13 +318,13 @@ class StagedAlgorithm:
         names = self._part_of[parent.number].carries
         return {name: value for name, value in parent.params.items() if name in names}
 
-    def _tell_step(self, number: int, parent: TrialRecord | None) -> None:
+    def _emit_step(self, number: int, parent: TrialRecord | None) -> None:
         """Tell once that a stage has ended, and once that it is skipped."""
         part = self._earlier[-1]
         step = "skipped" if parent is None else "ended"
-        if not part.started or step in self._told:
+        if not part.started or step in self._emitted:
             return
-        self._told.add(step)
+        self._emitted.add(step)
         best, trials = self._best_of(part), count_of(len(part.started), "trial")
         text = f"{part.name}: none of {trials} has a value, so the stage is skipped"
         if best:

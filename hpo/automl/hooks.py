@@ -106,7 +106,7 @@ class CallbackListener:
         self, hooks: Hooks, show: Show, done: tuple[int, ...] = (), notes: Feedback | None = None
     ) -> None:
         self._hooks, self._show, self._notes = hooks, show, notes
-        self._told = set(done)
+        self._shown = set(done)
 
     def handle(self, event: Event) -> None:
         """Pass a trial's start and end on."""
@@ -116,9 +116,9 @@ class CallbackListener:
             self._on_end(event.trial)
 
     def _on_start(self, number: int) -> None:
-        if number in self._told or self._hooks.on_recommendation is None:
+        if number in self._shown or self._hooks.on_recommendation is None:
             return
-        self._told.add(number)
+        self._shown.add(number)
         _guarded("on_recommendation", self._hooks.on_recommendation, self._show(number))
 
     def _on_end(self, number: int) -> None:

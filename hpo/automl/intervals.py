@@ -1,4 +1,4 @@
-"""Adjusts how often trials validate and save where the search needs it more often."""
+"""Shortens validation and checkpoint intervals where rungs or early stopping need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings a request into one way of writing: small letters, plain signs, simplified characters."""
+"""Normalizes a request: lower case, plain punctuation, simplified Chinese characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoints and artifacts of platform jobs stay.
+"""Decides which checkpoints and artifacts of platform jobs are kept.
 
 Inside a job its own spec says how many checkpoints are kept; after each result the artifacts of
 jobs that nothing can need any more are deleted by the platform.

@@ -1,4 +1,4 @@
-"""What a trainer has that averages weights; one of the extras of `hpo.core.trainer_extras`."""
+"""The protocol of trainers that average weights; one of `hpo.core.trainer_extras`."""
 
 from __future__ import annotations
 

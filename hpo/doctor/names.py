@@ -1,4 +1,4 @@
-"""Files whose names are those of installed modules, and which somebody may import by mistake."""
+"""Finds files that Python would import in place of installed modules of the same name."""
 
 from __future__ import annotations
 

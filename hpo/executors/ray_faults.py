@@ -1,4 +1,4 @@
-"""Makes one line and a named cause of whatever ends a worker process; notices Ray's own end."""
+"""Turns whatever ends a Ray worker into one line with a named cause; notices Ray's own end."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def parallel(facts: RunData) -> Figure | None:
 
     Optuna's own plot of this kind cannot be filtered.
     """
-    names = _most_telling(facts, _MAX_AXES)
+    names = _most_important(facts, _MAX_AXES)
     trials = [t for t in shown_study(facts).trials if all(name in t.params for name in names)]
     if len(trials) < 2 or not names:
         return None
@@ -122,7 +122,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 def slices(facts: RunData) -> Figure | None:
     """The value against each of the parameters that tell most, three in a row."""
-    names = _most_telling(facts, _MAX_SLICES)
+    names = _most_important(facts, _MAX_SLICES)
     tried = [t for t in facts.searched if t.measurements and not t.error]
     if len(tried) < 2 or not names:
         return None
@@ -197,7 +197,7 @@ def parallel_caption(facts: RunData) -> str:
 
 def _shown_of(facts: RunData, count: int) -> str:
     """Say that not all parameters are shown; empty where they are."""
-    every = len(_most_telling(facts, len(facts.space.parameters)))
+    every = len(_most_important(facts, len(facts.space.parameters)))
     if every <= count:
         return ""
     which = "those that matter most" if importances(facts)[0] else "the first ones"
@@ -231,7 +231,7 @@ def _slice_trace(
     }
 
 
-def _most_telling(facts: RunData, count: int) -> list[str]:
+def _most_important(facts: RunData, count: int) -> list[str]:
     """The most important parameters, or the first ones where importance is unknown."""
     shares, _, _ = importances(facts)
     tried = {short_name(name) for trial in facts.searched for name in trial.params}

@@ -62,7 +62,7 @@ def export_run(
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)
-    told = _told_of(run, record.number) if is_best else {}
+    told = _evaluated_facts(run, record.number) if is_best else {}
     if forms:
         demand(trainer, FormExporter)
     is_there = forms and _is_whole(folder) and (not is_best or told)
@@ -94,7 +94,7 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("model.onnx", "model.ckpt", "spec.yaml"))
 
 
-def _told_of(run: RunDir, number: int) -> dict[str, Any]:
+def _evaluated_facts(run: RunDir, number: int) -> dict[str, Any]:
     """What was told of a winner, which its export leaves as it is; empty for another trial.
 
     Where `report.json` is damaged or gone, what the end of the search told stands in for it.

@@ -1,4 +1,4 @@
-"""What `state.json` of a run must hold, so that its readers need not doubt any of it."""
+"""The form of a run's `state.json`, checked whenever it is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Told:
+class _Forecast:
     """What the review of a start expected, and what it took."""
 
     expected_s: float
@@ -39,7 +39,7 @@ class _State:
     trials: Sequence[TrialRow] = ()
     rungs: Sequence[_Line] = ()
     stages: Sequence[_Line] = ()
-    forecasts: Sequence[_Told] = ()
+    forecasts: Sequence[_Forecast] = ()
     paused: str = ""
     finished: Finished | None = None
 
@@ -47,7 +47,7 @@ class _State:
         rows = [*self.trials, *([self.best] if self.best else [])]
         if any(row.error is not None and not {"kind", "message"} <= set(row.error) for row in rows):
             raise ValueError("error: must tell kind and message")
-        times = [t for told in self.forecasts for t in (told.expected_s, told.took_s)]
+        times = [t for past in self.forecasts for t in (past.expected_s, past.took_s)]
         if not all(0 < seconds < math.inf for seconds in times):
             raise ValueError("forecasts: must be of positive times")
         if self.spent is not None and not math.isfinite(self.spent.seconds):

@@ -154,7 +154,7 @@ class Engine:
         measurement = replace(measurement, gpus=gpus)
         self._ledger.record(number, measurement, clock=self._account.clock())
         self._emit(Epoch.of(record, measurement))
-        return self._judge(record, live, measurement)
+        return self._decide(record, live, measurement)
 
     def on_end(self, number: int, ended: Ended) -> None:
         """Close a trial, keep it for later, or start it again."""
@@ -163,7 +163,7 @@ class Engine:
             self._account.stop_clock()
         failure = live.failure or ended.failure
         if live.verdict == "suspended":
-            self._tell_suspended(record, live.reason)
+            self._emit_suspended(record, live.reason)
         elif live.verdict == "pruned":
             self._finish(record, TrialState.PRUNED, reason=live.reason)
         elif failure is not None and live.verdict != "reached":
@@ -300,7 +300,7 @@ class Engine:
             self._waiting.append(record.number)
             return None
 
-    def _judge(self, record: TrialRecord, live: Live, measurement: Measurement) -> bool:
+    def _decide(self, record: TrialRecord, live: Live, measurement: Measurement) -> bool:
         """Ask the algorithm, then look at the user's wish and the budget."""
         if not record.is_repeat:
             decision = self._algorithm.report(record.number, measurement)
@@ -350,13 +350,13 @@ class Engine:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
         disk = self._disk_space
         if disk is not None and disk.is_disk_failure(record.number, failure):
-            self._tell_suspended(record, disk.why)
+            self._emit_suspended(record, disk.why)
             self._waiting.append(record.number)
             return
         demand_storage(self.specs.run, record, failure, self._emit)
         is_lost = failure["kind"] == "infrastructure"
         if is_lost and self._pausing():
-            self._tell_suspended(record, failure["message"])
+            self._emit_suspended(record, failure["message"])
             return
         if is_lost and self._retries.allow(record):
             self._ledger.annotate(record.number, retries=record.retries + 1)
@@ -366,7 +366,7 @@ class Engine:
         self._finish(record, TrialState.FAILED, error=failure)
         self._shared_cause = shared_cause(self._ledger.ended())
 
-    def _tell_suspended(self, record: TrialRecord, reason: str) -> None:
+    def _emit_suspended(self, record: TrialRecord, reason: str) -> None:
         self._emit(TrialSuspended(trial=record.number, epoch=record.epochs, reason=reason))
 
     def _pausing(self) -> bool:

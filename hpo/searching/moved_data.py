@@ -1,4 +1,4 @@
-"""Goes on with a run whose pictures have moved: names what is gone, and takes the new places.
+"""Resumes a run whose pictures have moved: names those that are missing, takes new places.
 
 A run keeps where its pictures were in `plan.json`, `study.yaml` and the specs of its trials.
 Whether they are the same pictures at a new place is decided by their digests.

@@ -103,7 +103,7 @@ def build_app(service: PictureService, settings: ServerSettings) -> FastAPI:
         dependencies=[Depends(_demand_known_words)],
     )
     app.add_middleware(_KnownHosts, hosts=settings.hosts)
-    _tell_errors(app)
+    _answer_errors(app)
     work = _Work(service, settings)
     for add_some in (_add_labelling, _add_changes, _add_pages):
         add_some(app, work)
@@ -291,7 +291,7 @@ def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> 
     return JSONResponse({"error": one_line(text)}, status, headers=headers)
 
 
-def _tell_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI) -> None:
     """Answer every error as `{"error": one line}`."""
 
     @app.exception_handler(HpoError)

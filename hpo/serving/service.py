@@ -61,7 +61,7 @@ class PictureService:
         self._unknown_at = unknown_at
         self._changes = threading.Lock()
         self._reference = _reference_folder(run, self._trainer)
-        self._told: dict[str, None] = {}
+        self._last_shown: dict[str, None] = {}
 
     def warm_up(self) -> None:
         """Load model and gallery, so that the first picture need not wait for them.
@@ -161,7 +161,7 @@ class PictureService:
 
     def thumbnail(self, path: str) -> bytes | None:
         """A small JPEG of a gallery picture that a match has named; None where there is none."""
-        file = self._gallery_file(path) if path in self._told else None
+        file = self._gallery_file(path) if path in self._last_shown else None
         if file is None:
             return None
         from io import BytesIO
@@ -189,10 +189,10 @@ class PictureService:
         """Remember a gallery picture as one that may be asked for, if its file is there."""
         if self._gallery_file(path) is None:
             return None
-        self._told.pop(path, None)
-        self._told[path] = None
-        while len(self._told) > _MOST_SHOWN:
-            self._told.pop(next(iter(self._told)), None)
+        self._last_shown.pop(path, None)
+        self._last_shown[path] = None
+        while len(self._last_shown) > _MOST_SHOWN:
+            self._last_shown.pop(next(iter(self._last_shown)), None)
         return path
 
     def _gallery_file(self, path: str) -> Path | None:

@@ -229,7 +229,7 @@ def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Liken
     if held_out_sources(now.plan.sources) and _shares_pictures(before, study, now):
         return None
     alike = _by_features(plan, now)
-    numbers = by_numbers(_told_numbers(run), now.numbers())
+    numbers = by_numbers(_reported_numbers(run), now.numbers())
     if alike is not None:
         similarity = math.sqrt(alike * numbers)
         return Likeness(similarity=similarity, words=f"similar pictures ({similarity:.2f})")
@@ -291,7 +291,7 @@ def by_numbers(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     return math.exp(-fmean(abs(math.log(one[name] / other[name])) for name in shared))
 
 
-def _told_numbers(run: RunDir) -> dict[str, float]:
+def _reported_numbers(run: RunDir) -> dict[str, float]:
     """Numbers of a run's pictures, from its review."""
     with run.events_file.open(encoding="utf-8") as lines:
         for line in lines:

@@ -1,4 +1,4 @@
-"""Takes values of spec keys that hold text as they are written: `1e3` may be a folder's name.
+"""Keeps values of keys that hold text as they were written: `1e3` may be a folder's name.
 
 What a value is, YAML says; what a key holds, the schema of its action says.
 """

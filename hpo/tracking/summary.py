@@ -70,11 +70,11 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     if best is None:
         return f"{tally}\n\n{command}"
     story = [f"{line[:1].upper()}{line[1:]}." for line in read_story(study.run)]
-    parts = [_verdict(study, records, best, state), tally, *story, *_table(records, best), command]
+    parts = [_outcome(study, records, best, state), tally, *story, *_table(records, best), command]
     return "\n\n".join(parts)
 
 
-def _verdict(study: Study, records: list[TrialRecord], best: TrialRecord, state: str) -> str:
+def _outcome(study: Study, records: list[TrialRecord], best: TrialRecord, state: str) -> str:
     role = shown_role("winner", state)
     words = f"**Trial {best.number} is the {role}: {study.metric} {best.value:.4f}**"
     reached = best.best_measurement(study.direction)

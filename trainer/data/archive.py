@@ -1,4 +1,4 @@
-"""Unpack archives from anywhere: nothing leaves the target folder, nothing fills the disk."""
+"""Unpacks untrusted archives: nothing is written outside the target folder or beyond a limit."""
 
 from __future__ import annotations
 

@@ -219,13 +219,13 @@ def build_data(
     for name, folder in folders.items():
         for note in folder.notes:
             if note.severity == "warning":
-                _tell_once(f"{SPLIT_KEYS[name]}: {folder.shown}: {note.text}")
+                _warn_once(f"{SPLIT_KEYS[name]}: {folder.shown}: {note.text}")
     splits = load_splits(spec, need_train=need_train, progress=progress, folders=folders)
     return RecognitionData(spec, torch.device(device), splits, share or Share())
 
 
 @functools.lru_cache(maxsize=256)
-def _tell_once(text: str) -> None:
+def _warn_once(text: str) -> None:
     """Log a warning; the trials of a search build their data from the same folders."""
     _logger.warning("%s", text)
 

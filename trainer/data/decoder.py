@@ -1,4 +1,4 @@
-"""Pillow made ready for files from anywhere: silent, bounded in memory, every fault one error.
+"""Prepares Pillow for untrusted files: no output, bounded memory, one error for every fault.
 
 What Pillow and libtiff have to say of a file (damaged metadata, codes that are none) is kept with
 the picture instead of going to the terminal. JPEG files are decoded at 1/2, 1/4 or 1/8 where that
@@ -192,12 +192,12 @@ class _Room:
 
 
 _ROOM = _Room(MOST_BYTES)
-_heard = threading.local()
+_listening = threading.local()
 
 
-def _hear(text: str, *, is_of_pixels: bool) -> bool:
+def _keep_remark(text: str, *, is_of_pixels: bool) -> bool:
     """Keep a remark with the picture that this thread decodes; False when it decodes none."""
-    remarks: list[Remark] | None = getattr(_heard, "remarks", None)
+    remarks: list[Remark] | None = getattr(_listening, "remarks", None)
     if remarks is None:
         return False
     remark = Remark(" ".join(text.split()).rstrip("."), is_of_pixels)
@@ -223,12 +223,12 @@ class Listening:
             Listening._count += 1
             if Listening._count == 1:
                 Listening._changes.enter_context(_rerouted())
-        _heard.remarks = []
-        found: list[Remark] = _heard.remarks
+        _listening.remarks = []
+        found: list[Remark] = _listening.remarks
         return found
 
     def __exit__(self, *_: object) -> None:
-        _heard.remarks = None
+        _listening.remarks = None
         with Listening._lock:
             Listening._count -= 1
             if Listening._count == 0:
@@ -244,7 +244,7 @@ def _rerouted() -> Iterator[None]:
         shown = warnings.showwarning
 
         def show(message: Warning | str, *where: Any, **more: Any) -> None:
-            if not _hear(str(message), is_of_pixels=False):
+            if not _keep_remark(str(message), is_of_pixels=False):
                 shown(message, *where, **more)
 
         warnings.filterwarnings("always", module=r"PIL\.")
@@ -263,7 +263,7 @@ def _redirect_libtiff() -> tuple[Any, ...]:
 
     class Filter(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
-            return not _hear(record.getMessage(), is_of_pixels=False)
+            return not _keep_remark(record.getMessage(), is_of_pixels=False)
 
     logging.getLogger("PIL.TiffImagePlugin").addFilter(Filter())
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
@@ -271,13 +271,13 @@ def _redirect_libtiff() -> tuple[Any, ...]:
     if not hasattr(library, "TIFFSetErrorHandler"):  # built into Pillow and not to be reached
         return ()
 
-    def hear(where: bytes | None, text: bytes | None, values: int | None) -> None:
+    def keep(where: bytes | None, text: bytes | None, values: int | None) -> None:
         words = _VALUES.sub("", (text or b"").decode(errors="replace"))
         place = (where or b"").decode(errors="replace")
-        if not _hear(f"{place}: {words}", is_of_pixels=True) and before:
+        if not _keep_remark(f"{place}: {words}", is_of_pixels=True) and before:
             before(where, text, values)
 
-    handler = kind(hear)
+    handler = kind(keep)
     library.TIFFSetErrorHandler.restype, library.TIFFSetErrorHandler.argtypes = kind, [kind]
     before = library.TIFFSetErrorHandler(handler)
     return handler, before

@@ -1,4 +1,4 @@
-"""What was passed over in a folder of classes, and what a reader of it should know."""
+"""Notes on a folder of classes: which files were skipped, and what else is unusual."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A set of arrays in a folder of the cache: built by whoever comes first, found by all others.
+"""A set of arrays in the cache folder: built once, by the first process that needs it.
 
 A set is a folder `<cache>/<kind>/<key>/` with `.npy` files and `meta.json`. Builders hold a lock,
 write beside and rename, so a reader sees a whole set or none, whoever is killed when. Which sets
