@@ -72,13 +72,13 @@ def as_number(value: Any) -> float | None:
     if value is None:
         return None
     try:
-        return number_of(value)
+        return parse_number(value)
     except (TypeError, ValueError, OverflowError):
         logger.warning("a number was expected of the caller's function, got %.80r", value)
         return None
 
 
-def number_of(value: Any) -> float:
+def parse_number(value: Any) -> float:
     """A number, or the text of one, as a plain number.
 
     Raises:

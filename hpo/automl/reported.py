@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.automl.errors import AutoMLError
-from hpo.automl.hooks import number_of
+from hpo.automl.hooks import parse_number
 from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.objectives import Objectives
 from hpo.automl.sdk import CANCELED, DONE, FAILED, status_of
@@ -76,7 +76,7 @@ def _read_epoch(given: Any, epochs: int | None) -> int | None:
         return None
     epoch = 0
     with contextlib.suppress(TypeError, ValueError, OverflowError):
-        if not isinstance(given, str) and number_of(given).is_integer():
+        if not isinstance(given, str) and parse_number(given).is_integer():
             epoch = int(given)
     if epoch < 1 or (epochs is not None and epoch > epochs):
         limit = f"from 1 to {epochs}" if epochs is not None else "of at least 1"
@@ -96,7 +96,7 @@ def _read_values(objectives: Objectives, value: Any) -> dict[str, float]:
         if told is None:
             continue
         try:
-            found[name] = number_of(told)
+            found[name] = parse_number(told)
         except OverflowError as error:
             raise AutoMLError(f"value: {name}: is too large for a number") from error
         except (TypeError, ValueError) as error:
