@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -26,7 +27,15 @@ def end_group(group: int, within_s: float) -> None:
 
 
 def is_alive(group: int) -> bool:
-    """Whether a process of the group still runs; one that only waits to be reaped does not."""
+    """Whether a process of the group still runs; one that only waits to be reaped does not.
+
+    Where there is no /proc, one that waits counts too.
+    """
+    if not Path("/proc/self/stat").exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, 0)
+            return True
+        return False
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, of_group = file.read_text(errors="replace").rpartition(")")[2].split()[:3]
