@@ -10,10 +10,11 @@ thinks beside the trials; it is waited for where none runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from hpo.algorithms.around import AroundAlgorithm
 from hpo.algorithms.llm_client import LLM_OPTIONS, LlmClient, LlmError, make_client
 from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task
@@ -22,13 +23,8 @@ from hpo.core.errors import SpecError
 from hpo.core.events import AlgorithmStep
 from hpo.core.protocols import (
     Algorithm,
-    BackgroundAlgorithm,
     Emit,
-    EventSource,
-    GroupedPruning,
     Narrowable,
-    OptunaView,
-    WarmStarter,
 )
 from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
 from hpo.core.yaml_io import parse_yaml
@@ -98,7 +94,7 @@ def analyzed(algorithm: Algorithm, setting: Setting, options: Mapping[str, Any])
     return Analyzed(algorithm, client, task, settings)
 
 
-class Analyzed:
+class Analyzed(AroundAlgorithm):
     """An algorithm with an analyst beside it.
 
     Args:
@@ -111,7 +107,8 @@ class Analyzed:
     def __init__(
         self, algorithm: Algorithm, client: LlmClient, task: Task, settings: AnalyzerSettings
     ) -> None:
-        self._inner, self._client, self._task, self._settings = algorithm, client, task, settings
+        super().__init__(algorithm)
+        self._client, self._task, self._settings = client, task, settings
         self._ended: dict[int, TrialRecord] = {}
         self._running: set[int] = set()
         self._question: Question[dict[str, Any]] | None = None
@@ -119,28 +116,10 @@ class Analyzed:
         self._memo: dict[str, Any] | None = None
         self._emit: Emit | None = None
 
-    @property
-    def distributions(self) -> Mapping[str, Any] | None:
-        """The algorithm's."""
-        return self._inner.distributions if isinstance(self._inner, OptunaView) else None
-
-    def start_points(self) -> Collection[int]:
-        """The algorithm's."""
-        return self._inner.start_points() if isinstance(self._inner, WarmStarter) else ()
-
-    def peers(self, number: int) -> frozenset[int] | None:
-        """The algorithm's."""
-        return self._inner.peers(number) if isinstance(self._inner, GroupedPruning) else None
-
-    def settle(self) -> bool:
-        """Wait for the algorithm's proposal; its own analysis holds up nothing."""
-        return self._inner.settle() if isinstance(self._inner, BackgroundAlgorithm) else False
-
     def attach(self, emit: Emit) -> None:
         """Analyse from now on; a replay asks nobody."""
         self._emit = emit
-        if isinstance(self._inner, EventSource):
-            self._inner.attach(emit)
+        super().attach(emit)
 
     def ask(self, number: int) -> Suggestion | None:
         """Propose; ranges that were narrowed since the last proposal are kept with this one."""
