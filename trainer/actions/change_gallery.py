@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.actions.predict import GALLERY, check_model, embed_readable, open_model
 from trainer.config.names import nearest
-from trainer.data.names import name_key
+from trainer.data.names import alike, name_key, told_alike
 from trainer.data.origin import origin
 from trainer.data.sources import open_source
 from trainer.errors import DataError
@@ -233,6 +233,9 @@ def _grown(
     errors: list[dict[str, str]],
     notes: list[str],
 ) -> dict[str, Any]:
+    known = set(before.class_names)
+    groups = [names for names in alike(after.class_names) if not known.issuperset(names)]
+    notes = [*notes, *map(told_alike, groups)]
     return {
         **_size(after),
         "new_classes": len(after.class_names) - len(before.class_names),

@@ -17,6 +17,7 @@ import numpy as np
 
 from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
+from trainer.data.names import alike, told_alike
 from trainer.data.notes import counted, name_list
 from trainer.data.origin import origin
 from trainer.data.splits import (
@@ -73,6 +74,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     _demand_pairs(folders["train"])
     match_splits(spec, folders)
     findings = [*_noted(folders), *_few(spec, folders["train"]), *_uneven(folders["train"])]
+    findings += _twins(folders)
     findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
@@ -111,6 +113,18 @@ def _noted(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
         for note in folder.notes
         if note.kind != "text_file"
     ]
+
+
+def _twins(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
+    """Class names that a person would take for one; those of all splits together, once."""
+    where = {label: folder for folder in folders.values() for label in folder.classes}
+    return [
+        _finding(
+            "similar_classes", "warning", told_alike(names),
+            (where[label].folder_of(label) for label in names),
+        )
+        for names in alike(sorted(where))
+    ]  # fmt: skip
 
 
 def _few(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:

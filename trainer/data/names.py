@@ -7,9 +7,14 @@ from a Mac are (NFD in place of NFC).
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 
 _LINE_BREAKS = frozenset("\x85\u2028\u2029")
+_BETWEEN = r"\s_\-\u2010-\u2015.,'\u2019()\[\]\u200b-\u200f"
+"""Signs that may or may not stand between the words of one name, for a regular expression."""
 
 
 def name_key(name: str) -> str:
@@ -30,6 +35,31 @@ def name_text(name: str) -> str:
 def printable(text: str) -> str:
     """Return a text with everything spelt out that a terminal cannot print on one line."""
     return "".join(_spelt_out(sign) if _is_unfit(sign) else sign for sign in text)
+
+
+def plain_name(text: str) -> str:
+    """What two spellings of a name share: neither capitals nor what stands between words count.
+
+    Every letter, mark and digit of any script does, and so does what separates two digits (1.5 and
+    15) or makes a number negative.
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = re.sub(rf"(?<=\d)[{_BETWEEN}]+(?=\d)", "|", plain)
+    plain = re.sub(r"(?<!\S)-(?=\d)", "\u2212", plain)
+    return re.sub(rf"[{_BETWEEN}]+", "", plain) or text
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Return those names that a person would take for one and that are two, each group in order."""
+    spelt: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        spelt[plain_name(name)].setdefault(name_key(name), name)
+    return [list(group.values()) for group in spelt.values() if len(group) > 1]
+
+
+def told_alike(names: Iterable[str]) -> str:
+    """Say of such classes what they are."""
+    return f"classes {' and '.join(map(repr, names))} differ in spelling alone"
 
 
 def name_bytes(name: str) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 
 from trainer.data.folder import ImageFolder
-from trainer.data.names import name_key
+from trainer.data.names import alike, name_key, told_alike
 from trainer.data.notes import counted, name_list
 from trainer.doctor.findings import Finding, finding
 
@@ -35,35 +33,13 @@ def _noted(name: str, folder: ImageFolder) -> list[Finding]:
 
 def _twins(name: str, folder: ImageFolder) -> list[Finding]:
     """Class names that a person would take for one."""
-    spelt: dict[str, list[str]] = defaultdict(list)
-    for label in folder.classes:
-        spelt[plain_name(label)].append(label)
     return [
         finding(
-            "similar_classes",
-            "warning",
-            f"{name}: classes {' and '.join(map(repr, names))} differ in spelling alone",
+            "similar_classes", "warning", f"{name}: {told_alike(names)}",
             map(folder.folder_of, names),
         )
-        for names in spelt.values()
-        if len(names) > 1
-    ]
-
-
-_BETWEEN = r"\s_\-\u2010-\u2015.,'\u2019()\[\]\u200b-\u200f"
-"""Signs that may or may not stand between the words of one name, for a regular expression."""
-
-
-def plain_name(text: str) -> str:
-    """What two spellings of a name share: neither capitals nor what stands between words count.
-
-    Every letter, mark and digit of any script does, and so does what separates two digits (1.5 and
-    15) or makes a number negative.
-    """
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    plain = re.sub(rf"(?<=\d)[{_BETWEEN}]+(?=\d)", "|", plain)
-    plain = re.sub(r"(?<!\S)-(?=\d)", "\u2212", plain)
-    return re.sub(rf"[{_BETWEEN}]+", "", plain) or text
+        for names in alike(folder.classes)
+    ]  # fmt: skip
 
 
 def _few(name: str, train: ImageFolder, num_instance: int) -> list[Finding]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.data.formats import HEIF_EXTENSIONS
+from trainer.data.names import plain_name
 from trainer.data.origin import origin
 from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
-from trainer.doctor.folders import plain_name
 
 _TINY_PX = 16
 _HUGE_PX = 50_000_000

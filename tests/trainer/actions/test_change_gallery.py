@@ -247,3 +247,12 @@ def test_another_kind_labels_as_the_flat_one(trained, gallery, new, kind):
     assert predict(gallery, pictures(trained), 3) == flat
     with pytest.raises(DataError, match="kind: must be one of flat, 16-bit, 8-bit, hnsw, got 'x'"):
         set_gallery(gallery, kind="x")
+
+
+def test_new_classes_that_look_like_known_ones_are_told(gallery, new):
+    (new / "lemon").rename(new / "Class 00")
+    told = add_classes(gallery, new)
+    assert told["new_classes"] == 2
+    assert told["notes"] == ["classes 'class_00' and 'Class 00' differ in spelling alone"]
+    (new / "Class 00" / "00.png").rename(new / "melon" / "more.png")
+    assert not [note for note in add_classes(gallery, new)["notes"] if "spelling" in note]

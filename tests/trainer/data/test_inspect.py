@@ -123,6 +123,16 @@ def test_a_class_with_one_image_is_refused_by_name(folders, make_spec):
     assert "\n" not in str(caught.value)
 
 
+def test_classes_that_differ_in_spelling_alone_are_found(folders, make_spec):
+    first = sorted(folders["train"].iterdir())[0]
+    shutil.copytree(first, first.with_name(first.name.upper()))
+    finding = one(inspect_data(make_spec(**folders)), "similar_classes")
+    assert (
+        f"{first.name.upper()!r} and {first.name!r} differ in spelling alone" in finding["message"]
+    )
+    assert len(finding["paths"]) == 2
+
+
 def test_a_single_class_is_refused(folders, make_spec, make_folder):
     folders["train"] = make_folder("lone", {"a": 4})
     with pytest.raises(DataError, match="two classes or more"):

@@ -3,7 +3,7 @@ import unicodedata
 
 import pytest
 
-from trainer.data.names import name_bytes, name_key, name_text
+from trainer.data.names import alike, name_bytes, name_key, name_text
 
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
@@ -42,3 +42,8 @@ def test_two_spellings_of_unicode_are_one_name():
     assert NFC != NFD
     assert name_key(NFC) == name_key(NFD) == NFC
     assert name_key("caf\udce9") == "caf\udce9"
+
+
+def test_names_that_a_person_would_take_for_one_are_found():
+    names = ["Apple", "pear", "apple", "caf\u00e9", "Pear ", "cafe\u0301", "fig", "APPLE"]
+    assert alike(names) == [["Apple", "apple", "APPLE"], ["pear", "Pear "]]

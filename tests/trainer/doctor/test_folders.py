@@ -4,8 +4,8 @@ import unicodedata
 import pytest
 
 from tests.trainer.doctor.drawing import draw, save, sources
+from trainer.data.names import plain_name
 from trainer.doctor.diagnosis import diagnose
-from trainer.doctor.folders import plain_name
 
 
 def test_a_gallery_of_the_training_pictures_is_a_warning(clean):
