@@ -18,7 +18,10 @@ from trainer.retrieval import normalize
 Doubles = NDArray[np.float64]
 
 _SEED = 0
-"""Of the first centres of k-means."""
+"""Of the first centres of k-means, and of bootstraps."""
+LEVEL = 0.95
+"""Of intervals."""
+_REPLICATES = 2000
 
 CLASS_MEAN = "class_mean"
 QUERY_MEAN = "query_mean"
@@ -38,6 +41,16 @@ def query_mean(values_Q: NDArray[Any]) -> float:
 def class_mean(values_Q: NDArray[Any], labels_Q: NDArray[Any]) -> float:
     """Mean over the classes among the queries of each class's mean: every class counts the same."""
     return float(np.mean(list(per_class(values_Q, labels_Q).values()), dtype=np.float64))
+
+
+def class_mean_interval(hits_Q: NDArray[np.bool_], labels_Q: NDArray[Any]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over classes: hits are drawn anew within each class."""
+    counts_C = np.unique(labels_Q, return_counts=True)[1]
+    shares_C = np.array(list(per_class(hits_Q, labels_Q).values()))
+    rng = np.random.default_rng(_SEED)
+    drawn_BC = rng.binomial(counts_C, shares_C, size=(_REPLICATES, len(counts_C))) / counts_C
+    low, high = np.quantile(drawn_BC.mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def per_class(values_Q: NDArray[Any], labels_Q: NDArray[Any]) -> dict[int, float]:

@@ -17,6 +17,16 @@ def test_precision_at_1_by_hand():
     assert metrics.per_class(hits, labels) == {0: pytest.approx(2 / 3), 1: 0.0}
 
 
+def test_the_interval_of_the_class_mean_is_that_of_its_variance():
+    """Shares of classes of many queries are close to normal: mean of p (1 - p) / n over classes."""
+    labels = np.repeat([1, 4], [400, 900])
+    hits = np.concatenate([np.arange(400) < 320, np.arange(900) < 450])
+    low, high = metrics.class_mean_interval(hits, labels)
+    deviation = np.sqrt(0.8 * 0.2 / 400 + 0.5 * 0.5 / 900) / 2
+    assert low == pytest.approx(0.65 - 1.96 * deviation, abs=0.002)
+    assert high == pytest.approx(0.65 + 1.96 * deviation, abs=0.002)
+
+
 def test_classes_without_queries_do_not_count():
     labels = np.array([2, 2, 5])
     assert metrics.class_mean(np.array([1.0, 0.0, 1.0]), labels) == 0.75

@@ -84,12 +84,13 @@ class Exported:
         )
         return [folder.root / folder.paths[i] for i in chosen]
 
-    def embed(self, files: list[Path]) -> NDArray[np.float32]:
-        """Embed pictures as `hpo predict` does, mirror images left out."""
-        plain = OnnxModel(self.folder / "model.onnx")
-        plain.facts = {**plain.facts, "flip_average": False}
+    def embed(self, files: list[Path], model: OnnxModel | None = None) -> NDArray[np.float32]:
+        """Embed pictures as `hpo predict` does; without a model mirror images are left out."""
+        if model is None:
+            model = OnnxModel(self.folder / "model.onnx")
+            model.facts = {**model.facts, "flip_average": False}
         errors: dict[int, str] = {}
-        parts = [emb_ND for _, emb_ND, _ in embed_readable(plain, files, errors)]
+        parts = [emb_ND for _, emb_ND, _ in embed_readable(model, files, errors)]
         if errors:
             raise ImageError(f"{origin(files[min(errors)])}: {errors[min(errors)]}")
         return np.concatenate(parts)

@@ -12,18 +12,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from trainer.config.model import TIMM_PREFIX, has_linear_head
 from trainer.data.splits import label_splits, scan_splits
 from trainer.forms.exported import Exported, FormError, demand_likeness, likeness
-from trainer.gallery import GalleryIndex
+from trainer.matching import make_entries
+from trainer.metrics import class_mean, class_mean_interval
 from trainer.models.recognizer import Recognizer
+from trainer.retrieval import search
 
 LEAST_COSINE = 0.99
-_Z95 = 1.959964
 
 
 def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
@@ -146,30 +146,23 @@ def _compared(exported: Exported, folder: Path) -> dict[str, Any]:
 
 
 def _figures(exported: Exported) -> dict[str, Any]:
-    """Precision@1 on the queries of the spec, each counting once, with its 95 % interval."""
+    """Precision@1 as the search's report has it: mean over classes, on the spec's own pictures."""
     folders = scan_splits(exported.spec, need_train=False)
-    path = exported.folder / "gallery.npz"
-    if "query" not in folders or not path.is_file():
+    if not {"query", "reference"} <= folders.keys():
         return {}
-    queries = label_splits(exported.spec, folders)["query"]
-    gallery = GalleryIndex.load(path)
-    nearest, _ = gallery.nearest(exported.embed(list(queries.paths)), 1)
-    found = gallery.names_of(nearest[:, 0])
-    hits = int((found == np.asarray(queries.class_names)[queries.labels]).sum())
-    interval = wilson(hits, len(queries.labels))
+    labelled = label_splits(exported.spec, folders)
+    reference, query = labelled["reference"], labelled["query"]
+    gallery, asked = (
+        exported.embed(list(split.paths), exported.onnx) for split in (reference, query)
+    )
+    entries = make_entries(gallery, reference.labels, exported.spec.dataset.matching)
+    nearest_Q = search(asked, entries.unit, 1)[0][:, 0]
+    hits_Q = entries.labels_E[nearest_Q] == query.labels
     return {
-        "precision_at_1": hits / len(queries.labels),
-        "interval": list(interval),
-        "queries": len(queries.labels),
+        "precision_at_1": class_mean(hits_Q, query.labels),
+        "interval": list(class_mean_interval(hits_Q, query.labels)),
+        "queries": len(query.labels),
     }
-
-
-def wilson(hits: int, number: int) -> tuple[float, float]:
-    """The 95 % interval of a share, by Wilson (1927)."""
-    share, z2 = hits / number, _Z95 * _Z95
-    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
-    half = _Z95 * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2))
-    return middle - half / (1 + z2 / number), middle + half / (1 + z2 / number)
 
 
 def _card(exported: Exported, name: str, config: dict[str, Any], found: dict[str, Any]) -> str:
@@ -178,9 +171,11 @@ def _card(exported: Exported, name: str, config: dict[str, Any], found: dict[str
     lines = []
     if "precision_at_1" in found:
         low, high = found["interval"]
+        is_averaged = exported.spec.dataset.flip_average
+        averaged = ", each picture averaged with its mirror image" if is_averaged else ""
         lines.append(
-            f"Precision@1 on {found['queries']} validation queries: {found['precision_at_1']:.3f} "
-            f"(95 % interval {low:.3f} to {high:.3f})"
+            f"Precision@1 on {found['queries']} validation queries, mean over classes: "
+            f"{found['precision_at_1']:.3f} (95 % interval {low:.3f} to {high:.3f}){averaged}"
         )
     shape = " x ".join(map(str, framing["input_size"]))
     lines += [

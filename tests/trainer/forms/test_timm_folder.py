@@ -1,15 +1,20 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 from tests.trainer.forms.conftest import make_export
+from trainer.actions.change_gallery import remove_classes
+from trainer.actions.evaluate import evaluate
 from trainer.forms.exported import Exported, FormError
-from trainer.forms.timm_folder import wilson, write_timm_folder
+from trainer.forms.timm_folder import write_timm_folder
+from trainer.spec import parse_spec
 
 
 @pytest.mark.parametrize("name", ["squashed", "cut"])
@@ -30,7 +35,8 @@ def test_timm_loads_it_and_gives_the_same_embeddings(name, request, tmp_path):
     assert np.abs(own - expected).max() < 0.02 * np.abs(expected).max()
     card = (tmp_path / "m_timm" / "README.md").read_text()
     low, high = told["interval"]
-    assert f"Precision@1 on 9 validation queries: {told['precision_at_1']:.3f}" in card
+    value = f"{told['precision_at_1']:.3f}"
+    assert f"Precision@1 on 9 validation queries, mean over classes: {value}" in card
     assert f"(95 % interval {low:.3f} to {high:.3f})" in card
 
 
@@ -41,7 +47,22 @@ def test_a_model_that_timm_has_not_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_interval_is_wilsons():
-    # Newcombe (1998), table I: 81 of 263, Wilson without correction.
-    low, high = wilson(81, 263)
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+@pytest.mark.parametrize("matched", [{}, {"matching": "prototypes", "flip_average": True}])
+def test_the_card_says_what_an_evaluation_of_the_search_says(matched, tmp_path):
+    """Not what the gallery gives that was edited since, nor the mean over queries."""
+    changes = {f"dataset__{key}": value for key, value in matched.items()}
+    folder = make_export(tmp_path, **changes)
+    spec = yaml.safe_load((folder / "spec.yaml").read_text())
+    for number in range(2, 6):  # of one class there are more queries
+        first = sorted(Path(spec["dataset"]["val_dataset"]["query"], "class_00").iterdir())[0]
+        shutil.copy(first, first.with_name(f"more{number}.png"))
+    remove_classes(folder, ["class_01"])
+    told = write_timm_folder(folder, tmp_path / "m_timm", "shelf")
+    asked = {**spec, "evaluate": {"checkpoint": str(folder / "model.ckpt")}}
+    result = evaluate(parse_spec(asked, "evaluate"))["metrics"]
+    assert result["val_precision_at_1_class_mean"] != result["val_precision_at_1_query_mean"]
+    assert told["precision_at_1"] == pytest.approx(result["val_precision_at_1_class_mean"])
+    low, high = told["interval"]
+    assert 0 <= low <= told["precision_at_1"] <= high <= 1
+    card = (tmp_path / "m_timm" / "README.md").read_text()
+    assert ("averaged with its mirror image" in card) is bool(matched)
