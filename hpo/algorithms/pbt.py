@@ -65,7 +65,7 @@ ENTRY = AlgorithmEntry(
             kind=int,
             default=None,
             route_default=10,
-            low=3,
+            low=2,
             help="members; by default 10, fewer where the budget of trials is small",
         ),
         Option(

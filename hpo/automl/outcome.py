@@ -35,8 +35,8 @@ def build_result(
     """Everything that `run` returns; plain data.
 
     Returns:
-        `best` (rec_id, specs, metric_value, objective_score, objective_values, adjustments, job_id,
-        checkpoint, epochs, full_spec) or None, `progress`, `history`, `baseline`,
+        `best` (rec_id, specs, status, metric_value, objective_score, objective_values, adjustments,
+        job_id, checkpoint, epochs, full_spec) or None, `progress`, `history`, `baseline`,
         `final_evaluation`, `comparison`, `context` (better values after fewer epochs), `warnings`,
         `cause` (why all have failed), `workspace_path`, and with several objectives `pareto_front`.
     """
@@ -155,6 +155,7 @@ def _best(
     return {
         "rec_id": best.number,
         "specs": dict(best.params),
+        "status": rec.status,
         "metric_value": rec.metric_value,
         "objective_score": rec.objective_score,
         "objective_values": dict(rec.objective_values),

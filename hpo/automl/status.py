@@ -40,8 +40,9 @@ def query_status(workspace_path: str | Path) -> dict[str, Any]:
 
     Returns:
         `experiment_id`, `progress` (completed, total, succeeded, failed, pending, best_metric,
-        best_rec_id, algorithm), `best` (rec_id, specs, metric_value, objective_score,
-        objective_values; empty where there is none), `recommendations` (rec_id, specs, job_id,
+        best_rec_id, algorithm), `best` (rec_id, specs, status, metric_value, objective_score,
+        objective_values; empty where there is none; one that still runs is named where it is ahead
+        of all that have ended), `recommendations` (rec_id, specs, job_id,
         status, metric_value, objective_score, objective_values, created_on, last_modified),
         `active_jobs` (rec_id, job_id), `status` (`running`, `finished`, ..., `missing`,
         `unreadable`) and, where something is wrong with the workspace, `message` and `error`.
@@ -92,7 +93,7 @@ def _describe(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_OF_BEST = ("rec_id", "specs", "metric_value", "objective_score", "objective_values")
+_OF_BEST = ("rec_id", "specs", "status", "metric_value", "objective_score", "objective_values")
 
 
 def _views(folder: Path, facts: WorkspaceFacts | None) -> dict[int, dict[str, Any]]:

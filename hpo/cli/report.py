@@ -87,7 +87,7 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
     from hpo.core.errors import SpecError
     from hpo.report.mistakes import looked_up_by_both
     from hpo.report.run_data import load_run_data
-    from hpo.results.pair_runs import pair_queries
+    from hpo.results.pair_runs import demand_shared_queries, pair_queries
     from hpo.run.run_dir import find_run
 
     if args.to or args.no_pictures:
@@ -96,6 +96,7 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
     second = load_run_data(find_run(args.other, Path(args.out)))
     both = (first, second)
     with machine_output():  # the trainer runs here, and its libraries may print
+        demand_shared_queries(first.trainer, first.plan.sources, second.plan.sources)
         if not args.json:
             print("looking at the queries of both winners ...", file=sys.stderr)
         looked, split = looked_up_by_both(both)

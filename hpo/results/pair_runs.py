@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from hpo.core.errors import RunError
+from hpo.core.protocols import Trainer
+from hpo.core.trainer_extras import PictureFinder
 from hpo.results.compare import Finalist, Standing, compare
+from hpo.study.plan import as_user_errors
 
+_NOTHING_SHARED = (
+    "the two searches have no validation query in common (the same file under the same class), so "
+    "their winners cannot be compared; search both on the same pictures"
+)
+Sources = Mapping[str, str]
 Query = Mapping[str, Any]
 """A query of `Explainer.explain`: `file` (or `path`), `class` and `hit`."""
 
@@ -43,6 +52,33 @@ class Pairing:
     """Those that differ most first."""
 
 
+def demand_shared_queries(trainer: Trainer, first: Sources, second: Sources) -> None:
+    """Refuse two searches whose queries share no file, before a picture is embedded.
+
+    What cannot be listed here, such as a table of pictures, is left to `pair_queries`.
+
+    Args:
+        trainer: lists the pictures of a source.
+        first: the sources of one search.
+        second: those of the other.
+
+    Raises:
+        RunError: no query is of both.
+    """
+    both, name = (first, second), "test_query"
+    if not all(name in sources for sources in both):
+        name = "query"
+    places = [sources.get(name, "") for sources in both]
+    if not isinstance(trainer, PictureFinder) or not all(places) or places[0] == places[1]:
+        return
+    with as_user_errors():
+        listed = [trainer.find_pictures([place])["pictures"] for place in places]
+    files = [{Path(file).resolve() for file in own} for own in listed]
+    others = [own - {Path(place).resolve()} for own, place in zip(files, places, strict=True)]
+    if all(others) and files[0].isdisjoint(files[1]):
+        raise RunError(_NOTHING_SHARED)
+
+
 def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
     """Compare two lookups query by query.
 
@@ -56,10 +92,7 @@ def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
     hits_of = [{_key(row): bool(row["hit"]) for row in rows} for rows in (first, second)]
     shared = sorted(set(hits_of[0]) & set(hits_of[1]))
     if not shared:
-        raise RunError(
-            "the two searches have no validation query in common (the same file under the same "
-            "class), so their winners cannot be compared; search both on the same pictures"
-        )
+        raise RunError(_NOTHING_SHARED)
     hits = [tuple(own[key] for key in shared) for own in hits_of]
     names = sorted({name for _, name in shared})
     classes = [names.index(name) for _, name in shared]

@@ -184,6 +184,29 @@ def test_when_everything_fails_the_search_still_ends_or_goes_on(name):
     assert len(made.records) <= 25
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_the_weaker_of_two_copies_the_stronger(slots):
+    options = {"population_size": 2, "eval_interval": 3}
+    records = search("pbt", options=options, slots=slots).run().records
+    assert len(records) == 1 + 2 * EPOCHS / 3  # the default beside two members
+    ends = {record.number: record.measurements[-1].value for record in records}
+    copies = 0
+    for record in records:
+        before = [
+            r
+            for r in records
+            if r.number < record.number and r.until_epoch == record.until_epoch - 3
+        ]
+        if (
+            record.start_from
+            and len(before) == 2
+            and record.params not in [r.params for r in before]
+        ):
+            assert record.start_from[0] == max((r.number for r in before), key=ends.get)
+            copies += 1
+    assert copies
+
+
 @pytest.mark.parametrize("name", ["tpe", "bfbo", "bohb", "dehb", "pbt"])
 def test_what_a_failed_trial_had_reported_does_not_move_the_search(name):
     """A model does not look where a trial broke, whatever it showed before."""

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hpo.core.errors import RunError
-from hpo.results.pair_runs import pair_queries
+from hpo.results.pair_runs import demand_shared_queries, pair_queries
+from trainer.session import TRAINER
 
 
 def rows(hits, *, start=0, names=("ale", "bun", "cod")):
@@ -50,3 +52,36 @@ def test_winners_with_no_query_in_common_are_refused():
         pair_queries(rows([1, 0, 1]), rows([1, 0, 1], start=3))
     with pytest.raises(RunError, match="same file under the same class"):
         pair_queries(rows([1, 0]), rows([1, 0], names=("x", "y", "z")))
+
+
+@pytest.fixture
+def shops(tmp_path):
+    """Folders of one picture of one class each; the third is a link to the first."""
+    for name in ("one", "two"):
+        (tmp_path / name / "ale").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "ale" / "a.png")
+    (tmp_path / "three").symlink_to(tmp_path / "one")
+    (tmp_path / "table.csv").write_text("path,label\none/ale/a.png,ale\n")
+    return {name: str(tmp_path / name) for name in ("one", "two", "three", "table.csv", "gone")}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_refused"),
+    [
+        ({"query": "one"}, {"query": "two"}, True),
+        ({"query": "one"}, {"query": "one"}, False),
+        ({"query": "one"}, {"query": "three"}, False),
+        ({"query": "two", "test_query": "one"}, {"query": "two", "test_query": "two"}, True),
+        ({"query": "one", "test_query": "two"}, {"query": "one"}, False),
+        ({"query": "two"}, {"query": "table.csv"}, False),  # what a table names is not known here
+        ({"query": "two"}, {"query": "gone"}, False),  # a kept lookup may know its queries
+        ({}, {"query": "two"}, False),
+    ],
+)
+def test_sources_that_share_no_query_are_refused_before_a_look(shops, first, second, is_refused):
+    both = [{key: shops[name] for key, name in own.items()} for own in (first, second)]
+    if is_refused:
+        with pytest.raises(RunError, match="no validation query in common"):
+            demand_shared_queries(TRAINER, *both)
+    else:
+        demand_shared_queries(TRAINER, *both)
