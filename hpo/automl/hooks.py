@@ -13,7 +13,7 @@ from hpo.automl.metrics import METRIC_NOT_FOUND, find_metric
 from hpo.automl.objectives import Objectives
 from hpo.automl.recommendation import Recommendation
 from hpo.core.events import Event, TrialFinished, TrialStarted
-from hpo.core.protocols import Executor, TrialDriver
+from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, Launch
 from hpo.run.ledger import Ledger
@@ -281,30 +281,3 @@ def _own_values(line: Mapping[str, Any], objectives: Objectives) -> dict[str, An
 
 def _may_be_finite(value: Any) -> bool:
     return value is None or math.isfinite(float(value))
-
-
-class HookedExecutor:
-    """An executor whose trials speak to the engine through the caller's functions."""
-
-    def __init__(self, inner: Executor, wrap: Callable[[TrialDriver], TrialDriver]) -> None:
-        self._inner, self._wrap = inner, wrap
-
-    def run(self, driver: TrialDriver) -> None:
-        """Run trials."""
-        self._inner.run(self._wrap(driver))
-
-    def call(self, method: str, *args: Any) -> Any:
-        """Call a method of the trainer."""
-        return self._inner.call(method, *args)
-
-    def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
-        """Call a method of the trainer in every slot at once."""
-        return self._inner.call_in_all_slots(method, *args)
-
-    def divide(self, slots: Any) -> None:
-        """Place what follows in other slots."""
-        self._inner.divide(slots)
-
-    def close(self) -> None:
-        """Give workers back."""
-        self._inner.close()

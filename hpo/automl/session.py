@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from hpo.automl import retention
 from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baseline
 from hpo.automl.feedback import Feedback
 from hpo.automl.finishing import conclude
-from hpo.automl.hooks import CallbackListener, HookedDriver, HookedExecutor, Hooks
+from hpo.automl.hooks import CallbackListener, HookedDriver
 from hpo.automl.metrics import find_metric
 from hpo.automl.outcome import adjustments_of
 from hpo.automl.platform import PlatformExecutor, PlatformPlan
@@ -85,7 +85,6 @@ class AutoMLSession(Session):
         self.objectives = objectives_of(self.facts)
         self._platform: PlatformExecutor | None = None
         self._algorithm: Algorithm | None = None
-        self._base_executor: Executor | None = None
         known = tuple(t.number for t in self.ledger.trials())
         self.notes = Feedback(self.run.path)
         constants = constants_of(self.facts, self.study, self.plan)
@@ -179,18 +178,27 @@ class AutoMLSession(Session):
         return self._algorithm
 
     def make_executor(self) -> Executor:
-        """Build what runs trials, with the caller's functions between it and the engine."""
-        hooks = self.route.hooks
+        """Build what runs trials: here, or as jobs of the platform."""
         if self.route.platform is None:
-            self._base_executor = super().make_executor()
-            return HookedExecutor(self._base_executor, self._drive_with(hooks, self._log_of))
+            return super().make_executor()
         self._platform = PlatformExecutor(
-            self.route.platform, self._platform_plan(), hooks, self.ledger, self.run.path
+            self.route.platform, self._platform_plan(), self.route.hooks, self.ledger, self.run.path
         )
         if retention.is_on(self.facts, self.route.platform):
             self.bus.add(self._cleaner(self._platform))
-        after = replace(hooks, metric_extractor=None)  # it has been asked at every poll already
-        return HookedExecutor(self._platform, self._drive_with(after, lambda _number: ""))
+        return self._platform
+
+    def driver_of(self, engine: Engine) -> TrialDriver:
+        """Put the caller's functions between what runs trials and the engine."""
+        hooks = self.route.hooks
+        if self.route.platform is not None:  # the extractor was asked at every poll already
+            hooks = replace(hooks, metric_extractor=None)
+        return HookedDriver(
+            engine, hooks, self.ledger,
+            show=self.show, read_log=self._log_of, objectives=self.objectives,
+            known_of=self._known_of,
+            epochs_key=self.trainer.epochs_key if self._are_rungs_trials() else "",
+        )  # fmt: skip
 
     def _cleaner(self, executor: PlatformExecutor) -> retention.ArtifactCleaner:
         points = getattr(self._algorithm, "start_points", tuple)
@@ -203,19 +211,6 @@ class AutoMLSession(Session):
             points,
             keeps_all=self.plan.algorithm == "hybrid",
         )
-
-    def _drive_with(
-        self, hooks: Hooks, read_log: Callable[[int], str]
-    ) -> Callable[[TrialDriver], TrialDriver]:
-        def wrap(driver: TrialDriver) -> TrialDriver:
-            return HookedDriver(
-                driver, hooks, self.ledger,
-                show=self.show, read_log=read_log, objectives=self.objectives,
-                known_of=self._known_of,
-                epochs_key=self.trainer.epochs_key if self._are_rungs_trials() else "",
-            )  # fmt: skip
-
-        return wrap
 
     def _known_of(self, number: int) -> dict[str, float]:
         """Values that a trial has without being trained: the measured latency of its model."""

@@ -88,7 +88,7 @@ def _drive(
         if printer is not None:
             printer.print_error(error)
         raise
-    return 130 if result.interrupted else 0
+    return 130 if result.finished is None else 0
 
 
 def _ask(review: Review, args: argparse.Namespace, console: Console) -> bool:

@@ -15,7 +15,7 @@ from hpo.core.errors import HpoError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.event_json import data_of, from_dict
 from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
-from hpo.core.protocols import Algorithm, Executor, Listener, Trainer
+from hpo.core.protocols import Algorithm, Executor, Listener, Trainer, TrialDriver
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials
@@ -97,8 +97,7 @@ class SearchResult:
 
     run: RunDir
     finished: Finished | None = None
-    """None when the search was interrupted."""
-    interrupted: bool = False
+    """None when the search was interrupted or declined."""
 
 
 def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> SearchResult:
@@ -199,7 +198,7 @@ def _drive(
 class Session:
     """One start of one run, while the lock is held.
 
-    `make_executor`, `confirm_review` and `conclude` are what another route changes.
+    `make_executor`, `driver_of`, `confirm_review` and `conclude` are what another route changes.
     """
 
     def __init__(
@@ -263,22 +262,24 @@ class Session:
         with contextlib.closing(self.make_executor()) as executor:
             if not self._review(executor):
                 state.close_as("declined")
-                return SearchResult(run=self.run, interrupted=True)
+                return SearchResult(run=self.run)
             engine.charge_gpus(self.slots.gpus)
-            executor.run(engine)
+            executor.run(self.driver_of(engine))
             if engine.was_interrupted:
-                command = self.run.resume_command
-                self.bus.emit(Interrupted(run_dir=str(self.run), resume=command))
+                self.bus.emit(Interrupted(run_dir=str(self.run), resume=self.run.resume_command))
                 state.close_as("interrupted")
-                return SearchResult(run=self.run, interrupted=True)
+                return SearchResult(run=self.run)
             best = self.disk_space.wait_for_space(lambda: self.conclude(engine, executor))
             page = self._write_report(executor) if self.settings.report else None
-        finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space)
-        finished = replace(finished, report=page)
+        finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space, page)
         self.bus.emit(finished)
         kept = data_of(finished)
         self.disk_space.wait_for_space(lambda: state.close_as("finished", finished=kept))
         return SearchResult(run=self.run, finished=finished)
+
+    def driver_of(self, engine: Engine) -> TrialDriver:
+        """What the executor asks for launches and reports to."""
+        return engine
 
     def _write_report(self, executor: Executor) -> str | None:
         """Write the page about this search; a search is worth as much without one."""

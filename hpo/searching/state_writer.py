@@ -187,8 +187,9 @@ def describe_end(
     ledger: Ledger,
     best: Mapping[str, Any] | None,
     space: SearchSpace,
+    report: str | None = None,
 ) -> Finished:
-    """The `finished` event of a search that has handed `best` on."""
+    """The `finished` event of a search that has handed `best` on, and written its report there."""
     trials, spent = ledger.trials(), engine.spent()
     suspended = [t for t in trials if not t.is_repeat and t.state is TrialState.RUNNING]
     return Finished(
@@ -210,6 +211,7 @@ def describe_end(
         stages=tuple(measure_stages(trials, ledger.direction)),
         edges=tuple(str(edge) for edge in find_edges(space, trials, ledger.direction)),
         fallbacks=sum(t.note.startswith(FALLBACK) for t in trials),
+        report=report,
     )
 
 

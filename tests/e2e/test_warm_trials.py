@@ -56,6 +56,6 @@ def test_a_population_is_trained_from_checkpoints_and_survives_a_pause(study, tm
 
     ear = Ear(stop_after=(4, 2))
     paused = start_search(study, tmp_path / "cut", ear.settings(probe=False))
-    assert paused.interrupted
+    assert paused.finished is None
     resume_search(paused.run, Ear().settings(probe=False))
     assert story(paused.run) == story(whole.run)

@@ -160,7 +160,7 @@ def test_a_dead_endpoint_ends_the_search_with_its_cause_and_can_be_resumed(tmp_p
 def test_failures_in_a_row_are_counted_over_a_restart(tmp_path):
     ear = Ear(stop_after=(2, 9))
     result, _ = run("llm", DEAD, tmp_path, ear, llm_max_failures=2)
-    assert result.interrupted
+    assert result.finished is None
     with pytest.raises(LlmError, match="3 trials in a row"):
         resume_search(result.run, Ear().settings(probe=False))
 

@@ -92,7 +92,7 @@ def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
     first = start_search(quick_study(budget=Budget(trials=1)), tmp_path, Ear().settings())
     # Paused when some other trial has become the best, so the search has not handed it on.
     ear = Ear(stop_after=(7, 1))
-    assert resume_search(first.run, ear.settings(), budget=Budget(trials=9)).interrupted
+    assert resume_search(first.run, ear.settings(), budget=Budget(trials=9)).finished is None
     result = export_run(first.run, trial=None, file=None)
     assert result["trial"] != 0
     assert not (first.run.best_dir / "report.json").exists()

@@ -168,7 +168,7 @@ def test_a_quota_is_kept_and_a_larger_one_goes_on(tmp_path, quick_room):
     fill = {"fill": lambda folder: (folder / "ballast").write_bytes(bytes(5 * MB))}
     study = replace(STUDY, disk_quota="5MB")
     result = start_search(study, tmp_path, ear.settings(probe=False, **fill))
-    assert result.interrupted
+    assert result.finished is None
     text = ear.named("paused")[0]["text"]
     assert f"{result.run} takes 5." in text
     assert "of its quota of 5.0 MB, and a trial needs" in text

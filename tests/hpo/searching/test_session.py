@@ -144,7 +144,7 @@ def test_the_review_comes_before_anything_is_trained(done):
 
 def test_who_declines_the_review_has_a_run_without_trials(tmp_path):
     result, ear = search(tmp_path, confirm_start=lambda review: False)
-    assert result.interrupted
+    assert result.finished is None
     assert rows(result.run) == []
     assert result.run.read_state()["status"] == "declined"
     again, _ = resume(result.run)
@@ -244,7 +244,7 @@ def test_without_an_onnx_file_a_search_has_failed(tmp_path):
 @pytest.mark.parametrize("stop_after", [(0, 1), (1, 1), (2, 5), (5, 1)])
 def test_a_paused_search_ends_like_an_unbroken_one(tmp_path, done, stop_after):
     first, ear = search(tmp_path, stop_after=stop_after)
-    assert first.interrupted
+    assert first.finished is None
     assert first.finished is None
     assert ear.names()[-1] == "interrupted"
     assert ear.events[-1]["resume"] == f"hpo resume {first.run}"
@@ -358,9 +358,9 @@ def test_a_stop_file_pauses_and_is_gone_at_the_next_start(tmp_path):
 
     ear = Stopper()
     result = start_search(STUDY, tmp_path, ear.settings())
-    assert result.interrupted
+    assert result.finished is None
     again, _ = resume(result.run)
-    assert not again.interrupted
+    assert again.finished is not None
     assert not result.run.stop_file.exists()
 
 

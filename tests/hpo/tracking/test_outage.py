@@ -141,7 +141,7 @@ def search(out, *listeners):
         executor="inprocess", probe=False, listeners=listeners, make_session=Watched
     )
     result = start_search(STUDY, out, settings)
-    assert not result.interrupted
+    assert result.finished is not None
     return result.run, kept[0]
 
 
