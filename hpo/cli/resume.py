@@ -26,6 +26,7 @@ examples:
   hpo resume                      the newest run, to the end of its budget
   hpo resume runs/retail/20260102-101500
   hpo resume --budget +20         20 trials more than before
+  hpo resume --budget +20,+2h     20 trials and two hours more, of a budget that limits both
   hpo resume --keep best          remove the checkpoints that nothing can need any more
   hpo resume --train /new/train   the training pictures have moved there
   hpo resume --moved /old/w.ckpt=/new/w.ckpt    so have the weights

@@ -189,7 +189,10 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
     queries = winner["queries"]
     means, counts = mistakes.per_class(queries)
     before = mistakes.per_class(default["queries"])[0] if default else None
-    picture = {path: thumbnail(path) for path in _paths(winner)}
+    paths = _paths(winner)
+    picture = {path: thumbnail(path) for path in paths}
+    # Where it lies: of a picture in an archive that is the copy that was unpacked.
+    link = {path: Path(path).absolute().as_uri() for path in paths if Path(path).is_file()}
     return {
         "num_queries": len(queries),
         "num_misses": sum(not row["hit"] for row in queries),
@@ -207,6 +210,7 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
         "better": _changes(means, before, counts, 1) if before else [],
         "has_default": before is not None,
         "picture": picture,
+        "link": link,
         "classes": Chart(
             anchor="classes",
             title="Classes that do worst",

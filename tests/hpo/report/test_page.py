@@ -3,6 +3,8 @@
 import html.parser
 import json
 import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from PIL import Image
@@ -110,7 +112,9 @@ def explained(name, folder=None):
 
 
 def test_mistakes_are_shown_with_pictures(facts, tmp_path):
-    text = render(facts, {}, explained("bun", tmp_path), explained("bun", tmp_path))
+    folder = tmp_path / '100 % "new" shots'
+    folder.mkdir()
+    text = render(facts, {}, explained("bun", folder), explained("bun", folder))
     words = " ".join("".join(read(text).words).split())
     assert "1 of 4 validation queries have a nearest neighbour of another class" in words
     assert "taken for, at 0.25" in words
@@ -118,6 +122,9 @@ def test_mistakes_are_shown_with_pictures(facts, tmp_path):
     assert text.count("data:image/jpeg;base64,") == 3
     assert "shelf 0.png" in words
     assert 'title="shop/shelf 0.png"' in text
+    leading = [Path(unquote(urlsplit(a).path)) for a in read(text).addresses if a[:5] == "file:"]
+    assert [path.name for path in leading] == ["0.png", "1.png", "2.png"]
+    assert all(path.is_file() for path in leading)
     assert "2.png" in words  # of explanations from before files had names of their own
 
 
@@ -171,6 +178,7 @@ def test_sources_are_those_of_the_user(facts):
 def test_pictures_that_are_gone_are_left_out(facts):
     text = render(facts, {}, explained("bun"), None)
     assert "data:image/jpeg" not in text
+    assert not any(address.startswith("file:") for address in read(text).addresses)
     assert "taken for, at 0.25" in text
 
 

@@ -98,7 +98,7 @@ def test_57_58_status_from_files(go, tmp_path):
         "best_metric": 0.52, "best_rec_id": 2, "algorithm": "random",
     }  # fmt: skip
     assert status["best"] == {
-        "rec_id": 2, "specs": result["best"]["specs"], "metric_value": 0.52,
+        "rec_id": 2, "specs": result["best"]["specs"], "status": "success", "metric_value": 0.52,
         "objective_score": 0.52, "objective_values": {"accuracy": 0.52},
     }  # fmt: skip
     row = status["recommendations"][1]
