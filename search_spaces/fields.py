@@ -131,6 +131,12 @@ def read_bound(name: str, key: str, value: object, warnings: list[str]) -> tuple
     return number, int(is_infinite)
 
 
+def read_positive_from(name: str, value: object, warnings: list[str]) -> float:
+    """Read the least value above 0; 0 where there is none."""
+    number, _ = _finite(name, "positive_from", value, warnings)
+    return 0.0 if number is None else float(number)
+
+
 def read_conditions(
     name: str, depends_on: object, math_cond: object
 ) -> tuple[tuple[str, ...], tuple[Clause, ...]]:

@@ -13,6 +13,7 @@ from search_spaces.fields import (
     read_conditions,
     read_flag,
     read_limits,
+    read_positive_from,
     read_typing,
     read_weights,
     shape_of,
@@ -27,6 +28,7 @@ _NODE_KEYS = frozenset(
         *("type", "default", "description", "title", "properties", "enum", "option_weights"),
         *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "oneOf"),
         *("minimum", "maximum", "math_cond", "depends_on", "parent_param", "anyOf", "pattern"),
+        "positive_from",
         *("automl_enabled", "automl_default_parameters", "automl_disabled_parameters"),
         *("popular", "required", "const", "link", "examples", "items"),
     )
@@ -221,6 +223,7 @@ class _Reader:
             default=None if default == MANDATORY or _is_nan(default) else default,
             minimum=minimum,
             maximum=maximum,
+            positive_from=read_positive_from(name, node.get("positive_from"), self.warnings),
             options=typing.options,
             weights=read_weights(name, node.get("option_weights"), len(typing.options)),
             clauses=clauses + read_limits(name, node),

@@ -56,6 +56,8 @@ class Leaf:
     """None when absent."""
     minimum: Bound = None
     maximum: Bound = None
+    positive_from: float = 0.0
+    """Least value above 0 where 0 is legal too; 0 where every value in between is."""
     options: tuple[Any, ...] = ()
     weights: tuple[float, ...] = ()
     clauses: tuple[Clause, ...] = ()

@@ -49,6 +49,7 @@ def make_number(
         relations=relations,
         anchor=float(anchor) if is_kept and not step and anchor not in draft.excluded else None,
         early=interval.early,
+        positive_from=draft.leaf.positive_from,
     )
 
 

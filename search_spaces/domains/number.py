@@ -47,6 +47,8 @@ class Number:
     relations: tuple[Relation, ...] = ()
     anchor: float | None = None
     """The default: returned bit for bit by its own latent on scales that would round it."""
+    positive_from: float = 0.0
+    """Least value above 0: of those in between, each becomes the nearer of the two."""
     early: tuple[float, float] | None = None
     """The narrower range for the first trials of a short search."""
 
@@ -91,6 +93,8 @@ class Number:
             return f"must lie in [{room.low:g}, {room.high:g}]{self._because()}, got {value!r}"
         if room.step and not math.isclose(self._nearest(value, room.step), value):
             return f"must be a multiple of {room.step:g}{self._because()}, got {value!r}"
+        if 0 < value < self.positive_from:
+            return f"must be 0 or {self.positive_from:g} and more, got {value!r}"
         return f"must not be {value!r}" if value in room.excluded else ""
 
     def clamp(self, value: Any, values: Values) -> Any:
@@ -115,6 +119,8 @@ class Number:
             found["step"] = self._typed(self.step)
         if self.offset:
             found["offset"] = self._typed(self.offset)
+        if self.positive_from:
+            found["positive_from"] = self.positive_from
         if self.excluded:
             found["excluded"] = list(self.excluded)
         if self.relations:
@@ -222,6 +228,9 @@ class Number:
         if room.step:
             value = self._nearest(value, room.step)
         value = min(max(value, room.low), room.high)
+        if 0 < value < self.positive_from:
+            is_off = value < self.positive_from / 2 and room.low <= 0
+            value = 0.0 if is_off else min(self.positive_from, room.high)
         nudge = room.step or (room.high - room.low) * INSET
         for count in range(len(room.excluded) + 1):
             for moved in (value + count * nudge, value - count * nudge):

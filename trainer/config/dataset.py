@@ -143,6 +143,7 @@ class DatasetConfig:
         " is resized to size / crop_share, and the centre is what the network sees.",
         minimum=0.0,
         maximum=1.0,
+        positive_from=0.1,  # less would store pictures of more than ten times the input's sides
         is_extension=True,
     )
     value_range: tuple[float, float] | None = optional_sequence(

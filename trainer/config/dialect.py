@@ -89,6 +89,7 @@ def _leaf_node(key: Key) -> dict[str, Any]:
     stated = {
         "minimum": info.minimum,
         "maximum": info.maximum,
+        "positive_from": info.positive_from,
         "math_cond": info.math_cond or None,
         "enum": list(info.options) or None,
         "option_weights": list(info.option_weights) or None,

@@ -36,6 +36,7 @@ class FieldMetadata(TypedDict, total=False):
     math_cond: str
     valid_min: float
     valid_max: float
+    positive_from: float
     option_weights: tuple[float, ...]
     pattern: str
     pattern_hint: str
@@ -61,6 +62,8 @@ class KeyInfo:
     valid_min: float | None = None
     """Least value a person may write, in place of `minimum` and the lower conditions."""
     valid_max: float | None = None
+    positive_from: float | None = None
+    """Least value above 0, where 0 is legal too."""
     options: tuple[str, ...] = ()
     option_weights: tuple[float, ...] = ()
     pattern: str = ""

@@ -33,9 +33,6 @@ MANDATORY: Mapping[Action, tuple[tuple[str, ...], ...]] = {
 }
 """Keys that must be given for an action; of several in one group, one is enough."""
 
-LEAST_CROP_SHARE = 0.1
-"""A share below it would store pictures of more than ten times the input's sides."""
-
 _INT8 = "gen_trt_engine.tensorrt.calibration."
 
 
@@ -199,12 +196,6 @@ def _pixels(spec: Spec) -> Iterator[str]:
         yield f"dataset.value_range: must be black < white, got {list(value_range)}"
 
 
-def _crop(spec: Spec) -> Iterator[str]:
-    share = spec.dataset.crop_share
-    if 0 < share < LEAST_CROP_SHARE:
-        yield f"dataset.crop_share: must be 0 or {LEAST_CROP_SHARE} and more, got {share:g}"
-
-
 def _crop_scale(spec: Spec) -> Iterator[str]:
     scale = spec.dataset.crop_scale
     if scale.least > scale.greatest:
@@ -268,15 +259,14 @@ _RELATIONS: Mapping[Action, tuple[Callable[[Spec], Iterator[str]], ...]] = {
         _devices("train"),
         _picture_size,
         _pixels,
-        _crop,
         _crop_scale,
         _growth,
         _blur,
     ),
-    "evaluate": (_devices("evaluate"), _picture_size, _pixels, _crop),
-    "inference": (_devices("inference"), _picture_size, _pixels, _crop),
-    "export": (_picture_size, _pixels, _crop, _export),
-    "gen_trt_engine": (_pixels, _crop, _engine),
+    "evaluate": (_devices("evaluate"), _picture_size, _pixels),
+    "inference": (_devices("inference"), _picture_size, _pixels),
+    "export": (_picture_size, _pixels, _export),
+    "gen_trt_engine": (_pixels, _engine),
 }
 
 

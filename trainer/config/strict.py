@@ -28,6 +28,8 @@ def _number(info: KeyInfo) -> dict[str, Any]:
         node["exclusiveMinimum" if bounds.is_low_open else "minimum"] = bounds.low
     if math.isfinite(bounds.high):
         node["exclusiveMaximum" if bounds.is_high_open else "maximum"] = bounds.high
+    if info.positive_from is not None:
+        node["anyOf"] = [{"const": 0}, {"minimum": info.positive_from}]
     return node
 
 

@@ -65,6 +65,8 @@ def _read_float(info: KeyInfo, value: Any) -> float:
         raise _refuse(_wanted("a number", bounds), value)
     if not bounds.holds(number):
         raise _refuse(str(bounds), number)
+    if 0 < number < (info.positive_from or 0):
+        raise _refuse(f"0 or {info.positive_from:g} and more", number)
     return float(number)
 
 

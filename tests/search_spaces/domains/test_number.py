@@ -81,3 +81,16 @@ def test_missing_parent_is_named():
     number = Number(low=1, high=10, is_int=True, step=1.0, relations=ABOVE)
     with pytest.raises(PointError, match="p: must be a number"):
         number.decode((0.5,), {"p": "many"})
+
+
+def test_nothing_lies_between_0_and_the_least_positive_value():
+    share = Number(low=0.0, high=1.0, is_int=False, positive_from=0.2, anchor=0.0)
+    decoded = [share.decode((k / 100,), {}) for k in range(101)]
+    assert decoded == [0.0] * 10 + [0.2] * 11 + [k / 100 for k in range(21, 101)]
+    assert all(share.problem(value, {}) == "" for value in decoded)
+    assert share.problem(0.15, {}) == "must be 0 or 0.2 and more, got 0.15"
+    assert [share.clamp(value, {}) for value in (0.0, 0.05, 0.15, 0.7)] == [0.0, 0.0, 0.2, 0.7]
+    assert share.decode(share.encode(0.0, {}), {}) == 0.0
+    assert share.describe()["positive_from"] == 0.2
+    above = Number(low=0.05, high=1.0, is_int=False, positive_from=0.2)  # a range without 0
+    assert above.decode((0.06,), {}) == 0.2

@@ -1,12 +1,16 @@
 import json
+import random
 
 import pytest
 
-from search_spaces import load_schema
+from search_spaces import Overlay, RangeError, compile_space, load_schema
 from search_spaces.lint import lint_schema
 from trainer.config.deviations import DEVIATIONS, extensions
 from trainer.config.dialect import schema, template
 from trainer.config.root import ACTIONS
+from trainer.errors import SpecError
+from trainer.session import TRAINER
+from trainer.spec import parse_spec
 
 SEARCHED = {
     f"train.optim.{part}.{name}"
@@ -147,3 +151,44 @@ def test_no_description_is_the_published_one(published_skill):
 def test_every_default_lies_where_a_search_looks(action):
     found = lint_schema(load_schema(schema(action)))
     assert [finding for finding in found if finding.kind in ("default", "relation")] == []
+
+
+DATA = {
+    "dataset.train_dataset": "t",
+    "dataset.val_dataset": {"reference": "r", "query": "q"},
+}
+TOGETHER = {
+    "dataset.num_instance": "train.batch_size: must be a multiple of dataset.num_instance",
+    "dataset.sampling": "must be classes for the triplet loss",
+    "train.loss.memory_size": "must be 0 or hold a whole step",
+}
+"""What is refused beside the value of another key, and drawn again by a search."""
+PUBLISHED = {
+    "model.input_channels": "model.input_channels: must be",
+    "wandb.sync_tensorboard": "must be false",
+}
+"""Published as searchable without a range, which nobody searches; a draw that is refused is repeated."""
+
+
+def test_a_search_proposes_of_each_parameter_what_the_trainer_takes():
+    published, searchable = load_schema(schema("train")), []
+    for name in published.leaves:
+        try:
+            space = compile_space(
+                published, overlay=Overlay(hyperparameters=(name,)), multiple_of=TRAINER.multiple_of
+            )
+        except RangeError as error:
+            assert "not searchable" in str(error) or "is disabled for search" in str(error)
+            continue
+        searchable.append(name)
+        rng = random.Random(name)
+        for _ in range(60):
+            drawn = space.sample(rng)
+            try:
+                parse_spec(DATA | drawn, "train")
+            except SpecError as error:
+                reason = (TOGETHER | PUBLISHED).get(name)
+                assert reason is not None, (drawn, error)
+                assert reason in str(error)
+    assert {"dataset.crop_share", "train.batch_size", *TOGETHER} <= set(searchable)
+    assert len(searchable) > 80
