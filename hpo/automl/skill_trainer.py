@@ -119,8 +119,8 @@ class SkillTrainer:
     def _own_template(self) -> dict[str, Any]:
         """The template without what the trainer would fill in by itself.
 
-        What a template merely repeats is nobody's wish: values that belong to the start weights,
-        such as pixel statistics, may take its place.
+        What a template merely repeats nobody chose: values that belong to the start weights
+        (pixel statistics, say) may take its place.
         """
         if not self.is_registered:
             return self.template

@@ -17,8 +17,8 @@ LOOKED_AT, LEAST = 5, 3
 """How many of the best trials that were trained longest are looked at, and the least that there
 must be."""
 _NEAR = 0.02
-"""This part of a range is its end: of five trials drawn at random, three lie in one by a chance of
-one in twelve thousand."""
+"""Values within this part of the range from a bound count as being at the edge: of five trials
+drawn at random, three do at one bound by a chance of one in twelve thousand."""
 SHARE = 0.6
 """The part of those trials, the best one among them, that must lie there."""
 

@@ -71,7 +71,7 @@ class Rung:
 
 
 def measure_rungs(trials: Sequence[TrialRecord], direction: str) -> list[Rung]:
-    """Return the epochs at which most trials were stopped, in order, with what they foretell.
+    """Return the epochs at which most trials were stopped, in order, with their rank correlations.
 
     Trials stopped by the algorithm count, and configurations that nobody went on with.
     """

@@ -63,7 +63,7 @@ class StageOrder:
 
 
 def measure_stages(trials: Iterable[TrialRecord], direction: str) -> list[StageOrder]:
-    """Return every stage but the last, in the order they began, with what its order foretells."""
+    """Return every stage but the last, in the order they began, with its rank correlation."""
     searched = [t for t in trials if not t.is_repeat]
     names = list(dict.fromkeys(t.stage.name for t in searched if t.stage.left))
     return [_measure(name, searched, direction) for name in names]
