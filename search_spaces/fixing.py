@@ -12,6 +12,9 @@ from search_spaces.notes import Notes
 from search_spaces.overlay import Overlay, ParameterChange
 from search_spaces.schema import Schema, is_number
 
+_LONGEST = 60
+"""So many signs of a value are shown."""
+
 
 def check_fixed(
     schema: Schema, overlay: Overlay, shared: Callable[[str], Any], notes: Notes
@@ -33,8 +36,10 @@ def check_fixed(
                 notes.problem(name, f"no such parameter in the schema{known}")
         elif name in overlay.ranges or name in overlay.options:
             notes.problem(name, "is fixed and has a range or options; drop one of the two")
+        elif isinstance(value, str) and schema.leaves[name].kind.is_number:
+            notes.problem(name, f"fixed value must be a number, got {_cut(value)}")
         elif problem := _problem(schema, name, value, shared):
-            notes.problem(name, f"fixed value {problem}, got {value!r}")
+            notes.problem(name, f"fixed value {problem}, got {_cut(value)}")
 
 
 def check_given(
@@ -45,12 +50,23 @@ def check_given(
     notes: Notes,
 ) -> None:
     """Note every value of the user's spec that a search would have to replace by another one."""
+    for name in overlay.fixed.keys() & overlay.given.keys():
+        value, fixed = overlay.given[name], overlay.fixed[name]
+        if value != fixed:
+            notes.problem(
+                name, f"is set to {_cut(value)} and fixed to {_cut(fixed)}; leave one out"
+            )
     for name in searched:
         value = overlay.given.get(name)
         if name in overlay.fixed or _is_spelled_otherwise(schema, name, value):
             continue
         if problem := _problem(schema, name, value, shared):
-            notes.problem(name, f"is set and searched, so it {problem}, got {value!r}")
+            notes.problem(name, f"is set and searched, so it {problem}, got {_cut(value)}")
+
+
+def _cut(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _is_spelled_otherwise(schema: Schema, name: str, value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.core.budget import parse_budget
 from hpo.core.bytes import parse_size
-from hpo.core.spec_dicts import merged, nest, parse_assignments
+from hpo.core.spec_dicts import flatten, merged, nest, parse_assignments
 from hpo.run.checkpoint_retention import check_keep
 from hpo.study.checks import (
     LONGEST_NAME,
@@ -63,14 +63,15 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
         study = StudySpec(
             name=_name_from(anchored(_with_data(StudySpec(), given), Path.cwd()).data)
         )
-    changes: dict[str, Any] = {"spec": merged(study.spec, nest(settings))}
+    spec, search = _with_values(study, nest(settings), _search_from(args, study))
+    changes: dict[str, Any] = {"spec": spec}
     if args.budget is not None:
         changes["budget"] = parse_budget(args.budget)
     for flag in ("weights", "name", "concurrent", "keep", "disk_quota"):
         if getattr(args, flag) is not None:
             changes[flag] = getattr(args, flag)
     changes |= _sharing_from(args, study)
-    study = replace(study, **changes, search=_search_from(args, study))
+    study = replace(study, **changes, search=search)
     study = anchored(_with_data(study, given), Path.cwd())
     check_sources(study.data, "data")
     check_name(study.name, "--name")
@@ -78,6 +79,18 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     check_keep(study.keep, "--keep")
     parse_size(study.disk_quota, "--disk-quota")
     return study
+
+
+def _with_values(
+    study: StudySpec, settings: dict[str, Any], search: SearchOptions
+) -> tuple[dict[str, Any], SearchOptions]:
+    """Let a flag's value of a key replace the file's, whether it is set there or fixed."""
+    now, fixed = flatten(settings), study.search.fix
+    of_file = {name for name, value in search.fix.items() if fixed.get(name, ...) == value}
+    fix = {**search.fix, **{name: now[name] for name in now if name in of_file}}
+    set_before = flatten(study.spec).keys() - now.keys()
+    over = {n: v for n, v in search.fix.items() if n in set_before - of_file}
+    return merged(study.spec, settings, nest(over)), replace(search, fix=fix)
 
 
 def _sharing_from(args: argparse.Namespace, study: StudySpec) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 
 from hpo.core.errors import SpecError
-from hpo.core.text import quoted
+from hpo.core.text import is_number, quoted
 from hpo.study.model_limits import parse_limits
 from hpo.study.sections import DataSources, SearchOptions
 
 LARGEST_SEED = 2**32 - 1
 """What numpy, torch and Optuna all take."""
+MOST_EPOCHS = 10**9
 MOST_CONCURRENT = 10_000
 _MOST_CONFIRMED = 1_000
 LONGEST_NAME = 200
@@ -48,6 +49,13 @@ def check_count(number: int | None, where: str, *, least: int, most: int) -> Non
     if number is not None and not least <= number <= most:
         bounds = f"at least {least}" if number < least else f"at most {most}"
         raise SpecError(f"{where}: must be {bounds}, got {quoted(number)}")
+
+
+def read_epochs(value: object, where: str) -> int:
+    """Return how many epochs a trial has; what is no such number is refused, not rounded."""
+    if is_number(value) and 1 <= value <= MOST_EPOCHS and value % 1 == 0:
+        return int(value)
+    raise SpecError(f"{where}: must be a whole number from 1 to {MOST_EPOCHS}, got {quoted(value)}")
 
 
 def check_name(name: str, where: str) -> None:

@@ -11,7 +11,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import AUTOML_FACTS, lost_facts
+from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.text_values import text_keys
@@ -228,8 +230,9 @@ def build_base_spec(
 
 
 def build_space(
-    study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any], *, num_trials: int | None
-) -> SearchSpace:
+    study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any], *, num_trials: int | None,
+    given: Mapping[str, Any] | None = None,
+) -> SearchSpace:  # fmt: skip
     """Compile the trainer's schema into the space of this study.
 
     Args:
@@ -237,6 +240,7 @@ def build_space(
         trainer: for its schema and what it knows of the spec.
         base_spec: the full spec of a trial before its parameters are set.
         num_trials: how long the search was planned to be; a short one starts from narrower ranges.
+        given: what its user sets; where a search begins, it is used or refused.
     """
     from search_spaces import compile_space, load_schema
 
@@ -244,7 +248,7 @@ def build_space(
         schema = load_schema(schema_file_of(trainer))
         space = compile_space(
             schema,
-            overlay=study.overlay,
+            overlay=replace(study.overlay, given=given or {}),
             spec=base_spec,
             inactive=trainer.inactive,
             limits=trainer.limits(base_spec),
@@ -280,9 +284,9 @@ def settle_space(
     Raises:
         SpecError: when the space cannot be compiled, or the trainer refuses a pinned value.
     """
-    return settle(
-        lambda spec: build_space(study, trainer, spec, num_trials=num_trials), trainer, base_spec
-    )
+    given = flatten(study.spec)
+    compile_for = partial(build_space, study, trainer, num_trials=num_trials, given=given)
+    return settle(compile_for, trainer, base_spec)
 
 
 def settle(
@@ -373,7 +377,7 @@ def num_epochs_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
     """Length of a full trial; 1 where the trainer knows no epochs."""
     if not trainer.epochs_key:
         return 1
-    return int(lookup(base_spec, trainer.epochs_key))
+    return read_epochs(lookup(base_spec, trainer.epochs_key), trainer.epochs_key)
 
 
 def num_reports_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:

@@ -92,7 +92,6 @@ class StudySpec:
             ranges={name: _range(name, value) for name, value in search.ranges.items()},
             options={name: _values(name, values) for name, values in search.options.items()},
             fixed=dict(search.fix),
-            given=flatten(self.spec),
             custom_param_ranges=dict(search.custom_param_ranges),
             override_automl_disabled_params=search.override_automl_disabled_params,
         )

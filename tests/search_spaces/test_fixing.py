@@ -82,3 +82,20 @@ def test_one_option_in_place_of_another_value_is_told():
     space = compile_space(load_schema(schema_of(NODES)), overlay=overlay)
     (told,) = [text for text in space.warnings if text.startswith("o.name")]
     assert "'SGD' is used instead of 'Adam'" in told
+
+
+def test_a_value_that_is_set_and_another_that_is_fixed_are_refused():
+    overlay = Overlay(given={"o.lr": 0.25, "m.low": 4}, fixed={"o.lr": 0.5, "m.low": 4})
+    with pytest.raises(RangeError) as caught:
+        compile_space(load_schema(schema_of(NODES)), overlay=overlay)
+    assert caught.value.problems == ("o.lr: is set to 0.25 and fixed to 0.5; leave one out",)
+
+
+def test_a_number_that_is_fixed_as_text_is_refused():
+    assert problems(o__lr="0.5") == ["o.lr: fixed value must be a number, got '0.5'"]
+
+
+def test_a_long_value_is_shown_cut():
+    (problem,) = problems(o__lr=10**300)
+    assert problem.endswith("00000...")
+    assert len(problem) < 150

@@ -214,3 +214,15 @@ def test_minutes_below_zero_are_refused(study_of):
         SpecError, match="--until-converged: must be a number of minutes, 0 or more, got -1"
     ):
         study_of("--until-converged", "-1")
+
+
+def test_a_flag_takes_the_place_of_the_files_value_whether_set_or_fixed(study_of):
+    study = study_of("studies/s.yaml", "--set", "train.a=2", "--fix", "train.num_epochs=3")
+    assert study.search.fix == {"train.a": 2, "train.num_epochs": 3}
+    assert study.spec["train"] == {"a": 2, "num_epochs": 3}
+    assert study.spec["model"] == {"backbone": "timm/resnet18"}
+
+
+def test_two_flags_for_one_key_stay_two(study_of):
+    study = study_of("studies/s.yaml", "--set", "train.c=2", "--fix", "train.c=3")
+    assert (study.spec["train"]["c"], study.search.fix["train.c"]) == (2, 3)  # refused by the space

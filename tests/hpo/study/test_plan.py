@@ -9,6 +9,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, MachineError, RunError, SpecError
+from hpo.core.spec_dicts import nest
 from hpo.run.run_dir import AUTOML_FACTS
 from hpo.study.plan import (
     PLAN_FILE,
@@ -21,6 +22,7 @@ from hpo.study.plan import (
     num_epochs_of,
     read_plan,
     resolve_sources,
+    settle_space,
 )
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.trainers import find_trainer
@@ -273,3 +275,31 @@ def test_a_trainer_that_knows_of_no_groups_is_told_so():
         SpecError, match=r"has no settle_sources, which keeping groups .*--group-by"
     ):
         resolve_sources(study, TRAINER)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fix", "said"),
+    [
+        ({"train.lr": 7}, {}, r"train\.lr: is set and searched, so it must lie in \(0, 1\], got 7"),
+        (
+            {"train": {"lr": 0.25}},
+            {"train.lr": 0.5},
+            r"train\.lr: is set to 0\.25 and fixed to 0\.5",
+        ),
+    ],
+)
+def test_what_a_new_search_cannot_use_is_refused_and_an_older_one_goes_on(spec, fix, said):
+    study = quick_study(spec=nest(spec), search=SearchOptions(fix=fix))
+    base = build_base_spec(study, TRAINER, {})
+    with pytest.raises(SpecError, match=said):
+        settle_space(study, TRAINER, base, num_trials=3)
+    assert build_space(study, TRAINER, base, num_trials=3).parameters
+
+
+@pytest.mark.parametrize(
+    "wrong", [0, -1, 1.5, "2", None, True, float("nan"), float("inf"), 2**40, [3]]
+)
+def test_a_length_that_no_trial_can_have_is_refused(wrong):
+    with pytest.raises(SpecError, match=r"^train\.num_epochs: must be a whole number from 1 to "):
+        num_epochs_of({"train": {"num_epochs": wrong}}, TRAINER)
+    assert num_epochs_of({"train": {"num_epochs": 4.0}}, TRAINER) == 4
