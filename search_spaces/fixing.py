@@ -36,10 +36,10 @@ def check_fixed(
                 notes.problem(name, f"no such parameter in the schema{known}")
         elif name in overlay.ranges or name in overlay.options:
             notes.problem(name, "is fixed and has a range or options; drop one of the two")
-        elif isinstance(value, str) and schema.leaves[name].kind.is_number:
-            notes.problem(name, f"fixed value must be a number, got {_cut(value)}")
         elif problem := _problem(schema, name, value, shared):
             notes.problem(name, f"fixed value {problem}, got {_cut(value)}")
+        elif isinstance(value, str) and schema.leaves[name].kind.is_number:
+            notes.problem(name, f"fixed value must be a number, got {_cut(value)}")
 
 
 def check_given(
