@@ -80,9 +80,29 @@ def _by_name(ranges: Any, where: str) -> dict[str, Any]:
                 for name, entry in ranges.items()}  # fmt: skip
     if not isinstance(ranges, list | tuple):
         raise AutoMLError(f"{where}: must be a mapping or a list, got {ranges!r}")
-    found = {}
+    found: dict[str, Any] = {}
     for entry in ranges:
         if not isinstance(entry, Mapping) or "parameter" not in entry:
             raise AutoMLError(f"{where}: each entry of a list needs 'parameter', got {entry!r}")
-        found[str(entry["parameter"])] = {k: v for k, v in entry.items() if k != "parameter"}
+        name = str(entry["parameter"])
+        own = {key: value for key, value in entry.items() if key != "parameter"}
+        if found.setdefault(name, own) != own:
+            raise AutoMLError(f"{where}: {name}: has two ranges; leave one out")
     return found
+
+
+def altered_keys(tree: Mapping[Any, Any], above: str = "") -> list[str]:
+    """Lines on keys that do not reach a trainer as its template writes them.
+
+    Values are addressed by dotted names everywhere, and kept as JSON.
+    """
+    lines = []
+    for key, value in tree.items():
+        name = f"{above}{key}"
+        if not isinstance(key, str):
+            lines.append(f"{name}: the key {key!r} of the template reaches the trainer as text")
+        elif above and "." in key:
+            lines.append(f"{name}: the key {key!r} of the template reaches the trainer split")
+        if isinstance(value, Mapping):
+            lines += altered_keys(value, f"{name}.")
+    return lines

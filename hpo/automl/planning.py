@@ -15,7 +15,7 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_metric
 from hpo.automl.objectives import Objectives, read_objectives
-from hpo.automl.plan_parts import all_ranges, count_samples, described_cap
+from hpo.automl.plan_parts import all_ranges, altered_keys, count_samples, described_cap
 from hpo.automl.policy import without_policy
 from hpo.automl.request import Request
 from hpo.automl.routing import demand_runnable
@@ -33,6 +33,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import ALL
 from hpo.study.batches import adjust_batch
 from hpo.study.overrides import Overrides, resolve_overrides
@@ -100,6 +101,8 @@ class _Planner:
         self.template = full_template(self.skill, request.action)
         self.settings = read_settings(request.settings, algorithm=request.algorithm)
         self.warnings = list(self.settings.warnings)
+        file = self.skill.template_file(request.action)
+        self.warnings += altered_keys(read_yaml(file)) if file.is_file() else []
         self.script = read_execution(
             self.skill.path, self.skill.action(request.action), request.execution
         )

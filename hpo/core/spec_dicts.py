@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -62,10 +63,17 @@ def _as_tree(name: str, value: Any) -> dict[str, Any]:
     parts = name.split(".")
     if len(parts) > DEEPEST:
         raise SpecError(f"{cut(name)}: must have at most {DEEPEST} parts, got {len(parts)}")
-    value = nest(value) if isinstance(value, Mapping) else value
+    value = nest(value) if isinstance(value, Mapping) else _plain(value)
     for part in reversed(parts):
         value = {part: value}
     return dict(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a file of a spec holds it: paths as text."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def merge_into(base: dict[str, Any], extra: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import yaml
@@ -136,6 +137,14 @@ def test_a_key_with_the_same_value_twice_is_taken():
     nan = float("nan")
     assert nest({"train.lr": 0.1, "train": {"lr": 0.1, "b": 2}}) == {"train": {"lr": 0.1, "b": 2}}
     assert math.isnan(nest({"train.lr": nan, "train": {"lr": float("nan")}})["train"]["lr"])
+
+
+def test_paths_are_text():
+    folder = Path("data/train")
+    found = nest({"a": {"b": folder, "c": [folder, [folder], 3]}, "d.e": folder})
+    text = "data/train"
+    assert found == {"a": {"b": text, "c": [text, [text], 3]}, "d": {"e": text}}
+    assert isinstance(found["a"]["c"][1][0], str)
 
 
 def test_an_assignment_made_twice_is_refused():
