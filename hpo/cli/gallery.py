@@ -27,7 +27,7 @@ examples:
   hpo gallery retail --sizes           P@1, bytes and time of every kind and length
   hpo gallery retail --calibrate-unknown
                                        trains the model's recipe twice more, with half of the
-                                       classes each: what --unknown-at promises then holds
+                                       classes each, for `hpo predict --unknown-at`
   hpo export retail                    makes the gallery anew, from the study's pictures
 
 Pictures that are in the gallery already are not added again. Those that cannot be read, or are
@@ -90,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=int,
         const=TRAININGS,
-        help="have `hpo predict --unknown-at` accept the asked share of unknown pictures where the "
-        "whole network was trained: train N times more, each without another N-th of the classes "
+        help="bring `hpo predict --unknown-at` close to the asked rate where the whole network was "
+        "trained: train N times more, each without another N-th of the classes "
         "(default: %(const)s)",
     )
 
