@@ -42,8 +42,8 @@ def number_interval(
     Returns:
         None when nothing is left; the reason is noted.
     """
-    bounds = bounds.closed_integers() if draft.is_int else bounds
-    if _is_spent(draft, bounds):
+    given, bounds = bounds, bounds.closed_integers() if draft.is_int else bounds
+    if _is_spent(draft, bounds, given):
         return None
     if bounds.low is not None and bounds.low == bounds.high:
         return Interval(low=bounds.low, high=bounds.low, why=f"{bounds} holds one value")
@@ -94,13 +94,13 @@ def _from_default(draft: Draft, bounds: Bounds, default: float | None) -> Interv
     return replace(interval, why=f"{moved}; {interval.why}")
 
 
-def _is_spent(draft: Draft, bounds: Bounds) -> bool:
+def _is_spent(draft: Draft, bounds: Bounds, as_given: Bounds) -> bool:
     low, high = bounds.low, bounds.high
     if low is None or high is None or low < high:
         return False
     if low == high and not (bounds.low_open or bounds.high_open):
         return False
-    text = f"no value lies in {bounds}{draft.because}; correct the schema or the spec"
+    text = f"no value lies in {as_given}{draft.because}; correct the schema or the spec"
     draft.notes.problem(draft.name, text)
     return True
 
@@ -118,9 +118,8 @@ def _wanted(draft: Draft, bounds: Bounds, low: float | None, high: float | None)
         return None
     change = bounds if low is None else bounds.raised(low)
     change = change if high is None else change.lowered(high)
-    if draft.is_int:
-        change = change.closed_integers()
-    return None if _is_spent(draft, change) else change
+    cut = change.closed_integers() if draft.is_int else change
+    return None if _is_spent(draft, cut, change) else cut
 
 
 def _closed(bounds: Bounds) -> Bounds:

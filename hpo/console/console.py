@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from functools import singledispatchmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from hpo.console.last_page import Seen, linked, render_end
@@ -73,6 +74,7 @@ class Console:
         self._view: LiveView | None = None
         self._seen = Seen()
         self._resume = ""
+        self._run_dir = Path()
         self._farewell: list[str] = []
 
     def handle(self, event: Event) -> None:
@@ -143,8 +145,15 @@ class Console:
         elif not self.has_begun:
             self._line("stopped before a trial started. Go on with:")
         else:
-            told = "stopped at once; epochs that were running will be repeated. Go on with:"
-            self._line(self.wrapped(told, self._stream))
+            from hpo.jobs.job import running_commands
+
+            commands = running_commands(self._run_dir / "trials")
+            for name, group in commands.items():
+                trial = name.lstrip("0") or "0"
+                self._line(f"trial {trial}: its command goes on; `kill -- -{group}` ends it")
+            what = "a resumed search takes over what goes on"
+            what = what if commands else "epochs that were running will be repeated"
+            self._line(self.wrapped(f"stopped at once; {what}. Go on with:", self._stream))
         if self._resume:
             self._line(self._resume)
 
@@ -157,6 +166,7 @@ class Console:
     @_print.register
     def _on_started(self, event: Started) -> None:
         self._resume = f"hpo resume {shell_word(event.run_dir)}"
+        self._run_dir = Path(event.run_dir)
         self._seen.metric, self._seen.before_s = event.metric, event.spent.seconds
         self._seen.is_resumed = bool(event.trials)
         self._line(f"run       {event.run_dir}")

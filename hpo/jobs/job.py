@@ -147,6 +147,17 @@ def read_job(folder: Path) -> Job:
     return job if _is_up_to_date(job) else _gone(folder, job)
 
 
+def running_commands(folder: Path) -> dict[str, int]:
+    """The process groups of those jobs right below a folder whose commands run, by their names."""
+    found = {}
+    for file in sorted(folder.glob(f"*/{JOB_FILE}")):
+        with contextlib.suppress(RunError):
+            job = read_job(file.parent)
+            if job.status == RUNNING and job.pid is not None:
+                found[file.parent.name] = job.pid
+    return found
+
+
 def _is_up_to_date(job: Job) -> bool:
     if job.status in ENDED or job.run_dir or job.is_held():
         return True

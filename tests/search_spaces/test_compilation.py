@@ -351,3 +351,8 @@ def test_infinite_default_is_no_default():
     space = space_of({"a.x": number(0.0, 1.0, float("inf"))})
     assert space.default() == {"a.x": 0.5}
     assert any("a.x: its default inf is not a number" in text for text in space.warnings)
+
+
+def test_bounds_without_a_whole_number_between_them_are_told_as_they_are_written():
+    with pytest.raises(RangeError, match=r"a\.x: no value lies in \[1\.2, 1\.7\]; correct"):
+        space_of({"a.x": number(1.2, 1.7, 1, kind="int"), "a.y": number(0, 1, 0.5)})

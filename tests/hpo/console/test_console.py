@@ -25,6 +25,7 @@ from hpo.core.events import (
 )
 from hpo.core.forecast import Forecast
 from hpo.core.trial import TrialState
+from hpo.jobs.job import Job
 from search_spaces.parameter import FIXED
 
 REVIEW = Review(
@@ -274,6 +275,25 @@ def test_a_second_interrupt_says_so_too():
     assert console._stream.getvalue().splitlines()[-2] == (
         "stopped at once; epochs that were running will be repeated. Go on with:"
     )
+
+
+def test_commands_that_go_on_after_a_second_interrupt_are_named(tmp_path):
+    for number, status in ((0, "success"), (12, "running")):
+        folder = tmp_path / "trials" / f"{number:04d}"
+        folder.mkdir(parents=True)
+        job = Job(id=folder.name, action="train", skill_dir="", folder=folder, command=["x"],
+                  status=status, pid=4711 + number)  # fmt: skip
+        job.save()
+    console = Console(io.StringIO())
+    console.handle(replace(started(), run_dir=str(tmp_path)))
+    console.handle(TrialStarted(trial=12))
+    with job.lock():
+        console.interrupted_hard()
+    assert console._stream.getvalue().splitlines()[-3:] == [
+        "trial 12: its command goes on; `kill -- -4723` ends it",
+        "stopped at once; a resumed search takes over what goes on. Go on with:",
+        f"hpo resume {tmp_path}",
+    ]
 
 
 def test_without_a_terminal_progress_is_not_a_flood():
