@@ -111,8 +111,12 @@ def trainer_of_export(run: RunDir) -> Trainer:
     """Return the trainer of a run whose model is exported.
 
     Raises:
-        RunError: when the run has no exported model yet.
+        RunError: when the run is gone, or has no exported model yet.
     """
+    if not run.path.is_dir():
+        raise RunError(
+            f"{run}: there is no such run any more; bring it back, or name its new place"
+        )
     if not (run.best_dir / "model.onnx").is_file():
         raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
     return find_trainer(load_study(run.study_file).trainer)

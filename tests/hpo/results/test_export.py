@@ -4,9 +4,10 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
-from hpo.results.export import export_run
+from hpo.results.export import export_run, trainer_of_export
 from hpo.results.predict import label_with_run
 from hpo.run.handed_on import read_handed_on
+from hpo.run.run_dir import RunDir
 from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import TRAINER
@@ -76,6 +77,14 @@ def test_a_trial_whose_checkpoint_was_removed(tmp_path):
             words = rf"^trial {number}: its checkpoints were removed .*`keep: best`.*--keep all"
             with pytest.raises(RunError, match=words):
                 export_run(run, trial=number, file=None)
+
+
+def test_a_run_that_was_moved_away_is_told_as_such(tmp_path):
+    with pytest.raises(RunError, match="gone: there is no such run any more; bring it back"):
+        trainer_of_export(RunDir(tmp_path / "gone"))
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RunError, match="there: has no exported model yet"):
+        trainer_of_export(RunDir(tmp_path / "there"))
 
 
 def test_a_run_without_a_result(tmp_path):
