@@ -24,11 +24,12 @@ _PUBLISHED_KEYS = (
 
 
 def gather_changes(schema: Schema, overlay: Overlay, notes: Notes) -> dict[str, ParameterChange]:
-    """Return what the overlay says of each parameter; later forms win over the published one."""
+    """Return what the overlay says of each parameter; what it says twice is a problem."""
     changes: dict[str, ParameterChange] = {}
     for name, entry in _published(overlay.custom_param_ranges, notes):
         if _is_known(schema, name, notes):
             changes[name] = _from_published(schema.leaves[name], entry, notes)
+            _demand_one(name, changes[name], overlay, notes)
     for name in overlay.ranges:
         if _is_known(schema, name, notes):
             _take_range(changes.setdefault(name, ParameterChange()), name, overlay, notes)
@@ -40,6 +41,16 @@ def gather_changes(schema: Schema, overlay: Overlay, notes: Notes) -> dict[str, 
     for name, change in changes.items():
         _check_range(schema.leaves[name], change, notes)
     return changes
+
+
+def _demand_one(name: str, change: ParameterChange, overlay: Overlay, notes: Notes) -> None:
+    """Note what else the overlay says of a parameter in place of its published range."""
+    if name in overlay.fixed:
+        notes.problem(name, "is fixed and in custom_param_ranges; drop one of the two")
+    elif (name in overlay.ranges or name in overlay.options) and (
+        change.has_range or change.options
+    ):
+        notes.problem(name, "has a range or options, and others in custom_param_ranges")
 
 
 def _take_range(change: ParameterChange, name: str, overlay: Overlay, notes: Notes) -> None:

@@ -77,6 +77,8 @@ def overlay_changes(
         changes["ranges"] = _without(options.ranges, choices, fixed) | ranges
         changes["options"] = _without(options.options, ranges, fixed) | choices
         changes["fix"] = _without(options.fix, ranges, choices) | fixed
+        published = options.custom_param_ranges
+        changes["custom_param_ranges"] = _without(published, ranges, choices, fixed)
     return changes
 
 

@@ -135,6 +135,8 @@ def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, An
             raise SpecError(f"{flag}: key=value must be given, got {pair!r}")
         is_name = not value or _NAME.fullmatch(value.strip())
         read = value if is_name else parse_yaml(value, f"{flag} {key}")
+        if read == {}:
+            raise SpecError(f"{flag} {pair}: sets nothing; set the keys below {key.strip()}")
         refuse_two(f"{flag} {key.strip()}", assignments.setdefault(key.strip(), read), read)
     return assignments
 

@@ -179,6 +179,19 @@ def test_range_and_options_together_are_refused():
     assert "o.name: has a range and options" in told
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"ranges": {"o.lr": (0.1, 0.2, None)}}, "has a range or options, and others in custom"),
+        ({"options": {"o.lr": (0.1, 0.2)}}, "has a range or options, and others in custom"),
+        ({"fixed": {"o.lr": 0.1}}, "is fixed and in custom_param_ranges"),
+    ],
+)
+def test_what_a_parameter_is_to_be_is_said_once(other, said):
+    told = problems(custom_param_ranges={"o.lr": {"valid_max": 0.05}}, **other)
+    assert f"o.lr: {said}" in told
+
+
 def test_own_conditions_replace_the_schema_s():
     nodes = {
         "a.low": number(0.0, 1.0, 0.2),

@@ -60,12 +60,14 @@ def test_options_that_are_lists():
 
 def test_last_word_on_a_parameter_counts():
     options = SearchOptions(
-        over=("a.x",), ranges={"a.x": [1, 2], "a.y": [1, 2]}, options={"a.z": [1]}, fix={"a.w": 1}
-    )
+        over=("a.x",), ranges={"a.x": [1, 2], "a.y": [1, 2]}, options={"a.z": [1]}, fix={"a.w": 1},
+        custom_param_ranges={"a.x": {"valid_min": 1}, "a.v": {"valid_max": 9}},
+    )  # fmt: skip
     changes = overlay_changes(parsed("--fix", "a.x=3", "--range", "a.w=5..6"), options)
     assert changes["fix"] == {"a.x": 3}
     assert changes["ranges"] == {"a.y": [1, 2], "a.w": [5, 6]}
     assert changes["options"] == {"a.z": [1]}
+    assert changes["custom_param_ranges"] == {"a.v": {"valid_max": 9}}
     assert "over" not in changes
     assert overlay_changes(parsed(), options) == {}
 

@@ -167,6 +167,11 @@ def test_assignments_need_a_key_and_a_value(pair):
         parse_assignments([pair])
 
 
+def test_an_assignment_of_an_empty_section_is_refused():
+    with pytest.raises(SpecError, match=r"--set m\.a=\{\}: sets nothing; set the keys below m\.a"):
+        parse_assignments(["m.a={}"])
+
+
 def test_bad_yaml_in_an_assignment_names_its_key():
     with pytest.raises(SpecError, match=r"--set a.b.*: is not valid YAML"):
         parse_assignments(["a.b=[1"])
