@@ -53,6 +53,10 @@ on cached features take about 0.2 s where the network takes a minute."""
 AVERAGE_COST = 0.3
 """Time to try one trial in an average, as share of an epoch, by counting forward passes: .2 for the
 validation pictures, .4 where statistics of batch norm are made anew from those of training."""
+COMPARED_S = 1.0
+"""Seconds to load a repeat's model when finalists are compared; its validation, .2 of an epoch by
+forward passes, comes on top."""
+COMPARED_COST = 0.2
 STAND_INS = {"bohb": "hyperband"}
 SMOOTHING = 0.5
 """How far a trial to come may lie from one that was seen, as share of the spread of those."""
@@ -117,7 +121,8 @@ def forecast(
         factor = 1.0  # the algorithm ends by itself, whatever the budget
     elif not math.isfinite(factor):
         return None
-    times = [start_s + run.total_s(factor) for run in runs]
+    compared_s = COMPARED_S + COMPARED_COST * seconds_per_epoch
+    times = [start_s + run.total_s(factor) + compared_s * len(run.repeated) for run in runs]
     if plan.averages:
         added = AVERAGE_COST * seconds_per_epoch
         averaged = [
