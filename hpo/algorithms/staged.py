@@ -319,7 +319,7 @@ class StagedAlgorithm:
         return {name: value for name, value in parent.params.items() if name in names}
 
     def _emit_step(self, number: int, parent: TrialRecord | None) -> None:
-        """Tell once that a stage has ended, and once that it is skipped."""
+        """Emit once that a stage has ended, and once that it is skipped."""
         part = self._earlier[-1]
         step = "skipped" if parent is None else "ended"
         if not part.started or step in self._emitted:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.metrics import find_metric, number_of
+from hpo.automl.status_file import json_objects
 
 BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"
 NAMES = (BEST_SCORE, METRICS, STATUS)
@@ -36,7 +37,7 @@ def tables_in_folder(folder: Path) -> dict[str, float]:
     """All numbers of the tables below a folder: of `metrics.json` and of the last status line."""
     found: dict[str, float] = {}
     for file in sorted(folder.rglob(STATUS), key=_depth):
-        for line in _objects(_text(file)):
+        for line in json_objects(_text(file)):
             found |= _numbers(line.get("kpi"))
     for file in sorted(folder.rglob(METRICS), key=_depth):
         with contextlib.suppress(ValueError):
@@ -100,22 +101,13 @@ def _labelled(table: Mapping[str, Any], metric: str, *, is_primary: bool) -> flo
 def _in_status(text: str, names: Sequence[str]) -> dict[str, float]:
     """The last finite value of each metric under `kpi`, one JSON object a line."""
     found: dict[str, float] = {}
-    for line in _objects(text):
+    for line in json_objects(text):
         kpi = _numbers(line.get("kpi"))
         for metric in names:
             value = find_metric(kpi, metric)
             if value is not None:
                 found[metric] = value
     return found
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a text, one a line; other lines are passed over."""
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            item = json.loads(line)
-            if isinstance(item, dict):
-                yield item
 
 
 def _gather(files: Iterable[tuple[str, str]], names: Sequence[str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class StatusFile:
                 start = 0
             end = text.rfind("\n") + 1
             self._read[place] = max(start, end)
-            yield from _objects(text[start:end])
+            yield from json_objects(text[start:end])
 
 
 def _is_epoch(value: Any) -> bool:
@@ -86,11 +87,10 @@ def _is_epoch(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a text, one a line; other lines are passed over."""
     for line in text.splitlines():
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             item = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(item, dict):
-            yield item
+            if isinstance(item, dict):
+                yield item

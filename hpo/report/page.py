@@ -77,7 +77,7 @@ def _calibrated(facts: RunData) -> dict[str, Any] | None:
     """What the winner's gallery tells of unknown pictures, where trainings calibrated it."""
     is_winner = facts.best is not None and facts.handed_on.get("trial") == facts.best.number
     if is_winner and isinstance(facts.trainer, UnknownCalibrator):
-        with contextlib.suppress(HpoError), as_user_errors():  # without files nothing is told
+        with contextlib.suppress(HpoError), as_user_errors():  # no section where its files are gone
             return facts.trainer.describe_unknowns(facts.run.best_dir)
     return None
 
