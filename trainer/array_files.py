@@ -17,6 +17,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from trainer.durable_files import write_atomically
+
 _ALIGNED = 64
 _MAPPED_FROM = 1 << 20
 """Bytes from which on an array is mapped; smaller ones are read."""
@@ -28,19 +30,13 @@ _NO_MEANING = 0xFFFF
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name, the whole file or nothing, and wait until it is on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, values in arrays.items():
-                    _write(archive, f"{name}.npy", values)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def fill(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, values in arrays.items():
+                _write(archive, f"{name}.npy", values)
+
+    write_atomically(path, fill)
 
 
 def _write(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
@@ -51,15 +47,6 @@ def _write(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
     member.file_size = values.nbytes  # tells zipfile early whether the large format is needed
     with archive.open(member, "w") as stream:
         npy.write_array(stream, np.asarray(values, order="C"), allow_pickle=False)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import update_bn
 from trainer import checkpoints
 from trainer.data.batches import build_data
 from trainer.devices import pick_device, wants_bf16
+from trainer.durable_files import write_atomically
 from trainer.embedding import embed
 from trainer.encoders import as_trained, load_model
 from trainer.epochs import MONITORED, match_queries
@@ -93,7 +94,7 @@ def average(spec: Spec, files: Sequence[Path], out: Path) -> dict[str, Any]:
             key: content[key] for key in ("spec", "class_names") if key in content
         }
         payload = {"state_dict": best, COUNT: count, **told}
-        checkpoints.write_atomically(out, partial(torch.save, payload))
+        write_atomically(out, partial(torch.save, payload))
     return {
         "alone": alone,
         "value": value,

@@ -1,4 +1,4 @@
-"""Reads and atomically writes a run's checkpoint files.
+"""Reads and writes a run's checkpoint files.
 
 A file is a dict that `torch.load(weights_only=True)` reads: `state_dict` holds the weights that
 were validated (the running mean when `train.ema_decay` is on), the rest is what resuming needs.
@@ -9,16 +9,14 @@ kept.
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer.durable_files import link_or_copy, write_atomically
 from trainer.errors import CheckpointError, InfrastructureError
 from trainer.models.unpickle import CodeInFileError, load_restricted
 
@@ -27,8 +25,6 @@ VERSION = 1
 
 LAST = "ckpt/last.ckpt"
 BEST = "ckpt/best.ckpt"
-
-_PROBE_BYTES = 1 << 16
 
 logger = logging.getLogger(__name__)
 
@@ -44,35 +40,6 @@ def snapshot(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return type(tree)(snapshot(value) for value in tree)
     return tree
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, make it durable, and put it in place by one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except RuntimeError:  # of torch's writer, which does not say what the disk has said
-        _demand_room(temporary)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _demand_room(file: Path) -> None:
-    """Write a little more to a file that could not be finished.
-
-    Raises:
-        OSError: what the disk says.
-    """
-    with file.open("ab") as stream:
-        stream.write(bytes(_PROBE_BYTES))
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def save(payload: Payload, paths: list[Path]) -> None:
@@ -228,22 +195,3 @@ def _by_payload(pending: dict[Path, Payload]) -> list[tuple[Payload, list[Path]]
     for path, payload in pending.items():
         groups.setdefault(id(payload), (payload, []))[1].append(path)
     return list(groups.values())
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # not every platform opens folders
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoints import write_atomically
+from trainer.durable_files import write_text
 from trainer.errors import CheckpointError
 
 
@@ -21,12 +21,7 @@ def facts_file(engine: Path) -> Path:
 
 def write_facts(engine: Path, facts: Mapping[str, Any]) -> None:
     """Write what the ONNX file says of which an engine was built."""
-    text = json.dumps(dict(facts), indent=1)
-    write_atomically(facts_file(engine), lambda path: _write(path, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(facts_file(engine), json.dumps(dict(facts), indent=1))
 
 
 def read_facts(engine: Path) -> dict[str, Any]:

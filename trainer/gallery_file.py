@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.durable_files import link_or_copy
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
 from trainer.matching import NEAREST
@@ -102,9 +101,6 @@ def _remember(path: Path) -> None:
     number = int(kept[-1].stem) + 1 if kept else 1
     _history_folder(path).mkdir(exist_ok=True)
     target = _history_folder(path) / f"{number:06d}.npz"
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
+    link_or_copy(path, target)
     for old in kept[: max(0, len(kept) + 1 - KEPT)]:
         old.unlink()

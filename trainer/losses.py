@@ -6,17 +6,17 @@ raw embeddings, and search compares them at unit length: what is trained is what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.loss import MINED_LOSSES, SOFTMAX_LOSSES, LossConfig
-from trainer.errors import SpecError
+from trainer.config.loss import MINED_LOSSES, SOFTMAX_LOSSES, WEIGHTED_LOSSES
+from trainer.config.relations import value_at
+from trainer.config.tree import keys, leaves
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainer.config.root import Spec
-    from trainer.config.train import TrainConfig
 
 
 def build_loss(
@@ -34,38 +34,33 @@ def build_loss(
         The loss, called as `loss(emb_ND, labels_N, pairs)`, and the miner that selects the pairs,
         called as `miner(emb_ND, labels_N)`; None for losses that compare with class vectors, and
         for those with a memory, which mine in it themselves.
-
-    Raises:
-        SpecError: for an unknown name.
     """
     from pytorch_metric_learning.miners import MultiSimilarityMiner
-
-    name = spec.train.loss.name
-    if name not in _BUILDERS:
-        raise SpecError(f"train.loss.name: must be one of {', '.join(_BUILDERS)}, got {name!r}")
-    if name in _CLASS_VECTOR_BUILDERS:
-        loss = _CLASS_VECTOR_BUILDERS[name](
-            spec.train.loss, {"num_classes": num_classes, "embedding_size": embedding_size}
-        )
-        return _smoothed(loss, spec.train.loss), None
-    loss = _PAIR_BUILDERS[name](spec.train)
-    miner = MultiSimilarityMiner(epsilon=spec.train.optim.miner_function_margin)
-    if not spec.train.loss.memory_size:
-        return loss, miner
-    from trainer.batch_memory import BatchMemory
-
-    return BatchMemory(loss, embedding_size, spec.train.loss.memory_size, miner=miner), None
-
-
-def _smoothed(loss: nn.Module, config: LossConfig) -> nn.Module:
-    """Let the cross entropy of a loss that has one spread the labels."""
     from torch.nn import CrossEntropyLoss
 
-    if config.name in SOFTMAX_LOSSES and config.label_smoothing > 0:
+    name, config = spec.train.loss.name, spec.train.loss
+    arguments = {argument: value_at(spec, path) for path, argument in _arguments(name).items()}
+    if name in WEIGHTED_LOSSES:
+        arguments |= {"num_classes": num_classes, "embedding_size": embedding_size}
+    loss = _loss_classes()[name](**arguments)
+    if name in SOFTMAX_LOSSES and config.label_smoothing > 0:
         loss.cross_entropy = CrossEntropyLoss(
             reduction="none", label_smoothing=config.label_smoothing
         )
-    return loss
+    if name in WEIGHTED_LOSSES:
+        return loss, None
+    miner = MultiSimilarityMiner(epsilon=spec.train.optim.miner_function_margin)
+    if not config.memory_size:
+        return loss, miner
+    from trainer.batch_memory import BatchMemory
+
+    return BatchMemory(loss, embedding_size, config.memory_size, miner=miner), None
+
+
+def _arguments(name: str) -> dict[str, str]:
+    """Spec keys of a loss -> the argument that each is of its class, and the attribute then."""
+    own = {key.path: key.name for key in leaves().values() if key.parent == f"train.loss.{name}"}
+    return own or {"train.optim.triplet_loss_margin": "margin", "train.smooth_loss": "smooth_loss"}
 
 
 def start_from_means(loss: nn.Module, emb_ND: Tensor, labels_N: Tensor) -> None:
@@ -105,8 +100,11 @@ def read_loss(loss: nn.Module) -> dict[str, Any]:
     inner, _ = without_memory(loss)
     name = names[type(inner)]
     applied: dict[str, Any] = {"train.loss.name": name}
-    for key, (attribute, convert) in _READERS[name].items():
-        applied[key] = convert(getattr(inner, attribute))
+    for path, attribute in _arguments(name).items():
+        value = getattr(inner, attribute)
+        is_in_radians = attribute == "margin" and name.endswith("arcface")
+        convert = _degrees if is_in_radians else type(keys()[path].default)
+        applied[path] = convert(value)
     if name in MINED_LOSSES:
         applied["train.loss.memory_size"] = int(getattr(loss, "memory_size", 0))
     if name in SOFTMAX_LOSSES:
@@ -130,98 +128,5 @@ def _loss_classes() -> dict[str, type[nn.Module]]:
     }
 
 
-def _triplet(train: TrainConfig) -> nn.Module:
-    return _loss_classes()["triplet"](
-        margin=train.optim.triplet_loss_margin, smooth_loss=train.smooth_loss
-    )
-
-
-def _contrastive(train: TrainConfig) -> nn.Module:
-    own = train.loss.contrastive
-    return _loss_classes()["contrastive"](pos_margin=own.pos_margin, neg_margin=own.neg_margin)
-
-
-def _multi_similarity(train: TrainConfig) -> nn.Module:
-    own = train.loss.multi_similarity
-    return _loss_classes()["multi_similarity"](alpha=own.alpha, beta=own.beta, base=own.base)
-
-
-def _ntxent(train: TrainConfig) -> nn.Module:
-    return _loss_classes()["ntxent"](temperature=train.loss.ntxent.temperature)
-
-
-def _arcface(config: LossConfig, sizes: dict[str, int]) -> nn.Module:
-    own = config.arcface
-    return _loss_classes()["arcface"](margin=own.margin, scale=own.scale, **sizes)
-
-
-def _subcenter_arcface(config: LossConfig, sizes: dict[str, int]) -> nn.Module:
-    own = config.subcenter_arcface
-    return _loss_classes()["subcenter_arcface"](
-        margin=own.margin, scale=own.scale, sub_centers=own.sub_centers, **sizes
-    )
-
-
-def _proxy_anchor(config: LossConfig, sizes: dict[str, int]) -> nn.Module:
-    own = config.proxy_anchor
-    return _loss_classes()["proxy_anchor"](margin=own.margin, alpha=own.alpha, **sizes)
-
-
-def _normalized_softmax(config: LossConfig, sizes: dict[str, int]) -> nn.Module:
-    own = config.normalized_softmax
-    return _loss_classes()["normalized_softmax"](temperature=own.temperature, **sizes)
-
-
-_PAIR_BUILDERS: dict[str, Callable[[TrainConfig], nn.Module]] = {
-    "triplet": _triplet,
-    "contrastive": _contrastive,
-    "multi_similarity": _multi_similarity,
-    "ntxent": _ntxent,
-}
-
-_CLASS_VECTOR_BUILDERS: dict[str, Callable[[LossConfig, dict[str, int]], nn.Module]] = {
-    "arcface": _arcface,
-    "subcenter_arcface": _subcenter_arcface,
-    "proxy_anchor": _proxy_anchor,
-    "normalized_softmax": _normalized_softmax,
-}
-
-_BUILDERS = (*_PAIR_BUILDERS, *_CLASS_VECTOR_BUILDERS)
-
-
 def _degrees(radians: float) -> float:
-    import math
-
     return float(f"{math.degrees(float(radians)):.12g}")
-
-
-_READERS: dict[str, dict[str, tuple[str, Callable[[Any], Any]]]] = {
-    "triplet": {
-        "train.optim.triplet_loss_margin": ("margin", float),
-        "train.smooth_loss": ("smooth_loss", bool),
-    },
-    "contrastive": {
-        "train.loss.contrastive.pos_margin": ("pos_margin", float),
-        "train.loss.contrastive.neg_margin": ("neg_margin", float),
-    },
-    "multi_similarity": {
-        "train.loss.multi_similarity.alpha": ("alpha", float),
-        "train.loss.multi_similarity.beta": ("beta", float),
-        "train.loss.multi_similarity.base": ("base", float),
-    },
-    "ntxent": {"train.loss.ntxent.temperature": ("temperature", float)},
-    "arcface": {
-        "train.loss.arcface.margin": ("margin", _degrees),
-        "train.loss.arcface.scale": ("scale", float),
-    },
-    "subcenter_arcface": {
-        "train.loss.subcenter_arcface.margin": ("margin", _degrees),
-        "train.loss.subcenter_arcface.scale": ("scale", float),
-        "train.loss.subcenter_arcface.sub_centers": ("sub_centers", int),
-    },
-    "proxy_anchor": {
-        "train.loss.proxy_anchor.margin": ("margin", float),
-        "train.loss.proxy_anchor.alpha": ("alpha", float),
-    },
-    "normalized_softmax": {"train.loss.normalized_softmax.temperature": ("temperature", float)},
-}

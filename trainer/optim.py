@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,7 +121,7 @@ def schedule_optimizer(optimizer: torch.optim.Optimizer, schedule: Schedule) -> 
 
 
 def build_optimizer(
-    spec: Spec, trunk: nn.Module, embedder: nn.Module, loss: nn.Module, *, fused: bool = True
+    spec: Spec, trunk: nn.Module, embedder: nn.Module, loss: nn.Module
 ) -> torch.optim.Optimizer:
     """Build the one optimizer of a run.
 
@@ -132,14 +133,10 @@ def build_optimizer(
     groups too.
 
     Raises:
-        SpecError: for an unknown optimizer, when nothing is left to train, or when the trunk's
+        SpecError: when nothing is left to train, or when the trunk's
             layers have no known order.
     """
     optim = spec.train.optim
-    if optim.name not in _OPTIMIZERS:
-        raise SpecError(
-            f"train.optim.name: must be one of {', '.join(_OPTIMIZERS)}, got {optim.name!r}"
-        )
     layers = _layers(trunk, spec.model.backbone) if optim.layer_decay < 1.0 else {}
     groups = [
         *_part_groups("trunk", trunk, optim, layers),
@@ -156,7 +153,7 @@ def build_optimizer(
     if optim.name not in MOMENTUM_OPTIMIZERS:
         for group in groups:
             del group["momentum"]
-    return _OPTIMIZERS[optim.name](groups, fused)
+    return _OPTIMIZERS[optim.name](groups)
 
 
 def top_groups(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
@@ -205,34 +202,14 @@ def _part_groups(
 
 
 def _kind(key: str, parameter: nn.Parameter, *, decays_norms: bool) -> str:
-    if _is_bias(key):
+    if key.endswith("bias"):
         return "_bias"
     return "" if decays_norms or parameter.ndim > 1 else "_norm"
 
 
-def _is_bias(parameter_name: str) -> bool:
-    return parameter_name.rsplit(".", 1)[-1].endswith("bias")
-
-
-def _sgd(groups: Groups, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=0.0, fused=fused)
-
-
-def _adam(groups: Groups, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, fused=fused)
-
-
-def _adamw(groups: Groups, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, fused=fused)
-
-
-def _adamax(groups: Groups, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001 - no such form
-    return torch.optim.Adamax(groups, foreach=True)
-
-
-_OPTIMIZERS: dict[str, Callable[[Groups, bool], torch.optim.Optimizer]] = {
-    "Adam": _adam,
-    "SGD": _sgd,
-    "Adamax": _adamax,
-    "AdamW": _adamw,
+_OPTIMIZERS: dict[str, Callable[[Groups], torch.optim.Optimizer]] = {
+    "Adam": partial(torch.optim.Adam, fused=True),
+    "SGD": partial(torch.optim.SGD, lr=0.0, fused=True),
+    "Adamax": partial(torch.optim.Adamax, foreach=True),
+    "AdamW": partial(torch.optim.AdamW, fused=True),
 }

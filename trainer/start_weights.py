@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from trainer import checkpoints
 from trainer.data.splits import scan_splits
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
+from trainer.durable_files import write_atomically
 from trainer.models.recognizer import build_recognizer
 from trainer.spec import spec_to_dict
 from trainer.training import checked_spec, isolated
@@ -34,5 +35,4 @@ def save_start(spec: Spec, path: Path) -> None:
     with isolated(checked, pick_device(checked.train.gpu_ids[0])):
         model = build_recognizer(checked)
     payload = {"state_dict": model.state_dict(), "spec": spec_to_dict(checked)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_atomically(path, lambda temporary: torch.save(payload, temporary))
+    write_atomically(path, partial(torch.save, payload))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainer import checkpoints
+from trainer.durable_files import link_or_copy, write_atomically
 from trainer.errors import CheckpointError
 from trainer.module import Progress, RecognitionModule
 from trainer.spec import spec_to_dict
@@ -39,12 +41,7 @@ def capture(
             "optimizer_name": type(module.optimizer).__name__,
             "optimizer": module.optimizer.state_dict(),
             "progress": {
-                "epoch": module.progress.epoch,
-                "batch": module.progress.batch,
-                "step": module.progress.step,
-                "head_epochs": module.progress.head_epochs,
-                "class_start": module.progress.class_start,
-                "head_from": module.progress.head_from,
+                **asdict(module.progress),
                 "loss_sum": module.loss_sum,
                 "nonzero_steps": module.nonzero_steps,
             },
@@ -92,15 +89,9 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
         first_lines = " ".join(str(e).split())[:400]
         raise CheckpointError(f"{path}: does not fit the model of this spec: {first_lines}") from e
     progress = payload["progress"]
-    module.progress = Progress(
-        epoch=progress["epoch"],
-        batch=progress["batch"],
-        step=progress["step"],
-        # Checkpoints of earlier releases know of none of these.
-        head_epochs=progress.get("head_epochs", 0),
-        class_start=progress.get("class_start", "random"),
-        head_from=progress.get("head_from", ""),
-    )
+    # Checkpoints of earlier releases lack some.
+    held = {key: progress[key] for key in asdict(module.progress) if key in progress}
+    module.progress = Progress(**held)
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])
     module.stand_at_step()
@@ -122,7 +113,7 @@ def adopt_best(payload: checkpoints.Payload, path: Path, folder: Path) -> None:
         return
     for source in (path, path.with_name(Path(checkpoints.BEST).name)):
         if source.is_file() and checkpoints.load(source)["progress"]["epoch"] == best["epoch"]:
-            checkpoints.write_atomically(target, partial(checkpoints.link_or_copy, source))
+            write_atomically(target, partial(link_or_copy, source))
             return
     logger.warning(
         "%s: the best epoch (%d) of the run before is not beside it; best.ckpt starts anew",

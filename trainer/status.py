@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoints import write_atomically
+from trainer.durable_files import write_text
 from trainer.errors import TrainerError
 
 STATUS = "status.jsonl"
@@ -65,12 +65,7 @@ class StatusFiles:
         }
 
     def _write(self, name: str, lines: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-
-        def fill(path: Path) -> None:
-            path.write_text(text, encoding="utf-8")
-
-        write_atomically(self._folder / name, fill)
+        write_text(self._folder / name, "".join(json.dumps(line) + "\n" for line in lines))
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         with (self._folder / name).open("a", encoding="utf-8") as file:
@@ -80,11 +75,7 @@ class StatusFiles:
 def write_evaluation(folder: Path, precision: float) -> None:
     """Write the published `status.json` of an evaluation, with its figure under `kpi`."""
     line = _dated("SUCCESS", "Evaluation finished.") | {"kpi": {TEST_METRIC: precision}}
-
-    def fill(path: Path) -> None:
-        path.write_text(json.dumps(line) + "\n", encoding="utf-8")
-
-    write_atomically(folder / _PUBLISHED_STATUS, fill)
+    write_text(folder / _PUBLISHED_STATUS, json.dumps(line) + "\n")
 
 
 def reason(error: BaseException) -> str:

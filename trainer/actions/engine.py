@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.actions.half import layer_names, to_half
 from trainer.actions.int8 import quantize
-from trainer.checkpoints import write_atomically
+from trainer.durable_files import write_atomically, write_text
 from trainer.encoders import PREPROCESSING, as_trained, check_facts, tensorrt_at_hand
 from trainer.engine_facts import write_facts
 from trainer.errors import SpecError
@@ -66,10 +66,7 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
         )
         write_atomically(target, lambda path: _copy_with_profile(network, path, profile))
     result |= {"kind": "tensorrt" if has_tensorrt else "onnx", **profile}
-    text = json.dumps(result, indent=1)
-    write_atomically(
-        action_dir(spec, "gen_trt_engine") / RESULTS, lambda path: _write_text(path, text)
-    )
+    write_text(action_dir(spec, "gen_trt_engine") / RESULTS, json.dumps(result, indent=1))
     return result
 
 
@@ -131,7 +128,3 @@ def _copy_with_profile(source: Path, target: Path, profile: dict[str, int]) -> N
     model = OnnxModel(source)
     shutil.copyfile(source, target)
     add_metadata(target, {**model.facts, **profile})
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import metrics
-from trainer.checkpoints import write_atomically
 from trainer.data.batches import build_data
 from trainer.devices import pick_device
+from trainer.durable_files import write_text
 from trainer.embedding import needed
 from trainer.encoders import as_trained, load_encoder
 from trainer.errors import SpecError
@@ -57,8 +57,7 @@ def evaluate(spec: Spec) -> dict[str, Any]:
         "model": str(model_path(spec)),
     }
     file = action_dir(spec, "evaluate") / RESULTS
-    text = json.dumps(result, indent=1)
-    write_atomically(file, lambda temporary: _write(temporary, text))
+    write_text(file, json.dumps(result, indent=1))
     write_evaluation(file.parent, precision)
     return result | {"results": str(file)}
 
@@ -159,7 +158,3 @@ def _ranked(
             }
         )
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

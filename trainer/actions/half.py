@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from trainer.checkpoints import write_atomically
+from trainer.durable_files import write_atomically
 from trainer.onnx_model import OnnxModel, add_metadata
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.checkpoints import write_atomically
 from trainer.cross_fit import with_unseen_of
 from trainer.data.batches import build_data
 from trainer.data.decoding import decode_readable
@@ -27,6 +27,7 @@ from trainer.data.sources import open_source, pictures_of
 from trainer.data.splits import scan_splits
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
+from trainer.durable_files import write_atomically, write_text
 from trainer.encoders import Encoder, as_trained, load_encoder, trained_classes
 from trainer.errors import DataError, ImageError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
@@ -84,9 +85,8 @@ def infer(spec: Spec) -> dict[str, Any]:
         {"image": origin(path), "class": label, **found.get(place, {"error": errors.get(place)})}
         for place, (path, label) in enumerate(files)
     ]
-    write_atomically(folder / TABLE, lambda temporary: _write_table(temporary, rows))
-    text = json.dumps(rows, indent=1)
-    write_atomically(folder / RESULTS, lambda temporary: _write_text(temporary, text))
+    write_atomically(folder / TABLE, partial(_write_table, rows))
+    write_text(folder / RESULTS, json.dumps(rows, indent=1))
     _raise_if(errors, rows, folder)
     result = {
         "results": str(folder / RESULTS),
@@ -211,7 +211,7 @@ def _gallery(
         index = with_unseen_of(index, spec, model_path, device)
     stamp_path.unlink(missing_ok=True)
     index.save(path)
-    write_atomically(stamp_path, lambda temporary: _write_text(temporary, stamp))
+    write_text(stamp_path, stamp)
     return index, False
 
 
@@ -264,7 +264,7 @@ def _answers(
     }
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "distances"))
@@ -273,7 +273,3 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
                 continue
             distances = json.dumps([round(d, 6) for d in row["distances"]])
             writer.writerow((row["image"], json.dumps(row["labels"]), distances))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -6,13 +6,13 @@ taken; then the layers that harm most stay in float32 until the loss is as small
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,9 @@ from trainer.actions.calibration import (
 )
 from trainer.actions.half import share_of_weights, to_half
 from trainer.actions.scoring import Score, Scorer, make_scorer
-from trainer.checkpoints import write_atomically
+from trainer.durable_files import write_atomically, write_text
 from trainer.errors import DataError
+from trainer.gallery import model_digest
 from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.retrieval import normalize
 
@@ -303,10 +304,6 @@ def _choice_file(cache: Path) -> Path:
     return cache.with_name(f"{cache.name}.model")
 
 
-def _digest(source: Path) -> str:
-    return hashlib.sha256(source.read_bytes()).hexdigest()
-
-
 def _known_choice(spec: Spec, source: Path) -> Choice | None:
     """Return what an earlier build chose for this ONNX file and these settings.
 
@@ -321,7 +318,7 @@ def _known_choice(spec: Spec, source: Path) -> Choice | None:
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     # Release 0.1 wrote the digest alone.
     known: dict[str, Any] = json.loads(text) if text.startswith("{") else {"model": text}
-    if known["model"] != _digest(source):
+    if known["model"] != model_digest(source):
         raise DataError(
             f"gen_trt_engine.tensorrt.calibration.cal_cache_file: {cache} holds the ranges of "
             "another model; delete it or name another file"
@@ -337,15 +334,6 @@ def _known_choice(spec: Spec, source: Path) -> Choice | None:
 def _keep_choice(spec: Spec, ranges: Path, choice: Choice, source: Path) -> None:
     calibration = spec.gen_trt_engine.tensorrt.calibration
     cache = Path(calibration.cal_cache_file or "")
-    write_atomically(cache, lambda path: _copy(ranges, path))
-    facts = {"model": _digest(source), "max_drop": calibration.max_drop, **asdict(choice)}
-    text = json.dumps(facts, indent=1)
-    write_atomically(_choice_file(cache), lambda path: _write_text(path, text))
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_atomically(cache, partial(shutil.copyfile, ranges))
+    facts = {"model": model_digest(source), "max_drop": calibration.max_drop, **asdict(choice)}
+    write_text(_choice_file(cache), json.dumps(facts, indent=1))

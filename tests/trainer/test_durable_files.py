@@ -1,0 +1,25 @@
+import pytest
+
+from trainer.durable_files import link_or_copy, write_atomically, write_text
+
+
+def test_a_failed_write_leaves_the_file_before_it(tmp_path):
+    path = tmp_path / "deep" / "last.txt"
+    write_text(path, "käse")
+    assert path.read_bytes() == "käse".encode()
+
+    def fail(temporary):
+        temporary.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, fail)
+    assert path.read_text(encoding="utf-8") == "käse"
+    assert [p.name for p in path.parent.iterdir()] == ["last.txt"]
+
+
+def test_a_file_gets_a_second_name(tmp_path):
+    write_text(tmp_path / "a", "one")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
+    write_text(tmp_path / "a", "two")
+    assert (tmp_path / "b").read_text() == "one"
