@@ -18,7 +18,8 @@ from search_spaces.fields import (
     read_weights,
     shape_of,
 )
-from search_spaces.schema import MANDATORY, Kind, Leaf, Schema
+from search_spaces.references import expand
+from search_spaces.schema import MANDATORY, Kind, Leaf, Schema, merged, with_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
             found and what to do.
     """
     if isinstance(source, Mapping):
-        return _Reader("<mapping>").read(source)
+        return _read("<mapping>", source)
     from pathlib import Path  # a tenth of the time that importing this package takes
 
     path = Path(source)
@@ -67,10 +68,19 @@ def load_schema(source: str | Path | Mapping[str, Any]) -> Schema:
             f"{path}: must hold a JSON object, got {shape_of(root)}; give a train.schema.json"
         )
     try:
-        return _Reader(str(path)).read(root)
+        return _read(str(path), root)
     except SchemaError as error:
         text = str(error)
         raise SchemaError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+
+
+def _read(source: str, root: Mapping[str, Any]) -> Schema:
+    try:
+        return _Reader(source).read(expand(root))
+    except RecursionError as error:
+        raise SchemaError(
+            f"{source}: must be nested less deeply; give the train.schema.json of a skill"
+        ) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,6 +113,7 @@ class _Reader:
         self.containers: set[str] = set()
         self.disabled: set[str] = set()
         self.popular: set[str] = set()
+        self.defaults_of_parts: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.num_nodes = 0
         self.num_infinities = 0
@@ -126,7 +137,8 @@ class _Reader:
         self._children("", properties)
         tree = root.get("default")
         if not isinstance(tree, Mapping):
-            tree = {}
+            tree = self._tree_of_parts()
+        if not tree:
             self.warnings.append(f"{self.source}: no default tree, so the leaves' defaults count")
         self._compare_defaults(tree)
         return Schema(
@@ -199,6 +211,9 @@ class _Reader:
         properties = node.get("properties")
         if isinstance(properties, Mapping) and properties:
             self.containers.add(name)
+            if isinstance(node.get("default"), Mapping):
+                given = with_values({}, {name: node["default"]})
+                self.defaults_of_parts = merged(given, self.defaults_of_parts)
             self._children(name, properties)
         else:
             self.leaves[name] = self._leaf(name, node)
@@ -237,14 +252,21 @@ class _Reader:
             description=_text(node.get("description")),
         )
 
+    def _tree_of_parts(self) -> dict[str, Any]:
+        """The tree that the defaults of sections make, the outermost first; empty without any."""
+        if not self.defaults_of_parts:
+            return {}
+        own = {name: x.default for name, x in self.leaves.items() if x.default is not None}
+        return merged(with_values({}, own), self.defaults_of_parts)
+
     def _compare_defaults(self, tree: Mapping[str, Any]) -> None:
-        """Note leaves whose own default is not the spec's; the tree counts."""
+        """Note leaves whose own default is not that of the section they are in, which counts."""
         flat = dict(flatten(tree))
         for name, leaf in self.leaves.items():
             if name in flat and leaf.default is not None and flat[name] != leaf.default:
                 self.warnings.append(
                     f"{name}: its default {leaf.default!r} differs from {flat[name]!r} in the "
-                    "root's default tree, which counts"
+                    "default of what it is part of, which counts"
                 )
 
     def _note_unknown(self, name: str, node: Mapping[str, Any], known: frozenset[str]) -> None:
