@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.errors import AutoMLError
+from search_spaces import SchemaError
+from search_spaces.references import expand
 
 _NUMBERS = {"integer": int, "int": int, "number": float, "float": float}
 _KINDS = {
@@ -49,14 +51,17 @@ def check_script_spec(file: Path, spec: Mapping[str, Any]) -> None:
         raise AutoMLError(f"spec: {'; '.join(problems)} (by {file})")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Mapping[str, Any]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AutoMLError(f"{file}: cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise AutoMLError(f"{file}: must be a JSON object, got {type(data).__name__}")
-    return data
+    try:
+        return expand(data)
+    except SchemaError as error:
+        raise AutoMLError(f"{file}: {error}") from error
 
 
 def _faults_of_schema(root: Mapping[str, Any]) -> Iterator[str]:
@@ -94,7 +99,8 @@ def _faults_of_leaf(name: str, node: Mapping[str, Any], *, is_searched: bool) ->
     kind, options = str(facts["type"]), facts.get("enum")
     if is_searched and kind in _NUMBERS and not options:
         for key in ("minimum", "maximum"):
-            if not _is_finite(facts.get(key)):
+            exclusive = facts.get(f"exclusive{key.capitalize()}")
+            if not _is_finite(facts.get(key, exclusive)):
                 yield f"{name}.{key}: must be a finite number, got {facts.get(key)!r}"
     if is_searched and kind in _DISCRETE and not options:
         yield f"{name}.enum: must list the options of a {kind}"

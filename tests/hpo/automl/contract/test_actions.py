@@ -126,6 +126,21 @@ def test_30_a_scripts_schema_is_checked_strictly(go, tmp_path, change, words):
         go(Scripts(), skill=skill)
 
 
+def test_30_a_scripts_schema_may_hold_references(go, tmp_path):
+    skill = make_forest(tmp_path / "forest")
+    file = skill / "schemas/train.schema.json"
+    schema = json.loads(file.read_text())
+    depth = {"type": "integer", "exclusiveMinimum": 1, "maximum": 20, "automl_enabled": True}
+    schema["$defs"] = {"Depth": depth, "Model": schema["properties"]["model"]}
+    schema["properties"]["model"]["properties"]["max_depth"] = {"$ref": "#/$defs/Depth"}
+    schema["properties"] = {"model": {"$ref": "#/$defs/Model"}}
+    file.write_text(json.dumps(schema))
+    best = go(Scripts(), skill=skill)["best"]["specs"]
+    assert set(best) == {"model.n_estimators", "model.max_depth"}
+    with pytest.raises(ValueError, match=r"model.max_depth: .*99"):
+        go(Scripts(), skill=skill, spec_overrides={"model.max_depth": 99})
+
+
 def test_30_a_scripts_spec_is_checked_against_its_schema(go, tmp_path):
     skill = make_forest(tmp_path / "forest")
     for wrong in ({"model.trees": 4}, {"model.max_depth": "deep"}, {"model.max_depth": 99}):
