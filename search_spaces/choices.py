@@ -25,8 +25,7 @@ def set_options(draft: Draft) -> None:
         draft.options = _in_wanted_range(draft)
     _drop_outside_limit(draft)
     if draft.relations and not all(map(is_number, draft.options or ())):
-        text = f"must be {draft.relations[0]}, but its options are not numbers"
-        draft.notes.problem(draft.name, text)
+        draft.problem(f"must be {draft.relations[0]}, but its options are not numbers")
 
 
 def set_members(draft: Draft) -> tuple[Any, ...]:
@@ -36,9 +35,7 @@ def set_members(draft: Draft) -> tuple[Any, ...]:
         return draft.leaf.options
     for option in wanted:
         if draft.leaf.options and not any(same(option, known) for known in draft.leaf.options):
-            draft.notes.problem(
-                draft.name, f"option {option!r} must be one of {list(draft.leaf.options)}"
-            )
+            draft.problem(f"option {option!r} must be one of {list(draft.leaf.options)}")
     return wanted
 
 
@@ -56,7 +53,7 @@ def _wanted(draft: Draft) -> list[Any]:
         option = converted(given, draft.kind)
         problem = _problem(draft, option)
         if problem:
-            draft.notes.problem(draft.name, f"option {given!r} {problem}")
+            draft.problem(f"option {given!r} {problem}")
         elif not any(same(option, other) for other in kept):
             kept.append(option)
     return sorted(kept) if draft.kind.is_number and not draft.change.weights else kept
@@ -94,7 +91,7 @@ def _powers(draft: Draft) -> tuple[Any, ...]:
     high = bounds.high
     if high is None:
         high = max(float(default) * 4 if is_number(default) else base, base)
-        draft.notes.warn(draft.name, f"unbounded in the schema, powers up to {high:g} are searched")
+        draft.warn(f"unbounded in the schema, powers up to {high:g} are searched")
     found: list[Any] = []
     value = 1.0
     while value <= high:
@@ -102,7 +99,7 @@ def _powers(draft: Draft) -> tuple[Any, ...]:
             found.append(int(value) if draft.is_int else value)
         value *= base
     if not found:
-        draft.notes.problem(draft.name, f"no power of {base:g} lies in {bounds}; widen the range")
+        draft.problem(f"no power of {base:g} lies in {bounds}; widen the range")
     return tuple(found)
 
 
@@ -110,10 +107,10 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     """Return the enum, cut to bounds and the user's range where its members are numbers."""
     options = tuple(converted(option, draft.kind) for option in draft.leaf.options)
     if draft.kind.is_number and not all(is_number(option) for option in options):
-        draft.notes.problem(draft.name, f"enum of a number must hold numbers, got {list(options)}")
+        draft.problem(f"enum of a number must hold numbers, got {list(options)}")
     if not all(is_number(option) for option in options):
         if draft.change.has_range:
-            draft.notes.problem(draft.name, "has options, not a range; name options instead")
+            draft.problem("has options, not a range; name options instead")
         return options
     kept = tuple(
         option
@@ -121,17 +118,13 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
         if is_inside(option, _wanted_bounds(draft)) and option not in draft.excluded
     )
     if not kept:
-        draft.notes.problem(
-            draft.name, f"no option of {list(options)} lies in {_wanted_bounds(draft)}"
-        )
+        draft.problem(f"no option of {list(options)} lies in {_wanted_bounds(draft)}")
     return kept
 
 
 def _wanted_bounds(draft: Draft) -> Bounds:
-    bounds, change = draft.bounds, draft.change
-    if is_number(change.low):
-        bounds = bounds.raised(change.low)
-    return bounds.lowered(change.high) if is_number(change.high) else bounds
+    low, high = (end if is_number(end) else None for end in (draft.change.low, draft.change.high))
+    return draft.bounds.within(low, high)
 
 
 def _drop_outside_limit(draft: Draft) -> None:
@@ -145,6 +138,6 @@ def _drop_outside_limit(draft: Draft) -> None:
     draft.options = tuple(option for option in draft.options if option not in outside)
     text = f"{outside} left out; this spec leaves room {bounds}"
     if draft.options:
-        draft.notes.warn(draft.name, text)
+        draft.warn(text)
     else:
-        draft.notes.problem(draft.name, f"no option remains: {text}")
+        draft.problem(f"no option remains: {text}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from search_spaces.errors import SchemaError
 
-_COMPARISONS = (">=", "<=", "!=", ">", "<")
+COMPARISONS = (">=", "<=", ">", "<")
 
 _OPERAND = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[A-Za-z_][\w.]*"
 _CLAUSE = re.compile(rf"\s*(?:and\b|,|&+)?\s*(>=|<=|!=|>|<|\^|/)\s*({_OPERAND})\s*")
@@ -91,7 +91,7 @@ def parse_condition(text: object, parents: tuple[str, ...], where: str) -> tuple
 def _clause(op: str, operand: str, parents: tuple[str, ...], where: str) -> Clause:
     if operand[0].isalpha() or operand[0] == "_":
         names = parents if operand == "depends_on" else (operand,)
-        if not names or op not in _COMPARISONS:
+        if not names or op not in (*COMPARISONS, "!="):
             raise SchemaError(
                 f"{where}: math_cond '{op} {operand}' needs a parameter in depends_on to compare "
                 "with; correct the schema"

@@ -205,10 +205,9 @@ class _Compiler:
             searched = drafts.get(parent)
             if not (searched.is_measure if searched else is_finite(self.value(parent))):
                 value = "" if searched else f" ({self.value(parent)!r})"
-                text = (
+                draft.problem(
                     f"is measured by {parent}, which is not a number{value}; leave one of them out"
                 )
-                draft.notes.problem(draft.name, text)
 
     def _parents(self, name: str) -> tuple[str, ...]:
         change = self.changes.get(name, ParameterChange())
@@ -265,11 +264,10 @@ def _first_value(draft: Draft, domain: Domain, constants: Mapping[str, Any]) -> 
     try:
         value = domain.clamp(default, constants)
     except PointError as error:
-        draft.notes.problem(draft.name, str(error))
+        draft.problem(str(error))
         return default
     if default is not None and not _is_same(default, value):
-        text = f"the first trial takes {value!r} instead of the default {default!r}"
-        draft.notes.warn(draft.name, text)
+        draft.warn(f"the first trial takes {value!r} instead of the default {default!r}")
     return value
 
 

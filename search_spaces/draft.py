@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from search_spaces.clauses import Clause
+from search_spaces.clauses import COMPARISONS, Clause
 from search_spaces.notes import Notes
 from search_spaces.overlay import ParameterChange
 from search_spaces.relations import Relation
@@ -84,6 +84,19 @@ class Draft:
         derived = self.derived.parents if self.derived else ()
         named = [name for relation in self.relations for name in relation.parents]
         return tuple(dict.fromkeys([*derived, *named]))
+
+    def problem(self, text: str) -> None:
+        """Note what makes the parameter impossible to search as asked."""
+        self.notes.problem(self.name, text)
+
+    def warn(self, text: str) -> None:
+        """Note an adjustment that still gives right results."""
+        self.notes.warn(self.name, text)
+
+    def warn_guess(self, where: str) -> None:
+        """Note a range that the schema leaves open."""
+        text = f"unbounded in the schema, searched {where} because of its default"
+        self.warn(f"{text}; give a range to be sure")
 
     def reach(self) -> Bounds:
         """Return the ends of what is searched, for parameters measured by this one."""
@@ -194,17 +207,14 @@ def _check_together(draft: Draft) -> None:
     know of each other.
     """
     if draft.relations and (draft.kind in _INCOMPARABLE or draft.is_vector):
-        text = f"must be {draft.relations[0]}, but a list cannot be compared"
-        draft.notes.problem(draft.name, text)
+        draft.problem(f"must be {draft.relations[0]}, but a list cannot be compared")
     sides = {_SIDES[relation.op] for relation in draft.relations if relation.op in _SIDES}
     has_grid = "grid" in sides
     if len(sides) > 1:
         listed = " and ".join(map(str, draft.relations))
-        text = f"must be {listed}; search over one of these parameters less, or fix it"
-        draft.notes.problem(draft.name, text)
+        draft.problem(f"must be {listed}; search over one of these parameters less, or fix it")
     elif has_grid and (draft.step or not draft.kind.is_number):
-        text = f"cannot be {draft.relations[0]} beside its other conditions"
-        draft.notes.problem(draft.name, text)
+        draft.problem(f"cannot be {draft.relations[0]} beside its other conditions")
 
 
 def first(bound: object) -> float | None:
@@ -229,8 +239,7 @@ def _implied(draft: Draft) -> list[Relation]:
     if leaf.kind is Kind.INCREASING_LIST:
         return [Relation(op="<", parents=leaf.parents)]
     parents = ", ".join(leaf.parents)
-    text = f"depends on {parents}, but no condition says how, so nothing is enforced"
-    draft.notes.warn(draft.name, text)
+    draft.warn(f"depends on {parents}, but no condition says how, so nothing is enforced")
     return []
 
 
@@ -241,16 +250,14 @@ def _apply(draft: Draft, clause: Clause) -> Relation | None:
         draft.derived = clause
     elif number is None:
         return Relation(op=clause.op, parents=clause.parents)
-    elif clause.op in (">", ">="):
-        draft.bounds = draft.bounds.raised(number, is_open=clause.op == ">")
-    elif clause.op in ("<", "<="):
-        draft.bounds = draft.bounds.lowered(number, is_open=clause.op == "<")
+    elif clause.op in COMPARISONS:
+        draft.bounds = draft.bounds.compared(clause.op, number)
     elif clause.op == "!=":
         draft.excluded += (number,)
     elif clause.op == "^":
         draft.power = number
     elif draft.is_int and number % 1:
-        draft.notes.problem(draft.name, f"whole numbers cannot be multiples of {number:g}")
+        draft.problem(f"whole numbers cannot be multiples of {number:g}")
     else:
         draft.step, draft.step_reason = number, f"{number:g}"
     return None
@@ -266,18 +273,16 @@ def _relate(
     missing = [parent for parent in relation.parents if not is_finite(constants.get(parent))]
     if missing:
         value = constants.get(missing[0])
-        draft.notes.problem(
-            draft.name,
+        draft.problem(
             f"must be {relation}, but {missing[0]} has no number ({value!r}); set it or leave "
-            f"{draft.name} out",
+            f"{draft.name} out"
         )
     elif relation.op == "!=":
         draft.excluded += tuple(float(constants[parent]) for parent in relation.parents)
     elif relation.op == "multiple":
         parent = relation.parents[0]
         if constants[parent] <= 0 or (draft.is_int and constants[parent] % 1):
-            text = f"cannot be {relation}, which is {constants[parent]!r}; correct it"
-            draft.notes.problem(draft.name, text)
+            draft.problem(f"cannot be {relation}, which is {constants[parent]!r}; correct it")
             return
         draft.step = float(constants[parent])
         draft.step_reason = f"{parent} = {constants[parent]}"
@@ -292,9 +297,7 @@ def _relate(
 
 def limited(draft: Draft, bounds: Bounds) -> Bounds:
     """Return bounds cut to what the spec demands."""
-    low, high = draft.limit
-    bounds = bounds if low is None else bounds.raised(low)
-    return bounds if high is None else bounds.lowered(high)
+    return bounds.within(*draft.limit)
 
 
 def with_range(interval: Interval, low: float, high: float) -> Interval:

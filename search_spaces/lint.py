@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces.clauses import COMPARISONS
 from search_spaces.domains.options import is_inside, same
 from search_spaces.draft import first
 from search_spaces.errors import RangeError, nearest
@@ -55,12 +57,8 @@ def _bounds_of(leaf: Leaf) -> Bounds:
     """Return bounds and constant conditions of a number together."""
     bounds = Bounds(low=first(leaf.minimum), high=first(leaf.maximum))
     for clause in leaf.clauses:
-        if clause.number is None:
-            continue
-        if clause.op in (">", ">="):
-            bounds = bounds.raised(clause.number, is_open=clause.op == ">")
-        elif clause.op in ("<", "<="):
-            bounds = bounds.lowered(clause.number, is_open=clause.op == "<")
+        if clause.number is not None and clause.op in COMPARISONS:
+            bounds = bounds.compared(clause.op, clause.number)
     return bounds
 
 
@@ -95,11 +93,8 @@ def _broken_relation(schema: Schema, leaf: Leaf, value: Any) -> str:
 
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other,
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other,
-    "!=": lambda one, other: one != other,
+    **{">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le},
+    "!=": operator.ne,
 }
 
 

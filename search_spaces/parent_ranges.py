@@ -61,8 +61,9 @@ def _narrow(parent: Draft, relation: Relation, child: Bounds, child_name: str) -
         return
     reach = _closed(relation.tightened(parent.reach(), child), is_int=parent.is_int)
     if reach.low is None or reach.high is None or reach.low > reach.high:
-        text = f"leaves no room for {child_name}, which must be {relation}; widen one of them"
-        parent.notes.problem(parent.name, text)
+        parent.problem(
+            f"leaves no room for {child_name}, which must be {relation}; widen one of them"
+        )
         return
     parent.interval = with_range(interval, reach.low, reach.high)
 
@@ -73,17 +74,17 @@ def _keep_divisors(parent: Draft, relation: Relation, child: Draft) -> None:
     if values is None and parent.interval is not None:
         low, high = round(parent.interval.low), round(parent.interval.high)
         if not parent.is_int or parent.step or high - low > _MAX_DIVISORS:
-            text = f"must be a whole number in a short range, as {child.name} is {relation}"
-            parent.notes.problem(parent.name, text)
+            parent.problem(
+                f"must be a whole number in a short range, as {child.name} is {relation}"
+            )
             return
         values = tuple(range(low, high + 1))
     kept = tuple(value for value in values or () if _has_multiple(value, relation, child))
     if not kept:
-        text = f"no value has a multiple that {child.name} may take; widen one of them"
-        parent.notes.problem(parent.name, text)
+        parent.problem(f"no value has a multiple that {child.name} may take; widen one of them")
     elif kept != values:
         parent.options, parent.interval = kept, None
-        parent.notes.warn(parent.name, f"searched over {list(kept)}, so that {child.name} fits")
+        parent.warn(f"searched over {list(kept)}, so that {child.name} fits")
 
 
 def _has_multiple(value: float, relation: Relation, child: Draft) -> bool:
@@ -116,9 +117,7 @@ def _closed(bounds: Bounds, *, is_int: bool) -> Bounds:
 def _narrow_options(parent: Draft, relation: Relation, child: Bounds, child_name: str) -> None:
     kept = tuple(option for option in parent.options or () if _allows(relation, option, child))
     if not kept:
-        parent.notes.problem(
-            parent.name, f"no option leaves room for {child_name}, which must be {relation}"
-        )
+        parent.problem(f"no option leaves room for {child_name}, which must be {relation}")
     parent.options = kept
 
 

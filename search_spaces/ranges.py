@@ -56,11 +56,7 @@ def number_interval(
             return None
         interval = _from_change(draft, change, bounds, start)
     if interval.is_guess:
-        draft.notes.warn(
-            draft.name,
-            f"unbounded in the schema, searched in [{interval.low:g}, {interval.high:g}] because "
-            "of its default; give a range to be sure",
-        )
+        draft.warn_guess(f"in [{interval.low:g}, {interval.high:g}]")
     return interval
 
 
@@ -100,44 +96,36 @@ def _is_spent(draft: Draft, bounds: Bounds, as_given: Bounds) -> bool:
         return False
     if low == high and not (bounds.low_open or bounds.high_open):
         return False
-    text = f"no value lies in {as_given}{draft.because}; correct the schema or the spec"
-    draft.notes.problem(draft.name, text)
+    draft.problem(f"no value lies in {as_given}{draft.because}; correct the schema or the spec")
     return True
 
 
 def _wanted(draft: Draft, bounds: Bounds, low: float | None, high: float | None) -> Bounds | None:
     """Return the user's range cut to the kind of number, or None when it leaves the bounds."""
-    outside = [
-        end for end in (low, high) if end is not None and clamped(_closed(bounds), end) != end
-    ]
+    closed = Bounds(low=bounds.low, high=bounds.high)
+    outside = [end for end in (low, high) if end is not None and clamped(closed, end) != end]
     if outside:
-        draft.notes.problem(
-            draft.name,
-            f"a range must lie inside {bounds}, which the schema sets, got {outside[0]!r}",
+        draft.problem(
+            f"a range must lie inside {bounds}, which the schema sets, got {outside[0]!r}"
         )
         return None
-    change = bounds if low is None else bounds.raised(low)
-    change = change if high is None else change.lowered(high)
+    change = bounds.within(low, high)
     cut = change.closed_integers() if draft.is_int else change
     return None if _is_spent(draft, cut, change) else cut
-
-
-def _closed(bounds: Bounds) -> Bounds:
-    return Bounds(low=bounds.low, high=bounds.high)
 
 
 def _usable(draft: Draft, bounds: Bounds, default: Any) -> float | None:
     """Return the default as a number, or None; warn where it is none or lies outside the bounds."""
     if not is_finite(default):
         told = "has no default" if default is None else f"its default {default!r} is not a number"
-        draft.notes.warn(draft.name, f"{told}, so the first trial takes the middle of its range")
+        draft.warn(f"{told}, so the first trial takes the middle of its range")
         return None
     if draft.is_int and default % 1:
-        draft.notes.warn(draft.name, f"its default {default!r} is not a whole number")
+        draft.warn(f"its default {default!r} is not a whole number")
         default = round(default)
     number: float = default
     if clamped(bounds, number) != number:
-        draft.notes.warn(draft.name, f"default {default!r} lies outside {bounds}")
+        draft.warn(f"default {default!r} lies outside {bounds}")
     return number
 
 
@@ -145,28 +133,19 @@ def _limit(draft: Draft, interval: Interval) -> Interval:
     """Narrow an interval to what the spec demands; the scale stays."""
     bounds = limited(draft, Bounds())
     if _misses(draft.bounds, bounds):
-        draft.notes.problem(
-            draft.name, f"this spec demands {bounds}, of which {draft.bounds} leaves nothing"
-        )
+        draft.problem(f"this spec demands {bounds}, of which {draft.bounds} leaves nothing")
         return interval
     low, high = clamped(bounds, interval.low), clamped(bounds, interval.high)
     if (low, high) == (interval.low, interval.high):
         return interval
-    draft.notes.warn(
-        draft.name, f"searched in [{low:g}, {high:g}] only; this spec leaves no more room"
-    )
+    draft.warn(f"searched in [{low:g}, {high:g}] only; this spec leaves no more room")
     return with_range(interval, low, high)
 
 
 def _misses(one: Bounds, other: Bounds) -> bool:
     """Tell whether two stretches have nothing in common."""
-    above = one.low is not None and other.high is not None and one.low > other.high
-    below = one.high is not None and other.low is not None and one.high < other.low
-    return above or below or _is_reversed(other)
-
-
-def _is_reversed(bounds: Bounds) -> bool:
-    return bounds.low is not None and bounds.high is not None and bounds.low > bounds.high
+    pairs = ((one.low, other.high), (other.low, one.high), (other.low, other.high))
+    return any(low is not None and high is not None and low > high for low, high in pairs)
 
 
 def _on_grid(draft: Draft, interval: Interval) -> Interval | None:
@@ -179,10 +158,9 @@ def _on_grid(draft: Draft, interval: Interval) -> Interval | None:
     if interval.scale is Scale.LOG and low <= 0:
         low = step
     if low > high:
-        draft.notes.problem(
-            draft.name,
+        draft.problem(
             f"no multiple of {draft.step_reason or '1'} lies in [{interval.low:g}, "
-            f"{interval.high:g}]; widen the range",
+            f"{interval.high:g}]; widen the range"
         )
         return None
     early = interval.early
@@ -197,22 +175,16 @@ def _odd_interval(draft: Draft) -> Interval | None:
     default = draft.default
     side = default[0] if isinstance(default, list) and default and is_number(default[0]) else 3
     bounds = limited(draft, draft.bounds.raised(1))
-    low, high = first(draft.change.low), first(draft.change.high)
-    bounds = bounds if low is None else bounds.raised(low)
-    bounds = bounds if high is None else bounds.lowered(high)
+    bounds = bounds.within(first(draft.change.low), first(draft.change.high))
     if bounds.high is None:
         bounds = bounds.lowered(2 * side + 1)
         if not draft.relations:
-            draft.notes.warn(
-                draft.name,
-                f"unbounded in the schema, searched up to {2 * side + 1} because of its default; "
-                "give a range to be sure",
-            )
+            draft.warn_guess(f"up to {2 * side + 1}")
     bounds = bounds.closed_integers()
     least, most = int(bounds.low or 1), int(bounds.high or 1)
     least, most = least + (least % 2 == 0), most - (most % 2 == 0)
     if least > most:
-        draft.notes.problem(draft.name, f"no odd number lies in {bounds}; widen the range")
+        draft.problem(f"no odd number lies in {bounds}; widen the range")
         return None
     return Interval(low=least, high=most, why="odd numbers, the same for every element")
 
@@ -232,9 +204,5 @@ def _span(draft: Draft) -> Bounds:
     if high is None:
         high = 1 if is_share else 2 * max(default)
         if not draft.relations:
-            draft.notes.warn(
-                draft.name,
-                f"unbounded in the schema, searched up to {high:g} because of its default; give a "
-                "range to be sure",
-            )
+            draft.warn_guess(f"up to {high:g}")
     return Bounds(low=low, high=high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,17 @@ class Relation:
 
     def narrow(self, bounds: Bounds, values: Mapping[str, Any]) -> Bounds:
         """Return bounds that also hold this relation."""
-        return _NARROW[self.op](bounds, self._numbers(values), self.factor)
+        numbers = self._numbers(values)
+        least, most = min(numbers), max(numbers)
+        match self.op:
+            case "!=":
+                return bounds
+            case "multiple":
+                return bounds.raised(numbers[0] * self.factor)
+            case "share":
+                return bounds.within(max(least // 100, 1), max(least // 10, 1))
+            case _:
+                return bounds.compared(self.op, most if self.op in (">", ">=") else least)
 
     def step(self, values: Mapping[str, Any]) -> float | None:
         """Return the grid that the relation puts values on, if any."""
@@ -35,7 +45,19 @@ class Relation:
 
     def tightened(self, parent: Bounds, child: Bounds) -> Bounds:
         """Return bounds of a parent under which the child always has room."""
-        return _TIGHTEN[self.op](parent, child, self.factor)
+        low, high = child.low, child.high
+        match self.op:
+            case ">" | ">=" if high is not None:
+                return parent.lowered(high, is_open=self.op == ">")
+            case "<" | "<=" if low is not None:
+                return parent.raised(low, is_open=self.op == "<")
+            case "multiple" if high is not None:
+                return parent.lowered(high / self.factor)
+            case "share":
+                least = low * 10 if low is not None and low > 1 else None
+                return parent.within(least, None if high is None else high * 100 + 99)
+            case _:
+                return parent
 
     def _numbers(self, values: Mapping[str, Any]) -> list[float]:
         numbers: list[float] = []
@@ -56,84 +78,3 @@ class Relation:
         if self.op == "share":
             return f"between 1/100 and 1/10 of the smallest of {names}"
         return f"{self.op} {names}"
-
-
-def _above(bounds: Bounds, numbers: list[float], _: float) -> Bounds:
-    return bounds.raised(max(numbers), is_open=True)
-
-
-def _at_least(bounds: Bounds, numbers: list[float], _: float) -> Bounds:
-    return bounds.raised(max(numbers))
-
-
-def _below(bounds: Bounds, numbers: list[float], _: float) -> Bounds:
-    return bounds.lowered(min(numbers), is_open=True)
-
-
-def _at_most(bounds: Bounds, numbers: list[float], _: float) -> Bounds:
-    return bounds.lowered(min(numbers))
-
-
-def _many(bounds: Bounds, numbers: list[float], factor: float) -> Bounds:
-    return bounds.raised(numbers[0] * factor)
-
-
-def _share(bounds: Bounds, numbers: list[float], _: float) -> Bounds:
-    smallest = min(numbers)
-    return bounds.raised(max(smallest // 100, 1)).lowered(max(smallest // 10, 1))
-
-
-def _same(bounds: Bounds, _: list[float], __: float) -> Bounds:
-    return bounds
-
-
-_NARROW: dict[str, Callable[[Bounds, list[float], float], Bounds]] = {
-    ">": _above,
-    ">=": _at_least,
-    "<": _below,
-    "<=": _at_most,
-    "!=": _same,
-    "multiple": _many,
-    "share": _share,
-}
-
-
-def _stay_below(parent: Bounds, child: Bounds, _: float) -> Bounds:
-    return parent if child.high is None else parent.lowered(child.high, is_open=True)
-
-
-def _stay_at_most(parent: Bounds, child: Bounds, _: float) -> Bounds:
-    return parent if child.high is None else parent.lowered(child.high)
-
-
-def _stay_above(parent: Bounds, child: Bounds, _: float) -> Bounds:
-    return parent if child.low is None else parent.raised(child.low, is_open=True)
-
-
-def _stay_at_least(parent: Bounds, child: Bounds, _: float) -> Bounds:
-    return parent if child.low is None else parent.raised(child.low)
-
-
-def _stay_small(parent: Bounds, child: Bounds, factor: float) -> Bounds:
-    return parent if child.high is None else parent.lowered(child.high / factor)
-
-
-def _stay_within_share(parent: Bounds, child: Bounds, _: float) -> Bounds:
-    if child.low is not None and child.low > 1:
-        parent = parent.raised(child.low * 10)
-    return parent if child.high is None else parent.lowered(child.high * 100 + 99)
-
-
-def _unchanged(parent: Bounds, _: Bounds, __: float) -> Bounds:
-    return parent
-
-
-_TIGHTEN: dict[str, Callable[[Bounds, Bounds, float], Bounds]] = {
-    ">": _stay_below,
-    ">=": _stay_at_most,
-    "<": _stay_above,
-    "<=": _stay_at_least,
-    "!=": _unchanged,
-    "multiple": _stay_small,
-    "share": _stay_within_share,
-}

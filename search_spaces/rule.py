@@ -28,6 +28,18 @@ class Scale(StrEnum):
     REFLECTED = "reflected_log"
     """Evenly in the logarithm of the distance to a pivot above the range."""
 
+    def forward(self, value: float, pivot: float = 0.0) -> float:
+        """Return the place of a number in the scale."""
+        if self is Scale.LOG:
+            return math.log(value)
+        return -math.log(pivot - value) if self is Scale.REFLECTED else value
+
+    def inverse(self, place: float, pivot: float = 0.0) -> float:
+        """Return the number at a place in the scale."""
+        if self is Scale.LOG:
+            return math.exp(place)
+        return pivot - math.exp(-place) if self is Scale.REFLECTED else place
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -49,6 +61,17 @@ class Bounds:
         if self.high is not None and (self.high < high or (self.high == high and self.high_open)):
             return self
         return Bounds(low=self.low, low_open=self.low_open, high=high, high_open=is_open)
+
+    def within(self, low: float | None, high: float | None) -> Bounds:
+        """Return bounds that also start and end at these; None leaves an end as it is."""
+        bounds = self if low is None else self.raised(low)
+        return bounds if high is None else bounds.lowered(high)
+
+    def compared(self, op: str, number: float) -> Bounds:
+        """Return bounds that also hold a comparison, such as `>=` with 3."""
+        if op in (">", ">="):
+            return self.raised(number, is_open=op == ">")
+        return self.lowered(number, is_open=op == "<")
 
     def closed_integers(self) -> Bounds:
         """Return the same set of whole numbers with closed ends."""

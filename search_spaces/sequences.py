@@ -60,8 +60,7 @@ def make_increasing(draft: Draft) -> tuple[NumberList | None, str]:
     low, high = bounds.low or 0, bounds.high or 0
     gap = 1.0 if draft.is_int else (high - low) * INSET
     if high - low < gap * (count - 1) or high < low:
-        text = f"{count} increasing numbers do not fit into {bounds}; widen the range"
-        draft.notes.problem(draft.name, text)
+        draft.problem(f"{count} increasing numbers do not fit into {bounds}; widen the range")
         return None, ""
     elements: list[Number] = []
     for index, item in enumerate(default):
@@ -95,21 +94,18 @@ def make_square(draft: Draft) -> tuple[Repeated | None, str]:
 def make_run(draft: Draft) -> tuple[Run | None, str]:
     """R6: consecutive whole numbers, as their first and last."""
     default = draft.default if isinstance(draft.default, list) and draft.default else [0]
-    bounds = limited(draft, draft.bounds)
     start, stop = element(draft.change.low, 0), element(draft.change.high, -1)
-    bounds = bounds if start is None else bounds.raised(start)
-    bounds = (bounds if stop is None else bounds.lowered(stop)).closed_integers()
+    bounds = limited(draft, draft.bounds).within(start, stop).closed_integers()
     low = bounds.low if bounds.low is not None else min(0, default[0])
     high = bounds.high
     if high is None:
         high = max(default[-1], low + _FEW_STAGES)
-        draft.notes.warn(
-            draft.name,
+        draft.warn(
             f"unbounded in the schema, searched in {low:g}..{high:g}; give a range that fits the "
-            "backbone to be sure",
+            "backbone to be sure"
         )
     if low > high:
-        draft.notes.problem(draft.name, f"no whole number lies in {bounds}; widen the range")
+        draft.problem(f"no whole number lies in {bounds}; widen the range")
         return None, ""
     first_one = Number(low=low, high=high, is_int=True, step=1.0)
     last_one = replace(first_one, relations=(Relation(op=">=", parents=(PREVIOUS,)),))
@@ -159,7 +155,7 @@ def _element_interval(draft: Draft, bounds: Bounds, default: Any, index: int) ->
         stop = high if wanted[1] is None else min(high, wanted[1])
         if start <= stop:
             return Interval(low=start, high=stop)
-        draft.notes.problem(draft.name, f"no value of element {index} lies in {bounds}")
+        draft.problem(f"no value of element {index} lies in {bounds}")
         return None
     return number_interval(draft, bounds, default, wanted)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from search_spaces.domains.number import Number
@@ -26,8 +25,8 @@ def place_in_range(parameter: Parameter, value: Any) -> float | None:
     domain = parameter.domain
     if not isinstance(domain, Number) or domain.relations or domain.scale is Scale.REFLECTED:
         return None
-    low, high = _scaled(domain, domain.low), _scaled(domain, domain.high)
-    return (_scaled(domain, float(value)) - low) / (high - low) if high > low else None
+    low, high, place = map(domain.scale.forward, (domain.low, domain.high, float(value)))
+    return (place - low) / (high - low) if high > low else None
 
 
 def widened(parameter: Parameter, end: End) -> tuple[float, float] | None:
@@ -41,11 +40,12 @@ def widened(parameter: Parameter, end: End) -> tuple[float, float] | None:
     domain = parameter.domain
     if place_in_range(parameter, parameter.default) is None or not isinstance(domain, Number):
         return None
-    width = _scaled(domain, domain.high) - _scaled(domain, domain.low)
+    scale = domain.scale
+    width = scale.forward(domain.high) - scale.forward(domain.low)
     edge, sign = (domain.low, -1) if end == "low" else (domain.high, 1)
-    asked = _unscaled(domain, _scaled(domain, edge) + sign * _FURTHER * width)
-    new = clamped(parameter.bounds, asked)
-    if sign * (_scaled(domain, new) - _scaled(domain, edge)) <= _LEAST_ROOM * width:
+    asked = scale.inverse(scale.forward(edge) + sign * _FURTHER * width)
+    new = clamped(parameter.bounds, float(round(asked) if domain.is_int else asked))
+    if sign * (scale.forward(new) - scale.forward(edge)) <= _LEAST_ROOM * width:
         return None
     return (new, domain.high) if end == "low" else (domain.low, new)
 
@@ -53,12 +53,3 @@ def widened(parameter: Parameter, end: End) -> tuple[float, float] | None:
 def is_log(parameter: Parameter) -> bool:
     """Whether a range is searched evenly in the logarithm."""
     return isinstance(parameter.domain, Number) and parameter.domain.scale is Scale.LOG
-
-
-def _scaled(domain: Number, value: float) -> float:
-    return math.log(value) if domain.scale is Scale.LOG else float(value)
-
-
-def _unscaled(domain: Number, place: float) -> float:
-    value = math.exp(place) if domain.scale is Scale.LOG else place
-    return float(round(value)) if domain.is_int else value

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
+from search_spaces.rule import Scale
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -134,7 +136,8 @@ def _numbers(
 ) -> tuple[str, _Draw]:
     import plotly.graph_objects as go
 
-    forward, inverse = _scale(distribution)
+    scale, pivot = Scale(distribution["scale"]), distribution.get("pivot", 0.0)
+    forward, inverse = partial(scale.forward, pivot=pivot), partial(scale.inverse, pivot=pivot)
     low, high = distribution["low"], distribution["high"]
     # A whole number owns half a step to both sides, and is spread over it for an honest picture.
     is_whole = all(isinstance(value, int) for value in drawn)
@@ -162,15 +165,3 @@ def _numbers(
             figure.add_vline(at, line_color=_DEFAULT, row=row, col=column)
 
     return _SCALES[distribution["scale"]], draw
-
-
-def _scale(
-    distribution: Mapping[str, Any],
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """Return the way into the searched scale and back."""
-    if distribution["scale"] == "log":
-        return math.log, math.exp
-    if distribution["scale"] == "reflected_log":
-        pivot = distribution["pivot"]
-        return lambda x: -math.log(pivot - x), lambda t: pivot - math.exp(-t)
-    return float, float

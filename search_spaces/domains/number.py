@@ -102,7 +102,7 @@ class Number:
         room = self.room(values)
         if not is_finite(value):
             start, stop = self._edges(room)
-            value = self._inverse((start + stop) / 2)
+            value = self.scale.inverse((start + stop) / 2, self.pivot)
         return self._legal(float(value), room)
 
     def describe(self) -> dict[str, Any]:
@@ -135,11 +135,8 @@ class Number:
         """
         if not self.relations:
             return Room(self.low, self.high, self.step, self.excluded)
-        bounds, step, excluded = (
-            Bounds(low=self.low, high=self.high),
-            self.step,
-            list(self.excluded),
-        )
+        bounds = Bounds(low=self.low, high=self.high)
+        step, excluded = self.step, list(self.excluded)
         for relation in self.relations:
             bounds = relation.narrow(bounds, values)
             step = relation.step(values) or step
@@ -169,11 +166,11 @@ class Number:
         if low >= high:
             is_spent = bounds.low_open or bounds.high_open
             return (math.inf, -math.inf) if is_spent else (low, high)
-        start, stop = self._forward(low), self._forward(high)
+        start, stop = self.scale.forward(low, self.pivot), self.scale.forward(high, self.pivot)
         inset = (stop - start) * INSET
         return (
-            self._inverse(start + inset) if bounds.low_open else low,
-            self._inverse(stop - inset) if bounds.high_open else high,
+            self.scale.inverse(start + inset, self.pivot) if bounds.low_open else low,
+            self.scale.inverse(stop - inset, self.pivot) if bounds.high_open else high,
         )
 
     @property
@@ -200,29 +197,19 @@ class Number:
     def _from_fraction(self, fraction: float, values: Values) -> Any:
         room = self.room(values)
         start, stop = self._edges(room)
-        return self._legal(self._inverse(start + fraction * (stop - start)), room)
+        return self._legal(self.scale.inverse(start + fraction * (stop - start), self.pivot), room)
 
     def _to_fraction(self, value: float, values: Values) -> float:
         room = self.room(values)
         start, stop = self._edges(room)
         if stop == start or room.low == room.high:
             return 0.5
-        return min(max((self._forward(value) - start) / (stop - start), 0.0), 1.0)
+        return min(max((self.scale.forward(value, self.pivot) - start) / (stop - start), 0.0), 1.0)
 
     def _edges(self, room: Room) -> tuple[float, float]:
         """Return the room's ends in the scale; a value of a grid owns half a step to both sides."""
-        half = room.step / 2
-        return self._forward(room.low - half), self._forward(room.high + half)
-
-    def _forward(self, value: float) -> float:
-        if self.scale is Scale.LOG:
-            return math.log(value)
-        return -math.log(self.pivot - value) if self.scale is Scale.REFLECTED else value
-
-    def _inverse(self, position: float) -> float:
-        if self.scale is Scale.LOG:
-            return math.exp(position)
-        return self.pivot - math.exp(-position) if self.scale is Scale.REFLECTED else position
+        half, forward = room.step / 2, self.scale.forward
+        return forward(room.low - half, self.pivot), forward(room.high + half, self.pivot)
 
     def _legal(self, value: float, room: Room) -> Any:
         if room.step:
