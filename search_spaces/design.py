@@ -9,7 +9,7 @@ range (Latin hypercube sampling: McKay, Beckman, Conover 1979).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.dimensions import Dimension
 from search_spaces.domains.options import Options
@@ -19,42 +19,10 @@ if TYPE_CHECKING:
     import random
 
 
-class Walkable(Protocol):
-    """What a design needs of a space."""
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Everything that varies."""
-
-    def active_dimensions(self, latents: dict[str, Any]) -> Any:
-        """Walk the active dimensions."""
-
-
-def spread_points(space: Walkable, count: int, rng: random.Random) -> list[dict[str, Any]]:
-    """Return the latents of `count` points that cover a space together.
-
-    Args:
-        space: a search space.
-        count: how many points.
-        rng: decides which strata meet in a point, and where in its stratum a point lies.
-    """
-    columns: dict[str, list[Any]] = {}
-    for parameter in space.parameters:
-        for dimension in parameter.dimensions:
-            columns[dimension.name] = _column(parameter, dimension, count, rng)
-            rng.shuffle(columns[dimension.name])
-    points: list[dict[str, Any]] = []
-    for row in range(count):
-        latents: dict[str, Any] = {}
-        for dimension in space.active_dimensions(latents):
-            latents[dimension.name] = columns[dimension.name][row]
-        points.append(latents)
-    return points
-
-
-def _column(
+def draw_column(
     parameter: Parameter, dimension: Dimension, count: int, rng: random.Random
 ) -> list[Any]:
+    """Draw `count` latents of one dimension, one from each stratum of it."""
     if isinstance(parameter.domain, Options):
         column: list[Any] = []
         counts = apportion(parameter.domain.shares, count)

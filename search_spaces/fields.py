@@ -118,17 +118,11 @@ def read_flag(name: str, flag: object) -> bool | None:
     )
 
 
-def read_bound(name: str, key: str, value: object, warnings: list[str]) -> tuple[Bound, int]:
-    """Read `minimum` or `maximum`.
-
-    Returns:
-        The bound, None where it bounds nothing, and how many infinities it is made of.
-    """
+def read_bound(name: str, key: str, value: object, warnings: list[str]) -> Bound:
+    """Read `minimum` or `maximum`; None where it bounds nothing."""
     if isinstance(value, list):
-        parts = [_finite(name, key, item, warnings) for item in value]
-        return tuple(number for number, _ in parts), sum(is_inf for _, is_inf in parts)
-    number, is_infinite = _finite(name, key, value, warnings)
-    return number, int(is_infinite)
+        return tuple(_finite(name, key, item, warnings)[0] for item in value)
+    return _finite(name, key, value, warnings)[0]
 
 
 def read_positive_from(name: str, value: object, warnings: list[str]) -> float:

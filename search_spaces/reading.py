@@ -105,7 +105,7 @@ def _why_no_json(error: Exception) -> str:
 
 
 class _Reader:
-    """Walks one schema and collects leaves, counts and warnings."""
+    """Walks one schema and collects leaves and warnings."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -115,8 +115,6 @@ class _Reader:
         self.popular: set[str] = set()
         self.defaults_of_parts: dict[str, Any] = {}
         self.warnings: list[str] = []
-        self.num_nodes = 0
-        self.num_infinities = 0
 
     def read(self, root: Mapping[str, Any]) -> Schema:
         properties = root.get("properties")
@@ -149,11 +147,7 @@ class _Reader:
             default_parameters=self._default_parameters(root),
             disabled=frozenset(self.disabled),
             network_arch=str(marker.get("network_arch", "")),
-            action=str(marker.get("action", "")),
             warnings=tuple(self.warnings),
-            num_nodes=self.num_nodes,
-            num_infinities=self.num_infinities,
-            marker=marker,
         )
 
     def _default_parameters(self, root: Mapping[str, Any]) -> tuple[str, ...]:
@@ -202,7 +196,6 @@ class _Reader:
                 self.warnings.append(f"{name}: {text}")
 
     def _node(self, name: str, node: Mapping[str, Any]) -> None:
-        self.num_nodes += 1
         self._note_unknown(name, node, _NODE_KEYS)
         self._disable(node)
         popular = node.get("popular")
@@ -225,9 +218,8 @@ class _Reader:
             self.warnings.append(
                 f"{name}: type {typing.type_name!r} is not known, so it cannot be searched"
             )
-        minimum, num_low = read_bound(name, "minimum", node.get("minimum"), self.warnings)
-        maximum, num_high = read_bound(name, "maximum", node.get("maximum"), self.warnings)
-        self.num_infinities += num_low + num_high
+        minimum = read_bound(name, "minimum", node.get("minimum"), self.warnings)
+        maximum = read_bound(name, "maximum", node.get("maximum"), self.warnings)
         parents, clauses = read_conditions(name, node.get("depends_on"), node.get("math_cond"))
         default = node.get("default")
         return Leaf(
@@ -245,7 +237,6 @@ class _Reader:
             parents=parents,
             enabled=read_flag(name, node.get("automl_enabled")),
             is_popular=node.get("popular") is True or name in self.popular,
-            is_mandatory=default == MANDATORY,
             allows_list=typing.allows_list or isinstance(minimum, tuple | list),
             pattern=str(node.get("pattern") or ""),
             title=_text(node.get("title")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeGuard
 
@@ -65,7 +65,6 @@ class Leaf:
     enabled: bool | None = None
     """`automl_enabled`; None when the schema does not say."""
     is_popular: bool = False
-    is_mandatory: bool = False
     allows_list: bool = False
     """A number that may also be written as a list of numbers (a union, or list-valued bounds)."""
     pattern: str = ""
@@ -87,11 +86,7 @@ class Schema:
     disabled: frozenset[str]
     """Exact paths that are not searched unless overridden; never prefixes."""
     network_arch: str = ""
-    action: str = ""
     warnings: tuple[str, ...] = ()
-    num_nodes: int = 0
-    num_infinities: int = 0
-    marker: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> Any:
         """Return a leaf's default: from the root tree, else its own; None when there is none."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.design import spread_points
+from search_spaces.design import draw_column
 from search_spaces.dimensions import Dimension
 from search_spaces.domains.number import Number
 from search_spaces.errors import PointError, nearest
@@ -71,7 +71,16 @@ class SearchSpace:
         Every option occurs once `count` allows it, weighted ones in their shares, and every number
         is spread over its range (see `search_spaces.design`).
         """
-        return spread_points(self, count, rng)
+        columns: dict[str, list[Any]] = {}
+        for parameter in self.parameters:
+            for dimension in parameter.dimensions:
+                columns[dimension.name] = draw_column(parameter, dimension, count, rng)
+                rng.shuffle(columns[dimension.name])
+        points: list[dict[str, Any]] = [{} for _ in range(count)]
+        for row, latents in enumerate(points):
+            for dimension in self.active_dimensions(latents):
+                latents[dimension.name] = columns[dimension.name][row]
+        return points
 
     def for_trial(self, number: int) -> SearchSpace:
         """Return the space to draw a trial from: a narrower one early in a short search (R9).
@@ -164,13 +173,6 @@ class SearchSpace:
         ]
         if problems:
             raise PointError(problems)
-
-    def active(self, values: Mapping[str, Any]) -> frozenset[str]:
-        """Return the names of parameters that do something beside these values."""
-        walk = _Walk(self)
-        for parameter in walk.active():
-            walk.take(parameter, values.get(parameter.name, parameter.default))
-        return frozenset(walk.values)
 
     def idle(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what parameters that do nothing beside these values are taken to be, by name.
