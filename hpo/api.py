@@ -31,9 +31,8 @@ from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData, load_run_data
 from hpo.results.story import read_story
 from hpo.run.run_dir import RunDir, find_run
-from hpo.study.checks import check_name, check_sources
-from hpo.study.sections import DataSources, SearchOptions
-from hpo.study.spec import StudySpec, anchored, load_study
+from hpo.study.sections import SPLITS, DataSources, SearchOptions
+from hpo.study.spec import StudySpec, anchored, check_study, load_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +56,6 @@ COLORS = {
 
 SHOWN_TRIALS = 10
 """A notebook's table of a study shows so many."""
-SOURCES = ("train", "reference", "query", "test_reference", "test_query")
 
 
 @warnings_stay_harmless()
@@ -141,17 +139,16 @@ def _study_from(
     if options:
         changes["search"] = _options(base.search, options)
     wanted = anchored(replace(base, **changes), Path.cwd())
-    check_sources(wanted.data, "data")
-    check_name(wanted.name, "name")
+    check_study(wanted, str)
     return wanted
 
 
 def _sources(data: Data) -> DataSources:
     if not isinstance(data, Mapping):
         return DataSources(folder=_place("data", data))
-    unknown = sorted(set(data) - set(SOURCES))
+    unknown = sorted(set(data) - set(SPLITS))
     if unknown:
-        raise SpecError(f"data: unknown {unknown[0]!r}; the splits are {', '.join(SOURCES)}")
+        raise SpecError(f"data: unknown {unknown[0]!r}; the splits are {', '.join(SPLITS)}")
     return DataSources(**{key: _place(f"data.{key}", path) for key, path in data.items()})
 
 

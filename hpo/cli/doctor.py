@@ -19,6 +19,7 @@ from hpo.cli.run_flags import (
     print_json,
 )
 from hpo.core.text import count_of, printable
+from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
     from hpo.doctor.check import Check
@@ -43,7 +44,6 @@ lacks or that have too few pictures, file names that speak of another class. Not
 exit codes: 0 nothing that stops a search, 2 something that does
 """
 
-SOURCES = ("train", "reference", "query", "test_reference", "test_query")
 MARKS = {
     "ok": ("ok", "32"),
     "info": ("note", "36"),
@@ -56,7 +56,7 @@ _PATHS_SHOWN = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("study", metavar="STUDY", nargs="?", help="study whose pictures to see")
-    for name in SOURCES:
+    for name in SPLITS:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, metavar="DIR", help=f"{name.replace('_', ' ')} pictures")
     parser.add_argument("--data", metavar="DIR", help="one folder of classes, or one list")
@@ -77,14 +77,14 @@ def run(args: argparse.Namespace) -> int:
     trainer = None
     with contextlib.suppress(ModuleNotFoundError):  # the check of packages says what to install
         trainer = find_trainer(args.trainer)  # looking at the machine takes seconds
-    sources = _sources(args)
+    sources, grouping = _sources(args)
     screen = _Screen(quiet=args.json)
     screen.line("machine")
     checks = []
     for check in examine_machine(Path(args.out), trainer):
         checks.append(check)
         screen.check(check)
-    diagnosis = _look_at(args, sources, screen) if sources and trainer else None
+    diagnosis = _look_at(args, sources, grouping, screen) if sources and trainer else None
     is_bad = any(c.status == "error" for c in checks)
     is_bad |= any(f["severity"] == "error" for f in (diagnosis or {}).get("findings", []))
     if args.json:
@@ -94,35 +94,27 @@ def run(args: argparse.Namespace) -> int:
     return 2 if is_bad else 0
 
 
-def _sources(args: argparse.Namespace) -> dict[str, str]:
-    """Folders by split, from the study and from flags; flags win."""
+def _sources(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
+    """Folders by split, and what pictures are grouped by, of the study and of flags; flags win."""
     found: dict[str, str] = {}
+    by = args.group_by
     if args.study:
         from hpo.study.packaged import given_study
         from hpo.study.spec import anchored
 
         data = anchored(given_study(args.study), Path.cwd()).data
-        found = {name: getattr(data, name) for name in SOURCES if getattr(data, name)}
-        if data.folder:
-            found["images"] = data.folder
-    found |= {name: getattr(args, name) for name in SOURCES if getattr(args, name)}
-    if args.data:
-        found["images"] = args.data
-    return found
-
-
-def _grouping(args: argparse.Namespace) -> dict[str, str]:
-    """What pictures are to be grouped by: the flag, else the study."""
-    by = args.group_by
-    if not by and args.study:
-        from hpo.study.spec import load_given_study
-
-        by = load_given_study(Path(args.study)).data.group_by
-    return {"group_by": by} if by else {}
+        found = data.splits | ({"images": data.folder} if data.folder else {})
+        by = by or data.group_by
+    found |= {name: getattr(args, name) for name in SPLITS if getattr(args, name)}
+    found |= {"images": args.data} if args.data else {}
+    return found, {"group_by": by} if by else {}
 
 
 def _look_at(
-    args: argparse.Namespace, sources: Mapping[str, str], screen: _Screen
+    args: argparse.Namespace,
+    sources: Mapping[str, str],
+    grouping: Mapping[str, str],
+    screen: _Screen,
 ) -> dict[str, Any]:
     from hpo.core.trainer_extras import DataDoctor, SourceSettler
     from hpo.study.plan import as_user_errors
@@ -132,7 +124,6 @@ def _look_at(
     trainer = demand(found_trainer, DataDoctor)
     began = time.monotonic()
     screen.line("\npictures")
-    grouping = _grouping(args)
     if grouping:
         demand(found_trainer, SourceSettler)
     with as_user_errors():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json
+from hpo.study.sections import SPLITS
 
 HELP = "write a study file to begin with, every key explained"
 EPILOG = """\
@@ -17,8 +18,6 @@ examples:
   hpo init --spec                                      spec.yaml for `ml_recog train -e spec.yaml`
 then: hpo plan study.yaml, hpo search study.yaml
 """
-
-_PATHS = ("train", "reference", "query", "test_reference", "test_query")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def _given(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """What the flags say, by the keys of a study file; paths as seen from that file's folder."""
     given: dict[str, Any] = {}
-    for name in _PATHS:
+    for name in SPLITS:
         if getattr(args, name):
             given[f"data.{name}"] = _from(getattr(args, name), folder)
     if args.data:
@@ -93,12 +92,11 @@ def _from(path: str, folder: Path) -> str:
 
 
 def _study_text(given: dict[str, Any], target: Path) -> str:
+    from hpo.core.yaml_io import parse_texts, parse_yaml
     from hpo.study.spec import parse_study
     from hpo.study.starter import study_text
 
     text = study_text({"name": target.stem, **given})
-    from hpo.core.yaml_io import parse_texts, parse_yaml
-
     parse_study(parse_yaml(text, str(target)), str(target), texts=parse_texts(text, str(target)))
     return text
 
@@ -107,25 +105,23 @@ def _spec_text(given: dict[str, Any]) -> str:
     import json
 
     from hpo.core.errors import SpecError
-    from hpo.core.spec_dicts import merged, nest
+    from hpo.core.spec_dicts import merged
     from hpo.core.yaml_io import read_yaml
     from hpo.study.skill import load_skill
     from hpo.study.spec import DEFAULT_TRAINER
     from hpo.study.starter import spec_text
     from hpo.study.trainers import find_trainer
 
-    flags = {"data.folder": "--data", "data.class_disjoint": "--class-disjoint"}
-    flags |= {"budget": "--budget", "data.test_reference": "--test-reference"}
-    flags |= {"data.test_query": "--test-query"}
-    for key, flag in flags.items():
-        if key in given:
+    sources = {key.removeprefix("data."): value for key, value in given.items()}
+    for name in ("folder", "class_disjoint", "budget", "test_reference", "test_query"):
+        if name in sources:
+            flag = "data" if name == "folder" else name.replace("_", "-")
             raise SpecError(
-                f"{flag}: a spec has no place for it; give --train, --reference, --query"
+                f"--{flag}: a spec has no place for it; give --train, --reference, --query"
             )
     trainer = find_trainer(DEFAULT_TRAINER)
     skill = load_skill(trainer.skill_dir)
-    sources = {key.removeprefix("data."): value for key, value in given.items()}
-    template = nest(read_yaml(skill.template_file("train")))
-    template = merged(template, nest(trainer.data_overrides(sources)))
+    template = read_yaml(skill.template_file("train"))
+    template = merged(template, trainer.data_overrides(sources))
     schema = json.loads(skill.schema_file("train").read_text(encoding="utf-8"))
     return spec_text(template, schema)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
+from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
     from hpo.core.budget import Budget
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HELP = "go on with a stopped search, or extend a finished one"
-_PLACES = ("data", "train", "reference", "query", "test_reference", "test_query")
+_PLACES = ("data", *SPLITS)
 EPILOG = """\
 examples:
   hpo resume                      the newest run, to the end of its budget

@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import parse_budget
-from hpo.core.bytes import parse_size
 from hpo.core.spec_dicts import flatten, merged, nest, parse_assignments
-from hpo.run.checkpoint_retention import check_keep
-from hpo.study.checks import (
-    LONGEST_NAME,
-    MOST_CONCURRENT,
-    check_count,
-    check_name,
-    check_search,
-    check_sources,
-)
+from hpo.study.checks import LONGEST_NAME, check_search
 from hpo.study.packaged import embedded_study, given_study
-from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.sections import SPLITS, DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
-from hpo.study.spec import StudySpec, anchored
+from hpo.study.spec import StudySpec, anchored, check_study
 from hpo.study.text_values import read_assignments
 
 SEARCH_FLAGS = (
@@ -39,8 +30,8 @@ SEARCH_FLAGS = (
     "max_params",
 )
 """Flags that stand for the key of the same name in `search`."""
-FLAGS_OF = {"over": "--search-over"}
-"""Flags that are not spelt as their key."""
+FLAGS_OF = {"over": "--search-over", "data": "data"}
+"""Keys of which the flag is spelt otherwise, or is one of several."""
 
 
 def study_from_args(args: argparse.Namespace) -> StudySpec:
@@ -73,12 +64,12 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     changes |= _sharing_from(args, study)
     study = replace(study, **changes, search=search)
     study = anchored(_with_data(study, given), Path.cwd())
-    check_sources(study.data, "data")
-    check_name(study.name, "--name")
-    check_count(study.concurrent, "--concurrent", least=1, most=MOST_CONCURRENT)
-    check_keep(study.keep, "--keep")
-    parse_size(study.disk_quota, "--disk-quota")
+    check_study(study, _flag_of)
     return study
+
+
+def _flag_of(key: str) -> str:
+    return FLAGS_OF.get(key, f"--{key.replace('_', '-')}")
 
 
 def _with_values(
@@ -105,8 +96,7 @@ def _sharing_from(args: argparse.Namespace, study: StudySpec) -> dict[str, Any]:
 
 def _data_from(args: argparse.Namespace) -> dict[str, Any]:
     """What the flags say of the data, by the names of `DataSources`."""
-    names = ("train", "reference", "query", "test_reference", "test_query")
-    given = {name: getattr(args, name) for name in (*names, "class_disjoint", "group_by")}
+    given = {name: getattr(args, name) for name in (*SPLITS, "class_disjoint", "group_by")}
     given["folder"] = args.data
     return {name: value for name, value in given.items() if value}
 
@@ -135,9 +125,9 @@ def _search_from(args: argparse.Namespace, study: StudySpec) -> SearchOptions:
     if args.algorithm_option:
         given = parse_assignments(args.algorithm_option, "--algorithm-option")
         changes["algorithm_options"] = {**options.algorithm_options, **given}
-    merged_options = options.updated(changes)
-    check_search(merged_options, "", lambda key: FLAGS_OF.get(key, f"--{key.replace('_', '-')}"))
-    return merged_options
+    options = options.updated(changes)
+    check_search(options, "", _flag_of)
+    return options
 
 
 def _name_from(data: DataSources) -> str:

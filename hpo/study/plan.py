@@ -109,7 +109,10 @@ def read_plan(folder: Path) -> StudyPlan:
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing; restore it, or start a new search") from error
     except (OSError, TypeError, ValueError) as error:
-        raise RunError(_damaged(file)) from error
+        raise RunError(
+            f"{file}: must be the plan that a search wrote, and is damaged or of another program; "
+            "restore it, or start a new search"
+        ) from error
     return plan
 
 
@@ -124,13 +127,6 @@ def _older_style(folder: Path) -> str | None:
     if not isinstance(facts, dict):
         raise RunError(lost_facts(folder))
     return str(facts.get("style", "running"))
-
-
-def _damaged(file: Path) -> str:
-    return (
-        f"{file}: must be the plan that a search wrote, and is damaged or of another program; "
-        "restore it, or start a new search"
-    )
 
 
 @contextlib.contextmanager
@@ -189,9 +185,7 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
                     **({"group_by": data.group_by} if data.group_by else {}),
                 )
             )
-    names = ("train", "reference", "query", "test_reference", "test_query")
-    given = {name: getattr(data, name) for name in names if getattr(data, name)}
-    sources = {name: _absolute(path) for name, path in given.items()}
+    sources = {name: _absolute(path) for name, path in data.splits.items()}
     if not isinstance(trainer, SourceSettler):
         return sources
     with as_user_errors():

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+SPLITS = ("train", "reference", "query", "test_reference", "test_query")
+"""Sources of a data set that is split already."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSources:
@@ -28,6 +31,11 @@ class DataSources:
     group_by: str = ""
     """What pictures have in common that must not be in two splits: a regular expression over their
     paths, a column of a list, or `near-duplicates`."""
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """The splits that are given, by name."""
+        return {name: place for name in SPLITS if (place := getattr(self, name))}
 
     @property
     def is_default(self) -> bool:

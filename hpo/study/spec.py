@@ -21,13 +21,14 @@ from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
 from hpo.study.checks import (
     MOST_CONCURRENT,
+    Spelling,
     check_count,
     check_name,
     check_search,
     check_sources,
 )
 from hpo.study.schema import check_shape
-from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.sections import SPLITS, DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill, load_skill
 from hpo.study.skill_address import from_file, to_file
@@ -101,9 +102,8 @@ class StudySpec:
         data = asdict(self)
         data["budget"] = self.budget.to_text()
         data["trainer"] = to_file(self.trainer)
-        data["search"]["over"] = list(self.search.over)
-        data["search"]["warm_start"] = list(self.search.warm_start)
-        data["search"]["stages"] = list(self.search.stages)
+        for name in ("over", "warm_start", "stages"):
+            data["search"][name] = list(data["search"][name])
         return {key: value for key, value in data.items() if value not in ("", None)}
 
 
@@ -191,7 +191,8 @@ def parse_study(
             values["budget"] = parse_budget(str(values["budget"]))
         study = StudySpec(**values)
         _ = study.overlay  # so that wrong ranges are refused before anything starts
-    _check_values(study, where)
+    check_study(study, lambda key: f"{where}: {key}")
+    check_search(study.search, f"{where}: search.")
     return study
 
 
@@ -230,13 +231,21 @@ def _values_of(kind: type[StudySpec | DataSources | SearchOptions], data: Any) -
     return given
 
 
-def _check_values(study: StudySpec, where: str) -> None:
-    check_count(study.concurrent, f"{where}: concurrent", least=1, most=MOST_CONCURRENT)
-    check_search(study.search, f"{where}: search.")
-    check_name(study.name, f"{where}: name")
-    check_sources(study.data, f"{where}: data")
-    check_keep(study.keep, f"{where}: keep")
-    parse_size(study.disk_quota, f"{where}: disk_quota")
+def check_study(study: StudySpec, spell: Spelling) -> None:
+    """Refuse values that no study can have, besides those of `search`.
+
+    Args:
+        study: of a file, or of a file and flags.
+        spell: turns a key into what the user wrote.
+
+    Raises:
+        SpecError: for the first of them.
+    """
+    check_count(study.concurrent, spell("concurrent"), least=1, most=MOST_CONCURRENT)
+    check_name(study.name, spell("name"))
+    check_sources(study.data, spell("data"))
+    check_keep(study.keep, spell("keep"))
+    parse_size(study.disk_quota, spell("disk_quota"))
 
 
 def anchored(study: StudySpec, folder: Path) -> StudySpec:
@@ -260,16 +269,8 @@ def _with_sources_at(study: StudySpec, folder: Path) -> StudySpec:
             )
         return anchored_path(text, folder)
 
-    old = study.data
-    data = replace(
-        old,
-        train=absolute(old.train),
-        reference=absolute(old.reference),
-        query=absolute(old.query),
-        test_reference=absolute(old.test_reference),
-        test_query=absolute(old.test_query),
-        folder=absolute(old.folder),
-    )
+    places = {name: absolute(getattr(study.data, name)) for name in (*SPLITS, "folder")}
+    data = replace(study.data, **places)
     runs = tuple(absolute(run) for run in study.search.warm_start)
     search = replace(study.search, warm_start=runs)
     weights = anchored_weights(study.weights, folder)

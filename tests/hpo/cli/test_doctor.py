@@ -99,3 +99,8 @@ def test_many_files_are_cut_short_unless_asked_for(pictures, capsys):
     assert "and 3 more (--all)" in capsys.readouterr().out
     main(["doctor", "--train", str(pictures / "train"), "--all"])
     assert "7.xyz" in capsys.readouterr().out
+
+
+def test_a_packaged_study_is_named_like_anywhere_else(pictures, capsys):
+    assert main(["doctor", "quickstart", *flags(pictures)]) == 0
+    assert "8 pictures of 2 classes, 4 each" in capsys.readouterr().out

@@ -113,8 +113,8 @@ def test_the_doctor_looks_there():
 
     parser = argparse.ArgumentParser()
     doctor.add_arguments(parser)
-    given = looked_at(parser.parse_args(["--data", f"{BUCKET}/all"]))
-    assert given == {"images": f"{BUCKET}/all"}
+    given, grouping = looked_at(parser.parse_args(["--data", f"{BUCKET}/all"]))
+    assert (given, grouping) == ({"images": f"{BUCKET}/all"}, {})
     assert TRAINER.diagnose_data(given, None)["splits"]["images"]["images"] == 20
 
 
