@@ -269,7 +269,9 @@ def _with_sources_at(study: StudySpec, folder: Path) -> StudySpec:
             )
         return anchored_path(text, folder)
 
-    places = {name: absolute(getattr(study.data, name)) for name in (*SPLITS, "folder")}
+    places: dict[str, Any] = {
+        name: absolute(getattr(study.data, name)) for name in (*SPLITS, "folder")
+    }
     data = replace(study.data, **places)
     runs = tuple(absolute(run) for run in study.search.warm_start)
     search = replace(study.search, warm_start=runs)
