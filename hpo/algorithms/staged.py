@@ -264,14 +264,11 @@ class StagedAlgorithm:
     def _default_from(self, number: int) -> Suggestion:
         """The default of what the last stage searches, which its algorithm takes as started."""
         params, latents = self._default
-        facts: dict[str, Any] = {
-            "number": number,
-            "params": dict(params),
-            "latents": dict(latents),
-            "until_epoch": self._num_epochs,
-        }
-        self._last.algorithm.restore(TrialRecord(state=TrialState.RUNNING, **facts))
-        return Suggestion(**facts)
+        suggestion = Suggestion(
+            number=number, params=params, latents=latents, until_epoch=self._num_epochs
+        )
+        self._last.algorithm.restore(TrialRecord.of(suggestion))
+        return suggestion
 
     def _next_parent(self) -> TrialRecord | None:
         """The trial that the next one begins with; None where none has a value, or to skip it."""

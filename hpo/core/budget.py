@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.text import count_of, quoted
@@ -28,6 +30,8 @@ _UNITS: dict[str, tuple[str, float]] = {
     "epoch": ("epochs", 1),
     "epochs": ("epochs", 1),
 }
+WHOLE = ("trials", "epochs")
+"""Limits that are whole numbers."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
 
 
@@ -48,30 +52,25 @@ class Budget:
 
     def __str__(self) -> str:
         """The budget in the words of the command line, e.g. `20 trials, 2h`."""
-        parts = []
-        if self.trials is not None:
-            parts.append(count_of(self.trials, "trial"))
-        if self.seconds is not None:
-            parts.append(render_seconds(self.seconds))
-        if self.gpu_seconds is not None:
-            hours = self.gpu_seconds / 3600
-            parts.append("1 GPU hour" if hours == 1 else f"{hours:g} GPU hours")
-        if self.epochs is not None:
-            parts.append(count_of(self.epochs, "epoch"))
+        parts = [_WORDS[name](limit) for name, limit in self.limits.items()]
         return ", ".join(parts) or _UNLIMITED
 
     def to_text(self) -> str:
         """The same in the grammar that `parse_budget` reads."""
-        parts = []
-        if self.trials is not None:
-            parts.append(f"{self.trials}trials")
-        if self.seconds is not None:
-            parts.append(f"{_plain(self.seconds)}s")
-        if self.gpu_seconds is not None:
-            parts.append(f"{_plain(self.gpu_seconds)}gpus")
-        if self.epochs is not None:
-            parts.append(f"{self.epochs}epochs")
+        units = {"seconds": "s", "gpu_seconds": "gpus"}
+        parts = [f"{_plain(limit)}{units.get(n, n)}" for n, limit in self.limits.items()]
         return ",".join(parts) or _UNLIMITED
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that there are, by name."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: limit for name, limit in given.items() if limit is not None}
+
+    def mapped(self, change: Callable[[str, float], float]) -> Budget:
+        """The budget with `change(name, limit)` in place of every limit."""
+        limits = {name: change(name, limit) for name, limit in self.limits.items()}
+        return Budget(**limits)  # type: ignore[arg-type]  # whole numbers where they must be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +81,14 @@ class Spent:
     seconds: float = 0.0
     gpu_seconds: float = 0.0
     epochs: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            trials=self.trials + other.trials,
+            seconds=self.seconds + other.seconds,
+            gpu_seconds=self.gpu_seconds + other.gpu_seconds,
+            epochs=self.epochs + other.epochs,
+        )
 
 
 DEFAULT_BUDGET = Budget(trials=20)
@@ -102,7 +109,7 @@ def parse_budget(text: str) -> Budget:
             raise SpecError(f"budget: {_refusal(part.strip())}; write {GRAMMAR}")
         name, factor = _UNITS[match[2]]
         amount = float(match[1]) * factor
-        whole = name in {"trials", "epochs"}
+        whole = name in WHOLE
         if not 0 < amount < math.inf or (whole and not amount.is_integer()):
             raise SpecError(
                 f"budget: a positive {'whole ' if whole else ''}number must stand before "
@@ -112,7 +119,7 @@ def parse_budget(text: str) -> Budget:
             what = name.replace("_", " ")
             raise SpecError(f"budget: {quoted(text)} limits {what} twice; keep one of them")
         values[name] = amount
-    counts = {k: int(v) if k in {"trials", "epochs"} else v for k, v in values.items()}
+    counts = {k: int(v) if k in WHOLE else v for k, v in values.items()}
     return Budget(**counts)  # type: ignore[arg-type]
 
 
@@ -146,41 +153,30 @@ def extend_budget(budget: Budget, text: str) -> Budget:
             "(in place of it), as in +20,+2h"
         )
     extra = parse_budget(",".join(plain))
-    sums = {}
-    for item in fields(Budget):
-        old, more = getattr(budget, item.name), getattr(extra, item.name)
-        if more is not None and old is None:
+    for name in extra.limits:
+        if name not in budget.limits:
             raise SpecError(
-                f"budget: {text}: the budget of {budget} has no limit on {item.name} to add to; "
+                f"budget: {text}: the budget of {budget} has no limit on {name} to add to; "
                 "add in its own units, or give a whole new budget without +"
             )
-        if more is not None:
-            sums[item.name] = old + more
-    return replace(budget, **sums)
+    return budget.mapped(lambda name, limit: limit + extra.limits.get(name, 0))
 
 
 def exhausted(budget: Budget, spent: Spent) -> str | None:
     """Name the first limit that has been reached, or None while there is budget left."""
-    for item in fields(Budget):
-        limit = getattr(budget, item.name)
-        if limit is not None and getattr(spent, item.name) >= limit:
-            return item.name
-    return None
+    limits = budget.limits.items()
+    return next((name for name, limit in limits if getattr(spent, name) >= limit), None)
 
 
 def fraction_used(budget: Budget, spent: Spent) -> float:
     """Share of the budget that is gone, by the limit that is nearest; between 0 and 1."""
-    shares = [
-        getattr(spent, item.name) / limit
-        for item in fields(Budget)
-        if (limit := getattr(budget, item.name)) is not None
-    ]
+    shares = [getattr(spent, name) / limit for name, limit in budget.limits.items()]
     return min(1.0, max(shares, default=0.0))
 
 
 def _plain(amount: float) -> str:
     """A number without an exponent, which the grammar does not read."""
-    return str(int(amount)) if amount.is_integer() else f"{amount:.6f}".rstrip("0")
+    return str(int(amount)) if float(amount).is_integer() else f"{amount:.6f}".rstrip("0")
 
 
 def render_seconds(seconds: float) -> str:
@@ -195,3 +191,15 @@ def render_seconds(seconds: float) -> str:
         return f"{minutes}m"
     hours, rest = divmod(minutes, 60)
     return f"{hours}h {rest:02d}m" if rest else f"{hours}h"
+
+
+def _render_gpu_hours(seconds: float) -> str:
+    return "1 GPU hour" if seconds == 3600 else f"{seconds / 3600:g} GPU hours"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "trials": lambda number: count_of(number, "trial"),
+    "seconds": render_seconds,
+    "gpu_seconds": _render_gpu_hours,
+    "epochs": lambda number: count_of(number, "epoch"),
+}

@@ -16,40 +16,20 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from hpo.core import events, route_events
 from hpo.core.budget import Budget, parse_budget
 from hpo.core.errors import HpoError
-from hpo.core.events import (
-    AlgorithmStep,
-    Averaged,
-    CheckpointsRemoved,
-    Chosen,
-    Confirmed,
-    Continued,
-    DiskLow,
-    Epoch,
-    Error,
-    Evaluated,
-    Event,
-    Exported,
-    Finished,
-    Interrupted,
-    Paused,
-    Preparing,
-    Review,
-    Started,
-    TrialFinished,
-    TrialProgress,
-    TrialStarted,
-    TrialSuspended,
-)
-from hpo.core.route_events import Baseline, Compared, Routed
+from hpo.core.events import Event
+from hpo.core.route_events import JobFinished
 from hpo.core.text import quoted
 
 T = TypeVar("T")
-EVENTS: tuple[type[Event], ...] = (
-    *(Routed, Started, Preparing, Baseline, Review, AlgorithmStep, TrialStarted, TrialProgress),
-    *(Epoch, TrialFinished, Confirmed, TrialSuspended, CheckpointsRemoved, DiskLow, Paused),
-    *(Continued, Chosen, Averaged, Evaluated, Compared, Exported, Finished, Interrupted, Error),
+EVENTS: tuple[type[Event], ...] = tuple(
+    kind
+    for module in (events, route_events)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and hasattr(kind, "name")
+    if kind is not JobFinished
 )
 """Every event that a search emits."""
 _BY_NAME = {kind.name: kind for kind in EVENTS}

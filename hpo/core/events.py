@@ -40,15 +40,19 @@ class Event:
     time: float = field(default_factory=lambda: round(time.time(), 3), compare=False)
     """Unix seconds."""
 
+    def __init_subclass__(cls, *, name: str = "") -> None:
+        """Take the name of a kind of event: `class Started(Event, name="started")`."""
+        if name:
+            cls.name = name
+
 
 # A search begins ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Started(Event):
+class Started(Event, name="started"):
     """A search starts, or goes on."""
 
-    name: ClassVar[str] = "started"
     run_dir: str
     study: str = ""
     budget: Budget = field(default_factory=Budget)
@@ -61,20 +65,18 @@ class Started(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparing(Event):
+class Preparing(Event, name="preparing"):
     """Something that takes time begins while no trial runs."""
 
-    name: ClassVar[str] = "preparing"
     what: str
     """`workers`, `images`, `probe`, `baseline`, `comparison`, `average`, `export`,
     `held_out` or `report`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Review(Event):
+class Review(Event, name="review"):
     """What a search is about to do; its first trial starts after this."""
 
-    name: ClassVar[str] = "review"
     study: str = ""
     trainer: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -115,10 +117,9 @@ class Review(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlgorithmStep(Event):
+class AlgorithmStep(Event, name="algorithm"):
     """What an algorithm did that people may want to know of."""
 
-    name: ClassVar[str] = "algorithm"
     algorithm: str
     step: str
     trial: int
@@ -128,10 +129,9 @@ class AlgorithmStep(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialStarted(Event):
+class TrialStarted(Event, name="trial_started"):
     """A trial starts to train, or goes on."""
 
-    name: ClassVar[str] = "trial_started"
     trial: int
     params: Mapping[str, Any] = field(default_factory=dict)
     purpose: Purpose = Purpose.SEARCH
@@ -155,20 +155,18 @@ class TrialStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialProgress(Event):
+class TrialProgress(Event, name="trial_progress"):
     """What a trial does before its first epoch ends, and how far it is: `head epochs 12/20`."""
 
-    name: ClassVar[str] = "trial_progress"
     trial: int
     text: str
     """Empty once the first epoch has begun."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch(Event):
+class Epoch(Event, name="epoch"):
     """An epoch of a trial was trained, validated and recorded."""
 
-    name: ClassVar[str] = "epoch"
     trial: int
     epoch: int
     value: float
@@ -232,24 +230,19 @@ def _origin(record: TrialRecord) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialFinished(TrialEnded):
+class TrialFinished(TrialEnded, name="trial_finished"):
     """A trial of the search has ended."""
 
-    name: ClassVar[str] = "trial_finished"
-
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmed(TrialEnded):
+class Confirmed(TrialEnded, name="confirmed"):
     """A finalist's run with another seed has ended."""
 
-    name: ClassVar[str] = "confirmed"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrialSuspended(Event):
+class TrialSuspended(Event, name="trial_suspended"):
     """A trial stopped after an epoch, and goes on later."""
 
-    name: ClassVar[str] = "trial_suspended"
     trial: int
     epoch: int
     reason: str = ""
@@ -259,19 +252,17 @@ class TrialSuspended(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointsRemoved(Event):
+class CheckpointsRemoved(Event, name="checkpoints_removed"):
     """Checkpoints of a trial that nothing can need any more were removed."""
 
-    name: ClassVar[str] = "checkpoints_removed"
     trial: int
     bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiskLow(Event):
+class DiskLow(Event, name="disk_low"):
     """Little may still be written."""
 
-    name: ClassVar[str] = "disk_low"
     free_bytes: int
     needed_bytes: int
     """What a trial needs to start."""
@@ -279,20 +270,18 @@ class DiskLow(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paused(Event):
+class Paused(Event, name="paused"):
     """The search waits for room on the disk."""
 
-    name: ClassVar[str] = "paused"
     text: str
     free_bytes: int
     needed_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continued(Event):
+class Continued(Event, name="continued"):
     """There is room on the disk again."""
 
-    name: ClassVar[str] = "continued"
     text: str
     free_bytes: int
 
@@ -301,10 +290,9 @@ class Continued(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen(Event):
+class Chosen(Event, name="chosen"):
     """Finalists that were trained again have been compared."""
 
-    name: ClassVar[str] = "chosen"
     winner: int
     default: int | None
     """The trial of the default configuration, where it is among them."""
@@ -314,10 +302,9 @@ class Chosen(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Averaged(Event):
+class Averaged(Event, name="averaged"):
     """The weights of the best trials have been averaged."""
 
-    name: ClassVar[str] = "averaged"
     trials: Sequence[int]
     """Whose mean it is, the winner first; the winner alone where no other one helped."""
     value: float | None
@@ -330,10 +317,9 @@ class Averaged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluated(Event):
+class Evaluated(Event, name="evaluated"):
     """The best trial was evaluated once, on data that chose nothing."""
 
-    name: ClassVar[str] = "evaluated"
     trial: int | None
     split: str
     metrics: Mapping[str, Any]
@@ -345,20 +331,18 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported(Event):
+class Exported(Event, name="exported"):
     """A trial was exported as a checked ONNX file."""
 
-    name: ClassVar[str] = "exported"
     trial: int
     result: Mapping[str, Any] = field(metadata=FLAT)
     """What the trainer's `export` returned, with `onnx` (the file) and `seconds`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished(Event):
+class Finished(Event, name="finished"):
     """A search has ended in order, with its budget spent."""
 
-    name: ClassVar[str] = "finished"
     run_dir: str
     study: str = ""
     best: Mapping[str, Any] | None = None
@@ -381,19 +365,17 @@ class Finished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interrupted(Event):
+class Interrupted(Event, name="interrupted"):
     """The user stopped the search; all of it is saved."""
 
-    name: ClassVar[str] = "interrupted"
     run_dir: str
     resume: str
     """The command that goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Error(Event):
+class Error(Event, name="error"):
     """The search ended by an error."""
 
-    name: ClassVar[str] = "error"
     run_dir: str | None = field(default=None, metadata=IF_KNOWN)
     message: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -28,14 +28,6 @@ class Forecast:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, rounded to what is known."""
-        return {
-            "seconds": round(self.seconds, 1),
-            "low_s": round(self.low_s, 1),
-            "high_s": round(self.high_s, 1),
-            "trials": self.trials,
-            "epochs": self.epochs,
-            "pruned": self.pruned,
-            "repeats": self.repeats,
-            "earlier": self.earlier,
-            "busy_share": round(self.busy_share, 3),
-        }
+        digits = {"seconds": 1, "low_s": 1, "high_s": 1, "busy_share": 3}
+        facts = asdict(self)
+        return facts | {name: round(facts[name], places) for name, places in digits.items()}

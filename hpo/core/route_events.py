@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from hpo.core.events import Event
 from hpo.core.trial_row import IF_KNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Routed(Event):
+class Routed(Event, name="routed"):
     """A request of the AutoML route became a search or one plain training."""
 
-    name: ClassVar[str] = "routed"
     route: str
     """`automl` or `direct`."""
     action: str = "train"
@@ -28,10 +27,9 @@ class Routed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline(Event):
+class Baseline(Event, name="baseline"):
     """What trials start from was evaluated, on the AutoML route."""
 
-    name: ClassVar[str] = "baseline"
     status: str
     """`measured`, `provided`, `metric_missing`, `failure`, `unavailable` or `skipped`."""
     enabled: bool | None = field(default=None, metadata=IF_KNOWN)
@@ -51,18 +49,16 @@ class Baseline(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared(Event):
+class Compared(Event, name="compared"):
     """The best trial was compared with the baseline, on the AutoML route."""
 
-    name: ClassVar[str] = "compared"
     rows: Sequence[Mapping[str, Any]]
     metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobFinished(Event):
+class JobFinished(Event, name="finished"):
     """One plain training of the AutoML route has ended; it ends what `--json` prints there."""
 
-    name: ClassVar[str] = "finished"
     job: Mapping[str, Any]
     status: str

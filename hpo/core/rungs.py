@@ -11,7 +11,7 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpo.core.selection import of_last_stage
@@ -60,14 +60,8 @@ class Rung:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for events and state files."""
         rounded = None if self.correlation is None else round(self.correlation, 4)
-        return {
-            "epoch": self.epoch,
-            "stopped": self.stopped,
-            "in_full": self.in_full,
-            "correlation": rounded,
-            "unreliable": self.is_unreliable,
-            "text": str(self),
-        }
+        facts = {"correlation": rounded, "unreliable": self.is_unreliable, "text": str(self)}
+        return asdict(self) | facts
 
 
 def measure_rungs(trials: Sequence[TrialRecord], direction: str) -> list[Rung]:

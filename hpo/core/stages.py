@@ -7,7 +7,7 @@ pair: its own value, and the best value of those that were trained from it in fu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpo.core.rungs import rank_correlation
@@ -53,13 +53,7 @@ class StageOrder:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for events and state files."""
         rounded = None if self.correlation is None else round(self.correlation, 4)
-        return {
-            "name": self.name,
-            "trials": self.trials,
-            "pairs": self.pairs,
-            "correlation": rounded,
-            "text": str(self),
-        }
+        return asdict(self) | {"correlation": rounded, "text": str(self)}
 
 
 def measure_stages(trials: Iterable[TrialRecord], direction: str) -> list[StageOrder]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -196,6 +196,12 @@ class TrialRecord:
     chosen_over: int | None = None
     """Set when a comparison of finalists chose this trial: how many trials there were then."""
     _best: _Best | None = field(default=None, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, suggestion: Suggestion, **facts: Any) -> TrialRecord:
+        """The record of a trial that starts as it was suggested."""
+        own = {item.name: getattr(suggestion, item.name) for item in fields(suggestion)}
+        return cls(state=TrialState.RUNNING, **own, **facts)
 
     @property
     def is_repeat(self) -> bool:

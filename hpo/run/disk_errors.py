@@ -105,7 +105,8 @@ def find_problem(folder: Path, told: str = "") -> Problem | None:
         words = _words(error.strerror or str(error), error.errno)
         return Problem(words=words, is_room=error.errno in OUT_OF_ROOM)
     finally:
-        _remove(probe)
+        with contextlib.suppress(OSError):  # what could not be written cannot always be removed
+            probe.unlink(missing_ok=True)
     return None
 
 
@@ -136,10 +137,3 @@ def _words(said: str, number: int | None, where: str = "") -> str:
         f"its disk takes no more files: {said}{where}; {mend}, then `hpo resume` goes on "
         "after the last finished epoch"
     )
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # what could not be written cannot always be removed

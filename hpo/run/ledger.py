@@ -12,6 +12,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -160,20 +161,7 @@ class Ledger:
             purpose: what it is for.
             distributions: Optuna's view of the latents, so that its tools can read the study.
         """
-        record = TrialRecord(
-            number=suggestion.number,
-            state=TrialState.RUNNING,
-            params=dict(suggestion.params),
-            latents=dict(suggestion.latents),
-            until_epoch=suggestion.until_epoch,
-            start_from=suggestion.start_from,
-            note=suggestion.note,
-            memo=suggestion.memo,
-            stage=suggestion.stage,
-            purpose=purpose,
-            seed=seed,
-            started=now,
-        )
+        record = TrialRecord.of(suggestion, purpose=purpose, seed=seed, started=now)
         head = {"sequence": len(self._changes), "clock": clock, **head_of(record)}
         with self._writing():
             trial_id = self._create(record, head, distributions)
@@ -204,15 +192,8 @@ class Ledger:
         record = self._records[number]
         if measurement.epoch <= record.epochs:
             raise ValueError(f"trial {number}: epoch {measurement.epoch} is already recorded")
-        line = {
-            "sequence": len(self._changes),
-            "clock": clock,
-            "value": measurement.value,
-            "metrics": measurement.metrics,
-            "seconds": measurement.seconds,
-            "checkpoint": measurement.checkpoint,
-            "gpus": measurement.gpus,
-        }
+        line = {"sequence": len(self._changes), "clock": clock, **asdict(measurement)}
+        del line["epoch"]  # which names it
         trial_id = self._ids[number]
         with self._writing():
             self._storage.set_trial_user_attr(trial_id, f"epoch:{measurement.epoch}", line)

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+_HEAD = (
+    *("params", "latents", "until_epoch", "start_from", "note", "memo"),
+    *("purpose", "seed", "started"),
+)
+"""What is kept of a trial's start; its stage where there are several."""
+
+
 class Change(NamedTuple):
     """One recorded call, for replay: `what` is `start`, `epoch` or `end`."""
 
@@ -31,17 +38,7 @@ class Change(NamedTuple):
 
 def head_of(record: TrialRecord) -> dict[str, Any]:
     """What is kept of a trial's start."""
-    head = {
-        "params": record.params,
-        "latents": record.latents,
-        "until_epoch": record.until_epoch,
-        "start_from": record.start_from,
-        "note": record.note,
-        "memo": record.memo,
-        "purpose": record.purpose,
-        "seed": record.seed,
-        "started": record.started,
-    }
+    head = {name: getattr(record, name) for name in _HEAD}
     return head if record.stage == ONLY_STAGE else {**head, "stage": record.stage.to_dict()}
 
 
@@ -49,13 +46,7 @@ def optuna_state(state: TrialState) -> Any:
     """Optuna's state of a trial."""
     import optuna
 
-    names = {
-        TrialState.RUNNING: "RUNNING",
-        TrialState.COMPLETE: "COMPLETE",
-        TrialState.PRUNED: "PRUNED",
-        TrialState.FAILED: "FAIL",
-    }
-    return optuna.trial.TrialState[names[state]]
+    return optuna.trial.TrialState["FAIL" if state is TrialState.FAILED else state.name]
 
 
 def template_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hpo.core.budget import Budget, Spent, exhausted, fraction_used
 from hpo.core.trial import TrialRecord
@@ -13,38 +13,6 @@ from hpo.searching.convergence import Gain, measure_gain
 
 CONFIRM_SHARE = 0.15
 """Share of a time or epoch budget that is kept for confirmations."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cost:
-    """What trials have cost."""
-
-    trials: int = 0
-    gpu_seconds: float = 0.0
-    epochs: int = 0
-
-    @classmethod
-    def of(cls, trial: TrialRecord, gpus: float) -> _Cost:
-        """Return that of one trial, which is one of the budget if it is counted.
-
-        Args:
-            trial: the record.
-            gpus: what it held where the ledger does not say.
-        """
-        return cls(
-            trials=int(trial.is_counted),
-            gpu_seconds=sum(
-                m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements
-            ),
-            epochs=trial.trained_epochs if trial.stage.is_counted(trial.number) else 0,
-        )
-
-    def __add__(self, other: _Cost) -> _Cost:
-        return _Cost(
-            trials=self.trials + other.trials,
-            gpu_seconds=self.gpu_seconds + other.gpu_seconds,
-            epochs=self.epochs + other.epochs,
-        )
 
 
 class Account:
@@ -82,7 +50,7 @@ class Account:
         self.gpus_per_trial = gpus_per_trial
         self._base = max(ledger.active_seconds, before_s)
         self._began: float | None = None
-        self._ended = _Cost()
+        self._ended = Spent()
         """Of the trials that have ended, whose costs are what they are for ever."""
         self._open: list[int] = []
         self._num_seen = 0
@@ -107,25 +75,19 @@ class Account:
 
     def spent(self) -> Spent:
         """What has been used of the budget."""
-        total = self._total()
-        return Spent(
-            trials=total.trials,
-            seconds=self.clock(),
-            gpu_seconds=total.gpu_seconds,
-            epochs=total.epochs,
-        )
+        return replace(self._total(), seconds=self.clock())
 
-    def _total(self) -> _Cost:
+    def _total(self) -> Spent:
         """Cost of all trials; looks only at those that had not ended when it was last asked."""
         self._open += range(self._num_seen, self._ledger.next_number)
         self._num_seen = self._ledger.next_number
         records = [self._ledger.trial(number) for number in self._open]
         still_open = [r for r in records if not r.state.is_finished]
         self._ended = sum(
-            (_Cost.of(r, self.gpus_per_trial) for r in records if r.state.is_finished), self._ended
+            (_cost_of(r, self.gpus_per_trial) for r in records if r.state.is_finished), self._ended
         )
         self._open = [r.number for r in still_open]
-        return sum((_Cost.of(r, self.gpus_per_trial) for r in still_open), self._ended)
+        return sum((_cost_of(r, self.gpus_per_trial) for r in still_open), self._ended)
 
     def search_share(self) -> float:
         """Share of the search's own budget that is gone, between 0 and 1."""
@@ -159,11 +121,24 @@ class Account:
         return exhausted(replace(self._search_budget, trials=None), self.spent())
 
 
-def _less_confirmations(budget: Budget) -> Budget:
-    share = 1.0 - CONFIRM_SHARE
-    return replace(
-        budget,
-        seconds=None if budget.seconds is None else budget.seconds * share,
-        gpu_seconds=None if budget.gpu_seconds is None else budget.gpu_seconds * share,
-        epochs=None if budget.epochs is None else max(1, int(budget.epochs * share)),
+def _cost_of(trial: TrialRecord, gpus: float) -> Spent:
+    """What a trial has cost beside time, with the GPUs that it held where the ledger lacks them."""
+    return Spent(
+        trials=int(trial.is_counted),
+        gpu_seconds=sum(
+            m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements
+        ),
+        epochs=trial.trained_epochs if trial.stage.is_counted(trial.number) else 0,
     )
+
+
+def _less_confirmations(budget: Budget) -> Budget:
+    """The budget without the share of confirmations, which the number of trials has no part in."""
+
+    def reduced(name: str, limit: float) -> float:
+        if name == "trials":
+            return limit
+        left = limit * (1.0 - CONFIRM_SHARE)
+        return max(1, int(left)) if name == "epochs" else left
+
+    return budget.mapped(reduced)

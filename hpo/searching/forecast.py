@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.for_study import build_algorithm
 from hpo.algorithms.registry import find_algorithm
-from hpo.core.budget import Budget, Spent
+from hpo.core.budget import WHOLE, Budget, Spent
 from hpo.core.forecast import Forecast
 from hpo.core.protocols import Trainer
 from hpo.core.trial import Launch, TrialRecord, TrialState
@@ -101,7 +101,8 @@ def forecast(
         study = replace(study, budget=replace(study.budget, seconds=seconds))
     earlier = [] if begun is None else begun.trials()
     seconds_per_epoch = _seconds_seen(earlier, seconds_per_epoch)
-    left = _left(study.budget, spent or Spent())
+    used = spent or Spent()
+    left = study.budget.mapped(lambda name, limit: max(1, limit - getattr(used, name)))
     shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
     if begun is not None and (factor > 1.0 or not begun.trials()):
         begun = None  # what is scaled begins anew
@@ -156,17 +157,6 @@ def _seconds_seen(earlier: Sequence[TrialRecord], probed: float) -> float:
     return mean if probed / SAME_MACHINE <= mean <= probed * SAME_MACHINE else probed
 
 
-def _left(budget: Budget, spent: Spent) -> Budget:
-    return Budget(
-        trials=None if budget.trials is None else max(1, budget.trials - spent.trials),
-        seconds=None if budget.seconds is None else max(1.0, budget.seconds - spent.seconds),
-        gpu_seconds=None
-        if budget.gpu_seconds is None
-        else max(1.0, budget.gpu_seconds - spent.gpu_seconds),
-        epochs=None if budget.epochs is None else max(1, budget.epochs - spent.epochs),
-    )
-
-
 def _shortened(
     budget: Budget, num_epochs: int, slots: Slots, seconds_per_epoch: float
 ) -> tuple[Budget, float]:
@@ -189,12 +179,11 @@ def _shortened(
         return budget, 1.0
     if not math.isfinite(factor):
         return Budget(trials=MOST_TRIALS), factor
-    return Budget(
-        trials=None if budget.trials is None else max(1, round(budget.trials / factor)),
-        seconds=None if budget.seconds is None else budget.seconds / factor,
-        gpu_seconds=None if budget.gpu_seconds is None else budget.gpu_seconds / factor,
-        epochs=None if budget.epochs is None else max(1, round(budget.epochs / factor)),
-    ), factor
+
+    def shorter(name: str, limit: float) -> float:
+        return max(1, round(limit / factor)) if name in WHOLE else limit / factor
+
+    return budget.mapped(shorter), factor
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hpo.core.budget import Spent
 from hpo.core.edges import find_edges
 from hpo.core.event_json import to_plain
 from hpo.core.events import (
@@ -200,11 +199,8 @@ def describe_end(
         suspended=len(suspended),
         confirmations=sum(t.is_repeat for t in trials),
         budget=study.budget,
-        spent=Spent(
-            trials=spent.trials,
-            seconds=round(spent.seconds, 3),
-            gpu_seconds=round(spent.gpu_seconds, 3),
-            epochs=spent.epochs,
+        spent=replace(
+            spent, seconds=round(spent.seconds, 3), gpu_seconds=round(spent.gpu_seconds, 3)
         ),
         ended_because=engine.ended_because,
         rungs=tuple(measure_rungs(trials, ledger.direction)),
