@@ -1,16 +1,17 @@
 """Encoders of a trained model: a checkpoint, an ONNX file or an engine.
 
 encoder = load_encoder(Path("best.ckpt"), spec, device)
-emb_ND = encoder.embed(data.eval_batches("query", 128))
+emb_ND = encoder(data.eval_batches("query", 128))
 """
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,56 +36,24 @@ ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 logger = logging.getLogger(__name__)
 
 
-class Encoder(Protocol):
-    """Embeds batches of normalised pictures."""
-
-    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
-        """Return raw embeddings of all pictures in order, float32, shape (N, D)."""
+Encoder = Callable[[Iterable[torch.Tensor]], NDArray[Any]]
+"""Embeds batches of normalised pictures: raw embeddings of all in order, float32, shape (N, D)."""
 
 
-class TorchEncoder:
-    """A recognizer with loaded weights."""
+def onnx_encoder(model: OnnxModel) -> Encoder:
+    """Return what embeds by an exported model under onnxruntime."""
 
-    def __init__(self, model: Recognizer, *, use_bf16: bool = False) -> None:
-        self.model = model
-        self._use_bf16 = use_bf16
+    def encode(batches: Iterable[torch.Tensor]) -> NDArray[Any]:
+        return np.concatenate([model.run(batch.cpu().contiguous().numpy()) for batch in batches])
 
-    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
-        """Return raw embeddings of all pictures in order."""
-        return embed(self.model, batches, use_bf16=self._use_bf16)
-
-
-class OnnxEncoder:
-    """An exported model under onnxruntime."""
-
-    def __init__(self, model: OnnxModel) -> None:
-        self.model = model
-
-    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
-        """Return raw embeddings of all pictures in order."""
-        parts = [self.model.run(batch.cpu().contiguous().numpy()) for batch in batches]
-        return np.concatenate(parts)
-
-
-class MirroredEncoder:
-    """Another encoder, asked for every picture and its mirror image."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    def embed(self, batches: Iterable[torch.Tensor]) -> NDArray[Any]:
-        """Return the means of both embeddings at unit length."""
-        return embed_with_mirror_images(self._encoder.embed, batches, mirror)
-
-
-def mirror(images_NCHW: torch.Tensor) -> torch.Tensor:
-    """Turn pictures over, left to right."""
-    return images_NCHW.flip(-1)
+    return encode
 
 
 def as_matched(encoder: Encoder, spec: Spec) -> Encoder:
     """Return an encoder that embeds as the spec wants pictures matched."""
-    return MirroredEncoder(encoder) if spec.dataset.flip_average else encoder
+    if not spec.dataset.flip_average:
+        return encoder
+    return partial(embed_with_mirror_images, encoder, mirror=partial(torch.flip, dims=(-1,)))
 
 
 def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
@@ -95,48 +64,52 @@ def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
         SpecError: the spec describes another model than the file holds, or the file needs a package
             or device that is not here.
     """
-    return as_matched(_load_encoder(path.expanduser(), spec, device), spec)
-
-
-def _load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
+    path = path.expanduser()
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such file; give a checkpoint, an .onnx file or an engine"
         )
+    if (model := _onnx_in(path)) is not None:
+        if _is_engine(path):
+            logger.info("%s holds an ONNX model: running it with onnxruntime", path)
+        check_facts(path, {**model.facts, **model.size}, spec, only=(*PREPROCESSING, *model.size))
+        return as_matched(onnx_encoder(model), spec)
+    if _is_engine(path):
+        return as_matched(_load_engine(path, spec, device), spec)
+    return as_matched(partial(embed, load_model(path, spec, device)), spec)
+
+
+def _is_engine(path: Path) -> bool:
+    return path.suffix.lower() in ENGINE_SUFFIXES
+
+
+def _onnx_in(path: Path) -> OnnxModel | None:
+    """The model of an ONNX file, also of one that `gen_trt_engine` wrote; None for other files."""
     if path.suffix.lower() == ".onnx":
-        model = OnnxModel(path)
-        model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
-        check_facts(path, model.facts, spec, only=PREPROCESSING)
-        return OnnxEncoder(model)
-    if path.suffix.lower() in ENGINE_SUFFIXES:
-        return _load_engine(path, spec, device)
-    return TorchEncoder(load_model(path, spec, device))
+        return OnnxModel(path)
+    if not _is_engine(path):
+        return None
+    try:
+        return OnnxModel(path)
+    except CheckpointError:  # a TensorRT engine
+        return None
 
 
 def _load_engine(path: Path, spec: Spec, device: torch.device) -> Encoder:
-    """Load what `gen_trt_engine` wrote: a TensorRT engine, or an ONNX file under its name.
+    """Load a TensorRT engine.
 
     Raises:
-        InfrastructureError: it is a TensorRT engine, and TensorRT or a GPU is missing.
-        CheckpointError: it is neither.
-        SpecError: it takes pictures of another size.
+        InfrastructureError: TensorRT or a GPU is missing.
     """
-    try:
-        model = OnnxModel(path)
-    except CheckpointError as e:
-        check_facts(path, read_facts(path), spec, only=PREPROCESSING)
-        if not tensorrt_at_hand():
-            raise InfrastructureError(
-                f"{path}: a TensorRT engine needs the tensorrt package and a GPU, which are not "
-                "here; build it again on this machine, or give the .onnx file"
-            ) from e
-        from trainer.actions.tensorrt_engine import TensorrtEncoder
+    check_facts(path, read_facts(path), spec, only=PREPROCESSING)
+    if not tensorrt_at_hand():
+        raise InfrastructureError(
+            f"{path}: a TensorRT engine needs the tensorrt package and a GPU, which are not "
+            "here; build it again on this machine, or give the .onnx file"
+        )
+    from trainer.actions.tensorrt_engine import TensorrtEncoder
 
-        return TensorrtEncoder(path, spec, device)
-    logger.info("%s holds an ONNX model: running it with onnxruntime", path)
-    model.check_size(spec.model.input_height, spec.model.input_width, spec.model.input_channels)
-    check_facts(path, model.facts, spec, only=PREPROCESSING)
-    return OnnxEncoder(model)
+    return TensorrtEncoder(path, spec, device).embed
 
 
 def tensorrt_at_hand() -> bool:
@@ -195,7 +168,7 @@ def as_trained(path: Path, spec: Spec) -> Spec:
     path = path.expanduser()
     if spec.dataset.value_range is not None or not path.is_file():
         return spec
-    found = _trained_value_range(path)
+    found = _trained_facts(path).get("value_range")
     if not isinstance(found, list | tuple):
         return spec
     return with_value_range(spec, (float(found[0]), float(found[1])))
@@ -207,24 +180,20 @@ def trained_classes(path: Path) -> list[str]:
     Raises:
         CheckpointError: the file is damaged.
     """
-    if path.suffix.lower() == ".onnx":
-        return list(OnnxModel(path).facts.get("trained_classes", ()))
-    if path.suffix.lower() in ENGINE_SUFFIXES:
-        return []
-    return list(read_checkpoint(path).get("class_names") or [])
+    return list(_trained_facts(path).get("trained_classes") or ())
 
 
-def _trained_value_range(path: Path) -> Any:
-    if path.suffix.lower() == ".onnx":
-        return OnnxModel(path).facts.get("value_range")
-    if path.suffix.lower() in ENGINE_SUFFIXES:
-        try:
-            return OnnxModel(path).facts.get("value_range")
-        except CheckpointError:  # a TensorRT engine
-            return read_facts(path).get("value_range")
-    trained = read_checkpoint(path).get("spec")
+def _trained_facts(path: Path) -> Mapping[str, Any]:
+    """What a file says of `dataset` and `trained_classes`."""
+    if (model := _onnx_in(path)) is not None:
+        return model.facts
+    if _is_engine(path):
+        return read_facts(path)
+    content = read_checkpoint(path)
+    trained = content.get("spec")
     dataset = trained.get("dataset") if isinstance(trained, Mapping) else None
-    return dataset.get("value_range") if isinstance(dataset, Mapping) else None
+    known = dataset if isinstance(dataset, Mapping) else {}
+    return {**known, "trained_classes": content.get("class_names")}
 
 
 PREPROCESSING = ("pixel_mean", "pixel_std", "interpolation", "crop_share", "value_range")

@@ -79,22 +79,11 @@ class OnnxModel:
         ]
         return np.concatenate(parts)
 
-    def check_size(self, height: int, width: int, channels: int) -> None:
-        """Refuse a spec whose pictures are of another size than the file takes.
-
-        Raises:
-            SpecError: naming both sizes.
-        """
-        wanted = {"input_height": self.height, "input_width": self.width}
-        wanted["input_channels"] = self.channels
-        got = {"input_height": height, "input_width": width, "input_channels": channels}
-        wrong = [
-            f"model.{key} must be {value}, got {got[key]}"
-            for key, value in wanted.items()
-            if value is not None and value != got[key]
-        ]
-        if wrong:
-            raise SpecError(f"{'; '.join(wrong)}: {self.path} takes that size")
+    @property
+    def size(self) -> dict[str, int | None]:
+        """What the pictures must be, by key of `model`; None where the file leaves it open."""
+        sides = {"input_height": self.height, "input_width": self.width}
+        return {**sides, "input_channels": self.channels}
 
     def _run(self, images_NCHW: NDArray[Any]) -> NDArray[np.float32]:
         (emb_ND,) = self._session.run([self._output], {self.input_name: images_NCHW})

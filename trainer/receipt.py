@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from trainer.data.normalize import for_channels
+from trainer.data.framing import for_channels
 from trainer.devices import memory_limit_mib, wants_bf16
 from trainer.features.data import FeatureData
 from trainer.following import start_weights

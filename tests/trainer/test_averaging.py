@@ -89,7 +89,7 @@ class Shop:
 
     def embed(self, model, split="query"):
         data = build_data(self.spec, "cpu", need_train=False)
-        return model.embed(data.eval_batches(split, 16))
+        return model(data.eval_batches(split, 16))
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.encoders import MirroredEncoder
+from trainer.encoders import as_matched
 from trainer.errors import DivergedError
 from trainer.matching import NEAREST, PROTOTYPES, embed_with_mirror_images, make_entries
+from trainer.spec import parse_spec
 
 RNG = np.random.default_rng(3)
 LABELS = np.array([4, 1, 4, 1, 7, 4, 1, 1])
@@ -45,13 +46,13 @@ def test_mirror_images_are_embedded_too_and_the_unit_vectors_averaged():
     weights = RNG.normal(size=(5, 2 * 3 * 4))
     images = RNG.normal(size=(7, 2, 3, 4))
 
-    class Encoder:
-        def embed(self, batches):
-            flat = [np.asarray(batch).reshape(len(batch), -1) for batch in batches]
-            return np.concatenate(flat) @ weights.T
+    def encoder(batches):
+        flat = [np.asarray(batch).reshape(len(batch), -1) for batch in batches]
+        return np.concatenate(flat) @ weights.T
 
     batches = torch.from_numpy(images).split([3, 3, 1])
-    found = MirroredEncoder(Encoder()).embed(batches)
+    spec = parse_spec({"dataset.flip_average": True}, "train", is_complete=False)
+    found = as_matched(encoder, spec)(batches)
     for row, image in zip(found, images, strict=True):
         turned = np.stack([[list(reversed(line)) for line in plane] for plane in image])
         both = [unit(weights @ view.reshape(-1)) for view in (image, turned)]

@@ -81,13 +81,13 @@ def embed_splits(
             needed(data.query, "val_dataset.query"),
         )
         gallery = build_gallery(
-            encoder.embed(data.eval_batches("reference", batch_size)),
+            encoder(data.eval_batches("reference", batch_size)),
             reference.labels, reference.class_names, reference.paths, spec.dataset.matching,
         )  # fmt: skip
         return (
             gallery,
             reference.paths,
-            encoder.embed(data.eval_batches("query", batch_size)),
+            encoder(data.eval_batches("query", batch_size)),
             query,
         )
 

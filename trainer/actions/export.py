@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ from trainer.cross_fit import with_unseen
 from trainer.data.batches import build_data
 from trainer.data.names import printable
 from trainer.devices import pick_device
-from trainer.encoders import OnnxEncoder, TorchEncoder, as_matched, as_trained, load_model
+from trainer.embedding import embed
+from trainer.encoders import as_matched, as_trained, load_model, onnx_encoder
 from trainer.errors import SpecError, first_line
 from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
@@ -187,7 +189,7 @@ def _checked(
 ) -> tuple[Parity, GalleryIndex | None]:
     """Run both over the same pictures; return how they compare, and the exported gallery."""
     from_torch, from_onnx = (
-        as_matched(encoder, spec) for encoder in (TorchEncoder(model), OnnxEncoder(exported))
+        as_matched(encoder, spec) for encoder in (partial(embed, model), onnx_encoder(exported))
     )
     if data.reference is None:
         logger.warning(
@@ -196,10 +198,10 @@ def _checked(
             _GENERATED_IMAGES,
         )
         images = _generated(spec)
-        return compare(from_torch.embed([images]), from_onnx.embed([images]), None), None
+        return compare(from_torch([images]), from_onnx([images]), None), None
     reference = data.reference
-    gallery_torch = from_torch.embed(data.eval_batches("reference", _CHECK_BATCH))
-    gallery_onnx = from_onnx.embed(data.eval_batches("reference", _CHECK_BATCH))
+    gallery_torch = from_torch(data.eval_batches("reference", _CHECK_BATCH))
+    gallery_onnx = from_onnx(data.eval_batches("reference", _CHECK_BATCH))
     seen_NHWC = data.framing.input_of(reference.images)
     gallery = build_gallery(
         gallery_onnx,
@@ -213,9 +215,9 @@ def _checked(
     if data.query is None:
         parity = compare(gallery_torch, gallery_onnx, None)
         return parity.renamed("reference"), gallery
-    query_onnx = from_onnx.embed(data.eval_batches("query", _CHECK_BATCH))
+    query_onnx = from_onnx(data.eval_batches("query", _CHECK_BATCH))
     parity = compare(
-        from_torch.embed(data.eval_batches("query", _CHECK_BATCH)),
+        from_torch(data.eval_batches("query", _CHECK_BATCH)),
         query_onnx,
         (gallery_torch, gallery_onnx),
     )

@@ -77,7 +77,7 @@ def infer(spec: Spec) -> dict[str, Any]:
         limit = gallery.threshold(rate).limit if rate else None
         found: dict[int, dict[str, Any]] = {}
         for places, batch in _batches(files, spec, device, errors):
-            emb_ND = encoder.embed([batch])
+            emb_ND = encoder([batch])
             nearest, distances = gallery.nearest(emb_ND, inference.topk)
             is_unknown = None if limit is None else gallery.score_unknown(emb_ND) > limit
             found |= _answers(places, gallery, nearest, distances, is_unknown)
@@ -198,13 +198,13 @@ def _gallery(
     data = build_data(spec if is_calibrated else _without_query(spec), device, need_train=False)
     if data.reference is None:
         raise SpecError("dataset.val_dataset.reference: must be given for inference")
-    emb_GD = encoder.embed(data.eval_batches("reference", spec.inference.batch_size))
+    emb_GD = encoder(data.eval_batches("reference", spec.inference.batch_size))
     reference = data.reference
     index = build_gallery(
         emb_GD, reference.labels, reference.class_names, reference.paths, spec.dataset.matching
     )
     if is_calibrated and data.query is not None:
-        emb_QD = encoder.embed(data.eval_batches("query", spec.inference.batch_size))
+        emb_QD = encoder(data.eval_batches("query", spec.inference.batch_size))
         names = [data.query.class_names[label] for label in data.query.labels]
         queries = Queries.of(emb_QD, names, trained_classes(model_path))
         index = dataclasses.replace(index, queries=queries)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.decoding import decode_readable
-from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, make_framing
+from trainer.data.framing import SQUASHED_FACTS, Framing, ImageSize, for_channels, make_framing
 from trainer.data.origin import origin
+from trainer.data.prefetch import ahead
 from trainer.errors import CheckpointError, DataError
 from trainer.gallery import GalleryIndex, model_digest
 from trainer.gallery_file import stamp
@@ -29,9 +29,6 @@ UNKNOWN = "unknown"
 """Label of pictures of no class of the gallery."""
 
 _BATCH = 32
-_Part = tuple[list[int], Future[Floats], NDArray[np.uint8]]
-_GREY = (0.299, 0.587, 0.114)
-"""How Pillow mixes grey; statistics of three channels serve one channel mixed so."""
 
 
 def predict(
@@ -153,7 +150,7 @@ def open_export(folder: Path) -> tuple[OnnxModel, GalleryIndex]:
     """Load model and gallery of an export; the last one stays loaded until its files change.
 
     Raises:
-        CheckpointError, DataError: as `predict`.
+        CheckpointError, DataError: as `label_pictures`.
     """
     model, digest = open_model(folder)
     return model, _gallery(folder.absolute(), digest, stamp(folder / GALLERY))
@@ -211,7 +208,10 @@ def embed_readable(
         The network is at work on the next part meanwhile.
     """
     size, framing = _input_of(model)
-    mean, std = (_for_channels(model.facts[n], size.channels) for n in ("pixel_mean", "pixel_std"))
+    mean, std = (
+        np.asarray(for_channels(model.facts[name], size.channels), dtype=np.float32)
+        for name in ("pixel_mean", "pixel_std")
+    )
     parts = decode_readable(images, size, framing, at_once=_BATCH, errors=errors)
 
     def embed(pixels_NHWC: NDArray[np.uint8]) -> Floats:
@@ -220,14 +220,7 @@ def embed_readable(
             return embed_with_mirror_images(partial(_embed, model), [batch], _mirror)
         return model.run(batch)
 
-    with ThreadPoolExecutor(1) as network:
-        ahead: _Part | None = None
-        for places, pixels_NHWC in parts:
-            part, ahead = ahead, (places, network.submit(embed, pixels_NHWC), pixels_NHWC)
-            if part is not None:
-                yield part[0], part[1].result(), part[2]
-        if ahead is not None:
-            yield ahead[0], ahead[1].result(), ahead[2]
+    yield from ahead((places, embed(pixels_NHWC), pixels_NHWC) for places, pixels_NHWC in parts)
 
 
 def _normalized(
@@ -264,11 +257,3 @@ def _input_of(model: OnnxModel) -> tuple[ImageSize, Framing]:
     )
     framed = {name: facts.get(name, value) for name, value in SQUASHED_FACTS.items()}
     return size, make_framing(size, **framed, value_range=facts.get("value_range"))
-
-
-def _for_channels(values: Sequence[float], channels: int) -> NDArray[np.float32]:
-    if len(values) == 1:
-        values = list(values) * channels
-    elif len(values) != channels:
-        values = [sum(share * value for share, value in zip(_GREY, values, strict=True))]
-    return np.asarray(values, dtype=np.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trainer import metrics
 from trainer.data.batches import build_data
 from trainer.data.framing import ImageSize
-from trainer.encoders import OnnxEncoder, as_matched
+from trainer.encoders import as_matched, onnx_encoder
 from trainer.errors import CheckpointError
 from trainer.matching import make_entries
 from trainer.onnx_model import OnnxModel
@@ -67,9 +67,9 @@ class Scorer:
     def score(self, path: Path) -> Score:
         """Score one ONNX file."""
         data, model = self._data, OnnxModel(path)
-        encoder = as_matched(OnnxEncoder(model), self._spec)
-        gallery = encoder.embed(data.eval_batches("reference", _BATCH))
-        query = encoder.embed(data.eval_batches("query", _BATCH))[self._fresh_Q]
+        encoder = as_matched(onnx_encoder(model), self._spec)
+        gallery = encoder(data.eval_batches("reference", _BATCH))
+        query = encoder(data.eval_batches("query", _BATCH))[self._fresh_Q]
         entries = make_entries(gallery, self._labels_G, self._spec.dataset.matching)
         nearest, _ = search(query, entries.unit, 1)
         hits_Q = entries.labels_E[nearest[:, 0]] == self._labels_Q

@@ -20,6 +20,9 @@ _MOST_RESIZED = 100_000_000
 """Pixels of a resized picture above which only the part that is kept is made: a strip of 1 x 50,000
 pixels would take gigabytes."""
 
+_GREY_601 = (0.299, 0.587, 0.114)
+"""How Pillow mixes grey."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSize:
@@ -154,3 +157,12 @@ def make_framing(
     cut = Cut(height=size.height, width=size.width, share=crop_share) if crop_share else None
     black_white = None if value_range is None else (value_range[0], value_range[1])
     return Framing(interpolation=interpolation, cut=cut, value_range=black_white)
+
+
+def for_channels(values: Sequence[float], channels: int) -> list[float]:
+    """Return one value for each channel of what `dataset.pixel_mean` or `pixel_std` says."""
+    if len(values) == channels:
+        return list(values)
+    if len(values) == 1:
+        return list(values) * channels
+    return [sum(share * value for share, value in zip(_GREY_601, values, strict=True))]

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from trainer.data.framing import for_channels
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from trainer.config.dataset import DatasetConfig
-
-_GREY_601 = (0.299, 0.587, 0.114)
-"""How Pillow mixes grey."""
 
 
 def normalize_batch(images_NHWC: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
@@ -55,12 +51,3 @@ def pixel_statistics(
         for values in named.values()
     )
     return mean, std
-
-
-def for_channels(values: Sequence[float], channels: int) -> list[float]:
-    """Return one value for each channel of what `dataset.pixel_mean` or `pixel_std` says."""
-    if len(values) == channels:
-        return list(values)
-    if len(values) == 1:
-        return list(values) * channels
-    return [sum(share * value for share, value in zip(_GREY_601, values, strict=True))]

@@ -7,7 +7,7 @@ from trainer.data.prefetch import ahead, one_ahead
 
 
 def test_items_come_in_order():
-    assert list(ahead(iter(range(50)), depth=3)) == list(range(50))
+    assert list(ahead(iter(range(50)))) == list(range(50))
     assert list(ahead(iter([]))) == []
 
 
