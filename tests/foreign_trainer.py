@@ -54,6 +54,10 @@ def train(spec: dict) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
     if tell["where"] == "log":
         print(f"{METRIC}: {value:.6f}")
+    if tell["fail"] == "by status":
+        line = {"status": "FAILURE", "message": "CUDA error: out of memory"}
+        with (folder / "train" / "status.json").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.artifacts import tables_in_folder, values_in_folder
-from hpo.automl.failures import explain_failure
+from hpo.automl.failures import explain_analysis, explain_failure
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
@@ -185,9 +185,9 @@ class CommandTrainer:
         while not is_over:
             job = read_job(folder)
             is_over = job.status in ENDED  # known before the last look at the file
-            # Without epochs there is one value, that of the end.
-            for seen in told.poll() if self.epochs_key else ():
-                if seen.epoch <= last:
+            for seen in told.poll():
+                # Without epochs there is one value, that of the end.
+                if seen.epoch <= last or not self.epochs_key:
                     continue
                 last = seen.epoch
                 if last >= length:  # about to end; its checkpoint may be written after its status
@@ -199,8 +199,7 @@ class CommandTrainer:
                     return self._receipt(folder)
             if not is_over:
                 time.sleep(POLL_S)
-        if job.status != SUCCESS:
-            raise CommandFailure(**explain_failure(_log(job), job.exit_code))
+        _demand_success(job, told)
         if end is not None:
             report(_line(folder, end.epoch, end.value, end.metrics))
         else:
@@ -238,12 +237,10 @@ class CommandTrainer:
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """Run the evaluate action and return `{"metrics": {name: value}}`."""
         job = self._run("evaluate", spec)
-        value = values_in_folder(job.folder, [self.monitoring_metric]).get(self.monitoring_metric)
-        if value is None:
-            value = find_in_log(_log(job), self.monitoring_metric)
-        if value is None:
-            raise CommandFailure("code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r}")
-        return {"metrics": {self.monitoring_metric: value}}
+        name = self.monitoring_metric
+        found = values_in_folder(job.folder, [name]).get(name)
+        value = find_in_log(_log(job), name) if found is None else found
+        return {"metrics": {name: self._demand_value(value)}}
 
     def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """Nothing is known of single queries."""
@@ -268,8 +265,9 @@ class CommandTrainer:
         while job.status not in ENDED:
             time.sleep(POLL_S)
             job = read_job(folder)
-        if job.status != SUCCESS:
-            raise CommandFailure(**explain_failure(_log(job), job.exit_code))
+        told = StatusFile(folder, self.monitoring_metric, (action,))
+        told.poll()
+        _demand_success(job, told)
         return job
 
     def _start(self, action: str, spec: Spec, folder: Path, resume_from: Path | None) -> Job:
@@ -359,17 +357,23 @@ def full_template(skill: Skill, action: str = "train") -> dict[str, Any]:
     return merged(tree, over)
 
 
-def _line(
-    folder: Path, epoch: int, value: float, metrics: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def _line(folder: Path, epoch: int, value: float, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
     checkpoint = None
     with contextlib.suppress(RunError):
         path, _ = choose_checkpoint(folder, epoch)
         checkpoint = str(path.relative_to(folder))
     return {
-        "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics or {}),
+        "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics),
     }  # fmt: skip
+
+
+def _demand_success(job: Job, told: StatusFile) -> None:
+    """Refuse a job that failed, also one that only says so in its status file and exits with 0."""
+    if job.status != SUCCESS:
+        raise CommandFailure(**explain_failure(_log(job), job.exit_code))
+    if told.failure is not None:
+        raise CommandFailure(**explain_analysis(told.failure, _log(job), "FAILURE by status.json"))
 
 
 def _stop(job: Job) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from hpo.automl.metrics import find_metric, number_of
 
 NAME = "status.json"
+_FAILED = ("FAILURE", "FAILED")
 _EPOCH_KEYS = ("epoch", "cur_epoch", "current_epoch")
 
 
@@ -36,6 +37,9 @@ class StatusFile:
         actions: names of folders below that may hold the file.
     """
 
+    failure: str | None = None
+    """What the file says of a failure, if that is how the trainer ended by it."""
+
     def __init__(self, folder: Path, metric: str, actions: tuple[str, ...] = ("train",)) -> None:
         self._places = [folder / NAME, *(folder / action / NAME for action in actions)]
         self._metric = metric
@@ -47,6 +51,9 @@ class StatusFile:
         """Return every new line that holds the metric."""
         found = []
         for line in self._new_lines():
+            if isinstance(status := line.get("status"), str):
+                has_failed = status.strip().upper() in _FAILED
+                self.failure = str(line.get("message") or "it says no more") if has_failed else None
             kpi = line.get("kpi")
             value = find_metric(kpi, self._metric) if isinstance(kpi, Mapping) else None
             if isinstance(kpi, Mapping) and value is not None:

@@ -59,6 +59,7 @@ def test_the_callers_extractor_reads_its_own_format(search):
     [
         ("at start", "out_of_memory", "ended with exit code 1: RuntimeError: CUDA error"),
         ("killed", "infrastructure", "was killed by SIGKILL: epoch 2 loss="),
+        ("by status", "out_of_memory", "ended as FAILURE by status.json: CUDA error: out of"),
     ],
 )
 def test_a_failing_command_is_a_failed_trial_with_its_cause(search, fail, cause, ended):

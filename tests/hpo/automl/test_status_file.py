@@ -38,3 +38,21 @@ def test_what_is_no_number_of_an_epoch_is_the_next_one(tmp_path, odd):
 )  # fmt: skip
 def test_what_holds_no_value_is_passed_over(tmp_path, line):
     assert polled(tmp_path, line, {"epoch": 1, "kpi": {"acc": 0.5}}) == [(1, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "failure"),
+    [
+        (["STARTED", "RUNNING", "SUCCESS"], None),
+        (["STARTED", "FAILURE"], "no memory"),
+        (["RUNNING", " failed "], "no memory"),
+        (["FAILURE", "STARTED", "SUCCESS"], None),  # an earlier start of the same trial
+        (["FAILURE", None, 3], "no memory"),
+    ],
+)
+def test_the_last_status_tells_a_failure(tmp_path, statuses, failure):
+    lines = [{"status": status, "message": "no memory"} for status in statuses]
+    (tmp_path / "status.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file = StatusFile(tmp_path, "acc")
+    assert file.poll() == []
+    assert file.failure == failure
