@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 something the user can mend (one line), 1 a bug (traceback
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import io
 import os
@@ -48,8 +49,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         self._action_max_length = max(self._action_max_length, 2 * 2 + max(map(len, VERBS)))
 
 
+@functools.cache
 def build_parser(verb: str | None) -> Parser:
-    """The parser; only the named verb's module is imported, so that `--help` is quick."""
+    """The parser; only the named verb's arguments are added, so that `--help` is quick.
+
+    To make one takes longer than most verbs do, and programs may call `main` many times.
+    """
     parser = Parser(
         prog="hpo",
         description="Find the best hyperparameters of a metric-learning recognition trainer.",

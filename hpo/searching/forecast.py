@@ -104,8 +104,7 @@ def forecast(
     used = spent or Spent()
     left = study.budget.mapped(lambda name, limit: max(1, limit - getattr(used, name)))
     shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
-    if begun is not None and (factor > 1.0 or not begun.trials()):
-        begun = None  # what is scaled begins anew
+    begun = _in_memory(begun, factor)
     budget = shortened if begun is None else study.budget
     runs: list[_Rehearsal] = []
     while sum(len(run.trained) for run in runs) < REHEARSED_TRIALS:
@@ -148,6 +147,11 @@ def forecast(
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
     )
+
+
+def _in_memory(begun: Ledger | None, factor: float) -> Ledger | None:
+    """What was begun, read from the disk once; None for a scaled rehearsal, which begins anew."""
+    return begun.copied() if begun is not None and factor == 1.0 and begun.trials() else None
 
 
 def _seconds_seen(earlier: Sequence[TrialRecord], probed: float) -> float:

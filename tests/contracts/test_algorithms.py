@@ -33,15 +33,17 @@ def search(name, **changes):
 
 
 @functools.cache
+def made(name, style, direction, seed):
+    return search(name, direction=direction, seed=seed, context={"style": style}).run()
+
+
+def finished(name, style="running", direction="maximize", seed=0):
+    """A usual search, made once."""
+    return made(name, style, direction, seed)
+
+
 def told(name, style="running", direction="maximize", seed=0):
-    """The story of a usual search, made once."""
-    made = search(name, direction=direction, seed=seed, context={"style": style}).run()
-    return made.story()
-
-
-@functools.cache
-def finished(name, style="running"):
-    return search(name, context={"style": style}).run()
+    return finished(name, style, direction, seed).story()
 
 
 # Suggestions -----------------------------------------------------------------------------------

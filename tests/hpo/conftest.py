@@ -19,6 +19,12 @@ def _own_places(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _quick_forecasts(monkeypatch):
+    """Searches rehearse each speed once: a forecast to the trial costs three times such a search."""
+    monkeypatch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", 1)
+
+
 @pytest.fixture(scope="session")
 def labelling_run(tmp_path_factory):
     """A finished run, its export replaced by a model that the real trainer can use; never changed."""

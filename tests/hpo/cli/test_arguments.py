@@ -1,16 +1,11 @@
 """Messages of wrong flags, against the ones that argparse really makes on this Python."""
 
-import functools
 import shlex
 
 import pytest
 
-from hpo.cli import main
 from hpo.cli.arguments import Parser
-from hpo.cli.main import VERBS
-
-build_parser = functools.cache(main.build_parser)
-"""Made once for each verb: a parser keeps nothing of what it has parsed."""
+from hpo.cli.main import VERBS, build_parser
 
 
 def parser():

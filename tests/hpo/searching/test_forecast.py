@@ -18,6 +18,11 @@ from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
 
+@pytest.fixture(autouse=True)
+def _quick_forecasts():
+    """Here they are rehearsed as often as a user's are."""
+
+
 def foresee(
     budget,
     *,
