@@ -12,20 +12,21 @@ reports is a trial's value at its last epoch.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from hpo.automl.arguments import check_path, check_spec, check_text, is_wandb_on
 from hpo.automl.asking import build_engine, open_or_create
-from hpo.automl.outcome import adjustments_of, build_result
+from hpo.automl.outcome import build_result
 from hpo.automl.planning import as_value_errors, plan_request
 from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.reported import read_id, read_report
 from hpo.automl.request import Request
+from hpo.automl.retention import needed_trials
 from hpo.automl.routing import open_skill
 from hpo.automl.schema_skill import write_skill
 from hpo.automl.skill_trainer import registered_trainer
@@ -43,7 +44,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
-from hpo.core.trial import Ended, TrialRecord
+from hpo.core.trial import Ended
 from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import AUTOML_JOBS, write_atomically
@@ -121,13 +122,10 @@ class AutoML:
             planned = plan_request(request)
             self.run = open_or_create(folder, planned)
             self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
-            self._lock = self.run.lock()
-            self._lock.__enter__()
-            try:
+            with contextlib.ExitStack() as held:
+                held.enter_context(self.run.lock())
                 self._begin(planned.settings.secrets, wandb)
-            except BaseException:
-                self._lock.__exit__(None, None, None)
-                raise
+                self._lock = held.pop_all()
 
     def _begin(self, secrets: Mapping[str, Any], wandb: Mapping[str, Any] | None) -> None:
         """Bring engine and algorithm to where the ledger is."""
@@ -265,15 +263,9 @@ class AutoML:
 
     def get_required_checkpoint_job_ids(self) -> set[str]:
         """Jobs whose checkpoints are still needed: the best's, and those that others go on from."""
-        numbers = set(self._open) | {
-            trial.start_from[0] for trial in self._ledger.trials()
-            if trial.start_from and not trial.state.is_finished
-        }  # fmt: skip
-        numbers |= set(getattr(self._algorithm, "start_points", tuple)())
-        numbers |= {row["rec_id"] for row in self.get_pareto_front()}
-        best = self.get_best()
-        numbers |= set() if best is None else {best.id}
-        return {job for number in numbers if (job := self._jobs.get(number))}
+        points: Collection[int] = getattr(self._algorithm, "start_points", tuple)()
+        needed = needed_trials(self._ledger, self.facts, points)
+        return {job for number in needed if (job := self._jobs.get(number))}
 
     def get_history(self) -> list[Recommendation]:
         """Every configuration."""
@@ -294,17 +286,12 @@ class AutoML:
         self._is_finished = True
         self._state.close_as("finished" if is_over else "interrupted")
         self._bus.close()
-        self._lock.__exit__(None, None, None)
+        self._lock.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.finish()
 
     def _demand_open(self) -> None:
@@ -317,18 +304,14 @@ class AutoML:
         self._note_jobs()
         rec = show_trial(
             record,
-            metric=self.facts.metric,
+            self.facts,
             direction=self._ledger.direction,
-            objectives=self._objectives.names if self._objectives.is_several else (),
-            job_id=self._jobs.get(number),
+            job_of=self._jobs.get,
             results_dir=folder,
+            is_rung=self._are_rungs,
         )
-        rec.specs = self._specs_of(record)
-        if record.start_from is not None:
-            rec.resume_from_job_id = self._jobs.get(record.start_from[0])
-        if self._are_rungs:
-            rec.early_stop_epoch = record.until_epoch
-        rec.adjustments = adjustments_of(number, self.facts)
+        if self._are_rungs and self._epochs_key:  # rungs decide the epoch to train until
+            rec.specs[self._epochs_key] = record.until_epoch
         rec.full_spec = merged(
             self._engine.specs.spec_of(record), rec.specs, {"results_dir": folder}
         )
@@ -342,13 +325,6 @@ class AutoML:
         self._jobs |= told
         rows = {number: [job, ""] for number, job in self._jobs.items()}
         write_atomically(self.run.path / AUTOML_JOBS, json.dumps(rows, indent=1) + "\n")
-
-    def _specs_of(self, record: TrialRecord) -> dict[str, Any]:
-        """The searched values, and the epoch to train until where rungs decide it."""
-        specs = dict(record.params)
-        if self._are_rungs and self._epochs_key:
-            specs[self._epochs_key] = record.until_epoch
-        return specs
 
 
 def _skill_folder(network: str, trainer: str) -> Path:

@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from hpo.automl.outcome import build_result
 from hpo.automl.planning import Planned, as_value_errors, plan_request
 from hpo.automl.request import Request
 from hpo.automl.retention import demand_deletion
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.routing import demand_runnable
 from hpo.automl.script import read_execution
-from hpo.automl.session import AutoMLSession, with_session
+from hpo.automl.session import AutoMLSession, RouteResult
 from hpo.automl.settings import MAX_RECOMMENDATIONS
 from hpo.automl.submission import Submission
 from hpo.automl.workspace import WorkspaceFacts, is_workspace, read_facts
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.spec_dicts import flatten
-from hpo.core.text import count_of
-from hpo.run.ledger import Ledger
 from hpo.run.run_dir import ROUTE_PREFIX, RunDir
 from hpo.searching.session import SearchResult, SearchSettings, resume_search, start_search
 from hpo.study.spec import StudySpec, load_study
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one start of a workspace ended."""
-
-    search: SearchResult
-    result: dict[str, Any]
-    """The route's result (`hpo.automl.outcome.build_result`)."""
-    declined: str = ""
-    """Why the review stopped the search, if it did."""
-
-
 def execute(
     request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool = False
-) -> Outcome:
+) -> RouteResult:
     """Plan, review and search; or go on with the workspace that the request names.
 
     Raises:
         HpoError: for whatever the caller can mend.
     """
-    demand_runnable(request.skill, request.action)
     search = replace(search, name_prefix=ROUTE_PREFIX)
+    begin = _resume if resume else _start
     with as_value_errors():
-        if resume:
-            ended, session = _resume(request, route, search)
-        else:
-            ended, session = _start(request, route, search)
-    return Outcome(search=ended, result=_result_of(ended, session), declined=session.declined)
+        return cast(RouteResult, begin(request, route, search))
 
 
-def _start(
-    request: Request, route: RouteSettings, search: SearchSettings
-) -> tuple[SearchResult, AutoMLSession]:
+def _start(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
     planned = plan_request(request)
     route = replace(route, secrets=planned.settings.secrets)
     if route.platform is not None:
@@ -69,26 +50,15 @@ def _start(
             image=request.image, name_of=str, arguments=route.platform_arguments,
         ).check()  # fmt: skip
         demand_deletion(planned.facts, route.platform, route.platform_arguments)
-    search, sessions = with_session(
-        replace(search, fill=planned.facts.write, route_style=planned.style), route
+    session = partial(AutoMLSession, route=route)
+    search = replace(
+        search, fill=planned.facts.write, route_style=planned.style, make_session=session
     )
-    ended = start_search(planned.study, request.workspace.parent, search)
-    return ended, sessions.last()
+    return start_search(planned.study, request.workspace.parent, search)
 
 
-def _with_fallbacks(found: dict[str, Any], count: int) -> dict[str, Any]:
-    """Say how often another sampler proposed in place of a language model."""
-    if count:
-        found["warnings"].append(
-            f"{found['progress']['algorithm']}: another sampler proposed {count} of "
-            f"{count_of(len(found['history']), 'configuration')}, as the model's endpoint failed"
-        )
-    return {**found, "fallbacks": count}
-
-
-def _resume(
-    request: Request, route: RouteSettings, search: SearchSettings
-) -> tuple[SearchResult, AutoMLSession]:
+def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
+    demand_runnable(request.skill, request.action)
     folder = request.workspace
     if not is_workspace(folder):
         raise RunError(
@@ -99,26 +69,13 @@ def _resume(
     budget = None
     given = (request.settings, request.algorithm, request.overrides, request.ranges)
     if any(given) or request.hyperparameters is not None:
-        study = load_study(run.study_file)
-        planned = plan_request(_completed(request, study, read_facts(folder)))
+        study, facts = load_study(run.study_file), read_facts(folder)
+        planned = plan_request(_completed(request, study, facts))
         route = replace(route, secrets=planned.settings.secrets)
-        _demand_same(folder, study, planned)
+        _demand_same(folder, study, facts, planned)
         budget = _extended(study, planned)
-    search, sessions = with_session(search, route)
-    return resume_search(run, search, budget=budget), sessions.last()
-
-
-def _result_of(result: SearchResult, session: AutoMLSession) -> dict[str, Any]:
-    session.ledger = Ledger.open(result.run.ledger_file)
-    try:
-        finished = result.finished
-        ended = finished.ended_because if finished else "interrupted"
-        found = build_result(
-            result.run, session.ledger, session.facts, session.show, ended_because=ended
-        )
-        return _with_fallbacks(found, finished.fallbacks if finished else 0)
-    finally:
-        session.ledger.close()
+    search = replace(search, make_session=partial(AutoMLSession, route=route))
+    return resume_search(run, search, budget=budget)
 
 
 def _completed(request: Request, study: StudySpec, facts: WorkspaceFacts) -> Request:
@@ -144,7 +101,7 @@ def _completed(request: Request, study: StudySpec, facts: WorkspaceFacts) -> Req
     )
 
 
-def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
+def _demand_same(folder: Path, study: StudySpec, facts: WorkspaceFacts, planned: Planned) -> None:
     """Refuse to go on with another algorithm; another space is refused by its digest."""
     new = planned.study
     if new.search.algorithm != study.search.algorithm:
@@ -152,14 +109,14 @@ def _demand_same(folder: Path, study: StudySpec, planned: Planned) -> None:
             f"{folder}: was begun with {study.search.algorithm}, got {new.search.algorithm}; "
             "resume with the same algorithm, or start a new workspace"
         )
-    if planned.facts.objectives != read_facts(folder).objectives:
+    if planned.facts.objectives != facts.objectives:
         raise SpecError(
             f"{folder}: was begun with other objectives; start a new workspace for these"
         )
-    if planned.facts.metric != read_facts(folder).metric:
+    if planned.facts.metric != facts.metric:
         raise SpecError(
-            f"{folder}: was begun for {read_facts(folder).metric!r}, got "
-            f"{planned.facts.metric!r}; start a new workspace for another metric"
+            f"{folder}: was begun for {facts.metric!r}, got {planned.facts.metric!r}; "
+            "start a new workspace for another metric"
         )
     if dict(new.spec) != dict(study.spec):
         old, now = flatten(study.spec), flatten(new.spec)

@@ -25,6 +25,7 @@ from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.searching.state_writer import FALLBACK
 
 NOT_DONE = {"status": NOT_RUN, "reason": "the search has not ended"}
 
@@ -44,9 +45,10 @@ def build_result(
     best = best_trial(ledger.trials(), ledger.direction)
     baseline, final = read_evaluations(run)
     notes = read_feedback(run.path)
-    history = [_entry(t, facts, show(t.number), notes.get(t.number)) for t in trials]
+    history = [_entry(t, show(t.number), notes.get(t.number)) for t in trials]
     several = {} if not facts.objectives else {"pareto_front": front_of(history, facts)}
-    shown = None if best is None else _best(run, ledger, best, show, facts)
+    shown = None if best is None else _best(run, ledger, best, show)
+    fallbacks = sum(t.note.startswith(FALLBACK) for t in trials)
     return {
         "best": shown,
         "progress": {
@@ -66,7 +68,8 @@ def build_result(
         )},
         "comparison": comparison(trials, best, baseline, final, value_in(facts, ledger.direction)),
         "context": _context(trials, best, ledger.direction),
-        "warnings": list(facts.warnings),
+        "warnings": [*facts.warnings, *_of_fallbacks(fallbacks, len(trials), facts)],
+        "fallbacks": fallbacks,
         "cause": root_cause(trials),
         "ended_because": ended_because,
         "metric": facts.metric,
@@ -122,16 +125,12 @@ def front_of_trials(
     """Numbers of the trials on the Pareto front; empty with one objective."""
     if not facts.objectives:
         return []
-    objectives = from_list(facts.objectives)
     rows = [
-        {
-            "rec_id": trial.number,
-            "objective_values": values_of(trial, direction, facts.metric, objectives.names),
-        }
+        {"rec_id": trial.number, "objective_values": values_of(trial, direction, facts)}
         for trial in trials
         if trial.purpose == "search" and trial.state.is_finished
     ]
-    return [int(row["rec_id"]) for row in pareto_front(rows, objectives)]
+    return [int(row["rec_id"]) for row in pareto_front(rows, from_list(facts.objectives))]
 
 
 def _progress_of_several(
@@ -146,9 +145,17 @@ def _progress_of_several(
     }
 
 
-def _best(
-    run: RunDir, ledger: Ledger, best: TrialRecord, show: Show, facts: WorkspaceFacts
-) -> dict[str, Any]:
+def _of_fallbacks(count: int, trials: int, facts: WorkspaceFacts) -> list[str]:
+    """A warning where another sampler proposed in place of a language model."""
+    if not count:
+        return []
+    return [
+        f"{facts.algorithm}: another sampler proposed {count} of "
+        f"{count_of(trials, 'configuration')}, as the model's endpoint failed"
+    ]
+
+
+def _best(run: RunDir, ledger: Ledger, best: TrialRecord, show: Show) -> dict[str, Any]:
     rec = show(best.number)
     measured = best.best_measurement(ledger.direction)
     checkpoint = best_checkpoint(run, best, ledger.direction, rec.results_dir)
@@ -159,7 +166,7 @@ def _best(
         "metric_value": rec.metric_value,
         "objective_score": rec.objective_score,
         "objective_values": dict(rec.objective_values),
-        "adjustments": adjustments_of(best.number, facts),
+        "adjustments": rec.adjustments,
         "job_id": rec.job_id,
         "checkpoint": None if checkpoint is None else str(checkpoint),
         "epochs": best.epochs,
@@ -169,11 +176,6 @@ def _best(
     }
 
 
-def adjustments_of(number: int, facts: WorkspaceFacts) -> list[dict[str, Any]]:
-    """What was changed of a trial's spec, and why."""
-    return [*facts.adjustments, *(facts.first_adjustments if number == 0 else ())]
-
-
 def value_in(facts: WorkspaceFacts, direction: str) -> Callable[[TrialRecord], float | None]:
     """What gives a trial's value of the primary metric; None for one without.
 
@@ -181,13 +183,10 @@ def value_in(facts: WorkspaceFacts, direction: str) -> Callable[[TrialRecord], f
         facts: of the workspace.
         direction: of the search.
     """
-    names = tuple(item["metric"] for item in facts.objectives)
-    return lambda trial: values_of(trial, direction, facts.metric, names).get(facts.metric)
+    return lambda trial: values_of(trial, direction, facts).get(facts.metric)
 
 
-def _entry(
-    trial: TrialRecord, facts: WorkspaceFacts, rec: Recommendation, feedback: Any
-) -> dict[str, Any]:
+def _entry(trial: TrialRecord, rec: Recommendation, feedback: Any) -> dict[str, Any]:
     word = status_word(trial, is_live=False)
     is_known = rec.metric_value is not None
     entry: dict[str, Any] = {
@@ -198,7 +197,7 @@ def _entry(
         "objective_values": dict(rec.objective_values),
         "status": word if trial.state.is_finished else CANCELED,
         "failure_reason": None,
-        "adjustments": adjustments_of(trial.number, facts),
+        "adjustments": rec.adjustments,
         "specs": dict(trial.params),
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 3),

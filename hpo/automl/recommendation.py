@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.trial import TrialRecord, TrialState
 
 
@@ -221,51 +222,51 @@ def _finite_number(value: Any, where: str) -> float:
 
 def show_trial(
     record: TrialRecord,
+    facts: WorkspaceFacts,
     *,
-    metric: str,
     direction: str,
-    objectives: tuple[str, ...] = (),
-    job_id: str | None = None,
+    job_of: Callable[[int], str | None] = lambda _number: None,
     results_dir: str = "",
+    is_rung: bool = False,
 ) -> Recommendation:
     """Show a trial as a recommendation.
 
     Args:
         record: the trial.
-        metric: name of the primary metric.
+        facts: of the workspace.
         direction: of the search.
-        objectives: names of all objectives, where there are several.
-        job_id: of the job that trains it.
+        job_of: the id of the job that trains a trial; empty where there is none.
         results_dir: the trial's own folder.
+        is_rung: whether a rung is a job of its own.
     """
-    rec = Recommendation(record.number, dict(record.params), metric)
-    rec.status, rec.job_id = status_word(record), job_id or None
-    rec.results_dir = results_dir
+    rec = Recommendation(record.number, dict(record.params), facts.metric)
+    rec.status, rec.job_id = status_word(record), job_of(record.number) or None
+    rec.results_dir, rec.adjustments = results_dir, facts.adjustments_of(record.number)
+    rec.early_stop_epoch = record.until_epoch if is_rung else None
     rec.created_on = _now(record.started)
     rec.last_modified = _now(record.ended or record.started)
     if record.start_from is not None:
-        rec.resume_from_epoch = record.start_from[1]
+        source, rec.resume_from_epoch = record.start_from
+        rec.resume_from_job_id = job_of(source) or None
     if record.error is not None:
         rec.failure_reason = record.error["message"]
     best = None if record.state is TrialState.FAILED else record.best_measurement(direction)
     if best is not None:
         rec.best_epoch_number = best.epoch
         rec.result = rec.objective_score = best.value
-        rec.objective_values = values_of(record, direction, metric, objectives)
+        rec.objective_values = values_of(record, direction, facts)
         rec.metric_value = rec.primary_metric_value()
     return rec
 
 
-def values_of(
-    record: TrialRecord, direction: str, metric: str, objectives: tuple[str, ...] = ()
-) -> dict[str, float]:
+def values_of(record: TrialRecord, direction: str, facts: WorkspaceFacts) -> dict[str, float]:
     """The value of every objective of a trial, at its best epoch; empty for one without a value."""
     best = None if record.state is TrialState.FAILED else record.best_measurement(direction)
     if best is None:
         return {}
-    if not objectives:
-        return {metric: best.value}
-    return {name: best.metrics[name] for name in objectives if name in best.metrics}
+    if not facts.objectives:
+        return {facts.metric: best.value}
+    return {name: best.metrics[name] for name in facts.objective_names if name in best.metrics}
 
 
 def status_word(trial: TrialRecord, *, is_live: bool = True) -> str:

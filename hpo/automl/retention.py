@@ -7,7 +7,7 @@ jobs that nothing can need any more are deleted by the platform.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from hpo.automl.active_jobs import DELETED, ArtifactJobs
@@ -110,6 +110,24 @@ def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
+def needed_trials(ledger: Ledger, facts: WorkspaceFacts, start_points: Iterable[int]) -> set[int]:
+    """Trials whose checkpoints are still needed.
+
+    Args:
+        ledger: the study.
+        facts: of the workspace.
+        start_points: trials that a later one may still go on from.
+    """
+    trials, direction = ledger.trials(), ledger.direction
+    ended = [t for t in trials if t.state.is_finished]
+    # A running trial that is ahead may still fail: then the best that has ended moves up.
+    found = (best_trial(some, direction) for some in (trials, ended))
+    needed = {trial.number for trial in found if trial is not None}
+    needed |= {t.number for t in trials if not t.state.is_finished}
+    needed |= {t.start_from[0] for t in trials if t.start_from and not t.state.is_finished}
+    return needed | {*start_points, *front_of_trials(trials, direction, facts)}
+
+
 class ArtifactCleaner:
     """Deletes what losing jobs have left, after each result; implements a listener.
 
@@ -149,7 +167,9 @@ class ArtifactCleaner:
     def sweep(self) -> None:
         """Delete the artifacts of every ended job that nothing can need."""
         trials = self._ledger.trials()
-        needed = self._needed()
+        needed = needed_trials(self._ledger, self._facts, self._start_points())
+        if self._keeps_all:
+            needed |= {t.number for t in trials if t.state is not TrialState.FAILED}
         for trial in trials:
             job_id = self._job_of(trial.number)[0]
             state = self._artifacts.states.get(job_id)
@@ -157,21 +177,6 @@ class ArtifactCleaner:
                 continue
             if trial.state.is_finished:
                 self._delete(job_id)
-
-    def _needed(self) -> set[int]:
-        """Trials whose artifacts stay."""
-        trials = self._ledger.trials()
-        ended = [t for t in trials if t.state.is_finished]
-        # A running trial that is ahead may still fail: then the best that has ended moves up.
-        found = (best_trial(some, self._ledger.direction) for some in (trials, ended))
-        best = {trial.number for trial in found if trial is not None}
-        needed = {t.number for t in trials if not t.state.is_finished}
-        needed |= {t.start_from[0] for t in trials if t.start_from and not t.state.is_finished}
-        needed |= set(self._start_points())
-        needed |= set(front_of_trials(trials, self._ledger.direction, self._facts))
-        if self._keeps_all:
-            needed |= {t.number for t in trials if t.state is not TrialState.FAILED}
-        return needed | best
 
     def _delete(self, job_id: str) -> None:
         delete = self._platform.delete_job_artifacts  # type: ignore[attr-defined]

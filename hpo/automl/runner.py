@@ -191,6 +191,7 @@ class AutoMLRunner:
         own = {} if self._platform is None else dict(spec_overrides or {})
         given_here = {} if own else spec_overrides or {}
         place, overrides = choose_place(wanted, given_here, Path(_DEFAULT_WORKSPACE))
+        roots = {"train_dataset_uri": train_dataset_uri, "eval_dataset_uri": eval_dataset_uri}
         request = Request(
             skill=self.skill,
             action=self.action,
@@ -201,14 +202,7 @@ class AutoMLRunner:
             ranges=custom_param_ranges,
             overrides=own or overrides,
             eval_overrides=eval_overrides or {},
-            roots={
-                name: uri
-                for name, uri in (
-                    ("train_dataset_uri", train_dataset_uri),
-                    ("eval_dataset_uri", eval_dataset_uri),
-                )
-                if uri
-            },
+            roots={name: uri for name, uri in roots.items() if uri},
             base_checkpoint=base_checkpoint,
             image=image or "",
             platform=type(self._platform).__name__ if self._platform is not None else "",
@@ -230,9 +224,7 @@ class AutoMLRunner:
         route = RouteSettings(
             hooks=hooks,
             platform=self._platform,
-            platform_arguments={
-                name: value for name, value in platform_kwargs.items() if name not in OURS
-            },
+            platform_arguments={k: v for k, v in platform_kwargs.items() if k not in OURS},
             poll_s=poll_s,
             max_hours=max_hours,
             accept_no_baseline=accept_no_baseline,
@@ -245,7 +237,10 @@ class AutoMLRunner:
             listeners=(mlflow_listener, *listeners, *_wandb(wandb_config)),
             should_stop=should_stop,
         )
-        return self._go(request, route, search, resume=resume)
+        ended = execute(request, route, search, resume=resume)
+        if ended.declined:
+            raise ReviewDeclinedError(f"{ended.run}: {ended.declined}")
+        return ended.result
 
     def _refuse_platform_arguments(
         self, given: Mapping[str, Any], execution: Mapping[str, Any] | None
@@ -279,14 +274,6 @@ class AutoMLRunner:
             if not seen:
                 raise
         return seen
-
-    def _go(
-        self, request: Request, route: RouteSettings, search: SearchSettings, *, resume: bool
-    ) -> dict[str, Any]:
-        outcome = execute(request, route, search, resume=resume)
-        if outcome.declined:
-            raise ReviewDeclinedError(f"{outcome.search.run}: {outcome.declined}")
-        return outcome.result
 
 
 def _seconds(value: Any) -> float:

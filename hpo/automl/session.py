@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from hpo.algorithms.for_study import build_algorithm
@@ -14,7 +14,7 @@ from hpo.automl.feedback import Feedback
 from hpo.automl.finishing import conclude
 from hpo.automl.hooks import CallbackListener, HookedDriver
 from hpo.automl.metrics import find_metric
-from hpo.automl.outcome import adjustments_of
+from hpo.automl.outcome import build_result
 from hpo.automl.platform import PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.review import (
@@ -41,39 +41,23 @@ from hpo.jobs.staging import stage_sources
 from hpo.results.model_costs import cost_of
 from hpo.run.run_dir import RunDir
 from hpo.searching.engine import Engine
-from hpo.searching.session import SearchResult, SearchSettings, Session
+from hpo.searching.session import SearchResult, Session
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Sessions:
-    """Makes the session of a start, and keeps it for whoever asks how it went."""
+@dataclass(slots=True, kw_only=True)
+class RouteResult(SearchResult):
+    """How one start of a workspace ended."""
 
-    route: RouteSettings = field(default_factory=RouteSettings)
-    made: AutoMLSession | None = None
-
-    def __call__(self, *args: Any) -> AutoMLSession:
-        """Make the session, as `SearchSettings.make_session` does."""
-        self.made = AutoMLSession(*args, route=self.route)
-        return self.made
-
-    def last(self) -> AutoMLSession:
-        """The session of a search that has ended."""
-        assert self.made is not None  # noqa: S101 - every search makes one
-        return self.made
-
-
-def with_session(
-    settings: SearchSettings, route: RouteSettings | None = None
-) -> tuple[SearchSettings, Sessions]:
-    """Let a start of a search be one of an AutoML workspace."""
-    sessions = Sessions(route or RouteSettings())
-    return replace(settings, make_session=sessions), sessions
+    result: dict[str, Any]
+    """The route's result (`hpo.automl.outcome.build_result`)."""
+    declined: str
+    """Why the review stopped the search, if it did."""
 
 
 class AutoMLSession(Session):
-    """Reviews, searches and hands on in the route's way."""
+    """Reviews, searches and hands on in the route's way; `SearchSettings.make_session` takes it."""
 
     def __init__(self, *args: Any, route: RouteSettings | None = None) -> None:
         super().__init__(*args)
@@ -127,20 +111,14 @@ class AutoMLSession(Session):
     def show(self, number: int) -> Recommendation:
         """A trial as the caller sees it."""
         record = self.ledger.trial(number)
-        job_id, folder = self._job_of(number)
         rec = show_trial(
             record,
-            metric=self.facts.metric,
+            self.facts,
             direction=self.ledger.direction,
-            objectives=self.objectives.names if self.objectives.is_several else (),
-            job_id=job_id,
-            results_dir=folder,
+            job_of=lambda trial: self._job_of(trial)[0],
+            results_dir=self._job_of(number)[1],
+            is_rung=self._are_rungs_trials(),
         )
-        if record.start_from is not None:
-            rec.resume_from_job_id = self._job_of(record.start_from[0])[0] or None
-        if self._are_rungs_trials():
-            rec.early_stop_epoch = record.until_epoch
-        rec.adjustments = adjustments_of(number, self.facts)
         rec.full_spec = self.spec_of(record)
         return rec
 
@@ -156,11 +134,16 @@ class AutoMLSession(Session):
         folder = str(self.run.trial_dir(number))
         return folder, folder
 
-    def search(self) -> SearchResult:
+    def search(self) -> RouteResult:
         """Say which way was taken, then search."""
         if self.route.routed is not None:
             self.bus.emit(self.route.routed)
-        return super().search()
+        ended = super().search()
+        because = ended.finished.ended_because if ended.finished else "interrupted"
+        found = build_result(self.run, self.ledger, self.facts, self.show, ended_because=because)
+        return RouteResult(
+            run=ended.run, finished=ended.finished, result=found, declined=self.declined
+        )
 
     # The search -----------------------------------------------------------------------------------
 

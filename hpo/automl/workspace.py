@@ -63,6 +63,15 @@ class WorkspaceFacts:
     """A script that the caller passed in place of the action's own."""
     experiment_id: str = ""
 
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """The metrics of several objectives, the primary one first; empty where there is one."""
+        return tuple(item["metric"] for item in self.objectives)
+
+    def adjustments_of(self, number: int) -> list[dict[str, Any]]:
+        """What was changed of a trial's spec, and why."""
+        return [*self.adjustments, *(self.first_adjustments if number == 0 else ())]
+
     def write(self, folder: Path) -> None:
         """Write the file into a run directory."""
         text = json.dumps(asdict(self), indent=1, default=str) + "\n"

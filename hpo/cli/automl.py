@@ -17,9 +17,9 @@ from hpo.cli.run_flags import (
 )
 
 if TYPE_CHECKING:
-    from hpo.automl.execute import Outcome
     from hpo.automl.request import Request
     from hpo.automl.routing import Route
+    from hpo.automl.session import RouteResult
     from hpo.searching.session import SearchResult, SearchSettings
     from hpo.study.skill import Skill
 
@@ -187,13 +187,13 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
         review_only=args.review_only,
         routed=route.to_event(),
     )
-    ended: list[Outcome] = []
+    ended: list[RouteResult] = []
 
     def start(search: SearchSettings) -> SearchResult:
         listeners = (*search.listeners, make_console)
         search = replace(search, listeners=listeners)
         ended.append(execute(request, settings, search, resume=bool(args.resume)))
-        return ended[-1].search
+        return ended[-1]
 
     args.no_report = True
     args.ask_always = not args.review_only

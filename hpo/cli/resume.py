@@ -86,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
             budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
             _remark_on(budget, chosen)
         if is_workspace(chosen.path):
-            from hpo.automl.session import with_session
+            from hpo.automl.session import AutoMLSession
 
-            settings, _ = with_session(settings)
+            settings = replace(settings, make_session=AutoMLSession)
         places = {name: getattr(args, name) for name in _PLACES if getattr(args, name)}
         moved = dict(_moved(pair) for pair in args.moved)
         settings = replace(settings, force=args.force, places=places, moved=moved)

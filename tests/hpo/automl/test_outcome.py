@@ -32,7 +32,7 @@ def add(ledger, values, *, state=TrialState.COMPLETE, error=None, until=3):
 
 def result(ledger, tmp_path):
     def show(number):
-        return show_trial(ledger.trial(number), metric="acc", direction="maximize")
+        return show_trial(ledger.trial(number), FACTS, direction="maximize")
 
     return build_result(RunDir(tmp_path), ledger, FACTS, show)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hpo import AutoML
-from hpo.automl.session import with_session
+from hpo.automl.session import AutoMLSession
 from hpo.automl.workspace import AUTOML_DIR
 from hpo.cli.main import main
 from hpo.core.budget import parse_budget
@@ -19,7 +19,7 @@ from tests.quick_trainer import NAME
 def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):
     result = run(settings={"automl_max_recommendations": 2})
     workspace = RunDir(Path(result["workspace_path"]))
-    settings, _ = with_session(SearchSettings(executor="inprocess"))
+    settings = SearchSettings(executor="inprocess", make_session=AutoMLSession)
     again = resume_search(workspace, settings, budget=parse_budget("3"))
     assert again.finished.trials["complete"] == 3
 
