@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
-from hpo.run.run_dir import write_atomically
+from hpo.run.plain_files import read_object, write_json
 
 ACTIVE_FILE, ARTIFACT_FILE = "active_jobs.json", "artifact_jobs.json"
 DELETED = "deleted"
@@ -53,7 +53,7 @@ class ActiveJobs:
         if not self._path.exists():
             return
         try:
-            rows = _rows_of(json.loads(self._path.read_text(encoding="utf-8")))
+            rows = _rows_in(self._path)
             jobs = [ActiveJob(**{k: row[k] for k in _SAVED if k in row}) for row in rows]
         except (OSError, ValueError, TypeError) as error:
             raise RunError(
@@ -76,7 +76,7 @@ class ActiveJobs:
     def save(self) -> None:
         """Replace the file in one step."""
         rows = [{name: getattr(job, name) for name in _SAVED} for job in self.jobs.values()]
-        write_atomically(self._path, json.dumps(rows, indent=1) + "\n")
+        write_json(self._path, rows)
 
 
 class ArtifactJobs:
@@ -84,33 +84,26 @@ class ArtifactJobs:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ARTIFACT_FILE
-        self.states = _read_states(self._path)
+        self.states = {job: str(state) for job, state in read_object(self._path).items()}
 
     def put(self, job_id: str, state: str) -> None:
         """Set the state of a job."""
         self.states[job_id] = state
-        write_atomically(self._path, json.dumps(self.states, indent=1) + "\n")
+        write_json(self._path, self.states)
 
 
 def read_active(folder: Path) -> list[dict[str, Any]]:
     """The jobs that are under way, by file alone; empty where there is none or half a file."""
     try:
-        return _rows_of(json.loads((folder / ACTIVE_FILE).read_text(encoding="utf-8")))
+        return _rows_in(folder / ACTIVE_FILE)
     except (OSError, ValueError, TypeError):
         return []
 
 
-def _rows_of(data: Any) -> list[dict[str, Any]]:
+def _rows_in(file: Path) -> list[dict[str, Any]]:
     """The rows of the file; earlier releases wrote them below a key."""
+    data = json.loads(file.read_text(encoding="utf-8"))
     rows = data.get("active_jobs") if isinstance(data, dict) else data
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TypeError(f"got {type(rows).__name__}")
     return rows
-
-
-def _read_states(file: Path) -> dict[str, str]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        return {str(job): str(state) for job, state in data.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.metrics import find_metric, number_of
+from hpo.automl.metrics import find_metric, number_of, numbers_of
 from hpo.automl.status_file import json_objects
+from hpo.run.plain_files import read_object, read_printed
 
 BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"
 NAMES = (BEST_SCORE, METRICS, STATUS)
@@ -30,24 +30,18 @@ def values_in_folder(folder: Path, names: Sequence[str]) -> dict[str, float]:
     if not folder.is_dir():
         return {}
     files = [file for name in NAMES for file in sorted(folder.rglob(name), key=_depth)]
-    return _gather(((file.name, _text(file)) for file in files), names)
+    return _gather(((file.name, read_printed(file)) for file in files), names)
 
 
 def tables_in_folder(folder: Path) -> dict[str, float]:
     """All numbers of the tables below a folder: of `metrics.json` and of the last status line."""
     found: dict[str, float] = {}
     for file in sorted(folder.rglob(STATUS), key=_depth):
-        for line in json_objects(_text(file)):
-            found |= _numbers(line.get("kpi"))
+        for line in json_objects(read_printed(file)):
+            found |= numbers_of(line.get("kpi"))
     for file in sorted(folder.rglob(METRICS), key=_depth):
-        with contextlib.suppress(ValueError):
-            found |= _numbers(json.loads(_text(file)))
+        found |= numbers_of(read_object(file))
     return found
-
-
-def _numbers(table: Any) -> dict[str, float]:
-    rows = table.items() if isinstance(table, Mapping) else ()
-    return {str(key): n for key, value in rows if (n := number_of(value)) is not None}
 
 
 def values_by_reader(
@@ -102,7 +96,7 @@ def _in_status(text: str, names: Sequence[str]) -> dict[str, float]:
     """The last finite value of each metric under `kpi`, one JSON object a line."""
     found: dict[str, float] = {}
     for line in json_objects(text):
-        kpi = _numbers(line.get("kpi"))
+        kpi = numbers_of(line.get("kpi"))
         for metric in names:
             value = find_metric(kpi, metric)
             if value is not None:
@@ -120,13 +114,6 @@ def _gather(files: Iterable[tuple[str, str]], names: Sequence[str]) -> dict[str,
 
 def _depth(file: Path) -> tuple[int, str]:
     return len(file.parts), str(file)
-
-
-def _text(file: Path) -> str:
-    try:  # a pipe of that name would wait for its writer
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    except OSError:
-        return ""
 
 
 def _as_text(content: Any) -> str:

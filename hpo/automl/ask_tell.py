@@ -13,7 +13,6 @@ reports is a trial's value at its last epoch.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -47,7 +46,8 @@ from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended
 from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import AUTOML_JOBS, write_atomically
+from hpo.run.plain_files import write_json
+from hpo.run.run_dir import AUTOML_JOBS
 from hpo.searching.engine import Engine
 from hpo.searching.state_writer import StateWriter, describe_start
 from hpo.tracking.listener import mlflow_listener
@@ -323,8 +323,7 @@ class AutoML:
         if told.items() <= self._jobs.items():
             return
         self._jobs |= told
-        rows = {number: [job, ""] for number, job in self._jobs.items()}
-        write_atomically(self.run.path / AUTOML_JOBS, json.dumps(rows, indent=1) + "\n")
+        write_json(self.run.path / AUTOML_JOBS, {n: [job, ""] for n, job in self._jobs.items()})
 
 
 def _skill_folder(network: str, trainer: str) -> Path:

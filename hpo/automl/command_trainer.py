@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from hpo.automl.failures import explain_analysis, explain_failure
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
-from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group
-from hpo.core.protocols import Report, Spec
-from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.protocols import Progress, Report, Spec
+from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
 from hpo.core.yaml_io import read_yaml
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
-from hpo.jobs.spec_formats import check_format, read_spec, render_spec
+from hpo.jobs.spec_formats import format_of, read_spec, render_spec
 from hpo.run.checkpoints import choose_checkpoint
+from hpo.run.plain_files import read_printed
 from hpo.run.run_dir import write_atomically
 from hpo.study.skill import Skill
 
@@ -120,7 +121,7 @@ class CommandTrainer:
         problems = []
         inputs = (self._action(self.action).get("inputs") or {}).items()
         for name, facts in inputs:
-            value = _value(spec, name)
+            value = value_at(spec, name)
             if (facts or {}).get("optional") and not value:
                 continue
             if not value:
@@ -129,16 +130,6 @@ class CommandTrainer:
                 problems.append(f"{name}: {value} is not there")
         if problems:
             raise SpecError("; ".join(problems))
-        return {"splits": {}, "findings": []}
-
-    def diagnose_data(
-        self,
-        sources: Mapping[str, str],
-        progress: Callable[[str, int, int], None] | None = None,
-        group_by: str = "",
-    ) -> dict[str, Any]:
-        """Nothing is known of single pictures."""
-        del sources, progress, group_by
         return {"splits": {}, "findings": []}
 
     def stage(self, source: str) -> Path:
@@ -151,7 +142,7 @@ class CommandTrainer:
             raise SpecError(f"{source}: {self.name} has no way to fetch it; give a local path")
         return Path(source)
 
-    def prepare(self, spec: Spec, progress: Callable[[str, int, int], None] | None = None) -> None:
+    def prepare(self, spec: Spec, progress: Progress | None = None) -> None:
         """Nothing can be shared between its trials."""
 
     def probe(self, spec: Spec) -> dict[str, Any]:
@@ -222,11 +213,11 @@ class CommandTrainer:
         metrics |= values_in_folder(job.folder, [self.monitoring_metric])
         tables = tables_in_folder(job.folder)
         value = metrics.get(self.monitoring_metric, (line or {}).get("value"))
-        if value is None:
-            value = find_in_log(_log(job), self.monitoring_metric)
-        return _line(job.folder, length, self._demand_value(value), {**tables, **metrics})
+        value = self._found_in_log(job) if value is None else value
+        return _line(job.folder, length, value, {**tables, **metrics})
 
-    def _demand_value(self, value: float | None) -> float:
+    def _found_in_log(self, job: Job) -> float:
+        value = find_in_log(read_printed(job.log_file), self.monitoring_metric)
         if value is None:
             where = "neither in its result files nor in the log, as a finite number"
             raise CommandFailure(
@@ -237,10 +228,8 @@ class CommandTrainer:
     def evaluate(self, spec: Spec) -> dict[str, Any]:
         """Run the evaluate action and return `{"metrics": {name: value}}`."""
         job = self._run("evaluate", spec)
-        name = self.monitoring_metric
-        found = values_in_folder(job.folder, [name]).get(name)
-        value = find_in_log(_log(job), name) if found is None else found
-        return {"metrics": {name: self._demand_value(value)}}
+        metrics = values_in_folder(job.folder, [self.monitoring_metric])
+        return {"metrics": metrics or {self.monitoring_metric: self._found_in_log(job)}}
 
     def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """Nothing is known of single queries."""
@@ -309,8 +298,7 @@ class CommandTrainer:
         execution = self._execution_of(action)
         if execution is not None:
             return execution.config_format
-        form = self._action(action).get("config_format") or "yaml"
-        return check_format(form, f"{self._skill.path}: actions.{action}.config_format")
+        return format_of(self._skill, action, "yaml")
 
     def _command(self, action: str, file: Path, folder: Path) -> tuple[list[str], str]:
         """The words of an action's command, and the folder that it is run in; empty: this one."""
@@ -370,10 +358,11 @@ def _line(folder: Path, epoch: int, value: float, metrics: Mapping[str, Any]) ->
 
 def _demand_success(job: Job, told: StatusFile) -> None:
     """Refuse a job that failed, also one that only says so in its status file and exits with 0."""
+    log = read_printed(job.log_file)
     if job.status != SUCCESS:
-        raise CommandFailure(**explain_failure(_log(job), job.exit_code))
+        raise CommandFailure(**explain_failure(log, job.exit_code))
     if told.failure is not None:
-        raise CommandFailure(**explain_analysis(told.failure, _log(job), "FAILURE by status.json"))
+        raise CommandFailure(**explain_analysis(told.failure, log, "FAILURE by status.json"))
 
 
 def _stop(job: Job) -> None:
@@ -384,17 +373,3 @@ def _stop(job: Job) -> None:
     deadline = time.monotonic() + STOP_WITHIN_S
     while read_job(job.folder).status not in ENDED and time.monotonic() < deadline:
         time.sleep(POLL_S)
-
-
-def _log(job: Job) -> str:
-    try:
-        return job.log_file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _value(spec: Spec, name: str) -> Any:
-    try:
-        return lookup(spec, name)
-    except (KeyError, HpoError):
-        return None

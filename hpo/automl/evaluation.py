@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics, nu
 from hpo.automl.recommendation import Recommendation
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.workspace import WorkspaceFacts
-from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import StartSaver
-from hpo.core.trial_failures import describe_failure
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.core.trial_failures import error_line
+from hpo.run.plain_files import read_object, write_json
+from hpo.run.run_dir import RunDir
 from hpo.study.skill import Skill
 from hpo.study.weights import is_address
 
@@ -108,7 +107,7 @@ def run_baseline(
         evaluated, and `failure_reason` where there is no value.
     """
     facts, record = evaluator.facts, evaluator.run.evaluations_dir / BASELINE_FILE
-    kept = _read(record)
+    kept = read_object(record)
     if kept.get("status") in KNOWN:
         return kept
     label = "base checkpoint" if facts.base_checkpoint else "untrained start"
@@ -123,20 +122,21 @@ def _baseline_of(evaluator: Evaluator, hooks: Hooks, blocked: str) -> dict[str, 
     if wanted.get("baseline_metric") is not None:
         return {"status": PROVIDED, "metric_value": wanted["baseline_metric"]}
     if hooks.baseline_fn is not None:
-        return _by_baseline_fn(evaluator, hooks)
+        return _by_baseline_fn(evaluator, hooks.baseline_fn)
     if blocked:
         return {"status": UNAVAILABLE, "reason": blocked}
     try:
         return _measured_start(evaluator)
     except Exception as error:
         logger.debug("the baseline was not evaluated", exc_info=True)
-        return {"status": FAILURE, "reason": _line_of(error)}
+        return {"status": FAILURE, "reason": error_line(error)}
 
 
-def _by_baseline_fn(evaluator: Evaluator, hooks: Hooks) -> dict[str, Any]:
-    assert hooks.baseline_fn is not None  # noqa: S101 - told by the caller
+def _by_baseline_fn(
+    evaluator: Evaluator, baseline_fn: Callable[[dict[str, Any]], Any]
+) -> dict[str, Any]:
     try:
-        answer = hooks.baseline_fn(merged(evaluator.base_spec))
+        answer = baseline_fn(merged(evaluator.base_spec))
     except Exception as error:
         logger.warning("baseline_fn failed", exc_info=True)
         return {"status": FAILURE, "reason": f"baseline_fn: {type(error).__name__}: {error}"}
@@ -257,7 +257,7 @@ def _final_of(
     if best is None:
         return {"status": NOT_RUN, "reason": "no trial has a result"}
     if hooks.final_eval_fn is not None:
-        return _by_caller(hooks, best)
+        return _by_caller(hooks.final_eval_fn, best)
     if wanted.get("reuse_best_metric_for_final_evaluation"):
         reason = "the best trial's own value"
         return {"status": REUSED, "reason": reason, "metric_value": best.metric_value}
@@ -280,7 +280,7 @@ def _by_trainer(evaluator: Evaluator, best: Recommendation, checkpoint: Path) ->
         metrics = evaluator.evaluate("final", best.full_spec, checkpoint, data)
     except Exception as error:
         logger.debug("the best trial was not evaluated", exc_info=True)
-        return {"status": UNAVAILABLE, "reason": f"it failed: {_line_of(error)}"}
+        return {"status": UNAVAILABLE, "reason": f"it failed: {error_line(error)}"}
     where = "held-out data" if data else f"validation data ({evaluator.facts.no_eval_reason})"
     return {
         "status": MEASURED,
@@ -293,11 +293,12 @@ def _by_trainer(evaluator: Evaluator, best: Recommendation, checkpoint: Path) ->
     }
 
 
-def _by_caller(hooks: Hooks, best: Recommendation) -> dict[str, Any]:
-    assert hooks.final_eval_fn is not None  # noqa: S101 - told by the caller
+def _by_caller(
+    final_eval_fn: Callable[[Recommendation, str], Any], best: Recommendation
+) -> dict[str, Any]:
     source = "final_eval_fn"
     try:
-        answer = hooks.final_eval_fn(best, best.job_id or "")
+        answer = final_eval_fn(best, best.job_id or "")
     except Exception as error:
         logger.warning("final_eval_fn failed", exc_info=True)
         return {"status": RAISED, "source": source, "reason": f"{type(error).__name__}: {error}"}
@@ -325,14 +326,10 @@ def _why_not(evaluator: Evaluator, checkpoint: Path | None) -> str:
     return ""
 
 
-def _line_of(error: Exception) -> str:
-    """One line about an error of a worker's call, wherever the worker was."""
-    return str(error) if isinstance(error, HpoError) else describe_failure(error)["message"]
-
-
 def read_evaluations(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
     """Baseline and final evaluation as they were kept; empty where there is none."""
-    return _read(run.evaluations_dir / BASELINE_FILE), _read(run.evaluations_dir / FINAL_FILE)
+    folder = run.evaluations_dir
+    return read_object(folder / BASELINE_FILE), read_object(folder / FINAL_FILE)
 
 
 def _write(
@@ -350,17 +347,6 @@ def _write(
     folder = facts.evaluations.get("evaluation_records_dir")
     copy = Path(folder) / _RECORD_NAMES[path.name] if folder else None
     result["record_path"] = str(result.get("record_path") or told or copy or path)
-    text = json.dumps(result, indent=1, default=str) + "\n"
-    write_atomically(path, text)
-    if copy is not None:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(copy, text)
+    for place in filter(None, (path, copy)):
+        write_json(place, result)
     return result
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -6,14 +6,13 @@ sample (ids, file names) is left out, as the notes may be shown to a language mo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.workspace import AUTOML_DIR
-from hpo.run.run_dir import write_atomically
+from hpo.run.plain_files import read_object, write_json
 
 FILE = Path(AUTOML_DIR) / "feedback.json"
 _HIDDEN = frozenset({"truth", "gt", "groundtruth", "label", "labels", "target", "targets", "answer",
@@ -39,16 +38,13 @@ class Feedback:
         if said is None:
             return
         self.all[number] = _without_answers(said)
-        write_atomically(self._file, json.dumps(self.all, indent=1) + "\n")
+        write_json(self._file, self.all)
 
 
 def read_feedback(folder: Path) -> dict[int, Any]:
     """The notes of a workspace, by trial; empty where there are none."""
-    try:
-        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return {int(number): notes for number, notes in data.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    kept = read_object(folder / FILE)
+    return {int(number): notes for number, notes in kept.items() if number.isdecimal()}
 
 
 def _without_answers(said: Any) -> Any:

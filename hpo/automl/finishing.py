@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -28,14 +27,16 @@ from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, export_trial
 from hpo.run.checkpoints import best_checkpoint
+from hpo.run.handed_on import REPORT_FILE
 from hpo.run.ledger import Ledger
+from hpo.run.plain_files import write_json
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 
 logger = logging.getLogger(__name__)
 
-REPORT_FILE, TABLE_FILE = "report.json", "comparison.md"
+TABLE_FILE = "comparison.md"
 ELSEWHERE = "trials run on a platform and no final_eval_fn was passed"
 _WHERE = {"held_out": "held-out", "validation": "validation"}
 
@@ -149,7 +150,7 @@ def _hand_on(
         "receipt": best.receipt,
         "next": next_commands(str(session.run)),
     }
-    write_atomically(folder / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
+    write_json(folder / REPORT_FILE, report)
     return result
 
 
@@ -169,8 +170,7 @@ def _hand_over(session: Ending, best: TrialRecord, checkpoint: Path | None) -> N
         score_of=lambda trial: metric_of(trial, direction),
         job_of=lambda trial: session.show(trial.number).job_id,
     )
-    text = json.dumps(record, indent=1, default=str) + "\n"
-    write_atomically(session.run.path / BEST_REC_FILE, text)
+    write_json(session.run.path / BEST_REC_FILE, record)
 
 
 def _export(session: Ending, best: TrialRecord, executor: Executor) -> dict[str, Any]:

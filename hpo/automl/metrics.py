@@ -100,7 +100,7 @@ def find_metric(metrics: Mapping[str, Any], name: str) -> float | None:
     A last part counts where it is unambiguous, so `loss` is found as `train_loss`. Booleans and
     what is not finite are no values.
     """
-    numbers = {str(key): n for key, value in metrics.items() if (n := number_of(value)) is not None}
+    numbers = numbers_of(metrics)
     same = _same_names(name)
     for fits in (
         lambda key: key == name,
@@ -172,6 +172,12 @@ def _plain(name: str) -> str:
     """Letters and digits alone; the published label says `at Rank 1` for what is also `at 1`."""
     text = re.sub(r"[^a-z0-9]+", "", str(name).lower())
     return text.replace("atrank", "at")
+
+
+def numbers_of(table: Any) -> dict[str, float]:
+    """The finite numbers of a table by their names; none of what is no table."""
+    rows = table.items() if isinstance(table, Mapping) else ()
+    return {str(key): n for key, value in rows if (n := number_of(value)) is not None}
 
 
 def number_of(value: Any) -> float | None:

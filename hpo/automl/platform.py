@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -34,7 +33,8 @@ from hpo.core.trial import Ended, Launch, TrialRecord
 from hpo.jobs.parents import platform_jobs
 from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import AUTOML_JOBS, write_atomically
+from hpo.run.plain_files import write_json
+from hpo.run.run_dir import AUTOML_JOBS
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class PlatformExecutor:
                 driver.on_end(launch.number, Ended(failure=failure))
                 return None
         self.job_ids[launch.number] = (known.job_id, known.results_dir)
-        write_atomically(self._jobs_file, json.dumps(self.job_ids, indent=1) + "\n")
+        write_json(self._jobs_file, self.job_ids)
         return known
 
     def _try_to_submit(self, known: ActiveJob, launch: Launch) -> dict[str, str] | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.arguments import check_path
-from hpo.automl.errors import AutoMLError
+from hpo.automl.script_schema import read_schema
 from hpo.automl.workspace import AUTOML_DIR
 from hpo.core.yaml_io import to_yaml
+from hpo.run.plain_files import write_json
 from hpo.run.run_dir import write_atomically
 
 
@@ -38,13 +38,9 @@ def write_skill(
         "automl_enabled": True,
         "actions": {action: {"command": ""}},
     }
-    text = json.dumps(_read(schema), indent=1) + "\n"
-    for file, content in (
-        (place / "references" / "skill_info.yaml", to_yaml(info)),
-        (place / "schemas" / f"{action}.schema.json", text),
-    ):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, content)
+    data = _read(schema)
+    write_atomically(place / "references" / "skill_info.yaml", to_yaml(info))
+    write_json(place / "schemas" / f"{action}.schema.json", data)
     return place
 
 
@@ -52,10 +48,4 @@ def _read(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     if isinstance(schema, Mapping):
         return dict(schema)
     check_path(schema, "search_schema")
-    try:
-        data = json.loads(Path(schema).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AutoMLError(f"search_schema: {schema}: cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise AutoMLError(f"search_schema: must be a JSON object, got {type(data).__name__}")
-    return data
+    return read_schema(Path(schema), "search_schema: ")

@@ -9,11 +9,10 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError, SkillFolderError
 from hpo.core.text import nearest
-from hpo.jobs.spec_formats import check_format
+from hpo.jobs.spec_formats import check_format, filled
 
 _PYTHON_SCRIPT = "python_script"
 _DEFAULT_ARGS = ("--config", "{config_path}")
-_PLACEHOLDERS = ("config_path", "results_dir", "job_id")
 _KEYS = ("type", "script", "args", "script_args", "cwd", "config_format")
 
 
@@ -31,13 +30,7 @@ class ScriptExecution:
 
     def words(self, *, config_path: str, results_dir: str, job_id: str) -> list[str]:
         """The words behind the script, with the placeholders filled in."""
-        values = {"config_path": config_path, "results_dir": results_dir, "job_id": job_id}
-        filled = []
-        for word in self.args:
-            for name in _PLACEHOLDERS:
-                word = word.replace(f"{{{name}}}", values[name])  # noqa: PLW2901
-            filled.append(word)
-        return filled
+        return filled(self.args, config_path=config_path, results_dir=results_dir, job_id=job_id)
 
 
 def read_execution(

@@ -51,15 +51,25 @@ def check_script_spec(file: Path, spec: Mapping[str, Any]) -> None:
         raise AutoMLError(f"spec: {'; '.join(problems)} (by {file})")
 
 
-def _read(file: Path) -> Mapping[str, Any]:
+def read_schema(file: Path, where: str = "") -> dict[str, Any]:
+    """Read the JSON object of a schema; `where` begins the message when it cannot be read.
+
+    Raises:
+        AutoMLError: when it is missing, no JSON, or no object.
+    """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AutoMLError(f"{file}: cannot be read: {error}") from error
+        raise AutoMLError(f"{where}{file}: cannot be read: {error}") from error
     if not isinstance(data, dict):
-        raise AutoMLError(f"{file}: must be a JSON object, got {type(data).__name__}")
+        raise AutoMLError(f"{where}{file}: must be a JSON object, got {type(data).__name__}")
+    return data
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """A schema with its references followed."""
     try:
-        return expand(data)
+        return expand(read_schema(file))
     except SchemaError as error:
         raise AutoMLError(f"{file}: {error}") from error
 

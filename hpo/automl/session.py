@@ -39,6 +39,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
 from hpo.jobs.staging import stage_sources
 from hpo.results.model_costs import cost_of
+from hpo.run.plain_files import read_printed
 from hpo.run.run_dir import RunDir
 from hpo.searching.engine import Engine
 from hpo.searching.session import SearchResult, Session
@@ -178,7 +179,8 @@ class AutoMLSession(Session):
             hooks = replace(hooks, metric_extractor=None)
         return HookedDriver(
             engine, hooks, self.ledger,
-            show=self.show, read_log=self._log_of, objectives=self.objectives,
+            show=self.show, objectives=self.objectives,
+            read_log=lambda number: read_printed(self.run.trial_dir(number) / "log.txt"),
             known_of=self._known_of,
             epochs_key=self.trainer.epochs_key if self._are_rungs_trials() else "",
         )  # fmt: skip
@@ -212,13 +214,6 @@ class AutoMLSession(Session):
     def engine_run(self) -> RunDir | None:
         """None on a platform: its jobs, not folders here, hold specs and checkpoints."""
         return self.run if self.route.platform is None else None
-
-    def _log_of(self, number: int) -> str:
-        try:
-            file = self.run.trial_dir(number) / "log.txt"
-            return file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
 
     def _platform_plan(self) -> PlatformPlan:
         submission = self.submission()

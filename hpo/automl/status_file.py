@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.metrics import find_metric, number_of
+from hpo.automl.metrics import find_metric, numbers_of
 
 NAME = "status.json"
 _FAILED = ("FAILURE", "FAILED")
@@ -54,11 +54,9 @@ class StatusFile:
             if isinstance(status := line.get("status"), str):
                 has_failed = status.strip().upper() in _FAILED
                 self.failure = str(line.get("message") or "it says no more") if has_failed else None
-            kpi = line.get("kpi")
-            value = find_metric(kpi, self._metric) if isinstance(kpi, Mapping) else None
-            if isinstance(kpi, Mapping) and value is not None:
-                numbers = {str(k): n for k, v in kpi.items() if (n := number_of(v)) is not None}
-                found.append(EpochReport(epoch=self._epoch_of(line), value=value, metrics=numbers))
+            kpi = numbers_of(line.get("kpi"))
+            if (value := find_metric(kpi, self._metric)) is not None:
+                found.append(EpochReport(epoch=self._epoch_of(line), value=value, metrics=kpi))
         return found
 
     def _epoch_of(self, line: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.script import ScriptExecution
 from hpo.automl.sdk import Platform, call_with_known, demand_keywords, takes
 from hpo.core.spec_dicts import flatten, merged, nest
-from hpo.jobs.spec_formats import check_format, whole_command
+from hpo.jobs.spec_formats import format_of, whole_command
 from hpo.study.skill import Skill
 
 OUTPUT_KEYS = ("results_dir", "output_dir", "save_dir")
@@ -90,8 +90,8 @@ class Submission:
         own = self._own_folders({k: v for k, v in spec.items() if k != "results_dir"}, number)
         common = {
             "specs": own,
-            "inputs": dict(self._facts.get("inputs") or {}),
-            "outputs": dict(self._facts.get("outputs") or {}),
+            "inputs": self.skill.inputs(self.action),
+            "outputs": self.skill.outputs(self.action),
             "upload_excludes": list(self._facts.get("upload_excludes") or []),
             "network_arch": self.skill.network_arch,
             "action": self.action,
@@ -106,7 +106,7 @@ class Submission:
             "name": name,
             "rec_id": number,
         }
-        form = self._format()
+        form = format_of(self.skill, self.action, CONTAINER_FORMAT)
         if takes(self.platform.create_job, "command"):
             command = self._whole_command(common, form, name)
             always = {"image": self.own_image, "command": command, **self.arguments}
@@ -114,13 +114,9 @@ class Submission:
             always = dict(self.arguments)
         return call_with_known(self.platform.create_job, {**facts, "config_format": form}, always)
 
-    def _format(self) -> str:
-        form = self._facts.get("config_format") or CONTAINER_FORMAT
-        return check_format(form, f"{self.skill.path}: actions.{self.action}.config_format")
-
     def _whole_command(self, common: Mapping[str, Any], form: str, name: str) -> str:
         """The command with this trial's spec in it, by the platform's own builder if it has one."""
-        template = str(self._facts.get("command") or "")
+        template = self.skill.command(self.action)
         build = getattr(self.platform, "build_entrypoint", None)
         if build is None:
             return whole_command(template, common["specs"], form, name)
@@ -146,7 +142,7 @@ class Submission:
 
     def _own_folders(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
         """Give each trial a folder of its own below a folder that the spec names for all."""
-        declared = {*(self._facts.get("outputs") or {})}
+        declared = self.skill.outputs(self.action)
         changes = {
             name: f"{value.rstrip('/')}/rec_{number}"
             for name, value in flatten(spec).items()

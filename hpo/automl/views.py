@@ -14,7 +14,6 @@ They are written for readers; nothing is restored from them but `facts.json`.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +24,8 @@ from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts
 from hpo.core.events import Event, Started, TrialEnded, TrialStarted, TrialSuspended
 from hpo.core.selection import best_trial
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.plain_files import write_json
+from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
 
@@ -85,7 +85,7 @@ class Views:
     def _write(self, path: Path, data: Any) -> None:
         """Write one view; if its file cannot be written, log that once and go on."""
         try:
-            write_atomically(path, json.dumps(data, indent=1, default=str) + "\n")
+            write_json(path, data)
         except OSError as error:
             if path not in self._refused:
                 self._refused.add(path)

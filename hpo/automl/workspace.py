@@ -12,11 +12,10 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.objectives import Objective, Objectives, from_list
 from hpo.core.errors import RunError
 from hpo.jobs.data_sources import UNSET_MARKS
-from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, lost_facts, write_atomically
+from hpo.run.plain_files import write_json
+from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, lost_facts
 
 AUTOML_DIR = ".automl"
-_FACTS_FILE = AUTOML_FACTS
-
 RESULTS_DIR = "results_dir"
 RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
 
@@ -74,8 +73,7 @@ class WorkspaceFacts:
 
     def write(self, folder: Path) -> None:
         """Write the file into a run directory."""
-        text = json.dumps(asdict(self), indent=1, default=str) + "\n"
-        write_atomically(folder / _FACTS_FILE, text)
+        write_json(folder / AUTOML_FACTS, asdict(self))
 
 
 def choose_place(
@@ -119,9 +117,8 @@ def read_facts(folder: Path) -> WorkspaceFacts:
     Raises:
         RunError: when it is missing or damaged.
     """
-    file = folder / _FACTS_FILE
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads((folder / AUTOML_FACTS).read_text(encoding="utf-8"))
         known = {item.name for item in fields(WorkspaceFacts)}
         return WorkspaceFacts(**{key: value for key, value in data.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError) as error:

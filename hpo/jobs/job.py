@@ -21,7 +21,8 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
-from hpo.run.run_dir import is_locked, write_atomically
+from hpo.run.plain_files import write_json
+from hpo.run.run_dir import is_locked
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"
@@ -100,8 +101,7 @@ class Job:
 
     def save(self) -> None:
         """Replace the record in one step."""
-        text = json.dumps(_record(self), indent=1) + "\n"
-        write_atomically(self.folder / JOB_FILE, text)
+        write_json(self.folder / JOB_FILE, _record(self))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[int]:

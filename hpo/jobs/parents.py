@@ -7,7 +7,6 @@ model was built from, and where its data lay.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,14 +21,8 @@ from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import (
-    AUTOML_FACTS,
-    AUTOML_JOBS,
-    STUDY_FILE,
-    RunDir,
-    find_run,
-    list_runs,
-)
+from hpo.run.plain_files import read_object
+from hpo.run.run_dir import AUTOML_FACTS, AUTOML_JOBS, STUDY_FILE, RunDir, find_run, list_runs
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import held_out_sources, planned_space, read_plan
 from hpo.study.skill import Skill
@@ -283,10 +276,10 @@ def _planned_spec(run: RunDir, trial: int) -> dict[str, Any]:
 
 def platform_jobs(folder: Path) -> dict[int, tuple[str, str]]:
     """Trial -> id and results folder of its job on a platform; empty for trials of this machine."""
+    kept = read_object(folder / AUTOML_JOBS)
     try:
-        data = json.loads((folder / AUTOML_JOBS).read_text(encoding="utf-8"))
-        return {int(number): (str(pair[0]), str(pair[1])) for number, pair in data.items()}
-    except (OSError, ValueError, AttributeError, IndexError, TypeError):
+        return {int(number): (str(pair[0]), str(pair[1])) for number, pair in kept.items()}
+    except (ValueError, LookupError, TypeError):
         return {}
 
 
@@ -308,8 +301,4 @@ def _skill_and_held_out(run: RunDir, job: Job | None) -> tuple[Path, dict[str, A
 
 
 def _automl_facts(run: RunDir) -> dict[str, Any]:
-    try:
-        data = json.loads((run.path / AUTOML_FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return read_object(run.path / AUTOML_FACTS)

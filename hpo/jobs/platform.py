@@ -13,14 +13,10 @@ from hpo.core.process.groups import end_group
 from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.create import JobMaker
 from hpo.jobs.data_sources import ROOTS
-from hpo.jobs.job import (
-    ENDED,
-    Job,
-    find_job,
-)
+from hpo.jobs.job import ENDED, Job, find_job
 from hpo.jobs.run_command import Echo, run_job, start_worker
+from hpo.run.plain_files import read_printed
 
-DEFAULT_NETWORK = "ml_recog"
 POLL_S = 0.2
 STOP_WITHIN_S = 30.0
 
@@ -106,8 +102,7 @@ class LocalJobs(JobMaker):
 
     def get_job_logs(self, job_id: str) -> str:
         """Everything that the job's command has written so far."""
-        file = self.get_job(job_id).log_file
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        return read_printed(self.get_job(job_id).log_file)
 
     def get_failure_analysis(self, job_id: str) -> dict[str, Any]:
         """Why a job failed: `status`, `exit_code`, `message`, `log` (path) and its last lines."""

@@ -17,14 +17,15 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group
-from hpo.core.spec_dicts import merged, nest
-from hpo.jobs.spec_formats import render_spec
+from hpo.core.spec_dicts import merged, nest, value_at
+from hpo.jobs.spec_formats import filled, render_spec
+from hpo.run.plain_files import read_printed, write_json
 from hpo.run.run_dir import write_atomically
 
 RECORD, LOG, EXIT = "job.json", "log.txt", "exit_code"
@@ -121,8 +122,7 @@ class ProcessPlatform:
         own = merged(specs, nest({n: str(results / n.rpartition(".")[2]) for n in outputs or {}}))
         file = folder / f"spec.{config_format}"
         write_atomically(file, render_spec(own, config_format))
-        values = {"config_path": str(file), "results_dir": str(results), "job_id": job_id}
-        words = [_filled(word, values) for word in script_args]
+        words = filled(script_args, config_path=str(file), results_dir=str(results), job_id=job_id)
         python = str(self._programs / "python") if self._programs else sys.executable
         start = [python, "-B", script, *words]  # -B: nothing is written beside the script
         return self._start(job_id, start, folder, env_vars, gpu_ids, Path(cwd or folder))
@@ -138,13 +138,12 @@ class ProcessPlatform:
         code = self._exit_code(job_id)
         if code is None:
             alive = process is None and Path(f"/proc/{record.pid}").exists()
-            return record if alive else _with_status(record, ERROR)
-        return _with_status(record, COMPLETE if code == 0 else ERROR)
+            return record if alive else replace(record, status=ERROR)
+        return replace(record, status=COMPLETE if code == 0 else ERROR)
 
     def get_job_logs(self, job_id: str, tail: int | None = None) -> str:
         """What a job has printed; with `tail` so many of its last lines."""
-        file = self._folder(job_id) / LOG
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        text = read_printed(self._folder(job_id) / LOG)
         return text if tail is None else "\n".join(text.splitlines()[-tail:])
 
     def get_failure_analysis(self, job_id: str) -> dict[str, Any]:
@@ -171,7 +170,7 @@ class ProcessPlatform:
         record = self.get_job_status(job_id)
         if record.status != RUNNING:
             return record
-        record = _with_status(record, CANCELED)
+        record = replace(record, status=CANCELED)
         self._save(record)
         end_group(record.pid, STOP_WITHIN_S)
         return record
@@ -227,8 +226,7 @@ class ProcessPlatform:
         return Process(**data)
 
     def _save(self, record: Process) -> None:
-        text = json.dumps(asdict(record), indent=1) + "\n"
-        write_atomically(self.work_dir / record.id / RECORD, text)
+        write_json(self.work_dir / record.id / RECORD, asdict(record))
 
     def _exit_code(self, job_id: str) -> int | None:
         try:
@@ -237,19 +235,7 @@ class ProcessPlatform:
             return None
 
 
-def _with_status(record: Process, status: str) -> Process:
-    return Process(**{**asdict(record), "status": status})
-
-
-def _filled(word: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        word = word.replace(f"{{{name}}}", value)
-    return word
-
-
 def _refuse_remote(specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
-    from hpo.core.spec_dicts import value_at
-
     remote = [n for n in inputs if "://" in str(value_at(specs, n) or "")]
     if remote:
         raise SpecError(f"{', '.join(remote)}: must lie on this machine, as its processes run here")

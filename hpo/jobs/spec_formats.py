@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten
 from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.study.skill import Skill
 
 _FORMATS = ("json", "yaml", "toml")
 _END = "HPO_SPEC_END"
@@ -28,6 +29,23 @@ def check_format(name: str, where: str) -> str:
     if word not in _FORMATS:
         raise SpecError(f"{where}: must be one of {', '.join(_FORMATS)}, got {name!r}")
     return word
+
+
+def format_of(skill: Skill, action: str, usual: str) -> str:
+    """The format of an action's spec file; the usual one where the skill names none."""
+    form = skill.action(action).get("config_format") or usual
+    return check_format(form, f"{skill.path}: actions.{action}.config_format")
+
+
+def filled(words: Iterable[str], **values: str) -> list[str]:
+    """The words of a command with `{name}` replaced by the value of that name."""
+
+    def fill(word: str) -> str:
+        for name, value in values.items():
+            word = word.replace(f"{{{name}}}", value)
+        return word
+
+    return [fill(word) for word in words]
 
 
 def render_spec(spec: Mapping[str, Any], form: str) -> str:

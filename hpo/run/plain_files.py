@@ -1,0 +1,31 @@
+"""Small files that programs leave for each other: JSON, and what they have printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hpo.run.run_dir import write_atomically
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a JSON file in one step; what JSON does not know becomes text."""
+    write_atomically(path, json.dumps(data, indent=1, default=str) + "\n")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty where there is none, half of one, or something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def read_printed(path: Path) -> str:
+    """Read a text that a program has written so far; empty where it cannot be read."""
+    try:  # a pipe of that name would wait for its writer
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
+        return ""
