@@ -25,6 +25,8 @@ _KINDS: dict[str, Kind] = {
 }
 _INFINITE = ("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 _ABSENT = ("", "nan")
+_LARGEST = 1e300
+"""From here on a bound stands for none, as the largest float does; a width would be infinite."""
 _LIMITS = {
     "exclusiveMinimum": (">", "minimum"),
     "exclusiveMaximum": ("<", "maximum"),
@@ -57,12 +59,14 @@ def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
     if isinstance(type_name, list):
         alternatives += [{"type": item} for item in type_name]
         type_name = None
-    kinds = [(_kind(item.get("type")), item) for item in alternatives]
+    kinds = [(_kind(_type_of(item)), item) for item in alternatives]
     kinds = [(kind, item) for kind, item in kinds if item.get("type") != "null"]
+    if not kinds:
+        type_name = type_name or _type_of(node)
     if type_name is not None or not kinds:
         return Typing(
             kind=_kind(type_name),
-            type_name=str(type_name),
+            type_name=str(type_name or ""),
             options=_read_options(name, options),
             allows_list=False,
         )
@@ -71,11 +75,17 @@ def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
     kind, chosen = (numbers if has_bounds and numbers else kinds)[0]
     return Typing(
         kind=kind,
-        type_name=str(chosen.get("type")),
+        type_name=str(_type_of(chosen) or ""),
         options=_read_options(name, options if options is not None else _enum(chosen)),
         allows_list=kind.is_number and any(other is Kind.LIST for other, _ in kinds),
         chosen=chosen,
     )
+
+
+def _type_of(node: Mapping[str, Any]) -> object:
+    """The type; JSON Schema asks for none beside options."""
+    told = node.get("type")
+    return Kind.CATEGORICAL if told is None and _enum(node) is not None else told
 
 
 def _enum(node: Mapping[str, Any]) -> object:
@@ -201,4 +211,6 @@ def _finite(name: str, key: str, value: object, warnings: list[str]) -> tuple[fl
     if not is_number(value):
         warnings.append(f"{name}: {key} {value!r} is not a number, so it bounds nothing")
         return None, False
-    return (value, False) if is_finite(value) else (None, value == value)  # noqa: PLR0124 - NaN
+    if is_finite(value) and abs(value) < _LARGEST:
+        return value, False
+    return None, value == value  # noqa: PLR0124 - NaN

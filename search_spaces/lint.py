@@ -149,7 +149,7 @@ def _listed(schema: Schema, inactive: Mapping[str, str]) -> Iterator[Finding]:
             known = nearest(name, schema.leaves)
             yield Finding(name, "dead", f"is listed for search, but is not a parameter{known}")
         elif leaf.kind in never or (leaf.kind is Kind.STRING and not leaf.options):
-            text = f"is listed for search, but type {leaf.type_name!r} is not searchable"
+            text = f"is listed for search, but {leaf.type_text} is not searchable"
             yield Finding(name, "dead", text)
         elif leaf.enabled is False or name in schema.disabled:
             yield Finding(name, "dead", "is listed for search and disabled at once")

@@ -215,9 +215,10 @@ class _Reader:
         typing = read_typing(name, node)
         node = {**typing.chosen, **node}
         if typing.kind is Kind.UNKNOWN:
-            self.warnings.append(
-                f"{name}: type {typing.type_name!r} is not known, so it cannot be searched"
+            text = (
+                f"type {typing.type_name!r} is not known" if typing.type_name else "it has no type"
             )
+            self.warnings.append(f"{name}: {text}, so it cannot be searched")
         minimum = read_bound(name, "minimum", node.get("minimum"), self.warnings)
         maximum = read_bound(name, "maximum", node.get("maximum"), self.warnings)
         parents, clauses = read_conditions(name, node.get("depends_on"), node.get("math_cond"))

@@ -71,6 +71,11 @@ class Leaf:
     title: str = ""
     description: str = ""
 
+    @property
+    def type_text(self) -> str:
+        """The type as messages name it."""
+        return f"type {self.type_name!r}" if self.type_name else "a value of no type"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
@@ -81,7 +86,7 @@ class Schema:
     leaves: Mapping[str, Leaf]
     containers: frozenset[str]
     tree: Mapping[str, Any]
-    """The root `default`: the spec itself, which beats the leaves' own defaults."""
+    """The spec itself, by the `default` of the root or of sections; it beats that of a leaf."""
     default_parameters: tuple[str, ...]
     disabled: frozenset[str]
     """Exact paths that are not searched unless overridden; never prefixes."""

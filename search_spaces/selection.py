@@ -65,7 +65,7 @@ def _refusal(schema: Schema, overlay: Overlay, name: str, change: ParameterChang
 
 def _unsearchable(leaf: Leaf, change: ParameterChange) -> str:
     if leaf.kind in _NEVER and not change.options:
-        return f"type {leaf.type_name!r} is not searchable; fix a value or give options"
+        return f"{leaf.type_text} is not searchable; fix a value or give options"
     if leaf.kind in _NEEDS_OPTIONS and not (change.options or leaf.options):
         return f"type {leaf.type_name!r} without options is not searchable; give options"
     return ""

@@ -208,7 +208,8 @@ def short(value: Any) -> str:
     """Write a value in few characters."""
     if isinstance(value, float):
         return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    is_plain = isinstance(value, str) and bool(value) and value == value.strip()
+    return value if is_plain else json.dumps(value)
 
 
 def _distribution_text(distribution: dict[str, Any]) -> str:

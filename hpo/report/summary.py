@@ -184,7 +184,7 @@ def format_value(value: Any) -> str:
     """A value for people: four digits."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else (str(value) or '""')
 
 
 def commands(facts: RunData) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 import json
 import math
 import random
+import sys
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_infinity_as_token_and_as_text_bounds_nothing(tmp_path):
     path.write_text(text)
     schema = load_schema(path)
     assert schema.leaves["a.x"].maximum is None
-    for spelling in ("inf", "-inf", "Infinity", "", float("nan"), None):
+    for spelling in ("inf", "-inf", "Infinity", "", float("nan"), None, sys.float_info.max, -1e308):
         assert leaf({"type": "float", "maximum": spelling, "default": 1.0}).maximum is None
 
 
@@ -247,3 +248,24 @@ def test_a_default_written_as_text_is_the_first_value(node, first):
     assert space.default()["a.x"] == pytest.approx(first)
     assert type(space.default()["a.x"]) is type(first)
     assert not any("a.x" in text for text in space.warnings)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"enum": ["x", "y"], "default": "x"},
+        {"anyOf": [{"enum": ["x", "y"]}, {"type": "null"}], "default": "x"},
+        {"oneOf": [{"type": "null"}, {"enum": ["x", "y"]}], "default": "x"},
+    ],
+    ids=json.dumps,
+)
+def test_options_need_no_type(node):
+    (parameter,) = space_of({"a.x": node}).parameters
+    assert parameter.distribution["options"] == ["x", "y"]
+
+
+def test_what_has_neither_type_nor_options_is_said():
+    space = space_of({"a.x": {"minimum": 0, "maximum": 1}})
+    assert not space.parameters
+    assert any("a.x: it has no type" in text for text in space.warnings)
+    assert any("a value of no type is not searchable" in text for text in space.warnings)
