@@ -19,7 +19,7 @@ from hpo.console.live import LiveView
 from hpo.core.event_json import from_json
 from hpo.core.events import Preparing, TrialFinished
 from hpo.run.run_dir import RunDir, find_run
-from hpo.tracking import default_tracking_uri
+from hpo.tracking.store import default_tracking_uri
 from tests.e2e.mlflow_page import find_browser, look
 
 COLUMNS = 104

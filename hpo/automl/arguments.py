@@ -16,19 +16,19 @@ def check_path(value: Any, where: str) -> None:
     """Refuse what names no file or folder."""
     is_path = isinstance(value, str | os.PathLike) and str(value)
     if not is_path or "\0" in str(value):
-        raise AutoMLError(f"{where}: must be the path of a folder or file, got {_shown(value)}")
+        raise AutoMLError(f"{where}: must be the path of a folder or file, got {shown(value)}")
 
 
 def check_text(value: Any, where: str) -> None:
     """Refuse what is no text."""
     if not isinstance(value, str):
-        raise AutoMLError(f"{where}: must be text, got {_shown(value)}")
+        raise AutoMLError(f"{where}: must be text, got {shown(value)}")
 
 
 def check_mapping(value: Any, where: str) -> None:
     """Refuse what has no keys; None stands for none."""
     if value is not None and not isinstance(value, Mapping):
-        raise AutoMLError(f"{where}: must be a mapping of keys, got {_shown(value)}")
+        raise AutoMLError(f"{where}: must be a mapping of keys, got {shown(value)}")
 
 
 def check_spec(value: Any, where: str) -> None:
@@ -36,7 +36,7 @@ def check_spec(value: Any, where: str) -> None:
     check_mapping(value, where)
     for name, found in (value or {}).items():
         if not isinstance(name, str):
-            raise AutoMLError(f"{where}: its keys must be text, got {_shown(name)}")
+            raise AutoMLError(f"{where}: its keys must be text, got {shown(name)}")
         _check_plain(found, f"{where}.{name}")
 
 
@@ -52,7 +52,7 @@ def _check_plain(value: Any, where: str) -> None:
     elif value is not None and not isinstance(value, str | int | float | os.PathLike):
         raise AutoMLError(
             f"{where}: must be text, a number, true, false, None, or a list or mapping of these, "
-            f"got {_shown(value)}"
+            f"got {shown(value)}"
         )
 
 
@@ -60,7 +60,7 @@ def check_names(value: Any, where: str) -> None:
     """Refuse what is no list of names; None stands for the usual ones."""
     is_list = isinstance(value, list | tuple | set | frozenset) and value
     if value is not None and not (is_list and all(isinstance(name, str) for name in value)):
-        raise AutoMLError(f"{where}: must be None or a list of dotted names, got {_shown(value)}")
+        raise AutoMLError(f"{where}: must be None or a list of dotted names, got {shown(value)}")
 
 
 def is_wandb_on(config: Any) -> bool:
@@ -73,9 +73,13 @@ def is_wandb_on(config: Any) -> bool:
     value = (config or {}).get("enabled") or False
     value = WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
     if not isinstance(value, bool):
-        raise AutoMLError(f"wandb_config.enabled: must be true or false, got {_shown(value)}")
+        raise AutoMLError(f"wandb_config.enabled: must be true or false, got {shown(value)}")
     return value
 
 
-def _shown(value: Any) -> str:
-    return one_line(quoted(value))
+def shown(value: Any) -> str:
+    """A value as a message quotes it, in one line."""
+    try:
+        return one_line(quoted(value))
+    except ValueError:  # a number of too many digits
+        return type(value).__name__

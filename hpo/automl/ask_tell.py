@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from hpo.automl.arguments import check_path, check_spec, check_text, is_wandb_on
+from hpo.automl.arguments import check_path, check_spec, check_text
 from hpo.automl.asking import build_engine, open_or_create
 from hpo.automl.outcome import build_result
 from hpo.automl.planning import as_value_errors, plan_request
@@ -28,10 +28,9 @@ from hpo.automl.request import Request
 from hpo.automl.retention import needed_trials
 from hpo.automl.routing import open_skill
 from hpo.automl.schema_skill import write_skill
-from hpo.automl.skill_trainer import registered_trainer
 from hpo.automl.status import query_status
 from hpo.automl.views import Views, constants_of
-from hpo.automl.wandb_table import group_of, make_listener
+from hpo.automl.wandb_table import Listeners, group_of, wandb_listeners
 from hpo.automl.workspace import (
     RUNGS_STYLE,
     WorkspaceFacts,
@@ -50,6 +49,7 @@ from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_JOBS
 from hpo.searching.engine import Engine
 from hpo.searching.state_writer import StateWriter, describe_start
+from hpo.study.trainers import find_trainer, registered_trainer
 from hpo.tracking.listener import mlflow_listener
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class AutoML:
         for name, text in (("action", action), ("trainer", trainer)):
             check_text(text, name)
         check_spec(train_specs, "train_specs")
-        wandb = wandb_config if is_wandb_on(wandb_config) else None
+        mirrors = (mlflow_listener, *wandb_listeners(wandb_config))
         with as_value_errors():
             folder = Path(workspace).expanduser().resolve()
             if resume and not is_workspace(folder):
@@ -124,10 +124,10 @@ class AutoML:
             self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
             with contextlib.ExitStack() as held:
                 held.enter_context(self.run.lock())
-                self._begin(planned.settings.secrets, wandb)
+                self._begin(planned.settings.secrets, mirrors)
                 self._lock = held.pop_all()
 
-    def _begin(self, secrets: Mapping[str, Any], wandb: Mapping[str, Any] | None) -> None:
+    def _begin(self, secrets: Mapping[str, Any], mirrors: Listeners) -> None:
         """Bring engine and algorithm to where the ledger is."""
         self.facts: WorkspaceFacts = read_facts(self.run.path)
         self._ledger = Ledger.open(self.run.ledger_file)
@@ -140,9 +140,8 @@ class AutoML:
         self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
         self._bus.add(self._state)
         self._objectives = objectives_of(self.facts)
-        if wandb is not None:
-            self._bus.add(make_listener(wandb, self.run, parts.study, parts.plan, self._ledger))
-        self._bus.add(mlflow_listener(self.run, parts.study, parts.plan, self._ledger))
+        for make in mirrors:
+            self._bus.add(make(self.run, parts.study, parts.plan, self._ledger))
         self._open: dict[int, Recommendation] = {}
         self._jobs = {number: job for number, (job, _) in platform_jobs(self.run.path).items()}
         self._num_epochs = parts.plan.num_epochs
@@ -330,11 +329,7 @@ def _skill_folder(network: str, trainer: str) -> Path:
     folder = Path(network).expanduser()
     if (folder / "references").is_dir():
         return folder
-    if trainer:
-        from hpo.study.trainers import find_trainer
-
-        return find_trainer(trainer).skill_dir
-    found = registered_trainer(network)
+    found = find_trainer(trainer) if trainer else registered_trainer(network)
     if found is None:
         raise SpecError(
             f"network: {network!r} is neither registered nor a skill folder; give the folder's path"

@@ -15,13 +15,13 @@ from typing import Any
 from hpo.automl.artifacts import tables_in_folder, values_in_folder
 from hpo.automl.failures import explain_analysis, explain_failure
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
+from hpo.automl.routing import read_template
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group
 from hpo.core.protocols import Progress, Report, Spec
 from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
-from hpo.core.yaml_io import read_yaml
 from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
 from hpo.jobs.spec_formats import format_of, read_spec, render_spec
@@ -29,6 +29,7 @@ from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.plain_files import read_printed
 from hpo.run.run_dir import write_atomically
 from hpo.study.skill import Skill
+from search_spaces import load_schema
 
 POLL_S = 0.1
 STOP_WITHIN_S = 30.0
@@ -331,18 +332,13 @@ def full_template(skill: Skill, action: str = "train") -> dict[str, Any]:
     Raises:
         SpecError: when the template is no mapping.
     """
-    from search_spaces import load_schema
-
-    schema, template = skill.schema_file(action), skill.template_file(action)
+    schema = skill.schema_file(action)
     tree: Mapping[str, Any] = {}
     if schema.is_file():
         known = load_schema(schema)
         leaves = {name: leaf.default for name, leaf in known.leaves.items()}
         tree = known.tree or nest({k: v for k, v in leaves.items() if v is not None})
-    over = read_yaml(template) if template.is_file() else {}
-    if not isinstance(over, Mapping):
-        raise SpecError(f"{template}: must be a mapping of keys, got {type(over).__name__}")
-    return merged(tree, over)
+    return merged(tree, read_template(skill.template_file(action)))
 
 
 def _line(folder: Path, epoch: int, value: float, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +22,15 @@ SOURCES = ("train", "reference", "query")
 
 def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:
     """Data keys of training from exact keys and roots."""
-    action = request.action
-    if not request.skill.data_entries(action):
+    skill, action = request.skill, request.action
+    if not skill.data_entries(action):
         return {}
-    flat = flatten(overrides.nested)
-    if request.platform or not request.needs_data:  # its paths are not to be seen from here
-        with contextlib.suppress(HpoError):
-            return resolve_data_sources(request.skill, action, request.roots, flat)
-        return {}
-    return resolve_data_sources(request.skill, action, request.roots, flat)
+    try:
+        return resolve_data_sources(skill, action, request.roots, flatten(overrides.nested))
+    except HpoError:
+        if request.platform or not request.needs_data:  # its paths are not to be seen from here
+            return {}
+        raise
 
 
 def eval_keys(request: Request) -> tuple[dict[str, Any], str]:

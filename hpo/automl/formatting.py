@@ -33,7 +33,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     best = result.get("best")
     yield ""
     if best:
-        yield f"Best: rec {best.get('rec_id', '?')} \u2014 {metric}={_number(_value(best))}"
+        value = _number(best.get("metric_value"))
+        yield f"Best: rec {best.get('rec_id', '?')} \u2014 {metric}={value}"
         specs = best.get("specs") or {}
         yield from (f"  {name} = {_number(specs[name])}" for name in sorted(specs))
     else:
@@ -42,7 +43,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {result['cause']}"
     if result.get("history"):
         yield from ["", "History:", *_table(result["history"], metric)]
-    notes = [*_baseline(result, metric), *_final(result, metric)]
+    notes = [line for part in _PARTS for line in _evaluation(result, *part, metric)]
     if notes:
         yield from ["", *notes]
     if "pareto_front" in result:
@@ -57,10 +58,6 @@ def _metric_of(result: Mapping[str, Any]) -> str:
     return str(result.get("metric") or "metric")
 
 
-def _value(best: Mapping[str, Any]) -> Any:
-    return best.get("metric_value")
-
-
 def _table(history: Any, metric: str) -> Iterator[str]:
     yield f"   rec  status     {metric}"
     for entry in history:
@@ -71,27 +68,28 @@ def _table(history: Any, metric: str) -> Iterator[str]:
         )
 
 
-def _baseline(result: Mapping[str, Any], metric: str) -> Iterator[str]:
-    facts = result.get("baseline") or {}
-    if not facts:
-        return
-    yield f"Baseline: {_state(facts, metric)}"
-    yield from _reason(facts)
-    yield from _compared(facts.get("comparison_to_best"), "best vs baseline")
-    yield from _record(facts)
+_PARTS = (
+    ("baseline", "Baseline", "comparison_to_best", "best vs baseline"),
+    ("final_evaluation", "Final evaluation", "comparison_to_baseline", "final vs baseline"),
+)
+"""Evaluations of a result: key, title, key of its comparison, and what is compared."""
 
 
-def _final(result: Mapping[str, Any], metric: str) -> Iterator[str]:
-    facts = result.get("final_evaluation") or {}
+def _evaluation(
+    result: Mapping[str, Any], key: str, title: str, comparison: str, what: str, metric: str
+) -> Iterator[str]:
+    facts = result.get(key) or {}
     if not facts:
         return
-    yield f"Final evaluation: {_state(facts, metric)}"
+    yield f"{title}: {_state(facts, metric)}"
+    reason = facts.get("failure_reason")
     if facts.get("status") == "callback_error":
-        yield f"  final_eval_fn raised: {facts.get('failure_reason')}"
-    else:
-        yield from _reason(facts)
-    yield from _compared(facts.get("comparison_to_baseline"), "final vs baseline")
-    yield from _record(facts)
+        yield f"  final_eval_fn raised: {reason}"
+    elif reason:
+        yield f"  {reason}"
+    yield from _compared(facts.get(comparison), what)
+    if facts.get("record_path"):
+        yield f"  record: {facts['record_path']}"
 
 
 def _state(facts: Mapping[str, Any], metric: str) -> str:
@@ -101,22 +99,12 @@ def _state(facts: Mapping[str, Any], metric: str) -> str:
     return f"{facts.get('metric_name') or metric}={_number(value)}"
 
 
-def _reason(facts: Mapping[str, Any]) -> Iterator[str]:
-    if facts.get("failure_reason"):
-        yield f"  {facts['failure_reason']}"
-
-
 def _compared(comparison: Mapping[str, Any] | None, what: str) -> Iterator[str]:
     if not comparison or comparison.get("delta") is None:
         return
     delta, direction = comparison["delta"], comparison.get("direction", "")
     word = "improved" if comparison.get("improved") else "regressed" if delta else "unchanged"
     yield f"  {what}: {word} by {_number(abs(delta))} ({direction})"
-
-
-def _record(facts: Mapping[str, Any]) -> Iterator[str]:
-    if facts.get("record_path"):
-        yield f"  record: {facts['record_path']}"
 
 
 def _number(value: Any) -> str:

@@ -20,9 +20,6 @@ from hpo.run.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-MetricExtractor = Callable[[str, str], float | None]
-"""`metric_extractor(logs, metric_name)`: the latest value in a log, or None."""
-
 Show = Callable[[int], Recommendation]
 """Shows a trial to the caller."""
 
@@ -31,7 +28,8 @@ Show = Callable[[int], Recommendation]
 class Hooks:
     """Functions that the caller of `run` may pass."""
 
-    metric_extractor: MetricExtractor | None = None
+    metric_extractor: Callable[[str, str], float | None] | None = None
+    """(logs, metric name) -> the latest value in a log, or None."""
     eval_fn: Callable[[Recommendation, str], Any] | None = None
     """Returns a value, or a mapping of metric -> value where there are several objectives."""
     baseline_fn: Callable[[dict[str, Any]], Any] | None = None

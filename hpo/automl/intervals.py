@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.core.spec_dicts import lookup
+from hpo.core.spec_dicts import value_at
 from hpo.study.batches import Adjusted
 
 NAMES = ("checkpoint_interval", "validation_interval")
@@ -33,23 +33,23 @@ def adjust_intervals(
         return Adjusted()
     section = epochs_key.rpartition(".")[0]
     keys = [f"{section}.{name}" if section else name for name in NAMES]
-    own = [_whole(spec, key) for key in keys]
+    own = {key: number for key in keys if (number := _whole(spec, key)) is not None}
     length = _whole(spec, epochs_key)
-    if length is None or own[0] is None:
+    if length is None or keys[0] not in own:
         return Adjusted()
     if "reduction_factor" in options:
         wanted, why = _first_rung(length, options), "rungs are judged and gone on from there"
     elif is_length_searched:
         wanted, why = length, "the number of epochs is searched"
     else:
-        wanted, why = min(own[0], length), "validation and checkpoints come together"
-    changes = {
-        key: wanted for key, old in zip(keys, own, strict=True) if old is not None and old != wanted
-    }
-    records = tuple(
-        {"param": key, "from": _whole(spec, key), "to": wanted, "reason": why} for key in changes
+        wanted, why = min(own[keys[0]], length), "validation and checkpoints come together"
+    changed = {key: old for key, old in own.items() if old != wanted}
+    return Adjusted(
+        values=dict.fromkeys(changed, wanted),
+        records=tuple(
+            {"param": key, "from": old, "to": wanted, "reason": why} for key, old in changed.items()
+        ),
     )
-    return Adjusted(values=dict(changes), records=records)
 
 
 def _first_rung(length: int, options: Mapping[str, Any]) -> int:
@@ -62,8 +62,5 @@ def _first_rung(length: int, options: Mapping[str, Any]) -> int:
 
 
 def _whole(spec: Mapping[str, Any], key: str) -> int | None:
-    try:
-        value = lookup(spec, key)
-    except KeyError:
-        return None
+    value = value_at(spec, key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.automl.command_trainer import full_template
 from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_keys
@@ -18,35 +18,25 @@ from hpo.automl.objectives import Objectives, read_objectives
 from hpo.automl.plan_parts import all_ranges, altered_keys, count_samples, described_cap
 from hpo.automl.policy import without_policy
 from hpo.automl.request import Request
-from hpo.automl.routing import demand_runnable
+from hpo.automl.routing import demand_runnable, read_template
 from hpo.automl.script import read_execution
 from hpo.automl.script_schema import check_script_schema, check_script_spec
-from hpo.automl.settings import (
-    EVALUATION_KEYS,
-    MAX_EPOCHS,
-    AutoMLSettings,
-    read_settings,
-)
-from hpo.automl.skill_trainer import SkillTrainer, registered_trainer
+from hpo.automl.settings import EVALUATION_KEYS, MAX_EPOCHS, AutoMLSettings, read_settings
+from hpo.automl.skill_trainer import SkillTrainer, find_registered, keys_of
 from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, WorkspaceFacts
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
-from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
-from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import ALL
 from hpo.study.batches import adjust_batch
 from hpo.study.overrides import Overrides, resolve_overrides
 from hpo.study.plan import as_user_errors, num_epochs_of
 from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
-from hpo.study.skill_address import TRAIN, TrainerFacts, trainer_name
+from hpo.study.skill_address import TrainerFacts, trainer_name
 from hpo.study.spec import StudySpec
 from hpo.study.spec_paths import anchored_spec
-from hpo.study.trainers import find_trainer
-
-if TYPE_CHECKING:
-    from search_spaces import Schema
+from search_spaces import Schema, load_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,29 +84,19 @@ class _Planner:
     """One request on its way to a study."""
 
     def __init__(self, request: Request) -> None:
-        from search_spaces import load_schema
-
         self.request, self.skill = request, request.skill
         self.schema: Schema = load_schema(self.skill.schema_file(request.action))
         self.template = full_template(self.skill, request.action)
         self.settings = read_settings(request.settings, algorithm=request.algorithm)
         self.warnings = list(self.settings.warnings)
-        file = self.skill.template_file(request.action)
-        self.warnings += altered_keys(read_yaml(file)) if file.is_file() else []
+        self.warnings += altered_keys(read_template(self.skill.template_file(request.action)))
         self.script = read_execution(
             self.skill.path, self.skill.action(request.action), request.execution
         )
-        self.registered = self._find_registered()
+        self.registered = find_registered(self.skill, request.action, request.trainer, self.script)
         if self.script is not None:
             check_script_schema(self.skill.schema_file(request.action))
         self.overrides = self._read_overrides()
-
-    def _find_registered(self) -> Trainer | None:
-        """The trainer that knows the network's spec; other actions than training are commands."""
-        if self.request.action != TRAIN or self.script is not None:
-            return None
-        named = self.request.trainer
-        return find_trainer(named) if named else registered_trainer(self.skill.network_arch)
 
     def plan(self) -> Planned:
         """Make the study."""
@@ -221,14 +201,7 @@ class _Planner:
         return objectives
 
     def _read_overrides(self) -> Overrides:
-        from search_spaces import load_schema
-
-        more: set[str] = set()
-        if self.registered is not None:
-            from hpo.study.skill import load_skill
-
-            file = load_skill(self.registered.skill_dir).schema_file("train")
-            more = set(load_schema(file).leaves) if file.is_file() else set()
+        more = keys_of(self.registered) if self.registered is not None else ()
         found = resolve_overrides(
             self.request.overrides, self.skill, self.schema, self.template, known=more
         )
@@ -269,7 +242,6 @@ class _Planner:
     def _epochs_key(self) -> str:
         if self.registered is not None:
             return self.registered.epochs_key
-
         key = self.skill.shorthands.get("num_epochs", "train.num_epochs")
         return key if key in flatten(self.template) else ""
 
@@ -325,20 +297,13 @@ class _Planner:
 
     def _slots(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """How many trials run at a time: a number, or by how many share a GPU."""
-        concurrent, asked = self._concurrent(options), self.request.trials_per_gpu
-        if asked is None:
-            return {"concurrent": concurrent}
-        return {"trials_per_gpu": check_sharing(asked, concurrent, "trials_per_gpu")}
-
-    def _concurrent(self, options: Mapping[str, Any]) -> int | None:
         asked = options.get("max_concurrent") or self.settings.values["automl_max_concurrent"]
-        if "automl_max_concurrent" in self.settings.given or "max_concurrent" in (
-            self.settings.given
-        ):
-            return int(asked)
-        if self.request.platform:
-            return int(asked or 1)
-        return None
+        is_given = self.settings.given & {"automl_max_concurrent", "max_concurrent"}
+        concurrent = int(asked or 1) if is_given or self.request.platform else None
+        sharing = self.request.trials_per_gpu
+        if sharing is None:
+            return {"concurrent": concurrent}
+        return {"trials_per_gpu": check_sharing(sharing, concurrent, "trials_per_gpu")}
 
     def _total(self, options: Mapping[str, Any], num_epochs: int) -> int | None:
         """How many trials there will be; None where only the search itself can tell."""

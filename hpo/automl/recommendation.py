@@ -35,7 +35,7 @@ class JobStates:
 PENDING, STARTED, RUNNING = JobStates.pending, JobStates.started, JobStates.running
 SUCCESS, FAILURE, CANCELED = JobStates.success, JobStates.failure, JobStates.canceled
 
-_WORDS = {
+WORDS: dict[str, str] = {
     TrialState.COMPLETE: SUCCESS,
     TrialState.PRUNED: SUCCESS,
     TrialState.FAILED: FAILURE,
@@ -276,8 +276,8 @@ def status_word(trial: TrialRecord, *, is_live: bool = True) -> str:
         trial: the record.
         is_live: whether a driver has it in hand at this moment.
     """
-    if trial.state in _WORDS:
-        return _WORDS[trial.state]
+    if trial.state in WORDS:
+        return WORDS[trial.state]
     if not is_live:
         return PENDING
     return RUNNING if trial.measurements else STARTED

@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo.automl.arguments import shown
 from hpo.automl.errors import AutoMLError
 from hpo.automl.hooks import parse_number
 from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.objectives import Objectives
 from hpo.automl.sdk import CANCELED, DONE, FAILED, status_of
-from hpo.core.text import nearest, one_line, quoted
+from hpo.core.text import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ def read_id(given: Any, waiting: Collection[int]) -> int:
         if not isinstance(given, bool) and number in waiting:
             return number
     known = ", ".join(map(str, sorted(waiting))) or "none"
-    raise AutoMLError(f"rec_id: {_shown(given)} is not waiting for a result; these are: {known}")
+    raise AutoMLError(f"rec_id: {shown(given)} is not waiting for a result; these are: {known}")
 
 
 def read_report(
@@ -59,7 +60,7 @@ def read_report(
     word = status_of(status)
     if word not in DONE | FAILED | CANCELED:
         hint = nearest(word, DONE | FAILED | CANCELED)
-        raise AutoMLError(f"status: must be success or failure, got {_shown(status)}{hint}")
+        raise AutoMLError(f"status: must be success or failure, got {shown(status)}{hint}")
     epoch = _read_epoch(best_epoch, epochs)
     if word not in DONE:
         return Reported(failure=f"reported as {word}")
@@ -80,7 +81,7 @@ def _read_epoch(given: Any, epochs: int | None) -> int | None:
             epoch = int(given)
     if epoch < 1 or (epochs is not None and epoch > epochs):
         limit = f"from 1 to {epochs}" if epochs is not None else "of at least 1"
-        raise AutoMLError(f"best_epoch: must be a whole number {limit}, got {_shown(given)}")
+        raise AutoMLError(f"best_epoch: must be a whole number {limit}, got {shown(given)}")
     return epoch
 
 
@@ -90,7 +91,7 @@ def _read_values(objectives: Objectives, value: Any) -> dict[str, float]:
         value = {objectives.primary.metric: value}
     elif not objectives.names_any(value):
         names = ", ".join(repr(name) for name in objectives.names)
-        raise AutoMLError(f"value: must be a number, or name {names}, got {_shown(value)}")
+        raise AutoMLError(f"value: must be a number, or name {names}, got {shown(value)}")
     found = {}
     for name, told in objectives.named(value).items():
         if told is None:
@@ -101,13 +102,6 @@ def _read_values(objectives: Objectives, value: Any) -> dict[str, float]:
             raise AutoMLError(f"value: {name}: is too large for a number") from error
         except (TypeError, ValueError) as error:
             raise AutoMLError(
-                f"value: {name}: must be a number, or None where there is none, got {_shown(told)}"
+                f"value: {name}: must be a number, or None where there is none, got {shown(told)}"
             ) from error
     return found
-
-
-def _shown(value: Any) -> str:
-    try:
-        return one_line(quoted(value))
-    except ValueError:  # a number of too many digits
-        return type(value).__name__

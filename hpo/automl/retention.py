@@ -17,7 +17,7 @@ from hpo.automl.sdk import Platform, attempt
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.events import Event, TrialEnded
 from hpo.core.selection import best_trial
-from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
 
@@ -77,11 +77,14 @@ def keep_few(
     """
     if facts.action != "train":
         return dict(spec)
-    own = _section(spec, _CHECKPOINTER)
+    found = value_at(spec, _CHECKPOINTER)
+    own = found if isinstance(found, Mapping) else None
     strategy = facts.retention
     if strategy == "auto":
         strategy = "best" if own is not None else "terminal"
-    wanted = _best_keys(own or {}, facts) if strategy == "best" else _last_keys(epochs)
+    wanted = (
+        _best_keys(own or {}, facts) if strategy == "best" else {INTERVAL: epochs, UNIT: "epoch"}
+    )
     legal = {*known, *flatten(spec)}
     fits = {name: value for name, value in wanted.items() if name in legal or (
         own is not None and name.startswith(f"{_CHECKPOINTER}.")
@@ -96,18 +99,6 @@ def _best_keys(own: Mapping[str, Any], facts: WorkspaceFacts) -> dict[str, Any]:
     if not own.get("mode"):
         wanted["mode"] = "max" if facts.direction == "maximize" else "min"
     return {f"{_CHECKPOINTER}.{name}": value for name, value in wanted.items()}
-
-
-def _last_keys(epochs: int) -> dict[str, Any]:
-    return {INTERVAL: epochs, UNIT: "epoch"}
-
-
-def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    try:
-        found = lookup(spec, name)
-    except KeyError:
-        return None
-    return found if isinstance(found, Mapping) else None
 
 
 def needed_trials(ledger: Ledger, facts: WorkspaceFacts, start_points: Iterable[int]) -> set[int]:

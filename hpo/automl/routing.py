@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpo.automl.errors import (
     AutoMLError,
@@ -17,6 +18,7 @@ from hpo.core.route_events import Routed
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
 from hpo.study.skill import INFO_FILE, Skill, load_skill
+from search_spaces import SchemaError, load_schema
 
 AUTOML, DIRECT = "automl", "direct"
 ACTION = "train"
@@ -28,13 +30,8 @@ class Gate:
     """Whether a skill folder can be searched; `problem` says what keeps it from it."""
 
     is_enabled: bool
-    missing: Path | None = None
     problem: str = ""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether AutoML can run."""
-        return self.is_enabled and not self.problem
+    """Empty where AutoML can run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,45 +81,53 @@ def check_gates(skill: Skill, action: str = ACTION, *, needs_template: bool = Tr
     """
     if not skill.is_automl_enabled:
         return Gate(is_enabled=False, problem="automl_enabled is not true in its skill_info.yaml")
-    for file, look in (
-        (skill.schema_file(action), _look_at_schema),
-        (skill.template_file(action), _look_at_template),
-    ):
+    file = skill.schema_file(action)
+    try:
         if not file.is_file():
-            if look is _look_at_template and not needs_template and _has_defaults(skill, action):
-                continue
-            return Gate(is_enabled=True, missing=file, problem=f"{file} is missing")
-        problem = look(file)
-        if problem:
-            return Gate(is_enabled=True, missing=file, problem=problem)
+            return Gate(is_enabled=True, problem=f"{file} is missing")
+        schema = load_schema(file)
+        has_defaults = schema.tree or any(
+            leaf.default is not None for leaf in schema.leaves.values()
+        )
+        file = skill.template_file(action)
+        if not file.is_file() and (needs_template or not has_defaults):
+            return Gate(is_enabled=True, problem=f"{file} is missing")
+        read_template(file)
+    except (SchemaError, SpecError) as error:
+        return Gate(is_enabled=True, problem=str(error))
     return Gate(is_enabled=True)
 
 
-def _has_defaults(skill: Skill, action: str) -> bool:
-    """Whether the schema of an action holds a whole spec."""
-    from search_spaces import load_schema
+def read_template(file: Path) -> dict[str, Any]:
+    """Read the template of an action; empty where there is none.
 
-    schema = load_schema(skill.schema_file(action))
-    return bool(schema.tree) or any(leaf.default is not None for leaf in schema.leaves.values())
+    Raises:
+        SpecError: when it cannot be read, or is no mapping.
+    """
+    data = read_yaml(file) if file.is_file() else {}
+    if not isinstance(data, dict):
+        raise SpecError(f"{file}: must be a mapping of keys, got {type(data).__name__}")
+    return data
 
 
 def decide_route(skill: Skill, action: str, policy: Policy) -> Route:
     """Choose between a search and the plain action, and say why."""
+    kind, why = _choose(skill, action, policy)
+    return Route(kind=kind, action=action, policy=policy, message=why)
+
+
+def _choose(skill: Skill, action: str, policy: Policy) -> tuple[str, str]:
     if action != ACTION:
-        why = f"{action} goes straight to the trainer: only {ACTION} can become a search"
-        return Route(kind=DIRECT, action=action, policy=policy, message=why)
+        return DIRECT, f"{action} goes straight to the trainer: only {ACTION} can become a search"
     if not policy.is_on:
-        why = f"one plain training; {policy.describe()}"
-        return Route(kind=DIRECT, action=action, policy=policy, message=why)
+        return DIRECT, f"one plain training; {policy.describe()}"
     gate = check_gates(skill)
     if not gate.is_enabled:
-        why = f"one plain training: AutoML is not enabled for {skill.title}"
-        return Route(kind=DIRECT, action=action, policy=policy, message=why)
-    if not gate.is_open:
+        return DIRECT, f"one plain training: AutoML is not enabled for {skill.title}"
+    if gate.problem:
         why = f"AutoML is enabled but not runnable: {gate.problem}; one plain training instead"
-        return Route(kind=DIRECT, action=action, policy=policy, message=why)
-    why = f"a search over hyperparameters; {policy.describe()}"
-    return Route(kind=AUTOML, action=action, policy=policy, message=why)
+        return DIRECT, why
+    return AUTOML, f"a search over hyperparameters; {policy.describe()}"
 
 
 def demand_runnable(skill: Skill, action: str = ACTION) -> None:
@@ -137,7 +142,7 @@ def demand_runnable(skill: Skill, action: str = ACTION) -> None:
     gate = check_gates(skill, action, needs_template=False)
     if not gate.is_enabled:
         raise AutoMLError(f"{skill.path}: {gate.problem}, so it is trained without a search")
-    if not gate.is_open:
+    if gate.problem:
         raise NotRunnableError(f"AutoML is enabled but not runnable: {gate.problem}")
 
 
@@ -153,23 +158,3 @@ def demand_action(skill: Skill, action: str) -> None:
             f"{action}: no such action in {skill.path}; it has {', '.join(known) or 'none'}"
             f"{nearest(action, known)}"
         )
-
-
-def _look_at_schema(file: Path) -> str:
-    from search_spaces import SchemaError, load_schema
-
-    try:
-        load_schema(file)
-    except SchemaError as error:
-        return str(error)
-    return ""
-
-
-def _look_at_template(file: Path) -> str:
-    try:
-        data = read_yaml(file)
-    except SpecError as error:
-        return str(error)
-    if not isinstance(data, dict):
-        return f"{file} must be a mapping of keys, got {type(data).__name__}"
-    return ""

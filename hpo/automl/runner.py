@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hpo.automl.arguments import check_path, check_spec, check_text, is_wandb_on
+from hpo.automl.arguments import check_path, check_spec, check_text
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
@@ -18,6 +17,7 @@ from hpo.automl.routing import demand_action, open_skill
 from hpo.automl.script import read_execution
 from hpo.automl.sdk import Platform
 from hpo.automl.settings import SAMPLE_COUNT_NAMES, UNSAFE_BATCH
+from hpo.automl.wandb_table import Listeners, wandb_listeners
 from hpo.automl.workspace import choose_place
 from hpo.core.event_json import data_of
 from hpo.core.process.imports import warnings_stay_harmless
@@ -30,7 +30,6 @@ _DEFAULT_WORKSPACE = "automl_workspace"
 POLL_S = 30.0
 OURS = (*SAMPLE_COUNT_NAMES, UNSAFE_BATCH)
 """Arguments for platform jobs that are read here and say nothing to the platform."""
-Listeners = tuple[Callable[..., Any], ...]
 
 
 class AutoMLRunner:
@@ -234,7 +233,7 @@ class AutoMLRunner:
             ray_address=ray_address,
             probe=self._platform is None,
             confirm_start=lambda review: confirm is None or confirm(data_of(review)),
-            listeners=(mlflow_listener, *listeners, *_wandb(wandb_config)),
+            listeners=(mlflow_listener, *listeners, *wandb_listeners(wandb_config)),
             should_stop=should_stop,
         )
         ended = execute(request, route, search, resume=resume)
@@ -280,11 +279,3 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise AutoMLError(f"poll_interval: must be a number of seconds above 0, got {value!r}")
     return float(value)
-
-
-def _wandb(config: Mapping[str, Any] | None) -> Listeners:
-    if config is None or not is_wandb_on(config):
-        return ()
-    from hpo.automl.wandb_table import make_listener
-
-    return (functools.partial(make_listener, config),)

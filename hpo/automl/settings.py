@@ -138,11 +138,6 @@ class AutoMLSettings:
     warnings: tuple[str, ...] = ()
 
     @property
-    def metric(self) -> str:
-        """The metric as it was named."""
-        return str(self.values["metric"])
-
-    @property
     def max_recommendations(self) -> int | None:
         """How many trials there are at most; None where the algorithm decides."""
         asked = self.values[MAX_RECOMMENDATIONS]
@@ -200,20 +195,14 @@ def _flattened(given: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
         if isinstance(value, SupportsDict):
             value = value.to_dict()  # noqa: PLW2901 - a research program is plain data in a study
         if name == "algorithm_specific_params":
-            pairs += _specific(value)
+            if not isinstance(value or {}, Mapping):
+                raise AutoMLError(f"automl_settings.{name}: must be a mapping, got {value!r}")
+            pairs += [(str(inner), found) for inner, found in (value or {}).items()]
         elif isinstance(value, Mapping) and str(name) not in _BY_NAME and _is_section(str(name)):
             pairs += [(f"{name}.{inner}", found) for inner, found in flatten(value).items()]
         else:
             pairs.append((str(name), value))
     return pairs
-
-
-def _specific(nested: Any) -> list[tuple[str, Any]]:
-    if not isinstance(nested or {}, Mapping):
-        raise AutoMLError(
-            f"automl_settings.algorithm_specific_params: must be a mapping, got {nested!r}"
-        )
-    return [(str(name), value) for name, value in (nested or {}).items()]
 
 
 def _is_section(name: str) -> bool:
@@ -299,7 +288,8 @@ def _with_options(
     try:
         entry = find_algorithm(name) if name.lower() != AUTO else None
     except SpecError as error:
-        raise AutoMLError(f"automl_settings.algorithm: {_after_path(error)}") from error
+        why = str(error).removeprefix("search.algorithm: ")
+        raise AutoMLError(f"automl_settings.algorithm: {why}") from error
     options = entry.options if entry else ()
     own = {spelling for option in options for spelling in option.names}
     others = {
@@ -355,19 +345,11 @@ def _of_no_use(name: str, values: Mapping[str, Any], others: Mapping[str, str]) 
     )
 
 
-def _known_settings() -> frozenset[str]:
-    """Every spelling of every setting, those of algorithms included."""
-    from hpo.algorithms import ALGORITHMS
+def __getattr__(name: str) -> Any:
+    """`KNOWN_AUTOML_SETTINGS`: every spelling of every setting, those of algorithms included."""
+    if name != "KNOWN_AUTOML_SETTINGS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hpo.algorithms import ALGORITHMS  # imported where it is first needed
 
     options = (option for entry in ALGORITHMS.values() for option in entry.options)
-    return frozenset([*_BY_NAME, *(name for option in options for name in option.names)])
-
-
-def __getattr__(name: str) -> Any:
-    if name == "KNOWN_AUTOML_SETTINGS":  # algorithms are imported where they are first needed
-        return _known_settings()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _after_path(error: SpecError) -> str:
-    return str(error).removeprefix("search.algorithm: ")
+    return frozenset([*_BY_NAME, *(spelling for option in options for spelling in option.names)])

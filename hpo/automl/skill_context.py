@@ -13,6 +13,7 @@ from hpo.automl.routing import check_gates, demand_action, open_skill
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.script_schema import check_script_schema
 from hpo.study.skill import Skill
+from search_spaces import load_schema
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,6 @@ class SkillContext:
         Raises:
             NotRunnableError: when schema or template are missing or broken.
         """
-        from search_spaces import load_schema
-
         gate = check_gates(self.skill, self.action, needs_template=False)
         if gate.problem:
             raise NotRunnableError(f"{self.skill.path}: {gate.problem}")

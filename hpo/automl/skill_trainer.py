@@ -10,23 +10,20 @@ import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from hpo.automl.command_trainer import CommandTrainer, full_template
 from hpo.automl.metrics import MAXIMIZE, find_metric, is_monitored, monitoring_metrics
 from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.errors import RunError
-from hpo.core.installed import entry_points
 from hpo.core.protocols import Progress, Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
-from hpo.study.skill import load_skill
+from hpo.study.skill import Skill, load_skill
 from hpo.study.skill_address import TRAIN, read_address
-from hpo.study.trainers import GROUP, demand, find_trainer, restart_keys
-
-if TYPE_CHECKING:
-    from search_spaces import Schema
+from hpo.study.trainers import demand, find_trainer, registered_trainer, restart_keys
+from search_spaces import Schema, load_schema
 
 _BATCH_KEYS = ("train.train_batch_per_replica", "train.batch_size", "dataset.batch_size",
               "batch_size")  # fmt: skip
@@ -36,10 +33,26 @@ _SHARD_KEYS = ("policy.parallelism.dp_shard_size", "train.num_gpus", "num_gpus",
 Limits = dict[str, tuple[float | None, float | None]]
 
 
-def registered_trainer(network: str) -> Trainer | None:
-    """The trainer registered for a network, or None."""
-    names = {point.name for point in entry_points(GROUP)}
-    return find_trainer(network) if network in names else None
+def find_registered(
+    skill: Skill, action: str, named: str, execution: ScriptExecution | None
+) -> Trainer | None:
+    """The trainer that knows a network's spec; scripts and actions but training are commands.
+
+    Args:
+        skill: the network's folder.
+        action: what is run in each trial.
+        named: a registered trainer to use in place of the network's own.
+        execution: the script that the action is, where it is one.
+    """
+    if action != TRAIN or execution is not None:
+        return None
+    return find_trainer(named) if named else registered_trainer(skill.network_arch)
+
+
+def keys_of(trainer: Trainer) -> frozenset[str]:
+    """Every spec key that a trainer itself knows."""
+    file = load_skill(trainer.skill_dir).schema_file()
+    return frozenset(load_schema(file).leaves) if file.is_file() else frozenset()
 
 
 class SkillTrainer:
@@ -53,10 +66,7 @@ class SkillTrainer:
         folder, self.facts = read_address(argument)
         self.skill, facts = load_skill(folder), self.facts
         self.action = facts.action
-        inner = None
-        if facts.action == TRAIN and not self.execution:
-            named = facts.trainer
-            inner = find_trainer(named) if named else registered_trainer(self.skill.network_arch)
+        inner = find_registered(self.skill, facts.action, facts.trainer, self.execution)
         self.is_registered = inner is not None
         command = None if inner else CommandTrainer(
             self.skill, facts.metric, facts.direction or "maximize",
@@ -131,10 +141,7 @@ class SkillTrainer:
     @cached_property
     def known_keys(self) -> frozenset[str]:
         """Every spec key that the trainer itself knows, beside those of the skill."""
-        from search_spaces import load_schema
-
-        file = load_skill(self._inner.skill_dir).schema_file()
-        return frozenset(load_schema(file).leaves) if file.is_file() else frozenset()
+        return keys_of(self._inner)
 
     def validate(self, spec: Spec) -> dict[str, Any]:
         """Return the full spec: defaults, template, then what is given; strange keys are kept."""
@@ -144,8 +151,6 @@ class SkillTrainer:
 
     @cached_property
     def _schema(self) -> Schema:
-        from search_spaces import load_schema
-
         return load_schema(self.skill.schema_file())
 
     @cached_property

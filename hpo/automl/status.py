@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.active_jobs import read_active
-from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS
+from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS, WORDS
 from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts, read_facts
 from hpo.core.errors import HpoError
 
-_WORDS = {"complete": SUCCESS, "pruned": SUCCESS, "failed": FAILURE}
 EMPTY: dict[str, Any] = {
     "experiment_id": "",
     "progress": {
@@ -64,7 +63,7 @@ def query_status(workspace_path: str | Path) -> dict[str, Any]:
 
 def _describe(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     rows = [row for row in state["trials"] if row["purpose"] == "search"]
-    status, facts = _live_status(folder, str(state.get("status", ""))), _facts(folder)
+    status, facts = _live_status(state), _facts(folder)
     active = _active(folder, rows, is_running=status == "running")
     at_work = {job["rec_id"] for job in active}
     views = _views(folder, facts)
@@ -107,7 +106,7 @@ def _views(folder: Path, facts: WorkspaceFacts | None) -> dict[int, dict[str, An
 
 
 def _shown(row: Mapping[str, Any], at_work: set[int], view: Mapping[str, Any]) -> dict[str, Any]:
-    word = _WORDS.get(row["state"])
+    word = WORDS.get(row["state"])
     if word is None:
         is_at_work = row["trial"] in at_work
         word = PENDING if not is_at_work else RUNNING if row["epoch"] else STARTED
@@ -142,15 +141,11 @@ def _active(folder: Path, rows: list[dict[str, Any]], *, is_running: bool) -> li
     ]
 
 
-def _live_status(folder: Path, status: str) -> str:
+def _live_status(state: Mapping[str, Any]) -> str:
     """What the file says, unless it says `running` and nobody runs it; the lock is not touched."""
-    if status != "running":
-        return status or "new"
-    try:
-        pid = int(json.loads((folder / "state.json").read_text(encoding="utf-8"))["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return status
-    return "running" if Path(f"/proc/{pid}").exists() else "stopped"
+    status, pid = str(state.get("status") or "new"), state.get("pid")
+    is_gone = isinstance(pid, int) and not Path(f"/proc/{pid}").exists()
+    return "stopped" if status == "running" and is_gone else status
 
 
 def _facts(folder: Path) -> WorkspaceFacts | None:

@@ -61,10 +61,7 @@ class Submission:
     @property
     def own_image(self) -> str:
         """The image of the jobs: the caller's, else the action's, else the skill's."""
-        for image in (self.image, self._facts.get("container_image")):
-            if image:
-                return str(image)
-        return self.skill.image
+        return str(self.image or self._facts.get("container_image") or self.skill.image)
 
     @property
     def _facts(self) -> dict[str, Any]:

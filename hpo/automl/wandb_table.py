@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from hpo.automl.arguments import is_wandb_on
 from hpo.core.events import Event, TrialFinished
 from hpo.core.protocols import Listener
 from hpo.run.ledger import Ledger
@@ -18,6 +20,7 @@ from hpo.tracking.listener import Nothing
 
 logger = logging.getLogger(__name__)
 
+Listeners = tuple[Callable[..., Listener], ...]
 RUN_NAME, TABLE = "automl_brain", "automl_experiments"
 COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "parameters")
 
@@ -25,6 +28,15 @@ COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "
 def group_of(run: RunDir) -> str:
     """The group that all runs of a workspace share."""
     return f"automl_{run.path.name}"
+
+
+def wandb_listeners(config: Mapping[str, Any] | None) -> Listeners:
+    """What mirrors a search there, where that is asked for; `SearchSettings.listeners` takes it.
+
+    Raises:
+        AutoMLError: for what is no configuration of it.
+    """
+    return (partial(make_listener, config or {}),) if is_wandb_on(config) else ()
 
 
 def make_listener(

@@ -270,7 +270,7 @@ def _default_place(args: argparse.Namespace, skill: Skill) -> Path:
 def _metric_of(skill: Skill) -> str:
     """The model's own metric where it has one; else the published default."""
     from hpo.automl.metrics import DEFAULT_METRIC, KPI, monitoring_metrics
-    from hpo.automl.skill_trainer import registered_trainer
+    from hpo.study.trainers import registered_trainer
 
     has_own = monitoring_metrics(skill, registered_trainer(skill.network_arch))
     return KPI if has_own else DEFAULT_METRIC

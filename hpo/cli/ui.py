@@ -32,10 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     from hpo.core.errors import HpoError
-    from hpo.tracking import default_tracking_uri
     from hpo.tracking.address import why_useless
     from hpo.tracking.server import base_url, choose_port, find_links, running_server
-    from hpo.tracking.store import display_uri
+    from hpo.tracking.store import default_tracking_uri, display_uri
 
     chosen = chosen_run(args, looks=True)
     tracking_uri = default_tracking_uri(chosen.path.parent.parent)

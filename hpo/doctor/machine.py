@@ -110,16 +110,15 @@ def _gpus() -> list[Check]:
             capture_output=True, text=True, timeout=20, check=True,
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        return [Check("gpu", "info", "none; trials will run on CPU cores")]
+        listing = ""
     checks = []
     for number, line in enumerate(filter(None, listing.splitlines())):
         name, driver, total, free = (part.strip() for part in line.split(","))
         text = f"{number}: {name}, driver {driver}, {free} of {total} MiB free"
-        small, busy = _below(total, _GPU_MIB), _below(free, 0.5 * _number(total))
         advice = ""
-        if small:
+        if _number(total) < _GPU_MIB:
             advice = "under 16 GB: choose a smaller batch, input or backbone"
-        elif busy:
+        elif _number(free) < 0.5 * _number(total):
             advice = "another process holds most of it; trials may run out of memory"
         status: Status = "warning" if advice else "ok"
         checks.append(Check("gpu", status, text, advice))
@@ -131,10 +130,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:  # "[N/A]" where memory is shared with the host
         return float("inf")
-
-
-def _below(text: str, limit: float) -> bool:
-    return _number(text) < limit
 
 
 def _torch() -> Check:

@@ -31,15 +31,14 @@ def check_runs(out: Path) -> Check:
 
 def check_cache(trainer: Trainer) -> Check:
     """The folder that a trainer keeps decoded pictures in."""
+    advice = "set HPO_CACHE_DIR to a folder that can be written"
     try:
         with as_user_errors():
             warning = trainer.cache_folder()["warning"] if isinstance(trainer, CacheFolder) else ""
             folder = kept_folder(trainer)
     except HpoError as error:
-        advice = "set HPO_CACHE_DIR to a folder that can be written"
         return Check("cache", "error", str(error), advice)
     if warning:
-        advice = "set HPO_CACHE_DIR to a folder that can be written"
         return Check("cache", "warning", warning, advice)
     advice = "decoded pictures may not fit; set HPO_CACHE_DIR to a folder on a larger disk"
     return _room("cache", folder, _LEAST_DISK_GIB, advice)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import DataError, SpecError
-from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
+from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.jobs.data_sources import UNSET_MARKS, as_absolute, resolve_data_sources
 from hpo.jobs.inference import JobContext, accepted_kinds, infer_fields
 from hpo.jobs.parent_data import carried_sections, inherited_data, is_known
@@ -100,7 +100,9 @@ def compose(
         else ()
     )
     roots = _all_roots(request, line)
-    base = {} if request.base is not None else _without_examples(page, action, template)
+    # Examples of data and of files that are found or made stay behind.
+    examples = {*page.data_entries(action), *page.spec_params(action)}
+    base = {} if request.base is not None else without(template, examples)
     carried = carried_sections(page, action, known, context.parent)
     kept, notes = inherited_data(page, action, {**flatten(base), **given}, roots, line)
     data, problem = _resolved(page, request, roots, {**kept, **given})
@@ -133,10 +135,9 @@ def _given(page: Skill, request: JobRequest) -> dict[str, Any]:
     return flatten(_without_marks(merged(*layers)))
 
 
-def _without_examples(page: Skill, action: str, template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template without its examples of data and of files that are found or made."""
-    examples = {*page.data_entries(action), *page.spec_params(action)}
-    return nest({name: v for name, v in flatten(template).items() if name not in examples})
+def without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A spec without some keys, nested."""
+    return nest({name: value for name, value in flatten(spec).items() if name not in names})
 
 
 def _without_marks(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def _missing_inputs(page: Skill, action: str, spec: Mapping[str, Any]) -> list[s
     missing = [
         name
         for name in page.inputs(action)
-        if name not in data and not page.is_optional_input(action, name) and not _has(spec, name)
+        if not (name in data or page.is_optional_input(action, name) or value_at(spec, name))
     ]
     if not missing:
         return []
@@ -171,13 +172,6 @@ def _missing_inputs(page: Skill, action: str, spec: Mapping[str, Any]) -> list[s
         f"{', '.join(missing)}: must be given for {action}; name a parent job that holds it, "
         "or set it"
     ]
-
-
-def _has(spec: Mapping[str, Any], name: str) -> bool:
-    try:
-        return bool(lookup(spec, name))
-    except KeyError:
-        return False
 
 
 def results_dir_of(spec: Mapping[str, Any], action: str, folder: Path) -> str:

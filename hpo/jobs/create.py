@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import RunError, SpecError
+from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.spec_dicts import flatten, merged
 from hpo.core.text import shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
-from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of
+from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of, without
 from hpo.jobs.inference import JobContext
 from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, SUCCESS, Job, create_folder, find_job, read_job
 from hpo.jobs.pages import load_pages, pages_with
@@ -24,7 +24,7 @@ from hpo.jobs.run_command import command_of
 from hpo.study.batches import Adjusted, adjust_batch
 from hpo.study.plan import as_user_errors
 from hpo.study.skill import Skill, load_skill
-from hpo.study.trainers import find_trainer
+from hpo.study.trainers import find_trainer, registered_trainer
 from hpo.study.weights import check_weights
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class JobMaker:
             going_on = f"hpo resume {shell_word(job.run_dir)}"
             raise RunError(f"{job_id}: is a search; go on with `{going_on}`")
         page = load_pages(Path(job.skill_dir))[job.page]
-        base = _without_inferred(job)
+        base = without(read_yaml(job.spec_file), job.inferred)  # which is found anew
         request = JobRequest(
             action=job.action, overrides=overrides or {}, roots=job.roots, base=base
         )
@@ -163,17 +163,17 @@ class JobMaker:
         return parent.skill_dir if parent else find_trainer(DEFAULT_NETWORK).skill_dir
 
     def _write(self, job: Job, page: Skill, request: JobRequest, context: JobContext) -> Job:
-        trainer = _registered(page)
+        trainer = registered_trainer(page.network_arch)
         also = None if trainer is None else load_skill(trainer.skill_dir).known_spec(request.action)
         line = list(lineage(self.root, context.parent))
         composed = compose(page, request, context, line, also)
         spec, found = composed.spec, Adjusted()
         if trainer is not None and request.action == "train":
-            known = _without(spec, composed.new)
+            known = without(spec, composed.new)
             with as_user_errors():
                 found = _adjusted(trainer, page, request, known, is_resumed=context.is_resumed)
                 spec = merged(spec, found.values)
-                trainer.validate(_without(spec, composed.new))
+                trainer.validate(without(spec, composed.new))
         job = replace(
             job,
             command=_command(job, page, request.action, spec, composed.new if trainer else ()),
@@ -198,16 +198,8 @@ def _command(
     file.write_text(to_yaml(spec), encoding="utf-8")
     if unknown:
         file = job.folder / _COMMAND_SPEC_FILE
-        file.write_text(to_yaml(_without(spec, unknown)), encoding="utf-8")
+        file.write_text(to_yaml(without(spec, unknown)), encoding="utf-8")
     return command_of(page.command(action), file)
-
-
-def _registered(page: Skill) -> Trainer | None:
-    """The page's trainer; None for a network that is known by its skill folder alone."""
-    try:
-        return find_trainer(page.network_arch)
-    except SpecError:
-        return None
 
 
 def _adjusted(
@@ -225,16 +217,6 @@ def _adjusted(
         limit=trainer.limits(full).get(key, (None, None)),
         explicit=set(flatten(page.expand(request.overrides))),
     )
-
-
-def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return nest({name: value for name, value in flatten(spec).items() if name not in names})
-
-
-def _without_inferred(job: Job) -> dict[str, Any]:
-    """A job's spec without what was found for its last run."""
-    flat = flatten(read_yaml(job.spec_file))
-    return nest({name: v for name, v in flat.items() if name not in job.inferred})
 
 
 def _absolute_file(text: str) -> str:

@@ -69,6 +69,12 @@ def find_trainer(name: str) -> Trainer:
     return _checked(cast(Trainer, points[name].load()))
 
 
+def registered_trainer(network: str) -> Trainer | None:
+    """The trainer registered for a network; None for one that is known by its skill alone."""
+    names = {point.name for point in entry_points(GROUP)}
+    return find_trainer(network) if network in names else None
+
+
 def _checked(trainer: Trainer) -> Trainer:
     """Refuse a trainer that does not say which values of its metric are better."""
     direction = getattr(trainer, "direction", None)

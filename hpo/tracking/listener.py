@@ -36,15 +36,16 @@ def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledg
     from hpo.searching.state_writer import snapshot_of
     from hpo.study.plan import named_sources
     from hpo.study.trainers import find_trainer
-    from hpo.tracking import MlflowMirror, default_tracking_uri
+    from hpo.tracking.mirror import MlflowMirror
+    from hpo.tracking.rows import Study
+    from hpo.tracking.store import default_tracking_uri
 
-    return MlflowMirror(
-        run,
-        study_name=study.name,
-        study_uuid=plan.study_uuid,
+    mirrored = Study(
+        run=run,
+        name=study.name,
+        uuid=plan.study_uuid,
         direction=ledger.direction,
         metric=find_trainer(study.trainer).monitoring_metric,
-        tracking_uri=default_tracking_uri(run.path.parent.parent),
         summary={
             "budget": str(study.budget),
             "algorithm": plan.algorithm,
@@ -55,8 +56,9 @@ def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledg
             **_model_facts(plan.base_spec),
             **{f"data.{name}": path for name, path in named_sources(study, plan).items()},
         },
-        snapshot=lambda: snapshot_of(ledger),
     )
+    place = default_tracking_uri(run.path.parent.parent)
+    return MlflowMirror(mirrored, tracking_uri=place, snapshot=lambda: snapshot_of(ledger))
 
 
 def _model_facts(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from hpo.core.events import Event
 from hpo.core.trial import TrialRecord
-from hpo.run.run_dir import RunDir
 from hpo.tracking.address import why_useless
 from hpo.tracking.rows import Study
 from hpo.tracking.store import display_uri, expected_errors, reason, remedy
@@ -44,37 +42,15 @@ class MlflowMirror:
     """Writes a study to MLflow as it happens; implements `hpo.core.protocols.Listener`.
 
     Args:
-        run: the run directory, whose files become artifacts.
-        study_name: the experiment.
-        study_uuid: what parent and child runs are found again by.
-        direction: `maximize` or `minimize`.
-        metric: name of the monitored metric.
+        study: what stays the same.
         tracking_uri: MLflow's address, see `default_tracking_uri`.
-        summary: what was searched and how, for the parent's params.
         snapshot: returns copies of all trial records; called from the mirror's thread.
     """
 
     def __init__(
-        self,
-        run: RunDir,
-        *,
-        study_name: str,
-        study_uuid: str,
-        direction: str,
-        metric: str = "val_precision_at_1",
-        tracking_uri: str,
-        summary: Mapping[str, Any],
-        snapshot: Callable[[], list[TrialRecord]],
+        self, study: Study, *, tracking_uri: str, snapshot: Callable[[], list[TrialRecord]]
     ) -> None:
-        study = Study(
-            run=run,
-            name=study_name,
-            uuid=study_uuid,
-            direction=direction,
-            metric=metric,
-            summary=summary,
-        )
-        self._run = run
+        self._run = study.run
         self._place = display_uri(tracking_uri)
         self._writer = StudyWriter(study, tracking_uri, snapshot)
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()

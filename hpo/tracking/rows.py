@@ -54,11 +54,16 @@ class Study:
     """What stays the same about a mirrored study."""
 
     run: RunDir
+    """Its files become artifacts."""
     name: str
+    """The experiment."""
     uuid: str
+    """What parent and child runs are found again by."""
     direction: str
     metric: str
+    """That trials are judged by."""
     summary: Mapping[str, Any]
+    """What was searched and how, for the parent's params."""
 
 
 class Point(NamedTuple):

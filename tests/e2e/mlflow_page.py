@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib import parse, request
 
 from hpo.run.run_dir import RunDir, find_run
-from hpo.tracking import default_tracking_uri
 from hpo.tracking.server import base_url, choose_port, find_links, running_server
+from hpo.tracking.store import default_tracking_uri
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 2100, 1500

@@ -60,11 +60,12 @@ def test_20_a_missing_or_damaged_file_means_plain_training_that_names_it(skill, 
 def test_20_gates_are_looked_at_in_order(skill):
     for file in (SCHEMA, TEMPLATE):
         (skill / file).unlink()
-    assert check_gates(load_skill(skill)).missing == skill / SCHEMA
+    assert check_gates(load_skill(skill)).problem == f"{skill / SCHEMA} is missing"
     info = skill / "references/skill_info.yaml"
     info.write_text(info.read_text().replace("automl_enabled: true", "automl_enabled: false"))
     gate = check_gates(load_skill(skill))
-    assert (gate.is_enabled, gate.missing) == (False, None)
+    assert not gate.is_enabled
+    assert "missing" not in gate.problem
     route = decide_route(load_skill(skill), "train", resolve_policy("on"))
     assert route.kind == DIRECT
     assert "not enabled" in route.message

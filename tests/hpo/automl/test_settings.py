@@ -33,7 +33,7 @@ def test_an_unknown_algorithm_lists_the_valid_ones():
 
 def test_defaults_are_the_published_ones():
     found = read_settings({"algorithm": "bayesian"})
-    assert (found.metric, found.max_recommendations) == ("loss", 20)
+    assert (found.values["metric"], found.max_recommendations) == ("loss", 20)
     assert found.values["override_automl_disabled_params"] is False
     assert found.values["automl_delete_intermediate_ckpt"] is None, "what the platform can"
     assert found.values["train_sample_count"] is None

@@ -18,7 +18,8 @@ from hpo.core.events import (
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import create_run
-from hpo.tracking import MlflowMirror
+from hpo.tracking.mirror import MlflowMirror
+from hpo.tracking.rows import Study
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 BEGAN = 1_700_000_000.0
@@ -40,13 +41,17 @@ class Script:
 
     def open(self, uri=None, **summary):
         """Start a search's listeners."""
-        self.mirror = MlflowMirror(
-            self.run,
-            study_name=NAME,
-            study_uuid=UUID,
+        study = Study(
+            run=self.run,
+            name=NAME,
+            uuid=UUID,
             direction="maximize",
-            tracking_uri=uri or self.uri,
+            metric="val_precision_at_1",
             summary={"budget": "4 trials", "algorithm": "tpe", **summary},
+        )
+        self.mirror = MlflowMirror(
+            study,
+            tracking_uri=uri or self.uri,
             snapshot=lambda: copy.deepcopy(self.ledger.trials()),
         )
         self.bus = EventBus([EventFile(self.run.events_file), self.mirror])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hpo.tracking import default_tracking_uri
 from hpo.tracking.address import why_useless
 from hpo.tracking.store import (
     connect,
+    default_tracking_uri,
     display_uri,
     ensure_experiment,
     local_database,
