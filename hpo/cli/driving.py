@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.console import Console
 from hpo.core.process.signals import handling
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hpo.core.events import Review
-    from hpo.core.protocols import Listener
-    from hpo.run.ledger import Ledger
-    from hpo.run.run_dir import RunDir
     from hpo.searching.session import SearchResult, SearchSettings
-    from hpo.study.plan import StudyPlan
-    from hpo.study.spec import StudySpec
 
 _GRACE_S = 12.0
 """How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
@@ -62,12 +57,8 @@ def _drive(
 
     printer = EventPrinter(stream) if args.json else None
 
-    def listen(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
-        del run, study, plan, ledger
-        return console
-
     # The console closes last: how to go on stands below anything that others have to say.
-    listeners = [mlflow_listener, listen]
+    listeners: list[Callable[..., Any]] = [mlflow_listener, lambda *_: console]
     if printer is not None:
         listeners.append(lambda *_: printer)
     settings = SearchSettings(

@@ -13,7 +13,6 @@ from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
     from hpo.results.predict import Labelling
-    from hpo.run.run_dir import RunDir
 
 HELP = "label pictures with the best model of a run"
 EPILOG = """\
@@ -102,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.driving import machine_output
     from hpo.core.errors import DataError
     from hpo.results.label_files import sheet, table
+    from hpo.results.predict import label_with_run
 
     _check(args)
     writes = bool(args.file or args.sheet)
@@ -112,7 +112,9 @@ def run(args: argparse.Namespace) -> int:
         )
     chosen = model_run(args)
     with machine_output():  # the trainer runs here, and its libraries may print
-        labelling = _labelling(args, chosen, sources)
+        labelling = label_with_run(
+            chosen, sources, args.topk, unknown_at=args.unknown_at, trial=args.trial
+        )
         rows = _watched(labelling)
         if args.file:
             rows = table(rows, Path(args.file))
@@ -154,18 +156,6 @@ def _check(args: argparse.Namespace) -> None:
                 f"{flag}: must be a file to write, and {name} is a folder or below a file"
                 + ("; the folder of runs is --runs" if flag == "--out" else "")
             )
-
-
-def _labelling(args: argparse.Namespace, chosen: RunDir, sources: list[str]) -> Labelling:
-    from hpo.results.predict import label_with_run
-
-    return label_with_run(
-        chosen,
-        sources,
-        args.topk,
-        unknown_at=args.unknown_at,
-        trial=args.trial,
-    )
 
 
 def _watched(labelling: Labelling) -> Iterator[dict[str, Any]]:

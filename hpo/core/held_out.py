@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,14 @@ class HeldOut:
 
     def words(self, name: str) -> str:
         """Say it in a sentence without its full stop, the metric under a name."""
-        return f"{name} {_figure(self.value, self.interval)}{self.beside('the default')}"
+        return f"{name} {figure_words(self.value, self.interval)}{self.beside('the default')}"
 
     def beside(self, other: str) -> str:
         """Say what the other one under this name came to, and the difference."""
         if self.default is None or self.gain is None:
             return ""
-        text = f"; {other} {_figure(self.default, self.default_interval)}: {self.gain:+.4f}"
+        figure = figure_words(self.default, self.default_interval)
+        text = f"; {other} {figure}: {self.gain:+.4f}"
         if self.gain_interval is None:
             return text
         low, high = self.gain_interval
@@ -41,8 +42,12 @@ class HeldOut:
         return f"{text} ({low:+.4f} to {high:+.4f}){chance}"
 
 
-def _figure(value: float, interval: tuple[float, float] | None) -> str:
-    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")
+def figure_words(value: float, interval: Sequence[float] | None, sign: float = 1.0) -> str:
+    """A figure and its interval; `sign` is -1 where they were turned so that more is better."""
+    if not interval:
+        return f"{sign * value:.4f}"
+    low, high = sorted(sign * end for end in interval)
+    return f"{sign * value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def held_out_words(test: Mapping[str, Any] | None, metric: str) -> str:

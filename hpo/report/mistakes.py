@@ -17,10 +17,10 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
 from hpo.core.protocols import Executor
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import merged
 from hpo.core.trainer_extras import Explainer
 from hpo.core.trial import TrialRecord
-from hpo.core.trial_failures import describe_failure
+from hpo.core.trial_failures import error_line
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
@@ -82,12 +82,12 @@ def look(
     skill = load_skill(facts.trainer.skill_dir)
     fields = {name: str(checkpoint) for name in skill.fields("evaluate", "parent_model")}
     where = {name: str(kept.parent) for name in skill.fields("evaluate", "output_dir")}
-    data = nest(facts.trainer.data_overrides(held_out)) if held_out else {}
+    data = facts.trainer.data_overrides(held_out) if held_out else {}
     spec = merged(facts.spec_of(trial), data, fields, where)
     try:
         explained = dict(executor.call("explain", spec, with_map))
     except Exception as error:
-        logger.warning("trial %d was not looked at: %s", trial.number, _line(error))
+        logger.warning("trial %d was not looked at: %s", trial.number, error_line(error))
         logger.debug("the traceback", exc_info=True)
         return None
     write_atomically(kept, json.dumps(explained))
@@ -116,10 +116,6 @@ def looked_up_by_both(
             )
         explained.append(found)
     return (explained[0], explained[1]), "held-out" if is_held_out else "validation"
-
-
-def _line(error: Exception) -> str:
-    return describe_failure(error)["message"]
 
 
 def per_class(queries: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, int]]:

@@ -92,6 +92,23 @@ def choose(standings: Sequence[Standing], default: int | None) -> int:
     return best.number
 
 
+def gain_of(number: int, standings: Sequence[Standing]) -> tuple[float, tuple[float, float] | None]:
+    """What one of two finalists is better by than the other, and the interval of that."""
+    leader, other = standings
+    interval = other.behind_interval
+    if leader.number == number:
+        return other.behind, interval
+    return -other.behind, interval and (-interval[1], -interval[0])
+
+
+def class_means(hits: Sequence[bool], classes: Sequence[int]) -> dict[int, float]:
+    """Share of hits among the queries of each class, by class in order."""
+    grouped: dict[int, list[bool]] = {}
+    for hit, label in zip(hits, classes, strict=True):
+        grouped.setdefault(label, []).append(hit)
+    return {label: fmean(own) for label, own in sorted(grouped.items())}
+
+
 def _replicate(finalists: Sequence[Finalist], classes: Sequence[int] | None, seed: int) -> Floats:
     """Metric of every finalist in every replicate: (F, B)."""
     hits_FSQ = np.array([f.hits for f in finalists], dtype=np.float64)

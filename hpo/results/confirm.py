@@ -12,19 +12,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from hpo.core.event_json import from_dict
 from hpo.core.events import Chosen
+from hpo.core.held_out import figure_words
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import finalists, repeats_of
-from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import count_of, is_number
 from hpo.core.ties import tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
-from hpo.results.compare import Finalist, Standing, choose, compare
+from hpo.results.compare import Finalist, Standing, choose, class_means, compare
 from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
@@ -170,14 +170,9 @@ def _evaluate(
         _ = from_dict(_Outcome, kept)
         return kept
     checkpoint = run.checkpoints_dir(trial.number) / "best.ckpt"
-    skill = load_skill(trainer.skill_dir)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        spec = merged(
-            spec_of(trial),
-            nest(skill.fill("evaluate", "parent_model", checkpoint)),
-            nest(skill.fill("evaluate", "output_dir", folder)),
-        )
+        spec = load_skill(trainer.skill_dir).evaluation(spec_of(trial), checkpoint, folder)
         outcome = executor.call("evaluate", spec)
     except Exception as error:  # the values of the runs still decide; said in the result's words
         line = describe_failure(error)["message"]
@@ -220,33 +215,23 @@ def hits_of_classes(seen: Sequence[Mapping[str, Any]], metric: str) -> list[int]
     labels = {name: i for i, name in enumerate(sorted(set(names)))}
     classes = [labels[name] for name in names] if len(names) == len(hits) else []
     told = [s["metrics"].get(metric) for s in seen]
-    means = {
-        "class": [_class_mean(s["hits"], classes) for s in seen],
-        "query": [sum(s["hits"]) / len(hits) for s in seen],
-    }
-    for kind, values in means.items():
-        if all(v is not None and t is not None and abs(v - t) <= TOLERANCE
-               for v, t in zip(values, told, strict=True)):  # fmt: skip
-            return classes if kind == "class" else []
+    # All queries as one class give the mean over queries.
+    for labels_of in ([classes] if classes else []) + [[0] * len(hits)]:
+        means = [fmean(class_means(s["hits"], labels_of).values()) for s in seen]
+        if all(
+            t is not None and abs(mean - t) <= TOLERANCE
+            for mean, t in zip(means, told, strict=True)
+        ):
+            return classes if labels_of is classes else []
     return None
-
-
-def _class_mean(hits: Sequence[bool], classes: Sequence[int]) -> float | None:
-    if not classes:
-        return None
-    by_class: dict[int, list[bool]] = {}
-    for hit, label in zip(hits, classes, strict=True):
-        by_class.setdefault(label, []).append(hit)
-    return sum(sum(h) / len(h) for h in by_class.values()) / len(by_class)
 
 
 def _value(trial: TrialRecord, seen: Mapping[str, Any], trainer: Trainer) -> float:
     """The metric of a run: as evaluated, else as reported at its best epoch."""
     best = trial.best_measurement(trainer.direction)
     reported = best.value if best else float("nan")
-    return float(seen["metrics"].get(trainer.monitoring_metric, reported)) if seen["hits"] else (
-        reported
-    )  # fmt: skip
+    metrics = seen["metrics"] if seen["hits"] else {}
+    return float(metrics.get(trainer.monitoring_metric, reported))
 
 
 def describe(
@@ -258,7 +243,7 @@ def describe(
     runs = count_of(seeds, "new seed")
     leader = standings[0]
     place = f", the best mean of {len(standings)}" if best is leader and len(standings) > 1 else ""
-    words = [f"trial {winner}: {_figure(best, sign)} over {runs}{place}"]
+    words = [f"trial {winner}: {figure_words(best.value, best.interval, sign)} over {runs}{place}"]
     tied = [s for s in standings if s.is_tied and s.number != winner]
     if tied:
         means = [f"{trial_name(s.number, default)} ({sign * s.value:.4f})" for s in tied]
@@ -279,13 +264,6 @@ def describe(
 
 def _against_default(default: Standing, best: Standing, sign: float) -> str:
     gain = sign * (best.value - default.value)
-    text = f"{gain:+.4f} over the default, {_figure(default, sign)}"
+    figure = figure_words(default.value, default.interval, sign)
+    text = f"{gain:+.4f} over the default, {figure}"
     return f"{text}, which may be chance" if default.is_tied else text
-
-
-def _figure(standing: Standing, sign: float) -> str:
-    value = f"{sign * standing.value:.4f}"
-    if standing.interval is None:
-        return value
-    low, high = sorted(sign * end for end in standing.interval)
-    return f"{value} ({low:.4f} to {high:.4f})"

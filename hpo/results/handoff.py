@@ -19,7 +19,7 @@ from hpo.core.expected import Expected
 from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import best_trial, repeats_of
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import merged
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_failures import error_line
@@ -189,9 +189,9 @@ def export_trial(
     shutil.copyfile(checkpoint, copied)
     export_spec = merged(
         spec,
-        nest(skill.fill("export", "parent_model", copied)),
-        nest(skill.fill("export", "create_onnx_file", draft / "model.onnx")),
-        nest(skill.fill("export", "output_dir", draft)),
+        skill.fill("export", "parent_model", copied),
+        skill.fill("export", "create_onnx_file", draft / "model.onnx"),
+        skill.fill("export", "output_dir", draft),
     )
     began = time.monotonic()
     try:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.held_out import HeldOut
 from hpo.core.protocols import Executor, Trainer
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import merged
 from hpo.core.trial import Direction, TrialRecord
 from hpo.core.trial_failures import error_line
-from hpo.results.compare import Finalist, compare
+from hpo.results.compare import Finalist, compare, gain_of
 from hpo.results.confirm import hits_of_classes, plain_outcome
 from hpo.results.worker_calls import call_twice
 from hpo.run.run_dir import RunDir
@@ -66,12 +66,8 @@ def evaluate_held_out(
         skill = load_skill(trainer.skill_dir)
         folder = run.evaluations_dir / name
         folder.mkdir(parents=True, exist_ok=True)
-        test_spec = merged(
-            spec,
-            nest(trainer.data_overrides(sources)),
-            nest(skill.fill("evaluate", "parent_model", checkpoint)),
-            nest(skill.fill("evaluate", "output_dir", folder)),
-        )
+        data = merged(spec, trainer.data_overrides(sources))
+        test_spec = skill.evaluation(data, checkpoint, folder)
         try:
             outcomes[name] = call_twice(executor, "evaluate", test_spec)
         except Exception as error:  # the winner is chosen and exported, so this is a warning
@@ -112,20 +108,16 @@ def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) ->
         )
         for number, (told, value) in enumerate(zip(seen, values, strict=True))
     ]
-    standings = {s.number: s for s in compare(found, classes or None)}
-    own = HeldOut(value=float(values[0]), interval=standings[0].interval)
+    standings = compare(found, classes or None)
+    by_number = {s.number: s for s in standings}
+    own = HeldOut(value=float(values[0]), interval=by_number[0].interval)
     if len(outcomes) == 1:
         return own
-    winner, default = standings[0], standings[1]
-    ahead, interval = default.behind, default.behind_interval
-    if winner.behind > 0:
-        ahead, turned = -winner.behind, winner.behind_interval
-        interval = None if turned is None else (-turned[1], -turned[0])
-    return HeldOut(
-        value=own.value,
-        interval=own.interval,
+    gain, interval = gain_of(0, standings)
+    return replace(
+        own,
         default=float(values[1]),
-        default_interval=default.interval,
-        gain=ahead,
+        default_interval=by_number[1].interval,
+        gain=gain,
         gain_interval=interval,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import PictureFinder
-from hpo.results.compare import Finalist, Standing, compare
+from hpo.results.compare import Finalist, class_means, compare, gain_of
 from hpo.study.plan import as_user_errors
 
 _NOTHING_SHARED = (
@@ -96,13 +96,15 @@ def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
     hits = [tuple(own[key] for key in shared) for own in hits_of]
     names = sorted({name for _, name in shared})
     classes = [names.index(name) for _, name in shared]
-    by_class = [_by_class(own, classes) for own in hits]
+    by_class = [class_means(own, classes) for own in hits]
     values = [fmean(own.values()) for own in by_class]
     finalists = [
         Finalist(number=number, values=(value,), cost=0.0, hits=(own,))
         for number, (value, own) in enumerate(zip(values, hits, strict=True))
     ]
-    standings = {s.number: s for s in compare(finalists, classes)}
+    standings = compare(finalists, classes)
+    intervals = {s.number: _interval(s.interval) for s in standings}
+    gain, gain_interval = gain_of(1, standings)
     rows = [
         ClassPair(
             name=name,
@@ -116,30 +118,15 @@ def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
         num_queries=len(shared),
         num_unpaired=(len(hits_of[0]) - len(shared), len(hits_of[1]) - len(shared)),
         values=(values[0], values[1]),
-        intervals=(_interval(standings[0].interval), _interval(standings[1].interval)),
-        gain=values[1] - values[0],
-        gain_interval=_gain_interval(standings),
+        intervals=(intervals[0], intervals[1]),
+        gain=gain,
+        gain_interval=_interval(gain_interval),
         classes=tuple(sorted(rows, key=lambda row: (-abs(row.second - row.first), row.name))),
     )
 
 
 def _key(row: Query) -> tuple[str, str]:
     return str(row.get("file") or row["path"]), str(row["class"])
-
-
-def _by_class(hits: Sequence[bool], classes: Sequence[int]) -> dict[int, float]:
-    grouped: dict[int, list[bool]] = {}
-    for hit, label in zip(hits, classes, strict=True):
-        grouped.setdefault(label, []).append(hit)
-    return {label: fmean(own) for label, own in sorted(grouped.items())}
-
-
-def _gain_interval(standings: Mapping[int, Standing]) -> tuple[float, float]:
-    """Bounds of what the second is ahead by; standings tell what the worse one is behind by."""
-    if standings[0].behind > 0:
-        return _interval(standings[0].behind_interval)
-    low, high = _interval(standings[1].behind_interval)
-    return -high, -low
 
 
 def _interval(bounds: tuple[float, float] | None) -> tuple[float, float]:

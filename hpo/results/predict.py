@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def label_with_run(
         notes.append(price_of(told))
     rows = _rows(trainer, folder, pictures, topk, unknown_at)
     return Labelling(
-        rows=_chained(rows, found["errors"]),
+        rows=itertools.chain(rows, found["errors"]),
         total=len(pictures) + len(found["errors"]),
         notes=notes,
         folder=folder,
@@ -104,13 +105,6 @@ def _rows(
             yield from trainer.label_pictures(folder, pictures, count, unknown_at=unknown_at)
         else:
             yield from trainer.predict(folder, pictures, topk or _TOPK)
-
-
-def _chained(
-    rows: Iterator[dict[str, Any]], errors: Sequence[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    yield from rows
-    yield from errors
 
 
 def _find_pictures(trainer: Trainer, sources: Sequence[str]) -> dict[str, Any]:

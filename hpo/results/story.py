@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.expected import expected_words
-from hpo.core.held_out import held_out_words
+from hpo.core.held_out import figure_words, held_out_words
 from hpo.core.text import count_of
 from hpo.core.trial import Direction
 from hpo.run.handed_on import read_handed_on
@@ -33,26 +33,13 @@ def read_finalist(run: RunDir, number: int, direction: Direction) -> list[str]:
     own = standings.get(number)
     if own is None or winner is None or own is winner:
         return []
+    mine, best = (
+        figure_words(standing["value"], standing.get("interval"), direction.sign)
+        for standing in (own, winner)
+    )
     seeds = count_of(len(own["values"]), "new seed")
     chance = ": the difference may be chance" if own.get("is_tied") else ""
-    return [
-        f"{mean_words(own, direction)} over {seeds}, against {mean_words(winner, direction)} of "
-        f"the winner, trial {winner['number']}{chance}"
-    ]
-
-
-def mean_words(standing: Mapping[str, Any], direction: Direction) -> str:
-    """The mean of a finalist's repeats and its interval, on the scale of the metric.
-
-    Args:
-        standing: one of a confirmation's, in which more is better whatever the metric is.
-        direction: of the metric.
-    """
-    value = f"{direction.sign * standing['value']:.4f}"
-    if not standing.get("interval"):
-        return value
-    low, high = sorted(direction.sign * end for end in standing["interval"])
-    return f"{value} ({low:.4f} to {high:.4f})"
+    return [f"{mine} over {seeds}, against {best} of the winner, trial {winner['number']}{chance}"]
 
 
 def winner_story(report: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,8 @@ def check_unknowns(run: RunDir, trainings: int) -> float | None:
         DataError: when there is nothing to calibrate, or there are too few classes.
         RunError: when the run has no exported model yet.
     """
-    trainer = demand(trainer_of_export(run), UnknownCalibrator)
+    found = trainer_of_export(run)
+    trainer, direction = demand(found, UnknownCalibrator), found.direction
     with as_user_errors():
         trainer.check_calibration(run.best_dir, trainings)
     number = None
@@ -37,7 +38,7 @@ def check_unknowns(run: RunDir, trainings: int) -> float | None:
     ledger = Ledger.read(run.ledger_file)
     trial = ledger.trial(number)
     ledger.close()
-    best = trial.best_measurement(trainer_of_export(run).direction)
+    best = trial.best_measurement(direction)
     last = best.epoch if best else 0
     seconds = sum(m.seconds for m in trial.measurements if m.epoch <= last)
     # Each training has all pictures but one part of `trainings`.

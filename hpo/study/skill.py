@@ -253,6 +253,15 @@ class Skill:
             raise RunError(f"{self.path}: skill_info.yaml names no {function} field for {action}")
         return {name: str(value) for name in names}
 
+    def evaluation(self, spec: Mapping[str, Any], model: Path, folder: Path) -> dict[str, Any]:
+        """A nested spec that evaluates a model and writes into a folder.
+
+        Raises:
+            RunError: when the skill names no field for one of them.
+        """
+        filled = {"parent_model": model, "output_dir": folder}
+        return merged(spec, *(self.fill("evaluate", *item) for item in filled.items()))
+
 
 def _files(fields: Mapping[str, Any]) -> list[str]:
     return [field for field, facts in fields.items() if (facts or {}).get("type") == "file"]
