@@ -10,13 +10,7 @@ from search_spaces.domains.lists import AllOrNone, Derived, Subset
 from search_spaces.domains.options import Options, Ordinal, count_slots
 from search_spaces.draft import Draft
 from search_spaces.schema import Kind
-from search_spaces.sequences import (
-    make_increasing,
-    make_number,
-    make_run,
-    make_square,
-    make_vector,
-)
+from search_spaces.sequences import make_increasing, make_number, make_run, make_square, make_vector
 
 _ORDERED = (Kind.ORDERED, Kind.ORDERED_INT, Kind.INT, Kind.FLOAT)
 

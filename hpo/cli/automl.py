@@ -11,7 +11,9 @@ from hpo.cli.run_flags import (
     add_json_argument,
     add_out_argument,
     add_ray_argument,
+    add_repeatable,
     add_sharing_argument,
+    data_roots,
     print_json,
     print_table,
 )
@@ -59,19 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data: roots that hold what the skill lists")
     data.add_argument("--data", metavar="ROOT", default="", help="root of all data")
     data.add_argument("--eval-data", metavar="ROOT", default="", help="root of evaluation data")
-    data.add_argument(
-        "--eval-set", metavar="KEY=VALUE", action="append", default=[],
-        help="data key of the final evaluation (repeatable), where no root says where they lie",
-    )  # fmt: skip
+    add_repeatable(
+        data,
+        "--eval-set KEY=VALUE",
+        "data key of the final evaluation (repeatable), where no root says where they lie",
+    )
     data.add_argument("--weights", metavar="FILE", default="", help="weights to start from")
     data.add_argument(
         "--parent", metavar="JOB", default="", help="job or run whose model to start from"
     )
     how = parser.add_argument_group("search")
-    how.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[],
-        help="spec key of every trial, dotted or short (repeatable)",
-    )  # fmt: skip
+    add_repeatable(how, "--set KEY=VALUE", "spec key of every trial, dotted or short (repeatable)")
     how.add_argument(
         "--settings", metavar="FILE|KEY=VALUE", nargs="+", action="extend", default=[],
         help="settings of the search: a YAML file, key=value, or both",
@@ -177,7 +177,7 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
 
     from hpo.automl.execute import execute
     from hpo.automl.route_settings import RouteSettings
-    from hpo.cli.automl_console import make_console
+    from hpo.cli.automl_console import RouteConsole
     from hpo.cli.driving import drive
 
     request = _request(args, skill, route)
@@ -190,7 +190,7 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     ended: list[RouteResult] = []
 
     def start(search: SearchSettings) -> SearchResult:
-        listeners = (*search.listeners, make_console)
+        listeners = (*search.listeners, lambda *_: RouteConsole(sys.stderr))
         search = replace(search, listeners=listeners)
         ended.append(execute(request, settings, search, resume=bool(args.resume)))
         return ended[-1]
@@ -222,7 +222,8 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
     from hpo.study.text_values import read_assignments
 
     wanted = args.resume or args.workspace
-    place, overrides = choose_place(wanted, _overrides(args, skill), _default_place(args, skill))
+    default = Path(args.out) / f"automl-{skill.title}"
+    place, overrides = choose_place(wanted, _overrides(args, skill), default)
     settings = _settings(args.settings)
     if not args.resume:
         named = {"algorithm", "automl_algorithm"} & set(settings)
@@ -239,14 +240,7 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
         ranges=_read_mapping(args.ranges, "--ranges") if args.ranges else None,
         overrides=overrides,
         eval_overrides=read_assignments(args.eval_set, lambda: skill, "evaluate", "--eval-set"),
-        roots={
-            name: root
-            for name, root in (
-                ("train_dataset_uri", args.data),
-                ("eval_dataset_uri", args.eval_data),
-            )
-            if root
-        },
+        roots=data_roots(args),
         base_checkpoint=args.weights or _parent_weights(args),
         policy=route.policy.shown,
         trials_per_gpu=args.trials_per_gpu,
@@ -260,11 +254,6 @@ def _parent_weights(args: argparse.Namespace) -> str:
     from hpo.jobs.parents import find_parent, model_of
 
     return str(model_of(find_parent(Path.cwd(), args.parent)).path)
-
-
-def _default_place(args: argparse.Namespace, skill: Skill) -> Path:
-
-    return Path(args.out) / f"automl-{skill.title}"
 
 
 def _metric_of(skill: Skill) -> str:
@@ -325,13 +314,13 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     from hpo.automl.plain_run import run_directly
     from hpo.cli.automl_console import job_printer, print_route
     from hpo.cli.driving import machine_output
+    from hpo.cli.job_views import exit_code
 
     if _settings(args.settings) or args.hyperparameters or args.ranges:
         print(
             "hpo automl: a plain training does not use settings, hyperparameters or ranges",
             file=sys.stderr,
         )
-    roots = {"train_dataset_uri": args.data, "eval_dataset_uri": args.eval_data}
     with machine_output() as stream:
         show_end = job_printer(stream if args.json else None)
         print_route(route.to_event(), stream if args.json else None)
@@ -340,12 +329,10 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
             args.action,
             root=Path(args.workspace or ".").expanduser(),
             overrides=_overrides(args, skill),
-            roots={name: root for name, root in roots.items() if root},
+            roots=data_roots(args),
             base_checkpoint=args.weights,
             parent_job_id=args.parent,
             review_only=args.review_only,
         )
         show_end(job)
-    if job.status == "canceled":
-        return 130
-    return job.exit_code if job.exit_code in (0, 1, 2) else int(job.status == "failure")
+    return exit_code(job)

@@ -65,11 +65,6 @@ def _render_baseline(event: Baseline) -> str:
     return f"baseline  {event.status} ({event.label}): {event.reason}"
 
 
-def make_console(*_facts: Any) -> RouteConsole:
-    """A listener for a search: `SearchSettings.listeners` takes it."""
-    return RouteConsole(sys.stderr)
-
-
 def _render_route_review(review: RouteReview) -> list[str]:
     """What the review of the route says beyond that of a plain search."""
     lines = [

@@ -12,12 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import (
-    add_group_argument,
-    add_json_argument,
-    add_out_argument,
-    print_json,
-)
+from hpo.cli.run_flags import add_group_argument, add_output_arguments, print_json
 from hpo.core.text import count_of, printable
 from hpo.study.sections import SPLITS
 
@@ -65,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trainer", metavar="NAME", default="ml_recog", help="trainer (default: %(default)s)"
     )
     parser.add_argument("--all", action="store_true", help="name every file, not the first few")
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

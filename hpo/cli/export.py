@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.cli.run_flags import chosen_run, print_json
+from hpo.cli.run_flags import add_json_argument, chosen_run, print_json
 from hpo.core.text import count_of
 
 HELP = "export a trial as a checked ONNX file"
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", metavar="DIR", dest="out", default="runs", help="folder that holds runs"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.job_views import (
     echo,
+    exit_code,
     print_end,
     print_start,
     show_list,
@@ -14,7 +15,7 @@ from hpo.cli.job_views import (
     show_status,
     stop,
 )
-from hpo.cli.run_flags import print_json
+from hpo.cli.run_flags import add_json_argument, add_repeatable, data_roots, print_json
 
 if TYPE_CHECKING:
     from hpo.jobs.job import Job
@@ -63,12 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--eval-data", metavar="ROOT", default="", help="root for evaluation")
     data.add_argument("--calibration-data", metavar="ROOT", default="", help="root for INT8")
     data.add_argument("--data-format", metavar="NAME", default="", help="must be the skill's")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="spec key (dotted or shorthand); beats everything else; may be repeated",
+    add_repeatable(
+        parser,
+        "--set KEY=VALUE",
+        "spec key (dotted or shorthand); beats everything else; may be repeated",
     )
     parser.add_argument("--skill-dir", metavar="DIR", help="skill folder (default: the parent's)")
     parser.add_argument(
@@ -77,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="start it and return at once")
     parser.add_argument("--dry-run", action="store_true", help="print the spec, start nothing")
     parser.add_argument("--tail", metavar="N", type=int, help="logs: only the last N lines")
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -117,7 +116,7 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         print_json(job.to_dict())
     else:
         print_end(job)
-    return _exit_code(job)
+    return exit_code(job)
 
 
 def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
@@ -135,15 +134,10 @@ def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
         if job.action != args.action:
             raise SpecError(f"--resume {job.id}: is a job of {job.action}, not of {args.action}")
         return jobs.prepare_resume(args.resume, overrides)
-    roots = {
-        "train_dataset_uri": args.data,
-        "eval_dataset_uri": args.eval_data,
-        "calibration_dataset_uri": args.calibration_data,
-    }
     request = JobRequest(
         action=args.action,
         overrides=overrides,
-        roots={name: root for name, root in roots.items() if root},
+        roots=data_roots(args),
         data_format=args.data_format,
     )
     return jobs.prepare_job(
@@ -166,12 +160,6 @@ def _show_plan(job: Job, args: argparse.Namespace) -> int:
         print(text, end="")
     shutil.rmtree(job.folder)
     return 0
-
-
-def _exit_code(job: Job) -> int:
-    if job.status == "canceled":
-        return 130
-    return job.exit_code if job.exit_code in (0, 1, 2) else 1
 
 
 _VERBS = {"ls": show_list, "status": show_status, "logs": show_logs, "stop": stop}

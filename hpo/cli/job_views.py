@@ -43,6 +43,13 @@ def print_end(job: Job) -> None:
     print(f"folder: {job.folder}")
 
 
+def exit_code(job: Job) -> int:
+    """The code by which a command ends that has run a job."""
+    if job.status == "canceled":
+        return 130
+    return job.exit_code if job.exit_code in (0, 1, 2) else int(job.status == "failure")
+
+
 def show_list(jobs: LocalJobs, args: argparse.Namespace) -> int:
     """`hpo job ls`."""
     from hpo.jobs.job import list_jobs
@@ -101,10 +108,9 @@ def show_status(jobs: LocalJobs, args: argparse.Namespace) -> int:
 
 def show_logs(jobs: LocalJobs, args: argparse.Namespace) -> int:
     """`hpo job logs ID`."""
-    from hpo.core.errors import SpecError
+    from hpo.study.checks import check_count
 
-    if args.tail is not None and args.tail < 1:
-        raise SpecError(f"--tail: must be at least 1, got {args.tail}")
+    check_count(args.tail, "--tail", least=1)
     lines = jobs.get_job_logs(args.job_id).splitlines()
     lines = lines[-args.tail :] if args.tail else lines
     if args.json:

@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the log file and the epochs of a trial."""
     from hpo.cli.run_flags import chosen_run
     from hpo.core.errors import RunError, SpecError
+    from hpo.study.checks import check_count
 
-    if args.tail is not None and args.tail < 1:
-        raise SpecError(f"--tail: must be at least 1, got {args.tail}")
+    check_count(args.tail, "--tail", least=1)
     if args.follow and args.json:
         raise SpecError("--follow: prints lines for people; for programs follow events.ndjson")
     chosen = chosen_run(args, looks=True)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if not log.is_file():
         raise RunError(f"{chosen}: trial {args.trial} has no log; `hpo status` lists the trials")
     content = _Growing(log)
-    lines = list(content.new_lines())
+    lines = content.new_lines()
     lines = lines[-args.tail :] if args.tail else lines
     events = _TrialEvents(chosen, args.trial)
     told = list(events.new())
@@ -86,13 +86,17 @@ class _Growing:
         self._path = path
         self._read = 0
 
-    def new_lines(self) -> Iterator[str]:
-        """Yield the whole lines since the last call; the last line too when nobody ended it."""
+    def new_lines(self, *, whole: bool = False) -> list[str]:
+        """Return the lines since the last call; one that nobody ended waits where `whole`."""
+        if not self._path.is_file():
+            return []
         with self._path.open("rb") as file:
             file.seek(self._read)
             content = file.read()
+        if whole:
+            content = content[: content.rfind(b"\n") + 1]
         self._read += len(content)
-        yield from content.decode("utf-8", errors="replace").splitlines()
+        return content.decode("utf-8", errors="replace").splitlines()
 
 
 class _TrialEvents:
@@ -101,9 +105,8 @@ class _TrialEvents:
     def __init__(self, run: RunDir, trial: int) -> None:
         from hpo.core.text import metric_word
 
-        self._file = run.events_file
+        self._file = _Growing(run.events_file)
         self._trial = trial
-        self._read = 0
         self._word = metric_word
         self.metric = metric_word("")
         self.has_ended = False
@@ -124,14 +127,7 @@ class _TrialEvents:
 
         moments = TrialStarted | TrialProgress | Epoch | TrialEnded | TrialSuspended
         self.doing = ""
-        if not self._file.is_file():
-            return
-        with self._file.open("rb") as file:
-            file.seek(self._read)
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
+        for line in self._file.new_lines(whole=True):
             event = from_json(line)
             if isinstance(event, Started):
                 self.metric = self._word(event.metric)

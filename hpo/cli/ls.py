@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.cli.run_flags import (
-    add_json_argument,
-    add_out_argument,
-    print_json,
-    print_table,
-)
+from hpo.cli.run_flags import add_output_arguments, print_json, print_table
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of, metric_word
 
@@ -22,8 +17,7 @@ HELP = "list runs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpo.cli.run_flags import add_repeatable
+
 if TYPE_CHECKING:
     from hpo.study.sections import SearchOptions
     from hpo.study.skill import Skill
@@ -15,39 +17,22 @@ Parse = Callable[[str, str], Any]
 """Reads YAML; the second word begins messages."""
 
 
+_FLAGS = {
+    "--search-over NAMES": "search these parameters instead of the default list, comma-separated; "
+    "+NAME adds one to the default list (repeatable)",
+    "--range NAME=LOW..HIGH[,log|,linear]": "search a number in this range, e.g. "
+    "train.optim.trunk.base_lr=1e-5..1e-2,log (repeatable)",
+    "--options NAME=A,B,C": "search a parameter over these values, e.g. "
+    "train.batch_size=16,32,64 (repeatable)",
+    "--fix NAME=VALUE": "keep a parameter at one value and out of the search (repeatable)",
+}
+
+
 def add_overlay_arguments(parser: argparse.ArgumentParser) -> None:
     """--search-over, --range, --options and --fix."""
     group = parser.add_argument_group("search space")
-    group.add_argument(
-        "--search-over",
-        metavar="NAMES",
-        action="append",
-        default=[],
-        help="search these parameters instead of the default list, comma-separated; "
-        "+NAME adds one to the default list (repeatable)",
-    )
-    group.add_argument(
-        "--range",
-        metavar="NAME=LOW..HIGH[,log|,linear]",
-        action="append",
-        default=[],
-        help="search a number in this range, e.g. train.optim.trunk.base_lr=1e-5..1e-2,log "
-        "(repeatable)",
-    )
-    group.add_argument(
-        "--options",
-        metavar="NAME=A,B,C",
-        action="append",
-        default=[],
-        help="search a parameter over these values, e.g. train.batch_size=16,32,64 (repeatable)",
-    )
-    group.add_argument(
-        "--fix",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="keep a parameter at one value and out of the search (repeatable)",
-    )
+    for flag, text in _FLAGS.items():
+        add_repeatable(group, flag, text)
 
 
 def overlay_changes(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_json_argument, model_run, print_json, print_run
+from hpo.cli.run_flags import add_json_argument, add_out_argument, model_run, print_json, print_run
 from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -61,13 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trial", metavar="N", type=int, help="whose model (default: the best's)")
     parser.add_argument("--out", metavar="FILE", dest="file", help="table to write, as CSV")
     parser.add_argument("--sheet", metavar="FILE", help="page of thumbnails to write, as HTML")
-    parser.add_argument(
-        "--runs",
-        metavar="DIR",
-        dest="out",
-        default="runs",
-        help="folder that holds runs (default: %(default)s)",
-    )
+    add_out_argument(parser, "--runs")
     add_json_argument(parser)
 
 
@@ -143,9 +137,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     from hpo.core.errors import SpecError
+    from hpo.study.checks import check_count
 
-    if args.topk is not None and args.topk < 1:
-        raise SpecError(f"--topk: must be at least 1, got {args.topk}")
+    check_count(args.topk, "--topk", least=1)
     if args.unknown_at is not None and args.never_unknown:
         raise SpecError("--never-unknown: leaves no room for --unknown-at; give one of the two")
     if args.unknown_at is not None and not 0 < args.unknown_at < 1:

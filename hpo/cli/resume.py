@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_disk_arguments, add_ray_argument, add_run_argument, chosen_run
+from hpo.cli.run_flags import add_disk_arguments, add_run_argument, add_start_arguments, chosen_run
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
 from hpo.study.sections import SPLITS
@@ -58,11 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on although the search space, the data or the code have changed",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before a long search")
-    parser.add_argument(
-        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
-    )
-    add_ray_argument(parser)
+    add_start_arguments(parser)
     parser.add_argument("--no-report", action="store_true", help="write no report.html at the end")
 
 

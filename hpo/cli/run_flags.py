@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
 _DEFAULT_OUT = "runs"
+_LAST_PORT = 65535
+
+Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
+"""What flags are declared on."""
+
+
+def add_repeatable(parser: Arguments, flag: str, text: str) -> None:
+    """A flag that may be given several times, such as `--set KEY=VALUE`, with its help."""
+    name, metavar = flag.split()
+    parser.add_argument(name, metavar=metavar, action="append", default=[], help=text)
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +34,7 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
         help="run directory, a study by name or folder, or a timestamp (default: the newest run "
         "below --out)",
     )
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_output_arguments(parser)
 
 
 def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +46,7 @@ def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
         help="run directory or name (default: the newest run)",
     )
     parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial")
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_output_arguments(parser)
 
 
 def add_serving_arguments(parser: argparse.ArgumentParser, port: int, exposure: str) -> None:
@@ -62,14 +70,55 @@ def add_serving_arguments(parser: argparse.ArgumentParser, port: int, exposure: 
     )
 
 
-def add_out_argument(parser: argparse.ArgumentParser) -> None:
-    """--out."""
+def check_serving(args: argparse.Namespace, exposed: str) -> None:
+    """Refuse a port that does not exist, and a host by which others reach what is `exposed`.
+
+    Raises:
+        SpecError: for either of them.
+    """
+    from hpo.core.errors import SpecError
+    from hpo.tracking.server import LOCAL_HOSTS
+
+    if args.port is not None and not 0 <= args.port <= _LAST_PORT:
+        raise SpecError(f"--port: must be between 0 and {_LAST_PORT}, got {args.port}")
+    if args.host not in LOCAL_HOSTS and not args.yes_expose:
+        raise SpecError(
+            f"--host {args.host!r}: other machines would reach {exposed}; leave --host out, or add "
+            "--yes-expose if that is what you want"
+        )
+
+
+def add_start_arguments(parser: Arguments) -> None:
+    """--yes, --in-process and --ray-address."""
+    parser.add_argument("--yes", action="store_true", help="do not ask before a long search")
     parser.add_argument(
-        "--out",
+        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
+    )
+    add_ray_argument(parser)
+
+
+def data_roots(args: argparse.Namespace) -> dict[str, str]:
+    """Roots of data that are given, by what a skill's table calls them."""
+    flags = {"train": "data", "eval": "eval_data", "calibration": "calibration_data"}
+    given = {f"{use}_dataset_uri": getattr(args, flag, "") for use, flag in flags.items()}
+    return {name: root for name, root in given.items() if root}
+
+
+def add_out_argument(parser: argparse.ArgumentParser, flag: str = "--out") -> None:
+    """--out, or the flag that stands for it where that is taken."""
+    parser.add_argument(
+        flag,
         metavar="DIR",
+        dest="out",
         default=_DEFAULT_OUT,
         help="folder that holds runs (default: %(default)s)",
     )
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """--out and --json."""
+    add_out_argument(parser)
+    add_json_argument(parser)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +126,7 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
-def add_group_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_group_argument(parser: Arguments) -> None:
     """--group-by."""
     parser.add_argument(
         "--group-by",
@@ -89,7 +138,7 @@ def add_group_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     )
 
 
-def add_ray_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_ray_argument(parser: Arguments) -> None:
     """--ray-address."""
     parser.add_argument(
         "--ray-address",
@@ -100,7 +149,7 @@ def add_ray_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
-def add_sharing_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_sharing_argument(parser: Arguments) -> None:
     """--trials-per-gpu."""
     parser.add_argument(
         "--trials-per-gpu",
@@ -110,9 +159,7 @@ def add_sharing_argument(parser: argparse.ArgumentParser | argparse._ArgumentGro
     )
 
 
-def add_disk_arguments(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, default: str = "best"
-) -> None:
+def add_disk_arguments(parser: Arguments, *, default: str = "best") -> None:
     """--keep and --disk-quota."""
     parser.add_argument(
         "--keep",

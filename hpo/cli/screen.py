@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import add_json_argument, print_json, print_table
+from hpo.cli.run_flags import add_json_argument, add_repeatable, print_json, print_table
 from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -75,12 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="sides of the pictures (default: 160 without a GPU, else the weights' own)",
     )
-    what.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="any key of the trainer's spec, for all candidates (repeatable)",
+    add_repeatable(
+        what, "--set KEY=VALUE", "any key of the trainer's spec, for all candidates (repeatable)"
     )
     what.add_argument("--seed", metavar="N", type=int, help="of random weights and of the split")
     parser.add_argument("--plot", metavar="FILE.html", help="draw P@1 against time a picture")

@@ -11,8 +11,9 @@ from hpo.cli.run_flags import (
     add_group_argument,
     add_json_argument,
     add_out_argument,
-    add_ray_argument,
+    add_repeatable,
     add_sharing_argument,
+    add_start_arguments,
 )
 
 if TYPE_CHECKING:
@@ -65,12 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_group_argument(data)
     spec = parser.add_argument_group("training")
-    spec.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override any key of the trainer's spec, e.g. train.num_epochs=30 (repeatable)",
+    add_repeatable(
+        spec,
+        "--set KEY=VALUE",
+        "override any key of the trainer's spec, e.g. train.num_epochs=30 (repeatable)",
     )
     spec.add_argument(
         "--weights",
@@ -84,12 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--algorithm", metavar="NAME", help="auto (default) or one that `hpo algorithms` lists"
     )
-    how.add_argument(
-        "--algorithm-option",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="an option of the algorithm (`hpo algorithms NAME` lists them; repeatable)",
+    add_repeatable(
+        how,
+        "--algorithm-option NAME=VALUE",
+        "an option of the algorithm (`hpo algorithms NAME` lists them; repeatable)",
     )
     how.add_argument(
         "--pruner",
@@ -135,11 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("run")
     run.add_argument("--name", metavar="NAME", help="name of the study (default: the file's name)")
     add_out_argument(parser)
-    run.add_argument("--yes", action="store_true", help="do not ask before a long search")
-    run.add_argument(
-        "--in-process", action="store_true", help="one trial at a time in this process, without Ray"
-    )
-    add_ray_argument(run)
+    add_start_arguments(run)
     add_disk_arguments(run)
     run.add_argument("--no-report", action="store_true", help="write no report.html at the end")
     add_json_argument(parser)

@@ -12,16 +12,14 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, add_serving_arguments, model_run
+from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, model_run
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
     from hpo.serving.service import PictureService
 
 HELP = "label pictures over HTTP with the best model of a run"
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT = 8000
-LAST_PORT = 65535
 _TOKEN_VARIABLE = "HPO_SERVE_TOKEN"  # noqa: S105 - a name
 _SHORTEST_TOKEN = 16
 
@@ -99,13 +97,7 @@ def _check(args: argparse.Namespace) -> None:
 
     from hpo.core.errors import HpoError, SpecError
 
-    if args.port is not None and not 0 <= args.port <= LAST_PORT:
-        raise SpecError(f"--port: must be between 0 and {LAST_PORT}, got {args.port}")
-    if args.host not in LOCAL_HOSTS and not args.yes_expose:
-        raise SpecError(
-            f"--host {args.host!r}: other machines would reach the server; leave --host out, or "
-            "add --yes-expose if that is what you want"
-        )
+    check_serving(args, "the server")
     for flag, value in (("--max-mb", args.max_mb), ("--timeout", args.timeout)):
         if not 0 < value < float("inf"):
             raise SpecError(f"{flag}: must be above 0, got {value:g}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import add_overlay_arguments
-from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json, print_table
+from hpo.cli.run_flags import add_output_arguments, add_repeatable, print_json, print_table
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
@@ -51,16 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--trials", metavar="N", type=int, help="length of the search, if it is to be short"
     )
-    what.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="a key of the trainer's spec, on which the space may depend (repeatable)",
+    add_repeatable(
+        what,
+        "--set KEY=VALUE",
+        "a key of the trainer's spec, on which the space may depend (repeatable)",
     )
     add_overlay_arguments(parser)
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,7 +128,7 @@ def _lint(args: argparse.Namespace) -> int:
     idle = source.trainer.inactive(source.spec) if source.trainer and source.spec else {}
     findings = lint_schema(source.schema, idle)
     if args.json:
-        print_json([{"name": f.name, "kind": f.kind, "message": f.message} for f in findings])
+        print_json([asdict(finding) for finding in findings])
         return 0
     if not findings:
         print("nothing suspicious")

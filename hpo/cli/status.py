@@ -6,12 +6,7 @@ import argparse
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli.run_flags import (
-    add_run_argument,
-    chosen_run,
-    print_json,
-    print_table,
-)
+from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
 from hpo.core.budget import parse_budget
 from hpo.core.selection import shown_role
 from hpo.core.text import metric_word, shell_word

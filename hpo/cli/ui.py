@@ -8,10 +8,9 @@ import json
 import signal
 import sys
 
-from hpo.cli.run_flags import add_run_argument, add_serving_arguments, chosen_run
+from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, chosen_run
 from hpo.core.process.signals import handling
 
-LAST_PORT = 65535
 HELP = "open MLflow's page on the trials of a run"
 EPILOG = """\
 examples:
@@ -62,16 +61,9 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
     from importlib.util import find_spec
 
     from hpo.core.errors import HpoError
-    from hpo.tracking.server import LOCAL_HOSTS
     from hpo.tracking.store import local_database
 
-    if args.port is not None and not 0 <= args.port <= LAST_PORT:
-        raise HpoError(f"--port: must be between 0 and {LAST_PORT}, got {args.port}")
-    if args.host not in LOCAL_HOSTS and not args.yes_expose:
-        raise HpoError(
-            f"--host {args.host!r}: other machines would reach the page, which has no password; "
-            "leave --host out, or add --yes-expose if that is what you want"
-        )
+    check_serving(args, "the page, which has no password")
     if find_spec("mlflow") is None:
         raise HpoError("MLflow is not installed; install the project with its extra `search`")
     database = local_database(tracking_uri)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hpo.cli.run_flags import add_json_argument, add_out_argument, print_json
+from hpo.cli.run_flags import add_output_arguments, print_json
 
 HELP = "pin the run that predict, gallery and serve use where none is named"
 EPILOG = """\
@@ -20,8 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("run_name", metavar="RUN", nargs="?", help="run directory or name to pin")
     parser.add_argument("--none", action="store_true", help="pin none")
-    add_out_argument(parser)
-    add_json_argument(parser)
+    add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ def check_search(search: SearchOptions, where: str, spell: Spelling = str) -> No
         raise SpecError(f"{where}{spell(key)}:{rest}") from error
 
 
-def check_count(number: int | None, where: str, *, least: int, most: int) -> None:
+def check_count(number: int | None, where: str, *, least: int, most: float = math.inf) -> None:
     """Refuse a whole number outside its bounds; None is not a number."""
     if number is not None and not least <= number <= most:
         bounds = f"at least {least}" if number < least else f"at most {most}"

@@ -22,13 +22,7 @@ from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.first_trials import learned_trials, plain_trials
 from hpo.study.initial_points import starts_of
-from hpo.study.plan import (
-    StudyPlan,
-    as_user_errors,
-    decided_values,
-    num_epochs_of,
-    settle_space,
-)
+from hpo.study.plan import StudyPlan, as_user_errors, decided_values, num_epochs_of, settle_space
 from hpo.study.schema import check_shape
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
