@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
 from hpo.core.errors import SpecError
 from search_spaces.rule import Scale
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from search_spaces import Parameter, SearchSpace
 
 _NUM_SAMPLES = 2400
@@ -22,7 +23,7 @@ _BINS, _COLUMNS, _ROW_HEIGHT = 24, 3, 190
 _BAR, _DEFAULT = "#7aa6d8", "#c2452d"
 _SCALES = {"log": "log", "linear": "linear", "reflected_log": "log of the distance to the end"}
 
-_Draw = Callable[["go.Figure", int, int], None]
+_Draw = Callable[[go.Figure, int, int], None]
 """Draws one chart at a row and column."""
 
 
@@ -37,8 +38,6 @@ def write_plot(space: SearchSpace, path: Path) -> None:
     charts = _charts(space)
     if not charts:
         raise SpecError("--plot: nothing varies in this space, so there is nothing to draw")
-    from plotly.subplots import make_subplots
-
     rows = math.ceil(len(charts) / _COLUMNS)
     figure = make_subplots(
         rows,
@@ -110,8 +109,6 @@ def _charts_of(
 def _options(
     options: Sequence[str], drawn: Sequence[Sequence[str]], default: Sequence[str]
 ) -> tuple[str, _Draw]:
-    import plotly.graph_objects as go
-
     shares = [sum(option in some for some in drawn) / len(drawn) for option in options]
     colors = [_DEFAULT if option in default else _BAR for option in options]
     bars = go.Bar(
@@ -134,8 +131,6 @@ def _options(
 def _numbers(
     distribution: Mapping[str, Any], drawn: Sequence[float], default: Any
 ) -> tuple[str, _Draw]:
-    import plotly.graph_objects as go
-
     scale, pivot = Scale(distribution["scale"]), distribution.get("pivot", 0.0)
     forward, inverse = partial(scale.forward, pivot=pivot), partial(scale.inverse, pivot=pivot)
     low, high = distribution["low"], distribution["high"]

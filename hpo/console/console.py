@@ -194,11 +194,7 @@ class Console:
         self._refresh()
 
     @_print.register
-    def _on_epoch(self, _event: Epoch) -> None:
-        self._refresh()
-
-    @_print.register
-    def _on_trial_progress(self, _event: TrialProgress) -> None:
+    def _on_trial_progress(self, _event: Epoch | TrialProgress) -> None:
         self._refresh()
 
     @_print.register

@@ -6,16 +6,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.text import Text
 
 from hpo.console.progress import Progress, RunningTrial
 from hpo.console.progress_words import describe_left, describe_use, split_running, whose_value
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
 
 REFRESHES_A_SECOND = 4
 MOST_ROWS = 8
@@ -38,9 +39,6 @@ class LiveView:
     """
 
     def __init__(self, stream: TextIO, progress: Progress) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
         self._progress = progress
         self._phase, self._part, self._since = "", "", time.monotonic()
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
@@ -79,8 +77,6 @@ class LiveView:
 
     def line(self, text: str, *, crop: bool = False) -> None:
         """Print a line above the view; where cropped, no more of it than fits."""
-        from rich.text import Text
-
         shown = Text.from_ansi(text)
         if crop:
             shown.truncate(self._console.width, overflow="ellipsis")
@@ -88,10 +84,6 @@ class LiveView:
 
     def render(self) -> RenderableType:
         """Return the whole view, never wider than the terminal."""
-        from rich.console import Group
-        from rich.padding import Padding
-        from rich.text import Text
-
         rows: list[Text] = []
         if self._progress.has_begun:
             rows += [self._bar(), self._best(), *self._trials()]
@@ -107,8 +99,6 @@ class LiveView:
 
     def _doing(self) -> Text:
         """What is being done, how far it is and since when, behind something that moves."""
-        from rich.text import Text
-
         took = time.monotonic() - self._since
         text = Text(WHEEL[int(took * REFRESHES_A_SECOND) % len(WHEEL)] + " ", style="cyan")
         text.append(self._phase, style="bold")
@@ -117,8 +107,6 @@ class LiveView:
         return text
 
     def _bar(self) -> Text:
-        from rich.text import Text
-
         fraction = self._progress.fraction()
         width = max(8, min(24, self._console.width - 58))
         done = round(fraction * width)
@@ -130,8 +118,6 @@ class LiveView:
         return text
 
     def _best(self) -> Text:
-        from rich.text import Text
-
         progress = self._progress
         if progress.best is None:
             return Text("no result yet")
@@ -154,8 +140,6 @@ class LiveView:
         return text
 
     def _trials(self) -> list[Text]:
-        from rich.text import Text
-
         running, earlier = split_running(self._progress)
         rows = [self._trial(number, trial) for number, trial in running[:MOST_ROWS]]
         if len(running) > MOST_ROWS:
@@ -163,8 +147,6 @@ class LiveView:
         return [*rows, Text(f"{earlier}, trained together")] if earlier else rows
 
     def _trial(self, number: int, trial: RunningTrial) -> Text:
-        from rich.text import Text
-
         epochs = self._progress.epochs_per_trial
         text = Text(f"trial {number:>3}  {trial.doing or f'epoch {trial.epoch:>2}/{epochs}'}")
         best = self._progress.best_of(trial)

@@ -30,6 +30,31 @@ MAX_NAMED = 70
 """Classes that are all named beside a matrix; their names would overlap beyond."""
 
 
+def points(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> dict[str, Any]:
+    """A trace of plotly of points and the lines between them, as its `mode` says."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, **more}
+
+
+def bars(x: Sequence[Any], y: Sequence[Any], **more: Any) -> dict[str, Any]:
+    """A trace of horizontal bars."""
+    return {"type": "bar", "orientation": "h", "x": x, "y": y, **more}
+
+
+def titled(text: str, **more: Any) -> dict[str, Any]:
+    """An axis with its title."""
+    return {"title": {"text": text}, **more}
+
+
+def error_bars(values: Sequence[float], bounds: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What plotly draws intervals by: how far their ends lie from the values."""
+    pairs = list(zip(values, bounds, strict=True))
+    return {
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in pairs],
+        "arrayminus": [value - low for value, (low, _) in pairs],
+    }
+
+
 def history(facts: RunData) -> Figure:
     """Value of every trial in order, and the best so far."""
     traces: list[dict[str, Any]] = []
@@ -37,36 +62,25 @@ def history(facts: RunData) -> Figure:
         of_state = [t for t in facts.searched if t.state is state and t.measurements]
         if of_state:
             traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": facts.state_word(state),
-                    "x": [t.number for t in of_state],
-                    "y": [facts.value_of(t) for t in of_state],
-                    "text": [_hover(t) for t in of_state],
-                    "hovertemplate": f"%{{text}}<br>{facts.metric_word} %{{y:.4f}}<extra></extra>",
-                    "marker": {"color": color, "size": 9},
-                }
+                points(
+                    "markers",
+                    [t.number for t in of_state],
+                    [facts.value_of(t) for t in of_state],
+                    name=facts.state_word(state),
+                    text=[_hover(t) for t in of_state],
+                    hovertemplate=f"%{{text}}<br>{facts.metric_word} %{{y:.4f}}<extra></extra>",
+                    marker={"color": color, "size": 9},
+                )
             )
-    numbers, best = _best_so_far(facts)
-    traces.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "best so far",
-            "x": numbers,
-            "y": best,
-            "line": {"color": "@accent", "width": 2, "shape": "hv"},
-            "hoverinfo": "skip",
-        }
-    )
+    line = {"color": "@accent", "width": 2, "shape": "hv"}
+    best = points("lines", *_best_so_far(facts), name="best so far", line=line, hoverinfo="skip")
+    traces.append(best)
     return _values_over("trial", traces, facts)
 
 
 def _values_over(what: str, traces: list[dict[str, Any]], facts: RunData) -> Figure:
-    axes = {"xaxis": what, "yaxis": facts.metric_word}
-    layout: Figure = {axis: {"title": {"text": text}} for axis, text in axes.items()}
-    layout["xaxis"] |= whole_ticks([x for trace in traces for x in trace["x"]])
+    ticks = whole_ticks([x for trace in traces for x in trace["x"]])
+    layout = {"xaxis": titled(what, **ticks), "yaxis": titled(facts.metric_word)}
     return {"data": traces, "layout": layout}
 
 
@@ -110,17 +124,16 @@ def curves(facts: RunData) -> Figure:
     for trial in order:
         name, line = _curve_style(facts, trial, winner)
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if trial.epochs < 2 else "lines",
-                "name": name,
-                "legendgroup": name,
-                "showlegend": name not in shown,
-                "x": [m.epoch for m in trial.measurements],
-                "y": [m.value for m in trial.measurements],
-                "line": line,
-                "hovertemplate": f"trial {trial.number}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-            }
+            points(
+                "lines+markers" if trial.epochs < 2 else "lines",
+                [m.epoch for m in trial.measurements],
+                [m.value for m in trial.measurements],
+                name=name,
+                legendgroup=name,
+                showlegend=name not in shown,
+                line=line,
+                hovertemplate=f"trial {trial.number}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
+            )
         )
         shown.add(name)
     return _values_over("epoch", traces, facts)
@@ -153,24 +166,22 @@ def slots(facts: RunData) -> Figure | None:
         own = [(t, lane) for t, lane in zip(trials, lanes, strict=True) if t.state is state]
         if own:
             traces.append(
-                {
-                    "type": "bar",
-                    "orientation": "h",
-                    "name": facts.state_word(state),
-                    "y": [f"slot {lane + 1}" for _, lane in own],
-                    "base": [(t.started - origin) / 60 for t, _ in own],
-                    "x": [((t.ended or t.started + t.seconds) - t.started) / 60 for t, _ in own],
-                    "text": [_numbers(t.number, last[t.number]) for t, _ in own],
-                    "hovertext": [_hover(t) for t, _ in own],
-                    "hovertemplate": "%{hovertext}<extra></extra>",
-                    "textposition": "inside",
-                    "insidetextanchor": "middle",
-                    "marker": {"color": color, "line": {"color": "@page", "width": 1}},
-                }
+                bars(
+                    [((t.ended or t.started + t.seconds) - t.started) / 60 for t, _ in own],
+                    [f"slot {lane + 1}" for _, lane in own],
+                    name=facts.state_word(state),
+                    base=[(t.started - origin) / 60 for t, _ in own],
+                    text=[_numbers(t.number, last[t.number]) for t, _ in own],
+                    hovertext=[_hover(t) for t, _ in own],
+                    hovertemplate="%{hovertext}<extra></extra>",
+                    textposition="inside",
+                    insidetextanchor="middle",
+                    marker={"color": color, "line": {"color": "@page", "width": 1}},
+                )
             )
     layout = {
         "barmode": "overlay",
-        "xaxis": {"title": {"text": "minutes"}},
+        "xaxis": titled("minutes"),
         "yaxis": {"autorange": "reversed"},
         "height": 120 + 44 * (max(lanes) + 1),
     }
@@ -203,32 +214,26 @@ def class_bars(
     worst = sorted(winner, key=lambda name: (winner[name], name))[:MAX_CLASSES]
     names = list(reversed(worst))
     labels = [f"{name} ({counts[name]})" for name in names]
-    traces = []
-    if default is not None:
-        traces.append(_class_trace("default", "@default", labels, [default[n] for n in names]))
-    traces.append(_class_trace("winner", "@accent", labels, [winner[n] for n in names]))
+    shown = [("default", "@default", default), ("winner", "@accent", winner)]
+    traces = [
+        bars(
+            [means[n] for n in names],
+            labels,
+            name=name,
+            marker={"color": color},
+            hovertemplate="%{y}: %{x:.3f}<extra>" + name + "</extra>",
+        )
+        for name, color, means in shown
+        if means is not None
+    ]
     layout = {
-        "xaxis": {"title": {"text": "P@1"}, "range": [0, 1.02]},
+        "xaxis": titled("P@1", range=[0, 1.02]),
         "yaxis": {"automargin": True},
         "barmode": "group",
         "height": 110 + (34 if default is not None else 24) * len(names),
         "legend": {"traceorder": "reversed"},
     }
     return {"data": traces, "layout": layout}
-
-
-def _class_trace(
-    name: str, color: str, labels: Sequence[str], values: Sequence[float]
-) -> dict[str, Any]:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        "y": list(labels),
-        "x": list(values),
-        "marker": {"color": color},
-        "hovertemplate": "%{y}: %{x:.3f}<extra>" + name + "</extra>",
-    }
 
 
 def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
@@ -243,7 +248,7 @@ def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> F
     }
     every = {"dtick": 1, "tickfont": {"size": 10}} if len(names) <= MAX_NAMED else {}
     layout = {
-        "xaxis": {"title": {"text": "taken for"}, "automargin": True, **every},
+        "xaxis": titled("taken for", automargin=True, **every),
         "yaxis": {"autorange": "reversed", "automargin": True, **every},
         "height": max(380, 160 + 13 * len(names)),
         "meta": {"named_from": 150 + 11 * len(names)},
@@ -255,17 +260,16 @@ def unknown_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
     """Accuracy against coverage, and beside it false acceptances against false rejections."""
     pairs = (("coverage", "accuracy", "@accent"), ("rejected", "accepted", "@default"))
     traces = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": list(curves[x]),
-            "y": list(curves[y]),
-            "xaxis": f"x{axis}",
-            "yaxis": f"y{axis}",
-            "text": [f"{limit:.3f}" for limit in curves["limit"]],
-            "hovertemplate": f"{x} %{{x:.3f}}, {y} %{{y:.3f}} at %{{text}}<extra></extra>",
-            "line": {"color": color},
-        }
+        points(
+            "lines",
+            list(curves[x]),
+            list(curves[y]),
+            xaxis=f"x{axis}",
+            yaxis=f"y{axis}",
+            text=[f"{limit:.3f}" for limit in curves["limit"]],
+            hovertemplate=f"{x} %{{x:.3f}}, {y} %{{y:.3f}} at %{{text}}<extra></extra>",
+            line={"color": color},
+        )
         for axis, (x, y, color) in zip(("", "2"), pairs, strict=True)
     ]
     titles = {
@@ -286,39 +290,34 @@ def growth_curve(
     levels: Sequence[Mapping[str, float]], ahead: Sequence[Mapping[str, Any]]
 ) -> Figure:
     """P@1 by gallery pictures per class: measured on parts of the gallery, then continued."""
-    measured = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "measured",
-        "x": [row["pictures"] for row in levels],
-        "y": [row["value"] for row in levels],
-        "line": {"color": "@accent"},
-        "hovertemplate": "%{x:.1f} a class: %{y:.4f}<extra></extra>",
-    }
+    measured = points(
+        "lines+markers",
+        [row["pictures"] for row in levels],
+        [row["value"] for row in levels],
+        name="measured",
+        line={"color": "@accent"},
+        hovertemplate="%{x:.1f} a class: %{y:.4f}<extra></extra>",
+    )
     rows = [{**levels[-1], "interval": [levels[-1]["value"]] * 2}, *ahead]
-    continued = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "expected",
-        "x": [row["pictures"] for row in rows],
-        "y": [row["value"] for row in rows],
-        "error_y": {
-            "symmetric": False,
-            "array": [row["interval"][1] - row["value"] for row in rows],
-            "arrayminus": [row["value"] - row["interval"][0] for row in rows],
-        },
-        "line": {"color": "@default", "dash": "dot"},
-        "hovertemplate": "%{x:.1f} a class: %{y:.4f} expected<extra></extra>",
-    }
+    values = [row["value"] for row in rows]
+    continued = points(
+        "lines+markers",
+        [row["pictures"] for row in rows],
+        values,
+        name="expected",
+        error_y=error_bars(values, [row["interval"] for row in rows]),
+        line={"color": "@default", "dash": "dot"},
+        hovertemplate="%{x:.1f} a class: %{y:.4f} expected<extra></extra>",
+    )
     ticks = sorted({row["pictures"] for row in rows + list(levels)})
     layout = {
-        "xaxis": {
-            "title": {"text": "gallery pictures of a class"},
-            "type": "log",
-            "tickvals": ticks,
-            "ticktext": [f"{tick:.3g}" for tick in ticks],
-        },
-        "yaxis": {"title": {"text": "P@1"}},
+        "xaxis": titled(
+            "gallery pictures of a class",
+            type="log",
+            tickvals=ticks,
+            ticktext=[f"{tick:.3g}" for tick in ticks],
+        ),
+        "yaxis": titled("P@1"),
     }
     return {"data": [measured, continued], "layout": layout}
 

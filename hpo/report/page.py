@@ -30,7 +30,7 @@ CONFUSIONS = 12
 CHANGES = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A figure with the words around it."""
 
@@ -155,38 +155,36 @@ def _means(facts: RunData) -> tuple[dict[int, float], str]:
 def _charts(facts: RunData) -> list[Chart]:
     importance, how = parameter_charts.importance_bars(facts)
     word = facts.metric_word
-    made = [
-        ("history", "Trials in order", "Hover for parameters.", charts.history(facts)),
-        (
-            "curves",
-            "Learning curves",
-            f"{word} after every validated epoch. Pruned trials end where they were stopped.",
-            charts.curves(facts),
-        ),
-        ("importance", "Which parameters matter", how, importance),
-        (
+    curves = f"{word} after every validated epoch. Pruned trials end where they were stopped."
+    return [
+        Chart("history", "Trials in order", "Hover for parameters.", charts.history(facts)),
+        Chart("curves", "Learning curves", curves, charts.curves(facts)),
+        Chart("importance", "Which parameters matter", how, importance),
+        Chart(
             "parallel",
             "Parallel coordinates",
             parameter_charts.parallel_caption(facts),
             parameter_charts.parallel(facts),
         ),
-        (
+        Chart(
             "slices",
             "Value against each parameter",
             parameter_charts.slices_caption(facts),
             parameter_charts.slices(facts),
         ),
-        ("slots", "Slots", "Which trial ran where, when. A gap is idle time.", charts.slots(facts)),
-    ]
-    return [
-        Chart(anchor=anchor, title=title, caption=caption, figure=figure)
-        for anchor, title, caption, figure in made
+        Chart(
+            "slots",
+            "Slots",
+            "Which trial ran where, when. A gap is idle time.",
+            charts.slots(facts),
+        ),
     ]
 
 
 def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dict[str, Any]:
     """What stands behind the winner's figure, ready to be laid out."""
-    queries = winner["queries"]
+    queries, suspects = winner["queries"], winner["suspects"]
+    num_misses = sum(not row["hit"] for row in queries)
     means, counts = mistakes.per_class(queries)
     before = mistakes.per_class(default["queries"])[0] if default else None
     paths = _paths(winner)
@@ -195,16 +193,12 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
     link = {path: Path(path).absolute().as_uri() for path in paths if Path(path).is_file()}
     return {
         "num_queries": len(queries),
-        "num_misses": sum(not row["hit"] for row in queries),
+        "num_misses": num_misses,
         "misses": mistakes.worst_misses(queries, MISSES),
-        "suspects": winner["suspects"][:SUSPECTS],
-        "num_suspects": len(winner["suspects"]),
-        "more_suspects": shown_of(
-            SUSPECTS, len(winner["suspects"]), "pictures", "suspect_labels.csv"
-        ),
-        "more_misses": shown_of(
-            MISSES, sum(not row["hit"] for row in queries), "mistakes", "mistakes.csv"
-        ),
+        "suspects": suspects[:SUSPECTS],
+        "num_suspects": len(suspects),
+        "more_suspects": shown_of(SUSPECTS, len(suspects), "pictures", "suspect_labels.csv"),
+        "more_misses": shown_of(MISSES, num_misses, "mistakes", "mistakes.csv"),
         "confusions": mistakes.confusions(queries)[:CONFUSIONS],
         "worse": _changes(means, before, counts, -1) if before else [],
         "better": _changes(means, before, counts, 1) if before else [],
@@ -212,28 +206,28 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
         "picture": picture,
         "link": link,
         "classes": Chart(
-            anchor="classes",
-            title="Classes that do worst",
-            caption="Number of queries in brackets."
+            "classes",
+            "Classes that do worst",
+            "Number of queries in brackets."
             + shown_of(charts.MAX_CLASSES, len(means), "classes", "confusion.csv"),
-            figure=charts.class_bars(means, before, counts),
+            charts.class_bars(means, before, counts),
         ),
         "confusion": Chart(
-            anchor="confusion",
-            title="Confusion matrix",
-            caption="Queries by their class (rows) and that of their nearest picture (columns). "
+            "confusion",
+            "Confusion matrix",
+            "Queries by their class (rows) and that of their nearest picture (columns). "
             "Point at a cell for its two classes, as not all are named where they are many.",
-            figure=charts.confusion_matrix(*confusion_matrix(queries)),
+            charts.confusion_matrix(*confusion_matrix(queries)),
         ),
         "unknowns": _unknowns(winner.get("unknowns")),
         "growth": _growth(winner.get("growth")),
         "gains": (winner.get("growth") or {}).get("classes", []),
         "map": Chart(
-            anchor="map",
-            title="Map of the embeddings",
-            caption=f"{winner['map']['method']}; filled: queries, open: gallery. Distances between "
+            "map",
+            "Map of the embeddings",
+            f"{winner['map']['method']}; filled: queries, open: gallery. Distances between "
             "far groups mean little.",
-            figure=charts.embedding_map(winner["map"]),
+            charts.embedding_map(winner["map"]),
         ),
     }
 
@@ -270,7 +264,7 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
                 "accepted than that; hpo gallery --calibrate-unknown measures how many."
             )
         figure = charts.unknown_curves(told["curves"])
-    return Chart(anchor="unknowns", title=title, caption=caption, figure=figure)
+    return Chart("unknowns", title, caption, figure)
 
 
 def _growth(told: Mapping[str, Any] | None) -> Chart | None:
@@ -295,7 +289,7 @@ def _growth(told: Mapping[str, Any] | None) -> Chart | None:
             "must be as varied as those there."
         )
         figure = charts.growth_curve(told["levels"], told["ahead"])
-    return Chart(anchor="growth", title=title, caption=caption, figure=figure)
+    return Chart("growth", title, caption, figure)
 
 
 def _paths(winner: Mapping[str, Any]) -> set[str]:

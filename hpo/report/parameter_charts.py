@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.report.charts import STATE_COLORS, Figure, whole_ticks
+from hpo.report.charts import STATE_COLORS, Figure, bars, points, titled, whole_ticks
 from hpo.report.optuna_view import importances, short_name, shown_study
 from hpo.report.run_data import RunData
 
@@ -25,16 +25,14 @@ def importance_bars(facts: RunData) -> tuple[Figure | None, str]:
     if not shares:
         return None, f"{count_of(count, 'trial')}: too few to tell which parameters matter."
     names = list(reversed(shares))
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "y": names,
-        "x": [shares[name] for name in names],
-        "marker": {"color": "@accent"},
-        "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
-    }
+    trace = bars(
+        [shares[name] for name in names],
+        names,
+        marker={"color": "@accent"},
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )
     layout = {
-        "xaxis": {"title": {"text": "share explained"}, "tickformat": ".0%"},
+        "xaxis": titled("share explained", tickformat=".0%"),
         "yaxis": {"automargin": True},
         "height": 90 + 26 * len(names),
     }
@@ -214,21 +212,17 @@ def _slice_trace(
         "@accent" if t.number == winner else "@default" if t.number == 0 else STATE_COLORS[t.state]
         for t in own
     ]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [t.params[full] for t in own],
-        "y": [facts.value_of(t) for t in own],
-        "xaxis": f"x{axis}",
-        "yaxis": f"y{axis}",
-        "text": [f"trial {t.number}, {facts.state_word(t.state)}" for t in own],
-        "hovertemplate": "%{text}<br>"
-        + name
-        + " = %{x:.4g}<br>"
-        + facts.metric_word
-        + " %{y:.4f}<extra></extra>",
-        "marker": {"color": colors, "size": [11 if t.number in (0, winner) else 8 for t in own]},
-    }
+    parts = ("%{text}", f"{name} = %{{x:.4g}}", f"{facts.metric_word} %{{y:.4f}}<extra></extra>")
+    return points(
+        "markers",
+        [t.params[full] for t in own],
+        [facts.value_of(t) for t in own],
+        xaxis=f"x{axis}",
+        yaxis=f"y{axis}",
+        text=[f"trial {t.number}, {facts.state_word(t.state)}" for t in own],
+        hovertemplate="<br>".join(parts),
+        marker={"color": colors, "size": [11 if t.number in (0, winner) else 8 for t in own]},
+    )
 
 
 def _most_important(facts: RunData, count: int) -> list[str]:

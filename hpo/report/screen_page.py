@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.core.bytes import render_bytes
 from hpo.core.text import storable
-from hpo.report.charts import Figure
+from hpo.report.charts import Figure, error_bars, points, titled
 from hpo.report.templates import load_template
 from hpo.run.run_dir import write_atomically
 
@@ -56,31 +56,24 @@ def figure(rows: Sequence[Row]) -> Figure:
             values = [row[way]["class_mean"] for row in own]
             bounds = [row[way]["class_mean_interval"] for row in own]
             traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers",
-                    "name": f"{weights} {trunk}, {way}",
-                    "x": [row["latency_ms"] for row in own],
-                    "y": values,
-                    "error_y": {
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [high - v for v, (_, high) in zip(values, bounds, strict=True)],
-                        "arrayminus": [v - low for v, (low, _) in zip(values, bounds, strict=True)],
-                        "thickness": 1,
-                    },
-                    "text": [f"{row['height']}x{row['width']} px" for row in own],
-                    "hovertemplate": "%{text}<br>P@1 %{y:.3f}, %{x:.1f} ms<extra></extra>",
-                    "marker": {"size": 9, "symbol": "circle" if way == _WAYS[0] else "diamond"},
-                    "line": {"dash": "solid" if way == _WAYS[0] else "dot"},
-                }
+                points(
+                    "lines+markers",
+                    [row["latency_ms"] for row in own],
+                    values,
+                    name=f"{weights} {trunk}, {way}",
+                    error_y={"type": "data", "thickness": 1, **error_bars(values, bounds)},
+                    text=[f"{row['height']}x{row['width']} px" for row in own],
+                    hovertemplate="%{text}<br>P@1 %{y:.3f}, %{x:.1f} ms<extra></extra>",
+                    marker={"size": 9, "symbol": "circle" if way == _WAYS[0] else "diamond"},
+                    line={"dash": "solid" if way == _WAYS[0] else "dot"},
+                )
             )
     return {
         "data": traces,
         "layout": {
             "height": 460,
-            "xaxis": {"title": {"text": "ms a picture"}, "rangemode": "tozero"},
-            "yaxis": {"title": {"text": "P@1, mean over classes, untrained"}},
+            "xaxis": titled("ms a picture", rangemode="tozero"),
+            "yaxis": titled("P@1, mean over classes, untrained"),
         },
     }
 

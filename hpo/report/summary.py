@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.budget import render_seconds
@@ -22,21 +22,9 @@ from hpo.report.run_data import RunData
 
 def sentences(facts: RunData) -> list[str]:
     """Return what a person wants to know first."""
-    return [
-        text
-        for text in (
-            _found(facts),
-            _confirmed(facts),
-            _expected(facts),
-            _averaged(facts),
-            _held_out(facts),
-            _spent(facts),
-            _failed(facts),
-            *_edges(facts),
-            _unfinished(facts),
-        )
-        if text
-    ]
+    outcome = (_found, _confirmed, _expected, _averaged, _held_out, _spent, _failed)
+    texts = [*(tell(facts) for tell in outcome), *_edges(facts), _unfinished(facts)]
+    return [text for text in texts if text]
 
 
 def _found(facts: RunData) -> str:
@@ -199,7 +187,7 @@ def commands(facts: RunData) -> list[tuple[str, str]]:
     ]
 
 
-def markdown(facts: RunData, shares: Mapping[str, float], pages: Sequence[str] = ()) -> str:
+def markdown(facts: RunData, shares: Mapping[str, float]) -> str:
     """Return the report as Markdown: words and tables, no pictures."""
     lines = [f"# {facts.study.name}", "", *(f"- {text}" for text in sentences(facts)), ""]
     lines += ["## Parameters", "", "| parameter | default | winner | importance |"]
@@ -220,8 +208,6 @@ def markdown(facts: RunData, shares: Mapping[str, float], pages: Sequence[str] =
         f"{r['note'].replace('|', '/')} |"
         for r in trial_rows(facts)
     ]
-    for page in pages:
-        lines += ["", page]
     lines += ["", "## Next", ""]
     lines += [f"- {what}: `{command}`" for what, command in commands(facts)]
     return "\n".join(lines) + "\n"
