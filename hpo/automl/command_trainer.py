@@ -159,6 +159,7 @@ class CommandTrainer:
         report: Report,
         resume_from: Path | None = None,
         start_epoch: int | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Train one trial as a command; a killed driver finds it again where it still runs.
 
@@ -169,7 +170,10 @@ class CommandTrainer:
             CommandFailure: when the command fails, or ends without the metric.
         """
         folder = Path(str(spec["results_dir"]))
-        job = self._known_job(folder) or self._start(self.action, spec, folder, resume_from)
+        known = self._known_job(folder)
+        if known is not None and known.status not in ENDED and progress is not None:
+            progress(f"command of an earlier start, process {known.pid}", 0, 0)
+        job = known or self._start(self.action, spec, folder, resume_from)
         told = StatusFile(folder, self.monitoring_metric, (self.action,))
         length = int(lookup(spec, self.epochs_key)) if self.epochs_key else 1
         last, line, end = start_epoch or 0, None, None

@@ -130,3 +130,24 @@ def test_a_missing_input_is_named_before_anything_starts(tmp_path):
             automl_settings={"algorithm": "random", "metric": "kpi"}, in_process=True,
             workspace_path=tmp_path / "ws",
         )  # fmt: skip
+
+
+def test_who_waits_for_the_command_of_an_earlier_start_is_told_so(tmp_path):
+    trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
+    spec = trainer.validate({"results_dir": str(tmp_path / "0000"), "tell.sleep": 0.5})
+    shown, values = [], []
+
+    def wait_for_it(line):
+        if not values:  # as a driver that was started again finds it
+            trainer.fit(
+                spec,
+                lambda line: values.append(line["value"]) or True,
+                progress=lambda *words: shown.append(words),
+            )
+        return True
+
+    trainer.fit(spec, wait_for_it, progress=lambda *words: shown.append(words))
+    ((text, *_),) = shown
+    assert text.startswith("command of an earlier start, process ")
+    assert int(text.split()[-1]) > 1
+    assert len(values) == 4
