@@ -22,9 +22,8 @@ from trainer import checkpoints
 from trainer.data.batches import build_data
 from trainer.devices import pick_device, wants_bf16
 from trainer.durable_files import write_atomically
-from trainer.embedding import embed
 from trainer.encoders import as_trained, load_model
-from trainer.epochs import MONITORED, match_queries
+from trainer.epochs import MONITORED, embedded_by, match_queries
 from trainer.errors import CheckpointError
 from trainer.features import trains_on_features
 from trainer.features.data import build_feature_data
@@ -34,11 +33,8 @@ from trainer.module import batch_norms
 from trainer.training import isolated
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
-    from trainer.data.splits import Split
     from trainer.features.data import FeatureData
     from trainer.models.recognizer import Recognizer
 
@@ -160,9 +156,5 @@ def _data(
 def _value(model: nn.Module, data: RecognitionData | FeatureData, spec: Spec) -> float:
     """The monitored metric of a model, or of a head on features, as training validates it."""
     use_bf16 = wants_bf16(spec.train.precision, next(model.parameters()).device)
-
-    def embedded(split: Split, is_mirrored: bool) -> NDArray[Any]:
-        batches = data.eval_batches(split, spec.train.val_batch_size, is_mirrored=is_mirrored)
-        return embed(model, batches, use_bf16=use_bf16)
-
+    embedded = embedded_by(model, data, spec, use_bf16=use_bf16)
     return match_queries(data, spec, embedded)[0][MONITORED]

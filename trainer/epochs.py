@@ -25,6 +25,7 @@ from trainer.status import StatusFiles, reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from trainer.config.root import Spec
     from trainer.data.batches import RecognitionData
@@ -67,13 +68,21 @@ def validate(
         DivergedError: when an embedding is not finite.
     """
     share_statistics(module.validated)
-
-    def own(split: Split, is_mirrored: bool) -> NDArray[Any]:
-        batches = data.eval_batches(split, spec.train.val_batch_size, is_mirrored=is_mirrored)
-        return embed(module.validated, batches, use_bf16=use_bf16)
-
+    own = embedded_by(module.validated, data, spec, use_bf16=use_bf16)
     values, module.match_facts = match_queries(data, spec, embedded or own)
     return values
+
+
+def embedded_by(
+    model: nn.Module, data: RecognitionData | FeatureData, spec: Spec, *, use_bf16: bool
+) -> Embedded:
+    """Return what embeds the splits of some data by a model."""
+
+    def embedded(split: Split, is_mirrored: bool) -> NDArray[Any]:
+        batches = data.eval_batches(split, spec.train.val_batch_size, is_mirrored=is_mirrored)
+        return embed(model, batches, use_bf16=use_bf16)
+
+    return embedded
 
 
 def match_queries(

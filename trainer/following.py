@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.model import timm_name
 from trainer.config.tree import keys
 from trainer.config.values import ValueProblem, read_value
 from trainer.errors import SpecError
@@ -134,8 +135,7 @@ def _check_backbone(values: Values) -> None:
 
 def _architecture(backbone: str) -> str:
     """Return timm's name of a backbone, without the name of weights."""
-    name = backbone.removeprefix("timm/").partition(".")[0]
-    return name.replace("_", "") if backbone.startswith("resnet_") else name
+    return (timm_name(backbone) or backbone).partition(".")[0]
 
 
 def differences(spec: Spec) -> Iterator[str]:

@@ -13,11 +13,11 @@ Whoever keeps an index loaded compares `stamp(path)` with the one it was loaded 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.data.location import exclusive
 from trainer.durable_files import link_or_copy
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
@@ -81,8 +81,7 @@ def undo(path: Path) -> GalleryIndex:
 def _locked(path: Path) -> Iterator[None]:
     if not path.parent.is_dir():
         raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
-    with path.with_name(f".{path.name}.lock").open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with exclusive(path.with_name(f".{path.name}.lock")):
         yield
 
 

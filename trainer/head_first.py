@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from trainer import checkpoints
 from trainer.config.loss import WEIGHTED_LOSSES
-from trainer.data.batches import Share, make_sampler
+from trainer.data.batches import make_sampler
 from trainer.data.splits import scan_splits
+from trainer.distributed import Rank
 from trainer.embedding import needed
 from trainer.errors import CheckpointError, DivergedError
 from trainer.features.loop import one_thread
@@ -136,7 +137,7 @@ def train_head(
         dataclasses.replace(spec, train=own), nn.Module(), module.model.embedder, module.loss
     )
     # Of one process, so that every process does the same.
-    sampler = make_sampler(spec, labels_N.cpu().numpy(), train.seed, Share())
+    sampler = make_sampler(spec, labels_N.cpu().numpy(), train.seed, Rank())
     num_steps = math.ceil(len(sampler) / train.accumulate_grad_batches)
     scheduler = schedule_optimizer(optimizer, build_schedule(own, num_steps))
     for epoch in range(num_epochs):

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer.data.batches import Share
 from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, wants_bf16
 from trainer.errors import TrainerError
@@ -168,7 +167,7 @@ class _HeadMaker:
         facts = [spec_to_dict(spec)["dataset"], spec.train.batch_size, spec.train.seed]
         key = json.dumps(facts, sort_keys=True)
         if key not in self._data:
-            data = build_feature_data(spec, self._device, share=Share())
+            data = build_feature_data(spec, self._device)
             source = FeatureSource(
                 spec, self._trunk, use_bf16=self._use_bf16, progress=self._progress
             )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from trainer.config.growing import mean_area
-from trainer.data.batches import Share
 from trainer.devices import pick_device, wants_bf16
+from trainer.distributed import Rank
 from trainer.embedding import embed
 from trainer.features.data import FeatureData
 from trainer.models.recognizer import has_pretrained_weights
@@ -54,7 +54,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     checked = checked_spec(spec)
     device = pick_device(checked.train.gpu_ids[0])
     with isolated(checked, device):
-        share = Share(world_size=checked.train.num_gpus)
+        share = Rank(world_size=checked.train.num_gpus)
         # Small pictures of early epochs say little of memory, and of time by their area alone.
         full = replace(checked, dataset=replace(checked.dataset, first_size=1.0))
         data, module = build_parts(full, device, share=share)

@@ -10,12 +10,14 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
+from trainer.config.dataset import AUGMENTATION
+from trainer.config.model import LINEAR_HEAD_BACKBONES, timm_name
+from trainer.config.shape import flatten
 from trainer.data.framing import for_channels
 from trainer.devices import memory_limit_mib, wants_bf16
 from trainer.features.data import FeatureData
@@ -214,11 +216,8 @@ def _applied_schedule(module: RecognitionModule) -> dict[str, Any]:
     applied: dict[str, Any] = {"train.optim.schedule": schedule.course}
     if schedule.course == "one_cycle":
         return applied | {"train.optim.warmup_share": schedule.warmup_share}
-    applied |= {
-        "train.optim.warmup_iters": schedule.warmup_iters,
-        "train.optim.warmup_factor": schedule.warmup_factor,
-        "train.optim.warmup_method": schedule.warmup_method,
-    }
+    for name in ("warmup_iters", "warmup_factor", "warmup_method"):
+        applied[f"train.optim.{name}"] = getattr(schedule, name)
     if schedule.course == "steps":
         applied["train.optim.gamma"] = schedule.gamma
         applied["train.optim.steps"] = list(schedule.milestones)
@@ -263,26 +262,16 @@ def trunk_names(trunk: nn.Module) -> list[str]:
     config = getattr(trunk, "pretrained_cfg", None) or {}
     arch, tag = str(config.get("architecture") or type(trunk).__name__), config.get("tag")
     names = [f"timm/{arch}", f"timm/{arch}.{tag}"] if tag else [f"timm/{arch}"]
-    return [*names, *(name for name, other in _PUBLISHED_AS.items() if other == arch)]
-
-
-_PUBLISHED_AS = {"resnet_50": "resnet50", "resnet_101": "resnet101"}
+    return [*names, *(name for name in LINEAR_HEAD_BACKBONES if timm_name(name) == arch)]
 
 
 def _applied_augmentation(data: RecognitionData | FeatureData) -> dict[str, Any]:
     """Read what the object that changes training pictures, or their features, were made with."""
     if isinstance(data, FeatureData):
         return data.applied_augmentation
-    held = data.augmentation
-    return {
-        "dataset.prob": held.prob,
-        "dataset.re_prob": held.re_prob,
-        "dataset.random_rotation": held.random_rotation,
-        "dataset.first_size": held.first_size,
-        **{f"dataset.crop_scale.{k}": v for k, v in _leaves(held.crop_scale)},
-        **{f"dataset.gaussian_blur.{k}": v for k, v in _leaves(held.gaussian_blur)},
-        **{f"dataset.color_augmentation.{k}": v for k, v in _leaves(held.color_augmentation)},
-    }
+    held = dataclasses.asdict(data.augmentation)
+    changes = flatten({"dataset": {name: held[name] for name in ("first_size", *AUGMENTATION)}})
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in changes.items()}
 
 
 def _applied_preprocessing(data: RecognitionData | FeatureData, spec: Spec) -> dict[str, Any]:
@@ -308,11 +297,6 @@ def _applied_matching(module: RecognitionModule) -> dict[str, Any]:
     if facts is None:
         return {}
     return {"dataset.matching": facts.matching, "dataset.flip_average": facts.num_views == 2}
-
-
-def _leaves(section: Any) -> Iterator[tuple[str, Any]]:
-    for name, value in dataclasses.asdict(section).items():
-        yield name, list(value) if isinstance(value, tuple) else value
 
 
 def _applied_batch(

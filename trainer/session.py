@@ -100,8 +100,7 @@ class RecognitionTrainer(ExportedModels):
         unknown = sorted(set(sources) - set(_SOURCE_KEYS) - _HELD_OUT)
         if unknown:
             legal = ", ".join((*_SOURCE_KEYS, *sorted(_HELD_OUT)))
-            msg = f"{unknown[0]}: no such source; the sources are {legal}"
-            raise SpecError(msg)
+            raise SpecError(f"{unknown[0]}: no such source; the sources are {legal}")
         return {path: str(sources[name]) for name, path in _SOURCE_KEYS.items() if name in sources}
 
     def cache_folder(self) -> dict[str, str]:

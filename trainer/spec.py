@@ -45,8 +45,7 @@ _MOST_DEVICES = 1024
 def as_action(name: str) -> Action:
     """Return the name as an action, or raise naming the legal ones."""
     if name not in get_args(Action):
-        msg = f"{name}: must be one of {', '.join(ACTIONS)}"
-        raise SpecError(msg)
+        raise SpecError(f"{name}: must be one of {', '.join(ACTIONS)}")
     return cast("Action", name)
 
 

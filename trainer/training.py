@@ -24,7 +24,7 @@ import torch
 
 from trainer import checkpoints
 from trainer.config.root import Spec
-from trainer.data.batches import Share, build_data
+from trainer.data.batches import build_data
 from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
 from trainer.distributed import Rank, find_place
@@ -131,10 +131,9 @@ class _Run:
     ) -> None:
         self.use_bf16 = wants_bf16(spec.train.precision, device)
         self.place = place
-        share = Share(rank=place.rank, world_size=place.world_size)
         self.progress = progress or _say_nothing
         self.data, self.module = build_parts(
-            spec, device, share=share, payload=payload, progress=progress
+            spec, device, share=place, payload=payload, progress=progress
         )
         self.spec = with_value_range(spec, self.data.framing.value_range)
         self.report = report
@@ -221,7 +220,7 @@ def build_parts(
     spec: Spec,
     device: torch.device,
     *,
-    share: Share,
+    share: Rank,
     payload: checkpoints.Payload | None = None,
     progress: Progress | None = None,
 ) -> tuple[RecognitionData | FeatureData, RecognitionModule]:

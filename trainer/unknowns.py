@@ -239,17 +239,15 @@ class Calibration:
         """
         known, is_right = self._known, self.is_right_Q[~np.isnan(self.inside_Q)]
         both = np.concatenate((known, self.outside_Q)).astype(np.float64)
-        rows: dict[str, list[float]] = {
-            name: [] for name in ("limit", "accepted", "rejected", "coverage", "accuracy")
+        limits = np.quantile(both, np.linspace(0, 1, points))
+        labelled = [known <= limit for limit in limits]
+        return {
+            "limit": limits.tolist(),
+            "accepted": [float((self.outside_Q <= limit).mean()) for limit in limits],
+            "rejected": [float((~is_in).mean()) for is_in in labelled],
+            "coverage": [float(is_in.mean()) for is_in in labelled],
+            "accuracy": [float(is_right[i].mean()) if i.any() else 1.0 for i in labelled],
         }
-        for limit in np.quantile(both, np.linspace(0, 1, points)):
-            is_in = known <= limit
-            rows["limit"].append(float(limit))
-            rows["accepted"].append(float((self.outside_Q <= limit).mean()))
-            rows["rejected"].append(float((~is_in).mean()))
-            rows["coverage"].append(float(is_in.mean()))
-            rows["accuracy"].append(float(is_right[is_in].mean()) if is_in.any() else 1.0)
-        return rows
 
 
 def _quantile(values_Q: NDArray[Any], weights_Q: NDArray[Any], rate: float) -> float:

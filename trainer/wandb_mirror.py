@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Mirror = Callable[[Mapping[str, Any]], None]
 """Called with each reported epoch."""
 
+_NO_MIRROR: tuple[Mirror, Callable[[], None]] = (lambda _epoch: None, lambda: None)
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,15 +34,15 @@ def start_mirror(spec: Spec, folder: Path) -> tuple[Mirror, Callable[[], None]]:
         A function that hears each reported epoch, and one that ends the run there.
     """
     if not spec.wandb.enable:
-        return _ignore, _nothing
+        return _NO_MIRROR
     if importlib.util.find_spec("wandb") is None:
         logger.warning("wandb.enable: the wandb package is not installed, nothing is mirrored")
-        return _ignore, _nothing
+        return _NO_MIRROR
     import wandb
 
     if wandb.api.api_key is None:
         logger.warning("wandb.enable: no key is set (`wandb login`), nothing is mirrored")
-        return _ignore, _nothing
+        return _NO_MIRROR
     asked = spec.wandb
     try:
         run = wandb.init(
@@ -58,7 +60,7 @@ def start_mirror(spec: Spec, folder: Path) -> tuple[Mirror, Callable[[], None]]:
         )
     except Exception as e:  # noqa: BLE001 - a mirror never ends a run
         logger.warning("wandb: the run could not be started, nothing is mirrored: %s", e)
-        return _ignore, _nothing
+        return _NO_MIRROR
     return _guarded_log(run), run.finish
 
 
@@ -70,11 +72,3 @@ def _guarded_log(run: Any) -> Mirror:
             logger.warning("wandb: epoch %d was not mirrored: %s", epoch["epoch"], e)
 
     return log
-
-
-def _ignore(epoch: Mapping[str, Any]) -> None:  # noqa: ARG001 - hears and does nothing
-    return
-
-
-def _nothing() -> None:
-    return

@@ -24,15 +24,16 @@ from torch import Tensor
 from tests.benchmarks.data_path import published_transforms
 from trainer import training
 from trainer.config.root import Spec
-from trainer.data.batches import RecognitionData, Share
+from trainer.data.batches import RecognitionData
 from trainer.data.splits import load_splits
+from trainer.distributed import Rank
 
 
 class SlowData(RecognitionData):
     """The same batches, each image from its file through torchvision."""
 
     def __init__(self, spec: Spec, device: torch.device) -> None:
-        super().__init__(spec, device, load_splits(spec), Share())
+        super().__init__(spec, device, load_splits(spec), Rank())
         self._seed_of_run = spec.train.seed
         self._transforms = published_transforms(spec, spec.model.input_height)
 

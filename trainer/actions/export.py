@@ -13,7 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,8 @@ _CHECK_BATCH = 32
 _PLACES = ("_path", "_dir", "_dataset", "_map")
 """How keys end that hold a place on the machine."""
 _GENERATED_IMAGES = 16
+_MODEL_FACTS = ("backbone", "input_height", "input_width", "input_channels")
+_DATASET_FACTS = ("interpolation", "crop_share", "matching", "flip_average")
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +101,7 @@ def export(spec: Spec) -> dict[str, Any]:
     return {
         "onnx": str(target),
         "gallery": None if gallery_path is None else str(gallery_path),
-        "max_abs_difference": parity.max_abs_difference,
-        "min_cosine": parity.min_cosine,
-        "neighbours_equal": parity.neighbours_equal,
-        "num_images_checked": parity.num_images,
-        "checked_on": parity.checked_on,
+        **asdict(parity),
         "opset": opset,
         "batch_size": spec.export.batch_size,
         "size_mib": target.stat().st_size / 2**20,
@@ -146,22 +144,15 @@ def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any
         classes = list(data.reference.class_names)
     else:
         classes = list(content.get("class_names") or [])
-    model = spec.model
     # Of a model that knows no training pictures, those of the gallery decide.
     value_range = data.framing.value_range or spec.dataset.value_range
     return {
         "model_name": spec.model_name,
-        "backbone": model.backbone,
-        "input_height": model.input_height,
-        "input_width": model.input_width,
-        "input_channels": model.input_channels,
+        **{name: getattr(spec.model, name) for name in _MODEL_FACTS},
         "pixel_mean": list(spec.dataset.pixel_mean),
         "pixel_std": list(spec.dataset.pixel_std),
         "value_range": value_range and list(value_range),
-        "interpolation": spec.dataset.interpolation,
-        "crop_share": spec.dataset.crop_share,
-        "matching": spec.dataset.matching,
-        "flip_average": spec.dataset.flip_average,
+        **{name: getattr(spec.dataset, name) for name in _DATASET_FACTS},
         "classes": classes,
         "trained_classes": list(content.get("class_names") or []),
         "weights": start_weights(spec),
@@ -214,7 +205,7 @@ def _checked(
     )
     if data.query is None:
         parity = compare(gallery_torch, gallery_onnx, None)
-        return parity.renamed("reference"), gallery
+        return replace(parity, checked_on="reference"), gallery
     query_onnx = from_onnx(data.eval_batches("query", _CHECK_BATCH))
     parity = compare(
         from_torch(data.eval_batches("query", _CHECK_BATCH)),
@@ -224,7 +215,7 @@ def _checked(
     names = [data.query.class_names[label] for label in data.query.labels]
     queries = Queries.of(query_onnx, names, exported.facts.get("trained_classes", ()))
     known = replace(gallery, queries=queries)
-    return parity.renamed("query"), with_unseen(known, spec, model)
+    return replace(parity, checked_on="query"), with_unseen(known, spec, model)
 
 
 def _generated(spec: Spec) -> torch.Tensor:

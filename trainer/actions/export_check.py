@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,12 +33,8 @@ class Parity:
     """Of unit vectors."""
     min_cosine: float
     neighbours_equal: bool
-    num_images: int
+    num_images_checked: int
     checked_on: str = "generated"
-
-    def renamed(self, checked_on: str) -> Parity:
-        """Return the same with the name of the pictures."""
-        return dataclasses.replace(self, checked_on=checked_on)
 
 
 def compare(
@@ -76,7 +71,7 @@ def compare(
         max_abs_difference=difference,
         min_cosine=cosine,
         neighbours_equal=is_equal,
-        num_images=len(original),
+        num_images_checked=len(original),
     )
 
 

@@ -15,51 +15,41 @@ from trainer.config.fields import (
     sequence,
     text,
 )
+from trainer.config.train import DevicesConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateConfig:
-    """Retrieval metrics of a finished model."""
+class ModelFileConfig(DevicesConfig):
+    """A finished model, and how it runs."""
 
-    num_gpus: int = integer(1, "GPUs to evaluate on.", minimum=1, is_popular=True)
-    gpu_ids: tuple[int, ...] = sequence(
-        (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
-    )
-    num_nodes: int = integer(1, "Machines that evaluate together.", minimum=1, is_popular=True)
-    checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to evaluate.", holds="path")
-    trt_engine: str = text(
-        "", "TensorRT engine (or ONNX file) to evaluate in place of a checkpoint.", holds="path"
-    )
-    results_dir: str = text("", "Folder for the results, in place of <results_dir>/evaluate.")
-    batch_size: int = integer(
-        128, "Pictures in a batch; changes speed and memory only.", valid_min=1
-    )
-    topk: int = integer(
-        1, "Neighbours among which one of the right class counts as a hit.", valid_min=1
-    )
-    report_accuracy_per_class: bool = flag(
-        default=True,
-        description="Whether Precision@1 is averaged over classes and listed for each.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceConfig:
-    """Nearest gallery classes of new pictures."""
-
-    num_gpus: int = integer(1, "GPUs to run on.", minimum=1, is_popular=True)
-    gpu_ids: tuple[int, ...] = sequence(
-        (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
-    )
-    num_nodes: int = integer(1, "Machines that run together.", minimum=1, is_popular=True)
     checkpoint: str | None = mandatory_text("Checkpoint or ONNX file to run.", holds="path")
     trt_engine: str = text(
         "", "TensorRT engine (or ONNX file) to run in place of a checkpoint.", holds="path"
     )
-    results_dir: str = text("", "Folder for the results, in place of <results_dir>/inference.")
+    results_dir: str = text(
+        "", "Folder for the results, in place of the action's own in the common results_dir."
+    )
     batch_size: int = integer(
         128, "Pictures in a batch; changes speed and memory only.", valid_min=1
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig(ModelFileConfig):
+    """Retrieval metrics of a finished model."""
+
+    topk: int = integer(
+        1, "Neighbours among which one of the right class counts as a hit.", valid_min=1
+    )
+    report_accuracy_per_class: bool = flag(
+        True, "Whether Precision@1 is averaged over classes and listed for each."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceConfig(ModelFileConfig):
+    """Nearest gallery classes of new pictures."""
+
     input_path: str | None = mandatory_text("Picture or folder to label.", holds="path")
     inference_input_type: str = choice(
         "classification_folder",
@@ -87,11 +77,9 @@ class ExportConfig:
     onnx_file: str | None = optional_text(
         "File to write; model.onnx in the results folder if not given.", holds="path"
     )
-    on_cpu: bool = flag(default=False, description="Whether to export on the CPU.")
+    on_cpu: bool = flag(False, "Whether to export on the CPU.")
     opset_version: int = integer(14, "Version of the ONNX operator set.", valid_min=11)
-    verbose: bool = flag(
-        default=True, description="Whether the exported graph is described in the log."
-    )
+    verbose: bool = flag(True, "Whether the exported graph is described in the log.")
     results_dir: str | None = optional_text(
         "Folder for the results, in place of <results_dir>/export."
     )
@@ -163,5 +151,5 @@ class GenTrtEngineConfig:
     batch_size: int = integer(
         -1, "Batch size of the engine; -1 leaves it open.", minimum=-1, is_popular=True
     )
-    verbose: bool = flag(default=False, description="Whether the builder's own log is shown.")
+    verbose: bool = flag(False, "Whether the builder's own log is shown.")
     tensorrt: TensorrtConfig = section(TensorrtConfig, "Build settings.")

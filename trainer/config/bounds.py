@@ -43,8 +43,7 @@ def condition_terms(condition: str) -> list[tuple[str, float]]:
         ValueError: when anything but comparisons with numbers stands in it.
     """
     if _TERM.sub("", condition).strip():
-        msg = f"cannot read the condition {condition!r}"
-        raise ValueError(msg)
+        raise ValueError(f"cannot read the condition {condition!r}")
     return [(sign, float(number)) for sign, number in _TERM.findall(condition)]
 
 

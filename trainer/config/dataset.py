@@ -42,9 +42,7 @@ class ValDatasetConfig:
 class GaussianBlurConfig:
     """Random blur of training pictures."""
 
-    enabled: bool = flag(
-        default=True, description="Whether training pictures are blurred at random."
-    )
+    enabled: bool = flag(True, "Whether training pictures are blurred at random.")
     kernel: tuple[int, int] = sequence(
         (15, 15),
         int,
@@ -65,9 +63,7 @@ class GaussianBlurConfig:
 class ColorAugmentationConfig:
     """Random colour changes of training pictures."""
 
-    enabled: bool = flag(
-        default=True, description="Whether colours of training pictures are changed at random."
-    )
+    enabled: bool = flag(True, "Whether colours of training pictures are changed at random.")
     brightness: float = real(
         0.5, "Brightness is scaled by a factor from 1 - x to 1 + x.", minimum=0.0, maximum=2.0
     )
@@ -173,8 +169,7 @@ class DatasetConfig:
         ColorAugmentationConfig, "Random colour changes in training."
     )
     random_rotation: bool = flag(
-        default=False,
-        description="Whether training pictures are turned by a random angle up to 180 degrees.",
+        False, "Whether training pictures are turned by a random angle up to 180 degrees."
     )
     num_instance: int = integer(
         4, "Pictures of one class in a training batch; divides the batch size.", valid_min=1
@@ -208,19 +203,19 @@ class DatasetConfig:
         is_extension=True,
     )
     flip_average: bool = flag(
-        default=False,
-        description="Whether a picture is matched by the mean of its own and its mirror image's"
+        False,
+        "Whether a picture is matched by the mean of its own and its mirror image's"
         " embedding, which takes twice as long.",
         is_extension=True,
     )
     ignore_unmatched: bool = flag(
-        default=False,
-        description="Whether queries of classes outside the gallery are dropped and counted.",
+        False,
+        "Whether queries of classes outside the gallery are dropped and counted.",
         is_extension=True,
     )
     cache: bool = flag(
-        default=True,
-        description="Whether decoded pictures, and a frozen trunk's features of them, are kept on "
+        True,
+        "Whether decoded pictures, and a frozen trunk's features of them, are kept on "
         "disk and shared by later runs.",
         is_extension=True,
     )

@@ -115,7 +115,7 @@ def integer(default: int, description: str, **facts: Unpack[FieldMetadata]) -> A
     return _declare(KeyInfo(kind="int", description=description, **facts), default)
 
 
-def flag(*, default: bool, description: str, **facts: Unpack[FieldMetadata]) -> Any:
+def flag(default: bool, description: str, **facts: Unpack[FieldMetadata]) -> Any:
     """Declare a bool key."""
     return _declare(KeyInfo(kind="bool", description=description, **facts), default)
 

@@ -60,8 +60,7 @@ def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:
         _refuse_depth(text, where)
         data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
     except (ValueError, TypeError, AttributeError) as error:  # 2020-13-45 is taken for a date
-        msg = f"{where}: must be YAML, but {error}; put text in quotes"
-        raise SpecError(msg) from error
+        raise SpecError(f"{where}: must be YAML, but {error}; put text in quotes") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -70,8 +69,7 @@ def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:
         if tag:
             name = tag[1].replace("tag:yaml.org,2002:", "!!")
             problem = f"the tag {name} is refused; only plain values are taken"
-        msg = f"{where}{line}: must be YAML, but {problem}"
-        raise SpecError(msg) from error
+        raise SpecError(f"{where}{line}: must be YAML, but {problem}") from error
     if _count(data, {}, ()) > _MOST_VALUES:
         msg = f"{where}: holds more than {_MOST_VALUES} values once its aliases are written out"
         raise SpecError(msg)
@@ -108,21 +106,18 @@ def _read_text(path: Path, what: str = "spec file") -> str:
     try:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "a pipe or device"
-            msg = f"{path}: must be a {what}, and is {kind}"
-            raise SpecError(msg)
+            raise SpecError(f"{path}: must be a {what}, and is {kind}")
         if path.stat().st_size > _LARGEST_FILE:
             msg = f"{path}: must have at most {_LARGEST_FILE // 1_000_000} MB; is it a {what}?"
             raise SpecError(msg)
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        msg = f"{path}: no such {what}"
-        raise SpecError(msg) from error
+        raise SpecError(f"{path}: no such {what}") from error
     except UnicodeDecodeError as error:
         msg = f"{path}: must be text in UTF-8, and byte {error.start + 1} is not"
         raise SpecError(msg) from error
     except OSError as error:
-        msg = f"{path}: the {what} cannot be read: {error.strerror}"
-        raise SpecError(msg) from error
+        raise SpecError(f"{path}: the {what} cannot be read: {error.strerror}") from error
 
 
 def read_spec_file(path: Path) -> dict[str, Any]:
@@ -136,8 +131,7 @@ def read_spec_file(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        msg = f"{path}: must hold a mapping of keys to values, got {type(data).__name__}"
-        raise SpecError(msg)
+        raise SpecError(f"{path}: must hold a mapping of keys to values, got {type(data).__name__}")
     return _with_texts(data, _parse(text, str(path), _TextLoader))
 
 

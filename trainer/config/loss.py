@@ -66,11 +66,9 @@ class ArcFaceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubCenterArcFaceConfig:
+class SubCenterArcFaceConfig(ArcFaceConfig):
     """Angular classification with several vectors per class."""
 
-    margin: float = real(28.6, "Margin between classes in degrees.", minimum=0.0, maximum=90.0)
-    scale: float = real(64.0, "Factor on cosines before the softmax.", minimum=1.0, maximum=256.0)
     sub_centers: int = integer(3, "Vectors per class.", minimum=1, maximum=10)
 
 

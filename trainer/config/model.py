@@ -43,6 +43,13 @@ def has_linear_head(backbone: str) -> bool:
     return backbone in LINEAR_HEAD_BACKBONES or backbone.startswith(TIMM_PREFIX)
 
 
+def timm_name(backbone: str) -> str:
+    """Return timm's name of a trunk, with that of its weights if given; empty for other trunks."""
+    if backbone in LINEAR_HEAD_BACKBONES:
+        return backbone.replace("_", "")
+    return backbone.removeprefix(TIMM_PREFIX) if backbone.startswith(TIMM_PREFIX) else ""
+
+
 def pools_no_map(backbone: str) -> bool:
     """Whether a published trunk has no map to pool; timm's own models judge for themselves."""
     return backbone in _INPUT_MULTIPLES

@@ -104,8 +104,8 @@ class OptimConfig:
         is_extension=True,
     )
     decay_norms: bool = flag(
-        default=True,
-        description="Whether weight decay also acts on weights of one dimension, which are scales"
+        True,
+        "Whether weight decay also acts on weights of one dimension, which are scales"
         " of norms and of branches.",
         is_extension=True,
     )

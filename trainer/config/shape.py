@@ -21,8 +21,7 @@ def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for path, value in _items(nested, ""):
         if path in flat and flat[path] != value:
-            msg = f"{path}: is given twice, as {flat[path]!r} and {value!r}"
-            raise SpecError(msg)
+            raise SpecError(f"{path}: is given twice, as {flat[path]!r} and {value!r}")
         flat[path] = value
     return flat
 
@@ -31,8 +30,7 @@ def _items(nested: Mapping[Any, Any], prefix: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, value in nested.items():
         if not isinstance(name, str):
-            msg = f"{prefix}{name}: keys must be names, got {name!r}; put it in quotes"
-            raise SpecError(msg)
+            raise SpecError(f"{prefix}{name}: keys must be names, got {name!r}; put it in quotes")
         path = f"{prefix}{name}"
         children = _children(path, value)
         if children:
@@ -65,11 +63,9 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
         for name in parents:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
-                msg = f"{path}: {name} is a value, so nothing can be set below it"
-                raise SpecError(msg)
+                raise SpecError(f"{path}: {name} is a value, so nothing can be set below it")
         if isinstance(place.get(leaf), dict) and place[leaf]:
-            msg = f"{path}: is a section, so it cannot be set to {value!r}"
-            raise SpecError(msg)
+            raise SpecError(f"{path}: is a section, so it cannot be set to {value!r}")
         place[leaf] = value
     return nested
 

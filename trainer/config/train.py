@@ -14,24 +14,28 @@ class CudnnConfig:
     """Switches of the convolution library on NVIDIA cards."""
 
     benchmark: bool = flag(
-        default=False,
-        description="Whether convolution algorithms are timed first to take the fastest; left out,"
+        False,
+        "Whether convolution algorithms are timed first to take the fastest; left out,"
         " where `deterministic` is false.",
     )
-    deterministic: bool = flag(
-        default=True, description="Whether only algorithms are used that repeat exactly."
-    )
+    deterministic: bool = flag(True, "Whether only algorithms are used that repeat exactly.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """One training run."""
+class DevicesConfig:
+    """What an action computes on."""
 
-    num_gpus: int = integer(1, "GPUs to train on, per node.", minimum=1, is_popular=True)
+    num_gpus: int = integer(1, "GPUs to compute on, per node.", minimum=1, is_popular=True)
     gpu_ids: tuple[int, ...] = sequence(
         (0,), int, "Indices of those GPUs; left at `[0]`, the first `num_gpus`.", is_popular=True
     )
-    num_nodes: int = integer(1, "Machines that train together.", minimum=1, is_popular=True)
+    num_nodes: int = integer(1, "Machines that compute together.", minimum=1, is_popular=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(DevicesConfig):
+    """One training run."""
+
     seed: int = integer(
         1234,
         "Seed of weights, sampling and augmentation; below 0 every run differs.",
@@ -63,12 +67,10 @@ class TrainConfig:
         0.0, "Greatest L2 norm of the gradient in a step; 0 does not clip.", math_cond=">= 0.0"
     )
     report_accuracy_per_class: bool = flag(
-        default=True,
-        description="Whether the monitored Precision@1 is the mean over classes, not over queries.",
+        True, "Whether the monitored Precision@1 is the mean over classes, not over queries."
     )
     smooth_loss: bool = flag(
-        default=True,
-        description="Whether the triplet loss uses log(1 + exp(x)) in place of max(x, 0).",
+        True, "Whether the triplet loss uses log(1 + exp(x)) in place of max(x, 0)."
     )
     batch_size: int = integer(
         32,
@@ -78,12 +80,8 @@ class TrainConfig:
     val_batch_size: int = integer(
         128, "Pictures in a validation batch; changes speed and memory only.", valid_min=1
     )
-    train_trunk: bool = flag(
-        default=True, description="Whether the trunk learns; otherwise it stays as loaded."
-    )
-    train_embedder: bool = flag(
-        default=True, description="Whether the embedder learns; otherwise it stays as loaded."
-    )
+    train_trunk: bool = flag(True, "Whether the trunk learns; otherwise it stays as loaded.")
+    train_embedder: bool = flag(True, "Whether the embedder learns; otherwise it stays as loaded.")
     head_epochs: int = integer(
         0,
         "Epochs in which embedder and class vectors learn on features of the trunk as it was"
@@ -126,7 +124,5 @@ class TrainConfig:
         is_extension=True,
     )
     compile: bool = flag(
-        default=False,
-        description="Whether the model is compiled with torch.compile.",
-        is_extension=True,
+        False, "Whether the model is compiled with torch.compile.", is_extension=True
     )

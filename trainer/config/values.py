@@ -104,8 +104,7 @@ def _read_categorical(info: KeyInfo, value: Any) -> str:
             return value
         for option in info.options:
             if option.lower() == value.lower():
-                msg = f"must be {option} in this spelling, got {value!r}"
-                raise ValueProblem(msg)
+                raise ValueProblem(f"must be {option} in this spelling, got {value!r}")
     wanted = "one of " + ", ".join(info.options)
     if info.pattern:
         wanted += f" or {info.pattern_hint}"
@@ -122,8 +121,7 @@ def _read_list(info: KeyInfo, value: Any) -> tuple[Any, ...]:
     try:
         return tuple(_READERS[member.kind](member, item) for item in value)
     except ValueProblem as problem:
-        msg = f"every member {problem}"
-        raise ValueProblem(msg) from None
+        raise ValueProblem(f"every member {problem}") from None
 
 
 _ITEM_KINDS: Mapping[type, Any] = {float: "float", int: "int", str: "string"}

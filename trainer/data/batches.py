@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -29,6 +28,7 @@ from trainer.data.prefetch import ahead, on_own_stream
 from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import SPLIT_KEYS, LabelledImages, Split, load_splits, scan_splits
 from trainer.data.value_range import with_value_range
+from trainer.distributed import Rank
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -43,14 +43,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """Which part of the training batches this process draws, among several that train together."""
-
-    rank: int = 0
-    world_size: int = 1
 
 
 class RecognitionData:
@@ -72,7 +64,7 @@ class RecognitionData:
     """
 
     def __init__(
-        self, spec: Spec, device: torch.device, splits: dict[Split, LabelledImages], share: Share
+        self, spec: Spec, device: torch.device, splits: dict[Split, LabelledImages], share: Rank
     ) -> None:
         self.train = splits.get("train")
         self.reference = splits.get("reference")
@@ -194,7 +186,7 @@ def build_data(
     device: torch.device | str,
     *,
     need_train: bool = True,
-    share: Share | None = None,
+    share: Rank | None = None,
     progress: Progress | None = None,
 ) -> RecognitionData:
     """Stage, scan, decode (or find decoded) and label every split that the spec names.
@@ -221,7 +213,7 @@ def build_data(
             if note.severity == "warning":
                 _warn_once(f"{SPLIT_KEYS[name]}: {folder.shown}: {note.text}")
     splits = load_splits(spec, need_train=need_train, progress=progress, folders=folders)
-    return RecognitionData(spec, torch.device(device), splits, share or Share())
+    return RecognitionData(spec, torch.device(device), splits, share or Rank())
 
 
 @functools.lru_cache(maxsize=256)
@@ -230,7 +222,7 @@ def _warn_once(text: str) -> None:
     _logger.warning("%s", text)
 
 
-def make_sampler(spec: Spec, labels: NDArray[np.int64], seed: int, share: Share) -> Sampler:
+def make_sampler(spec: Spec, labels: NDArray[np.int64], seed: int, share: Rank) -> Sampler:
     """What draws the training batches of one process, as `dataset.sampling` wants it.
 
     Raises:

@@ -282,18 +282,16 @@ def _read_csv(file: Path) -> tuple[list[int], dict[str, list[str]]]:
     names: list[str] = []
     numbers: list[int] = []
     rows: list[list[str]] = []
-    number = 0
+    number = 1
     try:
-        while True:
-            number = reader.line_num + 1
-            cells = [cell.strip() for cell in next(reader)]
+        for row in reader:
+            cells = [cell.strip() for cell in row]
             if not names:
                 names = _column_names(f"{origin(file)}: row 1", cells)
             elif cells and cells != [""]:
                 rows.append(_fitted(file, number, cells, len(names)))
                 numbers.append(number)
-    except StopIteration:
-        pass
+            number = reader.line_num + 1
     except csv.Error as error:
         said = str(error)
         why = next((why for sign, why in _CSV_FAULTS.items() if sign in said), said)

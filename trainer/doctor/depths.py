@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.data.deep import ValueRange, range_of
+from trainer.data.notes import counted
 from trainer.data.value_range import DECIDING
-from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
+from trainer.doctor.findings import Finding, Item, Severity, finding
 
 _ALL_OF_16_BITS = 65535.0
 _FEW = 1 / 8
@@ -46,7 +47,7 @@ def _range_finding(deep: Sequence[Item], value_range: ValueRange) -> Finding:
     is_narrow = is_of_bits and high < _FEW * _ALL_OF_16_BITS
     severity: Severity = "warning" if is_narrow else "info"
     text = (
-        f"{count_of(len(deep), 'picture')} of more than 8 bits a channel: "
+        f"{counted(len(deep), 'picture')} of more than 8 bits a channel: "
         f"{low:g} is read as black and {high:g} as white"
     )
     if is_narrow:
@@ -60,7 +61,7 @@ def _mixed(deep: Sequence[Item], total: int) -> list[Finding]:
         return []
     plain = total - len(deep)
     text = (
-        f"{count_of(len(deep), 'picture')} of more than 8 bits a channel and {plain} of 8 bits: "
+        f"{counted(len(deep), 'picture')} of more than 8 bits a channel and {plain} of 8 bits: "
         "check that black and white mean the same in both"
     )
     return [finding("mixed_depth", "warning", text, (item.path for item in deep))]
@@ -81,13 +82,13 @@ def _out_of_line(deep: Sequence[Item], value_range: ValueRange) -> list[Finding]
     found = []
     if dark:
         text = (
-            f"nearly black: {count_of(len(dark), 'picture')} of more than 8 bits a channel, as "
+            f"nearly black: {counted(len(dark), 'picture')} of more than 8 bits a channel, as "
             f"others reach {high:g}; stored with fewer bits, or badly exposed?"
         )
         found.append(finding("nearly_empty_range", "warning", text, dark))
     if bright:
         text = (
-            f"cut off at white: {count_of(len(bright), 'picture')} of more than 8 bits a channel "
+            f"cut off at white: {counted(len(bright), 'picture')} of more than 8 bits a channel "
             f"with samples beyond {high:g}"
         )
         found.append(finding("beyond_range", "warning", text, bright))
@@ -99,7 +100,7 @@ def _not_finite(deep: Sequence[Item]) -> list[Finding]:
     if not paths:
         return []
     text = (
-        f"{count_of(len(paths), 'picture')} with samples that are NaN or infinite, which become "
+        f"{counted(len(paths), 'picture')} with samples that are NaN or infinite, which become "
         "black or white"
     )
     return [finding("not_finite", "warning", text, paths)]

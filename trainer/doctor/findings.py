@@ -39,8 +39,3 @@ def finding(
         "paths": [origin(path) for path in every[:_PATHS_KEPT]],
         "count": len(every),
     }
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number with its noun: `1 pair`, `2 pairs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
+from trainer.data.notes import counted
+from trainer.doctor.findings import Finding, Item, Severity, finding
 from trainer.doctor.fingerprint import near_pairs
 
 
@@ -53,7 +54,7 @@ def _sorted_pairs(
             where = f" ({_splits_of(chosen)})" if sort == "splits" else ""
             paths = [path for a, b in chosen for path in (a.path, b.path)]
             found.append(
-                finding(name, severity, f"{count_of(len(chosen), 'pair')}: {text}{where}", paths)
+                finding(name, severity, f"{counted(len(chosen), 'pair')}: {text}{where}", paths)
             )
     return found
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from trainer.data.formats import HEIF_EXTENSIONS
 from trainer.data.names import plain_name
+from trainer.data.notes import counted
 from trainer.data.origin import origin
-from trainer.doctor.findings import Finding, Item, Severity, count_of, finding
+from trainer.doctor.findings import Finding, Item, Severity, finding
 
 _TINY_PX = 16
 _HUGE_PX = 50_000_000
@@ -50,7 +51,7 @@ def _damaged(items: Sequence[Item]) -> list[Finding]:
             if any(r.is_of_pixels == is_of_pixels for r in item.look.remarks)
         ]
         if told:
-            text = f"{count_of(len(told), 'file')} {words} ({told[0][1]})"
+            text = f"{counted(len(told), 'file')} {words} ({told[0][1]})"
             found.append(finding(kind, severity, text, (path for path, _ in told)))
     return found
 
@@ -65,7 +66,7 @@ def _sequences(items: Sequence[Item]) -> list[Finding]:
     paths = [item.path for item in items if item.look.is_sequence]
     if not paths:
         return []
-    text = f"{count_of(len(paths), 'file')} of several frames or pages: the first one is used"
+    text = f"{counted(len(paths), 'file')} of several frames or pages: the first one is used"
     return [finding("several_frames", "info", text, paths)]
 
 
@@ -88,7 +89,7 @@ def _sizes(items: Sequence[Item]) -> list[Finding]:
     for kind, words, is_odd in kinds:
         paths = [i.path for i in seen if is_odd(i.look.width, i.look.height)]
         if paths:
-            text = f"{count_of(len(paths), 'picture')} {words}"
+            text = f"{counted(len(paths), 'picture')} {words}"
             found.append(finding(kind, "warning", text, paths))
     return found
 
@@ -97,7 +98,7 @@ def _blank(items: Sequence[Item]) -> list[Finding]:
     paths = [i.path for i in items if i.look.width and i.look.spread < _BLANK_SPREAD]
     if not paths:
         return []
-    text = f"{count_of(len(paths), 'picture')} of one colour throughout"
+    text = f"{counted(len(paths), 'picture')} of one colour throughout"
     return [finding("blank", "warning", text, paths)]
 
 
@@ -155,7 +156,7 @@ def _extensions(items: Sequence[Item]) -> list[Finding]:
         finding(
             "wrong_extension",
             "info",
-            f"{count_of(len(paths), 'file')} of another format than the ending says",
+            f"{counted(len(paths), 'file')} of another format than the ending says",
             paths,
         )
     ]
@@ -175,5 +176,5 @@ def _leaks(items: Sequence[Item]) -> list[Finding]:
             paths.append(item.path)
     if not paths:
         return []
-    text = f"{count_of(len(paths), 'file')} named after another class than that of the folder"
+    text = f"{counted(len(paths), 'file')} named after another class than that of the folder"
     return [finding("label_in_name", "warning", text, paths)]

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from trainer.config.shape import flatten
-from trainer.data.batches import Share, make_sampler, run_seed
+from trainer.data.batches import make_sampler, run_seed
 from trainer.data.framing import framing_of
 from trainer.data.image_bank import ImageBank
 from trainer.data.splits import Labelled, Split, label_splits, match_splits, scan_splits
 from trainer.data.value_range import resolved
+from trainer.distributed import Rank
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class FeatureData:
     """
 
     def __init__(
-        self, spec: Spec, device: torch.device, folders: dict[Split, ImageFolder], share: Share
+        self, spec: Spec, device: torch.device, folders: dict[Split, ImageFolder], share: Rank
     ) -> None:
         labelled = label_splits(spec, folders)
         self.train: Labelled = labelled["train"]
@@ -168,7 +169,7 @@ class FeatureData:
 
 
 def build_feature_data(
-    spec: Spec, device: torch.device | str, *, share: Share | None = None
+    spec: Spec, device: torch.device | str, *, share: Rank | None = None
 ) -> FeatureData:
     """Stage, scan and label every split that the spec names; features are loaded afterwards.
 
@@ -181,4 +182,4 @@ def build_feature_data(
         TrainerError: as `trainer.data.batches.build_data`.
     """
     folders = scan_splits(spec)
-    return FeatureData(resolved(spec, folders), torch.device(device), folders, share or Share())
+    return FeatureData(resolved(spec, folders), torch.device(device), folders, share or Rank())

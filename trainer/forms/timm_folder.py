@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.config.model import TIMM_PREFIX, has_linear_head
+from trainer.config.model import timm_name
 from trainer.data.splits import label_splits, scan_splits
 from trainer.forms.exported import Exported, FormError, demand_likeness, likeness
 from trainer.matching import make_entries
@@ -68,8 +68,8 @@ def _as_timm(exported: Exported, recognizer: Recognizer) -> tuple[Any, dict[str,
     import timm
 
     spec = exported.spec
-    arch = _architecture(spec.model.backbone)
-    if arch is None or not has_linear_head(spec.model.backbone) or spec.model.pooling != "default":
+    arch = timm_name(spec.model.backbone).partition(".")[0]
+    if not arch or spec.model.pooling != "default":
         raise FormError(
             f"--timm: model.backbone must be a timm model with its own pooling, got "
             f"{spec.model.backbone} with model.pooling={spec.model.pooling}"
@@ -95,12 +95,6 @@ def _as_timm(exported: Exported, recognizer: Recognizer) -> tuple[Any, dict[str,
         classifier.weight.copy_(head.weight)
         classifier.bias.copy_(head.bias)
     return model.eval(), _config(exported, arch, model, args)
-
-
-def _architecture(backbone: str) -> str | None:
-    if backbone.startswith(TIMM_PREFIX):
-        return backbone.removeprefix(TIMM_PREFIX).partition(".")[0]
-    return {"resnet_50": "resnet50", "resnet_101": "resnet101"}.get(backbone)
 
 
 def _config(exported: Exported, arch: str, model: Any, args: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import timm
 from torch import Tensor, nn
 
-from trainer.config.model import TIMM_PREFIX, ModelConfig, has_linear_head
+from trainer.config.model import ModelConfig, has_linear_head, timm_name
 from trainer.config.root import Spec
 from trainer.config.weights import WeightsConfig
 from trainer.errors import CheckpointError, SpecError
@@ -170,16 +170,10 @@ def _file_state(key: str, path: str) -> dict[str, Tensor]:
 
 def _hub_hint(backbone: str) -> str:
     """How this trunk's published weights are fetched, where timm has any."""
-    arch = _timm_arch(backbone)
+    arch = timm_name(backbone)
     if not (arch and timm.is_model_pretrained(arch)):
         return ""
     return f", or to {TIMM}{arch} where a hub can be reached"
-
-
-def _timm_arch(backbone: str) -> str:
-    if backbone.startswith("resnet_"):
-        return backbone.replace("_", "")
-    return backbone.removeprefix(TIMM_PREFIX) if backbone.startswith(TIMM_PREFIX) else ""
 
 
 def has_pretrained_weights(spec: Spec) -> bool:

@@ -13,10 +13,9 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 from trainer.config.names import nearest
 from trainer.errors import CheckpointError, SpecError
@@ -203,21 +202,11 @@ def _installed(name: str, fetch: bool) -> WeightSource:
     )
 
 
-def _of_timm(address: str, name: str, fetch: bool) -> WeightSource:
-    from trainer.models.weight_facts import ask
-
-    return _described(address, ask("timm", name, where=KEY), fetch)
-
-
-def _of_torchvision(address: str, name: str, fetch: bool) -> WeightSource:
-    from trainer.models.weight_facts import ask
-
-    return _described(address, ask("torchvision", name, where=KEY), fetch)
-
-
-def _described(address: str, facts: Mapping[str, Any], fetch: bool) -> WeightSource:
+def _published(library: str, address: str, name: str, fetch: bool) -> WeightSource:
     """Return a source of published weights from what timm or torchvision say of them."""
-    path = None
+    from trainer.models.weight_facts import ask
+
+    facts, path = ask(library, name, where=KEY), None
     if fetch and facts["hub"]:
         path = _from_hub(address, facts["hub"])
     elif fetch:
@@ -303,8 +292,8 @@ def at_hand() -> str:
 
 _Finder = Callable[[str, str, bool], WeightSource]
 _FINDERS: Mapping[str, _Finder] = {
-    TIMM: _of_timm,
+    TIMM: partial(_published, "timm"),
     HUB: _of_hub,
-    TORCHVISION: _of_torchvision,
+    TORCHVISION: partial(_published, "torchvision"),
     FOLDER: _of_folder,
 }

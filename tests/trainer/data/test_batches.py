@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.data.batches import Share, build_data
+from trainer.data.batches import build_data
+from trainer.distributed import Rank
 from trainer.errors import DataError, SpecError
 
 
@@ -69,7 +70,7 @@ def test_epochs_and_seeds_differ(spec):
 
 
 def test_processes_get_different_pictures(spec):
-    shares = [build_data(spec, "cpu", share=Share(rank=r, world_size=2)) for r in range(2)]
+    shares = [build_data(spec, "cpu", share=Rank(rank=r, world_size=2)) for r in range(2)]
     assert [data.num_batches for data in shares] == [2, 2]
     assert not torch.equal(drawn(shares[0], 0)[0][0], drawn(shares[1], 0)[0][0])
 

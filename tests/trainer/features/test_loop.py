@@ -12,9 +12,9 @@ from pytorch_metric_learning.losses import NormalizedSoftmaxLoss, TripletMarginL
 from pytorch_metric_learning.miners import MultiSimilarityMiner
 
 from trainer import checkpoints
-from trainer.data.batches import Share
 from trainer.data.folder import scan_folder
 from trainer.data.sampler import PKSampler
+from trainer.distributed import Rank
 from trainer.features.loop import FeatureLoop
 from trainer.isolation import quiet_lightning
 from trainer.module import EpochBatches
@@ -47,7 +47,7 @@ def test_a_run_on_features_is_a_run_on_pictures_written_out(frozen, splits, tmp_
     start = torch.load(tmp_path / "start.ckpt", weights_only=True)["state_dict"]
     parsed = parse_spec(spec, "train")
     torch.manual_seed(3)
-    _, module = build_parts(parsed, torch.device("cpu"), share=Share())
+    _, module = build_parts(parsed, torch.device("cpu"), share=Rank())
     trunk, head = module.model.trunk.eval(), module.model.embedder
     assert torch.equal(head.last_linear.weight, start["embedder.last_linear.weight"])
     if loss == "triplet":
@@ -103,7 +103,7 @@ def test_the_loop_does_what_lightning_does(frozen, name):
     states = []
     for is_lightning in (False, True):
         torch.manual_seed(1)
-        data, module = build_parts(spec, torch.device("cpu"), share=Share())
+        data, module = build_parts(spec, torch.device("cpu"), share=Rank())
         load_features(spec, data, module)
         use_bf16, accumulate = spec.train.precision == "bf16", spec.train.accumulate_grad_batches
         if is_lightning:
@@ -214,7 +214,7 @@ def test_a_frozen_trunk_that_differs_from_its_running_mean_sees_pictures(frozen,
     payload = checkpoints.load(path)
     spec = parse_spec(frozen(train__ema_decay=0.9), "train")
     parts = [
-        build_parts(given, torch.device("cpu"), share=Share(), payload=payload)[1].takes_features
+        build_parts(given, torch.device("cpu"), share=Rank(), payload=payload)[1].takes_features
         for given in (spec, parse_spec(frozen(), "train"))
     ]
     assert parts == [False, True]
