@@ -1,11 +1,12 @@
-"""Writes files whole or not at all, and waits until they are on the disk."""
+"""Writes files and folders whole or not at all, and waits until they are on the disk."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 by one rename."""
     write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A folder that takes the target's place once it is whole; the caller keeps others away."""
+    draft = target.with_name(f"{target.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -45,12 +45,24 @@ def class_mean(values_Q: NDArray[Any], labels_Q: NDArray[Any]) -> float:
 
 def class_mean_interval(hits_Q: NDArray[np.bool_], labels_Q: NDArray[Any]) -> tuple[float, float]:
     """Return the 95 % interval of the mean over classes: hits are drawn anew within each class."""
+    return mean_intervals(hits_Q, labels_Q, _REPLICATES)[CLASS_MEAN]
+
+
+def mean_intervals(
+    hits_Q: NDArray[np.bool_], labels_Q: NDArray[Any], replicates: int
+) -> dict[str, tuple[float, float]]:
+    """Return the 95 % intervals of both means; each class keeps its number of queries."""
     counts_C = np.unique(labels_Q, return_counts=True)[1]
     shares_C = np.array(list(per_class(hits_Q, labels_Q).values()))
     rng = np.random.default_rng(_SEED)
-    drawn_BC = rng.binomial(counts_C, shares_C, size=(_REPLICATES, len(counts_C))) / counts_C
-    low, high = np.quantile(drawn_BC.mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    # Hits among n queries drawn with replacement are binomial: no query need be drawn.
+    drawn_BC = rng.binomial(counts_C, shares_C, size=(replicates, len(counts_C)))
+    means = {
+        QUERY_MEAN: drawn_BC.sum(axis=1) / counts_C.sum(),
+        CLASS_MEAN: (drawn_BC / counts_C).mean(axis=1),
+    }
+    bounds = {n: np.quantile(m, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) for n, m in means.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
 def per_class(values_Q: NDArray[Any], labels_Q: NDArray[Any]) -> dict[int, float]:

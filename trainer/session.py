@@ -157,10 +157,9 @@ class RecognitionTrainer(ExportedModels):
 
     def inspect_data(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Look at all data of a train spec and return `{"splits", "findings"}`."""
-        checked = parse_spec(spec, "train")
         from trainer.data.inspect import inspect_data
 
-        return inspect_data(checked)
+        return inspect_data(parse_spec(spec, "train"))
 
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder.
@@ -183,10 +182,9 @@ class RecognitionTrainer(ExportedModels):
 
     def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
         """Unpack archives and decode pictures once, before several runs share them."""
-        checked = parse_spec(spec, "train", is_complete=False)
         from trainer.data.prepare import prepare_data
 
-        prepare_data(checked, progress)
+        prepare_data(parse_spec(spec, "train", is_complete=False), progress)
 
     def feature_statistics(self, address: str) -> dict[str, dict[str, list[float]]]:
         """Return `mean` and `variance` of a source's cached features, by what they were made with.
@@ -233,10 +231,9 @@ class RecognitionTrainer(ExportedModels):
 
     def probe(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Measure seconds per epoch and peak memory by a few steps."""
-        checked = parse_spec(spec, "train")
         from trainer.probing import probe
 
-        return probe(checked)
+        return probe(parse_spec(spec, "train"))
 
     def limit_memory(self, share: float) -> None:
         """Keep this process within a share of its GPU's memory from now on."""
@@ -246,10 +243,9 @@ class RecognitionTrainer(ExportedModels):
 
     def measure(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Measure a model in use: `latency_ms` of one picture, and `params`."""
-        checked = parse_spec(spec, "train", is_complete=False)
         from trainer.measuring import measure
 
-        return measure(checked)
+        return measure(parse_spec(spec, "train", is_complete=False))
 
     def find_candidates(
         self,
@@ -276,9 +272,9 @@ class RecognitionTrainer(ExportedModels):
 
         See `trainer.features.screening.screen`; training pictures are not needed.
         """
-        checked = parse_spec(spec, "train", is_complete=False)
         from trainer.features.screening import screen
 
+        checked = parse_spec(spec, "train", is_complete=False)
         return screen(checked, most=most, with_cost=with_cost, progress=progress)
 
     def fit(
@@ -319,10 +315,9 @@ class RecognitionTrainer(ExportedModels):
 
     def save_start(self, spec: Mapping[str, Any], path: Path) -> None:
         """Write the weights that a train spec starts from, so that they can be evaluated."""
-        checked = parse_spec(spec, "train")
         from trainer.start_weights import save_start
 
-        save_start(checked, path)
+        save_start(parse_spec(spec, "train"), path)
 
     def shares_start(self, spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether the weights of two train specs' runs can be averaged: one network, one start."""
@@ -333,31 +328,27 @@ class RecognitionTrainer(ExportedModels):
 
     def average(self, spec: Mapping[str, Any], files: Sequence[Path], out: Path) -> dict[str, Any]:
         """Average checkpoints, the best first, as long as validation does not fall."""
-        checked = parse_spec(spec, "train")
         from trainer.averaging import average
 
-        return average(checked, files, out)
+        return average(parse_spec(spec, "train"), files, out)
 
     def evaluate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits."""
-        checked = parse_spec(spec, "evaluate")
         from trainer.actions.evaluate import evaluate
 
-        return evaluate(checked)
+        return evaluate(parse_spec(spec, "evaluate"))
 
     def explain(self, spec: Mapping[str, Any], with_map: bool = True) -> dict[str, Any]:
         """Look up every query by `evaluate.checkpoint`: neighbours, doubtful labels, a map."""
-        checked = parse_spec(spec, "evaluate")
         from trainer.actions.explain import explain
 
-        return explain(checked, with_map=with_map)
+        return explain(parse_spec(spec, "evaluate"), with_map=with_map)
 
     def export(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Write a checked ONNX file of `export.checkpoint`, and the gallery index."""
-        checked = parse_spec(spec, "export")
         from trainer.actions.export import export
 
-        return export(checked)
+        return export(parse_spec(spec, "export"))
 
     def export_form(self, folder: Path, form: str, out: Path, name: str) -> dict[str, Any]:
         """Write a further form of the export in `folder`: `pixels`, `timm` or `triton`."""
@@ -381,17 +372,15 @@ class RecognitionTrainer(ExportedModels):
 
     def infer(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Label the pictures of `inference.input_path`."""
-        checked = parse_spec(spec, "inference")
         from trainer.actions.inference import infer
 
-        return infer(checked)
+        return infer(parse_spec(spec, "inference"))
 
     def gen_trt_engine(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Build an engine from `gen_trt_engine.onnx_file`."""
-        checked = parse_spec(spec, "gen_trt_engine")
         from trainer.actions.engine import gen_trt_engine
 
-        return gen_trt_engine(checked)
+        return gen_trt_engine(parse_spec(spec, "gen_trt_engine"))
 
 
 TRAINER = RecognitionTrainer()

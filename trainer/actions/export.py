@@ -72,9 +72,7 @@ def export(spec: Spec) -> dict[str, Any]:
         ExportError: the file does not give what the model gives; nothing is left behind.
         TrainerError: checkpoint, spec or images cannot be used.
     """
-    if not spec.export.checkpoint:
-        raise SpecError("export.checkpoint: must be given")
-    checkpoint = Path(spec.export.checkpoint)
+    checkpoint = Path(spec.export.checkpoint or "")
     spec = as_trained(checkpoint, spec)
     target = Path(spec.export.onnx_file or action_dir(spec, "export") / ONNX)
     if printable(str(target)) != str(target):

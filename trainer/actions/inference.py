@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from trainer.data.splits import scan_splits
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.durable_files import write_atomically, write_text
+from trainer.embedding import needed
 from trainer.encoders import Encoder, as_trained, load_encoder, trained_classes
 from trainer.errors import DataError, ImageError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
@@ -107,42 +108,21 @@ def list_images(input_type: str, source: str) -> list[tuple[Path, str | None]]:
     Raises:
         DataError: there is no such file or folder, or no picture in it.
     """
-    if input_type not in _LISTERS:
-        raise SpecError(
-            f"inference.inference_input_type: must be one of {', '.join(_LISTERS)}, "
-            f"got {input_type!r}"
-        )
-    return list(_LISTERS[input_type](source))
-
-
-def _one_image(source: str) -> Iterator[tuple[Path, str | None]]:
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise DataError(
-            f"inference.input_path: {path} must be a picture for inference_input_type image"
-        )
-    yield path, None
-
-
-def _image_folder(source: str) -> Iterator[tuple[Path, str | None]]:
+    if input_type == "classification_folder":
+        folder = open_source(source)
+        labels = (folder.classes[label] for label in folder.labels)
+        return [(folder.root / path, name) for path, name in zip(folder.paths, labels, strict=True)]
+    if input_type == "image":
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise DataError(
+                f"inference.input_path: {path} must be a picture for inference_input_type image"
+            )
+        return [(path, None)]
     found = pictures_of(source)
     if not found:
         raise DataError(f"inference.input_path: no picture in {name_text(source)}")
-    for path in found:
-        yield path, None
-
-
-def _class_folders(source: str) -> Iterator[tuple[Path, str | None]]:
-    found = open_source(source)
-    for path, label in zip(found.paths, found.labels, strict=True):
-        yield found.root / path, found.classes[label]
-
-
-_LISTERS: dict[str, Callable[[str], Iterator[tuple[Path, str | None]]]] = {
-    "image": _one_image,
-    "image_folder": _image_folder,
-    "classification_folder": _class_folders,
-}
+    return [(path, None) for path in found]
 
 
 def _as_read(model_path: Path, spec: Spec) -> Spec:
@@ -183,8 +163,6 @@ def _gallery(
 ) -> tuple[GalleryIndex, bool]:
     """Return the reference's index: the kept one while it is that of this model and reference."""
     val = spec.dataset.val_dataset
-    if val.reference is None:
-        raise SpecError("dataset.val_dataset.reference: must be given for inference")
     if spec.inference.unknown_at and val.query is None:
         raise SpecError(
             "dataset.val_dataset.query: must be given for inference.unknown_at, which it calibrates"
@@ -196,10 +174,8 @@ def _gallery(
         return GalleryIndex.load(path).matched_by(spec.dataset.matching), True
     is_calibrated = bool(spec.inference.unknown_at)
     data = build_data(spec if is_calibrated else _without_query(spec), device, need_train=False)
-    if data.reference is None:
-        raise SpecError("dataset.val_dataset.reference: must be given for inference")
+    reference = needed(data.reference, "val_dataset.reference")
     emb_GD = encoder(data.eval_batches("reference", spec.inference.batch_size))
-    reference = data.reference
     index = build_gallery(
         emb_GD, reference.labels, reference.class_names, reference.paths, spec.dataset.matching
     )

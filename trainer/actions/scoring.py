@@ -43,44 +43,39 @@ class Score:
     """Of the file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
     """Scores forms of a model on the validation pictures of a spec, which are read once."""
 
-    def __init__(
-        self,
-        data: RecognitionData,
-        labels_G: NDArray[np.int64],
-        labels_Q: NDArray[np.int64],
-        spec: Spec,
-        fresh_Q: NDArray[np.bool_],
-    ) -> None:
-        self._data = data
-        self._labels_G, self._labels_Q = labels_G, labels_Q[fresh_Q]
-        self._spec = spec
-        self._fresh_Q = fresh_Q
+    spec: Spec
+    data: RecognitionData
+    labels_G: NDArray[np.int64]  # noqa: N815 - shape suffix
+    labels_Q: NDArray[np.int64]  # noqa: N815 - shape suffix
+    fresh_Q: NDArray[np.bool_]  # noqa: N815 - shape suffix
+    """Queries that count: those that nothing was calibrated on."""
 
     @property
     def num_queries(self) -> int:
-        """Number of queries that count: those that nothing was calibrated on."""
-        return int(self._fresh_Q.sum())
+        """Number of queries that count."""
+        return int(self.fresh_Q.sum())
 
     def score(self, path: Path) -> Score:
         """Score one ONNX file."""
-        data, model = self._data, OnnxModel(path)
-        encoder = as_matched(onnx_encoder(model), self._spec)
+        data, model, labels_Q = self.data, OnnxModel(path), self.labels_Q[self.fresh_Q]
+        encoder = as_matched(onnx_encoder(model), self.spec)
         gallery = encoder(data.eval_batches("reference", _BATCH))
-        query = encoder(data.eval_batches("query", _BATCH))[self._fresh_Q]
-        entries = make_entries(gallery, self._labels_G, self._spec.dataset.matching)
+        query = encoder(data.eval_batches("query", _BATCH))[self.fresh_Q]
+        entries = make_entries(gallery, self.labels_G, self.spec.dataset.matching)
         nearest, _ = search(query, entries.unit, 1)
-        hits_Q = entries.labels_E[nearest[:, 0]] == self._labels_Q
+        hits_Q = entries.labels_E[nearest[:, 0]] == labels_Q
         return Score(
-            precision_at_1=metrics.precision_at_1(hits_Q, self._labels_Q)[metrics.CLASS_MEAN],
+            precision_at_1=metrics.precision_at_1(hits_Q, labels_Q)[metrics.CLASS_MEAN],
             milliseconds=self._milliseconds(model),
             num_bytes=path.stat().st_size,
         )
 
     def _milliseconds(self, model: OnnxModel) -> float:
-        images = next(iter(self._data.eval_batches("reference", _BATCH))).cpu().numpy()
+        images = next(iter(self.data.eval_batches("reference", _BATCH))).cpu().numpy()
         images = images[: model.facts.get("max_batch_size", len(images))]
         model.run(images)
         seconds = []
@@ -107,8 +102,8 @@ def make_scorer(spec: Spec, model: OnnxModel, calibrated: Collection[Path]) -> S
         return None
     seen = {path.resolve() for path in calibrated}
     fresh_Q = np.array([path.resolve() not in seen for path in data.query.paths])
-    labels = data.reference.labels, data.query.labels
-    return Scorer(data, *labels, spec, fresh_Q) if fresh_Q.any() else None
+    labels = {"labels_G": data.reference.labels, "labels_Q": data.query.labels}
+    return Scorer(spec=spec, data=data, fresh_Q=fresh_Q, **labels) if fresh_Q.any() else None
 
 
 def size_of(model: OnnxModel) -> ImageSize:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trainer.config.bounds import Bounds, valid_bounds
+from trainer.config.bounds import valid_bounds
 from trainer.config.fields import KeyInfo
 
 _TRUTHS = {"true": True, "false": False}
@@ -54,30 +54,16 @@ def _number(value: Any) -> float | None:
     return value if is_finite else None
 
 
-def _wanted(noun: str, bounds: Bounds) -> str:
-    return f"{noun} {bounds}".rstrip()
-
-
-def _read_float(info: KeyInfo, value: Any) -> float:
-    bounds = valid_bounds(info)
-    number = _number(value)
-    if number is None:
-        raise _refuse(_wanted("a number", bounds), value)
+def _read_number(info: KeyInfo, value: Any) -> float:
+    bounds, number, is_whole = valid_bounds(info), _number(value), info.kind == "int"
+    if number is None or (is_whole and number != int(number)):
+        raise _refuse(f"a {'whole ' * is_whole}number {bounds}".rstrip(), value)
+    number = int(number) if is_whole else number
     if not bounds.holds(number):
         raise _refuse(str(bounds), number)
     if 0 < number < (info.positive_from or 0):
         raise _refuse(f"0 or {info.positive_from:g} and more", number)
-    return float(number)
-
-
-def _read_int(info: KeyInfo, value: Any) -> int:
-    bounds = valid_bounds(info)
-    number = _number(value)
-    if number is None or number != int(number):
-        raise _refuse(_wanted("a whole number", bounds), value)
-    if not bounds.holds(number):
-        raise _refuse(str(bounds), int(number))
-    return int(number)
+    return number if is_whole else float(number)
 
 
 def _read_bool(_info: KeyInfo, value: Any) -> bool:
@@ -127,8 +113,8 @@ def _read_list(info: KeyInfo, value: Any) -> tuple[Any, ...]:
 _ITEM_KINDS: Mapping[type, Any] = {float: "float", int: "int", str: "string"}
 
 _READERS: Mapping[str, Callable[[KeyInfo, Any], Any]] = {
-    "float": _read_float,
-    "int": _read_int,
+    "float": _read_number,
+    "int": _read_number,
     "bool": _read_bool,
     "string": _read_string,
     "categorical": _read_categorical,

@@ -19,7 +19,7 @@ from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoding import DecodedFolder, decode_into
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.data.names import name_bytes
-from trainer.data.set_store import SetPlan, find_or_build, map_array
+from trainer.data.set_store import find_or_build, map_array
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,14 +73,15 @@ def open_cached_images(
             "format": _FORMAT,
         }
 
-    plan = SetPlan(
+    return find_or_build(
+        cache_key(folder, size, framing),
+        _read,
+        build,
         kind="images",
-        key=cache_key(folder, size, framing),
         num_bytes=len(folder.paths) * (size.height * size.width * size.channels + 8),
         what=f"decoded pictures of {folder.shown}",
-        build=build,
+        cache_dir=cache_dir,
     )
-    return find_or_build(plan, _read, cache_dir)
 
 
 def _read(target: Path) -> DecodedFolder:

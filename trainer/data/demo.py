@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import numpy as np
 from trainer.data.demo_catalog import PRODUCTS_PER_BRAND, Product, make_products
 from trainer.data.demo_packs import draw_face
 from trainer.data.demo_views import take_view
-from trainer.data.location import exclusive
+from trainer.data.location import make_once
 from trainer.data.origin import DEMO
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised whenever the same seed would give other pictures."""
 
-_RECORD = DEMO
 _NUM_KNOWN_BRANDS = 7
 _NUM_UNKNOWN_BRANDS = 3
 _JPEG_QUALITY = 90
@@ -61,15 +59,11 @@ def make_demo_data(folder: Path, seed: int) -> dict[str, str]:
         Paths of `train`, `reference`, `query`, `test_reference` and `test_query`.
     """
     target = folder / f"packs-{VERSION}-{seed}"
-    with exclusive(folder / f"{target.name}.lock"):
-        if not (target / _RECORD).is_file():
-            _draw_all(target, seed)
+    make_once(target, DEMO, lambda draft: _draw_all(draft, seed))
     return {part.name: str((target / part.name).absolute()) for part in _PARTS}
 
 
-def _draw_all(target: Path, seed: int) -> None:
-    draft = target.with_name(f"{target.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
+def _draw_all(draft: Path, seed: int) -> None:
     brands = [
         make_products(seed, brand) for brand in range(_NUM_KNOWN_BRANDS + _NUM_UNKNOWN_BRANDS)
     ]
@@ -82,10 +76,9 @@ def _draw_all(target: Path, seed: int) -> None:
                 range(len(products)),
             )
         )
-    (draft / _RECORD).write_text(
+    (draft / DEMO).write_text(
         json.dumps({"seed": seed, "version": VERSION, "classes": len(products)})
     )
-    draft.rename(target)
 
 
 def _draw_class(draft: Path, product: Product, number: int, seed: int, is_known: bool) -> None:

@@ -9,9 +9,9 @@ import hashlib
 import math
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
 from trainer.data.names import alike, told_alike
 from trainer.data.notes import counted, name_list
-from trainer.data.origin import origin
 from trainer.data.splits import (
     SPLIT_KEYS,
     LabelledImages,
@@ -29,23 +28,18 @@ from trainer.data.splits import (
     num_workers,
     scan_splits,
 )
+from trainer.doctor.findings import finding
+from trainer.doctor.folders import noted, small_classes, uneven
 from trainer.errors import DataError
 from trainer.following import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy.typing as npt
 
     from trainer.config.root import Spec
     from trainer.data.decoding import Progress
     from trainer.data.framing import ImageSize
 
-Severity = Literal["info", "warning"]
-
-_PATHS_SHOWN = 20
-_IMBALANCE = 20
-_CHUNK = 1 << 20
 _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
 
@@ -62,7 +56,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
-        [{"kind", "severity", "message", "paths"}]}`.
+        [{"kind", "severity", "message", "paths", "count"}]}`.
 
     Raises:
         DataError: a folder is missing or empty, a training class has one image, or query classes
@@ -73,20 +67,16 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     folders = scan_splits(spec)
     _demand_pairs(folders["train"])
     match_splits(spec, folders)
-    findings = [*_noted(folders), *_few(spec, folders["train"]), *_uneven(folders["train"])]
+    # Texts beside pictures are usual.
+    findings = [n for n in noted(folders) if n["kind"] != "text_file"]
+    findings += small_classes("train", folders["train"], spec.dataset.num_instance, "info")
+    findings += uneven("train", folders["train"], "info")
     findings += _twins(folders)
     findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
-    findings += [_finding("preprocessing", "warning", line) for line in differences(spec)]
+    findings += [finding("preprocessing", "warning", line) for line in differences(spec)]
     return {"splits": {n: f.summary() for n, f in folders.items()}, "findings": findings}
-
-
-def _finding(
-    kind: str, severity: Severity, message: str, paths: Iterable[str | Path] = ()
-) -> dict[str, Any]:
-    shown = [origin(path) for path in islice(paths, _PATHS_SHOWN)]
-    return {"kind": kind, "severity": severity, "message": message, "paths": shown}
 
 
 def _demand_pairs(train: ImageFolder) -> None:
@@ -105,50 +95,16 @@ def _demand_pairs(train: ImageFolder) -> None:
         )
 
 
-def _noted(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
-    """What was passed over in the folders; texts beside pictures are usual."""
-    return [
-        _finding(note.kind, note.severity, f"{name}: {note.text}", note.paths)
-        for name, folder in folders.items()
-        for note in folder.notes
-        if note.kind != "text_file"
-    ]
-
-
 def _twins(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
     """Class names that a person would take for one; those of all splits together, once."""
     where = {label: folder for folder in folders.values() for label in folder.classes}
     return [
-        _finding(
+        finding(
             "similar_classes", "warning", told_alike(names),
             (where[label].folder_of(label) for label in names),
         )
         for names in alike(sorted(where))
     ]  # fmt: skip
-
-
-def _few(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:
-    wanted, counts = spec.dataset.num_instance, train.counts()
-    few = [name for name, count in zip(train.classes, counts, strict=True) if count < wanted]
-    if not few:
-        return []
-    message = (
-        f"train: {counted(len(few), 'class', 'classes')} with fewer pictures than "
-        f"dataset.num_instance ({wanted}), so that a batch repeats some: {name_list(few)}"
-    )
-    return [_finding("small_class", "info", message, map(train.folder_of, few))]
-
-
-def _uneven(train: ImageFolder) -> list[dict[str, Any]]:
-    counts = train.counts()
-    if counts.max() <= _IMBALANCE * counts.min():
-        return []
-    most, least = train.classes[int(counts.argmax())], train.classes[int(counts.argmin())]
-    message = (
-        f"train: from {counts.min()} ({least}) to {counts.max()} ({most}) pictures per class; "
-        "batches draw all classes alike"
-    )
-    return [_finding("imbalance", "info", message)]
 
 
 def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:
@@ -161,7 +117,7 @@ def _unmatched(spec: Spec, folders: dict[Split, ImageFolder]) -> list[dict[str, 
         f"{name_list(match.dropped_classes)}"
     )
     paths = map(folders["query"].folder_of, match.dropped_classes)
-    return [_finding("unmatched_class", "warning", message, paths)]
+    return [finding("unmatched_class", "warning", message, paths)]
 
 
 def _deep(spec: Spec, train: LabelledImages) -> list[dict[str, Any]]:
@@ -173,7 +129,7 @@ def _deep(spec: Spec, train: LabelledImages) -> list[dict[str, Any]]:
         f"of pictures of more than 8 bits a channel, {low:g} is read as black and {high:g} as "
         "white; dataset.value_range sets other values"
     )
-    return [_finding("value_range", "info", message)]
+    return [finding("value_range", "info", message)]
 
 
 def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:
@@ -194,8 +150,8 @@ def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, An
             message = f"{name}: {small.sum()} of {len(small)} pictures {are} smaller than {needed}"
             if name == "train":
                 message += _enough(split.sizes * (cut.share if cut else 1.0), size)
-            paths = (split.paths[i] for i in np.flatnonzero(small)[:_PATHS_SHOWN])
-            found.append(_finding("small_image", "info", message, paths))
+            paths = (split.paths[i] for i in np.flatnonzero(small))
+            found.append(finding("small_image", "info", message, paths))
     return found
 
 
@@ -228,7 +184,7 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
     shared = [names for names in places.values() if len(names) > 1]
     if shared:
         return [
-            _finding(
+            finding(
                 "same_folder",
                 "warning",
                 f"{' and '.join(names)} are the same {_kind(folders[names[0]])}",
@@ -246,7 +202,7 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
         elif len(names) > 1:
             crossing[names] += paths
     found = [
-        _finding(
+        finding(
             "duplicate_across_splits",
             "warning",
             f"{counted(len(paths), 'file')} with the same content in {' and '.join(names)}",
@@ -256,7 +212,7 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
     ]
     if conflicts:
         message = f"{counted(len(conflicts), 'file')} with the content of a file of another class"
-        found.append(_finding("conflicting_labels", "warning", message, conflicts))
+        found.append(finding("conflicting_labels", "warning", message, conflicts))
     return found
 
 
@@ -283,8 +239,5 @@ def _same_content(
 
 
 def _digest(path: Path) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.digest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).digest()

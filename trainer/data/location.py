@@ -7,6 +7,7 @@ the locks that keep processes apart.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import stat
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.durable_files import beside
 from trainer.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _DEFAULT_LIMIT_GB = 20.0
 _PROBE_BYTES = 1 << 14
@@ -196,8 +198,6 @@ def exclusive(lock_path: Path) -> Iterator[None]:
 
     A write below that fails without saying where, as on a full disk, is told to be in its folder.
     """
-    import fcntl
-
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("a") as file:
         try:
@@ -209,11 +209,23 @@ def exclusive(lock_path: Path) -> Iterator[None]:
             raise
 
 
+def make_once(target: Path, record: str, fill: Callable[[Path], None]) -> None:
+    """Have a folder filled that does not hold its record yet: whole or not at all, by one process.
+
+    Args:
+        target: the folder.
+        record: name of a file that `fill` writes into it.
+        fill: called with a folder beside the target.
+    """
+    with exclusive(target.with_name(f"{target.name}.lock")):
+        if not (target / record).is_file():
+            with beside(target) as draft:
+                fill(draft)
+
+
 @contextmanager
 def exclusive_if_free(lock_path: Path) -> Iterator[bool]:
     """Hold a file lock if nobody else does; yields whether it is held."""
-    import fcntl
-
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("a") as file:
         try:
@@ -226,8 +238,6 @@ def exclusive_if_free(lock_path: Path) -> Iterator[bool]:
 
 def shared(lock_path: Path) -> int:
     """Take a shared file lock; it lasts until the returned descriptor is closed."""
-    import fcntl
-
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(descriptor, fcntl.LOCK_SH)

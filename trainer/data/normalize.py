@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from trainer.data.framing import for_channels
-from trainer.errors import SpecError
 
 if TYPE_CHECKING:
     from trainer.config.dataset import DatasetConfig
@@ -35,19 +34,9 @@ def pixel_statistics(
     """`dataset.pixel_mean` and `pixel_std` as tensors of shape (C, 1, 1).
 
     One value serves all channels; three values are mixed as grey is where the input has one.
-
-    Raises:
-        SpecError: neither 1 nor 3 values, or a deviation that is not positive.
     """
-    named = {"pixel_mean": dataset.pixel_mean, "pixel_std": dataset.pixel_std}
-    for name, values in named.items():
-        if len(values) not in {1, 3}:
-            raise SpecError(f"dataset.{name}: 1 or 3 values must be given, got {len(values)}")
-    if min(dataset.pixel_std) <= 0:
-        got = list(dataset.pixel_std)
-        raise SpecError(f"dataset.pixel_std: every value must be above 0, got {got}")
     mean, std = (
         torch.tensor(for_channels(values, channels), device=device).view(channels, 1, 1)
-        for values in named.values()
+        for values in (dataset.pixel_mean, dataset.pixel_std)
     )
     return mean, std

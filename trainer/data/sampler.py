@@ -7,7 +7,8 @@ any epoch can be drawn again on its own, which is what resuming needs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,20 +23,47 @@ _CLASSES, _IMAGES, _ANY_IMAGES = 1, 2, 3
 """First words of the seeds of what is shuffled."""
 
 
-class Sampler(Protocol):
-    """Draws the training batches of one process."""
+class Sampler(ABC):
+    """Draws the training batches of one process.
+
+    Args:
+        num_images: N.
+        batch_size: images per batch and device.
+        rank: this process among several, which share the batches out between them.
+        world_size: how many processes draw.
+    """
 
     name: str
     """The value of `dataset.sampling` that it stands for."""
 
+    def __init__(self, num_images: int, batch_size: int, rank: int, world_size: int) -> None:
+        self._rank = rank
+        self._world_size = world_size
+        self._num_batches = max(1, num_images // (batch_size * world_size))
+
     def __len__(self) -> int:
         """Batches per epoch and process."""
+        return self._num_batches
 
     def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the image indices of each batch of an epoch, counted from 0."""
+        """Draw one epoch.
+
+        Args:
+            epoch: counted from 0; the same number gives the same batches again.
+
+        Yields:
+            Image indices of shape (batch_size,).
+        """
+        start, step = epoch * len(self) * self._world_size, self._world_size
+        for number in range(start + self._rank, start + len(self) * step, step):
+            yield self._draw(number)
+
+    @abstractmethod
+    def _draw(self, number: int) -> NDArray[np.int64]:
+        """Return the batch with this number, counted over the whole run."""
 
 
-class PKSampler:
+class PKSampler(Sampler):
     """Draws batches of P = batch_size / num_instance classes with K = num_instance images each.
 
     No class comes again before all others have come. The images of a class are gone through in the
@@ -54,7 +82,7 @@ class PKSampler:
         world_size: how many processes draw.
 
     Raises:
-        DataError: the batch is no multiple of K, or there are fewer than P classes.
+        DataError: there are fewer than P classes.
     """
 
     name = "classes"
@@ -69,11 +97,7 @@ class PKSampler:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if num_instance < 1 or batch_size < num_instance or batch_size % num_instance:
-            raise DataError(
-                "train.batch_size must be a multiple of dataset.num_instance, "
-                f"got {batch_size} and {num_instance}"
-            )
+        super().__init__(len(labels), batch_size, rank, world_size)
         counts = np.unique(labels, return_counts=True)[1]
         members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         num_classes, per_batch = len(members), batch_size // num_instance
@@ -87,29 +111,14 @@ class PKSampler:
         self._images = [
             _Rounds(own, num_instance, (_IMAGES, seed, c)) for c, own in enumerate(members)
         ]
-        self._rank = rank
-        self._world_size = world_size
-        self._num_batches = max(1, len(labels) // (batch_size * world_size))
 
-    def __len__(self) -> int:
-        """Batches per epoch and process."""
-        return self._num_batches
-
-    def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Draw one epoch.
-
-        Args:
-            epoch: counted from 0; the same number gives the same batches again.
-
-        Yields:
-            Image indices of shape (batch_size,), the K images of a class side by side.
-        """
-        for number in _numbers(epoch, self._num_batches, self._rank, self._world_size):
-            turns = self._classes.batch(number)
-            yield np.concatenate([self._images[c].draw(turn) for c, turn in turns])
+    def _draw(self, number: int) -> NDArray[np.int64]:
+        """Return a batch, the K images of a class side by side."""
+        turns = self._classes.batch(number)
+        return np.concatenate([self._images[c].draw(turn) for c, turn in turns])
 
 
-class RandomSampler:
+class RandomSampler(Sampler):
     """Draws batches of images whatever their classes, each as often as any other.
 
     Args:
@@ -125,25 +134,11 @@ class RandomSampler:
     def __init__(
         self, num_images: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1
     ) -> None:
+        super().__init__(num_images, batch_size, rank, world_size)
         self._images = _Rounds(np.arange(num_images), batch_size, (_ANY_IMAGES, seed))
-        self._rank = rank
-        self._world_size = world_size
-        self._num_batches = max(1, num_images // (batch_size * world_size))
 
-    def __len__(self) -> int:
-        """Batches per epoch and process."""
-        return self._num_batches
-
-    def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Draw one epoch as `PKSampler.batches` does, images in any order."""
-        for number in _numbers(epoch, self._num_batches, self._rank, self._world_size):
-            yield self._images.draw(number)
-
-
-def _numbers(epoch: int, num_batches: int, rank: int, world_size: int) -> range:
-    """Numbers of a process's batches of an epoch, counted over the whole run."""
-    start = epoch * num_batches * world_size
-    return range(start + rank, start + num_batches * world_size, world_size)
+    def _draw(self, number: int) -> NDArray[np.int64]:
+        return self._images.draw(number)
 
 
 class _Rounds:

@@ -13,8 +13,6 @@ import os
 import shutil
 import time
 import weakref
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,10 +21,11 @@ import numpy as np
 from trainer.amounts import size_text
 from trainer.data.cached_sets import META, evict, in_use_path
 from trainer.data.location import cache_settings, exclusive, shared
+from trainer.durable_files import beside
 from trainer.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _ROOM_LEFT_BYTES = 64_000_000
 
@@ -35,28 +34,26 @@ _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetPlan:
-    """Which set is wanted, and how it is made where it is not there."""
-
-    kind: str
-    """One of `trainer.data.cached_sets.KINDS`."""
-    key: str
-    """A fingerprint of all that its content depends on."""
-    num_bytes: int
-    """What it will take on disk."""
-    what: str
-    """For messages, as `decoded images of <folder>`."""
-    build: Callable[[Path], dict[str, Any]]
-    """Writes the arrays into a folder and returns what `meta.json` shall hold."""
-
-
-def find_or_build(plan: SetPlan, read: Callable[[Path], _T], cache_dir: Path | None = None) -> _T:
+def find_or_build(
+    key: str,
+    read: Callable[[Path], _T],
+    build: Callable[[Path], dict[str, Any]],
+    *,
+    kind: str,
+    num_bytes: int,
+    what: str,
+    cache_dir: Path | None = None,
+) -> _T:
     """Return what `read` makes of the set's folder; nobody removes the set meanwhile.
 
     Args:
-        plan: the set.
-        read: opens the arrays; what it keeps mapped it marks by `keep_while_mapped`.
+        key: a fingerprint of all that the set's content depends on.
+        read: opens the arrays, by `map_array` where they are large.
+        build: writes the arrays into a folder, where the set is not there, and returns what
+            `meta.json` shall hold.
+        kind: one of `trainer.data.cached_sets.KINDS`.
+        num_bytes: what the set will take on disk.
+        what: for messages, as `decoded images of <folder>`.
         cache_dir: defaults to the user's cache folder.
 
     Raises:
@@ -64,11 +61,16 @@ def find_or_build(plan: SetPlan, read: Callable[[Path], _T], cache_dir: Path | N
     """
     settings = cache_settings()
     root = cache_dir or settings.folder
-    target = root / plan.kind / plan.key
-    with exclusive(target.with_name(f"{plan.key}.lock")):
+    target = root / kind / key
+    with exclusive(target.with_name(f"{key}.lock")):
         if not target.is_dir():
-            evict(root, keep=target, limit_bytes=settings.limit_bytes - plan.num_bytes)
-            _build(plan, target)
+            evict(root, keep=target, limit_bytes=settings.limit_bytes - num_bytes)
+            _demand_room(target.parent, num_bytes, what)
+            started = time.monotonic()
+            with beside(target) as draft:
+                meta = build(draft)
+                (draft / META).write_text(json.dumps(meta), encoding="utf-8")
+            _logger.info("%s: made in %.1f s", what, time.monotonic() - started)
         os.utime(target / META)
         return read(target)
 
@@ -80,28 +82,10 @@ def map_array(path: Path) -> Any:
     return array
 
 
-def _build(plan: SetPlan, target: Path) -> None:
-    started = time.monotonic()
-    free = shutil.disk_usage(target.parent).free
-    if free < plan.num_bytes + _ROOM_LEFT_BYTES:
+def _demand_room(folder: Path, num_bytes: int, what: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes + _ROOM_LEFT_BYTES:
         raise InfrastructureError(
-            f"{target.parent}: {size_text(plan.num_bytes)} needed for {plan.what}, "
-            f"{size_text(free)} free; set HPO_CACHE_DIR to a larger disk or dataset.cache=false"
+            f"{folder}: {size_text(num_bytes)} needed for {what}, {size_text(free)} free; "
+            "set HPO_CACHE_DIR to a larger disk or dataset.cache=false"
         )
-    with _beside(target) as draft:
-        meta = plan.build(draft)
-        (draft / META).write_text(json.dumps(meta), encoding="utf-8")
-    _logger.info("%s: made in %.1f s", plan.what, time.monotonic() - started)
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A folder that takes the target's name once it is whole; the caller holds the lock."""
-    draft = target.with_name(f"{target.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        draft.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

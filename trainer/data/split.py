@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from trainer.data.folder import ImageFolder
 from trainer.data.group_split import connected_classes, divide_groups
 from trainer.data.groups import group_pictures, refuse_leaks
 from trainer.data.lists import GROUP, is_list, write_list
-from trainer.data.location import exclusive
+from trainer.data.location import make_once
 from trainer.data.names import name_bytes, name_key, name_text
 from trainer.data.notes import and_list, name_list
 from trainer.data.origin import SPLIT
@@ -30,7 +29,6 @@ from trainer.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_RECORD = SPLIT
 _MIN_IMAGES_OF_A_CLASS = 5
 """Two to learn from, one each in reference, query and held-out query."""
 _MIN_IMAGES_OF_AN_UNSEEN_CLASS = 2
@@ -88,10 +86,7 @@ def split_folder(
         )
     group_by = group_by or (GROUP if GROUP in source.columns else "")
     parts = _parts(source, seed, class_disjoint=class_disjoint, group_by=group_by)
-    target = out / _key(source, parts)
-    with exclusive(out / f"{target.name}.lock"):
-        if not (target / _RECORD).is_file():
-            _write(source, parts, target)
+    target = _written(source, parts, out)
     names = ["train", "reference", "query", "test_reference", "test_query"]
     shared = {} if class_disjoint else {"test_reference": "reference"}
     return {name: _place(source, target, shared.get(name, name)) for name in names}
@@ -113,11 +108,7 @@ def settle_sources(sources: Mapping[str, str], out: Path, *, group_by: str = "")
     for name, uri in sources.items():
         if is_list(uri) and open_list(uri).counts():
             rows = open_source(uri, name)
-            every = list(range(len(rows.paths)))
-            target = out / _key(rows, {name: every})
-            with exclusive(out / f"{target.name}.lock"):
-                if not (target / _RECORD).is_file():
-                    _write(rows, {name: every}, target)
+            target = _written(rows, {name: list(range(len(rows.paths)))}, out)
             settled[name] = _place(rows, target, name)
     if group_by:
         refuse_leaks({name: open_source(uri, name) for name, uri in settled.items()}, group_by)
@@ -279,11 +270,15 @@ def _place(source: ImageFolder, target: Path, name: str) -> str:
     return str((target / (f"{name}.csv" if source.source else name)).absolute())
 
 
-def _write(source: ImageFolder, parts: _Parts, target: Path) -> None:
+def _written(source: ImageFolder, parts: _Parts, out: Path) -> Path:
+    """Return the folder of a split, which is written where it is not there."""
+    target = out / _key(source, parts)
+    make_once(target, SPLIT, lambda draft: _write(source, parts, draft))
+    return target
+
+
+def _write(source: ImageFolder, parts: _Parts, draft: Path) -> None:
     """Write the parts of a list as lists, those of a folder as folders of links."""
-    draft = target.with_name(f"{target.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
     root = source.root.resolve()
     for name, indices in parts.items():
         if source.source:
@@ -295,5 +290,4 @@ def _write(source: ImageFolder, parts: _Parts, target: Path) -> None:
             link.symlink_to(root / source.paths[index])
     counts = {name: len(indices) for name, indices in parts.items()}
     record = {"source": source.source or str(root), "images": counts}
-    (draft / _RECORD).write_text(json.dumps(record, indent=1))
-    draft.rename(target)
+    (draft / SPLIT).write_text(json.dumps(record, indent=1))

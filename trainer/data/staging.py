@@ -12,16 +12,15 @@ import json
 import logging
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from trainer.data.archive import extract
-from trainer.data.location import cache_settings, exclusive
+from trainer.data.location import cache_settings, make_once
 from trainer.data.names import name_bytes, name_text
 from trainer.data.origin import STAGED
 from trainer.data.remote import fetch, fingerprint
 from trainer.errors import DataError
-
-RECORD_NAME = STAGED
 
 _logger = logging.getLogger(__name__)
 
@@ -63,20 +62,9 @@ def local_path(uri: str) -> Path:
 
 
 def _staged(uri: str, state: str, cache_dir: Path | None) -> Path:
-    """Unpack under a lock, beside the target, and rename: whole or not at all, by one process."""
-    base = (cache_dir or cache_settings().folder) / "staged"
     key = hashlib.blake2b(name_bytes(state), digest_size=16).hexdigest()
-    target = base / key
-    with exclusive(base / f"{key}.lock"):
-        if not (target / RECORD_NAME).is_file():
-            draft = base / f"{key}.tmp"
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
-            try:
-                _fill(uri, draft)
-                draft.rename(target)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
+    target = (cache_dir or cache_settings().folder) / "staged" / key
+    make_once(target, STAGED, partial(_fill, uri))
     return target / "files"
 
 
@@ -91,7 +79,7 @@ def _fill(uri: str, draft: Path) -> None:
         num_files, num_bytes = extract(source, files)
     shutil.rmtree(draft / "fetched", ignore_errors=True)
     record = {"source": uri, "files": num_files, "bytes": num_bytes}
-    (draft / RECORD_NAME).write_text(json.dumps(record, indent=1))
+    (draft / STAGED).write_text(json.dumps(record, indent=1))
     _logger.info("%s staged: %d files, %.1f MB", uri, num_files, num_bytes / 1e6)
 
 

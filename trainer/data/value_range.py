@@ -20,6 +20,7 @@ from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoder import Listening, UnreadableError, opened, opens_deep
 from trainer.data.deep import ValueRange, range_of
 from trainer.data.location import cache_settings, exclusive
+from trainer.durable_files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +75,7 @@ def _folder_levels(
     file = cache_settings().folder / "levels" / f"{files_digest(folder, DECODER_VERSION)}.json"
     with exclusive(file.with_suffix(".lock")):
         if not file.is_file():
-            draft = file.with_suffix(".tmp")
-            draft.write_text(json.dumps(_extremes(paths, progress)))
-            draft.replace(file)
+            write_text(file, json.dumps(_extremes(paths, progress)))
     found = json.loads(file.read_text())
     return None if found is None else (found[0], found[1])
 

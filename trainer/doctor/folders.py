@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from trainer.data.folder import ImageFolder
 from trainer.data.names import alike, name_key, told_alike
 from trainer.data.notes import counted, name_list
-from trainer.doctor.findings import Finding, finding
+from trainer.doctor.findings import Finding, Severity, finding
 
 _IMBALANCE = 20
 
 
 def folder_findings(folders: Mapping[str, ImageFolder], num_instance: int) -> list[Finding]:
     """Look at the splits' folders; a batch draws `num_instance` pictures of a class."""
-    found = []
+    found = noted(folders)
     for name, folder in folders.items():
-        found += [*_noted(name, folder), *_twins(name, folder), *_uneven(name, folder)]
+        found += [*_twins(name, folder), *uneven(name, folder, "warning")]
     for name in ("train", "images"):
         if name in folders:
-            found += _few(name, folders[name], num_instance)
+            found += _too_few(name, folders[name])
+            found += small_classes(name, folders[name], num_instance, "warning")
     return [*found, *_same_folder(folders), *_unmatched(folders), *_missing(folders)]
 
 
-def _noted(name: str, folder: ImageFolder) -> list[Finding]:
+def noted(folders: Mapping[Any, ImageFolder]) -> list[Finding]:
+    """What was passed over in the folders, and what else was odd when they were listed."""
     return [
         finding(note.kind, note.severity, f"{name}: {note.text}", note.paths)
+        for name, folder in folders.items()
         for note in folder.notes
     ]
 
@@ -42,34 +46,46 @@ def _twins(name: str, folder: ImageFolder) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _few(name: str, train: ImageFolder, num_instance: int) -> list[Finding]:
-    counts = dict(zip(train.classes, train.counts(), strict=True))
-    single = tuple(label for label, count in counts.items() if count == 1)
-    few = tuple(label for label, count in counts.items() if 1 < count < num_instance)
+def _too_few(name: str, train: ImageFolder) -> list[Finding]:
+    single = _classes_with(train, 1, 1)
     found = []
     if single:
         number = counted(len(single), "class", "classes")
         text = f"{name}: {number} with one picture, too few to learn from: {name_list(single)}"
         found.append(finding("single_image", "error", text, map(train.folder_of, single)))
-    if few:
-        text = (
-            f"{name}: {counted(len(few), 'class', 'classes')} with fewer pictures than a batch "
-            f"draws ({num_instance}), so that it repeats some: {name_list(few)}"
-        )
-        found.append(finding("small_class", "warning", text, map(train.folder_of, few)))
     if len(train.classes) < 2:
         text = f"{name}: two classes or more must be there, got {train.classes[0]} alone"
         found.append(finding("one_class", "error", text, [train.root]))
     return found
 
 
-def _uneven(name: str, folder: ImageFolder) -> list[Finding]:
+def small_classes(
+    name: str, train: ImageFolder, num_instance: int, severity: Severity
+) -> list[Finding]:
+    """Classes with fewer pictures than a batch draws of each, but for those with one."""
+    few = _classes_with(train, 2, num_instance - 1)
+    text = (
+        f"{name}: {counted(len(few), 'class', 'classes')} with fewer pictures than a batch draws "
+        f"(dataset.num_instance, {num_instance}), so that it repeats some: {name_list(few)}"
+    )
+    return [finding("small_class", severity, text, map(train.folder_of, few))] if few else []
+
+
+def _classes_with(folder: ImageFolder, least: int, most: int) -> list[str]:
+    """Names of the classes with so many pictures."""
+    counts = zip(folder.classes, folder.counts(), strict=True)
+    return [label for label, count in counts if least <= count <= most]
+
+
+def uneven(name: str, folder: ImageFolder, severity: Severity) -> list[Finding]:
+    """Classes with far more pictures than others."""
     counts = folder.counts()
     if counts.max() <= _IMBALANCE * counts.min():
         return []
     most, least = folder.classes[int(counts.argmax())], folder.classes[int(counts.argmin())]
     text = f"{name}: from {counts.min()} ({least}) to {counts.max()} ({most}) pictures per class"
-    return [finding("imbalance", "warning", text, map(folder.folder_of, (most, least)))]
+    text += "; batches draw all classes alike" if name == "train" else ""
+    return [finding("imbalance", severity, text, map(folder.folder_of, (most, least)))]
 
 
 def _same_folder(folders: Mapping[str, ImageFolder]) -> list[Finding]:

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from trainer.actions.export import write_onnx
 from trainer.data.splits import label_splits, match_splits, scan_splits
 from trainer.data.value_range import resolved
@@ -21,12 +19,13 @@ from trainer.features.source import FeatureSource
 from trainer.features.thinning import thin_out
 from trainer.matching import NEAREST, PROTOTYPES, make_entries, mean_of_views
 from trainer.measuring import measure
-from trainer.metrics import CLASS_MEAN, QUERY_MEAN, precision_at_1
+from trainer.metrics import CLASS_MEAN, mean_intervals, precision_at_1
 from trainer.models.recognizer import build_recognizer, has_pretrained_weights
 from trainer.retrieval import search
 from trainer.training import isolated
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from trainer.config.root import Spec
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from trainer.models.recognizer import Recognizer
 
 _RESAMPLES = 1000
-_BOOTSTRAP_SEED = 0
-_QUANTILES = (0.025, 0.975)
 
 
 def screen(
@@ -152,17 +149,6 @@ def _features(source: FeatureSource, folder: ImageFolder, spec: Spec) -> NDArray
 
 
 def _intervals(hits_Q: NDArray[np.bool_], labels_Q: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Bounds between which 95 % of resampled means lie; each class keeps its number of queries."""
-    rng = np.random.default_rng(_BOOTSTRAP_SEED)
-    classes, counts_C = np.unique(labels_Q, return_counts=True)
-    rates_C = np.array([hits_Q[labels_Q == label].mean() for label in classes])
-    # Hits among n queries drawn with replacement are binomial: no query need be drawn.
-    drawn_RC = rng.binomial(counts_C, rates_C, size=(_RESAMPLES, len(classes)))
-    means = {
-        QUERY_MEAN: drawn_RC.sum(axis=1) / counts_C.sum(),
-        CLASS_MEAN: (drawn_RC / counts_C).mean(axis=1),
-    }
-    return {
-        f"{name}_interval": [float(bound) for bound in np.quantile(values_R, _QUANTILES)]
-        for name, values_R in means.items()
-    }
+    """Bounds between which 95 % of resampled means lie."""
+    found = mean_intervals(hits_Q, labels_Q, _RESAMPLES)
+    return {f"{name}_interval": list(bounds) for name, bounds in found.items()}

@@ -24,7 +24,7 @@ from trainer.data.cached_sets import META
 from trainer.data.framing import framing_of, input_size
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
-from trainer.data.set_store import SetPlan, find_or_build, map_array
+from trainer.data.set_store import find_or_build, map_array
 from trainer.data.splits import Split, decode_split, stored_size
 from trainer.embedding import evaluating, forward
 from trainer.errors import DivergedError
@@ -167,8 +167,7 @@ class FeatureSource:
             return facts
 
         num_bytes = 4 * int(np.prod(shape))
-        plan = SetPlan(kind="features", key=key, num_bytes=num_bytes, what=what, build=build)
-        return find_or_build(plan, _read)
+        return find_or_build(key, _read, build, kind="features", num_bytes=num_bytes, what=what)
 
     def _fill(
         self,

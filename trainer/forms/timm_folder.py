@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 
 from trainer.config.model import timm_name
 from trainer.data.splits import label_splits, scan_splits
+from trainer.durable_files import beside
 from trainer.forms.exported import Exported, FormError, demand_likeness, likeness
 from trainer.matching import make_entries
 from trainer.metrics import class_mean, class_mean_interval
@@ -45,10 +45,7 @@ def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
 
     exported = Exported(folder)
     model, config = _as_timm(exported, exported.load())
-    draft = out.with_name(f".{out.name}-new")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
+    with beside(out) as draft:
         state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
         save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -56,10 +53,6 @@ def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
         figures = _figures(exported)
         card = _card(exported, name, config, {**found, **figures})
         (draft / "README.md").write_text(card, encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return {"folder": str(out), **found, **figures}
 
 

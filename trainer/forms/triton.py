@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from trainer.durable_files import beside
 from trainer.forms.exported import FormError
 from trainer.onnx_model import INPUT, OUTPUT
 
@@ -48,14 +49,11 @@ def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
         raise FormError(f"{model}: must take {INPUT!r} and give {OUTPUT!r}; export it again")
     batch = inputs[INPUT].shape.dim[0].dim_value
     target = out / name
-    draft = out / f".{name}-new"
-    shutil.rmtree(draft, ignore_errors=True)
-    (draft / "1").mkdir(parents=True)
-    shutil.copyfile(model, draft / "1" / "model.onnx")
-    text = _config(name, batch or _MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
-    (draft / "config.pbtxt").write_text(text, encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
+    with beside(target) as draft:
+        (draft / "1").mkdir()
+        shutil.copyfile(model, draft / "1" / "model.onnx")
+        text = _config(name, batch or _MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
+        (draft / "config.pbtxt").write_text(text, encoding="utf-8")
     return {"repository": str(out), "model": name, "config": str(target / "config.pbtxt")}
 
 

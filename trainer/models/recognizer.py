@@ -32,11 +32,6 @@ class Recognizer(nn.Module):
 
     def __init__(self, trunk: nn.Module, embedder: Head) -> None:
         super().__init__()
-        if trunk.num_features != embedder.in_features:
-            raise SpecError(
-                f"model: the trunk gives {trunk.num_features} features, "
-                f"the head takes {embedder.in_features}"
-            )
         self.trunk = trunk
         self.embedder = embedder
         self.embedding_size = embedder.embedding_size

@@ -150,10 +150,6 @@ class RestrictedUnpickler(pickle._Unpickler):
         args = self.stack.pop()
         self.stack[-1] = self._call(self.stack[-1], args)
 
-    def _new(self) -> None:
-        args = self.stack.pop()
-        self.stack[-1] = self._call(self.stack[-1], args)
-
     def _new_with_keywords(self) -> None:
         kwargs = self.stack.pop()
         args = self.stack.pop()
@@ -169,7 +165,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         raise pickle.UnpicklingError("an instruction that no weight file needs")
 
     dispatch[pickle.REDUCE[0]] = _reduce
-    dispatch[pickle.NEWOBJ[0]] = _new
+    dispatch[pickle.NEWOBJ[0]] = _reduce
     dispatch[pickle.NEWOBJ_EX[0]] = _new_with_keywords
     dispatch[pickle.BUILD[0]] = _build
     for _opcode in (pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 from trainer import children
 from trainer.config.names import nearest
 from trainer.data.location import cache_settings
+from trainer.durable_files import write_text
 from trainer.errors import InfrastructureError, SpecError
 from trainer.models.preprocessing import preprocessing_facts
 
@@ -63,10 +63,7 @@ def _kept(library: str, name: str) -> Facts:
         return answer
     answer = _asked(library, name)
     if "error" not in answer:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        draft.write_text(json.dumps(answer), encoding="utf-8")
-        draft.replace(file)
+        write_text(file, json.dumps(answer))
     return answer
 
 

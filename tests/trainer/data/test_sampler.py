@@ -143,9 +143,3 @@ def test_processes_share_the_batches_out():
 def test_too_few_classes_say_what_to_set():
     with pytest.raises(DataError, match=r"needs 8 classes.*has 5: set train.batch_size to 20"):
         PKSampler(np.repeat(np.arange(5), 4), 32, 4, seed=0)
-
-
-@pytest.mark.parametrize(("batch", "instances"), [(10, 4), (2, 4), (4, 0)])
-def test_batch_must_be_a_multiple_of_the_instances(batch, instances):
-    with pytest.raises(DataError, match=r"must be a multiple of dataset\.num_instance"):
-        PKSampler(BALANCED, batch, instances, seed=0)

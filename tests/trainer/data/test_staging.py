@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainer.data.folder import scan_folder
-from trainer.data.staging import RECORD_NAME, stage
+from trainer.data.origin import STAGED
+from trainer.data.staging import stage
 from trainer.errors import CredentialError, DataError
 
 
@@ -32,7 +33,7 @@ def test_an_archive_is_unpacked_once_with_a_record(archive, cache_dir):
     folder = stage(str(archive))
     assert scan_folder(folder).paths == ("a/0.png", "a/1.png", "b/0.png")
     assert folder.is_relative_to(cache_dir)
-    record = json.loads((folder.parent / RECORD_NAME).read_text())
+    record = json.loads((folder.parent / STAGED).read_text())
     assert record["source"] == str(archive)
     assert record["files"] == 3
     stamp = (folder / "train" / "a" / "0.png").stat().st_mtime_ns
