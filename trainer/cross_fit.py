@@ -9,7 +9,6 @@ scores differ by from the model's own is kept with the queries.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -124,11 +123,11 @@ class _Views:
         self, features_NF: NDArray[np.float32], labels_N: Indices, num_classes: int
     ) -> torch.nn.Module:
         train = self._spec.train
-        own = dataclasses.replace(
+        own = replace(
             train, seed=max(train.seed, 0), train_trunk=False, ema_decay=0.0, compile=False,
-            optim=dataclasses.replace(train.optim, layer_decay=1.0),
+            optim=replace(train.optim, layer_decay=1.0),
         )  # fmt: skip
-        spec = dataclasses.replace(self._spec, train=own)
+        spec = replace(self._spec, train=own)
         with seeded(own.seed, self._device), one_thread():
             head = add_head(self._model.trunk, spec.model).to(self._device)
             module = RecognitionModule(

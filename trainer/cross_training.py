@@ -33,7 +33,7 @@ from trainer.gallery import GalleryIndex, model_digest
 from trainer.gallery_file import changing
 from trainer.models.weights import read_checkpoint
 from trainer.spec import parse_spec, spec_to_dict
-from trainer.unknowns import LEAST_CLASSES, LEAST_GALLERY, Calibration, Queries
+from trainer.unknowns import LEAST_CLASSES, LEAST_GALLERY, Queries
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -121,7 +121,7 @@ class CrossTraining:
         return {
             "trainings": trainings,
             "queries": int(np.isfinite(shift_Q).sum()),
-            "unknowns": _scored(change.index).described(),
+            "unknowns": change.index.scored().described(),
         }
 
     def _train(self, fold: frozenset[str], training: _Training) -> Floats:
@@ -169,7 +169,7 @@ class CrossTraining:
         names = [query.class_names[label] for label in query.labels]
         queries = Queries.of(emb_QD, names, ())
         some = gallery.taken(np.flatnonzero(is_in[gallery.labels_G]))
-        return queries.names, _scored(replace(some, queries=queries)).outside_Q
+        return queries.names, replace(some, queries=queries).scored().outside_Q
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _same_queries(file: Path, gallery: GalleryIndex, names: tuple[str, ...]) -> 
 
 
 def _check(gallery: GalleryIndex, spec: Spec, classes: int, folds: int) -> None:
-    if why := _scored(gallery).refusal(1.0):
+    if why := gallery.scored().refusal(1.0):
         raise DataError(f"no threshold for unknown pictures: {why}")
     is_seen = gallery.queries is not None and gallery.queries.is_trained_Q.any()
     if not (spec.train.train_trunk and is_seen):
@@ -236,18 +236,3 @@ def _check(gallery: GalleryIndex, spec: Spec, classes: int, folds: int) -> None:
             f"{least} trained classes with gallery pictures are needed for {folds} trainings "
             f"without a part of them, got {classes}"
         )
-
-
-def _scored(gallery: GalleryIndex) -> Calibration:
-    """Scores of a gallery's own queries.
-
-    Raises:
-        DataError: it holds none, or too few classes.
-    """
-    if gallery.queries is None:
-        raise DataError("the gallery holds no validation queries; export it again")
-    if gallery.calibration is None:
-        raise DataError(
-            f"{LEAST_GALLERY} classes are needed in a gallery, got {len(gallery.class_names)}"
-        )
-    return gallery.calibration

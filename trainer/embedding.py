@@ -16,9 +16,7 @@ from trainer.errors import DataError, SpecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trainer.data.splits import Labelled
-
-_Split = TypeVar("_Split", bound="Labelled")
+_T = TypeVar("_T")
 
 
 def embed(
@@ -73,12 +71,12 @@ def forward(model: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> torch.
     return emb.float()
 
 
-def needed(split: _Split | None, name: str) -> _Split:
-    """Return a split that the action cannot do without.
+def needed(found: _T | None, name: str) -> _T:
+    """Return a split, or what is made of it, that the action cannot do without.
 
     Raises:
         SpecError: when the spec names no such folder.
     """
-    if split is None:
+    if found is None:
         raise SpecError(f"dataset.{name}: must be given for this action")
-    return split
+    return found

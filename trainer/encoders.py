@@ -140,18 +140,13 @@ def _check_same_model(path: Path, trained: Any, spec: Spec) -> None:
     check_facts(path, facts, spec)
 
 
+PREPROCESSING = ("pixel_mean", "pixel_std", "interpolation", "crop_share", "value_range")
+"""Keys that decide what a model sees, and say nothing of the network itself."""
+
 _MUST_AGREE = {
-    "backbone": "model",
-    "feat_dim": "model",
-    "pooling": "model",
-    "input_channels": "model",
-    "input_height": "model",
-    "input_width": "model",
-    "pixel_mean": "dataset",
-    "pixel_std": "dataset",
-    "interpolation": "dataset",
-    "crop_share": "dataset",
-    "value_range": "dataset",
+    **dict.fromkeys(("backbone", "feat_dim", "pooling"), "model"),
+    **dict.fromkeys(("input_channels", "input_height", "input_width"), "model"),
+    **dict.fromkeys(PREPROCESSING, "dataset"),
 }
 """Keys that decide what a model computes, and their section."""
 
@@ -194,10 +189,6 @@ def _trained_facts(path: Path) -> Mapping[str, Any]:
     dataset = trained.get("dataset") if isinstance(trained, Mapping) else None
     known = dataset if isinstance(dataset, Mapping) else {}
     return {**known, "trained_classes": content.get("class_names")}
-
-
-PREPROCESSING = ("pixel_mean", "pixel_std", "interpolation", "crop_share", "value_range")
-"""Those of them that say nothing of the network itself."""
 
 
 def check_facts(

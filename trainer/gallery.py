@@ -199,6 +199,14 @@ class GalleryIndex:
         Raises:
             DataError: the rate is not between 0 and 1, or nothing can calibrate it.
         """
+        return self.scored().threshold(rate)
+
+    def scored(self) -> Calibration:
+        """Return the scores of the kept queries.
+
+        Raises:
+            DataError: there are no queries, or too few classes.
+        """
         if self.queries is not None and not self.has_scores:
             raise DataError(
                 "no threshold for unknown pictures: the gallery must have "
@@ -209,7 +217,7 @@ class GalleryIndex:
                 "no threshold for unknown pictures: the gallery holds no validation queries; "
                 "export it again"
             )
-        return self.calibration.threshold(rate)
+        return self.calibration
 
     def names_of(self, indices: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the class names of entries, same shape."""
@@ -261,18 +269,13 @@ class GalleryIndex:
 
     def save(self, path: Path) -> None:
         """Write the index as .npz of plain arrays, whole or not at all."""
-        text = np.str_
+        texts = ("kind", "matching", "model", "class_names", "paths", "digests")
         arrays: dict[str, NDArray[Any]] = {
             "format": np.array(FORMAT),
-            "kind": np.array(self.kind, dtype=text),
-            "matching": np.array(self.matching, dtype=text),
-            "model": np.array(self.model, dtype=text),
             "step": np.array(self.vectors.step),
             "embeddings": self.vectors.codes_ND,
             "labels": self.labels_G,
-            "class_names": np.asarray(self.class_names, dtype=text),
-            "paths": np.asarray(self.paths, dtype=text),
-            "digests": np.asarray(self.digests, dtype=text),
+            **{name: np.asarray(getattr(self, name), dtype=np.str_) for name in texts},
         }
         if (graph := self.hnsw_graph()) is not None:
             arrays["graph"] = graph

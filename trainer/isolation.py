@@ -36,19 +36,19 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def cudnn_switches(*, benchmark: bool, deterministic: bool) -> Iterator[None]:
+def cudnn_switches(
+    *, benchmark: bool, deterministic: bool
+) -> contextlib.AbstractContextManager[None]:
     """Set cuDNN's switches inside.
 
     TF32 stays as torch has it: convolutions in float32 use it, products of matrices do not.
     """
-    with torch.backends.cudnn.flags(
+    return torch.backends.cudnn.flags(
         enabled=True,
         benchmark=benchmark,
         deterministic=deterministic,
         allow_tf32=torch.backends.cudnn.allow_tf32,
-    ):
-        yield
+    )
 
 
 @contextlib.contextmanager

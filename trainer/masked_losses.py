@@ -68,21 +68,15 @@ class MaskedLoss:
         """Return the loss of a batch; a memory takes the batch in."""
         if self._stacked is not None:
             return self._stacked(emb_ND[None], labels_N[None])[0]
-        num_references = self._num_references(len(labels_N))
+        num_references = int(getattr(self._loss, "memory_size", len(labels_N)))
         if self._name == "triplet" and len(labels_N) * num_references**2 > MOST_TRIPLETS:
-            return self._by_lists(emb_ND, labels_N)
+            listed = None if self._miner is None else self._miner(emb_ND, labels_N)
+            value: Tensor = self._loss(emb_ND, labels_N, listed)
+            return value
         reference_RD, is_same_NR, is_self_NR = self._references(emb_ND, labels_N)
         pairs = self._mined(emb_ND, reference_RD, is_same_NR, is_self_NR)
         compute = _PAIR_LOSSES[self._name]
         return compute(self._inner, self._inner.distance(emb_ND, reference_RD), pairs)
-
-    def _num_references(self, batch: int) -> int:
-        return int(getattr(self._loss, "memory_size", batch))
-
-    def _by_lists(self, emb_ND: Tensor, labels_N: Tensor) -> Tensor:
-        pairs = None if self._miner is None else self._miner(emb_ND, labels_N)
-        value: Tensor = self._loss(emb_ND, labels_N, pairs)
-        return value
 
     def _references(self, emb_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the batch is compared with, and the pairs of one class and of one picture."""

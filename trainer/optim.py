@@ -133,8 +133,7 @@ def build_optimizer(
     groups too.
 
     Raises:
-        SpecError: when nothing is left to train, or when the trunk's
-            layers have no known order.
+        SpecError: the trunk's layers have no known order.
     """
     optim = spec.train.optim
     layers = _layers(trunk, spec.model.backbone) if optim.layer_decay < 1.0 else {}
@@ -145,11 +144,6 @@ def build_optimizer(
         | {"weight_decay": 0.0, "momentum": optim.embedder.momentum},
     ]
     groups = [group for group in groups if group["params"]]
-    if not groups:
-        raise SpecError(
-            "train.train_trunk, train.train_embedder: one of them must be true, "
-            "there is nothing to train"
-        )
     if optim.name not in MOMENTUM_OPTIMIZERS:
         for group in groups:
             del group["momentum"]

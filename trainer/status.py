@@ -14,12 +14,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from trainer.config.skill_info import PUBLISHED_METRIC
 from trainer.durable_files import write_text
 from trainer.errors import TrainerError
 
 STATUS = "status.jsonl"
 _PUBLISHED_STATUS = "status.json"
-PUBLISHED_METRIC = "val Precision at Rank 1"
 TEST_METRIC = "test Precision at Rank 1"
 """What an evaluation by itself reports: of one checkpoint, on the data that it is given."""
 

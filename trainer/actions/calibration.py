@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,18 +94,7 @@ def write_ranges(
     name = calibrator.infer_session.get_inputs()[0].name
     # A batch at a time: the histograms keep every tensor of what they are given at once.
     for batch in batches:
-        calibrator.collect_data(_OneBatch({name: batch}))
+        one = iter(({name: batch}, None))  # the form that onnxruntime reads
+        calibrator.collect_data(SimpleNamespace(get_next=partial(next, one)))
     save_tensors_data(calibrator.compute_data(), target)
     target.with_suffix(".augmented.onnx").unlink(missing_ok=True)
-
-
-class _OneBatch:
-    """A batch in the form that onnxruntime reads: the batch, then None."""
-
-    def __init__(self, batch: dict[str, NDArray[np.float32]]) -> None:
-        self._batch: dict[str, NDArray[np.float32]] | None = batch
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """Return the batch once."""
-        batch, self._batch = self._batch, None
-        return batch

@@ -81,7 +81,8 @@ def export(spec: Spec) -> dict[str, Any]:
         )
     device = torch.device("cpu") if spec.export.on_cpu else pick_device(spec.export.gpu_id)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.onnx")
-    with released(device), memory_errors_named("export"), _unused_removed(temporary):
+    with released(device), memory_errors_named("export"), contextlib.ExitStack() as leaving:
+        leaving.callback(temporary.unlink, missing_ok=True)
         model = load_model(checkpoint, spec, device)
         data = build_data(spec, device, need_train=False)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -252,11 +253,3 @@ def _exporter_errors_named(opset: int) -> Iterator[None]:
         raise ExportError(
             f"export.opset_version {opset} cannot express this model: {first_line(e)}"
         ) from e
-
-
-@contextlib.contextmanager
-def _unused_removed(path: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

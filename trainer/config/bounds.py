@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from trainer.config.fields import KeyInfo
@@ -65,10 +65,8 @@ def searched_bounds(info: KeyInfo) -> Bounds:
 def valid_bounds(info: KeyInfo) -> Bounds:
     """Return the range that a spec may hold: the searched one unless declared otherwise."""
     bounds = searched_bounds(info)
-    low, is_low_open = bounds.low, bounds.is_low_open
-    high, is_high_open = bounds.high, bounds.is_high_open
     if info.valid_min is not None:
-        low, is_low_open = info.valid_min, False
+        bounds = replace(bounds, low=info.valid_min, is_low_open=False)
     if info.valid_max is not None:
-        high, is_high_open = info.valid_max, False
-    return Bounds(low=low, is_low_open=is_low_open, high=high, is_high_open=is_high_open)
+        bounds = replace(bounds, high=info.valid_max, is_high_open=False)
+    return bounds

@@ -83,7 +83,7 @@ def never_searched() -> list[str]:
 def _leaf_node(key: Key) -> dict[str, Any]:
     info = key.info
     node: dict[str, Any] = {"type": info.kind, "description": info.description}
-    node["title"] = info.title or key.name.replace("_", " ")
+    node["title"] = key.name.replace("_", " ")
     if _has_default(key):
         node["default"] = default_tree(key)
     stated = {
@@ -92,7 +92,6 @@ def _leaf_node(key: Key) -> dict[str, Any]:
         "positive_from": info.positive_from,
         "math_cond": info.math_cond or None,
         "enum": list(info.options) or None,
-        "option_weights": list(info.option_weights) or None,
         "automl_enabled": info.automl_enabled,
         "depends_on": ",".join(info.depends_on) or None,
         "parent_param": "TRUE" if info.is_parent else None,
@@ -106,7 +105,7 @@ def _section_node(key: Key) -> dict[str, Any]:
     node: dict[str, Any] = {
         "type": "collection",
         "description": info.description,
-        "title": info.title or key.name.replace("_", " "),
+        "title": key.name.replace("_", " "),
         "automl_enabled": False,
     }
     children = _children(key)

@@ -30,14 +30,12 @@ _KEY = "spec_key"
 class FieldMetadata(TypedDict, total=False):
     """What can be declared of any key; see `KeyInfo`."""
 
-    title: str
     minimum: float
     maximum: float
     math_cond: str
     valid_min: float
     valid_max: float
     positive_from: float
-    option_weights: tuple[float, ...]
     pattern: str
     pattern_hint: str
     automl_enabled: bool
@@ -54,7 +52,6 @@ class KeyInfo:
 
     kind: Kind
     description: str
-    title: str = ""
     minimum: float | None = None
     maximum: float | None = None
     math_cond: str = ""
@@ -65,7 +62,6 @@ class KeyInfo:
     positive_from: float | None = None
     """Least value above 0, where 0 is legal too."""
     options: tuple[str, ...] = ()
-    option_weights: tuple[float, ...] = ()
     pattern: str = ""
     """Regular expression of values accepted beside `options`."""
     pattern_hint: str = ""

@@ -25,10 +25,7 @@ LINEAR_HEAD_BACKBONES = ("resnet_50", "resnet_101")
 
 
 _INPUT_MULTIPLES = {
-    "fan_tiny": 16,
-    "fan_small": 16,
-    "fan_base": 16,
-    "fan_large": 16,
+    **dict.fromkeys(("fan_tiny", "fan_small", "fan_base", "fan_large"), 16),
     "nvdinov2_vit_large_legacy": 14,
 }
 

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from trainer.amounts import size_text
-from trainer.data.archive_formats import Member, read_members, refuse_path
+from trainer.data.archive_formats import Member, parts_of, read_members, refuse_path
 from trainer.data.names import name_bytes, name_text
 from trainer.errors import DataError, InfrastructureError
 
@@ -36,11 +36,9 @@ _DAMAGE = (
 )
 _NAME_PROBLEMS = {
     errno.ENAMETOOLONG: "has a name that is too long for this file system",
-    errno.EISDIR: "is there as a folder and as a file or link",
     errno.ENOTDIR: "lies in a folder that is a file as well",
-    errno.EEXIST: "is there as a folder and as a file or link",
-    errno.EILSEQ: "has a name that this file system does not take",
-    errno.EINVAL: "has a name that this file system does not take",
+    **dict.fromkeys((errno.EISDIR, errno.EEXIST), "is there as a folder and as a file or link"),
+    **dict.fromkeys((errno.EILSEQ, errno.EINVAL), "has a name that this file system does not take"),
 }
 
 _Parts = tuple[str, ...]
@@ -106,7 +104,7 @@ class _Unpacking:
         self._num_members += 1
         if self._num_members > _MAX_MEMBERS:
             raise DataError(f"{self._archive}: more than {_MAX_MEMBERS} members; refused")
-        parts = _parts_of(member.name)
+        parts = parts_of(member.name)
         if member.link or member.hard_link:
             self._links[parts] = member
             return
@@ -225,7 +223,3 @@ def _link(source: Path, place: Path) -> None:
         os.link(source, place)
     except OSError:  # a file system without hard links, or too many of them
         place.symlink_to(os.path.relpath(source, place.parent))
-
-
-def _parts_of(name: str) -> _Parts:
-    return tuple(part for part in name.split("/") if part not in {"", "."})

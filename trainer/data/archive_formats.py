@@ -242,11 +242,16 @@ def _unix_path(name: str, *, is_from_windows: bool = False) -> str:
     return name
 
 
+def parts_of(name: str) -> tuple[str, ...]:
+    """The parts of a member's path."""
+    return tuple(part for part in name.split("/") if part not in {"", "."})
+
+
 def refuse_path(name: str, most_parts: int) -> str:
     """Why a member of this name would not stay inside the target; empty where it does."""
     if name.startswith("/") or _DRIVE.match(name):
         return "has an absolute path"
-    parts = [part for part in name.split("/") if part not in {"", "."}]
+    parts = parts_of(name)
     depth = 0
     for part in parts:
         depth += -1 if part == ".." else 1

@@ -29,7 +29,7 @@ from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import SPLIT_KEYS, LabelledImages, Split, load_splits, scan_splits
 from trainer.data.value_range import with_value_range
 from trainer.distributed import Rank
-from trainer.errors import SpecError
+from trainer.embedding import needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,17 +96,17 @@ class RecognitionData:
     @property
     def sampling(self) -> str:
         """How training batches are drawn, as the object that draws them says."""
-        return self._sampled().name
+        return needed(self._sampler, "train_dataset").name
 
     @property
     def num_classes(self) -> int:
         """Training classes."""
-        return len(self._trained().class_names)
+        return len(needed(self.train, "train_dataset").class_names)
 
     @property
     def num_batches(self) -> int:
         """Training batches per epoch and process."""
-        return len(self._sampled())
+        return len(needed(self._sampler, "train_dataset"))
 
     def size_in(self, epoch: int) -> tuple[int, int]:
         """Height and width of training pictures in an epoch, counted from 0."""
@@ -127,12 +127,13 @@ class RecognitionData:
         yield from ahead(batches) if is_on_cpu else on_own_stream(batches, self._device)
 
     def _augmented(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        split, bank = self._trained(), self._banks["train"]
+        split, bank = needed(self.train, "train_dataset"), self._banks["train"]
+        sampler = needed(self._sampler, "train_dataset")
         augment = self._augment[self.size_in(epoch)]
         augment.generator.manual_seed(_epoch_seed(self._seed, epoch, self._share.rank))
 
         def gathered() -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
-            for indices in self._sampled().batches(epoch):
+            for indices in sampler.batches(epoch):
                 # A cut picture has the sides that it is stored with, whatever its file's are.
                 sizes = None if self.framing.cut else torch.from_numpy(split.sizes[indices])
                 yield bank.take(indices), sizes, torch.from_numpy(split.labels[indices])
@@ -154,9 +155,7 @@ class RecognitionData:
         Raises:
             SpecError: the spec names no such split.
         """
-        bank = self._banks.get(split)
-        if bank is None:
-            raise SpecError(f"dataset.val_dataset.{split}: must be given for this action")
+        bank = needed(self._banks.get(split), f"val_dataset.{split}")
         labelled: LabelledImages = getattr(self, split)
         order = np.arange(len(labelled.labels), dtype=np.int64)
         parts = (bank.take(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
@@ -169,16 +168,6 @@ class RecognitionData:
         """Gather ahead in a thread while a GPU computes."""
         is_hidden = self._device.type == "cuda" and not bank.is_resident
         return ahead(parts) if is_hidden else parts
-
-    def _trained(self) -> LabelledImages:
-        if self.train is None:
-            raise SpecError("dataset.train_dataset: must be given for this action")
-        return self.train
-
-    def _sampled(self) -> Sampler:
-        if self._sampler is None:
-            raise SpecError("dataset.train_dataset: must be given for this action")
-        return self._sampler
 
 
 def build_data(

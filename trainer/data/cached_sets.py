@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,22 +65,11 @@ class CacheEntry:
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as plain data."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "source": self.source,
-            "images_of": self.images_of,
-            "images": self.num_images,
-            "height": self.size.height,
-            "width": self.size.width,
-            "channels": self.size.channels,
-            "views": self.views,
-            "features": self.num_features,
-            "trunk": self.trunk,
-            "bytes": self.num_bytes,
-            "last_used": self.last_used,
-            "in_use": self.is_in_use,
-        }
+        facts = asdict(self)
+        size = facts.pop("size")
+        told = {key.removeprefix("num_").removeprefix("is_"): v for key, v in facts.items()}
+        del told["path"]
+        return {"name": self.name, "images_of": self.images_of, **told, **size}
 
 
 def list_caches(cache_dir: Path | None = None) -> list[CacheEntry]:

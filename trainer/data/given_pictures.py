@@ -38,7 +38,8 @@ def find_pictures(sources: Sequence[str]) -> dict[str, Any]:
         try:
             files, skipped = _pictures_of(source)
         except TrainerError as error:
-            errors.append({"image": name_text(source), "error": _without_name(error, source)})
+            name = name_text(source)
+            errors.append({"image": name, "error": str(error).removeprefix(f"{name}: ")})
             continue
         notes += [f"{name_text(source)}: {note}" for note in skipped]
         if not files:
@@ -86,7 +87,3 @@ def _listed(path: Path) -> list[Path]:
     except (OSError, ValueError, csv.Error) as e:
         raise DataError(f"{path}: cannot be read as a list of pictures: {e}") from e
     return [path.parent / name for name in names if name]
-
-
-def _without_name(error: TrainerError, source: str) -> str:
-    return str(error).removeprefix(f"{name_text(source)}: ")

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.data.groups import connected
 from trainer.data.names import name_key
 from trainer.data.notes import counted, name_list
 from trainer.errors import DataError
@@ -58,7 +59,7 @@ def divide_groups(
         DataError: a class has too few groups, or shares them so that none can be divided.
     """
     parts: dict[str, list[int]] = {name: [] for name in shares}
-    blocks = list(connected_classes(source.labels, group_N, classes))
+    blocks = connected_classes(source.labels, group_N, classes)
     _demand(source, group_N, classes, shares, sum(least.get(name, 1) for name in shares))
     for block in blocks:
         members_N = np.flatnonzero(np.isin(source.labels, block))
@@ -83,26 +84,15 @@ def divide_groups(
 
 def connected_classes(
     labels_N: NDArray[np.int64], group_N: NDArray[np.int64], classes: Sequence[int]
-) -> Iterator[list[int]]:
-    """Yield the classes in lots that share no group with each other."""
-    held: dict[int, set[int]] = defaultdict(set)
-    for label, group in {*zip(labels_N.tolist(), group_N.tolist(), strict=True)}:
-        held[group].add(label)
-    linked: dict[int, set[int]] = defaultdict(set)
-    for labels in held.values():
-        for label in labels:
-            linked[label] |= labels
-    seen: set[int] = set()
+) -> list[list[int]]:
+    """Return the classes in lots that share no group with each other."""
+    first: dict[int, int] = {}
+    held = zip(group_N.tolist(), labels_N.tolist(), strict=True)
+    top = connected(int(labels_N.max()) + 1, [(first.setdefault(g, c), c) for g, c in held])
+    lots: dict[int, list[int]] = defaultdict(list)
     for label in classes:
-        if label in seen:
-            continue
-        block, rest = {label}, [label]
-        while rest:
-            new = linked[rest.pop()] - block
-            block |= new
-            rest += new
-        seen |= block
-        yield sorted(block)
+        lots[int(top[label])].append(label)
+    return [sorted(lot) for lot in lots.values()]
 
 
 def _demand(

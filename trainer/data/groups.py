@@ -49,7 +49,7 @@ def group_pictures(
     if by == _NEAR_DUPLICATES:
         pairs = find_bursts(files, np.array(_joint_labels(sources)), progress)
         joined = [[int(i), int(j)] for i, j in pairs]
-        return _connected(len(files), [*joined, *_same_files(files)])
+        return connected(len(files), [*joined, *_same_files(files)])
     if all(by in source.columns for source in sources):
         texts: list[str | None] = [text for source in sources for text in source.columns[by]]
     else:
@@ -182,7 +182,7 @@ def _same_files(files: Sequence[Any]) -> list[list[int]]:
     return found
 
 
-def _connected(number: int, pairs: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def connected(number: int, pairs: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Return the first member of each one's connected component."""
     above = list(range(number))
 

@@ -187,7 +187,8 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
             finding(
                 "same_folder",
                 "warning",
-                f"{' and '.join(names)} are the same {_kind(folders[names[0]])}",
+                f"{' and '.join(names)} are the same "
+                f"{'pictures' if folders[names[0]].source else 'folder'}",
                 [folders[names[0]].root],
             )
             for names in shared
@@ -214,10 +215,6 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
         message = f"{counted(len(conflicts), 'file')} with the content of a file of another class"
         found.append(finding("conflicting_labels", "warning", message, conflicts))
     return found
-
-
-def _kind(folder: ImageFolder) -> str:
-    return "pictures" if folder.source else "folder"
 
 
 def _same_content(

@@ -140,17 +140,16 @@ def _missing(folders: Mapping[str, ImageFolder]) -> list[Finding]:
     common = trained.keys() & asked.keys()
     if 2 * len(common) < min(len(trained), len(asked)):
         return []
+    never = [name for key, name in sorted(trained.items()) if key not in common]
+    new = [name for key, name in sorted(asked.items()) if key not in common]
     found = []
-    never = tuple(name for key, name in sorted(trained.items()) if key not in common)
-    new = tuple(name for key, name in sorted(asked.items()) if key not in common)
-    if never:
-        number = counted(len(never), "training class", "training classes")
-        text = f"query: {number} never asked for: {name_list(never)}"
-        paths = map(folders["train"].folder_of, never)
-        found.append(finding("class_not_in_query", "warning", text, paths))
-    if new:
-        number = counted(len(new), "query class", "query classes")
-        text = f"train: {number} not trained on: {name_list(new)}"
-        paths = map(folders["query"].folder_of, new)
-        found.append(finding("class_not_in_train", "warning", text, paths))
+    for names, sort, own, other, words in (
+        (never, "training", "train", "query", "never asked for"),
+        (new, "query", "query", "train", "not trained on"),
+    ):
+        if names:
+            number = counted(len(names), f"{sort} class", f"{sort} classes")
+            paths = map(folders[own].folder_of, names)
+            text = f"{other}: {number} {words}: {name_list(names)}"
+            found.append(finding(f"class_not_in_{other}", "warning", text, paths))
     return found

@@ -127,17 +127,9 @@ _MODE_NAMES = {
 }
 
 _FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".gif": "GIF",
-    ".jpe": "JPEG",
-    ".jfif": "JPEG",
-    ".avif": "AVIF",
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **{f".{name.lower()}": name for name in ("PNG", "BMP", "WEBP", "GIF", "AVIF")},
     **dict.fromkeys(HEIF_EXTENSIONS, "HEIF"),
 }
 

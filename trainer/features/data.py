@@ -19,7 +19,7 @@ from trainer.data.image_bank import ImageBank
 from trainer.data.splits import Labelled, Split, label_splits, match_splits, scan_splits
 from trainer.data.value_range import resolved
 from trainer.distributed import Rank
-from trainer.errors import SpecError
+from trainer.embedding import needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,9 +157,7 @@ class FeatureData:
         Raises:
             SpecError: the spec names no such split.
         """
-        labelled: Labelled | None = getattr(self, split)
-        if labelled is None:
-            raise SpecError(f"dataset.val_dataset.{split}: must be given for this action")
+        labelled: Labelled = needed(getattr(self, split), f"val_dataset.{split}")
         order = np.arange(len(labelled.labels), dtype=np.int64)
         for start in range(0, len(order), batch_size):
             yield self._take(split, order[start : start + batch_size], is_mirrored=is_mirrored)

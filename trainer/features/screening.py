@@ -67,7 +67,7 @@ def screen(
     Raises:
         TrainerError: the spec, its pictures or its weights cannot be used.
     """
-    seeded = spec if spec.train.seed >= 0 else _with_seed(spec)
+    seeded = replace(spec, train=replace(spec.train, seed=max(spec.train.seed, 0)))
     device = pick_device(seeded.train.gpu_ids[0])
     with isolated(seeded, device):
         folders = _validation_folders(seeded, most)
@@ -93,10 +93,6 @@ def screen(
             "random_weights": not has_pretrained_weights(checked),
             **(_cost(model, checked) if with_cost else {}),
         }
-
-
-def _with_seed(spec: Spec) -> Spec:
-    return replace(spec, train=replace(spec.train, seed=0))
 
 
 def _validation_folders(spec: Spec, most: int | None) -> dict[Split, ImageFolder]:

@@ -95,6 +95,18 @@ class Exported:
             raise ImageError(f"{origin(files[min(errors)])}: {errors[min(errors)]}")
         return np.concatenate(parts)
 
+    def compared(
+        self, files: list[Path], own_ND: NDArray[np.float32], least: float, what: str
+    ) -> dict[str, Any]:
+        """Compare a form's embeddings of pictures with the model's, of which a receipt tells.
+
+        Raises:
+            FormError: as `demand_likeness`.
+        """
+        found = likeness(own_ND, self.embed(files))
+        demand_likeness(found, least, what)
+        return {**found, "num_images_checked": len(files)}
+
     def upright(self, file: Path) -> Any:
         """Decode one picture at its own size, as a Pillow image in the model's colours."""
         size, framing = input_size(self.spec), framing_of(self.spec)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trainer.data.framing import Cut, framing_of, input_size
 from trainer.data.normalize import pixel_statistics
-from trainer.forms.exported import Exported, FormError, demand_likeness, likeness, with_opset
+from trainer.forms.exported import Exported, FormError, with_opset
 from trainer.onnx_model import INPUT, OUTPUT, add_metadata
 
 LEAST_COSINE = 0.995
@@ -77,9 +77,7 @@ def _compared(exported: Exported, path: Path) -> dict[str, Any]:
         session.run([OUTPUT], {IMAGE: _as_batch(np.asarray(exported.upright(file)))})[0]
         for file in files
     ]
-    found = likeness(np.concatenate(own), exported.embed(files))
-    demand_likeness(found, LEAST_COSINE, "--with-preprocessing")
-    return {**found, "num_images_checked": len(files)}
+    return exported.compared(files, np.concatenate(own), LEAST_COSINE, "--with-preprocessing")
 
 
 def _as_batch(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from torch import nn
 from trainer.config.model import timm_name
 from trainer.data.splits import label_splits, scan_splits
 from trainer.durable_files import beside
-from trainer.forms.exported import Exported, FormError, demand_likeness, likeness
+from trainer.forms.exported import Exported, FormError
 from trainer.matching import make_entries
 from trainer.metrics import class_mean, class_mean_interval
 from trainer.models.recognizer import Recognizer
@@ -127,9 +127,7 @@ def _compared(exported: Exported, folder: Path) -> dict[str, Any]:
     files = exported.pictures()
     with torch.no_grad():
         own = torch.cat([model(transform(exported.upright(file))[None]) for file in files]).numpy()
-    found = likeness(own, exported.embed(files))
-    demand_likeness(found, LEAST_COSINE, "--timm")
-    return {**found, "num_images_checked": len(files)}
+    return exported.compared(files, own, LEAST_COSINE, "--timm")
 
 
 def _figures(exported: Exported) -> dict[str, Any]:

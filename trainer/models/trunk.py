@@ -18,7 +18,12 @@ from timm.layers.norm import RmsNorm
 from torch import nn
 
 from trainer.config.growing import STEP
-from trainer.config.model import TIMM_PREFIX
+from trainer.config.model import (
+    LINEAR_HEAD_BACKBONES,
+    TIMM_PREFIX,
+    input_multiple,
+    timm_name,
+)
 from trainer.errors import SpecError, first_line
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.pooling import use_gem
@@ -31,10 +36,9 @@ Builder = Callable[[tuple[int, int], int], nn.Module]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkKind:
-    """How a named trunk is built, the sides it takes, and whether it needs small steps."""
+    """How a named trunk is built, and whether it needs small steps."""
 
     build: Builder
-    multiple: int
     small_steps: bool = True
 
 
@@ -49,21 +53,16 @@ def _fan(size: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module
     return FanHybrid(FAN_SIZES[size], in_channels=in_channels)
 
 
-def _kinds() -> dict[str, TrunkKind]:
-    kinds = {
-        f"resnet_{depth}": TrunkKind(
-            build=functools.partial(_resnet, f"resnet{depth}"), multiple=1, small_steps=False
-        )
-        for depth in (50, 101)
+TRUNKS: Mapping[str, TrunkKind] = MappingProxyType(
+    {
+        **{
+            name: TrunkKind(build=functools.partial(_resnet, timm_name(name)), small_steps=False)
+            for name in LINEAR_HEAD_BACKBONES
+        },
+        **{f"fan_{size}": TrunkKind(build=functools.partial(_fan, size)) for size in FAN_SIZES},
+        "nvdinov2_vit_large_legacy": TrunkKind(build=build_nvdinov2_vit_large),
     }
-    for size in FAN_SIZES:
-        build = functools.partial(_fan, size)
-        kinds[f"fan_{size}"] = TrunkKind(build=build, multiple=16)
-    kinds["nvdinov2_vit_large_legacy"] = TrunkKind(build=build_nvdinov2_vit_large, multiple=14)
-    return kinds
-
-
-TRUNKS: Mapping[str, TrunkKind] = MappingProxyType(_kinds())
+)
 
 
 def create_trunk(
@@ -96,7 +95,7 @@ def takes_one_size(name: str, image_size: tuple[int, int], in_channels: int) -> 
         SpecError: as `create_trunk`.
     """
     if name in TRUNKS:
-        return bool(STEP % TRUNKS[name].multiple)
+        return bool(STEP % input_multiple(name))
     return _timm_facts(name.removeprefix(TIMM_PREFIX), image_size, in_channels).takes_size
 
 
@@ -115,7 +114,7 @@ def needs_small_steps(name: str, image_size: tuple[int, int], in_channels: int) 
 
 def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Module:
     kind = TRUNKS.get(name)
-    _check_image_size(name, image_size, kind.multiple if kind else 1)
+    _check_image_size(name, image_size, input_multiple(name))
     if kind is not None:
         return kind.build(image_size, in_channels)
     if name.startswith(TIMM_PREFIX):
