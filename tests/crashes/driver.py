@@ -60,9 +60,11 @@ def write_study(
 def warm_up(folder, *, with_mlflow=False):
     """Import everything by one small search, so that children find it in memory."""
     import hpo.run.disk_space
+    import hpo.searching.forecast
     import hpo.tracking.mirror
 
     hpo.tracking.mirror.CLOSE_ATTEMPTS = 1
+    hpo.searching.forecast.REHEARSED_TRIALS = 1  # each speed once: it takes longer than the search
     hpo.run.disk_space._SCARCE_WAIT_S = 2 * ROOM_AFTER_S
     if with_mlflow:
         import mlflow  # noqa: F401

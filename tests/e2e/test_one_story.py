@@ -1,17 +1,28 @@
 """One search with repeats, and the six places that tell of its winner: all tell the same."""
 
+import contextlib
 import html
+import io
 import json
 import re
 
 import pytest
 
+from hpo.cli.main import main
 from hpo.results.story import winner_story
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study
 from hpo.tracking.summary import describe
 from tests.quick_cli import call, write_study
+
+
+def printed(*words):
+    """What `hpo WORDS` prints, in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([str(word) for word in words]) == 0
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +45,11 @@ def report(searched):
 @pytest.fixture(scope="module")
 def places(searched):
     """Place -> its text, in lines joined and without markup."""
-    folder, run, terminal = searched
+    _, run, terminal = searched
     winner = json.loads((run / "best" / "report.json").read_text())["trial"]
     texts = {"terminal": terminal}
     for verb in ("status", "best", "why"):
-        code, texts[verb], err = call(folder, verb, run, *[winner] * (verb == "why"))
-        assert code == 0, err
+        texts[verb] = printed(verb, run, *[winner] * (verb == "why"))
     page = re.sub(r"<(script|style|svg).*?</\1>", "", (run / "report.html").read_text(), flags=re.S)
     texts["report.html"] = html.unescape(re.sub(r"<[^>]+>", " ", page))
     ledger = Ledger.read(run / "ledger.db")
@@ -77,7 +87,7 @@ def test_the_value_that_found_it_is_told_from_its_mean(places, report):
 
 
 def test_columns_say_who_is_what(searched, report):
-    folder, run, _ = searched
+    _, run, _ = searched
     state = json.loads((run / "state.json").read_text())
     found = {t["trial"]: t["role"] for t in state["trials"] if t["role"]}
     assert found[report["trial"]].startswith("winner")
@@ -90,13 +100,12 @@ def test_columns_say_who_is_what(searched, report):
 
 
 def test_the_others_say_how_they_came_out(searched, report):
-    folder, run, _ = searched
+    _, run, _ = searched
     standings = report["confirmation"]["standings"]
     winner = next(s for s in standings if s["number"] == report["trial"])
     for standing in standings:
         if standing is winner:
             continue
-        code, text, err = call(folder, "why", run, standing["number"])
-        assert code == 0, err
+        text = printed("why", run, standing["number"])
         assert f"{standing['value']:.4f} over 2 new seeds, against {winner['value']:.4f}" in text
         assert ("may be chance" in text) is standing["is_tied"]

@@ -1,9 +1,21 @@
 """Shared by the trainer's tests: where published reference files lie."""
 
+import functools
+import importlib.metadata
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+ENTRY_POINTS = functools.cache(importlib.metadata.entry_points)
+
+
+@pytest.fixture(autouse=True)
+def _installed_packages_are_read_once(monkeypatch):
+    """Lightning reads the metadata of every package for each training: a sixth of a short one."""
+    if registry := sys.modules.get("lightning_fabric.utilities.registry"):
+        monkeypatch.setattr(registry, "entry_points", ENTRY_POINTS)
 
 
 @pytest.fixture(scope="session")
