@@ -13,20 +13,20 @@ class SchemaError(SearchSpaceError):
     """The schema file cannot be read as what it claims to be."""
 
 
-class RangeError(SearchSpaceError):
+class _ProblemsError(SearchSpaceError):
+    """Carries every problem found."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class RangeError(_ProblemsError):
     """What the user asks to search is impossible; carries every problem found."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
 
-
-class PointError(SearchSpaceError):
+class PointError(_ProblemsError):
     """Values that are no point of the space; carries every problem found."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

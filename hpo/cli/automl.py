@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.cli.driving import drive, machine_output
 from hpo.cli.run_flags import (
     add_json_argument,
     add_out_argument,
@@ -17,6 +18,7 @@ from hpo.cli.run_flags import (
     print_json,
     print_table,
 )
+from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo.automl.request import Request
@@ -102,7 +104,6 @@ def run(args: argparse.Namespace) -> int:
     """Route the request and carry it out."""
     from hpo.automl.policy import resolve_policy
     from hpo.automl.routing import AUTOML, decide_route, open_skill
-    from hpo.core.errors import SpecError
 
     if args.what == "list":
         return _list_bank(args)
@@ -119,7 +120,6 @@ def run(args: argparse.Namespace) -> int:
 def _stated_policy(args: argparse.Namespace) -> Any:
     """The policy that a flag, a spec key or a setting states; None where none does."""
     from hpo.automl.policy import POLICY, resolve_policy
-    from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import parse_assignments
 
     given = {} if args.policy is None else {"--policy": args.policy}
@@ -145,7 +145,6 @@ def _overrides(args: argparse.Namespace, skill: Skill) -> dict[str, Any]:
 
 
 def _skill_dir(args: argparse.Namespace) -> Path:
-    from hpo.core.errors import SpecError
 
     if args.skill_dir and not (args.skill_bank or args.skill):
         return Path(args.skill_dir)
@@ -158,7 +157,6 @@ def _skill_dir(args: argparse.Namespace) -> Path:
 
 def _list_bank(args: argparse.Namespace) -> int:
     from hpo.automl.skill_bank import list_bank
-    from hpo.core.errors import SpecError
 
     if not args.skill_bank:
         raise SpecError("--skill-bank: must be given to list its skills")
@@ -178,7 +176,6 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     from hpo.automl.execute import execute
     from hpo.automl.route_settings import RouteSettings
     from hpo.cli.automl_console import RouteConsole
-    from hpo.cli.driving import drive
 
     request = _request(args, skill, route)
     settings = RouteSettings(
@@ -298,7 +295,6 @@ def _read_settings(words: list[str]) -> dict[str, Any]:
 
 def _read_mapping(file: str, flag: str, *, names: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Read a file of keys; those among `names` keep their values as they are written."""
-    from hpo.core.errors import SpecError
     from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 
     text = read_text(Path(file))
@@ -313,7 +309,6 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     """One plain run of the action, as a job."""
     from hpo.automl.plain_run import run_directly
     from hpo.cli.automl_console import job_printer, print_route
-    from hpo.cli.driving import machine_output
     from hpo.cli.job_views import exit_code
 
     if _settings(args.settings) or args.hyperparameters or args.ranges:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json, print_table
 from hpo.core.bytes import render_bytes
+from hpo.core.errors import SpecError
 
 HELP = "list or remove the decoded pictures and features that searches share"
 
@@ -49,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List or remove."""
-    from hpo.core.errors import SpecError
     from hpo.core.trainer_extras import CacheKeeper
     from hpo.study.trainers import find_trainer
 
@@ -76,8 +76,6 @@ def parse_age(text: str) -> float:
     Raises:
         SpecError: it is none.
     """
-    from hpo.core.errors import SpecError
-
     number, unit = text[:-1], text[-1:]
     try:
         seconds = float(number) * _SECONDS[unit]
@@ -89,7 +87,6 @@ def parse_age(text: str) -> float:
 
 
 def _clear(trainer: Any, args: argparse.Namespace) -> int:
-    from hpo.core.errors import SpecError
 
     names = [_absolute(name) for name in args.names]
     age_s = parse_age(args.older_than) if args.older_than else 0.0

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     checks = []
     for check in examine_machine(Path(args.out), trainer):
         checks.append(check)
-        screen.check(check)
+        screen.mark(check.status, check.name, check.text, check.advice)
     diagnosis = _look_at(args, sources, grouping, screen) if sources and trainer else None
     is_bad = any(c.status == "error" for c in checks)
     is_bad |= any(f["severity"] == "error" for f in (diagnosis or {}).get("findings", []))
@@ -126,12 +126,9 @@ def _look_at(
     for name, split in diagnosis["splits"].items():
         low, high = split["per_class_min"], split["per_class_max"]
         per_class = f"{low}" if low == high else f"{low} to {high}"
-        screen.mark(
-            "ok",
-            name,
-            f"{count_of(split['images'], 'picture')} of "
-            f"{count_of(split['classes'], 'class', 'classes')}, {per_class} each",
-        )
+        pictures = count_of(split["images"], "picture")
+        classes = count_of(split["classes"], "class", "classes")
+        screen.mark("ok", name, f"{pictures} of {classes}, {per_class} each")
     for found in diagnosis["findings"]:
         screen.found(found["severity"], found["message"])
         paths = found["paths"] if args.all else found["paths"][:_PATHS_SHOWN]
@@ -192,10 +189,6 @@ class _Screen:
     def _word(self, status: str) -> str:
         word, color = MARKS[status]
         return f"\x1b[{color}m{word:<4}\x1b[0m" if self._color else f"{word:<4}"
-
-    def check(self, check: Check) -> None:
-        """Print one check of the machine."""
-        self.mark(check.status, check.name, check.text, check.advice)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show how far it is, on a terminal."""

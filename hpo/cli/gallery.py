@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.cli.driving import machine_output
 from hpo.cli.run_flags import add_run_argument, model_run, print_json, print_run, print_table
+from hpo.core.errors import SpecError
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
@@ -98,7 +100,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Change what is to be changed, and print what is there; 2 where a picture was not added."""
-    from hpo.cli.driving import machine_output
     from hpo.results.gallery import list_gallery
 
     if args.sizes:
@@ -129,8 +130,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    from hpo.cli.driving import machine_output
-    from hpo.core.errors import SpecError
     from hpo.results.gallery import measure_gallery
 
     if _is_change(args) or args.calibrate_unknown is not None:
@@ -161,10 +160,8 @@ def _is_change(args: argparse.Namespace) -> bool:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from hpo.cli.driving import machine_output
     from hpo.console.console import Console
     from hpo.core.budget import render_seconds
-    from hpo.core.errors import SpecError
     from hpo.results.predict import price_of
     from hpo.results.unknowns import calibrate_unknowns, check_unknowns
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json
+from hpo.core.errors import SpecError
 from hpo.study.sections import SPLITS
 
 HELP = "write a study file to begin with, every key explained"
@@ -45,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file and say what comes next."""
     import shlex
-
-    from hpo.core.errors import SpecError
 
     target = Path(args.file or ("spec.yaml" if args.spec else "study.yaml"))
     if target.exists() and not args.force:
@@ -104,7 +103,6 @@ def _study_text(given: dict[str, Any], target: Path) -> str:
 def _spec_text(given: dict[str, Any]) -> str:
     import json
 
-    from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import merged
     from hpo.core.yaml_io import read_yaml
     from hpo.study.skill import load_skill

@@ -16,6 +16,7 @@ from hpo.cli.job_views import (
     stop,
 )
 from hpo.cli.run_flags import add_json_argument, add_repeatable, data_roots, print_json
+from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo.jobs.job import Job
@@ -81,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run an action, or look at jobs."""
-    from hpo.core.errors import SpecError
     from hpo.jobs.platform import LocalJobs
 
     jobs = LocalJobs(args.root, args.skill_dir)
@@ -120,7 +120,6 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
 
 
 def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
-    from hpo.core.errors import SpecError
     from hpo.jobs.compose_spec import JobRequest
     from hpo.study.text_values import read_assignments
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_repeatable
+from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo.study.sections import SearchOptions
@@ -92,7 +93,6 @@ def _names(texts: list[str]) -> tuple[str, ...]:
 
 
 def _split(flag: str, text: str, form: str) -> tuple[str, str]:
-    from hpo.core.errors import SpecError
 
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
@@ -101,7 +101,6 @@ def _split(flag: str, text: str, form: str) -> tuple[str, str]:
 
 
 def _range(text: str) -> tuple[str, Any]:
-    from hpo.core.errors import SpecError
 
     form = "NAME=LOW..HIGH, with ,log or ,linear if wanted, e.g. train.optim.gamma=0.05..0.5,log"
     name, value = _split("--range", text, form)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, model_run, print_json, print_run
+from hpo.core.errors import DataError, RunError, SpecError
 from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ def split_words(words: list[str], out: Path) -> tuple[str | None, list[str]]:
 
 def _names_run(words: list[str], out: Path) -> bool:
     """Whether the first of these words, which is a folder, is a run for those that follow."""
-    from hpo.core.errors import RunError
     from hpo.run.run_dir import find_run
 
     if words[0] == "." and len(words) > 1:
@@ -93,7 +93,6 @@ def _names_run(words: list[str], out: Path) -> bool:
 def run(args: argparse.Namespace) -> int:
     """Print the nearest labels of each picture; 2 where one could not be labelled."""
     from hpo.cli.driving import machine_output
-    from hpo.core.errors import DataError
     from hpo.results.label_files import sheet, table
     from hpo.results.predict import label_with_run
 
@@ -136,7 +135,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from hpo.core.errors import SpecError
     from hpo.study.checks import check_count
 
     check_count(args.topk, "--topk", least=1)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.cli.driving import machine_output
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
+from hpo.core.errors import SpecError
 from hpo.core.text import count_of
 from hpo.core.ties import may_be_chance
 
@@ -55,8 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where it is."""
-    from hpo.cli.driving import machine_output
-    from hpo.core.errors import SpecError
     from hpo.executors.inprocess import InProcessExecutor
     from hpo.report.page import write_report
     from hpo.report.run_data import load_run_data
@@ -83,8 +83,6 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
     """Print how the winners of two runs do on the queries that both have."""
     from dataclasses import asdict
 
-    from hpo.cli.driving import machine_output
-    from hpo.core.errors import SpecError
     from hpo.report.mistakes import looked_up_by_both
     from hpo.report.run_data import load_run_data
     from hpo.results.pair_runs import demand_shared_queries, pair_queries

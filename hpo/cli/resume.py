@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_disk_arguments, add_run_argument, add_start_arguments, chosen_run
-from hpo.core.budget import render_seconds
+from hpo.core.budget import Budget, Spent, exhausted, extend_budget, render_seconds
 from hpo.core.text import count_of
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
-    from hpo.core.budget import Budget
     from hpo.run.run_dir import RunDir
     from hpo.searching.session import SearchResult, SearchSettings
 
@@ -65,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Resume, with the same events and last line as a search."""
     from hpo.cli.driving import drive
-    from hpo.core.budget import extend_budget
     from hpo.core.bytes import parse_size
     from hpo.run.checkpoint_retention import check_keep
     from hpo.study.spec import load_study
@@ -101,8 +99,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _remark_on(budget: Budget, run: RunDir) -> None:
     """Say that a new budget is used up already, if it is: nothing more will be searched."""
-    from hpo.core.budget import Spent, exhausted
-
     told = run.read_state().get("spent") or {}
     spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
     if exhausted(budget, spent):

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.errors import HpoError, RunError, SpecError
+
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
@@ -76,7 +78,6 @@ def check_serving(args: argparse.Namespace, exposed: str) -> None:
     Raises:
         SpecError: for either of them.
     """
-    from hpo.core.errors import SpecError
     from hpo.tracking.server import LOCAL_HOSTS
 
     if args.port is not None and not 0 <= args.port <= _LAST_PORT:
@@ -183,7 +184,6 @@ def chosen_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
         looks: whether the verb changes nothing. Where no folder of runs is given and there is none
             here, it then takes the newest one that fits of those that this machine remembers.
     """
-    from hpo.core.errors import RunError
     from hpo.run.run_dir import find_run, list_runs
 
     # `.` is the run that one stands in, else the newest.
@@ -201,7 +201,6 @@ def chosen_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
 
 def _remembered_run(name: str | None) -> RunDir | None:
     """The newest finished run on this machine's list, or that of a study or timestamp."""
-    from hpo.core.errors import HpoError
     from hpo.run.run_index import is_on, known_runs
     from hpo.study.plan import kept_folder
     from hpo.study.spec import DEFAULT_TRAINER

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_repeatable, print_json, print_table
+from hpo.core.errors import SpecError
 from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Screen, and print a row for each candidate; 2 where one could not be used."""
     from hpo.cli.driving import machine_output
-    from hpo.core.errors import SpecError
     from hpo.core.machine import this_machine
     from hpo.core.trainer_extras import Screener
     from hpo.study.plan import as_user_errors
@@ -125,7 +125,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _study_from(args: argparse.Namespace) -> StudySpec:
     """The study file, with pictures and keys of the flags over it."""
-    from hpo.core.errors import SpecError
     from hpo.core.spec_dicts import merged, nest
     from hpo.study.packaged import given_study
     from hpo.study.sections import DataSources
@@ -159,17 +158,13 @@ def _screen(
 ) -> tuple[list[Row], str]:
     """Screen all, telling on stderr how far it is; also say on which pictures."""
     from hpo.console.console import Console
-    from hpo.core.spec_dicts import merged, nest
+    from hpo.core.spec_dicts import merged
     from hpo.study.plan import resolve_sources
     from hpo.study.screening import screen_all
 
     sources = resolve_sources(study, trainer)
     used = {name: sources[name] for name in ("reference", "query")}
-    base = merged(
-        given,
-        nest(trainer.data_overrides(used)),
-        nest({trainer.seed_key: study.search.seed}),
-    )
+    base = merged(given, trainer.data_overrides(used), {trainer.seed_key: study.search.seed})
     console = Console(sys.stderr)
 
     def screen_one(candidate: Mapping[str, Any], spec: dict[str, Any]) -> Mapping[str, Any]:

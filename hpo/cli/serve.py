@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, model_run
+from hpo.core.errors import HpoError, MachineError, SpecError
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
@@ -95,8 +96,6 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from importlib.util import find_spec
 
-    from hpo.core.errors import HpoError, SpecError
-
     check_serving(args, "the server")
     for flag, value in (("--max-mb", args.max_mb), ("--timeout", args.timeout)):
         if not 0 < value < float("inf"):
@@ -110,8 +109,6 @@ def _check(args: argparse.Namespace) -> None:
 
 def _token() -> tuple[str, bool]:
     """The token of changes, and whether the user gave it."""
-    from hpo.core.errors import SpecError
-
     given = os.environ.get(_TOKEN_VARIABLE, "")
     if given and (len(given) < _SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
         raise SpecError(
@@ -122,7 +119,6 @@ def _token() -> tuple[str, bool]:
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
-    from hpo.core.errors import MachineError
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     last: OSError | None = None

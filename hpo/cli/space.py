@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import add_overlay_arguments
@@ -72,7 +73,11 @@ def run(args: argparse.Namespace) -> int:
         spaces = _compiled(args)
     space = spaces[LAST]
     if args.plot:
-        return _plot(args, space)
+        from hpo.cli.space_plot import write_plot
+
+        write_plot(space, Path(args.plot))
+        print(args.plot)
+        return 0
     if args.sample is not None:
         return _sample(args, space)
     if args.json:
@@ -134,17 +139,6 @@ def _lint(args: argparse.Namespace) -> int:
         print("nothing suspicious")
     for finding in findings:
         print(f"{finding.name}: {finding.kind}: {finding.message}")
-    return 0
-
-
-def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
-    """Write the picture and say where it is."""
-    from pathlib import Path
-
-    from hpo.cli.space_plot import write_plot
-
-    write_plot(space, Path(args.plot))
-    print(args.plot)
     return 0
 
 

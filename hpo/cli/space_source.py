@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
 from hpo.core.errors import RunError, SpecError
@@ -22,9 +23,7 @@ from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_study
 from hpo.study.stages import read_stages, stage_study
 from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer
-
-if TYPE_CHECKING:
-    from search_spaces import Overlay, Schema, SearchSpace
+from search_spaces import Overlay, Schema, SearchSpace, compile_space, load_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,28 +39,22 @@ class SpaceSource:
 
     def compiled(self, num_trials: int | None) -> SearchSpace:
         """Compile the space as a search of so many trials does."""
-        if self.trainer is None or self.spec is None:
-            return self._compiled_for(self.spec, num_trials, {})
-        knows = self.trainer
+        compile_with = partial(
+            compile_space, self.schema, overlay=self.overlay, num_trials=num_trials
+        )
+        trainer = self.trainer
+        if trainer is None or self.spec is None:
+            return compile_with(spec=self.spec)
 
         def compile_for(spec: Mapping[str, Any]) -> SearchSpace:
-            facts = {
-                "inactive": knows.inactive,
-                "limits": knows.limits(spec),
-                "multiple_of": getattr(knows, "multiple_of", None),
-            }
-            return self._compiled_for(spec, num_trials, facts)
+            return compile_with(
+                spec=spec,
+                inactive=trainer.inactive,
+                limits=trainer.limits(spec),
+                multiple_of=getattr(trainer, "multiple_of", None),
+            )
 
-        return settle(compile_for, knows, self.spec)[1]
-
-    def _compiled_for(
-        self, spec: Mapping[str, Any] | None, num_trials: int | None, facts: Mapping[str, Any]
-    ) -> SearchSpace:
-        from search_spaces import compile_space
-
-        return compile_space(
-            self.schema, overlay=self.overlay, spec=spec, num_trials=num_trials, **facts
-        )
+        return settle(compile_for, trainer, self.spec)[1]
 
 
 def find_source(args: argparse.Namespace) -> SpaceSource:
@@ -70,8 +63,6 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
     Raises:
         SpecError: when a file is missing or no trainer fits a study.
     """
-    from search_spaces import load_schema
-
     if args.schema:
         if args.set:
             raise SpecError("--set: a schema alone has no spec; name a study or a skill folder")
@@ -80,9 +71,8 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
         return _skill_source(args, overlay_from_args(args))
     study = _given(args) if args.study else StudySpec()
     settings = nest(read_assignments(args.set, study.find_skill))
-    return _study_source(
-        replace(study, spec=merged(study.spec, settings), search=_search(args, study))
-    )
+    search = replace(study.search, **overlay_changes(args, study.search, study.find_skill))
+    return _study_source(replace(study, spec=merged(study.spec, settings), search=search))
 
 
 def _given(args: argparse.Namespace) -> StudySpec:
@@ -97,14 +87,8 @@ def _given(args: argparse.Namespace) -> StudySpec:
         raise SpecError(f"{error}; a study file ends in .yaml") from error
 
 
-def _search(args: argparse.Namespace, study: StudySpec) -> Any:
-    return replace(study.search, **overlay_changes(args, study.search, study.find_skill))
-
-
 def _skill_source(args: argparse.Namespace, overlay: Overlay) -> SpaceSource:
     """A skill folder: its template is the spec; a registered trainer knows the rest."""
-    from search_spaces import load_schema
-
     skill = load_skill(Path(args.skill))
     schema = load_schema(skill.schema_file("train"))
     file = skill.template_file("train")
@@ -131,8 +115,6 @@ def _registered(network: str) -> Trainer | None:
 
 def _study_source(study: StudySpec) -> SpaceSource:
     """A study: pictures are counted where it names them, and never made or split here."""
-    from search_spaces import load_schema
-
     trainer = find_trainer(study.trainer or DEFAULT_TRAINER)
     schema = load_schema(schema_file_of(trainer))
     given = {

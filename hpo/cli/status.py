@@ -114,16 +114,9 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
             number, epoch = trial["start_from"]
             note = f"from trial {number}, epoch {epoch}; {note}".rstrip("; ")
         epochs = f"{trial['epoch']}/{trial['until_epoch']}"
-        table.append(
-            [
-                str(trial["trial"]),
-                waiting if trial["state"] == "running" else trial["state"],
-                value + mark,
-                epochs,
-                f"{trial['seconds']:.0f}",
-                note,
-            ]
-        )
+        state = waiting if trial["state"] == "running" else trial["state"]
+        seconds = f"{trial['seconds']:.0f}"
+        table.append([str(trial["trial"]), state, value + mark, epochs, seconds, note])
     print_table(["TRIAL", "STATE", metric_word(row["metric"]), "EPOCH", "SECONDS", ""], table)
     if any(cells[2].endswith("*") for cells in table):
         print(f"* {shown_role('winner', row['status'])}")

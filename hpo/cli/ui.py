@@ -9,6 +9,7 @@ import signal
 import sys
 
 from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, chosen_run
+from hpo.core.errors import HpoError
 from hpo.core.process.signals import handling
 
 HELP = "open MLflow's page on the trials of a run"
@@ -30,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    from hpo.core.errors import HpoError
     from hpo.tracking.address import why_useless
     from hpo.tracking.server import base_url, choose_port, find_links, running_server
     from hpo.tracking.store import default_tracking_uri, display_uri
@@ -60,7 +60,6 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
     """Refuse what would fail later, or do more than was meant."""
     from importlib.util import find_spec
 
-    from hpo.core.errors import HpoError
     from hpo.tracking.store import local_database
 
     check_serving(args, "the page, which has no password")

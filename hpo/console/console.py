@@ -15,28 +15,8 @@ from hpo.console.last_page import Seen, linked, render_end
 from hpo.console.progress import Progress
 from hpo.console.progress_words import describe_left, describe_use, split_running, whose_value
 from hpo.console.review_lines import render_review
+from hpo.core import events
 from hpo.core.budget import render_seconds
-from hpo.core.events import (
-    AlgorithmStep,
-    CheckpointsRemoved,
-    Confirmed,
-    Continued,
-    DiskLow,
-    Epoch,
-    Evaluated,
-    Event,
-    Exported,
-    Finished,
-    Interrupted,
-    Paused,
-    Preparing,
-    Review,
-    Started,
-    TrialFinished,
-    TrialProgress,
-    TrialStarted,
-    TrialSuspended,
-)
 from hpo.core.text import shell_word
 
 if TYPE_CHECKING:
@@ -77,7 +57,7 @@ class Console:
         self._run_dir = Path()
         self._farewell: list[str] = []
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: events.Event) -> None:
         """Print what an event means to a person."""
         self._progress.handle(event)
         self._print(event)
@@ -91,7 +71,7 @@ class Console:
         """Leave the cursor on a fresh line, and say last how to go on."""
         self._drop_view()
         for line in self._farewell:
-            self._line(line)
+            self.say(line)
         self._farewell = []
 
     def progress(self, what: str, done: int, total: int) -> None:
@@ -99,11 +79,14 @@ class Console:
         if view := self._open_view():
             view.show(what, f"{done} of {total}" if total else "")
         elif done == total > 0:
-            self._line(f"{what}: {total}")
+            self.say(f"{what}: {total}")
 
-    def say(self, text: str) -> None:
-        """Print a line in between."""
-        self._line(text)
+    def say(self, text: str, *, crop: bool = False) -> None:
+        """Print a line; where cropped, no more of it than fits beside a view."""
+        if self._view is not None:
+            self._view.line(text, crop=crop)
+            return
+        print(text, file=self._stream, flush=True)
 
     @staticmethod
     def wrapped(text: str, stream: TextIO) -> str:
@@ -141,64 +124,64 @@ class Console:
         """Say how to go on after the search was stopped at once."""
         self._drop_view()
         if not self._resume:
-            self._line("stopped; no run has begun")
+            self.say("stopped; no run has begun")
         elif not self.has_begun:
-            self._line("stopped before a trial started. Go on with:")
+            self.say("stopped before a trial started. Go on with:")
         else:
             from hpo.jobs.job import running_commands
 
             commands = running_commands(self._run_dir / "trials")
             for name, group in commands.items():
                 trial = name.lstrip("0") or "0"
-                self._line(f"trial {trial}: its command goes on; `kill -- -{group}` ends it")
+                self.say(f"trial {trial}: its command goes on; `kill -- -{group}` ends it")
             what = "a resumed search takes over what goes on"
             what = what if commands else "epochs that were running will be repeated"
-            self._line(self.wrapped(f"stopped at once; {what}. Go on with:", self._stream))
+            self.say(self.wrapped(f"stopped at once; {what}. Go on with:", self._stream))
         if self._resume:
-            self._line(self._resume)
+            self.say(self._resume)
 
     # One method per event -----------------------------------------------------------------------
 
     @singledispatchmethod
-    def _print(self, event: Event) -> None:
+    def _print(self, event: events.Event) -> None:
         """Other events have no line."""
 
     @_print.register
-    def _on_started(self, event: Started) -> None:
+    def _on_started(self, event: events.Started) -> None:
         self._resume = f"hpo resume {shell_word(event.run_dir)}"
         self._run_dir = Path(event.run_dir)
         self._seen.metric, self._seen.before_s = event.metric, event.spent.seconds
         self._seen.is_resumed = bool(event.trials)
-        self._line(f"run       {event.run_dir}")
+        self.say(f"run       {event.run_dir}")
 
     @_print.register
-    def _on_review(self, event: Review) -> None:
+    def _on_review(self, event: events.Review) -> None:
         for line in render_review(event):
-            self._line(self.wrapped(line, self._stream))
+            self.say(self.wrapped(line, self._stream))
         self._seen.expected = event.forecast
         if not self._live:
-            self._line("")
+            self.say("")
 
     @_print.register
-    def _on_preparing(self, event: Preparing) -> None:
+    def _on_preparing(self, event: events.Preparing) -> None:
         words = PREPARATIONS.get(event.what, str(event.what))
         if view := self._open_view():
             view.show(words)
         else:
-            self._line(f"{words} ...")
+            self.say(f"{words} ...")
 
     @_print.register
-    def _on_trial_started(self, _event: TrialStarted) -> None:
+    def _on_trial_started(self, _event: events.TrialStarted) -> None:
         if view := self._open_view():
             view.show("")
         self._refresh()
 
     @_print.register
-    def _on_trial_progress(self, _event: Epoch | TrialProgress) -> None:
+    def _on_trial_progress(self, _event: events.Epoch | events.TrialProgress) -> None:
         self._refresh()
 
     @_print.register
-    def _on_trial_finished(self, event: TrialFinished) -> None:
+    def _on_trial_finished(self, event: events.TrialFinished) -> None:
         if event.stage and event.stage.left and not event.error:
             return  # there are many: one line at the end of their stage stands for them
         state = "refused" if event.is_refused else str(event.state)
@@ -209,7 +192,7 @@ class Console:
         paint = {"complete": "32", "pruned": "33", "failed": "31"}.get(state, "0")
         took, epochs = render_seconds(event.seconds), self._progress.epochs_per_trial
         value = f"{self._progress.metric_word} {value}"
-        self._line(
+        self.say(
             f"trial {event.trial:>3}  {self._paint(state.ljust(8), paint)}  {value}  "
             f"epoch {event.epoch:>2}/{epochs}  {took:>6}  {note}".rstrip(),
             crop=True,
@@ -217,47 +200,47 @@ class Console:
         self._refresh()
 
     @_print.register
-    def _on_algorithm_step(self, event: AlgorithmStep) -> None:
+    def _on_algorithm_step(self, event: events.AlgorithmStep) -> None:
         if event.algorithm == "staged":
-            self._line(self.wrapped(f"stage     {event.text}", self._stream))
+            self.say(self.wrapped(f"stage     {event.text}", self._stream))
 
     @_print.register
-    def _on_trial_suspended(self, event: TrialSuspended) -> None:
-        self._line(f"trial {event.trial:>3}  paused after epoch {event.epoch}")
+    def _on_trial_suspended(self, event: events.TrialSuspended) -> None:
+        self.say(f"trial {event.trial:>3}  paused after epoch {event.epoch}")
 
     @_print.register
-    def _on_disk_low(self, event: DiskLow) -> None:
-        self._line(self.wrapped(f"disk      {event.text}", self._stream))
+    def _on_disk_low(self, event: events.DiskLow) -> None:
+        self.say(self.wrapped(f"disk      {event.text}", self._stream))
 
     @_print.register
-    def _on_paused(self, event: Paused) -> None:
+    def _on_paused(self, event: events.Paused) -> None:
         if self._view is not None:
             self._view.show("waiting for room on the disk")
-        self._line(self.wrapped(f"paused    {event.text}", self._stream))
+        self.say(self.wrapped(f"paused    {event.text}", self._stream))
 
     @_print.register
-    def _on_continued(self, event: Continued) -> None:
+    def _on_continued(self, event: events.Continued) -> None:
         if self._view is not None:
             self._view.show("")
-        self._line(self.wrapped(f"goes on   {event.text}", self._stream))
+        self.say(self.wrapped(f"goes on   {event.text}", self._stream))
 
     @_print.register
-    def _on_checkpoints_removed(self, event: CheckpointsRemoved) -> None:
+    def _on_checkpoints_removed(self, event: events.CheckpointsRemoved) -> None:
         self._seen.removed_bytes += event.bytes
 
     @_print.register
-    def _on_confirmed(self, event: Confirmed) -> None:
+    def _on_confirmed(self, event: events.Confirmed) -> None:
         value = (
             "failed" if event.value is None else f"{self._progress.metric_word} {event.value:.4f}"
         )
-        self._line(f"trial {event.trial:>3}  {event.reason}, another seed: {value}")
+        self.say(f"trial {event.trial:>3}  {event.reason}, another seed: {value}")
 
     @_print.register
-    def _on_exported(self, event: Exported) -> None:
+    def _on_exported(self, event: events.Exported) -> None:
         self._seen.export = event.result
 
     @_print.register
-    def _on_evaluated(self, event: Evaluated) -> None:
+    def _on_evaluated(self, event: events.Evaluated) -> None:
         if event.metric_value is not None:
             words = event.words or f"{self._progress.metric_word} {event.metric_value:.4f}"
             is_held_out = event.split != "validation"
@@ -266,7 +249,7 @@ class Console:
             self._seen.evaluated = f"{label:<10}{words}{where}"
 
     @_print.register
-    def _on_interrupted(self, event: Interrupted) -> None:
+    def _on_interrupted(self, event: events.Interrupted) -> None:
         best = self._progress.best
         found = ""
         if best is not None:
@@ -276,16 +259,16 @@ class Console:
         self._farewell = [told, event.resume]  # a command is copied, so it is not broken
 
     @_print.register
-    def _on_finished(self, event: Finished) -> None:
+    def _on_finished(self, event: events.Finished) -> None:
         self._drop_view()
-        self._line("")
+        self.say("")
         for line in render_end(event, self._seen):
             shown = self.wrapped(line, self._stream)
             if line.startswith("best "):
                 shown = self._paint(shown, "1;32" if event.best else "1;31")
             elif event.report and line.startswith("report ") and self._color:
                 shown = shown.replace(event.report, linked(event.report))
-            self._line(shown)
+            self.say(shown)
 
     # Lines --------------------------------------------------------------------------------------
 
@@ -295,13 +278,7 @@ class Console:
         if self._live or now - self._last_status < STATUS_INTERVAL_S:
             return
         self._last_status = now
-        self._line(render_status(self._progress))
-
-    def _line(self, text: str, *, crop: bool = False) -> None:
-        if self._view is not None:
-            self._view.line(text, crop=crop)
-            return
-        print(text, file=self._stream, flush=True)
+        self.say(render_status(self._progress))
 
     def _open_view(self) -> LiveView | None:
         """The view, shown from now on; None where there is no terminal."""

@@ -9,18 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
+from hpo.core import events
 from hpo.core.budget import Budget, Spent, fraction_used
-from hpo.core.events import (
-    Confirmed,
-    Epoch,
-    Event,
-    Review,
-    Started,
-    TrialFinished,
-    TrialProgress,
-    TrialStarted,
-    TrialSuspended,
-)
 from hpo.core.selection import repeated
 from hpo.core.text import metric_word
 from hpo.core.trial import ONLY_STAGE, Direction, Purpose, TrialStage, TrialState
@@ -124,7 +114,7 @@ class Progress:
         self.metric_word = metric_word("")
 
     @singledispatchmethod
-    def handle(self, event: Event) -> None:
+    def handle(self, event: events.Event) -> None:
         """Take an event into account; those not named below change no count."""
 
     # What is shown --------------------------------------------------------------------------------
@@ -265,7 +255,7 @@ class Progress:
     # One method per event -------------------------------------------------------------------------
 
     @handle.register
-    def _on_started(self, event: Started) -> None:
+    def _on_started(self, event: events.Started) -> None:
         self.budget, self.spent = event.budget, event.spent
         self.direction = event.direction
         self.metric_word = metric_word(event.metric)
@@ -294,7 +284,7 @@ class Progress:
         self._rate(row.trial, row.epoch, row.value)
 
     @handle.register
-    def _on_review(self, event: Review) -> None:
+    def _on_review(self, event: events.Review) -> None:
         self.epochs_per_trial = event.epochs_per_trial
         self.slots = event.concurrent
         self._gpus = event.gpus_per_trial
@@ -303,7 +293,7 @@ class Progress:
         self._expected_repeats = self._ended_repeats + left
 
     @handle.register
-    def _on_trial_started(self, event: TrialStarted) -> None:
+    def _on_trial_started(self, event: events.TrialStarted) -> None:
         if self._began is None:
             self._began = self._now()
         number, resumed = event.trial, event.resumed_from_epoch or 0
@@ -319,15 +309,15 @@ class Progress:
             self._counted.add(number)
 
     @handle.register
-    def _on_trial_progress(self, event: TrialProgress) -> None:
+    def _on_trial_progress(self, event: events.TrialProgress) -> None:
         if trial := self.running.get(event.trial):
             trial.doing = event.text
 
     @handle.register
-    def _on_epoch(self, event: Epoch) -> None:
+    def _on_epoch(self, event: events.Epoch) -> None:
         number, value = event.trial, event.value
         if number not in self.running:
-            self._on_trial_started(TrialStarted(trial=number))
+            self._on_trial_started(events.TrialStarted(trial=number))
         trial = self.running[number]
         trial.epoch, trial.doing = event.epoch, ""
         trial.values.append(value)
@@ -365,7 +355,7 @@ class Progress:
             self.best.epoch = epoch  # trained on, and as good as before
 
     @handle.register
-    def _on_trial_finished(self, event: TrialFinished) -> None:
+    def _on_trial_finished(self, event: events.TrialFinished) -> None:
         trial = self._drop(event.trial, has_ended=not event.is_refused)
         if trial is None or trial.is_repeat or event.is_refused:
             return
@@ -378,11 +368,11 @@ class Progress:
             self.causes[event.error["kind"]] += 1
 
     @handle.register
-    def _on_trial_suspended(self, event: TrialSuspended) -> None:
+    def _on_trial_suspended(self, event: events.TrialSuspended) -> None:
         self._drop(event.trial)
 
     @handle.register
-    def _on_confirmed(self, event: Confirmed) -> None:
+    def _on_confirmed(self, event: events.Confirmed) -> None:
         self._drop(event.trial)
         if event.state is TrialState.COMPLETE:
             self._take_repeat(repeated(event.reason), event.value)

@@ -267,11 +267,7 @@ def _planned_spec(run: RunDir, trial: int) -> dict[str, Any]:
     trainer = find_trainer(study.trainer)
     space = planned_space(run.path, study, trainer, plan)
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, space=space)
-    ledger = Ledger.read(run.ledger_file)
-    try:
-        return specs.spec_of(ledger.trial(trial))
-    finally:
-        ledger.close()
+    return specs.spec_of(Ledger.read_trials(run.ledger_file)[0][trial])
 
 
 def platform_jobs(folder: Path) -> dict[int, tuple[str, str]]:

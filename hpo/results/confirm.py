@@ -48,7 +48,7 @@ class Confirmation:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `report.json` and in the event."""
-        return {**asdict(self), "standings": [asdict(s) for s in self.standings]}
+        return asdict(self)
 
 
 def confirm(
@@ -100,8 +100,7 @@ def confirm(
     words = describe(standings, winner, default, sign=sign)
     words += fewer_words(trials, trainer.direction, asked, len(standings))
     result = Confirmation(winner=winner, default=default, standings=standings, words=words)
-    rows = [asdict(standing) for standing in standings]
-    emit(Chosen(winner=winner, default=default, standings=rows, words=words))
+    emit(Chosen(**result.to_json()))
     return result
 
 

@@ -46,9 +46,7 @@ def export_run(
     """
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
-    ledger = Ledger.read(run.ledger_file)
-    record = _find(ledger, run, trial)
-    ledger.close()
+    record = _find(run, trial)
     try:
         find_checkpoint(run, record, trainer.direction)
     except HandoffError as error:
@@ -122,10 +120,10 @@ def trainer_of_export(run: RunDir) -> Trainer:
     return find_trainer(load_study(run.study_file).trainer)
 
 
-def _find(ledger: Ledger, run: RunDir, number: int | None) -> TrialRecord:
-    trials = ledger.trials()
+def _find(run: RunDir, number: int | None) -> TrialRecord:
+    trials, direction = Ledger.read_trials(run.ledger_file)
     if number is None:
-        best = best_trial(trials, ledger.direction)
+        best = best_trial(trials, direction)
         if best is None:
             raise RunError(f"{run}: no trial has a result yet, so there is nothing to export")
         return best

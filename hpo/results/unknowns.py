@@ -35,9 +35,7 @@ def check_unknowns(run: RunDir, trainings: int) -> float | None:
         number = read_handed_on(run).get("trial")
     if number is None:
         return None
-    ledger = Ledger.read(run.ledger_file)
-    trial = ledger.trial(number)
-    ledger.close()
+    trial = Ledger.read_trials(run.ledger_file)[0][int(number)]
     best = trial.best_measurement(direction)
     last = best.epoch if best else 0
     seconds = sum(m.seconds for m in trial.measurements if m.epoch <= last)

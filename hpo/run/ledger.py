@@ -108,6 +108,16 @@ class Ledger:
             except RunError as error:
                 raise RunError(str(error).replace(folder, str(path.parent))) from error
 
+    @classmethod
+    def read_trials(cls, path: Path) -> tuple[list[TrialRecord], Direction]:
+        """Return the trials of an existing run, and which of their values are better.
+
+        Raises:
+            RunError: as `read`.
+        """
+        with contextlib.closing(cls.read(path)) as ledger:
+            return ledger.trials(), ledger.direction
+
     def copied(self) -> Ledger:
         """Return a copy in memory, to try out what may come."""
         return Ledger(copy_in_memory(self._storage, STUDY_NAME), self.direction)

@@ -120,6 +120,20 @@ def fit_trials(
     return FirstTrials(latents=tuple(seen[begin : max(begin, most + 1)]), left_out=tuple(left_out))
 
 
+def usable_point(
+    space: SearchSpace, values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return latents of values, and what those stand for.
+
+    Raises:
+        ValueError: they stand for nothing in the space (or TypeError, for a value of another type).
+    """
+    latents = dict(space.encode(values))
+    params = space.decode(latents)
+    space.validate(params)
+    return latents, params
+
+
 def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether latents mean the same: a value that was trained may differ in its last digit."""
     return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
@@ -129,8 +143,6 @@ def _fitted(
     space: SearchSpace, values: Mapping[str, Any], spec: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Latents of a configuration; None where it does not fit."""
-    from search_spaces import PointError
-
     names = {parameter.name for parameter in space.parameters}
     for name in values.keys() - names:
         held = value_at(spec, name)
@@ -139,10 +151,8 @@ def _fitted(
     whole = {parameter.name: parameter.default for parameter in space.parameters}
     whole |= space.default() | {name: values[name] for name in values.keys() & names}
     try:
-        latents = dict(space.encode(whole))
-        params = space.decode(latents)
-        space.validate(params)
-    except (PointError, TypeError, ValueError):
+        latents, params = usable_point(space, whole)
+    except (TypeError, ValueError):
         return None
     asked = params.keys() & values.keys()  # what does nothing beside the others is not asked for
     return latents if all(is_same(values[name], params[name]) for name in asked) else None

@@ -8,6 +8,7 @@ nearest end, and what an earlier run did not set stays at its default.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.first_trials import MOST
+from hpo.study.first_trials import MOST, usable_point
 from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
 
@@ -97,19 +98,14 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
         raise SpecError(
             f"--warm-start: {run} was a search of {study.trainer}, this one is of {trainer}"
         )
-    ledger = Ledger.read(run / LEDGER_FILE)
-    try:
-        searched = [t for t in ledger.trials() if not t.is_repeat]
-        order = ranked(searched, ledger.direction)
-    finally:
-        ledger.close()
-    longest = leading(order)
+    trials, direction = Ledger.read_trials(run / LEDGER_FILE)
+    longest = leading(ranked([t for t in trials if not t.is_repeat], direction))
     if not longest:
         raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))
     found: list[tuple[Mapping[str, Any], str]] = []
     for trial in longest[:_BEST_OF_RUN]:
-        measured = trial.best_measurement(ledger.direction)
+        measured = trial.best_measurement(direction)
         value = "" if measured is None else f" ({measured.value:.4f})"
         spec = flatten(specs.trained_spec(trial))
         found.append((spec, f"trial {trial.number} of {run.parent.name}/{run.name}{value}"))
@@ -127,24 +123,13 @@ def _published(network: str) -> list[tuple[Mapping[str, Any], str]]:
 
 def _latents(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
     """Carry values over, one parameter at a time: one that does not fit stays at its default."""
-    from search_spaces import PointError
-
     taken = {parameter.name: parameter.default for parameter in space.parameters}
     taken |= space.default()
     for parameter in space.parameters:
         if parameter.name not in values:
             continue
         trial = taken | {parameter.name: values[parameter.name]}
-        try:
-            _usable(space, trial)
-        except (PointError, TypeError, ValueError):
-            continue
-        taken = trial
-    return _usable(space, taken)
-
-
-def _usable(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Latents of values; raises where they stand for nothing in the space."""
-    latents = dict(space.encode(values))
-    space.validate(space.decode(latents))
-    return latents
+        with contextlib.suppress(TypeError, ValueError):
+            usable_point(space, trial)
+            taken = trial
+    return usable_point(space, taken)[0]

@@ -172,9 +172,7 @@ def _of_run(run: RunDir, now: _Now, names: set[str]) -> Iterator[Remembered]:
     likeness = _compare(run, study, plan, now)
     if likeness is None or likeness.similarity < LEAST_WEIGHT:
         return
-    ledger = Ledger.read(run.ledger_file)
-    trials, direction = ledger.trials(), ledger.direction
-    ledger.close()
+    trials, direction = Ledger.read_trials(run.ledger_file)
     if direction != now.trainer.direction:
         return
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=run)
