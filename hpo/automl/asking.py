@@ -39,11 +39,7 @@ class Parts:
 
 
 def build_engine(
-    run: RunDir,
-    ledger: Ledger,
-    bus: EventBus,
-    secrets: Mapping[str, Any],
-    slots: int,
+    run: RunDir, ledger: Ledger, bus: EventBus, secrets: Mapping[str, Any], slots: int
 ) -> Parts:
     """Bring engine and algorithm to where the ledger is.
 
@@ -95,7 +91,6 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
         Ledger.create(draft / LEDGER_FILE, trainer.direction).close()
         planned.facts.write(draft)
         draft.rename(folder)  # also onto an empty folder
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
     return RunDir(folder)

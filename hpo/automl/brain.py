@@ -91,21 +91,16 @@ class NLConfigGenerator(_Asking):
                 f"{nearest(str(unknown[0]), names)}"
             )
         settings = {
-            "algorithm": str(answer.get("automl_algorithm") or ""),
-            "metric": str(answer.get("metric") or ""),
+            "automl_algorithm": str(answer.get("automl_algorithm") or ""),
             "algorithm_specific_params": answer.get("algorithm_specific_params") or {},
+            "metric": str(answer.get("metric") or ""),
         }
         try:
             read_settings(settings)
         except SpecError as error:
             raise LlmError(f"the model's settings cannot be used: {error}") from error
-        return {
-            "automl_algorithm": settings["algorithm"],
-            "automl_hyperparameters": wanted,
-            "algorithm_specific_params": settings["algorithm_specific_params"],
-            "metric": settings["metric"],
-            "reasoning": str(answer.get("reasoning") or ""),
-        }
+        reasoning = str(answer.get("reasoning") or "")
+        return {**settings, "automl_hyperparameters": wanted, "reasoning": reasoning}
 
 
 class LLMAnalyzer(_Asking):

@@ -22,7 +22,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group
 from hpo.core.protocols import Progress, Report, Spec
 from hpo.core.spec_dicts import flatten, lookup, merged, nest, value_at
-from hpo.jobs.job import ENDED, JOB_FILE, PENDING, RUNNING, SUCCESS, Job, read_job
+from hpo.jobs.job import ENDED, PENDING, RUNNING, SUCCESS, Job, read_job
 from hpo.jobs.run_command import command_of, start_worker
 from hpo.jobs.spec_formats import format_of, read_spec, render_spec
 from hpo.run.checkpoints import choose_checkpoint
@@ -204,13 +204,10 @@ class CommandTrainer:
 
     def _known_job(self, folder: Path) -> Job | None:
         """The trial's command from an earlier start of the search, if it runs or has succeeded."""
-        if not (folder / JOB_FILE).is_file():
-            return None
-        try:
+        with contextlib.suppress(RunError):
             job = read_job(folder)
-        except RunError:
-            return None
-        return job if job.status in (PENDING, RUNNING, SUCCESS) else None
+            return job if job.status in (PENDING, RUNNING, SUCCESS) else None
+        return None
 
     def _last_line(self, length: int, job: Job, line: Mapping[str, Any] | None) -> dict[str, Any]:
         """The last epoch; a trainer that validates rarely may not have told of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,9 +100,7 @@ class CallbackListener:
         notes: keeps what `feedback_fn` says.
     """
 
-    def __init__(
-        self, hooks: Hooks, show: Show, done: tuple[int, ...] = (), notes: Feedback | None = None
-    ) -> None:
+    def __init__(self, hooks: Hooks, show: Show, done: Iterable[int], notes: Feedback) -> None:
         self._hooks, self._show, self._notes = hooks, show, notes
         self._shown = set(done)
 
@@ -120,7 +118,7 @@ class CallbackListener:
         _guarded("on_recommendation", self._hooks.on_recommendation, self._show(number))
 
     def _on_end(self, number: int) -> None:
-        if self._hooks.feedback_fn is not None and self._notes is not None:
+        if self._hooks.feedback_fn is not None:
             rec = self._show(number)
             said = _guarded("feedback_fn", self._hooks.feedback_fn, rec, rec.job_id or "")
             self._notes.put(number, said)

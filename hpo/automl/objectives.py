@@ -20,7 +20,10 @@ SCORE = "objective_score"
 """Name of the score among the metrics of a trial."""
 _GENERIC = ("metric", "metric_value", "value", "score")
 """Keys of a reported mapping that stand for the primary objective."""
-_KEYS = ("metric", "name", "direction", "weight", "scale")
+_FIELDS = ("metric", "direction", "weight", "scale")
+_KEYS = (*_FIELDS, "name")
+_MAIN = ("metric", "direction", "metric_weight", "metric_scale")
+_LATENCY = tuple(f"latency_{key}" for key in _FIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,7 @@ def read_objectives(
     listed = settings.get("objectives")
     problems: list[str] = []
     warnings: list[str] = []
-    rows: list[Any] = [_main_of(settings)] if listed is None else list(listed)
+    rows: list[Any] = [_row(settings, _MAIN)] if listed is None else list(listed)
     if not rows:
         problems.append("objectives: must name at least one, got an empty list")
     found = [_read(row, place, problems, warnings, resolve) for place, row in enumerate(rows)]
@@ -133,7 +136,9 @@ def read_objectives(
         warnings.append(f"objectives: {', '.join(twice)}: is named more than once, and counts once")
     items = _first_of_each([item for item in found if item is not None])
     if settings["multi_objective"]:
-        items = _with_latency(items, settings, problems)
+        row = _row(settings, _LATENCY)
+        latency = _read(row, "latency", problems, [], lambda name: name)
+        items = _first_of_each([*items, latency]) if latency else items
     elif own := sorted(name for name in given if name.startswith("latency_")):
         warnings.append(f"{', '.join(own)}: has no effect without multi_objective")
     if listed is not None:
@@ -147,26 +152,9 @@ def read_objectives(
     return Objectives(tuple(items)), warnings
 
 
-def _main_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "metric": settings["metric"],
-        "direction": settings["direction"],
-        "weight": settings["metric_weight"],
-        "scale": settings["metric_scale"],
-    }
-
-
-def _with_latency(
-    items: list[Objective], settings: Mapping[str, Any], problems: list[str]
-) -> list[Objective]:
-    row = {
-        "metric": settings["latency_metric"],
-        "direction": settings["latency_direction"],
-        "weight": settings["latency_weight"],
-        "scale": settings["latency_scale"],
-    }
-    latency = _read(row, "latency", problems, [], lambda name: name)
-    return _first_of_each([*items, latency]) if latency else items
+def _row(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """An objective that is given by four settings."""
+    return {key: settings[name] for key, name in zip(_FIELDS, names, strict=True)}
 
 
 def _first_of_each(items: Sequence[Objective]) -> list[Objective]:

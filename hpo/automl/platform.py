@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hpo.automl.sdk import (
     FAILED,
     Platform,
     attempt,
+    attempt_by_name,
     has_failed_by_log,
     is_clean_up_error,
     read_logs,
@@ -176,8 +178,7 @@ class PlatformExecutor:
 
     def _results_dir(self, active: ActiveJob) -> str:
         """Where a job's results lie, where the platform can tell."""
-        ask = getattr(self._platform, "get_job_results_dir", None)
-        found, _ = attempt(ask, active.job_id) if ask is not None else (None, None)
+        found, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
         return str(found or "")
 
     def _find_lost(self, active: ActiveJob) -> None:
@@ -282,12 +283,8 @@ class PlatformExecutor:
         names = self._plan.objectives.names
         if self._is_local(active) and Path(active.results_dir).is_dir():
             return values_in_folder(Path(active.results_dir), names)
-        read = getattr(self._platform, "read_job_result_file", None)
-        if read is None:
-            return {}
-        return values_by_reader(
-            lambda place: attempt(read, active.job_id, place)[0], names, self._plan.action
-        )
+        read = partial(attempt_by_name, self._platform, "read_job_result_file", active.job_id)
+        return values_by_reader(lambda place: read(place)[0], names, self._plan.action)
 
     def _succeed(self, active: ActiveJob, driver: TrialDriver) -> Ended:
         missing = self._plan.objectives.missing(active.values)
@@ -301,18 +298,15 @@ class PlatformExecutor:
         return Ended()
 
     def _analyse(self, active: ActiveJob, logs: str, status: str) -> dict[str, str]:
-        analyse = getattr(self._platform, "get_failure_analysis", None)
-        analysis, error = attempt(analyse, active.job_id) if analyse else (None, None)
+        analysis, error = attempt_by_name(self._platform, "get_failure_analysis", active.job_id)
         if error is not None:
             logger.warning("job %s: no failure analysis: %s", active.job_id, error)
         return explain_analysis(analysis, logs, status)
 
     def _cancel(self, active: ActiveJob) -> None:
-        cancel = getattr(self._platform, "cancel_job", None)
-        if cancel is not None:
-            _, error = attempt(cancel, active.job_id)
-            if error is not None:
-                logger.warning("job %s: cannot be canceled: %s", active.job_id, error)
+        _, error = attempt_by_name(self._platform, "cancel_job", active.job_id)
+        if error is not None:
+            logger.warning("job %s: cannot be canceled: %s", active.job_id, error)
 
 
 def _failure(kind: str, text: str) -> dict[str, str]:

@@ -34,30 +34,6 @@ class Gate:
     """Empty where AutoML can run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """The way of one request."""
-
-    kind: str
-    """`automl` or `direct`."""
-    action: str
-    policy: Policy
-    message: str
-    """One line: which way, and why."""
-
-    def to_event(self) -> Routed:
-        """The event that tells it."""
-        return Routed(
-            route=self.kind,
-            action=self.action,
-            automl_policy=self.policy.shown,
-            decided_by=self.policy.source,
-            phrase=self.policy.phrase,
-            unclear=self.policy.unclear,
-            message=self.message,
-        )
-
-
 def open_skill(skill_dir: str | Path) -> Skill:
     """Read the metadata of a skill folder.
 
@@ -110,10 +86,18 @@ def read_template(file: Path) -> dict[str, Any]:
     return data
 
 
-def decide_route(skill: Skill, action: str, policy: Policy) -> Route:
+def decide_route(skill: Skill, action: str, policy: Policy) -> Routed:
     """Choose between a search and the plain action, and say why."""
     kind, why = _choose(skill, action, policy)
-    return Route(kind=kind, action=action, policy=policy, message=why)
+    return Routed(
+        route=kind,
+        action=action,
+        automl_policy=policy.shown,
+        decided_by=policy.source,
+        phrase=policy.phrase,
+        unclear=policy.unclear,
+        message=why,
+    )
 
 
 def _choose(skill: Skill, action: str, policy: Policy) -> tuple[str, str]:

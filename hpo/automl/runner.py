@@ -181,9 +181,13 @@ class AutoMLRunner:
         if workspace_path and workspace_dir and Path(workspace_path) != Path(workspace_dir):
             raise AutoMLError("workspace_path: and workspace_dir are the same; give one of them")
         poll_s = _seconds(platform_kwargs.pop("poll_interval", self.poll_interval))
-        if self._platform is None:
-            given = {**platform_kwargs, **({"image": image} if image else {})}
-            self._refuse_platform_arguments(given, execution)
+        if image and (execution or self.skill.action(self.action).get("execution")):
+            raise AutoMLError("image: must be left out, as a Python script runs without one")
+        unknown = sorted(set(platform_kwargs) - set(OURS))
+        if unknown and self._platform is None:
+            raise AutoMLError(
+                f"run: {', '.join(unknown)}: no such argument; it would go to a platform's jobs"
+            )
         if workspace_id is not None:
             logger.info("workspace_id %s: kept here, not passed to jobs", workspace_id)
         wanted = workspace_path or workspace_dir or self._workspace_dir
@@ -240,19 +244,6 @@ class AutoMLRunner:
         if ended.declined:
             raise ReviewDeclinedError(f"{ended.run}: {ended.declined}")
         return ended.result
-
-    def _refuse_platform_arguments(
-        self, given: Mapping[str, Any], execution: Mapping[str, Any] | None
-    ) -> None:
-        """Refuse what only jobs of a platform could use; sample counts are used here too."""
-        if "image" in given and (execution or self.skill.action(self.action).get("execution")):
-            raise AutoMLError("image: must be left out, as a Python script runs without one")
-        names = [name for name in given if name not in (*OURS, "image")]
-        if names:
-            raise AutoMLError(
-                f"run: {', '.join(sorted(names))}: no such argument; it would go to a platform's "
-                "jobs"
-            )
 
     def review(self, *given: Any, **arguments: Any) -> dict[str, Any]:
         """Do everything up to the review and return it; nothing is trained.

@@ -56,6 +56,12 @@ def attempt(call: Callable[..., Any], *args: Any, **more: Any) -> tuple[Any, Exc
         return None, error
 
 
+def attempt_by_name(platform: Platform, name: str, *args: Any) -> tuple[Any, Exception | None]:
+    """Make a call that a platform may lack; None then, as of one that raises."""
+    call = getattr(platform, name, None)
+    return (None, None) if call is None else attempt(call, *args)
+
+
 def status_of(answer: Any) -> str:
     """A platform's status as one plain lower-case word, whether text, an enum or an object."""
     status = getattr(answer, "status", answer)

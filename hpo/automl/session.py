@@ -70,7 +70,7 @@ class AutoMLSession(Session):
         self.objectives = objectives_of(self.facts)
         self._platform: PlatformExecutor | None = None
         self._algorithm: Algorithm | None = None
-        known = tuple(t.number for t in self.ledger.trials())
+        known = [t.number for t in self.ledger.trials()]
         self.notes = Feedback(self.run.path)
         constants = constants_of(self.facts, self.study, self.plan)
         self.bus.add(Views(self.run, self.ledger, self.facts, constants, self.show))
@@ -88,15 +88,13 @@ class AutoMLSession(Session):
                 f"{self.run}: its trials are jobs of {facts.platform}; go on with "
                 "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
             )
-        total = self.study.budget.trials
-        if facts.total is not None and total is not None and total != facts.total:
-            facts = replace(facts, total=total)
-            facts.write(self.run.path)
-        moved = self._moved_defaults()
-        if moved != facts.first_adjustments:
-            facts = replace(facts, first_adjustments=moved)
-            facts.write(self.run.path)
-        return facts
+        total = self.study.budget.trials if facts.total is not None else None
+        current = replace(
+            facts, total=total or facts.total, first_adjustments=self._moved_defaults()
+        )
+        if current != facts:
+            current.write(self.run.path)
+        return current
 
     def _moved_defaults(self) -> list[dict[str, Any]]:
         """Values of the spec that lie outside their range, so that the first trial has others."""
@@ -216,29 +214,26 @@ class AutoMLSession(Session):
         return self.run if self.route.platform is None else None
 
     def _platform_plan(self) -> PlatformPlan:
-        submission = self.submission()
-        return PlatformPlan(
-            objectives=self.objectives,
-            epochs_key=self.trainer.epochs_key,
-            slots=self.study.concurrent or 1,
-            action=self.facts.action,
-            submit=submission.submit,
-            job_name=submission.name_of,
-            poll_s=self.route.poll_s,
-            resume_fields=tuple(self.skill_trainer.skill.fields(self.facts.action, "resume_model")),
-            finish_spec=self._finished_spec,
-        )
-
-    def submission(self) -> Submission:
-        """What turns trials into jobs of the platform."""
-        return Submission(
+        skill, action = self.skill_trainer.skill, self.facts.action
+        submission = Submission(
             platform=cast(Platform, self.route.platform),
-            skill=self.skill_trainer.skill,
-            action=self.facts.action,
+            skill=skill,
+            action=action,
             execution=self.skill_trainer.execution,
             image=self.facts.image,
             name_of=lambda number: f"{self.run.path.name}-rec-{number}",
             arguments=self.route.platform_arguments,
+        )
+        return PlatformPlan(
+            objectives=self.objectives,
+            epochs_key=self.trainer.epochs_key,
+            slots=self.study.concurrent or 1,
+            action=action,
+            submit=submission.submit,
+            job_name=submission.name_of,
+            poll_s=self.route.poll_s,
+            resume_fields=tuple(skill.fields(action, "resume_model")),
+            finish_spec=self._finished_spec,
         )
 
     def _finished_spec(self, spec: dict[str, Any], epochs: int) -> dict[str, Any]:

@@ -213,7 +213,9 @@ def _checked(key: Key, value: Any, problems: list[str]) -> Any:
     """A setting in its type; what is wrong with it is added to `problems`."""
     value = _converted(key, value)
     if value is not None and (why := _why_wrong(key, value)):
-        problems.append(f"automl_settings.{key.name}: {why}, got {value!r}{_hint(key, value)}")
+        problems.append(
+            f"automl_settings.{key.name}: {why}, got {value!r}{nearest(str(value), key.words)}"
+        )
     return value
 
 
@@ -240,10 +242,6 @@ def _why_wrong(key: Key, value: Any) -> str:
         return f"must be at most {key.high:.0f}"
     is_known = not key.words or str(value).strip().lower() in key.words
     return "" if is_known else f"must be one of {', '.join(key.words)}"
-
-
-def _hint(key: Key, value: Any) -> str:
-    return nearest(str(value), key.words) if key.words and isinstance(value, key.kind) else ""
 
 
 _NAMED = {int: "a whole number", float: "a number", bool: "true or false", str: "text",

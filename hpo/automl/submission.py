@@ -42,15 +42,12 @@ class Submission:
         """Refuse what no job could be made of.
 
         Raises:
-            AutoMLError: for a missing image, an image beside a script, or an argument that the
-                platform's call does not take.
+            AutoMLError: for a missing image, or an argument that the platform's call does not
+                take.
         """
         create, name = self._call()
         who = f"{type(self.platform).__name__}.{name}"
-        if self.execution is not None:
-            if self.image:
-                raise AutoMLError("image: must be left out, as a Python script runs without one")
-        elif takes(create, "image") and not self.own_image:
+        if self.execution is None and takes(create, "image") and not self.own_image:
             raise AutoMLError(
                 "image: must be given, as neither the action nor the skill names one: pass image=, "
                 f"or write container_image into {self.skill.path}/references/skill_info.yaml"

@@ -22,8 +22,8 @@ from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo.automl.request import Request
-    from hpo.automl.routing import Route
     from hpo.automl.session import RouteResult
+    from hpo.core.route_events import Routed
     from hpo.searching.session import SearchResult, SearchSettings
     from hpo.study.skill import Skill
 
@@ -111,10 +111,10 @@ def run(args: argparse.Namespace) -> int:
         raise SpecError(f"--max-hours: must be above 0, got {args.max_hours:g}")
     policy = resolve_policy(_stated_policy(args), args.request)
     skill = open_skill(_skill_dir(args))
-    route = decide_route(skill, args.action, policy)
-    if args.resume or route.kind == AUTOML:
-        return _search(args, skill, route)
-    return _train_plainly(args, skill, route)
+    routed = decide_route(skill, args.action, policy)
+    if args.resume or routed.route == AUTOML:
+        return _search(args, skill, routed)
+    return _train_plainly(args, skill, routed)
 
 
 def _stated_policy(args: argparse.Namespace) -> Any:
@@ -169,7 +169,7 @@ def _list_bank(args: argparse.Namespace) -> int:
     return 0
 
 
-def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
+def _search(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
     """A search, with the terminal attached."""
     from dataclasses import replace
 
@@ -177,12 +177,12 @@ def _search(args: argparse.Namespace, skill: Skill, route: Route) -> int:
     from hpo.automl.route_settings import RouteSettings
     from hpo.cli.automl_console import RouteConsole
 
-    request = _request(args, skill, route)
+    request = _request(args, skill, routed)
     settings = RouteSettings(
         max_hours=args.max_hours,
         accept_no_baseline=args.no_baseline,
         review_only=args.review_only,
-        routed=route.to_event(),
+        routed=routed,
     )
     ended: list[RouteResult] = []
 
@@ -213,7 +213,7 @@ def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.N
     return code
 
 
-def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
+def _request(args: argparse.Namespace, skill: Skill, routed: Routed) -> Request:
     from hpo.automl.request import Request
     from hpo.automl.workspace import choose_place
     from hpo.study.text_values import read_assignments
@@ -239,7 +239,7 @@ def _request(args: argparse.Namespace, skill: Skill, route: Route) -> Request:
         eval_overrides=read_assignments(args.eval_set, lambda: skill, "evaluate", "--eval-set"),
         roots=data_roots(args),
         base_checkpoint=args.weights or _parent_weights(args),
-        policy=route.policy.shown,
+        policy=routed.automl_policy,
         trials_per_gpu=args.trials_per_gpu,
     )
 
@@ -305,7 +305,7 @@ def _read_mapping(file: str, flag: str, *, names: frozenset[str] = frozenset()) 
     return {k: as_written(v, texts.get(k)) if k in names else v for k, v in data.items()}
 
 
-def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
+def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
     """One plain run of the action, as a job."""
     from hpo.automl.plain_run import run_directly
     from hpo.cli.automl_console import job_printer, print_route
@@ -318,7 +318,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, route: Route) -> int:
         )
     with machine_output() as stream:
         show_end = job_printer(stream if args.json else None)
-        print_route(route.to_event(), stream if args.json else None)
+        print_route(routed, stream if args.json else None)
         job = run_directly(
             skill,
             args.action,

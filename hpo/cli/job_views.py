@@ -77,8 +77,7 @@ def _age(job: Job) -> str:
 
 def _headline(job: Job) -> str:
     """The first figure of a result, or why there is none."""
-    if job.message or job.run_dir:
-        text = job.message or job.run_dir
+    if text := job.message:
         return text if len(text) <= _MESSAGE_WIDTH else f"{text[:_MESSAGE_WIDTH]}..."
     numbers = [
         (k.removeprefix("metrics."), v) for k, v in job.result.items() if isinstance(v, float)

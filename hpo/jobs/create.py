@@ -13,11 +13,10 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged
-from hpo.core.text import shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of, without
 from hpo.jobs.inference import JobContext
-from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, SUCCESS, Job, create_folder, find_job, read_job
+from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, Job, create_folder, find_job, read_job
 from hpo.jobs.pages import load_pages, pages_with
 from hpo.jobs.parents import Parent, find_parent, lineage
 from hpo.jobs.run_command import command_of
@@ -108,14 +107,11 @@ class JobMaker:
             overrides: spec keys to change, such as `train.num_epochs`.
 
         Raises:
-            RunError: when it is still running, or is a search.
+            RunError: when it is still running.
         """
         job = find_job(self.root, job_id)
         if job.status not in ENDED:
             raise RunError(f"{job_id}: is {job.status}; only a job that has ended can be resumed")
-        if job.run_dir:
-            going_on = f"hpo resume {shell_word(job.run_dir)}"
-            raise RunError(f"{job_id}: is a search; go on with `{going_on}`")
         page = load_pages(Path(job.skill_dir))[job.page]
         base = without(read_yaml(job.spec_file), job.inferred)  # which is found anew
         request = JobRequest(
@@ -126,27 +122,6 @@ class JobMaker:
         return self._write(
             replace(job, status=PENDING, created=time.time()), page, request, context
         )
-
-    def register_run(
-        self, run_dir: Path, *, job_id: str = "", roots: Mapping[str, str] | None = None
-    ) -> Job:
-        """Give a search's run directory a job id, so that jobs can start from its best trial."""
-        skill_dir = self._skill_of(None)
-        name, folder = create_folder(self.root, "automl", job_id)
-        job = Job(
-            id=name,
-            action="train",
-            skill_dir=str(skill_dir),
-            folder=folder,
-            network_arch=load_pages(skill_dir)[0].network_arch,
-            status=SUCCESS,
-            own_results_dir=str(run_dir.absolute()),
-            run_dir=str(run_dir.absolute()),
-            roots=dict(roots or {}),
-            created=time.time(),
-        )
-        job.save()
-        return job
 
     def find_page(self, action: str, job_id: str = "") -> Skill:
         """The page that knows an action, of the skill of a job or of this maker's own.

@@ -59,8 +59,6 @@ class Job:
     """Which page of the skill folder the action was taken from; 0 is the training page."""
     own_results_dir: str = ""
     """Where the action writes when that is not the job's own folder."""
-    run_dir: str = ""
-    """The run directory behind a job that is a search."""
     roots: dict[str, str] = field(default_factory=dict)
     adjustments: list[dict[str, Any]] = field(default_factory=list)
     """`{param, from, to, reason}` of values that were changed so that something can be learned."""
@@ -117,10 +115,6 @@ class Job:
                 raise RunError(f"{self.id}: is running already; wait for it or stop it") from error
             yield handle.fileno()
 
-    def is_held(self) -> bool:
-        """Whether a worker, or the command that it started, is alive."""
-        return is_locked(self.folder / ".lock")
-
 
 def _record(job: Job) -> dict[str, Any]:
     data = asdict(job)
@@ -149,17 +143,20 @@ def read_job(folder: Path) -> Job:
 
 def running_commands(folder: Path) -> dict[str, int]:
     """The process groups of those jobs right below a folder whose commands run, by their names."""
-    found = {}
-    for file in sorted(folder.glob(f"*/{JOB_FILE}")):
+    running = [job for job in _jobs_in(folder) if job.status == RUNNING]
+    return {job.folder.name: job.pid for job in running if job.pid is not None}
+
+
+def _jobs_in(folder: Path) -> Iterator[Job]:
+    """The jobs right below a folder; folders without a record, or with a damaged one, are none."""
+    for file in sorted(folder.glob(f"[!.]*/{JOB_FILE}")):
         with contextlib.suppress(RunError):
-            job = read_job(file.parent)
-            if job.status == RUNNING and job.pid is not None:
-                found[file.parent.name] = job.pid
-    return found
+            yield read_job(file.parent)
 
 
 def _is_up_to_date(job: Job) -> bool:
-    if job.status in ENDED or job.run_dir or job.is_held():
+    is_held = is_locked(job.folder / ".lock")  # by a worker, or the command that it started
+    if job.status in ENDED or is_held:
         return True
     return job.status == PENDING and time.time() - job.created < _START_WITHIN_S
 
@@ -204,11 +201,7 @@ def create_folder(root: Path, action: str, job_id: str = "") -> tuple[str, Path]
 
 def list_jobs(root: Path) -> list[Job]:
     """All jobs below a root, the newest last; folders without a record are not jobs."""
-    jobs = []
-    for file in (root / RESULTS).glob(f"[!.]*/{JOB_FILE}"):
-        with contextlib.suppress(RunError):
-            jobs.append(read_job(file.parent))
-    return sorted(jobs, key=lambda job: job.created)
+    return sorted(_jobs_in(root / RESULTS), key=lambda job: job.created)
 
 
 def find_job(root: Path, job_id: str, kind: str = "job") -> Job:

@@ -92,8 +92,6 @@ def find_parent(root: Path, name: str) -> Parent:
             run, trial = known
             return _of_run(run, name) if trial is None else _of_trial(run, trial, name)
         raise error from None
-    if job.run_dir:
-        return _of_run(RunDir(Path(job.run_dir)), job.id, job)
     if job.status in (PENDING, RUNNING):
         raise RunError(f"{job.id}: is {job.status}; wait for it to end before starting from it")
     return _of_job(job)
@@ -183,7 +181,7 @@ def _page_of(job: Job) -> Skill:
     return pages[job.page] if job.page < len(pages) else pages[0]
 
 
-def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
+def _of_run(run: RunDir, name: str) -> Parent:
     """The best trial of a search, or its average with others, by the state that the search keeps.
 
     Raises:
@@ -192,7 +190,7 @@ def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
     best = run.read_state().get("best")
     if not isinstance(best, dict):
         raise RunError(f"{name}: no trial of {run} has a result yet, so there is no best model")
-    parent = _of_trial(run, int(best["trial"]), name, job)
+    parent = _of_trial(run, int(best["trial"]), name)
     report = read_handed_on(run)
     is_average = report.get("trial") == best["trial"] and (report.get("average") or {}).get(
         "is_used"
@@ -200,13 +198,13 @@ def _of_run(run: RunDir, name: str, job: Job | None = None) -> Parent:
     return replace(parent, folder=run.best_dir) if is_average else parent
 
 
-def _of_trial(run: RunDir, trial: int, name: str, job: Job | None = None) -> Parent:
+def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
     """One trial of a search.
 
     Raises:
         RunError: when it has left no checkpoint on this machine.
     """
-    skill_dir, held_out = _skill_and_held_out(run, job)
+    skill_dir, held_out = _skill_and_held_out(run)
     elsewhere = platform_jobs(run.path).get(trial)
     folder = _job_folder(run, trial, name, *elsewhere) if elsewhere else (
         _trial_folder(run, trial, name)
@@ -218,7 +216,6 @@ def _of_trial(run: RunDir, trial: int, name: str, job: Job | None = None) -> Par
         skill_dir=skill_dir,
         spec=_spec_of(run, trial, is_elsewhere=bool(elsewhere)),
         status=str(run.read_state().get("status", "")),
-        roots=job.roots if job else {},
         held_out=held_out,
         monitored=str(_automl_facts(run).get("metric") or ""),
     )
@@ -279,7 +276,7 @@ def platform_jobs(folder: Path) -> dict[int, tuple[str, str]]:
         return {}
 
 
-def _skill_and_held_out(run: RunDir, job: Job | None) -> tuple[Path, dict[str, Any]]:
+def _skill_and_held_out(run: RunDir) -> tuple[Path, dict[str, Any]]:
     """The skill of a search, and the data that its trials have not seen.
 
     The AutoML route keeps both in its facts; a plain search knows them by its trainer.
@@ -288,12 +285,11 @@ def _skill_and_held_out(run: RunDir, job: Job | None) -> tuple[Path, dict[str, A
     if facts.get("skill_dir"):
         return Path(str(facts["skill_dir"])), dict(facts.get("eval_keys") or {})
     trainer = find_trainer(load_study(run.study_file).trainer)
-    skill_dir = Path(job.skill_dir) if job else trainer.skill_dir
     with contextlib.suppress(RunError):
         sources = held_out_sources(read_plan(run.path).sources)
         if sources is not None:
-            return skill_dir, trainer.data_overrides(sources)
-    return skill_dir, {}
+            return trainer.skill_dir, trainer.data_overrides(sources)
+    return trainer.skill_dir, {}
 
 
 def _automl_facts(run: RunDir) -> dict[str, Any]:

@@ -21,19 +21,19 @@ SCHEMA, TEMPLATE = "schemas/train.schema.json", "references/spec_template_train.
 
 def test_19_train_becomes_a_search_and_nothing_else_does(skill):
     found = load_skill(skill)
-    assert decide_route(found, "train", resolve_policy()).kind == AUTOML
-    assert decide_route(found, "train", resolve_policy("off")).kind == DIRECT
+    assert decide_route(found, "train", resolve_policy()).route == AUTOML
+    assert decide_route(found, "train", resolve_policy("off")).route == DIRECT
     for action in ("evaluate", "inference", "export", "gen_trt_engine"):
         for policy in ("on", "off", "auto"):
-            route = decide_route(found, action, resolve_policy(policy))
-            assert (route.kind, route.action) == (DIRECT, action)
-            assert "straight to the trainer" in route.message
+            routed = decide_route(found, action, resolve_policy(policy))
+            assert (routed.route, routed.action) == (DIRECT, action)
+            assert "straight to the trainer" in routed.message
 
 
 def test_19_the_message_names_the_deciding_phrase(skill):
-    route = decide_route(load_skill(skill), "train", resolve_policy(None, "plain training now"))
-    assert "'plain training'" in route.message
-    assert route.to_event().phrase == "plain training"
+    routed = decide_route(load_skill(skill), "train", resolve_policy(None, "plain training now"))
+    assert "'plain training'" in routed.message
+    assert routed.phrase == "plain training"
 
 
 @pytest.mark.parametrize("file", [SCHEMA, TEMPLATE])
@@ -44,10 +44,10 @@ def test_20_a_missing_or_damaged_file_means_plain_training_that_names_it(skill, 
         path.unlink()
     else:
         path.write_text("{: [")
-    route = decide_route(load_skill(skill), "train", resolve_policy())
-    assert route.kind == DIRECT
-    assert "AutoML is enabled but not runnable" in route.message
-    assert str(path) in route.message
+    routed = decide_route(load_skill(skill), "train", resolve_policy())
+    assert routed.route == DIRECT
+    assert "AutoML is enabled but not runnable" in routed.message
+    assert str(path) in routed.message
     if (file, how) == (TEMPLATE, "removed"):
         demand_runnable(load_skill(skill))  # the schema's defaults are the spec
         return
@@ -66,9 +66,9 @@ def test_20_gates_are_looked_at_in_order(skill):
     gate = check_gates(load_skill(skill))
     assert not gate.is_enabled
     assert "missing" not in gate.problem
-    route = decide_route(load_skill(skill), "train", resolve_policy("on"))
-    assert route.kind == DIRECT
-    assert "not enabled" in route.message
+    routed = decide_route(load_skill(skill), "train", resolve_policy("on"))
+    assert routed.route == DIRECT
+    assert "not enabled" in routed.message
     with pytest.raises(AutoMLError, match="automl_enabled is not true"):
         demand_runnable(load_skill(skill))
 

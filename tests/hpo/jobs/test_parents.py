@@ -37,17 +37,6 @@ def test_a_search_hands_on_the_best_epoch_of_its_best_trial(searched):
     assert parent.spec["train"]["num_epochs"] == 3
 
 
-def test_a_search_can_be_given_a_job_id(searched, skill, data):
-    root, found = searched
-    jobs = LocalJobs(root, skill)
-    job = jobs.register_run(found.path, roots={"train_dataset_uri": str(data)})
-    assert (job.id, job.status) == ("automl-1", "success")
-    child = jobs.prepare_job(JobRequest(action="export"), parent_job_id="automl-1")
-    assert spec_of(child)["export"]["checkpoint"].startswith(str(found.trial_dir(best_of(found))))
-    evaluated = jobs.prepare_job(JobRequest(action="evaluate"), parent_job_id="automl-1")
-    assert str(data / "unknown_classes/test") in evaluated.spec_file.read_text()
-
-
 def test_the_hand_off_stands_in_where_trials_were_tidied_away(searched):
     root, found = searched
     folder = found.trial_dir(best_of(found))
