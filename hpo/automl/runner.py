@@ -191,9 +191,9 @@ class AutoMLRunner:
         if workspace_id is not None:
             logger.info("workspace_id %s: kept here, not passed to jobs", workspace_id)
         wanted = workspace_path or workspace_dir or self._workspace_dir
-        own = {} if self._platform is None else dict(spec_overrides or {})
-        given_here = {} if own else spec_overrides or {}
-        place, overrides = choose_place(wanted, given_here, Path(_DEFAULT_WORKSPACE))
+        overrides = dict(spec_overrides or {})
+        is_here = self._platform is None  # elsewhere `results_dir` is a path of the platform
+        place, rest = choose_place(wanted, overrides if is_here else {}, Path(_DEFAULT_WORKSPACE))
         roots = {"train_dataset_uri": train_dataset_uri, "eval_dataset_uri": eval_dataset_uri}
         request = Request(
             skill=self.skill,
@@ -203,7 +203,7 @@ class AutoMLRunner:
             algorithm=automl_algorithm,
             hyperparameters=automl_hyperparameters,
             ranges=custom_param_ranges,
-            overrides=own or overrides,
+            overrides=rest if is_here else overrides,
             eval_overrides=eval_overrides or {},
             roots={name: uri for name, uri in roots.items() if uri},
             base_checkpoint=base_checkpoint,

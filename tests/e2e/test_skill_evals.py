@@ -66,7 +66,7 @@ def test_the_route_that_a_task_expects_is_that_of_its_words():
             continue
         stated = re.findall(r"--policy (\w+)", task["steps"][0]["run"])
         policy = resolve_policy(stated[0] if stated else None, words[0])
-        route = asdict(decide_route(load_skill(SKILL), "train", policy).to_event())
+        route = asdict(decide_route(load_skill(SKILL), "train", policy))
         assert differences(wanted, route) == [], task["id"]
         checked += 1
     assert checked == 12

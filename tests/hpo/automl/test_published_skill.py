@@ -73,9 +73,9 @@ def space_of(planned):
 
 def test_19_train_becomes_a_search_unless_it_is_off():
     skill = load_skill(SKILL)
-    assert decide_route(skill, "train", resolve_policy()).kind == AUTOML
-    assert decide_route(skill, "train", resolve_policy("off")).kind == DIRECT
-    assert decide_route(skill, "evaluate", resolve_policy("on")).kind == DIRECT
+    assert decide_route(skill, "train", resolve_policy()).route == AUTOML
+    assert decide_route(skill, "train", resolve_policy("off")).route == DIRECT
+    assert decide_route(skill, "evaluate", resolve_policy("on")).route == DIRECT
 
 
 def test_23_short_names_reach_the_spec(splits, tmp_path):
