@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainer.tiny import make_splits, train_spec
-from trainer.encoders import as_trained, load_encoder
+from trainer.encoders import as_trained, load_encoder, trained_classes
 from trainer.engine_facts import facts_file, read_facts, write_facts
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.spec import parse_spec
@@ -48,6 +48,12 @@ def test_damaged_facts_are_one_line(engine, text):
 
 def test_deep_pictures_are_read_by_the_range_of_the_model(engine, tmp_path):
     assert tuple(as_trained(engine, spec(tmp_path)).dataset.value_range) == (0.0, 4095.0)
+
+
+def test_an_engine_knows_the_classes_that_its_model_was_trained_on(engine):
+    assert trained_classes(engine) == []
+    write_facts(engine, FACTS | {"trained_classes": ["käse", "brot"]})
+    assert trained_classes(engine) == ["käse", "brot"]
 
 
 def test_another_preprocessing_than_the_engines_is_refused(engine, tmp_path):
