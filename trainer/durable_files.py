@@ -36,9 +36,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """A folder that takes the target's place once it is whole; the caller keeps others away."""
-    draft = target.with_name(f"{target.name}.tmp")
+def beside(target: Path, *, prefix: str = "") -> Iterator[Path]:
+    """A folder that takes the target's place once it is whole; the caller keeps others away.
+
+    Args:
+        target: what lies there goes.
+        prefix: of the folder's name until then; a dot hides it from who looks at the place.
+    """
+    draft = target.with_name(f"{prefix}{target.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:

@@ -45,7 +45,7 @@ def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
 
     exported = Exported(folder)
     model, config = _as_timm(exported, exported.load())
-    with beside(out) as draft:
+    with beside(out, prefix=".") as draft:
         state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
         save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -49,7 +49,7 @@ def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
         raise FormError(f"{model}: must take {INPUT!r} and give {OUTPUT!r}; export it again")
     batch = inputs[INPUT].shape.dim[0].dim_value
     target = out / name
-    with beside(target) as draft:
+    with beside(target, prefix=".") as draft:
         (draft / "1").mkdir()
         shutil.copyfile(model, draft / "1" / "model.onnx")
         text = _config(name, batch or _MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
