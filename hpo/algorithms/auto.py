@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hpo.algorithms.brackets import first_rung
 from hpo.algorithms.mfbo import OTHERS_BEFORE_STEPS, TRIALS_PER_DIMENSION
 from hpo.core.text import count_of
@@ -19,39 +17,34 @@ _MANY_DIMENSIONS = 40
 """Beyond these a Gaussian process learns too little from the trials of a search."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyFacts:
-    """What the choice depends on."""
+def choose_algorithm(
+    *, num_reports: int, dimensions: int, trials: int | None, slots: int
+) -> tuple[str, str]:
+    """Return a name and why.
 
-    num_epochs: int
-    num_reports: int
-    """Validations of a full trial."""
-    dimensions: int = 0
-    """Of the compiled space; 0 when unknown."""
-    trials: int | None = None
-    """The budget of trials; None when it is in time or epochs."""
-    slots: int = 1
-
-
-def choose_algorithm(facts: StudyFacts) -> tuple[str, str]:
-    """Return a name and why."""
-    if facts.trials is not None and facts.slots > 1 and facts.trials <= 2 * facts.slots:
+    Args:
+        num_reports: validations of a full trial.
+        dimensions: of the compiled space; 0 when unknown.
+        trials: the budget of trials; None when it is in time or epochs.
+        slots: trials at a time.
+    """
+    if trials is not None and slots > 1 and trials <= 2 * slots:
         return (
             "random",
-            f"random: {count_of(facts.trials, 'trial')} on {facts.slots} slots teach too little",
+            f"random: {count_of(trials, 'trial')} on {slots} slots teach too little",
         )
-    is_short = facts.num_reports < LEAST_REPORTS
-    is_small = 0 < facts.dimensions <= _FEW_DIMENSIONS
-    if is_short and is_small and facts.trials is not None and facts.trials <= _FEW_TRIALS:
-        dimensions = count_of(facts.dimensions, "dimension")
-        words = f"a model of the surface suits so few trials ({facts.trials}) in {dimensions}"
+    is_short = num_reports < LEAST_REPORTS
+    is_small = 0 < dimensions <= _FEW_DIMENSIONS
+    if is_short and is_small and trials is not None and trials <= _FEW_TRIALS:
+        where = count_of(dimensions, "dimension")
+        words = f"a model of the surface suits so few trials ({trials}) in {where}"
         return "bayesian", f"bayesian: {words}"
-    can_model = not is_short and 0 < facts.dimensions <= _MANY_DIMENSIONS
-    first = TRIALS_PER_DIMENSION * facts.dimensions
-    if can_model and (facts.trials is None or facts.trials > first):
+    can_model = not is_short and 0 < dimensions <= _MANY_DIMENSIONS
+    first = TRIALS_PER_DIMENSION * dimensions
+    if can_model and (trials is None or trials > first):
         words = "then a model of all curves, stopped ones too, at first in turns"
         return "mfbo", f"mfbo: tpe for {first} trials, {words}"
-    if can_model and facts.trials is not None and facts.trials > OTHERS_BEFORE_STEPS + 1:
+    if can_model and trials is not None and trials > OTHERS_BEFORE_STEPS + 1:
         words = "and small steps from the default while nothing is better"
         return "mfbo", f"mfbo: tpe for so few trials, {words}"
     return "tpe", "tpe: learns from parallel and pruned trials alike, at no cost per proposal"

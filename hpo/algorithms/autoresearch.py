@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.llm import task_of
 from hpo.algorithms.llm_client import LLM_OPTIONS, make_client
 from hpo.algorithms.options import Option
-from hpo.algorithms.recipes import random_points, with_pruner
-from hpo.algorithms.tpe import tpe_recipe
-
-if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+from hpo.algorithms.recipes import bound_for, tpe_recipe, with_pruner
+from hpo.core.protocols import Algorithm
 
 
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study; the research program is checked first."""
-    from hpo.algorithms.confidence_bound import ConfidenceBound
     from hpo.algorithms.llm_research import ResearchChooser, read_program
 
     options, task = setting.options, task_of(setting)
@@ -30,12 +25,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
         goal=goal,
         phases=phases,
         notes=setting.context.notes,
-        bound=ConfidenceBound(
-            setting.space,
-            direction=setting.direction,
-            seed=setting.seed,
-            least_points=random_points(len(setting.space.dimensions)),
-        ),
+        bound=bound_for(setting),
     )
     recipe = replace(
         tpe_recipe(setting),
@@ -53,8 +43,6 @@ ENTRY = AlgorithmEntry(
     options=(
         Option(
             name="max_experiments",
-            kind=int,
-            default=None,
             route_default=50,
             low=1,
             help="experiments after which there are no more; the budget of a search ends it anyway",
@@ -62,7 +50,6 @@ ENTRY = AlgorithmEntry(
         Option(
             name="research_program",
             kind=dict,
-            default=None,
             help="goal and phases (trials, focus ranges), or a YAML file with them",
         ),
         *LLM_OPTIONS,

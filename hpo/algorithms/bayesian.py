@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, sampler_recipe, with_pruner
-
-if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+from hpo.core.protocols import Algorithm
 
 
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study; a pruned trial is a point with its last value to the process."""
     return with_pruner(setting, sampler_recipe(setting, "GPSampler", learns_from_pruned=False))
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
-from hpo.algorithms.random_search import random_recipe
-from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, num_designed, random_points, with_pruner
+from hpo.algorithms.recipes import (
+    MAX_RECOMMENDATIONS,
+    bound_for,
+    num_designed,
+    random_recipe,
+    with_pruner,
+)
+from hpo.core.protocols import Algorithm
 
-if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
 
-
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study; pruned trials are points with their last value."""
-    from dataclasses import replace
-
-    from hpo.algorithms.confidence_bound import ConfidenceBound
-
-    chooser = ConfidenceBound(
-        setting.space,
-        direction=setting.direction,
-        seed=setting.seed,
-        least_points=random_points(len(setting.space.dimensions)),
-    )
-    recipe = replace(
-        random_recipe(setting),
-        num_designed=num_designed(setting, is_model_based=True),
-        chooser=chooser,
-    )
+    designed = num_designed(setting, is_model_based=True)
+    recipe = replace(random_recipe(setting), num_designed=designed, chooser=bound_for(setting))
     return with_pruner(setting, recipe)
 
 

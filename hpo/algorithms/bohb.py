@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
@@ -37,8 +36,7 @@ def build(setting: Setting) -> Algorithm:
             )
 
     designed = max(num_designed(setting, is_model_based=True), options["min_points_in_model"])
-    recipe = replace(Recipe(make_sampler=make_sampler), num_designed=designed)
-    return with_brackets(setting, recipe)
+    return with_brackets(setting, Recipe(make_sampler=make_sampler, num_designed=designed))
 
 
 ENTRY = AlgorithmEntry(
@@ -50,14 +48,12 @@ ENTRY = AlgorithmEntry(
         ROUNDS,
         Option(
             name="kde_samples",
-            kind=int,
             default=64,
             low=1,
             help="candidates that the model compares for each proposal",
         ),
         Option(
             name="top_n_percent",
-            kind=int,
             default=15,
             low=1,
             high=99,
@@ -65,7 +61,6 @@ ENTRY = AlgorithmEntry(
         ),
         Option(
             name="min_points_in_model",
-            kind=int,
             default=10,
             low=2,
             help="configurations, spread by design, before the model speaks",

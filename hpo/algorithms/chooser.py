@@ -23,9 +23,9 @@ class Observation:
     params: dict[str, Any]
     latents: dict[str, Any]
     state: TrialState
-    value: float | None
+    value: float | None = None
     """Best so far in the metric's own sign; None while there is none, and for failed trials."""
-    epochs: int
+    epochs: int = 0
     error: str = ""
     is_infeasible: bool = False
     """Whether it failed because of its parameters, so that similar points should be avoided."""

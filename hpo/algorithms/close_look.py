@@ -13,19 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Observation
 from hpo.algorithms.gaussian_process import Array
 from hpo.algorithms.unit_points import default_latents, is_new, latents_at, point_of
 from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialRecord, TrialState
-
-if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Chooser, Chosen, Observation
-    from search_spaces import SearchSpace
+from search_spaces import SearchSpace
 
 WIDTH, LEAST_WIDTH = 0.025, 0.01
 """Standard deviation of a step, where a range is 1: a tenth of a decade in one of four decades."""
@@ -92,13 +89,11 @@ class CloseLook:
         return self._stepped(number, seen) or self._inner.choose(number, seen)
 
     def _stepped(self, number: int, seen: list[Observation]) -> Chosen | None:
-        from hpo.algorithms.chooser import RUNS_IN_FULL, Chosen
-
         best = self._best(seen)
         if best is None or number % 2 == 0 or not self._is_due(best, seen):
             return None
         step = self._next_from(best, seen)
-        latents = latents_at(self._space, list(map(float, self._point(number, step, seen))))
+        latents = latents_at(self._space, self._point(number, step, seen))
         if not is_new(latents, seen):  # options alone, or whole numbers, stay put
             return None
         self._steps[number] = step

@@ -8,7 +8,7 @@ nothing is proposed within a small radius of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +17,7 @@ from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_ex
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
-from search_spaces import Choice
-
-if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+from search_spaces import Choice, SearchSpace
 
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
 _RADIUS = 0.1
@@ -55,8 +52,7 @@ class ConfidenceBound(StatelessChooser):
         if known is None:
             return None
         points_ND, values_N = known
-        running = [point_of(self._space, o.latents) for o in seen if o.state is TrialState.RUNNING]
-        running_RD = np.array(running).reshape(len(running), len(self._space.dimensions))
+        running_RD = points_of(self._space, [o for o in seen if o.state is TrialState.RUNNING])
         process = self._fit(points_ND, values_N, running_RD)
         kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(values_N) - self._least))
         rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
@@ -64,7 +60,7 @@ class ConfidenceBound(StatelessChooser):
         everywhere_MD = rng.random((NUM_RANDOM, best_KD.shape[1]))
         start_MD = np.concatenate([everywhere_MD, near(best_KD, NUM_NEAR, WIDTHS[0], rng)])
         point = climb(lambda at: self._bound(process, kappa, running_RD, at), start_MD, WIDTHS, rng)
-        return latents_at(self._space, [float(u) for u in point])
+        return latents_at(self._space, point)
 
     def score(
         self, candidates: Sequence[dict[str, Any]], seen: Sequence[Observation]
@@ -85,8 +81,7 @@ class ConfidenceBound(StatelessChooser):
         ended = [o for o in ended if o.value is not None or o.is_infeasible][-MOST_POINTS:]
         if sum(not o.is_infeasible for o in ended) < self._least:
             return None
-        points_ND = np.array([point_of(self._space, o.latents) for o in ended])
-        return points_ND, normalised(ended, sign=self._sign)
+        return points_of(self._space, ended), normalised(ended, sign=self._sign)
 
     def _fit(self, points_ND: Array, values_N: Array, running_RD: Array) -> GaussianProcess:
         """Fit to what has ended; add running trials with the values that are expected of them."""
@@ -98,6 +93,12 @@ class ConfidenceBound(StatelessChooser):
     ) -> Array:
         mean_M, deviation_M = process.predict(features_of(self._space, at_MD))
         return keep_away(mean_M + kappa * deviation_M, at_MD, running_RD)
+
+
+def points_of(space: SearchSpace, trials: Sequence[Observation]) -> Array:
+    """Points of the unit cube, one row each; there may be none."""
+    points = [point_of(space, o.latents) for o in trials]
+    return np.array(points).reshape(len(points), len(space.dimensions))
 
 
 def normalised(known: Sequence[Observation], *, sign: float) -> Array:

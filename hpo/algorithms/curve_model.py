@@ -12,19 +12,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
-from hpo.algorithms.confidence_bound import climb, features_of, keep_away, near, normalised
+from hpo.algorithms.confidence_bound import (
+    climb,
+    features_of,
+    keep_away,
+    near,
+    normalised,
+    points_of,
+)
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
-from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.algorithms.unit_points import latents_at
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
-
-if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+from search_spaces import SearchSpace
 
 LEAST_GAIN = 0.01
 """Improvements below this part of the values' spread count as none."""
@@ -67,7 +71,7 @@ class CurveModel(StatelessChooser):
         if len(seen) < self._least or sum(not o.is_infeasible for o in known) < 2:
             return Chosen()
         running = [o for o in seen if o.state is TrialState.RUNNING]
-        points_ND, running_RD = self._points(known), self._points(running)
+        points_ND, running_RD = (points_of(self._space, some) for some in (known, running))
         process = self._fit(known, points_ND, running_RD)
         expected_N, _ = process.predict(self._trained_in_full(points_ND))
         goal = float(expected_N.max()) + LEAST_GAIN
@@ -79,7 +83,8 @@ class CurveModel(StatelessChooser):
         best_KD = points_ND[np.argsort(-expected_N, kind="stable")[:5]]
         rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))
         start_MD = near(best_KD, _NUM_START, WIDTHS[0], rng)
-        return Chosen(latents=self._latents_at(climb(worth, start_MD, WIDTHS[1:], rng)))
+        point = climb(worth, start_MD, WIDTHS[1:], rng)
+        return Chosen(latents=latents_at(self._space, point))
 
     def _fit(
         self, known: Sequence[Observation], points_ND: Array, running_RD: Array
@@ -101,13 +106,6 @@ class CurveModel(StatelessChooser):
 
     def _trained_in_full(self, at_MD: Array) -> Array:
         return np.column_stack([features_of(self._space, at_MD), np.ones(len(at_MD))])
-
-    def _points(self, trials: Sequence[Observation]) -> Array:
-        points = [point_of(self._space, o.latents) for o in trials]
-        return np.array(points).reshape(len(points), len(self._space.dimensions))
-
-    def _latents_at(self, point_D: Array) -> dict[str, Any]:
-        return latents_at(self._space, [float(u) for u in point_D])
 
 
 def _is_known(trial: Observation) -> bool:

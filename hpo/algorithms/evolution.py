@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.algorithms.brackets import Bracket
 from hpo.algorithms.unit_points import default_latents, latents_at, point_of, suggest
@@ -25,9 +25,7 @@ from hpo.core.trial import (
     TrialRecord,
     TrialState,
 )
-
-if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+from search_spaces import SearchSpace
 
 Point = tuple[float, ...]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -50,8 +51,7 @@ class ExtrapolationPruner:
         self._threshold = threshold
         self._curves: dict[int, list[tuple[int, float]]] = {}
         self._best: float | None = None
-        self._low = self._high = 0.0
-        self._has_seen = False
+        self._low, self._high = math.inf, -math.inf
 
     def start(self, number: int) -> None:
         """Begin a curve."""
@@ -68,9 +68,7 @@ class ExtrapolationPruner:
         """Pruner the curve so far."""
         mine = self._sign * best
         self._curves[number].append((epoch, mine))
-        self._low = min(self._low, mine) if self._has_seen else mine
-        self._high = max(self._high, mine) if self._has_seen else mine
-        self._has_seen = True
+        self._low, self._high = min(self._low, mine), max(self._high, mine)
         curve = self._curves[number]
         if self._best is None or len(curve) < self._min_epochs:
             return CONTINUE

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.llm import task_of
 from hpo.algorithms.llm_client import LLM_OPTIONS, make_client
 from hpo.algorithms.options import Option
-from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, random_points, with_pruner
-from hpo.algorithms.tpe import tpe_recipe
-
-if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, bound_for, tpe_recipe, with_pruner
+from hpo.core.protocols import Algorithm
 
 _UNPLANNED_TRIALS = 20
 """Trials that are planned for where the budget is not in trials."""
 
 
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study."""
     from hpo.algorithms.llm_phases import PhaseChooser
 
@@ -32,8 +28,7 @@ def build(setting: Setting) -> OptunaAlgorithm:
         num_trials=options["max_recommendations"]
         or setting.context.planned_trials
         or _UNPLANNED_TRIALS,
-        seed=setting.seed,
-        least_points=random_points(len(setting.space.dimensions)),
+        bound=bound_for(setting),
     )
     return with_pruner(setting, replace(tpe_recipe(setting), chooser=chooser, num_designed=0))
 

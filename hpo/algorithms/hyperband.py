@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
-from hpo.algorithms.random_search import random_recipe
-from hpo.algorithms.recipes import HALVING, ROUNDS, with_brackets
+from hpo.algorithms.recipes import HALVING, ROUNDS, random_recipe, with_brackets
 from hpo.core.protocols import Algorithm
 
 

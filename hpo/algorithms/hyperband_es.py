@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.options import Option
-from hpo.algorithms.random_search import random_recipe
-from hpo.algorithms.recipes import HALVING, ROUNDS, length_of, with_brackets
+from hpo.algorithms.recipes import HALVING, ROUNDS, length_of, random_recipe, with_brackets
 from hpo.core.protocols import Algorithm
 
 
@@ -39,7 +38,6 @@ ENTRY = AlgorithmEntry(
         ),
         Option(
             name="min_early_stop_epochs",
-            kind=int,
             default=3,
             low=3,
             help="validated epochs before a curve is extrapolated",

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.llm_client import LLM_OPTIONS, make_client
-from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, with_pruner
-from hpo.algorithms.tpe import tpe_recipe
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, tpe_recipe, with_pruner
+from hpo.core.protocols import Algorithm
 
 if TYPE_CHECKING:
     from hpo.algorithms.llm_task import Task
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
 
 
 def task_of(setting: Setting) -> Task:
@@ -27,7 +26,7 @@ def task_of(setting: Setting) -> Task:
     )
 
 
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study; TPE stands by for failed calls."""
     from hpo.algorithms.llm_choosers import LlmChooser
 

@@ -15,22 +15,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.around import AroundAlgorithm
+from hpo.algorithms.chooser import Limits, Observation
+from hpo.algorithms.llm import task_of
 from hpo.algorithms.llm_client import LLM_OPTIONS, LlmClient, LlmError, make_client
 from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task
 from hpo.algorithms.options import resolve_options
 from hpo.core.errors import SpecError
 from hpo.core.events import AlgorithmStep
-from hpo.core.protocols import (
-    Algorithm,
-    Emit,
-    Narrowable,
-)
+from hpo.core.protocols import Algorithm, Emit, Narrowable
 from hpo.core.trial import Decision, Measurement, Suggestion, TrialRecord
 from hpo.core.yaml_io import parse_yaml
 
 if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Limits
     from hpo.algorithms.entry import Setting
 
 PREFIX = "AUTOML_LLM_ANALYZER_"
@@ -85,13 +82,7 @@ def analyzed(algorithm: Algorithm, setting: Setting, options: Mapping[str, Any])
     known = {name for option in LLM_OPTIONS for name in option.names}
     given = {name: value for name, value in options.items() if name in known}
     client = make_client(resolve_options("analyzer", LLM_OPTIONS, given))
-    task = Task(
-        space=setting.space,
-        direction=setting.direction,
-        num_epochs=setting.num_epochs,
-        seed=setting.seed,
-    )
-    return Analyzed(algorithm, client, task, settings)
+    return Analyzed(algorithm, client, task_of(setting), settings)
 
 
 class Analyzed(AroundAlgorithm):
@@ -180,8 +171,6 @@ class Analyzed(AroundAlgorithm):
             self._add_step("analysis_failed", self._asked_at, str(error))
 
     def _question_text(self) -> str:
-        from hpo.algorithms.chooser import Observation
-
         seen = [
             Observation(
                 number=t.number,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.llm_client import LlmClient, LlmError
 from hpo.algorithms.llm_question import AT_ONCE_S, Question
 from hpo.algorithms.llm_task import SYSTEM, Task, best_of
@@ -20,9 +21,6 @@ from hpo.core.protocols import Emit
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord
 
-if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Chosen, Observation
-
 T = TypeVar("T")
 
 FALLBACK = "fallback to tpe"
@@ -31,7 +29,7 @@ _ATTEMPTS = 2
 """How often a model is asked for one trial: again with the reason why its answer was no use."""
 
 
-class LlmChooser:
+class LlmChooser(StatelessChooser):
     """Asks a model for one configuration at a time.
 
     Args:
@@ -56,9 +54,6 @@ class LlmChooser:
     def restore(self, trial: TrialRecord) -> None:
         """Count recorded failures as they were counted live."""
         self._failures = self._failures + 1 if trial.note.startswith(FALLBACK) else 0
-
-    def update(self, trial: TrialRecord) -> None:
-        """Nothing is done with an end: it is seen at the next choice."""
 
     def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
         """Ask the model; None while it thinks. A failure leaves the trial to the sampler."""
@@ -90,13 +85,9 @@ class LlmChooser:
         Raises:
             LlmError: when there is none.
         """
-        from hpo.algorithms.chooser import Chosen
 
         def read(answer: dict[str, Any]) -> tuple[dict[str, Any], str]:
-            latents = self.task.latents(answer.get("params"), self._base(seen))
-            if not is_new(latents, seen):
-                raise LlmError("this configuration was tried before")
-            return latents, _line(answer.get("why"))
+            return self.read_new(answer.get("params"), seen), _line(answer.get("why"))
 
         question = 'Answer {"params": {name: value}, "why": "one sentence"} for the next trial.'
         latents, why = self.converse(self.task.describe(seen, question=question), read)
@@ -132,14 +123,20 @@ class LlmChooser:
             if self._emit is not None:
                 self._emit(step)
 
-    def _base(self, seen: Sequence[Observation]) -> dict[str, Any]:
-        """Values of parameters that an answer leaves out: those of the best trial."""
+    def read_new(self, params: Any, seen: Sequence[Observation]) -> dict[str, Any]:
+        """Return the latents of an answer; what that leaves out is as in the best trial.
+
+        Raises:
+            LlmError: when it cannot be used, or was tried before.
+        """
         best = best_of(seen, self.task.direction)
-        return self.task.space.default() if best is None else dict(best.params)
+        base = self.task.space.default() if best is None else best.params
+        latents = self.task.latents(params, base)
+        if not is_new(latents, seen):
+            raise LlmError("this configuration was tried before")
+        return latents
 
     def _made_up_for(self, number: int, error: LlmError) -> Chosen:
-        from hpo.algorithms.chooser import Chosen
-
         self._failures += 1
         if self._failures > self._max_failures:
             raise LlmError(

@@ -31,7 +31,6 @@ LLM_OPTIONS = (
     Option(
         name="llm_model",
         kind=str,
-        default=None,
         aliases=("model",),
         env=("AUTOML_LLM_MODEL",),
         help="name of the model at that endpoint",
@@ -39,7 +38,6 @@ LLM_OPTIONS = (
     Option(
         name="llm_api_key",
         kind=str,
-        default=None,
         aliases=("api_key",),
         env=("AUTOML_LLM_API_KEY", "NVIDIA_API_KEY"),
         is_secret=True,
@@ -57,8 +55,6 @@ LLM_OPTIONS = (
     ),
     Option(
         name="llm_max_tokens",
-        kind=int,
-        default=None,
         route_default=4096,
         low=1,
         env=("AUTOML_LLM_MAX_TOKENS",),
@@ -75,7 +71,6 @@ LLM_OPTIONS = (
     ),
     Option(
         name="llm_max_failures",
-        kind=int,
         default=3,
         env=("AUTOML_LLM_MAX_RETRIES",),
         low=0,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hpo.algorithms.chooser import Chosen, Observation
 from hpo.algorithms.confidence_bound import ConfidenceBound
 from hpo.algorithms.llm_choosers import LlmChooser
 from hpo.algorithms.llm_client import LlmClient, LlmError
@@ -15,9 +16,6 @@ from hpo.algorithms.unit_points import latents_at
 from hpo.core.seeds import derive_seed
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord
-
-if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Chosen, Observation
 
 METHODS = ("random", "tpe", "bfbo")
 _FOCUS = ', "focus": {name: [low, high]}'
@@ -74,6 +72,15 @@ def _read_phase(item: Any, index: int, task: Task) -> Phase:
     return Phase(name=name, trials=trials, method=method, focus=kept)
 
 
+def phase_at(phases: Sequence[Phase], place: int) -> Phase:
+    """The phase of the trial at a place, from 0; the last one goes on when all are through."""
+    for phase in phases:
+        if place < phase.trials:
+            return phase
+        place -= phase.trials
+    return phases[-1]
+
+
 class PhaseChooser(LlmChooser):
     """Carries out phases that a model plans once, at its first trial.
 
@@ -82,8 +89,7 @@ class PhaseChooser(LlmChooser):
         task: the search in words.
         max_failures: calls in a row that may fail.
         num_trials: trials that are planned for.
-        seed: the study's seed.
-        least_points: ended trials before a Gaussian process speaks.
+        bound: chooses by a Gaussian process.
         narrows: whether phases may keep to parts of ranges.
     """
 
@@ -96,17 +102,13 @@ class PhaseChooser(LlmChooser):
         *,
         max_failures: int,
         num_trials: int,
-        seed: int,
-        least_points: int,
+        bound: ConfidenceBound,
         narrows: bool = True,
     ) -> None:
         super().__init__(client, task, max_failures=max_failures)
-        self._num_trials, self._seed, self._narrows = num_trials, seed, narrows
+        self._num_trials, self._bound, self._narrows = num_trials, bound, narrows
         self._phases: tuple[Phase, ...] | None = None
         self._first = 0
-        self._bound = ConfidenceBound(
-            task.space, direction=task.direction, seed=seed, least_points=least_points
-        )
 
     def restore(self, trial: TrialRecord) -> None:
         """Take the recorded plan."""
@@ -117,13 +119,11 @@ class PhaseChooser(LlmChooser):
 
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
         """Choose within the phase that is due; the first time, plan."""
-        from hpo.algorithms.chooser import Chosen
-
         memo = None
         if self._phases is None:
             self._phases, self._first = self._plan(number, seen), number
             memo = {"phases": [asdict(phase) for phase in self._phases]}
-        phase = self._due(number)
+        phase = phase_at(self._phases, number - self._first)
         limits = self.task.limits(phase.focus) if self._narrows else {}
         latents = _METHODS[phase.method](self, number, seen)
         note = f"{phase.name} ({phase.method})"
@@ -148,17 +148,8 @@ class PhaseChooser(LlmChooser):
         )
         return phases
 
-    def _due(self, number: int) -> Phase:
-        """The phase of a trial; the last one goes on when all are through."""
-        phases, left = self._phases or (), number - self._first
-        for phase in phases:
-            if left < phase.trials:
-                return phase
-            left -= phase.trials
-        return phases[-1]
-
     def _random(self, number: int, _seen: list[Observation]) -> dict[str, Any] | None:
-        rng = random.Random(derive_seed(self._seed, number, "phase"))
+        rng = random.Random(derive_seed(self.task.seed, number, "phase"))
         return latents_at(self.task.space, [rng.random() for _ in self.task.space.dimensions])
 
     def _tpe(self, _number: int, _seen: list[Observation]) -> dict[str, Any] | None:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hpo.algorithms.chooser import Chosen, Limits, Observation
 from hpo.algorithms.confidence_bound import ConfidenceBound
 from hpo.algorithms.llm_choosers import LlmChooser
 from hpo.algorithms.llm_client import LlmClient, LlmError
-from hpo.algorithms.llm_phases import Phase, read_phases
+from hpo.algorithms.llm_phases import Phase, phase_at, read_phases
 from hpo.algorithms.llm_task import Task, best_of
-from hpo.algorithms.unit_points import is_new
 from hpo.core.errors import SpecError
 from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
-
-if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Chosen, Limits, Observation
 
 _CANDIDATES = 3
 
@@ -103,9 +100,7 @@ class ResearchChooser(LlmChooser):
 
     def ask(self, number: int, seen: list[Observation]) -> Chosen:
         """Design the next experiment."""
-        from hpo.algorithms.chooser import Chosen
-
-        phase = self._due()
+        phase = phase_at(self._phases, self._experiments) if self._phases else None
         limits = {} if phase is None else self.task.limits(phase.focus)
         context = self._retrieve(number, seen, phase)
         if notes := self._notes():
@@ -166,12 +161,10 @@ class ResearchChooser(LlmChooser):
     ) -> tuple[dict[str, Any], str]:
         if not isinstance(item, Mapping):
             raise LlmError(f"a candidate must be a mapping, got {item!r}")
-        latents = self.task.latents(item.get("params"), self._base(seen))
+        latents = self.read_new(item.get("params"), seen)
         for name, (low, high) in limits.items():
             if name in latents and not low <= latents[name] <= high:
                 raise LlmError(f"{name} lies outside the range of this phase")
-        if not is_new(latents, seen):
-            raise LlmError("this configuration was tried before")
         return latents, " ".join(str(item.get("hypothesis") or "no hypothesis").split())[:160]
 
     def _screen(
@@ -187,12 +180,3 @@ class ResearchChooser(LlmChooser):
         rounded = None if scores is None else [round(score, 4) for score in scores]
         self.add_step("screened", number, f"candidate {index + 1}: {words}", scores=rounded)
         return candidates[index]
-
-    def _due(self) -> Phase | None:
-        """The phase of the next experiment; the last one goes on when all are through."""
-        left = self._experiments
-        for phase in self._phases:
-            if left < phase.trials:
-                return phase
-            left -= phase.trials
-        return self._phases[-1] if self._phases else None

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hpo.algorithms.chooser import Limits, Observation
 from hpo.algorithms.llm_client import LlmError
 from hpo.core.text import is_number
 from hpo.core.trial import Direction, TrialState
-from search_spaces import PointError
-
-if TYPE_CHECKING:
-    from hpo.algorithms.chooser import Limits, Observation
-    from search_spaces import SearchSpace
+from search_spaces import PointError, SearchSpace
 
 NUM_BEST, NUM_LATEST = 15, 10
 """Trials that are shown."""

@@ -6,14 +6,10 @@ Where nothing better than the default is found, small steps from that one are tr
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
-from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, with_pruner
-from hpo.algorithms.tpe import tpe_recipe
-
-if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, tpe_recipe, with_pruner
+from hpo.core.protocols import Algorithm
 
 TRIALS_PER_DIMENSION = 2
 """Trials that TPE chooses alone: a process over many dimensions needs points to learn from."""
@@ -26,7 +22,7 @@ FULL_TRIALS_BEFORE_STEPS = 8
 counted: steps are trained in full, and cost early what wider search needs."""
 
 
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study: the start of `tpe`, then the model of the curves, at first in turns."""
     from hpo.algorithms.chooser import InTurns
     from hpo.algorithms.close_look import CloseLook

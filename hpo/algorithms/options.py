@@ -23,14 +23,15 @@ _LIKE_DEFAULT: Final = object()
 class Option:
     """One option of an algorithm.
 
-    Example: `Option(name="reduction_factor", kind=int, default=3, low=2, help="...")` is met by
+    Example: `Option(name="reduction_factor", default=3, low=2, help="...")` is met by
     `reduction_factor=4` and by `automl_reduction_factor="4"`, and refuses 1 and 2.5.
     """
 
     name: str
-    kind: type
-    default: Any
     help: str
+    kind: type = int
+    default: Any = None
+    """None where what is not given depends on the study."""
     aliases: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None

@@ -16,9 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 
@@ -60,8 +58,6 @@ class Recipe:
     num_designed: int = 0
     """Trials at the start that are spread over the space by design, so that a model begins with
     every option and the whole range of every number seen."""
-    include_default: bool = True
-    """Whether the first trial is the default configuration, which is never pruned."""
     chooser: Chooser | None = None
     """Asked before the sampler, after the default and the designed start."""
     learns_from_pruned: bool = True
@@ -106,9 +102,7 @@ class OptunaAlgorithm:
         rng = random.Random(derive_seed(seed, "design"))
         self._designed = start.design(recipe.num_designed, rng) if recipe.num_designed else []
         self._sign = Direction(direction).sign
-        goal = (
-            StudyDirection.MAXIMIZE if direction == Direction.MAXIMIZE else StudyDirection.MINIMIZE
-        )
+        goal = StudyDirection[Direction(direction).name]
         self._study = optuna.create_study(direction=goal, study_name="study")
         self._trials: dict[int, Trial] = {}
         self._seen: dict[int, Observation] = {}
@@ -251,7 +245,8 @@ class OptunaAlgorithm:
         if self._recipe.chooser is not None:
             self._recipe.chooser.update(trial)
         error = (trial.error or {}).get("message", "")
-        value = trial.value if _is_finite(trial.value) else None
+        value = trial.value
+        value = value if value is not None and math.isfinite(value) else None
         infeasible = is_infeasible(trial)
         self._see(
             trial.number, value=value, state=trial.state, error=error, is_infeasible=infeasible
@@ -303,17 +298,11 @@ class OptunaAlgorithm:
         latents: dict[str, Any],
         memo: Mapping[str, Any] | None,
     ) -> None:
-        is_default = self._recipe.include_default and not self._trials
-        if is_default or (memo or {}).get(RUNS_IN_FULL):
+        if not self._trials or (memo or {}).get(RUNS_IN_FULL):  # the default comes first
             self._protected.add(number)
         self._trials[number] = trial
         self._seen[number] = Observation(
-            number=number,
-            params=params,
-            latents=latents,
-            state=TrialState.RUNNING,
-            value=None,
-            epochs=0,
+            number=number, params=params, latents=latents, state=TrialState.RUNNING
         )
         if self._pruner is not None:
             self._pruner.start(number)
@@ -326,13 +315,8 @@ class OptunaAlgorithm:
 
         Those to start with and the default take the first places of the design.
         """
-        if index == 0 and self._recipe.include_default:
+        if index == 0:
             return default_latents(self._space)
-        early = index - int(self._recipe.include_default)
-        if early < len(self._recipe.first):
-            return dict(self._recipe.first[early])
+        if index <= len(self._recipe.first):
+            return dict(self._recipe.first[index - 1])
         return self._designed[index] if index < len(self._designed) else None
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -12,13 +12,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import FrozenTrial, Trial
 
-from search_spaces import Choice, Integer, Real
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial
-
-    from search_spaces import Dimension, SearchSpace
+from search_spaces import Choice, Dimension, Integer, Real, SearchSpace
 
 
 def to_distribution(dimension: Dimension) -> BaseDistribution:

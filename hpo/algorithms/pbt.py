@@ -55,31 +55,23 @@ ENTRY = AlgorithmEntry(
     options=(
         Option(
             name="max_epochs",
-            kind=int,
-            default=None,
             low=1,
             help="epochs of a member over all generations; by default those of the spec",
         ),
         Option(
             name="population_size",
-            kind=int,
-            default=None,
             route_default=10,
             low=2,
             help="members; by default 10, fewer where the budget of trials is small",
         ),
         Option(
             name="max_generations",
-            kind=int,
-            default=None,
             route_default=20,
             low=1,
             help="generations of each member; by default until its last epoch",
         ),
         Option(
             name="eval_interval",
-            kind=int,
-            default=None,
             route_default=10,
             low=1,
             help="epochs of a generation; by default a ninth of a whole trial",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.algorithms.unit_points import default_latents, suggest
 from hpo.core.seeds import derive_seed
@@ -24,10 +24,7 @@ from hpo.core.trial import (
     TrialRecord,
     TrialState,
 )
-from search_spaces import Choice, Integer
-
-if TYPE_CHECKING:
-    from search_spaces import Dimension, SearchSpace
+from search_spaces import Choice, Dimension, Integer, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

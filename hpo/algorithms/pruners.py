@@ -15,17 +15,10 @@ FACTOR = 3
 """One in so many goes on at each rung."""
 
 
-def _none(_epochs: int, _direction: str) -> Pruner | None:
-    return None
-
-
 def _successive_halving(epochs: int, direction: str) -> Pruner | None:
-    from optuna.pruners import SuccessiveHalvingPruner
+    from hpo.algorithms.pruning import halving
 
-    from hpo.algorithms.pruning import OptunaPruner
-
-    pruner = SuccessiveHalvingPruner(min_resource=first_rung(epochs), reduction_factor=FACTOR)
-    return OptunaPruner(pruner, direction)
+    return halving(first_rung(epochs), FACTOR, direction)
 
 
 def _hyperband(epochs: int, direction: str) -> Pruner | None:
@@ -64,6 +57,6 @@ PRUNERS: dict[str, tuple[Callable[[int, str], Pruner | None], str]] = {
     "hyperband": (_hyperband, "brackets of successive halving (Li et al., 2018)"),
     "median": (_median, "stops a trial below the median of the others at the same epoch"),
     "patient": (_patient, "median, but only when the trial itself has stopped improving"),
-    "none": (_none, "every trial runs to its last epoch"),
+    "none": (lambda _epochs, _direction: None, "every trial runs to its last epoch"),
 }
 """name -> (factory of the number of epochs and the direction, one line for people)."""

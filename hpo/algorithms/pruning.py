@@ -47,9 +47,7 @@ class OptunaPruner:
         self._is_raw = is_raw
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sign = Direction(direction).sign
-        goal = (
-            StudyDirection.MAXIMIZE if direction == Direction.MAXIMIZE else StudyDirection.MINIMIZE
-        )
+        goal = StudyDirection[Direction(direction).name]
         self._study = optuna.create_study(direction=goal, pruner=pruner, study_name="study")
         self._trials: dict[int, Trial] = {}
 
@@ -101,7 +99,7 @@ class BracketPruner:
     def __init__(self, brackets: Sequence[Bracket], factor: int, direction: str) -> None:
         self._brackets = list(brackets)
         self._places = [i for i, b in enumerate(brackets) for _ in range(b.sizes[0])]
-        self._pruners = [_halving(b, factor, direction) for b in brackets]
+        self._pruners = [_pruner_within(b, factor, direction) for b in brackets]
         self._bracket_of: dict[int, int] = {}
 
     @property
@@ -159,10 +157,15 @@ class AnyPruner:
             pruner.end(number, state, value)
 
 
-def _halving(bracket: Bracket, factor: int, direction: str) -> OptunaPruner:
-    from optuna.pruners import NopPruner, SuccessiveHalvingPruner
-
-    pruner: optuna.pruners.BasePruner = NopPruner()
-    if len(bracket.rungs) > 1:
-        pruner = SuccessiveHalvingPruner(min_resource=bracket.rungs[0], reduction_factor=factor)
+def halving(first_rung: int, factor: int, direction: str) -> OptunaPruner:
+    """Asynchronous successive halving; one in `factor` goes on at each rung."""
+    pruner = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=first_rung, reduction_factor=factor
+    )
     return OptunaPruner(pruner, direction)
+
+
+def _pruner_within(bracket: Bracket, factor: int, direction: str) -> OptunaPruner:
+    if len(bracket.rungs) == 1:
+        return OptunaPruner(optuna.pruners.NopPruner(), direction)
+    return halving(bracket.rungs[0], factor, direction)

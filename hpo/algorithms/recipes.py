@@ -6,6 +6,7 @@ policy (who goes on).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.brackets import first_rung, hyperband_brackets, rung_epochs
@@ -17,13 +18,14 @@ from hpo.core.protocols import Algorithm
 if TYPE_CHECKING:
     import optuna
 
+    from hpo.algorithms.confidence_bound import ConfidenceBound
     from hpo.algorithms.optuna_brain import OptunaAlgorithm, Recipe
     from hpo.algorithms.pruning import Pruner
+    from hpo.algorithms.rung_policies import Policy
+    from search_spaces import SearchSpace
 
 MAX_RECOMMENDATIONS = Option(
     name="max_recommendations",
-    kind=int,
-    default=None,
     low=1,
     aliases=("num_recommendations",),
     help="configurations after which no more are proposed; the budget of a search ends it anyway",
@@ -32,23 +34,18 @@ MAX_RECOMMENDATIONS = Option(
 HALVING = (
     Option(
         name="max_epochs",
-        kind=int,
-        default=None,
         route_default=27,
         low=1,
         help="epochs of a configuration that is never stopped; by default those of the spec",
     ),
     Option(
         name="reduction_factor",
-        kind=int,
         default=3,
         low=2,
         help="one configuration in so many goes on at each rung",
     ),
     Option(
         name="epoch_multiplier",
-        kind=int,
-        default=None,
         route_default=1,
         low=1,
         aliases=("min_epochs",),
@@ -59,51 +56,69 @@ HALVING = (
 
 ROUNDS = Option(
     name="rounds",
-    kind=int,
-    default=None,
     route_default=1,
     low=1,
     help="rounds of brackets after which nothing new is started; by default the budget decides",
 )
 
 
-def random_points(dimensions: int) -> int:
+def random_points(space: SearchSpace) -> int:
     """Points before a model speaks: ten is Optuna's default, a small space needs fewer."""
-    return min(10, max(4, dimensions))
+    return min(10, max(4, len(space.dimensions)))
 
 
 def num_designed(setting: Setting, *, is_model_based: bool) -> int:
     """Trials at the start that no sampler chooses: a model's first points, or a short search's."""
-    first_points = random_points(len(setting.space.dimensions)) if is_model_based else 0
+    first_points = random_points(setting.space) if is_model_based else 0
     return max(setting.space.early_trials, first_points)
 
 
-def sampler_recipe(setting: Setting, sampler: str, **facts: Any) -> Recipe:
-    """Draws of a model-based sampler of Optuna, by its class's name, after a designed start."""
+def sampler_recipe(
+    setting: Setting, sampler: str, *, is_model_based: bool = True, **facts: Any
+) -> Recipe:
+    """Draws of a sampler of Optuna, by its class's name, after a designed start."""
     from hpo.algorithms.optuna_brain import Recipe
 
-    points = random_points(len(setting.space.dimensions))
+    more = {"n_startup_trials": random_points(setting.space)} if is_model_based else {}
 
     def make_sampler(seed: int) -> optuna.samplers.BaseSampler:
         from optuna import samplers
 
-        made: optuna.samplers.BaseSampler = getattr(samplers, sampler)(
-            seed=seed, n_startup_trials=points
-        )
+        made: optuna.samplers.BaseSampler = getattr(samplers, sampler)(seed=seed, **more)
         return made
 
     return Recipe(
         make_sampler=make_sampler,
-        num_designed=num_designed(setting, is_model_based=True),
+        num_designed=num_designed(setting, is_model_based=is_model_based),
         max_trials=setting.options.get("max_recommendations"),
         **facts,
     )
 
 
+def random_recipe(setting: Setting) -> Recipe:
+    """Uniform draws; a short search begins with a design."""
+    return sampler_recipe(setting, "RandomSampler", is_model_based=False)
+
+
+def tpe_recipe(setting: Setting) -> Recipe:
+    """Optuna's TPE after a designed start."""
+    return sampler_recipe(setting, "TPESampler")
+
+
+def bound_for(setting: Setting) -> ConfidenceBound:
+    """The chooser by a Gaussian process's upper confidence bound."""
+    from hpo.algorithms.confidence_bound import ConfidenceBound
+
+    return ConfidenceBound(
+        setting.space,
+        direction=setting.direction,
+        seed=setting.seed,
+        least_points=random_points(setting.space),
+    )
+
+
 def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaAlgorithm:
     """Combine sampler and pruner."""
-    from dataclasses import replace
-
     from hpo.algorithms.optuna_brain import OptunaAlgorithm
 
     return OptunaAlgorithm(
@@ -116,7 +131,7 @@ def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaA
     )
 
 
-def with_pruner(setting: Setting, recipe: Recipe) -> OptunaAlgorithm:
+def with_pruner(setting: Setting, recipe: Recipe) -> Algorithm:
     """Put the pruner that the user chose beside a sampler; of rung trials none is stopped early."""
     from hpo.algorithms.pruners import PRUNERS
 
@@ -134,28 +149,32 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Pruner | None = No
         recipe: what to try.
         early: may stop a trial between two rungs.
     """
-    from dataclasses import replace
-
     from hpo.algorithms.pruning import AnyPruner, BracketPruner
     from hpo.algorithms.rung_policies import SynchronousBrackets
-    from hpo.algorithms.rung_trials import RungTrials
 
     factor, rounds = setting.options["reduction_factor"], setting.options.get("rounds")
     brackets = hyperband_brackets(length_of(setting), shortest_of(setting), factor)
     if setting.is_rungs:
-        policy = SynchronousBrackets(brackets, rounds)
-        proposer = assemble(setting, recipe, None)
-        return RungTrials(
-            proposer,
-            policy,
-            direction=setting.direction,
-            num_epochs=length_of(setting),
-            early=early,
-        )
+        return over_rungs(setting, recipe, SynchronousBrackets(brackets, rounds), early)
     pruner = BracketPruner(brackets, factor, setting.direction)
     if rounds is not None:
         recipe = replace(recipe, max_trials=rounds * pruner.round_size)
     return assemble(setting, recipe, pruner if early is None else AnyPruner(pruner, early))
+
+
+def over_rungs(
+    setting: Setting, recipe: Recipe, policy: Policy, early: Pruner | None = None
+) -> Algorithm:
+    """Let a policy say which configurations of a sampler go on, each rung a trial of its own."""
+    from hpo.algorithms.rung_trials import RungTrials
+
+    return RungTrials(
+        assemble(setting, recipe, None),
+        policy,
+        direction=setting.direction,
+        num_epochs=length_of(setting),
+        early=early,
+    )
 
 
 def length_of(setting: Setting) -> int:

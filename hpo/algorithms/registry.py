@@ -132,14 +132,9 @@ def resolve_names(
     reasons = []
     num_reports = num_epochs if num_reports is None else num_reports
     if algorithm == AUTO:
-        facts = auto.StudyFacts(
-            num_epochs=num_epochs,
-            num_reports=num_reports,
-            dimensions=dimensions,
-            trials=trials,
-            slots=slots,
+        algorithm, why = auto.choose_algorithm(
+            num_reports=num_reports, dimensions=dimensions, trials=trials, slots=slots
         )
-        algorithm, why = auto.choose_algorithm(facts)
         reasons.append(why)
     entry = find_algorithm(algorithm)
     if entry.brings_pruning:

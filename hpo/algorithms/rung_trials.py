@@ -36,6 +36,8 @@ class Proposer(Algorithm, OptunaView, Protocol):
 class RungTrials:
     """Runs a proposer's configurations up the rungs of a policy.
 
+    The first one is the default, which one trial trains in full; it takes part in no bracket.
+
     Example: rungs (1, 3), quota one in three: `ask(0..2)` propose three configurations until epoch
     1; with their values told, `ask(3)` returns the best of them until epoch 3, `start_from=(n, 1)`.
 
@@ -45,8 +47,6 @@ class RungTrials:
         direction: `maximize` or `minimize`.
         early: may end a trial between two rungs.
         num_epochs: length of a full trial.
-        include_default: whether the first configuration is the default, which is trained in full by
-            one trial and takes part in no bracket.
     """
 
     def __init__(
@@ -57,11 +57,10 @@ class RungTrials:
         direction: str,
         num_epochs: int,
         early: Pruner | None = None,
-        include_default: bool = True,
     ) -> None:
         self._proposer, self._policy, self._early = proposer, policy, early
         self._sign = Direction(direction).sign
-        self._num_epochs, self._include_default = num_epochs, include_default
+        self._num_epochs = num_epochs
         self._climbers: list[Climber] = []
         self._by_trial: dict[int, Climber] = {}
         self._best: dict[int, float] = {}
@@ -150,9 +149,7 @@ class RungTrials:
 
     def _next_bracket(self) -> int | None:
         """Where the next new configuration belongs; the default one stands beside the brackets."""
-        if self._include_default and not self._climbers:
-            return DEFAULT
-        return self._policy.bracket_for(len(self._climbers) - int(self._include_default))
+        return self._policy.bracket_for(len(self._climbers) - 1) if self._climbers else DEFAULT
 
     def _rungs(self, bracket: int) -> tuple[int, ...]:
         return (self._num_epochs,) if bracket == DEFAULT else self._policy.rungs(bracket)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hpo.algorithms.entry import AlgorithmEntry, Setting
-from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, sampler_recipe, with_pruner
-
-if TYPE_CHECKING:
-    from hpo.algorithms.optuna_brain import OptunaAlgorithm, Recipe
+from hpo.algorithms.recipes import MAX_RECOMMENDATIONS, tpe_recipe, with_pruner
+from hpo.core.protocols import Algorithm
 
 
-def tpe_recipe(setting: Setting) -> Recipe:
-    """Optuna's TPE after a designed start."""
-    return sampler_recipe(setting, "TPESampler")
-
-
-def build(setting: Setting) -> OptunaAlgorithm:
+def build(setting: Setting) -> Algorithm:
     """Make it for a study."""
     return with_pruner(setting, tpe_recipe(setting))
 

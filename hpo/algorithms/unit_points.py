@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.trial import Suggestion
@@ -15,12 +15,12 @@ _MIDDLE = 0.5
 """Coordinate of a dimension that is inactive."""
 
 
-def latents_at(space: SearchSpace, point: Sequence[float]) -> dict[str, Any]:
+def latents_at(space: SearchSpace, point: Iterable[float]) -> dict[str, Any]:
     """Return the latents of the active dimensions at a point, one coordinate per dimension."""
     position = {d.name: u for d, u in zip(space.dimensions, point, strict=True)}
     latents: dict[str, Any] = {}
     for dimension in space.active_dimensions(latents):
-        latents[dimension.name] = dimension.from_unit(position[dimension.name])
+        latents[dimension.name] = dimension.from_unit(float(position[dimension.name]))
     return latents
 
 

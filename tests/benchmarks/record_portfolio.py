@@ -214,7 +214,7 @@ def _designed(space: SearchSpace, kind: Kind, seeds: range) -> list[dict[str, An
     found = []
     for seed in seeds:
         rng = random.Random(derive_seed(seed, "design"))
-        count = max(space.early_trials, random_points(len(space.dimensions)))
+        count = max(space.early_trials, random_points(space))
         points = space.for_trial(0).design(count, rng)
         for latents in points[1 : kind.design_points + 1]:  # the default has the first place
             found.append({"source": f"design {seed}", "params": space.decode(latents)})
