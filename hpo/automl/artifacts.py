@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.metrics import find_metric, number_of, numbers_of
-from hpo.automl.status_file import json_objects
-from hpo.run.plain_files import read_object, read_printed
+from hpo.run.plain_files import json_objects, read_object, read_printed
 
 BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"
 NAMES = (BEST_SCORE, METRICS, STATUS)

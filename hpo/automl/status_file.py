@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.metrics import find_metric, numbers_of
+from hpo.run.plain_files import json_objects
 
 NAME = "status.json"
 _FAILED = ("FAILURE", "FAILED")
@@ -90,12 +89,3 @@ class StatusFile:
 def _is_epoch(value: Any) -> bool:
     """Whether a value can be a number of epochs: what a ledger can hold."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-
-
-def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a text, one a line; other lines are passed over."""
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            item = json.loads(line)
-            if isinstance(item, dict):
-                yield item

@@ -391,10 +391,6 @@ EXTRAS: tuple[type, ...] = (
 
 def members_of(extra: type) -> list[str]:
     """Names of an extra's keys and methods, inherited ones first."""
-    names = [name for kind in reversed(extra.__mro__) for name in (*_keys(kind), *vars(kind))]
+    known = [vars(kind) for kind in reversed(extra.__mro__)]
+    names = [name for own in known for name in (*own.get("__annotations__", ()), *own)]
     return [name for name in names if not name.startswith("_")]
-
-
-def _keys(kind: type) -> dict[str, Any]:
-    keys: dict[str, Any] = vars(kind).get("__annotations__", {})
-    return keys

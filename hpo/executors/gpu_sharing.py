@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.machine import free_memory_mib
@@ -36,10 +36,6 @@ class Packing:
     reason: str
     at_a_time: int | None = None
     """Of the whole machine, where its memory and not its cores decided."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for the review."""
-        return asdict(self)
 
 
 Measured = tuple[dict[str, Any], Packing | None]

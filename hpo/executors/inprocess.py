@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.division import Slots
-from hpo.executors.worker import call_method, run_batch, run_trial
+from hpo.executors.worker import call_method, run_launch
 
 
 class _DriverFault(BaseException):
@@ -30,19 +29,20 @@ class InProcessExecutor:
     def run(self, driver: TrialDriver) -> None:
         """Run trials until the driver has none left."""
 
+        def report(number: int, payload: Mapping[str, Any]) -> bool:
+            try:
+                return driver.on_epoch(number, payload)
+            except Exception as error:
+                raise _DriverFault(error) from error
+
         def show(number: int, text: str) -> None:
             driver.emit(TrialProgress(trial=number, text=text))
 
         while (launch := driver.next_launch()) is not None or driver.rest():
             if launch is None:
                 continue
-            report = _reporter(driver)
             try:
-                if launch.members:
-                    outcomes = run_batch(self._trainer_name, launch, report, show)
-                else:
-                    alone = partial(report, launch.number)
-                    outcomes = {launch.number: run_trial(self._trainer_name, launch, alone, show)}
+                outcomes = run_launch(self._trainer_name, launch, report, show)
             except _DriverFault as fault:
                 raise fault.args[0] from None
             for number, outcome in outcomes.items():
@@ -61,13 +61,3 @@ class InProcessExecutor:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-
-def _reporter(driver: TrialDriver) -> Callable[[int, Mapping[str, Any]], bool]:
-    def report(number: int, payload: Mapping[str, Any]) -> bool:
-        try:
-            return driver.on_epoch(number, payload)
-        except Exception as error:
-            raise _DriverFault(error) from error
-
-    return report

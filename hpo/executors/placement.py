@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hpo.core.errors import SpecError
@@ -22,7 +22,7 @@ class Start(Protocol):
 
     @property
     def executor(self) -> str:
-        """A key of `_EXECUTORS`."""
+        """`ray` or `inprocess`."""
 
     @property
     def ray_address(self) -> str:
@@ -88,22 +88,10 @@ def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:
 
 def make_executor(study: StudySpec, slots: Slots, start: Start) -> Executor:
     """Build what runs the trials of a study."""
-    return _EXECUTORS[start.executor](study.trainer, slots, start.ray_address)
+    if start.executor == IN_PROCESS:
+        from hpo.executors.inprocess import InProcessExecutor
 
-
-def _make_ray(trainer_name: str, slots: Slots, address: str) -> Executor:
+        return InProcessExecutor(study.trainer)
     from hpo.executors.ray import RayExecutor
 
-    return RayExecutor(trainer_name, slots, address)
-
-
-def _make_inprocess(trainer_name: str, _slots: Slots, _address: str) -> Executor:
-    from hpo.executors.inprocess import InProcessExecutor
-
-    return InProcessExecutor(trainer_name)
-
-
-_EXECUTORS: dict[str, Callable[[str, Slots, str], Executor]] = {
-    "ray": _make_ray,
-    IN_PROCESS: _make_inprocess,
-}
+    return RayExecutor(study.trainer, slots, start.ray_address)

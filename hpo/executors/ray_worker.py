@@ -8,13 +8,12 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from hpo.core.trainer_extras import MemoryLimiter
 from hpo.core.trial import Launch
 from hpo.core.trial_failures import describe_failure
-from hpo.executors.worker import call_method, run_batch, run_trial
+from hpo.executors.worker import call_method, run_launch
 from hpo.study.trainers import find_trainer
 
 RECYCLE_AFTER = 200
@@ -62,10 +61,8 @@ def train(config: dict[str, Any]) -> None:
 
     if trouble := _settle(name, WorkerLimits(**config["place"])):
         outcomes = dict.fromkeys(numbers, trouble)
-    elif launch.members:
-        outcomes = run_batch(name, launch, report, show)
     else:
-        outcomes = {launch.number: run_trial(name, launch, partial(report, launch.number), show)}
+        outcomes = run_launch(name, launch, report, show)
     for number, outcome in outcomes.items():
         tune.report({"number": number, "outcome": json.dumps(outcome)})
     if any(_is_worn(outcome) for outcome in outcomes.values()):

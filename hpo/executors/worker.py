@@ -27,43 +27,84 @@ logger = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 2.0
 """A worker says at most this often how far it is before the first epoch."""
 
+ReportEpoch = Callable[[int, Mapping[str, Any]], bool]
+"""Called as a trainer's `Report`, with the trial's number first."""
+
 ShowProgress = Callable[[int, str], None]
 """Called with a trial's number and what it does, see `hpo.core.events.TrialProgress`."""
 
 
-def run_trial(
+def run_launch(
     trainer_name: str,
     launch: Launch,
-    report: Callable[[Mapping[str, Any]], bool],
+    report: ReportEpoch,
     show: ShowProgress = lambda _number, _text: None,
-) -> dict[str, Any]:
-    """Train one trial.
+) -> dict[int, dict[str, Any]]:
+    """Train one trial, or those of a batch together.
 
     Args:
-        trainer_name: registered name of the trainer.
+        trainer_name: registered name of the trainer; for a batch a `BatchTrainer`.
         launch: what to train.
-        report: passed on to the trainer; what it raises other than `Exception` ends the trial
-            at once.
-        show: called with what is done before the first epoch ends.
+        report: what it raises other than `Exception` ends the launch at once.
+        show: called with the number of the first trial and what is done before epochs end.
 
     Returns:
-        `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback in the trial's
-        log.
+        For each number `{"receipt": ...}`, or `{"failure": {"kind", "message"}}` with the traceback
+        in the log of the first trial. What ends a whole batch is the failure of all.
     """
-    resume_from = Path(launch.resume_from) if launch.resume_from else None
-    more: dict[str, Any] = {} if launch.start_epoch is None else {"start_epoch": launch.start_epoch}
+    members, first = launch.members or (launch,), launch.number
+    folder = Path(launch.folder)
+    outcomes: dict[int, dict[str, Any]] = {}
     try:
-        with trial_log(Path(launch.folder)):
+        for member in members[1:]:
+            with (Path(member.folder) / "log.txt").open("a", encoding="utf-8") as stream:
+                stream.write(f"trained together with trial {first}: see the log.txt of that\n")
+        with trial_log(folder):
             try:
-                fit = find_trainer(trainer_name).fit
-                more |= _progress_of(fit, partial(show, launch.number))
-                receipt = fit(launch.spec, report, resume_from, **more)
+                trainer, told = find_trainer(trainer_name), partial(show, first)
+                fit = _fit_together if launch.members else _fit
+                found = fit(trainer, launch, report, told)
             except Exception as error:
-                logger.exception("trial %d failed", launch.number)
-                return {"failure": describe_failure(error, Path(launch.folder))}
+                logger.exception("trial %s failed", ", ".join(str(m.number) for m in members))
+                return _all_failed(members, error, folder)
+            for member, outcome in zip(members, found, strict=True):
+                if isinstance(outcome, Exception):
+                    logger.error("trial %d failed", member.number, exc_info=outcome)
+                    failure = describe_failure(outcome, Path(member.folder))
+                    outcomes[member.number] = {"failure": failure}
+                else:
+                    outcomes[member.number] = {"receipt": outcome}
     except OSError as error:  # the log could not be written to its end
-        return {"failure": describe_failure(error, Path(launch.folder))}
-    return {"receipt": receipt}
+        return _all_failed(members, error, folder)
+    return outcomes
+
+
+def _all_failed(
+    members: Sequence[Launch], error: Exception, folder: Path
+) -> dict[int, dict[str, Any]]:
+    return {member.number: {"failure": describe_failure(error, folder)} for member in members}
+
+
+def _fit(
+    trainer: Trainer, launch: Launch, report: ReportEpoch, show: Callable[[str], None]
+) -> Sequence[dict[str, Any] | Exception]:
+    resume_from = Path(launch.resume_from) if launch.resume_from else None
+    more = _progress_of(trainer.fit, show)
+    if launch.start_epoch is not None:
+        more["start_epoch"] = launch.start_epoch
+    return [trainer.fit(launch.spec, partial(report, launch.number), resume_from, **more)]
+
+
+def _fit_together(
+    trainer: Trainer, launch: Launch, report: ReportEpoch, show: Callable[[str], None]
+) -> Sequence[dict[str, Any] | Exception]:
+    if not isinstance(trainer, BatchTrainer):
+        raise TypeError(f"{trainer.name} trains no trials together")
+    return trainer.fit_heads(
+        [member.spec for member in launch.members],
+        lambda place, payload: report(launch.members[place].number, payload),
+        **_progress_of(trainer.fit_heads, show),
+    )
 
 
 def _progress_of(fit: Callable[..., Any], show: Callable[[str], None]) -> dict[str, Any]:
@@ -81,64 +122,6 @@ def _progress_of(fit: Callable[..., Any], show: Callable[[str], None]) -> dict[s
         show(f"{what} {done}/{total}" if total else what)
 
     return {"progress": progress}
-
-
-def run_batch(
-    trainer_name: str,
-    launch: Launch,
-    report: Callable[[int, Mapping[str, Any]], bool],
-    show: ShowProgress = lambda _number, _text: None,
-) -> dict[int, dict[str, Any]]:
-    """Train the trials of a batch together.
-
-    Args:
-        trainer_name: registered name of the trainer, which is a `BatchTrainer`.
-        launch: with `members`.
-        report: called as the trainer's, with the trial's number first.
-        show: called with the number of the first trial and what is done before epochs end.
-
-    Returns:
-        For each number what `run_trial` returns. What ends the whole batch is the failure of all;
-        its log is the first trial's.
-    """
-    numbers = [member.number for member in launch.members]
-    outcomes: dict[int, dict[str, Any]] = {}
-    try:
-        for member in launch.members[1:]:
-            with (Path(member.folder) / "log.txt").open("a", encoding="utf-8") as stream:
-                stream.write(f"trained together with trial {numbers[0]}: see the log.txt of that\n")
-        with trial_log(Path(launch.folder)):
-            try:
-                found = _fit_together(
-                    find_trainer(trainer_name),
-                    [member.spec for member in launch.members],
-                    lambda place, payload: report(numbers[place], payload),
-                    partial(show, numbers[0]),
-                )
-            except Exception as error:
-                logger.exception("trials %d to %d failed", numbers[0], numbers[-1])
-                return {n: {"failure": describe_failure(error)} for n in numbers}
-            for member, outcome in zip(launch.members, found, strict=True):
-                if isinstance(outcome, Exception):
-                    logger.error("trial %d failed", member.number, exc_info=outcome)
-                    failure = describe_failure(outcome, Path(member.folder))
-                    outcomes[member.number] = {"failure": failure}
-                else:
-                    outcomes[member.number] = {"receipt": outcome}
-    except OSError as error:  # the log could not be written to its end
-        return {n: {"failure": describe_failure(error, Path(launch.folder))} for n in numbers}
-    return outcomes
-
-
-def _fit_together(
-    trainer: Trainer,
-    specs: list[dict[str, Any]],
-    report: Callable[[int, Mapping[str, Any]], bool],
-    show: Callable[[str], None],
-) -> Sequence[dict[str, Any] | Exception]:
-    if not isinstance(trainer, BatchTrainer):
-        raise TypeError(f"{trainer.name} trains no trials together")
-    return trainer.fit_heads(specs, report, **_progress_of(trainer.fit_heads, show))
 
 
 @contextlib.contextmanager

@@ -7,13 +7,13 @@ that carry their epoch in the name (`ml_model_epoch=003.pth`) with the published
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.trial import TrialRecord
+from hpo.run.plain_files import json_objects, read_printed
 from hpo.run.run_dir import RunDir
 
 _SUFFIXES = (".ckpt", ".pth", ".pt", ".tlt", ".hdf5")
@@ -182,24 +182,13 @@ def _values(folder: Path, monitored: str) -> dict[int, float]:
     values: dict[int, float] = {}
     for name in ("status.jsonl", "status.json"):
         for file in sorted(folder.rglob(name)):
-            for line in _lines(file):
+            for line in json_objects(read_printed(file)):
                 value = _value(line, monitored)
                 if value is not None and isinstance(line.get("epoch"), int):
                     values[line["epoch"]] = value
         if values:
             break
     return values
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    lines = []
-    with contextlib.suppress(OSError):
-        for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                data = json.loads(text)
-                if isinstance(data, dict):
-                    lines.append(data)
-    return lines
 
 
 def _value(line: dict[str, Any], monitored: str) -> float | None:

@@ -16,14 +16,7 @@ import tempfile
 from pathlib import Path
 
 from hpo.core.errors import RunError
-from hpo.core.events import (
-    Chosen,
-    Event,
-    Finished,
-    Interrupted,
-    Started,
-    TrialEnded,
-)
+from hpo.core.events import Chosen, Event, Finished, Interrupted, Started, TrialEnded
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 

@@ -6,14 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hpo.core.trial import (
-    ONLY_STAGE,
-    Measurement,
-    Purpose,
-    TrialRecord,
-    TrialStage,
-    TrialState,
-)
+from hpo.core.trial import ONLY_STAGE, Measurement, Purpose, TrialRecord, TrialStage, TrialState
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

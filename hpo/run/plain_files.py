@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,12 @@ def read_printed(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     except OSError:
         return ""
+
+
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a text, one a line; other lines are passed over."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            item = json.loads(line)
+            if isinstance(item, dict):
+                yield item

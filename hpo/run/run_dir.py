@@ -67,6 +67,20 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
+        self.study_file = self.path / STUDY_FILE
+        """The merged study definition."""
+        self.ledger_file = self.path / LEDGER_FILE
+        """The Optuna study."""
+        self.state_file = self.path / "state.json"
+        """What readers look at; replaced atomically."""
+        self.events_file = self.path / "events.ndjson"
+        """Every event of the run, one JSON object a line."""
+        self.best_dir = self.path / "best"
+        """The hand-off: spec, checkpoint, ONNX, gallery, report."""
+        self.evaluations_dir = self.path / "evaluations"
+        """Baseline and final evaluations."""
+        self.stop_file = self.path / ".stop"
+        """Its presence asks the driver to finish and save."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -78,41 +92,6 @@ class RunDir:
     def resume_command(self) -> str:
         """What goes on with it, to be copied into a shell."""
         return f"hpo resume {shell_word(self.path)}"
-
-    @property
-    def study_file(self) -> Path:
-        """The merged study definition."""
-        return self.path / STUDY_FILE
-
-    @property
-    def ledger_file(self) -> Path:
-        """The Optuna study."""
-        return self.path / LEDGER_FILE
-
-    @property
-    def state_file(self) -> Path:
-        """What readers look at; replaced atomically."""
-        return self.path / "state.json"
-
-    @property
-    def events_file(self) -> Path:
-        """Every event of the run, one JSON object a line."""
-        return self.path / "events.ndjson"
-
-    @property
-    def best_dir(self) -> Path:
-        """The hand-off: spec, checkpoint, ONNX, gallery, report."""
-        return self.path / "best"
-
-    @property
-    def evaluations_dir(self) -> Path:
-        """Baseline and final evaluations."""
-        return self.path / "evaluations"
-
-    @property
-    def stop_file(self) -> Path:
-        """Its presence asks the driver to finish and save."""
-        return self.path / ".stop"
 
     @property
     def study_name(self) -> str:

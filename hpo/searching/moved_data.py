@@ -185,7 +185,7 @@ def _take_places(
     if places:
         given: dict[str, Any] = _checked(study, places)
         study = replace(study, data=replace(study.data, **given))
-    _demand_data(run, study, plan if not places else replace(plan, sources=_named(study)))
+    _demand_data(run, study, plan if not places else replace(plan, sources=study.data.splits))
     if not places and not _find_gone(run, study, plan):
         return study, plan
     sources = {**plan.sources, **resolve_sources(study, trainer)}
@@ -230,8 +230,3 @@ def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
             raise DataError(f"{flag}: no such folder or archive: {whole}{hint}")
         found["folder" if name == "data" else name] = whole
     return found
-
-
-def _named(study: StudySpec) -> dict[str, str]:
-    names = ("train", "reference", "query", "test_reference", "test_query")
-    return {name: getattr(study.data, name) for name in names if getattr(study.data, name)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.core.budget import Spent
@@ -98,7 +99,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         concurrent=session.slots.count,
         cpus_per_trial=session.slots.cpus,
         gpus_per_trial=session.slots.gpus,
-        packing=packing.to_dict() if packing else None,
+        packing=asdict(packing) if packing else None,
         probe=probe,
         estimate_s=expected.seconds if expected else session.study.budget.seconds,
         forecast=expected,

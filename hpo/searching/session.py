@@ -25,14 +25,7 @@ from hpo.run.disk_errors import explain_disk_faults
 from hpo.run.disk_space import DiskSpace
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
-from hpo.run.run_dir import (
-    LEDGER_FILE,
-    STUDY_FILE,
-    RunDir,
-    create_run,
-    relocated,
-    write_atomically,
-)
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, create_run, relocated, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.choose_network import plan_completed

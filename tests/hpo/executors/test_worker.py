@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hpo.core.trial import FAILURE_KINDS, Launch
-from hpo.executors.worker import call_method, describe_failure, run_batch, run_trial, trial_log
+from hpo.executors.worker import call_method, describe_failure, run_launch, trial_log
 from tests.quick_trainer import NAME, TRAINER
 from tests.staged_trainer import NAME as STAGED
 from tests.staged_trainer import TRAINER as STAGED_TRAINER
@@ -108,6 +108,13 @@ def launch(folder, **spec):
     return Launch(number=3, spec=full, folder=str(folder / "0003"))
 
 
+def run_trial(name, alone, report, *show):
+    """The outcome of a launch of one trial."""
+    outcomes = run_launch(name, alone, lambda _number, payload: report(payload), *show)
+    assert list(outcomes) == [alone.number]
+    return outcomes[alone.number]
+
+
 def test_a_trial_returns_its_receipt(tmp_path):
     epochs = []
     outcome = run_trial(NAME, launch(tmp_path), lambda p: epochs.append(p["epoch"]) or True)
@@ -132,7 +139,7 @@ def test_what_is_done_before_the_first_epoch_is_told_now_and_then(tmp_path, monk
 
 def test_a_batch_tells_by_its_first_trial(tmp_path):
     told = []
-    run_batch(TELLING, batch(tmp_path, 0.2, 0.6), lambda *_: True, lambda *what: told.append(what))
+    run_launch(TELLING, batch(tmp_path, 0.2, 0.6), lambda *_: True, lambda *what: told.append(what))
     assert told == [(4, "computing features 64/128")]
 
 
@@ -188,7 +195,7 @@ def batch(folder, *margins):
 
 def test_a_batch_reports_and_ends_by_the_numbers_of_its_trials(tmp_path):
     told = []
-    outcomes = run_batch(
+    outcomes = run_launch(
         STAGED, batch(tmp_path, 0.2, 0.6), lambda n, line: told.append((n, line["epoch"])) or n == 5
     )
     assert told == [(4, 1), (5, 1), (5, 2)]
@@ -203,5 +210,5 @@ def test_what_ends_a_batch_is_the_failure_of_each_of_its_trials(tmp_path):
 
     failure = {"failure": {"kind": "out_of_memory", "message": "no room"}}
     launch = batch(tmp_path, 0.2, 0.6)
-    assert run_batch(STAGED, launch, report) == {4: failure, 5: failure}
-    assert run_batch(NAME, launch, report)[5]["failure"]["kind"] == "code"  # trains none together
+    assert run_launch(STAGED, launch, report) == {4: failure, 5: failure}
+    assert run_launch(NAME, launch, report)[5]["failure"]["kind"] == "code"  # trains none together

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.run.plain_files import read_object, read_printed, write_json
+from hpo.run.plain_files import json_objects, read_object, read_printed, write_json
 
 
 def test_plain_data_come_back_and_other_values_as_text(tmp_path):
@@ -29,3 +29,8 @@ def test_what_was_printed_is_read_as_far_as_it_can_be(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("none", "pipe", "."):
         assert read_printed(tmp_path / name) == ""
+
+
+def test_objects_are_read_line_by_line_and_other_lines_passed_over():
+    text = '{"epoch": 1}\nwords\n[2]\n\n{"epoch": 2}\n' + "[" * 100_000 + '\n{"half": '
+    assert list(json_objects(text)) == [{"epoch": 1}, {"epoch": 2}]
