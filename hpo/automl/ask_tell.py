@@ -47,8 +47,9 @@ from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_JOBS
-from hpo.searching.engine import Engine
 from hpo.searching.state_writer import StateWriter, describe_start
+from hpo.study.plan import read_plan
+from hpo.study.spec import load_study
 from hpo.study.trainers import find_trainer, registered_trainer
 from hpo.tracking.listener import mlflow_listener
 
@@ -132,24 +133,26 @@ class AutoML:
         self.facts: WorkspaceFacts = read_facts(self.run.path)
         self._ledger = Ledger.open(self.run.ledger_file)
         self._bus = EventBus([EventFile(self.run.events_file)])
-        parts = build_engine(self.run, self._ledger, self._bus, secrets, self._slots)
-        self._engine: Engine = parts.engine
-        self._algorithm = parts.algorithm
-        self._base_spec, self._epochs_key = parts.plan.base_spec, parts.epochs_key
-        self._are_rungs = parts.plan.route_style == RUNGS_STYLE
-        self._state = StateWriter(self.run, parts.study, self._engine, self._ledger)
+        study, plan = load_study(self.run.study_file), read_plan(self.run.path)
+        trainer = find_trainer(study.trainer)
+        self._engine, self._algorithm = build_engine(
+            self.run, study, plan, trainer, self._ledger, self._bus.emit,
+            secrets=secrets, slots=self._slots,
+        )  # fmt: skip
+        self._epochs_key, self._num_epochs = trainer.epochs_key, plan.num_epochs
+        self._are_rungs = plan.route_style == RUNGS_STYLE
+        self._state = StateWriter(self.run, study, self._engine, self._ledger)
         self._bus.add(self._state)
         self._objectives = objectives_of(self.facts)
         for make in mirrors:
-            self._bus.add(make(self.run, parts.study, parts.plan, self._ledger))
+            self._bus.add(make(self.run, study, plan, self._ledger))
         self._open: dict[int, Recommendation] = {}
         self._jobs = {number: job for number, (job, _) in platform_jobs(self.run.path).items()}
-        self._num_epochs = parts.plan.num_epochs
         self._is_finished = False
-        constants = constants_of(self.facts, parts.study, parts.plan)
+        constants = constants_of(self.facts, study, plan)
         self._bus.add(Views(self.run, self._ledger, self.facts, constants, self._show))
         self._bus.emit(
-            describe_start(self.run, parts.study, self._engine, self._ledger, self.facts.metric)
+            describe_start(self.run, study, self._engine, self._ledger, self.facts.metric)
         )
         waiting = {trial.number for trial in self._ledger.trials() if not trial.state.is_finished}
         while not waiting <= self._open.keys() and self._hand_out() is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from hpo.algorithms.for_study import build_algorithm
 from hpo.automl.planning import Planned
 from hpo.automl.workspace import is_workspace
 from hpo.core.errors import RunError
-from hpo.core.event_bus import EventBus
-from hpo.core.protocols import Algorithm
+from hpo.core.protocols import Algorithm, Emit, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
@@ -22,32 +20,20 @@ from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
-from hpo.study.plan import StudyPlan, planned_space, read_plan
-from hpo.study.spec import StudySpec, load_study
+from hpo.study.plan import StudyPlan, planned_space
+from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """An engine and what it was made from."""
-
-    engine: Engine
-    algorithm: Algorithm
-    study: StudySpec
-    plan: StudyPlan
-    epochs_key: str
-
-
 def build_engine(
-    run: RunDir, ledger: Ledger, bus: EventBus, secrets: Mapping[str, Any], slots: int
-) -> Parts:
+    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, ledger: Ledger, emit: Emit,
+    *, secrets: Mapping[str, Any], slots: int,
+) -> tuple[Engine, Algorithm]:  # fmt: skip
     """Bring engine and algorithm to where the ledger is.
 
     Raises:
         RunError: when the search space has changed since the search began.
     """
-    study, plan = load_study(run.study_file), read_plan(run.path)
-    trainer = find_trainer(study.trainer)
     space = planned_space(run.path, study, trainer, plan)
     algorithm = build_algorithm(study, plan, trainer, space, slots=slots, secrets=secrets)
     engine = Engine(
@@ -62,11 +48,9 @@ def build_engine(
             study_seed=study.search.seed,
             num_epochs=plan.num_epochs,
         ),
-        emit=bus.emit,
+        emit=emit,
     )
-    return Parts(
-        engine=engine, algorithm=algorithm, study=study, plan=plan, epochs_key=trainer.epochs_key
-    )
+    return engine, algorithm
 
 
 def open_or_create(folder: Path, planned: Planned) -> RunDir:

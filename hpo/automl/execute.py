@@ -126,15 +126,11 @@ def _demand_same(folder: Path, study: StudySpec, facts: WorkspaceFacts, planned:
         )
     for name in ("over", "custom_param_ranges", "override_automl_disabled_params"):
         old, now = getattr(study.search, name), getattr(new.search, name)
-        if _plain(old) != _plain(now):
+        if old != now:
             raise SpecError(
                 f"{folder}: its search space has changed ({name}: {old!r} -> {now!r}); "
                 "start a new workspace for another space"
             )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _extended(study: StudySpec, planned: Planned) -> Budget | None:

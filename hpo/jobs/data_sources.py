@@ -185,9 +185,8 @@ def _source_of(
             return ""
         raise DataError(f"{key}: must not be empty for {action}")
     if value is None or value in UNSET_MARKS:
-        return _from_roots(
-            key, {**entry, "path": _path_of(entry, page)}, action, roots, is_optional=is_optional
-        )
+        path = _path_of(entry, page)
+        return _from_roots(key, entry, path, action, roots, is_optional=is_optional)
     values = [as_absolute(str(v)) for v in (value if isinstance(value, list) else [value])]
     for source in values:
         check_present(key, source)
@@ -204,15 +203,10 @@ def _path_of(entry: Mapping[str, Any], page: Skill) -> str:
 
 
 def _from_roots(
-    key: str,
-    entry: Mapping[str, Any],
-    action: str,
-    roots: Mapping[str, str],
-    *,
-    is_optional: bool,
-) -> Any:
+    key: str, entry: Mapping[str, Any], path: str, action: str, roots: Mapping[str, str],
+    *, is_optional: bool,
+) -> Any:  # fmt: skip
     root = root_for(action, str(entry.get("source", "")), roots)
-    path = str(entry.get("path", ""))
     if root is None:
         if is_optional:
             return None

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from hpo.core.spec_dicts import flatten
 from hpo.core.text import storable
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.run.run_dir import RunDir
@@ -114,16 +115,10 @@ def legal_name(name: str) -> str:
     return posixpath.normpath(re.sub(r"[^\w\-./: ]", "_", name)).strip("/").replace("../", "")
 
 
-def texts(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Nested values as dotted names and texts; absent values are left out."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= texts(value, f"{name}.")
-        elif value is not None and value != "":
-            flat[legal_name(name)] = to_text(value)
-    return flat
+    flat = flatten(values).items()
+    return {legal_name(n): to_text(value) for n, value in flat if value not in (None, "", {})}
 
 
 def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
