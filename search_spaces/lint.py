@@ -110,12 +110,11 @@ def _unbounded(_: Schema, leaf: Leaf, value: Any) -> str:
 
 def _crowded(schema: Schema, leaf: Leaf, value: Any) -> str:
     bounds = _bounds_of(leaf)
-    is_ranged = bounds.low is not None and bounds.high is not None and bounds.low < bounds.high
-    if not leaf.kind.is_number or not is_number(value) or not is_ranged:
+    low, high = bounds.low, bounds.high
+    is_searched = leaf.kind.is_number and leaf.name in schema.default_parameters
+    if not is_searched or not is_number(value) or low is None or high is None or low >= high:
         return ""
-    if leaf.name not in schema.default_parameters or bounds.low is None or bounds.high is None:
-        return ""
-    position = (value - bounds.low) / (bounds.high - bounds.low)
+    position = (value - low) / (high - low)
     if 0 < position <= _CROWDED or 1 - _CROWDED <= position < 1:
         return f"default {value!r} sits at {position:.3%} of {bounds}: even draws all miss it"
     return ""

@@ -145,7 +145,6 @@ def _overrides(args: argparse.Namespace, skill: Skill) -> dict[str, Any]:
 
 
 def _skill_dir(args: argparse.Namespace) -> Path:
-
     if args.skill_dir and not (args.skill_bank or args.skill):
         return Path(args.skill_dir)
     if args.skill_bank and args.skill and not args.skill_dir:
@@ -308,7 +307,7 @@ def _read_mapping(file: str, flag: str, *, names: frozenset[str] = frozenset()) 
 def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
     """One plain run of the action, as a job."""
     from hpo.automl.plain_run import run_directly
-    from hpo.cli.automl_console import job_printer, print_route
+    from hpo.cli.automl_console import print_job, print_route
     from hpo.cli.job_views import exit_code
 
     if _settings(args.settings) or args.hyperparameters or args.ranges:
@@ -316,9 +315,9 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> in
             "hpo automl: a plain training does not use settings, hyperparameters or ranges",
             file=sys.stderr,
         )
-    with machine_output() as stream:
-        show_end = job_printer(stream if args.json else None)
-        print_route(routed, stream if args.json else None)
+    with machine_output() as output:
+        stream = output if args.json else None
+        print_route(routed, stream)
         job = run_directly(
             skill,
             args.action,
@@ -329,5 +328,5 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> in
             parent_job_id=args.parent,
             review_only=args.review_only,
         )
-        show_end(job)
+        print_job(job, stream)
     return exit_code(job)

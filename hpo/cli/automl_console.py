@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.last_page import render_value
@@ -127,19 +127,15 @@ def print_route(routed: Routed, stream: TextIO | None) -> None:
         _emit(stream, routed)
 
 
-def job_printer(stream: TextIO | None) -> Callable[[Job], None]:
-    """Return what prints how a plain run ended."""
-
-    def print_end(job: Job) -> None:
-        if stream is not None:
-            _emit(stream, JobFinished(job=job.to_dict(), status=job.status))
-            return
-        print(f"{job.id}: {job.status}{': ' + job.message if job.message else ''}", file=sys.stderr)
-        for name, value in job.result.items():
-            print(f"{name:<10} {value}", file=sys.stderr)
-        print(f"folder     {job.folder}", file=sys.stderr)
-
-    return print_end
+def print_job(job: Job, stream: TextIO | None) -> None:
+    """Print how a plain run ended."""
+    if stream is not None:
+        _emit(stream, JobFinished(job=job.to_dict(), status=job.status))
+        return
+    print(f"{job.id}: {job.status}{': ' + job.message if job.message else ''}", file=sys.stderr)
+    for name, value in job.result.items():
+        print(f"{name:<10} {value}", file=sys.stderr)
+    print(f"folder     {job.folder}", file=sys.stderr)
 
 
 def _emit(stream: TextIO, event: Event) -> None:

@@ -87,7 +87,6 @@ def parse_age(text: str) -> float:
 
 
 def _clear(trainer: Any, args: argparse.Namespace) -> int:
-
     names = [_absolute(name) for name in args.names]
     age_s = parse_age(args.older_than) if args.older_than else 0.0
     if not args.yes:

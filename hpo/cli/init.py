@@ -68,19 +68,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _given(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """What the flags say, by the keys of a study file; paths as seen from that file's folder."""
-    given: dict[str, Any] = {}
-    for name in SPLITS:
-        if getattr(args, name):
-            given[f"data.{name}"] = _from(getattr(args, name), folder)
-    if args.data:
-        given["data.folder"] = _from(args.data, folder)
-    if args.class_disjoint:
-        given["data.class_disjoint"] = True
-    if args.weights:
-        given["weights"] = args.weights
-    if args.budget:
-        given["budget"] = args.budget
-    return given
+    places = {f"data.{name}": getattr(args, name) for name in SPLITS} | {"data.folder": args.data}
+    given: dict[str, Any] = {key: _from(place, folder) for key, place in places.items() if place}
+    given |= {"data.class_disjoint": True} if args.class_disjoint else {}
+    return given | {key: own for key in ("weights", "budget") if (own := getattr(args, key))}
 
 
 def _from(path: str, folder: Path) -> str:

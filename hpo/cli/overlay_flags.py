@@ -93,7 +93,6 @@ def _names(texts: list[str]) -> tuple[str, ...]:
 
 
 def _split(flag: str, text: str, form: str) -> tuple[str, str]:
-
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise SpecError(f"{flag} {text}: must be {form}")
@@ -101,7 +100,6 @@ def _split(flag: str, text: str, form: str) -> tuple[str, str]:
 
 
 def _range(text: str) -> tuple[str, Any]:
-
     form = "NAME=LOW..HIGH, with ,log or ,linear if wanted, e.g. train.optim.gamma=0.05..0.5,log"
     name, value = _split("--range", text, form)
     ends, _, scale = value.partition(",")

@@ -119,7 +119,6 @@ def _token() -> tuple[str, bool]:
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
-
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     last: OSError | None = None
     for number in (port,) if port is not None else (DEFAULT_PORT, 0):

@@ -22,7 +22,7 @@ from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_study
 from hpo.study.stages import read_stages, stage_study
 from hpo.study.text_values import read_assignments
-from hpo.study.trainers import find_trainer
+from hpo.study.trainers import find_trainer, registered_trainer
 from search_spaces import Overlay, Schema, SearchSpace, compile_space, load_schema
 
 
@@ -100,17 +100,8 @@ def _skill_source(args: argparse.Namespace, overlay: Overlay) -> SpaceSource:
         schema=schema,
         overlay=overlay,
         spec=merged(nest(template), nest(read_assignments(args.set, lambda: skill))),
-        trainer=_registered(network),
+        trainer=registered_trainer(network),
     )
-
-
-def _registered(network: str) -> Trainer | None:
-    """The trainer of a network, or None when none is registered under its name."""
-    from hpo.core.installed import entry_points
-    from hpo.study.trainers import GROUP
-
-    names = {point.name for point in entry_points(GROUP)}
-    return find_trainer(network) if network in names else None
 
 
 def _study_source(study: StudySpec) -> SpaceSource:

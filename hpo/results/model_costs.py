@@ -51,10 +51,8 @@ class Architectures:
         self._file = None if run is None else run.path / FILE
         self._space, self._base_spec, self._limits = space, base_spec, limits
         self._names = [p.name for p in space.parameters if p.name.startswith(PREFIX)]
-        self.rows: list[dict[str, Any]] = []
+        self.rows = [] if run is None else read_costs(run)
         """`{"architecture": {...}, "latency_ms", "params", "device", "refused"}`, one for each."""
-        if run is not None:
-            self.rows = read_costs(run)
 
     def measure(
         self,

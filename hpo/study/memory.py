@@ -8,6 +8,7 @@ classes and pictures; the same files count as the same.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,14 +145,12 @@ class _Now:
     def __init__(self, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> None:
         self.study, self.plan, self.trainer = study, plan, trainer
         self.data = {name: describe_source(address) for name, address in plan.sources.items()}
-        self._numbers: dict[str, float] | None = None
         self._features: dict[str, Mapping[str, Any]] = {}
 
+    @functools.cached_property
     def numbers(self) -> dict[str, float]:
         """Numbers of classes and pictures, see `numbers_of`."""
-        if self._numbers is None:
-            self._numbers = numbers_of(self.trainer.inspect_data(self.plan.base_spec))
-        return self._numbers
+        return numbers_of(self.trainer.inspect_data(self.plan.base_spec))
 
     def features(self, address: str) -> Mapping[str, Any]:
         """Statistics of a source's features, read once a source; empty where there are none."""
@@ -227,7 +226,7 @@ def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Liken
     if held_out_sources(now.plan.sources) and _shares_pictures(before, study, now):
         return None
     alike = _by_features(plan, now)
-    numbers = by_numbers(_reported_numbers(run), now.numbers())
+    numbers = by_numbers(_reported_numbers(run), now.numbers)
     if alike is not None:
         similarity = math.sqrt(alike * numbers)
         return Likeness(similarity=similarity, words=f"similar pictures ({similarity:.2f})")

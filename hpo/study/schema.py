@@ -82,10 +82,8 @@ def _describe(error: ValidationError, where: str) -> str:
         guess = nearest(str(key), known) or f"; it may hold {', '.join(known)}"
         return f"{_place(where, path)}: unknown key {quoted(key)}{guess}"
     if path and isinstance(path[-1], int):  # an element of a list of names
-        return f"{_place(where, path[:-1])}: must be a list of names, got " + (
-            f"{quoted(given)} in it"
-        )
-    return f"{_place(where, path)}: must be {schema['title']}, got " + (quoted(given))
+        return f"{_place(where, path[:-1])}: must be a list of names, got {quoted(given)} in it"
+    return f"{_place(where, path)}: must be {schema['title']}, got {quoted(given)}"
 
 
 def _place(where: str, path: Sequence[Any]) -> str:
