@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from hpo.core.text import count_of, printable
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
-    from hpo.doctor.check import Check
+    pass
 
 HELP = "look for faults of this machine and of pictures before a search"
 
@@ -79,13 +79,13 @@ def run(args: argparse.Namespace) -> int:
         checks.append(check)
         screen.mark(check.status, check.name, check.text, check.advice)
     diagnosis = _look_at(args, sources, grouping, screen) if sources and trainer else None
-    is_bad = any(c.status == "error" for c in checks)
-    is_bad |= any(f["severity"] == "error" for f in (diagnosis or {}).get("findings", []))
+    states = [check.status for check in checks]
+    states += [found["severity"] for found in (diagnosis or {}).get("findings", [])]
     if args.json:
         print_json({"machine": [asdict(check) for check in checks], "data": diagnosis})
     else:
-        _conclude(screen, checks, diagnosis)
-    return 2 if is_bad else 0
+        _conclude(screen, states)
+    return 2 if "error" in states else 0
 
 
 def _sources(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
@@ -141,9 +141,7 @@ def _look_at(
     return diagnosis
 
 
-def _conclude(screen: _Screen, checks: list[Check], diagnosis: Mapping[str, Any] | None) -> None:
-    states = [c.status for c in checks]
-    states += [f["severity"] for f in (diagnosis or {}).get("findings", [])]
+def _conclude(screen: _Screen, states: Sequence[str]) -> None:
     errors, warnings = states.count("error"), states.count("warning")
     screen.line("")
     if errors:

@@ -5,16 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hpo.cli.job_views import (
-    echo,
-    exit_code,
-    print_end,
-    print_start,
-    show_list,
-    show_logs,
-    show_status,
-    stop,
-)
+from hpo.cli import job_views as views
 from hpo.cli.run_flags import add_json_argument, add_repeatable, data_roots, print_json
 from hpo.core.errors import SpecError
 
@@ -103,7 +94,7 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         return _show_plan(_prepared(jobs, args), args)
     job = _prepared(jobs, args)
     if not args.json:
-        print_start(job)
+        views.print_start(job)
     if args.detach:
         jobs.start(job)
         if args.json:
@@ -111,12 +102,12 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         else:
             print(f"{job.id}: started; `hpo job status {job.id}` tells how it stands")
         return 0
-    job = jobs.run(job, None if args.json else echo)
+    job = jobs.run(job, None if args.json else views.echo)
     if args.json:
         print_json(job.to_dict())
     else:
-        print_end(job)
-    return exit_code(job)
+        views.print_end(job)
+    return views.exit_code(job)
 
 
 def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
@@ -155,10 +146,15 @@ def _show_plan(job: Job, args: argparse.Namespace) -> int:
     if args.json:
         print_json({**job.to_dict(), "spec": job.spec()})
     else:
-        print_start(job)
+        views.print_start(job)
         print(text, end="")
     shutil.rmtree(job.folder)
     return 0
 
 
-_VERBS = {"ls": show_list, "status": show_status, "logs": show_logs, "stop": stop}
+_VERBS = {
+    "ls": views.show_list,
+    "status": views.show_status,
+    "logs": views.show_logs,
+    "stop": views.stop,
+}

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_trial_arguments, print_json
+from hpo.cli.run_flags import add_trial_arguments, chosen_run, print_json
+from hpo.core import events
+from hpo.core.errors import RunError, SpecError
+from hpo.core.event_json import from_json
+from hpo.core.text import metric_word
 
 if TYPE_CHECKING:
-    from hpo.core.events import Epoch
     from hpo.run.run_dir import RunDir
 
 HELP = "print the log and the epochs of one trial"
@@ -24,6 +27,13 @@ examples:
 """
 
 _PAUSE_S = 0.5
+_MOMENTS = (
+    events.TrialStarted
+    | events.TrialProgress
+    | events.Epoch
+    | events.TrialEnded
+    | events.TrialSuspended
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the log file and the epochs of a trial."""
-    from hpo.cli.run_flags import chosen_run
-    from hpo.core.errors import RunError, SpecError
     from hpo.study.checks import check_count
 
     check_count(args.tail, "--tail", least=1)
@@ -51,30 +59,30 @@ def run(args: argparse.Namespace) -> int:
     content = _Growing(log)
     lines = content.new_lines()
     lines = lines[-args.tail :] if args.tail else lines
-    events = _TrialEvents(chosen, args.trial)
-    told = list(events.new())
+    trial = _TrialEvents(chosen, args.trial)
+    told = list(trial.new())
     if args.json:
         epochs = [
             {"epoch": event.epoch, "value": event.value, "seconds": event.seconds} for event in told
         ]
         print_json({"trial": args.trial, "log": str(log), "lines": lines, "epochs": epochs})
         return 0
-    _print(lines, told, events)
-    while args.follow and not events.has_ended and chosen.is_running():
+    _print(lines, told, trial)
+    while args.follow and not trial.has_ended and chosen.is_running():
         time.sleep(_PAUSE_S)
-        _print(content.new_lines(), events.new(), events)
-        if events.doing:
-            sys.stdout.write(f"{events.doing}\n")
+        _print(content.new_lines(), trial.new(), trial)
+        if trial.doing:
+            sys.stdout.write(f"{trial.doing}\n")
             sys.stdout.flush()
     return 0
 
 
-def _print(lines: Iterable[str], told: Iterable[Epoch], events: _TrialEvents) -> None:
+def _print(lines: Iterable[str], told: Iterable[events.Epoch], trial: _TrialEvents) -> None:
     for line in lines:
         sys.stdout.write(f"{line}\n")
     for event in told:
         sys.stdout.write(
-            f"epoch {event.epoch:>3}  {events.metric} {event.value:.4f}  {event.seconds:.1f} s\n"
+            f"epoch {event.epoch:>3}  {trial.metric} {event.value:.4f}  {event.seconds:.1f} s\n"
         )
     sys.stdout.flush()
 
@@ -103,36 +111,22 @@ class _TrialEvents:
     """The epochs that a run has told of one trial, in order; damaged lines are passed over."""
 
     def __init__(self, run: RunDir, trial: int) -> None:
-        from hpo.core.text import metric_word
-
         self._file = _Growing(run.events_file)
         self._trial = trial
-        self._word = metric_word
         self.metric = metric_word("")
         self.has_ended = False
         self.doing = ""
         """What it does before its first epoch ends, where that is new."""
 
-    def new(self) -> Iterator[Epoch]:
+    def new(self) -> Iterator[events.Epoch]:
         """Yield the epochs since the last call; a line that is being written waits."""
-        from hpo.core.event_json import from_json
-        from hpo.core.events import (
-            Epoch,
-            Started,
-            TrialEnded,
-            TrialProgress,
-            TrialStarted,
-            TrialSuspended,
-        )
-
-        moments = TrialStarted | TrialProgress | Epoch | TrialEnded | TrialSuspended
         self.doing = ""
         for line in self._file.new_lines(whole=True):
             event = from_json(line)
-            if isinstance(event, Started):
-                self.metric = self._word(event.metric)
-            elif isinstance(event, moments) and event.trial == self._trial:
-                self.has_ended = isinstance(event, TrialEnded | TrialSuspended)
-                self.doing = event.text if isinstance(event, TrialProgress) else ""
-                if isinstance(event, Epoch):
+            if isinstance(event, events.Started):
+                self.metric = metric_word(event.metric)
+            elif isinstance(event, _MOMENTS) and event.trial == self._trial:
+                self.has_ended = isinstance(event, events.TrialEnded | events.TrialSuspended)
+                self.doing = event.text if isinstance(event, events.TrialProgress) else ""
+                if isinstance(event, events.Epoch):
                     yield event

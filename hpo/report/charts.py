@@ -334,23 +334,20 @@ def embedding_map(chart: Mapping[str, Any]) -> Figure:
                 if c == name and r == role
             ]
             if own:
+                color = _class_color(name, classes)
                 traces.append(
-                    {
-                        "type": "scattergl" if len(chart["x"]) > 3000 else "scatter",
-                        "mode": "markers",
-                        "name": name,
-                        "legendgroup": name,
-                        "showlegend": role == "query" and len(classes) <= MAX_LEGEND,
-                        "x": [chart["x"][i] for i in own],
-                        "y": [chart["y"][i] for i in own],
-                        "text": [chart["path"][i].rsplit("/", 1)[-1] for i in own],
-                        "hovertemplate": f"{name} ({role})<br>%{{text}}<extra></extra>",
-                        "marker": {
-                            "symbol": symbol,
-                            "size": 7,
-                            "color": _class_color(name, classes),
-                        },
-                    }
+                    points(
+                        "markers",
+                        [chart["x"][i] for i in own],
+                        [chart["y"][i] for i in own],
+                        type="scattergl" if len(chart["x"]) > 3000 else "scatter",
+                        name=name,
+                        legendgroup=name,
+                        showlegend=role == "query" and len(classes) <= MAX_LEGEND,
+                        text=[chart["path"][i].rsplit("/", 1)[-1] for i in own],
+                        hovertemplate=f"{name} ({role})<br>%{{text}}<extra></extra>",
+                        marker={"symbol": symbol, "size": 7, "color": color},
+                    )
                 )
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False}
     return {"data": traces, "layout": {"xaxis": hidden, "yaxis": hidden, "height": 620}}

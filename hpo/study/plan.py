@@ -22,6 +22,7 @@ from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
+from hpo.run.plain_files import read_object
 from hpo.run.run_dir import AUTOML_FACTS, lost_facts
 from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
@@ -121,10 +122,7 @@ def _older_style(folder: Path) -> str | None:
     file = folder / AUTOML_FACTS
     if not file.is_file():
         return None
-    facts: Any = None
-    with contextlib.suppress(OSError, ValueError):
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(facts, dict):
+    if not (facts := read_object(file)):
         raise RunError(lost_facts(folder))
     return str(facts.get("style", "running"))
 

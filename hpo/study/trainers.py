@@ -6,22 +6,12 @@ import importlib
 import os
 from typing import TypeVar, cast
 
+from hpo.core import trainer_extras as extras
 from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
 from hpo.core.installed import entry_points
 from hpo.core.protocols import Trainer
 from hpo.core.text import nearest, quoted
-from hpo.core.trainer_extras import (
-    CostMeter,
-    DataDoctor,
-    FormExporter,
-    GalleryEditor,
-    GalleryKeeper,
-    GalleryMeter,
-    RestartAware,
-    SourceSettler,
-    members_of,
-)
 from hpo.core.trial import Direction
 from hpo.core.unknown_calibrator import UnknownCalibrator
 
@@ -29,14 +19,14 @@ T = TypeVar("T")
 
 GROUP = "hpo.trainers"
 _NEEDED_FOR: dict[type, str] = {
-    CostMeter: "a limit on latency or parameters (--max-latency, --max-params)",
+    extras.CostMeter: "a limit on latency or parameters (--max-latency, --max-params)",
     Averager: "averaging the best trials (--average)",
-    DataDoctor: "looking at pictures (`hpo doctor`)",
-    SourceSettler: "keeping groups of pictures in one split (--group-by)",
-    FormExporter: "that form of an export (--with-preprocessing, --timm, --triton)",
-    GalleryEditor: "`hpo gallery`",
-    GalleryKeeper: "that change of a gallery",
-    GalleryMeter: "measuring a gallery (`hpo gallery --sizes`)",
+    extras.DataDoctor: "looking at pictures (`hpo doctor`)",
+    extras.SourceSettler: "keeping groups of pictures in one split (--group-by)",
+    extras.FormExporter: "that form of an export (--with-preprocessing, --timm, --triton)",
+    extras.GalleryEditor: "`hpo gallery`",
+    extras.GalleryKeeper: "that change of a gallery",
+    extras.GalleryMeter: "measuring a gallery (`hpo gallery --sizes`)",
     UnknownCalibrator: "calibrating unknown pictures (`hpo gallery --calibrate-unknown`)",
 }
 TRUSTED = "HPO_TRAINER_MODULES"
@@ -111,7 +101,7 @@ def demand(trainer: Trainer, extra: type[T]) -> T:
     """
     if isinstance(trainer, extra):
         return trainer
-    lacking = next(name for name in members_of(extra) if not hasattr(trainer, name))
+    lacking = next(name for name in extras.members_of(extra) if not hasattr(trainer, name))
     raise SpecError(
         f"trainer {trainer.name}: has no {lacking}, which {_NEEDED_FOR.get(extra, 'this')} needs; "
         "leave that out, or use another trainer"
@@ -120,7 +110,7 @@ def demand(trainer: Trainer, extra: type[T]) -> T:
 
 def restart_keys(trainer: Trainer) -> tuple[str, ...]:
     """Spec keys and sections that no checkpoint can go on under once they have changed."""
-    return tuple(trainer.restart_keys) if isinstance(trainer, RestartAware) else ("model",)
+    return tuple(trainer.restart_keys) if isinstance(trainer, extras.RestartAware) else ("model",)
 
 
 def _import_trainer(name: str) -> Trainer:
