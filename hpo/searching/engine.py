@@ -16,7 +16,7 @@ from typing import Any
 
 from hpo.core.asking import ask
 from hpo.core.budget import Spent
-from hpo.core.events import Confirmed, Epoch, TrialFinished, TrialStarted, TrialSuspended
+from hpo.core.events import Confirmed, Epoch, Event, TrialFinished, TrialStarted, TrialSuspended
 from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView, StagedSearch
 from hpo.core.repeats import propose_repeat
 from hpo.core.reports import to_measurement
@@ -68,7 +68,7 @@ class Engine:
         self._ledger = ledger
         self._algorithm = algorithm
         self._plan = plan
-        self.emit = emit
+        self._emit = emit
         self._should_stop = should_stop
         self._disk_space = disk_space
         if disk_space is not None:
@@ -127,6 +127,9 @@ class Engine:
         self._disk_space.rest()
         return True
 
+    def emit(self, event: Event) -> None:  # noqa: D102 - as `TrialDriver` says
+        self._emit(event)
+
     def on_epoch(self, number: int, payload: Mapping[str, Any]) -> bool:
         """Record an epoch and say whether the trial goes on."""
         live, record = self._live[number], self._ledger.trial(number)
@@ -150,7 +153,7 @@ class Engine:
         gpus = self._account.gpus_per_trial / live.sharing
         measurement = replace(measurement, gpus=gpus)
         self._ledger.record(number, measurement, clock=self._account.clock())
-        self.emit(Epoch.of(record, measurement))
+        self._emit(Epoch.of(record, measurement))
         return self._decide(record, live, measurement)
 
     def on_end(self, number: int, ended: Ended) -> None:
@@ -278,7 +281,7 @@ class Engine:
         started = [(record, launch) for record in records if (launch := self._prepared(record))]
         for record, launch in started:
             self._live[record.number] = Live(last_report=self._now(), sharing=len(started))
-            self.emit(TrialStarted.of(record, is_resumed=bool(launch.resume_from)))
+            self._emit(TrialStarted.of(record, is_resumed=bool(launch.resume_from)))
         batch = tuple(launch for _, launch in started)
         return replace(batch[0], members=batch) if len(batch) > 1 else next(iter(batch), None)
 
@@ -338,10 +341,10 @@ class Engine:
         )
         if record.is_repeat:
             named = roles(self._ledger.trials(), self._ledger.direction)
-            self.emit(Confirmed.of(record, named.get(record.number, "")))
+            self._emit(Confirmed.of(record, named.get(record.number, "")))
             return
         self._algorithm.tell(record)
-        self.emit(TrialFinished.of(record, reason))
+        self._emit(TrialFinished.of(record, reason))
 
     def _fail(self, record: TrialRecord, failure: Mapping[str, str]) -> None:
         """Start a trial again whose worker was lost; otherwise it has failed, with its cause."""
@@ -350,7 +353,7 @@ class Engine:
             self._emit_suspended(record, disk.why)
             self._waiting.append(record.number)
             return
-        demand_storage(self.specs.run, record, failure, self.emit)
+        demand_storage(self.specs.run, record, failure, self._emit)
         is_lost = failure["kind"] == "infrastructure"
         if is_lost and self._pausing():
             self._emit_suspended(record, failure["message"])
@@ -364,7 +367,7 @@ class Engine:
         self._shared_cause = shared_cause(self._ledger.ended())
 
     def _emit_suspended(self, record: TrialRecord, reason: str) -> None:
-        self.emit(TrialSuspended(trial=record.number, epoch=record.epochs, reason=reason))
+        self._emit(TrialSuspended(trial=record.number, epoch=record.epochs, reason=reason))
 
     def _pausing(self) -> bool:
         if not self._stopping and self._should_stop():
