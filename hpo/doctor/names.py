@@ -65,13 +65,15 @@ def _look_into(folder: Path, where: str) -> Iterator[Check]:
 
 def _namesakes(folder: Path) -> dict[str, str]:
     """File or package of a folder -> the installed module whose name it has."""
-    installed = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES} - _COMMON
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         return {}
     files = {entry.name: entry.stem for entry in entries if entry.suffix == ".py"}
     files |= {f"{e.name}/": e.name for e in entries if (e / "__init__.py").is_file()}
+    if not files:
+        return {}  # to list what is installed takes a second
+    installed = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES} - _COMMON
     return {file: name for file, name in files.items() if name in installed}
 
 

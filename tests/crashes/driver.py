@@ -64,7 +64,8 @@ def warm_up(folder, *, with_mlflow=False):
     import hpo.tracking.mirror
 
     hpo.tracking.mirror.CLOSE_ATTEMPTS = 1
-    hpo.searching.forecast.REHEARSED_TRIALS = 1  # each speed once: it takes longer than the search
+    hpo.searching.forecast.REHEARSED_TRIALS = 1  # a rehearsal takes longer than the search
+    hpo.searching.forecast.SPEEDS = (1.0,)
     hpo.run.disk_space._SCARCE_WAIT_S = 2 * ROOM_AFTER_S
     if with_mlflow:
         import mlflow  # noqa: F401

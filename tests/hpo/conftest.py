@@ -21,8 +21,9 @@ def _own_places(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _quick_forecasts(monkeypatch):
-    """Searches rehearse each speed once: a forecast to the trial costs three times such a search."""
+    """Searches are rehearsed once: a forecast as users have it costs three times such a search."""
     monkeypatch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", 1)
+    monkeypatch.setattr("hpo.searching.forecast.SPEEDS", (1.0,))
 
 
 @pytest.fixture(scope="session")

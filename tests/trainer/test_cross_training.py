@@ -143,8 +143,8 @@ def test_finished_trainings_are_not_made_again(best, tmp_path):
     assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 1
     assert np.array_equal(GalleryIndex.load(best / "gallery.npz").queries.shift_Q, shifts)
     # Others than these are of no more use.
-    CrossTraining(best, 4).calibrate(tmp_path / "work", Fits(tmp_path / "kept"), quiet)
-    assert [path.name[-2:] for path in (tmp_path / "work").iterdir()] == ["-4"]
+    CrossTraining(best, 3).calibrate(tmp_path / "work", Fits(tmp_path / "kept"), quiet)
+    assert [path.name[-2:] for path in (tmp_path / "work").iterdir()] == ["-3"]
 
 
 def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(best, tmp_path):

@@ -39,6 +39,13 @@ def harmed(exported, tmp_path_factory):
     return folder, layer.name
 
 
+@pytest.fixture(scope="module")
+def built(trained, exported, tmp_path_factory):
+    """An INT8 form made by default settings, and what was said of it."""
+    folder = tmp_path_factory.mktemp("built")
+    return folder / "model.engine", gen_trt_engine(spec_of(trained, exported, folder))
+
+
 def quantised(path):
     """Names of the convolutions whose weights come from 8 bits."""
     graph = onnx.load(path).graph
@@ -46,9 +53,8 @@ def quantised(path):
     return {n.name for n in graph.node if n.op_type == "Conv" and n.input[1] in scaled}
 
 
-def test_biases_stay_in_float32(trained, exported, tmp_path):
-    gen_trt_engine(spec_of(trained, exported, tmp_path))
-    graph = onnx.load(tmp_path / "model.engine").graph
+def test_biases_stay_in_float32(built):
+    graph = onnx.load(built[0]).graph
     types = {t.name: t.data_type for t in graph.initializer}
     read = {types.get(n.input[0]) for n in graph.node if n.op_type == "DequantizeLinear"}
     assert TensorProto.INT32 not in read
@@ -57,8 +63,8 @@ def test_biases_stay_in_float32(trained, exported, tmp_path):
     assert biases == {TensorProto.FLOAT}
 
 
-def test_figures_of_three_forms_stand_beside_each_other(trained, exported, tmp_path):
-    result = gen_trt_engine(spec_of(trained, exported, tmp_path))
+def test_figures_of_three_forms_stand_beside_each_other(built, trained, exported, tmp_path):
+    _, result = built
     for name in ("precision_at_1", "milliseconds", "bytes"):
         assert set(result[name]) - {"num_queries"} == {"fp32", "fp16", "int8"}
     assert result["bytes"]["fp32"] == (exported / "model.onnx").stat().st_size
