@@ -20,28 +20,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.core.budget import extend_budget, parse_budget
+from hpo.core.budget import extend_budget
 from hpo.core.errors import SpecError
 from hpo.core.process.imports import warnings_stay_harmless
-from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import count_of
+from hpo.core.text import count_of, quoted
 from hpo.core.trial import Direction
 from hpo.report import charts, parameter_charts
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData, load_run_data
 from hpo.results.story import read_story
 from hpo.run.run_dir import RunDir, find_run
-from hpo.study.sections import SPLITS, DataSources, SearchOptions
-from hpo.study.spec import StudySpec, anchored, check_study, load_study
+from hpo.study.arguments import Data, PathLike, place_of, study_of_arguments
+from hpo.study.spec import load_study
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
     from hpo.searching.session import SearchSettings
-
-PathLike = str | os.PathLike[str]
-Data = PathLike | Mapping[str, PathLike]
 
 COLORS = {
     "@accent": "#2563c9",
@@ -93,8 +89,9 @@ def search(
     """
     from hpo.searching.session import start_search
 
-    wanted = _study_from(study, data, budget, spec, weights, name, options)
-    result = start_search(wanted, Path(out), replace(_settings(settings), completes=True))
+    wanted = study_of_arguments(study, data, budget, spec, weights, name, options)
+    runs = Path(place_of("out", out))
+    result = start_search(wanted, runs, replace(_settings(settings), completes=True))
     return Study(result.run)
 
 
@@ -104,67 +101,8 @@ def load(run: PathLike | None = None, *, out: PathLike = "runs") -> Study:
     Raises:
         RunError: when there is none.
     """
-    return Study(find_run(None if run is None else os.fspath(run), Path(out)))
-
-
-def _study_from(
-    study: PathLike | None,
-    data: Data | None,
-    budget: str | int | None,
-    spec: Mapping[str, Any] | None,
-    weights: PathLike | None,
-    name: str | None,
-    options: Mapping[str, Any] | None,
-) -> StudySpec:
-    from hpo.study.packaged import embedded_study, given_study
-
-    given = nest(dict(spec or {}))
-    if study is not None:
-        base = given_study(study if isinstance(study, str) else Path(study))
-    elif data is None:
-        base = embedded_study(None if weights is None else os.fspath(weights), given)
-    else:
-        base = StudySpec()
-    changes: dict[str, Any] = {"spec": merged(base.spec, given)}
-    if budget is not None:
-        changes["budget"] = parse_budget(str(budget))
-    if weights is not None:
-        changes["weights"] = _place("weights", weights)
-    if data is not None:
-        changes["data"] = _sources(data)
-    if name is not None:
-        changes["name"] = name
-    elif data is not None and not isinstance(data, Mapping) and study is None:
-        changes["name"] = Path(data).resolve().name
-    if options:
-        changes["search"] = _options(base.search, options)
-    wanted = anchored(replace(base, **changes), Path.cwd())
-    check_study(wanted, str)
-    return wanted
-
-
-def _sources(data: Data) -> DataSources:
-    if not isinstance(data, Mapping):
-        return DataSources(folder=_place("data", data))
-    unknown = sorted(set(data) - set(SPLITS))
-    if unknown:
-        raise SpecError(f"data: unknown {unknown[0]!r}; the splits are {', '.join(SPLITS)}")
-    return DataSources(**{key: _place(f"data.{key}", path) for key, path in data.items()})
-
-
-def _place(where: str, path: PathLike) -> Any:
-    """A path or address as text; an empty one would be taken for none."""
-    if not (text := os.fspath(path)):
-        raise SpecError(f"{where}: must name a folder, file or address, got an empty text")
-    return text
-
-
-def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:
-    known = set(SearchOptions.__dataclass_fields__)
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise SpecError(f"options: unknown {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    return base.updated(options)
+    wanted = None if run is None else place_of("run", run)
+    return Study(find_run(wanted, Path(place_of("out", out))))
 
 
 def _settings(changes: Mapping[str, Any]) -> SearchSettings:
@@ -180,6 +118,9 @@ def _settings(changes: Mapping[str, Any]) -> SearchSettings:
     unknown = sorted(set(changes) - set(SearchSettings.__dataclass_fields__))
     if unknown:
         raise SpecError(f"{unknown[0]}: no such argument of a search")
+    listeners = changes.get("listeners", ())
+    if not isinstance(listeners, Sequence) or not all(map(callable, listeners)):
+        raise SpecError(f"listeners: must be a list of functions, got {quoted(listeners)}")
     return replace(base, **changes)
 
 
@@ -191,7 +132,7 @@ class Study:
     """
 
     def __init__(self, run: RunDir | PathLike) -> None:
-        self._run = run if isinstance(run, RunDir) else RunDir(Path(run))
+        self._run = run if isinstance(run, RunDir) else RunDir(Path(place_of("run", run)))
 
     def __repr__(self) -> str:
         return f"Study({str(self._run)!r})"

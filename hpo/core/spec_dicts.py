@@ -63,16 +63,20 @@ def _as_tree(name: str, value: Any) -> dict[str, Any]:
     parts = name.split(".")
     if len(parts) > DEEPEST:
         raise SpecError(f"{cut(name)}: must have at most {DEEPEST} parts, got {len(parts)}")
-    value = nest(value) if isinstance(value, Mapping) else _plain(value)
+    value = nest(value) if isinstance(value, Mapping) else plain(value)
     for part in reversed(parts):
         value = {part: value}
     return dict(value)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as a file of a spec holds it: paths as text."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+def plain(value: Any) -> Any:
+    """Return a value as a file holds it: paths as text, NumPy's numbers as Python's."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if type(value).__module__ == "numpy":
+        return value.tolist()
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 

@@ -9,8 +9,10 @@ from hpo.core.errors import SpecError
 from hpo.core.machine import Machine, this_machine
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.spec_dicts import lookup, merged
+from hpo.core.text import quoted
 from hpo.core.trainer_extras import MultiDevice
 from hpo.executors.division import Slots, divide_nodes
+from hpo.study.plan import as_user_errors
 from hpo.study.sharing import AUTO
 from hpo.study.spec import StudySpec
 
@@ -43,6 +45,9 @@ def place_trials(
     Raises:
         SpecError: for a budget that this machine cannot count, or trials that do not fit on it.
     """
+    if start.executor not in _EXECUTORS:
+        known = " or ".join(_EXECUTORS)
+        raise SpecError(f"executor: must be {known}, got {quoted(start.executor)}")
     machine = find_machine(start)
     if study.budget.gpu_seconds is not None and machine.gpus == 0:
         raise SpecError(
@@ -81,7 +86,9 @@ def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:
     if not isinstance(trainer, MultiDevice):
         return 1
     try:
-        return int(lookup(trainer.validate(spec), trainer.devices_key))
+        with as_user_errors():
+            checked = trainer.validate(spec)
+        return int(lookup(checked, trainer.devices_key))
     except KeyError:
         return 1
 

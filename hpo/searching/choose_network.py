@@ -95,7 +95,7 @@ def _with_memory(
     found = recall(runs, study, plan, trainer, space, earlier)
     if not found:
         return study, plan
-    stages = {name: {**stage} for name, stage in search.earlier_stages.items()}
+    stages = {name: {**(stage or {})} for name, stage in search.earlier_stages.items()}
     reasons = [*start.reasons, f"{REMEMBERS} (--no-memory leaves them out)"]
     for name, rows in found.earlier.items():
         stages[name]["remembered"] = rows

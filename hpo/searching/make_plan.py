@@ -14,7 +14,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import CostMeter
 from hpo.study.first_trials import learned_trials, most_first, plain_trials
-from hpo.study.initial_points import first_points
+from hpo.study.initial_points import earlier_points, starts_of
 from hpo.study.owned_keys import refuse_owned_keys
 from hpo.study.plan import (
     StudyPlan,
@@ -74,6 +74,15 @@ def plan_study(
         trials=budget,
         slots=slots,
     )
+    plain_trials(study.search.first_trials, "search.first_trials")
+    remembered = plain_trials(study.search.remembered, "search.remembered")
+    rows = earlier_points(
+        runs=study.search.warm_start,
+        remembered=remembered if study.search.memory else {},
+        use_priors=study.search.priors,
+        trainer=study.trainer,
+        network=load_skill(trainer.skill_dir).network_arch,
+    )
     sources = resolve_sources(study, trainer)
     full = build_base_spec(study, trainer, sources)
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
@@ -83,16 +92,7 @@ def plan_study(
     if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
         with as_user_errors("final evaluation"):
             trainer.inspect_data(merged(base_spec, nest(trainer.data_overrides(held_out))))
-    remembered = plain_trials(study.search.remembered, "search.remembered")
-    first = first_points(
-        space,
-        runs=study.search.warm_start,
-        remembered=remembered if study.search.memory else {},
-        use_priors=study.search.priors,
-        trainer=study.trainer,
-        network=load_skill(trainer.skill_dir).network_arch,
-        most=most_first(budget),
-    )
+    first = starts_of(space, rows)[: most_first(budget)]
     learned = learned_trials(
         study, base_spec, space, budget, before=[start.latents for start in first]
     )

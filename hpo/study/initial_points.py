@@ -22,7 +22,7 @@ from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.first_trials import MOST, usable_point
+from hpo.study.first_trials import usable_point
 from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PRIORS = Path(__file__).resolve().parents[1] / "priors"
 _BEST_OF_RUN = 3
 """Configurations that are taken from each earlier run."""
+Row = tuple[Mapping[str, Any], str]
+"""Values by parameter, and where they come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,26 +46,22 @@ class Start:
     """Where it comes from, one line."""
 
 
-def first_points(
-    space: SearchSpace,
+def earlier_points(
     *,
     runs: Sequence[str],
     remembered: Mapping[str, Mapping[str, Any]],
     use_priors: bool,
     trainer: str,
     network: str,
-    most: int = MOST,
-) -> list[Start]:
-    """Return what a search begins with, the best of each earlier run first, without duplicates.
+) -> list[Row]:
+    """Return what a search may begin with, the best of each earlier run first; see `starts_of`.
 
     Args:
-        space: of the new search.
         runs: directories of earlier runs.
         remembered: of earlier runs that were found: where they come from -> {parameter: value}.
         use_priors: whether published settings are added.
         trainer: registered name; earlier runs must be of the same.
         network: whose published settings are read.
-        most: how many at most.
 
     Raises:
         RunError: for a directory that is no run, or has nothing to tell.
@@ -72,12 +70,10 @@ def first_points(
     columns = [_best_of(Path(run), trainer) for run in runs]
     rows = [found for row in zip_longest(*columns) for found in row if found is not None]
     rows += [(values, source) for source, values in remembered.items()]
-    if use_priors:
-        rows += _published(network)
-    return starts_of(space, rows)[:most]
+    return rows + (_published(network) if use_priors else [])
 
 
-def starts_of(space: SearchSpace, rows: Iterable[tuple[Mapping[str, Any], str]]) -> list[Start]:
+def starts_of(space: SearchSpace, rows: Iterable[Row]) -> list[Start]:
     """Fit (values, source) to a space; what comes to the default or to one before is left out."""
     default = space.encode(space.default())
     chosen: list[Start] = []
@@ -89,7 +85,7 @@ def starts_of(space: SearchSpace, rows: Iterable[tuple[Mapping[str, Any], str]])
     return chosen
 
 
-def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
+def _best_of(run: Path, trainer: str) -> list[Row]:
     """Full specs of the best trials of a run that were trained longest, best first."""
     if not (run / STUDY_FILE).is_file():
         raise RunError(f"--warm-start: {run} is not a run directory; `hpo ls` lists runs")
@@ -103,7 +99,7 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
     if not longest:
         raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))
-    found: list[tuple[Mapping[str, Any], str]] = []
+    found: list[Row] = []
     for trial in longest[:_BEST_OF_RUN]:
         measured = trial.best_measurement(direction)
         value = "" if measured is None else f" ({measured.value:.4f})"
@@ -112,7 +108,7 @@ def _best_of(run: Path, trainer: str) -> list[tuple[Mapping[str, Any], str]]:
     return found
 
 
-def _published(network: str) -> list[tuple[Mapping[str, Any], str]]:
+def _published(network: str) -> list[Row]:
     path = PRIORS / f"{network}.json"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PRIORS.glob("*.json")))

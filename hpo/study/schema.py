@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -57,6 +57,21 @@ def check_shape(kind: type, data: Any, where: str) -> None:
     errors = sorted(_validator(kind).iter_errors(data), key=lambda error: len(error.absolute_path))
     if errors:
         raise SpecError(_describe(errors[0], where))
+
+
+def values_of(kind: Any, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of a section that fits a dataclass.
+
+    Lists become tuples, and a section that is left empty a mapping.
+    """
+    given = dict(data or {})
+    for item in fields(kind):
+        value = given.get(item.name)
+        if isinstance(value, list):
+            given[item.name] = tuple(value)
+        elif item.name in given and value is None and item.default_factory is not MISSING:
+            given[item.name] = {}
+    return given
 
 
 @lru_cache

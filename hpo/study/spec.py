@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -27,7 +27,7 @@ from hpo.study.checks import (
     check_search,
     check_sources,
 )
-from hpo.study.schema import check_shape
+from hpo.study.schema import check_shape, values_of
 from hpo.study.sections import SPLITS, DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill, load_skill
@@ -177,9 +177,9 @@ def parse_study(
         texts = {**(texts or {}), "trainer": data["trainer"]}
     named = _as_named(StudySpec, data, texts)
     check_shape(StudySpec, named, where)
-    values = _values_of(StudySpec, named)
-    values["data"] = DataSources(**_values_of(DataSources, named.get("data")))
-    values["search"] = SearchOptions().updated(_values_of(SearchOptions, named.get("search")))
+    values = values_of(StudySpec, named)
+    values["data"] = DataSources(**values_of(DataSources, named.get("data")))
+    values["search"] = SearchOptions().updated(values_of(SearchOptions, named.get("search")))
     with _inside(f"{where}: spec"):
         values["spec"] = nest(values.get("spec") or {})
     with _inside(where):
@@ -217,18 +217,6 @@ def _as_named(kind: type, data: Any, texts: Any) -> Any:
         elif is_dataclass(hints[key]):
             named[key] = _as_named(hints[key], data[key], texts.get(key))
     return named
-
-
-def _values_of(kind: type[StudySpec | DataSources | SearchOptions], data: Any) -> dict[str, Any]:
-    """The values of a section; lists become tuples, and a section that is left empty a mapping."""
-    given = {} if data is None else dict(data)
-    for item in fields(kind):
-        value = given.get(item.name)
-        if isinstance(value, list):
-            given[item.name] = tuple(value)
-        elif item.name in given and value is None and item.default_factory is not MISSING:
-            given[item.name] = {}
-    return given
 
 
 def check_study(study: StudySpec, spell: Spelling) -> None:

@@ -23,7 +23,7 @@ from hpo.run.trial_specs import TrialSpecs
 from hpo.study.first_trials import learned_trials, plain_trials
 from hpo.study.initial_points import starts_of
 from hpo.study.plan import StudyPlan, as_user_errors, decided_values, num_epochs_of, settle_space
-from hpo.study.schema import check_shape
+from hpo.study.schema import check_shape, values_of
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
 
@@ -98,8 +98,7 @@ def read_stages(search: SearchOptions) -> dict[str, StageSpec]:
     for name, data in search.earlier_stages.items():
         where = f"search.earlier_stages.{name}"
         check_shape(StageSpec, data, where)
-        lists = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
-        stage = StageSpec(**{**data, **lists})
+        stage = StageSpec(**values_of(StageSpec, data))
         share = SHARE if stage.share is None else stage.share
         if not 0 < share < 1 or stage.trials < 1 or stage.batch < 1:
             raise SpecError(

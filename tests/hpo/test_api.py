@@ -10,6 +10,7 @@ import pytest
 from hpo import api
 from hpo.core.errors import HpoError, RunError, SpecError
 from hpo.run.ledger import Ledger
+from hpo.study.arguments import study_of_arguments
 from tests.quick_cli import write_study
 
 QUIET = {"executor": "inprocess", "listeners": (), "report": False}
@@ -117,29 +118,29 @@ def test_spec_and_options_reach_the_study(tmp_path):
 
 def test_who_names_a_seed_gets_the_same_search_again():
     for options, is_on in (({}, True), ({"seed": 4}, False), ({"seed": 4, "memory": True}, True)):
-        given = api._study_from(None, "/shots", None, None, None, None, options)
+        given = study_of_arguments(None, "/shots", None, None, None, None, options)
         assert given.search.memory is is_on
 
 
 def test_a_seed_that_a_study_file_names_counts_as_one_of_the_options(tmp_path):
     (tmp_path / "s.yaml").write_text("schema_version: 1\nsearch: {seed: 3}\n")
     for options, is_on in ({"confirm": 2}, False), ({"memory": True}, True):
-        given = api._study_from(str(tmp_path / "s.yaml"), None, None, None, None, None, options)
+        given = study_of_arguments(str(tmp_path / "s.yaml"), None, None, None, None, None, options)
         assert given.search.memory is is_on
 
 
 def test_splits_or_a_folder():
-    given = api._study_from(
+    given = study_of_arguments(
         None, {"train": "/a", "reference": "/b", "query": "/c"}, None, None, None, None, None
     )
     assert (given.data.train, given.data.reference, given.data.query) == ("/a", "/b", "/c")
-    folder = api._study_from(None, "/shots/retail", "40", None, None, None, None)
+    folder = study_of_arguments(None, "/shots/retail", "40", None, None, None, None)
     assert (folder.data.folder, folder.name, folder.budget.trials) == (
         "/shots/retail",
         "retail",
         40,
     )
-    embedded = api._study_from(None, None, None, None, None, None, None)
+    embedded = study_of_arguments(None, None, None, None, None, None, None)
     assert embedded.data.is_default
 
 
@@ -148,8 +149,12 @@ def test_splits_or_a_folder():
     [
         ({"data": {"train": "/a", "test": "/b"}}, "data: unknown 'test'"),
         ({"data": {"train": "/a"}}, "reference"),
-        ({"options": {"algorythm": "tpe"}}, "options: unknown 'algorythm'"),
+        ({"options": {"algorythm": "tpe"}}, "options: unknown key 'algorythm'"),
         ({"colour": 1}, "colour: no such argument"),
+        ({"executor": "raay"}, "executor: must be ray or inprocess, got 'raay'"),
+        ({"listeners": 5}, "listeners: must be a list of functions, got 5"),
+        ({"listeners": [print, "me"]}, "listeners: must be a list of functions"),
+        ({"spec": {"train.num_epoch": 7}}, "did you mean train.num_epochs"),
         ({"budget": "ten"}, "budget: 'ten' is not understood"),
         ({"name": "a/b"}, "name"),
     ],
@@ -160,6 +165,12 @@ def test_wrong_input_is_one_line(tmp_path, monkeypatch, arguments, message):
         api.search(out=tmp_path, **arguments)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", [api.load, api.Study, lambda it: api.load(out=it)])
+def test_what_is_no_place_of_a_run_is_refused(call):
+    with pytest.raises(SpecError, match="(run|out): must be text or a Path, got 7"):
+        call(7)
 
 
 def test_nothing_to_draw_is_said(tmp_path):

@@ -18,11 +18,13 @@ from hpo.results.handoff import HandoffError
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import list_runs
 from hpo.searching.engine import ReceiptError
+from hpo.searching.make_plan import plan_study
 from hpo.searching.reviewing import look_at_data
 from hpo.searching.session import resume_search, start_search
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import load_study
 from tests.quick_runs import Ear, quick_study
+from tests.quick_trainer import TRAINER as QUICK
 from trainer.session import TRAINER
 
 STUDY = quick_study(budget=Budget(trials=6))
@@ -385,3 +387,21 @@ def test_a_search_is_the_same_for_the_same_seed(tmp_path, done):
     assert rows(same.run) == rows(done[0].run)
     assert rows(other.run)[0] == rows(same.run)[0]
     assert rows(other.run)[1:] != rows(same.run)[1:]
+
+
+@pytest.mark.parametrize(
+    ("search", "says"),
+    [
+        ({"warm_start": ("/nowhere/run",)}, "/nowhere/run is not a run directory"),
+        ({"first_trials": {"mine": 5}}, "search.first_trials.mine: must be a mapping"),
+        ({"remembered": {"it": [1]}}, "search.remembered.it: must be a mapping"),
+        ({"priors": True}, "--priors: none are published"),
+    ],
+)
+def test_what_needs_no_pictures_is_refused_before_any_are_made(search, says):
+    class Undrawn(type(QUICK)):
+        def demo_data(self, folder, seed):
+            raise AssertionError("pictures were drawn")
+
+    with pytest.raises((RunError, SpecError), match=says):
+        plan_study(quick_study(search=SearchOptions(**search)), Undrawn())

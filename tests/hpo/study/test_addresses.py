@@ -8,13 +8,13 @@ import fsspec
 import pytest
 from PIL import Image
 
-from hpo.api import _study_from
 from hpo.cli import search
 from hpo.cli.doctor import _sources as looked_at
 from hpo.cli.predict import split_words
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
 from hpo.run.run_dir import relocated
+from hpo.study.arguments import study_of_arguments
 from hpo.study.plan import build_base_spec, resolve_sources
 from hpo.study.spec import StudySpec, load_given_study
 from trainer.session import TRAINER
@@ -49,7 +49,7 @@ def from_file(place):
 
 
 def from_python(place):
-    return _study_from(None, place, *[None] * 5)
+    return study_of_arguments(None, place, *[None] * 5)
 
 
 @pytest.mark.parametrize("read", [from_flags, from_file, from_python])
@@ -89,7 +89,7 @@ def split_study(way):
         lines = "".join(f"  {name}: {place}\n" for name, place in places.items())
         Path("s.yaml").write_text(f"schema_version: 1\ndata:\n{lines}")
         return load_given_study(Path("s.yaml"))
-    return _study_from(None, places, *[None] * 5)
+    return study_of_arguments(None, places, *[None] * 5)
 
 
 @pytest.mark.parametrize("way", ["flags", "file", "python"])

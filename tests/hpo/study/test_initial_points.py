@@ -9,7 +9,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
 from hpo.run.ledger import Ledger
 from hpo.searching.session import start_search
-from hpo.study.initial_points import PRIORS, first_points
+from hpo.study.initial_points import PRIORS, earlier_points, starts_of
 from hpo.study.sections import SearchOptions
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import NAME, peak
@@ -29,9 +29,10 @@ def earlier(tmp_path_factory):
     return run, trials
 
 
-def starts(runs, space=None, **more):
+def starts(runs, space=None, most=None, **more):
     facts = {"remembered": {}, "use_priors": False, "trainer": NAME, "network": "quick"}
-    return first_points(space or quick_space(), runs=[str(r) for r in runs], **(facts | more))
+    rows = earlier_points(runs=[str(r) for r in runs], **(facts | more))
+    return starts_of(space or quick_space(), rows)[:most]
 
 
 def test_the_best_of_an_earlier_run_come_first(earlier):

@@ -12,7 +12,7 @@ from hpo.run.run_dir import RunDir
 from hpo.searching.make_plan import plan_study
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec, parse_study
-from hpo.study.stages import chosen_stages, make_specs, planned_stages, read_stages
+from hpo.study.stages import StageSpec, chosen_stages, make_specs, planned_stages, read_stages
 from hpo.study.start import complete_study
 from tests.quick_trainer import TRAINER as WITHOUT_STAGES
 from tests.staged_trainer import EARLIER, NAME, SEARCH, TRAINER
@@ -158,3 +158,10 @@ def test_specs_are_those_of_the_trials_stage_and_name_the_parents_checkpoint(tmp
     assert (child["begin_with"], child["warm"], child["frozen"]) == (best, True, False)
     alone = spec_of(0, {"train.lr": 0.1}, name="full")
     assert (alone["begin_with"], alone["warm"]) == ("", False)
+
+
+def test_a_stage_and_its_sections_may_be_left_empty():
+    search = SearchOptions(earlier_stages={"heads": None, "more": {"spec": None, "trials": 7}})
+    heads, more = read_stages(search).values()
+    assert heads == StageSpec()
+    assert more == StageSpec(trials=7)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hpo.api import _study_from
 from hpo.cli import search
 from hpo.cli.main import main
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten
+from hpo.study.arguments import study_of_arguments
 from hpo.study.plan import check_text_options
 from hpo.study.skill import load_skill
 from hpo.study.spec import SearchOptions, StudySpec, load_given_study
@@ -84,7 +84,7 @@ def test_a_study_file_on_every_way_in(tmp_path):
         "search:\n  fix: {model.backbone: 2e2, train.batch_size: 8}\n"
         "  options: {train.loss.name: [on, 1e3]}\n"
     )
-    for study in (load_given_study(file), _study_from(file, *[None] * 6)):
+    for study in (load_given_study(file), study_of_arguments(file, *[None] * 6)):
         assert flatten(study.spec) == {
             "wandb.name": "1e3", "wandb.enable": False, "wandb.group": "0o17",
         }  # fmt: skip
