@@ -17,6 +17,7 @@ from hpo.study.sharing import AUTO
 from hpo.study.spec import StudySpec
 
 IN_PROCESS = "inprocess"
+_EXECUTORS = ("ray", IN_PROCESS)
 
 
 class Start(Protocol):
