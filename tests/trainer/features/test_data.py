@@ -31,7 +31,7 @@ def test_batches_hold_the_features_of_the_pictures_that_would_come(loaded):
     clean_NF = source.clean(data._folders["train"]).features_VNF[0]
     for epoch in (0, 3):
         batches = list(data.train_batches(epoch))
-        drawn = list(pictures._sampled().batches(epoch))
+        drawn = list(pictures._sampler.batches(epoch))
         assert len(batches) == data.num_batches == pictures.num_batches == len(drawn)
         for (feat_NF, labels_N), indices in zip(batches, drawn, strict=True):
             np.testing.assert_array_equal(feat_NF.numpy(), clean_NF[indices])
