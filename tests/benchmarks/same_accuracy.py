@@ -27,6 +27,7 @@ from trainer.config.root import Spec
 from trainer.data.batches import RecognitionData
 from trainer.data.splits import load_splits
 from trainer.distributed import Rank
+from trainer.embedding import needed
 
 
 class SlowData(RecognitionData):
@@ -39,11 +40,11 @@ class SlowData(RecognitionData):
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches as `RecognitionData` does."""
-        split = self._trained()
+        split, sampler = needed(self.train, "train_dataset"), needed(self._sampler, "train_dataset")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1000 * self._seed_of_run + epoch)
             state = torch.get_rng_state()
-        for indices in self._sampled().batches(epoch):
+        for indices in sampler.batches(epoch):
             with torch.random.fork_rng(devices=[]):
                 torch.set_rng_state(state)
                 images = [
