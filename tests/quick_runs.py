@@ -89,7 +89,6 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
         "specs": TrialSpecs(
             base_spec=build_base_spec(study, TRAINER, {}), seed_key=TRAINER.seed_key, run=run
         ),
-        "direction": TRAINER.direction,
         "budget": study.budget,
         "confirm": study.search.confirm,
         "study_seed": study.search.seed,
@@ -97,7 +96,7 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
     }
     emit = Events()
     engine = Engine(
-        ledger=ledger or Ledger.create(None, facts["direction"]),
+        ledger=ledger or Ledger.create(None, TRAINER.direction),
         algorithm=algorithm,
         plan=Plan(**(facts | plan)),
         emit=emit,

@@ -42,7 +42,6 @@ def build_engine(
         plan=Plan(
             # The caller keeps specs and checkpoints, so there is no run to write them into.
             specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, space=space),
-            direction=trainer.direction,
             budget=study.budget,
             confirm=study.search.confirm,
             study_seed=study.search.seed,

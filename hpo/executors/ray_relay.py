@@ -92,8 +92,7 @@ class RelaySearcher(Searcher):
             outcome = self.outcomes.pop(number, lost)
             self.stopped.discard(number)
             try:
-                ended = Ended(receipt=outcome.get("receipt"), failure=outcome.get("failure"))
-                self.driver.on_end(number, ended)
+                self.driver.on_end(number, Ended(**outcome))
             except Exception as fault:  # noqa: BLE001 - kept and raised after fit
                 self.keep(fault)
 

@@ -264,5 +264,4 @@ class DiskSpace:
         if not self.why:
             return
         self.why = ""
-        text = f"there is room again: {left.words}"
-        self._emit(Continued(text=text, free_bytes=left.bytes))
+        self._emit(Continued(text=f"there is room again: {left.words}", free_bytes=left.bytes))

@@ -186,7 +186,7 @@ class Engine:
 
     def best(self) -> TrialRecord | None:
         """The best trial so far."""
-        return best_trial(self._ledger.trials(), self._plan.direction)
+        return best_trial(self._ledger.trials(), self._ledger.direction)
 
     @property
     def ended_because(self) -> str:
@@ -262,7 +262,7 @@ class Engine:
         """Finalists that are still to be trained again, next one first."""
         if self._plan.confirm == 0 or self._account.limit_of_everything() is not None:
             return []
-        return open_repeats(self._ledger.trials(), self._plan.direction, self._plan.confirm)
+        return open_repeats(self._ledger.trials(), self._ledger.direction, self._plan.confirm)
 
     def _start(self, suggestion: Suggestion, *, seed: int, purpose: Purpose) -> TrialRecord:
         known = self._algorithm.distributions if isinstance(self._algorithm, OptunaView) else None

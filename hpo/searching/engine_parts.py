@@ -17,7 +17,6 @@ class Plan:
 
     specs: TrialSpecs
     """Makes the full specs of trials; its run is where they are written, None in simulations."""
-    direction: str
     budget: Budget
     confirm: int = 0
     gpus_per_trial: float = 0.0

@@ -259,7 +259,6 @@ def _rehearse(
         ),
         plan=Plan(
             specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key),
-            direction=direction,
             budget=study.budget,
             confirm=study.search.confirm,
             gpus_per_trial=slots.gpus,

@@ -353,7 +353,6 @@ class Session:
             algorithm=algorithm,
             plan=Plan(
                 specs=self.specs_for(self.engine_run),
-                direction=self.trainer.direction,
                 budget=self.study.budget,
                 confirm=self.study.search.confirm,
                 gpus_per_trial=self.slots.gpus,

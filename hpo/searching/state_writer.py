@@ -152,11 +152,8 @@ def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
     searched = [t for t in trials if not t.is_repeat and not t.is_refused]
     states = [t.state for t in searched if not t.stage.left]
     earlier = Counter(t.stage.name for t in searched if t.stage.left and t.state.is_finished)
-    counts = {
-        "complete": states.count(TrialState.COMPLETE),
-        "pruned": states.count(TrialState.PRUNED),
-        "failed": states.count(TrialState.FAILED),
-    }
+    ends = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+    counts = {str(state): states.count(state) for state in ends}
     if refused := sum(t.is_refused for t in trials):
         counts["refused"] = refused
     return counts | earlier

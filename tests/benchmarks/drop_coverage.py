@@ -78,7 +78,6 @@ def search(surface: Surface, seed: int, row: Row) -> list[TrialRecord]:
         algorithm=registered("auto")(surface, derive_seed("drop", seed), Context(slots=SLOTS)),
         plan=Plan(
             specs=TrialSpecs(base_spec={"train": {"seed": 1}}, seed_key="train.seed"),
-            direction="maximize",
             budget=Budget(epochs=row.epochs),
             confirm=row.confirm,
             num_epochs=surface.num_epochs,

@@ -68,7 +68,6 @@ def run_harness(executor, trials, ledger, folder):
         ),
         plan=Plan(
             specs=TrialSpecs(base_spec=base, seed_key="train.seed", run=RunDir(folder)),
-            direction="maximize",
             budget=study.budget,
         ),
         emit=ends,

@@ -127,7 +127,6 @@ def simulate(surface: Surface, policy: Policy, seed: int, budget: Budget, slots:
         algorithm=policy.make(surface, derive_seed("policy", seed), context),
         plan=Plan(
             specs=TrialSpecs(base_spec={"train": {"seed": 1}}, seed_key="train.seed"),
-            direction="maximize",
             budget=budget,
             num_epochs=surface.num_epochs,
         ),

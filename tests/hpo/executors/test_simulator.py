@@ -34,7 +34,6 @@ def search(algorithm, replay, slots, *, budget, **more):
         algorithm=algorithm,
         plan=Plan(
             specs=TrialSpecs(base_spec=SPEC, seed_key="train.seed"),
-            direction="maximize",
             budget=budget,
             num_epochs=9,
         ),
