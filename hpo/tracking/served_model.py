@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class RecognitionModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Open the ONNX file and the gallery."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

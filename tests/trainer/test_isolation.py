@@ -2,6 +2,8 @@ import gc
 import logging
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -109,3 +111,24 @@ def test_collected_objects_are_handed_back_but_those_of_others():
         with released(CPU):
             assert gc.get_freeze_count() > 0
         assert (gc.get_freeze_count() > 0) == (was > 0)
+
+
+@pytest.mark.parametrize("module", ["trainer.onnx_model", "trainer.forms.pixels"])
+def test_onnxruntime_keeps_no_reports_of_use(module, tmp_path):
+    kept = {k: v for k, v in os.environ.items() if k not in {"CI", "ORT_DISABLE_TELEMETRY"}}
+    kept |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    script = f"import {module}, onnxruntime; print(onnxruntime.get_available_providers())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept, capture_output=True, text=True, check=True
+    )
+    assert "CPUExecutionProvider" in done.stdout
+    assert not list(tmp_path.rglob("*onnxruntime*"))
+
+
+def test_who_wants_them_sent_is_left_alone():
+    script = "import os, trainer; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "0"}
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "0\n"
