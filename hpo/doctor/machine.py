@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -134,6 +135,9 @@ def _number(text: str) -> float:
 
 def _torch() -> Check:
     """In a process of its own: a broken CUDA installation may end the process."""
+    advice = "install torch and torchvision from one source, with -c constraints.txt"
+    if importlib.util.find_spec("torch") is None:
+        return Check("torch", "error", "is not installed", advice)
     environment = {**children.environment(), "PYTHONWARNINGS": "ignore"}
     try:
         process = subprocess.run(
@@ -141,16 +145,11 @@ def _torch() -> Check:
             capture_output=True, text=True, timeout=120, check=False, env=environment,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        advice = "run `python -c 'import torch'` to see where it hangs"
-        return Check("torch", "error", "does not answer in 120 s", advice)
+        hangs = "run `python -c 'import torch'` to see where it hangs"
+        return Check("torch", "error", "does not answer in 120 s", hangs)
     if process.returncode != 0:
         last = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        return Check(
-            "torch",
-            "error",
-            f"cannot be used: {last}",
-            "install torch and torchvision from one source, with -c constraints.txt",
-        )
+        return Check("torch", "error", f"cannot be used: {last}", advice)
     found = json.loads(process.stdout.strip().splitlines()[-1])
     if found["cuda"]:
         precision = "bf16" if found["bf16"] else "no bf16"

@@ -19,11 +19,13 @@ def _own_places(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.fixture(autouse=True)
-def _quick_forecasts(monkeypatch):
+@pytest.fixture(scope="package", autouse=True)
+def _quick_forecasts():
     """Searches are rehearsed once: a forecast as users have it costs three times such a search."""
-    monkeypatch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", 1)
-    monkeypatch.setattr("hpo.searching.forecast.SPEEDS", (1.0,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", 1)
+        patch.setattr("hpo.searching.forecast.SPEEDS", (1.0,))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,15 @@ from hpo.core.trial import Measurement, Purpose, Suggestion, TrialState
 from hpo.executors.division import Slots
 from hpo.results.average import NEAR
 from hpo.run.ledger import Ledger
-from hpo.searching.forecast import AVERAGE_COST, MOST_TRIALS, TRIAL_START_S, SeenCurves, forecast
+from hpo.searching.forecast import (
+    AVERAGE_COST,
+    MOST_TRIALS,
+    REHEARSED_TRIALS,
+    SPEEDS,
+    TRIAL_START_S,
+    SeenCurves,
+    forecast,
+)
 from hpo.searching.make_plan import plan_study
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_space, quick_study
@@ -19,8 +27,10 @@ from tests.quick_trainer import TRAINER
 
 
 @pytest.fixture(autouse=True)
-def _quick_forecasts():
-    """Here they are rehearsed as often as a user's are."""
+def _as_users_have_them(monkeypatch):
+    """Here they are rehearsed as often as a user's are, which tests of searches do without."""
+    monkeypatch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", REHEARSED_TRIALS)
+    monkeypatch.setattr("hpo.searching.forecast.SPEEDS", SPEEDS)
 
 
 def foresee(

@@ -146,6 +146,7 @@ def test_doctor_says_what_is_missing(bare, tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "not installed: " in done.stdout
+    assert re.search(r"torch +is not installed", done.stdout)
 
 
 @pytest.mark.parametrize("name", ["search", "load", "AutoMLRunner", "query_status"])
