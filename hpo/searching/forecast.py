@@ -13,7 +13,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.for_study import build_algorithm
@@ -323,6 +323,8 @@ class SeenCurves:
 
     values: Mapping[int, Mapping[int, float]]
     """Trial -> epoch -> value."""
+    _spreads: dict[int, tuple[float, float]] = field(default_factory=dict, init=False)
+    """Epoch -> mean and spread, once they were asked for."""
 
     @classmethod
     def of(cls, trials: Sequence[TrialRecord]) -> SeenCurves:
@@ -345,11 +347,16 @@ class SeenCurves:
         shift = rng.gauss(0.0, SMOOTHING)
         drawn = []
         for epoch in epochs:
-            seen = [self._value(curve, epoch) for curve in self.values.values()]
-            mean, spread = statistics.fmean(seen), statistics.stdev(seen)
+            mean, spread = self._spread(epoch)
             moved = self._value(source, epoch) - mean + shift * spread
             drawn.append(mean + moved / math.hypot(1.0, SMOOTHING))  # spread as far as those seen
         return drawn
+
+    def _spread(self, epoch: int) -> tuple[float, float]:
+        if epoch not in self._spreads:
+            seen = [self._value(curve, epoch) for curve in self.values.values()]
+            self._spreads[epoch] = statistics.fmean(seen), statistics.stdev(seen)
+        return self._spreads[epoch]
 
     def _value(self, source: Mapping[int, float], epoch: int) -> float:
         """The value at an epoch; where it is not there, the nearest and the mean gain from it."""
