@@ -13,9 +13,8 @@ study = hpo.load("photos")          # the newest run of that name, also while it
 from __future__ import annotations
 
 import html
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -295,8 +294,10 @@ class Study:
         """
         from hpo.results.predict import label_with_run
 
-        several = [images] if isinstance(images, str | os.PathLike) else images
-        places = [os.fspath(image) for image in several]
+        several = (
+            images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
+        )
+        places = [place_of("images", image) for image in several]
         return list(label_with_run(self._run, places, topk, unknown_at=unknown_at).rows)
 
     def report(self) -> Path:

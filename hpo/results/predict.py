@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
+from hpo.core.text import quoted
 from hpo.core.trainer_extras import GalleryEditor, PictureFinder, PictureLabeller
 from hpo.results.export import export_run, trainer_of_export
 from hpo.run.run_dir import RunDir
@@ -52,7 +55,9 @@ def label_with_run(
     Raises:
         RunError: when the run has no exported model yet, or no such trial.
         DataError: when nothing can calibrate the share that was asked for.
+        SpecError: for a `topk` that is no number of classes.
     """
+    _check_topk(topk)
     trainer, folder = trainer_of_export(run), run.best_dir
     if trial is not None:
         folder = run.path / "exports" / f"{trial:04d}"
@@ -73,6 +78,11 @@ def label_with_run(
         notes=notes,
         folder=folder,
     )
+
+
+def _check_topk(topk: Any) -> None:
+    if topk is not None and (not isinstance(topk, Integral) or int(topk) < 1):
+        raise SpecError(f"topk: must be a whole number of at least 1, got {quoted(topk)}")
 
 
 def price_of(threshold: Mapping[str, Any]) -> str:

@@ -230,9 +230,10 @@ def _reference_folder(run: RunDir, trainer: Trainer) -> Path | None:
 def _class_name(label: str) -> str:
     label = label.strip()
     if not label or len(label) > LONGEST_NAME or not label.isprintable():
-        raise DataError(
-            f"class: must have 1 to {LONGEST_NAME} printable characters, got {len(label)}"
-        )
+        got = len(label) if len(label) > LONGEST_NAME else repr(label)
+        raise DataError(f"class: must have 1 to {LONGEST_NAME} printable characters, got {got}")
+    if "\N{REPLACEMENT CHARACTER}" in label:
+        raise DataError("class: must be UTF-8, as %C3%BC for ü, got other bytes")
     if label in {".", ".."}:
         raise DataError(f"class: must be a name, got {label!r}, which no address can end with")
     return label

@@ -212,7 +212,7 @@ def _as_named(kind: type, data: Any, texts: Any) -> Any:
     hints = get_type_hints(kind)
     named = dict(data)
     for key in data.keys() & hints.keys():
-        if hints[key] in (str, tuple[str, ...]):
+        if hints[key] in (str, Budget, tuple[str, ...]):
             named[key] = as_written(data[key], texts.get(key))
         elif is_dataclass(hints[key]):
             named[key] = _as_named(hints[key], data[key], texts.get(key))

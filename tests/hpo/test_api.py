@@ -200,3 +200,9 @@ def test_one_picture_may_stand_alone(study, tmp_path):
     several = study.predict([tmp_path / "ab.jpg"])
     assert [row["image"] for row in several] == [str(tmp_path / "ab.jpg")]
     assert study.predict(tmp_path / "ab.jpg") == study.predict(str(tmp_path / "ab.jpg")) == several
+
+
+@pytest.mark.parametrize("images", [5, [5], None, ["a.jpg", 5.5], ""])
+def test_what_is_no_picture_is_named(study, images):
+    with pytest.raises(SpecError, match="images: must (be text or a Path|name a folder)"):
+        study.predict(images)

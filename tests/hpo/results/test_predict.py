@@ -43,3 +43,9 @@ def test_another_trial_is_exported_for_it(run, picture):
     assert len(list(labelled.rows)) == 1
     with pytest.raises(RunError, match="there is no trial 9"):
         label_with_run(run, [str(picture)], trial=9)
+
+
+@pytest.mark.parametrize("topk", [0, -2, "3", 1.5])
+def test_a_number_of_labels_that_is_none_is_refused(run, picture, topk):
+    with pytest.raises(HpoError, match=f"topk: must be a whole number of at least 1, got .*{topk}"):
+        label_with_run(run, [str(picture)], topk)

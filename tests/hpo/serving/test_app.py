@@ -127,7 +127,12 @@ def test_changes_need_the_token(serve, verb, path, header):
         ("/classes/", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
         ("/classes/%20", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
         ("/classes/%20..%20", picture((9, 9, 9)), "class: must be a name, got '..'"),
-        ("/classes/a%0Ab", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
+        (
+            "/classes/a%0Ab",
+            picture((9, 9, 9)),
+            "class: must have 1 to 200 printable characters, got 'a\\nb'",
+        ),
+        ("/classes/a%FFb", picture((9, 9, 9)), "class: must be UTF-8"),
         (f"/classes/{'x' * 201}", picture((9, 9, 9)), "class: must have 1 to 200 printable"),
     ],
 )

@@ -195,3 +195,12 @@ def test_names_stay_as_they_are_written(tmp_path, name):
     kept = tmp_path / "kept.yaml"
     kept.write_text(to_yaml(study.to_dict()))
     assert load_study(kept) == study
+
+
+@pytest.mark.parametrize("written", ["1:30", "0x10", "1_000", "20.5", "[20, 2h]", "true"])
+def test_a_budget_is_what_is_written(tmp_path, written):
+    (tmp_path / "s.yaml").write_text(f"schema_version: 1\nbudget: {written}\n")
+    with pytest.raises(SpecError, match="budget: .*20"):
+        load_study(tmp_path / "s.yaml")
+    (tmp_path / "s.yaml").write_text("schema_version: 1\nbudget: 012\n")
+    assert load_study(tmp_path / "s.yaml").budget.trials == 12
