@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         time = "" if spent is None else render_seconds(spent)
         told = row["forecasts"][-1:]
         cells = [row["study"], row["status"], str(ended), value, time]
-        cells += [f"{_error(told[0]):+.0%}" if told else "", row["run_dir"]]
+        cells += [f"{_error(told[0]):+z.0%}" if told else "", row["run_dir"]]
         if len(metrics) > 1:
             cells.insert(4, metric_word(row["metric"]))
         table.append(cells)

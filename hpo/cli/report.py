@@ -92,6 +92,8 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
         flag = "--to" if args.to else "--no-pictures"
         raise SpecError(f"{flag}: is for the page about one run; leave it out to compare two")
     second = load_run_data(find_run(args.other, Path(args.out)))
+    if second.run.path == first.run.path:
+        raise SpecError(f"two runs must be given to compare, got {first.run} twice")
     both = (first, second)
     with machine_output():  # the trainer runs here, and its libraries may print
         demand_shared_queries(first.trainer, first.plan.sources, second.plan.sources)
@@ -111,7 +113,7 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
             str(p.num_queries),
             f"{p.first:.3f}",
             f"{p.second:.3f}",
-            f"{p.second - p.first:+.3f}",
+            f"{p.second - p.first:+z.3f}",
         ]
         for p in pairing.classes[:CLASSES]
         if p.first != p.second
@@ -131,7 +133,7 @@ def _lines(both: tuple[RunData, RunData], pairing: Pairing, split: str) -> Itera
         yield f"{name:<8}P@1 {value:.4f} ({low:.4f} to {high:.4f})  trial {number} of {facts.run}"
     low, high = pairing.gain_interval
     chance = ", which may be chance" if may_be_chance(pairing.gain_interval) else ""
-    yield f"{'gain':<8}{pairing.gain:+.4f} ({low:+.4f} to {high:+.4f}){chance}"
+    yield f"{'gain':<8}{pairing.gain:+z.4f} ({low:+z.4f} to {high:+z.4f}){chance}"
     queries = count_of(pairing.num_queries, "query", "queries")
     alone = sum(pairing.num_unpaired)
     left_out = f"; {alone} that only one has are left out" if alone else ""

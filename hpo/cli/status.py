@@ -80,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
             f"warning {name}: the study fixes it to {lost['fixed']}, and {lost['trials']} of the "
             f"trials were trained with {lost['trained']}; a new search trains with the fixed value"
         )
-    print()
     _print_trials(row, waiting)
     if row["rungs"] or row["stages"]:
         print()
@@ -100,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_trials(row: dict[str, Any], waiting: str) -> None:
     """Print a row for each trial; `waiting` is what one that has not ended does."""
+    if not row["trials"]:
+        return
+    print()
     table = []
     for trial in row["trials"]:
         value = "" if trial["value"] is None else f"{trial['value']:.4f}"

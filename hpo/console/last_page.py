@@ -100,7 +100,7 @@ def _gain(best: Mapping[str, Any]) -> str:
         return ""
     if best["trial"] == 0:
         return ", the default configuration"
-    return f" ({best['value'] - default:+.4f} over the default)"
+    return f" ({best['value'] - default:+z.4f} over the default)"
 
 
 def _checked(export: Mapping[str, Any]) -> str:

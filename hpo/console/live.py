@@ -129,7 +129,7 @@ class LiveView:
             at = progress.best.epoch
             when = f" by epoch {at}" if 0 < at < progress.epochs_per_trial else ""
             style = "green" if gain * progress.sign > 0 else ""
-            text.append(f"  {gain:+.4f} over the default{when}", style=style)
+            text.append(f"  {gain:+z.4f} over the default{when}", style=style)
         for state in ("pruned", "failed"):
             if progress.counts[state]:
                 text.append("  ")
@@ -156,7 +156,7 @@ class LiveView:
             gain = None
             if number and not trial.is_repeat:
                 gain = self._progress.gain_of(best, trial.epoch)
-            text.append("" if gain is None else f" ({gain:+.4f})", style="dim")
+            text.append("" if gain is None else f" ({gain:+z.4f})", style="dim")
             text.append(f"  {spark(trial.values[-SPARK_EPOCHS:])}", style="cyan")
         if trial.is_repeat:
             text.append("  repeat of a finalist", style="dim")

@@ -34,12 +34,12 @@ class HeldOut:
         if self.default is None or self.gain is None:
             return ""
         figure = figure_words(self.default, self.default_interval)
-        text = f"; {other} {figure}: {self.gain:+.4f}"
+        text = f"; {other} {figure}: {self.gain:+z.4f}"
         if self.gain_interval is None:
             return text
         low, high = self.gain_interval
         chance = ", which may be chance" if may_be_chance(self.gain_interval) else ""
-        return f"{text} ({low:+.4f} to {high:+.4f}){chance}"
+        return f"{text} ({low:+z.4f} to {high:+z.4f}){chance}"
 
 
 def figure_words(value: float, interval: Sequence[float] | None, sign: float = 1.0) -> str:

@@ -129,7 +129,7 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
         # Like is compared with like: means over new seeds, or the runs of the search.
         is_compared = facts.default.number in means
         default = means.get(facts.default.number, default)
-        gain = "" if value is None else f"{value - default:+.3f} gained{over * is_compared}"
+        gain = "" if value is None else f"{value - default:+z.3f} gained{over * is_compared}"
         if facts.best is not None and facts.best.number == facts.default.number:
             gain = "it is the best"
         cards.append((f"default {word}", f"{default:.3f}", gain))

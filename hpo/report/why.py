@@ -85,7 +85,7 @@ def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -
     lines += [f"the algorithm said: {reason}"] if reason else []
     if needed is not None:
         than = "at least" if sign > 0 else "at most"
-        lines.append(f"it would have gone on with {than} {needed:.4f} ({needed - own:+.4f})")
+        lines.append(f"it would have gone on with {than} {needed:.4f} ({needed - own:+z.4f})")
     else:
         lines.append("no value of a trial beside it would have saved it: its own curve decided")
     shown = [f"trial {r['trial']}: {r['value']:.4f}" for r in rows if r["trial"] != trial.number]

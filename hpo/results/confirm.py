@@ -264,5 +264,5 @@ def describe(
 def _against_default(default: Standing, best: Standing, sign: float) -> str:
     gain = sign * (best.value - default.value)
     figure = figure_words(default.value, default.interval, sign)
-    text = f"{gain:+.4f} over the default, {figure}"
+    text = f"{gain:+z.4f} over the default, {figure}"
     return f"{text}, which may be chance" if default.is_tied else text

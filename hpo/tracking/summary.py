@@ -87,7 +87,7 @@ def _outcome(study: Study, records: list[TrialRecord], best: TrialRecord, state:
     if compared or default is None or default.value is None or best.value is None:
         return f"{words}."
     gain = best.value - default.value
-    return f"{words}, {gain:+.4f} against the default configuration ({default.value:.4f})."
+    return f"{words}, {gain:+z.4f} against the default configuration ({default.value:.4f})."
 
 
 def _table(records: list[TrialRecord], best: TrialRecord) -> list[str]:

@@ -54,6 +54,9 @@ def test_two_runs_are_compared_on_the_same_queries(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     assert main(["report", "one", "two"]) == 2
     assert "its winner cannot be looked at" in capsys.readouterr().err
+    assert main(["report", "two", "two"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"hpo report: two runs must be given to compare, got {second} twice\n"
     kept_look(first, [True, False, True, False, True], "-held-out")
     kept_look(second, [True, False, True, True, False, True], "-held-out")
     assert main(["report", "one", "two"]) == 0

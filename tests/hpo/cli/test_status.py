@@ -120,3 +120,9 @@ def test_no_such_run(fails, runs):
 def test_the_database_is_not_touched(json_of, first):
     (first / "ledger.db").unlink()
     assert json_of("status", "first")["status"] == "finished"
+
+
+def test_a_run_without_trials_has_no_table(hpo, second):
+    (second / "state.json").unlink()
+    lines = hpo("status", second)[1].splitlines()
+    assert lines == [f"run     {second}", "status  new; no trial has ended", "budget  unknown"]

@@ -11,3 +11,8 @@ def test_words():
         "(-0.0100 to +0.1100), which may be chance"
     )
     assert HeldOut(value=0.5).words("loss") == "loss 0.5000"
+
+
+def test_a_difference_of_nothing_has_no_minus():
+    same = HeldOut(value=0.5, default=0.5, gain=-0.0, gain_interval=(-0.00004, -0.0))
+    assert same.beside("it") == "; it 0.5000: +0.0000 (+0.0000 to +0.0000), which may be chance"
