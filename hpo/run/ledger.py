@@ -127,8 +127,11 @@ class Ledger:
         self._storage = cast("BaseStorage", PatientStorage(self._storage, wait_for_space))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database; what its log holds is then in the file itself."""
         self._storage.remove_session()
+        engine = getattr(self._storage, "engine", None)  # none in memory
+        if engine is not None:
+            engine.dispose()
 
     @property
     def next_number(self) -> int:

@@ -168,6 +168,18 @@ def test_the_file_is_in_write_ahead_mode(path):
     assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_a_closed_ledger_is_the_file_alone(path, tmp_path):
+    ledger = Ledger.create(path, "maximize")
+    write_story(ledger)
+    ledger.close()  # the object is still there
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(path, copy)
+    copied = Ledger.open(copy)
+    assert copied.trials() == ledger.trials()
+    copied.close()
+
+
 # Damage ----------------------------------------------------------------------------------------
 
 
