@@ -103,7 +103,8 @@ def _reader_of(archive: Path) -> Callable[[Path], Iterator[Member]]:
 
 def _refused(archive: Path, why: str) -> DataError:
     return DataError(
-        f"{archive}: damaged or not an archive ({why}); must be a folder or one of {_READABLE}"
+        f"{archive}: damaged or not an archive ({why}); must be a folder, one of {_READABLE}, or a "
+        "list (.csv, .parquet)"
     )
 
 

@@ -81,8 +81,7 @@ def split_folder(
     if len(source.classes) < 2:
         raise DataError(
             f"{name_text(str(folder))}: two classes or more must be there to tell apart, got "
-            f"{source.classes[0]} "
-            "alone; each class is a folder of pictures"
+            f"{source.classes[0]} alone; each class is a folder of pictures, or a label of a list"
         )
     group_by = group_by or (GROUP if GROUP in source.columns else "")
     parts = _parts(source, seed, class_disjoint=class_disjoint, group_by=group_by)

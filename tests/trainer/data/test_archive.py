@@ -257,6 +257,12 @@ def test_damaged_archives_are_named(tmp_path, target, name, content):
     assert str(caught.value).startswith(str(archive))
 
 
+def test_a_list_of_another_ending_learns_which_endings_lists_have(tmp_path, target):
+    (tmp_path / "a.txt").write_text("path,label\nx.png,lemon\n")
+    with pytest.raises(DataError, match=r"must be a folder, .*, or a list \(.csv, .parquet\)"):
+        extract(tmp_path / "a.txt", target)
+
+
 def test_a_truncated_archive_is_named(tmp_path, target):
     archive = write_tar(tmp_path / "a.tar.gz", tar_member("a/0.png", bytes(range(256)) * 4000))
     archive.write_bytes(archive.read_bytes()[:-400])
