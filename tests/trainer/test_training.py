@@ -667,11 +667,11 @@ def test_a_network_of_one_size_refuses_growing_pictures(splits, tmp_path):
 
 
 def test_probe_counts_the_mean_area_of_growing_pictures(splits, tmp_path):
-    """Two epochs, 32 and 160 px: their steps cost about the mean area of those of a whole one."""
-    sides = {"model__input_height": 160, "model__input_width": 160, "train__num_epochs": 2}
+    """Two epochs, 32 and 80 px: their steps cost about the mean area of those of a whole one."""
+    sides = {"model__input_height": 80, "model__input_width": 80, "train__num_epochs": 2}
     whole = probe(train_spec(splits, tmp_path, **sides))
-    grown = probe(train_spec(splits, tmp_path, **sides, dataset__first_size=0.2))
+    grown = probe(train_spec(splits, tmp_path, **sides, dataset__first_size=0.4))
     steps = [p["seconds_per_epoch"] - p["validation_seconds"] for p in (whole, grown)]
     per_image = [p["batches_per_epoch"] * 16 / p["images_per_s"] for p in (whole, grown)]
     assert steps[0] == pytest.approx(per_image[0])
-    assert steps[1] == pytest.approx(per_image[1] * (32 * 32 + 160 * 160) / 2 / (160 * 160))
+    assert steps[1] == pytest.approx(per_image[1] * (32 * 32 + 80 * 80) / 2 / (80 * 80))

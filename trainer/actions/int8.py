@@ -247,8 +247,12 @@ def _choose(quantiser: _Quantiser, source: Path, scorer: Scorer | None, spec: Sp
         return scorer.score(target).precision_at_1
 
     least = scorer.score(source).precision_at_1 - calibration.max_drop
-    reached = {method: score(method, ()) for method in methods}
-    best = max(methods, key=lambda method: reached[method])
+    reached: dict[str, float] = {}
+    for method in methods:
+        reached[method] = score(method, ())
+        if reached[method] == 1.0:  # no other can be better
+            break
+    best = max(reached, key=lambda method: reached[method])
     logger.info("INT8: Precision@1 %s; at least %.4f is wanted", _spelt(reached), least)
     if reached[best] >= least:
         return Choice(method=best)

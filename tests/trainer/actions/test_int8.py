@@ -101,6 +101,15 @@ def test_a_method_that_is_asked_for_is_used(trained, exported, tmp_path):
     assert found["minmax"] != found["percentile"]
 
 
+def test_where_one_method_loses_nothing_no_other_is_tried(trained, exported, tmp_path, caplog):
+    caplog.set_level("INFO", logger="trainer.actions.int8")
+    own = {"dataset__val_dataset__query": trained.splits["reference"]}  # each is its own nearest
+    result = gen_trt_engine(spec_of(trained, exported, tmp_path, **own))
+    assert result["precision_at_1"]["int8"] == 1.0
+    assert result["method"] == "minmax"
+    assert "INT8: Precision@1 1.0000 by minmax; at least" in caplog.text
+
+
 def test_another_wish_is_not_answered_from_the_cache(trained, exported, tmp_path):
     asked = [{f"{CALIBRATION}max_drop": 1.0}, {f"{CALIBRATION}max_drop": 0.5}]
     asked.append({**asked[1], f"{CALIBRATION}method": "entropy"})
