@@ -33,7 +33,9 @@ def set_members(draft: Draft) -> tuple[Any, ...]:
     wanted = draft.change.options
     if not wanted:
         return draft.leaf.options
-    for option in wanted:
+    for place, option in enumerate(wanted):
+        if any(same(option, other) for other in wanted[:place]):
+            draft.problem(f"options must differ, got {option!r} twice; name each once")
         if draft.leaf.options and not any(same(option, known) for known in draft.leaf.options):
             draft.problem(f"option {option!r} must be one of {list(draft.leaf.options)}")
     return wanted
@@ -54,7 +56,9 @@ def _wanted(draft: Draft) -> list[Any]:
         problem = _problem(draft, option)
         if problem:
             draft.problem(f"option {given!r} {problem}")
-        elif not any(same(option, other) for other in kept):
+        elif any(same(option, other) for other in kept):
+            draft.problem(f"options must differ, got {given!r} twice; name each once")
+        else:
             kept.append(option)
     return sorted(kept) if draft.kind.is_number and not draft.change.weights else kept
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpo.automl.arguments import check_path, check_spec, check_text
-from hpo.automl.asking import build_engine, open_or_create
+from hpo.automl.asking import build_engine, extend, open_or_create, plan_opened
 from hpo.automl.outcome import build_result
-from hpo.automl.planning import as_value_errors, plan_request
+from hpo.automl.planning import as_value_errors
 from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.reported import read_id, read_report
 from hpo.automl.request import Request
@@ -61,7 +61,8 @@ class AutoML:
 
     Args:
         workspace: a folder that does not exist yet, or is empty: it becomes the workspace. One that
-            holds a workspace is gone on with.
+            holds a workspace is gone on with: what is not given is as it was begun, a larger
+            `automl_max_recommendations` extends it.
         network: a registered network, or the path of a skill folder; with `search_schema` any name.
         train_specs: the spec of every trial, nested or dotted, over the skill's template.
         settings: as `automl_settings` of `AutoMLRunner.run`.
@@ -74,7 +75,8 @@ class AutoML:
         trainer: a registered trainer that knows the network's spec.
 
     Raises:
-        ValueError: for wrong settings, specs or ranges.
+        ValueError: for wrong settings, specs or ranges, and for those that a workspace was not
+            begun with.
         RunError: when another process has the workspace.
     """
 
@@ -120,11 +122,12 @@ class AutoML:
                 platform="the caller",
                 needs_data=False,
             )
-            planned = plan_request(request)
+            planned = plan_opened(request)
             self.run = open_or_create(folder, planned)
             self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
             with contextlib.ExitStack() as held:
                 held.enter_context(self.run.lock())
+                extend(self.run, planned)
                 self._begin(planned.settings.secrets, mirrors)
                 self._lock = held.pop_all()
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo.algorithms.for_study import build_algorithm
-from hpo.automl.planning import Planned
-from hpo.automl.workspace import is_workspace
+from hpo.automl.planning import Planned, plan_request
+from hpo.automl.reopening import complete_request, demand_same, extended_budget
+from hpo.automl.request import Request
+from hpo.automl.workspace import is_workspace, read_facts
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Emit, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
 from hpo.study.plan import StudyPlan, planned_space
-from hpo.study.spec import StudySpec
+from hpo.study.spec import StudySpec, load_study
 from hpo.study.trainers import find_trainer
 
 
@@ -50,6 +53,30 @@ def build_engine(
         emit=emit,
     )
     return engine, algorithm
+
+
+def plan_opened(request: Request) -> Planned:
+    """Plan a request; in a workspace that is there, what it does not say is as it was begun.
+
+    Raises:
+        SpecError: for settings, a spec or a space that the workspace was not begun with.
+    """
+    folder = request.workspace
+    if not is_workspace(folder):
+        return plan_request(request)
+    study, facts = load_study(RunDir(folder).study_file), read_facts(folder)
+    planned = plan_request(complete_request(request, study, facts))
+    demand_same(folder, study, facts, planned)
+    return planned
+
+
+def extend(run: RunDir, planned: Planned) -> None:
+    """Keep another number of recommendations, where one is asked for; the caller has the lock."""
+    study = load_study(run.study_file)
+    budget = extended_budget(study, planned)
+    if budget is not None:
+        write_atomically(run.study_file, to_yaml(replace(study, budget=budget).to_dict()))
+        replace(read_facts(run.path), total=budget.trials).write(run.path)
 
 
 def open_or_create(folder: Path, planned: Planned) -> RunDir:

@@ -16,6 +16,7 @@ from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import quoted
 from hpo.core.yaml_io import read_yaml
 from hpo.run.run_dir import find_run
+from hpo.study.first_trials import refuse_unknown
 from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill, schema_file_of
@@ -116,6 +117,7 @@ def _study_source(study: StudySpec) -> SpaceSource:
     spec = trainer.validate(
         merged(study.spec, study.search.fix, nest(trainer.data_overrides(given)))
     )
+    refuse_unknown(study, trainer, spec)
 
     def of(own: StudySpec, laid_over: Mapping[str, Any]) -> SpaceSource:
         laid = trainer.validate(merged(spec, nest(laid_over))) if laid_over else spec

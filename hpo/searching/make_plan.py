@@ -13,7 +13,7 @@ from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import CostMeter
-from hpo.study.first_trials import learned_trials, most_first, plain_trials
+from hpo.study.first_trials import learned_trials, most_first, plain_trials, refuse_unknown
 from hpo.study.initial_points import earlier_points, starts_of
 from hpo.study.owned_keys import refuse_owned_keys
 from hpo.study.plan import (
@@ -74,7 +74,7 @@ def plan_study(
         trials=budget,
         slots=slots,
     )
-    plain_trials(study.search.first_trials, "search.first_trials")
+    refuse_unknown(study, trainer, draft)
     remembered = plain_trials(study.search.remembered, "search.remembered")
     rows = earlier_points(
         runs=study.search.warm_start,

@@ -67,6 +67,21 @@ def test_all_problems_are_told_together():
     assert "o.learning_rate: no such parameter" in told
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"options": {"o.name": ("SGD", "Adam", "SGD")}},
+        {"custom_param_ranges": {"o.name": {"valid_options": "SGD,Adam,SGD"}}},
+        {"options": {"t.batch": (16, 64, 16)}},
+        {"options": {"o.lr": (0.25, 2.5e-1)}},
+    ],
+)
+def test_an_option_that_is_named_twice_is_refused(wanted):
+    told = problems(**wanted, hyperparameters=("o.name", "o.lr", "t.batch"))
+    assert "options must differ, got" in told
+    assert "twice; name each once" in told
+
+
 def test_bad_option_and_bad_weights():
     told = problems(
         custom_param_ranges=[{"parameter": "o.name", "valid_options": ["Adam", "LBFGS"]}],

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from hpo.algorithms.for_study import build_algorithm
+from hpo.cli.main import main
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.machine import Machine, Node
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.yaml_io import to_yaml
 from hpo.searching.make_plan import plan_study
 from hpo.study.first_trials import fit_trials, learned_trials, most_first
 from hpo.study.sections import SearchOptions
@@ -209,6 +211,25 @@ def test_a_configuration_that_is_no_mapping_is_refused():
     study = quick_study(search=SearchOptions(first_trials={"a": 0.5}))
     with pytest.raises(SpecError, match=r"^search\.first_trials\.a: must be a mapping .* got 0\.5"):
         plan_study(study, TRAINER)
+
+
+@pytest.mark.parametrize("values", [{"train.margn": 0.4}, {"train": {"lr": 0.02, "margn": 0.4}}])
+def test_a_parameter_that_the_trainer_does_not_have_is_refused(values, tmp_path, capsys):
+    """By the space of the study too, which tries nothing."""
+    search = SearchOptions(first_trials={"a": {"train.lr": 0.02}, "b": values})
+    told = "search.first_trials.b: train.margn: no such parameter; did you mean 'train.margin'?"
+    study = quick_study(search=search)
+    with pytest.raises(SpecError) as caught:
+        plan_study(study, TRAINER)
+    assert str(caught.value) == told
+    file = tmp_path / "study.yaml"
+    file.write_text(to_yaml(study.to_dict()), encoding="utf-8")
+    assert main(["space", str(file)]) == 2
+    assert capsys.readouterr().err == f"hpo space: {told}\n"
+    heads = {"heads": {"first_trials": {"c": values}}}
+    staged = StudySpec(trainer=STAGED, search=SearchOptions(earlier_stages=heads))
+    with pytest.raises(SpecError, match=r"^search\.earlier_stages\.heads\.first_trials\.c: "):
+        plan_study(staged, STAGED_TRAINER)
 
 
 @pytest.mark.parametrize("key", ["first_trials", "remembered"])
