@@ -5,8 +5,10 @@
 """
 
 import atexit
+import fcntl
 import gc
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -85,12 +87,36 @@ class DurationRecorder:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory):
-    """A cache folder for all workers of a session: the embedded pictures of seed 0 are drawn once."""
+def common_folder(tmp_path_factory):
+    """A folder for all workers of a session."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "drawn"
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def drawn(common_folder):
+    """A cache folder for all workers of a session: the embedded pictures of seed 0 are drawn once."""
+    folder = common_folder / "drawn"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(common_folder):
+    """Make a folder that tests only read, by the first worker that needs it: `made_once(name, make)`."""
+
+    def find(name, make):
+        folder, sign = common_folder / name, common_folder / f"{name}.made"
+        with (common_folder / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not sign.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                sign.touch()
+        return folder
+
+    return find
 
 
 @pytest.fixture

@@ -52,41 +52,53 @@ def commands(skill, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(commands):
+def checkpoint(skill, made_once):
     """`last.ckpt` of the train template."""
-    code = commands.run(
-        "skill_info.yaml", "train", **SIZE, dataset__train_dataset=commands.splits["train"],
-        train__num_epochs=1, train__batch_size=16, train__val_batch_size=64,
-    )  # fmt: skip
-    assert code == 0
-    return str(commands.root / "results" / "train" / "ckpt" / "last.ckpt")
+
+    def make(folder):
+        own = Commands(skill, folder)
+        code = own.run(
+            "skill_info.yaml", "train", **SIZE, dataset__train_dataset=own.splits["train"],
+            train__num_epochs=1, train__batch_size=16, train__val_batch_size=64,
+        )  # fmt: skip
+        assert code == 0
+
+    return str(made_once("template_train", make) / "results" / "train" / "ckpt" / "last.ckpt")
 
 
 @pytest.fixture(scope="module")
-def onnx_file(commands, checkpoint):
+def onnx_file(skill, checkpoint, made_once):
     """The file of the export template."""
-    path = str(commands.root / "model.onnx")
-    changes = {"export.checkpoint": checkpoint, "export.onnx_file": path}
-    assert commands.run("skill_info.yaml", "export", **{**SIZE, **changes}) == 0
-    return path
+
+    def make(folder):
+        changes = {
+            "export.checkpoint": checkpoint,
+            "export.onnx_file": str(folder / "model.onnx"),
+        }
+        assert Commands(skill, folder).run("skill_info.yaml", "export", **{**SIZE, **changes}) == 0
+
+    return str(made_once("template_export", make) / "model.onnx")
 
 
 @pytest.fixture(scope="module")
-def engine(commands, onnx_file):
+def engine(skill, onnx_file, made_once):
     """The INT8 engine of the deployment's template."""
-    path, calibration = str(commands.root / "int8.engine"), "gen_trt_engine.tensorrt.calibration"
-    changes = {
-        "gen_trt_engine.onnx_file": onnx_file,
-        "gen_trt_engine.trt_engine": path,
-        f"{calibration}.cal_image_dir": [commands.splits["train"]],
-        f"{calibration}.cal_cache_file": str(commands.root / "cal.cache"),
-        f"{calibration}.cal_batch_size": 4,
-        f"{calibration}.cal_batches": 2,
-        # Every query is its own nearest, so no layer must stay in float32: to find those takes long.
-        "dataset.val_dataset.query": commands.splits["reference"],
-    }
-    assert commands.run(f"{DEPLOY}.skill_info.yaml", "gen_trt_engine", **changes) == 0
-    return path
+
+    def make(folder):
+        own, calibration = Commands(skill, folder), "gen_trt_engine.tensorrt.calibration"
+        changes = {
+            "gen_trt_engine.onnx_file": onnx_file,
+            "gen_trt_engine.trt_engine": str(folder / "int8.engine"),
+            f"{calibration}.cal_image_dir": [own.splits["train"]],
+            f"{calibration}.cal_cache_file": str(folder / "cal.cache"),
+            f"{calibration}.cal_batch_size": 4,
+            f"{calibration}.cal_batches": 2,
+            # Every query is its own nearest, so no layer must stay in float32: to find those takes long.
+            "dataset.val_dataset.query": own.splits["reference"],
+        }
+        assert own.run(f"{DEPLOY}.skill_info.yaml", "gen_trt_engine", **changes) == 0
+
+    return str(made_once("template_engine", make) / "int8.engine")
 
 
 def test_evaluate(commands, checkpoint, capsys):
@@ -108,7 +120,7 @@ def test_inference(commands, checkpoint, capsys):
     assert "num_images: 36" in capsys.readouterr().out
 
 
-def test_export(commands, onnx_file):
+def test_export(onnx_file):
     assert Path(onnx_file).stat().st_size > 90e6
 
 

@@ -16,10 +16,8 @@ from hpo.run.run_dir import RunDir
 from tests.trainer.tiny import make_folders, make_splits, train_spec
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory):
+def search_once(folder):
     """A run of one trial, the whole network trained on ten classes."""
-    folder = tmp_path_factory.mktemp("searched")
     splits = make_splits(folder, classes=10, images=6)
     splits["query"] = str(make_folders(folder / "more", classes=10, images=4))
     spec = train_spec(splits, folder)
@@ -33,6 +31,11 @@ def searched(tmp_path_factory):
         main(["search", "--out", str(folder / "runs"), "--name", "tiny", *words, *sources, *values])
         == 0
     )
+
+
+@pytest.fixture(scope="module")
+def searched(made_once):
+    folder = made_once("searched_for_unknowns", search_once)
     return RunDir(next((folder / "runs" / "tiny").iterdir()))
 
 
@@ -56,8 +59,8 @@ def test_the_price_is_that_of_the_model_by_the_trainings_less_one(run):
     assert check_unknowns(run, 2) is None
 
 
-def test_what_is_asked_for_holds_from_then_on(run, tmp_path, capsys):
-    picture = str(next(tmp_path.parent.glob("searched*/query/class_03/*.png")))
+def test_what_is_asked_for_holds_from_then_on(run, searched, tmp_path, capsys):
+    picture = str(next(searched.path.parents[2].glob("query/class_03/*.png")))
     asked = ["predict", str(run), picture, "--unknown-at", "0.05"]
     assert main(asked) == 0
     assert (
