@@ -15,11 +15,12 @@ from hpo.jobs.parents import CHECKPOINT, Model, Parent, model_of
 from hpo.run.checkpoints import newest_checkpoint
 
 ACCEPTED: Mapping[str, tuple[str, ...]] = {
+    "export.checkpoint": (CHECKPOINT,),
     "checkpoint": (CHECKPOINT, "onnx_file"),
     "onnx_file": ("onnx_file",),
     "trt_engine": ("trt_engine",),
 }
-"""Last part of a field -> the kinds of model that it takes, the best fitting first."""
+"""A field, or the last part of one -> the kinds of model that it takes, the best fitting first."""
 
 _MADE_BY: Mapping[str, tuple[str, str]] = {
     CHECKPOINT: ("a checkpoint", "train"),
@@ -115,8 +116,9 @@ FUNCTIONS: Mapping[str, Callable[[str, JobContext], Found]] = {
 
 
 def accepted_kinds(field: str) -> tuple[str, ...]:
-    """The kinds of model that a field takes, by its last part; any for other fields."""
-    return ACCEPTED.get(field.rsplit(".", 1)[-1], (CHECKPOINT, "onnx_file", "trt_engine"))
+    """The kinds of model that a field takes, by its name or last part; any for other fields."""
+    kinds = ACCEPTED.get(field) or ACCEPTED.get(field.rsplit(".", 1)[-1])
+    return kinds or (CHECKPOINT, "onnx_file", "trt_engine")
 
 
 def infer_fields(

@@ -129,6 +129,10 @@ def test_a_parent_without_a_fitting_model_is_an_error(jobs, trained):
     said = r"gen_trt_engine.onnx_file: must be an ONNX file, and train-1 holds a checkpoint"
     with pytest.raises(RunError, match=said):
         run(jobs, "gen_trt_engine", parent_job_id=trained.id)
+    exported = run(jobs, "export", parent_job_id=trained.id)
+    said = rf"export.checkpoint: must be a checkpoint, and {exported.id} holds an ONNX file"
+    with pytest.raises(RunError, match=said):
+        run(jobs, "export", parent_job_id=exported.id)
     (trained.folder / "train/ckpt/best.ckpt").unlink()
     (trained.folder / "train/ckpt/last.ckpt").unlink()
     with pytest.raises(RunError, match="train-1: no checkpoint in"):
