@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -107,6 +108,10 @@ def export(spec: Spec) -> dict[str, Any]:
     }
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""The exporter of torch keeps its state in globals of the process."""
+
+
 def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
     """Write a model as one ONNX file with the opset that is asked, unchecked."""
     is_open = spec.export.batch_size == -1
@@ -123,7 +128,7 @@ def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
         axes["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1)},)
     if not is_traced:
         axes["external_data"] = False
-    with _exporter_errors_named(opset), torch.no_grad():
+    with _ONE_AT_A_TIME, _exporter_errors_named(opset), torch.no_grad():
         torch.onnx.export(
             plain,
             (example,),

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -34,6 +35,16 @@ def test_one_file_with_the_opset_that_is_asked(trained, tmp_path, opset):
     assert result["neighbours_equal"] is True
     assert result["num_images_checked"] == 18
     assert result["min_cosine"] > 0.9999
+
+
+def test_threads_of_one_process_export_one_after_another(trained, tmp_path):
+    """The exporter of torch keeps what it does in globals of the process."""
+    folders = [tmp_path / str(number) for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda folder: run(trained, folder), folders))
+    assert [result["neighbours_equal"] for result in results] == [True] * 4
 
 
 def test_the_file_computes_what_the_model_computes_at_any_batch(trained, exported):
