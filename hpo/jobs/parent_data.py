@@ -13,22 +13,34 @@ from hpo.study.skill import Skill
 
 _OWN_SECTIONS = ("results_dir", "wandb", "encryption_key", "model_name")
 """Sections that say how one job is run and kept, not what the model is."""
+_OWN_KEYS = ("results_dir", "num_gpus", "gpu_ids", "num_nodes")
+"""The same within a section."""
 
 
 def carried_sections(
     page: Skill, action: str, known: Mapping[str, Any], parent: Parent | None
 ) -> dict[str, Any]:
-    """What the parent's model was built from: the sections that belong to no single action."""
+    """What the parent's model was built from: the sections that belong to no single action.
+
+    A job of the parent's own action does the same again, and takes over that action's section too,
+    but for files that the parent had found: a training from a training has its recipe, to which
+    the other sections belong.
+    """
     if parent is None:
         return {}
     pages = load_pages(page.path)
-    sections = set(known) - set(_OWN_SECTIONS) - {action, parent.action}
+    sections = set(known) - set(_OWN_SECTIONS)
     sections -= {name for other in pages for name in other.actions}
+    sections |= {action} & {parent.action}
     found_anew = {*page.data_entries(action), *(n for p in pages for n in p.file_inputs())}
     flat = {
         name: value
         for name, value in flatten(parent.spec).items()
-        if name.partition(".")[0] in sections and name not in found_anew and is_known(name, known)
+        if name.partition(".")[0] in sections
+        and name.rpartition(".")[2] not in _OWN_KEYS
+        and name not in found_anew
+        and not (name.startswith(f"{action}.") and str(value).startswith("/"))
+        and is_known(name, known)
     }
     return nest(flat)
 

@@ -50,6 +50,24 @@ def test_only_what_the_model_was_built_from_is_carried():
     assert carried_sections(main, "evaluate", {}, None) == {}
 
 
+def test_a_training_from_a_training_takes_over_its_recipe():
+    main = load_pages(OWN_SKILL)[0]
+    train = {
+        "num_epochs": 3, "optim": {"name": "AdamW"}, "loss": {"name": "normalized_softmax"},
+        "head_checkpoint": "/runs/3/best.ckpt", "resume_training_checkpoint_path": "/a.ckpt",
+        "gpu_ids": [3], "num_gpus": 2, "results_dir": "/runs/4", "nonsense": 1,
+    }  # fmt: skip
+    spec = {"train": train, "dataset": {"sampling": "random"}, "export": {"on_cpu": True}}
+    carried = carried_sections(main, "train", main.known_spec("train"), parent(spec=spec))
+    assert carried == {
+        "train": {key: train[key] for key in ("num_epochs", "optim", "loss")},
+        "dataset": {"sampling": "random"},
+    }
+    of_export = parent("export", spec=spec)
+    again = carried_sections(main, "train", main.known_spec("train"), of_export)
+    assert again == {"dataset": {"sampling": "random"}}
+
+
 def test_held_out_data_come_before_those_that_chose_the_model():
     main = load_pages(OWN_SKILL)[0]
     spec = {"dataset": {"val_dataset": {"reference": "r", "query": "q"}}}
