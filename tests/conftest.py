@@ -27,7 +27,7 @@ os.environ.setdefault("HPO_MEMORY", "off")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-SLOW_S = 0.25
+SLOW_S = 0.15
 LIST = Path(__file__).with_name("slow_tests.txt")
 
 
