@@ -355,11 +355,12 @@ def _line(folder: Path, epoch: int, value: float, metrics: Mapping[str, Any]) ->
 
 def _demand_success(job: Job, told: StatusFile) -> None:
     """Refuse a job that failed, also one that only says so in its status file and exits with 0."""
+    if job.status == SUCCESS and told.failure is None:
+        return
     log = read_printed(job.log_file)
-    if job.status != SUCCESS:
+    if told.failure is None or job.status != SUCCESS:
         raise CommandFailure(**explain_failure(log, job.exit_code))
-    if told.failure is not None:
-        raise CommandFailure(**explain_analysis(told.failure, log, "FAILURE by status.json"))
+    raise CommandFailure(**explain_analysis(told.failure, log, "FAILURE by status.json"))
 
 
 def _stop(job: Job) -> None:
