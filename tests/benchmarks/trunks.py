@@ -2,6 +2,9 @@
 
     python tests/benchmarks/trunks.py --trunks timm/resnet10t fan_tiny --sizes 64 --json out.json
 
+`--norms keep` leaves the statistics of batch norms as they are, `folded` computes such norms within
+the convolutions before them (`trainer/models/folded_norms.py`).
+
 Each figure is the best of several repeats after a warm-up. On a machine shared with others the
 wall clock says little: `per cpu s` counts this process's own processor seconds, all threads
 together, and is the figure to compare with one thread.
@@ -17,6 +20,7 @@ from pathlib import Path
 import timm
 import torch
 
+from trainer.models.folded_norms import find_foldable
 from trainer.models.trunk import create_trunk
 
 SMALL_TRUNKS = [
@@ -55,6 +59,11 @@ def measure(trunk_name: str, size: int, threads: int, options: argparse.Namespac
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     trunk = create_trunk(trunk_name, image_size=(size, size)).train().to(memory_format=layout)
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
+    if options.norms == "folded":
+        find_foldable(trunk, (3, size, size))
+    for norm in trunk.modules() if options.norms != "update" else ():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.eval()
 
     def step() -> None:
         trunk.zero_grad(set_to_none=True)
@@ -90,6 +99,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--channels-last", action="store_true", help="memory layout of images")
+    parser.add_argument("--norms", choices=("update", "keep", "folded"), default="update")
     parser.add_argument("--seconds", type=float, default=2.0, help="per row, after the warm-up")
     parser.add_argument("--json", type=Path, help="write the rows and the machine here")
     return parser.parse_args()

@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from trainer.config.model import ModelConfig, has_linear_head, timm_name
 from trainer.config.root import Spec
 from trainer.config.weights import WeightsConfig
 from trainer.errors import CheckpointError, SpecError
+from trainer.models.folded_norms import Names, find_foldable, fold_norms
 from trainer.models.heads import LinearHead, ResidualHead
 from trainer.models.layouts import aside_words
 from trainer.models.pooling import gem_parameters
@@ -20,6 +22,9 @@ from trainer.models.weights import load_into, read_state_dict
 logger = logging.getLogger(__name__)
 
 Head = LinearHead | ResidualHead
+
+_FOLDABLE: dict[tuple[str, int, int, int], Names] = {}
+"""What `find_foldable` found, by backbone, channels, height and width."""
 
 
 class Recognizer(nn.Module):
@@ -70,12 +75,16 @@ def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
 
 def random_trunk(model: ModelConfig) -> nn.Module:
     """Build the trunk of a model with random weights, from torch's global generator."""
-    return create_trunk(
-        model.backbone,
-        image_size=(model.input_height, model.input_width),
-        in_channels=model.input_channels,
-        pooling=model.pooling,
+    size = (model.input_height, model.input_width)
+    key = (model.backbone, model.input_channels, *size)
+    trunk = create_trunk(
+        model.backbone, image_size=size, in_channels=model.input_channels, pooling=model.pooling
     )
+    if key in _FOLDABLE:
+        fold_norms(trunk, _FOLDABLE[key])
+    elif torch.get_default_device().type == "cpu":  # a trunk without values cannot be tried
+        _FOLDABLE[key] = find_foldable(trunk, (model.input_channels, *size))
+    return trunk
 
 
 def add_head(trunk: nn.Module, model: ModelConfig) -> Recognizer:
