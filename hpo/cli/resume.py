@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,11 +105,17 @@ def _remark_on(budget: Budget, run: RunDir) -> None:
     if exhausted(budget, spent):
         logger.warning(
             "a budget of %s is used up already (%s, %s so far), so nothing more is searched; "
-            "--budget +B adds to what there was",
+            "write more than that, such as --budget %s",
             budget,
             count_of(spent.trials, "trial"),
             render_seconds(spent.seconds),
+            budget.mapped(lambda name, limit: _more(limit, getattr(spent, name))).to_text(),
         )
+
+
+def _more(limit: float, spent: float) -> float:
+    """A limit that goes on by half of what is spent, unless it is above that already."""
+    return max(limit, math.ceil(spent * 1.5))
 
 
 def _moved(pair: str) -> tuple[str, str]:

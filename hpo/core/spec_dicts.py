@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,8 +13,6 @@ from hpo.core.yaml_io import DEEPEST, parse_yaml
 
 _RELATIVE_TOLERANCE = 1e-6
 """A rate may pass through single precision on its way into an optimizer."""
-_NAME = re.compile(r"0\d[\d_]*|\d+(:\d+)+(\.\d*)?|\d{4}-\d\d?-\d\d?")
-"""Names that YAML takes for octal or sexagesimal numbers, or for dates."""
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -128,17 +125,13 @@ def value_at(nested: Mapping[str, Any], name: str) -> Any:
 
 
 def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:
-    """Read `key=value` words; values are YAML, so numbers, lists and booleans keep their type.
-
-    What nobody writes for a number, such as 001, 12:30 or 2024-01-01, is a name.
-    """
+    """Read `key=value` words; values are YAML, so numbers, lists and booleans keep their type."""
     assignments: dict[str, Any] = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
             raise SpecError(f"{flag}: key=value must be given, got {pair!r}")
-        is_name = not value or _NAME.fullmatch(value.strip())
-        read = value if is_name else parse_yaml(value, f"{flag} {key}")
+        read = parse_yaml(value, f"{flag} {key}") if value else value
         if read == {}:
             raise SpecError(f"{flag} {pair}: sets nothing; set the keys below {key.strip()}")
         refuse_two(f"{flag} {key.strip()}", assignments.setdefault(key.strip(), read), read)

@@ -23,6 +23,16 @@ MOST_VALUES = 200_000
 """Values once every alias is written out."""
 
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_NUMBERS = {
+    "int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    "float": re.compile(
+        r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"
+        r"|[-+]?(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*)$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$",
+        re.ASCII,
+    ),
+}
+"""What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
+_OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 _TAG = re.compile(r"could not determine a constructor for the tag '(.+)'")
 
 _PROBLEMS = {
@@ -53,7 +63,7 @@ class _UniqueKeys:
 
 
 class _Loader(_UniqueKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader that also reads `1e-4` as a number."""
+    """A safe loader that also reads `1e-4` as a number, and neither 010, 1:30 nor a date as one."""
 
 
 class _TextLoader(_UniqueKeys, getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
@@ -80,8 +90,15 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
     """A safe YAML dumper (ten times as fast where C is built) that quotes the text `1e-4`."""
 
 
-for _side in (_Loader, _Dumper, _PlainLoader, _PlainDumper):
-    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+for _dumper in (_Dumper, _PlainDumper):  # they quote what other readers take for a number or date
+    _dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+for _loader in (_Loader, _PlainLoader):
+    _loader.yaml_implicit_resolvers = {
+        sign: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHER]
+        for sign, resolvers in _loader.yaml_implicit_resolvers.items()
+    }
+    for _name, _pattern in _NUMBERS.items():
+        _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list("-+.0123456789"))
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -124,7 +141,7 @@ def _load(text: str, where: str, loader: Any) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise SpecError(f"{where}{line}: is not valid YAML: {_problem(error)}") from error
-    except (ValueError, TypeError, AttributeError) as error:  # 2020-13-45 is taken for a date
+    except (ValueError, TypeError, AttributeError) as error:  # as of the tag !!int before a word
         raise SpecError(f"{where}: is not valid YAML: {error}; put text in quotes") from error
     if _count(data, {}, ()) > MOST_VALUES:
         raise SpecError(

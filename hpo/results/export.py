@@ -17,7 +17,7 @@ from hpo.core.trainer_extras import FormExporter
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.average import averaged_checkpoint
-from hpo.results.handoff import HandoffError, export_trial, find_checkpoint
+from hpo.results.handoff import export_trial, find_checkpoint
 from hpo.run.handed_on import REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
@@ -47,10 +47,7 @@ def export_run(
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
     record = _find(run, trial)
-    try:
-        find_checkpoint(run, record, trainer.direction)
-    except HandoffError as error:
-        raise RunError(str(error)) from error
+    find_checkpoint(run, record, trainer.direction)
     place = plan.sources.get("reference", "")
     if place.startswith("/") and not Path(place).exists():
         raise RunError(

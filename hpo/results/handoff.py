@@ -33,7 +33,7 @@ from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
-from hpo.run.handed_on import REPORT_FILE
+from hpo.run.handed_on import REPORT_FILE, handed_on_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
@@ -43,6 +43,10 @@ from hpo.study.skill import load_skill
 
 class HandoffError(Exception):
     """The winner could not be exported; without an ONNX file a search has not succeeded."""
+
+
+class NoCheckpointError(RunError):
+    """The checkpoint of a trial was removed, by a search that needed it no more or by somebody."""
 
 
 def hand_on(
@@ -172,7 +176,8 @@ def export_trial(
     hand-off. A `model` takes the place of the checkpoint of the trial's best epoch.
 
     Raises:
-        HandoffError: when there is no checkpoint, or the export does not pass its checks.
+        HandoffError: when the export does not pass its checks.
+        NoCheckpointError: when there is no checkpoint.
         RunError: when the run's disk takes no files.
     """
     checkpoint = model or find_checkpoint(run, trial, trainer.direction)
@@ -218,20 +223,20 @@ def export_trial(
 
 
 def find_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path:
-    """The checkpoint of a trial's best epoch.
+    """The checkpoint of a trial's best epoch; the copy in `best/` where the trial's own is gone.
 
     Raises:
-        HandoffError: when it is gone.
+        NoCheckpointError: when it is gone.
     """
-    found = best_checkpoint(run, trial, direction)
+    found = best_checkpoint(run, trial, direction) or handed_on_checkpoint(run, trial, direction)
     if found is not None:
         return found
     if was_removed(run, trial.number):
-        raise HandoffError(describe_removed(run, trial.number))
+        raise NoCheckpointError(describe_removed(run, trial.number))
     folder = run.trial_dir(trial.number)
-    raise HandoffError(
-        f"trial {trial.number}: the checkpoint of its best epoch is missing below {folder}, so it "
-        "cannot be exported"
+    raise NoCheckpointError(
+        f"trial {trial.number}: the checkpoint of its best epoch is missing below {folder}; bring "
+        f"it back, or export another trial: `hpo export {shell_word(run)} --trial N`"
     )
 
 

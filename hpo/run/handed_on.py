@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
@@ -12,10 +14,12 @@ from hpo.core.event_json import from_dict
 from hpo.core.expected import Expected
 from hpo.core.held_out import HeldOut
 from hpo.core.text import shell_word
-from hpo.run.run_dir import RunDir
+from hpo.core.trial import TrialRecord
+from hpo.run.run_dir import RunDir, relocated
 
 REPORT_FILE = "report.json"
 """Stands in `best/`."""
+_FILES = ("spec", "checkpoint", "onnx", "gallery")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,35 @@ def read_handed_on(run: RunDir) -> dict[str, Any]:
             f"{file}: must be what a search wrote of its winner, and is damaged; "
             f"`hpo export {shell_word(run)}` makes the winner's files again"
         ) from error
+
+
+def read_end(run: RunDir) -> dict[str, Any] | None:
+    """What a finished search told at its end, with the run where it lies now.
+
+    None before its end, and where a file that it handed on is gone: it must be made again.
+    """
+    done: dict[str, Any] | None = run.read_state().get("finished")
+    if not done:
+        return None
+    done = relocated(done, Path(done["run_dir"]), run.path)
+    best = done.get("best") or {}
+    files = [best[name] for name in _FILES if isinstance(best.get(name), str)]
+    own = [Path(file) for file in files if Path(file).is_relative_to(run.best_dir)]
+    return done if all(file.is_file() for file in own) else None
+
+
+def handed_on_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path | None:
+    """The copy of a trial's best checkpoint in `best/`; None where another model lies there."""
+    with contextlib.suppress(RunError):
+        report, measured = read_handed_on(run), trial.best_measurement(direction)
+        file = run.best_dir / Path(report.get("checkpoint") or "model.ckpt").name
+        is_average = (report.get("average") or {}).get("is_used")
+        is_same = measured and (report.get("trial"), report.get("epoch")) == (
+            trial.number,
+            measured.epoch,
+        )
+        return file if is_same and not is_average and file.is_file() else None
+    return None
 
 
 def checked_report(data: Any) -> dict[str, Any]:

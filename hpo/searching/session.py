@@ -23,9 +23,10 @@ from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import explain_disk_faults
 from hpo.run.disk_space import DiskSpace
+from hpo.run.handed_on import read_end
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, create_run, relocated, write_atomically
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, create_run, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.choose_network import plan_completed
@@ -144,7 +145,7 @@ def resume_search(
     plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)
     # A finished run that is only told again trains nothing that would have to compare.
     is_changed = bool(budget or settings.places or settings.moved)
-    is_over = not is_changed and run.read_state().get("status") == "finished"
+    is_over = not is_changed and run.read_state().get("status") == "finished" and read_end(run)
     return _drive(
         run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=bool(changes)
     )
@@ -233,10 +234,9 @@ class Session:
         state = StateWriter(self.run, self.study, engine, self.ledger)
         self.bus.add(state)
         keeper = self._watch_disk(algorithm)
-        if engine.is_over() and (done := self.run.read_state().get("finished")):
+        if engine.is_over() and (done := read_end(self.run)):
             if keeper is not None:
                 keeper.sweep()
-            done = relocated(done, Path(done["run_dir"]), self.run.path)
             finished = from_dict(Finished, done)
             self.bus.emit(finished)
             state.close_as("finished", finished=done)

@@ -22,6 +22,16 @@ _LARGEST_FILE = 16_000_000
 _DEEPEST = 60
 _MOST_VALUES = 200_000
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_NUMBERS = {
+    "int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    "float": re.compile(
+        r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"
+        r"|[-+]?(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*)$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$",
+        re.ASCII,
+    ),
+}
+"""What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
+_OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 
 
 class _UniqueKeys:
@@ -40,7 +50,7 @@ class _UniqueKeys:
 
 
 class _SpecLoader(_UniqueKeys, yaml.SafeLoader):
-    """A safe YAML loader that reads `1e-4` as a number."""
+    """A safe YAML loader that reads `1e-4` as a number, and neither 010, 1:30 nor a date as one."""
 
 
 class _TextLoader(_UniqueKeys, yaml.BaseLoader):
@@ -51,15 +61,20 @@ class _SpecDumper(yaml.SafeDumper):
     """A safe YAML dumper that quotes a string such as `1e-4`, so that it reads back as one."""
 
 
-for _side in (_SpecLoader, _SpecDumper):
-    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+_SpecDumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+_SpecLoader.yaml_implicit_resolvers = {
+    sign: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHER]
+    for sign, resolvers in _SpecLoader.yaml_implicit_resolvers.items()
+}
+for _name, _pattern in _NUMBERS.items():
+    _SpecLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list("-+.0123456789"))
 
 
 def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:
     try:
         _refuse_depth(text, where)
         data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
-    except (ValueError, TypeError, AttributeError) as error:  # 2020-13-45 is taken for a date
+    except (ValueError, TypeError, AttributeError) as error:  # as of the tag !!int before a word
         raise SpecError(f"{where}: must be YAML, but {error}; put text in quotes") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -47,6 +47,52 @@ def test_more_trials(hpo, first):
     assert "budget: 6trials" in (first / "study.yaml").read_text()
 
 
+@pytest.mark.parametrize("gone", ["model.onnx", "model.ckpt", "spec.yaml", ""])
+def test_a_finished_run_whose_winner_was_removed_hands_it_on_again(hpo, first, gone):
+    said = (first / "best/model.onnx").read_text()
+    place = first / "best" / gone
+    shutil.rmtree(place) if not gone else place.unlink()
+    code, out, err = hpo("resume", "first", "--in-process", "--json")
+    assert code == 0, err
+    assert "trial_started" not in [e["event"] for e in events_of(out)]
+    assert json.loads((first / "best/model.onnx").read_text()) == json.loads(said)
+    assert (first / "best/spec.yaml").is_file()
+
+
+def test_a_winner_is_exported_from_its_copy_where_its_own_checkpoint_is_gone(hpo, first):
+    number = json.loads((first / "best/report.json").read_text())["trial"]
+    shutil.rmtree(first / f"trials/{number:04d}/ckpt")
+    (first / "best/model.onnx").unlink()
+    code, _, err = hpo("resume", "first", "--in-process", "--json")
+    assert code == 0, err
+    assert (first / "best/model.onnx").is_file()
+    shutil.rmtree(first / "best")
+    shutil.rmtree(first / f"trials/{number:04d}/ckpt", ignore_errors=True)
+    for verb in ("resume", "export"):
+        code, _, err = hpo(verb, "first", *(["--in-process"] if verb == "resume" else []))
+        assert (code, err.splitlines()[-1]) == (
+            2,
+            f"hpo {verb}: trial {number}: the checkpoint of its best epoch is missing below "
+            f"{first}/trials/{number:04d}; bring it back, or export another trial: "
+            f"`hpo export {first} --trial N`",
+        )
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"), [("2", "6trials"), ("3trials,9h", "6trials,32400s"), ("1epochs", "")]
+)
+def test_a_budget_that_is_used_up_says_what_to_write(hpo, first, caplog, asked, advice):
+    code, _, err = hpo("resume", "first", "--budget", asked, "--in-process")
+    assert code == 0, err
+    (line,) = [line for line in caplog.messages if "used up already (4 trials" in line]
+    *_, written = line.split()
+    caplog.clear()
+    assert line.endswith(f"write more than that, such as --budget {advice or written}")
+    code, _, err = hpo("resume", "first", "--budget", written, "--in-process")
+    assert code == 0, err
+    assert "used up already" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -39,7 +39,7 @@ def test_numbers_as_people_write_them(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["a: [1", "a: b: c", "\tb: 1", "a: 2020-13-45", "? [a]\n: b", "!!python/object:os.system x",
+    ["a: [1", "a: b: c", "\tb: 1", "a: !!timestamp 2020-13-45", "? [a]\n: b", "!!python/object:os.system x",
      "a: *missing", "a: !!int x"],
 )  # fmt: skip
 def test_broken_yaml_is_one_line_with_its_place(text):

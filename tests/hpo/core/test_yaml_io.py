@@ -1,6 +1,8 @@
+import math
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import (
@@ -48,6 +50,26 @@ def test_aliases_are_counted_as_often_as_they_are_used():
 def test_an_alias_within_itself_is_refused():
     with pytest.raises(SpecError, match="once its aliases"):
         parse_yaml("a: &a [*a]", "file")
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "-007", "1_0:30", "1:30", "190:20:30.5", "2026-01-31", "2020-13-45", "="]
+)
+@pytest.mark.parametrize("above", ["{}", "[{}]", "a: {{b: {}}}"])
+def test_what_nobody_writes_for_a_number_is_text_at_any_depth(text, above):
+    """YAML 1.1 reads 010 as 8, 1:30 as 90 and the rest as dates."""
+    wanted = parse_yaml(above.format(f"'{text}'"), "file")
+    assert parse_yaml(above.format(text), "file") == wanted
+    for reader in (lambda kept: parse_yaml(kept, "file"), yaml.safe_load):  # other programs too
+        assert reader(to_yaml(wanted)) == wanted
+
+
+def test_numbers_are_read_as_they_are_written():
+    written = {"0": 0, "-5": -5, "+12": 12, "1_000": 1000, "0x1F": 31, "0b11": 3}
+    written |= {"1e-3": 0.001, "2E4": 2e4, "09.5": 9.5, "-.5": -0.5, "7.": 7.0, "-.inf": -math.inf}
+    for text, value in written.items():
+        got = parse_yaml(text, "file")
+        assert (got, type(got)) == (value, type(value))
 
 
 @pytest.mark.parametrize(

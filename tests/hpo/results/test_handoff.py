@@ -10,7 +10,14 @@ from hpo.core.errors import HpoError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.drop import expect
-from hpo.results.handoff import HandoffError, export_trial, find_checkpoint, hand_on, next_commands
+from hpo.results.handoff import (
+    HandoffError,
+    NoCheckpointError,
+    export_trial,
+    find_checkpoint,
+    hand_on,
+    next_commands,
+)
 from hpo.results.story import read_story
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -92,7 +99,7 @@ def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
     trial = Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed([0.1]), ledger=trial)
     engine.next_launch()
-    with pytest.raises(HandoffError, match=r"trial 0: the checkpoint of its best epoch"):
+    with pytest.raises(NoCheckpointError, match=r"trial 0: the checkpoint of its best epoch"):
         find_checkpoint(run, engine.ledger.trial(0), "maximize")
     (run.trial_dir(0) / "ckpt").mkdir()
     for name in ("best.ckpt", "last.ckpt"):

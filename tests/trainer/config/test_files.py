@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from trainer.config.files import read_names, read_overrides, read_spec_file, spec_text
 from trainer.errors import SpecError
@@ -106,12 +107,21 @@ NAMES = ["001", "yes", "12:30:00", "1e3", "0x1F", "2024-01-01", "1.10", "true", 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_that_hold_text_keep_it_as_it_is_written(tmp_path, name):
     text = f"results_dir: {name}\ndataset:\n  class_map: {name}\n  val_dataset: {{query: {name}}}\n"
-    read = read_spec_file(write(tmp_path, text + "train.num_epochs: 010\ntrain: {seed: 3}\n"))
+    read = read_spec_file(write(tmp_path, text + "train.num_epochs: 0x10\ntrain: {seed: 3}\n"))
     assert read["results_dir"] == read["dataset"]["class_map"] == name
     assert read["dataset"]["val_dataset"] == {"query": name}
-    assert read["train.num_epochs"] == 8  # as YAML has it
+    assert read["train.num_epochs"] == 16  # as YAML has it
     assert read["train"] == {"seed": 3}
     assert read_overrides([f"dataset.class_map={name}"], "train") == {"dataset.class_map": name}
+
+
+@pytest.mark.parametrize("text", ["010", "1:30", "2026-01-31", "2020-13-45", "-07", "1:30.5"])
+def test_what_nobody_writes_for_a_number_is_text_and_written_so(tmp_path, text):
+    """YAML 1.1 reads 010 as 8, 1:30 as 90 and the third as a date."""
+    read = read_spec_file(write(tmp_path, f"train: {{seed: {text}, optim: {{steps: [{text}]}}}}"))
+    assert read == {"train": {"seed": text, "optim": {"steps": [text]}}}
+    assert read_spec_file(write(tmp_path, spec_text(read))) == read
+    assert yaml.safe_load(spec_text(read)) == read
 
 
 def test_lists_of_texts_keep_them_and_null_stays_nothing(tmp_path):
