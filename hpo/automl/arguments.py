@@ -63,6 +63,26 @@ def check_names(value: Any, where: str) -> None:
         raise AutoMLError(f"{where}: must be None or a list of dotted names, got {shown(value)}")
 
 
+def check_truth(value: Any, where: str) -> None:
+    """Refuse what is neither true nor false: the text "no" would be taken for true."""
+    if not isinstance(value, bool):
+        raise AutoMLError(f"{where}: must be true or false, got {shown(value)}")
+
+
+def check_functions(functions: Mapping[str, Any]) -> None:
+    """Refuse what cannot be called, before trials fail by it; None stands for none."""
+    for where, value in functions.items():
+        if value is not None and not callable(value):
+            raise AutoMLError(f"{where}: must be a function or None, got {shown(value)}")
+
+
+def check_hours(value: Any, where: str) -> None:
+    """Refuse what is no time; None stands for no limit."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and value > 0):
+        raise AutoMLError(f"{where}: must be a number of hours above 0, got {shown(value)}")
+
+
 def is_wandb_on(config: Any) -> bool:
     """Whether Weights & Biases is asked for.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hpo.automl.arguments import check_functions
 from hpo.automl.feedback import Feedback
 from hpo.automl.metrics import METRIC_NOT_FOUND, find_metric
 from hpo.automl.objectives import Objectives
@@ -37,6 +38,9 @@ class Hooks:
     feedback_fn: Callable[[Recommendation, str], Any] | None = None
     on_recommendation: Callable[[Recommendation], Any] | None = None
     on_result: Callable[[Recommendation, float | None, str], Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_functions({name: getattr(self, name) for name in self.__dataclass_fields__})
 
     def extract(self, logs: str, metric: str) -> float | None:
         """Ask the caller's extractor; where it fails a warning is logged and polling goes on."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo.automl.arguments import check_hours, check_truth
 from hpo.automl.hooks import Hooks
 from hpo.automl.sdk import Platform
 from hpo.core.route_events import Routed
@@ -27,3 +28,7 @@ class RouteSettings:
     review_only: bool = False
     routed: Routed | None = None
     """Which way the request went and why."""
+
+    def __post_init__(self) -> None:
+        check_hours(self.max_hours, "max_hours")
+        check_truth(self.accept_no_baseline, "accept_no_baseline")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hpo.automl.arguments import check_path, check_spec, check_text
+from hpo.automl.arguments import check_functions, check_path, check_spec, check_text, check_truth
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
@@ -178,6 +178,9 @@ class AutoMLRunner:
             if path:
                 check_path(path, name)
         check_spec(spec_overrides, "spec_overrides")
+        check_truth(resume, "resume")
+        check_truth(in_process, "in_process")
+        check_functions({"confirm": confirm, "should_stop": should_stop})
         if workspace_path and workspace_dir and Path(workspace_path) != Path(workspace_dir):
             raise AutoMLError("workspace_path: and workspace_dir are the same; give one of them")
         poll_s = _seconds(platform_kwargs.pop("poll_interval", self.poll_interval))

@@ -156,8 +156,17 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
     """Make a run directory that appears in one step with what `fill(folder)` writes into it.
 
     Its name is `prefix` and the time; two in one second get two names.
+
+    Raises:
+        RunError: when the place cannot hold run directories, or lies in one.
     """
     parent = out.resolve() / study
+    for above in (out.resolve(), *out.resolve().parents):
+        if (above / STUDY_FILE).is_file() and (above / LEDGER_FILE).is_file():
+            raise RunError(
+                f"{out}: must lie outside other runs, and {above} is one; name a folder outside of "
+                "it, or resume it to go on with it"
+            )
     if storable(str(parent)) != str(parent):
         raise RunError(
             f"{out}: cannot hold run directories: its path is no UTF-8, which the libraries that "

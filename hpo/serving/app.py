@@ -38,13 +38,22 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hpo.core.errors import HpoError, MachineError, RunError
-from hpo.core.text import cut, nearest, one_line
+from hpo.core.text import cut, nearest, one_line, quoted
 from hpo.serving.form import file_of_form, is_form
 from hpo.serving.service import ConflictError, PictureService
 
 _Result = TypeVar("_Result")
 
 _MOST_MATCHES = 50
+_REFUSALS = {
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "int_from_float": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+}
+"""What FastAPI refuses, in the words of the command line."""
 _BINARY = {"type": "string", "format": "binary"}
 _PICTURE_BODY = {
     "requestBody": {
@@ -310,8 +319,8 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def of_values(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = str(first["loc"][-1])
-        return _error(422, f"{where}: {first['msg']}")
+        words = _REFUSALS.get(first["type"], first["msg"]).format(**first.get("ctx") or {})
+        return _error(422, f"{first['loc'][-1]}: {words}, got {quoted(first['input'])}")
 
     @app.exception_handler(Exception)
     async def of_ours(_request: Request, _bug: Exception) -> JSONResponse:

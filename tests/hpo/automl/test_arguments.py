@@ -54,6 +54,31 @@ RUN = [
     ("eval_overrides", {"data.query": {1}}, "eval_overrides.data.query: must be text"),
     ("workspace_path", 3, "workspace_path: must be the path"),
     ("image", 3, "image: "),
+    ("max_hours", "2", "max_hours: must be a number of hours above 0, got '2'"),
+    ("max_hours", float("nan"), "max_hours: must be a number of hours above 0, got nan"),
+    ("max_hours", -1, "max_hours: must be a number of hours above 0, got -1"),
+    ("max_hours", True, "max_hours: must be a number of hours above 0, got true"),
+    ("accept_no_baseline", "no", "accept_no_baseline: must be true or false, got 'no'"),
+    ("resume", "no", "resume: must be true or false, got 'no'"),
+    ("resume", 1, "resume: must be true or false, got 1"),
+    *(
+        (
+            name,
+            value,
+            f"{name}: must be a function or None, got {str(value).lower() if isinstance(value, bool) else repr(value)}",
+        )
+        for name, value in {
+            "eval_fn": 3,
+            "metric_extractor": "loss",
+            "baseline_fn": 0.5,
+            "final_eval_fn": True,
+            "feedback_fn": "f",
+            "on_recommendation": 1,
+            "on_result": "x",
+            "confirm": True,
+            "should_stop": False,
+        }.items()
+    ),
 ]
 
 

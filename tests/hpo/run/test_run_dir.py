@@ -103,6 +103,20 @@ def test_a_place_that_cannot_hold_runs(tmp_path):
         create_run(tmp_path / "file", "s", fill)
 
 
+@pytest.mark.parametrize("below", [".", "trials/0000", "new/deep"])
+def test_a_run_within_a_run_is_refused(tmp_path, below):
+    def fill(folder):
+        for name in ("study.yaml", "ledger.db"):
+            (folder / name).touch()
+
+    run = create_run(tmp_path / "runs", "retail", fill)
+    before = sorted(run.path.rglob("*"))
+    with pytest.raises(RunError, match=f"must lie outside other runs, and {run} is one; name a"):
+        create_run(run.path / below, "s", fill)
+    assert sorted(run.path.rglob("*")) == before
+    assert create_run(run.path.parent, "s", fill).path.is_dir()
+
+
 def test_runs_are_listed_by_time_and_dot_folders_are_not_runs(tmp_path):
     late = make(tmp_path, "a", "20260102-101500")
     early = make(tmp_path, "b", "20260101-090000")
