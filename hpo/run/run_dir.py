@@ -161,7 +161,7 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         RunError: when the place cannot hold run directories, or lies in one.
     """
     parent = out.resolve() / study
-    for above in (out.resolve(), *out.resolve().parents):
+    for above in (parent, *parent.parents):
         if (above / STUDY_FILE).is_file() and (above / LEDGER_FILE).is_file():
             raise RunError(
                 f"{out}: must lie outside other runs, and {above} is one; name a folder outside of "

@@ -40,8 +40,8 @@ def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
 
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.startswith("."):
         raise FormError(
-            "--triton: the model's name must be of the letters A to Z, digits, '_', '-' and '.', and "
-            f"not begin with '.', got {name!r}; give the file of --out such a name"
+            "--triton: the model's name must be of the letters A to Z, digits, '_', '-' and '.', "
+            f"and not begin with '.', got {name!r}; give the file of --out such a name"
         )
     graph = onnx.load(str(model), load_external_data=False).graph
     inputs = {value.name: value.type.tensor_type for value in graph.input}

@@ -113,6 +113,8 @@ def test_a_run_within_a_run_is_refused(tmp_path, below):
     before = sorted(run.path.rglob("*"))
     with pytest.raises(RunError, match=f"must lie outside other runs, and {run} is one; name a"):
         create_run(run.path / below, "s", fill)
+    with pytest.raises(RunError, match="must lie outside other runs"):  # as workspaces are made
+        create_run(run.path.parent, run.path.name, fill, prefix="run_")
     assert sorted(run.path.rglob("*")) == before
     assert create_run(run.path.parent, "s", fill).path.is_dir()
 
