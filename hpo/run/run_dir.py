@@ -164,8 +164,8 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
     for above in (parent, *parent.parents):
         if (above / STUDY_FILE).is_file() and (above / LEDGER_FILE).is_file():
             raise RunError(
-                f"{out}: must lie outside other runs, and {above} is one; name a folder outside of "
-                "it, or resume it to go on with it"
+                f"{parent}: must lie outside other runs, and {above} is one; name a folder outside "
+                "of it, or resume it to go on with it"
             )
     if storable(str(parent)) != str(parent):
         raise RunError(
