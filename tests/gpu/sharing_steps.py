@@ -65,8 +65,12 @@ def _run_together(specs: list[dict[str, Any]]) -> tuple[float, list[dict[str, An
 
 
 def _run_processes(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Run a function in as many processes, which meet at a gate; return what each put."""
-    context = multiprocessing.get_context("spawn")
+    """Run a function in as many processes, which meet at a gate; return what each put.
+
+    They are forked from one that has imported the trainer and has not touched a card.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainer.training"])
     gate, results = context.Barrier(len(arguments)), context.Queue()
     processes = [context.Process(target=work, args=(*own, gate, results)) for own in arguments]
     for process in processes:
