@@ -57,17 +57,14 @@ def test_one_trial_a_card_has_its_memory_to_itself(executor, tmp_path):
     assert {t.receipt["memory_share"] for t in records} == {None}
 
 
-def test_a_trial_of_two_devices_gets_both_cards(executor, tmp_path):
+def test_trials_of_two_devices_get_both_cards_and_a_worker_without_memory_is_not_used_again(
+    executor, tmp_path
+):
     slots = divide_machine(None, cpus=CPUS, gpus=GPUS, devices=2)
     assert (slots.count, slots.gpus, slots.threads) == (1, 2.0, 1)
     executor.divide(slots)
-    _, records = search(executor, tmp_path, 1)
-    assert {t.receipt["visible_devices"] for t in records} == {"0,1"}
-
-
-def test_a_worker_that_ran_out_of_memory_is_not_used_again(executor, tmp_path):
-    executor.divide(divide_machine(1, cpus=CPUS, gpus=GPUS))
     engine, records = search(executor, tmp_path, 4, kind="oom@1:2")
+    assert {t.receipt["visible_devices"] for t in records} == {"0,1"}
     assert [str(t.state) for t in records] == ["complete", "failed", "complete", "complete"]
     assert records[1].error["kind"] == "out_of_memory"
     first, second, third, fourth = (t.receipt["pid"] for t in records)

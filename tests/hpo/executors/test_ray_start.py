@@ -26,7 +26,9 @@ def searched(tmp_path_factory):
     """A search started in such a folder, with a PYTHONPATH that also holds modules of the user's."""
     folder = make_folder(tmp_path_factory.mktemp("hostile"))
     trainer = "tests.hpo.core.process.reporting:TRAINER"
-    (folder / "s.yaml").write_text(f"schema_version: 1\nname: h\ntrainer: {trainer}\nbudget: 2\n")
+    (folder / "s.yaml").write_text(
+        f"schema_version: 1\nname: h\ntrainer: {trainer}\nbudget: 2\nconcurrent: 1\n"
+    )
     path = f"{folder / 'elsewhere'}:{ROOT}:"
     spare_the_script(folder, path)
     environment = variables(path, HPO_TRAINER_MODULES="tests", PYTHONWARNINGS="error")
