@@ -61,7 +61,8 @@ def read_events(text):
 
 @pytest.mark.ray
 def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
-    words = ["--budget", "4", "--set", "train.num_epochs=3", "--seed", "1"]
+    # One worker: each imports torch for five seconds of a core.
+    words = ["--budget", "4", "--concurrent", "1", "--set", "train.num_epochs=3", "--seed", "1"]
     result = subprocess.run(
         command(photos, tmp_path, *words), capture_output=True, text=True, timeout=600,
         env=environment(photos, HPO_MLFLOW="on"), check=False,
@@ -161,13 +162,13 @@ def assert_ledger_matches_mlflow(out, run_dir):
 
 
 def test_a_killed_search_goes_on_from_its_checkpoints(photos, tmp_path, monkeypatch, capfd):
-    words = ["--budget", "3", "--set", "train.num_epochs=3", "--pruner", "none", "--in-process"]
+    words = ["--budget", "3", "--set", "train.num_epochs=2", "--pruner", "none", "--in-process"]
     with (tmp_path / "events").open("w") as stream:
         process = subprocess.Popen(
             command(photos, tmp_path, *words),
             stdout=stream, stderr=subprocess.DEVNULL, env=environment(photos),
         )  # fmt: skip
-        wait_for_epochs(tmp_path / "events", 4)
+        wait_for_epochs(tmp_path / "events", 3)
         process.send_signal(signal.SIGKILL)
         process.wait()
     before = ledger_rows(tmp_path)
