@@ -61,8 +61,7 @@ def read_events(text):
 
 @pytest.mark.ray
 def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
-    # One worker: each imports torch for five seconds of a core.
-    words = ["--budget", "4", "--concurrent", "1", "--set", "train.num_epochs=3", "--seed", "1"]
+    words = ["--budget", "4", "--set", "train.num_epochs=3", "--seed", "1"]
     result = subprocess.run(
         command(photos, tmp_path, *words), capture_output=True, text=True, timeout=600,
         env=environment(photos, HPO_MLFLOW="on"), check=False,

@@ -88,7 +88,12 @@ def _embedded(rank):
 
 
 def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path):
-    mp.spawn(_gradients_of_a_share, args=(_free_port(), str(tmp_path)), nprocs=WORLD)
+    # Imported once for both; gradients in parallel bring the compiler in.
+    mp.set_forkserver_preload(["trainer.embedding", "torch._dynamo"])
+    mp.start_processes(
+        _gradients_of_a_share, args=(_free_port(), str(tmp_path)), nprocs=WORLD,
+        start_method="forkserver",
+    )  # fmt: skip
     model, loss, images, labels = _model_loss_and_batch()
     both = _Both(model, loss)
     value = both(images, labels)
