@@ -59,7 +59,7 @@ def checkpoint(skill, made_once):
         own = Commands(skill, folder)
         code = own.run(
             "skill_info.yaml", "train", **SIZE, dataset__train_dataset=own.splits["train"],
-            train__num_epochs=1, train__batch_size=16, train__val_batch_size=64,
+            train__num_epochs=1, train__batch_size=48, train__val_batch_size=64,
         )  # fmt: skip
         assert code == 0
 
