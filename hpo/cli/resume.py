@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_disk_arguments, add_run_argument, add_start_arguments, chosen_run
-from hpo.core.budget import Budget, Spent, exhausted, extend_budget, render_seconds
-from hpo.core.text import count_of
+from hpo.core.budget import extend_budget
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
-    from hpo.run.run_dir import RunDir
     from hpo.searching.session import SearchResult, SearchSettings
 
-logger = logging.getLogger(__name__)
 
 HELP = "go on with a stopped search, or extend a finished one"
 _PLACES = ("data", *SPLITS)
@@ -79,7 +74,6 @@ def run(args: argparse.Namespace) -> int:
         parse_size(args.disk_quota or "", "--disk-quota")
         if args.budget is not None:
             budget = extend_budget(load_study(chosen.study_file).budget, args.budget)
-            _remark_on(budget, chosen)
         if is_workspace(chosen.path):
             from hpo.automl.session import AutoMLSession
 
@@ -96,26 +90,6 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return drive(args, start)
-
-
-def _remark_on(budget: Budget, run: RunDir) -> None:
-    """Say that a new budget is used up already, if it is: nothing more will be searched."""
-    told = run.read_state().get("spent") or {}
-    spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
-    if exhausted(budget, spent):
-        logger.warning(
-            "a budget of %s is used up already (%s, %s so far), so nothing more is searched; "
-            "write more than that, such as --budget %s",
-            budget,
-            count_of(spent.trials, "trial"),
-            render_seconds(spent.seconds),
-            budget.mapped(lambda name, limit: _more(limit, getattr(spent, name))).to_text(),
-        )
-
-
-def _more(limit: float, spent: float) -> float:
-    """A limit that goes on by half of what is spent, unless it is above that already."""
-    return max(limit, math.ceil(spent * 1.5))
 
 
 def _moved(pair: str) -> tuple[str, str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from hpo.core.budget import Budget, Spent, exhausted, fraction_used
+from hpo.core.budget import Budget, Spent, exhausted, fraction_used, render_seconds
+from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord
 from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
 from hpo.searching.convergence import Gain, measure_gain
+
+logger = logging.getLogger(__name__)
 
 CONFIRM_SHARE = 0.15
 """Share of a time or epoch budget that is kept for confirmations."""
@@ -142,3 +148,23 @@ def _less_confirmations(budget: Budget) -> Budget:
         return max(1, int(left)) if name == "epochs" else left
 
     return budget.mapped(reduced)
+
+
+def remark_on(budget: Budget, run: RunDir) -> None:
+    """Say that a new budget is used up already, if it is: nothing more will be searched."""
+    told = run.read_state().get("spent") or {}
+    spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
+    if exhausted(budget, spent):
+        logger.warning(
+            "a budget of %s is used up already (%s, %s so far), so nothing more is searched; "
+            "write more than that, such as --budget %s",
+            budget,
+            count_of(spent.trials, "trial"),
+            render_seconds(spent.seconds),
+            budget.mapped(lambda name, limit: _more(limit, getattr(spent, name))).to_text(),
+        )
+
+
+def _more(limit: float, spent: float) -> float:
+    """A limit that goes on by half of what is spent, unless it is above that already."""
+    return max(limit, math.ceil(spent * 1.5))

@@ -28,6 +28,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, create_run, write_atomically
 from hpo.run.trial_specs import TrialSpecs
+from hpo.searching.budget_account import remark_on
 from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.choose_network import plan_completed
 from hpo.searching.engine import Engine
@@ -142,6 +143,8 @@ def resume_search(
     given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
     changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
     study = replace(load_run_study(run), **changes)
+    if budget is not None:
+        remark_on(budget, run)
     plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)
     # A finished run that is only told again trains nothing that would have to compare.
     is_changed = bool(budget or settings.places or settings.moved)

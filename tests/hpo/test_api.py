@@ -95,9 +95,12 @@ def test_it_can_be_found_again(study):
         api.load("nothing", out=out)
 
 
-def test_it_goes_on(tmp_path):
+def test_it_goes_on_and_says_that_a_budget_is_used_up(tmp_path, caplog):
     study = api.search(write_study(tmp_path), budget=2, out=tmp_path / "runs", **QUIET)
     assert len(study.resume("+2", **QUIET).trials_dataframe()) == 4
+    assert "used up" not in caplog.text
+    assert len(study.resume("3", **QUIET).trials_dataframe()) == 4
+    assert "a budget of 3 trials is used up already (4 trials" in caplog.text
 
 
 def test_spec_and_options_reach_the_study(tmp_path):
