@@ -173,9 +173,11 @@ def test_47_no_result_is_code_1_with_the_shared_cause(here, capfd):
     assert "no trial has a result: 2 of 2 trials failed" in capfd.readouterr().err
 
 
-def test_settings_that_are_names_stay_as_they_are_written(here):
+def test_settings_that_are_names_stay_as_they_are_written(here, capfd):
     Path("settings.yaml").write_text("session_id: 001\nseed: 010\n")
-    assert _settings(["settings.yaml"]) == {"session_id": "001", "seed": 8}
+    assert _settings(["settings.yaml"]) == {"session_id": "001", "seed": "010"}
+    assert main([*QUICK, "--settings", "settings.yaml"]) == 2
+    assert "seed: must be a whole number" in capfd.readouterr().err
     assert _settings(["session_id=1e3", "seed=3"]) == {"session_id": "1e3", "seed": 3}
 
 
