@@ -161,18 +161,18 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         RunError: when the place cannot hold run directories, or lies in one.
     """
     parent = out.resolve() / study
-    for above in (parent, *parent.parents):
-        if (above / STUDY_FILE).is_file() and (above / LEDGER_FILE).is_file():
-            raise RunError(
-                f"{parent}: must lie outside other runs, and {above} is one; name a folder outside "
-                "of it, or resume it to go on with it"
-            )
     if storable(str(parent)) != str(parent):
         raise RunError(
             f"{out}: cannot hold run directories: its path is no UTF-8, which the libraries that "
             "write models and data bases need; choose another --out"
         )
     try:
+        for above in (parent, *parent.parents):
+            if (above / STUDY_FILE).is_file() and (above / LEDGER_FILE).is_file():
+                raise RunError(
+                    f"{parent}: must lie outside other runs, and {above} is one; name a folder "
+                    "outside of it, or resume it to go on with it"
+                )
         parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
     except OSError as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 import timm
 import torch
 
+from trainer.host_memory import keep_freed_blocks
 from trainer.models.folded_norms import find_foldable
 from trainer.models.trunk import create_trunk
 
@@ -55,6 +56,7 @@ def measure(trunk_name: str, size: int, threads: int, options: argparse.Namespac
     """Time training steps of `trunk_name` without an optimizer, after a warm-up."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    keep_freed_blocks()  # as in training
     batch = options.batch
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     trunk = create_trunk(trunk_name, image_size=(size, size)).train().to(memory_format=layout)

@@ -90,7 +90,7 @@ def test_paths_from_home(tmp_path, monkeypatch):
         ("search: tpe", "study: search: must be a mapping, got 'tpe'"),
         ("spec: 5", "study: spec: must be a mapping, got 5"),
         ("name: 5", "study: name: must be text, got 5"),
-        ("name: 2020-01-01", "study: name: must be text, got 2020-01-01"),
+        ("name: !!timestamp 2020-01-01", "study: name: must be text, got 2020-01-01"),
         ("name: a/b", "study: name: must be usable as a folder name"),
         ("name: .hidden", "study: name: must be usable as a folder name"),
         ("name: ''", "study: name: must be usable as a folder name"),
