@@ -21,7 +21,7 @@ import timm
 import torch
 
 from trainer.host_memory import keep_freed_blocks
-from trainer.models.folded_norms import find_foldable
+from trainer.models.folded_norms import find_foldable, fold_norms
 from trainer.models.trunk import create_trunk
 
 SMALL_TRUNKS = [
@@ -62,7 +62,7 @@ def measure(trunk_name: str, size: int, threads: int, options: argparse.Namespac
     trunk = create_trunk(trunk_name, image_size=(size, size)).train().to(memory_format=layout)
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
     if options.norms == "folded":
-        find_foldable(trunk, (3, size, size))
+        fold_norms(trunk, find_foldable(trunk, (3, size, size)))
     for norm in trunk.modules() if options.norms != "update" else ():
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.eval()

@@ -9,8 +9,8 @@ layers unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
+from collections import Counter
 from typing import Any
 
 import torch
@@ -49,25 +49,32 @@ def fold_norms(trunk: nn.Module, names: Names) -> None:
 def find_foldable(trunk: nn.Module, image_shape: tuple[int, int, int]) -> Names:
     """Name the convolutions of a trunk whose output goes to one batch norm and nowhere else.
 
-    They are found by sending a picture of noise through the trunk, and tried out: where the folded
-    trunk answers otherwise, none is named.
+    They are found by sending a picture of noise through a copy, and tried out: where the folded
+    copy answers otherwise, none is named.
 
     Args:
-        trunk: on the CPU; left as it was, and folded where anything is named.
+        trunk: on the CPU; left as it is.
         image_shape: channels, height and width.
     """
     if not any(type(part) in _NORMS for part in trunk.modules()):
         return ()
-    noise = torch.Generator().manual_seed(0)
+    tried, noise = copy.deepcopy(trunk).eval(), torch.Generator().manual_seed(0)
     image_1CHW = torch.randn(1, *image_shape, generator=noise)
-    with torch.no_grad(), _evaluating(trunk), _drawn_norms(trunk, noise):
-        names, plain = _follow(trunk, image_1CHW)
-        fold_norms(trunk, names)
-        gap = (trunk(image_1CHW) - plain).abs().max()
-    if not gap <= _CLOSE * plain.abs().max():
-        _unfold(trunk, names)
-        return ()
-    return names
+    _draw_norms(tried, noise)
+    with torch.no_grad():
+        names, plain = _follow(tried, image_1CHW)
+        fold_norms(tried, names)
+        gap = (tried(image_1CHW) - plain).abs().max()
+    return names if gap <= _CLOSE * plain.abs().max() else ()
+
+
+def _draw_norms(trunk: nn.Module, noise: torch.Generator) -> None:
+    """Give all norms values of their own: fresh ones change nothing, folded or not."""
+    for part in trunk.modules():
+        for name, value in part.state_dict().items() if type(part) in _NORMS else ():
+            if value.is_floating_point():
+                low = 0.5 if name in ("weight", "running_var") else -0.5
+                value.uniform_(low, low + 1.0, generator=noise)
 
 
 def _follow(trunk: nn.Module, image_1CHW: Tensor) -> tuple[Names, Tensor]:
@@ -75,65 +82,20 @@ def _follow(trunk: nn.Module, image_1CHW: Tensor) -> tuple[Names, Tensor]:
     made: dict[str, Tensor] = {}
     read: list[tuple[str, str]] = []
 
-    def note_norm(name: str, norm: nn.Module, given: Any) -> None:
-        read.extend((conv, name) for conv, output in made.items() if output is given[0])
-        del norm
+    def note_made(name: str, output: Tensor) -> None:
+        made[name] = output
 
-    hooks = []
+    def note_read(name: str, given: Tensor) -> None:
+        read.extend((conv, name) for conv, output in made.items() if output is given)
+
     for name, part in trunk.named_modules():
         if type(part) in _CONVOLUTIONS:
-            hooks.append(
-                part.register_forward_hook(lambda _, __, out, own=name: made.update({own: out}))
-            )
+            part.register_forward_hook(lambda _, __, out, own=name: note_made(own, out))
         elif type(part) in _NORMS and part.affine and part.track_running_stats:
-            hooks.append(
-                part.register_forward_pre_hook(lambda own, x, n=name: note_norm(n, own, x))
-            )
-    try:
-        answer = trunk(image_1CHW)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    alone = [
-        pair for pair in read
-        if sum(pair[0] == conv for conv, _ in read) == 1 and sum(pair[1] == n for _, n in read) == 1
-    ]  # fmt: skip
-    return tuple(alone), answer
-
-
-def _unfold(trunk: nn.Module, names: Names) -> None:
-    plain = {folded: own for own, folded in (_CONVOLUTIONS | _NORMS).items()}
-    for pair in names:
-        for part in map(trunk.get_submodule, pair):
-            part.__class__ = plain[type(part)]
-
-
-@contextmanager
-def _evaluating(trunk: nn.Module) -> Iterator[None]:
-    was = {part: part.training for part in trunk.modules()}
-    trunk.eval()
-    try:
-        yield
-    finally:
-        for part, training in was.items():
-            part.training = training
-
-
-@contextmanager
-def _drawn_norms(trunk: nn.Module, noise: torch.Generator) -> Iterator[None]:
-    """Give all norms values of their own for a while: fresh ones change nothing, folded or not."""
-    norms = [part for part in trunk.modules() if type(part) in (*_NORMS, *_NORMS.values())]
-    state = [{k: v.clone() for k, v in norm.state_dict().items()} for norm in norms]
-    for norm in norms:
-        for name, value in norm.state_dict().items():
-            if value.is_floating_point():
-                low = 0.5 if name in ("weight", "running_var") else -0.5
-                value.uniform_(low, low + 1.0, generator=noise)
-    try:
-        yield
-    finally:
-        for norm, own in zip(norms, state, strict=True):
-            norm.load_state_dict(own)
+            part.register_forward_pre_hook(lambda _, given, own=name: note_read(own, given[0]))
+    answer = trunk(image_1CHW)
+    times = Counter(name for pair in read for name in pair)
+    return tuple(pair for pair in read if times[pair[0]] == times[pair[1]] == 1), answer
 
 
 def _is_fixed(norm: nn.BatchNorm2d, images: Tensor) -> bool:

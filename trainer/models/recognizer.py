@@ -80,10 +80,9 @@ def random_trunk(model: ModelConfig) -> nn.Module:
     trunk = create_trunk(
         model.backbone, image_size=size, in_channels=model.input_channels, pooling=model.pooling
     )
-    if key in _FOLDABLE:
-        fold_norms(trunk, _FOLDABLE[key])
-    elif torch.get_default_device().type == "cpu":  # a trunk without values cannot be tried
+    if key not in _FOLDABLE and torch.get_default_device().type == "cpu":  # it has values to try
         _FOLDABLE[key] = find_foldable(trunk, (model.input_channels, *size))
+    fold_norms(trunk, _FOLDABLE.get(key, ()))
     return trunk
 
 
