@@ -21,6 +21,7 @@ from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.config.model import TIMM_PREFIX
 from trainer.config.shape import flatten
 from trainer.data.notes import counted
+from trainer.models.trunk_facts import trunk_facts
 from trainer.models.weight_sources import NOTHING, resolve
 from trainer.stages import offer_stages
 
@@ -73,7 +74,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
 """Name -> (low, high, whether on a logarithmic scale)."""
 
 SMALL_STEPS: Mapping[str, Any] = {TRUNK_RATE: 3e-5}
-"""The recipe of a trunk that `needs_small_steps`: the rate of Ermolov et al., "Hyperbolic Vision
+"""The recipe of a trunk that needs small steps: the rate of Ermolov et al., "Hyperbolic Vision
 Transformers", CVPR 2022, for pretrained ViT-S and DeiT-S with AdamW."""
 SMALL_STEP_RANGES: Mapping[str, tuple[float, float, bool]] = {
     **RANGES,
@@ -199,20 +200,19 @@ def _from_weights(
     """The recipe for pretrained weights, or what is done without any where they are `none`."""
     if weights == NOTHING:
         return _from_nothing(told, gpus=gpus)
-    from trainer.models.trunk import needs_small_steps, takes_one_size
-
     is_frozen = told.get(FROZEN) is False
     trunk = _trunk(told, weights)
+    facts = trunk and trunk_facts(*trunk)
     if is_frozen:
         recipe, names, ranges = FROZEN_RECIPE, FROZEN_SEARCHED, FROZEN_RANGES
-    elif trunk and needs_small_steps(*trunk):
+    elif facts and facts.needs_small_steps:
         recipe, names, ranges = {**RECIPE, **SMALL_STEPS}, SEARCHED, SMALL_STEP_RANGES
     else:
         recipe, names, ranges = RECIPE, SEARCHED, RANGES
     chosen = dict(recipe) | {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
     if not gpus:
         chosen |= dict.fromkeys(SIZE, CPU_SIZE)
-    if not trunk or min(trunk[1]) < LEAST_TO_GROW or takes_one_size(*trunk):
+    if not (trunk and facts) or min(trunk[1]) < LEAST_TO_GROW or facts.takes_one_size:
         chosen.pop("dataset.first_size", None)
     loss = told.get(LOSS, RECIPE[LOSS])
     spec = {

@@ -46,7 +46,7 @@ from trainer.isolation import (
     without_nvml,
 )
 from trainer.models.recognizer import build_recognizer
-from trainer.models.trunk import takes_one_size
+from trainer.models.trunk_facts import trunk_facts
 from trainer.module import EpochBatches, RecognitionModule
 from trainer.receipt import build_receipt
 from trainer.spec import parse_spec
@@ -247,7 +247,7 @@ def build_parts(
 def _check_growth(spec: Spec) -> None:
     model, first = spec.model, spec.dataset.first_size
     size = (model.input_height, model.input_width)
-    if first < 1.0 and takes_one_size(model.backbone, size, model.input_channels):
+    if first < 1.0 and trunk_facts(model.backbone, size, model.input_channels).takes_one_size:
         raise SpecError(
             f"dataset.first_size: must be 1 for {model.backbone}, which takes pictures of one size "
             f"only, got {first:g}"

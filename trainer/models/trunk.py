@@ -17,7 +17,6 @@ import torch
 from timm.layers.norm import RmsNorm
 from torch import nn
 
-from trainer.config.growing import STEP
 from trainer.config.model import (
     LINEAR_HEAD_BACKBONES,
     TIMM_PREFIX,
@@ -34,14 +33,6 @@ _LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, RmsNorm)
 Builder = Callable[[tuple[int, int], int], nn.Module]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrunkKind:
-    """How a named trunk is built, and whether it needs small steps."""
-
-    build: Builder
-    small_steps: bool = True
-
-
 def _resnet(arch: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module:
     model: nn.Module = timm.create_model(
         arch, pretrained=False, num_classes=0, in_chans=in_channels
@@ -53,16 +44,14 @@ def _fan(size: str, _image_size: tuple[int, int], in_channels: int) -> nn.Module
     return FanHybrid(FAN_SIZES[size], in_channels=in_channels)
 
 
-TRUNKS: Mapping[str, TrunkKind] = MappingProxyType(
+TRUNKS: Mapping[str, Builder] = MappingProxyType(
     {
-        **{
-            name: TrunkKind(build=functools.partial(_resnet, timm_name(name)), small_steps=False)
-            for name in LINEAR_HEAD_BACKBONES
-        },
-        **{f"fan_{size}": TrunkKind(build=functools.partial(_fan, size)) for size in FAN_SIZES},
-        "nvdinov2_vit_large_legacy": TrunkKind(build=build_nvdinov2_vit_large),
+        **{name: functools.partial(_resnet, timm_name(name)) for name in LINEAR_HEAD_BACKBONES},
+        **{f"fan_{size}": functools.partial(_fan, size) for size in FAN_SIZES},
+        "nvdinov2_vit_large_legacy": build_nvdinov2_vit_large,
     }
 )
+"""How the published trunks are built."""
 
 
 def create_trunk(
@@ -88,35 +77,10 @@ def create_trunk(
     return trunk
 
 
-def takes_one_size(name: str, image_size: tuple[int, int], in_channels: int) -> bool:
-    """Whether a trunk that is built for pictures of one size takes no others.
-
-    Raises:
-        SpecError: as `create_trunk`.
-    """
-    if name in TRUNKS:
-        return bool(STEP % input_multiple(name))
-    return _timm_facts(name.removeprefix(TIMM_PREFIX), image_size, in_channels).takes_size
-
-
-def needs_small_steps(name: str, image_size: tuple[int, int], in_channels: int) -> bool:
-    """Whether a pretrained trunk forgets what it knows at the rates that convolutions bear.
-
-    So do transformers, and others that normalise each picture by itself (layer norm).
-
-    Raises:
-        SpecError: as `create_trunk`.
-    """
-    if name in TRUNKS:
-        return TRUNKS[name].small_steps
-    return _timm_facts(name.removeprefix(TIMM_PREFIX), image_size, in_channels).small_steps
-
-
 def _create(name: str, image_size: tuple[int, int], in_channels: int) -> nn.Module:
-    kind = TRUNKS.get(name)
     _check_image_size(name, image_size, input_multiple(name))
-    if kind is not None:
-        return kind.build(image_size, in_channels)
+    if name in TRUNKS:
+        return TRUNKS[name](image_size, in_channels)
     if name.startswith(TIMM_PREFIX):
         return create_timm_trunk(
             name.removeprefix(TIMM_PREFIX), image_size=image_size, in_channels=in_channels
@@ -146,10 +110,13 @@ def _unknown(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TimmFacts:
+class TimmFacts:
+    """What is known of one of timm's models only once it is built."""
+
     takes_size: bool
+    """Whether it is built for pictures of one size, and takes no others."""
     num_features: int
-    small_steps: bool
+    has_layer_norm: bool
 
 
 def create_timm_trunk(
@@ -162,7 +129,7 @@ def create_timm_trunk(
     Raises:
         SpecError: timm has no such model, or it gives no feature vector at that size.
     """
-    facts = _timm_facts(model, image_size, in_channels)
+    facts = timm_facts(model, image_size, in_channels)
     size: dict[str, Any] = {"img_size": image_size} if facts.takes_size else {}
     overlay = None
     if weights is not None:
@@ -182,8 +149,12 @@ def create_timm_trunk(
 
 
 @functools.lru_cache(maxsize=64)
-def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _TimmFacts:
-    """Build and run `model` without memory (meta device) to learn what it takes and returns."""
+def timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> TimmFacts:
+    """Build and run `model` without memory (meta device) to learn what it takes and returns.
+
+    Raises:
+        SpecError: as `create_timm_trunk`.
+    """
     where = f"model.backbone: {TIMM_PREFIX}{model}"
     if not timm.is_model(model):
         close = difflib.get_close_matches(model, timm.list_models(), n=3)
@@ -208,8 +179,8 @@ def _timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> _T
             raise SpecError(f"{where} does not run at {height} x {width}: {first_line(e)}") from e
     if not isinstance(out, torch.Tensor) or out.ndim != 2:
         raise SpecError(f"{where} does not return one feature vector per picture; choose another")
-    return _TimmFacts(
+    return TimmFacts(
         takes_size=takes_size,
         num_features=int(out.shape[1]),
-        small_steps=any(isinstance(layer, _LAYER_NORMS) for layer in probe.modules()),
+        has_layer_norm=any(isinstance(layer, _LAYER_NORMS) for layer in probe.modules()),
     )

@@ -1,4 +1,4 @@
-"""Asks timm and torchvision, in a process of its own, about their published weights.
+"""Asks timm and torchvision, in a process of its own, about their models and published weights.
 
 Both import torch, which takes seconds and which a harness that only plans must not hold. Answers
 are kept in the cache folder until one of the two packages changes.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import children
+from trainer.config.model import TIMM_PREFIX
 from trainer.config.names import nearest
 from trainer.data.location import cache_settings
 from trainer.durable_files import write_text
@@ -27,30 +28,40 @@ from trainer.models.preprocessing import preprocessing_facts
 _LONGEST_S = 300
 _SHOWN = 4
 
+TRUNK = "trunk"
+"""A question about a model of timm, in place of weights."""
+
 Facts = dict[str, Any]
 
 
-def ask(library: str, name: str, *, where: str) -> Facts:
-    """Return what is known of published weights.
+def ask(library: str, name: str, *, where: str = "") -> Facts:
+    """Return what is known of published weights, or of a model.
 
     Args:
-        library: `timm` or `torchvision`.
+        library: `timm` or `torchvision`, or `trunk`.
         name: of a timm model, with or without the name of its weights (`resnet50.a1_in1k`), or
-            of torchvision's weights (`ResNet50_Weights.IMAGENET1K_V2`).
+            of torchvision's weights (`ResNet50_Weights.IMAGENET1K_V2`). Of a trunk: its backbone,
+            height, width and channels (`timm/resnet50 224 224 3`).
         where: what a message starts with.
 
     Returns:
         `timm_model`, `preprocessing` (see `Preprocessing`), `licence`, `hub` (repository of
-        timm's hub, or None) and `url` (where there is no repository).
+        timm's hub, or None) and `url` (where there is no repository). Of a trunk the fields of
+        `trainer.models.trunk_facts.TrunkFacts`.
 
     Raises:
-        SpecError: there are no such weights; the nearest names are told.
+        SpecError: there are no such weights or model; the nearest names are told.
     """
-    is_loaded = library in sys.modules  # then nothing is spared by another process
+    is_loaded = _package(library) in sys.modules  # then nothing is spared by another process
     answer = _ANSWERS[library](name) if is_loaded else _kept(library, name)
     if "error" in answer:
-        raise SpecError(f"{where}: {answer['error']}")
+        raise SpecError(f"{where}: {answer['error']}" if where else answer["error"])
     return answer
+
+
+def _package(library: str) -> str:
+    """The package that answers."""
+    return "timm" if library == TRUNK else library
 
 
 def _kept(library: str, name: str) -> Facts:
@@ -68,7 +79,7 @@ def _kept(library: str, name: str) -> Facts:
 
 
 def _asked(library: str, name: str) -> Facts:
-    options = () if _is_compiled(library) else _keep_bytecode()
+    options = () if _is_compiled(_package(library)) else _keep_bytecode()
     command = children.command("trainer.models.weight_facts", library, name, options=options)
     environment = children.environment()
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -83,7 +94,7 @@ def _asked(library: str, name: str) -> Facts:
         )
         answer: Facts = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.TimeoutExpired, IndexError, ValueError) as e:
-        raise InfrastructureError(f"{library} could not be asked about the weights {name}") from e
+        raise InfrastructureError(f"{library} could not be asked about {name}") from e
     return answer
 
 
@@ -175,6 +186,18 @@ def _has_equal_keys(builder: str) -> bool:
     return {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in timms.items()}
 
 
+def _of_trunk(name: str) -> Facts:
+    from trainer.models.trunk import timm_facts
+
+    backbone, *numbers = name.split()
+    height, width, channels = map(int, numbers)
+    try:
+        facts = timm_facts(backbone.removeprefix(TIMM_PREFIX), (height, width), channels)
+    except SpecError as error:
+        return {"error": str(error)}
+    return {"takes_one_size": facts.takes_size, "needs_small_steps": facts.has_layer_norm}
+
+
 def _nearest(name: str, names: list[str]) -> str:
     guess = nearest(name, names, {})
     if not guess:
@@ -184,7 +207,11 @@ def _nearest(name: str, names: list[str]) -> str:
     return f"; nearest names: {', '.join(guess)}" if guess else ""
 
 
-_ANSWERS: Mapping[str, Callable[[str], Facts]] = {"timm": _of_timm, "torchvision": _of_torchvision}
+_ANSWERS: Mapping[str, Callable[[str], Facts]] = {
+    "timm": _of_timm,
+    "torchvision": _of_torchvision,
+    TRUNK: _of_trunk,
+}
 
 
 def main(words: Sequence[str]) -> int:

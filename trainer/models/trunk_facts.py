@@ -1,0 +1,50 @@
+"""What a recipe has to know of a trunk, without torch and timm where that is written down or kept.
+
+    trunk_facts("timm/resnet18", (224, 224), 3).needs_small_steps
+
+Of the published trunks and of the networks of installed weights it is written down. Any other one
+is built once, in a process of its own, and the answer kept (`trainer.models.weight_facts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.growing import STEP
+from trainer.config.model import BACKBONES, LINEAR_HEAD_BACKBONES, input_multiple, timm_name
+from trainer.models.weight_facts import TRUNK, ask
+from trainer.models.weight_sources import INSTALLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkFacts:
+    """How a trunk may be trained."""
+
+    takes_one_size: bool
+    """Whether a trunk that is built for pictures of one size takes no others."""
+    needs_small_steps: bool
+    """Whether a pretrained trunk forgets what it knows at the rates that convolutions bear, as
+    transformers do, and others that normalise each picture by itself (layer norm)."""
+
+
+def trunk_facts(name: str, image_size: tuple[int, int], in_channels: int) -> TrunkFacts:
+    """Find out how a trunk may be trained.
+
+    Args:
+        name: as `model.backbone`.
+        image_size: (height, width) in pixels.
+        in_channels: channels of a picture.
+
+    Raises:
+        SpecError: as `trainer.models.trunk.create_trunk`.
+    """
+    if name in BACKBONES:
+        return TrunkFacts(
+            takes_one_size=bool(STEP % input_multiple(name)),
+            needs_small_steps=name not in LINEAR_HEAD_BACKBONES,
+        )
+    arch = timm_name(name).partition(".")[0]
+    if arch in {known.timm_model.partition(".")[0] for known in INSTALLED.values()}:
+        return TrunkFacts(takes_one_size=False, needs_small_steps=False)
+    asked = " ".join(map(str, (name, *image_size, in_channels)))
+    return TrunkFacts(**ask(TRUNK, asked))
