@@ -76,6 +76,12 @@ def check_functions(functions: Mapping[str, Any]) -> None:
             raise AutoMLError(f"{where}: must be a function or None, got {shown(value)}")
 
 
+def check_listeners(value: Any) -> None:
+    """Refuse what is no list of functions that make listeners."""
+    if not isinstance(value, list | tuple) or not all(map(callable, value)):
+        raise AutoMLError(f"listeners: must be a list of functions, got {shown(value)}")
+
+
 def check_hours(value: Any, where: str) -> None:
     """Refuse what is no time; None stands for no limit."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -35,9 +35,16 @@ def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:
 
 def eval_keys(request: Request) -> tuple[dict[str, Any], str]:
     """Data keys of the final evaluation where roots give others, and why not otherwise."""
-    if not request.skill.data_entries("evaluate"):
+    own = flatten(request.skill.expand(request.eval_overrides, "eval_overrides."))
+    known = request.skill.data_entries("evaluate")
+    if unknown := sorted(set(own) - set(known)):
+        listed = f"one of {', '.join(known)}" if known else "left out, as the skill names none"
+        raise AutoMLError(
+            f"eval_overrides: {', '.join(unknown)}: no data of the final evaluation; must be "
+            f"{listed}"
+        )
+    if not known:
         return {}, "the skill names no data for the evaluate action"
-    own = flatten(request.skill.expand(request.eval_overrides, "eval_spec_overrides."))
     if not any(request.roots.values()) and not own:
         return {}, "no root was given below which other evaluation data lie"
     try:

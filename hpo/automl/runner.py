@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hpo.automl.arguments import check_functions, check_path, check_spec, check_text, check_truth
+from hpo.automl.arguments import (
+    check_functions,
+    check_listeners,
+    check_path,
+    check_spec,
+    check_text,
+    check_truth,
+)
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
 from hpo.automl.hooks import Hooks
@@ -181,6 +188,7 @@ class AutoMLRunner:
         check_truth(resume, "resume")
         check_truth(in_process, "in_process")
         check_functions({"confirm": confirm, "should_stop": should_stop})
+        check_listeners(listeners)
         if workspace_path and workspace_dir and Path(workspace_path) != Path(workspace_dir):
             raise AutoMLError("workspace_path: and workspace_dir are the same; give one of them")
         poll_s = _seconds(platform_kwargs.pop("poll_interval", self.poll_interval))
@@ -191,6 +199,8 @@ class AutoMLRunner:
             raise AutoMLError(
                 f"run: {', '.join(unknown)}: no such argument; it would go to a platform's jobs"
             )
+        if image and self._platform is None:
+            logger.warning("image %s: not used, as trials run on this machine", image)
         if workspace_id is not None:
             logger.info("workspace_id %s: kept here, not passed to jobs", workspace_id)
         wanted = workspace_path or workspace_dir or self._workspace_dir

@@ -52,6 +52,13 @@ RUN = [
     ("automl_settings", [1], "must be a mapping of keys"),
     ("automl_algorithm", 3, "automl_algorithm: must be text, got 3"),
     ("eval_overrides", {"data.query": {1}}, "eval_overrides.data.query: must be text"),
+    (
+        "eval_overrides",
+        {"evaluate.topk": 3},
+        r"evaluate\.topk: no data of the final evaluation; must be left out, as the skill names none",
+    ),
+    ("listeners", 3, "listeners: must be a list of functions, got 3"),
+    ("listeners", [print, 3], "listeners: must be a list of functions, got a list"),
     ("workspace_path", 3, "workspace_path: must be the path"),
     ("image", 3, "image: "),
     ("max_hours", "2", "max_hours: must be a number of hours above 0, got '2'"),

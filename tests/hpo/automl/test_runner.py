@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import trainer
 from hpo import AutoMLRunner, query_status
+from hpo.automl.data_keys import eval_keys
 from hpo.automl.errors import ReviewDeclinedError
+from hpo.automl.request import Request
 from hpo.core.errors import HpoError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, list_runs
+from hpo.study.skill import load_skill
 from tests.hpo.automl.conftest import make_skill
 from tests.quick_trainer import NAME, QuickTrainer, peak
 
@@ -559,3 +564,23 @@ def test_a_folder_for_one_section_is_refused(skill, data, tmp_path, key):
             },
             workspace_path=tmp_path / "ws", in_process=True,
         )  # fmt: skip
+
+
+def test_keys_of_the_final_evaluation_are_its_data_keys(tmp_path):
+    skill = load_skill(Path(trainer.__file__).parent / "skill")
+    query = "dataset.val_dataset.query"
+    given = {"dataset.val_dataset.reference": str(tmp_path), query: str(tmp_path)}
+    request = Request(skill=skill, workspace=tmp_path, eval_overrides=given)
+    assert eval_keys(request) == (given, "")
+    unknown = {"evaluate": {"topk": 7}, "dataset.queries": "x"}
+    with pytest.raises(
+        ValueError,
+        match=r"^eval_overrides: dataset\.queries, evaluate\.topk: no data of the final evaluation; "
+        rf"must be one of .*{query}",
+    ):
+        eval_keys(replace(request, eval_overrides=given | unknown))
+
+
+def test_an_image_that_no_trial_uses_is_told(run, caplog):
+    assert run(image="trainer:7")["progress"]["completed"] == 4
+    assert "image trainer:7: not used, as trials run on this machine" in caplog.messages
