@@ -200,9 +200,12 @@ class PictureService:
         folder = self._reference
         if not path or ".." in PurePosixPath(path).parts or path.startswith("/"):
             return None
-        while folder is not None and not (folder / path).is_file():
-            inner = [entry for entry in folder.iterdir() if entry.is_dir()]
-            folder = inner[0] if len(inner) == 1 else None
+        try:
+            while folder is not None and not (folder / path).is_file():
+                inner = [entry for entry in folder.iterdir() if entry.is_dir()]
+                folder = inner[0] if len(inner) == 1 else None
+        except OSError:  # the pictures were moved since
+            return None
         return None if folder is None else folder / path
 
 
@@ -242,4 +245,5 @@ def _class_name(label: str) -> str:
 def _file_name(name: str) -> str:
     """A name of one's own for a file of this name, whatever it holds."""
     kept = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name)
-    return f"x{kept[-80:]}"
+    # File systems count bytes.
+    return "x" + kept.encode()[-80:].decode(errors="ignore")

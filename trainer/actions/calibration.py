@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ def calibration_batches(
     step = model.batch_size or spec.gen_trt_engine.tensorrt.calibration.cal_batch_size
     for start in range(0, len(files), step):
         chosen = files[start : start + step]
-        chosen = chosen + files[: step - len(chosen)] if model.batch_size else chosen
+        if model.batch_size:  # a batch of that many and no fewer
+            chosen += islice(cycle(files), step - len(chosen))
         pixels = np.stack([decode_image(path, size, framing).pixels for path in chosen])
         yield normalize_batch(torch.from_numpy(pixels), mean, std).contiguous().numpy()
 

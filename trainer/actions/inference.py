@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trainer.cross_fit import with_unseen_of
 from trainer.data.batches import build_data
+from trainer.data.class_map import read_class_map
 from trainer.data.decoding import decode_readable
 from trainer.data.framing import framing_of, input_size
 from trainer.data.names import name_bytes, name_key, name_text
@@ -98,7 +99,11 @@ def infer(spec: Spec) -> dict[str, Any]:
     }
     if inference.inference_input_type != "classification_folder":
         return result
-    right = [name_key(row["labels"][0]) == name_key(row["class"]) for row in rows]
+    names = read_class_map(spec.dataset.class_map)
+    own = [names.get(name_key(row["class"]), row["class"]) for row in rows]
+    right = [
+        name_key(row["labels"][0]) == name_key(name) for row, name in zip(rows, own, strict=True)
+    ]
     return result | {"accuracy": float(np.mean(right))}
 
 

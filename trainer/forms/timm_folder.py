@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from trainer.config.model import timm_name
+from trainer.data.framing import for_channels
 from trainer.data.splits import label_splits, scan_splits
 from trainer.durable_files import beside
 from trainer.forms.exported import Exported, FormError
@@ -105,8 +106,8 @@ def _config(exported: Exported, arch: str, model: Any, args: dict[str, Any]) -> 
         "pretrained_cfg": {
             "input_size": [channels, spec.model.input_height, spec.model.input_width],
             "fixed_input_size": "img_size" in args,
-            "mean": list(dataset.pixel_mean),
-            "std": list(dataset.pixel_std),
+            "mean": for_channels(dataset.pixel_mean, channels),
+            "std": for_channels(dataset.pixel_std, channels),
             "interpolation": dataset.interpolation,
             "crop_pct": share or 1.0,
             "crop_mode": "center" if share else "squash",
@@ -175,6 +176,7 @@ def _card(exported: Exported, name: str, config: dict[str, Any], found: dict[str
         name=name,
         licence=weights.get("licence") or "other",
         size=config["num_classes"],
+        colours="RGB" if framing["input_size"][0] == 3 else "L",
         architecture=config["architecture"],
         classes=len(facts.get("classes") or []),
         facts="\n".join(f"- {line}" for line in lines),
@@ -198,7 +200,7 @@ from timm.data import create_transform, resolve_model_data_config
 
 model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
 transform = create_transform(**resolve_model_data_config(model), is_training=False)
-embedding = model(transform(picture.convert("RGB"))[None])
+embedding = model(transform(picture.convert("{colours}"))[None])
 ```
 
 {facts}

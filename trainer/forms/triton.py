@@ -18,6 +18,7 @@ from trainer.forms.exported import FormError
 from trainer.onnx_model import INPUT, OUTPUT
 
 _MAX_BATCH = 64
+"""Of a model whose batch is open."""
 _TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 10: "TYPE_FP16"}
 """ONNX's element types (`TensorProto.DataType`) -> the server's."""
 
@@ -48,29 +49,31 @@ def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
     outputs = {value.name: value.type.tensor_type for value in graph.output}
     if INPUT not in inputs or OUTPUT not in outputs:
         raise FormError(f"{model}: must take {INPUT!r} and give {OUTPUT!r}; export it again")
-    batch = inputs[INPUT].shape.dim[0].dim_value
     target = out / name
     with beside(target, prefix=".") as draft:
         (draft / "1").mkdir()
         shutil.copyfile(model, draft / "1" / "model.onnx")
-        text = _config(name, batch or _MAX_BATCH, inputs[INPUT], outputs[OUTPUT])
+        text = _config(name, inputs[INPUT], outputs[OUTPUT])
         (draft / "config.pbtxt").write_text(text, encoding="utf-8")
     return {"repository": str(out), "model": name, "config": str(target / "config.pbtxt")}
 
 
-def _config(name: str, max_batch: int, taken: Any, given: Any) -> str:
+def _config(name: str, taken: Any, given: Any) -> str:
+    # The server takes a first dimension that is fixed for no batch: then it batches nothing.
+    is_open = not taken.shape.dim[0].dim_value
     lines = [
         f"name: {json.dumps(name)}",
         'platform: "onnxruntime_onnx"',
-        f"max_batch_size: {max_batch}",
-        f"input [ {_tensor(INPUT, taken)} ]",
-        f"output [ {_tensor(OUTPUT, given)} ]",
+        f"max_batch_size: {_MAX_BATCH if is_open else 0}",
+        f"input [ {_tensor(INPUT, taken, int(is_open))} ]",
+        f"output [ {_tensor(OUTPUT, given, int(is_open))} ]",
         "instance_group [ { count: 1 kind: KIND_AUTO } ]",
-        "dynamic_batching { max_queue_delay_microseconds: 2000 }",
     ]
+    if is_open:
+        lines.append("dynamic_batching { max_queue_delay_microseconds: 2000 }")
     return "\n".join(lines) + "\n"
 
 
-def _tensor(name: str, tensor: Any) -> str:
-    dims = ", ".join(str(dim.dim_value or -1) for dim in tensor.shape.dim[1:])
+def _tensor(name: str, tensor: Any, first: int) -> str:
+    dims = ", ".join(str(dim.dim_value or -1) for dim in tensor.shape.dim[first:])
     return f"{{ name: {json.dumps(name)} data_type: {_TYPES[tensor.elem_type]} dims: [ {dims} ] }}"

@@ -29,6 +29,19 @@ def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
         assert (small.format, max(small.size)) == ("JPEG", THUMBNAIL_PX)
     (gallery / "red" / "0.png").write_bytes(b"gone")
     assert service.thumbnail("red/0.png") is None
+    gallery.rename(tmp_path / "moved")
+    assert service.thumbnail("red/0.png") is None
+    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
+    assert [match["picture"] for match in matches] == [None, None, None]
+
+
+@pytest.mark.parametrize("name", ["\U00020000" * 90 + ".png", "é" * 300, "a/../b" * 60, ""])
+def test_a_picture_may_have_any_name(run, calibrated, name):
+    """File systems take 255 bytes of a name."""
+    service = PictureService(run)
+    data = picture((10, 20, 200))
+    assert service.label(data, name, 1)["label"] in service.classes()
+    assert service.add("new one", data, name)["new_pictures"] == 1
 
 
 def test_matches_show_pictures_of_an_archive(run, tmp_path, monkeypatch):

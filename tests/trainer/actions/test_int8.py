@@ -8,10 +8,15 @@ import pytest
 from onnx import TensorProto
 
 from tests.trainer.actions.test_engine import spec_of
+from tests.trainer.tiny import SIDE
+from trainer.actions.calibration import calibration_batches, calibration_files
 from trainer.actions.engine import gen_trt_engine
 from trainer.actions.evaluate import evaluate
 from trainer.actions.half import share_of_weights
 from trainer.actions.int8 import _fewest
+from trainer.data.decode import decode_image
+from trainer.data.framing import ImageSize
+from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 
 BUILD = "gen_trt_engine__tensorrt__"
@@ -99,6 +104,26 @@ def test_a_method_that_is_asked_for_is_used(trained, exported, tmp_path):
         assert result["method"] == method
         found[method] = json.loads((folder / "cal.cache").read_text())
     assert found["minmax"] != found["percentile"]
+
+
+def test_a_fixed_batch_is_filled_by_the_pictures_there_are(trained, exported, tmp_path):
+    """One picture fills it eight times; of five the last batch goes on with the first."""
+    proto = onnx.load(exported / "model.onnx")
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(proto, tmp_path / "fixed.onnx")
+    spec = spec_of(trained, exported, tmp_path)
+    model = OnnxModel(tmp_path / "fixed.onnx")
+    for count, places in ((1, [[0, 0, 0, 0]]), (5, [[0, 1, 2, 3], [4, 0, 1, 2]])):
+        files = calibration_files(spec)[:count]
+        own = [decode_image(file, ImageSize(height=SIDE, width=SIDE)).pixels for file in files]
+        batches = list(calibration_batches(files, model, spec))
+        assert [batch.shape[0] for batch in batches] == [4] * len(places)
+        for batch, rows in zip(batches, places, strict=True):
+            dataset = spec.dataset
+            mean, std = (np.reshape(v, (3, 1, 1)) for v in (dataset.pixel_mean, dataset.pixel_std))
+            by_hand = np.stack([(own[row].transpose(2, 0, 1) / 255 - mean) / std for row in rows])
+            np.testing.assert_allclose(batch, by_hand, atol=1e-5)
 
 
 def test_where_one_method_loses_nothing_no_other_is_tried(trained, exported, tmp_path, caplog):

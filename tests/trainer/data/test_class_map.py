@@ -17,6 +17,12 @@ def test_names_follow_the_order_of_the_classes(tmp_path):
     assert report_names(str(path), ("a", "b")) == ("Apple", "Banana")
 
 
+def test_classes_of_other_splits_may_have_the_same_name(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("a: cola\nb: cola\nc: tea\n")
+    assert report_names(str(path), ("b", "c")) == ("cola", "tea")
+
+
 def test_numeric_folders_can_be_named(tmp_path):
     path = tmp_path / "map.yaml"
     path.write_text("12: Dozen\n")
@@ -36,6 +42,7 @@ def test_numeric_folders_can_be_named(tmp_path):
         ("a: x\nb: ' '\n", "b: must be named by a text, got nothing"),
         ("a: x\nb: [y]\n", "b: must be named by a text, got a list"),
         ("a: x\nb: y\na: z\n", "the key 'a' is given twice"),
+        ("a: x\nb: x\n", "every class must have a name of its own, a and b are both x; to make"),
         ("a: x\nb: y\nc\u0327: 1\n\u00e7: 2\n", "is given twice, in two spellings of Unicode"),
         ("[a]: x\n", "unhashable"),
         ("a: *b\n", "alias"),

@@ -40,6 +40,25 @@ def test_timm_loads_it_and_gives_the_same_embeddings(name, request, tmp_path):
     assert f"(95 % interval {low:.3f} to {high:.3f})" in card
 
 
+def test_a_model_of_grey_pictures(tmp_path):
+    """Three values of mean and deviation are mixed as colours are."""
+    folder = make_export(tmp_path, model__input_channels=1, dataset__pixel_std=[0.2, 0.3, 0.4])
+    write_timm_folder(folder, tmp_path / "m_timm", "shelf")
+    model = timm.create_model(f"local-dir:{tmp_path / 'm_timm'}", pretrained=True).eval()
+    config = resolve_model_data_config(model)
+    assert config["input_size"] == (1, 32, 32)
+    assert config["std"] == pytest.approx((0.299 * 0.2 + 0.587 * 0.3 + 0.114 * 0.4,))
+    transform = create_transform(**config, is_training=False)
+    spec = Exported(folder).spec
+    files = sorted(Path(spec.dataset.val_dataset.query).rglob("*.png"))
+    with torch.no_grad():
+        pictures = [transform(Image.open(f).convert("L")) for f in files]
+        own = model(torch.stack(pictures)).numpy()
+    expected = Exported(folder).embed(files)
+    assert np.abs(own - expected).max() < 0.02 * np.abs(expected).max()
+    assert 'picture.convert("L")' in (tmp_path / "m_timm" / "README.md").read_text()
+
+
 def test_a_model_that_timm_has_not_is_refused(tmp_path):
     folder = make_export(tmp_path, model__pooling="gem")
     with pytest.raises(FormError, match=r"--timm: .* own pooling, got timm/test_resnet .*gem"):

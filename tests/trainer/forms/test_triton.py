@@ -68,6 +68,21 @@ def test_the_configuration_is_the_published_message_and_fits_the_file(squashed, 
     )
 
 
+def test_a_fixed_batch_is_a_dimension_of_its_own(squashed, tmp_path):
+    """To the server a first dimension that is fixed means: no batches."""
+    file = tmp_path / "fixed.onnx"
+    proto = onnx.load(squashed / "model.onnx")
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 6
+    onnx.save(proto, file)
+    told = write_triton(file, tmp_path / "repository", "shelf")
+    config = text_format.Parse(Path(told["config"]).read_text(), model_config())
+    assert config.max_batch_size == 0
+    assert list(config.input[0].dims) == [6, 3, 32, 48]
+    assert list(config.output[0].dims) == [6, 16]
+    assert not config.HasField("dynamic_batching")
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b"])
 def test_a_name_that_is_no_folder_is_refused(squashed, tmp_path, name):
     with pytest.raises(
