@@ -115,10 +115,16 @@ class _Compiler:
 
     def pin_idle(self, idle: Mapping[str, str]) -> None:
         """Pin what does nothing at the spec's value (R10)."""
+        overlay = self.overlay
+        asked = {*overlay.ranges, *overlay.options, *overlay.extra}
         for name in [name for name in self.names if name in idle]:
             self.names.remove(name)
             value = None if _is_null(self.spec, name) else self.value(name)
             self.pinned[name] = Pinned(name, value, f"inactive: {idle[name]}")
+            if name in asked:
+                self.notes.warn(
+                    name, f"is asked for and not searched, as it is {self.pinned[name].reason}"
+                )
 
     def value(self, name: str) -> Any:
         """Return the value that trials share: the spec's, else the schema's."""

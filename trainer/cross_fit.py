@@ -61,16 +61,18 @@ def with_unseen(gallery: GalleryIndex, spec: Spec, model: Recognizer) -> Gallery
         training pictures are not at hand.
     """
     queries = gallery.queries
-    is_seen = queries is not None and queries.is_trained_Q.any()
-    if spec.train.train_trunk or not is_seen or gallery.calibration is None:
+    if queries is None or not queries.is_trained_Q.any():
         return gallery
-    try:
-        shift_Q = _shift(gallery, _Views(spec, model))
-    except TrainerError as error:
-        _logger.info("unknown pictures are calibrated by seen classes alone: %s", error)
+    if spec.train.train_trunk or gallery.calibration is None:
         return gallery
-    asked = queries and replace(queries, shift_Q=shift_Q)
-    return replace(gallery, queries=asked, measured=None)
+    shift_Q = np.zeros(len(queries.names), dtype=np.float32)  # of an embedder that did not learn
+    if spec.train.train_embedder:
+        try:
+            shift_Q = _shift(gallery, _Views(spec, model))
+        except TrainerError as error:
+            _logger.info("unknown pictures are calibrated by seen classes alone: %s", error)
+            return gallery
+    return replace(gallery, queries=replace(queries, shift_Q=shift_Q), measured=None)
 
 
 def with_unseen_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Emit, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, write_atomically
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, make_draft, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
@@ -93,9 +92,8 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
     trainer = find_trainer(study.trainer)
     plan = plan_study(study, trainer, route_style=planned.style)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    draft = make_draft(folder.parent)
     try:
-        draft.chmod(0o755)
         (draft / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
         plan.write(draft)
         Ledger.create(draft / LEDGER_FILE, trainer.direction).close()

@@ -20,7 +20,8 @@ HELP = "list and change the classes of a run's gallery; calibrate unknown pictur
 
 EPILOG = """\
 examples:
-  hpo gallery                          classes and pictures of the newest run's gallery
+  hpo gallery                          classes and pictures of the run that `hpo use` pinned, else
+                                       of the newest finished one
   hpo gallery retail --add new         new/<class>/<picture>: new classes, or more of known ones
   hpo gallery retail --remove lemon    what is out of stock; twice for two classes
   hpo gallery retail --merge /mnt/shop2/best
@@ -43,7 +44,7 @@ the model itself took for two trainings. Heads on a frozen trunk need none of it
 calibrates them. Finished trainings are kept in the run: after Ctrl-C, or `hpo export`, the same
 command goes on from them.
 
-exit codes: 0 all done, 2 some pictures were not added, or nothing was changed
+exit codes: 0 all done, 2 some pictures were not added, or what was asked for is refused
 """
 
 TRAININGS = 2

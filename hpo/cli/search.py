@@ -24,7 +24,7 @@ EPILOG = """\
 examples:
   hpo search --budget 12
       the embedded product pictures, 12 trials
-  hpo search --budget 2h --train T --reference R --query Q --set model.backbone=timm/resnet18
+  hpo search --budget 2h --train T --reference R --query Q
       your pictures (folders of class folders, or archives), two hours
   hpo search --budget 30 --data photos --class-disjoint
       one folder of classes, split so that validation classes are never trained on
@@ -34,7 +34,7 @@ examples:
       from pretrained weights that are installed (hpo-recognition[weights])
   hpo search retail_resnet50 --data photos --budget 3gpuh --weights resnet50.pth
       a study that comes with the package, on your pictures
-  hpo search --budget 20 --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
+  hpo search --budget 20 --data photos --range train.optim.trunk.base_lr=1e-5..1e-2,log --json
   hpo search --budget 20 --train T --reference R --query Q --warm-start retail --until-converged
   hpo search --budget 2h --algorithm asha --algorithm-option reduction_factor=4
 
@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="stages by name, in order, joined by commas: heads,full trains many heads on cached "
         "features first and whole networks from the best of them; none trains every trial in full "
-        "(default: what suits start, machine and budget; the review says it)",
+        "(default: none, unless the study file names some)",
     )
     _add_winner_arguments(how)
     how.add_argument(

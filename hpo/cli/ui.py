@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.tracking.store import default_tracking_uri, display_uri
 
     chosen = chosen_run(args, looks=True)
-    tracking_uri = default_tracking_uri(chosen.path.parent.parent)
+    tracking_uri = default_tracking_uri(chosen.store_dir)
     if why := why_useless(tracking_uri):
         raise HpoError(f"MLflow at {display_uri(tracking_uri)}: {why}")
     if tracking_uri.startswith(("http://", "https://")):

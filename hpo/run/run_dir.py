@@ -14,10 +14,9 @@ import contextlib
 import datetime as dt
 import fcntl
 import json
-import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -40,6 +39,7 @@ AUTOML_JOBS = AUTOML_FACTS.with_name("jobs.json")
 """Where it keeps which job of a platform each trial was: number -> job id and results folder."""
 ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
+_STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
 LOCK_ATTEMPTS = 20
 """A reader's look at the lock takes microseconds; a driver in it stays."""
 
@@ -97,6 +97,15 @@ class RunDir:
     def study_name(self) -> str:
         """The folder above the timestamp."""
         return self.path.parent.name
+
+    @property
+    def store_dir(self) -> Path:
+        """Where MLflow's store of this run lies: the folder of all studies' runs.
+
+        A workspace that was not named by the clock has a place of its own: its store is beside it.
+        """
+        is_stamped = _STAMP.fullmatch(self.path.name.removeprefix(ROUTE_PREFIX))
+        return self.path.parent.parent if is_stamped else self.path.parent
 
     def trial_dir(self, number: int) -> Path:
         """The folder of one trial."""
@@ -174,11 +183,10 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
                     "outside of it, or resume it to go on with it"
                 )
         parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
+        draft = make_draft(out)
     except OSError as error:
         raise _refused(out, error.strerror) from error
     try:
-        draft.chmod(0o755)
         fill(draft)
         return RunDir(_place(draft, parent, prefix))
     except Exception as error:
@@ -188,6 +196,13 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
+
+
+def make_draft(out: Path) -> Path:
+    """Make a hidden folder, with the permissions that the user's umask gives."""
+    draft = out / f".new-{secrets.token_hex(8)}"
+    draft.mkdir()
+    return draft
 
 
 def _refused(out: Path, why: str | None) -> RunError:
@@ -278,12 +293,11 @@ def relocated(data: Any, old: str | Path, new: str | Path) -> Any:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file by a temporary name and a rename, so that readers never see half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with draft.open("x", encoding="utf-8") as stream:
             stream.write(text)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise

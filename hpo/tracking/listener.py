@@ -57,7 +57,7 @@ def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledg
             **{f"data.{name}": path for name, path in named_sources(study, plan).items()},
         },
     )
-    place = default_tracking_uri(run.path.parent.parent)
+    place = default_tracking_uri(run.store_dir)
     return MlflowMirror(mirrored, tracking_uri=place, snapshot=lambda: snapshot_of(ledger))
 
 

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hpo.core.machine import this_machine
+from hpo.core.spec_dicts import flatten
 from hpo.searching.make_plan import plan_study
 from hpo.study.plan import build_space
 from hpo.study.sections import DataSources
 from hpo.study.spec import load_study
+from hpo.study.start import complete_study
 from hpo.study.trainers import find_trainer
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
@@ -37,6 +40,7 @@ def plan(name, pictures, monkeypatch, **sources):
     data = DataSources(**sources) if sources else DataSources(folder=str(pictures))
     study = replace(study, data=data)
     trainer = find_trainer(study.trainer)
+    study = complete_study(study, trainer, this_machine()).study  # as a search does
     made = plan_study(study, trainer)
     space = build_space(study, trainer, made.base_spec, num_trials=study.budget.trials)
     return study, made, {parameter.name for parameter in space.parameters}
@@ -72,3 +76,8 @@ def test_defects_searches_loss_and_batch_too(pictures, monkeypatch):
     assert study.budget.trials == 30
     assert study.budget.seconds == 8 * 3600
     assert study.search.confirm == 2
+    assert made.base_spec["model"]["pretrained_trunk_path"] == "lite0"
+    trainer = find_trainer(study.trainer)
+    for loss in study.search.options["train.loss.name"]:
+        asked = flatten(made.base_spec) | {"train.loss.name": loss, "train.batch_size": 16}
+        assert trainer.validate(asked)["dataset"]["sampling"] == "classes"

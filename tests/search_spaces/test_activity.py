@@ -177,3 +177,22 @@ def test_child_of_an_inactive_parent_is_measured_by_the_parent_s_default():
         assert values["m.select"] > values.get("m.queries", 300)
         space.validate(values)
         assert space.decode(space.encode(values)) == values
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"ranges": {"o.momentum": (0.2, 0.8, None)}},
+        {"options": {"o.momentum": (0.5, 0.9)}},
+        {"extra": ("o.momentum",)},
+    ],
+)
+def test_what_is_asked_for_and_does_nothing_is_told(asked):
+    """With SGD among the options it has a part; in the schema's own list it is passed over."""
+    space = compiled("t.epochs", overlay=Overlay(**asked))
+    assert space.warnings == (
+        "o.momentum: is asked for and not searched, as it is inactive: Adam has none",
+    )
+    with_sgd = compiled("t.epochs", "o.name", overlay=Overlay(**asked))
+    assert not any("asked for" in text for text in with_sgd.warnings)
+    assert compiled("t.epochs", "o.momentum").warnings == ()

@@ -78,3 +78,16 @@ def test_without_the_training_pictures_nothing_is_claimed(made, tmp_path, caplog
         assert with_unseen_of(plain, gone, checkpoint, CPU) is plain
     assert "calibrated by seen classes alone" in caplog.text
     assert with_unseen_of(plain, spec, Path("model.onnx"), CPU) is plain
+
+
+def test_an_embedder_that_did_not_learn_saw_no_class(made):
+    """Its scores are those of unknown classes as they are, whatever the class vectors learnt."""
+    gallery, spec, checkpoint = made
+    plain = dataclasses.replace(
+        gallery, queries=dataclasses.replace(gallery.queries, shift_Q=None), measured=None
+    )
+    frozen = dataclasses.replace(spec, train=dataclasses.replace(spec.train, train_embedder=False))
+    found = with_unseen_of(plain, frozen, checkpoint, CPU)
+    assert found.calibration.outside_Q.tolist() == plain.calibration.outside_Q.tolist()
+    assert not found.calibration.is_trained_Q.any()
+    assert plain.calibration.is_trained_Q.all()

@@ -57,7 +57,7 @@ def write_pixel_onnx(folder: Path, target: Path) -> dict[str, Any]:
         write_onnx(exported.load(), spec, draft)
         core = onnx.load(str(draft))
         before = _preprocessing(exported, core)
-        joined = onnx.compose.merge_models(before, core, io_map=[("normalised", INPUT)])
+        joined = onnx.compose.merge_models(before, core, io_map=[(_named("normalised"), INPUT)])
         onnx.checker.check_model(joined)
         onnx.save(joined, str(draft))
         add_metadata(draft, {**exported.onnx.facts, "preprocessing": "inside"})
@@ -124,7 +124,7 @@ def _preprocessing(exported: Exported, core: Any) -> Any:
         graph.nodes,
         "preprocessing",
         [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info("normalised", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(_named("normalised"), TensorProto.FLOAT, None)],
         graph.constants,
     )
     opsets = [o for o in core.opset_import if o.domain in {"", "ai.onnx"}]
@@ -142,13 +142,19 @@ class _Graph:
         """Add a node with one output."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        taken, given = [_named(name) for name in inputs], _named(output)
+        self.nodes.append(helper.make_node(kind, taken, [given], name=given, **attributes))
 
     def constant(self, name: str, value: Any) -> None:
         """Add a constant."""
         from onnx import numpy_helper
 
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value), _named(name)))
+
+
+def _named(name: str) -> str:
+    """The name in the joined graph, where exporters call values after what they do (`mean`)."""
+    return f"pixels_{name}" if name not in {"", IMAGE} else name
 
 
 def _add_wanted(graph: _Graph, cut: Cut) -> None:

@@ -22,6 +22,7 @@ from trainer.forms.exported import Exported, FormError
 from trainer.matching import make_entries
 from trainer.metrics import class_mean, class_mean_interval
 from trainer.models.recognizer import Recognizer
+from trainer.models.trunk import timm_facts
 from trainer.retrieval import search
 
 LEAST_COSINE = 0.99
@@ -71,9 +72,7 @@ def _as_timm(exported: Exported, recognizer: Recognizer) -> tuple[Any, dict[str,
     size = recognizer.embedding_size
     args: dict[str, Any] = {"in_chans": spec.model.input_channels}
     sides = (spec.model.input_height, spec.model.input_width)
-    if "img_size" in getattr(recognizer.trunk, "pretrained_cfg", {}) or hasattr(
-        recognizer.trunk, "patch_embed"
-    ):
+    if timm_facts(arch, sides, spec.model.input_channels).takes_size:
         args["img_size"] = list(sides)
     model: Any = timm.create_model(arch, pretrained=False, num_classes=size, **args)
     classifier = model.get_classifier()

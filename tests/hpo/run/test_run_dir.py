@@ -34,12 +34,39 @@ def test_names_inside_a_run(tmp_path):
     assert not run.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("runs/retail/20260102-101500", "runs"),
+        ("runs/retail/20260102-101500-12", "runs"),
+        ("automl/run_20260102-101500", "."),
+        ("work/ws", "work"),  # a workspace's own name
+        ("work/20260102", "work"),
+    ],
+)
+def test_mlflows_store_lies_above_the_run(tmp_path, path, place):
+    assert RunDir(tmp_path / path).store_dir == (tmp_path / place).resolve()
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o002])
+def test_runs_and_their_files_have_the_permissions_of_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        run = create_run(tmp_path / "runs", "retail", fill)
+        run.write_state({"status": "finished"})
+        write_atomically(tmp_path / "runs" / "retail" / "more.json", "{}")
+    finally:
+        os.umask(before)
+    assert run.path.stat().st_mode & 0o777 == 0o777 & ~mask
+    for file in (run.state_file, run.study_file, run.path.parent / "more.json"):
+        assert file.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
 def test_a_new_run_is_named_by_study_and_time(tmp_path):
     run = create_run(tmp_path / "runs", "retail", fill)
     assert run.path.parent == tmp_path / "runs" / "retail"
     assert re.fullmatch(r"\d{8}-\d{6}", run.path.name)
     assert [p.name for p in run.path.iterdir()] == ["study.yaml"]
-    assert run.path.stat().st_mode & 0o777 == 0o755
 
 
 def test_nothing_is_seen_before_all_of_it_is_there(tmp_path):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import yaml
@@ -45,6 +46,24 @@ def test_a_batch_gives_what_single_pictures_give(cut, tmp_path):
     (whole,) = session.run(None, {"image": batch})
     single = np.concatenate([session.run(None, {"image": p[None]})[0] for p in batch])
     assert np.allclose(whole, single, atol=1e-4)
+
+
+def test_names_of_the_other_exporter_are_not_taken(squashed, tmp_path):
+    """It calls values after what they do: `mean` is in this network, which pools by one."""
+    folder = tmp_path / "best"
+    folder.mkdir()
+    for file in squashed.iterdir():
+        (folder / file.name).symlink_to(file)
+    spec = yaml.safe_load((squashed / "spec.yaml").read_text())
+    spec["export"]["opset_version"] = 21
+    (folder / "spec.yaml").unlink()
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    told = write_pixel_onnx(folder, tmp_path / "m.onnx")
+    assert told["min_cosine"] > 0.999
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    names = {name for node in graph.node for name in node.output}
+    assert "pixels_normalised" in names
+    assert "mean" in names
 
 
 def test_a_filter_that_onnx_has_not_is_refused(squashed, tmp_path):

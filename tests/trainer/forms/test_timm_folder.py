@@ -40,6 +40,14 @@ def test_timm_loads_it_and_gives_the_same_embeddings(name, request, tmp_path):
     assert f"(95 % interval {low:.3f} to {high:.3f})" in card
 
 
+def test_a_network_of_patches_that_takes_any_size(tmp_path):
+    """It is built without `img_size`."""
+    sides = {"model__input_height": 64, "model__input_width": 64}
+    folder = make_export(tmp_path, model__backbone="timm/pvt_v2_b0", **sides)
+    told = write_timm_folder(folder, tmp_path / "m_timm", "shelf")
+    assert told["min_cosine"] > 0.99
+
+
 def test_a_model_of_grey_pictures(tmp_path):
     """Three values of mean and deviation are mixed as colours are."""
     folder = make_export(tmp_path, model__input_channels=1, dataset__pixel_std=[0.2, 0.3, 0.4])
