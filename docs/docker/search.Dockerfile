@@ -4,10 +4,11 @@
 #   docker run --gpus all --shm-size 8g -v "$PWD:/work" hpo search --data photos --budget 2h --yes
 #
 # Runs lie in the mounted folder (`runs/`); pictures are decoded once into the volume /cache.
+# `ray[default]` and wget are what jobs and probes of KubeRay need (studies/clusters/kuberay.yaml).
 FROM python:3.11-slim
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libgomp1 git \
+ && apt-get install -y --no-install-recommends libgomp1 git wget \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -15,7 +16,7 @@ COPY hpo hpo
 COPY trainer trainer
 COPY search_spaces search_spaces
 COPY studies studies
-RUN pip install --no-cache-dir -c constraints.txt '.[all]'
+RUN pip install --no-cache-dir -c constraints.txt '.[all]' 'ray[default]'
 ENV HPO_CACHE_DIR=/cache
 VOLUME /cache
 WORKDIR /work

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.driving import machine_output
-from hpo.cli.run_flags import add_run_argument, model_run, print_json, print_run, print_table
+from hpo.cli.run_flags import (
+    USED_RUN,
+    add_run_argument,
+    model_run,
+    print_json,
+    print_run,
+    print_table,
+)
 from hpo.core.errors import SpecError
 from hpo.core.text import count_of
 
@@ -54,7 +61,7 @@ KINDS = ("flat", "16-bit", "8-bit", "hnsw")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    add_run_argument(parser)
+    add_run_argument(parser, USED_RUN)
     parser.add_argument("--add", metavar="DIR", help="folder of class folders to add")
     parser.add_argument(
         "--merge",

@@ -33,7 +33,8 @@ examples:
   hpo resume                                 go on where it was stopped
   hpo predict photo.jpg                      label a picture with the best model
 
-exit codes: 0 done, 2 wrong input (one line), 1 a bug, 130 interrupted (resumable)
+exit codes: 0 done, 2 wrong input (one line), 1 nothing was handed on, or a bug, 130 interrupted
+(resumable) or declined
 """
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
 _DEFAULT_OUT = "runs"
+USED_RUN = "the run that `hpo use` pinned, else the newest finished one below --out"
+"""The default of verbs that use a model."""
 _LAST_PORT = 65535
 
 Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -27,14 +29,15 @@ def add_repeatable(parser: Arguments, flag: str, text: str) -> None:
     parser.add_argument(name, metavar=metavar, action="append", default=[], help=text)
 
 
-def add_run_argument(parser: argparse.ArgumentParser) -> None:
+def add_run_argument(
+    parser: argparse.ArgumentParser, default: str = "the newest run below --out"
+) -> None:
     """RUN, --out and --json."""
     parser.add_argument(
         "run_name",
         metavar="RUN",
         nargs="?",
-        help="run directory, a study by name or folder, or a timestamp (default: the newest run "
-        "below --out)",
+        help=f"run directory, a study by name or folder, or a timestamp (default: {default})",
     )
     add_output_arguments(parser)
 

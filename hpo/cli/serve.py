@@ -12,7 +12,13 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, model_run
+from hpo.cli.run_flags import (
+    USED_RUN,
+    add_run_argument,
+    add_serving_arguments,
+    check_serving,
+    model_run,
+)
 from hpo.core.errors import HpoError, MachineError, SpecError
 from hpo.core.text import count_of
 
@@ -41,7 +47,7 @@ answered. Ctrl-C ends it.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    add_run_argument(parser)
+    add_run_argument(parser, USED_RUN)
     add_serving_arguments(parser, DEFAULT_PORT, ": whoever does may have pictures labelled")
     parser.add_argument(
         "--unknown-at",

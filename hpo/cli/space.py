@@ -13,6 +13,7 @@ from hpo.cli.run_flags import add_output_arguments, add_repeatable, print_json, 
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
+    from hpo.cli.space_source import SpaceSource
     from search_spaces import SearchSpace
 
 MOST_SAMPLES = 100_000
@@ -21,8 +22,8 @@ MOST_SAMPLES = 100_000
 HELP = "show the search space: every parameter, its range and scale, and why"
 EPILOG = """\
 examples:
-  hpo space                                          the default space of the registered trainer
-  hpo space studies/defects.yaml                     the space of a study
+  hpo space                                          what a search of your pictures would search
+  hpo space defects                                  the space of a study, here one of the package
   hpo space retail                                   what the newest run of `retail` searched
   hpo space --set train.loss.name=triplet            the space of another spec
   hpo space --schema train.schema.json               any schema, without a trainer
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     with as_user_errors():
         if args.lint:
             return _lint(args)
-        spaces = _compiled(args)
+        source = _source(args)
+        spaces = _compiled(source, args.trials)
     space = spaces[LAST]
     if args.plot:
         from hpo.cli.space_plot import write_plot
@@ -84,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
         earlier = {name: own.to_json() for name, own in spaces.items() if name != LAST}
         print_json(space.to_json() | ({"stages": earlier} if earlier else {}))
         return 0
+    for reason in source.reasons:
+        print(f"start     {reason}")
+    if source.reasons:
+        print()
     for name, own in spaces.items():
         if len(spaces) > 1:
             print(f"stage {name}" if name != LAST else f"\nstage {name}, after the others")
@@ -91,16 +97,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compiled(args: argparse.Namespace) -> dict[str, SearchSpace]:
-    """The space of each stage by name, in order; of the last alone where a study has no others."""
+def _source(args: argparse.Namespace) -> SpaceSource:
+    """What the spaces are compiled from."""
     from hpo.cli.space_source import find_source
     from hpo.study.checks import check_count
-    from hpo.study.stages import LAST
 
     check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
-    source = find_source(args)
-    stages = {**source.stages, LAST: source}
-    return {name: own.compiled(args.trials) for name, own in stages.items()}
+    return find_source(args)
+
+
+def _compiled(source: SpaceSource, trials: int | None) -> dict[str, SearchSpace]:
+    """The space of each stage by name, in order; of the last alone where a study has no others."""
+    from hpo.study.stages import LAST
+
+    return {name: own.compiled(trials) for name, own in {**source.stages, LAST: source}.items()}
 
 
 def _sample(args: argparse.Namespace, space: SearchSpace) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
 from hpo.core.errors import RunError, SpecError
+from hpo.core.machine import this_machine
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import quoted
@@ -22,6 +23,7 @@ from hpo.study.plan import settle
 from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_study
 from hpo.study.stages import read_stages, stage_study
+from hpo.study.start import complete_study
 from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer, registered_trainer
 from search_spaces import Overlay, Schema, SearchSpace, compile_space, load_schema
@@ -37,6 +39,8 @@ class SpaceSource:
     trainer: Trainer | None = None
     stages: Mapping[str, SpaceSource] = field(default_factory=dict)
     """Stages before the last one, by name, in order."""
+    reasons: tuple[str, ...] = ()
+    """What the trainer has chosen to start from, a line each."""
 
     def compiled(self, num_trials: int | None) -> SearchSpace:
         """Compile the space as a search of so many trials does."""
@@ -70,21 +74,25 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
         return SpaceSource(schema=load_schema(args.schema), overlay=overlay_from_args(args))
     if args.skill:
         return _skill_source(args, overlay_from_args(args))
-    study = _given(args) if args.study else StudySpec()
+    study, is_of_run = _given(args) if args.study else (StudySpec(), False)
     settings = nest(read_assignments(args.set, study.find_skill))
     search = replace(study.search, **overlay_changes(args, study.search, study.find_skill))
-    return _study_source(replace(study, spec=merged(study.spec, settings), search=search))
+    study = replace(study, spec=merged(study.spec, settings), search=search)
+    if is_of_run:  # which holds what was chosen when it began
+        return _study_source(study)
+    start = complete_study(study, find_trainer(study.trainer or DEFAULT_TRAINER), this_machine())
+    return replace(_study_source(start.study), reasons=start.reasons)
 
 
-def _given(args: argparse.Namespace) -> StudySpec:
-    """The study of a file, of a run, or of a name: a packaged study's, else a run's."""
+def _given(args: argparse.Namespace) -> tuple[StudySpec, bool]:
+    """The study of a file or name (a packaged study, else a run), and whether it is a run's."""
     if Path(args.study).is_file() or args.study in packaged_studies():
-        return given_study(args.study)
+        return given_study(args.study), False
     try:
-        return load_study(find_run(args.study, Path(args.out)).study_file)
+        return load_study(find_run(args.study, Path(args.out)).study_file), True
     except RunError as error:
         if Path(args.study).suffix:
-            return given_study(args.study)  # says that there is no such file
+            return given_study(args.study), False  # says that there is no such file
         raise SpecError(f"{error}; a study file ends in .yaml") from error
 
 
@@ -114,6 +122,8 @@ def _study_source(study: StudySpec) -> SpaceSource:
         for name in ("train", "reference", "query")
         if (path := getattr(study.data, name)) and Path(path).exists()
     }
+    if study.weights:
+        given["weights"] = study.weights
     spec = trainer.validate(
         merged(study.spec, study.search.fix, nest(trainer.data_overrides(given)))
     )

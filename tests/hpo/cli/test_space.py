@@ -13,6 +13,7 @@ from hpo.core.yaml_io import to_yaml
 from search_spaces import compile_space, load_schema
 from tests.search_spaces.building import number, schema_of
 from tests.staged_trainer import NAME, SEARCH
+from trainer.start import choose_start
 
 ROOT = Path(__file__).parents[3]
 
@@ -173,6 +174,20 @@ def test_space_of_a_run_is_what_it_searched(capsys, tmp_path, monkeypatch):
         ]
         == 44
     )
+
+
+def test_without_a_study_it_is_what_a_search_of_pictures_would_search(capsys):
+    start = choose_start({}, gpus=0, budget_s=None)
+    data = json.loads(run(capsys, "--json")[1])
+    assert {item["name"] for item in data["parameters"]} >= set(start["search"])
+    rows = {item["name"]: item for item in data["parameters"]}
+    for name, (low, high, _) in start["ranges"].items():
+        found = rows[name]["distribution"]
+        assert (found["low"], found["high"]) == (low, high)
+    told = run(capsys)[1].splitlines()
+    assert told[: len(start["reasons"])] == [f"start     {reason}" for reason in start["reasons"]]
+    plain = json.loads(run(capsys, "--json", "--set", "model.backbone=resnet_50")[1])
+    assert "train.optim.triplet_loss_margin" in {item["name"] for item in plain["parameters"]}
 
 
 def test_each_stage_of_a_study_has_its_own_table(capsys, tmp_path):
