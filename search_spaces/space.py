@@ -142,7 +142,7 @@ class SearchSpace:
                 raise PointError([f"{parameter.name}: has no value, but is active here"])
             value = values[parameter.name]
             found.update(_encoded(parameter, value, walk.context, latents or {}))
-            walk.take(parameter, value)
+            walk.take(parameter, parameter.domain.clamp(value, walk.context))
         return found
 
     def validate(self, values: Mapping[str, Any]) -> None:

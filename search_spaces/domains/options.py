@@ -145,12 +145,12 @@ class Ordinal:
         return allowed[owners[int(latents[0])]]
 
     def encode(self, value: Any, values: Values) -> tuple[Any, ...]:
-        """Turn a value into the middle of its slots."""
-        allowed = self._allowed(values)
+        """Turn a value into the middle of its slots; one that the parents rule out is moved."""
+        if not any(same(value, option) for option in self.options):
+            raise PointError([self.problem(value, values)])
+        allowed, value = self._allowed(values), self.clamp(value, values)
         owners = self._owners(allowed)
         mine = [place for place, owner in enumerate(owners) if same(allowed[owner], value)]
-        if not mine:
-            raise PointError([self.problem(value, values)])
         middle = mine[len(mine) // 2]
         return ((middle + 0.5) / len(owners),) if self.relations else (middle,)
 

@@ -58,6 +58,20 @@ def test_encode_moves_numbers_inside_and_refuses_unknown_options(space):
         space.encode({"a.rate": 0.01})
 
 
+@pytest.mark.parametrize(("parent", "inside"), [(50, 10), (-3, 1), (7, 7)])
+def test_child_is_encoded_beside_the_parent_that_was_moved_inside(parent, inside):
+    nodes = {
+        "a.p": number(1, 10, 5, kind="int"),
+        "a.q": number(1, 100, 60, "> depends_on", kind="int", depends_on="a.p"),
+        "a.r": {"type": "int", "enum": [2, 20, 60], "math_cond": "> a.p"},
+    }
+    space = space_of(nodes)
+    moved = space.decode(space.encode({"a.p": parent, "a.q": 60, "a.r": 60}))
+    assert moved == {"a.p": inside, "a.q": 60, "a.r": 60}
+    lowest = space.decode(space.encode({"a.p": parent, "a.q": inside, "a.r": 2}))
+    assert lowest == {"a.p": inside, "a.q": inside + 1, "a.r": 2 if inside < 2 else 20}
+
+
 def test_drawn_slots_survive_the_way_back():
     node = {"type": "categorical", "enum": ["x", "y"], "option_weights": [0.75, 0.25]}
     space = space_of({"b.name": node})
