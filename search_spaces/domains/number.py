@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from search_spaces import grids
 from search_spaces.dimensions import Dimension, Integer, Real
 from search_spaces.domains.base import Values
 from search_spaces.errors import PointError
@@ -76,7 +77,7 @@ class Number:
         if self.scale is Scale.REFLECTED:
             latent = self.pivot - latent
         elif self.step and self._counts_steps:
-            latent = self.offset + latent * self.step
+            latent = self.offset + grids.at(latent, self.step)
         return self._legal(latent, room)
 
     def encode(self, value: Any, values: Values) -> tuple[Any, ...]:
@@ -91,7 +92,7 @@ class Number:
         room = self.room(values)
         if not is_finite(value) or not room.low <= value <= room.high:
             return f"must lie in [{room.low:g}, {room.high:g}]{self._because()}, got {value!r}"
-        if room.step and not math.isclose(self._nearest(value, room.step), value):
+        if room.step and not grids.is_multiple(value - self.offset, room.step):
             return f"must be a multiple of {room.step:g}{self._because()}, got {value!r}"
         if 0 < value < self.positive_from:
             return f"must be 0 or {self.positive_from:g} and more, got {value!r}"
@@ -160,8 +161,10 @@ class Number:
         high = self.high if bounds.high is None else bounds.high
         if step:
             start, stop = self._up(low, step), self._down(high, step)
-            start += step if bounds.low_open and start == low else 0
-            stop -= step if bounds.high_open and stop == high else 0
+            if bounds.low_open and start == low:
+                start = self._nearest(start + step, step)
+            if bounds.high_open and stop == high:
+                stop = self._nearest(stop - step, step)
             return start, stop
         if low >= high:
             is_spent = bounds.low_open or bounds.high_open
@@ -215,24 +218,33 @@ class Number:
         if room.step:
             value = self._nearest(value, room.step)
         value = min(max(value, room.low), room.high)
-        if 0 < value < self.positive_from:
-            is_off = value < self.positive_from / 2 and room.low <= 0
-            value = 0.0 if is_off else min(self.positive_from, room.high)
+        least = self.positive_from
+        if least and room.step:
+            least = self._up(least, room.step)
+        if 0 < value < least:
+            is_off = (value < least / 2 or least > room.high) and room.low <= 0
+            value = 0.0 if is_off else least
         nudge = room.step or (room.high - room.low) * INSET
-        for count in range(len(room.excluded) + 1):
-            for moved in (value + count * nudge, value - count * nudge):
-                if room.low <= moved <= room.high and moved not in room.excluded:
-                    return self._typed(moved)
-        raise PointError([f"every value in [{room.low:g}, {room.high:g}] is excluded"])
+        for start in (value, least) if least else (value,):
+            for count in range(len(room.excluded) + 1):
+                for moved in (start + count * nudge, start - count * nudge):
+                    found = self._nearest(moved, room.step) if room.step else moved
+                    if self._is_legal(found, room):
+                        return self._typed(found)
+        raise PointError([f"no value in [{room.low:g}, {room.high:g}] is allowed"])
+
+    def _is_legal(self, value: float, room: Room) -> bool:
+        is_inside = room.low <= value <= room.high and not 0 < value < self.positive_from
+        return is_inside and value not in room.excluded
 
     def _nearest(self, value: float, step: float) -> float:
-        return self.offset + math.floor((value - self.offset) / step + 0.5) * step
+        return self.offset + grids.nearest(value - self.offset, step)
 
     def _up(self, value: float, step: float) -> float:
-        return self.offset + math.ceil((value - self.offset) / step - 1e-9) * step
+        return self.offset + grids.up(value - self.offset, step)
 
     def _down(self, value: float, step: float) -> float:
-        return self.offset + math.floor((value - self.offset) / step + 1e-9) * step
+        return self.offset + grids.down(value - self.offset, step)
 
     def _typed(self, value: float) -> Any:
         return round(value) if self.is_int else float(value)

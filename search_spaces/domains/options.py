@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces import grids
 from search_spaces.dimensions import Choice, Dimension, Integer, Real, Scalar
 from search_spaces.domains.base import Values
 from search_spaces.errors import PointError
@@ -205,7 +206,7 @@ def is_inside(value: float, bounds: Bounds, step: float | None = None) -> bool:
         value > bounds.high or (bounds.high_open and value == bounds.high)
     ):
         return False
-    return not step or value % step == 0
+    return not step or grids.is_multiple(value, step)
 
 
 def _hashed(option: Any) -> Any:
