@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search_spaces.choices import set_members
+from search_spaces.choices import set_members, weights_of
 from search_spaces.domains.base import Domain
 from search_spaces.domains.lists import AllOrNone, Derived, Subset
 from search_spaces.domains.options import Options, Ordinal, count_slots
@@ -46,16 +46,16 @@ def _number(draft: Draft) -> tuple[Domain | None, str]:
 
 
 def _choice(draft: Draft) -> tuple[Domain | None, str]:
-    options, change = draft.options or (), draft.change
+    options = draft.options or ()
     if not options:
         return None, ""
-    weights = change.weights or (draft.leaf.weights if options == draft.leaf.options else ())
-    slots = count_slots(weights) if len(weights) == len(options) else ()
+    weights = weights_of(draft)
+    slots = count_slots(weights) if weights else ()
     prior = ", their weights as a prior" if slots else ""
     if draft.kind not in _ORDERED:
         why = f"{len(options)} options without an order{prior}"
         return Options(options=options, slots=slots), why
-    type_name = "power" if draft.power and not change.options else "ordinal"
+    type_name = "power" if draft.power and not draft.change.options else "ordinal"
     domain = Ordinal(options=options, slots=slots, relations=draft.relations, type_name=type_name)
     return domain, f"{len(options)} values in order{prior}"
 

@@ -14,6 +14,8 @@ from search_spaces.schema import Kind, is_number
 def set_options(draft: Draft) -> None:
     """Fill `draft.options` from the user's options, the enum or the powers in range."""
     if draft.kind in (Kind.SUBSET, Kind.OPTIONAL):
+        if draft.change.weights or draft.leaf.weights:
+            draft.warn("its option_weights have no effect: each option is in or out")
         return
     if draft.change.options:
         draft.options = tuple(_wanted(draft))
@@ -41,6 +43,15 @@ def set_members(draft: Draft) -> tuple[Any, ...]:
     return wanted
 
 
+def weights_of(draft: Draft) -> tuple[float, ...]:
+    """Return the weight of each option that is left; empty where none are given."""
+    change, leaf = draft.change, draft.leaf
+    weights = change.weights or leaf.weights
+    named = change.options if change.weights and change.options else leaf.options
+    pairs = [(converted(o, draft.kind), w) for o, w in zip(named, weights, strict=bool(weights))]
+    return tuple(w for option in draft.options or () for o, w in pairs if same(o, option))
+
+
 def value_problem(draft: Draft, value: Any) -> str:
     """Say what must hold of one value of a parameter and does not, or return an empty string."""
     option = converted(value, draft.kind)
@@ -60,7 +71,7 @@ def _wanted(draft: Draft) -> list[Any]:
             draft.problem(f"options must differ, got {given!r} twice; name each once")
         else:
             kept.append(option)
-    return sorted(kept) if draft.kind.is_number and not draft.change.weights else kept
+    return sorted(kept) if draft.kind.is_number else kept
 
 
 def _problem(draft: Draft, option: Any) -> str:

@@ -140,6 +140,29 @@ def test_weights_shape_the_draws():
     assert dimension.choices == (*(f"Adam#{k}" for k in range(9)), "SGD#0")
 
 
+def test_weights_stay_with_the_options_that_are_left():
+    node = {"type": "categorical", "enum": ["A", "B", "C"], "option_weights": [0.8, 0.1, 0.1]}
+    for options in (("A", "B"), ("B", "A")):
+        found = space_of({"a.x": node}, overlay=Overlay(options={"a.x": options}))
+        shown = found.parameters[0].distribution
+        assert dict(zip(shown["options"], shown["weights"], strict=True)) == pytest.approx(
+            {"A": 8 / 9, "B": 1 / 9}
+        )
+    number = {"type": "int", "enum": [64, 16, 32], "option_weights": [6, 1, 3], "default": 32}
+    cut = space_of({"a.x": number}, limits={"a.x": (None, 48)}).parameters[0].distribution
+    assert (cut["options"], cut["weights"]) == ([16, 32], [0.25, 0.75])
+    subset = {"type": "subset_list", "enum": ["q", "k"], "option_weights": [1, 2], "default": []}
+    assert "a.x: its option_weights have no effect" in str(space_of({"a.x": subset}).warnings)
+
+
+def test_weighted_numbers_are_in_order_each_with_its_weight():
+    given = {"t.batch": {"valid_options": [64, 16, 32], "option_weights": [5, 2, 1]}}
+    found = space(custom_param_ranges=given, hyperparameters=("t.batch",))
+    shown = found.parameters[0].distribution
+    assert shown["options"] == [16, 32, 64]
+    assert shown["weights"] == [2 / 8, 1 / 8, 5 / 8]
+
+
 def test_what_cannot_be_searched_is_refused_with_the_reason():
     told = problems(hyperparameters=("t.gpus", "t.blur", "t.path", "o", "d.sets"))
     assert "t.gpus: is disabled for search" in told
