@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from search_spaces.choices import set_members, weights_of
 from search_spaces.domains.base import Domain
@@ -23,7 +23,22 @@ def make_domain(draft: Draft) -> tuple[Domain | None, str]:
         return _choice(draft)
     if draft.is_number:
         return _number(draft)
+    for refused in _refusals(draft):
+        draft.problem(f"a list like this is not drawn {refused}; name options or fix it")
     return _MAKERS[draft.kind](draft)
+
+
+def _refusals(draft: Draft) -> Iterator[str]:
+    """Say which conditions the elements of a list are not drawn by."""
+    if draft.kind in (Kind.SUBSET, Kind.OPTIONAL):
+        return
+    if draft.powers:
+        yield f"from powers of {draft.powers[0]:g}"
+    is_free = draft.kind.is_number or (draft.is_int and draft.step == 1)
+    if draft.step and not is_free:
+        yield f"from multiples of {draft.step_reason}"
+    if draft.excluded and draft.kind is Kind.BACKBONE_RUN:
+        yield f"without {draft.excluded[0]:g}"
 
 
 def _derived(draft: Draft) -> tuple[Domain | None, str]:
@@ -38,9 +53,8 @@ def _number(draft: Draft) -> tuple[Domain | None, str]:
     interval = draft.interval
     if interval is None:
         return None, ""
-    step = draft.step or (1.0 if draft.is_int else 0.0)
     number = make_number(
-        draft, interval, anchor=draft.default, step=step, relations=draft.relations
+        draft, interval, anchor=draft.default, step=draft.grid, relations=draft.relations
     )
     return number, interval.why
 
@@ -55,7 +69,7 @@ def _choice(draft: Draft) -> tuple[Domain | None, str]:
     if draft.kind not in _ORDERED:
         why = f"{len(options)} options without an order{prior}"
         return Options(options=options, slots=slots), why
-    type_name = "power" if draft.power and not draft.change.options else "ordinal"
+    type_name = "power" if draft.powers and not draft.change.options else "ordinal"
     domain = Ordinal(options=options, slots=slots, relations=draft.relations, type_name=type_name)
     return domain, f"{len(options)} values in order{prior}"
 

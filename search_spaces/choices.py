@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from search_spaces import grids
 from search_spaces.domains.options import is_inside, same
-from search_spaces.draft import Draft, converted, limited
+from search_spaces.draft import Draft, converted, element_bounds, limited
 from search_spaces.rule import Bounds
-from search_spaces.schema import Kind, is_number
+from search_spaces.schema import Kind, is_finite, is_number
+
+_MOST = 1e9
+"""No power beyond is looked for."""
+_ELEMENTWISE = (Kind.INCREASING_LIST, Kind.EQUAL_PAIR, Kind.BACKBONE_RUN)
 
 
 def set_options(draft: Draft) -> None:
@@ -19,12 +25,10 @@ def set_options(draft: Draft) -> None:
         return
     if draft.change.options:
         draft.options = tuple(_wanted(draft))
-    elif draft.kind is Kind.BOOL:
-        draft.options = (False, True)
-    elif draft.power:
-        draft.options = _powers(draft)
-    elif draft.leaf.options:
+    elif draft.leaf.options or draft.kind is Kind.BOOL:
         draft.options = _in_wanted_range(draft)
+    elif draft.powers and draft.is_number:
+        draft.options = _powers(draft)
     _drop_outside_limit(draft)
     if draft.relations and not all(map(is_number, draft.options or ())):
         draft.problem(f"must be {draft.relations[0]}, but its options are not numbers")
@@ -34,12 +38,14 @@ def set_members(draft: Draft) -> tuple[Any, ...]:
     """Return the members that a list of options is drawn from."""
     wanted = draft.change.options
     if not wanted:
-        return draft.leaf.options
+        return _allowed(draft, draft.leaf.options, draft.bounds)
     for place, option in enumerate(wanted):
         if any(same(option, other) for other in wanted[:place]):
             draft.problem(f"options must differ, got {option!r} twice; name each once")
         if draft.leaf.options and not any(same(option, known) for known in draft.leaf.options):
             draft.problem(f"option {option!r} must be one of {list(draft.leaf.options)}")
+        elif is_number(option) and (problem := _unmet(draft, option, draft.bounds)):
+            draft.problem(f"option {option!r} {problem}")
     return wanted
 
 
@@ -77,64 +83,93 @@ def _wanted(draft: Draft) -> list[Any]:
 def _problem(draft: Draft, option: Any) -> str:
     """Say what is wrong with an option of the user's, or return an empty string."""
     leaf = draft.leaf
-    if leaf.kind.is_number:
-        return _number_problem(draft, option)
+    if leaf.kind.is_number and not _is_of_kind(draft, option):
+        return f"must be a {'whole ' if draft.is_int else ''}number"
     if leaf.kind is Kind.BOOL and not isinstance(option, bool):
         return "must be true or false"
-    if leaf.options and not any(same(option, other) for other in leaf.options):
+    if leaf.options and not any(same(option, converted(o, leaf.kind)) for o in leaf.options):
         return f"must be one of {list(leaf.options)}"
     if leaf.pattern and not (isinstance(option, str) and re.search(leaf.pattern, option)):
         return f"must match {leaf.pattern}"
-    return ""
+    if draft.kind in _ELEMENTWISE and isinstance(option, list):
+        for index, item in enumerate(option):
+            if problem := is_number(item) and _unmet(draft, item, element_bounds(draft, index)):
+                return f"element {index} {problem}"
+    return _unmet(draft, option, draft.bounds) if is_number(option) else ""
 
 
-def _number_problem(draft: Draft, option: Any) -> str:
-    if not is_number(option) or (draft.is_int and not isinstance(option, int)):
-        return f"must be a {'whole ' if draft.is_int else ''}number"
-    if draft.step and option % draft.step:
+def _is_of_kind(draft: Draft, option: Any) -> bool:
+    return is_finite(option) and (isinstance(option, int) or not draft.is_int)
+
+
+def _unmet(draft: Draft, number: float, bounds: Bounds) -> str:
+    """Say which condition a number does not hold, or return an empty string."""
+    least = draft.leaf.positive_from
+    if draft.step and not grids.is_multiple(number, draft.step):
         return f"must be a multiple of {draft.step_reason}"
-    if not is_inside(option, draft.bounds):
-        return f"must lie in {draft.bounds}"
-    if draft.power and option not in _powers(draft):
-        return f"must be a power of {draft.power:g}"
-    return "is excluded by the schema" if option in draft.excluded else ""
+    if not is_inside(number, bounds):
+        return f"must lie in {bounds}"
+    if foreign := [base for base in draft.powers if not grids.is_power(number, base)]:
+        return f"must be a power of {foreign[0]:g}"
+    if 0 < number < least:
+        return f"must be 0 or {least:g} and more"
+    return "is excluded by the schema" if number in draft.excluded else ""
+
+
+def _allowed(draft: Draft, options: Sequence[Any], bounds: Bounds) -> tuple[Any, ...]:
+    """Leave out the numbers that break a condition, and the texts that break the pattern."""
+    pattern = draft.leaf.pattern
+    return tuple(
+        option
+        for option in options
+        if not (is_number(option) and _unmet(draft, option, bounds))
+        and not (pattern and isinstance(option, str) and not re.search(pattern, option))
+    )
 
 
 def _powers(draft: Draft) -> tuple[Any, ...]:
     """Return base^0, base^1, ... as far as bounds and the user's range allow (R0)."""
-    base, bounds, default = draft.power, _wanted_bounds(draft), draft.default
-    high = bounds.high
+    base, bounds, default = max(draft.powers), _wanted_bounds(draft), draft.default
+    high, is_open = bounds.high, bounds.high is None
     if high is None:
         high = max(float(default) * 4 if is_number(default) else base, base)
         draft.warn(f"unbounded in the schema, powers up to {high:g} are searched")
     found: list[Any] = []
     value = 1.0
-    while value <= high:
-        if is_inside(value, bounds) and value not in draft.excluded:
+    while value <= high or (is_open and not found and value < _MOST):
+        if not _unmet(draft, value, bounds):
             found.append(int(value) if draft.is_int else value)
         value *= base
     if not found:
-        draft.problem(f"no power of {base:g} lies in {bounds}; widen the range")
+        draft.problem(f"no power of {base:g} lies in {bounds}{_told(draft)}; widen the range")
     return tuple(found)
 
 
 def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     """Return the enum, cut to bounds and the user's range where its members are numbers."""
     options = tuple(converted(option, draft.kind) for option in draft.leaf.options)
+    if draft.kind is Kind.BOOL:
+        options = tuple(flag for flag in (False, True) if flag in options or not options)
     if draft.kind.is_number and not all(is_number(option) for option in options):
         draft.problem(f"enum of a number must hold numbers, got {list(options)}")
-    if not all(is_number(option) for option in options):
-        if draft.change.has_range:
-            draft.problem("has options, not a range; name options instead")
-        return options
-    kept = tuple(
-        option
-        for option in options
-        if is_inside(option, _wanted_bounds(draft)) and option not in draft.excluded
-    )
+        return ()
+    if draft.change.has_range and not all(map(is_number, options)):
+        draft.problem("has options, not a range; name options instead")
+    bounds = _wanted_bounds(draft)
+    kept = _allowed(draft, options, bounds)
+    if draft.kind.is_number:
+        kept = tuple(sorted(option for option in kept if _is_of_kind(draft, option)))
     if not kept:
-        draft.problem(f"no option of {list(options)} lies in {_wanted_bounds(draft)}")
+        draft.problem(f"no option of {list(options)} lies in {bounds}{_told(draft)}")
     return kept
+
+
+def _told(draft: Draft) -> str:
+    """Say which other conditions leave less than the bounds do."""
+    step = f" as a multiple of {draft.step_reason}" if draft.step else ""
+    powers = " and ".join(f"{base:g}" for base in draft.powers)
+    pattern = f" and matches {draft.leaf.pattern}" if draft.leaf.pattern else ""
+    return step + (f" as a power of {powers}" if draft.powers else "") + pattern
 
 
 def _wanted_bounds(draft: Draft) -> Bounds:

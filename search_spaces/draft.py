@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from search_spaces import grids
 from search_spaces.clauses import COMPARISONS, Clause
 from search_spaces.notes import Notes
 from search_spaces.overlay import ParameterChange
@@ -28,11 +29,14 @@ class Draft:
     notes: Notes
     limit: Limit = (None, None)
     bounds: Bounds = field(default_factory=Bounds)
+    conditions: Bounds = field(default_factory=Bounds)
+    """The part of the bounds that conditions state; every element of a list must hold it."""
     because: str = ""
     """Which fixed values of others the bounds follow from, for messages."""
     step: float = 0.0
     step_reason: str = ""
-    power: float = 0.0
+    powers: tuple[float, ...] = ()
+    """The bases of which every value is a power."""
     excluded: tuple[float, ...] = ()
     relations: tuple[Relation, ...] = ()
     derived: Clause | None = None
@@ -40,7 +44,7 @@ class Draft:
     """The values to choose from; None when the parameter is not searched as a choice."""
     interval: Interval | None = None
     span: Bounds = field(default_factory=Bounds)
-    """The bounds that all elements of an increasing list share."""
+    """The bounds that all elements of an increasing list share, or those of a share of a parent."""
 
     @property
     def name(self) -> str:
@@ -58,6 +62,11 @@ class Draft:
         if self.kind is Kind.INCREASING_LIST and isinstance(self.default, list):
             return all(isinstance(item, int) for item in self.default)
         return self.kind is not Kind.FLOAT
+
+    @property
+    def grid(self) -> float:
+        """The distance of the values that are drawn; 0 for any real number."""
+        return self.step or float(self.is_int)
 
     @property
     def is_vector(self) -> bool:
@@ -101,11 +110,27 @@ class Draft:
     def reach(self) -> Bounds:
         """Return the ends of what is searched, for parameters measured by this one."""
         if self.interval is not None:
-            return Bounds(low=self.interval.low, high=self.interval.high)
+            return self._interval_reach(self.interval)
+        if self.derived is not None:
+            return self.span
         if self.kind is Kind.INCREASING_LIST:
             return self._list_reach()
         numbers = [item for item in self.options or () if is_number(item)]
         return Bounds(low=min(numbers), high=max(numbers)) if numbers else Bounds()
+
+    def _interval_reach(self, interval: Interval) -> Bounds:
+        """Return the least and the greatest value that is legal."""
+        low, high, least = interval.low, interval.high, self.leaf.positive_from
+        step = 2.0 if self.kind is Kind.EQUAL_PAIR else self.grid
+        if 0 < low < least <= high:
+            low = grids.up(least, step) if step else least
+        if low <= 0 < high < least:
+            high = 0.0
+        while step and low in self.excluded and low < high:
+            low = low + step if step % 1 == 0 else grids.nearest(low + step, step)
+        while step and high in self.excluded and low < high:
+            high = high - step if step % 1 == 0 else grids.nearest(high - step, step)
+        return Bounds(low=low, high=high)
 
     def _list_reach(self) -> Bounds:
         """Return how low the last and how high the first of increasing numbers can be."""
@@ -178,7 +203,6 @@ def apply_conditions(
         multiple: (parent, least) when values must be multiples of a parent's value.
     """
     leaf, change = draft.leaf, draft.change
-    draft.bounds = Bounds(low=first(leaf.minimum), high=first(leaf.maximum))
     clauses = leaf.clauses if change.clauses is None else change.clauses
     relations = [relation for clause in clauses if (relation := _apply(draft, clause))]
     if multiple is not None:
@@ -187,6 +211,7 @@ def apply_conditions(
         relations += _implied(draft)
     for relation in relations:
         _relate(draft, relation, constants, searched)
+    draft.bounds = draft.conditions.within(first(leaf.minimum), first(leaf.maximum))
     _check_together(draft)
 
 
@@ -209,12 +234,21 @@ def _check_together(draft: Draft) -> None:
     if draft.relations and (draft.kind in _INCOMPARABLE or draft.is_vector):
         draft.problem(f"must be {draft.relations[0]}, but a list cannot be compared")
     sides = {_SIDES[relation.op] for relation in draft.relations if relation.op in _SIDES}
+    if draft.derived is not None and _has_more(draft):
+        draft.problem(f"must be {draft.derived}, which leaves no other condition and no range")
     has_grid = "grid" in sides
     if len(sides) > 1:
         listed = " and ".join(map(str, draft.relations))
         draft.problem(f"must be {listed}; search over one of these parameters less, or fix it")
     elif has_grid and (draft.step or not draft.kind.is_number):
         draft.problem(f"cannot be {draft.relations[0]} beside its other conditions")
+
+
+def _has_more(draft: Draft) -> bool:
+    """Tell whether a share of a parent is to hold more than bounds."""
+    change, leaf = draft.change, draft.leaf
+    given = change.has_range or change.options or leaf.options or draft.is_vector
+    return bool(given or draft.step or draft.powers or draft.excluded or draft.relations)
 
 
 def first(bound: object) -> float | None:
@@ -229,6 +263,12 @@ def element(bound: Any, index: int) -> Any:
     if isinstance(bound, tuple):
         return bound[index] if -len(bound) <= index < len(bound) else None
     return bound
+
+
+def element_bounds(draft: Draft, index: int) -> Bounds:
+    """Return the bounds of one element of a list: its own ends, and those of the conditions."""
+    low, high = element(draft.leaf.minimum, index), element(draft.leaf.maximum, index)
+    return draft.conditions.within(low, high)
 
 
 def _implied(draft: Draft) -> list[Relation]:
@@ -251,15 +291,15 @@ def _apply(draft: Draft, clause: Clause) -> Relation | None:
     elif number is None:
         return Relation(op=clause.op, parents=clause.parents)
     elif clause.op in COMPARISONS:
-        draft.bounds = draft.bounds.compared(clause.op, number)
+        draft.conditions = draft.conditions.compared(clause.op, number)
     elif clause.op == "!=":
         draft.excluded += (number,)
     elif clause.op == "^":
-        draft.power = number
-    elif draft.is_int and number % 1:
+        draft.powers += (number,)
+    elif draft.is_int and number % 1 and not (draft.leaf.options or draft.change.options):
         draft.problem(f"whole numbers cannot be multiples of {number:g}")
     else:
-        draft.step, draft.step_reason = number, f"{number:g}"
+        _put_on(draft, number, f"{number:g}")
     return None
 
 
@@ -284,15 +324,21 @@ def _relate(
         if constants[parent] <= 0 or (draft.is_int and constants[parent] % 1):
             draft.problem(f"cannot be {relation}, which is {constants[parent]!r}; correct it")
             return
-        draft.step = float(constants[parent])
-        draft.step_reason = f"{parent} = {constants[parent]}"
-        least = draft.step * relation.factor
+        step = float(constants[parent])
+        _put_on(draft, step, f"{parent} = {constants[parent]}")
+        least = grids.at(relation.factor, step)
         low, high = draft.limit
         draft.limit = (least if low is None else max(low, least), high)
     else:
-        draft.bounds = relation.narrow(draft.bounds, constants)
+        draft.conditions = relation.narrow(draft.conditions, constants)
         named = ", ".join(f"{parent} = {constants[parent]!r}" for parent in relation.parents)
         draft.because += f" (must be {relation}, and {named})"
+
+
+def _put_on(draft: Draft, step: float, reason: str) -> None:
+    """Leave multiples of a step only, of those that are left."""
+    draft.step = grids.common(draft.step, step)
+    draft.step_reason += f" and of {reason}" if draft.step_reason else reason
 
 
 def limited(draft: Draft, bounds: Bounds) -> Bounds:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
+from search_spaces import grids
+from search_spaces.domains.options import is_inside
 from search_spaces.draft import Draft, first, limited, with_range
 from search_spaces.rule import INSET, Bounds, Interval, Scale, choose_interval, keep_interval
 from search_spaces.schema import Kind, is_finite, is_number
@@ -16,7 +17,11 @@ def set_interval(draft: Draft) -> None:
     if draft.is_number:
         wanted = (first(draft.change.low), first(draft.change.high))
         interval = number_interval(draft, draft.bounds, draft.default, wanted)
-        draft.interval = None if interval is None else _on_grid(draft, _limit(draft, interval))
+        if interval is not None:
+            room = limited(draft, draft.bounds).within(*wanted)
+            draft.interval = on_grid(draft, _limit(draft, interval), room)
+    elif draft.derived is not None:
+        draft.span = limited(draft, draft.bounds).closed_integers()
     elif draft.kind is Kind.EQUAL_PAIR:
         draft.interval = _odd_interval(draft)
     elif draft.kind is Kind.INCREASING_LIST:
@@ -148,24 +153,30 @@ def _misses(one: Bounds, other: Bounds) -> bool:
     return any(low is not None and high is not None and low > high for low, high in pairs)
 
 
-def _on_grid(draft: Draft, interval: Interval) -> Interval | None:
-    """Move ends inwards onto whole numbers or the grid."""
-    step = draft.step or (1.0 if draft.is_int else 0.0)
+def on_grid(draft: Draft, interval: Interval, room: Bounds) -> Interval | None:
+    """Move ends inwards onto whole numbers or the grid.
+
+    A stretch between two multiples grows to those of them that lie in `room`.
+    """
+    step = draft.grid
     if not step:
         return interval
-    low = math.ceil(interval.low / step - 1e-9) * step
-    high = math.floor(interval.high / step + 1e-9) * step
+    if interval.scale is Scale.REFLECTED:
+        interval = replace(interval, scale=Scale.LINEAR)
+    low, high = grids.up(interval.low, step), grids.down(interval.high, step)
     if interval.scale is Scale.LOG and low <= 0:
         low = step
     if low > high:
-        draft.problem(
-            f"no multiple of {draft.step_reason or '1'} lies in [{interval.low:g}, "
-            f"{interval.high:g}]; widen the range"
-        )
-        return None
+        near = [end for end in (high, low) if is_inside(end, room)]
+        if not near:
+            told = f"no multiple of {draft.step_reason or '1'} lies in {room}"
+            draft.problem(f"{told}; widen the range")
+            return None
+        low, high = near[0], near[-1]
+        interval = replace(interval, scale=interval.scale if low > 0 else Scale.LINEAR, early=None)
     early = interval.early
     if early is not None:
-        ends = (math.ceil(early[0] / step) * step, math.floor(early[1] / step) * step)
+        ends = (grids.up(early[0], step), grids.down(early[1], step))
         early = ends if ends[0] < ends[1] else None
     return with_range(replace(interval, early=early), low, high)
 
@@ -205,4 +216,8 @@ def _span(draft: Draft) -> Bounds:
         high = 1 if is_share else 2 * max(default)
         if not draft.relations:
             draft.warn_guess(f"up to {high:g}")
-    return Bounds(low=low, high=high)
+    inset = 0.0 if draft.is_int else (high - low) * INSET
+    return Bounds(
+        low=low + inset if bounds.low_open and low == bounds.low else low,
+        high=high - inset if bounds.high_open and high == bounds.high else high,
+    )

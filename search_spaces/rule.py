@@ -7,8 +7,10 @@ docs/search_spaces.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from search_spaces import grids
 
 INSET = 0.001
 """An open end is moved inwards by this share of the width, in the scale that is searched."""
@@ -81,6 +83,16 @@ class Bounds:
             low += 1
         if high is not None and high == self.high and self.high_open:
             high -= 1
+        return Bounds(low=low, high=high)
+
+    def closed_multiples(self, step: float) -> Bounds:
+        """Return the same set of multiples with closed ends."""
+        low = None if self.low is None else grids.up(self.low, step)
+        high = None if self.high is None else grids.down(self.high, step)
+        if low is not None and low == self.low and self.low_open:
+            low = grids.nearest(low + step, step)
+        if high is not None and high == self.high and self.high_open:
+            high = grids.nearest(high - step, step)
         return Bounds(low=low, high=high)
 
     def __str__(self) -> str:
@@ -167,7 +179,7 @@ def keep_interval(
         near_end = position is not None and 1 - _EDGE <= position < 1 and pivot is not None
         if not log and near_end and not is_int and pivot is not None and pivot > high:
             why = f"given range, default near its upper end: log of the distance to {pivot:g}"
-            return Interval(low=low, high=high, scale=Scale.REFLECTED, pivot=pivot, why=why)
+            return replace(_inset(wanted, low, high, Scale.REFLECTED, why=why), pivot=pivot)
     scale = Scale.LOG if log else Scale.LINEAR
     return _inset(wanted, start, high, scale, why=f"given range, searched whole: {scale}")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from search_spaces.domains.lists import PREVIOUS, NumberList, Repeated, Run
 from search_spaces.domains.number import Number
-from search_spaces.draft import Draft, element, limited
-from search_spaces.ranges import number_interval, steps_of
+from search_spaces.draft import Draft, element, element_bounds, limited
+from search_spaces.ranges import number_interval, on_grid, steps_of
 from search_spaces.relations import Relation
 from search_spaces.rule import INSET, Bounds, Interval
 from search_spaces.schema import is_number
@@ -122,29 +122,17 @@ def make_vector(draft: Draft) -> tuple[NumberList | None, str]:
     elements: list[Number] = []
     whys: dict[str, None] = {}
     for index in range(size):
-        bounds = limited(draft, _element_bounds(draft, index))
+        bounds = limited(draft, element_bounds(draft, index))
         wanted = (element(change.low, index), element(change.high, index))
         anchor = element(default, index)
         interval = number_interval(draft, bounds, anchor, wanted)
+        interval = interval and on_grid(draft, interval, bounds.within(*wanted))
         if interval is None:
             return None, ""
-        step = 1.0 if draft.is_int else 0.0
-        elements.append(make_number(draft, interval, anchor=anchor, step=step))
+        elements.append(make_number(draft, interval, anchor=anchor, step=draft.grid))
         whys[interval.why] = None
     why = "element by element: " + "; ".join(whys)
     return NumberList(elements=tuple(elements), type_name="vector"), why
-
-
-def _element_bounds(draft: Draft, index: int) -> Bounds:
-    """Return the bounds of one element: its own ends, open where the conditions say so."""
-    common, leaf = draft.bounds, draft.leaf
-    low, high = element(leaf.minimum, index), element(leaf.maximum, index)
-    bounds = Bounds(low=low, high=high)
-    if common.low is not None and common.low_open:
-        bounds = bounds.raised(common.low, is_open=True)
-    if common.high is not None and common.high_open:
-        bounds = bounds.lowered(common.high, is_open=True)
-    return bounds
 
 
 def _element_interval(draft: Draft, bounds: Bounds, default: Any, index: int) -> Interval | None:

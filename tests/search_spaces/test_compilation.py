@@ -307,6 +307,87 @@ def test_list_of_batch_sizes_must_be_multiples():
     assert set(draws(plain, "train.batch")) == {4, 8, 12}
 
 
+@pytest.mark.parametrize("node", [{"multipleOf": 0.1}, {"math_cond": "/ 0.1"}])
+def test_multiples_of_a_fraction_are_told_and_drawn_as_they_are_written(node):
+    node = number(0.0, 1.0, 0.3, **node)
+    tenths = {k / 10 for k in range(11)}
+    space = space_of({"a.x": node})
+    assert space.default() == {"a.x": 0.3}
+    assert set(draws(space, "a.x")) == tenths
+    for value in tenths:
+        fixed = space_of({"a.x": node, "a.y": node}, overlay=Overlay(fixed={"a.x": value}))
+        assert {pin.name: pin.value for pin in fixed.pinned} == {"a.x": value}
+        space_of({"a.x": node}, overlay=Overlay(given={"a.x": value}))
+    some = space_of({"a.x": node}, overlay=Overlay(options={"a.x": (0.6, 0.3, 0.7)}))
+    assert set(draws(some, "a.x")) == {0.3, 0.6, 0.7}
+    for value in (0.35, 0.299, 0.3000001):
+        with pytest.raises(RangeError, match=r"must be a multiple of 0\.1"):
+            space_of({"a.x": node, "a.y": node}, overlay=Overlay(fixed={"a.x": value}))
+
+
+def test_every_condition_counts_beside_the_others():
+    whole = {"type": "int", "default": 8}
+    cases = [
+        ({"enum": [3, 8, 16], "multipleOf": 8}, {8, 16}),
+        ({"enum": [3, 8, 16], "math_cond": "^ 2"}, {8, 16}),
+        (
+            {"maximum": 100, "minimum": 0, "math_cond": "/ 6", "multipleOf": 8, "default": 50},
+            {0, 24, 48, 72, 96},
+        ),
+        ({"minimum": 1, "maximum": 99, "math_cond": "^ 2", "multipleOf": 8}, {8, 16, 32, 64}),
+        ({"minimum": 1, "maximum": 99, "math_cond": "^ 2 ^ 4"}, {1, 4, 16, 64}),
+    ]
+    for node, legal in cases:
+        assert set(draws(space_of({"a.x": {**whole, **node}}), "a.x", 1000)) == legal
+    flag = {"type": "bool", "const": True, "default": True}
+    (pin,) = space_of({"a.x": flag}).pinned
+    assert pin.value is True
+    texts = {"type": "string", "enum": ["a1", "b", "a2"], "pattern": "^a", "default": "a1"}
+    assert set(draws(space_of({"a.x": texts}), "a.x")) == {"a1", "a2"}
+    with pytest.raises(RangeError, match=r"a\.x: option 5 must be one of \[3, 8, 16\]"):
+        space_of({"a.x": {**whole, "enum": [3, 8, 16]}}, overlay=Overlay(options={"a.x": (3, 5)}))
+
+
+def test_conditions_hold_in_every_element_of_a_vector():
+    node = {
+        "anyOf": [{"type": "number"}, {"type": "array"}],
+        "default": [0.6, 0.9],
+        "minimum": [0.0, 0.7],
+        "maximum": [1.0, 2.0],
+    }
+    closed = draws(space_of({"a.x": {**node, "math_cond": ">= 0.5 <= 1.5"}}), "a.x", 1000)
+    assert 0.5 <= min(x for x, _ in closed) < 0.55
+    assert max(x for x, _ in closed) > 0.95
+    assert min(y for _, y in closed) >= 0.7
+    assert 1.4 < max(y for _, y in closed) <= 1.5
+    tenths = draws(space_of({"a.x": {**node, "multipleOf": 0.1}}), "a.x")
+    assert {round(10 * item) / 10 for pair in tenths for item in pair} == {
+        item for pair in tenths for item in pair
+    }
+    with pytest.raises(RangeError, match=r"a\.x: a list like this is not drawn from powers of 2"):
+        space_of({"a.x": {**node, "math_cond": "^ 2"}})
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        (
+            {"type": "list_2", "default": [10, 20], "maximum": 99, "math_cond": "/ 8"},
+            "multiples of 8",
+        ),
+        ({"type": "list_3", "default": [3, 3], "maximum": 9, "math_cond": "/ 3"}, "multiples of 3"),
+        ({"type": "list_2", "default": [1, 2], "maximum": 99, "math_cond": "^ 2"}, "powers of 2"),
+        (
+            {"type": "list_1_backbone", "default": [0, 1], "maximum": 4, "math_cond": "!= 2"},
+            "without 2",
+        ),
+    ],
+)
+def test_condition_that_a_list_is_not_drawn_by_is_refused(node, told):
+    with pytest.raises(RangeError, match=rf"a\.x: a list like this is not drawn (from )?{told}"):
+        space_of({"a.x": node})
+
+
 def test_short_search_begins_narrow_for_its_first_half():
     nodes = {f"a.lr{k}": number(0.0, 1.0, 1e-3, "> 0.0") for k in range(6)}
     space = space_of(nodes, num_trials=11)
