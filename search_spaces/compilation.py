@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.activity import Activity, Inactive, explore
 from search_spaces.assembly import make_domain
-from search_spaces.choices import set_options
+from search_spaces.choices import set_options, value_problem
 from search_spaces.domains.base import Domain
 from search_spaces.draft import Draft, Limit, apply_conditions, usable_default
 from search_spaces.errors import PointError, nearest
@@ -146,8 +146,8 @@ class _Compiler:
             set_interval(drafts[name])
         notes.raise_problems()
         for name, leaf in self.schema.leaves.items():
-            if name not in drafts and leaf.clauses and not drafts.keys().isdisjoint(leaf.parents):
-                respect_child(leaf, self.value(name), drafts)
+            if name not in drafts:
+                respect_child(leaf, self.value(name), self.multiples.get(name), drafts)
         make_room(drafts, order)
         searched = frozenset(self.names)
         made = [self._parameter(drafts[name], activity, searched) for name in order]
@@ -233,6 +233,8 @@ class _Compiler:
         parents = tuple(parent for parent in draft.parents if parent in searched)
         if not parents and not domain.dimensions(draft.name):
             value = domain.clamp(draft.default, constants)
+            if problem := value_problem(draft, value):
+                draft.problem(f"is {value!r}, which follows from {constants}, but {problem}")
             return Pinned(draft.name, value, f"follows from {constants}")
         condition = activity.condition(draft.name) if activity else None
         return Parameter(
@@ -292,7 +294,10 @@ def _constant(draft: Draft, domain: Domain) -> Pinned | None:
         return Pinned(draft.name, draft.options[0], "has only one option")
     interval = draft.interval
     if interval is not None and interval.low == interval.high:
-        value = domain.clamp(draft.default, {})
+        try:
+            value = domain.clamp(draft.default, {})
+        except PointError:
+            return None  # told where the first value is sought
         return Pinned(draft.name, value, f"has only one legal value: {interval.why}")
     return None
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces import grids
 from search_spaces.errors import PointError
 from search_spaces.rule import Bounds
 from search_spaces.schema import is_number
@@ -15,8 +16,8 @@ from search_spaces.schema import is_number
 class Relation:
     """A bound of one parameter that is made of the values of others.
 
-    `op` is a comparison, `multiple` (a multiple of the parent, at least `factor` of them), or
-    `share` (between a hundredth and a tenth of the smallest parent).
+    `op` is a comparison, `multiple` (a multiple of the parent, at least `factor` of them), `//`
+    (the parent over `factor`), or `share` (a hundredth to a tenth of the smallest parent).
     """
 
     op: str
@@ -32,8 +33,10 @@ class Relation:
         match self.op:
             case "!=":
                 return bounds
+            case "//":
+                return bounds.within(numbers[0] // self.factor, numbers[0] // self.factor)
             case "multiple":
-                return bounds.raised(numbers[0] * self.factor)
+                return bounds.raised(grids.at(self.factor, numbers[0]))
             case "share":
                 return bounds.within(max(least // 100, 1), max(least // 10, 1))
             case _:
@@ -53,6 +56,10 @@ class Relation:
                 return parent.raised(low, is_open=self.op == "<")
             case "multiple" if high is not None:
                 return parent.lowered(high / self.factor)
+            case "//":
+                least = None if low is None else low * self.factor
+                bounds = parent.within(least, None)
+                return bounds if high is None else bounds.compared("<", (high + 1) * self.factor)
             case "share":
                 least = low * 10 if low is not None and low > 1 else None
                 return parent.within(least, None if high is None else high * 100 + 99)
@@ -75,6 +82,8 @@ class Relation:
         if self.op == "multiple":
             least = f", at least {self.factor:g} of them" if self.factor > 1 else ""
             return f"a multiple of {names}{least}"
+        if self.op == "//":
+            return f"{names} // {self.factor:g}"
         if self.op == "share":
             return f"between 1/100 and 1/10 of the smallest of {names}"
         return f"{self.op} {names}"

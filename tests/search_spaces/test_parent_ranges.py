@@ -55,6 +55,94 @@ def test_options_of_a_child_decide_over_its_parent():
     assert seen == {(2, 16), (3, 9), (4, 16), (8, 16)}
 
 
+def with_batch(instances: dict, batch: int, least: int = 1, **options):
+    """The images per class are searched beside a batch size that every trial shares."""
+    nodes = {"d.per_class": instances, "t.batch": number(1, 512, batch, kind="int")}
+    schema = load_schema(schema_of(nodes, ["d.per_class"]))
+    multiple = {"t.batch": ("d.per_class", least)}
+    return compile_space(schema, multiple_of=multiple, **options)
+
+
+@pytest.mark.parametrize(
+    ("batch", "least", "legal"),
+    [(32, 1, {2, 4, 8}), (24, 1, {2, 3, 4, 6, 8}), (24, 4, {2, 3, 4, 6}), (49, 1, {7})],
+)
+def test_parent_keeps_only_divisors_of_a_child_that_is_not_searched(batch, least, legal):
+    space = with_batch(number(2, 8, 4, kind="int"), batch, least)
+    drawn = {p["d.per_class"] for p in points(space) if p} | {pin.value for pin in space.pinned}
+    assert drawn == legal
+    told = f"searched over {sorted(legal)}, so that t.batch = {batch} fits"
+    assert any(told in text for text in space.warnings)
+
+
+def test_divisors_are_kept_of_what_a_given_range_options_or_conditions_leave():
+    whole = number(1, 64, 4, kind="int")
+    given = with_batch(whole, 48, overlay=Overlay(ranges={"d.per_class": (5, 20, None)}))
+    assert {p["d.per_class"] for p in points(given)} == {6, 8, 12, 16}
+    named = with_batch(whole, 48, overlay=Overlay(options={"d.per_class": (3, 5, 7, 16)}))
+    assert {p["d.per_class"] for p in points(named)} == {3, 16}
+    even = with_batch(number(1, 64, 4, "/ 2 != 8", kind="int"), 48)
+    assert {p["d.per_class"] for p in points(even)} == {2, 4, 6, 12, 16, 24, 48}
+    with pytest.raises(
+        RangeError, match=r"d\.per_class: no value has a multiple that t\.batch = 7"
+    ):
+        with_batch(number(2, 6, 4, kind="int"), 7)
+
+
+def test_parent_that_divides_in_any_case_is_searched_as_before():
+    space = with_batch(number(1, 4, 2, kind="int"), 24)
+    assert space.warnings == ()
+    assert space.digest == space_of({"d.per_class": number(1, 4, 2, kind="int")}).digest
+
+
+def test_parent_stays_on_its_multiples_when_it_makes_room():
+    nodes = {
+        "a.p": number(0, 30, 6, "/ 4", kind="int"),
+        "b.c": number(0, 11, 10, "> depends_on", kind="int", depends_on="a.p"),
+    }
+    drawn = points(space_of(nodes))
+    assert {p["a.p"] for p in drawn} == {0, 4, 8}
+    assert all(p["a.p"] < p["b.c"] for p in drawn)
+
+
+def test_parent_leaves_out_the_only_value_of_a_child_that_must_differ():
+    node = number(1, 4, 2, kind="int")
+    for other in ({"const": 3, "default": 3}, number(3, 3, 3, kind="int")):
+        child = {"type": "int", "math_cond": "!= a.p", **other}
+        for searched in (["a.p"], ["a.p", "b.c"]):
+            space = space_of({"a.p": node, "b.c": child}, searched)
+            assert {p["a.p"] for p in points(space)} == {1, 2, 4}
+
+
+def test_child_with_an_excluded_end_has_room_all_the_same():
+    nodes = {
+        "a.p": number(0, 9, 3, kind="int"),
+        "b.c": number(0, 5, 2, "> depends_on != 5", kind="int", depends_on="a.p"),
+    }
+    assert all(p["a.p"] < p["b.c"] < 5 for p in points(space_of(nodes)))
+
+
+def test_share_of_a_parent_stays_in_its_bounds():
+    nodes = {
+        "a.p": number(0, 100, 40, kind="int"),
+        "b.c": number(5, 9, 6, "/ 3", kind="int", depends_on="a.p"),
+    }
+    drawn = points(space_of(nodes))
+    assert {p["b.c"] for p in drawn} == {5, 6, 7, 8, 9}
+    assert all(p["b.c"] == p["a.p"] // 3 for p in drawn)
+    alone = space_of(nodes, ["a.p"])
+    assert any(
+        "b.c: stays 6, and should be = a.p // 3; search it, too" in w for w in alone.warnings
+    )
+    with pytest.raises(
+        RangeError, match=r"b\.c: is 13, which follows from .* must lie in \[5, 9\]"
+    ):
+        space_of(nodes, ["b.c"])
+    nodes["b.c"]["math_cond"] += " != 7"
+    with pytest.raises(RangeError, match=r"b\.c: must be = a\.p // 3, which leaves no other"):
+        space_of(nodes)
+
+
 def test_kernel_of_a_given_range_bounds_the_image():
     nodes = {
         "d.kernel": {"type": "list_3", "default": [15, 15], "depends_on": "m.h"},
