@@ -17,7 +17,7 @@ from hpo.run.plain_files import read_object, write_json
 
 ACTIVE_FILE, ARTIFACT_FILE = "active_jobs.json", "artifact_jobs.json"
 DELETED = "deleted"
-_SAVED = ("rec_id", "job_id", "results_dir", "until_epoch", "updated_at")
+_SAVED = ("rec_id", "job_id", "results_dir", "until_epoch", "retry", "updated_at")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class ActiveJob:
     """Empty while the submission is under way."""
     results_dir: str = ""
     until_epoch: int = 0
+    retry: int | None = None
+    """Which start of the trial it is; None in files of versions that did not keep it."""
     updated_at: float = 0.0
     """Unix time of the last change."""
     errors: int = 0

@@ -17,7 +17,7 @@ _CAUSES = (
     ("data", ("no such file or directory", "filenotfounderror", "not a directory")),
     ("spec", ("configattributeerror", "configkeyerror", "unknown key", "unrecognized arguments")),
     ("infrastructure", ("nccl error", "connection reset", "no space left", "node failure",
-                        "preempted")),
+                        "preempted", "its process never began", "is gone without a result")),
 )  # fmt: skip
 """Cause -> what is said of it; the first that fits is taken."""
 

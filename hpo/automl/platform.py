@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,14 @@ from hpo.automl.sdk import (
     Platform,
     attempt,
     attempt_by_name,
+    exists_by,
     has_failed_by_log,
+    id_of,
     is_clean_up_error,
     read_logs,
     status_of,
 )
+from hpo.automl.submission import Submission
 from hpo.core.errors import RunError
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged, nest
@@ -44,6 +47,8 @@ MAX_POLL_ERRORS = 20
 """After so many failed polls in a row a job counts as lost."""
 NOT_CREATED, NOT_REGISTERED = "job_creation_failed", "active_job_registration_failed"
 JOB_CANCELED, INVALID = "job_canceled", "invalid_configuration"
+_BY_LOG = "failed by its log"
+"""In place of the platform's word for the end of a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +60,7 @@ class PlatformPlan:
     """Empty for a network without epochs."""
     slots: int
     action: str
-    submit: Callable[[dict[str, Any], int], Any]
-    """(spec, number) -> the platform's answer to a submission."""
-    job_name: Callable[[int], str] = str
-    """(number) -> the id that a job is asked for."""
+    submission: Submission
     poll_s: float = 5.0
     resume_fields: tuple[str, ...] = ()
     """Spec keys that take the checkpoint to go on from."""
@@ -106,6 +108,7 @@ class PlatformExecutor:
                 active = self._take(launch, driver)
                 if active is not None:
                     running[launch.number] = active
+            self._drop_others(running)
             if not running:
                 return
             time.sleep(self._plan.poll_s)
@@ -114,8 +117,17 @@ class PlatformExecutor:
                 if ended is not None:
                     job_id = running.pop(number).job_id
                     self.artifacts.put(job_id, "failure" if ended.failure else "success")
-                    self.active.drop(number)
                     driver.on_end(number, ended)
+                    self.active.drop(number)  # not before: a kill within must find the job again
+
+    def _drop_others(self, running: Mapping[int, ActiveJob]) -> None:
+        """Drop jobs whose trials have ended; one of a trial that there is none of is canceled."""
+        is_over = {trial.number: trial.state.is_finished for trial in self._ledger.trials()}
+        for number in self.active.jobs.keys() - running.keys():
+            if number not in is_over and self.active.jobs[number].job_id:
+                self._cancel(self.active.jobs[number])
+            if is_over.get(number, True):
+                self.active.drop(number)
 
     def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
         """Call it once: where jobs run is the platform's own affair."""
@@ -136,18 +148,21 @@ class PlatformExecutor:
 
     def _take(self, launch: Launch, driver: TrialDriver) -> ActiveJob | None:
         """Find the trial's job where it is under way, else submit it."""
-        known = self.active.jobs.get(launch.number)
+        known, record = self.active.jobs.get(launch.number), self._ledger.trial(launch.number)
+        if known is not None and known.retry not in (None, record.retries):
+            known = None  # of a start that was lost and given up
         if known is not None and not known.job_id:
             self._find_lost(known)
         if known is not None and known.job_id:
             logger.info("trial %d goes on as job %s", launch.number, known.job_id)
         else:
-            until = self._ledger.trial(launch.number).until_epoch
-            known = ActiveJob(rec_id=launch.number, until_epoch=until)
+            known = ActiveJob(
+                rec_id=launch.number, until_epoch=record.until_epoch, retry=record.retries
+            )
             failure = self._try_to_submit(known, launch)
             if failure is not None:
-                self.active.drop(launch.number)
                 driver.on_end(launch.number, Ended(failure=failure))
+                self.active.drop(launch.number)
                 return None
         self.job_ids[launch.number] = (known.job_id, known.results_dir)
         write_json(self._jobs_file, self.job_ids)
@@ -164,31 +179,36 @@ class PlatformExecutor:
         spec, error = attempt(self._spec_of, known, launch, source)
         if error is not None:
             return _failure("spec", f"{INVALID}: {error}")
-        created, error = attempt(self._plan.submit, spec, launch.number)
-        if error is not None:
-            text = f"{NOT_CREATED}: {type(error).__name__}: {error}"
-            return _failure("infrastructure", text)
-        known.job_id = str(getattr(created, "id", created))
-        known.results_dir = str(getattr(created, "results_dir", "") or self._results_dir(known))
+        submit = partial(self._plan.submission.submit, is_resumed=bool(source))
+        created, error = attempt(submit, spec, launch.number)
+        known.job_id = id_of(created)
+        if not known.job_id:  # the answer may be lost, and the job made
+            self._find_lost(known)
+        if not known.job_id:
+            why = f"{type(error).__name__}: {error}" if error else f"no job id: {created!r:.80}"
+            return _failure("infrastructure", f"{NOT_CREATED}: {why}")
+        known.results_dir = known.results_dir or self._results_dir(known, created)
         _, error = attempt(self.active.put, known)
         if error is not None:
             self._cancel(known)
             return _failure("infrastructure", f"{NOT_REGISTERED}: {error}")
         return None
 
-    def _results_dir(self, active: ActiveJob) -> str:
-        """Where a job's results lie, where the platform can tell."""
+    def _results_dir(self, active: ActiveJob, answer: Any) -> str:
+        """Where a job's results lie, by a platform's answer about it or by what it says later."""
+        if told := getattr(answer, "results_dir", ""):
+            return str(told)
         found, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
         return str(found or "")
 
     def _find_lost(self, active: ActiveJob) -> None:
         """Look for a job whose submission was cut off, by the id that was asked for."""
-        wanted = self._plan.job_name(active.rec_id)
-        found, error = attempt(self._platform.get_job_status, wanted)
-        if error is not None:  # there is none, or ids are the platform's own choice
-            return
-        active.job_id = wanted
-        active.results_dir = str(getattr(found, "results_dir", "") or "")
+        wanted = self._plan.submission.asked_id(active.rec_id)
+        found, error = attempt(self._platform.get_job_status, wanted) if wanted else (None, None)
+        if error is None and exists_by(found):
+            active.job_id = wanted
+            active.results_dir = self._results_dir(active, found)
+            attempt(self.active.put, active)
 
     def _source_of(self, record: TrialRecord) -> tuple[str, str]:
         """The checkpoint that a rung trial goes on from, and what is wrong where there is none."""
@@ -224,9 +244,10 @@ class PlatformExecutor:
         active.errors = 0
         is_over = status in DONE | FAILED | CANCELED
         logs = self._logs(active, is_over=is_over)
-        if not is_over and has_failed_by_log(logs):
-            self._cancel(active)
-            is_over, status = True, "failed by its log"
+        if status not in FAILED | CANCELED and has_failed_by_log(logs):
+            if not is_over:
+                self._cancel(active)
+            is_over, status = True, _BY_LOG
         self._read_values(active, logs, is_over=is_over)
         if not is_over:
             return None
@@ -251,6 +272,7 @@ class PlatformExecutor:
         if active.errors < MAX_POLL_ERRORS:
             logger.warning("job %s: its status cannot be read: %s", active.job_id, error)
             return None
+        self._cancel(active)  # it may run all the same, beside the job that takes its place
         text = f"the status of job {active.job_id} could not be read {active.errors} times: {error}"
         return Ended(failure=_failure("infrastructure", text))
 
@@ -287,6 +309,7 @@ class PlatformExecutor:
         return values_by_reader(lambda place: read(place)[0], names, self._plan.action)
 
     def _succeed(self, active: ActiveJob, driver: TrialDriver) -> Ended:
+        self._keep_earlier(active)
         missing = self._plan.objectives.missing(active.values)
         primary = self._plan.objectives.primary.metric
         if missing and self._hooks.eval_fn is None:
@@ -296,6 +319,23 @@ class PlatformExecutor:
         line = {"epoch": active.until_epoch, "value": value, "metrics": dict(active.values)}
         driver.on_epoch(active.rec_id, line)
         return Ended()
+
+    def _keep_earlier(self, active: ActiveJob) -> None:
+        """Let a rung trial that left its checkpoint, and no value, keep that of its start."""
+        missing = self._plan.objectives.missing(active.values)
+        start = self._ledger.trial(active.rec_id).start_from
+        if not missing or start is None or not self._is_local(active):
+            return
+        metric = self._plan.objectives.primary.metric
+        folder = Path(active.results_dir)
+        if attempt(choose_checkpoint, folder, active.until_epoch, metric)[1] is not None:
+            return
+        source, epoch = start
+        for line in self._ledger.trial(source).measurements:
+            if line.epoch == epoch:
+                known = line.metrics if self._plan.objectives.is_several else {metric: line.value}
+                logger.warning("trial %d: no new value; it keeps trial %d's", active.rec_id, source)
+                active.values |= {name: known[name] for name in missing if name in known}
 
     def _analyse(self, active: ActiveJob, logs: str, status: str) -> dict[str, str]:
         analysis, error = attempt_by_name(self._platform, "get_failure_analysis", active.job_id)

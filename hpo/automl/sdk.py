@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+from uuid import UUID
 
 from hpo.automl.errors import AutoMLError
 
@@ -13,6 +14,14 @@ DONE = frozenset({"done", "success", "succeeded", "complete", "completed"})
 FAILED = frozenset({"error", "failed", "failure", "aborted", "timeout", "timed_out"})
 CANCELED = frozenset({"canceled", "cancelled", "stopped", "terminated", "deleted", "not found",
                       "not_found", "notfound"})  # fmt: skip
+ACTIVE = frozenset({
+    "accepted", "active", "allocating", "awaiting", "completing", "configuring",
+    "containercreating", "created", "finishing", "in_progress", "initializing", "launching",
+    "paused", "pausing", "pending", "podinitializing", "preparing", "provisioning", "queued",
+    "queueing", "ready", "requeued", "restarting", "resuming", "running", "scheduled",
+    "scheduling", "started", "starting", "submitted", "submitting", "suspended", "waiting",
+})  # fmt: skip
+"""Words for a job that is under way. Any other word counts as one, too, of a job that is known."""
 TAIL_LINES = 2000
 """Lines of a log that are read at each poll, where the SDK can read its end alone."""
 
@@ -67,6 +76,24 @@ def status_of(answer: Any) -> str:
     status = getattr(answer, "status", answer)
     status = getattr(status, "value", status)
     return str(status).rpartition(".")[2].strip().lower()
+
+
+def exists_by(answer: Any) -> bool:
+    """Whether a platform's status is that of a job, and of none that was canceled.
+
+    Some answer with a word such as `Unknown` where there is no such job.
+    """
+    return status_of(answer) in ACTIVE | DONE | FAILED
+
+
+def id_of(created: Any) -> str:
+    """The id in a platform's answer to a submission; empty where it has none."""
+    if isinstance(created, Mapping):
+        found = created.get("id", created.get("job_id"))
+    else:
+        is_plain = isinstance(created, str | int | UUID)
+        found = created if is_plain else getattr(created, "id", None)
+    return "" if found is None or isinstance(found, bool) else str(found).strip()
 
 
 def has_failed_by_log(logs: str) -> bool:

@@ -215,13 +215,16 @@ class AutoMLSession(Session):
 
     def _platform_plan(self) -> PlatformPlan:
         skill, action = self.skill_trainer.skill, self.facts.action
+        # Searches that begin in the same second, in two folders, may share a platform.
+        name = f"{self.run.path.name}-{self.plan.study_uuid[:8]}"
         submission = Submission(
             platform=cast(Platform, self.route.platform),
             skill=skill,
             action=action,
             execution=self.skill_trainer.execution,
             image=self.facts.image,
-            name_of=lambda number: f"{self.run.path.name}-rec-{number}",
+            name_of=lambda number: f"{name}-rec-{self._attempt_of(number)}",
+            attempt_of=self._attempt_of,
             arguments=self.route.platform_arguments,
         )
         return PlatformPlan(
@@ -229,12 +232,16 @@ class AutoMLSession(Session):
             epochs_key=self.trainer.epochs_key,
             slots=self.study.concurrent or 1,
             action=action,
-            submit=submission.submit,
-            job_name=submission.name_of,
+            submission=submission,
             poll_s=self.route.poll_s,
             resume_fields=tuple(skill.fields(action, "resume_model")),
             finish_spec=self._finished_spec,
         )
+
+    def _attempt_of(self, number: int) -> str:
+        """A trial's number, and the number of the retry: what a lost job holds is not touched."""
+        retries = self.ledger.trial(number).retries
+        return f"{number}-retry-{retries}" if retries else str(number)
 
     def _finished_spec(self, spec: dict[str, Any], epochs: int) -> dict[str, Any]:
         """The spec that a job gets: it keeps few checkpoints where artifacts are deleted anyway."""

@@ -19,6 +19,8 @@ from hpo.study.skill import Skill
 
 OUTPUT_KEYS = ("results_dir", "output_dir", "save_dir")
 """Endings of spec keys that name a folder to write to."""
+_RESUMED = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+"""Environment of a job that goes on from a checkpoint: one of the search itself, so trusted."""
 CONTAINER_FORMAT = "toml"
 """The format of a container's spec where its action names none."""
 
@@ -35,6 +37,8 @@ class Submission:
     """As the caller gave it; empty takes the action's, then the skill's."""
     name_of: Callable[[int], str]
     """(number) -> the id that a job is asked for."""
+    attempt_of: Callable[[int], str] = str
+    """(number) -> what tells this start of a trial from all others, in names of folders."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the caller passes on to every job."""
 
@@ -68,12 +72,20 @@ class Submission:
         name = "create_job" if self.execution is None else "create_python_job"
         return getattr(self.platform, name, None), name
 
-    def submit(self, spec: dict[str, Any], number: int) -> Any:
+    def asked_id(self, number: int) -> str:
+        """The id that a trial's job is asked for; empty where the platform chooses by itself."""
+        create = None if self.execution is not None else self._call()[0]
+        names = [name for name in ("job_id", "name") if name not in self.arguments]
+        is_asked = any(takes(create, name, by_name=True) for name in names)
+        return self.name_of(number) if is_asked else ""
+
+    def submit(self, spec: dict[str, Any], number: int, *, is_resumed: bool = False) -> Any:
         """Create the job of a trial.
 
         Args:
             spec: nested, complete.
             number: of the trial.
+            is_resumed: whether it goes on from a checkpoint of another job.
 
         Returns:
             What the platform answers.
@@ -90,8 +102,9 @@ class Submission:
             "network_arch": self.skill.network_arch,
             "action": self.action,
         }
+        arguments = self._arguments(is_resumed=is_resumed)
         if self.execution is not None:
-            return self._submit_script(common)
+            return self._submit_script(common, arguments)
         name = self.name_of(number)
         facts = {
             **common,
@@ -103,10 +116,18 @@ class Submission:
         form = format_of(self.skill, self.action, CONTAINER_FORMAT)
         if takes(self.platform.create_job, "command"):
             command = self._whole_command(common, form, name)
-            always = {"image": self.own_image, "command": command, **self.arguments}
-        else:
-            always = dict(self.arguments)
-        return call_with_known(self.platform.create_job, {**facts, "config_format": form}, always)
+            arguments = {"image": self.own_image, "command": command, **arguments}
+        facts["config_format"] = form
+        return call_with_known(self.platform.create_job, facts, arguments)
+
+    def _arguments(self, *, is_resumed: bool) -> dict[str, Any]:
+        """What the caller passes on, with what a job needs to load a checkpoint."""
+        given = self.arguments.get("env_vars") or {}
+        if not is_resumed or not takes(self._call()[0], "env_vars"):
+            return dict(self.arguments)
+        if not isinstance(given, Mapping):  # in a form of the platform's own
+            return dict(self.arguments)
+        return {**self.arguments, "env_vars": {**_RESUMED, **given}}
 
     def _whole_command(self, common: Mapping[str, Any], form: str, name: str) -> str:
         """The command with this trial's spec in it, by the platform's own builder if it has one."""
@@ -117,7 +138,7 @@ class Submission:
         built = call_with_known(build, {**common, "command": template, "config_format": form})
         return str(built)
 
-    def _submit_script(self, common: Mapping[str, Any]) -> Any:
+    def _submit_script(self, common: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         assert self.execution is not None  # noqa: S101 - told by the caller
         create, _ = self._call()
         if create is None:
@@ -132,13 +153,13 @@ class Submission:
             "script_args": list(self.execution.args),
             "cwd": str(self.execution.cwd),
         }
-        return create(**facts, **self.arguments)
+        return create(**facts, **arguments)
 
     def _own_folders(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
         """Give each trial a folder of its own below a folder that the spec names for all."""
         declared = self.skill.outputs(self.action)
         changes = {
-            name: f"{value.rstrip('/')}/rec_{number}"
+            name: f"{value.rstrip('/')}/rec_{self.attempt_of(number)}"
             for name, value in flatten(spec).items()
             if name.endswith(OUTPUT_KEYS)
             and name not in declared

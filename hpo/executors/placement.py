@@ -37,6 +37,8 @@ def place_trials(
 ) -> Slots:
     """Divide the machine, or the cluster, among trials; `auto` packing begins with one per GPU.
 
+    Trials that are jobs of a platform are only counted: one at a time where the study says nothing.
+
     Args:
         study: how many run at a time, and how many share a GPU.
         trainer: knows the key that holds how many devices a trial has.
@@ -49,6 +51,9 @@ def place_trials(
     if start.executor not in _EXECUTORS:
         known = " or ".join(_EXECUTORS)
         raise SpecError(f"executor: must be {known}, got {quoted(start.executor)}")
+    if getattr(trainer, "is_elsewhere", False):  # what this machine has says nothing of a platform
+        count = study.concurrent or 1
+        return Slots(count=count, cpus=1.0, gpus=0.0, total_cpus=count, total_gpus=0)
     machine = find_machine(start)
     if study.budget.gpu_seconds is not None and machine.gpus == 0:
         raise SpecError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +15,16 @@ from hpo.core.spec_dicts import flatten, merged
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of, without
 from hpo.jobs.inference import JobContext
-from hpo.jobs.job import ENDED, PENDING, SPEC_FILE, Job, create_folder, find_job, read_job
+from hpo.jobs.job import (
+    COMMAND_SPEC_FILE,
+    ENDED,
+    PENDING,
+    SPEC_FILE,
+    Job,
+    find_job,
+    new_folder,
+    read_job,
+)
 from hpo.jobs.pages import load_pages, pages_with
 from hpo.jobs.parents import Parent, find_parent, lineage
 from hpo.jobs.run_command import command_of
@@ -29,8 +37,6 @@ from hpo.study.weights import check_weights
 logger = logging.getLogger(__name__)
 
 DEFAULT_NETWORK = "ml_recog"
-_COMMAND_SPEC_FILE = "command_spec.yaml"
-"""What the trainer reads where `spec.yaml` holds keys that it does not have."""
 _NEW_KEY = {
     True: "not in the schema; kept in the spec, without effect: the trainer has no such key",
     False: "not in the schema; passed on to the trainer as given",
@@ -75,8 +81,7 @@ class JobMaker:
         parent = find_parent(self.root, parent_job_id) if parent_job_id else None
         pages = load_pages(self._skill_of(parent))
         fitting = pages_with(pages, request.action)
-        name, folder = create_folder(self.root, request.action, job_id)
-        try:
+        with new_folder(self.root, request.action, job_id) as folder:
             context = JobContext(
                 results_dir=folder,
                 parent=parent,
@@ -85,7 +90,7 @@ class JobMaker:
             )
             page = choose_page(fitting, request, context)
             job = Job(
-                id=name,
+                id=folder.name,
                 action=request.action,
                 skill_dir=str(pages[0].path),
                 folder=folder,
@@ -95,9 +100,6 @@ class JobMaker:
                 created=time.time(),
             )
             return self._write(job, page, request, context)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
     def prepare_resume(self, job_id: str, overrides: Mapping[str, Any] | None = None) -> Job:
         """Make a job that has ended ready to run again in its folder, from its own newest state.
@@ -172,7 +174,7 @@ def _command(
     file = job.folder / SPEC_FILE
     file.write_text(to_yaml(spec), encoding="utf-8")
     if unknown:
-        file = job.folder / _COMMAND_SPEC_FILE
+        file = job.folder / COMMAND_SPEC_FILE
         file.write_text(to_yaml(without(spec, unknown)), encoding="utf-8")
     return command_of(page.command(action), file)
 

@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -22,11 +22,14 @@ from hpo.core.errors import RunError
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
 from hpo.run.plain_files import write_json
-from hpo.run.run_dir import is_locked
+from hpo.run.run_dir import hold, is_locked
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"
+COMMAND_SPEC_FILE = "command_spec.yaml"
+"""What the trainer reads where `spec.yaml` holds keys that it does not have."""
 _LOG_FILE = "log.txt"
+_LOCK_FILE = ".lock"
 RESULTS = "results"
 
 PENDING, RUNNING, SUCCESS, FAILURE, CANCELED = (
@@ -108,12 +111,9 @@ class Job:
         Raises:
             RunError: when another worker holds it.
         """
-        with (self.folder / ".lock").open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(f"{self.id}: is running already; wait for it or stop it") from error
-            yield handle.fileno()
+        refusal = f"{self.id}: is running already; wait for it or stop it"
+        with hold(self.folder / _LOCK_FILE, refusal) as lock:
+            yield lock
 
 
 def _record(job: Job) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _jobs_in(folder: Path) -> Iterator[Job]:
 
 
 def _is_up_to_date(job: Job) -> bool:
-    is_held = is_locked(job.folder / ".lock")  # by a worker, or the command that it started
+    is_held = is_locked(job.folder / _LOCK_FILE)  # by a worker, or the command that it started
     if job.status in ENDED or is_held:
         return True
     return job.status == PENDING and time.time() - job.created < _START_WITHIN_S
@@ -170,8 +170,12 @@ def _gone(folder: Path, job: Job) -> Job:
     return replace(job, status=FAILURE, message=f"its process {what}")
 
 
-def create_folder(root: Path, action: str, job_id: str = "") -> tuple[str, Path]:
+@contextlib.contextmanager
+def new_folder(root: Path, action: str, job_id: str = "") -> Iterator[Path]:
     """Make the folder of a new job, under a given id or the next free `<action>-<n>`.
+
+    Its record is written within; where that fails, the folder is removed. One whose maker was
+    killed before it had a record is taken.
 
     Raises:
         RunError: when the id is taken or is not a folder name, or the root cannot be written.
@@ -181,22 +185,37 @@ def create_folder(root: Path, action: str, job_id: str = "") -> tuple[str, Path]
         raise RunError(f"job id: must be usable as a folder name, got {job_id!r}")
     try:
         results.mkdir(parents=True, exist_ok=True)
-        if job_id:
-            (results / job_id).mkdir()
-            return job_id, results / job_id
-        taken = (p.name.removeprefix(f"{action}-") for p in results.glob(f"{action}-*"))
-        number = max((int(n) for n in taken if n.isdecimal()), default=0)
-        while True:  # another process may take the same number at the same time
-            number += 1
-            with contextlib.suppress(FileExistsError):
-                (results / f"{action}-{number}").mkdir()
-                return f"{action}-{number}", results / f"{action}-{number}"
-    except FileExistsError as error:
-        raise RunError(f"{job_id}: there is such a job in {results} already") from error
+        folder = results / job_id if job_id else _next_folder(results, action)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(
             f"{results}: cannot hold jobs: {error.strerror}; choose another --root"
         ) from error
+    taken = f"{folder.name}: there is such a job in {results} already"
+    with hold(folder / _LOCK_FILE, taken):
+        if not all(_is_from_before(path) for path in folder.iterdir()):
+            raise RunError(taken)
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _next_folder(results: Path, action: str) -> Path:
+    """Make the next free `<action>-<n>`."""
+    taken = (p.name.removeprefix(f"{action}-") for p in results.glob(f"{action}-*"))
+    number = max((int(n) for n in taken if n.isdecimal()), default=0)
+    while True:  # another process may take the same number at the same time
+        number += 1
+        with contextlib.suppress(FileExistsError):
+            (results / f"{action}-{number}").mkdir()
+            return results / f"{action}-{number}"
+
+
+def _is_from_before(path: Path) -> bool:
+    """Whether a file in a job's folder is written before the record is."""
+    return path.name in (SPEC_FILE, COMMAND_SPEC_FILE) or path.name.startswith(".")
 
 
 def list_jobs(root: Path) -> list[Job]:

@@ -41,7 +41,7 @@ ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
 _STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
 LOCK_ATTEMPTS = 20
-"""A reader's look at the lock takes microseconds; a driver in it stays."""
+"""A reader's look at a lock takes microseconds; who works under it stays."""
 
 
 def lost_facts(folder: Path) -> str:
@@ -60,6 +60,29 @@ def is_locked(file: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+@contextlib.contextmanager
+def hold(file: Path, refusal: str) -> Iterator[int]:
+    """Hold a lock file for one process; yields its descriptor.
+
+    Args:
+        file: is made where it is not there.
+        refusal: what is said while another process holds it.
+
+    Raises:
+        RunError: when another process holds it.
+    """
+    with file.open("a+") as handle:
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt + 1 == LOCK_ATTEMPTS:
+                    raise RunError(refusal) from error
+                time.sleep(0.01)
+        yield handle.fileno()
 
 
 class RunDir:
@@ -142,18 +165,8 @@ class RunDir:
         Raises:
             RunError: when another driver holds it.
         """
-        with (self.path / ".lock").open("a+") as handle:
-            for attempt in range(LOCK_ATTEMPTS):
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    if attempt + 1 == LOCK_ATTEMPTS:
-                        raise RunError(
-                            f"{self.path}: another search is running in it; wait for it, "
-                            "or `hpo stop` it"
-                        ) from error
-                    time.sleep(0.01)
+        refusal = f"{self.path}: another search is running in it; wait for it, or `hpo stop` it"
+        with hold(self.path / ".lock", refusal):
             yield
 
     def is_running(self) -> bool:

@@ -1,6 +1,9 @@
 """Trials as jobs of a platform: one that runs local processes, and one that fails in every way."""
 
 import json
+import logging
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +11,7 @@ import pytest
 
 from hpo import AutoMLRunner, query_status
 from hpo.automl import platform
-from hpo.automl.sdk import call_with_known, status_of
+from hpo.automl.sdk import call_with_known, id_of, status_of
 from hpo.core.errors import RunError
 from hpo.jobs import LocalJobs
 from tests.hpo.automl.foreign import make_foreign_skill
@@ -73,6 +76,30 @@ def search(foreign, tmp_path):
     return go
 
 
+class PulledPlug(BaseException):
+    """Ends the driver as a kill does: nothing that follows is done."""
+
+
+class Folders(Scripted):
+    """Its jobs have folders of their own, with a checkpoint of the epoch that they train until."""
+
+    def __init__(self, script, root, *, metrics=None):
+        super().__init__(script)
+        self.root, self.metrics = root, metrics
+
+    def create_job(self, *, specs, command, image, name, env_vars=None):
+        made = super().create_job(
+            specs=specs, command=command, image=image, name=name, env_vars=env_vars
+        )
+        made.results_dir = str(self.root / made.id)
+        epoch = specs["train"]["num_epochs"]
+        (self.root / made.id).mkdir(parents=True)
+        (self.root / made.id / f"model_epoch_{epoch:03d}.pth").touch()
+        if self.metrics is not None:
+            (self.root / made.id / "metrics.json").write_text(json.dumps(self.metrics))
+        return made
+
+
 def ok(value):
     return lambda number, poll: ("Done", f"val accuracy: {value(number)}")
 
@@ -106,8 +133,8 @@ def test_43_a_rungs_job_goes_on_from_its_own_epochs_checkpoint(search, foreign, 
     assert later
     for entry in later:
         parent, epoch = entry["resumed_from"]["rec_id"], entry["resumed_from"]["epoch"]
-        job = jobs.get_job(f"{Path(result['workspace_path']).name}-rec-{entry['rec_id']}")
-        before = jobs.get_job(f"{Path(result['workspace_path']).name}-rec-{parent}")
+        job = jobs.get_job(entry["job_id"])
+        before = jobs.get_job(result["history"][parent]["job_id"])
         source = job.spec()["train"]["resume_training_checkpoint_path"]
         assert source == str(before.results_dir / f"train/model_epoch_{epoch:03d}.pth")
         assert job.spec()["train"]["num_epochs"] == entry["epochs"]
@@ -239,9 +266,6 @@ def test_jobs_get_the_callers_arguments_and_a_nested_spec(search):
 
 
 def test_41_jobs_under_way_are_polled_before_anything_is_proposed(search, tmp_path):
-    class PulledPlug(BaseException):
-        pass
-
     def dies(number, poll):
         if number == 1 and poll == 2:
             raise PulledPlug
@@ -267,16 +291,15 @@ def test_41_jobs_under_way_are_polled_before_anything_is_proposed(search, tmp_pa
     assert query_status(folder)["active_jobs"] == []
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "within", "after"])
 def test_40_a_driver_that_dies_around_a_submission_runs_no_trial_twice(
     search, foreign, tmp_path, moment
 ):
-    class PulledPlug(BaseException):
-        pass
-
     class Dying(LocalJobs):
         def create_job(self, action="train", *, specs=None, job_id=""):
-            if moment == "before":
+            if moment == "within":  # as a kill before the record is written leaves it
+                (self.root / "results" / job_id).mkdir(parents=True)
+            if moment != "after":
                 raise PulledPlug
             super().create_job(action, specs=specs, job_id=job_id)
             raise PulledPlug
@@ -289,6 +312,248 @@ def test_40_a_driver_that_dies_around_a_submission_runs_no_trial_twice(
     assert [e["status"] for e in result["history"]] == ["success"] * 3
     starts = [p.read_text().count("\n") for p in (tmp_path / "root").rglob("started.txt")]
     assert starts == [1, 1, 1]
+    assert not any("retry" in e["job_id"] for e in result["history"])
+
+
+def test_40_a_job_that_was_made_and_never_began_is_tried_again(search, foreign, tmp_path):
+    class Dying(LocalJobs):
+        def start(self, job):
+            replace(job, created=job.created - 100).save()
+            raise PulledPlug
+
+    with pytest.raises(PulledPlug):
+        search(Dying(tmp_path / "root", foreign))
+    (folder,) = (tmp_path / "ws").iterdir()
+    result = search(LocalJobs(tmp_path / "root", foreign), workspace_path=folder, resume=True)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert [e["job_id"].partition("-rec-")[2] for e in result["history"]] == ["0-retry-1", "1", "2"]
+
+
+@pytest.mark.parametrize("within", ["eval_fn", "on_result"])
+def test_41_a_driver_that_dies_while_a_trial_is_closed_submits_nothing_again(
+    search, tmp_path, within
+):
+    """Before, the job was forgotten first, and its training was paid for twice."""
+    values = {"eval_fn": lambda rec, job: 0.25 + rec.id}
+    dying = lambda rec, *_: (_ for _ in ()).throw(PulledPlug) if rec.id == 1 else 0.25  # noqa: E731
+    sdk = Scripted(ok(lambda n: 0.5))
+    with pytest.raises(PulledPlug):
+        search(sdk, **(values | {within: dying}))
+    (folder,) = (tmp_path / "ws").iterdir()
+    assert query_status(folder)["active_jobs"] == [{"rec_id": 1, "job_id": "job-1"}]
+    polls = dict(sdk.polls)
+    result = search(sdk, workspace_path=folder, resume=True, **values)
+    assert [job.name.rpartition("-")[2] for job in sdk.created] == ["0", "1", "2"]
+    assert (sdk.polls["job-1"] > polls["job-1"]) == (within == "eval_fn")
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert result["history"][2]["metric"] == 2.25
+    assert query_status(folder)["active_jobs"] == []
+
+
+def test_a_job_of_a_trial_that_there_is_none_of_is_canceled(search, tmp_path):
+    folder = Path(search(Scripted(ok(lambda n: 0.5)))["workspace_path"])
+    stranger = {"rec_id": 9, "job_id": "job-9", "until_epoch": 4}
+    (folder / "active_jobs.json").write_text(json.dumps([stranger]))
+    sdk, canceled = Scripted(ok(lambda n: 0.5)), []
+    sdk.cancel_job = canceled.append
+    search(sdk, workspace_path=folder, resume=True, settings={"automl_max_recommendations": 4})
+    assert canceled == ["job-9"]
+    assert query_status(folder)["active_jobs"] == []
+
+
+class Unique(Scripted):
+    """A platform that gives a name once, as most do."""
+
+    canceled = ()
+
+    def create_job(self, *, specs, command, image, name):
+        if name in {job.name for job in self.created}:
+            raise ValueError(f"{name}: there is such a job")
+        return super().create_job(specs=specs, command=command, image=image, name=name)
+
+    def cancel_job(self, job_id):
+        self.canceled = (*self.canceled, job_id)
+
+
+def test_a_lost_job_is_canceled_and_tried_again_under_a_name_of_its_own(search, monkeypatch):
+    """Before, every retry asked for the id that was taken, and failed by that."""
+    monkeypatch.setattr(platform, "MAX_POLL_ERRORS", 3)
+
+    def script(number, poll):
+        return OSError("no route") if number in (0, 1) and poll else ("Done", "val accuracy: 0.5")
+
+    sdk = Unique(script)
+    result = search(sdk, settings={"automl_max_recommendations": 2})
+    assert [e["status"] for e in result["history"]] == ["success"] * 2
+    assert sdk.canceled == ("job-0", "job-1")
+    folder = Path(result["workspace_path"]).name
+    ends = [job.name.removeprefix(folder).partition("-rec-")[2] for job in sdk.created]
+    assert ends == ["0", "0-retry-1", "0-retry-2", "1"]
+
+
+class Cutter(logging.Handler):
+    """Ends the driver at a log line that holds some words."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.words = words
+
+    def emit(self, record):
+        if self.words in record.getMessage():
+            raise PulledPlug
+
+
+def test_a_lost_job_was_not_the_trials_where_the_driver_died_just_then(
+    search, tmp_path, monkeypatch
+):
+    """It was given up and canceled; a resumed search takes no notice of its end."""
+    monkeypatch.setattr(platform, "MAX_POLL_ERRORS", 2)
+    sdk = Unique(lambda number, poll: OSError("no route") if poll else ("Running", ""))
+    log, cutter = logging.getLogger("hpo.searching.engine"), Cutter("starting it again")
+    log.addHandler(cutter)
+    try:
+        with pytest.raises(PulledPlug):
+            search(sdk)
+    finally:
+        log.removeHandler(cutter)
+    (folder,) = (tmp_path / "ws").iterdir()
+    assert query_status(folder)["active_jobs"] == [{"rec_id": 0, "job_id": "job-0"}]
+    sdk.script = lambda n, poll: ("Canceled", "") if n == 0 else ("Done", "val accuracy: 0.5")
+    result = search(sdk, workspace_path=folder, resume=True)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert [job.name.partition("-rec-")[2] for job in sdk.created] == ["0", "0-retry-1", "1", "2"]
+
+
+def test_searches_that_begin_in_the_same_second_have_jobs_of_different_names(search, tmp_path):
+    """Their workspaces are then named alike, in two folders."""
+    names = []
+    for place in ("one", "two"):
+        sdk = Scripted(ok(lambda n: 0.5))
+        folder = search(sdk, workspace_path=tmp_path / place)["workspace_path"]
+        names += [job.name.removeprefix(Path(folder).name) for job in sdk.created]
+    assert len(set(names)) == len(names) == 6
+
+
+def test_a_job_whose_answer_was_lost_is_found_and_not_made_again(search, foreign, tmp_path):
+    class Cut(LocalJobs):
+        def create_job(self, action="train", *, specs=None, job_id=""):
+            super().create_job(action, specs=specs, job_id=job_id)
+            raise ConnectionResetError("by peer")
+
+    result = search(Cut(tmp_path / "root", foreign))
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    starts = [p.read_text().count("\n") for p in (tmp_path / "root").rglob("started.txt")]
+    assert starts == [1, 1, 1]
+    assert all(Path(e["job_id"]).name == e["job_id"] for e in result["history"])
+
+
+@pytest.mark.parametrize("word", ["Unknown", None, "Not Found", "Deleted", "Canceled"])
+@pytest.mark.parametrize("takes_name", [True, False])
+def test_40_a_platform_that_knows_no_such_job_is_given_the_trial_again(
+    search, tmp_path, word, takes_name
+):
+    """Before, such a job was polled for ever, or the trial had been canceled."""
+
+    class Words(Scripted):
+        def get_job_status(self, job_id):
+            if job_id in self.polls:
+                return super().get_job_status(job_id)
+            return SimpleNamespace(status=word)
+
+    class Nameless(Words):
+        def create_job(self, *, specs, command, image):
+            return super().create_job(specs=specs, command=command, image=image, name="")
+
+    sdk = (Words if takes_name else Nameless)(lambda *_: (_ for _ in ()).throw(PulledPlug))
+    with pytest.raises(PulledPlug):
+        search(sdk)
+    (folder,) = (tmp_path / "ws").iterdir()
+    assert query_status(folder)["active_jobs"] == [{"rec_id": 0, "job_id": ""}]
+    sdk.script = ok(lambda n: 0.5)
+    result = search(sdk, workspace_path=folder, resume=True)
+    assert [e["job_id"] for e in result["history"]] == ["job-1", "job-2", "job-3"]
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+
+
+@pytest.mark.parametrize("answer", [None, "", {}, {"status": "ok"}, object(), True])
+def test_a_submission_without_an_id_has_failed(search, answer):
+    class Vague(Scripted):
+        def create_job(self, *, specs, command, image, name):
+            super().create_job(specs=specs, command=command, image=image, name=name)
+            return answer
+
+    sdk = Vague(ok(lambda n: 0.5))
+    (entry,) = search(sdk, settings={"automl_max_recommendations": 1})["history"]
+    assert entry["failure_reason"].startswith("job_creation_failed: no job id: ")
+    assert len(sdk.created) == 3
+
+
+@pytest.mark.parametrize("form", ["object", "text", "mapping", "number", "uuid"])
+def test_an_id_comes_in_many_forms(form):
+    ident = uuid.UUID(int=7)
+    given = {
+        "object": SimpleNamespace(id="a"), "text": "a", "mapping": {"id": "a"}, "number": 7,
+        "uuid": ident,
+    }  # fmt: skip
+    assert id_of(given[form]) == {"number": "7", "uuid": str(ident)}.get(form, "a")
+
+
+# A job's own words ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_a_log_that_says_fail_beats_a_status_of_success(search, tmp_path, is_saved):
+    """A container may exit with 0 all the same; what it has saved counts."""
+    script = lambda n, poll: ("Complete", "val accuracy: 0.5\nExecution status: FAIL")  # noqa: E731
+    sdk, canceled = Folders(script, tmp_path / "root"), []
+    sdk.metrics = {"val accuracy": 0.25} if is_saved else None
+    sdk.cancel_job = canceled.append
+    (entry,) = search(sdk, settings={"automl_max_recommendations": 1})["history"]
+    assert entry["status"] == ("success" if is_saved else "failure")
+    assert entry["metric"] == (0.25 if is_saved else None)
+    assert ("failed by its log" in (entry["failure_reason"] or "")) != is_saved
+    assert canceled == [], "it is over"
+
+
+RUNGS = {
+    "algorithm": "hyperband", "automl_max_epochs": 2, "automl_reduction_factor": 2,
+    "automl_max_recommendations": None,
+}  # fmt: skip
+
+
+def test_a_rungs_job_may_load_a_whole_checkpoint(search, tmp_path):
+    sdk = Folders(ok(lambda n: 0.5 + n / 100), tmp_path / "root")
+    result = search(sdk, settings=RUNGS, env_vars={"SEED": "3"})
+    told = [job.more["env_vars"] for job in sdk.created]
+    later = ["resumed_from" in e for e in result["history"]]
+    assert any(later)
+    assert not all(later)
+    for is_later, variables in zip(later, told, strict=True):
+        more = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"} if is_later else {}
+        assert variables == {"SEED": "3"} | more
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_a_rungs_job_without_a_new_value_keeps_its_earlier_one(search, tmp_path, has_checkpoint):
+    sdk = Folders(None, tmp_path / "root")
+
+    def script(number, poll):
+        job = sdk.created[number]
+        if not job.specs["train"]["resume_training_checkpoint_path"]:
+            return "Done", f"val accuracy: {0.5 + number / 100}"
+        if not has_checkpoint:
+            for file in (tmp_path / "root" / f"job-{number}").glob("*.pth"):
+                file.unlink()
+        return "Done", "nothing new"
+
+    sdk.script = script
+    result = search(sdk, settings=RUNGS)
+    later = [e for e in result["history"] if "resumed_from" in e]
+    assert later
+    for entry in later:
+        before = result["history"][entry["resumed_from"]["rec_id"]]["metric"]
+        assert entry["metric"] == (before if has_checkpoint else None)
+        assert entry["status"] == ("success" if has_checkpoint else "failure")
 
 
 def test_a_platforms_workspace_is_not_resumed_without_it(search, foreign):

@@ -11,6 +11,7 @@ from hpo.core.errors import SpecError
 from hpo.executors.placement import count_devices, place_trials
 from hpo.searching.session import SearchSettings
 from hpo.study.sections import SearchOptions
+from hpo.study.skill_address import TrainerFacts, trainer_name
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
 from tests.quick_trainer import TRAINER
@@ -47,6 +48,20 @@ def test_devices_of_a_trial_are_the_spec_s(monkeypatch):
 
 def test_a_trainer_that_names_no_devices_has_one():
     assert count_devices({}, TRAINER) == 1
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_jobs_of_a_platform_are_not_measured_by_this_machine(monkeypatch, gpus):
+    """Before, eight GPUs a job were refused here, or one job at a time was counted."""
+    facts = TrainerFacts(is_elsewhere=True)
+    trainer = find_trainer(trainer_name(find_trainer("ml_recog").skill_dir, facts))
+    spec = {"train": {"num_gpus": 8, "gpu_ids": list(range(8))}}
+    for start in (RAY, dataclasses.replace(RAY, executor="inprocess")):
+        slots = place(monkeypatch, gpus, trainer, start, spec=spec, concurrent=6, trials_per_gpu=2)
+        assert (slots.count, slots.gpus, slots.devices) == (6, 0.0, 1)
+        assert place(monkeypatch, gpus, trainer, start, spec=spec).count == 1
+    unreachable = dataclasses.replace(RAY, ray_address="127.0.0.1:1")
+    assert place(monkeypatch, gpus, trainer, unreachable, concurrent=3).count == 3
 
 
 def test_gpu_hours_need_a_gpu(monkeypatch):

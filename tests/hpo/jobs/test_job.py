@@ -1,16 +1,19 @@
 import json
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.jobs.job import Job, create_folder, find_job, list_jobs, read_job
+from hpo.jobs.job import Job, find_job, list_jobs, new_folder, read_job
 
 
-def make(root, action="train", **facts):
-    name, folder = create_folder(root, action)
-    job = Job(id=name, action=action, skill_dir="skill", folder=folder, **facts)
-    job.save()
+def make(root, action="train", job_id="", **facts):
+    with new_folder(root, action, job_id) as folder:
+        job = Job(id=folder.name, action=action, skill_dir="skill", folder=folder, **facts)
+        job.save()
     return job
 
 
@@ -21,18 +24,15 @@ def test_a_record_reads_back_as_it_was_written(tmp_path):
 
 
 def test_numbers_go_up_for_each_action(tmp_path):
-    names = [create_folder(tmp_path, action)[0] for action in ("train", "export", "train")]
+    names = [make(tmp_path, action).id for action in ("train", "export", "train")]
     assert names == ["train-1", "export-1", "train-2"]
     (tmp_path / "results" / "train-9").mkdir()
-    assert create_folder(tmp_path, "train")[0] == "train-10"
+    assert make(tmp_path).id == "train-10"
 
 
 def test_folders_made_at_the_same_time_are_different(tmp_path):
     names = []
-    threads = [
-        threading.Thread(target=lambda: names.append(create_folder(tmp_path, "train")[0]))
-        for _ in range(20)
-    ]
+    threads = [threading.Thread(target=lambda: names.append(make(tmp_path).id)) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -43,13 +43,93 @@ def test_folders_made_at_the_same_time_are_different(tmp_path):
 @pytest.mark.parametrize("name", ["a/b", "../x", ".hidden", ".."])
 def test_ids_that_are_no_folder_names_are_refused(tmp_path, name):
     with pytest.raises(RunError, match="must be usable as a folder name"):
-        create_folder(tmp_path, "train", name)
+        make(tmp_path, job_id=name)
 
 
 def test_an_id_is_given_once(tmp_path):
-    create_folder(tmp_path, "train", "mine")
+    make(tmp_path, job_id="mine")
     with pytest.raises(RunError, match="mine: there is such a job"):
-        create_folder(tmp_path, "train", "mine")
+        make(tmp_path, job_id="mine")
+
+
+def test_an_id_is_given_to_one_of_many_who_want_it_at_once(tmp_path):
+    got, refused = [], []
+
+    def want():
+        try:
+            got.append(make(tmp_path, job_id="mine").id)
+        except RunError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=want) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 7)
+    assert all("there is such a job" in words for words in refused)
+    assert read_job(tmp_path / "results" / "mine").id == "mine"
+
+
+MAKER = """
+import os, signal, sys
+from pathlib import Path
+from hpo.jobs.job import new_folder
+with new_folder(Path(sys.argv[1]), "train", "mine") as folder:
+    (folder / "spec.yaml").write_text("a: 1")
+    print("made", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_whose_maker_was_killed_is_free_again(tmp_path):
+    """Before, the id was taken for ever by a job that there was none of."""
+    words = [sys.executable, "-c", MAKER, str(tmp_path)]
+    maker = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert maker.stdout.readline() == b"made\n"
+    with pytest.raises(RunError, match="mine: there is such a job"):
+        make(tmp_path, job_id="mine")
+    maker.kill()
+    maker.wait()
+    assert make(tmp_path, job_id="mine", status="success").status == "success"
+
+
+def test_a_folder_with_somebodys_files_is_not_taken(tmp_path):
+    (tmp_path / "results" / "mine").mkdir(parents=True)
+    file = tmp_path / "results" / "mine" / "notes.txt"
+    file.write_text("keep me")
+    with pytest.raises(RunError, match="mine: there is such a job"):
+        make(tmp_path, job_id="mine")
+    assert file.read_text() == "keep me"
+
+
+def test_a_job_that_cannot_be_made_leaves_no_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path, "train"):
+        raise ZeroDivisionError
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_look_at_a_job_does_not_keep_its_worker_out(tmp_path):
+    """A search polls a job all the time; a worker that starts just then began never."""
+    job, stop = make(tmp_path, created=time.time()), threading.Event()
+
+    def look():
+        while not stop.is_set():
+            read_job(job.folder)
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    held = 0
+    try:
+        for _ in range(100):
+            with job.lock():
+                held += 1
+    finally:
+        stop.set()
+        for looker in lookers:
+            looker.join()
+    assert held == 100
 
 
 def test_a_job_whose_worker_is_gone_is_a_failure(tmp_path):
@@ -63,8 +143,6 @@ def test_a_job_whose_worker_is_gone_is_a_failure(tmp_path):
 
 
 def test_a_job_that_never_began_is_a_failure_after_a_while(tmp_path):
-    import time
-
     assert read_job(make(tmp_path, created=time.time()).folder).status == "pending"
     late = read_job(make(tmp_path, created=time.time() - 1000).folder)
     assert (late.status, late.message) == ("failure", "its process never began")

@@ -66,6 +66,14 @@ def test_40_words_of_success(go, status):
     assert go(Sdk(lambda n: (status, "accuracy: 0.5")), trials=1)["best"] is not None
 
 
+def test_40_a_log_that_says_fail_fails_a_job_that_is_over(go):
+    sdk = Sdk(
+        lambda n: ("Complete", f"accuracy: 0.5\nExecution status: {['FAIL', 'PASS', 'PASS'][n]}")
+    )
+    assert [e["metric"] for e in go(sdk)["history"]] == [None, 0.5, 0.5]
+    assert sdk.canceled == []
+
+
 def test_40_a_log_that_says_fail_ends_the_job(go):
     sdk = Sdk(lambda n: ("Unknown", "Execution status: FAIL"))
     result = go(sdk, trials=1)
@@ -175,6 +183,23 @@ def test_69_a_folder_in_the_spec_is_not_shared(go, tmp_path):
     assert [b.specs["train"]["save_dir"] for b in sdk.built] == ["/out/rec_0", "/out/rec_1"]
     assert {b.specs["train"]["results_dir"] for b in sdk.built} == {"/results"}
     assert sdk.built[0].outputs == {"train.results_dir": {"type": "folder"}}
+
+
+def test_69_a_retry_writes_beside_what_a_lost_job_has_left(go, tmp_path):
+    """The lost job may run on, and its values are not the retry's."""
+    skill = make_skill(tmp_path / "s", defaults={"save_dir": "/out"})
+
+    class Flaky(Builder):
+        def create_job(self, image, command):
+            made = super().create_job(image, command)
+            if len(self.jobs) == 2:
+                raise ConnectionResetError("by peer")
+            return made
+
+    sdk = Flaky()
+    assert [e["status"] for e in go(sdk, skill=skill)["history"]] == ["success"] * 3
+    folders = [b.specs["train"]["save_dir"] for b in sdk.built]
+    assert folders == ["/out/rec_0", "/out/rec_1", "/out/rec_1-retry-1", "/out/rec_2"]
 
 
 def test_70_a_sources_path_may_depend_on_the_format(tmp_path):
