@@ -103,6 +103,7 @@ class PlatformExecutor:
     def run(self, driver: TrialDriver) -> None:
         """Submit and poll until the driver is over and no job is under way."""
         running: dict[int, ActiveJob] = {}
+        self._drop_others(running)  # before a new trial takes the number of one that is lost
         while True:
             while len(running) < self._plan.slots and (launch := driver.next_launch()) is not None:
                 active = self._take(launch, driver)

@@ -92,7 +92,7 @@ def id_of(created: Any) -> str:
         found = created.get("id", created.get("job_id"))
     else:
         is_plain = isinstance(created, str | int | UUID)
-        found = created if is_plain else getattr(created, "id", None)
+        found = created if is_plain else getattr(created, "id", getattr(created, "job_id", None))
     return "" if found is None or isinstance(found, bool) else str(found).strip()
 
 

@@ -350,14 +350,17 @@ def test_41_a_driver_that_dies_while_a_trial_is_closed_submits_nothing_again(
     assert query_status(folder)["active_jobs"] == []
 
 
-def test_a_job_of_a_trial_that_there_is_none_of_is_canceled(search, tmp_path):
+@pytest.mark.parametrize("number", [3, 9])
+def test_a_job_of_a_trial_that_there_is_none_of_is_canceled(search, number):
+    """The ledger may be an older copy; the next trial then takes the number."""
     folder = Path(search(Scripted(ok(lambda n: 0.5)))["workspace_path"])
-    stranger = {"rec_id": 9, "job_id": "job-9", "until_epoch": 4}
+    stranger = {"rec_id": number, "job_id": "job-9", "until_epoch": 4}
     (folder / "active_jobs.json").write_text(json.dumps([stranger]))
     sdk, canceled = Scripted(ok(lambda n: 0.5)), []
     sdk.cancel_job = canceled.append
     search(sdk, workspace_path=folder, resume=True, settings={"automl_max_recommendations": 4})
     assert canceled == ["job-9"]
+    assert len(sdk.created) == 1
     assert query_status(folder)["active_jobs"] == []
 
 
@@ -488,12 +491,12 @@ def test_a_submission_without_an_id_has_failed(search, answer):
     assert len(sdk.created) == 3
 
 
-@pytest.mark.parametrize("form", ["object", "text", "mapping", "number", "uuid"])
+@pytest.mark.parametrize("form", ["object", "other", "text", "mapping", "number", "uuid"])
 def test_an_id_comes_in_many_forms(form):
     ident = uuid.UUID(int=7)
     given = {
         "object": SimpleNamespace(id="a"), "text": "a", "mapping": {"id": "a"}, "number": 7,
-        "uuid": ident,
+        "uuid": ident, "other": SimpleNamespace(job_id="a"),
     }  # fmt: skip
     assert id_of(given[form]) == {"number": "7", "uuid": str(ident)}.get(form, "a")
 
