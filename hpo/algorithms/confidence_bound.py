@@ -59,8 +59,10 @@ class ConfidenceBound(StatelessChooser):
         best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
         everywhere_MD = rng.random((NUM_RANDOM, best_KD.shape[1]))
         start_MD = np.concatenate([everywhere_MD, near(best_KD, NUM_NEAR, WIDTHS[0], rng)])
-        point = climb(lambda at: self._bound(process, kappa, running_RD, at), start_MD, WIDTHS, rng)
-        return latents_at(self._space, point)
+        points = climb(
+            lambda at: self._bound(process, kappa, running_RD, at), start_MD, WIDTHS, rng
+        )
+        return first_new(self._space, points, seen)
 
     def score(
         self, candidates: Sequence[dict[str, Any]], seen: Sequence[Observation]
@@ -137,7 +139,9 @@ def climb(
     widths: Sequence[float],
     rng: np.random.Generator,
 ) -> Array:
-    """Return the point that is worth most: the start, then ever smaller steps from the best of it.
+    """Return where ever smaller steps from the best of the start lead, then the start.
+
+    Both in the order of what their points are worth.
 
     Args:
         worth: of points of shape (M, D), in the unit cube.
@@ -149,7 +153,19 @@ def climb(
     for width in widths:
         top_KD = found_MD[np.argsort(-worth(found_MD), kind="stable")[:10]]
         found_MD = np.concatenate([top_KD, near(top_KD, NUM_NEAR, width, rng)])
-    return np.asarray(found_MD[int(np.argmax(worth(found_MD)))])
+    ordered = [some[np.argsort(-worth(some), kind="stable")] for some in (found_MD, start_MD)]
+    return np.concatenate(ordered)
+
+
+def first_new(space: SearchSpace, points_MD: Array, seen: Sequence[Observation]) -> dict[str, Any]:
+    """Return the latents of the first point that no trial had; of the first where all were had.
+
+    Between options and small whole numbers many points are one configuration.
+    """
+    known = [o.params for o in seen]
+    of_points = (latents_at(space, point) for point in points_MD)
+    new = (latents for latents in of_points if space.decode(latents) not in known)
+    return next(new, None) or latents_at(space, points_MD[0])
 
 
 def keep_away(worth_M: Array, at_MD: Array, running_RD: Array) -> Array:

@@ -19,13 +19,13 @@ from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.confidence_bound import (
     climb,
     features_of,
+    first_new,
     keep_away,
     near,
     normalised,
     points_of,
 )
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
-from hpo.algorithms.unit_points import latents_at
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
 from search_spaces import SearchSpace
@@ -83,8 +83,8 @@ class CurveModel(StatelessChooser):
         best_KD = points_ND[np.argsort(-expected_N, kind="stable")[:5]]
         rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))
         start_MD = near(best_KD, _NUM_START, WIDTHS[0], rng)
-        point = climb(worth, start_MD, WIDTHS[1:], rng)
-        return Chosen(latents=latents_at(self._space, point))
+        points = climb(worth, start_MD, WIDTHS[1:], rng)
+        return Chosen(latents=first_new(self._space, points, seen))
 
     def _fit(
         self, known: Sequence[Observation], points_ND: Array, running_RD: Array

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from hpo.algorithms.chooser import InTurns, Observation
+from hpo.algorithms.confidence_bound import ConfidenceBound
 from hpo.algorithms.curve_model import CurveModel, log_improvement
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.trial import TrialState
 from tests.quick_runs import quick_space
+from tests.search_spaces.building import number, space_of
 
 EPOCHS = 9
 BEST = (0.7, 0.4, 0.5)
@@ -105,6 +107,45 @@ def test_running_trials_keep_others_away():
     second = model().choose(21, [*seen, running]).latents
     gap = np.subtract(point_of(quick_space(), first), point_of(quick_space(), second))
     assert np.linalg.norm(gap) >= 0.1
+
+
+def few_configurations():
+    """Three options, one of which is drawn more often, and four whole numbers."""
+    nodes = {
+        "m.kind": {"type": "categorical", "enum": ["a", "b", "c"], "default": "a",
+                   "option_weights": [0.6, 0.3, 0.1]},
+        "m.width": number(1, 4, 2, kind="int"),
+    }  # fmt: skip
+    return space_of(nodes)
+
+
+@pytest.mark.parametrize("kind", ["curves", "bound"])
+def test_a_configuration_is_not_tried_again_while_there_are_others(kind):
+    space = few_configurations()
+    chooser = {
+        "curves": CurveModel(
+            space, direction="maximize", seed=1, num_epochs=EPOCHS, least_trials=3
+        ),
+        "bound": ConfidenceBound(space, direction="maximize", seed=1, least_points=3),
+    }[kind]
+    seen = []
+    for start in range(14):
+        point = np.random.default_rng(start).random(len(space.dimensions))
+        latents = latents_at(space, point) if start < 3 else chooser.choose(start, seen).latents
+        params = space.decode(latents)
+        value = params["m.width"] + 0.1 * "abc".index(params["m.kind"])
+        is_running = start in {5, 6}
+        seen.append(
+            Observation(
+                number=start, params=params, latents=latents, epochs=EPOCHS,
+                value=None if is_running else value,
+                state=TrialState.RUNNING if is_running else TrialState.COMPLETE,
+            )
+        )  # fmt: skip
+    tried = [(o.params["m.kind"], o.params["m.width"]) for o in seen]
+    first = set(tried[:3])
+    assert len(set(tried)) >= len(first) + 7  # of twelve
+    assert ("c", 4) in tried
 
 
 def test_the_same_trials_give_the_same_choice():
