@@ -24,7 +24,7 @@ def build(setting: Setting) -> Algorithm:
         policy = AsynchronousHalving(rungs, factor, max_trials=most, min_top=enough)
         return over_rungs(setting, recipe, policy)
     recipe = replace(recipe, max_trials=most, enough_complete=enough)
-    pruner = None if len(rungs) == 1 else halving(rungs[0], factor, setting.direction)
+    pruner = None if len(rungs) == 1 else halving(rungs, factor, setting.direction)
     return assemble(setting, recipe, pruner)
 
 

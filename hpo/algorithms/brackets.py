@@ -67,3 +67,15 @@ def hyperband_brackets(longest: int, shortest: int, factor: int) -> tuple[Bracke
 def first_rung(epochs: int) -> int:
     """Epochs before a trial can be judged: a ninth of a full one, at least two of four or more."""
     return max(epochs // 9, 2 if epochs >= 4 else 1)
+
+
+def early_rungs(epochs: int, factor: int) -> tuple[int, ...]:
+    """Return the first rung, its multiples but for those in the last ninth, and the whole trial.
+
+    Example: 30, 3 -> (3, 9, 30): stopped after 27 epochs, a trial would save three.
+    """
+    rung, rungs = first_rung(epochs), list[int]()
+    while rung < epochs - epochs // 9:
+        rungs.append(rung)
+        rung *= factor
+    return (*rungs, epochs)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hpo.algorithms.brackets import first_rung, hyperband_brackets
+from hpo.algorithms.brackets import early_rungs, first_rung, hyperband_brackets
 
 if TYPE_CHECKING:
     from hpo.algorithms.pruning import Pruner
@@ -18,7 +18,7 @@ FACTOR = 3
 def _successive_halving(epochs: int, direction: str) -> Pruner | None:
     from hpo.algorithms.pruning import halving
 
-    return halving(first_rung(epochs), FACTOR, direction)
+    return halving(early_rungs(epochs, FACTOR), FACTOR, direction)
 
 
 def _hyperband(epochs: int, direction: str) -> Pruner | None:

@@ -39,12 +39,18 @@ class OptunaPruner:
         direction: `maximize` or `minimize`.
         is_raw: whether it sees the value of each epoch, in place of the best so far. A pruner that
             asks whether a trial still improves needs it: the best so far never falls.
+        until: the epoch from which on it is not asked any more; None asks always.
     """
 
     def __init__(
-        self, pruner: optuna.pruners.BasePruner, direction: str, *, is_raw: bool = False
+        self,
+        pruner: optuna.pruners.BasePruner,
+        direction: str,
+        *,
+        is_raw: bool = False,
+        until: int | None = None,
     ) -> None:
-        self._is_raw = is_raw
+        self._is_raw, self._until = is_raw, until
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sign = Direction(direction).sign
         goal = StudyDirection[Direction(direction).name]
@@ -62,7 +68,8 @@ class OptunaPruner:
         trial = self._trials[number]
         shown = value if self._is_raw else best
         trial.report(shown, epoch)
-        if not trial.should_prune():
+        is_late = self._until is not None and epoch >= self._until
+        if is_late or not trial.should_prune():
             return CONTINUE
         return Decision(stop=True, reason=self._why(epoch, shown))
 
@@ -99,7 +106,7 @@ class BracketPruner:
     def __init__(self, brackets: Sequence[Bracket], factor: int, direction: str) -> None:
         self._brackets = list(brackets)
         self._places = [i for i, b in enumerate(brackets) for _ in range(b.sizes[0])]
-        self._pruners = [_pruner_within(b, factor, direction) for b in brackets]
+        self._pruners = [halving(b.rungs, factor, direction) for b in brackets]
         self._bracket_of: dict[int, int] = {}
 
     @property
@@ -157,15 +164,16 @@ class AnyPruner:
             pruner.end(number, state, value)
 
 
-def halving(first_rung: int, factor: int, direction: str) -> OptunaPruner:
-    """Asynchronous successive halving; one in `factor` goes on at each rung."""
-    pruner = optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=first_rung, reduction_factor=factor
-    )
-    return OptunaPruner(pruner, direction)
+def halving(rungs: Sequence[int], factor: int, direction: str) -> OptunaPruner:
+    """Asynchronous successive halving; one in `factor` goes on at each rung.
 
-
-def _pruner_within(bracket: Bracket, factor: int, direction: str) -> OptunaPruner:
-    if len(bracket.rungs) == 1:
+    Args:
+        rungs: epochs, each `factor` times the one before, but for the last: the whole trial.
+        factor: see above.
+        direction: `maximize` or `minimize`.
+    """
+    if len(rungs) == 1:
         return OptunaPruner(optuna.pruners.NopPruner(), direction)
-    return halving(bracket.rungs[0], factor, direction)
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=factor)
+    # It knows of no last rung, and would stop trials at the next one shortly before their end.
+    return OptunaPruner(pruner, direction, until=rungs[-2] * factor)

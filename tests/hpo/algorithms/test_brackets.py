@@ -2,8 +2,17 @@ import re
 
 import pytest
 
-from hpo.algorithms.brackets import first_rung, hyperband_brackets, num_halvings, rung_epochs
+from hpo.algorithms.brackets import (
+    early_rungs,
+    first_rung,
+    hyperband_brackets,
+    num_halvings,
+    rung_epochs,
+)
+from hpo.algorithms.pruners import PRUNERS
+from hpo.algorithms.pruning import BracketPruner, halving
 from hpo.core.errors import SpecError
+from hpo.core.trial import TrialState
 
 
 @pytest.mark.parametrize(
@@ -58,3 +67,47 @@ def test_two_epochs_have_one_bracket_that_is_trained_in_full():
 )
 def test_first_rung(epochs, rung):
     assert first_rung(epochs) == rung
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rungs"),
+    [(1, (1,)), (2, (1, 2)), (6, (2, 6)), (10, (2, 6, 10)), (20, (2, 6, 20)), (27, (3, 9, 27)),
+     (30, (3, 9, 30)), (26, (2, 6, 18, 26))],
+)  # fmt: skip
+def test_no_trial_is_judged_in_its_last_ninth(epochs, rungs):
+    assert early_rungs(epochs, 3) == rungs
+
+
+def stops(pruner, epochs, reported, num=40):
+    """Epochs at which trials end that come one after the other, each better than most before."""
+    found = []
+    for number in range(num):
+        height = (number * 17 % num) / num
+        pruner.start(number)
+        state = TrialState.COMPLETE
+        for epoch in reported:
+            value = height + 0.001 * epoch
+            if pruner.report(number, epoch, best=value, value=value).stop and epoch < epochs:
+                state = TrialState.PRUNED
+                break
+        found.append(epoch)
+        pruner.end(number, state, height)
+    return set(found)
+
+
+@pytest.mark.parametrize(
+    ("make", "epochs", "expected"),
+    [
+        (lambda: halving((3, 10), 3, "maximize"), 10, {3, 10}),
+        (lambda: halving((2, 6, 18, 26), 3, "maximize"), 26, {2, 6, 18, 26}),
+        (lambda: BracketPruner(hyperband_brackets(26, 2, 3), 3, "maximize"), 26, {2, 6, 8, 26}),
+        (lambda: PRUNERS["successive_halving"][0](30, "maximize"), 30, {3, 9, 30}),
+    ],
+)
+def test_trials_are_stopped_at_the_rungs_that_are_told_and_at_no_other(make, epochs, expected):
+    assert stops(make(), epochs, range(1, epochs + 1)) == expected
+
+
+def test_trials_that_are_validated_seldom_are_judged_at_their_first_value():
+    pruner = PRUNERS["successive_halving"][0](30, "maximize")
+    assert stops(pruner, 30, (10, 20, 30)) == {10, 30}
