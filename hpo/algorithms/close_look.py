@@ -22,7 +22,7 @@ from hpo.algorithms.unit_points import default_latents, is_new, latents_at, poin
 from hpo.core.protocols import Emit
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialRecord, TrialState
-from search_spaces import SearchSpace
+from search_spaces import Choice, SearchSpace
 
 WIDTH, LEAST_WIDTH = 0.025, 0.01
 """Standard deviation of a step, where a range is 1: a tenth of a decade in one of four decades."""
@@ -135,6 +135,9 @@ class CloseLook:
         origin_D = np.array(point_of(self._space, latents[step.origin]))
         if step.mirrors is not None:
             failed_D = np.array(point_of(self._space, latents[step.mirrors]))
-            return np.asarray(np.clip(2.0 * origin_D - failed_D, 0.0, 1.0))
-        rng = np.random.default_rng(derive_seed(self._seed, number, "step"))
-        return np.asarray(np.clip(rng.normal(origin_D, step.width), 0.0, 1.0))
+            moved_D = 2.0 * origin_D - failed_D
+        else:
+            rng = np.random.default_rng(derive_seed(self._seed, number, "step"))
+            moved_D = rng.normal(origin_D, step.width)
+        stays_D = [isinstance(dimension, Choice) for dimension in self._space.dimensions]
+        return np.where(stays_D, origin_D, np.clip(moved_D, 0.0, 1.0))

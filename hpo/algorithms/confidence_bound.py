@@ -14,7 +14,7 @@ import numpy as np
 
 from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
-from hpo.algorithms.unit_points import latents_at, point_of
+from hpo.algorithms.unit_points import IDLE, latents_at, point_of
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
 from search_spaces import Choice, SearchSpace
@@ -93,8 +93,9 @@ class ConfidenceBound(StatelessChooser):
     def _bound(
         self, process: GaussianProcess, kappa: float, running_RD: Array, at_MD: Array
     ) -> Array:
-        mean_M, deviation_M = process.predict(features_of(self._space, at_MD))
-        return keep_away(mean_M + kappa * deviation_M, at_MD, running_RD)
+        drawn_MD = as_drawn(self._space, at_MD)
+        mean_M, deviation_M = process.predict(features_of(self._space, drawn_MD))
+        return keep_away(mean_M + kappa * deviation_M, drawn_MD, running_RD)
 
 
 def points_of(space: SearchSpace, trials: Sequence[Observation]) -> Array:
@@ -117,6 +118,18 @@ def normalised(known: Sequence[Observation], *, sign: float) -> Array:
     values_N = np.array([sign * (o.value or 0.0) for o in known])
     values_N = np.where(lived_N, values_N, values_N[lived_N].min())
     return np.asarray((values_N - values_N.mean()) / (float(values_N.std()) or 1.0))
+
+
+def as_drawn(space: SearchSpace, points_MD: Array) -> Array:
+    """Return points with dimensions that are inactive there in the middle, as trained trials are.
+
+    Otherwise points of one configuration would differ in what it has no part in.
+    """
+    if all(dimension.condition is None for dimension in space.dimensions):
+        return points_MD
+    active = [latents_at(space, point).keys() for point in points_MD]
+    is_active_MD = np.array([[d.name in names for d in space.dimensions] for names in active])
+    return np.where(is_active_MD, points_MD, IDLE)
 
 
 def features_of(space: SearchSpace, points_ND: Array) -> Array:

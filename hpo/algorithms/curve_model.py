@@ -17,6 +17,7 @@ import numpy as np
 
 from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
 from hpo.algorithms.confidence_bound import (
+    as_drawn,
     climb,
     features_of,
     first_new,
@@ -77,8 +78,9 @@ class CurveModel(StatelessChooser):
         goal = float(expected_N.max()) + LEAST_GAIN
 
         def worth(at_MD: Array) -> Array:
-            mean_M, deviation_M = process.predict(self._trained_in_full(at_MD))
-            return keep_away(log_improvement(mean_M, deviation_M, goal), at_MD, running_RD)
+            drawn_MD = as_drawn(self._space, at_MD)
+            mean_M, deviation_M = process.predict(self._trained_in_full(drawn_MD))
+            return keep_away(log_improvement(mean_M, deviation_M, goal), drawn_MD, running_RD)
 
         best_KD = points_ND[np.argsort(-expected_N, kind="stable")[:5]]
         rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hpo.algorithms.chooser import Observation
     from search_spaces import SearchSpace
 
-_MIDDLE = 0.5
+IDLE = 0.5
 """Coordinate of a dimension that is inactive."""
 
 
@@ -27,7 +27,7 @@ def latents_at(space: SearchSpace, point: Iterable[float]) -> dict[str, Any]:
 def point_of(space: SearchSpace, latents: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the point of the unit cube that latents stand for."""
     return tuple(
-        d.to_unit(latents[d.name]) if d.name in latents else _MIDDLE for d in space.dimensions
+        d.to_unit(latents[d.name]) if d.name in latents else IDLE for d in space.dimensions
     )
 
 

@@ -10,6 +10,8 @@ from hpo.algorithms.unit_points import point_of
 from hpo.core.trial import TrialState
 from tests.contracts.searching import EPOCHS, Search
 from tests.quick_runs import quick_space
+from tests.search_spaces.building import number as numeric
+from tests.search_spaces.building import space_of
 
 SPACE = quick_space()
 DEFAULT = np.array(point_of(SPACE, SPACE.encode(SPACE.default())))
@@ -115,3 +117,22 @@ def test_a_step_says_what_it_is_in_plain_data():
     assert record.note == "a small step from trial 0"
     memo = {"step": {"origin": 0, "width": WIDTH, "mirrors": None}, "runs_in_full": True}
     assert json.loads(json.dumps(record.memo)) == memo
+
+
+def test_options_stay_what_they_are_in_small_steps():
+    """An option that is drawn seldom has a narrow cell, which a step in its coordinate would leave."""
+    space = space_of(
+        {
+            "m.kind": {"type": "categorical", "enum": ["a", "b", "c"], "default": "b",
+                       "option_weights": [0.55, 0.4, 0.05]},
+            "m.rate": numeric(0.0, 1.0, 0.3),
+        }
+    )  # fmt: skip
+
+    def best_at_default(params, epoch):
+        return (2.0 - (params["m.kind"] != "b") - abs(params["m.rate"] - 0.31)) * epoch / EPOCHS
+
+    made = search(space=space, values=best_at_default, most=60, context={"planned_trials": 60})
+    steps = steps_of(made)
+    assert len(steps) > 10
+    assert {made.records[number].params["m.kind"] for number in steps} == {"b"}

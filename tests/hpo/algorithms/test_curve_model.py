@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpo.algorithms.chooser import InTurns, Observation
-from hpo.algorithms.confidence_bound import ConfidenceBound
+from hpo.algorithms.confidence_bound import ConfidenceBound, as_drawn
 from hpo.algorithms.curve_model import CurveModel, log_improvement
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.trial import TrialState
@@ -146,6 +146,32 @@ def test_a_configuration_is_not_tried_again_while_there_are_others(kind):
     first = set(tried[:3])
     assert len(set(tried)) >= len(first) + 7  # of twelve
     assert ("c", 4) in tried
+
+
+def test_points_of_one_configuration_are_one_point():
+    """Adam has no momentum: wherever its coordinate lies, the trial is the same."""
+    nodes = {
+        "o.name": {"type": "categorical", "enum": ["Adam", "SGD"], "default": "SGD"},
+        "o.lr": number(0.0, 1.0, 0.3),
+        "o.momentum": number(0.0, 1.0, 0.9),
+    }
+
+    def inactive(spec):
+        return {"o.momentum": "Adam has none"} if spec["o"]["name"] == "Adam" else {}
+
+    space = space_of(nodes, inactive=inactive)
+    names = [dimension.name for dimension in space.dimensions]
+    points = np.random.default_rng(0).random((40, 3))
+    drawn = as_drawn(space, points)
+    for point, row in zip(points, drawn, strict=True):
+        params = space.decode(latents_at(space, point))
+        column = names.index("o.momentum")
+        expected = point.copy()
+        if params["o.name"] == "Adam":
+            expected[column] = 0.5
+        assert row.tolist() == expected.tolist()
+    assert 0 < (drawn[:, names.index("o.momentum")] == 0.5).sum() < 40
+    assert as_drawn(quick_space(), points) is points
 
 
 def test_the_same_trials_give_the_same_choice():
