@@ -73,10 +73,18 @@ def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
     has_bounds = node.get("minimum") is not None or node.get("maximum") is not None
     numbers = [pair for pair in kinds if pair[0].is_number]
     kind, chosen = (numbers if has_bounds and numbers else kinds)[0]
+    theirs = _enum(chosen)
+    if isinstance(options, list) and isinstance(theirs, list):
+        options = [option for option in options if option in theirs]
+        if not options:
+            raise SchemaError(
+                f"{name}: an option of enum must be one of {theirs} beside it, too, got "
+                f"{_enum(node)}; correct the schema"
+            )
     return Typing(
         kind=kind,
         type_name=str(_type_of(chosen) or ""),
-        options=_read_options(name, options if options is not None else _enum(chosen)),
+        options=_read_options(name, theirs if options is None else options),
         allows_list=kind.is_number and any(other is Kind.LIST for other, _ in kinds),
         chosen=chosen,
     )

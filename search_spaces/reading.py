@@ -18,7 +18,7 @@ from search_spaces.fields import (
     read_weights,
     shape_of,
 )
-from search_spaces.references import expand
+from search_spaces.references import expand, tightest
 from search_spaces.schema import MANDATORY, Kind, Leaf, Schema, merged, with_values
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class _Reader:
 
     def _leaf(self, name: str, node: Mapping[str, Any]) -> Leaf:
         typing = read_typing(name, node)
-        node = {**typing.chosen, **node}
+        node = {**typing.chosen, **node, **tightest(node, typing.chosen)}
         if typing.kind is Kind.UNKNOWN:
             text = (
                 f"type {typing.type_name!r} is not known" if typing.type_name else "it has no type"
@@ -222,6 +222,7 @@ class _Reader:
         minimum = read_bound(name, "minimum", node.get("minimum"), self.warnings)
         maximum = read_bound(name, "maximum", node.get("maximum"), self.warnings)
         parents, clauses = read_conditions(name, node.get("depends_on"), node.get("math_cond"))
+        limits = (*read_limits(name, node), *read_limits(name, typing.chosen))
         default = node.get("default")
         return Leaf(
             name=name,
@@ -234,7 +235,7 @@ class _Reader:
             positive_from=read_positive_from(name, node.get("positive_from"), self.warnings),
             options=typing.options,
             weights=read_weights(name, node.get("option_weights"), len(typing.options)),
-            clauses=clauses + read_limits(name, node),
+            clauses=clauses + tuple(dict.fromkeys(limits)),
             parents=parents,
             enabled=read_flag(name, node.get("automl_enabled")),
             is_popular=node.get("popular") is True or name in self.popular,

@@ -23,7 +23,7 @@ _REMARKS = frozenset(
     ("default", "title", "description", "examples", "$comment", "$id", "$schema", "$anchor")
 )
 """Keys that describe: the nearest one counts."""
-_BOUNDS: Mapping[str, Callable[[Any, Any], Any]] = {
+_TIGHTEST: Mapping[str, Callable[[Any, Any], Any]] = {
     "minimum": max,
     "exclusiveMinimum": max,
     "maximum": min,
@@ -40,6 +40,15 @@ def expand(root: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     found = _Expander(root).node("", root, ())
     return {key: value for key, value in found.items() if key not in _DEFINITIONS}
+
+
+def tightest(near: Mapping[str, Any], far: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bounds of both schemas that hold where both hold."""
+    return {
+        key: choose(near[key], far[key])
+        for key, choose in _TIGHTEST.items()
+        if is_number(near.get(key)) and is_number(far.get(key))
+    }
 
 
 class _Expander:
@@ -103,8 +112,8 @@ def _merged(place: str, near: Mapping[str, Any], far: Mapping[str, Any]) -> dict
     merged = {**far, **near}
     for key in set(near) & set(far) - _REMARKS:
         a, b = near[key], far[key]
-        if key in _BOUNDS and is_number(a) and is_number(b):
-            merged[key] = _BOUNDS[key](a, b)
+        if key in _TIGHTEST and is_number(a) and is_number(b):
+            merged[key] = _TIGHTEST[key](a, b)
         elif key == "properties" and isinstance(a, Mapping) and isinstance(b, Mapping):
             merged[key] = _merged_properties(f"{place}/properties", a, b)
         elif key == "enum" and isinstance(a, list) and isinstance(b, list):
