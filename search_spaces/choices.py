@@ -83,7 +83,9 @@ def _wanted(draft: Draft) -> list[Any]:
 def _problem(draft: Draft, option: Any) -> str:
     """Say what is wrong with an option of the user's, or return an empty string."""
     leaf = draft.leaf
-    if leaf.kind.is_number and not _is_of_kind(draft, option):
+    if leaf.kind.is_number and not (
+        is_finite(option) and (isinstance(option, int) or not draft.is_int)
+    ):
         return f"must be a {'whole ' if draft.is_int else ''}number"
     if leaf.kind is Kind.BOOL and not isinstance(option, bool):
         return "must be true or false"
@@ -96,10 +98,6 @@ def _problem(draft: Draft, option: Any) -> str:
             if problem := is_number(item) and _unmet(draft, item, element_bounds(draft, index)):
                 return f"element {index} {problem}"
     return _unmet(draft, option, draft.bounds) if is_number(option) else ""
-
-
-def _is_of_kind(draft: Draft, option: Any) -> bool:
-    return is_finite(option) and (isinstance(option, int) or not draft.is_int)
 
 
 def _unmet(draft: Draft, number: float, bounds: Bounds) -> str:
@@ -141,7 +139,9 @@ def _powers(draft: Draft) -> tuple[Any, ...]:
             found.append(int(value) if draft.is_int else value)
         value *= base
     if not found:
-        draft.problem(f"no power of {base:g} lies in {bounds}{_told(draft)}; widen the range")
+        draft.problem(
+            f"no power of {_bases(draft)} lies in {bounds}{_told(draft)}; widen the range"
+        )
     return tuple(found)
 
 
@@ -150,7 +150,7 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     options = tuple(converted(option, draft.kind) for option in draft.leaf.options)
     if draft.kind is Kind.BOOL:
         options = tuple(flag for flag in (False, True) if flag in options or not options)
-    if draft.kind.is_number and not all(is_number(option) for option in options):
+    if draft.kind.is_number and not all(map(is_finite, options)):
         draft.problem(f"enum of a number must hold numbers, got {list(options)}")
         return ()
     if draft.change.has_range and not all(map(is_number, options)):
@@ -158,18 +158,21 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     bounds = _wanted_bounds(draft)
     kept = _allowed(draft, options, bounds)
     if draft.kind.is_number:
-        kept = tuple(sorted(option for option in kept if _is_of_kind(draft, option)))
+        kept = tuple(sorted(option for option in kept if not (draft.is_int and option % 1)))
     if not kept:
-        draft.problem(f"no option of {list(options)} lies in {bounds}{_told(draft)}")
+        power = f" as a power of {_bases(draft)}" if draft.powers else ""
+        draft.problem(f"no option of {list(options)} lies in {bounds}{_told(draft)}{power}")
     return kept
+
+
+def _bases(draft: Draft) -> str:
+    return " and ".join(f"{base:g}" for base in draft.powers)
 
 
 def _told(draft: Draft) -> str:
     """Say which other conditions leave less than the bounds do."""
     step = f" as a multiple of {draft.step_reason}" if draft.step else ""
-    powers = " and ".join(f"{base:g}" for base in draft.powers)
-    pattern = f" and matches {draft.leaf.pattern}" if draft.leaf.pattern else ""
-    return step + (f" as a power of {powers}" if draft.powers else "") + pattern
+    return step + (f" and matches {draft.leaf.pattern}" if draft.leaf.pattern else "")
 
 
 def _wanted_bounds(draft: Draft) -> Bounds:

@@ -199,7 +199,4 @@ def _narrow_options(parent: Draft, relation: Relation, child: Bounds, child_name
 def _allows(relation: Relation, option: Any, child: Bounds) -> bool:
     if not is_number(option):
         return False
-    room = relation.narrow(child, dict.fromkeys(relation.parents, option))
-    if room.low is None or room.high is None or room.low < room.high:
-        return True
-    return room.low == room.high and not (room.low_open or room.high_open)
+    return not relation.narrow(child, dict.fromkeys(relation.parents, option)).is_empty

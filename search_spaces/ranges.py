@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,10 +97,7 @@ def _from_default(draft: Draft, bounds: Bounds, default: float | None) -> Interv
 
 
 def _is_spent(draft: Draft, bounds: Bounds, as_given: Bounds) -> bool:
-    low, high = bounds.low, bounds.high
-    if low is None or high is None or low < high:
-        return False
-    if low == high and not (bounds.low_open or bounds.high_open):
+    if not bounds.is_empty:
         return False
     draft.problem(f"no value lies in {as_given}{draft.because}; correct the schema or the spec")
     return True
@@ -137,7 +135,7 @@ def _usable(draft: Draft, bounds: Bounds, default: Any) -> float | None:
 def _limit(draft: Draft, interval: Interval) -> Interval:
     """Narrow an interval to what the spec demands; the scale stays."""
     bounds = limited(draft, Bounds())
-    if _misses(draft.bounds, bounds):
+    if limited(draft, draft.bounds).is_empty or bounds.is_empty:
         draft.problem(f"this spec demands {bounds}, of which {draft.bounds} leaves nothing")
         return interval
     low, high = clamped(bounds, interval.low), clamped(bounds, interval.high)
@@ -145,12 +143,6 @@ def _limit(draft: Draft, interval: Interval) -> Interval:
         return interval
     draft.warn(f"searched in [{low:g}, {high:g}] only; this spec leaves no more room")
     return with_range(interval, low, high)
-
-
-def _misses(one: Bounds, other: Bounds) -> bool:
-    """Tell whether two stretches have nothing in common."""
-    pairs = ((one.low, other.high), (other.low, one.high), (other.low, other.high))
-    return any(low is not None and high is not None and low > high for low, high in pairs)
 
 
 def on_grid(draft: Draft, interval: Interval, room: Bounds) -> Interval | None:
@@ -200,9 +192,18 @@ def _odd_interval(draft: Draft) -> Interval | None:
     return Interval(low=least, high=most, why="odd numbers, the same for every element")
 
 
+def _outer(bound: Any, choose: Callable[[Sequence[float]], float]) -> float | None:
+    """Return a bound of all elements; None where one of them has none."""
+    if not isinstance(bound, tuple):
+        return first(bound)
+    return None if None in bound or not bound else choose(bound)
+
+
 def _span(draft: Draft) -> Bounds:
     """Return closed bounds for all elements, guessed from the default where there are none."""
-    default, bounds = steps_of(draft), limited(draft, draft.bounds)
+    default, leaf = steps_of(draft), draft.leaf
+    outer = draft.conditions.within(_outer(leaf.minimum, min), _outer(leaf.maximum, max))
+    bounds = limited(draft, outer)
     if draft.is_int:
         bounds = bounds.closed_integers()
     is_share = not draft.is_int and all(0 <= item <= 1 for item in default)

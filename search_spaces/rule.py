@@ -52,6 +52,14 @@ class Bounds:
     low_open: bool = False
     high_open: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no number lies within."""
+        if self.low is None or self.high is None:
+            return False
+        is_open = self.low_open or self.high_open
+        return self.low > self.high or (self.low == self.high and is_open)
+
     def raised(self, low: float, *, is_open: bool = False) -> Bounds:
         """Return bounds that also start at `low`."""
         if self.low is not None and (self.low > low or (self.low == low and self.low_open)):

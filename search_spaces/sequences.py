@@ -65,7 +65,8 @@ def make_increasing(draft: Draft) -> tuple[NumberList | None, str]:
     elements: list[Number] = []
     for index, item in enumerate(default):
         after = gap * (count - 1 - index)
-        own = Bounds(low=low + gap * index, high=high - after)
+        own = element_bounds(draft, index).within(low + gap * index, high - after)
+        own = own.closed_integers() if draft.is_int else own
         interval = _element_interval(draft, own, item, index)
         if interval is None:
             return None, ""
