@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 from jsonschema import Draft202012Validator
 
-from search_spaces import Overlay, RangeError, compile_space, load_schema
+from search_spaces import Overlay, RangeError, SchemaError, compile_space, load_schema
 from tests.search_spaces.building import schema_of
 
 POWERS = {base: [base**k for k in range(12)] for base in (2, 3, 4)}
@@ -161,6 +161,28 @@ def check_weights(node, parameter):
 
 
 @pytest.mark.parametrize("kind", ["integer", "number"])
+def test_what_an_alternative_says_holds_beside_what_stands_next_to_it(kind):
+    rng = random.Random(10)
+    plain = [item for item in PAIRS if item[0] == kind and "positive" not in item[1]]
+    for _, pair in rng.sample(plain, 80):
+        inner, outer = random_node(rng, kind, pair), random_node(rng, kind, pair)
+        inner.pop("option_weights", None)
+        outer.pop("option_weights", None)
+        outer.pop("math_cond", None)
+        rules = [rules_of(inner), rules_of(outer)]
+        legal = [x for x in CANDIDATES[kind] if all(rule.is_valid(written(x)) for rule in rules)]
+        node = {key: value for key, value in outer.items() if key != "type"}
+        node["anyOf"] = [inner, {"type": "null"}]
+        try:
+            space = compile_space(load_schema(schema_of({"a.x": node})))
+        except (RangeError, SchemaError) as error:
+            assert not legal, (node, legal, str(error))
+            continue
+        for value in drawn_of(space, "a.x"):
+            assert all(rule.is_valid(written(value)) for rule in rules), (node, value)
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
 def test_vectors_hold_all_conditions_in_every_element(kind):
     rng = random.Random(8)
     searched = 0
@@ -187,6 +209,35 @@ def test_vectors_hold_all_conditions_in_every_element(kind):
             for value, each in zip(values, told, strict=True):
                 assert each.is_valid(written(value)), (node, value)
     assert searched > 30
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_increasing_numbers_hold_all_conditions_in_every_element(kind):
+    rng = random.Random(11)
+    pairs = [item for item in PAIRS if item[0] == kind and not {"enum", "const"} & {*item[1]}]
+    searched = 0
+    for _, pair in rng.sample(pairs, 60):
+        node = random_node(rng, kind, pair)
+        told = rules_of(node)
+        own = [{"minimum": 1, "maximum": 9}, {"minimum": 2, "maximum": 11}, {"minimum": 4}]
+        if rng.random() < 0.5:
+            own = [{"minimum": node.get("minimum", 0), "maximum": 20}] * 3
+        node |= {key: [one.get(key, 30) for one in own] for key in ("minimum", "maximum")}
+        node |= {"type": "list_2", "default": [3.0, 4.5, 9.5] if kind == "number" else [3, 5, 9]}
+        rules = told.schema["allOf"]
+        rules[0] = {k: v for k, v in rules[0].items() if k not in ("minimum", "maximum")}
+        elements = [Draft202012Validator({"allOf": [*rules, written(bounds)]}) for bounds in own]
+        try:
+            space = compile_space(load_schema(schema_of({"a.x": node})))
+        except RangeError as error:
+            assert all("\n" not in line for line in error.problems)
+            continue
+        searched += 1
+        for values in drawn_of(space, "a.x"):
+            assert values == sorted(values)
+            for value, each in zip(values, elements, strict=True):
+                assert each.is_valid(written(value)), (node, values)
+    assert searched > 5
 
 
 RELATIONS = {

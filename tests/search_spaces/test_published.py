@@ -3,6 +3,8 @@
 import json
 import random
 from collections import Counter
+from contextlib import suppress
+from hashlib import sha256
 
 import pytest
 
@@ -68,6 +70,19 @@ def test_default_space_is_exactly_the_fifteen(space, published):
     assert set(published.default_parameters) == FIFTEEN
     assert space.pinned == ()
     assert space.warnings == ()
+
+
+def test_every_parameter_compiles_to_the_space_it_had(space, published):
+    """Spaces of earlier runs are known again by their digest."""
+    assert space.digest == "935d7520ef4ee5d2"
+    assert compile_space(published, num_trials=4).digest == "fdadaf4344200141"
+    alone: list[str] = []
+    for name in published.leaves:
+        overlay = Overlay(hyperparameters=(name,), override_automl_disabled_params=True)
+        with suppress(RangeError):
+            alone.append(compile_space(published, overlay=overlay).digest)
+    assert len(alone) == 54
+    assert sha256("".join(alone).encode()).hexdigest()[:16] == "194acd44d5c3f6bd"
 
 
 def test_default_configuration_is_proposed_exactly(space, published):
