@@ -7,6 +7,7 @@ import re
 import signal
 from typing import Any
 
+from hpo.core.text import uncoloured
 from hpo.core.trial import FAILURE_KINDS
 
 _CAUSES = (
@@ -28,7 +29,7 @@ _OURS = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ hpo\.")
 
 def explain_failure(log: str, exit_code: int | None) -> dict[str, str]:
     """Name the cause of a command's failure by the end of its log: `{"kind", "message"}`."""
-    tail = [line.strip() for line in log.splitlines()[-60:] if line.strip()]
+    tail = [line.strip() for line in uncoloured(log).splitlines()[-60:] if line.strip()]
     tail = [line for line in tail if not _OURS.match(line)]
     kind = "infrastructure" if exit_code in _KILLED else _name_cause("\n".join(tail))
     told = [line for line in tail if _is_error(line)]
@@ -66,13 +67,13 @@ def explain_analysis(analysis: Any, log: str, status: str) -> dict[str, str]:
         )
     if kind not in FAILURE_KINDS:
         kind = _name_cause(f"{kind}\n{text}\n{log[-4000:]}")
-    line = " ".join(text.split())
+    line = " ".join(uncoloured(text).split())
     return {"kind": kind, "message": f"the job ended as {status}: {line}"[:500]}
 
 
 def _name_cause(text: str) -> str:
     """The first named cause that a text mentions; `code` where it mentions none."""
-    plain = text.lower()
+    plain = uncoloured(text).lower()
     return next((kind for kind, marks in _CAUSES if any(mark in plain for mark in marks)), "code")
 
 

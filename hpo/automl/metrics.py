@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError
 from hpo.core.protocols import Trainer
+from hpo.core.text import uncoloured
 from hpo.study.skill import Skill, load_skill
 
 KPI = "kpi"
@@ -25,7 +26,8 @@ _MINIMIZED = frozenset(
 _ERROR_LIKE = frozenset({"mae", "mse", "rmse", "fid", "eer"})
 """Words of names that sound so, and are maximized all the same."""
 _STATED = re.compile(r"^\W*Monitoring metric:?\W+(?P<name>\w.*?)\W*$", re.MULTILINE)
-_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+_NUMBER = r"[-+]?(?:(?:\d+\.\d*|\d+(?!,\d)|\.\d+)(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+"""A whole number with a comma and digits behind it is the beginning of another one."""
 
 
 def monitoring_metrics(skill: Skill, trainer: Trainer | None = None) -> list[str]:
@@ -131,8 +133,11 @@ def find_in_log(logs: str, name: str, *, is_primary: bool = True) -> float | Non
         is_primary: whether it is the metric that trials are judged by.
     """
     names = "|".join(dict.fromkeys(_spellings(name, is_primary=is_primary)))
-    pattern = rf"(?<![\w./-])[\"']?(?:best\s+)?(?:{names})[\"']?\s*[:=]\s*({_NUMBER})(?![\w.])"
-    hits = re.findall(pattern, logs, re.IGNORECASE)
+    pattern = (
+        rf"(?<![\w./-])[\"']?(?:best\s+)?(?:{names})[\"']?\s*[:=]\s*[\"']?({_NUMBER})"
+        r"(?!\w|\.\w)"
+    )
+    hits = re.findall(pattern, uncoloured(logs), re.IGNORECASE)
     return float(hits[-1]) if hits else None
 
 

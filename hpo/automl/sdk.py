@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from hpo.automl.errors import AutoMLError
+from hpo.core.text import uncoloured
 
 DONE = frozenset({"done", "success", "succeeded", "complete", "completed"})
 FAILED = frozenset({"error", "failed", "failure", "aborted", "timeout", "timed_out"})
@@ -98,12 +99,12 @@ def id_of(created: Any) -> str:
 
 def has_failed_by_log(logs: str) -> bool:
     """Whether a log says that the job has failed, whatever its status says."""
-    return _FATAL.search(logs) is not None
+    return _FATAL.search(uncoloured(logs)) is not None
 
 
 def is_clean_up_error(logs: str) -> bool:
     """Whether a job with a value has failed only while its processes were shutting down."""
-    return _AT_CLEAN_UP.search(logs) is not None and not has_failed_by_log(logs)
+    return _AT_CLEAN_UP.search(uncoloured(logs)) is not None and not has_failed_by_log(logs)
 
 
 def takes(function: Callable[..., Any] | None, name: str, *, by_name: bool = False) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 _LONGEST_SHOWN = 80
 _STRAY = re.compile(r"[\ud800-\udfff]")
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and bytes that are no UTF-8 as Python hands them on (lone surrogates)."""
 
@@ -24,6 +25,11 @@ def quoted(value: Any) -> str:
         kind = "a mapping" if isinstance(value, Mapping) else "a list"
         return f"{kind} {cut(repr(value))}" if value else f"an empty {kind[2:]}"
     return cut(repr(value) if isinstance(value, str) else str(value))
+
+
+def uncoloured(text: str) -> str:
+    """What a terminal shows of a text, without colours and moves of the cursor (ECMA-48, CSI)."""
+    return _COLOURS.sub("", text)
 
 
 def one_line(text: str) -> str:
