@@ -7,7 +7,7 @@ jobs that nothing can need any more are deleted by the platform.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from hpo.automl.active_jobs import DELETED, ArtifactJobs
@@ -16,13 +16,15 @@ from hpo.automl.outcome import front_of_trials
 from hpo.automl.sdk import Platform, attempt
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.events import Event, TrialEnded
-from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.trial import TrialState
+from hpo.run import checkpoint_retention
 from hpo.run.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
+KEEP_ALL = ("hybrid", "pbt")
+"""Algorithms that may come back to every success."""
 _CHECKPOINTER = "train.checkpointer"
 INTERVAL, UNIT = "train.checkpoint_interval", "train.checkpoint_interval_unit"
 
@@ -101,22 +103,31 @@ def _best_keys(own: Mapping[str, Any], facts: WorkspaceFacts) -> dict[str, Any]:
     return {f"{_CHECKPOINTER}.{name}": value for name, value in wanted.items()}
 
 
-def needed_trials(ledger: Ledger, facts: WorkspaceFacts, start_points: Iterable[int]) -> set[int]:
-    """Trials whose checkpoints are still needed.
+def needed_trials(
+    ledger: Ledger, facts: WorkspaceFacts, algorithm: object, *, name: str, confirm: int
+) -> set[int]:
+    """Trials whose checkpoints are still needed; whatever deletes some asks here.
 
     Args:
         ledger: the study.
         facts: of the workspace.
-        start_points: trials that a later one may still go on from.
+        algorithm: may start trials from others.
+        name: of the algorithm.
+        confirm: how many finalists are trained again.
     """
     trials, direction = ledger.trials(), ledger.direction
-    ended = [t for t in trials if t.state.is_finished]
-    # A running trial that is ahead may still fail: then the best that has ended moves up.
-    found = (best_trial(some, direction) for some in (trials, ended))
-    needed = {trial.number for trial in found if trial is not None}
-    needed |= {t.number for t in trials if not t.state.is_finished}
-    needed |= {t.start_from[0] for t in trials if t.start_from and not t.state.is_finished}
-    return needed | {*start_points, *front_of_trials(trials, direction, facts)}
+    needed = checkpoint_retention.needed_trials(
+        trials,
+        direction,
+        confirm=confirm,
+        start_points=checkpoint_retention.start_points_of(algorithm),
+        compared=lambda _repeat: True,  # nothing of a repeat is looked at but its value
+        also=lambda some: front_of_trials(some, direction, facts),
+        compares_default=False,
+    )
+    if name in KEEP_ALL:
+        needed |= {t.number for t in trials if t.state is not TrialState.FAILED}
+    return needed
 
 
 class ArtifactCleaner:
@@ -126,10 +137,8 @@ class ArtifactCleaner:
         platform: that deletes.
         artifacts: the record of what was deleted.
         ledger: the study.
-        facts: of the workspace.
         job_of: a trial's job id and folder.
-        start_points: trials that a later one may still go on from.
-        keeps_all: whether every success stays, as a later phase may come back to it.
+        needed: trials whose artifacts are still needed.
     """
 
     def __init__(
@@ -137,15 +146,11 @@ class ArtifactCleaner:
         platform: Platform,
         artifacts: ArtifactJobs,
         ledger: Ledger,
-        facts: WorkspaceFacts,
         job_of: Callable[[int], tuple[str, str]],
-        start_points: Callable[[], Collection[int]],
-        *,
-        keeps_all: bool = False,
+        needed: Callable[[], Collection[int]],
     ) -> None:
         self._platform, self._artifacts, self._ledger = platform, artifacts, ledger
-        self._facts, self._job_of, self._start_points = facts, job_of, start_points
-        self._keeps_all = keeps_all
+        self._job_of, self._needed = job_of, needed
 
     def handle(self, event: Event) -> None:
         """Delete what is no longer needed once a trial has ended."""
@@ -157,14 +162,13 @@ class ArtifactCleaner:
 
     def sweep(self) -> None:
         """Delete the artifacts of every ended job that nothing can need."""
-        trials = self._ledger.trials()
-        needed = needed_trials(self._ledger, self._facts, self._start_points())
-        if self._keeps_all:
-            needed |= {t.number for t in trials if t.state is not TrialState.FAILED}
-        for trial in trials:
+        needed = self._needed()
+        # A platform may give the id of an old job to a new one.
+        kept = {self._job_of(number)[0] for number in needed}
+        for trial in self._ledger.trials():
             job_id = self._job_of(trial.number)[0]
             state = self._artifacts.states.get(job_id)
-            if not job_id or state in (None, DELETED) or trial.number in needed:
+            if not job_id or job_id in kept or state in (None, DELETED) or trial.number in needed:
                 continue
             if trial.state.is_finished:
                 self._delete(job_id)

@@ -56,6 +56,7 @@ def needed_trials(
     start_points: Iterable[int] = (),
     compared: Callable[[TrialRecord], bool] = lambda _repeat: False,
     also: Callable[[list[TrialRecord]], Collection[int]] = lambda _trials: (),
+    compares_default: bool = True,
 ) -> set[int]:
     """Numbers of the trials whose checkpoints may be asked for by the rest of the search.
 
@@ -66,21 +67,25 @@ def needed_trials(
         start_points: what the algorithm may start trials from.
         compared: whether a finalist's repeat has been evaluated, so that its hits are on disk.
         also: what else people are pointed to, among these trials.
+        compares_default: whether the winner is compared with the default configuration at the end;
+            else that is kept as a finalist alone, where some are trained again.
 
     Returns:
         Every trial that has not ended and what it starts from, the finalists and the winner as of
-        now and as of the ended trials alone, trial 0, trials with repeats, what was named, and the
-        parents of all these.
+        now and as of the ended trials alone, trial 0 where it is compared, trials with repeats,
+        what was named, and the parents of all these.
     """
     open_trials = [t for t in trials if not t.state.is_finished]
-    kept = {0, *start_points, *(t.number for t in open_trials)}
+    kept = {*start_points, *(t.number for t in open_trials)}
     kept |= {t.start_from[0] for t in open_trials if t.start_from is not None}
     # A running trial may still fail, and then those behind it move up.
     for some in (list(trials), [t for t in trials if t.state.is_finished]):
-        kept |= {t.number for t in finalists(some, direction, max(1, confirm))}
-        # Trial 0 is compared in the shape of its best twin, known or not while it has no epoch.
-        twins = [t for t in some if not t.is_repeat and t.params == trials[0].params]
-        kept |= {t.number for t in ranked(twins, direction)[:1]}
+        chosen = finalists(some, direction, max(1, confirm))
+        kept |= {t.number for t in (chosen if confirm or compares_default else chosen[:1])}
+        if compares_default:
+            # In the shape of its best twin, known or not while it has no epoch.
+            twins = [t for t in some if not t.is_repeat and t.params == trials[0].params]
+            kept |= {0, *(t.number for t in ranked(twins, direction)[:1])}
         winner = best_trial(some, direction)
         kept |= set() if winner is None else {winner.number}
         kept |= set(also(some))

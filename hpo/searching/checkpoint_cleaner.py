@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from hpo.core.events import Averaged, CheckpointsRemoved, Chosen, Event, Started, TrialEnded
 from hpo.core.protocols import Algorithm, Emit
@@ -50,6 +50,8 @@ class Keeper:
         self._run, self._ledger, self._algorithm = run, ledger, algorithm
         self._keep, self._confirm, self._emit = keep, confirm, emit
         self._averages = averages
+        self.also: Callable[[list[TrialRecord]], Collection[int]] = lambda _trials: ()
+        """What else is asked for, among these trials."""
         self._gone: set[int] = set()
         self._is_refused = False
 
@@ -84,7 +86,7 @@ class Keeper:
         """
         direction = self._ledger.direction
         rows = pareto(trials, read_costs(self._run), direction)
-        front = [row["trial"] for row in rows if row["on_front"]]
+        front = [*self.also(trials), *(row["trial"] for row in rows if row["on_front"])]
         if not self._averages or is_averaged(self._run, trials, direction):
             return front
         return [*front, *(trial.number for trial in best_trained(trials, direction))]

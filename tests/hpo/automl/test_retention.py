@@ -1,8 +1,11 @@
 """Which jobs' artifacts stay while trials still run."""
 
+from functools import partial
 from types import SimpleNamespace
 
-from hpo.automl.retention import ArtifactCleaner
+import pytest
+
+from hpo.automl.retention import ArtifactCleaner, needed_trials
 from hpo.core.selection import best_trial
 from hpo.core.trial import Measurement, Purpose, Suggestion, TrialState
 from hpo.run.ledger import Ledger
@@ -19,23 +22,55 @@ class Platform:
         return True
 
 
-def test_the_best_that_has_ended_stays_beside_a_running_one_that_is_ahead():
-    ledger, platform = Ledger.create(None, "maximize"), Platform()
-    for number, values in enumerate(([0.3, 0.6, 0.9], [0.95], [0.1, 0.2, 0.3])):
-        point = Suggestion(
-            number=number, params={"p": number}, latents={"p": float(number)}, until_epoch=3
-        )
-        ledger.start(point, now=0.0, clock=0.0, seed=0, purpose=Purpose.SEARCH, distributions=None)
-        for epoch, value in enumerate(values, start=1):
-            ledger.record(number, Measurement(epoch=epoch, value=value), clock=0.0)
-        if len(values) == 3:
-            ledger.finish(number, TrialState.COMPLETE, now=1.0, clock=0.0, error=None)
-    states = {f"job{number}": "ended" for number in range(3)}
+@pytest.fixture
+def ledger():
+    return Ledger.create(None, "maximize")
+
+
+def add(ledger, number, *values, purpose=Purpose.SEARCH, params=None, state=TrialState.COMPLETE):
+    """A trial of three epochs, which runs until it has three values."""
+    params = {"p": number if params is None else params}
+    point = Suggestion(
+        number=number, params=params, latents={k: float(v) for k, v in params.items()},
+        until_epoch=3,
+    )  # fmt: skip
+    ledger.start(point, now=0.0, clock=0.0, seed=0, purpose=purpose, distributions=None)
+    for epoch, value in enumerate(values, start=1):
+        ledger.record(number, Measurement(epoch=epoch, value=value), clock=0.0)
+    if len(values) == 3:
+        ledger.finish(number, state, now=1.0, clock=0.0, error=None)
+
+
+def sweep(ledger, *, confirm=0, job_of=lambda number: (f"job{number}", "")):
+    """Jobs whose artifacts are deleted."""
+    platform = Platform()
+    states = {job_of(trial.number)[0]: "ended" for trial in ledger.trials()}
     book = SimpleNamespace(states=states, put=states.__setitem__)
     facts = SimpleNamespace(objectives=None, direction="maximize")
-    cleaner = ArtifactCleaner(
-        platform, book, ledger, facts, lambda number: (f"job{number}", ""), lambda: ()
-    )
-    cleaner.sweep()
+    needed = partial(needed_trials, ledger, facts, object(), name="random", confirm=confirm)
+    ArtifactCleaner(platform, book, ledger, job_of, needed).sweep()
+    return platform.deleted
+
+
+def test_the_best_that_has_ended_stays_beside_a_running_one_that_is_ahead(ledger):
+    for number, values in enumerate(([0.3, 0.6, 0.9], [0.95], [0.1, 0.2, 0.3])):
+        add(ledger, number, *values)
     assert best_trial(ledger.trials(), "maximize").number == 1
-    assert platform.deleted == ["job2"]
+    assert sweep(ledger) == ["job2"]
+
+
+def test_finalists_stay_until_their_repeats_have_decided(ledger):
+    for number, value in enumerate((0.7, 0.9, 0.89, 0.5)):
+        add(ledger, number, 0.1, 0.2, value)
+    assert sweep(ledger, confirm=2) == ["job3"]
+    assert sweep(ledger) == ["job0", "job2", "job3"]
+    for number, (again, value) in enumerate(((1, 0.6), (2, 0.8), (0, 0.65)), start=4):
+        add(ledger, number, 0.1, 0.2, value, purpose=Purpose.CONFIRM, params=again)
+    assert best_trial(ledger.trials(), "maximize").number == 2
+    assert not {"job0", "job1", "job2"} & {*sweep(ledger, confirm=2)}
+
+
+def test_an_id_that_a_platform_gave_twice_is_not_deleted_while_one_job_is_needed(ledger):
+    for number, value in enumerate((0.3, 0.5, 0.9)):
+        add(ledger, number, 0.1, 0.2, value)
+    assert sweep(ledger, job_of=lambda number: (f"job{number % 2}", "")) == ["job1"]
