@@ -14,7 +14,7 @@ from typing import Any
 
 from hpo.automl.artifacts import tables_in_folder, values_in_folder
 from hpo.automl.failures import explain_analysis, explain_failure
-from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
+from hpo.automl.metrics import find_in_log
 from hpo.automl.routing import read_template
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
@@ -166,8 +166,11 @@ class CommandTrainer:
         Returns:
             A receipt of what the command was given: the values of its spec file, read back.
 
+        The value of the last epoch is None where neither a result file nor the log tells the
+        metric: the caller's own functions may know it.
+
         Raises:
-            CommandFailure: when the command fails, or ends without the metric.
+            CommandFailure: when the command fails.
         """
         folder = Path(str(spec["results_dir"]))
         known = self._known_job(folder)
@@ -218,20 +221,16 @@ class CommandTrainer:
         value = self._found_in_log(job) if value is None else value
         return _line(job.folder, length, value, {**tables, **metrics})
 
-    def _found_in_log(self, job: Job) -> float:
-        value = find_in_log(read_printed(job.log_file), self.monitoring_metric)
-        if value is None:
-            where = "neither in its result files nor in the log, as a finite number"
-            raise CommandFailure(
-                "code", f"{METRIC_NOT_FOUND}: {self.monitoring_metric!r} is {where}"
-            )
-        return value
+    def _found_in_log(self, job: Job) -> float | None:
+        return find_in_log(read_printed(job.log_file), self.monitoring_metric)
 
     def evaluate(self, spec: Spec) -> dict[str, Any]:
-        """Run the evaluate action and return `{"metrics": {name: value}}`."""
+        """Run the evaluate action and return `{"metrics": {name: value}}` of what it tells."""
         job = self._run("evaluate", spec)
         metrics = values_in_folder(job.folder, [self.monitoring_metric])
-        return {"metrics": metrics or {self.monitoring_metric: self._found_in_log(job)}}
+        value = None if metrics else self._found_in_log(job)
+        found = metrics if value is None else {self.monitoring_metric: value}
+        return {"metrics": {**tables_in_folder(job.folder), **found}}
 
     def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """Nothing is known of single queries."""
@@ -342,7 +341,9 @@ def full_template(skill: Skill, action: str = "train") -> dict[str, Any]:
     return merged(tree, read_template(skill.template_file(action)))
 
 
-def _line(folder: Path, epoch: int, value: float, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _line(
+    folder: Path, epoch: int, value: float | None, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
     """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
     checkpoint = None
     with contextlib.suppress(RunError):

@@ -83,6 +83,15 @@ class Evaluator:
                 return value
         return find_metric(metrics, self.facts.metric)
 
+    def outcome_of(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Status and value of an evaluation, and why it has none where the table lacks it."""
+        value = self.value_of(metrics)
+        if value is not None:
+            return {"status": MEASURED, "metric_value": value, "metrics": dict(metrics)}
+        known = ", ".join(sorted(map(str, metrics))) or "no metric"
+        reason = f"the trainer's evaluation gives no {self.facts.metric!r}; it gives {known}"
+        return {"status": MISSING, "reason": reason, "metric_value": None, "metrics": dict(metrics)}
+
     def _filled(self, function: str, value: Path | str) -> dict[str, str]:
         return {name: str(value) for name in self.skill.fields("evaluate", function)}
 
@@ -107,11 +116,12 @@ def run_baseline(
         evaluated, and `failure_reason` where there is no value.
     """
     facts, record = evaluator.facts, evaluator.run.evaluations_dir / BASELINE_FILE
-    kept = read_object(record)
-    if kept.get("status") in KNOWN:
-        return kept
-    label = "base checkpoint" if facts.base_checkpoint else "untrained start"
-    found = {"label": label, **_baseline_of(evaluator, hooks or Hooks(), blocked)}
+    kept, given = read_object(record), facts.evaluations.get("baseline_metric")
+    if kept.get("status") in KNOWN and given in (None, kept.get("metric_value")):
+        found = {name: value for name, value in kept.items() if name != "record_path"}
+    else:
+        label = "base checkpoint" if facts.base_checkpoint else "untrained start"
+        found = {"label": label, **_baseline_of(evaluator, hooks or Hooks(), blocked)}
     return _write(record, found, facts, facts.evaluations.get("baseline_record_path"))
 
 
@@ -161,10 +171,8 @@ def _measured_start(evaluator: Evaluator) -> dict[str, Any]:
     began = time.monotonic()
     metrics = evaluator.evaluate("baseline", evaluator.base_spec, checkpoint)
     result = {
-        "status": MEASURED,
+        **evaluator.outcome_of(metrics),
         "checkpoint": str(checkpoint),
-        "metric_value": evaluator.value_of(metrics),
-        "metrics": metrics,
         "seconds": round(time.monotonic() - began, 2),
     }
     if facts.eval_keys:
@@ -283,12 +291,10 @@ def _by_trainer(evaluator: Evaluator, best: Recommendation, checkpoint: Path) ->
         return {"status": UNAVAILABLE, "reason": f"it failed: {error_line(error)}"}
     where = "held-out data" if data else f"validation data ({evaluator.facts.no_eval_reason})"
     return {
-        "status": MEASURED,
         "reason": f"evaluated on the {where}",
+        **evaluator.outcome_of(metrics),
         "source": "trainer",
         "data": "held_out" if data else "validation",
-        "metric_value": evaluator.value_of(metrics),
-        "metrics": metrics,
         "job_id": best.job_id,
     }
 

@@ -134,6 +134,16 @@ class CallbackListener:
         """Nothing is held."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """How long trials are trained."""
+
+    full: int = 0
+    """Epochs of a full trial, which a trainer ends by itself."""
+    key: str = ""
+    """Where every rung is a job of its own: the spec key of its length."""
+
+
 class HookedDriver:
     """Stands between an executor and the engine, so that the caller's functions see values first.
 
@@ -149,7 +159,7 @@ class HookedDriver:
         read_log: a trial's log so far.
         objectives: what is optimized.
         known_of: values of a trial that are known without training it, such as its latency.
-        epochs_key: where every rung is a job of its own: the spec key of its length.
+        lengths: how long trials are trained.
     """
 
     def __init__(
@@ -162,11 +172,11 @@ class HookedDriver:
         read_log: Callable[[int], str],
         objectives: Objectives,
         known_of: Callable[[int], Mapping[str, float]] = lambda _number: {},
-        epochs_key: str = "",
+        lengths: Lengths = Lengths(),
     ) -> None:
         self._driver, self._hooks, self._ledger = driver, hooks, ledger
         self._show, self._read_log, self._objectives = show, read_log, objectives
-        self._known_of, self._epochs_key = known_of, epochs_key
+        self._known_of, self._lengths = known_of, lengths
         self._missing: dict[int, str] = {}
         self._held: dict[int, list[dict[str, Any]]] = {}
         """What running trials have reported, kept back until their ends."""
@@ -174,10 +184,10 @@ class HookedDriver:
     def next_launch(self) -> Launch | None:
         """As the engine says; a rung trial trains until its rung."""
         launch = self._driver.next_launch()
-        if launch is None or not self._epochs_key:
+        if launch is None or not self._lengths.key:
             return launch
         until = self._ledger.trial(launch.number).until_epoch
-        return replace(launch, spec=merged(launch.spec, {self._epochs_key: until}))
+        return replace(launch, spec=merged(launch.spec, {self._lengths.key: until}))
 
     def is_over(self) -> bool:
         """As the engine says."""
@@ -202,7 +212,8 @@ class HookedDriver:
         if self._hooks.eval_fn is None or not _may_be_finite(line["value"]):
             return self._driver.on_epoch(number, line)
         self._held.setdefault(number, []).append(line)
-        return True
+        # The engine, which would end a trial of a rung, is told of it at its end alone.
+        return not self._ledger.trial(number).until_epoch <= line["epoch"] < self._lengths.full
 
     def _values_of(self, number: int, payload: Mapping[str, Any]) -> dict[str, Any]:
         """What is known of every objective at one epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ def to_measurement(payload: Mapping[str, Any], *, seconds: float) -> Measurement
     """Read a report (see `hpo.core.protocols.Report`).
 
     Args:
-        payload: what the trainer reported.
+        payload: what the trainer reported; a value of None is not a number.
         seconds: time of the epoch where the payload tells none.
     """
     return Measurement(
         epoch=int(payload["epoch"]),
-        value=float(payload["value"]),
+        value=math.nan if payload["value"] is None else float(payload["value"]),
         metrics={k: float(v) for k, v in (payload.get("metrics") or {}).items()},
         seconds=float(payload.get("seconds") or seconds),
         checkpoint=_relative(payload.get("checkpoint")),

@@ -1,5 +1,6 @@
 """Any network: a skill folder without a registered trainer, by its own command."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,38 @@ def test_the_callers_extractor_reads_its_own_format(search):
     result = search({"tell.where": "status"}, metric_extractor=extract)
     for entry in result["history"]:
         expected = value_at(entry["specs"]["train.lr"], 4)
+        assert entry["metric"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_start_whose_evaluation_lacks_the_metric_says_so(search, tmp_path):
+    info = tmp_path / "skill/references/skill_info.yaml"
+    info.write_text(info.read_text().replace("resume_model", "ptm_if_no_resume_model"))
+    start = tmp_path / "start.pth"
+    start.write_text(json.dumps({"epoch": 0, "lr": 0.001}))
+    more = {"metric": "loss", "automl_max_recommendations": 1}
+    result = search({"tell.where": "log"}, more, base_checkpoint=str(start))
+    for name in ("baseline", "final_evaluation"):
+        found = result[name]
+        assert (found["status"], found["metric_value"]) == ("metric_missing", None)
+        assert "gives no 'loss'; it gives no metric" in found["failure_reason"]
+    assert result["best"]["metric_value"] == pytest.approx(1 - value_at(0.001, 4), abs=1e-4)
+
+
+@pytest.mark.parametrize("how", ["extractor", "eval_fn"])
+@pytest.mark.parametrize("algorithm", ["random", "hyperband"])
+def test_the_callers_functions_are_asked_where_nothing_tells_the_metric(search, how, algorithm):
+    def extract(logs, name):
+        return 1 - float(logs.rpartition("loss=")[2].split()[0])
+
+    def evaluate(rec, job):
+        return extract((Path(job) / "log.txt").read_text(), "")
+
+    hooks = {"metric_extractor": extract} if how == "extractor" else {"eval_fn": evaluate}
+    more = {"automl_max_epochs": 2, "automl_reduction_factor": 2, "automl_max_recommendations": 3}
+    settings = {"algorithm": algorithm} | (more if algorithm == "hyperband" else {})
+    result = search({"tell.where": "nowhere"}, settings, **hooks)
+    for entry in result["history"]:
+        expected = value_at(entry["specs"]["train.lr"], entry["epochs"])
         assert entry["metric"] == pytest.approx(expected, abs=1e-4)
 
 
