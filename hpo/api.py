@@ -264,8 +264,12 @@ class Study:
         Raises:
             HpoError: as `search`.
         """
+        from hpo.automl.session import AutoMLSession
+        from hpo.automl.workspace import is_workspace
         from hpo.searching.session import resume_search
 
+        if is_workspace(self._run.path):
+            settings = {"make_session": AutoMLSession, **settings}
         wanted = None
         if budget is not None:
             wanted = extend_budget(load_study(self._run.study_file).budget, str(budget))

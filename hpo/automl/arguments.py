@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError
 from hpo.automl.settings import WORDS
+from hpo.core.spec_dicts import plain
 from hpo.core.text import one_line, quoted
 
 
@@ -37,7 +38,7 @@ def check_spec(value: Any, where: str) -> None:
     for name, found in (value or {}).items():
         if not isinstance(name, str):
             raise AutoMLError(f"{where}: its keys must be text, got {shown(name)}")
-        _check_plain(found, f"{where}.{name}")
+        _check_plain(plain(found), f"{where}.{name}")
 
 
 def _check_plain(value: Any, where: str) -> None:

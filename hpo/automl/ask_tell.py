@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from hpo.automl.arguments import check_path, check_spec, check_text
-from hpo.automl.asking import build_engine, extend, open_or_create, plan_opened
+from hpo.automl.asking import build_engine, open_or_create, plan_opened, take_over
 from hpo.automl.outcome import build_result
 from hpo.automl.planning import as_value_errors
 from hpo.automl.recommendation import Recommendation, show_trial
+from hpo.automl.reopening import BY_CALLER
 from hpo.automl.reported import read_id, read_report
 from hpo.automl.request import Request
 from hpo.automl.retention import needed_trials
@@ -108,7 +109,7 @@ class AutoML:
                     f"{folder}: is not an AutoML workspace, so there is nothing to resume"
                 )
             place = _skill_folder(network, trainer) if search_schema is None else (
-                write_skill(folder.parent, network, action, search_schema)
+                write_skill(folder.parent, str(network), action, search_schema)
             )  # fmt: skip
             request = Request(
                 skill=open_skill(place),
@@ -119,15 +120,15 @@ class AutoML:
                 hyperparameters=automl_hyperparameters,
                 ranges=custom_param_ranges,
                 trainer=trainer,
-                platform="the caller",
+                platform=BY_CALLER,
                 needs_data=False,
             )
             planned = plan_opened(request)
             self.run = open_or_create(folder, planned)
-            self._slots = int(planned.settings.values["automl_max_concurrent"] or 1)
+            self._slots = planned.study.concurrent or 1
             with contextlib.ExitStack() as held:
                 held.enter_context(self.run.lock())
-                extend(self.run, planned)
+                take_over(self.run, planned)
                 self._begin(planned.settings.secrets, mirrors)
                 self._lock = held.pop_all()
 
@@ -143,6 +144,7 @@ class AutoML:
             secrets=secrets, slots=self._slots,
         )  # fmt: skip
         self._epochs_key, self._num_epochs = trainer.epochs_key, plan.num_epochs
+        self._name, self._confirm = plan.algorithm, study.search.confirm
         self._are_rungs = plan.route_style == RUNGS_STYLE
         self._state = StateWriter(self.run, study, self._engine, self._ledger)
         self._bus.add(self._state)
@@ -268,8 +270,9 @@ class AutoML:
 
     def get_required_checkpoint_job_ids(self) -> set[str]:
         """Jobs whose checkpoints are still needed: the best's, and those that others go on from."""
-        points: Collection[int] = getattr(self._algorithm, "start_points", tuple)()
-        needed = needed_trials(self._ledger, self.facts, points)
+        needed = needed_trials(
+            self._ledger, self.facts, self._algorithm, name=self._name, confirm=self._confirm
+        )
         return {job for number in needed if (job := self._jobs.get(number))}
 
     def get_history(self) -> list[Recommendation]:

@@ -10,8 +10,15 @@ from typing import Any
 
 from hpo.algorithms.for_study import build_algorithm
 from hpo.automl.planning import Planned, plan_request
-from hpo.automl.reopening import complete_request, demand_same, extended_budget
+from hpo.automl.reopening import (
+    changes_of,
+    complete_request,
+    demand_same,
+    demand_same_start,
+    extended_budget,
+)
 from hpo.automl.request import Request
+from hpo.automl.schema_skill import is_written
 from hpo.automl.workspace import is_workspace, read_facts
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Emit, Trainer
@@ -22,7 +29,7 @@ from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
-from hpo.study.plan import StudyPlan, planned_space
+from hpo.study.plan import StudyPlan, planned_space, read_plan
 from hpo.study.spec import StudySpec, load_study
 from hpo.study.trainers import find_trainer
 
@@ -64,18 +71,34 @@ def plan_opened(request: Request) -> Planned:
     if not is_workspace(folder):
         return plan_request(request)
     study, facts = load_study(RunDir(folder).study_file), read_facts(folder)
+    demand_same_start(folder, request, study, facts)
     planned = plan_request(complete_request(request, study, facts))
     demand_same(folder, study, facts, planned)
     return planned
 
 
-def extend(run: RunDir, planned: Planned) -> None:
-    """Keep another number of recommendations, where one is asked for; the caller has the lock."""
-    study = load_study(run.study_file)
-    budget = extended_budget(study, planned)
+def take_over(run: RunDir, planned: Planned) -> None:
+    """Keep what is asked for anew, such as more recommendations; the caller has the lock.
+
+    A workspace over a bare schema moves on to the folder of the one that is given now: an earlier
+    release named it otherwise, and let all schemas of a network share it.
+
+    Raises:
+        RunError: when the given schema has another search space.
+    """
+    study, facts = load_study(run.study_file), read_facts(run.path)
+    changes, budget = changes_of(study, facts, planned), extended_budget(study, planned)
+    of_study, of_facts = dict(changes.study), dict(changes.facts)
     if budget is not None:
-        write_atomically(run.study_file, to_yaml(replace(study, budget=budget).to_dict()))
-        replace(read_facts(run.path), total=budget.trials).write(run.path)
+        of_study["budget"], of_facts["total"] = budget, budget.trials
+    if is_written(planned.facts.skill_dir) and facts.skill_dir != planned.facts.skill_dir:
+        trainer = planned.study.trainer
+        planned_space(run.path, planned.study, find_trainer(trainer), read_plan(run.path))
+        of_study["trainer"], of_facts["skill_dir"] = trainer, planned.facts.skill_dir
+    if of_study:
+        write_atomically(run.study_file, to_yaml(replace(study, **of_study).to_dict()))
+    if of_facts:
+        replace(facts, **of_facts).write(run.path)
 
 
 def open_or_create(folder: Path, planned: Planned) -> RunDir:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.errors import AutoMLError
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from hpo.automl.request import Request
 
 SOURCES = ("train", "reference", "query")
+
+
+def anchored_roots(request: Request) -> dict[str, str]:
+    """The data roots of a request, from wherever it is made; those of a platform are its own."""
+    given = {name: str(uri) for name, uri in request.roots.items()}
+    if request.platform:
+        return given
+    return {
+        name: uri if "://" in uri else str(Path(uri).expanduser().absolute())
+        for name, uri in given.items()
+    }
 
 
 def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from functools import partial
 from typing import cast
 
 from hpo.automl.planning import as_value_errors, plan_request
-from hpo.automl.reopening import complete_request, demand_same, extended_budget
+from hpo.automl.reopening import (
+    Changes,
+    changes_of,
+    complete_request,
+    demand_same,
+    demand_same_start,
+    extended_budget,
+    needs_planning,
+)
 from hpo.automl.request import Request
 from hpo.automl.retention import demand_deletion
 from hpo.automl.route_settings import RouteSettings
@@ -15,7 +23,7 @@ from hpo.automl.routing import demand_runnable
 from hpo.automl.script import read_execution
 from hpo.automl.session import AutoMLSession, RouteResult
 from hpo.automl.submission import Submission
-from hpo.automl.workspace import is_workspace, read_facts
+from hpo.automl.workspace import WorkspaceFacts, is_workspace, read_facts
 from hpo.core.errors import RunError
 from hpo.run.run_dir import ROUTE_PREFIX, RunDir
 from hpo.searching.session import SearchResult, SearchSettings, resume_search, start_search
@@ -39,19 +47,25 @@ def execute(
 def _start(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
     planned = plan_request(request)
     route = replace(route, secrets=planned.settings.secrets)
-    if route.platform is not None:
-        skill = request.skill
-        execution = read_execution(skill.path, skill.action(request.action), request.execution)
-        Submission(
-            platform=route.platform, skill=skill, action=request.action, execution=execution,
-            image=request.image, name_of=str, arguments=route.platform_arguments,
-        ).check()  # fmt: skip
-        demand_deletion(planned.facts, route.platform, route.platform_arguments)
+    _demand_jobs(request, route, planned.facts)
     session = partial(AutoMLSession, route=route)
     search = replace(
         search, fill=planned.facts.write, route_style=planned.style, make_session=session
     )
     return start_search(planned.study, request.workspace.parent, search)
+
+
+def _demand_jobs(request: Request, route: RouteSettings, facts: WorkspaceFacts) -> None:
+    """Refuse, before the first job, what no job of the platform could be made of."""
+    if route.platform is None:
+        return
+    skill, action = request.skill, facts.action
+    Submission(
+        platform=route.platform, skill=skill, action=action,
+        execution=read_execution(skill.path, skill.action(action), facts.execution),
+        image=facts.image, name_of=str, arguments=route.platform_arguments,
+    ).check()  # fmt: skip
+    demand_deletion(facts, route.platform, route.platform_arguments)
 
 
 def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
@@ -63,13 +77,15 @@ def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> S
             f"give the full path, .../{ROUTE_PREFIX}<timestamp>"
         )
     run = RunDir(folder)
-    budget = None
-    given = (request.settings, request.algorithm, request.overrides, request.ranges)
-    if any(given) or request.hyperparameters is not None:
-        study, facts = load_study(run.study_file), read_facts(folder)
+    study, facts = load_study(run.study_file), read_facts(folder)
+    demand_same_start(folder, request, study, facts)
+    budget, changes = None, Changes()
+    if needs_planning(request):
         planned = plan_request(complete_request(request, study, facts))
         route = replace(route, secrets=planned.settings.secrets)
         demand_same(folder, study, facts, planned)
-        budget = extended_budget(study, planned)
-    search = replace(search, make_session=partial(AutoMLSession, route=route))
-    return resume_search(run, search, budget=budget)
+        budget, changes = extended_budget(study, planned), changes_of(study, facts, planned)
+    _demand_jobs(request, route, replace(facts, **changes.facts))
+    session = partial(AutoMLSession, route=replace(route, changes=changes.facts))
+    search = replace(search, make_session=session)
+    return resume_search(run, search, budget=budget, changes=changes.study)

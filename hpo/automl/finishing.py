@@ -20,7 +20,6 @@ from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
-from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
@@ -64,6 +63,9 @@ class Ending(Protocol):
     def evaluator(self, executor: Executor) -> Evaluator:
         """What evaluates checkpoints of the workspace."""
 
+    def needed_trials(self) -> set[int]:
+        """Trials whose checkpoints are still needed."""
+
 
 def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, Any] | None:
     """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
@@ -96,7 +98,7 @@ def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, A
         _hand_over(session, best, checkpoint)
     is_here = session.route.platform is None
     if is_here and session.facts.delete_intermediate and best is not None:
-        _delete_others(session, best)
+        _delete_others(session)
     return handed
 
 
@@ -148,7 +150,7 @@ def _hand_on(
         **result,
         "export": exported,
         "receipt": best.receipt,
-        "next": next_commands(str(session.run)),
+        "next": next_commands(str(session.run), session.facts),
     }
     write_json(folder / REPORT_FILE, report)
     return result
@@ -187,23 +189,22 @@ def _export(session: Ending, best: TrialRecord, executor: Executor) -> dict[str,
     return exported
 
 
-def next_commands(run: str) -> list[str]:
+def next_commands(run: str, facts: WorkspaceFacts) -> list[str]:
     """What a user may want to do with a finished workspace."""
     word = shell_word(run)
+    # A command line has neither the platform nor the function.
+    needs_caller = facts.platform or facts.has_eval_fn
     return [
         f"hpo status {word}",
         f"hpo job export --parent {word}",
         f"hpo job evaluate --parent {word}",
-        f"hpo resume {word} --budget +10",
+        *([] if needs_caller else [f"hpo resume {word} --budget +10"]),
     ]
 
 
-def _delete_others(session: Ending, best: TrialRecord) -> None:
+def _delete_others(session: Ending) -> None:
     """Remove checkpoints that nothing can start from any more."""
-    trials = session.ledger.trials()
-    # The best that has ended moves up where an open one that is ahead fails after `hpo resume`.
-    second = best_trial([t for t in trials if t.state.is_finished], session.ledger.direction)
-    kept = {best.number, *([] if second is None else [second.number])}
-    for trial in trials:
-        if trial.number not in kept and trial.state is not TrialState.RUNNING:
+    needed = session.needed_trials()
+    for trial in session.ledger.trials():
+        if trial.number not in needed and trial.state is not TrialState.RUNNING:
             shutil.rmtree(session.run.trial_dir(trial.number) / "ckpt", ignore_errors=True)

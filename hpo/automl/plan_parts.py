@@ -8,7 +8,7 @@ from typing import Any
 from hpo.automl.errors import AutoMLError
 from hpo.automl.settings import SAMPLE_COUNT, SAMPLE_COUNT_NAMES, UNSAFE_BATCH
 from hpo.automl.skill_trainer import SkillTrainer
-from hpo.core.spec_dicts import flatten
+from hpo.core.spec_dicts import flatten, plain
 
 
 def count_samples(
@@ -72,13 +72,13 @@ def all_ranges(given: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_name(ranges: Any, where: str) -> dict[str, Any]:
-    """Custom ranges by name, from either published form."""
+    """Custom ranges by name, from either published form, as a file holds them."""
+    ranges = plain(ranges)
     if ranges is None:
         return {}
     if isinstance(ranges, Mapping):
-        return {str(name): dict(entry) if isinstance(entry, Mapping) else entry
-                for name, entry in ranges.items()}  # fmt: skip
-    if not isinstance(ranges, list | tuple):
+        return {str(name): entry for name, entry in ranges.items()}
+    if not isinstance(ranges, list):
         raise AutoMLError(f"{where}: must be a mapping or a list, got {ranges!r}")
     found: dict[str, Any] = {}
     for entry in ranges:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.command_trainer import full_template
-from hpo.automl.data_keys import eval_keys, start_weights, study_sources, train_keys
+from hpo.automl.data_keys import anchored_roots, eval_keys, start_weights, study_sources, train_keys
 from hpo.automl.errors import AutoMLError
 from hpo.automl.intervals import adjust_intervals
 from hpo.automl.metrics import DEFAULT_METRIC, monitoring_metrics, resolve_metric
@@ -21,7 +21,13 @@ from hpo.automl.request import Request
 from hpo.automl.routing import demand_runnable, read_template
 from hpo.automl.script import read_execution
 from hpo.automl.script_schema import check_script_schema, check_script_spec
-from hpo.automl.settings import EVALUATION_KEYS, MAX_EPOCHS, AutoMLSettings, read_settings
+from hpo.automl.settings import (
+    DEFAULT_ALGORITHM,
+    EVALUATION_KEYS,
+    MAX_EPOCHS,
+    AutoMLSettings,
+    read_settings,
+)
 from hpo.automl.skill_trainer import SkillTrainer, find_registered, keys_of
 from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, WorkspaceFacts
 from hpo.core.budget import Budget
@@ -80,6 +86,11 @@ def plan_request(request: Request) -> Planned:
         return _Planner(request).plan()
 
 
+def _in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Names as they were listed; those of a set in an order that every process finds again."""
+    return tuple(sorted(names) if isinstance(names, Set) else names)
+
+
 class _Planner:
     """One request on its way to a study."""
 
@@ -89,6 +100,10 @@ class _Planner:
         self.template = full_template(self.skill, request.action)
         self.settings = read_settings(request.settings, algorithm=request.algorithm)
         self.warnings = list(self.settings.warnings)
+        if "algorithm" not in self.settings.given and not request.algorithm:
+            self.warnings.append(
+                f"algorithm: none was given, so {DEFAULT_ALGORITHM}, the published default, is used"
+            )
         self.warnings += altered_keys(read_template(self.skill.template_file(request.action)))
         self.script = read_execution(
             self.skill.path, self.skill.action(request.action), request.execution
@@ -169,6 +184,8 @@ class _Planner:
             platform=request.platform,
             image=request.image,
             base_checkpoint=request.base_checkpoint,
+            roots=anchored_roots(request),
+            has_eval_fn=request.reports_at_end,
             policy=request.policy,
             session_id=session,
             experiment_id=str(values["experiment_id"]) or session,
@@ -229,7 +246,7 @@ class _Planner:
         own = flatten(self.overrides.nested).get(key)
         if own is None:
             return {key: longest}
-        if MAX_EPOCHS in self.settings.given or "automl_max_epochs" in self.settings.given:
+        if MAX_EPOCHS in self.settings.given:
             if int(own) != longest:
                 raise AutoMLError(
                     f"automl_max_epochs: {longest} contradicts {key} {own} in spec_overrides; "
@@ -282,7 +299,7 @@ class _Planner:
             pruner="none" if self._is_rungs() else str(values["pruner"]),
             seed=int(values["seed"]),
             confirm=int(values["confirm"]),
-            over=tuple(self.request.hyperparameters or ()),
+            over=_in_order(self.request.hyperparameters or ()),
             custom_param_ranges=all_ranges(self.request.ranges, self.settings.values),
             override_automl_disabled_params=bool(values["override_automl_disabled_params"]),
         )

@@ -28,6 +28,8 @@ class RouteSettings:
     review_only: bool = False
     routed: Routed | None = None
     """Which way the request went and why."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the workspace's facts that this start changes."""
 
     def __post_init__(self) -> None:
         check_hours(self.max_hours, "max_hours")

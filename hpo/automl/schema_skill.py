@@ -1,7 +1,13 @@
-"""Writes a skill folder from a bare schema, so that any network can be searched."""
+"""Writes a skill folder from a bare schema, so that any network can be searched.
+
+It lies beside the workspaces and is named by what is in it: those of one schema share a folder, and
+no other schema changes it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +18,11 @@ from hpo.automl.workspace import AUTOML_DIR
 from hpo.core.yaml_io import to_yaml
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import write_atomically
+from hpo.study.checks import check_name
+
+FOLDER = "skills"
+_LETTERS = 12
+"""Of a digest that stand in the name of a folder."""
 
 
 def write_skill(
@@ -30,15 +41,20 @@ def write_skill(
 
     Raises:
         AutoMLError: when the schema cannot be read.
+        SpecError: for a network or an action that cannot be part of a file's name.
     """
-    place = folder / AUTOML_DIR / "skills" / (network or "network")
+    data = _read(schema)
+    check_name(network, "network")
+    check_name(action, "action")
     info = {
         "name": network,
         "network_arch": network,
         "automl_enabled": True,
         "actions": {action: {"command": ""}},
     }
-    data = _read(schema)
+    text = json.dumps([info, data], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    place = folder / AUTOML_DIR / FOLDER / f"{network}-{digest[:_LETTERS]}"
     write_atomically(place / "references" / "skill_info.yaml", to_yaml(info))
     write_json(place / "schemas" / f"{action}.schema.json", data)
     return place
@@ -49,3 +65,8 @@ def _read(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
         return dict(schema)
     check_path(schema, "search_schema")
     return read_schema(Path(schema), "search_schema: ")
+
+
+def is_written(skill_dir: str | Path) -> bool:
+    """Whether a skill folder is one of those that `write_skill` makes."""
+    return Path(skill_dir).parent.parts[-2:] == (AUTOML_DIR, FOLDER)

@@ -12,9 +12,9 @@ from hpo.automl import retention
 from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baseline
 from hpo.automl.feedback import Feedback
 from hpo.automl.finishing import conclude
-from hpo.automl.hooks import CallbackListener, HookedDriver
+from hpo.automl.hooks import CallbackListener, HookedDriver, Lengths
 from hpo.automl.metrics import find_metric
-from hpo.automl.outcome import build_result
+from hpo.automl.outcome import build_result, front_of_trials
 from hpo.automl.platform import PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.review import (
@@ -41,10 +41,19 @@ from hpo.jobs.staging import stage_sources
 from hpo.results.model_costs import cost_of
 from hpo.run.plain_files import read_printed
 from hpo.run.run_dir import RunDir
+from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.engine import Engine
 from hpo.searching.session import SearchResult, Session
 
 logger = logging.getLogger(__name__)
+
+_OTHER_VALUES = {
+    False: "its trials are ranked by what eval_fn says, and none was passed; go on with "
+    "AutoMLRunner(...).run(workspace_path=..., resume=True, eval_fn=...)",
+    True: "its trials are ranked without eval_fn, and one was passed; leave it out, or start a new "
+    "workspace",
+}
+"""Why a start with or without `eval_fn` would give values that are not comparable."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +89,8 @@ class AutoMLSession(Session):
         """The workspace's constants; an extended budget changes the total.
 
         Raises:
-            RunError: when its trials are jobs of a platform that was not passed.
+            RunError: when its trials are jobs of a platform that was not passed, or are ranked by
+                other values than this start would give.
         """
         facts = read_facts(self.run.path)
         if facts.platform and self.route.platform is None:
@@ -88,9 +98,15 @@ class AutoMLSession(Session):
                 f"{self.run}: its trials are jobs of {facts.platform}; go on with "
                 "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
             )
+        has_eval_fn = self.route.hooks.eval_fn is not None
+        if facts.has_eval_fn not in (None, has_eval_fn):
+            raise RunError(f"{self.run}: {_OTHER_VALUES[has_eval_fn]}")
         total = self.study.budget.trials if facts.total is not None else None
         current = replace(
-            facts, total=total or facts.total, first_adjustments=self._moved_defaults()
+            facts,
+            total=total or facts.total,
+            first_adjustments=self._moved_defaults(),
+            **self.route.changes,
         )
         if current != facts:
             current.write(self.run.path)
@@ -116,7 +132,7 @@ class AutoMLSession(Session):
             direction=self.ledger.direction,
             job_of=lambda trial: self._job_of(trial)[0],
             results_dir=self._job_of(number)[1],
-            is_rung=self._are_rungs_trials(),
+            is_rung=self.plan.route_style == RUNGS_STYLE,
         )
         rec.full_spec = self.spec_of(record)
         return rec
@@ -180,20 +196,31 @@ class AutoMLSession(Session):
             show=self.show, objectives=self.objectives,
             read_log=lambda number: read_printed(self.run.trial_dir(number) / "log.txt"),
             known_of=self._known_of,
-            epochs_key=self.trainer.epochs_key if self._are_rungs_trials() else "",
+            lengths=Lengths(
+                full=self.plan.num_epochs,
+                key=self.trainer.epochs_key if self._are_rungs_trials() else "",
+            ),
         )  # fmt: skip
 
     def _cleaner(self, executor: PlatformExecutor) -> retention.ArtifactCleaner:
-        points = getattr(self._algorithm, "start_points", tuple)
+        platform = cast(Platform, self.route.platform)
         return retention.ArtifactCleaner(
-            cast(Platform, self.route.platform),
-            executor.artifacts,
-            self.ledger,
-            self.facts,
-            self._job_of,
-            points,
-            keeps_all=self.plan.algorithm == "hybrid",
+            platform, executor.artifacts, self.ledger, self._job_of, self.needed_trials
         )
+
+    def needed_trials(self) -> set[int]:
+        """Trials whose checkpoints are still needed."""
+        return retention.needed_trials(
+            self.ledger, self.facts, self._algorithm,
+            name=self.plan.algorithm, confirm=self.study.search.confirm,
+        )  # fmt: skip
+
+    def _watch_disk(self, algorithm: Algorithm) -> Keeper | None:
+        """Let `--keep best` keep the front of several objectives, too."""
+        keeper = super()._watch_disk(algorithm)
+        if keeper is not None:
+            keeper.also = lambda trials: front_of_trials(trials, self.ledger.direction, self.facts)
+        return keeper
 
     def _known_of(self, number: int) -> dict[str, float]:
         """Values that a trial has without being trained: the measured latency of its model."""

@@ -11,10 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 from hpo.automl.errors import AutoMLError
 from hpo.automl.metrics import DEFAULT_METRIC
 from hpo.core.errors import SpecError
-from hpo.core.spec_dicts import flatten
+from hpo.core.spec_dicts import flatten, plain
 from hpo.core.text import nearest
-from hpo.study.checks import LARGEST_SEED
+from hpo.run.run_dir import AUTOML_FACTS, AUTOML_JOBS
+from hpo.study.checks import LARGEST_SEED, check_name
 
+DEFAULT_ALGORITHM = "bayesian"
 DEFAULT_RECOMMENDATIONS = 20
 MAX_RECOMMENDATIONS = "automl_max_recommendations"
 MAX_EPOCHS = "max_epochs"
@@ -29,6 +31,7 @@ SAMPLE_COUNT_NAMES = (
 )
 """How the number of training samples may be called in settings, arguments and spec."""
 UNSAFE_BATCH = "allow_unsafe_effective_batch"
+_OWN_FILES = (AUTOML_FACTS.stem, AUTOML_JOBS.stem)
 _RETENTION = ("auto", "best", "terminal")
 EVALUATION_KEYS = (
     *("run_baseline", "baseline_metric", "baseline_record_path", "evaluation_records_dir"),
@@ -176,6 +179,7 @@ def read_settings(
             problems.append(f"automl_settings.{name}: {key.name} is given twice")
         else:
             values[key.name] = _checked(key, value, problems)
+    problems += _unusable_names(values)
     name = _algorithm_name(values, algorithm, problems)
     if problems:
         raise AutoMLError("; ".join(problems))
@@ -191,7 +195,7 @@ def _flattened(given: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
     if given is not None and not isinstance(given, Mapping):
         raise AutoMLError(f"automl_settings: must be a mapping of keys, got {given!r}")
     pairs: list[tuple[str, Any]] = []
-    for name, value in (given or {}).items():
+    for name, value in plain(given or {}).items():
         if isinstance(value, SupportsDict):
             value = value.to_dict()  # noqa: PLW2901 - a research program is plain data in a study
         if name == "algorithm_specific_params":
@@ -244,6 +248,22 @@ def _why_wrong(key: Key, value: Any) -> str:
     return "" if is_known else f"must be one of {', '.join(key.words)}"
 
 
+def _unusable_names(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the values that name files in a workspace."""
+    problems = []
+    for name in ("session_id", "experiment_id"):
+        value, where = values.get(name), f"automl_settings.{name}"
+        if not value or not isinstance(value, str):
+            continue
+        try:
+            check_name(value, where)
+        except SpecError as error:
+            problems.append(str(error))
+        if name == "session_id" and value in _OWN_FILES:
+            problems.append(f"{where}: must not be {value!r}, a file of the workspace itself")
+    return problems
+
+
 _NAMED = {int: "a whole number", float: "a number", bool: "true or false", str: "text",
           list: "a list"}  # fmt: skip
 
@@ -264,9 +284,7 @@ def _algorithm_name(values: Mapping[str, Any], apart: str | None, problems: list
         problems.append(
             f"automl_algorithm: {apart!r} contradicts automl_settings['algorithm'] {named!r}"
         )
-    if not (named or apart):
-        problems.append("automl_settings.algorithm: is required; " + ", ".join(known_algorithms()))
-    return named or apart
+    return named or apart or DEFAULT_ALGORITHM
 
 
 def known_algorithms() -> list[str]:
@@ -289,7 +307,7 @@ def _with_options(
         why = str(error).removeprefix("search.algorithm: ")
         raise AutoMLError(f"automl_settings.algorithm: {why}") from error
     options = entry.options if entry else ()
-    own = {spelling for option in options for spelling in option.names}
+    own = {spelling: option.name for option in options for spelling in option.names}
     others = {
         spelling: other.name
         for other in ALGORITHMS.values()
@@ -315,7 +333,7 @@ def _with_options(
         values=values,
         options={key: value for key, value in public.items() if value is not None},
         secrets={key: value for key, value in full.items() if key not in public and value},
-        given=given | (frozenset(mine) - {MAX_RECOMMENDATIONS}),
+        given=given | {own[key] for key in mine},
         stops_trials=bool(entry and entry.brings_pruning),
         ends_itself=any(option.name in ("rounds", "min_top_configs") for option in options),
         warnings=_of_no_use(name, values, {key: others[key] for key in rest if key not in own}),

@@ -49,6 +49,10 @@ class WorkspaceFacts:
     """Data keys of the final evaluation where they are others, dotted."""
     no_eval_reason: str = ""
     """Why there are no other data to evaluate on."""
+    roots: dict[str, str] | None = None
+    """Data roots as they were given; None where an earlier release kept none."""
+    has_eval_fn: bool | None = None
+    """Whether trials are ranked by what `eval_fn` says; None where an earlier release began it."""
     evaluations: dict[str, Any] = field(default_factory=dict)
     """The settings of baseline and final evaluation that were given, by name."""
     delete_intermediate: bool | None = None

@@ -127,6 +127,7 @@ def resume_search(
     budget: Budget | None = None,
     keep: str | None = None,
     disk_quota: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> SearchResult:
     """Go on with a run from its ledger; of a finished one only the result is shown again.
 
@@ -136,12 +137,13 @@ def resume_search(
         budget: in place of the study's.
         keep: in place of the study's: `best` or `all`.
         disk_quota: in place of the study's, such as `20GB`.
+        changes: other fields, in place of the study's.
 
     Raises:
         RunError: when the run cannot be read, or its space, data or code have changed since.
     """
     given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
-    changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+    changes = {**(changes or {}), **{k: v for k, v in given.items() if v is not None}}
     study = replace(load_run_study(run), **changes)
     if budget is not None:
         remark_on(budget, run)

@@ -1,10 +1,23 @@
-"""A workspace of `AutoML` that is opened again with other arguments."""
+"""A workspace that is opened again with other arguments."""
 
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from hpo import AutoML, query_status
+from hpo import AutoML, AutoMLRunner, api, query_status
 from hpo.automl.errors import AutoMLError
+from hpo.automl.session import AutoMLSession
+from hpo.automl.workspace import read_facts
+from hpo.core.budget import Budget
+from hpo.core.errors import RunError
+from hpo.run.run_dir import RunDir
+from hpo.searching.session import SearchSettings, resume_search
 from hpo.study.spec import load_study
+from tests.hpo.automl.contract.pretended import Cleaner, Sdk
+from tests.hpo.automl.contract.pretended import make_skill as make_pretended
 from tests.quick_trainer import NAME
 
 BEGUN = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 3, "seed": 7}
@@ -69,3 +82,217 @@ def test_what_would_be_another_search_is_refused_in_one_line(open_again, setting
     assert "\n" not in str(caught.value)
     with open_again() as automl:  # nothing is held or changed
         assert automl.is_complete()
+
+
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        (
+            {"metric": "acc", "multi_objective": True, "metric_weight": 2.0, "latency_weight": 0.5},
+            {},
+        ),
+        ({"objectives": ["acc", {"metric": "ms", "direction": "minimize", "scale": 10}]}, {}),
+        ({"algorithm": "hyperband", "automl_max_epochs": 9, "reduction_factor": 4}, {}),
+        ({"algorithm": "asha", "automl_max_epochs": 4, "automl_max_concurrent": 2}, {}),
+        ({"dataset_size": 90, "session_id": "s", "experiment_id": "e", "force": "yes"}, {}),
+        ({"allow_unsafe_effective_batch": True, "automl_delete_intermediate_ckpt": "no"}, {}),
+        ({"final_evaluation": {"metric_value": np.float32(0.5)}, "run_baseline": False}, {}),
+        ({"override_automl_disabled_params": True}, {"automl_hyperparameters": {"train.lr"}}),
+        ({"automl_range_override": [{"parameter": "train.width", "valid_options": (64, 128)}]}, {}),
+        ({}, {"custom_param_ranges": {"train.width": {"valid_options": (64, np.int64(128))}}}),
+        ({}, {"custom_param_ranges": {"train.lr": {"valid_min": np.float64(0.01)}}}),
+        ({}, {"train_specs": {"train.num_epochs": np.int64(4), "train": {"margin": 0.25}}}),
+    ],
+)
+def test_the_call_that_began_a_workspace_opens_it_again(skill, tmp_path, settings, more):
+    given = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 2} | settings
+    if "objectives" in settings:
+        del given["metric"]
+    for again in (given, given, {"automl_max_recommendations": 3}, {}):
+        with AutoML(
+            tmp_path / "ws", str(skill), settings=again, trainer=NAME if again else "",
+            **(more if again is given else {}),
+        ) as automl:  # fmt: skip
+            facts = automl.facts
+    assert facts.total == 3
+    text = (tmp_path / "ws/study.yaml").read_text()
+    assert "numpy" not in text
+
+
+def test_what_is_used_at_one_start_stays_at_the_next(skill, tmp_path):
+    def opened(**settings):
+        return AutoML(tmp_path / "ws", str(skill), trainer=NAME, settings=settings)
+
+    begun = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 8}
+    for settings, expected in (
+        (begun | {"automl_max_concurrent": 2}, [0, 1]),
+        ({}, [0, 1]),
+        ({"automl_max_concurrent": 3}, [0, 1, 2]),
+        ({}, [0, 1, 2]),
+    ):
+        with opened(**settings) as automl:
+            assert [rec.id for rec in automl.next_recommendation()] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"reduction_factor": 4}, "begun with reduction_factor 3, got 4"),
+        ({"automl_reduction_factor": 4}, "begun with reduction_factor 3, got 4"),
+        ({"automl_max_epochs": 5}, "max_epochs"),
+        ({"session_id": "other"}, "begun with session_id [0-9a-f]{12}, got other"),
+        ({"train_sample_count": 60}, "begun with train_sample_count 90, got 60"),
+        ({"allow_unsafe_effective_batch": True}, "begun with train_sample_count 90, got None"),
+        ({"multi_objective": True}, "other objectives"),
+    ],
+)
+def test_a_setting_that_cannot_change_is_refused_by_name(skill, tmp_path, settings, told):
+    begun = {"algorithm": "hyperband", "metric": "kpi", "automl_max_epochs": 9, "dataset_size": 90}
+    AutoML(tmp_path / "ws", str(skill), trainer=NAME, settings=begun).finish()
+    with pytest.raises(AutoMLError, match=told) as caught:
+        AutoML(tmp_path / "ws", str(skill), trainer=NAME, settings=settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_how_a_language_model_is_reached_may_change(skill, tmp_path):
+    begun = {"algorithm": "llm", "metric": "kpi", "llm_endpoint": "http://127.0.0.1:1/v1",
+             "llm_model": "small"}  # fmt: skip
+    new = "http://127.0.0.1:2/v1"
+    AutoML(tmp_path / "ws", str(skill), trainer=NAME, settings=begun).finish()
+    for settings in ({"base_url": new}, {}):
+        AutoML(tmp_path / "ws", str(skill), trainer=NAME, settings=settings).finish()
+    options = load_study(tmp_path / "ws/study.yaml").search.algorithm_options
+    assert options["llm_endpoint"] == new
+
+
+def test_another_skill_folder_is_refused_and_a_copy_is_the_same(open_again, skill, tmp_path):
+    shutil.copytree(skill, tmp_path / "copy")
+    AutoML(tmp_path / "ws", str(tmp_path / "copy"), trainer=NAME, settings={}).finish()
+    file = tmp_path / "copy/schemas/train.schema.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"title": "another"}))
+    with pytest.raises(AutoMLError, match="was begun with the skill folder .*/skill, got .*/copy"):
+        AutoML(tmp_path / "ws", str(tmp_path / "copy"), trainer=NAME, settings={})
+
+
+# A search that is resumed ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """Search on a pretended platform; returns the result."""
+    folder = make_pretended(tmp_path / "net")
+
+    def go(sdk, *, settings=None, **more):
+        begun = {"algorithm": "random", "metric": "accuracy", "automl_max_recommendations": 2}
+        given = begun if settings is None else settings
+        return AutoMLRunner(sdk, str(folder), poll_interval=0.001).run(
+            automl_settings=given, workspace_path=more.pop("workspace_path", tmp_path / "runs"),
+            **more,
+        )  # fmt: skip
+
+    return go
+
+
+def resumed(jobs, sdk, begun, settings=None, **more):
+    place = begun["workspace_path"]
+    return jobs(sdk, settings=settings or {}, workspace_path=place, resume=True, **more)
+
+
+MORE = {"automl_max_recommendations": 5}
+
+
+def test_a_resume_refuses_what_no_job_could_be_made_of(jobs):
+    begun, sdk = jobs(Sdk()), Sdk()
+    with pytest.raises(ValueError, match="gpu_cuont: no such argument, of this call or of Sdk"):
+        resumed(jobs, sdk, begun, MORE, gpu_cuont=2)
+    with pytest.raises(ValueError, match="Sdk cannot delete what jobs have left"):
+        resumed(jobs, sdk, begun, MORE | {"automl_delete_intermediate_ckpt": True})
+    refusing = Cleaner(refuses="no route to its storage")
+    with pytest.raises(NotImplementedError, match="no route"):
+        resumed(jobs, refusing, begun, MORE)
+    assert sdk.jobs == refusing.jobs == []
+    assert len(resumed(jobs, sdk, begun, MORE, gpu_count=2)["history"]) == 5
+    assert {job.gpu_count for job in sdk.jobs} == {2}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"image": "mine:2"}, "begun with image mine:1, got mine:2"),
+        ({"base_checkpoint": "s3://b/w.pth"}, "begun with base_checkpoint none, got s3://b/w.pth"),
+        ({"train_dataset_uri": "s3://b/two"}, "begun with train_dataset_uri s3://b/one, got s3"),
+        ({"eval_dataset_uri": "s3://b/two"}, "begun with eval_dataset_uri none, got s3://b/two"),
+        ({"num_train_samples": 60}, "begun with train_sample_count 90, got 60"),
+    ],
+)
+def test_an_argument_that_would_be_another_search_is_refused(jobs, more, told):
+    given = {"image": "mine:1", "train_dataset_uri": "s3://b/one", "num_train_samples": 90}
+    begun, sdk = jobs(Sdk(), **given), Sdk()
+    with pytest.raises(ValueError, match=told) as caught:
+        resumed(jobs, sdk, begun, MORE, **more)
+    assert "\n" not in str(caught.value)
+    assert sdk.jobs == []
+    result = resumed(jobs, sdk, begun, MORE, **given)
+    assert (len(sdk.jobs), sdk.jobs[0].image) == (3, "mine:1")
+    assert len(result["history"]) == 5
+
+
+def test_what_may_change_of_a_search_is_used_from_then_on(jobs):
+    begun, sdk = jobs(Cleaner()), Cleaner()
+    result = resumed(
+        jobs, sdk, begun,
+        MORE | {"automl_delete_intermediate_ckpt": False, "automl_max_concurrent": 3,
+                "final_evaluation_metric": 0.75, "baseline_metric": 0.25},
+    )  # fmt: skip
+    assert sdk.deleted == []
+    assert sdk.order[:3] == ["create"] * 3
+    assert result["final_evaluation"]["metric_value"] == 0.75
+    assert (result["baseline"]["status"], result["baseline"]["metric_value"]) == ("provided", 0.25)
+    folder = Path(result["workspace_path"])
+    assert read_facts(folder).delete_intermediate is False
+    assert load_study(folder / "study.yaml").concurrent == 3
+    again = resumed(
+        jobs, Cleaner(), begun, {"automl_max_recommendations": 6, "baseline_metric": 0.5}
+    )
+    assert again["baseline"]["metric_value"] == 0.5
+    assert again["final_evaluation"]["metric_value"] == 0.75
+
+
+def test_a_search_here_does_not_go_on_elsewhere(run, jobs, skill):
+    begun, sdk = run(), Sdk()
+    with pytest.raises(ValueError, match="begun with trials on this machine, got Sdk"):
+        AutoMLRunner(sdk, str(skill), trainer=NAME).run(
+            workspace_path=begun["workspace_path"], resume=True
+        )
+    with pytest.raises(ValueError, match="begun with trials on this machine, got the caller"):
+        AutoML(begun["workspace_path"], str(skill), trainer=NAME, settings={})
+    assert sdk.jobs == []
+
+
+def test_values_of_eval_fn_and_of_logs_are_not_ranked_against_each_other(run):
+    begun = run(eval_fn=lambda rec, job: 0.5 + rec.id / 100)
+    place = Path(begun["workspace_path"])
+    more = {"workspace_path": place, "resume": True, "settings": {"automl_max_recommendations": 6}}
+    with pytest.raises(RunError, match="ranked by what eval_fn says, and none was passed"):
+        run(**more)
+    with pytest.raises(RunError, match="eval_fn=..."):
+        resume_search(
+            RunDir(place), SearchSettings(executor="inprocess", make_session=AutoMLSession),
+            budget=Budget(trials=6),
+        )  # fmt: skip
+    with pytest.raises(RunError, match="eval_fn=..."):
+        api.load(place).resume("6", executor="inprocess")
+    said = json.loads((place / "best/report.json").read_text())["next"]
+    assert not [line for line in said if "resume" in line]
+    result = run(eval_fn=lambda rec, job: 0.5 + rec.id / 100, **more)
+    assert [e["metric"] for e in result["history"]] == [0.5 + n / 100 for n in range(6)]
+
+
+def test_a_search_without_eval_fn_takes_none_later(run):
+    place = run()["workspace_path"]
+    with pytest.raises(RunError, match="ranked without eval_fn, and one was passed"):
+        run(workspace_path=place, resume=True, eval_fn=lambda rec, job: 0.5)
+    file = Path(place) / ".automl/controller/facts.json"
+    facts = {k: v for k, v in json.loads(file.read_text()).items() if k != "has_eval_fn"}
+    file.write_text(json.dumps(facts))  # as an earlier release wrote it
+    run(workspace_path=place, resume=True, eval_fn=lambda rec, job: 0.5)

@@ -310,6 +310,24 @@ def test_45_a_failing_final_eval_fn_keeps_the_result(run):
     assert result["best"] is not None
 
 
+def test_an_evaluation_that_lacks_the_metric_says_so(run):
+    result = run(settings={"metric": "loss"}, eval_fn=lambda rec, job: 0.25 + rec.id)
+    found = result["final_evaluation"]
+    assert (found["status"], found["metric_value"]) == ("metric_missing", None)
+    assert "gives no 'loss'; it gives val_precision_at_1" in found["failure_reason"]
+    assert result["best"]["metric_value"] == 0.25
+
+
+def test_without_settings_bayesian_optimizes_the_loss(skill, data, tmp_path):
+    result = AutoMLRunner(skill_dir=skill, trainer=NAME).run(
+        spec_overrides=data | {"train.num_epochs": 3}, workspace_path=tmp_path / "ws",
+        eval_fn=lambda rec, job: 0.25 + rec.id, in_process=True,
+        should_stop=lambda: len(list((tmp_path / "ws").glob("*/trials/*"))) > 1,
+    )  # fmt: skip
+    assert result["progress"]["algorithm"] == "bayesian"
+    assert (result["baseline"]["metric_name"], result["best"]["metric_value"]) == ("loss", 0.25)
+
+
 def test_45_it_can_be_left_out(run):
     final = run(settings={"run_final_evaluation": False})["final_evaluation"]
     assert (final["status"], final["reason"]) == ("skipped", "run_final_evaluation is false")
@@ -512,6 +530,37 @@ def test_intermediate_checkpoints_are_deleted_where_that_is_asked(run):
     result = run(settings={"automl_delete_intermediate_ckpt": True})
     kept = sorted(p.parent.name for p in Path(result["workspace_path"]).glob("trials/*/ckpt"))
     assert kept == [f"{result['best']['rec_id']:04d}"]
+
+
+LENGTHS = {"algorithm": "hyperband", "automl_max_epochs": 4, "automl_reduction_factor": 2}
+GENERATIONS = {"algorithm": "pbt", "automl_population_size": 4, "automl_max_generations": 3,
+               "automl_eval_interval": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [LENGTHS, LENGTHS | {"algorithm": "asha"}, GENERATIONS])
+def test_what_a_search_may_go_on_from_stays_after_its_budget(run, settings):
+    settings = settings | {"automl_delete_intermediate_ckpt": True}
+    more = {"eval_fn": lambda rec, job: 0.5 - rec.id / 1000}
+    place = run(settings=settings | {"automl_max_recommendations": 5}, **more)["workspace_path"]
+    again = run(workspace_path=place, resume=True, **more,
+                settings=settings | {"automl_max_recommendations": 11})  # fmt: skip
+    later = [entry for entry in again["history"][5:] if "resumed_from" in entry]
+    assert [entry for entry in later if entry["resumed_from"]["rec_id"] < 5]
+    assert {entry["status"] for entry in again["history"]} == {"success"}
+
+
+@pytest.mark.parametrize("settings", [LENGTHS, LENGTHS | {"algorithm": "asha"}, GENERATIONS])
+def test_a_rung_is_trained_to_its_own_end_where_eval_fn_values_it(run, settings):
+    result = run(eval_fn=lambda rec, job: 0.5 - rec.id / 1000,
+                 settings=settings | {"automl_max_recommendations": 11})  # fmt: skip
+    folder = Path(result["workspace_path"]) / "trials"
+    lengths = set()
+    for entry in result["history"]:
+        first = (entry.get("resumed_from") or {"epoch": 0})["epoch"]
+        told = (folder / f"{entry['rec_id']:04d}" / "trained.txt").read_text().split()
+        assert [int(epoch) for epoch in told] == [*range(first + 1, entry["epochs"] + 1)]
+        lengths.add((first, entry["epochs"]))
+    assert {(0, 1), (1, 2)} <= lengths
 
 
 def test_the_study_file_holds_what_was_asked(run, skill):

@@ -1,10 +1,13 @@
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hpo import AutoML
+from hpo.automl.hooks import Hooks
+from hpo.automl.route_settings import RouteSettings
 from hpo.automl.session import AutoMLSession
 from hpo.automl.workspace import AUTOML_DIR
 from hpo.cli.main import main
@@ -13,6 +16,7 @@ from hpo.core.errors import RunError
 from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.searching.session import SearchSettings, resume_search
 from hpo.study.plan import PLAN_FILE, read_plan
+from tests.hpo.automl.conftest import METRIC
 from tests.quick_trainer import NAME
 
 
@@ -22,6 +26,21 @@ def test_a_larger_budget_goes_beyond_the_number_that_was_asked_for_first(run):
     settings = SearchSettings(executor="inprocess", make_session=AutoMLSession)
     again = resume_search(workspace, settings, budget=parse_budget("3"))
     assert again.finished.trials["complete"] == 3
+
+
+def test_the_front_of_several_objectives_stays_where_the_best_alone_are_kept(run):
+    def evaluate(rec, job):
+        return {METRIC: 0.5 - rec.id / 100, "ms": 9.5 if rec.id == 2 else 9.0 - rec.id}
+
+    objectives = [METRIC, {"metric": "ms", "direction": "minimize", "scale": 100}]
+    place = run(eval_fn=evaluate, settings={"objectives": objectives})["workspace_path"]
+    route = RouteSettings(hooks=Hooks(eval_fn=evaluate))
+    settings = SearchSettings(
+        executor="inprocess", make_session=partial(AutoMLSession, route=route)
+    )
+    resume_search(RunDir(Path(place)), settings, budget=parse_budget("5"), keep="best")
+    removed = [file.parts[-3] for file in Path(place).glob("trials/*/ckpt/removed.txt")]
+    assert removed == ["0002"]
 
 
 def test_data_are_staged_with_a_record(run, data):

@@ -6,13 +6,14 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.settings import known_algorithms, read_settings
 
 
-def test_the_algorithm_is_required_and_may_be_given_apart():
+def test_the_algorithm_may_be_given_apart_and_is_bayesian_where_none_is_given():
     assert read_settings({"algorithm": "random"}).algorithm == "random"
     assert read_settings({"automl_algorithm": "RANDOM"}).algorithm == "random"
     assert read_settings({}, algorithm="bayesian").algorithm == "bayesian"
     assert read_settings({"algorithm": "random"}, algorithm="Random").algorithm == "random"
-    with pytest.raises(AutoMLError, match="algorithm: is required; .*bayesian"):
-        read_settings({})
+    for nothing in (None, {}, {"algorithm": None}):
+        found = read_settings(nothing)
+        assert (found.algorithm, found.values["metric"]) == ("bayesian", "loss")
     with pytest.raises(ValueError, match="'bayesian' contradicts .* 'random'"):
         read_settings({"algorithm": "random"}, algorithm="bayesian")
 
