@@ -18,6 +18,7 @@ from pathlib import Path
 from hpo.core.errors import RunError
 from hpo.core.events import Chosen, Event, Finished, Interrupted, Started, TrialEnded
 from hpo.run.ledger import Ledger
+from hpo.run.ledger_storage import connect_to_read
 from hpo.run.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def copy_ledger(source: Path, target: Path) -> None:
 def _count_facts(path: Path) -> int:
     """How much a ledger knows: every recorded call adds to it."""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        with contextlib.closing(connect_to_read(path)) as base:
             return int(base.execute("SELECT count(*) FROM trial_user_attributes").fetchone()[0])
     except sqlite3.Error:
         return -1

@@ -22,6 +22,9 @@ _WRITES = frozenset(
 )
 """Methods that change a study, each in one transaction."""
 
+_NO_PATH = "sqlite://"
+"""Optuna's address of a database in memory, or of one that is opened for it."""
+
 _READABLE: set[str] = set()
 """Versions of the tables that were checked: at every check Optuna loads all its migrations."""
 
@@ -69,6 +72,7 @@ def open_storage(path: Path | None) -> BaseStorage:
     """Open the database at `path`, making it where it is missing; None means memory."""
     import optuna
     from optuna.storages import InMemoryStorage, RDBStorage
+    from sqlalchemy.pool import QueuePool
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path is None:
@@ -79,10 +83,12 @@ def open_storage(path: Path | None) -> BaseStorage:
                 empty.deserialize(_empty_database())
                 empty.backup(connection)
         connection.execute("PRAGMA journal_mode=WAL")
-    url, engine = f"sqlite:///{path}", {"connect_args": {"timeout": 60}}
-    storage = RDBStorage(url, engine, skip_compatibility_check=True)
+    # As part of an address some paths would name another file, and Optuna expands braces in it.
+    connect = functools.partial(sqlite3.connect, path, timeout=60, check_same_thread=False)
+    engine = {"creator": connect, "poolclass": QueuePool}
+    storage = RDBStorage(_NO_PATH, engine, skip_compatibility_check=True)
     if (version := storage.get_current_version()) not in _READABLE:
-        storage = RDBStorage(url, engine)  # raises if this Optuna cannot read that version
+        storage = RDBStorage(_NO_PATH, engine)  # raises if this Optuna cannot read that version
         _READABLE.add(version)
     _relax_syncs(storage)
     return storage
@@ -93,15 +99,20 @@ def _empty_database() -> bytes:
     """Optuna's tables without a study: whenever it makes them, it loads all its migrations."""
     from optuna.storages import RDBStorage
 
-    storage = RDBStorage("sqlite://")
+    storage = RDBStorage(_NO_PATH)
     content: bytes = storage.engine.raw_connection().driver_connection.serialize()  # type: ignore[union-attr]
     return content
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a database that must be there and is not written to."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def holds_a_study(path: Path) -> bool:
     """Look without writing; a file that cannot be read is refused where it is opened."""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(connect_to_read(path)) as connection:
             return bool(connection.execute("SELECT study_id FROM studies").fetchall())
     except sqlite3.OperationalError as error:
         return "no such table" not in str(error)

@@ -12,10 +12,11 @@ import sqlite3
 from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from hpo.core.bytes import why_not_writable
-from hpo.core.text import nearest
+from hpo.core.text import nearest, shell_word
+from hpo.run.ledger_storage import connect_to_read
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -28,6 +29,22 @@ _INSTEAD = (
     f"set {_VARIABLE} to a server (http://host:5000) or a database (sqlite:////folder/mlflow.db), "
     "or unset it for mlflow.db beside the runs"
 )
+
+
+def sqlite_uri(file: Path) -> str:
+    """MLflow's address of a SQLite file.
+
+    Where the path must be quoted, the driver is named: without it MLflow also makes the folders
+    that the quoted path would be in.
+    """
+    path = re.sub("[%?]", lambda found: quote(found[0]), str(file))
+    return f"sqlite:///{path}" if path == str(file) else f"sqlite+pysqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> str:
+    """The path in an address of SQLite, as it stands on the disk; empty in any other."""
+    found = re.match(r"sqlite(\+\w+)?:///([^?]*)", uri)
+    return unquote(found[2]) if found else ""
 
 
 def why_useless(uri: str) -> str:
@@ -76,7 +93,7 @@ def _of_folder(uri: str) -> str:
 def _of_sqlite(uri: str, parts: SplitResult) -> str:
     if parts.netloc:
         return f"must have three slashes, four before a whole path; set {_VARIABLE}=sqlite:////..."
-    path = uri.partition(":///")[2].partition("?")[0]
+    path = sqlite_path(uri)
     if path in ("", ":memory:"):
         return f"is a database in memory, which nobody else sees; {_INSTEAD}"
     file = Path(path).absolute()
@@ -98,7 +115,7 @@ def _of_schema(uri: str, file: Path) -> str:
             beginning = stream.read(len(_MAGIC))
         if beginning not in (b"", _MAGIC):
             return f"is no SQLite database; {_INSTEAD}"
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as base:
+        with closing(connect_to_read(file)) as base:
             row = base.execute("SELECT version_num FROM alembic_version").fetchone()
     except (OSError, sqlite3.Error):
         return ""  # of another program's making, empty, or in use: told where it is opened
@@ -106,7 +123,8 @@ def _of_schema(uri: str, file: Path) -> str:
     if row is None or not known or row[0] in _heads(known):
         return ""
     if row[0] in known:
-        return f"is of an earlier MLflow; make a copy, then run `mlflow db upgrade {uri}`"
+        command = f"mlflow db upgrade {shell_word(uri)}"
+        return f"is of an earlier MLflow; make a copy, then run `{command}`"
     return f"is of a later MLflow than is installed; install that one, or {_INSTEAD}"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from hpo.tracking.address import sqlite_path, sqlite_uri
 from hpo.tracking.rows import Point, query
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _REMEDIES = (
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _DATABASE = "mlflow.db"
 _ARTIFACTS = ".mlflow"
-_SQLITE = "sqlite:///"
 
 _NO_HOME = "/nonexistent"
 """What systems write for users without a home folder."""
@@ -68,14 +68,13 @@ CLIENT_SETTINGS = {
 
 def default_tracking_uri(out: Path) -> str:
     """The tracking server that the environment names, else a SQLite file in the run root `out`."""
-    return os.environ.get(_URI_VARIABLE, "").strip() or f"{_SQLITE}{out.resolve() / _DATABASE}"
+    return os.environ.get(_URI_VARIABLE, "").strip() or sqlite_uri(out.resolve() / _DATABASE)
 
 
 def local_database(tracking_uri: str) -> Path | None:
     """The file behind a SQLite address; None for a server."""
-    if not tracking_uri.startswith(_SQLITE):
-        return None
-    return Path(tracking_uri.removeprefix(_SQLITE)).resolve()
+    path = sqlite_path(tracking_uri)
+    return Path(path).resolve() if path else None
 
 
 def display_uri(tracking_uri: str) -> str:
@@ -120,7 +119,7 @@ def _create(database: Path, workshop: Path) -> None:
     shutil.rmtree(workshop, ignore_errors=True)
     workshop.mkdir()
     made = workshop / database.name
-    MlflowClient(tracking_uri=f"{_SQLITE}{made}")
+    MlflowClient(tracking_uri=sqlite_uri(made))
     made.replace(database)
     shutil.rmtree(workshop, ignore_errors=True)
 
@@ -223,7 +222,7 @@ def ensure_experiment(client: MlflowClient, tracking_uri: str, name: str) -> str
     found = client.get_experiment_by_name(name)
     if found is None:
         database = local_database(tracking_uri)
-        place = None if database is None else str(database.parent / _ARTIFACTS / name)
+        place = None if database is None else (database.parent / _ARTIFACTS / name).as_uri()
         return str(client.create_experiment(name, artifact_location=place, tags=KIND))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)

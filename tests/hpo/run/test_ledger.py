@@ -180,6 +180,38 @@ def test_a_closed_ledger_is_the_file_alone(path, tmp_path):
     copied.close()
 
 
+# Places ----------------------------------------------------------------------------------------
+
+ODD = ("exp#1", "my%20runs", "what?", "q?mode=memory", "100%", "{x}", "a b", "it's", "f:1", b"caf\xe9")
+"""Names of folders that an address of a database, or a template, would read otherwise."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_ledger_lies_wherever_its_folder_does(name, tmp_path):
+    root = tmp_path / "root"
+    path = root / os.fsdecode(name) / "ledger.db"
+    path.parent.mkdir(parents=True)
+    ledger = Ledger.create(path, "minimize")
+    write_story(ledger)
+    told = ledger.trials()
+    ledger.close()
+    assert Ledger.read_trials(path) == (told, "minimize")
+    assert list(root.iterdir()) == [path.parent]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_foreign_database_is_refused_and_left_alone_wherever_it_lies(name, tmp_path):
+    root = tmp_path / "root"
+    path = root / os.fsdecode(name) / "ledger.db"
+    path.parent.mkdir(parents=True)
+    foreign_sqlite(path)
+    before = path.read_bytes()
+    with pytest.raises(RunError, match="must be the ledger of a search, and holds none"):
+        Ledger.open(path)
+    assert path.read_bytes() == before
+    assert list(root.iterdir()) == [path.parent]
+
+
 # Damage ----------------------------------------------------------------------------------------
 
 

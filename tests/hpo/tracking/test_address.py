@@ -1,12 +1,14 @@
 """Addresses of MLflow that cannot work, and those that may: made here, judged without a server."""
 
 import os
+import shlex
 import sqlite3
 
 import pytest
+import sqlalchemy
 
 from hpo.tracking import address
-from hpo.tracking.address import why_useless
+from hpo.tracking.address import sqlite_path, sqlite_uri, why_useless
 from tests.crashes.driver import on_disk
 
 
@@ -72,16 +74,38 @@ def database(path, revision):
         base.execute("CREATE TABLE alembic_version (version_num TEXT)")
         base.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
     base.close()
-    return f"sqlite:///{path}"
+    return sqlite_uri(path)
 
 
-def test_databases_of_other_versions(tmp_path):
+ODD = ("plain", "exp#1", "my%20runs", "what?", "a b", "it's", "{x}", "100%", "me:pw@host")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_address_leads_to_the_file_that_it_was_made_of(name, tmp_path):
+    file = tmp_path / "root" / name / "mlflow.db"
+    file.parent.mkdir(parents=True)
+    uri = sqlite_uri(file)
+    assert sqlite_path(uri) == str(file)
+    engine = sqlalchemy.create_engine(uri)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE songs (title TEXT)"))
+    engine.dispose()
+    assert list(file.parent.iterdir()) == [file]
+    assert list((tmp_path / "root").iterdir()) == [file.parent]
+    assert file.stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_databases_of_other_versions(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
     known = address._revisions()
     (head,) = address._heads(known)
-    assert why_useless(database(tmp_path / "same.db", head)) == ""
-    uri = database(tmp_path / "old.db", known[head])
-    assert why_useless(uri).endswith(f"run `mlflow db upgrade {uri}`")
-    later = why_useless(database(tmp_path / "new.db", "ffffffffffff"))
+    assert why_useless(database(folder / "same.db", head)) == ""
+    uri = database(folder / "old.db", known[head])
+    _, command, _ = why_useless(uri).split("`")
+    assert shlex.split(command) == ["mlflow", "db", "upgrade", uri]
+    later = why_useless(database(folder / "new.db", "ffffffffffff"))
     assert later.startswith("is of a later MLflow than is installed")
 
 

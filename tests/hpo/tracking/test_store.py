@@ -17,6 +17,7 @@ from hpo.tracking.store import (
     reason,
     remedy,
 )
+from tests.hpo.tracking.scripted import copy_store
 
 
 def test_the_default_is_a_database_in_the_run_root(tmp_path, monkeypatch):
@@ -72,6 +73,20 @@ def test_an_experiment_keeps_artifacts_beside_the_database_and_is_found_again(ou
     assert place.removeprefix("file://") == str(out / ".mlflow" / "shelf")
 
 
+@pytest.mark.parametrize("name", ["exp#1", "my%20runs", "what?", "a b", "{x}", "100%"])
+def test_values_and_files_lie_wherever_the_runs_do(name, template, tmp_path):
+    out = copy_store(template, tmp_path / "root" / name)
+    uri = default_tracking_uri(out)
+    client = connect(uri)
+    run_id = client.create_run(ensure_experiment(client, uri, name)).info.run_id
+    client.log_text(run_id, "said", "log.txt")
+    assert connect(uri).get_experiment_by_name(name) is not None
+    kept = out / ".mlflow" / name / run_id / "artifacts" / "log.txt"
+    assert kept.read_text() == "said"
+    assert Path(client.download_artifacts(run_id, "log.txt")).read_text() == "said"
+    assert list((tmp_path / "root").iterdir()) == [out]
+
+
 def test_an_experiment_comes_back_from_the_trash(out):
     uri = f"sqlite:///{out / 'mlflow.db'}"
     client = connect(uri)
@@ -83,10 +98,13 @@ def test_an_experiment_comes_back_from_the_trash(out):
 
 @pytest.mark.slow
 def test_processes_that_create_a_store_at_once_all_succeed(tmp_path):
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = tmp_path / "a%20b?c#d"
+    uri = default_tracking_uri(folder)
     code = f"from hpo.tracking.store import connect; connect({uri!r}).search_experiments()"
     several = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [one.wait() for one in several] == [0, 0, 0]
+    assert (folder / "mlflow.db").is_file()
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_process_that_dies_while_it_creates_a_store_leaves_none(tmp_path):
