@@ -97,11 +97,12 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     """
     everything = list(trials)
     found = {}
-    if everything and not everything[0].is_repeat:
-        found[everything[0].number] = "default"
+    default = next((t for t in everything if t.number == 0), None)
+    if default is not None:
+        found[default.number] = "default"
     best = best_trial(everything, direction)
     if best is not None:
-        same = everything[0].params == best.params
+        same = default is not None and default.params == best.params
         found[best.number] = "winner and default" if same else "winner"
     for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
         again = repeats_of(finalist, everything)
@@ -132,9 +133,9 @@ def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | N
     """
     everything = list(trials)
     searched = ranked([t for t in everything if not t.is_repeat], direction)
-    compared = [t for t in searched if t.chosen_over == len(everything)]
-    if compared or not searched:
-        return compared[0] if compared else None
+    chosen = [t for t in searched if t.is_chosen]
+    if chosen or not searched:
+        return chosen[0] if chosen else None
     again = [t for t in everything if t.is_repeat]
     values = {t.number: repeat_values(t, again, direction) for t in searched}
     able = [t for t in searched if values[t.number]]

@@ -193,8 +193,8 @@ class TrialRecord:
     retries: int = 0
     """How often the trial was started again after its worker was lost."""
     stage: TrialStage = ONLY_STAGE
-    chosen_over: int | None = None
-    """Set when a comparison of finalists chose this trial: how many trials there were then."""
+    is_chosen: bool = False
+    """Whether a comparison of finalists chose this trial, and no trial has come after that."""
     _best: _Best | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod

@@ -183,6 +183,8 @@ class Ledger:
             raise RunError(f"ledger: trial {suggestion.number} was written as {number}")
         self._ids[number] = trial_id
         self._records[number] = record
+        for known in self._records.values():
+            known.is_chosen = False
         self._note("start", number, None, clock)
         return record
 
@@ -238,8 +240,10 @@ class Ledger:
         self._mark(chosen)
 
     def _mark(self, chosen: Mapping[str, int]) -> None:
+        """Mark what a comparison chose; it is void once there are more trials than it was over."""
+        is_valid = chosen["over"] == len(self._records)
         for record in self._records.values():
-            record.chosen_over = chosen["over"] if record.number == chosen["number"] else None
+            record.is_chosen = is_valid and record.number == chosen["number"]
 
     def finish(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from hpo.core.selection import best_trial, shown_role
 from hpo.core.text import count_of, shell_word
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.results.story import read_story
 from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
@@ -18,19 +19,15 @@ _DEFAULT_TRIAL = 0
 """The trial that runs the default configuration."""
 
 
-def winner(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The best trial among those that have ended well."""
-    able = [r for r in records if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return best_trial(able, direction)
-
-
 def progress(
-    records: Iterable[TrialRecord], metric: str, direction: str, known: Collection[int]
+    records: Sequence[TrialRecord], metric: str, direction: str, known: Collection[int]
 ) -> list[Point]:
-    """The study's history, one step per ended trial; steps in `known` are left out."""
-    ended = sorted(
-        (r for r in records if r.ended is not None), key=lambda r: (r.ended or 0.0, r.number)
-    )
+    """The study's history, one step per ended trial; steps in `known` are left out.
+
+    What a comparison of finalists has chosen comes last, a moment after the last trial.
+    """
+    then = [replace(r, is_chosen=False) for r in records if r.ended is not None]
+    ended = sorted(then, key=lambda r: (r.ended or 0.0, r.number))
     points: list[Point] = []
     for step, last in enumerate(ended, start=1):
         if step in known:
@@ -38,6 +35,10 @@ def progress(
         values = _standing(ended[:step], metric, direction)
         moment = milliseconds(last.ended or 0.0)
         points += [Point(name, value, moment, step) for name, value in values.items()]
+    if ended and (chosen := next((r for r in records if r.is_chosen), None)):
+        moment = milliseconds(ended[-1].ended or 0.0) + 1
+        values = _leader(chosen, metric)
+        points += [Point(name, value, moment, len(ended)) for name, value in values.items()]
     return points
 
 
@@ -47,15 +48,18 @@ def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str
         STEPS_METRIC: float(len(ended)),
         **{f"trials_{s}": float(counts[s]) for s in TrialState if s.is_finished},
     }
-    best = winner(ended, direction)
-    if best is not None and best.value is not None:
-        values |= {f"{metric}_best": best.value, "best_trial": float(best.number)}
-    return values
+    return values | _leader(best_trial(ended, direction), metric)
+
+
+def _leader(best: TrialRecord | None, metric: str) -> dict[str, float]:
+    if best is None or best.value is None:
+        return {}
+    return {f"{metric}_best": best.value, "best_trial": float(best.number)}
 
 
 def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     """The description on the parent run, in Markdown; `state` is the search's."""
-    best = winner(records, study.direction)
+    best = best_trial(records, study.direction)
     counts = Counter(r.state for r in records if not r.is_repeat)
     parts = [f"{counts[state]} {_WORDS.get(state, state)}" for state in TrialState if counts[state]]
     tally = (
@@ -67,26 +71,35 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     if repeats:
         tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."
     command = f"`hpo best {shell_word(study.run.path.name)}`"
-    if best is None:
+    reached = best and best.best_measurement(study.direction)
+    if best is None or reached is None:
         return f"{tally}\n\n{command}"
     story = [f"{line[:1].upper()}{line[1:]}." for line in read_story(study.run)]
-    parts = [_outcome(study, records, best, state), tally, *story, *_table(records, best), command]
+    parts = [
+        _outcome(study, records, best, reached, state),
+        tally,
+        *story,
+        *_table(records, best),
+        command,
+    ]
     return "\n\n".join(parts)
 
 
-def _outcome(study: Study, records: list[TrialRecord], best: TrialRecord, state: str) -> str:
+def _outcome(
+    study: Study, records: list[TrialRecord], best: TrialRecord, reached: Measurement, state: str
+) -> str:
     role = shown_role("winner", state)
-    words = f"**Trial {best.number} is the {role}: {study.metric} {best.value:.4f}**"
-    reached = best.best_measurement(study.direction)
-    if reached is not None:
-        words += f" in epoch {reached.epoch} of {best.until_epoch}"
+    words = (
+        f"**Trial {best.number} is the {role}: {study.metric} {reached.value:.4f}** in epoch "
+        f"{reached.epoch} of {best.until_epoch}"
+    )
     if best.number == _DEFAULT_TRIAL:
         return f"{words}; it is the default configuration."
     default = next((r for r in records if r.number == _DEFAULT_TRIAL), None)
     compared = any(r.is_repeat for r in records)  # repeats say the gain better
-    if compared or default is None or default.value is None or best.value is None:
+    if compared or default is None or default.value is None:
         return f"{words}."
-    gain = best.value - default.value
+    gain = reached.value - default.value
     return f"{words}, {gain:+z.4f} against the default configuration ({default.value:.4f})."
 
 

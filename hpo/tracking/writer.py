@@ -106,8 +106,7 @@ class StudyWriter:
             self.moved = time.monotonic()
         state, status = self._ending or (_CLOSED if closing else _RUNNING)
         search.write(records, state, status, self._last_time)
-        able = [r for r in records if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        named = roles(able, self._study.direction)
+        named = roles(records, self._study.direction)
         trials.mark_roles({n: shown_role(role, state) for n, role in named.items()})
         self._write_files(search, trials, records, closing=closing)
         self.is_complete = closing and not self._refused and not self._files_missing

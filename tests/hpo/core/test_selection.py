@@ -126,12 +126,23 @@ def test_equal_means_go_to_the_lower_number():
     assert best_trial([second, first, *repeats], "maximize") is first
 
 
-def test_a_comparison_decides_until_there_are_more_trials():
+def test_a_comparison_decides_whichever_of_the_others_are_looked_at():
     first, second = trial(0, 0.6), trial(1, 0.8)
-    first.chosen_over = 3
     repeats = [repeat(2, second, 0.9)]
+    assert best_trial([first, second, *repeats], "maximize") is second
+    first.is_chosen = True
+    failed = trial(3, 0.7, state=TrialState.FAILED)
+    assert best_trial([first, second, *repeats, failed], "maximize") is first
     assert best_trial([first, second, *repeats], "maximize") is first
-    assert best_trial([first, second, *repeats, trial(3, 0.7)], "maximize") is second
+    assert best_trial([first, second], "maximize") is first
+    assert best_trial([second, *repeats], "maximize") is second
+
+
+def test_the_default_is_trial_0_and_no_other_that_stands_first():
+    others = [trial(1, 0.9, params={"lr": 2}), trial(2, 0.7, params={"lr": 3})]
+    assert roles(others, "maximize") == {1: "winner"}
+    failed = trial(0, 0.7, state=TrialState.FAILED, params={"lr": 1})
+    assert roles([failed, *others], "maximize") == {0: "default", 1: "winner"}
 
 
 def test_a_repeat_that_was_cut_off_does_not_count():

@@ -119,12 +119,14 @@ def test_the_choice_stands_after_a_restart_and_evaluations_are_not_repeated(tmp_
     assert len(evaluator.asked) == 6
     ledger.close()
     reopened = Ledger.open(path)
-    assert [t.chosen_over for t in reopened.trials()] == [None, 9, *[None] * 7]
+    assert [t.number for t in reopened.trials() if t.is_chosen] == [1]
     more = make_engine(
         tmp_path, Listed([0.3, 0.8, 0.9, 0.95]), ledger=reopened, budget=Budget(trials=4)
     )
     run_all(more, lambda epoch: 0.95)
-    assert all(t.chosen_over != len(reopened.trials()) for t in reopened.trials())
+    assert not any(t.is_chosen for t in reopened.trials())
+    reopened.close()
+    assert not any(t.is_chosen for t in Ledger.open(path).trials())
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,18 @@ def test_a_closed_ledger_is_the_file_alone(path, tmp_path):
 
 # Places ----------------------------------------------------------------------------------------
 
-ODD = ("exp#1", "my%20runs", "what?", "q?mode=memory", "100%", "{x}", "a b", "it's", "f:1", b"caf\xe9")
+ODD = (
+    "exp#1",
+    "my%20runs",
+    "what?",
+    "q?mode=memory",
+    "100%",
+    "{x}",
+    "a b",
+    "it's",
+    "f:1",
+    b"caf\xe9",
+)
 """Names of folders that an address of a database, or a template, would read otherwise."""
 
 

@@ -112,6 +112,34 @@ def test_files_arrive_with_trials_and_study(store):
     assert json.loads(Path(got).read_text()) == {"applied": {"lr": 0.1}}
 
 
+def test_the_winner_is_the_ledgers_whatever_became_of_the_others(script):
+    script.open()
+    script.start(0, lr=0.1)
+    script.end(0, TrialState.FAILED, error={"kind": "over_limit", "message": "too slow"})
+    for number, values in ((1, (0.5, 0.6, 0.9)), (2, (0.5, 0.6, 0.89))):
+        script.start(number, lr=number / 10)
+        script.epochs(number, *values)
+        script.end(number)
+    script.start(3, lr=0.3)
+    script.epochs(3, 0.2)
+    script.suspend(3)
+    for number, again, value in ((4, 1, 0.8), (5, 2, 0.79)):
+        script.start(number, purpose="confirm", lr=again / 10)
+        script.epochs(number, 0.5, 0.6, value)
+        script.end(number)
+    script.ledger.choose(2)  # tied, and the cheaper one
+    script.close()
+    store = Store(script.uri)
+    tags = {n: run.data.tags.get("hpo.best") for n, run in store.trials.items()}
+    assert tags == {
+        0: "default", 1: None, 2: "winner", 3: None, 4: "repeat of 1", 5: "repeat of 2"
+    }  # fmt: skip
+    assert store.parent.data.metrics["best_trial"] == 2
+    assert store.parent.data.metrics[f"{P1}_best"] == 0.89
+    note = store.parent.data.tags["mlflow.note.content"]
+    assert note.startswith(f"**Trial 2 is the winner: {P1} 0.8900** in epoch 3 of 3.")
+
+
 def test_a_resumed_search_goes_on_in_the_same_runs(script):
     script.open()
     play_four(script)

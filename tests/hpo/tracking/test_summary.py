@@ -55,9 +55,36 @@ def test_progress_leaves_out_what_is_known():
     assert history(points, "best_trial") == [(2, 1)]
 
 
-def test_a_failed_trial_never_wins():
+def test_a_failed_trial_never_wins(study):
     records = [trial(0, 0.1, 0.2, 0.3), trial(1, 0.9, 0.9, 0.9, state=TrialState.FAILED)]
-    assert summary.winner(records, "maximize").number == 0
+    text = summary.describe(study, records, "finished")
+    assert text.startswith(
+        "**Trial 0 is the winner: p1 0.3000** in epoch 3 of 3; it is the default"
+    )
+
+
+def test_what_leads_while_it_runs_is_told_as_hpo_status_does(study):
+    records = [trial(0, 0.1, 0.2, 0.3), trial(1, 0.2, 0.4, state=TrialState.RUNNING)]
+    text = summary.describe(study, records, "running")
+    assert text.startswith("**Trial 1 is the best so far: p1 0.4000** in epoch 2 of 3, +0.1000")
+
+
+def test_what_was_chosen_is_no_news_of_the_time_before_and_comes_last():
+    records = [
+        trial(0, state=TrialState.FAILED, ended=5.0),
+        trial(1, 0.5, 0.6, 0.9, ended=10.0),
+        trial(2, 0.5, 0.6, 0.89, ended=20.0),
+    ]
+    before = summary.progress(records, "p1", "maximize", known=())
+    assert history(before, "best_trial") == [(2, 1), (3, 1)]
+    records[2].is_chosen = True
+    after = summary.progress(records, "p1", "maximize", known=())
+    assert after[: len(before)] == before
+    assert history(after, "best_trial") == [(2, 1), (3, 1), (3, 2)]
+    assert history(after, "p1_best") == [(2, 0.9), (3, 0.9), (3, 0.89)]
+    assert after[-1].timestamp_ms > before[-1].timestamp_ms
+    late = summary.progress(records, "p1", "maximize", known={1, 2, 3})
+    assert late == after[len(before) :]
 
 
 def test_the_description_compares_the_winner_with_the_default(study):
