@@ -11,6 +11,7 @@ from typing import Any
 from hpo.cli.run_flags import add_output_arguments, print_json, print_table
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of, metric_word
+from hpo.core.trial_counts import REFUSED
 
 HELP = "list runs"
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     metrics = sorted({metric_word(row["metric"]) for row in rows})
     for row in rows:
         best = row["best"]
-        ended = sum(row["counts"].values())
+        ended = sum(number for word, number in row["counts"].items() if word != REFUSED)
         value = "" if best is None or best["value"] is None else f"{best['value']:.4f}"
         spent = (row["spent"] or {}).get("seconds")
         time = "" if spent is None else render_seconds(spent)

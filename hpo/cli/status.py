@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
 from hpo.core.budget import parse_budget
+from hpo.core.event_json import from_dict
 from hpo.core.selection import shown_role
 from hpo.core.text import metric_word, shell_word
 from hpo.core.trial import Purpose, TrialStage
+from hpo.core.trial_counts import state_word, trial_counts
+from hpo.core.trial_row import TrialRow
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -34,10 +36,7 @@ def describe(run: RunDir) -> dict[str, Any]:
     elif run.state_file.is_file() and not state:
         status = "damaged"
     trials = state.get("trials", [])
-    rows = [t for t in trials if t["purpose"] == Purpose.SEARCH]
-    searched = [t["state"] for t in rows if not (t.get("stage") or {}).get("left")]
-    earlier = [t for t in rows if (t.get("stage") or {}).get("left")]
-    of_stages = Counter(t["stage"]["name"] for t in earlier if t["state"] != "running")
+    rows = [from_dict(TrialRow, t) for t in trials]
     return {
         "run_dir": str(run),
         "study": run.study_name,
@@ -45,8 +44,8 @@ def describe(run: RunDir) -> dict[str, Any]:
         "metric": state.get("metric") or "",
         "budget": state.get("budget"),
         "spent": state.get("spent"),
-        "counts": {s: searched.count(s) for s in ("complete", "pruned", "failed")} | of_stages,
-        "running": sum(t["state"] == "running" for t in rows),
+        "counts": trial_counts(rows),
+        "running": sum(t.state == "running" and t.purpose == Purpose.SEARCH for t in rows),
         "best": state.get("best"),
         "updated": state.get("updated"),
         "trials": trials,
@@ -116,7 +115,8 @@ def _print_trials(row: dict[str, Any], waiting: str) -> None:
             number, epoch = trial["start_from"]
             note = f"from trial {number}, epoch {epoch}; {note}".rstrip("; ")
         epochs = f"{trial['epoch']}/{trial['until_epoch']}"
-        state = waiting if trial["state"] == "running" else trial["state"]
+        state = state_word(from_dict(TrialRow, trial))
+        state = waiting if state == "running" else state
         seconds = f"{trial['seconds']:.0f}"
         table.append([str(trial["trial"]), state, value + mark, epochs, seconds, note])
     print_table(["TRIAL", "STATE", metric_word(row["metric"]), "EPOCH", "SECONDS", ""], table)

@@ -18,6 +18,7 @@ from hpo.console.review_lines import render_review
 from hpo.core import events
 from hpo.core.budget import render_seconds
 from hpo.core.text import shell_word
+from hpo.core.trial_counts import state_word
 
 if TYPE_CHECKING:
     from hpo.console.live import LiveView
@@ -184,7 +185,7 @@ class Console:
     def _on_trial_finished(self, event: events.TrialFinished) -> None:
         if event.stage and event.stage.left and not event.error:
             return  # there are many: one line at the end of their stage stands for them
-        state = "refused" if event.is_refused else str(event.state)
+        state = state_word(event)
         value = "      " if event.value is None else f"{event.value:.4f}"
         note = event.error["message"] if event.error else event.reason
         if event.trial == 0 and not note:

@@ -152,7 +152,7 @@ def _curve_style(
 def slots(facts: RunData) -> Figure | None:
     """Which slot was busy with which trial, when: a gap is time that nobody used."""
     trials = sorted(
-        (t for t in facts.trials if t.started and (t.ended or t.measurements)),
+        (t for t in facts.trials if t.started and (t.ended or t.measurements) and not t.is_refused),
         key=lambda t: (t.started, t.number),
     )
     last = {t.number if t.stage.batch is None else t.stage.batch: t.number for t in trials}

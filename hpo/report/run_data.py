@@ -44,8 +44,8 @@ class RunData:
 
     @property
     def searched(self) -> list[TrialRecord]:
-        """Trials of the search itself, in its last stage; confirmations are left out."""
-        return of_last_stage(t for t in self.trials if not t.is_repeat)
+        """Trials of the search itself, in its last stage; none that confirms or was refused."""
+        return of_last_stage(t for t in self.trials if not t.is_repeat and not t.is_refused)
 
     @property
     def default(self) -> TrialRecord | None:

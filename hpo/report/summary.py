@@ -16,14 +16,16 @@ from hpo.core.stages import measure_stages
 from hpo.core.text import count_of, shell_word
 from hpo.core.ties import FOUND
 from hpo.core.trial import TrialState
+from hpo.core.trial_counts import REFUSED, state_word
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
 
 
 def sentences(facts: RunData) -> list[str]:
     """Return what a person wants to know first."""
-    outcome = (_found, _confirmed, _expected, _averaged, _held_out, _spent, _failed)
-    texts = [*(tell(facts) for tell in outcome), *_edges(facts), _unfinished(facts)]
+    outcome = (_found, _confirmed, _expected, _averaged, _held_out, _spent)
+    texts = [*(tell(facts) for tell in outcome), *_failed(facts), *_edges(facts)]
+    texts.append(_unfinished(facts))
     return [text for text in texts if text]
 
 
@@ -93,10 +95,12 @@ def _spent(facts: RunData) -> str:
         for state in TrialState
         if states.count(state)
     )
-    trained = sum(t.epochs for t in facts.searched)
+    trained = sum(t.trained_epochs for t in facts.searched)
     full = len(facts.searched) * facts.plan.num_epochs
-    saved = f"; stopping early saved {full - trained} of {full} epochs" if full > trained else ""
-    earlier = Counter(t.stage.name for t in facts.trials if t.stage.left)
+    # A trial that goes on from another's checkpoint was never meant to be trained in full.
+    is_saving = full > trained and not any(t.start_from for t in facts.searched)
+    saved = f"; stopping early saved {full - trained} of {full} epochs" if is_saving else ""
+    earlier = Counter(t.stage.name for t in facts.trials if t.stage.left and not t.is_refused)
     heads = [f"{count_of(number, 'trial')} of stage {name}" for name, number in earlier.items()]
     after = f" after {' and '.join(heads)}" if heads else ""
     return (
@@ -105,13 +109,14 @@ def _spent(facts: RunData) -> str:
     )
 
 
-def _failed(facts: RunData) -> str:
-    failed = [t for t in facts.trials if t.error]
-    if not failed:
-        return ""
-    first = failed[0]
-    cause = (first.error or {}).get("message", "")
-    return f"{len(failed)} failed; trial {first.number}: {cause}"
+def _failed(facts: RunData) -> list[str]:
+    sentences = []
+    for word in ("failed", REFUSED):
+        known = [t for t in facts.trials if t.error and state_word(t) == word]
+        if known:
+            cause = (known[0].error or {}).get("message", "")
+            sentences.append(f"{len(known)} {word}; trial {known[0].number}: {cause}")
+    return sentences
 
 
 def _unfinished(facts: RunData) -> str:
@@ -155,7 +160,7 @@ def trial_rows(facts: RunData) -> list[dict[str, str]]:
         rows.append(
             {
                 "trial": str(trial.number),
-                "state": facts.state_word(trial.state),
+                "state": REFUSED if trial.is_refused else facts.state_word(trial.state),
                 "value": "" if value is None or trial.error else f"{value:.4f}",
                 "epochs": f"{trial.epochs}/{trial.until_epoch}",
                 "time": render_seconds(trial.seconds),

@@ -175,6 +175,8 @@ def _complete(ledger: Ledger, trial: TrialRecord) -> list[str]:
 
 def _failed(_ledger: Ledger, trial: TrialRecord) -> list[str]:
     error = trial.error or {"kind": "unknown", "message": "no cause was recorded"}
+    if trial.is_refused:
+        return [f"refused before it started: {error['message']}"]
     lines = [f"failed after epoch {trial.epochs} ({error['kind']}): {error['message']}"]
     if trial.retries:
         times = "once" if trial.retries == 1 else f"{trial.retries} times"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.stages import measure_stages
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial_counts import trial_counts
 from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
 from hpo.run.ledger import Ledger
@@ -142,21 +142,6 @@ class StateWriter:
             **extra,
         }
         self._run.write_state(to_plain(state))
-
-
-def trial_counts(trials: list[TrialRecord]) -> dict[str, int]:
-    """Complete, pruned and failed trials of the last stage, then all of each earlier one.
-
-    Confirmations and suspended trials are not counted.
-    """
-    searched = [t for t in trials if not t.is_repeat and not t.is_refused]
-    states = [t.state for t in searched if not t.stage.left]
-    earlier = Counter(t.stage.name for t in searched if t.stage.left and t.state.is_finished)
-    ends = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
-    counts = {str(state): states.count(state) for state in ends}
-    if refused := sum(t.is_refused for t in trials):
-        counts["refused"] = refused
-    return counts | earlier
 
 
 def describe_start(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hpo.core.selection import best_trial, shown_role
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial_counts import REFUSED, state_word
 from hpo.results.story import read_story
 from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
@@ -43,12 +44,18 @@ def progress(
 
 
 def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str, float]:
-    counts = Counter(r.state for r in ended if not r.is_repeat)
+    counts = _counts(ended)
     values = {
         STEPS_METRIC: float(len(ended)),
         **{f"trials_{s}": float(counts[s]) for s in TrialState if s.is_finished},
     }
+    if counts[REFUSED]:
+        values[f"trials_{REFUSED}"] = float(counts[REFUSED])
     return values | _leader(best_trial(ended, direction), metric)
+
+
+def _counts(records: list[TrialRecord]) -> Counter[str]:
+    return Counter(state_word(r) for r in records if not r.is_repeat)
 
 
 def _leader(best: TrialRecord | None, metric: str) -> dict[str, float]:
@@ -60,13 +67,15 @@ def _leader(best: TrialRecord | None, metric: str) -> dict[str, float]:
 def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     """The description on the parent run, in Markdown; `state` is the search's."""
     best = best_trial(records, study.direction)
-    counts = Counter(r.state for r in records if not r.is_repeat)
+    counts = _counts(records)
+    refused = counts.pop(REFUSED, 0)
     parts = [f"{counts[state]} {_WORDS.get(state, state)}" for state in TrialState if counts[state]]
     tally = (
         f"{count_of(sum(counts.values()), 'trial')}: {', '.join(parts)}."
         if parts
         else "No trial yet."
     )
+    tally += f" {refused} {REFUSED}, as beyond a limit." if refused else ""
     repeats = sum(r.is_repeat for r in records)
     if repeats:
         tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."

@@ -20,6 +20,7 @@ from hpo.core.events import (
 from hpo.core.selection import roles, shown_role
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial_counts import state_word
 from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study, log_axes
 from hpo.tracking.store import (
@@ -141,7 +142,7 @@ class StudyWriter:
         """Write one trial; one that MLflow refuses is left out, so that the others still arrive."""
         if record.number in self._refused:
             return
-        state = str(record.state)
+        state = state_word(record)
         if record.state is TrialState.RUNNING and record.number not in self._live:
             state = "suspended"
         why = self._known_reasons().get(record.number, "")

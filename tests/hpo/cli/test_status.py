@@ -67,6 +67,24 @@ def test_trials_of_earlier_stages_are_counted_by_their_stage(hpo, json_of, secon
     file.write_text(kept)
 
 
+def test_a_refused_trial_is_no_failed_one(hpo, json_of, first):
+    file = first / "state.json"
+    kept = file.read_text()
+    state = json.loads(kept)
+    state["trials"][1]["error"] = {"kind": "over_limit", "message": "2 ms are allowed"}
+    file.write_text(json.dumps(state))
+    counts = json_of("status", first)["counts"]
+    assert (counts["failed"], counts["refused"]) == (0, 1)
+    out = hpo("status", first)[1]
+    assert "failed" not in out
+    assert "1 refused\n" in out
+    row = next(line for line in out.splitlines() if line.split()[:2] == ["1", "refused"])
+    assert row.endswith("2 ms are allowed")
+    (line,) = [line for line in hpo("ls")[1].splitlines() if str(first) in line]
+    assert line.split()[2] == "3"
+    file.write_text(kept)
+
+
 def test_what_a_running_trial_does_before_its_first_epoch(hpo, second):
     from hpo.run.run_dir import RunDir
 

@@ -50,6 +50,40 @@ def test_failures_are_named(facts):
     assert told == f"3 failed; trial {first.number}: {first.error['message']}"
 
 
+def test_refused_trials_are_told_apart_and_cost_no_epoch(facts):
+    refused = {"kind": "over_limit", "message": "2 ms are allowed"}
+    diverged = {"kind": "diverged", "message": "not a number"}
+    trials = [
+        make_trial(0, [0.5] * 9),
+        make_trial(1, [], TrialState.FAILED, error=refused),
+        make_trial(2, [], TrialState.FAILED, error=diverged),
+        make_trial(3, [], TrialState.FAILED, error=refused),
+        make_trial(4, [0.5] * 3, TrialState.PRUNED),
+        make_trial(5, [], TrialState.FAILED, error=refused, stage=TrialStage(name="heads", left=1)),
+    ]
+    given = with_trials(facts, trials, best=trials[0])
+    told = summary.sentences(given)
+    (spent,) = [text for text in told if text.startswith("3 trials ")]
+    assert spent.startswith("3 trials (1 complete, 1 pruned, 1 failed) in ")
+    assert spent.endswith(" 12 epochs; stopping early saved 15 of 27 epochs.")
+    assert "1 failed; trial 2: not a number" in told
+    assert "3 refused; trial 1: 2 ms are allowed" in told
+    states = [row["state"] for row in summary.trial_rows(given)]
+    assert states == ["complete", "refused", "failed", "refused", "pruned", "refused"]
+
+
+def test_epochs_that_another_trial_has_trained_are_not_counted_again(facts):
+    """Three generations of three epochs each, as of a population: the last ends at epoch 9."""
+    trials = [make_trial(0, [0.5] * 3)]
+    for number, begin in ((1, 3), (2, 6)):
+        trials.append(make_trial(number, [], start_from=(number - 1, begin)))
+        later = [Measurement(epoch=begin + e, value=0.5) for e in (1, 2, 3)]
+        trials[-1].measurements.extend(later)
+    told = summary.sentences(with_trials(facts, trials, best=trials[2]))
+    (spent,) = [text for text in told if text.startswith("3 trials ")]
+    assert spent.endswith(", 9 epochs.")
+
+
 def test_an_unfinished_search_says_how_to_go_on(facts):
     assert not any("has not ended" in text for text in summary.sentences(facts))
     told = summary.sentences(replace(facts, status="stopped"))[-1]

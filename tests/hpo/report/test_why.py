@@ -117,3 +117,12 @@ def test_a_repeat_says_what_it_is(tmp_path):
     assert explain(engine.ledger, 1, unasked)["lines"][0].startswith(
         "a finalist trained again with seed"
     )
+
+
+def test_a_refused_trial_did_not_fail(tmp_path):
+    engine = make_engine(
+        tmp_path, Listed([0.1, 0.9]), budget=Budget(trials=2),
+        refuse=lambda params: "too large" if params["train.lr"] == 0.9 else "",
+    )  # fmt: skip
+    run_all(engine)
+    assert explain(engine.ledger, 1, unasked)["lines"][0] == "refused before it started: too large"

@@ -1,6 +1,5 @@
 import errno
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -15,9 +14,9 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.forecast import Forecast
-from hpo.core.trial import Ended, TrialStage
+from hpo.core.trial import Ended
 from hpo.run.run_dir import RunDir
-from hpo.searching.state_writer import StateWriter, describe_end, describe_start, trial_counts
+from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from tests.quick_runs import (
     Listed,
     make_engine,
@@ -48,10 +47,6 @@ def test_the_start_says_what_earlier_starts_have_done(engine, tmp_path):
     assert (start.trials_so_far, start.spent.trials, start.spent.epochs) == (3, 4, 18)
     assert (start.budget, start.metric) == (Budget(trials=4), "val_recall")
     assert [row.state for row in start.trials] == ["complete", "pruned", "failed", "running"]
-
-
-def test_counts_are_of_the_three_ends_alone(engine):
-    assert trial_counts(engine.ledger.trials()) == {"complete": 1, "pruned": 1, "failed": 1}
 
 
 def test_the_end_in_data(engine, tmp_path):
@@ -172,9 +167,3 @@ def test_a_search_that_was_paused_says_nothing_of_its_forecast(tmp_path):
     writer.handle(Review(epochs_per_trial=9, forecast=expected))
     writer.close_as("interrupted")
     assert RunDir(tmp_path).read_state()["forecasts"] == []
-
-
-def test_trials_of_earlier_stages_are_counted_by_their_stage(engine):
-    heads = TrialStage(name="heads", left=1)
-    trials = [replace(t, stage=heads) if t.number < 2 else t for t in engine.ledger.trials()]
-    assert trial_counts(trials) == {"complete": 0, "pruned": 0, "failed": 1, "heads": 2}

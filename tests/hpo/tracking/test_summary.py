@@ -122,6 +122,19 @@ def test_the_description_of_a_search_without_a_result(study):
     )
 
 
+def test_refused_trials_are_counted_by_themselves(study):
+    failed = {"kind": "diverged", "message": "not a number"}
+    records = [trial(n, state=TrialState.FAILED, ended=float(n)) for n in range(4)]
+    for record in records:
+        record.error = failed if record.number == 2 else {**failed, "kind": "over_limit"}
+    records.append(trial(4, 0.5, ended=4.0))
+    text = summary.describe(study, records, "finished")
+    assert "\n\n2 trials: 1 complete, 1 failed. 3 refused, as beyond a limit.\n\n" in text
+    points = summary.progress(records, "p1", "maximize", known=())
+    assert history(points, "trials_failed") == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 1)]
+    assert history(points, "trials_refused") == [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)]
+
+
 def test_confirmations_are_counted_by_themselves(study):
     records = [trial(0, 0.5, 0.5, 0.5), trial(1, 0.4, 0.4, 0.5, purpose="confirm")]
     text = summary.describe(study, records, "finished")
