@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import shutil
 import tempfile
 import warnings
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ALIAS = "best"
-"""`models:/<study>@best` is the newest winner of a study."""
+"""`models:/<model_name(study)>@best` is the newest winner of a study."""
 PLACE = "model"
 NEEDED = ("model.onnx", "gallery.npz")
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
@@ -44,32 +45,41 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
     if not all((folder / name).is_file() for name in NEEDED):
         return None
     stamp = str((folder / "model.onnx").stat().st_mtime_ns)
-    _ensure_model(client, study)
-    for known in client.search_model_versions(f"name='{study.name}'"):
-        if known.tags.get(_STAMP_TAG) == stamp and known.run_id == run_id:
+    name = model_name(study.name)
+    _ensure_model(client, name)
+    for known in client.search_model_versions(f"run_id='{run_id}'"):
+        if known.tags.get(_STAMP_TAG) == stamp and known.name == name:
             return str(known.version)
     with tempfile.TemporaryDirectory(prefix="hpo-model-") as draft:
         _save(folder, Path(draft) / PLACE)
         client.log_artifacts(run_id, str(Path(draft) / PLACE), PLACE)
     made = client.create_model_version(
-        study.name,
+        name,
         source=f"{client.get_run(run_id).info.artifact_uri}/{PLACE}",
         run_id=run_id,
         tags={_STAMP_TAG: stamp, **_facts(folder)},
         description=f"Winner of {study.run.path.name}; a column `image` of paths or data URIs",
     )
-    client.set_registered_model_alias(study.name, ALIAS, made.version)
+    client.set_registered_model_alias(name, ALIAS, made.version)
     return str(made.version)
 
 
-def _ensure_model(client: MlflowClient, study: Study) -> None:
+def model_name(study_name: str) -> str:
+    """The name of a study's model, without what MLflow refuses in it or reads otherwise in a link.
+
+    Example: `shelf: "new"?` -> `shelf_ "new"_`.
+    """
+    return re.sub("[/:?;]", "_", study_name)
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_registered_model(study.name)
+        client.get_registered_model(name)
     except MlflowException:
         client.create_registered_model(
-            study.name, description="Recognition models found by hpo; alias `best` is the newest."
+            name, description="Recognition models found by hpo; alias `best` is the newest."
         )
 
 

@@ -91,7 +91,10 @@ def run_label(run: RunDir) -> str:
 
 def run_query(run: RunDir) -> str:
     """MLflow's search expression for the parent run of a run directory."""
-    return f"tags.`{RUN_TAG}` = '{run_label(run)}' and tags.`{ROLE_TAG}` = '{STUDY_ROLE}'"
+    label, sign = run_label(run), "="
+    if "'" in label:  # which no expression can hold, so that any character is taken in its place
+        label, sign = label.replace("'", "_"), "LIKE"
+    return f"tags.`{RUN_TAG}` {sign} '{label}' and tags.`{ROLE_TAG}` = '{STUDY_ROLE}'"
 
 
 def run_name(number: int) -> str:
@@ -187,7 +190,7 @@ def log_axes(records: Iterable[TrialRecord]) -> dict[str, str]:
             values.setdefault(name, []).append(value)
     ends = Counter(_end(name) for name in values)
     return {
-        name: f"{_end(name) if ends[_end(name)] == 1 else name} {LOG_AXIS}"
+        name: f"{legal_name(_end(name) if ends[_end(name)] == 1 else name)} {LOG_AXIS}"
         for name, column in sorted(values.items())
         if _spans_decades(column)
     }

@@ -75,7 +75,7 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
         f"metrics.`{study.metric}`": 170,
         "metrics.`epochs`": 80,
         "metrics.`seconds`": 110,
-        **{f"params.`{name}`": 60 + 8 * len(name) for name in params},
+        **{f"params.`{rows.legal_name(name)}`": 60 + 8 * len(name) for name in params},
         f"tags.`{rows.REASON_TAG}`": 300,
         "tags.`hpo.error`": 300,
     }
@@ -151,7 +151,7 @@ def _charts(metric: str, params: list[str], logarithmic: Mapping[str, str]) -> d
 def _axis(name: str, logarithmic: Mapping[str, str]) -> dict[str, str]:
     if name in logarithmic:
         return {"key": logarithmic[name], "type": "METRIC"}
-    return {"key": name, "type": "PARAM"}
+    return {"key": rows.legal_name(name), "type": "PARAM"}
 
 
 def _section(key: str, name: str, **layout: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from hpo.core.event_json import from_json
 from hpo.core.events import (
@@ -22,7 +23,7 @@ from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_counts import state_word
 from hpo.run.run_dir import RunDir
-from hpo.tracking.rows import Study, log_axes
+from hpo.tracking.rows import Study, legal_name, log_axes
 from hpo.tracking.store import (
     connect,
     ensure_experiment,
@@ -61,7 +62,7 @@ class StudyWriter:
     def __init__(
         self, study: Study, tracking_uri: str, snapshot: Callable[[], list[TrialRecord]]
     ) -> None:
-        self._study = study
+        self._study = replace(study, metric=legal_name(study.metric))
         self._uri = tracking_uri
         self._snapshot = snapshot
         self._runs: tuple[StudyRun, TrialRuns] | None = None

@@ -29,6 +29,8 @@ NAME = "shelf"
 class Script:
     """One study that a test plays: `open` a search, let trials happen, `close` it."""
 
+    metric = "val_precision_at_1"
+
     def __init__(self, out):
         def fill(folder):
             (folder / "study.yaml").write_text("schema_version: 1\nname: shelf\n")
@@ -46,7 +48,7 @@ class Script:
             name=NAME,
             uuid=UUID,
             direction="maximize",
-            metric="val_precision_at_1",
+            metric=self.metric,
             summary={"budget": "4 trials", "algorithm": "tpe", **summary},
         )
         self.mirror = MlflowMirror(

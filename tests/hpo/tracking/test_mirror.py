@@ -235,6 +235,22 @@ def test_a_refused_trial_does_not_keep_others_out(script, caplog):
     assert "is incomplete" in caplog.text
 
 
+def test_names_that_mlflow_refuses_are_changed(script, caplog):
+    script.metric = "mAP@50 (all)"
+    script.open()
+    for number, rate in enumerate((1e-4, 1e-1)):
+        script.start(number, **{"opt.lr@x": rate})
+        script.epochs(number, 0.5, 0.7)
+        script.end(number)
+    script.close()
+    assert "MLflow" not in caplog.text
+    store = Store(script.uri)
+    assert store.history(1, "mAP_50 _all_") == [(1, 0.5), (2, 0.7)]
+    assert store.parent.data.metrics["mAP_50 _all__best"] == 0.7
+    assert store.trials[1].data.params == {"opt.lr_x": "0.1"}
+    assert store.trials[1].data.metrics["opt.lr_x log10"] == -1
+
+
 def test_parameters_over_decades_are_repeated_as_logarithms(script):
     script.open()
     script.start(0, **{"optim.lr": 1e-4})

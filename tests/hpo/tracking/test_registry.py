@@ -50,15 +50,16 @@ def write_model(folder):
 
 
 @pytest.fixture
-def made(template, tmp_path):
+def made(request, template, tmp_path):
     """A store with a study's run, and a run directory with an export."""
+    name = getattr(request, "param", "shelf")
     out = copy_store(template, tmp_path / "runs")
     uri = f"sqlite:///{out / 'mlflow.db'}"
     client = connect(uri)
-    run = client.create_run(ensure_experiment(client, uri, "shelf"))
-    folder = out / "shelf" / "20260101-000000"
+    run = client.create_run(ensure_experiment(client, uri, name))
+    folder = out / name / "20260101-000000"
     study = Study(
-        run=RunDir(folder), name="shelf", uuid="u", direction="maximize", metric="m", summary={}
+        run=RunDir(folder), name=name, uuid="u", direction="maximize", metric="m", summary={}
     )
     return client, study, run.info.run_id, uri
 
@@ -80,6 +81,28 @@ def test_one_version_per_export(made):
     assert version.version in ("2", 2)
     assert version.tags["hpo.trial"] == "7"
     assert version.run_id == run_id
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("exp: one", "exp_ one"),
+        ('it\'s "new"?', 'it\'s "new"_'),
+        ("50%; #1 me@home", "50%_ #1 me@home"),
+    ],
+    indirect=["made"],
+)
+def test_a_study_of_any_name_has_a_model_that_can_be_found(made, name):
+    import mlflow
+
+    client, study, run_id, uri = made
+    write_model(study.run.best_dir)
+    assert register_winner(client, study, run_id) == "1"
+    assert register_winner(client, study, run_id) == "1"
+    assert client.get_model_version_by_alias(name, ALIAS).run_id == run_id
+    mlflow.set_tracking_uri(uri)
+    signature = mlflow.models.get_model_info(f"models:/{name}@{ALIAS}").signature
+    assert signature.inputs.input_names() == ["image"]
 
 
 def test_it_labels_where_nothing_of_ours_is_installed(made, tmp_path):
