@@ -192,7 +192,7 @@ class CommandTrainer:
                 if last >= length:  # about to end; its checkpoint may be written after its status
                     end = seen
                     continue
-                line = _line(folder, seen.epoch, seen.value, seen.metrics)
+                line = self._line(folder, seen.epoch, seen.value, seen.metrics)
                 if not report(line):
                     _stop(job)
                     return self._receipt(folder)
@@ -200,7 +200,7 @@ class CommandTrainer:
                 time.sleep(POLL_S)
         _demand_success(job, told)
         if end is not None:
-            report(_line(folder, end.epoch, end.value, end.metrics))
+            report(self._line(folder, end.epoch, end.value, end.metrics))
         else:
             report(self._last_line(length, job, line))
         return self._receipt(folder)
@@ -219,7 +219,21 @@ class CommandTrainer:
         tables = tables_in_folder(job.folder)
         value = metrics.get(self.monitoring_metric, (line or {}).get("value"))
         value = self._found_in_log(job) if value is None else value
-        return _line(job.folder, length, value, {**tables, **metrics})
+        return self._line(job.folder, length, value, {**tables, **metrics})
+
+    def _line(
+        self, folder: Path, epoch: int, value: float | None, metrics: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
+        checkpoint = None
+        is_named = self.monitoring_metric in metrics
+        told = (self.monitoring_metric, self.direction) if is_named else ("", "")
+        with contextlib.suppress(RunError):
+            path, _ = choose_checkpoint(folder, epoch, told[0], direction=told[1])
+            checkpoint = str(path.relative_to(folder))
+        return {
+            "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics),
+        }  # fmt: skip
 
     def _found_in_log(self, job: Job) -> float | None:
         return find_in_log(read_printed(job.log_file), self.monitoring_metric)
@@ -339,19 +353,6 @@ def full_template(skill: Skill, action: str = "train") -> dict[str, Any]:
         leaves = {name: leaf.default for name, leaf in known.leaves.items()}
         tree = known.tree or nest({k: v for k, v in leaves.items() if v is not None})
     return merged(tree, read_template(skill.template_file(action)))
-
-
-def _line(
-    folder: Path, epoch: int, value: float | None, metrics: Mapping[str, Any]
-) -> dict[str, Any]:
-    """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
-    checkpoint = None
-    with contextlib.suppress(RunError):
-        path, _ = choose_checkpoint(folder, epoch)
-        checkpoint = str(path.relative_to(folder))
-    return {
-        "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics),
-    }  # fmt: skip
 
 
 def _demand_success(job: Job, told: StatusFile) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.automl.errors import AutoMLError
+from hpo.core.metric_direction import direction_of, name_words
 from hpo.core.protocols import Trainer
 from hpo.core.text import uncoloured
+from hpo.core.trial import Direction
 from hpo.study.skill import Skill, load_skill
 
 KPI = "kpi"
@@ -18,13 +20,8 @@ DEFAULT_METRIC = "loss"
 
 METRIC_NOT_FOUND = "metric not found"
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
-_MINIMIZED = frozenset(
-    {"loss", "latency", "runtime", "duration", "time", "cost", "flops", "params", "memory",
-     "energy", "wer", "cer", "perplexity", "ppl", "error"}
-)  # fmt: skip
-"""Words of names that are minimized where no direction is given."""
 _ERROR_LIKE = frozenset({"mae", "mse", "rmse", "fid", "eer"})
-"""Words of names that sound so, and are maximized all the same."""
+"""Words of names that sound like errors, and are maximized all the same."""
 _STATED = re.compile(r"^\W*Monitoring metric:?\W+(?P<name>\w.*?)\W*$", re.MULTILINE)
 _NUMBER = r"[-+]?(?:(?:\d+\.\d*|\d+(?!,\d)|\.\d+)(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
 """A whole number with a comma and digits behind it is the beginning of another one."""
@@ -79,11 +76,9 @@ def resolve_direction(metric: str, direction: str | None) -> tuple[str, str]:
         if word not in (MINIMIZE, MAXIMIZE):
             raise AutoMLError(f"direction: must be minimize or maximize, got {direction!r}")
         return word, ""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric)  # valLoss is two words
-    words = set(re.split(r"[^a-z]+", spaced.lower()))
-    if words & _MINIMIZED or "loss" in metric.lower():
+    if direction_of(metric) is Direction.MINIMIZE:
         return MINIMIZE, ""
-    if words & _ERROR_LIKE:
+    if name_words(metric) & _ERROR_LIKE:
         return MAXIMIZE, (
             f"metric {metric!r} sounds like an error but will be maximized, as none of its words "
             "is minimized by itself; pass direction='minimize' if that is meant"

@@ -220,9 +220,10 @@ class PlatformExecutor:
         where = f"epoch {epoch} of trial {number} (job {job_id})"
         if not folder or "://" in folder:
             return "", f"the checkpoint of {where} is not known: its results are not on this disk"
-        metric = self._plan.objectives.primary.metric
+        goal = self._plan.objectives.primary
         try:
-            return str(choose_checkpoint(Path(folder), epoch, metric)[0]), ""
+            found, _ = choose_checkpoint(Path(folder), epoch, goal.metric, direction=goal.direction)
+            return str(found), ""
         except RunError as error:
             return "", f"nothing to go on from: {error}"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from hpo.core.errors import HpoError, RunError
 from hpo.core.spec_dicts import flatten
+from hpo.core.trial import Direction
 from hpo.core.yaml_io import read_yaml
 from hpo.jobs.job import JOB_FILE, PENDING, RUNNING, Job, find_job
 from hpo.jobs.pages import load_pages
@@ -52,6 +53,8 @@ class Parent:
     outputs: tuple[str, ...] = ()
     """Spec fields that name files which the action wrote."""
     monitored: str = ""
+    direction: str = ""
+    """Of what is monitored, where that is known."""
     parent_job_id: str = ""
 
 
@@ -154,7 +157,9 @@ def model_of(parent: Parent, checkpoint: str | int = "best_model") -> Model:
             f"{parent.name}: its {output} {path} is missing; the job ended as {parent.status}"
         )
     if parent.action in TRAINING:
-        path, how = choose_checkpoint(parent.folder, checkpoint, parent.monitored, parent.name)
+        path, how = choose_checkpoint(
+            parent.folder, checkpoint, parent.monitored, parent.name, direction=parent.direction
+        )
         return Model(kind=CHECKPOINT, path=path, how=f"{parent.name}, {how}")
     above = f"; its own parent is {parent.parent_job_id}" if parent.parent_job_id else ""
     raise RunError(f"{parent.name}: {parent.action} leaves no model to start from{above}")
@@ -204,6 +209,7 @@ def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
     Raises:
         RunError: when it has left no checkpoint on this machine.
     """
+    facts = _automl_facts(run)
     skill_dir, held_out = _skill_and_held_out(run)
     elsewhere = platform_jobs(run.path).get(trial)
     folder = _job_folder(run, trial, name, *elsewhere) if elsewhere else (
@@ -217,7 +223,8 @@ def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
         spec=_spec_of(run, trial, is_elsewhere=bool(elsewhere)),
         status=str(run.read_state().get("status", "")),
         held_out=held_out,
-        monitored=str(_automl_facts(run).get("metric") or ""),
+        monitored=str(facts.get("metric") or ""),
+        direction=_direction_of(run, facts),
     )
 
 
@@ -290,6 +297,14 @@ def _skill_and_held_out(run: RunDir) -> tuple[Path, dict[str, Any]]:
         if sources is not None:
             return trainer.skill_dir, trainer.data_overrides(sources)
     return trainer.skill_dir, {}
+
+
+def _direction_of(run: RunDir, facts: dict[str, Any]) -> str:
+    """Of what the trials of a search are judged by; empty where its files do not tell."""
+    if facts:
+        told = str(facts.get("direction") or "")
+        return told if told in set(Direction) else ""
+    return find_trainer(load_study(run.study_file).trainer).direction
 
 
 def _automl_facts(run: RunDir) -> dict[str, Any]:

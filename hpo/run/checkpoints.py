@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
-from hpo.core.trial import TrialRecord
+from hpo.core.metric_direction import direction_of
+from hpo.core.trial import Direction, TrialRecord
 from hpo.run.plain_files import json_objects, read_printed
 from hpo.run.run_dir import RunDir
 
@@ -23,7 +24,7 @@ _EPOCH = re.compile(r"epoch[_=-]?(\d+)")
 
 
 def choose_checkpoint(
-    folder: Path, wanted: str | int, monitored: str = "", name: str = ""
+    folder: Path, wanted: str | int, monitored: str = "", name: str = "", *, direction: str = ""
 ) -> tuple[Path, str]:
     """Find a checkpoint below a training folder.
 
@@ -33,6 +34,7 @@ def choose_checkpoint(
         monitored: label of the metric in `status.json` that tells the best epoch; the first one
             where empty.
         name: what to call the folder in messages.
+        direction: of that metric; told by its name where empty.
 
     Returns:
         The file, and in words how it was chosen.
@@ -45,7 +47,7 @@ def choose_checkpoint(
     if not found:
         raise RunError(f"{name}: no checkpoint in {folder}")
     if wanted == BEST:
-        return _best(folder, found, monitored, name)
+        return _best(folder, found, monitored, direction, name)
     if wanted == LATEST:
         return _latest(found, name)
     try:
@@ -54,7 +56,7 @@ def choose_checkpoint(
         raise RunError(
             f"checkpoint: must be {BEST}, {LATEST} or the number of an epoch, got {wanted!r}"
         ) from error
-    return _of_epoch(folder, found, epoch, monitored, name)
+    return _of_epoch(folder, found, epoch, monitored, direction, name)
 
 
 def best_checkpoint(
@@ -80,9 +82,9 @@ def best_checkpoint(
         if not folder.is_dir():
             continue
         with contextlib.suppress(RunError):
-            return choose_checkpoint(folder, wanted)[0]
+            return choose_checkpoint(folder, wanted, direction=direction)[0]
         with contextlib.suppress(RunError):
-            found = choose_checkpoint(folder, BEST)[0]
+            found = choose_checkpoint(folder, BEST, direction=direction)[0]
             if found.stem != "last":  # it would have been found by its epoch
                 return found
     return None
@@ -120,13 +122,15 @@ def _named(found: list[Path], stem: str) -> Path | None:
     return hits[0] if len(hits) == 1 else None
 
 
-def _best(folder: Path, found: list[Path], monitored: str, name: str) -> tuple[Path, str]:
+def _best(
+    folder: Path, found: list[Path], monitored: str, direction: str, name: str
+) -> tuple[Path, str]:
     best = _named(found, "best")
     if best is not None:
         return best, "its best epoch"
     if len(found) == 1:
         return found[0], "its only checkpoint"
-    epoch = _best_epoch(folder, monitored)
+    epoch = _best_epoch(*_values(folder, monitored), direction)
     hits = [path for path in found if epoch is not None and _epoch_of(path) == epoch]
     if len(hits) == 1:
         return hits[0], f"its best epoch, {epoch}"
@@ -148,11 +152,12 @@ def _latest(found: list[Path], name: str) -> tuple[Path, str]:
 
 
 def _of_epoch(
-    folder: Path, found: list[Path], epoch: int, monitored: str, name: str
+    folder: Path, found: list[Path], epoch: int, monitored: str, direction: str, name: str
 ) -> tuple[Path, str]:
     epochs = {number: path for path in found if (number := _epoch_of(path)) is not None}
-    values = _values(folder, monitored)
-    for stem, number in (("last", max(values, default=None)), ("best", _argbest(values))):
+    values, metric = _values(folder, monitored)
+    best = _best_epoch(values, metric, direction)
+    for stem, number in (("last", max(values, default=None)), ("best", best)):
         path = _named(found, stem)
         if path is not None and number is not None:
             epochs.setdefault(number, path)
@@ -166,35 +171,33 @@ def _listed(found: list[Path]) -> str:
     return ", ".join(path.name for path in found[:5]) + (", ..." if len(found) > 5 else "")
 
 
-def _best_epoch(folder: Path, monitored: str) -> int | None:
-    """Epoch of the best monitored value; a metric with `loss` in its name is better when lower."""
-    values = _values(folder, monitored)
-    return _argbest(values, lower="loss" in monitored.lower())
-
-
-def _argbest(values: dict[int, float], *, lower: bool = False) -> int | None:
-    sign = -1.0 if lower else 1.0
+def _best_epoch(values: dict[int, float], metric: str, direction: str) -> int | None:
+    """The epoch of the best value, the earliest of equals."""
+    sign = Direction(direction or direction_of(metric)).sign
     return max(values, key=lambda epoch: (sign * values[epoch], -epoch), default=None)
 
 
-def _values(folder: Path, monitored: str) -> dict[int, float]:
-    """Epoch -> monitored value, by whichever status file there is."""
+def _values(folder: Path, monitored: str) -> tuple[dict[int, float], str]:
+    """Epoch -> monitored value, by whichever status file there is, and the metric's name."""
     values: dict[int, float] = {}
     for name in ("status.jsonl", "status.json"):
         for file in sorted(folder.rglob(name)):
             for line in json_objects(read_printed(file)):
+                monitored = monitored or _first_metric(line)
                 value = _value(line, monitored)
                 if value is not None and isinstance(line.get("epoch"), int):
                     values[line["epoch"]] = value
         if values:
             break
-    return values
+    return values, monitored
+
+
+def _first_metric(line: dict[str, Any]) -> str:
+    kpi = line.get("kpi")
+    return next(iter(kpi), "") if isinstance(kpi, dict) else ""
 
 
 def _value(line: dict[str, Any], monitored: str) -> float | None:
     kpi = line.get("kpi")
-    if isinstance(kpi, dict) and kpi:
-        value = kpi.get(monitored) if monitored else next(iter(kpi.values()))
-    else:
-        value = line.get("value")
+    value = kpi.get(monitored) if isinstance(kpi, dict) and kpi else line.get("value")
     return float(value) if isinstance(value, int | float) else None

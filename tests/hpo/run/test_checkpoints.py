@@ -1,9 +1,12 @@
 import json
+from functools import partial
 
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.run.checkpoints import choose_checkpoint, newest_checkpoint
+from hpo.core.trial import TrialRecord, TrialState
+from hpo.run.checkpoints import best_checkpoint, choose_checkpoint, newest_checkpoint
+from hpo.run.run_dir import RunDir
 
 METRIC = "val Precision at Rank 1"
 
@@ -47,6 +50,47 @@ def test_a_loss_is_best_where_it_is_lowest(tmp_path):
     fill(tmp_path, "model_epoch_1.pth", "model_epoch_2.pth")
     published_status(tmp_path, {1: 0.9, 2: 0.2}, "val_loss")
     assert choose_checkpoint(tmp_path, "best_model", "val_loss")[0].name == "model_epoch_2.pth"
+
+
+@pytest.mark.parametrize(
+    ("write", "metric", "direction"),
+    [
+        (own_status, "val_loss", ""),
+        (own_status, "", "minimize"),
+        (own_status, "eer", "minimize"),
+        (own_status, "val_precision", "minimize"),
+        (partial(published_status, metric="val_loss"), "val_loss", ""),
+        (partial(published_status, metric="val_loss"), "", ""),
+        (partial(published_status, metric="error rate"), "error rate", ""),
+        (partial(published_status, metric="eer"), "eer", "minimize"),
+    ],
+)
+def test_less_is_better_of_whichever_file_is_meant(tmp_path, write, metric, direction):
+    """Epoch 2 is the best, so `best.ckpt` is of it and nothing is of epoch 1."""
+    write(tmp_path / "named", {1: 0.9, 2: 0.5, 3: 0.6})
+    fill(tmp_path / "named", "ckpt/best.ckpt", "ckpt/last.ckpt")
+
+    def chosen(folder, wanted):
+        return choose_checkpoint(tmp_path / folder, wanted, metric, direction=direction)[0].name
+
+    assert chosen("named", 2) == "best.ckpt"
+    assert chosen("named", 3) == "last.ckpt"
+    with pytest.raises(RunError, match="no checkpoint of epoch 1 is kept; there are 2, 3"):
+        chosen("named", 1)
+    write(tmp_path / "numbered", {1: 0.9, 2: 0.5, 3: 0.6})
+    fill(tmp_path / "numbered", *(f"epoch_{epoch}.pth" for epoch in (1, 2, 3)))
+    assert chosen("numbered", "best_model") == "epoch_2.pth"
+
+
+@pytest.mark.parametrize(("direction", "epoch"), [("minimize", 2), ("maximize", 1)])
+def test_a_trials_best_epoch_is_that_of_its_searchs_direction(tmp_path, direction, epoch):
+    own_status(tmp_path / "job", {1: 0.9, 2: 0.5, 3: 0.6})
+    fill(tmp_path / "job", *(f"epoch_{number}.pth" for number in (1, 2, 3)))
+    trial = TrialRecord(
+        number=0, state=TrialState.COMPLETE, params={}, latents={}, until_epoch=3
+    )  # fmt: skip
+    found = best_checkpoint(RunDir(tmp_path / "run"), trial, direction, str(tmp_path / "job"))
+    assert found.name == f"epoch_{epoch}.pth"
 
 
 def test_epochs_of_best_and_last_are_known_from_the_status(tmp_path):
