@@ -94,6 +94,7 @@ def render(
     return load_template("page.html").render(
         name=facts.study.name,
         run=str(facts.run),
+        metric=facts.metric_word,
         cards=_cards(facts),
         sentences=summary.sentences(facts),
         charts=_charts(facts),

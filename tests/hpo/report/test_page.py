@@ -14,7 +14,7 @@ from hpo.report.page import render, write_report
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, RunDir
-from tests.quick_trainer import TRAINER
+from tests.quick_trainer import TRAINER, QuickTrainer
 
 
 class Reader(html.parser.HTMLParser):
@@ -70,6 +70,20 @@ def test_charts_can_be_read_back(facts):
     for name, text in reader.scripts:
         assert set(json.loads(text)) == {"data", "layout"}
         assert name in reader.ids
+
+
+def test_tables_are_headed_by_the_metric_that_was_searched_for(facts):
+    from dataclasses import replace
+
+    class Other(QuickTrainer):
+        monitoring_metric = "val_map"
+
+    cost = {"trial": 0, "value": 0.5, "latency_ms": 1.0, "params": 9, "on_front": True}
+    handed_on = {"pareto": [{**cost, "name": name} for name in ("small", "large")]}
+    given = replace(facts, trainer=Other(), handed_on=handed_on)
+    words = "".join(read(render(given, {}, None, None)).words)
+    assert "val_map against latency" in words
+    assert "P@1" not in words
 
 
 def test_names_with_markup_stay_words(facts):
