@@ -69,7 +69,7 @@ def model_name(study_name: str) -> str:
 
     Example: `shelf: "new"?` -> `shelf_ "new"_`.
     """
-    return re.sub("[/:?;]", "_", study_name)
+    return re.sub("[/:?;#]", "_", study_name)
 
 
 def _ensure_model(client: MlflowClient, name: str) -> None:

@@ -11,8 +11,12 @@ from tests.quick_cli import call, events_of, write_study
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """One search with --json: (folder, stdout, stderr); one trial fails, one is confirmed."""
-    folder = tmp_path_factory.mktemp("search")
+    """One search with --json: (folder, stdout, stderr); one trial fails, one is confirmed.
+
+    Its folder is called as no address of a database may spell it.
+    """
+    folder = tmp_path_factory.mktemp("search") / "exp#1 my%20runs what?"
+    folder.mkdir()
     write_study(folder, fault__kind="raise@1:2")
     code, out, err = call(
         folder, "search", "study.yaml", "--budget", "5", "--confirm", "1", "--in-process", "--json"

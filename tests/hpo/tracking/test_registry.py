@@ -88,7 +88,9 @@ def test_one_version_per_export(made):
     [
         ("exp: one", "exp_ one"),
         ('it\'s "new"?', 'it\'s "new"_'),
-        ("50%; #1 me@home", "50%_ #1 me@home"),
+        ("50%; one", "50%_ one"),
+        ("exp #1", "exp _1"),
+        ("me@home", "me@home"),
     ],
     indirect=["made"],
 )
