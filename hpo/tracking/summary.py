@@ -80,7 +80,7 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     if repeats:
         tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."
     command = f"`hpo best {shell_word(study.run.path.name)}`"
-    reached = best and best.best_measurement(study.direction)
+    reached = None if best is None else best.best_measurement(study.direction)
     if best is None or reached is None:
         return f"{tally}\n\n{command}"
     story = [f"{line[:1].upper()}{line[1:]}." for line in read_story(study.run)]
