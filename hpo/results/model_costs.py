@@ -107,8 +107,11 @@ class Architectures:
         default = self._space.encode(self._space.default())
         found = [_own(self._space.default())]
         for combination in itertools.islice(itertools.product(*choices), MOST**2):
-            drawn = dict(zip((d.name for d in shapes), combination, strict=True))
-            own = _own(self._space.decode(default | drawn))
+            latents = default | dict(zip((d.name for d in shapes), combination, strict=True))
+            for dimension in self._space.active_dimensions(latents):
+                # What is idle beside the default has no value there; any does for the architecture.
+                latents.setdefault(dimension.name, dimension.from_unit(0.5))
+            own = _own(self._space.decode(latents))
             if own not in found:
                 found.append(own)
         if len(found) > MOST:

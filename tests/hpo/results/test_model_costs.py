@@ -86,6 +86,35 @@ def test_the_reason_names_the_figure_and_the_limit(tmp_path):
     )
 
 
+@pytest.mark.parametrize("default", ["a", "b"])
+@pytest.mark.parametrize("limits", [ModelLimits(), ModelLimits(latency_ms=5)])
+def test_what_only_one_architecture_has_beside_itself_keeps_none_from_being_measured(
+    tmp_path, limits, default
+):
+    idle_beside_a = {
+        "train.extra": number(1.0, 3.0, 2.0),
+        "train.way": {"type": "categorical", "default": "x", "enum": ["x", "y"]},
+    }
+    nodes = {
+        "model.net": {"type": "categorical", "default": default, "enum": ["a", "b"]},
+        "model.size": {"type": "ordered_int", "default": 1, "enum": [1, 2]},
+        **idle_beside_a,
+    }
+
+    def inactive(spec):
+        return dict.fromkeys(idle_beside_a, "b has it") if spec["model"]["net"] == "a" else {}
+
+    space, trainer = space_of(nodes, inactive=inactive), Measuring()
+    assert {p.name for p in space.parameters if p.condition} == set(idle_beside_a)
+    spec = {"model": {"net": default, "size": 1}}
+    found = Architectures(RunDir(tmp_path), space, spec, limits)
+    found.measure(trainer, trainer)
+    assert sorted(trainer.asked) == sorted(COSTS)
+    assert trainer.asked[0] == (default, 1)
+    refused = {n for n, s in COSTS if found.refuse({"model.net": n, "model.size": s})}
+    assert refused == ({"b"} if limits else set())
+
+
 def test_limits_that_nothing_keeps_are_one_line(tmp_path):
     with pytest.raises(SpecError, match=r"no architecture is within .* net=a, size=1: .* 2\.00 ms"):
         measured(tmp_path, ModelLimits(latency_ms=1))
