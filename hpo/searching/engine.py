@@ -85,10 +85,8 @@ class Engine:
             now=self._now,
             until_converged=plan.until_converged,
         )
-        self._stopping = ""
-        self._confirming = False
-        self._shared_cause = ""
-        self._ran_dry = False
+        self._stopping = self._shared_cause = ""
+        self._confirming = self._ran_dry = False
         self._retries = Retries()
         self._decided = replay(algorithm, ledger)
         self._waiting = [t.number for t in ledger.trials() if not t.state.is_finished]
@@ -97,13 +95,19 @@ class Engine:
 
     def next_launch(self) -> Launch | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
+        launch = self._next_launch()
+        if launch is None and not self._live:  # what follows the last trial is not charged
+            self._account.stop_clock()
+        return launch
+
+    def _next_launch(self) -> Launch | None:
         self._close_decided()
         if self._pausing() or self._waits_for_space():
             return None
         self._complete_batch()
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
-            return self._launch(waiting) or self.next_launch()
+            return self._launch(waiting) or self._next_launch()
         if self._limit_reached() is None and not self._confirming:
             launch = self._next_search_launch()
             if launch is not None or not self._ran_dry:
@@ -222,7 +226,7 @@ class Engine:
         if record is None:
             self._ran_dry = not self._live
             return None
-        return self._launch(record, *self._rest_of_batch()) or self.next_launch()
+        return self._launch(record, *self._rest_of_batch()) or self._next_launch()
 
     def _next_search_trial(self) -> TrialRecord | None:
         """Ask the algorithm for a trial and write it down; None where it has none to start now."""
@@ -251,9 +255,8 @@ class Engine:
     def _next_confirmation(self) -> Launch | None:
         self._confirming = True
         pending = self._open_confirmations()
-        if not pending or self._account.limit_of_everything() is not None:
+        if not pending:
             return None
-        self._account.start_clock()
         trials, study_seed = self._ledger.trials(), self._plan.study_seed
         suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
         return self._launch(self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM))
@@ -375,13 +378,9 @@ class Engine:
         return bool(self._stopping) or bool(self._shared_cause)
 
     def _waits_for_space(self) -> bool:
-        """Whether there is more to start, and no room on the disk for it; the clock then stands."""
+        """Whether there is more to start, and no room on the disk for it."""
         disk = self._disk_space
-        if disk is None or not self._has_more() or not disk.is_short(len(self._live)):
-            return False
-        if not self._live:
-            self._account.stop_clock()
-        return True
+        return disk is not None and self._has_more() and disk.is_short(len(self._live))
 
     def _has_more(self) -> bool:
         is_open = self._next_waiting() is not None or self._limit_reached() is None

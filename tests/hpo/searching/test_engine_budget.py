@@ -1,5 +1,7 @@
 """What counts against a budget, to the trial, the epoch and the second."""
 
+from dataclasses import replace
+
 import pytest
 
 from hpo.core.budget import Budget
@@ -96,6 +98,43 @@ def test_seconds_run_from_the_first_proposal_to_the_last_epoch(tmp_path, clock):
     clock.now += 1000  # evaluation and export
     assert engine.spent().seconds == 100.25
     assert engine.events.named("trial_suspended")[0]["reason"] == "budget of seconds spent"
+
+
+class NeverStarts(Listed):
+    """Proposes what is refused before it starts, or cannot start, from the second trial on."""
+
+    def ask(self, number):
+        asked = super().ask(number)
+        return replace(asked, start_from=(0, 9)) if asked and number else asked
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "plan", "because"),
+    [
+        (Listed(RATES[:1]), {}, "algorithm"),
+        (Listed(RATES[:1]), {"budget": Budget(trials=9)}, "algorithm"),
+        (Listed(RATES[:3], stops={(1, 1), (2, 1)}), {}, "algorithm"),
+        (Listed(RATES), {"budget": Budget(trials=2)}, "trials"),
+        (Listed(RATES), {"budget": Budget(epochs=12)}, "epochs"),
+        (Listed(RATES[:2]), {"confirm": 1}, "algorithm"),
+        (Listed(RATES[:4]), {"refuse": lambda params: "x" * (params["train.lr"] > 0.01)}, "algorithm"),
+        (NeverStarts(RATES), {"budget": Budget(trials=3)}, "trials"),
+        (NeverStarts(RATES), {}, "checkpoints must be kept"),
+    ],
+)  # fmt: skip
+def test_what_follows_the_last_trial_is_not_charged_however_a_search_ends(
+    tmp_path, clock, algorithm, plan, because
+):
+    engine = make_engine(tmp_path, algorithm, **{"budget": Budget(), **plan})
+    while (launch := engine.next_launch()) is not None:
+        clock.now += 5
+        train_to_end(engine, launch)
+    spent = engine.spent().seconds
+    assert spent == 5 * sum(bool(t.measurements) for t in engine.ledger.trials())
+    clock.now += 1000  # average, evaluation and export
+    assert engine.spent().seconds == spent
+    assert engine.is_over()
+    assert because in engine.ended_because
 
 
 def test_time_without_a_driver_is_not_charged(tmp_path, clock):
