@@ -169,9 +169,9 @@ def _drive(
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
     gone = explain_gone_files(run, study, plan, is_resumed)
     with explain_disk_faults(run.path), run.lock(), gone:
+        run.stop_file.unlink(missing_ok=True)  # from here on `hpo stop` means this start
         if is_resumed:
             study, plan = settle_run(run, study, plan, trainer, settings)
-        run.stop_file.unlink(missing_ok=True)
         ledger, backups = open_ledger(run, plan.study_uuid, on_driver=bool(settings.ray_address))
         bus = EventBus([EventFile(run.events_file), *backups])
         try:

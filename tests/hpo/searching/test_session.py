@@ -366,6 +366,28 @@ def test_a_stop_file_pauses_and_is_gone_at_the_next_start(tmp_path):
     assert not result.run.stop_file.exists()
 
 
+def test_a_stop_is_heard_while_a_resumed_run_is_looked_over(tmp_path, monkeypatch):
+    first = start_search(STUDY, tmp_path, Ear(stop_after=(1, 1)).settings())
+
+    asked = []
+
+    def stop_it(_spec):  # asked first while it is checked whether anything has changed since
+        if not asked:
+            assert first.run.is_running()
+            first.run.stop_file.touch()
+        asked.append(1)
+        return {}
+
+    first.run.stop_file.touch()  # an old one
+    with monkeypatch.context() as patch:
+        patch.setattr(QUICK, "inactive", stop_it)
+        paused, ear = resume(first.run)
+    assert paused.finished is None
+    assert "interrupted" in ear.names()
+    assert "epoch" not in ear.names()
+    assert resume(first.run)[0].finished is not None
+
+
 def test_a_search_that_is_stopped_at_once_can_be_resumed(tmp_path):
     class Impatient(Ear):
         def handle(self, event):
