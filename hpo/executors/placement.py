@@ -59,21 +59,24 @@ def place_trials(
         raise SpecError(
             "budget: GPU hours need a GPU and none is visible here; give trials, time or epochs"
         )
-    asked = study.trials_per_gpu
+    asked, is_here = sharing_asked(study, start), start.executor == IN_PROCESS
     shared = merged(study.spec, study.search.fix) if spec is None else spec
     devices = count_devices(shared, trainer)
-    if start.executor == IN_PROCESS:
-        return divide_nodes(1, machine)
     if devices > 1 and isinstance(asked, int) and asked > 1:
         raise SpecError(
             f"trials_per_gpu: must be 1 or {AUTO} where a trial has {devices} GPUs, got {asked}"
         )
     return divide_nodes(
-        study.concurrent,
+        1 if is_here else study.concurrent,
         machine,
         per_card=asked if isinstance(asked, int) and devices == 1 else None,
         devices=devices,
     )
+
+
+def sharing_asked(study: StudySpec, start: Start) -> int | str | None:
+    """How many trials are to share a GPU: `auto`, a number, or None; in one process none share."""
+    return None if start.executor == IN_PROCESS else study.trials_per_gpu
 
 
 def find_machine(start: Start) -> Machine:

@@ -18,7 +18,7 @@ from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, Listener, Trainer, TrialDriver
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
-from hpo.executors.placement import make_executor, place_trials
+from hpo.executors.placement import make_executor, place_trials, sharing_asked
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import explain_disk_faults
@@ -391,7 +391,7 @@ class Session:
             return {}, None
         growth = growth_of(self.space, self.trainer, self.plan.base_spec)
         probe, self.slots, packing = measure_packed(
-            executor, spec, self.slots, self.study.trials_per_gpu, growth,
+            executor, spec, self.slots, sharing_asked(self.study, self.settings), growth,
             as_told=bool(self.study.concurrent or self.settings.ray_address),
         )  # fmt: skip
         return probe, packing

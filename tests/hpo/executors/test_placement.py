@@ -76,6 +76,17 @@ def test_in_process_is_one_at_a_time(monkeypatch):
         place(monkeypatch, 0, start=dataclasses.replace(here, ray_address="auto"))
 
 
+@pytest.mark.parametrize("asked", [None, "auto", 3])
+def test_a_trial_in_process_has_its_devices_and_shares_none(monkeypatch, asked):
+    here, trainer = dataclasses.replace(RAY, executor="inprocess"), find_trainer("ml_recog")
+    one = place(monkeypatch, 4, trainer, here, trials_per_gpu=asked)
+    assert (one.count, one.gpus, one.devices) == (1, 1.0, 1)
+    spec = {"train": {"num_gpus": 2, "gpu_ids": [0, 1]}}
+    two = place(monkeypatch, 4, trainer, here, trials_per_gpu=asked, spec=spec)
+    assert (two.count, two.gpus, two.devices) == (1, 2.0, 2)
+    assert place(monkeypatch, 0, trainer, here, trials_per_gpu=asked, spec=spec).gpus == 0.0
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [

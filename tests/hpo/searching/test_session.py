@@ -1,6 +1,7 @@
 """Whole searches in this process: what stands in the run directory at every end."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -386,6 +387,24 @@ def test_a_stop_is_heard_while_a_resumed_run_is_looked_over(tmp_path, monkeypatc
     assert "interrupted" in ear.names()
     assert "epoch" not in ear.names()
     assert resume(first.run)[0].finished is not None
+
+
+@pytest.mark.parametrize("asked", ["auto", 4])
+def test_trials_in_process_share_no_gpu_whatever_was_asked_for(tmp_path, monkeypatch, asked):
+    tools = Path(__file__).parents[2] / "fake_tools"
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    told = {"seconds_per_epoch": 0.5, "peak_memory_mib": 10.0, "total_memory_mib": 24_000.0}
+    monkeypatch.setattr(QUICK, "probe", lambda _spec: told)
+    budget = Budget(gpu_seconds=20.0)
+    result, ear = search(tmp_path, replace(STUDY, budget=budget, trials_per_gpu=asked))
+    trials, _ = Ledger.read_trials(result.run.ledger_file)
+    assert {m.gpus for t in trials for m in t.measurements} == {1.0}
+    assert 20.0 <= sum(m.seconds for t in trials for m in t.measurements) < 21.0
+    assert result.finished.spent.gpu_seconds < 21.0
+    (review,) = ear.named("review")
+    told_of = [review[name] for name in ("concurrent", "gpus_per_trial", "packing")]
+    assert told_of == [1, 1.0, None]
 
 
 def test_a_search_that_is_stopped_at_once_can_be_resumed(tmp_path):
