@@ -67,3 +67,10 @@ class AroundAlgorithm:
         """Let the algorithm emit events, where it has any."""
         if isinstance(self._inner, EventSource):
             self._inner.attach(emit)
+
+
+def innermost(algorithm: Algorithm) -> Algorithm:
+    """The algorithm that does the work; those around it seem to offer everything."""
+    while isinstance(algorithm, AroundAlgorithm):
+        algorithm = algorithm._inner
+    return algorithm

@@ -41,6 +41,8 @@ class Context:
     """Latents of configurations to begin with, after the default one."""
     notes: Callable[[], Mapping[int, Any]] = dict
     """What the caller says of trials, by number; a language model reads it."""
+    is_rehearsal: bool = False
+    """Whether trials are invented, so that no language model may be asked about them."""
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpo.algorithms.around import innermost
 from hpo.algorithms.entry import Context
 from hpo.algorithms.primary import StoppedByPrimary
 from hpo.algorithms.registry import create_algorithm
@@ -32,6 +33,7 @@ def build_algorithm(
     slots: int = 1,
     secrets: Mapping[str, Any] | None = None,
     notes: Callable[[], Mapping[int, Any]] = dict,
+    is_rehearsal: bool = False,
 ) -> Algorithm:
     """Build a study's algorithm, without any trial.
 
@@ -43,6 +45,7 @@ def build_algorithm(
         slots: trials at a time.
         secrets: options that no file holds, such as the key of an endpoint.
         notes: what the caller says of trials, by number.
+        is_rehearsal: whether its trials are invented, which no language model is asked about.
     """
     options, is_route = dict(study.search.algorithm_options), plan.route_style is not None
     if is_route and study.budget.trials and options.get("max_recommendations") is not None:
@@ -63,11 +66,14 @@ def build_algorithm(
             first=(*(start["latents"] for start in plan.first), *plan.learned),
             restart_keys=restart_keys(trainer),
             notes=notes,
+            is_rehearsal=is_rehearsal,
         ),
     )
     stages = planned_stages(study, plan, trainer)
     if stages:
-        return _staged(algorithm, stages, plan, trainer, space, slots)
+        return _staged(
+            algorithm, stages, plan, trainer, space, slots=slots, is_rehearsal=is_rehearsal
+        )
     stops_by = getattr(trainer, "stops_by", None)
     if stops_by is None or plan.route_style == "rungs":
         return algorithm
@@ -80,12 +86,14 @@ def _staged(
     plan: StudyPlan,
     trainer: Trainer,
     space: SearchSpace,
+    *,
     slots: int,
+    is_rehearsal: bool,
 ) -> Algorithm:
     """Put a study's algorithm behind those of its earlier stages."""
     from hpo.algorithms.staged import Part, StagedAlgorithm
 
-    if isinstance(algorithm, WarmStarter):
+    if isinstance(innermost(algorithm), WarmStarter):
         raise SpecError(
             f"search.algorithm: {plan.algorithm} starts trials from its own ones, so they cannot "
             "begin with those of an earlier stage; choose another, or leave stages out (--stages "
@@ -94,7 +102,14 @@ def _staged(
     earlier = [
         Part(
             name=stage.name,
-            algorithm=build_algorithm(stage.study, stage.plan, trainer, stage.space, slots=slots),
+            algorithm=build_algorithm(
+                stage.study,
+                stage.plan,
+                trainer,
+                stage.space,
+                slots=slots,
+                is_rehearsal=is_rehearsal,
+            ),
             left=stage.left,
             trials=stage.stage.trials,
             batch=stage.stage.batch if isinstance(trainer, BatchTrainer) else 1,

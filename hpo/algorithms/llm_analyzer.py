@@ -77,7 +77,7 @@ def analyzed(algorithm: Algorithm, setting: Setting, options: Mapping[str, Any])
         options: given ones; those of a language model are the analyst's too.
     """
     settings = read_settings(os.environ)
-    if settings is None:
+    if settings is None or setting.context.is_rehearsal:
         return algorithm
     known = {name for option in LLM_OPTIONS for name in option.names}
     given = {name: value for name, value in options.items() if name in known}

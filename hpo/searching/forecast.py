@@ -256,6 +256,7 @@ def _rehearse(
             trainer,
             space,
             slots=slots.count,
+            is_rehearsal=True,
         ),
         plan=Plan(
             specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key),

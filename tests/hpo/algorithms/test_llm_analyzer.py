@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -11,8 +12,11 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
+from hpo.searching.make_plan import plan_study
 from hpo.searching.session import resume_search, start_search
 from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
+from tests import staged_trainer
 from tests.contracts.searching import record_of
 from tests.local_llm import MODEL, Endpoint
 from tests.quick_runs import Ear, quick_space, quick_study
@@ -93,6 +97,41 @@ def test_it_speaks_after_every_so_many_trials_and_changes_nothing_by_itself(
     assert ear.named("algorithm")[0]["text"] == "small rates are best"
     monkeypatch.delenv(ON)
     assert params_of(run(tmp_path / "without", Ear(), name)) == params_of(result)
+
+
+@pytest.mark.usefixtures("_analyst")
+@pytest.mark.parametrize("name", ["random", "hyperband"])
+def test_nobody_is_asked_about_trials_that_a_forecast_invents(tmp_path, monkeypatch, name):
+    endpoint = Endpoint(said)
+    with endpoint.running() as address:
+        monkeypatch.setenv("AUTOML_LLM_ENDPOINT", address)
+        ear = Ear()
+        study = quick_study(
+            budget=Budget(trials=8), search=SearchOptions(algorithm=name, confirm=0)
+        )
+        start_search(study, tmp_path, ear.settings())
+    assert ear.named("review")[0]["forecast"]["trials"]
+    assert [step for step, _ in steps(ear)] == ["analyzed", "analyzed"]
+    assert len(endpoint.requests) == 2
+
+
+@pytest.mark.usefixtures("_analyst")
+@pytest.mark.parametrize("name", ["mfbo", "random", "dehb"])
+def test_stages_take_the_algorithm_that_they_take_without_it(monkeypatch, name):
+    study = StudySpec(
+        name="staged", trainer=staged_trainer.NAME, budget=Budget(trials=9),
+        search=SearchOptions(**staged_trainer.SEARCH, algorithm=name),
+    )  # fmt: skip
+
+    says = "dehb starts trials from its own ones"
+    expected = pytest.raises(SpecError, match=says) if name == "dehb" else nullcontext()
+    with Endpoint(said).running() as address:
+        monkeypatch.setenv("AUTOML_LLM_ENDPOINT", address)
+        with expected:
+            plan_study(study, staged_trainer.TRAINER)
+    monkeypatch.delenv(ON)
+    with expected:
+        plan_study(study, staged_trainer.TRAINER)
 
 
 @pytest.mark.usefixtures("_analyst")
