@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -145,6 +146,45 @@ class SearchSpace:
             walk.take(parameter, parameter.domain.clamp(value, walk.context))
         return found
 
+    def refit(
+        self, values: Mapping[str, Any], latents: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """Return the latents of a point that may have been drawn before the space was changed.
+
+        Those that still stand for the values are returned as they are. Otherwise every value is
+        encoded anew: one that is no longer possible has no latent, and a parameter that was not
+        searched then is at its default.
+
+        Args:
+            values: of the point, by dotted name.
+            latents: what was drawn.
+
+        Returns:
+            The latents, and whether the point lies in the space.
+        """
+        with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
+            if _are_same(self.decode(latents), values):
+                names = {dimension.name for dimension in self.dimensions}
+                return {name: latents[name] for name in latents if name in names}, True
+        found: dict[str, Any] = {}
+        is_inside, walk = True, _Walk(self)
+        for parameter in walk.active():
+            default = parameter.domain.clamp(parameter.default, walk.context)
+            own = {parameter.name: values.get(parameter.name, default)}
+            if _problems(parameter, own, walk.context):
+                own, is_inside = {parameter.name: default}, False
+            else:
+                found.update(_encoded(parameter, own[parameter.name], walk.context, {}))
+            walk.take(parameter, own[parameter.name])
+        return found, is_inside
+
+    def completed(self, latents: Mapping[str, Any]) -> dict[str, Any]:
+        """Return latents with the middle of every active dimension that they lack."""
+        found = dict(latents)
+        for dimension in self.active_dimensions(found):
+            found.setdefault(dimension.name, dimension.from_unit(0.5))
+        return found
+
     def validate(self, values: Mapping[str, Any]) -> None:
         """Check values by dotted name; pinned names may be present with their value.
 
@@ -256,6 +296,18 @@ def _encoded(
     if len(kept) != len(names) or parameter.domain.decode(kept, context) != value:
         kept = list(parameter.domain.encode(value, context))
     return dict(zip(names, kept, strict=True))
+
+
+def _are_same(decoded: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Whether recorded values are those that were decoded; a record is JSON, without tuples."""
+    return all(
+        name in recorded and (value == recorded[name] or _to_plain(value) == recorded[name])
+        for name, value in decoded.items()
+    )
+
+
+def _to_plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
 
 
 def _problems(

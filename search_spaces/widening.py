@@ -8,6 +8,7 @@ from search_spaces.domains.number import Number
 from search_spaces.parameter import Parameter
 from search_spaces.ranges import clamped
 from search_spaces.rule import Scale
+from search_spaces.schema import is_number
 
 End = Literal["low", "high"]
 
@@ -25,7 +26,10 @@ def place_in_range(parameter: Parameter, value: Any) -> float | None:
     domain = parameter.domain
     if not isinstance(domain, Number) or domain.relations or domain.scale is Scale.REFLECTED:
         return None
-    low, high, place = map(domain.scale.forward, (domain.low, domain.high, float(value)))
+    if not is_number(value):  # an option of before the space was changed
+        return None
+    inside = min(max(float(value), domain.low), domain.high)
+    low, high, place = map(domain.scale.forward, (domain.low, domain.high, inside))
     return (place - low) / (high - low) if high > low else None
 
 

@@ -119,7 +119,10 @@ class CloseLook:
     def _next_from(self, best: Observation, seen: Sequence[Observation]) -> Step:
         """The mirror image of a step that was no better, else a new one."""
         running = {o.number for o in seen if o.state is TrialState.RUNNING}
-        made = {n: step for n, step in self._steps.items() if step.origin == best.number}
+        known = {o.number for o in seen}  # a step may lie outside a space that was changed since
+        made = {
+            n: step for n, step in self._steps.items() if step.origin == best.number and n in known
+        }
         mirrored = {step.mirrors for step in made.values()}
         for number, step in made.items():
             if step.mirrors is None and number not in mirrored | running:

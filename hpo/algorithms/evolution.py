@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.algorithms.brackets import Bracket
-from hpo.algorithms.unit_points import default_latents, latents_at, point_of, suggest
+from hpo.algorithms.unit_points import again, default_latents, latents_at, point_of, suggest
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
     CONTINUE,
@@ -56,8 +56,11 @@ class Member:
     number: int
     bracket: int
     rung: int
+    params: dict[str, Any]
     latents: dict[str, Any]
     point: Point
+    is_inside: bool
+    """Whether it lies in the space, which may have been changed since."""
     target: int | None = None
     """Place in the population that it competes for; None appends it."""
     score: float | None = None
@@ -130,12 +133,12 @@ class EvolvingBrackets:
             if place is None:
                 return None
             suggestion = self._suggestion(number, *place)
-        self._take(suggestion.number, suggestion.latents, suggestion.start_from)
+        self._take(TrialRecord.of(suggestion))
         return suggestion
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded trial as started."""
-        self._take(trial.number, trial.latents, trial.start_from)
+        self._take(trial)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
         """Keep the best value; a trial ends by itself at its rung."""
@@ -160,26 +163,27 @@ class EvolvingBrackets:
         elif member.score >= score_of(population[member.target]):
             population[member.target] = member
 
-    def _take(
-        self, number: int, latents: dict[str, Any], start_from: tuple[int, int] | None
-    ) -> None:
+    def _take(self, trial: TrialRecord) -> None:
         """Book a trial under the place that it was made for, which is the next one."""
         if self._default is None:
-            self._default = number
+            self._default = trial.number
             return
         place = self._next_place()
         if place is None:
-            raise ValueError(f"trial {number}: no bracket has room for it")
+            raise ValueError(f"trial {trial.number}: no bracket has room for it")
         bracket, rung = place
-        is_child = start_from is None and bracket > 0
+        is_child = trial.start_from is None and bracket > 0
         slot = self._started(bracket, rung)
         is_new = slot >= len(self._population(bracket, rung))
-        self._members[number] = Member(
-            number=number,
+        latents, is_inside = self._space.refit(trial.params, trial.latents)
+        self._members[trial.number] = Member(
+            number=trial.number,
             bracket=bracket,
             rung=rung,
-            latents=latents,
+            params=trial.params,
+            latents=trial.latents,
             point=point_of(self._space, latents),
+            is_inside=is_inside,
             target=slot if is_child and not is_new else None,
         )
 
@@ -192,9 +196,10 @@ class EvolvingBrackets:
         if bracket == 0:
             source = self._best_of(bracket, rung - 1)[slot]
             begin = (source.number, self._shape(bracket).rungs[rung - 1])
-            return suggest(self._space, number, source.latents, until, begin)
+            return again(number, source, until, begin)
         population, parents = self._population(bracket, rung), self._parents(bracket, rung)
-        if slot >= len(population) or len(parents) < 3:
+        is_free = slot >= len(population) or not population[slot].is_inside
+        if is_free or len(parents) < 3:
             point: Point = tuple(rng.random() for _ in self._space.dimensions)
         else:
             target = population[slot].point
@@ -205,12 +210,12 @@ class EvolvingBrackets:
     def _parents(self, bracket: int, rung: int) -> list[Member]:
         """The best of the rung below, or the rung's own population, filled up from all others."""
         own = self._best_of(bracket, rung - 1)[: self._shape(bracket).sizes[rung]] if rung else []
-        found = own or list(self._population(bracket, rung))
+        found = [m for m in own or self._population(bracket, rung) if m.is_inside]
         others = [
             member
             for epochs in sorted(self._populations, reverse=True)
             for member in self._populations[epochs]
-            if member not in found
+            if member not in found and member.is_inside
         ]
         return found + others[: max(0, 3 - len(found))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def build_algorithm(
             slots=slots,
             style=plan.route_style or "running",
             route=is_route,
-            first=(*(start["latents"] for start in plan.first), *plan.learned),
+            first=_usable(space, [*(start["latents"] for start in plan.first), *plan.learned]),
             restart_keys=restart_keys(trainer),
             notes=notes,
             is_rehearsal=is_rehearsal,
@@ -125,6 +126,16 @@ def _staged(
         direction=trainer.direction,
         num_epochs=plan.num_epochs,
     )
+
+
+def _usable(space: SearchSpace, first: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Those latents that still stand for something, where the space was changed by force."""
+    found = []
+    for latents in map(dict, first):
+        with contextlib.suppress(LookupError, TypeError, ValueError):
+            space.decode(latents)
+            found.append(latents)
+    return tuple(found)
 
 
 def algorithm_seed(seed: int, first: Sequence[Mapping[str, Any]]) -> int:

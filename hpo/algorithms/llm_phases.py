@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hpo.algorithms.chooser import Chosen, Observation
+from hpo.algorithms.chooser import Chosen, Limits, Observation
 from hpo.algorithms.confidence_bound import ConfidenceBound
 from hpo.algorithms.llm_choosers import LlmChooser
 from hpo.algorithms.llm_client import LlmClient, LlmError
@@ -124,10 +125,18 @@ class PhaseChooser(LlmChooser):
             self._phases, self._first = self._plan(number, seen), number
             memo = {"phases": [asdict(phase) for phase in self._phases]}
         phase = phase_at(self._phases, number - self._first)
-        limits = self.task.limits(phase.focus) if self._narrows else {}
+        limits = self._limits_of(phase) if self._narrows else {}
         latents = _METHODS[phase.method](self, number, seen)
         note = f"{phase.name} ({phase.method})"
         return Chosen(latents=latents, note=note, memo=memo, limits=limits)
+
+    def _limits_of(self, phase: Phase) -> Limits:
+        """The limits of a phase; ranges that the space has lost since it was planned are none."""
+        found: dict[str, tuple[float, float]] = {}
+        for name, ends in phase.focus.items():
+            with contextlib.suppress(LlmError):
+                found.update(self.task.limits({name: ends}))
+        return found
 
     def _plan(self, number: int, seen: list[Observation]) -> tuple[Phase, ...]:
         question = (

@@ -36,6 +36,7 @@ from hpo.core.trial import (
     TrialState,
 )
 from hpo.core.trial_failures import is_infeasible
+from search_spaces import Choice
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -108,6 +109,8 @@ class OptunaAlgorithm:
         self._seen: dict[int, Observation] = {}
         self._best: dict[int, float] = {}
         self._protected: set[int] = set()
+        self._outside: set[int] = set()
+        """Trials of before the space was changed that do not lie in it; no chooser sees them."""
         self._num_complete = 0
         self._limits: Limits = {}
 
@@ -123,7 +126,8 @@ class OptunaAlgorithm:
         seed = derive_seed(self._seed, number)
         chosen = Chosen(latents=self._chosen_before(len(self._trials)))
         if chosen.latents is None and self._recipe.chooser is not None:
-            made = self._recipe.chooser.choose(number, list(self._seen.values()))
+            seen = [o for o in self._seen.values() if o.number not in self._outside]
+            made = self._recipe.chooser.choose(number, seen)
             if made is None:
                 return None
             chosen = made
@@ -179,8 +183,10 @@ class OptunaAlgorithm:
         """Take a recorded trial as started."""
         if self._recipe.chooser is not None:
             self._recipe.chooser.restore(trial)
-        brain_trial = self._added(trial.latents)
-        self._take(trial.number, brain_trial, trial.params, trial.latents, trial.memo)
+        latents, is_inside = self._space.refit(trial.params, trial.latents)
+        if not is_inside:
+            self._outside.add(trial.number)
+        self._take(trial.number, self._added(latents), trial.params, latents, trial.memo)
 
     def settle(self) -> bool:
         """Wait while the chooser thinks; False when it does not."""
@@ -212,11 +218,14 @@ class OptunaAlgorithm:
     ) -> tuple[Trial, dict[str, Any]]:
         """Move a draw into limits; the sampler learns from the moved one alone."""
         moved = dict(latents)
-        for name, (low, high) in limits.items():
-            if name in moved and isinstance(moved[name], int | float):
-                moved[name] = type(moved[name])(min(max(moved[name], low), high))
+        for shape in self._space.dimensions:
+            if shape.name in limits and shape.name in moved and not isinstance(shape, Choice):
+                low, high = (min(max(e, shape.low), shape.high) for e in limits[shape.name])
+                value = moved[shape.name]
+                moved[shape.name] = type(value)(min(max(value, low), high))
         if moved == latents or len(self._trials) == 0:
             return trial, latents
+        moved = self._space.completed(moved)  # a moved value may make another parameter active
         self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return self._added(moved), moved
 
@@ -264,7 +273,7 @@ class OptunaAlgorithm:
         else:
             self._study.tell(brain_trial, state=optuna.trial.TrialState.FAIL)
             if infeasible:
-                self._avoid(trial.latents)
+                self._avoid(self._seen[trial.number].latents)
 
     def _avoid(self, latents: dict[str, Any]) -> None:
         """Let the sampler keep away from a point: one worse than any, whatever it showed before."""

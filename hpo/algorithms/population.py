@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.algorithms.unit_points import default_latents, suggest
+from hpo.algorithms.unit_points import again, default_latents, suggest
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
     CONTINUE,
@@ -85,6 +85,7 @@ class Stage:
     number: int
     member: int
     generation: int
+    params: dict[str, Any]
     latents: dict[str, Any]
     score: float | None = None
     """Value of its last epoch, larger is better; None while it runs and when it failed."""
@@ -144,12 +145,12 @@ class Population:
             if member is None:
                 return None
             suggestion = self._stage(number, member)
-        self._take(number, suggestion.latents)
+        self._take(TrialRecord.of(suggestion))
         return suggestion
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded generation as started."""
-        self._take(trial.number, trial.latents)
+        self._take(trial)
 
     def report(self, number: int, measurement: Measurement) -> Decision:
         """Keep the newest value; a generation ends by itself."""
@@ -185,18 +186,22 @@ class Population:
         """How many of a generation are copied once so many have ended it."""
         return max(1, int(self._moves.quantile * ended))
 
-    def _take(self, number: int, latents: dict[str, Any]) -> None:
+    def _take(self, trial: TrialRecord) -> None:
         """Book a generation under the member that it was made for, which is the next one."""
         if self._default is None:
-            self._default = number
+            self._default = trial.number
             return
         member = self._next_member()
         if member is None:
-            raise ValueError(f"trial {number}: no member of the population is free")
+            raise ValueError(f"trial {trial.number}: no member of the population is free")
         before = self._newest.get(member)
-        generation = 0 if before is None else before.generation + 1
-        stage = Stage(number=number, member=member, generation=generation, latents=latents)
-        self._stages[number] = self._newest[member] = stage
+        self._stages[trial.number] = self._newest[member] = Stage(
+            number=trial.number,
+            member=member,
+            generation=0 if before is None else before.generation + 1,
+            params=trial.params,
+            latents=trial.latents,
+        )
 
     def _next_member(self) -> int | None:
         """The member that is furthest behind and may go on now."""
@@ -227,12 +232,16 @@ class Population:
         able = [s for s in order if s.score is not None]
         count = self._copied(len(order))
         is_weak = before in order[len(order) - count :] and len(order) > 2 * count - 1
-        source, latents = before, before.latents
-        if before.score is None or (is_weak and self._moves.quantile > 0):
-            source = rng.choice(able[:count])
-            latents = self._moves.changed(self._space, source.latents, rng)
+        is_copied = before.score is None or (is_weak and self._moves.quantile > 0)
+        source = rng.choice(able[:count]) if is_copied else before
         begin = (source.number, self._ends[before.generation])
-        return suggest(self._space, number, latents, self._ends[before.generation + 1], begin)
+        until = self._ends[before.generation + 1]
+        if is_copied:
+            latents, is_inside = self._space.refit(source.params, source.latents)
+            if is_inside:
+                latents = self._moves.changed(self._space, latents, rng)
+                return suggest(self._space, number, latents, until, begin)
+        return again(number, source, until, begin)
 
 
 def _score_of(stage: Stage) -> float:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.rung_policies import Climber, Policy
+from hpo.algorithms.unit_points import again
 from hpo.core.protocols import Algorithm, Emit, EventSource, Narrowable, OptunaView
 from hpo.core.trial import (
     CONTINUE,
@@ -174,14 +175,7 @@ class RungTrials:
         rungs = self._rungs(climber.bracket)
         start_from = (climber.latest, rungs[climber.rung])
         self._move(number, climber)
-        proposal = self._proposals[climber.number]
-        return Suggestion(
-            number=number,
-            params=dict(proposal.params),
-            latents=dict(proposal.latents),
-            until_epoch=rungs[climber.rung],
-            start_from=start_from,
-        )
+        return again(number, self._proposals[climber.number], rungs[climber.rung], start_from)
 
     def _move(self, number: int, climber: Climber) -> None:
         climber.latest, climber.state = number, "running"

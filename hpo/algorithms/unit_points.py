@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.core.trial import Suggestion
 
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 IDLE = 0.5
 """Coordinate of a dimension that is inactive."""
+
+
+class Drawn(Protocol):
+    """What knows a configuration."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """In spec units, by dotted name."""
+
+    @property
+    def latents(self) -> Mapping[str, Any]:
+        """As the sampler saw it."""
 
 
 def latents_at(space: SearchSpace, point: Iterable[float]) -> dict[str, Any]:
@@ -43,6 +55,23 @@ def suggest(
         number=number,
         params=space.decode(latents),
         latents=latents,
+        until_epoch=until_epoch,
+        start_from=start_from,
+    )
+
+
+def again(
+    number: int, source: Drawn, until_epoch: int, start_from: tuple[int, int] | None
+) -> Suggestion:
+    """Return a configuration that was tried as another trial's suggestion.
+
+    It is taken as it was recorded: what goes on from a checkpoint may lie outside a space that was
+    changed since.
+    """
+    return Suggestion(
+        number=number,
+        params=dict(source.params),
+        latents=dict(source.latents),
         until_epoch=until_epoch,
         start_from=start_from,
     )

@@ -60,13 +60,13 @@ class Architectures:
         trainer: Trainer,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        """Measure every architecture once: where there is a limit, or more than one of them.
+        """Measure every new architecture once: where there is a limit, or more than one of them.
 
         Raises:
             SpecError: when there is a limit and the architectures cannot be listed or measured, or
                 none of them keeps it.
         """
-        if self.rows or not (self._limits or self._names):
+        if not (self._limits or self._names):
             return
         try:
             wanted = self._list(trainer)
@@ -74,6 +74,8 @@ class Architectures:
             if self._limits:
                 raise
             return
+        known = [row["architecture"] for row in self.rows]
+        wanted = [own for own in wanted if own not in known]
         for number, architecture in enumerate(wanted, 1):
             cost = dict(executor.call("measure", merged(self._base_spec, architecture)))
             refused = self._limits.broken_by(cost)
@@ -86,7 +88,7 @@ class Architectures:
                 "limits: no architecture is within them; raise --max-latency or --max-params; the "
                 f"quickest, {describe(least['architecture'])}: {least['refused']}"
             )
-        if self._file is not None:
+        if wanted and self._file is not None:
             write_atomically(self._file, json.dumps(self.rows, indent=1) + "\n")
 
     def refuse(self, params: Mapping[str, Any]) -> str:
@@ -107,11 +109,9 @@ class Architectures:
         default = self._space.encode(self._space.default())
         found = [_own(self._space.default())]
         for combination in itertools.islice(itertools.product(*choices), MOST**2):
-            latents = default | dict(zip((d.name for d in shapes), combination, strict=True))
-            for dimension in self._space.active_dimensions(latents):
-                # What is idle beside the default has no value there; any does for the architecture.
-                latents.setdefault(dimension.name, dimension.from_unit(0.5))
-            own = _own(self._space.decode(latents))
+            drawn = dict(zip((d.name for d in shapes), combination, strict=True))
+            # Beside the default, what it leaves idle has no latents; these may make it active.
+            own = _own(self._space.decode(self._space.completed(default | drawn)))
             if own not in found:
                 found.append(own)
         if len(found) > MOST:

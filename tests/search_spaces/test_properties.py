@@ -305,6 +305,22 @@ def test_latents_and_values_map_onto_each_other(schema, seed):
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
+@given(schemas(), schemas(), st.integers(0, 2**32))
+def test_a_point_of_one_space_is_fitted_into_any_other(one, other, seed):
+    before, _ = compiled(one)
+    after, _ = compiled(other)
+    if before is None or after is None:
+        return
+    latents = before.design(1, random.Random(seed))[0]
+    values = json.loads(json.dumps(before.decode(latents)))
+    assert before.refit(values, latents) == (latents, True)
+    fitted, is_inside = after.refit(values, latents)
+    assert fitted.keys() <= {dimension.name for dimension in after.dimensions}
+    if is_inside:
+        after.validate(after.decode(fitted))
+        assert after.refit(after.decode(fitted), fitted) == (fitted, True)
+
+
 @given(schemas(), st.integers(0, 2**32))
 def test_narrow_draws_of_a_short_search_are_points_of_the_whole_space(schema, seed):
     space, _ = compiled(schema, num_trials=1)

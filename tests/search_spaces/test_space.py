@@ -1,3 +1,4 @@
+import json
 import random
 
 import pytest
@@ -79,6 +80,54 @@ def test_drawn_slots_survive_the_way_back():
     assert space.encode(space.decode(drawn), latents=drawn) == drawn
     assert space.encode({"b.name": "x"}) == {"b.name": "x#0"}
     assert space.encode({"b.name": "y"}, latents=drawn) == {"b.name": "y#0"}
+
+
+MANY = {
+    **NODES,
+    "c.size": {"type": "ordered_int", "default": 2, "enum": [1, 2, 4]},
+    "c.list": {"type": "categorical", "default": [1, 2], "enum": [[1, 2], [3]]},
+}
+
+
+def test_a_point_of_the_space_is_left_as_it_was_drawn():
+    weighted = {**MANY["b.name"], "option_weights": [0.75, 0.25]}
+    space = space_of({**MANY, "b.name": weighted})
+    for latents in space.design(8, random.Random(3)):
+        values = json.loads(json.dumps(space.decode(latents)))  # as a record holds it
+        assert space.refit(values, latents) == (latents, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "is_inside"),
+    [
+        ({"b.name": {"type": "categorical", "enum": ["y", "z"], "default": "y"}}, {}, False),
+        ({"b.name": {"type": "categorical", "enum": ["y", "x"], "default": "y"}}, {"b.name": "x"}, True),
+        ({"b.name": None}, {}, True),
+        ({"b.name": number(0.0, 1.0, 0.5)}, {}, False),
+        ({"a.rate": number(0.0, 1.0, 0.5, "> 0.2")}, {"b.name": "x"}, False),
+        ({"c.size": {"type": "ordered_int", "default": 2, "enum": [2, 4]}}, {"c.size": 1}, True),
+        ({"c.size": {"type": "ordered_int", "default": 2, "enum": [1, 2]}}, {}, False),
+        ({"c.size": number(1, 8, 4, kind="int")}, {"c.size": 4}, True),
+        ({"d.new": number(0.0, 1.0, 0.25)}, {"d.new": 0.25, "b.name": "x"}, True),
+    ],
+)  # fmt: skip
+def test_a_point_of_before_the_space_was_changed(changes, found, is_inside):
+    old = space_of(MANY)
+    values = {"a.rate": 0.01, "a.count": 8, "b.name": "x", "c.size": 4, "c.list": [3]}
+    drawn = old.encode(values)
+    assert drawn["c.size"] == 2  # the place among the options
+    new = space_of({k: v for k, v in {**MANY, **changes}.items() if v is not None})
+    latents, inside = new.refit(values, drawn)
+    assert inside == is_inside
+    assert latents.keys() <= {d.name for d in new.dimensions}
+    assert found.items() <= latents.items()
+    assert latents["a.count"] == 8
+    if is_inside:
+        kept = {name: value for name, value in values.items() if changes.get(name, 1)}
+        assert kept.items() <= new.decode(latents).items()
+    else:
+        (changed,) = changes
+        assert not [name for name in latents if name.startswith(changed)]
 
 
 def test_unit_cube_and_back(space):

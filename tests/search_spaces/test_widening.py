@@ -22,6 +22,12 @@ def test_places_are_counted_in_the_scale_of_the_range():
     assert place_in_range(linear, 0.5) == pytest.approx(0.25)
 
 
+def test_values_of_before_the_range_was_changed_lie_at_an_end_or_nowhere():
+    parameter = only(LOG)
+    assert [place_in_range(parameter, v) for v in (0.0, -1.0, 5)] == pytest.approx([0, 0, 1])
+    assert [place_in_range(parameter, v) for v in ("adam", True, [0.1])] == [None] * 3
+
+
 def test_half_of_the_width_is_added_in_that_scale():
     assert widened(only(LOG), "low") == pytest.approx((1e-7, 1e-1))
 

@@ -37,6 +37,14 @@ def test_configurations_from_before_come_next_and_change_what_is_drawn():
     assert algorithm_seed(3, [{"latents": earlier}]) != 3
 
 
+@pytest.mark.parametrize("stale", [{}, {"train.lr": "adam", "train.margin": 0.3, "train.width": 9}])
+def test_configurations_that_a_changed_space_does_not_know_are_passed_over(stale):
+    good = proposals(3)[2].latents
+    first = [{"latents": latents, "source": "a run"} for latents in (stale, good)]
+    after = proposals(4, first=first)
+    assert after[1].latents == good
+
+
 def test_the_rungs_of_the_automl_route_are_trials_of_their_own():
     facts = {"algorithm": "hyperband", "pruner": "none", "num_epochs": 27}
     assert {s.until_epoch for s in proposals(5, **facts)} == {27}

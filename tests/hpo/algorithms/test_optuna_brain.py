@@ -11,6 +11,7 @@ from hpo.core.budget import Budget
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from tests.quick_runs import optuna_algorithm, quick_space, quick_study
 from tests.quick_trainer import value_at
+from tests.search_spaces import building
 
 EPOCHS = 9
 SAMPLERS = ("random", "tpe", "bayesian")
@@ -331,3 +332,21 @@ def test_a_short_search_starts_from_narrower_ranges():
         (n.low, n.high) != (w.low, w.high)
         for n, w in zip(narrow.dimensions, space.dimensions, strict=True)
     )
+
+
+def test_a_value_that_is_moved_into_limits_may_make_another_parameter_active():
+    def inactive(spec):
+        return {"b.extra": "a.rate is large"} if spec["a"]["rate"] > 0.1 else {}
+
+    rate, extra = building.number(0.0, 1.0, 0.5), building.number(1.0, 3.0, 2.0)
+    space = building.space_of({"a.rate": rate, "b.extra": extra}, inactive=inactive)
+    algorithm = create_algorithm(
+        "random", space, pruner="none", direction="maximize", num_epochs=EPOCHS, seed=0
+    )
+    drawn = [algorithm.ask(n).params for n in range(9)]
+    assert any("b.extra" not in params for params in drawn[1:])
+    algorithm.narrow({"a.rate": (-1.0, 0.05)})  # limits of a range that was wider
+    for suggestion in map(algorithm.ask, range(9, 20)):
+        space.validate(suggestion.params)
+        assert suggestion.params["a.rate"] <= 0.05
+        assert space.decode(suggestion.latents) == suggestion.params

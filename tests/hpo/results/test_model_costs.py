@@ -86,6 +86,22 @@ def test_the_reason_names_the_figure_and_the_limit(tmp_path):
     )
 
 
+def test_an_architecture_that_a_changed_space_adds_is_measured_too(tmp_path, monkeypatch):
+    monkeypatch.setitem(COSTS, ("a", 3), (4.0, 3e6))
+    monkeypatch.setitem(COSTS, ("b", 3), (4.0, 40e6))
+    trainer, spec = Measuring(), {"model": {"net": "a", "size": 1}}
+    for sizes in ([1, 2], [2, 3]):
+        nodes = {
+            "model.net": {"type": "categorical", "default": "a", "enum": ["a", "b"]},
+            "model.size": {"type": "ordered_int", "default": 2, "enum": sizes},
+        }
+        found = Architectures(RunDir(tmp_path), space_of(nodes), spec, ModelLimits(params=5e6))
+        found.measure(trainer, trainer)
+    assert sorted(trainer.asked) == sorted(COSTS)
+    assert found.refuse({"model.net": "b", "model.size": 3})
+    assert read_costs(RunDir(tmp_path)) == found.rows
+
+
 @pytest.mark.parametrize("default", ["a", "b"])
 @pytest.mark.parametrize("limits", [ModelLimits(), ModelLimits(latency_ms=5)])
 def test_what_only_one_architecture_has_beside_itself_keeps_none_from_being_measured(

@@ -79,6 +79,23 @@ def test_forced_it_searches_the_new_range_and_keeps_what_was_found(tmp_path, alg
     assert len(records(run)) == 7
 
 
+@pytest.mark.parametrize("algorithm", ["mfbo", "dehb", "pbt"])
+def test_forced_it_goes_on_without_an_option_that_trials_had(tmp_path, algorithm):
+    options = {"train.width": [16, 64, 256], "train.margin": [0.1, 0.3, 0.9]}
+    study = quick_study(budget=Budget(trials=12))
+    run = search(
+        tmp_path, replace(study, search=replace(study.search, algorithm=algorithm, options=options))
+    )
+    assert {t.params["train.width"] for t in records(run)} == {16, 64, 256}
+    left = {"train.width": [64, 256], "train.margin": [0.3, 0.9]}
+    edit_study(run, lambda study: study["search"].update(options=left))
+    assert sum(go_on(run, 24, force=True).finished.trials.values()) == 24
+    new = [t for t in records(run)[12:] if t.start_from is None]
+    assert {t.params["train.width"] for t in new} <= {64, 256}
+    assert {t.params["train.margin"] for t in new} <= {0.3, 0.9}
+    assert sum(go_on(run, 26).finished.trials.values()) == 26
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """Folders of a few files, as a study with data of its own."""
