@@ -246,13 +246,15 @@ def _rehearse(
     search = replace(study.search, seed=seed, algorithm_options=options)
     ledger = Ledger.create(None, direction) if begun is None else begun.copied()
     done = {t.number: t.trained_epochs for t in ledger.trials()}
+    # What has begun goes on in the brackets or the population that it was planned for.
+    planned = study.budget.trials if begun is None else plan.planned_trials
     curves = _Curves(ledger, plan.num_epochs, seconds_per_epoch, seed)
     executor = SimulatedExecutor(curves, slots.count, overhead_s=TRIAL_START_S)
     engine = Engine(
         ledger=ledger,
         algorithm=build_algorithm(
             replace(study, search=search),
-            replace(plan, algorithm=name, planned_trials=study.budget.trials, first=[]),
+            replace(plan, algorithm=name, planned_trials=planned, first=[]),
             trainer,
             space,
             slots=slots.count,

@@ -21,8 +21,8 @@ from hpo.searching.forecast import (
     forecast,
 )
 from hpo.searching.make_plan import plan_study
-from hpo.searching.session import SearchSettings, start_search
-from tests.quick_runs import quick_space, quick_study
+from hpo.searching.session import SearchSettings, resume_search, start_search
+from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
 
@@ -175,6 +175,16 @@ def test_a_resumed_search_goes_on_with_what_it_has_begun():
     # One epoch is left of trial 1, then trial 3 has that slot; two are left of trial 2.
     assert left.seconds == pytest.approx(10 + 30 + 2 * TRIAL_START_S)
     assert (left.trials, left.epochs) == (3, 1 + 2 + 3)
+
+
+def test_a_population_goes_on_as_it_was_planned_whatever_the_new_budget(tmp_path):
+    search = replace(quick_study().search, algorithm="pbt")
+    study = quick_study(budget=parse_budget("12trials"), search=search)
+    cut = start_search(study, tmp_path, Ear(stop_after=(6, 7)).settings())
+    ear = Ear()
+    done = resume_search(cut.run, ear.settings(), budget=parse_budget("40trials")).finished
+    (review,) = ear.named("review")
+    assert review["forecast"]["trials"] == sum(done.trials.values()) - 6
 
 
 def test_a_search_resumed_among_its_repeats_trains_those_that_are_left():

@@ -79,7 +79,7 @@ def test_forced_it_searches_the_new_range_and_keeps_what_was_found(tmp_path, alg
     assert len(records(run)) == 7
 
 
-@pytest.mark.parametrize("algorithm", ["mfbo", "dehb", "pbt"])
+@pytest.mark.parametrize("algorithm", ["mfbo", "dehb"])
 def test_forced_it_goes_on_without_an_option_that_trials_had(tmp_path, algorithm):
     options = {"train.width": [16, 64, 256], "train.margin": [0.1, 0.3, 0.9]}
     study = quick_study(budget=Budget(trials=12))
