@@ -181,14 +181,16 @@ class EpochReporter(pl.Callback):
     def on_train_start(
         self,
         trainer: pl.Trainer,  # noqa: ARG002 - a hook
-        pl_module: pl.LightningModule,  # noqa: ARG002 - a hook
+        pl_module: pl.LightningModule,
     ) -> None:
         """Lightning's hook for `begin`."""
-        self.begin()
+        self.begin(_recognition(pl_module))
 
-    def begin(self) -> None:
+    def begin(self, module: RecognitionModule) -> None:
         """Start the clock of the first epoch."""
         self._since = time.perf_counter()
+        # Until the next step, batches only add to its gradient, which no checkpoint holds.
+        self._step_saved = module.progress.step
 
     def on_train_batch_end(
         self,

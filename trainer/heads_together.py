@@ -111,7 +111,7 @@ class HeadRun:
         """Start status file and clock."""
         self.module.train()
         self.reporter.replay()
-        self.reporter.begin()
+        self.reporter.begin(self.module)
 
     def end_epoch(self) -> bool:
         """Validate and report; False when the head has ended, well or not."""

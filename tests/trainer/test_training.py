@@ -172,27 +172,40 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(splits, tmp_path, cha
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
 
 
-def test_a_run_killed_within_an_epoch_goes_on_from_the_step(splits, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"train__batch_size": 8}, (1, 2, 6)),
+        ({"train__batch_size": 4, "train__accumulate_grad_batches": 2}, (1, 4, 6)),
+        (
+            {"train__batch_size": 4, "train__accumulate_grad_batches": 2}
+            | {"train__train_trunk": False, "dataset__feature_views": 0},
+            (1, 4, 6),
+        ),
+    ],
+    ids=["a batch a step", "two batches a step", "on features"],
+)
+def test_a_run_killed_within_an_epoch_goes_on_from_the_step(splits, tmp_path, changes, place):
     common = {
         "train__num_epochs": 3,
-        "train__batch_size": 8,
         "train__checkpoint_interval": 3,
         "train__checkpoint_interval_unit": "step",
+        **changes,
     }
-    whole, killed, rest = Reports(), Reports(), Reports()
+    whole, rest = Reports(), Reports()
     fit(train_spec(splits, tmp_path / "whole", **common), whole)
+    last = tmp_path / "parts" / "ckpt" / "last.ckpt"
 
     def die(message):
-        killed.append(message)
         if message["epoch"] == 2:
             raise SystemExit
         return True
 
-    with pytest.raises(SystemExit):
-        fit(train_spec(splits, tmp_path / "parts", **common), die)
-    last = tmp_path / "parts" / "ckpt" / "last.ckpt"
-    progress = checkpoints.load(last)["progress"]
-    assert (progress["epoch"], progress["batch"], progress["step"]) == (1, 2, 6)
+    for start in (None, last):  # killed again before the next step that is due
+        with pytest.raises(SystemExit):
+            fit(train_spec(splits, tmp_path / "parts", **common), die, start)
+        progress = checkpoints.load(last)["progress"]
+        assert (progress["epoch"], progress["batch"], progress["step"]) == place
     fit(train_spec(splits, tmp_path / "parts", **common), rest, last)
     assert [r["replayed"] for r in rest] == [True, False, False]
     assert [r["value"] for r in rest] == [r["value"] for r in whole]

@@ -47,7 +47,7 @@ class FeatureLoop:
         """
         last = module.progress.epoch + self.max_epochs
         module.train()
-        reporter.begin()
+        reporter.begin(module)
         with one_thread():
             while module.progress.epoch < last:
                 self._epoch(module, reporter)

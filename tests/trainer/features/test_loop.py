@@ -118,7 +118,7 @@ def test_the_loop_does_what_lightning_does(frozen, name):
                 ).fit(module, EpochBatches(data, module))  # fmt: skip
         else:
             reporter = SimpleNamespace(
-                begin=lambda: None,
+                begin=lambda _: None,
                 end_batch=lambda _: None,
                 end_epoch=lambda module: module.end_epoch(),
             )
