@@ -116,13 +116,15 @@ def read_loss(loss: nn.Module) -> dict[str, Any]:
 def _loss_classes() -> dict[str, type[nn.Module]]:
     from pytorch_metric_learning import losses
 
+    from trainer import angular_losses
+
     return {
         "triplet": losses.TripletMarginLoss,
         "contrastive": losses.ContrastiveLoss,
         "multi_similarity": losses.MultiSimilarityLoss,
         "ntxent": losses.NTXentLoss,
-        "arcface": losses.ArcFaceLoss,
-        "subcenter_arcface": losses.SubCenterArcFaceLoss,
+        "arcface": angular_losses.ArcFaceLoss,
+        "subcenter_arcface": angular_losses.SubCenterArcFaceLoss,
         "proxy_anchor": losses.ProxyAnchorLoss,
         "normalized_softmax": losses.NormalizedSoftmaxLoss,
     }

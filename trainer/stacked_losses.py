@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, normalize, pad
+from torch.nn.functional import hardtanh, log_softmax, normalize, pad
 
 from trainer.config.loss import WEIGHTED_LOSSES
 
@@ -79,7 +79,7 @@ def _arcface(losses: Sequence[nn.Module], column: _Column, cosines: _Cosines) ->
             cos_HBC = cos_HBC.view(*cos_HBC.shape[:2], -1, per_class).max(dim=3).values
         target_HB1 = labels_HB.unsqueeze(2)
         own_HB1 = cos_HBC.gather(2, target_HB1)
-        angle_HB1 = torch.acos(own_HB1.clamp(-1, 1))
+        angle_HB1 = torch.acos(within_bounds(own_HB1))
         # Beyond pi - margin the cosine would rise again.
         with_margin_HB1 = torch.where(
             angle_HB1 <= math.pi - margin_H11,
@@ -106,6 +106,14 @@ def _proxy_anchor(losses: Sequence[nn.Module], column: _Column, cosines: _Cosine
         return own_HC.sum(dim=1) / num_present_H + other_HC.mean(dim=1)
 
     return compute
+
+
+def within_bounds(cosines: Tensor) -> Tensor:
+    """Return cosines whose angles have a gradient: 0 at -1 and 1, as beyond, where rounding leads.
+
+    That of `clamp` is 1 there before torch 2.14, and makes NaN of the infinite slope.
+    """
+    return hardtanh(cosines)
 
 
 def log_one_plus_sum(values_HBC: Tensor, kept_HBC: Tensor) -> Tensor:
