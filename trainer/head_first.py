@@ -103,7 +103,8 @@ def take_head(module: RecognitionModule, path: Path, loss: str, class_names: Seq
         module.model.embedder.load_state_dict(
             {name.removeprefix(start): value for name, value in weights if name.startswith(start)}
         )
-        module.loss.load_state_dict(payload["loss_state"])
+        if loss in WEIGHTED_LOSSES:  # others hold embeddings of the trunk that is left aside
+            module.loss.load_state_dict(payload["loss_state"])
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{where}: does not fit the head of this spec: {reason}") from error

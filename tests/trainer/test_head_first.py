@@ -79,6 +79,19 @@ def test_class_vectors_are_the_mean_embeddings_of_the_pictures(splits, tmp_path,
     assert (module.progress.class_start, module.progress.head_epochs) == ("class_means", 0)
 
 
+@pytest.mark.parametrize(("loss", "images"), [("subcenter_arcface", 2), ("arcface", 1)])
+def test_class_vectors_that_are_single_pictures_can_be_trained(tmp_path, loss, images):
+    few = make_splits(tmp_path, images=images)
+    spec = train_spec(
+        few, tmp_path / "run", train__loss__name=loss, train__loss__start="class_means",
+        train__train_trunk=False, dataset__feature_views=0, train__num_epochs=20,
+        **{f"train__loss__{loss}__scale": 16.0},
+    )  # fmt: skip
+    told = []
+    fit(spec, lambda epoch: told.append(epoch["metrics"]["train_loss"]) or True)
+    assert told[-1] < told[0]
+
+
 def test_head_epochs_are_plain_steps_on_the_features(splits, tmp_path):
     spec, data, module = made(
         splits, tmp_path, train__head_epochs=2, dataset__crop_share=1.0, train__optim__name="SGD",
@@ -139,9 +152,11 @@ def test_a_head_that_diverges_says_so(splits, tmp_path):
         prepare_head(module, data, spec, use_bf16=False)
 
 
-def head_of_another(splits, folder, **changes):
+def head_of_another(splits, folder, *, remembers=None, **changes):
     """Checkpoint of a run with a head of its own; returns its path and module."""
     spec, data, module = made(splits, folder, **changes)
+    if remembers is not None:
+        module.loss(torch.randn(len(remembers), 16), remembers, None)
     with torch.no_grad():
         for weight in (*module.model.embedder.parameters(), *module.loss.parameters()):
             weight.add_(0.5)
@@ -172,6 +187,25 @@ def test_a_given_head_is_taken_over_and_the_trunk_is_not(splits, tmp_path):
     module.progress.head_from = ""
     restore(module, payload, path)
     assert module.progress.head_from == str(path)
+
+
+@pytest.mark.parametrize("size", [12, 10], ids=["a memory of one size", "of another"])
+def test_a_given_head_brings_no_embeddings_of_the_trunk_left_aside(splits, tmp_path, size):
+    options = {"train__loss__name": "contrastive", "train__batch_size": 8}
+    labels_N = torch.arange(8) // 2
+    path, other = head_of_another(
+        splits, tmp_path / "other", remembers=labels_N, train__loss__memory_size=12, **options
+    )
+    options["train__loss__memory_size"] = size
+    _, _, fresh = made(splits, tmp_path, **options)
+    spec, data, module = made(splits, tmp_path, train__head_checkpoint=str(path), **options)
+    prepare_head(module, data, spec, use_bf16=False)
+    expected = other.model.embedder.state_dict()
+    assert all(torch.equal(module.model.embedder.state_dict()[k], v) for k, v in expected.items())
+    emb_ND = torch.randn(8, 16, generator=torch.Generator().manual_seed(4))
+    found, alone = (m.loss(emb_ND, labels_N, None).item() for m in (module, fresh))
+    assert found == alone > 0
+    assert other.loss(emb_ND, labels_N, None).item() != pytest.approx(alone, rel=1e-3)
 
 
 @pytest.mark.parametrize(
