@@ -9,6 +9,7 @@ from trainer.config.loss import LOSSES, MINED_LOSSES, SOFTMAX_LOSSES, WEIGHTED_L
 from trainer.config.model import has_linear_head
 from trainer.config.root import Spec
 from trainer.config.tree import leaves
+from trainer.features import trains_on_features
 
 _GROUP_KEYS = ("base_lr", "bias_lr_factor", "momentum", "weight_decay", "weight_decay_bias")
 
@@ -82,7 +83,8 @@ def _schedule(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def _milestones(spec: Spec) -> Iterator[tuple[str, str]]:
-    optim, epochs = spec.train.optim, spec.train.num_epochs
+    # Head epochs have the same schedule, over a length of their own.
+    optim, epochs = spec.train.optim, max(spec.train.num_epochs, spec.train.head_epochs)
     if not optim.steps:
         yield "train.optim.gamma", "there is no milestone in train.optim.steps"
     elif optim.steps[0] >= epochs:
@@ -154,8 +156,8 @@ def _features(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def _growth(spec: Spec) -> Iterator[tuple[str, str]]:
-    if not spec.train.train_trunk:
-        yield "dataset.first_size", "the trunk does not learn (train.train_trunk is false)"
+    if trains_on_features(spec):
+        yield "dataset.first_size", "the head learns from features of pictures of the whole size"
     elif spec.train.num_epochs == 1:
         yield "dataset.first_size", "the only epoch (train.num_epochs is 1) is the last one"
 

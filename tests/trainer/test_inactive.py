@@ -1,7 +1,13 @@
-import pytest
+import dataclasses
 
+import pytest
+import torch
+
+from tests.trainer.tiny import make_splits, train_spec
+from trainer.distributed import Rank
 from trainer.inactive import inactive_keys
 from trainer.spec import parse_spec
+from trainer.training import build_parts, load_features
 
 
 def inactive(**overrides):
@@ -33,6 +39,12 @@ def test_sgd_wakes_momentum():
 @pytest.mark.parametrize(("epochs", "is_active"), [(40, False), (41, True)])
 def test_gamma_acts_when_an_epoch_follows_the_first_milestone(epochs, is_active):
     assert ("train.optim.gamma" not in inactive(train__num_epochs=epochs)) == is_active
+
+
+@pytest.mark.parametrize(("epochs", "is_active"), [(40, False), (41, True)])
+def test_gamma_acts_when_a_head_epoch_follows_the_first_milestone(epochs, is_active):
+    found = inactive(train__head_epochs=epochs, train__num_epochs=6)
+    assert ("train.optim.gamma" not in found) == is_active
 
 
 def test_gamma_without_milestones_rests():
@@ -141,6 +153,33 @@ def test_views_act_where_one_process_trains_a_head_alone(overrides, reason):
     assert found.startswith(reason) if reason else not found
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"train.num_epochs": 1},
+        {"train.train_trunk": False},
+        {"train.train_trunk": False, "dataset.feature_views": 0},
+        {"train.train_trunk": False, "dataset.feature_views": -1},
+        {"train.train_trunk": False, "dataset.feature_views": -1, "train.num_epochs": 1},
+    ],
+    ids=str,
+)
+def test_first_size_acts_where_training_pictures_are_smaller_at_first(tmp_path, overrides):
+    spec = train_spec(make_splits(tmp_path), tmp_path / "run", train__num_epochs=3)
+    spec |= {"model.input_height": 64, "model.input_width": 64} | overrides
+    inputs = []
+    for first_size in (1.0, 0.5):
+        parsed = parse_spec(spec | {"dataset.first_size": first_size}, "train")
+        torch.manual_seed(6)
+        data, module = build_parts(parsed, torch.device("cpu"), share=Rank())
+        load_features(parsed, data, module)
+        inputs.append([next(iter(data.train_batches(epoch)))[0] for epoch in (0, 1)])
+    changes = any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(*inputs, strict=True))
+    found = inactive_keys(parse_spec(spec, "train"))
+    assert ("dataset.first_size" not in found) == changes
+
+
 def test_a_head_on_pictures_as_they_are_puts_augmentation_to_rest():
     found = inactive(train__train_trunk=False, dataset__feature_views=0)
     resting = {name for name, reason in found.items() if "as they are" in reason}
@@ -186,6 +225,16 @@ SITUATIONS = {
     "nothing decays": {"train.optim.trunk.weight_decay": 0.0},
     "only a head with a norm learns": {"train.train_trunk": False, "model.backbone": "fan_tiny"},
     "only a linear head learns": {"train.train_trunk": False},
+    "head epochs past a milestone": {
+        "train.head_epochs": 5,
+        "train.num_epochs": 2,
+        "train.optim.steps": [3],
+    },
+    "head epochs before any": {
+        "train.head_epochs": 3,
+        "train.num_epochs": 2,
+        "train.optim.steps": [3],
+    },
     "cosine": {"train.optim.schedule": "cosine", "train.optim.steps": [2]},
     "one cycle": {"train.optim.schedule": "one_cycle", "train.optim.steps": [2]},
 }
@@ -242,8 +291,10 @@ def built(overrides):
         for group in optimizer.param_groups
         for p in group["params"]
     )
-    schedule = build_schedule(spec.train, steps_per_epoch=9)
-    rates = [schedule.factor(step) for step in range(9 * spec.train.num_epochs)]
+    rates = []
+    for epochs in (spec.train.head_epochs, spec.train.num_epochs):
+        schedule = build_schedule(dataclasses.replace(spec.train, num_epochs=epochs), 9)
+        rates += [schedule.factor(step) for step in range(9 * epochs)]
     miner = miner or without_memory(loss)[1]
     return str((settings, rates, read_loss(loss), getattr(miner, "epsilon", None)))
 
