@@ -229,7 +229,10 @@ class EpochReporter(pl.Callback):
             )
         entry = self._entry(epoch, values, training | module.learning_rates())
         self._record(module, entry)
-        return not is_validated or self._goes_on({**entry, "replayed": False})
+        goes_on = not is_validated or self._goes_on({**entry, "replayed": False})
+        if not goes_on and self._held is not None and checkpoints.LAST not in self._held:
+            self._save(module, [checkpoints.LAST])
+        return goes_on
 
     def _goes_on(self, message: dict[str, Any]) -> bool:
         """Report an epoch, once for all processes."""

@@ -18,6 +18,7 @@ from trainer.embedding import embed, needed
 from trainer.epochs import EpochReporter
 from trainer.errors import DivergedError, SpecError, TrainerError
 from trainer.features.loop import FeatureLoop
+from trainer.head_first import prepare_head
 from trainer.receipt import build_receipt
 from trainer.stack import Stack
 from trainer.training import outcome_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.config.root import Spec
+    from trainer.data.decoding import Progress
     from trainer.data.splits import Split
     from trainer.features.data import FeatureData
     from trainer.module import RecognitionModule
@@ -64,6 +66,7 @@ class HeadRun:
     ) -> None:
         self.spec, self.module, self.data = spec, module, data
         self.outcome: dict[str, Any] | TrainerError = SpecError("was not trained")
+        self.has_ended = False
         self._began = time.perf_counter()
         self._loop = FeatureLoop(
             data,
@@ -90,6 +93,8 @@ class HeadRun:
             train.loss.name,
             train.optim.name,
             per_class if train.loss.name == "subcenter_arcface" else 0,
+            self.data.num_classes,
+            train.batch_size,
             self.data.num_batches,
             train.accumulate_grad_batches,
         )
@@ -106,6 +111,14 @@ class HeadRun:
 
     def _receipt(self) -> dict[str, Any]:
         return build_receipt(self.module, self._loop, self.data, self.spec, first_epoch=0)
+
+    def prepare(self, progress: Progress | None) -> None:
+        """Make the head ready for its first epoch, or end it where that cannot be done."""
+        try:
+            prepare_head(self.module, self.data, self.spec, progress, use_bf16=self.use_bf16)
+        except TrainerError as error:
+            self.reporter.replay()
+            self.end(error)
 
     def begin(self) -> None:
         """Start status file and clock."""
@@ -131,6 +144,7 @@ class HeadRun:
         Raises:
             BaseException: the error, if it is none of the trainer's.
         """
+        self.has_ended = True
         try:
             with self.reporter.closing():
                 if error is not None:

@@ -24,7 +24,6 @@ from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import one_thread
 from trainer.features.source import FeatureSource
-from trainer.head_first import prepare_head
 from trainer.heads_together import HeadReport, HeadRun, train_together
 from trainer.isolation import seeded
 from trainer.models.heads import LinearHead
@@ -96,11 +95,11 @@ def _alone(
 
 
 def _trunk_key(spec: Spec) -> str:
-    """Equal for heads that share trunk, seed and arithmetic."""
-    model = spec_to_dict(spec)["model"]
-    model.pop("feat_dim", None)
-    train = spec.train
-    return json.dumps([model, train.seed, train.precision, train.gpu_ids, train.batch_norm])
+    """Equal for heads that share trunk, seed, arithmetic and switches of the process."""
+    held = spec_to_dict(spec)
+    held["model"].pop("feat_dim", None)
+    shared = ("seed", "precision", "gpu_ids", "batch_norm", "cudnn")
+    return json.dumps([held["model"], *(held["train"][key] for key in shared)])
 
 
 def _of_one_trunk(
@@ -118,7 +117,8 @@ def _of_one_trunk(
             progress("", 0, 0)
         most = STACKED_CUDA if device.type == "cuda" else STACKED_CPU
         with one_thread():
-            for group in _groups(list(heads.values()), most):
+            ready = [head for head in heads.values() if not head.has_ended]
+            for group in _groups(ready, most):
                 train_together(group)
         return {n: head.outcome for n, head in heads.items()}
 
@@ -142,7 +142,7 @@ class _HeadMaker:
         self._first: RecognitionModule | None = None
 
     def make(self, number: int, spec: Spec, report: HeadReport) -> HeadRun:
-        """Build a head, its data loaded."""
+        """Build a head, its data loaded, and make it ready."""
         data = self._data_of(spec)
         with seeded(spec.train.seed, self._device):
             torch.set_rng_state(self._random)
@@ -158,9 +158,10 @@ class _HeadMaker:
         if self._first is None:
             self._first = module
         module.share_fixed_state(self._first)
-        prepare_head(module, data, spec, self._progress, use_bf16=self._use_bf16)
         spec = with_value_range(spec, data.framing.value_range)
-        return HeadRun(number, spec, module, data, report, use_bf16=self._use_bf16)
+        head = HeadRun(number, spec, module, data, report, use_bf16=self._use_bf16)
+        head.prepare(self._progress)
+        return head
 
     def _data_of(self, spec: Spec) -> FeatureData:
         """The features and batches of a head, shared by those with the same."""

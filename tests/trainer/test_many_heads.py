@@ -24,6 +24,9 @@ HEADS = {
     | {"train.num_epochs": 3, "train.optim.schedule": "one_cycle", "train.clip_grad_norm": 0.3},
     "another seed": SOFTMAX | {"train.seed": 11},
     "other batches": SOFTMAX | {"dataset.sampling": "random", "train.batch_size": 16},
+    "batches of another size, as many": SOFTMAX
+    | {"dataset.sampling": "random", "train.batch_size": 12},
+    "other switches": SOFTMAX | {"train.cudnn.deterministic": False, "train.cudnn.benchmark": True},
     "from class means, mean of weights": SOFTMAX
     | {"train.loss.start": "class_means", "train.ema_decay": 0.5},
     "proxies": {"train.loss.name": "proxy_anchor", "train.optim.name": "AdamW"},
